@@ -1,0 +1,56 @@
+# `make help` lists what can be made. Everything installs into .venv and $(TRITON_TOOLKIT_HOME).
+SHELL := /bin/bash
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install serve build test check bench docs lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## create .venv with the pinned dependencies
+
+$(STAMP): requirements/dev.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found"; \
+	  echo "hint: install Python 3.11 with its venv module, or name it: make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet pip==26.3
+	$(PIP) install --progress-bar on -c <(sed -n 's/^\([a-z0-9].*==[^ ]*\).*/\1/p' $<) torch==2.13.0
+	$(PIP) install --progress-bar on --no-deps --require-hashes -r $<
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+serve: install ## build the default catalogue and serve it on http://127.0.0.1:9000/v1
+	@$(BIN)/toolkit build-repo
+	@exec $(BIN)/toolkit serve --stop-with-parent
+
+build: install ## build model_repository/ from models.yaml
+	@$(BIN)/toolkit build-repo
+
+test: install ## run every test, real Triton and real models included
+	@$(BIN)/python -m pytest
+
+check: install ## lint, types, import rules, documentation drift
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/shellcheck .ci/run requirements/lock.sh
+	@$(BIN)/python -m docs.generate --check
+
+bench: install ## measure the path against its peers; results in benchmarks/RESULTS.md
+	@$(BIN)/python -m benchmarks
+
+docs: install ## write the generated reference pages again
+	@$(BIN)/python -m docs.generate
+
+lock: install ## resolve every lock file again
+	@requirements/lock.sh
+
+clean: ## remove what was built here; the cache in ~/.cache/triton-toolkit stays
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	git clean -qfdX model_repository

@@ -1,0 +1,1 @@
+"""Reproducible measurements beside peers, in one run on one machine, as ratios: `make bench`."""

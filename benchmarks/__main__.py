@@ -1,0 +1,89 @@
+"""`python -m benchmarks`: measures, prints, and writes benchmarks/RESULTS.md.
+
+Options: --rounds N (default 8), --only chain,gateway,embeddings.
+"""
+
+import argparse
+import os
+import platform
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks import chain, embeddings, gateway
+from benchmarks.pairs import Ratio
+from tests.processes import served
+from toolkit.serve.catalogue import public_models
+
+RESULTS = Path(__file__).parent / "RESULTS.md"
+REPOSITORY = Path("model_repository")
+PARTS = ("gateway", "embeddings", "chain")
+
+
+def main() -> None:
+    """Runs the parts asked for; only a run of all parts rewrites RESULTS.md."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks")
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--only", default=",".join(PARTS))
+    options = parser.parse_args()
+    parts = options.only.split(",")
+    sections = [_machine()]
+    if "gateway" in parts:
+        sections.append(_gateway())
+    if {"embeddings", "chain"} & set(parts):
+        sections += _served(parts, options.rounds)
+    text = "\n\n".join(sections) + "\n"
+    print(text)
+    if set(parts) == set(PARTS):
+        RESULTS.write_text(text)
+
+
+def _served(parts: list[str], rounds: int) -> list[str]:
+    sections = []
+    models = {model.kind: model for model in public_models(REPOSITORY)}
+    with TemporaryDirectory() as scratch, served(REPOSITORY, Path(scratch, "log")) as service:
+        if "embeddings" in parts:
+            name = models["embedding"].name
+            ratios = embeddings.measure(service.port, name, REPOSITORY, rounds)
+            sections.append(_ratios("Embeddings against direct onnxruntime", embeddings, ratios))
+        if "chain" in parts:
+            ratios = chain.measure(service.port, models["llm"], REPOSITORY, rounds)
+            sections.append(_ratios("The chain against vLLM's OpenAI server", chain, ratios))
+    return sections
+
+
+def _machine() -> str:
+    cpu = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.processor(),
+    )
+    return (
+        "# Benchmark results\n\n"
+        "Written by `make bench`. Ratios are ours over the peer's: medians over alternating "
+        "rounds, with the lowest and the highest round. Compare ratios, not machines.\n\n"
+        f"Machine: {os.cpu_count()} cores, {cpu}, Linux {platform.release()}, "
+        f"Python {platform.python_version()}."
+    )
+
+
+def _gateway() -> str:
+    rows = [f"| {name} | {ms:.2f} | {limit:.1f} |" for name, ms, limit in gateway.measure()]
+    head = ["| | CPU ms each | to reach, at most |", "|---|---|---|"]
+    return "\n".join(["## The gateway's own cost", "", _method(gateway), "", *head, *rows])
+
+
+def _ratios(title: str, module: object, ratios: list[Ratio]) -> str:
+    head = ["| | ratio [low–high] | ours | peer |", "|---|---|---|---|"]
+    rows = [ratio.row() for ratio in ratios]
+    return "\n".join([f"## {title}", "", _method(module), "", *head, *rows])
+
+
+def _method(module: object) -> str:
+    return " ".join((module.__doc__ or "").split())
+
+
+if __name__ == "__main__":
+    main()

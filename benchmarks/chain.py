@@ -1,0 +1,110 @@
+"""The whole chain against vLLM's own OpenAI server: same engine arguments, same environment.
+
+Both servers are up for the whole run and idle in turns. Streams of 64 tokens with `ignore_eos`, at
+temperature 0, with 1 and with 8 in flight.
+"""
+
+import asyncio
+import json
+import statistics
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.loopback import run_load
+from benchmarks.pairs import Ratio, compare
+from tests.processes import free_port, status_of, wait_for
+from toolkit.runtime.environments import ensure_environment
+from toolkit.serve.catalogue import ServedModel
+from toolkit.serve.child import Child, Command, clean_environment
+
+TOKENS = 64
+
+
+def measure(ours_port: int, model: ServedModel, repository: Path, rounds: int) -> list[Ratio]:
+    """Ratios of tokens/s and of the time to first token, ours over vLLM's server."""
+    ratios = []
+    with vllm_server(repository, model) as peer_port:
+        for streams in (1, 8):
+
+            def ours(streams: int = streams) -> dict[str, float]:
+                return _one_round(ours_port, model.name, streams)
+
+            def peer(streams: int = streams) -> dict[str, float]:
+                return _one_round(peer_port, model.name, streams)
+
+            ratios += compare(ours, peer, rounds)
+    return ratios
+
+
+def _one_round(port: int, model: str, streams: int) -> dict[str, float]:
+    bodies = [
+        {
+            "model": model,
+            "messages": [{"role": "user", "content": f"Tell me a story about number {number}."}],
+            "max_tokens": TOKENS,
+            "temperature": 0,
+            "stream": True,
+            "ignore_eos": True,
+        }
+        for number in range(streams)
+    ]
+    answers, wall_s = asyncio.run(run_load(port, "/v1/chat/completions", bodies, streams))
+    return {
+        f"tokens/s, {streams} streams": streams * TOKENS / wall_s,
+        f"time to first token, {streams} streams (s)": statistics.median(
+            answer.first_s for answer in answers
+        ),
+    }
+
+
+@contextmanager
+def vllm_server(repository: Path, model: ServedModel) -> Iterator[int]:
+    """vLLM's own OpenAI server over the very weights and engine arguments of `model`."""
+    port = free_port()
+    engine = repository / f"{model.name}.engine"
+    arguments = _engine_arguments(engine)
+    argv = [str(ensure_environment("vllm") / "bin" / "python"), "-m"]
+    argv += ["vllm.entrypoints.openai.api_server", "--host", "127.0.0.1", "--port", str(port)]
+    argv += ["--served-model-name", model.name, "--disable-log-requests", *arguments]
+    environment = clean_environment(
+        HF_HUB_OFFLINE="1", VLLM_NO_USAGE_STATS="1", **_engine_environment(engine)
+    )
+    child = Child(Command(argv, Path("/tmp/vllm-peer.log"), environment, Path("/tmp")))  # noqa: S108
+    try:
+        url = f"http://127.0.0.1:{port}/health"
+        wait_for(lambda: status_of(url) == 200 or child.exit_code is not None, 300, "vLLM")
+        if child.exit_code is not None:
+            sys.exit(child.log_tail())
+        yield port
+    finally:
+        child.end()
+
+
+def _engine_arguments(engine: Path) -> list[str]:
+    """The config's `engine` parameter as command-line flags."""
+    values = json.loads(_parameter(engine, "engine"))
+    flags = []
+    for name, value in values.items():
+        flag = f"--{name.replace('_', '-')}"
+        if name in {"model", "tokenizer"}:
+            flags += [flag, str(engine / "1" / value)]
+        elif isinstance(value, bool):
+            flags += [flag if value else f"--no-{name.replace('_', '-')}"]
+        else:
+            flags += [flag, json.dumps(value) if isinstance(value, dict) else str(value)]
+    return flags
+
+
+def _engine_environment(engine: Path) -> dict[str, str]:
+    text = _parameter(engine, "environment")
+    return {name: str(value) for name, value in json.loads(text or "{}").items()}
+
+
+def _parameter(engine: Path, key: str) -> str:
+    from google.protobuf import text_format
+    from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+    config = text_format.Parse((engine / "config.pbtxt").read_text(), ModelConfig())
+    return str(config.parameters[key].string_value)

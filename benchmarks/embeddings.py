@@ -1,0 +1,93 @@
+"""The embedding path against onnxruntime called directly in one process: same graph, same texts.
+
+The peer tokenizes and runs the graph on all cores: text by text, and in length-sorted batches of
+16. Ours has 16 requests of one text in flight, through the gateway's HTTP API.
+"""
+
+import asyncio
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.loopback import run_load
+from benchmarks.pairs import Ratio, compare
+
+WORDS = [
+    "the",
+    "of",
+    "model",
+    "server",
+    "tensor",
+    "queue",
+    "batch",
+    "ensemble",
+    "request",
+    "stream",
+    "vector",
+    "cat",
+    "river",
+    "seven",
+]
+
+
+def measure(port: int, model: str, repository: Path, rounds: int) -> list[Ratio]:
+    """Ratios of texts per second, ours with 16 in flight over direct calls."""
+    texts = make_texts(256)
+    direct = Direct(repository / f"{model}.encoder" / "1", repository / f"{model}.tokenize" / "1")
+
+    def ours() -> dict[str, float]:
+        bodies = [{"model": model, "input": text} for text in texts]
+        _, wall_s = asyncio.run(run_load(port, "/v1/embeddings", bodies, 16))
+        return {"": len(texts) / wall_s}
+
+    ratios = []
+    for batch in (1, 16):
+        name = f"texts/s, 16 in flight over direct onnxruntime, batch {batch}"
+
+        def named_ours(name: str = name) -> dict[str, float]:
+            return {name: ours()[""]}
+
+        def peer(name: str = name, batch: int = batch) -> dict[str, float]:
+            return {name: direct.texts_per_s(texts, batch)}
+
+        ratios += compare(named_ours, peer, rounds)
+    return ratios
+
+
+def make_texts(count: int) -> list[str]:
+    """Texts of 4 to 40 words, the same at every run."""
+    random = np.random.default_rng(7)
+    return [" ".join(random.choice(WORDS, random.integers(4, 41))) for _ in range(count)]
+
+
+class Direct:
+    """onnxruntime and tokenizers in this process, with onnxruntime's own defaults."""
+
+    def __init__(self, encoder: Path, tokenizer: Path) -> None:
+        import onnxruntime
+        from tokenizers import Tokenizer
+
+        self._session = onnxruntime.InferenceSession(
+            str(encoder / "model.onnx"), providers=["CPUExecutionProvider"]
+        )
+        self._tokenizer = Tokenizer.from_file(str(tokenizer / "tokenizer" / "tokenizer.json"))
+        self._tokenizer.no_padding()
+
+    def texts_per_s(self, texts: list[str], batch: int) -> float:
+        """Tokenizes and encodes all texts, `batch` at a time, sorted by length when batched."""
+        start = time.perf_counter()
+        encoded = [encoding.ids for encoding in self._tokenizer.encode_batch(texts)]
+        if batch > 1:
+            encoded.sort(key=len)
+        for first in range(0, len(encoded), batch):
+            self._run(encoded[first : first + batch])
+        return len(texts) / (time.perf_counter() - start)
+
+    def _run(self, batch: list[list[int]]) -> None:
+        length = max(map(len, batch))
+        ids = np.zeros((len(batch), length), dtype=np.int64)
+        mask = np.zeros_like(ids)
+        for row, tokens in enumerate(batch):
+            ids[row, : len(tokens)], mask[row, : len(tokens)] = tokens, 1
+        self._session.run(None, {"input_ids": ids, "attention_mask": mask})

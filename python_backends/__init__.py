@@ -1,0 +1,35 @@
+"""What runs inside Triton's Python backend, and which files each kind of step is made of.
+
+A step's `model.py` stands in its model's version folder; what it imports stands beside it under
+`python_backends/`, so that imports read the same in a model repository and in this package.
+"""
+
+from pathlib import Path
+
+_HERE = Path(__file__).parent
+_SHARED = {
+    "prompt": ("errors.py", "triton.py"),
+    "vllm_engine": ("errors.py", "triton.py", "cancellation.py", "loop.py", "replies.py"),
+    "tokenize": ("errors.py", "triton.py"),
+    "encoder": ("errors.py", "triton.py", "onnx.py"),
+    "text_encoder": ("errors.py", "triton.py", "onnx.py"),
+    "denoise": ("errors.py", "triton.py", "onnx.py"),
+    "decode": ("errors.py", "triton.py", "onnx.py"),
+    "echo": ("errors.py", "triton.py", "cancellation.py", "loop.py", "replies.py"),
+}
+
+KINDS = tuple(_SHARED)
+
+
+def files(kind: str) -> dict[str, Path]:
+    """What to copy into a version's folder: relative destination -> source file.
+
+    Raises KeyError for a kind that is not in `KINDS`.
+    """
+    shared = {f"python_backends/{name}": _HERE / name for name in _SHARED[kind]}
+    own = {
+        f"python_backends/{kind}/{path.name}": path
+        for path in sorted((_HERE / kind).glob("*.py"))
+        if path.name not in {"__init__.py", "model.py"}
+    }
+    return {"model.py": _HERE / kind / "model.py", **shared, **own}

@@ -1,0 +1,1 @@
+"""A scripted engine, embedder and painter: edge cases, made reproducible."""

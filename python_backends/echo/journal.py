@@ -1,0 +1,55 @@
+"""What the echo engine did for each request, so that a test in another process can prove it.
+
+Times are `time.monotonic()`, the same clock in every process of a machine. Bounded: the oldest
+entries go.
+"""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+LIMIT = 1_000
+
+
+@dataclass(slots=True)
+class Entry:
+    """One request's story."""
+
+    id: str
+    prompt: dict[str, Any]
+    sampling_parameters: dict[str, Any]
+    started_s: float = field(default_factory=time.monotonic)
+    chunks_sent: int = 0
+    cancelled_s: float | None = None
+    ended_s: float | None = None
+    outcome: str | None = None
+
+    def end(self, outcome: str) -> None:
+        self.outcome = outcome
+        self.ended_s = time.monotonic()
+
+
+class Journal:
+    """The latest `LIMIT` requests, oldest first."""
+
+    def __init__(self) -> None:
+        self._entries: list[Entry] = []
+        self.total = 0
+
+    def open(self, request_id: str, prompt: dict[str, Any], sampling: dict[str, Any]) -> Entry:
+        entry = Entry(request_id, prompt, sampling)
+        self._entries.append(entry)
+        del self._entries[:-LIMIT]
+        self.total += 1
+        return entry
+
+    def report(self, request_id: str) -> dict[str, Any]:
+        """Entries of one id, or all for an empty one, and how many requests there ever were."""
+        wanted = [entry for entry in self._entries if request_id in ("", entry.id)]
+        return {
+            "total": self.total,
+            "running": sum(entry.ended_s is None for entry in self._entries),
+            "requests": [
+                {name: getattr(entry, name) for name in Entry.__slots__} for entry in wanted
+            ],
+        }

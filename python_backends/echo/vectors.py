@@ -1,0 +1,38 @@
+"""Embeddings without a model: a unit vector that depends on the text's words alone.
+
+Texts that share words are close, so that order and similarity can be tested.
+"""
+
+import hashlib
+
+import numpy as np
+
+from python_backends.errors import InvalidInput
+from python_backends.triton import Array, Arrays, Settings, decode
+
+
+def embed(arrays: Arrays, settings: Settings) -> dict[str, Array]:
+    """`text` STRING [B, 1] -> `embedding` FP32 [B, dimensions], `num_tokens` INT32 [B, 1]."""
+    dimensions = settings.number("dimensions", 8)
+    limit = settings.number("context_length", 256)
+    truncate = arrays.get("truncate")
+    words = [decode(value, "text").split() for value in arrays["text"].reshape(-1)]
+    for row, found in enumerate(words):
+        if len(found) > limit and not (truncate is not None and truncate.reshape(-1)[row]):
+            raise InvalidInput(
+                f"input {row} has {len(found)} tokens and the model takes {limit}; shorten it",
+                code="context_length_exceeded",
+                param="input",
+            )
+    words = [found[:limit] for found in words]
+    vectors = np.stack([_vector(found, dimensions) for found in words])
+    counts = np.array([[len(found)] for found in words], dtype=np.int32)
+    return {"embedding": vectors, "num_tokens": counts}
+
+
+def _vector(words: list[str], dimensions: int) -> Array:
+    total = np.full(dimensions, 1e-3, dtype=np.float64)
+    for word in words:
+        seed = int.from_bytes(hashlib.sha256(word.lower().encode()).digest()[:8], "big")
+        total += np.random.default_rng(seed).standard_normal(dimensions)
+    return (total / np.linalg.norm(total)).astype(np.float32)

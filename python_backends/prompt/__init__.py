@@ -1,0 +1,1 @@
+"""Chat template and tokenizer: what a language model's engine reads."""

@@ -1,0 +1,1 @@
+"""A language model in vLLM's AsyncLLM, as one decoupled step."""

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Makes every lock file again from its input: `make lock`. torch is left out of all of them, because
+# which build of it is right (CPU, CUDA) is the machine's choice and made by pip's configuration.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+uv=.venv/bin/uv
+find_links=$(.venv/bin/python -m pip config get global.find-links 2>/dev/null || true)
+leave_out=(torch torchvision torchaudio torchcodec triton triton-toolkit)
+common=(--quiet --python .venv/bin/python --generate-hashes --no-annotate --no-header)
+for package in "${leave_out[@]}"; do common+=(--no-emit-package "$package"); done
+[ -z "$find_links" ] || common+=(--find-links "$find_links")
+
+"$uv" pip compile "${common[@]}" pyproject.toml -o requirements/base.lock
+"$uv" pip compile "${common[@]}" pyproject.toml --extra dev -o requirements/dev.lock
+locks=toolkit/runtime/locks
+for environment in onnx vllm; do
+    "$uv" pip compile "${common[@]}" --override "$locks/override.txt" \
+        "$locks/$environment.in" -o "$locks/$environment.lock"
+done

@@ -1,0 +1,145 @@
+"""The default language model through the official SDK: vLLM inside the real Triton."""
+
+import asyncio
+import time
+
+import psutil
+import pytest
+from openai import AsyncOpenAI, BadRequestError, NotFoundError, OpenAI
+from openai.types.chat import ChatCompletionMessageParam
+
+from tests.e2e.conftest import CHAT
+from tests.processes import Service, wait_for
+
+QUESTION: list[ChatCompletionMessageParam] = [
+    {"role": "user", "content": "What is the capital of France?"}
+]
+
+
+def test_the_capital_of_france(client: OpenAI) -> None:
+    answer = client.chat.completions.create(model=CHAT, messages=QUESTION, temperature=0)
+    assert "Paris" in (answer.choices[0].message.content or "")
+    assert answer.choices[0].finish_reason == "stop"
+    assert answer.usage is not None
+    assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
+    assert answer.usage.prompt_tokens > 10
+
+
+def test_an_alias_names_the_same_model(client: OpenAI) -> None:
+    answer = client.chat.completions.create(
+        model="smollm2", messages=QUESTION, temperature=0, max_tokens=16
+    )
+    assert "Paris" in (answer.choices[0].message.content or "")
+
+
+def test_pieces_join_to_the_unary_answer(client: OpenAI) -> None:
+    unary = client.chat.completions.create(
+        model=CHAT, messages=QUESTION, temperature=0, max_tokens=48
+    )
+    stream = client.chat.completions.create(
+        model=CHAT,
+        messages=QUESTION,
+        temperature=0,
+        max_tokens=48,
+        stream=True,
+        stream_options={"include_usage": True},
+    )
+    chunks = list(stream)
+    pieces = [c.choices[0].delta.content or "" for c in chunks if c.choices]
+    assert "".join(pieces) == unary.choices[0].message.content
+    assert sum(bool(piece) for piece in pieces) >= 2
+    assert chunks[-1].choices == []
+    assert chunks[-1].usage == unary.usage
+    assert [c.choices[0].finish_reason for c in chunks if c.choices][-1] == (
+        unary.choices[0].finish_reason
+    )
+
+
+def test_length_is_a_finish_reason(client: OpenAI) -> None:
+    answer = client.chat.completions.create(model=CHAT, messages=QUESTION, max_tokens=3)
+    assert answer.choices[0].finish_reason == "length"
+    assert answer.usage is not None
+    assert answer.usage.completion_tokens == 3
+
+
+def test_completions_continue_text(client: OpenAI) -> None:
+    answer = client.completions.create(
+        model=CHAT, prompt="The capital of France is", temperature=0, max_tokens=8
+    )
+    assert "Paris" in answer.choices[0].text
+
+
+def test_a_prompt_beyond_the_context_is_refused_by_name(client: OpenAI) -> None:
+    with pytest.raises(BadRequestError) as refusal:
+        client.chat.completions.create(
+            model=CHAT, messages=[{"role": "user", "content": "word " * 5000}]
+        )
+    assert refusal.value.code == "context_length_exceeded"
+    assert "2048" in refusal.value.message
+
+
+def test_an_unknown_model_is_not_found(client: OpenAI) -> None:
+    with pytest.raises(NotFoundError) as refusal:
+        client.chat.completions.create(model="gpt-nothing", messages=QUESTION)
+    assert refusal.value.code == "model_not_found"
+
+
+async def test_sixteen_streams_at_once(service: Service) -> None:
+    async with AsyncOpenAI(base_url=f"{service.url}/v1", api_key="unused") as client:
+
+        async def one(number: int) -> tuple[str, str | None]:
+            stream = await client.chat.completions.create(
+                model=CHAT,
+                messages=[{"role": "user", "content": f"Count to {number + 2}."}],
+                temperature=0,
+                max_tokens=24,
+                stream=True,
+            )
+            text, reason = "", None
+            async for chunk in stream:
+                text += chunk.choices[0].delta.content or ""
+                reason = chunk.choices[0].finish_reason or reason
+            return text, reason
+
+        answers = await asyncio.gather(*(one(number) for number in range(16)))
+    assert all(text for text, _ in answers)
+    assert all(reason in ("stop", "length") for _, reason in answers)
+    assert len({text for text, _ in answers}) > 4, "streams were mixed up or ignored their prompt"
+
+
+def test_the_engine_stops_when_the_client_goes_away(client: OpenAI, service: Service) -> None:
+    engine = _engine_processes(service)
+    stream = client.completions.create(
+        model=CHAT,
+        prompt="Once upon a time",
+        max_tokens=1500,
+        stream=True,
+        extra_body={"ignore_eos": True},
+    )
+    for seen, _ in enumerate(stream):
+        if seen == 5:
+            break
+    busy = _cpu_s(engine, during_s=0.5)
+    stream.close()
+    gone_at = time.monotonic()
+    wait_for(lambda: _cpu_s(engine, during_s=0.05) < 0.01, 5, "an idle engine")
+    assert busy > 0.2, "the engine was not generating, so stopping proves nothing"
+    # the last 50 ms of the wait are the idle sample itself
+    assert time.monotonic() - gone_at < 0.25
+
+
+def _engine_processes(service: Service) -> list[psutil.Process]:
+    found = service.named("EngineCore") + service.named("Worker")
+    assert found, "no engine process"
+    return found
+
+
+def _cpu_s(processes: list[psutil.Process], during_s: float) -> float:
+    """CPU seconds that the processes use together in `during_s` seconds from now."""
+
+    def used() -> float:
+        return sum(sum(process.cpu_times()[:2]) for process in processes)
+
+    before = used()
+    time.sleep(during_s)
+    return used() - before

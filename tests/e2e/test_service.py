@@ -1,0 +1,61 @@
+"""`toolkit serve` as a whole: it says what it serves, and kill -9 leaves nothing."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from openai import OpenAI
+
+from tests.e2e.conftest import CHAT, EMBEDDING, IMAGE
+from tests.processes import Service, alive, served, status_of, wait_for
+
+
+def test_every_model_of_the_catalogue_is_listed(client: OpenAI) -> None:
+    listed = {model.id for model in client.models.list()}
+    assert {CHAT, EMBEDDING, IMAGE} <= listed
+    assert client.models.retrieve(CHAT).id == CHAT
+
+
+def test_it_says_what_to_try(service: Service) -> None:
+    said = service.log.read_text()
+    assert f"127.0.0.1:{service.port}/v1/chat/completions" in said
+    for name in (CHAT, EMBEDDING, IMAGE):
+        assert name in said
+
+
+def test_health_routes(service: Service) -> None:
+    assert status_of(f"{service.url}/healthz") == 200
+    assert status_of(f"{service.url}/readyz") == 200
+
+
+def test_kill_9_of_the_serving_parent_leaves_nothing(echo_repository: Path, tmp_path: Path) -> None:
+    before = set(os.listdir("/dev/shm")), set(Path("/tmp").glob("triton-toolkit-*"))
+    with served(echo_repository, tmp_path / "log", timeout_s=60) as service:
+        family = service.family()
+        os.kill(service.process.pid, signal.SIGKILL)
+        wait_for(lambda: not any(map(alive, family)), 10, "the end of the whole family")
+    time.sleep(0)
+    wait_for(lambda: status_of(f"{service.url}/healthz") == 0, 5, "a closed port")
+    after = set(os.listdir("/dev/shm")), set(Path("/tmp").glob("triton-toolkit-*"))
+    assert after[0] <= before[0]
+    assert after[1] <= before[1]
+
+
+def test_a_killed_triton_is_a_clear_503_and_comes_back(
+    echo_repository: Path, tmp_path: Path
+) -> None:
+    with served(echo_repository, tmp_path / "log", timeout_s=60) as service:
+        (triton,) = [p for p in service.named("tritonserver") if p.name() == "tritonserver"]
+        triton.kill()
+        wait_for(lambda: status_of(f"{service.url}/readyz") == 503, 10, "a 503")
+        wait_for(lambda: status_of(f"{service.url}/readyz") == 200, 60, "recovery")
+
+
+def test_a_dead_python_stub_is_noticed_and_replaced(echo_repository: Path, tmp_path: Path) -> None:
+    with served(echo_repository, tmp_path / "log", timeout_s=60) as service:
+        stub = service.named("triton_python_backend_stub")[0]
+        stub.kill()
+        wait_for(lambda: "restarting" in service.log.read_text(), 30, "a restart")
+        wait_for(lambda: "Triton is back" in service.log.read_text(), 60, "recovery")
+        wait_for(lambda: status_of(f"{service.url}/readyz") == 200, 30, "readiness")

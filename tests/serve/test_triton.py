@@ -1,0 +1,99 @@
+"""The real embedded server under `TritonServer`: private, explicit, honest about failures."""
+
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import psutil
+import pytest
+from tritonclient.grpc import service_pb2
+
+from tests.processes import wait_for
+from tests.python_backends.repository import write_echo_embedding
+from toolkit.errors import RepositoryError, ServeError
+from toolkit.runtime.environments import link_environments
+from toolkit.runtime.triton import ensure_triton
+from toolkit.serve.canary import sick_model
+from toolkit.serve.catalogue import check_target, public_models
+from toolkit.serve.triton import TritonOptions, TritonServer
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[TritonServer]:
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    write_echo_embedding(repository)
+    (repository / "broken").mkdir()
+    (repository / "broken" / "config.pbtxt").write_text('name: "broken"\nbackend: "nonesuch"\n')
+    (repository / "broken" / "1").mkdir()
+    link_environments(repository)
+    triton = TritonServer(ensure_triton(), TritonOptions(repository, tmp_path / "log"))
+    triton.start()
+    yield triton
+    triton.end()
+    assert not triton.folder.exists()
+
+
+def test_only_the_owner_reaches_the_socket(server: TritonServer) -> None:
+    assert stat.S_IMODE(server.folder.stat().st_mode) == 0o700
+    ours = psutil.Process(server._child.pid).children(recursive=True)  # type: ignore[union-attr]
+    assert not [c for p in ours for c in p.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+
+
+def test_a_model_that_does_not_load_is_named_with_tritons_reason(server: TritonServer) -> None:
+    with pytest.raises(ServeError, match=r"broken: .*nonesuch"):
+        server.load(["broken", "echo-embedding"])
+    ready = service_pb2.ModelReadyRequest(name="echo-embedding")
+    assert server.api.ModelReady(ready, timeout=5).ready
+
+
+def test_a_dead_stub_is_seen_and_canaries_fail(server: TritonServer) -> None:
+    server.load(["echo-embedding"])
+    models = [m for m in public_models(server.options.repository) if m.name != "broken"]
+    assert sick_model(models, server.api) is None
+    assert not server.dead_stub()
+    for pid in server._live_stubs():
+        psutil.Process(pid).kill()
+    wait_for(server.dead_stub)
+    assert "echo-embedding" in (sick_model(models, server.api) or "")
+    server.kill()  # unloading a dead stub takes Triton its whole exit timeout
+
+
+def test_a_killed_server_starts_again_at_the_same_address(server: TritonServer) -> None:
+    address = server.address
+    server.kill()
+    with pytest.raises(grpc.RpcError):
+        server.api.ServerLive(service_pb2.ServerLiveRequest(), timeout=1)
+    server.start()
+    assert server.address == address
+    assert server.api.ServerLive(service_pb2.ServerLiveRequest(), timeout=1).live
+
+
+def test_a_server_that_cannot_start_tells_why(tmp_path: Path) -> None:
+    triton = TritonServer(ensure_triton(), TritonOptions(tmp_path / "absent", tmp_path / "log"))
+    with pytest.raises(ServeError, match=r"absent"):
+        triton.start()
+    triton.end()
+
+
+def test_an_empty_repository_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RepositoryError) as refusal:
+        public_models(tmp_path)
+    assert "build-repo" in (refusal.value.hint or "")
+
+
+def test_a_repository_for_another_target_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "repository.json").write_text('{"target": "container:26.08"}')
+    with pytest.raises(RepositoryError, match=r"container:26\.08") as refusal:
+        check_target(tmp_path, "embedded")
+    assert "--target embedded" in (refusal.value.hint or "")
+
+
+def test_a_config_that_does_not_parse_is_named(tmp_path: Path) -> None:
+    shutil.rmtree(tmp_path / "m", ignore_errors=True)
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "config.pbtxt").write_text("name: \n")
+    with pytest.raises(RepositoryError, match=r"m/config\.pbtxt"):
+        public_models(tmp_path)

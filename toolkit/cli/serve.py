@@ -1,0 +1,89 @@
+"""`toolkit serve`: run a built repository, with the gateway in front."""
+
+import ctypes
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from toolkit.cli.progress import console_progress
+
+from toolkit.home import home
+from toolkit.serve.catalogue import ServedModel
+from toolkit.serve.supervisor import ServeOptions, Supervisor
+
+_PR_SET_PDEATHSIG = 1
+
+
+def serve(
+    repository: Annotated[Path, typer.Argument(help="What `toolkit build-repo` wrote.")] = Path(
+        "model_repository"
+    ),
+    host: Annotated[str, typer.Option(help="Address the gateway listens on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the gateway.")] = 9000,
+    triton: Annotated[
+        str | None, typer.Option(help="With --frontend-only: gRPC address of a running Triton.")
+    ] = None,
+    frontend_only: Annotated[
+        bool, typer.Option("--frontend-only", help="Start no Triton; use the one at --triton.")
+    ] = False,
+    triton_http_port: Annotated[
+        int | None, typer.Option(help="Also open Triton's own HTTP API on this loopback port.")
+    ] = None,
+    drain_s: Annotated[
+        float, typer.Option(min=0, help="Seconds that running requests may take at the end.")
+    ] = 20.0,
+    stop_with_parent: Annotated[
+        bool, typer.Option("--stop-with-parent", help="End when the calling process ends.")
+    ] = False,
+) -> None:
+    """Serve a model repository: the real Triton, and the OpenAI-compatible gateway in front.
+
+    Needs neither GPU nor Docker. Ctrl-C ends everything in order; a second Ctrl-C ends it now.
+    """
+    if stop_with_parent:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if frontend_only:
+        if triton is None:
+            raise typer.BadParameter(
+                "--frontend-only needs --triton HOST:PORT", param_hint="--triton"
+            )
+        arguments = ["--host", host, "--port", str(port), "--triton", triton]
+        os.execv(sys.executable, [sys.executable, "-m", "frontend", *arguments])  # noqa: S606
+    if triton is not None:
+        raise typer.BadParameter("--triton goes with --frontend-only", param_hint="--triton")
+    console = Console(stderr=True)
+    with console_progress(console) as progress:
+        options = ServeOptions(repository, host, port, triton_http_port, drain_s)
+        supervisor = Supervisor(options, progress, tell=console.print)
+        supervisor.run(ready=lambda: _announce(console, supervisor.models, f"{host}:{port}"))
+    console.print("stopped")
+
+
+def _announce(console: Console, models: list[ServedModel], address: str) -> None:
+    table = Table(box=None, padding=(0, 2), show_edge=False)
+    for column in ("model", "kind", "also called"):
+        table.add_column(column)
+    for model in models:
+        aliases = model.parameter("toolkit.aliases").strip("[]").replace('"', "")
+        table.add_row(model.name, model.kind or "-", aliases)
+    console.print(f"\n[bold green]Ready[/] at [bold]http://{address}/v1[/]\n")
+    console.print(table)
+    console.print(f"\nlogs: {home() / 'logs'}    stop: Ctrl-C", highlight=False)
+    chats = [model.name for model in models if model.kind == "llm"]
+    if chats:
+        question = {"role": "user", "content": "What is the capital of France?"}
+        body = json.dumps({"model": chats[0], "messages": [question]})
+        console.print("\nTry it:\n")
+        console.print(
+            f"curl http://{address}/v1/chat/completions -H 'content-type: application/json' \\\n"
+            f"  -d '{body}'\n",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )

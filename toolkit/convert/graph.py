@@ -1,0 +1,50 @@
+"""torch module → ONNX file, and back to numbers: the two calls that every conversion makes.
+
+Opset 18 through torch's dynamo exporter, weights inside the file, named dynamic axes.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+import torch
+
+OPSET = 18
+
+
+def export(
+    module: torch.nn.Module,
+    inputs: Mapping[str, torch.Tensor],
+    dynamic: Mapping[str, Mapping[int, str]],
+    output: str,
+    file: Path,
+) -> None:
+    """Writes `module(**inputs)` as a graph with one output; `dynamic` names the axes that may vary.
+
+    Example inputs need at least 2 along every dynamic axis, or the exporter takes it for constant.
+    """
+    shapes = {name: dict(dynamic.get(name, {})) or None for name in inputs}
+    program = torch.onnx.export(
+        module.eval(),
+        kwargs=dict(inputs),
+        input_names=list(inputs),
+        output_names=[output],
+        dynamic_shapes=shapes,
+        opset_version=OPSET,
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None
+    file.parent.mkdir(parents=True, exist_ok=True)
+    program.save(file, external_data=False)
+
+
+def run(file: Path, inputs: Mapping[str, npt.NDArray[np.generic]]) -> npt.NDArray[np.floating]:
+    """The graph's only output, computed by onnxruntime on the CPU."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    result: npt.NDArray[np.floating] = session.run(None, dict(inputs))[0]
+    return result

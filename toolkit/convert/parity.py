@@ -1,0 +1,60 @@
+"""Is what came out of a conversion what went in? Numbers against numbers, with a stated limit.
+
+Texts are ordinary sentences of several lengths, scripts and symbols, so padding and rare tokens count.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from toolkit.errors import ConvertError
+
+SENTENCES = (
+    "The capital of France is Paris, and the capital of Germany is Berlin.",
+    "Water boils at 100 degrees at sea level.",
+    "def add(a, b):\n    return a + b",
+    "Im Frühling blühen die Kirschbäume; 春には桜が咲きます。",
+    "Yes.",
+    "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age "
+    "of foolishness, it was the epoch of belief, it was the epoch of incredulity.",
+)
+
+Array = npt.NDArray[np.floating]
+
+
+def check_close(part: str, found: Array, wanted: Array, tolerance: float) -> float:
+    """Largest absolute difference; raises ConvertError when it exceeds `tolerance`, or is no number.
+
+    The arrays have the same shape, whatever it is.
+    """
+    if found.shape != wanted.shape:
+        raise ConvertError(f"{part}: the shape changed from {wanted.shape} to {found.shape}")
+    difference = float(np.max(np.abs(found.astype(np.float64) - wanted.astype(np.float64))))
+    if not difference <= tolerance:
+        raise ConvertError(
+            f"{part}: the converted model's output differs by {difference:.3g} from its source, "
+            f"more than {tolerance:.3g}",
+            hint="nothing was kept; other versions of the libraries in the extra 'weights' may do",
+        )
+    return difference
+
+
+def check_distributions(part: str, found: Array, wanted: Array, nats: float) -> float:
+    """Largest KL divergence between next-token distributions of logits `[..., vocabulary]`.
+
+    Raises ConvertError when it exceeds `nats`.
+    """
+    target, other = _log_softmax(wanted), _log_softmax(found)
+    divergence = float(np.max(np.sum(np.exp(target) * (target - other), axis=-1)))
+    if not divergence <= nats:
+        raise ConvertError(
+            f"{part}: next-token distributions differ by {divergence:.3g} nats from the source's, "
+            f"more than {nats:.3g}",
+            hint="nothing was kept",
+        )
+    return divergence
+
+
+def _log_softmax(logits: Array) -> npt.NDArray[np.float64]:
+    shifted = logits.astype(np.float64) - np.max(logits, axis=-1, keepdims=True)
+    total = np.log(np.sum(np.exp(shifted), axis=-1, keepdims=True))
+    return np.asarray(shifted - total, dtype=np.float64)

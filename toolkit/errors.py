@@ -1,0 +1,81 @@
+"""What the toolkit raises on purpose. `cli` prints message and hint, and exits with `exit_code`.
+
+ToolkitError
+├── SpecError         models.yaml is wrong: all findings at once, each with its line and field
+├── SourceError       weights cannot be found, fetched or verified
+├── ConvertError      weights were found but cannot be converted, or came out wrong
+├── SetupError        a Python environment or the Triton runtime cannot be made
+│   └── MissingExtra  an optional dependency group is not installed; names it
+├── RepositoryError   a model repository cannot be written, or is not what it says
+└── ServeError        a server cannot be started, or died
+"""
+
+from dataclasses import dataclass
+
+
+class ToolkitError(Exception):
+    """Base of all errors that are somebody's fault other than the toolkit's own."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing wrong in a file: `file:line: field: problem`, and what to do about it."""
+
+    file: str
+    line: int
+    field: str
+    problem: str
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}"
+        return (
+            f"{where}: {self.field}: {self.problem}" if self.field else f"{where}: {self.problem}"
+        )
+
+
+class SpecError(ToolkitError):
+    """models.yaml does not describe a catalogue; `findings` lists every reason."""
+
+    exit_code = 2
+
+    def __init__(self, findings: list[Finding]) -> None:
+        super().__init__("\n".join(map(str, findings)))
+        self.findings = findings
+
+
+class SourceError(ToolkitError):
+    """Weights cannot be found, fetched or verified."""
+
+
+class ConvertError(ToolkitError):
+    """Weights were found but cannot be converted, or the result differs from its source."""
+
+
+class SetupError(ToolkitError):
+    """A Python environment or the Triton runtime cannot be made on this machine."""
+
+
+class MissingExtra(SetupError):
+    """An optional dependency group is not installed."""
+
+    def __init__(self, extra: str, needed_for: str) -> None:
+        super().__init__(
+            f"{needed_for} needs the extra '{extra}'",
+            hint=f"pip install 'triton-toolkit[{extra}]'",
+        )
+
+
+class RepositoryError(ToolkitError):
+    """A model repository cannot be written, or is not what it says it is."""
+
+
+class ServeError(ToolkitError):
+    """A server cannot be started, or died."""

@@ -1,0 +1,58 @@
+"""What weights say about themselves, read while they are converted, kept beside the result.
+
+Configs are made from these and from models.yaml, so a config never needs the weights again.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+FILE = "facts.json"
+
+
+class _Facts(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class LlmFacts(_Facts):
+    """`context_length` in tokens is the most that the model was made for; `chat`: has a template."""
+
+    kind: Literal["llm"] = "llm"
+    context_length: int
+    chat: bool
+
+
+class EmbeddingFacts(_Facts):
+    """`dimensions` of a vector; `context_length` in tokens, special ones included."""
+
+    kind: Literal["embedding"] = "embedding"
+    dimensions: int
+    context_length: int
+
+
+class DiffusionFacts(_Facts):
+    """Pixels and tensor sizes: `size` is the trained side, latents are `size / scale` wide."""
+
+    kind: Literal["diffusion"] = "diffusion"
+    size: int
+    scale: int
+    latent_channels: int
+    tokens: int
+    width: int
+    latent_scaling: float
+    latent_shift: float
+
+
+Facts = Annotated[LlmFacts | EmbeddingFacts | DiffusionFacts, Field(discriminator="kind")]
+_ADAPTER: TypeAdapter[Facts] = TypeAdapter(Facts)
+
+
+def write_facts(folder: Path, facts: Facts) -> None:
+    """Puts `facts` beside the converted parts."""
+    (folder / FILE).write_text(facts.model_dump_json(indent=2) + "\n")
+
+
+def read_facts(folder: Path) -> Facts:
+    """What `write_facts` put there."""
+    return _ADAPTER.validate_json((folder / FILE).read_text())

@@ -1,0 +1,127 @@
+"""The Python environments that models run in inside Triton, made from pinned, hashed locks.
+
+An environment is named by the digest of its lock, so an upgrade makes a new one beside the old. It
+is complete or absent. Why there are several: docs/decisions/0002-environments.md.
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import sys
+import sysconfig
+import tempfile
+import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+
+from toolkit.errors import SetupError
+from toolkit.home import home
+from toolkit.progress import Progress, silent
+from toolkit.wheels import run_pip
+
+NAMES = ("onnx", "vllm")
+_TORCH = "torch==2.13.0"
+_LINK_FOLDER = ".environments"
+
+
+def ensure_environment(name: str, progress: Progress = silent) -> Path:
+    """Returns the folder of environment `name`, installing it the first time.
+
+    Raises SetupError when there is no such environment or this machine's Python cannot serve as
+    its base, SourceError when packages cannot be fetched.
+    """
+    if name not in NAMES:
+        raise SetupError(f"no environment '{name}'", hint=f"known ones: {', '.join(NAMES)}")
+    lock = resources.files("toolkit.runtime").joinpath("locks", f"{name}.lock").read_text()
+    digest = hashlib.sha256(f"{sys.version_info[:2]}\n{lock}".encode()).hexdigest()[:12]
+    root = home() / "environments" / f"{name}-{digest}"
+    if not (root / "complete").exists():
+        with _locked(root.with_suffix(".lock")):
+            if not (root / "complete").exists():
+                _install(name, lock, root, progress)
+    return root
+
+
+def link_environments(repository: Path, progress: Progress = silent) -> list[Path]:
+    """Makes every environment that the repository's configs name, and links it where they look.
+
+    The links stand in `repository/.environments/`, so that no config carries an absolute path.
+    """
+    linked = []
+    for name in sorted(_named_environments(repository)):
+        root = ensure_environment(name, progress)
+        link = repository / _LINK_FOLDER / name
+        link.parent.mkdir(exist_ok=True)
+        if not link.is_symlink() or link.readlink() != root:
+            fresh = link.with_name(f".{name}.{os.getpid()}")
+            fresh.symlink_to(root)
+            fresh.replace(link)
+        linked.append(root)
+    return linked
+
+
+def _named_environments(repository: Path) -> set[str]:
+    pattern = re.compile(rf"\$\$TRITON_MODEL_DIRECTORY/\.\./{re.escape(_LINK_FOLDER)}/([\w-]+)\"")
+    configs = repository.glob("*/config.pbtxt")
+    return {name for config in configs for name in pattern.findall(config.read_text())}
+
+
+def _install(name: str, lock: str, root: Path, progress: Progress) -> None:
+    library = _libpython()
+    shutil.rmtree(root, ignore_errors=True)
+    try:
+        venv.create(root, symlinks=True)
+        (root / "lib" / library.name).symlink_to(library)
+        _install_packages(name, lock, root, progress)
+        (root / "complete").touch()
+    except BaseException:
+        shutil.rmtree(root, ignore_errors=True)
+        raise
+
+
+def _install_packages(name: str, lock: str, root: Path, progress: Progress) -> None:
+    pins = [line.split(" ")[0] for line in lock.splitlines() if re.match(r"[a-z0-9]", line)]
+    python = ["--python", str(root / "bin" / "python")]
+    with tempfile.TemporaryDirectory() as scratch:
+        constraints = Path(scratch, "constraints.txt")
+        constraints.write_text("\n".join(pins))
+        locked = Path(scratch, "lock.txt")
+        locked.write_text(lock)
+        # torch goes first and by itself: which build it is (CPU, CUDA) is pip's configuration, so
+        # its hash cannot be pinned; the lock then holds no torch and needs no dependencies.
+        with progress.step(f"environment {name}: {_TORCH}", unit="bytes") as step:
+            run_pip([*python, "install", "-c", str(constraints), _TORCH], step=step)
+        with progress.step(f"environment {name}: {len(pins)} packages", unit="bytes") as step:
+            run_pip(
+                [*python, "install", "--no-deps", "--require-hashes", "-r", str(locked)], step=step
+            )
+
+
+def _libpython() -> Path:
+    """The base interpreter's shared library: the stub loads it, and prefers `<environment>/lib`.
+
+    Without the link the stub would take any libpython of the system, with another standard library.
+    """
+    name = f"libpython{sys.version_info.major}.{sys.version_info.minor}.so.1.0"
+    folders = [Path(sys.base_prefix, "lib"), Path(str(sysconfig.get_config_var("LIBDIR")))]
+    multiarch = sysconfig.get_config_var("MULTIARCH")
+    folders += [folder / str(multiarch) for folder in folders]
+    for folder in folders:
+        if (folder / name).exists():
+            return (folder / name).resolve()
+    raise SetupError(
+        f"{name} is not on this machine, and Triton's Python backend needs it",
+        hint=f"install it (Debian, Ubuntu: apt-get install {name.split('.so', maxsplit=1)[0]})",
+    )
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

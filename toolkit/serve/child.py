@@ -1,0 +1,102 @@
+"""A guarded child process: started with a clean environment, ended in order, never orphaned.
+
+All output of the child goes to one log file. Knows nothing of what the child does.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from toolkit.serve import guard
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What to run. `environment` is all that the child sees; `grace_s` is its time to end.
+
+    `shm_prefix` and `scratch` name what the child leaves behind when it or its parent is killed.
+    """
+
+    argv: Sequence[str]
+    log: Path
+    environment: Mapping[str, str]
+    folder: Path
+    grace_s: float = 30.0
+    shm_prefix: str = ""
+    scratch: str = ""
+
+
+@dataclass(slots=True)
+class Child:
+    """A running command under its guard."""
+
+    command: Command
+    _guard: subprocess.Popen[bytes] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.command.log.parent.mkdir(parents=True, exist_ok=True)
+        runner = [sys.executable, "-I", "-S", str(Path(guard.__file__))]
+        command = self.command
+        settings = [command.scratch, command.shm_prefix, str(command.grace_s)]
+        with self.command.log.open("ab") as log:
+            self._guard = subprocess.Popen(
+                [*runner, *settings, *self.command.argv],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env=dict(self.command.environment),
+                cwd=self.command.folder,
+                start_new_session=True,
+            )
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while the child runs; 128 + N when signal N ended it."""
+        return self._guard.poll()
+
+    @property
+    def pid(self) -> int:
+        """The guard's process id; the command is its only child."""
+        return self._guard.pid
+
+    def ask_to_end(self) -> None:
+        """Starts the graceful end and returns at once; `end` waits for it."""
+        self._say(b"t")
+
+    def end(self) -> int:
+        """Ends the child gracefully, by force when its grace is over; returns its exit code."""
+        self.ask_to_end()
+        try:
+            self._guard.wait(self.command.grace_s + 10)
+        finally:
+            self.kill()
+        return self._guard.returncode
+
+    def kill(self) -> None:
+        """Ends the child and its whole session at once."""
+        self._say(b"k")
+        self._guard.wait()
+        if self._guard.stdin is not None:
+            self._guard.stdin.close()
+
+    def _say(self, what: bytes) -> None:
+        if self._guard.poll() is None and self._guard.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._guard.stdin.write(what)
+                self._guard.stdin.flush()
+
+    def log_tail(self, lines: int = 20) -> str:
+        """The last lines of the child's log."""
+        text = self.command.log.read_text(errors="replace") if self.command.log.exists() else ""
+        return "\n".join(text.splitlines()[-lines:])
+
+
+def clean_environment(**extra: str) -> dict[str, str]:
+    """What every child gets: a home, a path, certificates, a time zone; nothing else."""
+    kept = ("HOME", "LANG", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "XDG_CACHE_HOME", "TMPDIR")
+    environment = {name: os.environ[name] for name in kept if name in os.environ}
+    return {"PATH": "/usr/local/bin:/usr/bin:/bin", **environment, **extra}

@@ -1,0 +1,133 @@
+"""Runs one command and sees it dead: `python -I -S guard.py SCRATCH SHM_PREFIX GRACE_S COMMAND…`.
+
+Standard input is a pipe that the parent holds. `t` asks for a graceful end: SIGTERM, then up to
+GRACE_S. `k` means now: SIGKILL for the command's whole session. The pipe's closing means that the
+parent is gone: as `k`, and the folder SCRATCH goes too. At the end the shared memory that the
+command left in /dev/shm is removed. Imports the standard library alone, so that it starts at once
+and no environment can break it.
+"""
+
+import contextlib
+import ctypes
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
+_LOOK_INTERVAL_S = 10.0
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+
+
+class Guard:
+    """One guarded command: its process group, and the shared memory seen mapped in it."""
+
+    def __init__(self, command: list[str], scratch: str, shm_prefix: str, grace_s: float) -> None:
+        self._scratch = scratch
+        self._prefix = shm_prefix
+        self._grace_s = grace_s
+        self._mapped: set[str] = set()
+        self._child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=lambda: _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),  # noqa: PLW1509
+        )
+
+    def watch(self) -> int:
+        """Waits for the command to end or the parent to ask for it; returns its exit code."""
+        deadline, orphaned = None, False
+        while self._child.poll() is None:
+            self._look()
+            wait_s = _LOOK_INTERVAL_S
+            if deadline is not None:
+                wait_s = max(0.0, min(wait_s, deadline - time.monotonic()))
+            said = self._listen(wait_s)
+            overdue = deadline is not None and time.monotonic() >= deadline
+            if overdue or said in (b"", b"k"):
+                self._kill_session()
+                self._child.wait()
+                orphaned = said == b""
+            elif said == b"t" and deadline is None:
+                deadline = time.monotonic() + self._grace_s
+                self._child.terminate()
+        self._sweep()
+        if orphaned and self._scratch:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+        return self._child.returncode
+
+    def _listen(self, timeout_s: float) -> bytes | None:
+        """What the parent said: a byte, b"" when it let go, None for nothing or a dead child."""
+        child = os.pidfd_open(self._child.pid)
+        try:
+            readable, _, _ = select.select([0, child], [], [], timeout_s)
+            return os.read(0, 1) if 0 in readable else None
+        finally:
+            os.close(child)
+
+    def _kill_session(self) -> None:
+        self._look()
+        for pid in self._members():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def _members(self) -> list[int]:
+        """The session's processes: the command made it, and nobody else can join it."""
+        found = []
+        for status in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                # after the command name in parentheses: state, ppid, pgrp, session, …
+                fields = status.read_text().rpartition(")")[2].split()
+                if int(fields[3]) == self._child.pid and fields[0] != "Z":
+                    found.append(int(status.parent.name))
+        return found
+
+    def _reap_adopted(self) -> None:
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+
+    def _look(self) -> None:
+        """Remembers the shared memory that the session has mapped: only then is its name known."""
+        for pid in self._members():
+            with contextlib.suppress(OSError):
+                for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+                    path = line.partition(f"{_SHARED_MEMORY}/")[2]
+                    if path and not path.endswith("(deleted)"):
+                        self._mapped.add(path)
+
+    def _sweep(self) -> None:
+        deadline = time.monotonic() + 5
+        while self._members() and time.monotonic() < deadline:
+            self._kill_session()
+            self._reap_adopted()
+            time.sleep(0.02)
+        self._reap_adopted()
+        if self._prefix:
+            self._mapped |= {path.name for path in _SHARED_MEMORY.glob(f"{self._prefix}*")}
+        for name in self._mapped:
+            with contextlib.suppress(OSError):
+                (_SHARED_MEMORY / name).unlink()
+
+
+def _prctl(option: int, value: int) -> None:
+    ctypes.CDLL(None).prctl(option, value)
+
+
+def main() -> int:
+    """Runs the guarded command; signals of the terminal are the parent's business."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)  # a handler, as the command would inherit SIG_IGN
+    # what a dying command orphans becomes the guard's child, in the session that it sweeps
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    scratch, shm_prefix, grace_s, *command = sys.argv[1:]
+    code = Guard(command, scratch, shm_prefix, float(grace_s)).watch()
+    return 128 - code if code < 0 else code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

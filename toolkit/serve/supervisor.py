@@ -1,0 +1,208 @@
+"""`toolkit serve`: Triton and the gateway as one service that starts, heals and ends as a whole.
+
+Whatever ends the supervisor, SIGKILL included, ends both (guard.py). A Triton that died or hangs is
+started again at the same address; the gateway answers 503 meanwhile and recovers by itself.
+"""
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from toolkit.errors import ServeError
+from toolkit.home import home
+from toolkit.progress import Progress, silent
+from toolkit.runtime.environments import link_environments
+from toolkit.runtime.triton import ensure_triton
+from toolkit.serve.canary import sick_model
+from toolkit.serve.catalogue import ServedModel, check_target, public_models
+from toolkit.serve.child import Child, Command, clean_environment
+from toolkit.serve.triton import TritonOptions, TritonServer
+
+_LOOK_INTERVAL_S = 1.0
+_CANARY_INTERVAL_S = 20.0
+_GATEWAY_START_S = 30.0
+_MAX_RESTARTS, _RESTART_WINDOW_S = 5, 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """What to serve and where. `drain_s` is how long running requests may take at the end."""
+
+    repository: Path
+    host: str = "127.0.0.1"
+    port: int = 9000
+    triton_http_port: int | None = None
+    drain_s: float = 20.0
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """Both children, and the loop that watches them."""
+
+    options: ServeOptions
+    progress: Progress = silent
+    tell: Callable[[str], None] = print
+    models: list[ServedModel] = field(default_factory=list, init=False)
+    _triton: TritonServer | None = field(default=None, init=False)
+    _gateway: Child | None = field(default=None, init=False)
+    _stop: threading.Event = field(default_factory=threading.Event, init=False)
+    _restarts: list[float] = field(default_factory=list, init=False)
+
+    def run(self, ready: Callable[[], None]) -> None:
+        """Serves until a signal says stop. Calls `ready` once everything answers.
+
+        Raises ServeError when something cannot be started or will not stay up.
+        """
+        self._listen_for_signals()
+        try:
+            self._start()
+            if not self._stop.is_set():
+                ready()
+            self._watch()
+        except KeyboardInterrupt:
+            self._stop.set()
+        finally:
+            self._end()
+
+    def _listen_for_signals(self) -> None:
+        def stop(number: int, _frame: FrameType | None) -> None:
+            if self._stop.is_set():
+                self._kill()
+                os._exit(128 + number)
+            self._stop.set()
+            raise KeyboardInterrupt
+
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, stop)
+
+    def _start(self) -> None:
+        options = self.options
+        check_target(options.repository, "embedded")
+        self.models = public_models(options.repository)
+        _check_free(options.host, options.port)
+        runtime = ensure_triton(self.progress)
+        link_environments(options.repository, self.progress)
+        logs = home() / "logs"
+        self._triton = TritonServer(
+            runtime,
+            TritonOptions(
+                options.repository.absolute(), logs / "triton.log", options.triton_http_port
+            ),
+        )
+        with self.progress.step("start Triton"):
+            self._triton.start()
+        self._triton.load([model.name for model in self.models], self.progress)
+        with self.progress.step("start the gateway"):
+            self._start_gateway(logs / "gateway.log")
+
+    def _start_gateway(self, log: Path) -> None:
+        assert self._triton is not None
+        options = self.options
+        argv = [sys.executable, "-P", "-m", "frontend", "--host", options.host]
+        argv += ["--port", str(options.port), "--triton", self._triton.address]
+        settings = {name: value for name, value in os.environ.items() if name.startswith("TRITON_")}
+        command = Command(
+            argv=argv,
+            log=log,
+            environment=clean_environment(**settings),
+            folder=Path("/"),
+            grace_s=options.drain_s + 5,
+        )
+        self._gateway = Child(command)
+        deadline = time.monotonic() + _GATEWAY_START_S
+        while not self._gateway_ready():
+            if self._gateway.exit_code is not None or time.monotonic() > deadline:
+                raise ServeError(f"the gateway did not start:\n{self._gateway.log_tail()}")
+            time.sleep(0.1)
+
+    def _gateway_ready(self) -> bool:
+        url = f"http://{_reachable(self.options.host)}:{self.options.port}/readyz"
+        try:
+            with urllib.request.urlopen(url, timeout=2) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def _watch(self) -> None:
+        assert self._triton is not None
+        assert self._gateway is not None
+        next_canary = time.monotonic() + _CANARY_INTERVAL_S
+        while not self._stop.wait(_LOOK_INTERVAL_S):
+            if self._gateway.exit_code is not None:
+                self._count_restart("the gateway ended")
+                self._start_gateway(self._gateway.command.log)
+            reason = self._triton_trouble()
+            if not reason and time.monotonic() >= next_canary:
+                reason = sick_model(self.models, self._triton.api)
+                next_canary = time.monotonic() + _CANARY_INTERVAL_S
+            if reason:
+                self._count_restart(reason)
+                self._restart_triton()
+
+    def _triton_trouble(self) -> str | None:
+        assert self._triton is not None
+        if self._triton.exit_code is not None:
+            return f"Triton ended with code {self._triton.exit_code}"
+        if self._triton.dead_stub():
+            return "a model's Python process died"
+        return None
+
+    def _count_restart(self, reason: str) -> None:
+        now = time.monotonic()
+        self._restarts = [at for at in self._restarts if now - at < _RESTART_WINDOW_S] + [now]
+        if len(self._restarts) > _MAX_RESTARTS:
+            raise ServeError(
+                f"{reason}; that was restart {len(self._restarts)} in {_RESTART_WINDOW_S:.0f} s",
+                hint=f"read the logs in {home() / 'logs'}",
+            )
+        self.tell(f"{reason}; restarting")
+
+    def _restart_triton(self) -> None:
+        assert self._triton is not None
+        self._triton.kill()
+        self._triton.start()
+        self._triton.load([model.name for model in self.models], self.progress)
+        self.tell("Triton is back")
+
+    def _end(self) -> None:
+        self._stop.set()
+        try:
+            if self._gateway:
+                self._gateway.end()  # first: it drains while Triton still answers
+            if self._triton:
+                self._triton.end()
+        except BaseException:
+            self._kill()
+            raise
+
+    def _kill(self) -> None:
+        if self._gateway:
+            self._gateway.kill()
+        if self._triton:
+            self._triton.kill()
+            self._triton.end()
+
+
+def _check_free(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ServeError(
+                f"cannot listen on {host}:{port}: {error.strerror}", hint="choose another --port"
+            ) from error
+
+
+def _reachable(host: str) -> str:
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104

@@ -1,0 +1,202 @@
+"""One embedded Triton server on one repository: start, load, check, end.
+
+It listens on a unix socket in a folder that only its owner can enter, so nobody on a shared
+machine gets past the gateway (docs/decisions/0003-unix-socket.md). Models are loaded one by one and
+explicitly, so each failure has its own message. Knows nothing of the gateway.
+"""
+
+import secrets
+import shutil
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+import psutil
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from toolkit.errors import ServeError
+from toolkit.progress import Progress, silent
+from toolkit.runtime.triton import TritonRuntime
+from toolkit.serve.child import Child, Command, clean_environment
+
+_START_TIMEOUT_S = 30.0
+_EXIT_TIMEOUT_S = 30
+_MAX_MESSAGE_BYTES = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class TritonOptions:
+    """How to run the server. `http_port` opens Triton's own HTTP API on loopback, for debugging."""
+
+    repository: Path
+    log: Path
+    http_port: int | None = None
+    load_timeout_s: float = 600.0
+
+
+@dataclass(slots=True)
+class TritonServer:
+    """The server process, and a blocking gRPC stub for its control calls."""
+
+    runtime: TritonRuntime
+    options: TritonOptions
+    folder: Path = field(init=False)
+    _child: Child | None = field(default=None, init=False)
+    _channel: grpc.Channel | None = field(default=None, init=False)
+    _stubs: set[int] = field(default_factory=set, init=False)
+
+    def __post_init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="triton-toolkit-"))  # mode 0700
+        (self.folder / "empty").mkdir()
+
+    @property
+    def address(self) -> str:
+        """What a gRPC client connects to. Triton appends `:PORT` to the socket's file name."""
+        return f"unix:{self.folder}/grpc.sock:1"
+
+    @property
+    def api(self) -> service_pb2_grpc.GRPCInferenceServiceStub:
+        """The server's gRPC calls, blocking; give each a timeout."""
+        if self._channel is None:
+            sizes = [
+                ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
+                ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
+            ]
+            self._channel = grpc.insecure_channel(self.address, options=sizes)
+        return service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+
+    def start(self) -> None:
+        """Starts the server without models and waits until it answers. Raises ServeError."""
+        (self.folder / "grpc.sock:1").unlink(missing_ok=True)
+        self._child = Child(self._command())
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while not self._is_live():
+            if self._child.exit_code is not None or time.monotonic() > deadline:
+                tail = self._child.log_tail()
+                self.kill()
+                raise ServeError(f"Triton did not start; the end of {self.options.log}:\n{tail}")
+            time.sleep(0.05)
+
+    def _command(self) -> Command:
+        runtime, options = self.runtime, self.options
+        prefix = f"tritontk_{secrets.token_hex(4)}_"
+        argv = [
+            str(runtime.server),
+            f"--model-repository={options.repository}",
+            f"--backend-directory={runtime.backends}",
+            f"--cache-directory={runtime.caches}",
+            f"--backend-config=python,shm-region-prefix-name={prefix}",
+            "--model-control-mode=explicit",
+            f"--grpc-address=unix://{self.folder}/grpc.sock",
+            "--grpc-port=1",
+            "--allow-metrics=false",
+            f"--exit-timeout-secs={_EXIT_TIMEOUT_S}",
+        ]
+        if options.http_port is None:
+            argv += ["--allow-http=false"]
+        else:
+            # the key is thrown away: nobody controls models, memory or logs through this port
+            closed = "model-repository,shared-memory,model-config,logging,trace"
+            argv += ["--http-address=127.0.0.1", f"--http-port={options.http_port}"]
+            argv += [f"--http-restricted-api={closed}:closed={secrets.token_hex(16)}"]
+        environment = clean_environment(
+            LD_LIBRARY_PATH=str(runtime.libraries), HF_HUB_OFFLINE="1", VLLM_NO_USAGE_STATS="1"
+        )
+        return Command(
+            argv=argv,
+            log=options.log,
+            environment=environment,
+            folder=self.folder / "empty",
+            grace_s=_EXIT_TIMEOUT_S + 5,
+            shm_prefix=prefix,
+            scratch=str(self.folder),
+        )
+
+    def _is_live(self) -> bool:
+        try:
+            return bool(self.api.ServerLive(service_pb2.ServerLiveRequest(), timeout=1).live)
+        except grpc.RpcError:
+            return False
+
+    def load(self, models: list[str], progress: Progress = silent) -> None:
+        """Loads `models` (ensembles bring their steps), several at a time.
+
+        Raises ServeError with Triton's own reason for each that fails.
+        """
+        failures = []
+        with (
+            ThreadPoolExecutor(max_workers=max(1, len(models))) as pool,
+            progress.step("load models", total=len(models), unit="models") as step,
+        ):
+            loads = {pool.submit(self._load, model): model for model in models}
+            for done in as_completed(loads):
+                step.advance()
+                step.note(loads[done])
+                if reason := done.result():
+                    failures.append(f"{loads[done]}: {reason}")
+        if failures:
+            details = "\n".join(failures)
+            raise ServeError(
+                f"Triton cannot load\n{details}", hint=f"the whole story is in {self.options.log}"
+            )
+        self._stubs = self._live_stubs()
+
+    def _load(self, model: str) -> str | None:
+        request = service_pb2.RepositoryModelLoadRequest(model_name=model)
+        try:
+            self.api.RepositoryModelLoad(request, timeout=self.options.load_timeout_s)
+        except grpc.RpcError as error:
+            return str(error.details())
+        return None
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while the server runs."""
+        return self._child.exit_code if self._child else 0
+
+    def dead_stub(self) -> bool:
+        """Whether a Python backend process of a loaded model is gone: Triton never restarts it."""
+        return not self._stubs <= self._live_stubs()
+
+    def _live_stubs(self) -> set[int]:
+        """Process ids of the Python backend's stubs below this server."""
+        if self._child is None:
+            return set()
+        try:
+            below = psutil.Process(self._child.pid).children(recursive=True)
+            return {
+                process.pid
+                for process in below
+                if process.name().startswith("triton_python") and process.status() != "zombie"
+            }
+        except psutil.NoSuchProcess:
+            return set()
+
+    def ask_to_end(self) -> None:
+        """Starts the graceful end and returns at once."""
+        if self._child:
+            self._child.ask_to_end()
+
+    def end(self) -> None:
+        """Finishes running requests, unloads, ends, and removes its folder."""
+        if self._child:
+            self._child.end()
+        self._forget()
+
+    def kill(self) -> None:
+        """Ends the server at once; `start` may follow."""
+        if self._child:
+            self._child.kill()
+        self._close_channel()
+
+    def _close_channel(self) -> None:
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+
+    def _forget(self) -> None:
+        self._close_channel()
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,129 @@
+"""YAML text → plain data plus the line of every key and item, so that errors can point at them.
+
+Everything that is wrong with the text itself (syntax, duplicate keys, keys that are no strings)
+becomes a finding; whatever can still be read is read. Knows nothing of models.
+"""
+
+from dataclasses import dataclass, field
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from toolkit.errors import Finding
+
+Path = tuple[str | int, ...]
+
+MAX_NODES = 100_000
+"""A document with more values than this (aliases count each time) is refused: an alias bomb."""
+
+
+@dataclass
+class Document:
+    """What a YAML file says, and where. `lines` maps a path such as ("models", "a", 0) to a line."""
+
+    file: str
+    data: object = None
+    lines: dict[Path, int] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+
+    def line(self, path: Path) -> int:
+        """The line of `path`, or of its nearest parent that is written down."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        return self.lines.get(path, 1)
+
+    def finding(self, path: Path, problem: str, hint: str | None = None) -> Finding:
+        """A finding at `path`'s line."""
+        return Finding(self.file, self.line(path), dotted(path), problem, hint)
+
+
+def dotted(path: Path) -> str:
+    """`models.minilm.aliases[0]` for ("models", "minilm", "aliases", 0)."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return text.lstrip(".")
+
+
+def read(file: str, text: str) -> Document:
+    """Parses `text`; `file` is only the name that findings carry. Never raises."""
+    document = Document(file)
+    try:
+        node = YAML(typ="safe", pure=True).compose(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        problem = " ".join(filter(None, (error.context, error.problem)))
+        document.findings.append(
+            Finding(file, line, "", f"not valid YAML: {problem}", "check indentation and quotes")
+        )
+        return document
+    except YAMLError as error:
+        first = str(error).strip().splitlines()[0]
+        document.findings.append(Finding(file, 1, "", f"not valid YAML: {first}"))
+        return document
+    if node is not None:
+        document.data = _Reader(document).value(node, ())
+    return document
+
+
+class _Reader:
+    """Walks composed nodes; a node that an alias repeats is read again at its new path."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._scalars = YAML(typ="safe", pure=True)
+        self._open: set[int] = set()
+        self._count = 0
+
+    def value(self, node: Node, path: Path) -> object:
+        self._document.lines.setdefault(path, node.start_mark.line + 1)
+        self._count += 1
+        if id(node) in self._open:
+            return self._refuse(path, "an alias that contains itself")
+        if self._count > MAX_NODES:
+            return self._refuse((), f"more than {MAX_NODES} values") if not self._full() else None
+        if isinstance(node, ScalarNode):
+            return self._scalar(node, path)
+        self._open.add(id(node))
+        try:
+            if isinstance(node, MappingNode):
+                return self._mapping(node, path)
+            assert isinstance(node, SequenceNode)
+            return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
+        finally:
+            self._open.discard(id(node))
+
+    def _mapping(self, node: MappingNode, path: Path) -> dict[str, object]:
+        result: dict[str, object] = {}
+        for key_node, value_node in node.value:
+            line = key_node.start_mark.line + 1
+            key = key_node.value if isinstance(key_node, ScalarNode) else None
+            if key is None or key_node.tag != "tag:yaml.org,2002:str":
+                self._add(line, path, f"key '{key}' is not text", "put it in quotes")
+                continue
+            here = (*path, key)
+            if key in result:
+                first = self._document.lines[here]
+                self._add(line, here, f"key is written twice; first on line {first}", "keep one")
+                continue
+            self._document.lines[here] = line
+            result[key] = self.value(value_node, here)
+        return result
+
+    def _scalar(self, node: ScalarNode, path: Path) -> object:
+        try:
+            return self._scalars.constructor.construct_object(node, deep=True)
+        except (YAMLError, ValueError, AttributeError) as error:
+            return self._refuse(path, f"cannot read this value: {str(error).splitlines()[0]}")
+
+    def _full(self) -> bool:
+        return self._count > MAX_NODES + 1
+
+    def _refuse(self, path: Path, problem: str) -> None:
+        self._add(self._document.line(path), path, problem, None)
+
+    def _add(self, line: int, path: Path, problem: str, hint: str | None) -> None:
+        finding = Finding(self._document.file, line, dotted(path), problem, hint)
+        self._document.findings.append(finding)

@@ -1,0 +1,29 @@
+"""SHA-256 of files and folders, in the form that models.yaml and configs carry: `sha256:<hex>`.
+
+A folder's digest covers relative names and contents, nothing else: no dates, no modes.
+"""
+
+import hashlib
+from pathlib import Path
+
+
+def digest(path: Path) -> str:
+    """Digest of a file's bytes, or of a folder's tree. Raises OSError when it cannot be read."""
+    if path.is_file():
+        return f"sha256:{_file(path)}"
+    lines = [
+        f"{_file(file)}  {file.relative_to(path).as_posix()}\n"
+        for file in sorted(path.rglob("*"), key=lambda file: file.relative_to(path).as_posix())
+        if file.is_file()
+    ]
+    return f"sha256:{hashlib.sha256(''.join(lines).encode()).hexdigest()}"
+
+
+def text_digest(text: str) -> str:
+    """Hex digest of a text, for names of cache folders."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,95 @@
+"""Fetches one wheel from the package registry that pip is configured for, and keeps it.
+
+A kept wheel is complete: it is downloaded beside its place and renamed. Nothing is installed.
+"""
+
+import hashlib
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from toolkit.errors import SourceError
+from toolkit.home import home
+from toolkit.progress import Progress, Step, silent
+
+_REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9._+!-]*")
+_RAW_PROGRESS = re.compile(r"Progress (\d+) of (\d+)")
+
+
+def fetch_wheel(
+    requirement: str, *, sha256: str | None = None, progress: Progress = silent
+) -> Path:
+    """Returns the path of the wheel for `NAME==VERSION` on this platform, downloading it once.
+
+    Raises SourceError when the requirement is not pinned, the registry has no such wheel, or the
+    file's SHA-256 is not `sha256`.
+    """
+    if not _REQUIREMENT.fullmatch(requirement):
+        raise SourceError(
+            f"package source '{requirement}' is not pinned", hint="write it as NAME==VERSION"
+        )
+    folder = home() / "wheels" / requirement
+    if not (kept := sorted(folder.glob("*.whl"))):
+        _download(requirement, folder, progress)
+        kept = sorted(folder.glob("*.whl"))
+    if sha256 is not None and (found := _sha256(kept[0])) != sha256:
+        kept[0].unlink()
+        raise SourceError(
+            f"{kept[0].name} has SHA-256 {found}, expected {sha256}",
+            hint="the file was removed; run again, and if it stays so, do not trust the registry",
+        )
+    return kept[0]
+
+
+def _download(requirement: str, folder: Path, progress: Progress) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(dir=folder.parent, prefix=".download-") as scratch,
+        progress.step(f"download {requirement}", unit="bytes") as step,
+    ):
+        arguments = ["download", "--no-deps", "--only-binary=:all:", "--dest", scratch]
+        run_pip([*arguments, requirement], step=step)
+        folder.mkdir(exist_ok=True)
+        for wheel in Path(scratch).glob("*.whl"):
+            wheel.replace(folder / wheel.name)
+
+
+def run_pip(arguments: list[str], *, python: str = sys.executable, step: Step) -> None:
+    """Runs `python -m pip ARGUMENTS`, feeding its downloads into `step` in bytes.
+
+    Raises SourceError with pip's last lines when pip fails.
+    """
+    command = [python, "-m", "pip", *arguments, "--progress-bar=raw", "--no-input"]
+    command.append("--disable-pip-version-check")
+    lines: list[str] = []
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as pip:
+        assert pip.stdout is not None
+        done_before = 0
+        for line in pip.stdout:
+            if match := _RAW_PROGRESS.match(line):
+                done, total = int(match[1]), int(match[2])
+                step.total(total)
+                step.advance(done - done_before if done >= done_before else done)
+                done_before = done
+            elif line.strip():
+                lines.append(line.rstrip())
+                step.note(line.strip())
+    if pip.returncode:
+        tail = [line for line in lines if not line.startswith("WARNING")][-8:]
+        raise SourceError(
+            f"pip {arguments[0]} failed:\n  " + "\n  ".join(tail),
+            hint="check the network, and pip's index settings with `pip config list`",
+        )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
