@@ -142,9 +142,10 @@ def _plain(message: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(content, list):
         return {**message, "content": "" if content is None else content}
     for part in content:
-        if part.get("type") != "text" or not isinstance(part.get("text"), str):
+        kind = part.get("type") if isinstance(part, dict) else type(part).__name__
+        if kind != "text" or not isinstance(part.get("text"), str):
             raise InvalidInput(
-                f"this model takes text only, not a part of type '{part.get('type')}'",
+                f"this model takes text parts only, not one of type '{kind}'",
                 code="unsupported_content",
                 param="messages",
             )

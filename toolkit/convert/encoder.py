@@ -44,7 +44,7 @@ class _Encoder(torch.nn.Module):
 
 
 def convert_encoder(folder: Path, place: Path, progress: Progress) -> EmbeddingFacts:
-    """Writes `place/model.onnx` and `place/tokenizer/`.
+    """Writes `encoder/model.onnx` and `tokenize/tokenizer/` below `place`.
 
     Raises ConvertError for a directory or a chain of modules that cannot be read, and when vectors
     differ from the source's by more than `TOLERANCE`.
@@ -54,11 +54,12 @@ def convert_encoder(folder: Path, place: Path, progress: Progress) -> EmbeddingF
         pooling = _pooling(source)
         step.advance()
         step.note("export")
-        _export(source, pooling, place / "model.onnx")
-        source.tokenizer.save_pretrained(place / "tokenizer")
+        graph = place / "encoder" / "model.onnx"
+        _export(source, pooling, graph)
+        _save_tokenizer(source, place / "tokenize" / "tokenizer")
         step.advance()
         step.note("compare")
-        dimensions = _compare(source, place / "model.onnx")
+        dimensions = _compare(source, graph)
         step.advance()
     return EmbeddingFacts(dimensions=dimensions, context_length=_context_length(source))
 
@@ -117,6 +118,13 @@ def _export(source: SentenceTransformer, pooling: str, file: Path) -> None:
         "embedding",
         file,
     )
+
+
+def _save_tokenizer(source: SentenceTransformer, folder: Path) -> None:
+    """Without truncation and padding: how much of both is the serving step's decision."""
+    source.tokenizer.backend_tokenizer.no_truncation()
+    source.tokenizer.backend_tokenizer.no_padding()
+    source.tokenizer.save_pretrained(folder)
 
 
 def _compare(source: SentenceTransformer, file: Path) -> int:

@@ -16,6 +16,7 @@ from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURE
 from toolkit.convert.gguf_tokenizer import save_tokenizer
 from toolkit.convert.parity import SENTENCES, check_distributions
 from toolkit.convert.quiet import quiet
+from toolkit.convert.steps import share_tokenizer
 from toolkit.errors import ConvertError
 from toolkit.facts import LlmFacts
 from toolkit.progress import Progress
@@ -25,11 +26,11 @@ MAX_DIVERGENCE_NATS = 0.01
 
 
 def convert_gguf(file: Path, place: Path, progress: Progress) -> LlmFacts:
-    """Writes `place/weights/` with model.safetensors, config, tokenizer and chat template.
+    """Writes `engine/weights/` (safetensors, config, tokenizer) and `prompt/tokenizer/`.
 
     Raises ConvertError for files and architectures that cannot be read, and when the result differs.
     """
-    weights = place / "weights"
+    weights = place / "engine" / "weights"
     with progress.step(f"convert {file.name} to safetensors", total=4, unit="stages") as step:
         with quiet():
             metadata = _metadata(file)
@@ -45,6 +46,7 @@ def convert_gguf(file: Path, place: Path, progress: Progress) -> LlmFacts:
             _compare(weights, tokens, wanted)
             step.advance()
             config = AutoConfig.from_pretrained(weights)
+    share_tokenizer(weights, place / "prompt" / "tokenizer")
     return LlmFacts(
         context_length=int(config.max_position_embeddings),
         chat="tokenizer.chat_template" in metadata,

@@ -30,15 +30,28 @@ def export(
         module.eval(),
         kwargs=dict(inputs),
         input_names=list(inputs),
-        output_names=[output],
         dynamic_shapes=shapes,
         opset_version=OPSET,
         dynamo=True,
         verbose=False,
     )
     assert program is not None
+    _name_output(program, output)
     file.parent.mkdir(parents=True, exist_ok=True)
     program.save(file, external_data=False)
+
+
+def _name_output(program: torch.onnx.ONNXProgram, name: str) -> None:
+    """Names the output after inner values that happen to have that name have given it up.
+
+    Left to the exporter's `output_names`, BERT's graph has two values `embedding` and is invalid.
+    """
+    graph = program.model.graph
+    for node in graph:
+        for value in node.outputs:
+            if value.name == name:
+                value.name = f"{name}_inner"
+    graph.outputs[0].name = name
 
 
 def run(file: Path, inputs: Mapping[str, npt.NDArray[np.generic]]) -> npt.NDArray[np.floating]:

@@ -69,6 +69,11 @@ class LlmEntry(_Model):
         description="Arguments of vLLM's AsyncEngineArgs by name, for example `dtype` or "
         "`max_num_seqs`. `model` and `max_model_len` are set from `source` and `context_length`.",
     )
+    environment: dict[str, str | int] = Field(
+        default_factory=dict,
+        description="Environment variables of the engine's process, for example "
+        "`VLLM_CPU_KVCACHE_SPACE` (GiB of KV cache on a CPU).",
+    )
 
 
 class EmbeddingEntry(_Model):

@@ -1,0 +1,82 @@
+"""The one place where the gateway is wired, and its route table.
+
+Nothing here runs at import time, and there is no global state: two apps in one process are two
+gateways.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from frontend.backends.catalogue import Catalogue
+from frontend.backends.triton import Triton
+from frontend.generation.admission import Admission
+from frontend.generation.run import Runner
+from frontend.routes.frame import Frame
+from frontend.routes.health import HealthRoutes
+from frontend.routes.openai import Bounds, OpenAIRoutes
+from frontend.settings import Settings
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The gateway as an ASGI application; create it inside the event loop that serves it."""
+    triton = Triton(settings.triton)
+    catalogue = Catalogue(triton, settings.poll_interval_s)
+    admission = Admission(settings.max_running, settings.max_waiting)
+    runner = Runner(triton, catalogue, admission, settings.request_timeout_s)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await catalogue.refresh()
+        polling = asyncio.create_task(catalogue.poll())
+        yield
+        polling.cancel()
+        await triton.close()
+
+    bounds = Bounds(settings.max_body_bytes, settings.max_messages, settings.max_inputs)
+    app = FastAPI(lifespan=lifespan, openapi_url=None, redirect_slashes=False)
+    app.state.admission = admission
+    app.router.routes[:] = routes(OpenAIRoutes(runner, bounds), HealthRoutes(runner))
+    app.add_exception_handler(HTTPException, _let_through)
+    app.add_middleware(Frame)
+    return app
+
+
+async def _let_through(_: Request, error: Exception) -> Response:
+    """Hands starlette's own errors to Frame, which gives every error its shape."""
+    raise error
+
+
+def routes(openai: OpenAIRoutes, health: HealthRoutes) -> list[Route]:
+    """Every route there is."""
+    return [
+        _route("POST", "/v1/chat/completions", openai.chat),
+        _route("POST", "/v1/completions", openai.completion),
+        _route("POST", "/v1/embeddings", openai.embedding),
+        _route("POST", "/v1/images/generations", openai.image),
+        _route("GET", "/v1/models", openai.models),
+        _route("GET", "/v1/models/{model:path}", openai.model),
+        _route("GET", "/healthz", health.live),
+        _route("GET", "/readyz", health.ready),
+    ]
+
+
+def _route(method: str, path: str, endpoint: ASGIApp) -> Route:
+    return Route(path, _Endpoint(endpoint), methods=[method])
+
+
+class _Endpoint:
+    """An ASGI application that starlette does not wrap in request and response objects."""
+
+    def __init__(self, call: ASGIApp) -> None:
+        self._call = call
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._call(scope, receive, send)

@@ -1,0 +1,1 @@
+"""Where requests go. Triton is the only kind so far."""

@@ -1,0 +1,139 @@
+"""Which models there are, learned from Triton alone and kept fresh by polling.
+
+A model that was seen and is not ready now is unavailable, not unknown. While Triton does not
+answer, nothing is ready.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from tritonclient.grpc import model_config_pb2
+
+from frontend.backends.triton import Triton
+from frontend.domain import ImageLimits, Model
+from frontend.errors import BackendUnavailable, GatewayError, NotFound
+
+CONTRACT = "1"
+_MISS_INTERVAL_S = 0.5
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Catalogue:
+    """Models by every name that they answer to."""
+
+    triton: Triton
+    interval_s: float
+    _ready: dict[str, Model] = field(default_factory=dict)
+    _seen: set[str] = field(default_factory=set)
+    _reachable: bool = False
+    _refreshed_at_s: float = -1e9
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether Triton answered last time and serves at least one model."""
+        return self._reachable and bool(self._ready)
+
+    @property
+    def models(self) -> list[Model]:
+        """The ready models by name, each once."""
+        return sorted({m.name: m for m in self._ready.values()}.values(), key=lambda m: m.name)
+
+    async def find(self, name: str) -> Model:
+        """The ready model that answers to `name`; looks again once on a miss.
+
+        Raises NotFound, or BackendUnavailable when it was there before or Triton is away.
+        """
+        if name not in self._ready and time.monotonic() - self._refreshed_at_s > _MISS_INTERVAL_S:
+            await self.refresh()
+        if model := self._ready.get(name):
+            return model
+        if not self._reachable:
+            raise BackendUnavailable("the model server is not available now; try again soon")
+        if name in self._seen:
+            raise BackendUnavailable(f"the model '{name}' is not loaded now; try again soon")
+        raise NotFound(
+            f"the model '{name}' does not exist; GET /v1/models lists what there is",
+            param="model",
+            code="model_not_found",
+        )
+
+    async def check(self) -> None:
+        """Looks again when Triton was away. Raises BackendUnavailable when it still is."""
+        if not self._reachable:
+            await self.refresh()
+        if not self._reachable:
+            raise BackendUnavailable("the model server is not available now; try again soon")
+
+    def lost(self) -> None:
+        """A request found Triton gone: says so at once, the next poll corrects it."""
+        self._reachable = False
+
+    async def poll(self) -> None:
+        """Refreshes for ever; cancel it to stop."""
+        while True:
+            await self.refresh()
+            await asyncio.sleep(self.interval_s)
+
+    async def refresh(self) -> None:
+        """Asks Triton once. Failure empties the catalogue, it does not raise."""
+        try:
+            configs = [answer.config for answer in await self.triton.ready_models()]
+        except GatewayError:
+            if self._reachable:
+                _log.warning("Triton does not answer")
+            self._reachable, self._ready = False, {}
+        else:
+            self._reachable = True
+            self._learn([model for config in configs if (model := read_model(config))])
+        self._refreshed_at_s = time.monotonic()
+
+    def _learn(self, models: list[Model]) -> None:
+        ready = {alias: model for model in models for alias in model.aliases}
+        ready |= {model.name: model for model in models}  # a name beats another model's alias
+        if ready.keys() != self._ready.keys():
+            _log.info("serving %s", ", ".join(sorted(m.name for m in models)) or "nothing")
+        self._ready = ready
+        self._seen |= ready.keys()
+
+
+def read_model(config: model_config_pb2.ModelConfig) -> Model | None:
+    """What a config says about a public model; None for any other, or an unreadable one."""
+    values = {key: value.string_value for key, value in config.parameters.items()}
+    if not (kind := values.get("toolkit.kind")):
+        return None
+    if values.get("toolkit.contract") != CONTRACT:
+        _log.warning("%s speaks contract %s", config.name, values.get("toolkit.contract"))
+        return None
+    with contextlib.suppress(ValueError, TypeError):
+        return Model(
+            name=config.name,
+            kind=kind,
+            aliases=tuple(json.loads(values.get("toolkit.aliases") or "[]")),
+            capabilities=frozenset(json.loads(values.get("toolkit.capabilities") or "[]")),
+            context_length=_integer(values.get("toolkit.context_length")),
+            dimensions=_integer(values.get("toolkit.dimensions")),
+            image=_image(values.get("toolkit.image")),
+            cancel=values.get("toolkit.cancel") or None,
+            owned_by=values.get("toolkit.owned_by") or "triton",
+            created_s=_integer(values.get("toolkit.created")) or 0,
+            max_batch=max(1, config.max_batch_size),
+        )
+    _log.warning("%s has toolkit parameters that cannot be read", config.name)
+    return None
+
+
+def _integer(text: str | None) -> int | None:
+    return int(text) if text else None
+
+
+def _image(text: str | None) -> ImageLimits | None:
+    if not text:
+        return None
+    known: dict[str, Any] = json.loads(text)
+    return ImageLimits(**{name: known[name] for name in ImageLimits.__dataclass_fields__})

@@ -1,0 +1,60 @@
+"""Triton's tensors to and from bytes, as its protocol lays them out: little-endian, no padding.
+
+Pure. Source: KServe's "Predict Protocol - Version 2" with Triton's binary tensor data extension.
+"""
+
+import struct
+from collections.abc import Iterable, Iterator
+
+from tritonclient.grpc import service_pb2
+
+_LENGTH = struct.Struct("<I")
+_FORMATS = {"BOOL": "?", "INT32": "i", "INT64": "q", "FP32": "f"}
+
+
+def pack_texts(texts: Iterable[str]) -> bytes:
+    """A BYTES tensor's content: each element behind its length in bytes, as uint32."""
+    parts = []
+    for text in texts:
+        data = text.encode()
+        parts.append(_LENGTH.pack(len(data)))
+        parts.append(data)
+    return b"".join(parts)
+
+
+def unpack_bytes(raw: bytes) -> Iterator[bytes]:
+    """The elements of a BYTES tensor's content."""
+    position, end = 0, len(raw)
+    while position < end:
+        (length,) = _LENGTH.unpack_from(raw, position)
+        position += 4
+        yield raw[position : position + length]
+        position += length
+
+
+def add_texts(
+    request: service_pb2.ModelInferRequest, name: str, texts: list[str], shape: list[int]
+) -> None:
+    """Adds a BYTES input."""
+    request.inputs.add(name=name, datatype="BYTES", shape=shape)
+    request.raw_input_contents.append(pack_texts(texts))
+
+
+def add_numbers(
+    request: service_pb2.ModelInferRequest,
+    name: str,
+    datatype: str,
+    values: list[float] | list[int] | list[bool],
+    shape: list[int],
+) -> None:
+    """Adds an input of one of BOOL, INT32, INT64, FP32."""
+    request.inputs.add(name=name, datatype=datatype, shape=shape)
+    request.raw_input_contents.append(struct.pack(f"<{len(values)}{_FORMATS[datatype]}", *values))
+
+
+def output(response: service_pb2.ModelInferResponse, name: str) -> tuple[list[int], bytes]:
+    """Shape and content of an output. Raises KeyError when the response has no such output."""
+    for tensor, raw in zip(response.outputs, response.raw_output_contents, strict=True):
+        if tensor.name == name:
+            return list(tensor.shape), raw
+    raise KeyError(name)

@@ -1,0 +1,280 @@
+"""`POST /v1/chat/completions`: request → canonical generation, events → answer or chunks.
+
+Pure. Joined chunks equal the unary answer: both are made from the same events.
+"""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from frontend.dialects.fields import Fields
+from frontend.dialects.openai.sampling import (
+    read_identity,
+    read_response_format,
+    read_sampling,
+    read_stream_options,
+)
+from frontend.dialects.openai.usage import render_usage
+from frontend.domain import Event, Generation, Usage
+from frontend.errors import InvalidRequest
+
+_ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+
+
+@dataclass(frozen=True, slots=True)
+class ChatCall:
+    """A parsed chat request."""
+
+    model: str
+    generation: Generation
+    n: int
+    stream: bool
+    include_usage: bool
+    logprobs: bool
+    user: str | None
+
+
+def parse_chat(body: object, max_messages: int) -> ChatCall:
+    """Raises InvalidRequest naming the field for anything that cannot be honoured."""
+    fields = Fields(body)
+    model = fields.text("model")
+    if not model:
+        raise fields.refuse("model", "is required", code="missing_required_parameter")
+    prompt = {"messages": _messages(fields, max_messages), **_template(fields)}
+    sampling = read_sampling(fields)
+    sampling |= _max_tokens(fields)
+    read_response_format(fields, sampling)
+    logprobs = _logprobs(fields, sampling)
+    stream = fields.boolean("stream") or False
+    include_usage = read_stream_options(fields, stream)
+    user = read_identity(fields)
+    _refuse_what_is_missing(fields)
+    fields.finish()
+    generation = Generation(prompt, sampling)
+    return ChatCall(model, generation, sampling.get("n", 1), stream, include_usage, logprobs, user)
+
+
+def _messages(fields: Fields, most: int) -> list[dict[str, Any]]:
+    messages = fields.required("messages")
+    if not isinstance(messages, list) or not messages:
+        raise fields.refuse("messages", "must be a list of at least one message")
+    if len(messages) > most:
+        raise fields.refuse("messages", f"has {len(messages)} entries, at most {most} are allowed")
+    return [_message(message, f"messages[{index}]") for index, message in enumerate(messages)]
+
+
+def _message(value: object, path: str) -> dict[str, Any]:
+    fields = Fields(value, path)
+    role = fields.choice("role", _ROLES)
+    if role is None:
+        raise fields.refuse("role", "is required")
+    for name in ("tool_calls", "function_call", "audio"):
+        fields.only(name, ([],), "this server does not take tool calls or audio yet")
+    fields.only("refusal", ("",), "send the refusal as content")
+    speaker = fields.text("name")
+    tool_call_id = fields.text("tool_call_id")
+    message: dict[str, Any] = {"role": "system" if role == "developer" else role}
+    content = _content(fields)
+    if content is None and role != "assistant":
+        raise fields.refuse("content", "is required")
+    message["content"] = content if content is not None else ""
+    fields.finish()
+    extra = {"name": speaker, "tool_call_id": tool_call_id}
+    return message | {key: given for key, given in extra.items() if given is not None}
+
+
+def _content(fields: Fields) -> str | None:
+    """A string, or text parts joined as the chat templates want them."""
+    content = fields.take("content")
+    if content is None or isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        raise fields.refuse("content", "must be a string or a list of content parts")
+    return "".join(
+        _part(part, fields.at(f"content[{index}]")) for index, part in enumerate(content)
+    )
+
+
+def _part(value: object, path: str) -> str:
+    part = Fields(value, path)
+    kind = part.choice("type", ("text", "image_url", "input_audio", "file", "refusal"))
+    if kind != "text":
+        raise InvalidRequest(
+            f"'{path}.type' is {kind!r}; this model takes text parts only",
+            param=f"{path}.type",
+            code="unsupported_content",
+        )
+    text = part.text("text")
+    if text is None:
+        raise part.refuse("text", "is required")
+    part.finish()
+    return text
+
+
+def _template(fields: Fields) -> dict[str, Any]:
+    """vLLM's extras for the chat template."""
+    given = {
+        "chat_template_kwargs": fields.mapping("chat_template_kwargs"),
+        "add_generation_prompt": fields.boolean("add_generation_prompt"),
+        "continue_final_message": fields.boolean("continue_final_message"),
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _max_tokens(fields: Fields) -> dict[str, int]:
+    modern = fields.integer("max_completion_tokens", 1)
+    legacy = fields.integer("max_tokens", 1)
+    if modern is not None and legacy is not None and modern != legacy:
+        raise fields.refuse("max_tokens", "contradicts 'max_completion_tokens'; send one of them")
+    limit = modern if modern is not None else legacy
+    return {} if limit is None else {"max_tokens": limit}
+
+
+def _logprobs(fields: Fields, sampling: dict[str, Any]) -> bool:
+    wanted = fields.boolean("logprobs") or False
+    top = fields.integer("top_logprobs", 0, 20)
+    if top is not None and not wanted:
+        raise fields.refuse("top_logprobs", "is only allowed with 'logprobs': true")
+    if wanted:
+        sampling["logprobs"] = top or 0
+    return wanted
+
+
+def _refuse_what_is_missing(fields: Fields) -> None:
+    for name in ("tools", "functions"):
+        fields.only(name, ([],), "this server does not call tools yet")
+    for name in ("tool_choice", "function_call"):
+        fields.only(name, ("none", "auto"), "this server does not call tools yet")
+    fields.boolean("parallel_tool_calls")  # says nothing without tools
+    fields.only("modalities", (["text"],), "models answer in text")
+    fields.only("audio", (), "models answer in text")
+    fields.only("prediction", (), "predicted outputs are not used")
+    fields.only("reasoning_effort", ("none",), "no model here has reasoning levels")
+    fields.only("verbosity", ("medium",), "no model here has verbosity levels")
+    fields.only("web_search_options", (), "there is no web search")
+    fields.only("prompt_cache_retention", ("in_memory",), "caches live in memory")
+    fields.only("moderation", (), "there is no moderation")
+
+
+@dataclass(slots=True)
+class ChatAnswer:
+    """Collects the events of a unary request."""
+
+    request_id: str
+    model: str
+    with_logprobs: bool
+    _choices: dict[int, dict[str, Any]]
+
+    @classmethod
+    def of(cls, call: ChatCall, request_id: str, model: str) -> "ChatAnswer":
+        """An answer without any event yet."""
+        choices: dict[int, dict[str, Any]] = {
+            index: {"text": [], "reason": None, "logprobs": []} for index in range(call.n)
+        }
+        return cls(request_id, model, call.logprobs, choices)
+
+    def add(self, event: Event) -> None:
+        """Takes one event."""
+        choice = self._choices[event.index]
+        choice["text"].append(event.text)
+        choice["reason"] = event.finish_reason or choice["reason"]
+        if event.logprobs:
+            choice["logprobs"] += event.logprobs
+
+    def render(self, usage: Usage) -> bytes:
+        """The response body."""
+        choices = [
+            {
+                "index": index,
+                "message": {
+                    "role": "assistant",
+                    "content": "".join(choice["text"]),
+                    "refusal": None,
+                },
+                "logprobs": _render_logprobs(choice["logprobs"]) if self.with_logprobs else None,
+                "finish_reason": finish_reason(choice["reason"]),
+            }
+            for index, choice in sorted(self._choices.items())
+        ]
+        return orjson.dumps(
+            {
+                "id": f"chatcmpl-{self.request_id}",
+                "object": "chat.completion",
+                "created": int(time.time()),
+                "model": self.model,
+                "choices": choices,
+                "usage": render_usage(usage),
+                "service_tier": None,
+                "system_fingerprint": None,
+            }
+        )
+
+
+class ChatChunks:
+    """Renders a stream. What does not change between chunks is rendered once."""
+
+    def __init__(self, call: ChatCall, request_id: str, model: str) -> None:
+        head = {
+            "id": f"chatcmpl-{request_id}",
+            "object": "chat.completion.chunk",
+            "created": int(time.time()),
+            "model": model,
+            "service_tier": None,
+            "system_fingerprint": None,
+        }
+        self._n = call.n
+        self._head = b"data: " + orjson.dumps(head)[:-1]
+        self._no_usage = b',"usage":null' if call.include_usage else b""
+        self._starts = [
+            self._head + b',"choices":[{"index":%d,"delta":' % index for index in range(call.n)
+        ]
+        self._plain_end = b',"logprobs":null,"finish_reason":null}]' + self._no_usage + b"}\n\n"
+
+    def first(self) -> bytes:
+        """The role of every choice, before any text."""
+        role = b'{"role":"assistant","content":"","refusal":null}'
+        return b"".join(start + role + self._plain_end for start in self._starts)
+
+    def chunk(self, event: Event) -> bytes:
+        """One event, with its finish reason in a chunk of its own after the last text."""
+        start = self._starts[event.index]
+        parts = []
+        if event.text or event.logprobs:
+            delta = b'{"content":' + orjson.dumps(event.text) + b"}"
+            if event.logprobs:
+                logprobs = orjson.dumps(_render_logprobs(event.logprobs))
+                end = b',"logprobs":' + logprobs + b',"finish_reason":null}]'
+                parts += [start, delta, end, self._no_usage, b"}\n\n"]
+            else:
+                parts += [start, delta, self._plain_end]
+        if event.finish_reason is not None:
+            reason = orjson.dumps(finish_reason(event.finish_reason))
+            end = b'{},"logprobs":null,"finish_reason":' + reason + b"}]"
+            parts += [start, end, self._no_usage, b"}\n\n"]
+        return b"".join(parts)
+
+    def last(self, usage: Usage | None) -> bytes:
+        """The usage, when asked for, and the end mark."""
+        if usage is None:
+            return b"data: [DONE]\n\n"
+        counts = orjson.dumps(render_usage(usage))
+        return self._head + b',"choices":[],"usage":' + counts + b"}\n\ndata: [DONE]\n\n"
+
+
+def finish_reason(reason: str | None) -> str:
+    """OpenAI's word for why a completion ended; an aborted one ended early, as by a limit."""
+    return "stop" if reason == "stop" else "length"
+
+
+def _render_logprobs(tokens: list[dict[str, Any]]) -> dict[str, Any]:
+    content = [
+        {**_render_token(token), "top_logprobs": [_render_token(t) for t in token.get("top") or []]}
+        for token in tokens
+    ]
+    return {"content": content, "refusal": None}
+
+
+def _render_token(token: dict[str, Any]) -> dict[str, Any]:
+    return {name: token[name] for name in ("token", "logprob", "bytes")}

@@ -1,0 +1,33 @@
+"""`GET /v1/models`: what is served, in OpenAI's shape with the extensions that clients look for."""
+
+from typing import Any
+
+import orjson
+
+from frontend.domain import Model
+
+
+def render_models(models: list[Model]) -> bytes:
+    """The list of models."""
+    return orjson.dumps({"object": "list", "data": [_model(model) for model in models]})
+
+
+def render_model(model: Model) -> bytes:
+    """One model."""
+    return orjson.dumps(_model(model))
+
+
+def _model(model: Model) -> dict[str, Any]:
+    known = {
+        "id": model.name,
+        "object": "model",
+        "created": model.created_s,
+        "owned_by": model.owned_by,
+        "kind": model.kind,
+        "capabilities": sorted(model.capabilities),
+        "aliases": list(model.aliases),
+        "context_length": model.context_length,
+        "max_model_len": model.context_length,
+        "dimensions": model.dimensions,
+    }
+    return {name: value for name, value in known.items() if value is not None}

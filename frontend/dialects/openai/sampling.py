@@ -1,0 +1,118 @@
+"""The sampling fields that chat and completions share, as vLLM's SamplingParams.
+
+Bounds are OpenAI's where it states them, the engine's for the fields that only engines know.
+"""
+
+from typing import Any
+
+from frontend.dialects.fields import Fields
+
+MAX_CHOICES = 128
+MAX_STOPS = 4
+
+
+def read_sampling(fields: Fields) -> dict[str, Any]:
+    """Takes every shared sampling field; what was absent is absent in the result."""
+    found = {
+        "temperature": fields.number("temperature", 0, 2),
+        "top_p": fields.number("top_p", 0, 1),
+        "presence_penalty": fields.number("presence_penalty", -2, 2),
+        "frequency_penalty": fields.number("frequency_penalty", -2, 2),
+        "n": fields.integer("n", 1, MAX_CHOICES),
+        "seed": fields.integer("seed", -(2**63), 2**63 - 1),
+        "stop": fields.texts("stop", MAX_STOPS),
+        "logit_bias": _logit_bias(fields),
+        **_engine_extras(fields),
+        **_structured_outputs(fields),
+    }
+    if found["top_p"] == 0:
+        raise fields.refuse("top_p", "is 0, it must be greater")
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _engine_extras(fields: Fields) -> dict[str, Any]:
+    """Fields that OpenAI's API lacks and vLLM's server takes."""
+    return {
+        "top_k": fields.integer("top_k", -1),
+        "min_p": fields.number("min_p", 0, 1),
+        "repetition_penalty": fields.number("repetition_penalty", 0.01, 10),
+        "min_tokens": fields.integer("min_tokens", 0),
+        "ignore_eos": fields.boolean("ignore_eos"),
+        "stop_token_ids": fields.integers("stop_token_ids"),
+        "bad_words": fields.texts("bad_words", 1000),
+        "skip_special_tokens": fields.boolean("skip_special_tokens"),
+        "spaces_between_special_tokens": fields.boolean("spaces_between_special_tokens"),
+        "include_stop_str_in_output": fields.boolean("include_stop_str_in_output"),
+        "priority": fields.integer("priority", -(2**31), 2**31 - 1),
+    }
+
+
+def _logit_bias(fields: Fields) -> dict[str, float] | None:
+    bias = fields.mapping("logit_bias")
+    for token, value in (bias or {}).items():
+        if not token.isdecimal():
+            raise fields.refuse("logit_bias", f"has the key {token[:20]!r}, which is no token id")
+        if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 100:
+            raise fields.refuse("logit_bias", f"of token {token} must be between -100 and 100")
+    return bias
+
+
+def _structured_outputs(fields: Fields) -> dict[str, Any]:
+    """vLLM's own ways to constrain the output; `response_format` is the standard one."""
+    given = fields.mapping("structured_outputs")
+    legacy = {
+        name: value
+        for name in ("json", "regex", "choice", "grammar")
+        if (value := fields.take(f"guided_{name}")) is not None
+    }
+    if given and legacy:
+        name = f"guided_{next(iter(legacy))}"
+        raise fields.refuse(name, "cannot be combined with 'structured_outputs'")
+    return {"structured_outputs": given or legacy or None}
+
+
+def read_response_format(fields: Fields, sampling: dict[str, Any]) -> None:
+    """Takes `response_format` and puts what it asks for into `sampling`."""
+    wanted = fields.inner("response_format")
+    if wanted is None:
+        return
+    kind = wanted.choice("type", ("text", "json_object", "json_schema"))
+    if kind is None:
+        raise wanted.refuse("type", "is required")
+    constraint: dict[str, Any] | None = {"json_object": True} if kind == "json_object" else None
+    if kind == "json_schema":
+        schema = wanted.inner("json_schema")
+        if schema is None:
+            raise wanted.refuse("json_schema", "is required with type 'json_schema'")
+        schema.text("name"), schema.text("description"), schema.boolean("strict")
+        constraint = {"json": schema.mapping("schema") or {"type": "object"}}
+        schema.finish()
+    wanted.finish()
+    if constraint and sampling.get("structured_outputs"):
+        raise fields.refuse("response_format", "cannot be combined with 'structured_outputs'")
+    if constraint:
+        sampling["structured_outputs"] = constraint
+
+
+def read_identity(fields: Fields) -> str | None:
+    """Fields that say who asks and why; they change no answer. Returns the user."""
+    user = fields.text("user")
+    for name in ("safety_identifier", "prompt_cache_key"):
+        fields.text(name)
+    fields.mapping("metadata")
+    fields.only("service_tier", ("auto", "default"), "there is one tier")
+    fields.only("store", (False,), "completions are not stored")
+    return user
+
+
+def read_stream_options(fields: Fields, stream: bool) -> bool:
+    """Takes `stream_options`; returns whether usage is to be sent at the stream's end."""
+    options = fields.inner("stream_options")
+    if options is None:
+        return False
+    if not stream:
+        raise fields.refuse("stream_options", "is only allowed with 'stream': true")
+    include = options.boolean("include_usage") or False
+    options.only("include_obfuscation", (False,), "streams are not padded")
+    options.finish()
+    return include

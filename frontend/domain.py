@@ -1,0 +1,130 @@
+"""The canonical requests and the one stream of events that every dialect translates to and from.
+
+Plain data: no I/O, no wire format, no knowledge of dialects. Units stand in the names.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLimits:
+    """What a diffusion model draws when not told otherwise, and the most it will."""
+
+    width: int
+    height: int
+    multiple_of: int
+    max_size: int
+    steps: int
+    max_steps: int
+    guidance: float
+    max_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model that clients may ask for, as its config in Triton describes it."""
+
+    name: str
+    kind: str
+    aliases: tuple[str, ...]
+    capabilities: frozenset[str]
+    context_length: int | None
+    dimensions: int | None
+    image: ImageLimits | None
+    cancel: str | None
+    owned_by: str
+    created_s: int
+    max_batch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """Text to be generated for one prompt.
+
+    `prompt` is the contract's prompt object: messages, text or token ids. `sampling` holds vLLM's
+    SamplingParams by name.
+    """
+
+    prompt: dict[str, Any]
+    sampling: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """Texts to be embedded, in order."""
+
+    texts: list[str]
+    truncate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """Images to be drawn. None means: the model's default."""
+
+    prompt: str
+    negative_prompt: str | None = None
+    count: int = 1
+    width: int | None = None
+    height: int | None = None
+    steps: int | None = None
+    guidance: float | None = None
+    seed: int | None = None
+
+
+@dataclass(slots=True)
+class Event:
+    """What happened to one completion since its last event: deltas, and counts so far."""
+
+    index: int
+    text: str
+    token_ids: list[int]
+    finish_reason: str | None
+    stop_reason: str | int | None
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    logprobs: list[dict[str, Any]] | None = None
+    prompt_logprobs: list[dict[str, Any] | None] | None = None
+    prompt_token_ids: list[int] | None = None
+
+
+@dataclass(slots=True)
+class Usage:
+    """Tokens of a request as the engine counted them."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(slots=True)
+class UsageCount:
+    """Adds up the usage of a request with several prompts and completions."""
+
+    _prompts: dict[int, tuple[int, int]] = field(default_factory=dict)
+    _completions: dict[tuple[int, int], int] = field(default_factory=dict)
+
+    def see(self, prompt: int, event: Event) -> None:
+        """Takes note of an event of the request's prompt number `prompt`."""
+        self._prompts[prompt] = (event.prompt_tokens, event.cached_tokens)
+        self._completions[prompt, event.index] = event.completion_tokens
+
+    @property
+    def total(self) -> Usage:
+        """The sum so far: each prompt once, each completion as far as it got."""
+        return Usage(
+            sum(tokens for tokens, _ in self._prompts.values()),
+            sum(cached for _, cached in self._prompts.values()),
+            sum(self._completions.values()),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """Embeddings in input order: `raw` is little-endian FP32 of shape [count, dimensions]."""
+
+    raw: bytes
+    count: int
+    dimensions: int
+    prompt_tokens: int

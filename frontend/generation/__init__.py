@@ -1,0 +1,1 @@
+"""The one path that every request takes, whatever its dialect: admit → infer → account."""

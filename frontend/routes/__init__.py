@@ -1,0 +1,1 @@
+"""HTTP: bounded requests in, bytes out. The route table is `frontend.app`."""

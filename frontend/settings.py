@@ -1,0 +1,49 @@
+"""The gateway's settings: environment variables, overridden by flags."""
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Read once at start, by `app` and `__main__` alone."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TRITON_FRONTEND_",
+        cli_prog_name="python -m frontend",
+        cli_kebab_case=True,
+        cli_avoid_json=True,
+        cli_hide_none_type=True,
+        extra="forbid",
+    )
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=9000, ge=0, le=65535, description="Port to listen on.")
+    triton: str = Field(
+        default="127.0.0.1:8001",
+        description="Triton's gRPC address: `HOST:PORT` or `unix:/path`.",
+    )
+    request_timeout_s: float = Field(
+        default=600, gt=0, description="Seconds a request may take in all, waiting included."
+    )
+    drain_s: float = Field(
+        default=20, ge=0, description="Seconds that running requests may take after SIGTERM."
+    )
+    poll_interval_s: float = Field(
+        default=2, gt=0, description="Seconds between looks at which models Triton serves."
+    )
+    max_running: int = Field(
+        default=256, ge=1, description="Requests in Triton at once; further ones wait."
+    )
+    max_waiting: int = Field(
+        default=1024, ge=0, description="Requests that wait at most; further ones get a 503."
+    )
+    max_body_bytes: int = Field(
+        default=20 * 2**20, ge=1024, description="The largest request body in bytes."
+    )
+    max_messages: int = Field(default=2048, ge=1, description="Messages of one chat at most.")
+    max_inputs: int = Field(
+        default=2048, ge=1, description="Texts of one embeddings call, prompts of one completion."
+    )
+    log_level: str = Field(
+        default="info", pattern="^(debug|info|warning|error)$", description="Least level logged."
+    )

@@ -1,0 +1,63 @@
+"""The encoder step: takes requests of different lengths together and runs them in groups.
+
+Triton's dynamic batcher, with ragged batching, hands over whatever waits; see grouping.py.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from python_backends.encoder.grouping import Row, group, run_group, trim
+from python_backends.onnx import FLOAT, INT64, Graph
+from python_backends.triton import Array, Request, Settings, read, refuse, respond
+
+_INPUTS = {"input_ids": (INT64, 2), "attention_mask": (INT64, 2)}
+_OUTPUTS = {"embedding": (FLOAT, 2)}
+
+
+class TritonPythonModel:
+    """Called by Triton."""
+
+    def initialize(self, args: Mapping[str, str]) -> None:
+        settings = Settings.read(args)
+        self._budget = settings.number("token_budget", 4096)
+        self._graph = Graph.load(settings, _INPUTS, _OUTPUTS)
+
+    def execute(self, requests: Sequence[Request]) -> list[object]:
+        answers: list[Any] = [None] * len(requests)
+        rows: list[Row] = []
+        for number, request in enumerate(requests):
+            try:
+                arrays = read(request)
+                rows += trim(number, arrays["input_ids"], arrays["attention_mask"])
+            except Exception as error:  # one bad request must not fail those beside it
+                answers[number] = refuse(error)
+        found = self._encode(rows)
+        return [
+            answer if answer is not None else _answer(found, number)
+            for number, answer in enumerate(answers)
+        ]
+
+    def _encode(self, rows: Sequence[Row]) -> Mapping[int, list[Array] | BaseException]:
+        """Vectors by request, in the order of its rows; or what went wrong with it."""
+        found: dict[int, list[Any]] = {}
+        failed: dict[int, list[Array] | BaseException] = {}
+        for row in rows:
+            found.setdefault(row.request, []).append(None)
+        for members in group(rows, self._budget):
+            try:
+                vectors = run_group(self._graph, members)
+            except Exception as error:  # onnxruntime raises anything; other groups go on
+                failed |= {row.request: error for row in members}
+                continue
+            for row, vector in zip(members, vectors, strict=True):
+                found[row.request][row.place] = vector
+        return found | failed
+
+
+def _answer(found: Mapping[int, list[Array] | BaseException], number: int) -> object:
+    import numpy as np
+
+    vectors = found[number]
+    if isinstance(vectors, BaseException):
+        return refuse(vectors)
+    return respond({"embedding": np.stack(vectors)})

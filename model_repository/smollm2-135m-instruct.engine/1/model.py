@@ -1,0 +1,43 @@
+"""The engine step: hands Triton's requests to vLLM and answers them as its tokens come.
+
+A request is one of four: a cancel, the contract's `token_ids`, Triton's own `text_input`, or bad.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from python_backends.replies import Replies
+from python_backends.triton import Request, Settings, backend, read, text
+from python_backends.vllm_engine.engine import Engine
+from python_backends.vllm_engine.process import prepare_process
+from python_backends.vllm_engine.serving import Serving
+
+
+class TritonPythonModel:
+    """Called by Triton; `execute` returns at once."""
+
+    def initialize(self, args: Mapping[str, str]) -> None:
+        settings = Settings.read(args)
+        prepare_process(settings.table("environment"))
+        self._engine = Engine(settings, backend().Logger)
+        self._engine.start()
+        self._serving = Serving(self._engine)
+
+    def execute(self, requests: Sequence[Request]) -> None:
+        for request in requests:
+            self._take(request)
+
+    def finalize(self) -> None:
+        self._engine.stop()
+
+    def _take(self, request: Request) -> None:
+        replies = Replies(request.get_response_sender())
+        try:
+            self._engine.check()
+            arrays = read(request)
+            if "cancel" in arrays:
+                self._serving.cancel(text(arrays, "cancel") or "")
+                replies.end()
+            else:
+                self._serving.submit(request.request_id(), arrays, request.parameters(), replies)
+        except Exception as error:  # a stream that is not ended hangs its client
+            replies.fail(error)

@@ -1,0 +1,59 @@
+"""Which requests run under which id, so that one can be stopped by another request.
+
+A cancel that overtakes its request is remembered for a while; that memory is bounded in time and
+number. Used from one thread only (an engine's loop). Knows nothing of engines.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+MEMORY_S = 30.0
+"""How long a cancel waits for its request: a gateway sends both within milliseconds."""
+MEMORY_COUNT = 10_000
+"""At most this many early cancels are remembered, the oldest go first (about 2 MB)."""
+
+
+class Cancellations:
+    """Running requests by id. Several may share an id: they are stopped together."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._running: dict[str, list[Callable[[], None]]] = {}
+        self._early: OrderedDict[str, float] = OrderedDict()
+
+    def start(self, request_id: str, stop: Callable[[], None]) -> bool:
+        """Notes a running request; False when its cancel came first, then it is not noted."""
+        self._forget()
+        if not request_id:
+            return True
+        if self._early.pop(request_id, None) is not None:
+            return False
+        self._running.setdefault(request_id, []).append(stop)
+        return True
+
+    def end(self, request_id: str, stop: Callable[[], None]) -> None:
+        """Notes that a request is over."""
+        stops = self._running.get(request_id, [])
+        if stop in stops:
+            stops.remove(stop)
+        if not stops:
+            self._running.pop(request_id, None)
+
+    def cancel(self, request_id: str) -> None:
+        """Stops what runs under the id, or what will within `MEMORY_S`."""
+        self._forget()
+        if request_id in self._running:
+            for stop in tuple(self._running[request_id]):
+                stop()
+        elif request_id:
+            self._early[request_id] = self._clock() + MEMORY_S
+            self._early.move_to_end(request_id)
+
+    def _forget(self) -> None:
+        now = self._clock()
+        while self._early:
+            request_id, expires = next(iter(self._early.items()))
+            if expires > now and len(self._early) <= MEMORY_COUNT:
+                return
+            del self._early[request_id]

@@ -1,0 +1,133 @@
+"""Triton's own vLLM tensors: what its vLLM backend takes and gives, name by name.
+
+Pure. Follows the backend's 25.x behaviour: without `exclude_input_in_output` an unstreamed reply
+starts with its prompt, and the two together with streaming are an error.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from python_backends.errors import InvalidInput
+from python_backends.triton import Array, Arrays, json_object, scalar, text, texts
+from python_backends.vllm_engine.events import Completion, Output
+
+_RETURNS = (
+    "finish_reason",
+    "cumulative_logprob",
+    "logprobs",
+    "num_input_tokens",
+    "num_output_tokens",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request in Triton's terms."""
+
+    prompt: str
+    stream: bool
+    echo: bool
+    sampling: Mapping[str, Any]
+    returns: tuple[str, ...]
+
+
+def read_question(arrays: Arrays, parameters: str) -> Question:
+    """From tensors; sampling parameters may come as request parameters instead.
+
+    Raises InvalidInput for tensors that contradict one another.
+    """
+    stream = bool(scalar(arrays, "stream"))
+    excluded = scalar(arrays, "exclude_input_in_output")
+    echo = not stream if excluded is None else not excluded
+    if stream and echo:
+        raise InvalidInput(
+            "'exclude_input_in_output' is false and 'stream' is true; a stream never repeats its"
+            " prompt",
+            param="exclude_input_in_output",
+        )
+    sampling = json_object(arrays, "sampling_parameters")
+    if sampling is None:
+        given = json.loads(parameters or "{}")
+        sampling = {key: given[key] for key in given if not key.startswith("triton_")}
+    returns = tuple(name for name in _RETURNS if scalar(arrays, f"return_{name}"))
+    return Question(text(arrays, "text_input") or "", stream, echo, sampling, returns)
+
+
+class Answer:
+    """Collects an unstreamed reply, or passes a stream on, as tensors."""
+
+    def __init__(self, question: Question) -> None:
+        self._question = question
+        self._outputs: dict[int, _Joined] = {}
+
+    def write(self, output: Output) -> dict[str, Array] | None:
+        """The tensors to send for a delta now; None while an unstreamed reply is collected."""
+        if self._question.stream:
+            return self._tensors(output, [_Joined(part) for part in output.outputs])
+        for part in output.outputs:
+            if part.index in self._outputs:
+                self._outputs[part.index].add(part)
+            else:
+                self._outputs[part.index] = _Joined(part)
+        joined = [self._outputs[index] for index in sorted(self._outputs)]
+        if any(part.finish_reason is None for part in joined):
+            return None
+        return self._tensors(output, joined)
+
+    def _tensors(self, output: Output, parts: Sequence["_Joined"]) -> dict[str, Array]:
+        prefix = self._question.prompt if self._question.echo else ""
+        tensors = {"text_output": texts([(prefix + part.text).encode() for part in parts])}
+        builders = {
+            "finish_reason": lambda: texts([str(part.finish_reason).encode() for part in parts]),
+            "cumulative_logprob": lambda: np.array(
+                [part.cumulative_logprob or 0.0 for part in parts], dtype=np.float32
+            ),
+            "logprobs": lambda: texts([part.logprobs_json() for part in parts]),
+            "num_input_tokens": lambda: np.array(
+                [len(output.prompt_token_ids or ())], dtype=np.uint32
+            ),
+            "num_output_tokens": lambda: np.array(
+                [len(part.token_ids) for part in parts], dtype=np.uint32
+            ),
+        }
+        return tensors | {name: builders[name]() for name in self._question.returns}
+
+
+class _Joined:
+    """The deltas of one completion, joined."""
+
+    def __init__(self, first: Completion) -> None:
+        self.text = first.text
+        self.token_ids = list(first.token_ids)
+        self.logprobs = None if first.logprobs is None else list(first.logprobs)
+        self.finish_reason = first.finish_reason
+        self.cumulative_logprob: float | None = getattr(first, "cumulative_logprob", None)
+
+    def add(self, delta: Completion) -> None:
+        self.text += delta.text
+        self.token_ids += delta.token_ids
+        if self.logprobs is not None and delta.logprobs is not None:
+            self.logprobs += delta.logprobs
+        self.finish_reason = delta.finish_reason
+        self.cumulative_logprob = getattr(delta, "cumulative_logprob", None)
+
+    def logprobs_json(self) -> bytes:
+        """vLLM's shape: a list of {token id: {logprob, rank, decoded_token}}, or null."""
+        if self.logprobs is None:
+            return b"null"
+        rows = [
+            {
+                str(number): {
+                    "logprob": choice.logprob,
+                    "rank": choice.rank,
+                    "decoded_token": choice.decoded_token,
+                }
+                for number, choice in row.items()
+            }
+            for row in self.logprobs
+        ]
+        return json.dumps(rows).encode()

@@ -1,0 +1,131 @@
+"""The life of one vLLM engine: built, watched, built again when it dies, shut down.
+
+While there is no engine, `check` and `llm` raise Unavailable. The AsyncLLM is made, used and ended in
+one loop thread. Knows nothing of requests but how many there are.
+"""
+
+import asyncio
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from python_backends.errors import Unavailable
+from python_backends.loop import LoopThread
+from python_backends.triton import Logger, Settings
+from python_backends.vllm_engine.reaper import Reaper
+
+_WATCH_INTERVAL_S = 0.25
+_SETTLE_S = 2.0
+"""How long a rebuild, which blocks the loop, waits for failed requests to be answered."""
+_RESTART_WINDOW_S = 600.0
+_SHUTDOWN_S = 1.0
+"""For vLLM's own end; no request runs any more, so nothing is lost when it is killed then."""
+
+
+class Engine:
+    """An engine that comes back. `llm` is vLLM's AsyncLLM, to be used inside `loop`."""
+
+    def __init__(self, settings: Settings, logger: Logger) -> None:
+        self.arguments = engine_arguments(settings)
+        self.loop = LoopThread("engine")
+        self.running = 0
+        self._restart_limit = settings.number("restart_limit", 5)
+        self._name = settings.model
+        self._logger = logger
+        self._llm: Any = None
+        self._reaper: Reaper | None = None
+        self._deaths: deque[float] = deque()
+
+    @property
+    def llm(self) -> Any:
+        self.check()
+        return self._llm
+
+    def check(self) -> None:
+        """Raises Unavailable unless the engine takes requests. Any thread may ask."""
+        if self._llm is None:
+            raise Unavailable(f"the engine of '{self._name}' stopped and is being started again")
+        if self._llm.errored:
+            raise Unavailable(f"the engine of '{self._name}' has just stopped")
+
+    def start(self) -> None:
+        """Blocks until the engine is ready; raises what vLLM raises when its arguments are bad."""
+        try:
+            self.loop.run(self._build())
+        except BaseException:
+            self._clear()
+            raise
+        self.loop.call(lambda: self.loop.spawn(self._watch()))
+
+    def stop(self) -> None:
+        """Ends the engine, its processes and its shared memory."""
+        self.loop.run(self._shut_down())
+        self.loop.stop()
+        self._clear()
+
+    async def _build(self) -> None:
+        self._reaper = Reaper()
+        started = time.monotonic()
+        self._llm = _make_llm(self.arguments)
+        self._logger.log_info(
+            f"engine of '{self._name}' ready after {time.monotonic() - started:.1f} s"
+        )
+
+    async def _shut_down(self) -> None:
+        llm, self._llm = self._llm, None
+        if llm is not None:
+            llm.shutdown(timeout=_SHUTDOWN_S)
+
+    def _clear(self) -> None:
+        if self._reaper is not None:
+            self._reaper.close()
+            self._reaper = None
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(_WATCH_INTERVAL_S)
+            if self._llm is not None and self._llm.errored:
+                self._deaths.append(time.monotonic())
+                self._logger.log_error(f"engine of '{self._name}' died; building it again")
+                await self._rebuild()
+
+    async def _rebuild(self) -> None:
+        """Answers what failed, clears away the dead engine, builds until it works or the limit."""
+        deadline = time.monotonic() + _SETTLE_S
+        while self.running and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+        await self._shut_down()
+        while self._may_restart():
+            self._clear()
+            try:
+                await self._build()
+                return
+            except Exception as error:  # vLLM raises anything; the next try may work
+                self._logger.log_error(f"engine of '{self._name}' did not start: {error!r}")
+                self._deaths.append(time.monotonic())
+        self._logger.log_error(f"engine of '{self._name}' keeps dying and is given up")
+
+    def _may_restart(self) -> bool:
+        while self._deaths and self._deaths[0] < time.monotonic() - _RESTART_WINDOW_S:
+            self._deaths.popleft()
+        return len(self._deaths) <= self._restart_limit
+
+
+def engine_arguments(settings: Settings) -> dict[str, Any]:
+    """The `engine` parameter with its relative paths resolved below the version's folder."""
+    arguments = settings.table("engine")
+    if "model" not in arguments:
+        raise ValueError(f"parameter 'engine' of model '{settings.model}' names no 'model'")
+    for name in ("model", "tokenizer"):
+        if name in arguments:
+            path = settings.folder / Path(arguments[name])
+            arguments[name] = str(path) if path.exists() else arguments[name]
+    return {"disable_log_stats": True, **arguments}
+
+
+def _make_llm(arguments: dict[str, Any]) -> Any:
+    from vllm import AsyncEngineArgs
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    return AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))

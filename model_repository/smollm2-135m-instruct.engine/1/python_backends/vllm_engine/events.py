@@ -1,0 +1,115 @@
+"""vLLM's outputs as the contract's events.
+
+Pure. Deltas in, deltas out: joining the events of an index gives what the engine made, whatever was
+merged on the way.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from python_backends.vllm_engine.vocabulary import Vocabulary
+
+_LOWEST_LOGPROB = -9999.0
+"""JSON has no -inf; vLLM's own server sends this in its place."""
+
+Event = dict[str, Any]
+
+
+class Logprob(Protocol):
+    """vllm.logprobs.Logprob."""
+
+    logprob: float
+    rank: int | None
+    decoded_token: str | None
+
+
+class Completion(Protocol):
+    """The delta of one completion: vllm.outputs.CompletionOutput."""
+
+    index: int
+    text: str
+    token_ids: Sequence[int]
+    logprobs: Sequence[Mapping[int, Logprob]] | None
+    finish_reason: str | None
+    stop_reason: int | str | None
+
+
+class Output(Protocol):
+    """What happened since the last one: vllm.outputs.RequestOutput."""
+
+    prompt_token_ids: Sequence[int] | None
+    prompt_logprobs: Sequence[Mapping[int, Logprob] | None] | None
+    num_cached_tokens: int | None
+    outputs: Sequence[Completion]
+
+
+class EventWriter:
+    """Writes one request's events; counts its tokens and knows which completions are over."""
+
+    def __init__(self, vocabulary: Vocabulary, prompt_tokens: int, count: int, top: int) -> None:
+        self._vocabulary = vocabulary
+        self._usage = {"prompt_tokens": prompt_tokens, "cached_tokens": 0}
+        self._completion_tokens = [0] * count
+        self._open = set(range(count))
+        self._top = top
+
+    def write(self, output: Output) -> list[Event]:
+        """One event per completion in the output; the prompt's logprobs go into the first."""
+        self._usage["cached_tokens"] = output.num_cached_tokens or 0
+        written = [self._event(completion) for completion in output.outputs]
+        if output.prompt_logprobs and written:
+            ids = list(output.prompt_token_ids or ())
+            written[0]["prompt_token_ids"] = ids
+            written[0]["prompt_logprobs"] = [
+                None if choices is None else self._token(token_id, choices)
+                for token_id, choices in zip(ids, output.prompt_logprobs, strict=False)
+            ]
+        return written
+
+    def abort(self) -> list[Event]:
+        """The last event of every completion that is still open."""
+        return [self._end(index, "abort") for index in sorted(self._open)]
+
+    def _event(self, completion: Completion) -> Event:
+        index = completion.index
+        self._completion_tokens[index] += len(completion.token_ids)
+        logprobs = completion.logprobs
+        event = self._end(index, completion.finish_reason) | {
+            "text": completion.text,
+            "token_ids": list(completion.token_ids),
+            "stop_reason": completion.stop_reason,
+        }
+        if logprobs is not None:
+            pairs = zip(completion.token_ids, logprobs, strict=False)
+            event["logprobs"] = [self._token(token_id, choices) for token_id, choices in pairs]
+        return event
+
+    def _end(self, index: int, reason: str | None) -> Event:
+        if reason is not None:
+            self._open.discard(index)
+        return {
+            "index": index,
+            "text": "",
+            "token_ids": [],
+            "logprobs": None,
+            "finish_reason": reason,
+            "stop_reason": None,
+            "usage": {**self._usage, "completion_tokens": self._completion_tokens[index]},
+        }
+
+    def _token(self, token_id: int, choices: Mapping[int, Logprob]) -> Event:
+        ranked = sorted(
+            (choice.rank, number) for number, choice in choices.items() if choice.rank is not None
+        )
+        top = [number for rank, number in ranked if self._top < 0 or rank <= self._top]
+        return self._choice(token_id, choices[token_id]) | {
+            "top": [self._choice(number, choices[number]) for number in top]
+        }
+
+    def _choice(self, token_id: int, choice: Logprob) -> Event:
+        return {
+            "token": choice.decoded_token,
+            "id": token_id,
+            "bytes": self._vocabulary.bytes_of(token_id),
+            "logprob": max(choice.logprob, _LOWEST_LOGPROB),
+        }

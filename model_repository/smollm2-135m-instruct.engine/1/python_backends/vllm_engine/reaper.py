@@ -1,0 +1,99 @@
+"""Sees to it that an engine's processes and shared memory do not outlive their owner.
+
+vLLM's engine core has no parent watch: after a SIGKILL of the stub it would live on, with its
+workers and some 400 MB of /dev/shm. So a guard process, in a session of its own, holds one end of a
+pipe. When the other end closes, for whatever reason, it kills every process that carries the
+engine's mark in its environment and unlinks the shared memory that it saw mapped there. Run as a
+script it imports the standard library alone.
+"""
+
+import contextlib
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+
+MARK = "TOOLKIT_ENGINE_MARK"
+"""Environment variable that every process started under a reaper inherits."""
+_LOOK_INTERVAL_S = 2.0
+_SHARED_MEMORY = "/dev/shm/"  # noqa: S108
+_OWNED = re.compile(r"(psm_|sem\.mp-|torch_|VLLM_|vllm)")
+"""What vLLM, torch and multiprocessing call their segments; Triton's own are its business."""
+
+
+class Reaper:
+    """Guards what this process starts from now on, until `close`."""
+
+    def __init__(self) -> None:
+        mark = uuid.uuid4().hex
+        environment = {key: value for key, value in os.environ.items() if key != MARK}
+        os.environ[MARK] = mark
+        self._guard = subprocess.Popen(
+            [sys.executable, "-I", "-S", __file__, mark],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+            env=environment,
+        )
+
+    def close(self) -> None:
+        """Kills what is left of the guarded processes and waits for it."""
+        if self._guard.stdin is not None:
+            self._guard.stdin.close()
+        self._guard.wait()
+
+
+def marked(mark: str) -> list[int]:
+    """Processes that carry the mark, but for multiprocessing's tracker, which ends by itself."""
+    wanted = f"{MARK}={mark}".encode()
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if wanted in (folder / "environ").read_bytes().split(b"\0"):
+                if b"resource_tracker" not in (folder / "cmdline").read_bytes():
+                    found.append(int(folder.name))
+    return found
+
+
+def mapped(pids: Iterable[int]) -> set[str]:
+    """Shared memory files that these processes map and that engines make."""
+    found = set()
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+                name = line.partition(_SHARED_MEMORY)[2]
+                if _OWNED.match(name) and not name.endswith("(deleted)"):
+                    found.add(name)
+    return found
+
+
+def kill(mark: str, timeout_s: float = 10.0) -> None:
+    """Kills the marked processes, also those that they start meanwhile."""
+    deadline = time.monotonic() + timeout_s
+    while (pids := marked(mark)) and time.monotonic() < deadline:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        select.select([], [], [], 0.02)
+
+
+def main() -> None:
+    """The guard: waits for the end of standard input, looking at what is mapped meanwhile."""
+    mark = sys.argv[1]
+    names: set[str] = set()
+    while not select.select([0], [], [], _LOOK_INTERVAL_S)[0]:
+        names |= mapped(marked(mark))
+    names |= mapped(marked(mark))
+    kill(mark)
+    for name in names:
+        with contextlib.suppress(OSError):
+            Path(_SHARED_MEMORY, name).unlink()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""Sampling parameters: what a request may say, checked, and turned into vLLM's own.
+
+Names are vLLM's SamplingParams fields plus `priority`. Nothing is dropped: an unknown name is refused
+with the nearest known one, a bad value with vLLM's own words.
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from python_backends.errors import InvalidInput, StepError
+
+HIDDEN = frozenset(
+    {
+        "output_kind",  # decided by this step
+        "detokenize",
+        "flat_logprobs",
+        "skip_clone",
+        "output_text_buffer_length",
+        "prompt_logprob_token_ids",  # their results have no place in an event
+        "prompt_logprob_start",
+        "routed_experts_prompt_start",
+        "trace_decode_token_ids",
+        "watermarking",
+    }
+)
+STRUCTURED = ("json", "regex", "choice", "grammar", "json_object", "structural_tag")
+_STRUCTURED_OPTIONS = (
+    "disable_any_whitespace",
+    "disable_additional_properties",
+    "whitespace_pattern",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """One request's sampling, ready for the engine."""
+
+    params: Any
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sampler:
+    """Turns requests' parameters into `Sampling`.
+
+    `convert` makes vLLM's object from plain values and may raise anything that names a fault.
+    """
+
+    names: frozenset[str]
+    context_length: int
+    convert: Callable[[dict[str, Any]], Any]
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    def read(self, wanted: Mapping[str, Any], prompt_tokens: int) -> Sampling:
+        """For a prompt of known length: `max_tokens` is at most what the context leaves.
+
+        Raises InvalidInput for unknown names, bad values, and a prompt that fills the context.
+        """
+        room = self.context_length - prompt_tokens
+        if room < 1:
+            raise InvalidInput(
+                f"the prompt has {prompt_tokens} tokens and the model's context holds"
+                f" {self.context_length}, reply included; shorten it",
+                code="context_length_exceeded",
+                param="messages",
+            )
+        values = {**self.defaults, **self._given(wanted)}
+        asked = values.get("max_tokens")
+        if _is_number(asked) and asked > self.context_length:
+            raise InvalidInput(
+                f"'max_tokens' is {asked} and the model's context holds {self.context_length};"
+                " ask for fewer",
+                param="max_tokens",
+            )
+        values["max_tokens"] = min(asked, room) if _is_number(asked) else asked or room
+        return self._make(values)
+
+    def read_plain(self, wanted: Mapping[str, Any]) -> Sampling:
+        """With vLLM's defaults, as Triton's own vLLM backend does (`max_tokens` 16)."""
+        return self._make(self._given(wanted))
+
+    def _given(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        check_names(wanted, self.names)
+        structured = wanted.get("structured_outputs")
+        if isinstance(structured, Mapping):
+            check_names(structured, (*STRUCTURED, *_STRUCTURED_OPTIONS), "structured_outputs.")
+        return {name: value for name, value in wanted.items() if value is not None}
+
+    def _make(self, values: dict[str, Any]) -> Sampling:
+        priority = values.pop("priority", 0)
+        if not isinstance(priority, int) or isinstance(priority, bool):
+            raise InvalidInput("'priority' is not an integer", param="priority")
+        try:
+            return Sampling(self.convert(values), priority)
+        except StepError:
+            raise
+        except (ValueError, TypeError) as error:
+            raise refusal(error) from error
+
+
+def check_names(given: Iterable[str], known: Iterable[str], prefix: str = "") -> None:
+    """Raises InvalidInput for the first unknown name, with the nearest known one."""
+    known = sorted(known)
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            remedy = f"did you mean '{prefix}{near[0]}'?" if near else f"known: {', '.join(known)}"
+            raise InvalidInput(
+                f"unknown sampling parameter '{prefix}{name}'; {remedy}",
+                code="unknown_parameter",
+                param=f"{prefix}{name}",
+            )
+
+
+def refusal(error: Exception) -> InvalidInput:
+    """vLLM's or msgspec's complaint, with the parameter that it names."""
+    message = str(error.args[0]) if error.args else str(error)
+    at = re.search(r" - at `\$\.?([^`]*)`$", message)
+    if at:
+        field_name = re.split(r"[.\[]", at[1])[0]
+        return InvalidInput(f"'{at[1]}': {message[: at.start()]}", param=field_name)
+    named = getattr(error, "parameter", None)
+    if named is None and (word := re.match(r"`?'?([a-z_]+)\b", message)):
+        named = word[1] if "_" in word[1] or word[1] in {"stop", "n", "seed"} else None
+    return InvalidInput(message, param=named)
+
+
+def make_sampler(llm: Any) -> Sampler:
+    """For a built engine: its context length and its model's own defaults."""
+    import msgspec
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    public = {name for name in SamplingParams.__struct_fields__ if not name.startswith("_")}
+
+    def convert(values: dict[str, Any]) -> Any:
+        params = msgspec.convert(values, SamplingParams, str_keys=True)
+        params.output_kind = RequestOutputKind.DELTA
+        return params
+
+    return Sampler(
+        names=frozenset(public - HIDDEN | {"priority"}),
+        context_length=llm.model_config.max_model_len,
+        convert=convert,
+        defaults=llm.model_config.get_diff_sampling_param(),
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

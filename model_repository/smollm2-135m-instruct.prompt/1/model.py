@@ -1,0 +1,28 @@
+"""The prompt step: `prompt` JSON in, `token_ids` out. Reads nothing but its own tokenizer folder."""
+
+import os
+from collections.abc import Mapping, Sequence
+
+from python_backends.prompt.rendering import Renderer
+from python_backends.triton import Request, Settings, json_object, read, refuse, respond
+
+
+class TritonPythonModel:
+    """Called by Triton."""
+
+    def initialize(self, args: Mapping[str, str]) -> None:
+        os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
+        settings = Settings.read(args)
+        self._renderer = Renderer.load(
+            settings.path("tokenizer", "tokenizer"), int(settings.parameters["context_length"])
+        )
+
+    def execute(self, requests: Sequence[Request]) -> list[object]:
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request: Request) -> object:
+        try:
+            prompt = json_object(read(request), "prompt") or {}
+            return respond({"token_ids": self._renderer.render(prompt)})
+        except Exception as error:  # one bad request must not fail those beside it
+            return refuse(error)

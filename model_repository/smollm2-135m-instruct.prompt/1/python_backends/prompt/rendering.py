@@ -1,0 +1,161 @@
+"""From a `prompt` object to token ids: the model's chat template, its tokenizer, its context length.
+
+Templates run in transformers' sandbox. Every field is honoured or refused.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from python_backends.errors import InvalidInput
+from python_backends.triton import Array
+
+_FORMS = {
+    "messages": {"tools", "chat_template_kwargs", "add_generation_prompt", "continue_final_message"},
+    "text": {"add_special_tokens"},
+    "token_ids": set[str](),
+}
+_RESERVED = {"tokenize", "chat_template", "messages", "conversation", "tools", "return_tensors"}
+"""What `chat_template_kwargs` may not set: a template from outside, or another kind of result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Renderer:
+    """One model's prompts. `template` renders messages to text, `encode` makes ids of text."""
+
+    template: Callable[..., str]
+    encode: Callable[..., list[int]]
+    vocabulary_size: int
+    context_length: int
+
+    @classmethod
+    def load(cls, folder: Path, context_length: int) -> "Renderer":
+        """From a Hugging Face tokenizer folder; never from the network."""
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+        def encode(text: str, special: bool) -> list[int]:
+            # the tokenizer inside: its wrapper costs three times as much for a short prompt
+            backend = getattr(tokenizer, "backend_tokenizer", None)
+            if backend is not None:
+                ids: list[int] = backend.encode(text, add_special_tokens=special).ids
+                return ids
+            return list(tokenizer.encode(text, add_special_tokens=special))
+
+        return cls(tokenizer.apply_chat_template, encode, len(tokenizer), context_length)
+
+    def render(self, prompt: Mapping[str, Any]) -> Array:
+        """`token_ids` INT32 [length]. Raises InvalidInput for anything that it cannot honour."""
+        form = _form(prompt)
+        if form == "messages":
+            ids = self.encode(self._chat(prompt), False)
+        elif form == "text":
+            if not isinstance(prompt["text"], str):
+                raise InvalidInput("'text' is not a string", param="prompt")
+            ids = self.encode(prompt["text"], _flag(prompt, "add_special_tokens", True))
+        else:
+            ids = self._checked(prompt["token_ids"])
+        self._check_length(len(ids), "messages" if form == "messages" else "prompt")
+        return np.array(ids, dtype=np.int32)
+
+    def _chat(self, prompt: Mapping[str, Any]) -> str:
+        from jinja2 import TemplateError
+
+        options = prompt.get("chat_template_kwargs") or {}
+        if reserved := sorted(_RESERVED & set(options)):
+            raise InvalidInput(
+                f"'chat_template_kwargs.{reserved[0]}' cannot be set by a request",
+                param="chat_template_kwargs",
+            )
+        continues = _flag(prompt, "continue_final_message", False)
+        try:
+            return self.template(
+                [_plain(message) for message in _messages(prompt)],
+                **options,
+                tools=prompt.get("tools") or None,
+                add_generation_prompt=_flag(prompt, "add_generation_prompt", not continues),
+                continue_final_message=continues,
+                tokenize=False,
+            )
+        except (TemplateError, ValueError, TypeError, KeyError) as error:
+            raise InvalidInput(
+                f"the model's chat template cannot take these messages: {error}", param="messages"
+            ) from error
+
+    def _checked(self, ids: Any) -> list[int]:
+        whole = isinstance(ids, list) and all(type(number) is int for number in ids)
+        if not whole or not all(0 <= number < self.vocabulary_size for number in ids):
+            raise InvalidInput(
+                f"'token_ids' must be a list of integers from 0 to {self.vocabulary_size - 1}",
+                param="prompt",
+            )
+        return list(ids)
+
+    def _check_length(self, length: int, param: str) -> None:
+        if length >= self.context_length:
+            raise InvalidInput(
+                f"the prompt has {length} tokens and the model's context holds"
+                f" {self.context_length}, reply included; shorten it",
+                code="context_length_exceeded",
+                param=param,
+            )
+        if not length:
+            raise InvalidInput("the prompt is empty; send at least one token", param=param)
+
+
+def _form(prompt: Mapping[str, Any]) -> str:
+    forms = [name for name in _FORMS if prompt.get(name) is not None]
+    if len(forms) != 1:
+        raise InvalidInput(
+            f"the prompt holds {forms or 'none'} of 'messages', 'text', 'token_ids'; send one",
+            param="prompt",
+        )
+    form = forms[0]
+    if unknown := sorted(set(prompt) - _FORMS[form] - {form}):
+        raise InvalidInput(
+            f"unknown field '{unknown[0]}' beside '{form}'",
+            code="unknown_parameter",
+            param=unknown[0],
+        )
+    return form
+
+
+def _messages(prompt: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    messages = prompt["messages"]
+    if not isinstance(messages, list) or not messages:
+        raise InvalidInput("'messages' must be a list with at least one message", param="messages")
+    for number, message in enumerate(messages):
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            raise InvalidInput(
+                f"message {number} is not an object with a 'role'", param=f"messages[{number}]"
+            )
+    return messages
+
+
+def _plain(message: Mapping[str, Any]) -> dict[str, Any]:
+    """A message whose content is one string, which is what text models' templates expect."""
+    content = message.get("content")
+    if not isinstance(content, list):
+        return {**message, "content": "" if content is None else content}
+    for part in content:
+        kind = part.get("type") if isinstance(part, dict) else type(part).__name__
+        if kind != "text" or not isinstance(part.get("text"), str):
+            raise InvalidInput(
+                f"this model takes text parts only, not one of type '{kind}'",
+                code="unsupported_content",
+                param="messages",
+            )
+    return {**message, "content": "\n".join(part["text"] for part in content)}
+
+
+def _flag(prompt: Mapping[str, Any], name: str, default: bool) -> bool:
+    value = prompt.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        raise InvalidInput(f"'{name}' is not true or false", param=name)
+    return value

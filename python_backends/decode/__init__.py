@@ -1,0 +1,1 @@
+"""Latents to PNG images."""

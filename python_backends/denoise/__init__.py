@@ -1,0 +1,1 @@
+"""Text embeddings to latents: the loop of a diffusion model."""

@@ -1,0 +1,1 @@
+"""Texts to padded token ids, for encoders."""

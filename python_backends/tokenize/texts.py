@@ -1,0 +1,75 @@
+"""One model's tokenizer for texts, with its own special tokens and its context length."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from python_backends.errors import InvalidInput
+from python_backends.triton import Array, Arrays, decode
+
+
+@dataclass(frozen=True, slots=True)
+class TextTokenizer:
+    """A tokenizer that neither pads nor cuts; both happen here, where they can be refused."""
+
+    tokenizer: Any
+    context_length: int
+
+    @classmethod
+    def load(cls, folder: Path, context_length: int) -> "TextTokenizer":
+        """From a folder with `tokenizer.json`."""
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        return cls(tokenizer, context_length)
+
+    def read(self, arrays: Arrays) -> dict[str, Array]:
+        """`text` STRING [B, 1], `truncate` BOOL [B, 1] -> ids and mask INT64 [B, L], `num_tokens`.
+
+        Raises InvalidInput for a text beyond the context length that may not be cut.
+        """
+        texts = [decode(value, "text") for value in arrays["text"].reshape(-1)]
+        cut = arrays["truncate"].reshape(-1) if "truncate" in arrays else [False] * len(texts)
+        rows = [
+            self._fit(number, ids, bool(may_cut))
+            for number, (ids, may_cut) in enumerate(zip(self._encode(texts), cut, strict=True))
+        ]
+        return pad(rows)
+
+    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
+        return [row.ids for row in self.tokenizer.encode_batch_fast(texts)]
+
+    def _fit(self, number: int, ids: list[int], may_cut: bool) -> list[int]:
+        if len(ids) <= self.context_length:
+            return ids
+        if not may_cut:
+            raise InvalidInput(
+                f"input {number} has {len(ids)} tokens and the model takes"
+                f" {self.context_length}; shorten it or ask for truncation",
+                code="context_length_exceeded",
+                param="input",
+            )
+        # special tokens stand at the end too ([SEP]), so the text is cut and not the ids
+        special = self.tokenizer.num_special_tokens_to_add(False)
+        tail = ids[len(ids) - max(0, special - 1) :] if special > 1 else []
+        return ids[: self.context_length - len(tail)] + tail
+
+
+def pad(rows: Sequence[Sequence[int]]) -> dict[str, Array]:
+    """Rows of ids, filled up with 0 to the longest; the mask says which are real."""
+    lengths = np.array([len(row) for row in rows], dtype=np.int64)
+    width = max(1, int(lengths.max()))
+    ids = np.zeros((len(rows), width), dtype=np.int64)
+    for row, target in zip(rows, ids, strict=True):
+        target[: len(row)] = row
+    mask = (np.arange(width) < lengths[:, None]).astype(np.int64)
+    return {
+        "input_ids": ids,
+        "attention_mask": mask,
+        "num_tokens": lengths.astype(np.int32).reshape(-1, 1),
+    }

@@ -1,0 +1,161 @@
+"""What all steps share: errors, settings, tensors, cancellation, replies, the list of files."""
+
+import ast
+import importlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import python_backends
+from python_backends import triton
+from python_backends.cancellation import MEMORY_COUNT, MEMORY_S, Cancellations
+from python_backends.errors import MARKER, InvalidInput, StepError, Unavailable
+from python_backends.replies import Replies
+from python_backends.triton import Settings
+
+from .fakes import FakeSender, FakeStub, strings
+
+
+@pytest.fixture(autouse=True)
+def stub(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(triton, "backend", FakeStub)
+
+
+@given(st.text(), st.text(), st.none() | st.text())
+def test_an_error_carries_itself_in_its_text(message: str, code: str, param: str | None) -> None:
+    text = str(InvalidInput(message, code=code, param=param))
+    fields = json.loads(text.rpartition(MARKER)[2])
+    assert fields == {"code": code, "param": param, "message": message, "status": 400}
+
+
+def test_statuses_and_triton_codes() -> None:
+    assert (StepError("x").status, StepError.triton_code) == (500, "INTERNAL")
+    assert (Unavailable("x").status, Unavailable.triton_code) == (503, "UNAVAILABLE")
+
+
+def test_settings_are_the_configs_parameters() -> None:
+    config = {"parameters": {"threads": {"string_value": "3"}, "t": {"string_value": '{"a": 1}'}}}
+    settings = Settings.read(
+        {
+            "model_config": json.dumps(config),
+            "model_repository": "/repository/model",
+            "model_version": "7",
+            "model_name": "m",
+        }
+    )
+    assert settings.number("threads", 1) == 3
+    assert settings.number("absent", 1) == 1
+    assert settings.table("t") == {"a": 1}
+    assert settings.table("absent") == {}
+    assert settings.path("model", "model.onnx") == Path("/repository/model/7/model.onnx")
+
+
+def test_tensors_hold_one_value_or_are_refused() -> None:
+    assert triton.text({"a": strings("ü")}, "a") == "ü"
+    assert triton.text({}, "a") is None
+    assert triton.scalar({"n": np.array([[5]], dtype=np.int32)}, "n") == 5
+    with pytest.raises(InvalidInput, match="exactly one"):
+        triton.text({"a": strings("x", "y")}, "a")
+    with pytest.raises(InvalidInput, match="UTF-8"):
+        triton.text({"a": np.array([b"\xff"], dtype=np.object_)}, "a")
+    with pytest.raises(InvalidInput, match="not JSON"):
+        triton.json_object({"a": strings("{")}, "a")
+    with pytest.raises(InvalidInput, match="not a JSON object"):
+        triton.json_object({"a": strings("[1]")}, "a")
+    with pytest.raises(InvalidInput, match="not JSON"):
+        triton.json_object({"a": strings("[" * 100_000)}, "a")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_cancel_stops_every_request_of_its_id() -> None:
+    table, stopped = Cancellations(Clock()), []
+    assert table.start("a", lambda: stopped.append(1))
+    assert table.start("a", lambda: stopped.append(2))
+    assert table.start("b", lambda: stopped.append(3))
+    table.cancel("a")
+    assert stopped == [1, 2]
+
+
+def test_an_early_cancel_is_remembered_once_and_for_a_while() -> None:
+    clock = Clock()
+    table = Cancellations(clock)
+    table.cancel("a")
+    assert not table.start("a", list)
+    assert table.start("a", list)
+    table.cancel("b")
+    clock.now = MEMORY_S + 1
+    assert table.start("b", list)
+
+
+def test_the_memory_of_early_cancels_is_bounded() -> None:
+    table = Cancellations(Clock())
+    for number in range(MEMORY_COUNT + 100):
+        table.cancel(str(number))
+    assert len(table._early) <= MEMORY_COUNT + 1
+    assert table.start("0", list), "the oldest was forgotten"
+    assert not table.start(str(MEMORY_COUNT + 99), list)
+
+
+def test_ended_requests_are_forgotten_and_an_empty_id_is_nobodys() -> None:
+    table, stopped = Cancellations(Clock()), []
+
+    def stop() -> None:
+        stopped.append(1)
+
+    table.start("a", stop)
+    table.end("a", stop)
+    table.end("a", stop)
+    table.start("", stop)
+    table.cancel("")
+    assert not stopped
+    assert not table._running
+
+
+def test_nothing_is_sent_after_the_end() -> None:
+    sender = FakeSender()
+    replies = Replies(sender)
+    replies.send_events([{"text": "ü\ud800"}])
+    replies.fail(InvalidInput("no"))
+    replies.end()
+    replies.send_events([{}])
+    assert [flags for _, flags in sender.sent] == [0, 1]
+    assert sender.sent[1][0].error.code == "INVALID_ARG"
+    assert json.loads(sender.sent[0][0].arrays()["event"][0])["text"] == "ü\ud800"
+
+
+def test_an_unforeseen_error_makes_no_promise() -> None:
+    sender = FakeSender()
+    Replies(sender).fail(KeyError("secret"))
+    assert MARKER not in sender.sent[0][0].error.message
+
+
+@pytest.mark.parametrize("kind", python_backends.KINDS)
+def test_a_kind_is_made_of_all_that_it_imports(kind: str) -> None:
+    files = python_backends.files(kind)
+    assert all(source.is_file() for source in files.values())
+    for source in files.values():
+        for node in ast.walk(ast.parse(source.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("python_b"):
+                place = str(node.module).replace(".", "/")
+                names = [alias.name for alias in node.names]
+                wanted = {f"{place}.py"} | {f"{place}/{name}.py" for name in names}
+                assert wanted & set(files), f"{source.name} imports {node.module}"
+
+
+@pytest.mark.parametrize("kind", python_backends.KINDS)
+def test_a_step_can_be_imported_without_its_libraries(kind: str) -> None:
+    module = importlib.import_module(f"python_backends.{kind}.model")
+    assert {"initialize", "execute", "finalize"} >= {
+        name for name in vars(module.TritonPythonModel) if not name.startswith("_")
+    }

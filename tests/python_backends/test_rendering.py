@@ -1,0 +1,114 @@
+"""Prompts: messages, text or ids, every field honoured or refused."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from python_backends.errors import InvalidInput
+from python_backends.prompt.rendering import Renderer
+
+from .weights import write_chat_tokenizer
+
+
+@pytest.fixture(scope="module")
+def renderer(tmp_path_factory: pytest.TempPathFactory) -> Renderer:
+    folder = tmp_path_factory.mktemp("tokenizer")
+    write_chat_tokenizer(folder)
+    return Renderer.load(folder, context_length=64)
+
+
+def chat(*contents: Any, **fields: Any) -> dict[str, Any]:
+    roles = ["user", "assistant"] * len(contents)
+    messages = [
+        {"role": role, "content": content} for role, content in zip(roles, contents, strict=False)
+    ]
+    return {"messages": messages, **fields}
+
+
+def same(renderer: Renderer, prompt: dict[str, Any], text: str) -> None:
+    expected = renderer.render({"text": text, "add_special_tokens": False})
+    assert renderer.render(prompt).tolist() == expected.tolist()
+
+
+def test_messages_go_through_the_template(renderer: Renderer) -> None:
+    assert renderer.render(chat("hi")).dtype == np.int32
+    same(renderer, chat("hi"), "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n")
+    same(
+        renderer,
+        chat("hi", add_generation_prompt=False),
+        "<|im_start|>user\nhi<|im_end|>\n",
+    )
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    same(renderer, chat(parts), "<|im_start|>user\na\nb<|im_end|>\n<|im_start|>assistant\n")
+
+
+def test_a_final_message_is_continued(renderer: Renderer) -> None:
+    same(
+        renderer,
+        chat("hi", "yes, b", continue_final_message=True),
+        "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\nyes, b",
+    )
+
+
+def test_tools_and_template_arguments_reach_the_template(renderer: Renderer) -> None:
+    tools = [{"type": "function", "function": {"name": "look"}}]
+    same(
+        renderer,
+        chat("hi", tools=tools, chat_template_kwargs={"shout": True}),
+        "tools: look\n<|im_start|>user\nHI<|im_end|>\n<|im_start|>assistant\n",
+    )
+
+
+def test_text_and_ids_pass(renderer: Renderer) -> None:
+    assert renderer.render({"token_ids": [5, 6, 7]}).tolist() == [5, 6, 7]
+    with_special = renderer.render({"text": "hi"}).tolist()
+    without = renderer.render({"text": "hi", "add_special_tokens": False}).tolist()
+    assert with_special[1:] == without, "the tokenizer begins texts with a token of its own"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words", "param"),
+    [
+        ({}, "none of 'messages', 'text', 'token_ids'", "prompt"),
+        ({"text": "a", "token_ids": [1]}, "send one", "prompt"),
+        ({"text": "a", "tools": []}, "unknown field 'tools' beside 'text'", "tools"),
+        ({"text": 5}, "not a string", "prompt"),
+        ({"text": ""}, "unknown field|empty", "prompt"),
+        ({"messages": []}, "at least one message", "messages"),
+        ({"messages": [5]}, "message 0", "messages[0]"),
+        ({"messages": [{"content": "x"}]}, "'role'", "messages[0]"),
+        ({"token_ids": [1, -1]}, "integers from 0", "prompt"),
+        ({"token_ids": [True]}, "integers from 0", "prompt"),
+        ({"token_ids": [10**9]}, "integers from 0", "prompt"),
+        (chat("a", chat_template_kwargs={"chat_template": "x"}), "cannot be set", None),
+        (chat([{"type": "image_url"}]), "text parts only", "messages"),
+        (chat(["x"]), "text parts only", "messages"),
+        (chat("FAIL"), "no such thing", "messages"),
+        (chat("a", add_generation_prompt=1), "not true or false", "add_generation_prompt"),
+    ],
+)
+def test_refusals(
+    renderer: Renderer, prompt: dict[str, Any], words: str, param: str | None
+) -> None:
+    if prompt.get("text") == "":
+        prompt = {**prompt, "add_special_tokens": False}
+    with pytest.raises(InvalidInput, match=words) as caught:
+        renderer.render(prompt)
+    if param is not None:
+        assert caught.value.param == param
+
+
+def test_a_prompt_that_fills_the_context_is_refused(renderer: Renderer) -> None:
+    assert len(renderer.render({"token_ids": [1] * 63})) == 63
+    with pytest.raises(InvalidInput, match="has 64 tokens") as caught:
+        renderer.render({"token_ids": [1] * 64})
+    assert caught.value.code == "context_length_exceeded"
+
+
+def test_a_template_cannot_leave_its_sandbox(tmp_path: Path) -> None:
+    write_chat_tokenizer(tmp_path, template="{{ ''.__class__.__mro__[1].__subclasses__() }}")
+    renderer = Renderer.load(tmp_path, context_length=64)
+    with pytest.raises(InvalidInput, match="template"):
+        renderer.render(chat("hi"))

@@ -1,0 +1,49 @@
+"""models.yaml → a model repository in its place: plan, prepare, write, verify, exchange.
+
+Until the last step the repository that is there stays as it is.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolkit.building.previous import keep_links, refuse_foreign
+from toolkit.building.swap import replacing
+from toolkit.building.tree import write_tree
+from toolkit.building.weights import Prepared, prepare
+from toolkit.errors import RepositoryError
+from toolkit.progress import Progress, silent
+from toolkit.repository.plan import Plan, make_plan
+from toolkit.repository.verify import verify
+from toolkit.spec import Spec
+from toolkit.targets import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What `build` wrote, and where."""
+
+    plan: Plan
+    output: Path
+    prepared: dict[str, Prepared]
+
+
+def build(spec: Spec, target: Target, output: Path, progress: Progress = silent) -> Built:
+    """Builds the repository of `spec` for `target` at `output`.
+
+    Raises SourceError, ConvertError, MissingExtra, RepositoryError; `output` is then untouched.
+    """
+    plan = make_plan(spec.catalogue, target)
+    refuse_foreign(output)
+    prepared = {
+        model.name: prepare(model.name, model.entry, spec.folder, progress)
+        for model in plan.models
+    }
+    with replacing(output) as scratch:
+        write_tree(plan, prepared, scratch)
+        if findings := verify(scratch, target):
+            raise RepositoryError(
+                "the generated repository is wrong:\n" + "\n".join(map(str, findings)),
+                hint="this is a fault of the toolkit; nothing was changed",
+            )
+        keep_links(output, scratch)
+    return Built(plan, output, prepared)

@@ -1,0 +1,40 @@
+"""What stands at a build's output already: whether it may be replaced, and what of it is kept."""
+
+import json
+from pathlib import Path
+
+from toolkit.building.tree import MANIFEST
+from toolkit.errors import RepositoryError
+
+LINKS = ".environments"
+
+
+def refuse_foreign(output: Path) -> None:
+    """Raises RepositoryError when `output` holds anything that no build has written."""
+    if not output.exists():
+        return
+    if not output.is_dir():
+        raise RepositoryError(f"{output} is a file", hint="choose another --output")
+    known = {MANIFEST, LINKS, *_folders(output / MANIFEST)}
+    if foreign := sorted(path.name for path in output.iterdir() if path.name not in known):
+        raise RepositoryError(
+            f"{output} holds {', '.join(foreign[:5])}, which no build has written",
+            hint="move it away, or choose another --output: a build replaces the whole folder",
+        )
+
+
+def keep_links(output: Path, fresh: Path) -> None:
+    """Takes the links to Python environments along; `toolkit serve` made them."""
+    if (output / LINKS).is_dir():
+        (fresh / LINKS).mkdir()
+        for link in (output / LINKS).iterdir():
+            if link.is_symlink():
+                (fresh / LINKS / link.name).symlink_to(link.readlink())
+
+
+def _folders(manifest: Path) -> set[str]:
+    try:
+        models = json.loads(manifest.read_text())["models"].values()
+        return {folder for model in models for folder in model["folders"]}
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return set()

@@ -1,0 +1,72 @@
+"""A Hugging Face language model directory → the same files, checked, where the steps expect them.
+
+Only safetensors: a pickle runs code when it is loaded. Needs no library but this package.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from toolkit.convert.steps import share_tokenizer
+from toolkit.errors import ConvertError
+from toolkit.facts import LlmFacts
+from toolkit.progress import Progress
+
+_KEPT = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
+_MOST_TOKENS = ("max_position_embeddings", "n_positions", "seq_length", "max_sequence_length")
+
+
+def convert_checkpoint(folder: Path, place: Path, progress: Progress) -> LlmFacts:
+    """Writes `engine/weights/` and `prompt/tokenizer/` below `place`. Raises ConvertError."""
+    config = _read_config(folder)
+    files = sorted({path for pattern in _KEPT for path in folder.glob(pattern)})
+    weights = place / "engine" / "weights"
+    weights.mkdir(parents=True)
+    size = sum(path.stat().st_size for path in files)
+    with progress.step(f"copy {folder.name}", total=size, unit="bytes") as step:
+        for path in files:
+            shutil.copyfile(path, weights / path.name)
+            step.advance(path.stat().st_size)
+    share_tokenizer(weights, place / "prompt" / "tokenizer")
+    return LlmFacts(context_length=_context_length(config), chat=_has_template(folder))
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    missing = [
+        name
+        for name, pattern in {
+            "config.json": "config.json",
+            "safetensors weights": "*.safetensors",
+            "tokenizer.json": "tokenizer.json",
+        }.items()
+        if not any(folder.glob(pattern))
+    ]
+    if missing:
+        raise ConvertError(
+            f"{folder} is no language model directory: it has no {', no '.join(missing)}",
+            hint="`source` must be a .gguf file or a Hugging Face directory with safetensors",
+        )
+    try:
+        config: dict[str, Any] = json.loads((folder / "config.json").read_text())
+    except ValueError as error:
+        raise ConvertError(f"{folder / 'config.json'} is no JSON: {error}") from error
+    return config
+
+
+def _context_length(config: dict[str, Any]) -> int:
+    text = config.get("text_config", config)
+    for name in _MOST_TOKENS:
+        if isinstance(value := text.get(name), int):
+            return value
+    raise ConvertError(
+        "config.json does not say how many tokens the model knows",
+        hint=f"it should hold one of {', '.join(_MOST_TOKENS)}",
+    )
+
+
+def _has_template(folder: Path) -> bool:
+    if (folder / "chat_template.jinja").exists():
+        return True
+    tokenizer = folder / "tokenizer_config.json"
+    return tokenizer.exists() and "chat_template" in json.loads(tokenizer.read_text())

@@ -1,0 +1,69 @@
+"""Which conversion an entry's weights need, and the name under which its result is kept.
+
+The key covers everything that decides the result's bytes: the source, the recipe's version and the
+libraries' versions. This module imports none of those libraries.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from toolkit.errors import MissingExtra
+from toolkit.facts import Facts
+from toolkit.progress import Progress
+
+Convert = Callable[[Path, Path, Progress], Facts]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One conversion: `module` is imported only to run it; `libraries` are distributions it uses."""
+
+    module: str
+    function: str
+    revision: int
+    libraries: tuple[str, ...]
+
+    def key(self, digest: str) -> str:
+        """What the result is made from, as one line. Raises MissingExtra."""
+        try:
+            libraries = {name: version(name) for name in self.libraries}
+        except PackageNotFoundError as error:
+            raise MissingExtra("weights", f"converting weights (it lacks {error.name})") from error
+        return json.dumps([digest, self.module, self.revision, libraries])
+
+    def load(self) -> Convert:
+        """The conversion itself: (source, empty folder, progress) → facts. Raises MissingExtra."""
+        try:
+            convert: Convert = getattr(import_module(self.module), self.function)
+        except ImportError as error:
+            raise MissingExtra("weights", f"converting weights ({error})") from error
+        return convert
+
+
+_GGUF = Recipe("toolkit.convert.gguf", "convert_gguf", 1, ("torch", "transformers", "gguf"))
+_CHECKPOINT = Recipe("toolkit.convert.checkpoint", "convert_checkpoint", 1, ())
+_ENCODER = Recipe(
+    "toolkit.convert.encoder",
+    "convert_encoder",
+    1,
+    ("torch", "transformers", "sentence-transformers", "onnx", "onnxscript"),
+)
+_DIFFUSION = Recipe(
+    "toolkit.convert.diffusion",
+    "convert_diffusion",
+    1,
+    ("torch", "transformers", "diffusers", "onnx", "onnxscript"),
+)
+
+
+def recipe(kind: str, source: Path) -> Recipe:
+    """The conversion for a kind of model whose published weights are `source`."""
+    if kind == "embedding":
+        return _ENCODER
+    if kind == "diffusion":
+        return _DIFFUSION
+    return _GGUF if source.suffix == ".gguf" else _CHECKPOINT

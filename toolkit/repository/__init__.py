@@ -1,0 +1,1 @@
+"""Model repositories on paper: what one will hold, the configs' text, and whether it is right."""

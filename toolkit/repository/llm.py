@@ -1,0 +1,74 @@
+"""Configs of a language model: `prompt` → `engine`, decoupled (python_backends/README.md)."""
+
+from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+from toolkit.repository.parts import Route, Step, Tensor, ensemble_config, step_config
+from toolkit.spec import LlmEntry
+from toolkit.targets import Target
+
+_TEXT = (1,)
+_MANY = (-1,)
+_PROMPT = Tensor("prompt", "STRING", _TEXT)
+_SAMPLING = Tensor("sampling_parameters", "STRING", _TEXT, optional=True)
+_TOKENS = Tensor("token_ids", "INT32", _MANY)
+_EVENT = Tensor("event", "STRING", _MANY)
+
+# Triton's own vLLM backend, so that its clients work against the engine.
+_FLAGS = (
+    "stream",
+    "exclude_input_in_output",
+    "return_finish_reason",
+    "return_cumulative_logprob",
+    "return_logprobs",
+    "return_num_input_tokens",
+    "return_num_output_tokens",
+)
+_ENGINE_INPUTS = (
+    Tensor("token_ids", "INT32", _MANY, optional=True),
+    _SAMPLING,
+    Tensor("cancel", "STRING", _TEXT, optional=True),
+    Tensor("text_input", "STRING", _TEXT, optional=True),
+    *(Tensor(name, "BOOL", _TEXT, optional=True) for name in _FLAGS),
+)
+_ENGINE_OUTPUTS = (
+    _EVENT,
+    Tensor("text_output", "STRING", _MANY),
+    Tensor("finish_reason", "STRING", _MANY),
+    Tensor("cumulative_logprob", "FP32", _MANY),
+    Tensor("logprobs", "STRING", _MANY),
+    Tensor("num_input_tokens", "UINT32", _TEXT),
+    Tensor("num_output_tokens", "UINT32", _MANY),
+)
+PROMPT_INSTANCES = 2
+
+
+def llm_configs(
+    name: str, entry: LlmEntry, public: dict[str, object], target: Target
+) -> list[ModelConfig]:
+    """The ensemble and its two steps; `public` are the ensemble's parameters that all kinds have."""
+    engine_arguments = {"model": "weights", "max_model_len": entry.context_length, **entry.engine}
+    environment = {"environment": entry.environment} if entry.environment else {}
+    prompt = Step(
+        name=f"{name}.prompt",
+        environment="onnx",
+        inputs=(_PROMPT,),
+        outputs=(_TOKENS,),
+        parameters={"context_length": entry.context_length},
+        instances=PROMPT_INSTANCES,
+    )
+    engine = Step(
+        name=f"{name}.engine",
+        environment="vllm",
+        inputs=_ENGINE_INPUTS,
+        outputs=_ENGINE_OUTPUTS,
+        parameters={"engine": engine_arguments} | environment,
+        decoupled=True,
+        whole_device=True,
+    )
+    routes = (
+        Route(prompt, ("prompt",), ("token_ids",)),
+        Route(engine, ("token_ids", "sampling_parameters"), ("event",)),
+    )
+    about = {"toolkit.context_length": entry.context_length, "toolkit.cancel": engine.name}
+    ensemble = ensemble_config(name, ((_PROMPT, _SAMPLING), (_EVENT,)), routes, public | about)
+    return [ensemble, step_config(prompt, target), step_config(engine, target)]
