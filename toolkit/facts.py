@@ -32,11 +32,13 @@ class EmbeddingFacts(_Facts):
 
 
 class DiffusionFacts(_Facts):
-    """Pixels and tensor sizes: `size` is the trained side, latents are `size / scale` wide."""
+    """Pixels and tensor sizes: `size` is the trained side in pixels, latents are `size / scale`
+    wide, sides must be multiples of `multiple_of`; prompts become FP32 `[tokens, width]`."""
 
     kind: Literal["diffusion"] = "diffusion"
     size: int
     scale: int
+    multiple_of: int
     latent_channels: int
     tokens: int
     width: int

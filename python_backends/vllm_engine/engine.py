@@ -13,6 +13,7 @@ from typing import Any
 from python_backends.errors import Unavailable
 from python_backends.loop import LoopThread
 from python_backends.triton import Logger, Settings
+from python_backends.vllm_engine.machine import fit_to_cpu
 from python_backends.vllm_engine.reaper import Reaper
 
 _WATCH_INTERVAL_S = 0.25
@@ -126,6 +127,9 @@ def engine_arguments(settings: Settings) -> dict[str, Any]:
 
 def _make_llm(arguments: dict[str, Any]) -> Any:
     from vllm import AsyncEngineArgs
+    from vllm.platforms import current_platform
     from vllm.v1.engine.async_llm import AsyncLLM
 
+    if current_platform.is_cpu():
+        arguments = fit_to_cpu(arguments)
     return AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))

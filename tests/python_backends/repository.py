@@ -65,7 +65,11 @@ def write_step(
     tensors: tuple[Tensors, Tensors],
     **config: Any,
 ) -> str:
-    """A Python-backend model of one kind. `config` holds further fields, `parameters` as a dict."""
+    """A Python-backend model of one kind.
+
+    `config` holds further fields, `parameters` as a dict; `ragged` lets its requests differ in
+    shape within a batch.
+    """
     parameters = {
         "EXECUTION_ENV_PATH": "$$TRITON_MODEL_DIRECTORY/../.environments/"
         + ("vllm" if kind == "vllm_engine" else "onnx"),
@@ -206,6 +210,8 @@ def _write_config(
     }
     ins = [{**_tensor(key, value), "optional": key.endswith("?")} for key, value in tensors[0].items()]
     outs = [_tensor(key, value) for key, value in tensors[1].items()]
+    if fields.pop("ragged", False):
+        ins = [{**tensor, "allow_ragged_batch": True} for tensor in ins]
     fields = {"name": name, "input": ins, "output": outs, "parameters": parameters, **fields}
     config = json_format.ParseDict(fields, model_config_pb2.ModelConfig())
     text = text_format.MessageToString(config)

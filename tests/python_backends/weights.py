@@ -187,6 +187,8 @@ def export_pipeline(pipeline: Any, folder: Path) -> None:
         def forward(self, latents: Any) -> Any:
             return pipeline.vae.decode(latents, return_dict=False)[0]
 
+    for part in (pipeline.text_encoder, pipeline.unet, pipeline.vae):
+        part.requires_grad_(False)
     space = {0: "B", 2: "h", 3: "w"}
     ids, latents = torch.ones(2, 16, dtype=torch.int64), torch.randn(2, 4, 16, 16)
     parts: list[tuple[str, Any, tuple[Any, ...], dict[str, Any]]] = [

@@ -27,7 +27,7 @@ def image_limits(entry: DiffusionEntry, facts: DiffusionFacts) -> dict[str, int 
     return {
         "width": facts.size,
         "height": facts.size,
-        "multiple_of": facts.scale,
+        "multiple_of": facts.multiple_of,
         "max_size": entry.max_size or facts.size,
         "steps": entry.steps,
         "max_steps": entry.max_steps,

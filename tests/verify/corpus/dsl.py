@@ -57,6 +57,7 @@ class Verdict(StrEnum):
     LOADS = "loads and answers"
     REFUSED = "refuses to load"
     FAILS = "loads, and the request fails"
+    HANGS = "never becomes ready"
     WRONG = "loads, and answers with something else than was declared or sent"
 
 

@@ -84,11 +84,12 @@ def kill(mark: str, timeout_s: float = 10.0) -> None:
 
 def main() -> None:
     """The guard: waits for the end of standard input, looking at what is mapped meanwhile."""
-    mark = sys.argv[1]
+    mark, owner = sys.argv[1], os.getppid()
     names: set[str] = set()
-    while not select.select([0], [], [], _LOOK_INTERVAL_S)[0]:
-        names |= mapped(marked(mark))
-    names |= mapped(marked(mark))
+    ended = False
+    while not ended:
+        ended = bool(select.select([0], [], [], _LOOK_INTERVAL_S)[0])
+        names |= mapped([owner, *marked(mark)])  # the owner makes semaphores for its children
     kill(mark)
     for name in names:
         with contextlib.suppress(OSError):

@@ -1,0 +1,43 @@
+"""One real Triton for all models that need no engine, and one with a real vLLM engine."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from . import models
+from .client import Client
+from .repository import echo_repository
+from .server import Server, serve
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "slow_engine: starts a real vLLM engine, about a minute and 3 GB"
+    )
+
+
+@pytest.fixture(scope="session")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("triton")
+
+
+@pytest.fixture(scope="session")
+def small(scratch: Path) -> models.Small:
+    """The weights of the small models, and what they should answer."""
+    return models.write_small(scratch / "weights")
+
+
+@pytest.fixture(scope="session")
+def server(scratch: Path, small: models.Small) -> Iterator[Server]:
+    """Echo, prompt, embedding and diffusion models on one server."""
+    root = scratch / "small"
+    names = [*echo_repository(root), *models.small_repository(root, small)]
+    with serve(root, names, scratch / "small-run", ready_s=120) as found:
+        yield found
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[Client]:
+    with Client(server.grpc_address) as found:
+        yield found

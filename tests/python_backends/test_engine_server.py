@@ -1,0 +1,268 @@
+"""The vLLM engine behind its ensemble, with a tiny random llama of real architecture."""
+
+import contextlib
+import json
+import os
+import signal
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from python_backends.errors import MARKER
+
+from .client import Client, StreamError, text_of
+from .models import write_chat
+from .server import Server, serve
+from .weights import write_llama
+
+pytestmark = [pytest.mark.slow_engine, pytest.mark.timeout(400)]
+LONG = {"max_tokens": 400, "ignore_eos": True, "temperature": 1.0, "seed": 1}
+
+
+@pytest.fixture(scope="module")
+def engine_server(scratch: Path) -> Iterator[Server]:
+    write_llama(scratch / "llama")
+    name = write_chat(scratch / "engine", "tiny", scratch / "llama")
+    with serve(scratch / "engine", [name], scratch / "engine-run", ready_s=300) as found:
+        yield found
+
+
+@pytest.fixture
+def client(engine_server: Server) -> Iterator[Client]:
+    with Client(engine_server.grpc_address) as found:
+        yield found
+
+
+@pytest.fixture
+def second(engine_server: Server) -> Iterator[Client]:
+    with Client(engine_server.grpc_address) as found:
+        yield found
+
+
+def chat(content: str = "hi") -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": content}]}
+
+
+def ask(client: Client, **sampling: Any) -> list[dict[str, Any]]:
+    return client.events("tiny", prompt=chat(), sampling_parameters=sampling)
+
+
+def refusal(client: Client, **sampling: Any) -> dict[str, Any]:
+    with pytest.raises(StreamError) as caught:
+        ask(client, **sampling)
+    fields: dict[str, Any] = json.loads(str(caught.value).partition(MARKER)[2].strip())
+    return fields
+
+
+def test_a_reply_streams_and_counts(client: Client) -> None:
+    client.send("tiny", prompt=chat(), sampling_parameters={**LONG, "max_tokens": 20})
+    found = list(client.responses())
+    events = [event for response in found for event in response.events]
+    assert found[-1].final
+    assert found[-1].events[-1]["finish_reason"] == "length", "the last event ends the stream"
+    assert sum(len(event["token_ids"]) for event in events) == 20
+    assert events[-1]["usage"]["completion_tokens"] == 20
+    assert {event["usage"]["prompt_tokens"] for event in events} == {
+        len(client.infer("tiny.prompt", prompt=chat())["token_ids"])
+    }
+
+
+def test_greedy_replies_repeat_and_n_are_told_apart(client: Client) -> None:
+    one = ask(client, temperature=0, max_tokens=16, ignore_eos=True)
+    two = ask(client, temperature=0, max_tokens=16, ignore_eos=True)
+    assert text_of(one) == text_of(two)
+    several = ask(client, temperature=1.0, seed=3, max_tokens=12, ignore_eos=True, n=3)
+    assert {event["index"] for event in several} == {0, 1, 2}
+    assert len({text_of(several, index) for index in range(3)}) == 3
+    last = {event["index"]: event for event in several}
+    assert all(event["usage"]["completion_tokens"] == 12 for event in last.values())
+
+
+def test_logprobs_have_the_bytes_of_the_text(client: Client) -> None:
+    events = ask(client, **{**LONG, "max_tokens": 60}, logprobs=2)
+    tokens = [token for event in events for token in event["logprobs"] or ()]
+    assert len(tokens) == 60
+    assert all(len(token["top"]) == 2 for token in tokens)
+    joined = b"".join(bytes(token["bytes"]) for token in tokens if token["id"] > 2)
+    assert any(byte > 127 for byte in joined), "random bytes are mostly no characters"
+    assert joined.decode(errors="replace").strip() == text_of(events).strip()
+
+
+def test_prompt_logprobs_score_the_prompt(client: Client) -> None:
+    events = client.events(
+        "tiny",
+        prompt={"token_ids": [5, 6, 7, 8]},
+        sampling_parameters={"prompt_logprobs": 1, "max_tokens": 1},
+    )
+    first = events[0]
+    assert first["prompt_token_ids"] == [5, 6, 7, 8]
+    assert first["prompt_logprobs"][0] is None
+    assert [token["id"] for token in first["prompt_logprobs"][1:]] == [6, 7, 8]
+
+
+def test_stops_and_structure_are_obeyed(client: Client) -> None:
+    free = text_of(ask(client, temperature=0, max_tokens=30, ignore_eos=True))
+    stop = free[10:12]
+    events = ask(client, temperature=0, max_tokens=30, ignore_eos=True, stop=[stop])
+    assert text_of(events) == free[: free.index(stop)]
+    assert (events[-1]["finish_reason"], events[-1]["stop_reason"]) == ("stop", stop)
+    chosen = ask(client, structured_outputs={"choice": ["yes", "no"]}, max_tokens=9)
+    assert text_of(chosen) in {"yes", "no"}
+
+
+def test_bad_sampling_is_refused_by_name(client: Client) -> None:
+    assert refusal(client, temprature=1)["param"] == "temprature"
+    assert "'temperature'" in refusal(client, temprature=1)["message"]
+    assert refusal(client, temperature="hot")["param"] == "temperature"
+    assert refusal(client, temperature=9)["status"] == 400
+    assert refusal(client, top_p=0)["param"] == "top_p"
+    assert refusal(client, logit_bias={"99999": 1})["status"] == 400
+    assert refusal(client, structured_outputs={"regex": "("})["status"] == 400
+    assert refusal(client, logprobs=10_000)["status"] == 400
+    with pytest.raises(StreamError, match="context_length_exceeded"):
+        client.events("tiny", prompt={"token_ids": [5] * 600})
+
+
+def test_a_cancel_stops_one_of_two_within_100_ms(client: Client, second: Client) -> None:
+    client.send("tiny", "goes", prompt=chat(), sampling_parameters=LONG)
+    second.send("tiny", "stays", prompt=chat(), sampling_parameters={**LONG, "max_tokens": 60})
+    client.next()
+    sent_s = time.monotonic()
+    second.send("tiny.engine", cancel="goes")
+    found = list(client.responses())
+    assert found[-1].at_s - sent_s < 0.1
+    assert found[-1].events[-1]["finish_reason"] == "abort"
+    events = [event for response in second.responses() for event in response.events]
+    if not events:  # the cancel's own end may come first
+        events = [event for response in second.responses() for event in response.events]
+    while events[-1]["finish_reason"] is None:
+        events += second.next().events
+    assert events[-1]["usage"]["completion_tokens"] == 60
+
+
+def test_an_early_cancel_and_a_cancel_of_several(client: Client, second: Client) -> None:
+    list_of = [response.arrays for response in (second.send("tiny.engine", cancel="soon"), second.responses())[1]]
+    assert list_of == [{}]
+    events = client.events("tiny", "soon", prompt=chat(), sampling_parameters=LONG)
+    assert [event["finish_reason"] for event in events] == ["abort"]
+    client.send("tiny", "many", prompt=chat(), sampling_parameters={**LONG, "n": 3})
+    client.next()
+    second.send("tiny.engine", cancel="many")
+    events = [event for response in client.responses() for event in response.events]
+    ended = [event["index"] for event in events if event["finish_reason"] == "abort"]
+    assert sorted(ended) == [0, 1, 2]
+
+
+def test_a_client_that_leaves_frees_the_engine(engine_server: Server, client: Client) -> None:
+    """Sixteen direct requests fill the engine; when their client leaves, the next one is served."""
+    with Client(engine_server.grpc_address) as leaving:
+        for _ in range(16):
+            leaving.send("tiny.engine", token_ids=[5, 6], sampling_parameters=LONG)
+        leaving.next()
+    started_s = time.monotonic()
+    ask(client, max_tokens=1)
+    assert time.monotonic() - started_s < 2
+
+
+def post(server: Server, path: str, body: dict[str, Any]) -> str:
+    request = urllib.request.Request(
+        f"{server.http_url}/v2/models/tiny.engine/{path}", json.dumps(body).encode()
+    )
+    with urllib.request.urlopen(request, timeout=60) as reply:
+        return str(reply.read().decode())
+
+
+def test_tritons_own_vllm_tensors_over_http(engine_server: Server) -> None:
+    sampling = json.dumps({"temperature": 0, "max_tokens": 8, "ignore_eos": True})
+    body = {"text_input": "Say", "sampling_parameters": sampling, "stream": False}
+    whole = json.loads(post(engine_server, "generate", {**body, "return_num_output_tokens": True}))
+    assert whole["text_output"].startswith("Say")
+    assert whole["num_output_tokens"] == 8
+    bare = json.loads(post(engine_server, "generate", {**body, "exclude_input_in_output": True}))
+    assert "Say" + bare["text_output"] == whole["text_output"]
+    lines = post(engine_server, "generate_stream", {**body, "stream": True}).split("\n\n")
+    pieces = [json.loads(line.removeprefix("data: "))["text_output"] for line in lines if line]
+    assert len(pieces) == 8
+    assert "".join(pieces) == bare["text_output"]
+
+
+def engine_processes(name: str) -> list[int]:
+    """Processes of engines, by what vLLM calls them."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if name in (folder / "cmdline").read_text() and _is_ours(folder):
+                found.append(int(folder.name))
+    return found
+
+
+def _is_ours(folder: Path) -> bool:
+    """Below this test's own process group tree: its server's session leader is our descendant."""
+    pid = int(folder.name)
+    while pid > 1:
+        if pid == os.getpid():
+            return True
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        pid = int(stat.rpartition(")")[2].split()[1])
+    return False
+
+
+def test_a_dead_engine_fails_its_requests_and_comes_back(
+    engine_server: Server, client: Client
+) -> None:
+    client.send("tiny", prompt=chat(), sampling_parameters=LONG)
+    client.next()
+    (core,) = engine_processes("EngineCore")
+    os.kill(core, signal.SIGKILL)
+    with pytest.raises(StreamError, match="engine") as caught:
+        list(client.responses())
+    assert '"status": 503' in str(caught.value)
+    with Client(engine_server.grpc_address) as other, pytest.raises(StreamError, match="503"):
+        ask(other, max_tokens=1)
+    assert wait_for_engine(engine_server, 240)
+    assert len(engine_processes("EngineCore")) == 1
+
+
+def wait_for_engine(server: Server, timeout_s: float) -> bool:
+    deadline, pause = time.monotonic() + timeout_s, threading.Event()
+    while time.monotonic() < deadline:
+        with Client(server.grpc_address) as client, contextlib.suppress(StreamError):
+            return len(ask(client, max_tokens=1)) == 1
+        pause.wait(0.25)
+    return False
+
+
+def test_nothing_outlives_a_killed_stub(engine_server: Server) -> None:
+    """The last test of the module: it leaves a dead stub behind."""
+    (core,) = engine_processes("EngineCore")
+    workers = engine_processes("VLLM::Worker")
+    segments = shared_memory(core)
+    assert workers
+    assert segments
+    stub = int(Path(f"/proc/{core}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(stub, signal.SIGKILL)
+    deadline, pause = time.monotonic() + 10, threading.Event()
+    while time.monotonic() < deadline and any(map(is_alive, [core, *workers])):
+        pause.wait(0.05)
+    assert not any(map(is_alive, [core, *workers]))
+    while time.monotonic() < deadline and any(path.exists() for path in segments):
+        pause.wait(0.05)
+    assert not any(path.exists() for path in segments)
+    engine_server.child.kill()
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def shared_memory(pid: int) -> list[Path]:
+    lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    return sorted({Path(line[line.index("/dev/shm/psm_") :]) for line in lines if "/psm_" in line})

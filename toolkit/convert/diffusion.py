@@ -1,0 +1,235 @@
+"""A Stable-Diffusion-shaped diffusers directory → three ONNX graphs, tokenizer and scheduler.
+
+Each part is exported alone in float32 and compared alone, also with sizes it was not exported with.
+"""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from safetensors import SafetensorError
+from transformers import AutoTokenizer, CLIPTextModel
+
+from toolkit.convert.graph import export, run
+from toolkit.convert.parity import SENTENCES, check_close
+from toolkit.convert.quiet import quiet
+from toolkit.errors import ConvertError
+from toolkit.facts import DiffusionFacts
+from toolkit.progress import Progress
+
+TOLERANCE = 1e-3
+"""Largest difference of one element; right exports differ by 1e-6 (small) to 2e-4 (full size)."""
+
+_PARTS = {
+    "text_encoder": "CLIPTextModel",
+    "tokenizer": "CLIPTokenizer",
+    "unet": "UNet2DConditionModel",
+    "vae": "AutoencoderKL",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Pipeline:
+    """The loaded parts, all float32."""
+
+    tokenizer: Any
+    text_encoder: CLIPTextModel
+    unet: UNet2DConditionModel
+    vae: AutoencoderKL
+
+    @property
+    def tokens(self) -> int:
+        return int(self.text_encoder.config.max_position_embeddings)
+
+    @property
+    def side(self) -> int:
+        """The trained width of latents."""
+        size = self.unet.config.sample_size
+        return int(size if isinstance(size, int) else size[0])
+
+
+class _TextEncoder(torch.nn.Module):
+    """INT64 `[B, L]` → FP32 `[B, L, D]`."""
+
+    def __init__(self, body: torch.nn.Module) -> None:
+        super().__init__()
+        self._body = body
+
+    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+        hidden: torch.Tensor = self._body(input_ids=input_ids).last_hidden_state
+        return hidden
+
+
+class _Denoiser(torch.nn.Module):
+    """FP32 `[B, C, h, w]`, `[1]`, `[B, L, D]` → FP32 `[B, C, h, w]`."""
+
+    def __init__(self, body: torch.nn.Module) -> None:
+        super().__init__()
+        self._body = body
+
+    def forward(
+        self, sample: torch.Tensor, timestep: torch.Tensor, encoder_hidden_states: torch.Tensor
+    ) -> torch.Tensor:
+        noise: torch.Tensor = self._body(
+            sample, timestep, encoder_hidden_states, return_dict=False
+        )[0]
+        return noise
+
+
+class _Decoder(torch.nn.Module):
+    """Unscaled latents FP32 `[B, C, h, w]` → FP32 `[B, 3, H, W]` from -1 to 1."""
+
+    def __init__(self, body: AutoencoderKL) -> None:
+        super().__init__()
+        self._body = body
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        image: torch.Tensor = self._body.decode(latents, return_dict=False)[0]
+        return image
+
+
+def convert_diffusion(folder: Path, place: Path, progress: Progress) -> DiffusionFacts:
+    """Writes `text_encoder/`, `denoise/` and `decode/` below `place`, each with `model.onnx`.
+
+    Raises ConvertError for other pipelines, and when a part differs by more than `TOLERANCE`.
+    """
+    _check_shape(folder)
+    with progress.step(f"convert {folder.name} to ONNX", total=4, unit="parts") as step, quiet():
+        parts = _load(folder)
+        step.advance()
+        for convert in (_convert_text_encoder, _convert_denoiser, _convert_decoder):
+            step.note(convert.__name__.rpartition("convert_")[2].replace("_", " "))
+            convert(parts, place)
+            step.advance()
+        parts.tokenizer.save_pretrained(place / "text_encoder" / "tokenizer")
+    shutil.copytree(folder / "scheduler", place / "denoise" / "scheduler")
+    return _facts(parts)
+
+
+def _check_shape(folder: Path) -> None:
+    index = folder / "model_index.json"
+    try:
+        parts = json.loads(index.read_text())
+    except (OSError, ValueError) as error:
+        raise ConvertError(
+            f"{folder} is no diffusers directory: model_index.json cannot be read ({error})"
+        ) from error
+    found = {name: value[1] for name, value in parts.items() if isinstance(value, list)}
+    wrong = [
+        f"{name} is {found.get(name, 'missing')}, not {wanted}"
+        for name, wanted in _PARTS.items()
+        if str(found.get(name)).removesuffix("Fast") != wanted
+    ]
+    extra = {"text_encoder_2", "tokenizer_2", "image_encoder", "transformer", "prior"} & set(found)
+    wrong += [f"{name} is not supported" for name in sorted(extra)]
+    if not (folder / "scheduler" / "scheduler_config.json").exists():
+        wrong.append("scheduler/scheduler_config.json is missing")
+    if wrong:
+        raise ConvertError(
+            f"cannot convert the pipeline in {folder}: {'; '.join(wrong)}",
+            hint="supported: pipelines shaped like Stable Diffusion 1 and 2",
+        )
+
+
+def _load(folder: Path) -> _Pipeline:
+    options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True}
+    try:
+        return _Pipeline(
+            AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
+            CLIPTextModel.from_pretrained(
+                folder / "text_encoder", dtype=torch.float32, **options
+            ).eval(),
+            UNet2DConditionModel.from_pretrained(
+                folder, subfolder="unet", torch_dtype=torch.float32, **options
+            ).eval(),
+            AutoencoderKL.from_pretrained(
+                folder, subfolder="vae", torch_dtype=torch.float32, **options
+            ).eval(),
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise ConvertError(f"{folder.name} cannot be loaded: {str(error).strip()}") from error
+
+
+def _convert_text_encoder(parts: _Pipeline, place: Path) -> None:
+    ids = parts.tokenizer(
+        list(SENTENCES),
+        padding="max_length",
+        truncation=True,
+        max_length=parts.tokens,
+        return_tensors="pt",
+    ).input_ids
+    module = _TextEncoder(parts.text_encoder)
+    file = place / "text_encoder" / "model.onnx"
+    export(module, {"input_ids": ids[:2]}, {"input_ids": {0: "batch"}}, "embeddings", file)
+    _compare("text encoder", module, file, {"input_ids": ids})
+
+
+def _convert_denoiser(parts: _Pipeline, place: Path) -> None:
+    module = _Denoiser(parts.unet)
+    file = place / "denoise" / "model.onnx"
+    axes = {
+        "sample": {0: "batch", 2: "height", 3: "width"},
+        "encoder_hidden_states": {0: "batch"},
+    }
+    export(module, _noise(parts, 2, parts.side, 999.0), axes, "noise", file)
+    factor = _factor(parts)
+    for batch, side, time in ((1, parts.side, 0.0), (3, parts.side + factor, 481.0)):
+        _compare("denoiser", module, file, _noise(parts, batch, side, time))
+
+
+def _convert_decoder(parts: _Pipeline, place: Path) -> None:
+    module = _Decoder(parts.vae)
+    file = place / "decode" / "model.onnx"
+    axes = {"latents": {0: "batch", 2: "height", 3: "width"}}
+    export(module, {"latents": _latents(parts, 2, parts.side)}, axes, "image", file)
+    for batch, side in ((1, parts.side), (2, parts.side + 1)):
+        _compare("decoder", module, file, {"latents": _latents(parts, batch, side)})
+
+
+def _compare(
+    part: str, module: torch.nn.Module, file: Path, inputs: dict[str, torch.Tensor]
+) -> None:
+    with torch.inference_mode():
+        wanted = module(**inputs)
+    found = run(file, {name: value.numpy() for name, value in inputs.items()})
+    check_close(part, found, np.asarray(wanted.numpy()), TOLERANCE)
+
+
+def _noise(parts: _Pipeline, batch: int, side: int, time: float) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(batch)
+    width = int(parts.text_encoder.config.hidden_size)
+    return {
+        "sample": _latents(parts, batch, side),
+        "timestep": torch.tensor([time]),
+        "encoder_hidden_states": torch.randn((batch, parts.tokens, width), generator=generator),
+    }
+
+
+def _latents(parts: _Pipeline, batch: int, side: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(side)
+    channels = int(parts.unet.config.in_channels)
+    return torch.randn((batch, channels, side, side), generator=generator)
+
+
+def _factor(parts: _Pipeline) -> int:
+    """Latent sizes must be its multiples: the UNet halves them at all blocks but the last."""
+    return int(2 ** (len(parts.unet.config.block_out_channels) - 1))
+
+
+def _facts(parts: _Pipeline) -> DiffusionFacts:
+    scale = 2 ** (len(parts.vae.config.block_out_channels) - 1)
+    return DiffusionFacts(
+        size=parts.side * scale,
+        scale=scale,
+        multiple_of=scale * _factor(parts),
+        latent_channels=int(parts.unet.config.in_channels),
+        tokens=parts.tokens,
+        width=int(parts.text_encoder.config.hidden_size),
+        latent_scaling=float(parts.vae.config.scaling_factor),
+        latent_shift=float(parts.vae.config.shift_factor or 0.0),
+    )

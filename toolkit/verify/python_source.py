@@ -1,0 +1,76 @@
+"""What a `model.py` defines, read without running it.
+
+A name that is imported with `*`, or made in a way that reading cannot see, counts as defined.
+"""
+
+import ast
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+CLASS = "TritonPythonModel"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """`error` is why it does not compile. `model` is the class if it is written in this file."""
+
+    error: SyntaxError | None = None
+    model: ast.ClassDef | None = None
+    imported: bool = False
+    near: ast.ClassDef | None = None
+
+    def method(self, name: str) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
+        """The class's own method of that name."""
+        for node in self.model.body if self.model else []:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name:
+                return node
+        return None
+
+    @property
+    def inherits(self) -> bool:
+        """Whether methods may come from elsewhere."""
+        model = self.model
+        return model is None or bool(model.bases or model.keywords or model.decorator_list)
+
+
+def read_source(path: Path) -> Source:
+    """Reads one file; it is not run."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # invalid escapes are not our subject
+            tree = ast.parse(path.read_bytes(), str(path))
+    except SyntaxError as error:
+        return Source(error=error)
+    except ValueError as error:  # null bytes
+        return Source(error=SyntaxError(str(error)))
+    classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    model = next((each for each in classes if each.name == CLASS), None)
+    near = next((each for each in classes if _resembles(each)), None)
+    return Source(model=model, imported=model is None and _mentions(tree), near=near)
+
+
+def defines(path: Path, method: str) -> bool:
+    """Whether the model's class has that method, or may inherit it; True for an unreadable file."""
+    if not path.is_file():
+        return True
+    source = read_source(path)
+    if source.error or source.model is None:
+        return True
+    return source.inherits or source.method(method) is not None
+
+
+def _resembles(node: ast.ClassDef) -> bool:
+    methods = {each.name for each in node.body if isinstance(each, ast.FunctionDef)}
+    return "execute" in methods or node.name.lower() == CLASS.lower()
+
+
+def _mentions(tree: ast.Module) -> bool:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and {a.name for a in node.names} & {"*", CLASS}:
+            return True
+        if isinstance(node, ast.alias) and node.asname == CLASS:
+            return True
+        if isinstance(node, ast.Name) and node.id == CLASS and isinstance(node.ctx, ast.Store):
+            return True
+    return False
