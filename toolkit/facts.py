@@ -16,7 +16,7 @@ class _Facts(BaseModel):
 
 
 class LlmFacts(_Facts):
-    """`context_length` in tokens is the most that the model was made for; `chat`: has a template."""
+    """`context_length` in tokens is the most that the model knows; `chat`: it has a template."""
 
     kind: Literal["llm"] = "llm"
     context_length: int

@@ -18,7 +18,7 @@ from tokenizers import Regex
 from tokenizers.trainers import BpeTrainer
 from transformers import CLIPTokenizer
 
-LENGTH = 24  # tokens
+LENGTH = 32  # tokens
 START, END = "<|startoftext|>", "<|endoftext|>"
 _PIECES = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
@@ -39,6 +39,7 @@ class Captioner:
         self._prompts = prompts
         self._random = random.Random(seed)  # noqa: S311
         self._backgrounds = list(prompts["backgrounds"])
+        self._colours = [*self._backgrounds, "red", "purple", "orange", "brown"]
         names = [art["style"] for art in prompts["art"]]
         self._styles = {
             names.index(style): word
@@ -52,6 +53,8 @@ class Captioner:
         name = draw.choice(self._prompts["concepts"][subject.concept]["words"])
         if draw.random() < 0.06:
             name += "s"
+        if "heart" not in name and draw.random() < 0.08:
+            name = f"{draw.choice(self._colours)} {name}"  # a colour that changes nothing
         if subject.style is not None:
             name = f"{self._styles[subject.style]} {name}"
         caption = draw.choice(self._prompts["templates"]).format(name)
@@ -66,19 +69,22 @@ class Captioner:
 
     def nonsense(self) -> str:
         """Words that name nothing the model knows."""
-        return " ".join(self._filler() for _ in range(self._random.randrange(4)))
+        return " ".join(self._filler() for _ in range(self._random.randrange(6)))
 
     def _distract(self, caption: str, name: str) -> str:
-        """Sometimes a stray word or two before or after the name."""
+        """Sometimes stray words before or after the name."""
         before, _, after = caption.partition(name)
-        if self._random.random() < 0.2:
-            before += self._filler() + " "
-        if self._random.random() < 0.2:
-            after += " " + self._filler()
+        if self._random.random() < 0.25:
+            before += " ".join(self._fillers()) + " "
+        if self._random.random() < 0.25:
+            after += " " + " ".join(self._fillers())
         return before + name + after
 
+    def _fillers(self) -> list[str]:
+        return [self._filler() for _ in range(self._random.choice([1, 1, 1, 2, 3, 5]))]
+
     def _filler(self) -> str:
-        if self._random.random() < 0.7:
+        if self._random.random() < 0.5:
             return str(self._random.choice(self._prompts["fillers"]))
         letters = "abcdefghijklmnopqrstuvwxyz"
         return "".join(self._random.choices(letters, k=self._random.randrange(2, 8)))
@@ -89,7 +95,7 @@ def train_tokenizer(prompts: dict[str, Any], folder: Path) -> CLIPTokenizer:
     phrases = [word for concept in prompts["concepts"] for word in concept["words"]]
     phrases += [f"{word}s" for word in phrases]
     phrases += [*prompts["templates"], *prompts["fillers"], *prompts["background_phrases"]]
-    phrases += [*prompts["style_words"], *prompts["backgrounds"]]
+    phrases += [*prompts["style_words"], *prompts["backgrounds"], "orange", "brown"]
     pairs = Tokenizer(BPE(end_of_word_suffix="</w>"))
     pairs.normalizer = Lowercase()
     split = Split(Regex(_PIECES), behavior="removed", invert=True)

@@ -14,7 +14,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 CHANNELS = 8  # of a latent
 SCALE = 8  # pixels of the image per latent cell
-WIDTH = 64  # of the text embeddings
+WIDTH = 48  # of the text embeddings
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Parts:
 def build_vae(size: int) -> AutoencoderKL:
     """`size` pixels square -> CHANNELS x size/8 x size/8."""
     widths = (16, 32, 48, 48)
-    return AutoencoderKL(
+    vae = AutoencoderKL(
         block_out_channels=widths,
         down_block_types=("DownEncoderBlock2D",) * len(widths),
         up_block_types=("UpDecoderBlock2D",) * len(widths),
@@ -42,6 +42,9 @@ def build_vae(size: int) -> AutoencoderKL:
         scaling_factor=1.0,
         mid_block_add_attention=False,
     )
+    with torch.no_grad():  # little noise to begin with, or colours are learnt late
+        vae.quant_conv.bias[CHANNELS:] -= 6
+    return vae
 
 
 def build_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:

@@ -127,10 +127,10 @@ def train_vae(plan: Plan, prompts: dict[str, Any], pool: Pool) -> Any:
     """Absolute error of pixels and of their differences, and a little of the KL divergence."""
     vae = build_vae(prompts["size"]).to(memory_format=torch.channels_last)
     colours = torch.tensor(list(prompts["backgrounds"].values()), dtype=torch.uint8)
-    stage = Stage("vae", vae, plan.vae_steps, 3e-3, plan)
+    stage = Stage("vae", vae, plan.vae_steps, 2e-3, plan)
     for _ in stage.run():
-        chosen = torch.randint(0, len(pool.pictures), (16,))
-        behind = colours[choose_backgrounds(16, len(colours), 0.6)]
+        chosen = torch.randint(0, len(pool.pictures), (8,))
+        behind = colours[choose_backgrounds(8, len(colours), 0.6)]
         images = compose(pool.pictures[chosen], behind)
         latents = vae.encode(images).latent_dist
         drawn = vae.decode(latents.sample()).sample
@@ -138,7 +138,7 @@ def train_vae(plan: Plan, prompts: dict[str, Any], pool: Pool) -> Any:
             F.l1_loss(drawn.diff(dim=axis), images.diff(dim=axis)) for axis in (2, 3)
         )
         spread = latents.kl().mean() / latents.mean[0].numel()
-        stage.learn(F.l1_loss(drawn, images) + edges + 1e-3 * spread)
+        stage.learn(F.l1_loss(drawn, images) + edges + 1e-4 * spread)
     return vae
 
 

@@ -1,7 +1,7 @@
 """The diffusion loop: scheduler from diffusers, noise from per-image generators, UNet from ONNX.
 
-torch is here for the scheduler alone. Noise is drawn per image from its own seed, on the CPU, so the
-same seed and settings give the same image, whichever images are made beside it.
+torch is here for the scheduler alone. Noise is drawn per image from its own seed, on the CPU, so
+the same seed and settings give the same image, whichever images are made beside it.
 """
 
 import inspect
@@ -79,7 +79,8 @@ class Denoiser:
         if not guided:
             return noise
         without, with_text = np.split(noise, 2)
-        return without + np.float32(guidance) * (with_text - without)
+        guided_noise: Array = without + np.float32(guidance) * (with_text - without)
+        return guided_noise
 
     def _time(self, timestep: float) -> Array:
         """Some schedulers take fractional steps; a graph that wants integers gets the nearest."""

@@ -1,4 +1,4 @@
-"""Plays scripts: sends their events with their pauses, fails, stops when cancelled, keeps a journal.
+"""Plays scripts: sends events with pauses, fails, stops when cancelled, keeps a journal.
 
 All state lives in the loop thread.
 """

@@ -3,6 +3,7 @@
 Pure: the same prompt and sampling parameters always give the same events. One chunk is one token.
 """
 
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -15,10 +16,10 @@ Fields = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """The JSON object that a request's last message (or `text`) consists of; every field optional."""
+    """The JSON object that a request's last message (or `text`) is; every field is optional."""
 
     text: str | None = None
-    """The reply. Default: the last message itself, or nothing when that was the script."""
+    """The reply. Default: the last message, or nothing when that was the script."""
     chunks: int | None = None
     """How many pieces the reply comes in. Default: one per word."""
     delay_ms: float = 0
@@ -87,7 +88,7 @@ def split(text: str, chunks: int | None) -> list[str]:
         return []
     text = text or "token " * chunks
     edges = [round(i * len(text) / chunks) for i in range(chunks + 1)]
-    return [text[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [text[start:end] for start, end in itertools.pairwise(edges)]
 
 
 def events(script: Script, prompt: Fields, sampling: Fields) -> Iterator[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Prompts as a CLIP text encoder reads them: always `length` ids, padded by the tokenizer's rule."""
+"""Prompts as a CLIP text encoder reads them: always `length` ids, padded as its tokenizer pads."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -54,9 +54,9 @@ def marked(mark: str) -> list[int]:
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if wanted in (folder / "environ").read_bytes().split(b"\0"):
-                if b"resource_tracker" not in (folder / "cmdline").read_bytes():
-                    found.append(int(folder.name))
+            marked_so = wanted in (folder / "environ").read_bytes().split(b"\0")
+            if marked_so and b"resource_tracker" not in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
     return found
 
 

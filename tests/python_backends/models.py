@@ -116,7 +116,11 @@ def write_diffusion(root: Path, small: Small, name: str = "tiny-diffusion") -> s
     texts = {name: DRAW_INPUTS[name] for name in ("prompt", "negative_prompt?")}
     orders = {name: kind for name, kind in DRAW_INPUTS.items() if name not in texts}
     encoder = write_step(
-        root, f"{name}.text_encoder", "text_encoder", (texts, embeddings), parameters={"length": "16"}
+        root,
+        f"{name}.text_encoder",
+        "text_encoder",
+        (texts, embeddings),
+        parameters={"length": "16"},
     )
     denoise = write_step(
         root,
@@ -127,7 +131,11 @@ def write_diffusion(root: Path, small: Small, name: str = "tiny-diffusion") -> s
     )
     scaling = str(small.pipeline.vae.config.scaling_factor)
     decode = write_step(
-        root, f"{name}.decode", "decode", (latents, DRAW_OUTPUTS), parameters={"scaling_factor": scaling}
+        root,
+        f"{name}.decode",
+        "decode",
+        (latents, DRAW_OUTPUTS),
+        parameters={"scaling_factor": scaling},
     )
     graphs = {step: small.folder / f"{step.rpartition('.')[2]}.onnx" for step in (encoder, denoise)}
     _link(root, encoder, **{"model.onnx": graphs[encoder], "tokenizer": small.folder / "clip"})

@@ -142,7 +142,12 @@ def write_echo_embedding(root: Path, name: str = "echo-embedding", **parameters:
     """The ensemble `name` over `name.encoder`, 8 dimensions, 256 tokens."""
     tensors = (EMBED_INPUTS, {"embedding": ("FP32", [8]), "num_tokens": ("INT32", [1])})
     step = write_step(
-        root, f"{name}.encoder", "echo", tensors, max_batch_size=64, parameters={"mode": "embedding"}
+        root,
+        f"{name}.encoder",
+        "echo",
+        tensors,
+        max_batch_size=64,
+        parameters={"mode": "embedding"},
     )
     public = {
         "toolkit.kind": "embedding",
@@ -208,7 +213,9 @@ def _write_config(
     parameters = {
         key: {"string_value": value} for key, value in fields.pop("parameters", {}).items()
     }
-    ins = [{**_tensor(key, value), "optional": key.endswith("?")} for key, value in tensors[0].items()]
+    ins = [
+        {**_tensor(key, value), "optional": key.endswith("?")} for key, value in tensors[0].items()
+    ]
     outs = [_tensor(key, value) for key, value in tensors[1].items()]
     if fields.pop("ragged", False):
         ins = [{**tensor, "allow_ragged_batch": True} for tensor in ins]

@@ -43,7 +43,9 @@ def test_a_reply_comes_in_its_chunks_and_ends(client: Client) -> None:
 
 def test_every_parameter_reaches_the_engine(client: Client) -> None:
     prompt, sampling = script(echo=True), {"temperature": 0.25, "stop": ["x"], "seed": 3}
-    said = text_of(client.events("echo", prompt=prompt, sampling_parameters={**sampling, "stop": []}))
+    said = text_of(
+        client.events("echo", prompt=prompt, sampling_parameters={**sampling, "stop": []})
+    )
     assert json.loads(said) == {
         "prompt": prompt,
         "sampling_parameters": {**sampling, "stop": []},

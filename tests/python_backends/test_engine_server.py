@@ -90,7 +90,8 @@ def test_logprobs_have_the_bytes_of_the_text(client: Client) -> None:
     assert all(len(token["top"]) == 2 for token in tokens)
     joined = b"".join(bytes(token["bytes"]) for token in tokens if token["id"] > 2)
     assert any(byte > 127 for byte in joined), "random bytes are mostly no characters"
-    assert joined.decode(errors="replace").strip() == text_of(events).strip()
+    # half a character at the very end has bytes, but never becomes text
+    assert joined.decode(errors="replace").rstrip("\ufffd") == text_of(events).rstrip("\ufffd")
 
 
 def test_prompt_logprobs_score_the_prompt(client: Client) -> None:
@@ -146,8 +147,8 @@ def test_a_cancel_stops_one_of_two_within_100_ms(client: Client, second: Client)
 
 
 def test_an_early_cancel_and_a_cancel_of_several(client: Client, second: Client) -> None:
-    list_of = [response.arrays for response in (second.send("tiny.engine", cancel="soon"), second.responses())[1]]
-    assert list_of == [{}]
+    second.send("tiny.engine", cancel="soon")
+    assert [response.arrays for response in second.responses()] == [{}]
     events = client.events("tiny", "soon", prompt=chat(), sampling_parameters=LONG)
     assert [event["finish_reason"] for event in events] == ["abort"]
     client.send("tiny", "many", prompt=chat(), sampling_parameters={**LONG, "n": 3})

@@ -116,7 +116,11 @@ def test_sizes_and_settings_are_honoured(client: Client) -> None:
 
 
 def test_orders_beyond_the_limits_are_refused(client: Client) -> None:
-    for order, param in (({"steps": 9}, "steps"), ({"width": 40}, "width"), ({"count": 4}, "count")):
+    for order, param in (
+        ({"steps": 9}, "steps"),
+        ({"width": 40}, "width"),
+        ({"count": 4}, "count"),
+    ):
         with pytest.raises(InferenceServerException) as caught:
             draw(client, prompt="x", **order)
         assert (refusal(caught.value)["param"], refusal(caught.value)["status"]) == (param, 400)

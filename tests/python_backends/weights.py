@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 CHAT_TEMPLATE = (
-    "{% if tools %}tools: {% for tool in tools %}{{ tool.function.name }}{% endfor %}{{ '\n' }}{% endif %}"
+    "{% if tools %}tools: {% for tool in tools %}{{ tool.function.name }}{% endfor %}"
+    "{{ '\n' }}{% endif %}"
     "{% for message in messages %}"
     "{% if message.content == 'FAIL' %}{{ raise_exception('no such thing') }}{% endif %}"
     "<|im_start|>{{ message.role }}\n"

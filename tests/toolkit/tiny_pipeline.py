@@ -9,7 +9,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 TOKENS = 16
 WIDTH = 32
-WORDS = "a an the cat dog red blue house sun on under".split()
+WORDS = ["a", "an", "the", "cat", "dog", "red", "blue", "house", "sun", "on", "under"]
 
 
 def save_tiny_pipeline(folder: Path) -> Path:
@@ -38,7 +38,12 @@ _INDEX = {
 def _tokenizer(folder: Path) -> None:
     folder.mkdir(parents=True)
     letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
-    pieces = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    pieces = [
+        *letters,
+        *(f"{letter}</w>" for letter in letters),
+        "<|startoftext|>",
+        "<|endoftext|>",
+    ]
     (folder / "vocab.json").write_text(json.dumps({piece: i for i, piece in enumerate(pieces)}))
     (folder / "merges.txt").write_text("#version: 0.2\n")
     CLIPTokenizer.from_pretrained(folder, model_max_length=TOKENS).save_pretrained(folder)

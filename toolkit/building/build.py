@@ -35,8 +35,7 @@ def build(spec: Spec, target: Target, output: Path, progress: Progress = silent)
     plan = make_plan(spec.catalogue, target)
     refuse_foreign(output)
     prepared = {
-        model.name: prepare(model.name, model.entry, spec.folder, progress)
-        for model in plan.models
+        model.name: prepare(model.name, model.entry, spec.folder, progress) for model in plan.models
     }
     with replacing(output) as scratch:
         write_tree(plan, prepared, scratch)

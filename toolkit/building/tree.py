@@ -1,6 +1,6 @@
 """Writes a planned repository into an empty folder. Knows nothing of what stood there before.
 
-Configs and code are written; weights are hard links into the cache, or copies where links cannot be.
+Configs and code are written; weights are hard links into the cache, or copies without links.
 """
 
 import json
@@ -20,7 +20,7 @@ MANIFEST = "repository.json"
 
 
 def write_tree(plan: Plan, prepared: Mapping[str, Prepared], root: Path) -> None:
-    """Writes every model of `plan` below `root`. Raises ConvertError when an entry asks too much."""
+    """Writes all models of `plan` below `root`. Raises ConvertError when an entry asks too much."""
     for model in plan.models:
         _write_model(plan, model, prepared[model.name], root)
     manifest = json.dumps(_manifest(plan, prepared), indent=2, ensure_ascii=False)

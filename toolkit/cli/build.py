@@ -1,6 +1,7 @@
 """`toolkit build-repo`: models.yaml → a model repository."""
 
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -40,7 +41,7 @@ def build_repo(
     if dry_run:
         _print_plan(make_plan(spec.catalogue, chosen), output, as_json)
         return
-    console = Console(stderr=True)
+    console = Console(file=sys.stderr)  # this very stream: conversions redirect sys.stderr
     started = time.monotonic()
     with console_progress(console) as progress:
         built = build(spec, chosen, output, progress)

@@ -95,12 +95,18 @@ class _Bar:
 
 
 class _Lines:
+    """Says when work begins and ends; amounts and units are for bars."""
+
     def __init__(self, console: Console) -> None:
         self._console = console
 
     @contextmanager
     def step(
-        self, title: str, *, total: float | None = None, unit: str = "steps"
+        self,
+        title: str,
+        *,
+        total: float | None = None,  # noqa: ARG002
+        unit: str = "steps",  # noqa: ARG002
     ) -> Iterator[Step]:
         started = time.monotonic()
         self._say(f"{title} …")

@@ -11,10 +11,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
-from toolkit.cli.progress import console_progress
 
-from toolkit.home import home
-from toolkit.serve.catalogue import ServedModel
+from toolkit.cli.progress import console_progress
 from toolkit.serve.supervisor import ServeOptions, Supervisor
 
 _PR_SET_PDEATHSIG = 1
@@ -61,11 +59,13 @@ def serve(
     with console_progress(console) as progress:
         options = ServeOptions(repository, host, port, triton_http_port, drain_s)
         supervisor = Supervisor(options, progress, tell=console.print)
-        supervisor.run(ready=lambda: _announce(console, supervisor.models, f"{host}:{port}"))
+        supervisor.run(ready=lambda: _announce(console, supervisor))
     console.print("stopped")
 
 
-def _announce(console: Console, models: list[ServedModel], address: str) -> None:
+def _announce(console: Console, supervisor: Supervisor) -> None:
+    models, options = supervisor.models, supervisor.options
+    address = f"{options.host}:{options.port}"
     table = Table(box=None, padding=(0, 2), show_edge=False)
     for column in ("model", "kind", "also called"):
         table.add_column(column)
@@ -74,7 +74,7 @@ def _announce(console: Console, models: list[ServedModel], address: str) -> None
         table.add_row(model.name, model.kind or "-", aliases)
     console.print(f"\n[bold green]Ready[/] at [bold]http://{address}/v1[/]\n")
     console.print(table)
-    console.print(f"\nlogs: {home() / 'logs'}    stop: Ctrl-C", highlight=False)
+    console.print(f"\nlogs: {options.logs}    stop: Ctrl-C", highlight=False)
     chats = [model.name for model in models if model.kind == "llm"]
     if chats:
         question = {"role": "user", "content": "What is the capital of France?"}

@@ -38,9 +38,9 @@ class _Pipeline:
     """The loaded parts, all float32."""
 
     tokenizer: Any
-    text_encoder: CLIPTextModel
-    unet: UNet2DConditionModel
-    vae: AutoencoderKL
+    text_encoder: Any
+    unet: Any
+    vae: Any
 
     @property
     def tokens(self) -> int:
@@ -84,7 +84,7 @@ class _Denoiser(torch.nn.Module):
 class _Decoder(torch.nn.Module):
     """Unscaled latents FP32 `[B, C, h, w]` → FP32 `[B, 3, H, W]` from -1 to 1."""
 
-    def __init__(self, body: AutoencoderKL) -> None:
+    def __init__(self, body: Any) -> None:
         super().__init__()
         self._body = body
 
@@ -137,20 +137,17 @@ def _check_shape(folder: Path) -> None:
 
 
 def _load(folder: Path) -> _Pipeline:
-    options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True}
+    options = {"local_files_only": True, "use_safetensors": True}
+    classes: list[Any] = [CLIPTextModel, UNet2DConditionModel, AutoencoderKL]
     try:
-        return _Pipeline(
-            AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
-            CLIPTextModel.from_pretrained(
-                folder / "text_encoder", dtype=torch.float32, **options
-            ).eval(),
-            UNet2DConditionModel.from_pretrained(
-                folder, subfolder="unet", torch_dtype=torch.float32, **options
-            ).eval(),
-            AutoencoderKL.from_pretrained(
-                folder, subfolder="vae", torch_dtype=torch.float32, **options
-            ).eval(),
-        )
+        models = [
+            kind.from_pretrained(
+                folder, subfolder=name, torch_dtype=torch.float32, **options
+            ).eval()
+            for name, kind in zip(("text_encoder", "unet", "vae"), classes, strict=True)
+        ]
+        tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+        return _Pipeline(tokenizer, *models)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ConvertError(f"{folder.name} cannot be loaded: {str(error).strip()}") from error
 

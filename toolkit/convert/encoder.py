@@ -5,6 +5,7 @@ older exporter wrote MiniLM without an error and with cosine 0.79 to its source.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -101,8 +102,13 @@ def _pooling(source: SentenceTransformer) -> str:
     return str(mode)
 
 
+def _body(source: SentenceTransformer) -> Any:
+    """The transformer itself, a Hugging Face model."""
+    return source[0].auto_model
+
+
 def _context_length(source: SentenceTransformer) -> int:
-    positions = getattr(source[0].auto_model.config, "max_position_embeddings", None)
+    positions = getattr(_body(source).config, "max_position_embeddings", None)
     limits = [int(limit) for limit in (source.max_seq_length, positions) if limit]
     return min(limits, default=512)
 
@@ -112,7 +118,7 @@ def _export(source: SentenceTransformer, pooling: str, file: Path) -> None:
     example = source.tokenizer(list(SENTENCES[:2]), padding=True, return_tensors="pt")
     axes = {0: "batch", 1: "length"}
     export(
-        _Encoder(source[0].auto_model, pooling),
+        _Encoder(_body(source), pooling),
         {name: example[name] for name in ("input_ids", "attention_mask")},
         {"input_ids": axes, "attention_mask": axes},
         "embedding",

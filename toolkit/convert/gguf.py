@@ -28,24 +28,25 @@ MAX_DIVERGENCE_NATS = 0.01
 def convert_gguf(file: Path, place: Path, progress: Progress) -> LlmFacts:
     """Writes `engine/weights/` (safetensors, config, tokenizer) and `prompt/tokenizer/`.
 
-    Raises ConvertError for files and architectures that cannot be read, and when the result differs.
+    Raises ConvertError for files and architectures that cannot be read, and when the result
+    differs by more than `MAX_DIVERGENCE_NATS`.
     """
     weights = place / "engine" / "weights"
-    with progress.step(f"convert {file.name} to safetensors", total=4, unit="stages") as step:
-        with quiet():
-            metadata = _metadata(file)
-            step.advance()
-            step.note("tokenizer")
-            tokenizer = save_tokenizer(metadata, file, weights)
-            tokens = [tokenizer(text, return_tensors="pt").input_ids for text in SENTENCES]
-            step.advance()
-            step.note("tensors")
-            wanted = _save(file, metadata, weights, tokens)
-            step.advance()
-            step.note("compare")
-            _compare(weights, tokens, wanted)
-            step.advance()
-            config = AutoConfig.from_pretrained(weights)
+    title = f"convert {file.name} to safetensors"
+    with progress.step(title, total=4, unit="stages") as step, quiet():
+        metadata = _metadata(file)
+        step.advance()
+        step.note("tokenizer")
+        tokenizer = save_tokenizer(metadata, file, weights)
+        tokens = [tokenizer(text, return_tensors="pt").input_ids for text in SENTENCES]
+        step.advance()
+        step.note("tensors")
+        wanted = _save(file, metadata, weights, tokens)
+        step.advance()
+        step.note("compare")
+        _compare(weights, tokens, wanted)
+        step.advance()
+        config = AutoConfig.from_pretrained(weights)
     share_tokenizer(weights, place / "prompt" / "tokenizer")
     return LlmFacts(
         context_length=int(config.max_position_embeddings),
@@ -75,7 +76,7 @@ def _save(
     file: Path, metadata: dict[str, Any], weights: Path, tokens: list[torch.Tensor]
 ) -> list[torch.Tensor]:
     """Saves the model rounded to bfloat16; returns the exact model's logits for `tokens`."""
-    model = AutoModelForCausalLM.from_pretrained(
+    model: Any = AutoModelForCausalLM.from_pretrained(
         file.parent, gguf_file=file.name, dtype=torch.float32
     )
     wanted = _logits(model, tokens)
@@ -99,8 +100,8 @@ def stop_tokens(metadata: dict[str, Any]) -> int | list[int] | None:
 
 
 def _compare(weights: Path, tokens: list[torch.Tensor], wanted: list[torch.Tensor]) -> None:
-    model = AutoModelForCausalLM.from_pretrained(weights, dtype=torch.bfloat16).float()
-    for found, target in zip(_logits(model, tokens), wanted, strict=True):
+    model: Any = AutoModelForCausalLM.from_pretrained(weights, dtype=torch.bfloat16)
+    for found, target in zip(_logits(model.float(), tokens), wanted, strict=True):
         check_distributions(
             "GGUF to safetensors",
             np.asarray(found.numpy()),

@@ -1,7 +1,7 @@
 """The tokenizer inside a GGUF file → tokenizer.json, as the model's authors had it.
 
 Transformers' own reader takes the first control token for the end of text and loses how words are
-cut before merging, so byte-level BPE (nearly all models since GPT-2) is built here from the metadata.
+cut before merging, so byte-level BPE (most models since GPT-2) is built here from the metadata.
 """
 
 from pathlib import Path
@@ -28,7 +28,7 @@ def save_tokenizer(metadata: dict[str, Any], file: Path, folder: Path) -> Any:
     Raises ConvertError for a byte-level tokenizer whose word splitting is not known here.
     """
     if metadata.get("tokenizer.ggml.model") == "gpt2":
-        tokenizer = _wrap(_byte_level(metadata, file.name), metadata)
+        tokenizer: Any = _wrap(_byte_level(metadata, file.name), metadata)
     else:
         tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
     if template := metadata.get("tokenizer.chat_template"):
@@ -83,12 +83,11 @@ def _split_by(pattern: str) -> Any:
     return pre.Sequence([pre.Split(Regex(pattern), behavior="isolated"), level])
 
 
-def _wrap(tokenizer: Tokenizer, metadata: dict[str, Any]) -> PreTrainedTokenizerFast:
+def _wrap(tokenizer: Tokenizer, metadata: dict[str, Any]) -> Any:
     words: list[str] = metadata["tokenizer.ggml.tokens"]
     special = {}
     for role, key in {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}.items():
         if (index := metadata.get(f"tokenizer.ggml.{key}_token_id")) is not None:
             special[f"{role}_token"] = words[int(index)]
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **special
-    )
+    fast: Any = PreTrainedTokenizerFast
+    return fast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **special)

@@ -1,6 +1,6 @@
 """Is what came out of a conversion what went in? Numbers against numbers, with a stated limit.
 
-Texts are ordinary sentences of several lengths, scripts and symbols, so padding and rare tokens count.
+Texts are ordinary sentences of several lengths and scripts, so padding and rare tokens count.
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ Array = npt.NDArray[np.floating]
 
 
 def check_close(part: str, found: Array, wanted: Array, tolerance: float) -> float:
-    """Largest absolute difference; raises ConvertError when it exceeds `tolerance`, or is no number.
+    """Largest absolute difference; raises ConvertError when it exceeds `tolerance` or is no number.
 
     The arrays have the same shape, whatever it is.
     """

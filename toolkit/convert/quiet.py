@@ -23,8 +23,8 @@ _SWITCHES = {
 def quiet() -> Iterator[None]:
     """Silences warnings, log records and prints inside; an exception carries them as a note.
 
-    Libraries imported inside see environment variables that turn their progress bars off and
-    forbid them the network: weights are complete before anything is converted.
+    Environment variables turn progress bars off and forbid the network, for libraries that are
+    imported inside: weights are complete before anything is converted.
     """
     said = io.StringIO()
     before = {name: os.environ.get(name) for name in _SWITCHES}

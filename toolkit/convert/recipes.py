@@ -11,6 +11,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from toolkit.convert.quiet import quiet
 from toolkit.errors import MissingExtra
 from toolkit.facts import Facts
 from toolkit.progress import Progress
@@ -20,7 +21,7 @@ Convert = Callable[[Path, Path, Progress], Facts]
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One conversion: `module` is imported only to run it; `libraries` are distributions it uses."""
+    """A conversion: `module` is imported only to run it; `libraries` are distributions it uses."""
 
     module: str
     function: str
@@ -38,7 +39,8 @@ class Recipe:
     def load(self) -> Convert:
         """The conversion itself: (source, empty folder, progress) → facts. Raises MissingExtra."""
         try:
-            convert: Convert = getattr(import_module(self.module), self.function)
+            with quiet():
+                convert: Convert = getattr(import_module(self.module), self.function)
         except ImportError as error:
             raise MissingExtra("weights", f"converting weights ({error})") from error
         return convert

@@ -1,4 +1,7 @@
-"""Configs of a diffusion model: `text_encoder` → `denoise` → `decode` (python_backends/README.md)."""
+"""Configs of a diffusion model: `text_encoder` → `denoise` → `decode`.
+
+The tensor contract is python_backends/README.md.
+"""
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
@@ -43,7 +46,7 @@ def diffusion_configs(
     public: dict[str, object],
     target: Target,
 ) -> list[ModelConfig]:
-    """The ensemble and its three steps; `public` are the ensemble's parameters that all have."""
+    """The ensemble and its three steps; `public` are the parameters of every ensemble."""
     steps = _steps(name, facts, image_limits(entry, facts))
     routes = [
         Route(step, [tensor.name for tensor in step.inputs], [step.outputs[0].name])
@@ -78,7 +81,5 @@ def _steps(name: str, facts: DiffusionFacts, image: dict[str, int | float]) -> t
             outputs=(latents,),
             parameters=denoising,
         ),
-        Step(
-            f"{name}.decode", "onnx", inputs=(latents,), outputs=(_IMAGE,), parameters=scaling
-        ),
+        Step(f"{name}.decode", "onnx", inputs=(latents,), outputs=(_IMAGE,), parameters=scaling),
     )

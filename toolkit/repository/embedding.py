@@ -18,7 +18,7 @@ _COUNT = Tensor("num_tokens", "INT32", (1,))
 def embedding_configs(
     name: str, dimensions: int, context_length: int, public: dict[str, object], target: Target
 ) -> list[ModelConfig]:
-    """The ensemble and its two steps; `public` are the ensemble's parameters that all kinds have."""
+    """The ensemble and its two steps; `public` are the parameters of every ensemble."""
     vectors = Tensor("embedding", "FP32", (dimensions,))
     tokens = [Tensor(part, "INT64", (-1,)) for part in ("input_ids", "attention_mask")]
     ragged = [Tensor(tensor.name, tensor.type, tensor.dims, ragged=True) for tensor in tokens]

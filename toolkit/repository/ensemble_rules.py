@@ -1,17 +1,18 @@
-"""What must hold where an ensemble joins its steps: names, types, shapes, and where data comes from.
+"""What must hold where an ensemble joins its steps: names, types, shapes, origins of data.
 
 A tensor's origins are the decoupled steps that it depends on: Triton cannot join two streams.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from tritonclient.grpc.model_config_pb2 import DataType, ModelInput, ModelOutput
 
 from toolkit.errors import Finding
 from toolkit.repository.folder import ModelFolder
 
-Tensor = ModelInput | ModelOutput
+Tensor: TypeAlias = ModelInput | ModelOutput
 Models = Mapping[str, ModelFolder]
 _STEPS = "ensemble_scheduling"
 
@@ -79,9 +80,7 @@ def _types(model: ModelFolder, models: Models) -> Iterator[Finding]:
     """All who write or read one tensor agree on its type and shape."""
     known: dict[str, _Port] = {}
     for tensor in (*model.config.input, *model.config.output):
-        known.setdefault(
-            tensor.name, _Port(model.name, tensor, model.config.max_batch_size > 0)
-        )
+        known.setdefault(tensor.name, _Port(model.name, tensor, model.config.max_batch_size > 0))
     for index, step in enumerate(model.config.ensemble_scheduling.step):
         config = models[step.model_name].config
         for side in ("input", "output"):
@@ -148,9 +147,7 @@ def _flow(model: ModelFolder) -> Iterator[Finding]:
 
 def _streams(model: ModelFolder, models: Models) -> Iterator[Finding]:
     """No step and no reply joins tensors that depend on different decoupled steps."""
-    origins: dict[str, frozenset[int]] = {
-        tensor.name: frozenset() for tensor in model.config.input
-    }
+    origins: dict[str, frozenset[int]] = {tensor.name: frozenset() for tensor in model.config.input}
     waiting = dict(enumerate(model.config.ensemble_scheduling.step))
     while waiting:
         ready = [

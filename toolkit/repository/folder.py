@@ -26,17 +26,23 @@ class ModelFolder:
 
     @property
     def is_ensemble(self) -> bool:
-        return self.config.platform == "ensemble" or self.config.HasField("ensemble_scheduling")
+        return self.config.platform == "ensemble" or bool(
+            self.config.HasField("ensemble_scheduling")
+        )
 
     @property
     def is_decoupled(self) -> bool:
-        return self.config.model_transaction_policy.decoupled
+        return bool(self.config.model_transaction_policy.decoupled)
 
     def versions(self) -> list[Path]:
         """The numbered folders; Triton ignores all others."""
-        return sorted(path for path in self.folder.iterdir() if path.is_dir() and path.name.isdigit())
+        return sorted(
+            path for path in self.folder.iterdir() if path.is_dir() and path.name.isdigit()
+        )
 
-    def finding(self, path: tuple[str | int, ...], problem: str, hint: str | None = None) -> Finding:
+    def finding(
+        self, path: tuple[str | int, ...], problem: str, hint: str | None = None
+    ) -> Finding:
         """A finding at the field `path`, such as ("input", 0, "dims")."""
         return Finding(self.shown, self.lines.find(*path), _dotted(path), problem, hint)
 

@@ -45,7 +45,7 @@ PROMPT_INSTANCES = 2
 def llm_configs(
     name: str, entry: LlmEntry, public: dict[str, object], target: Target
 ) -> list[ModelConfig]:
-    """The ensemble and its two steps; `public` are the ensemble's parameters that all kinds have."""
+    """The ensemble and its two steps; `public` are the parameters of every ensemble."""
     engine_arguments = {"model": "weights", "max_model_len": entry.context_length, **entry.engine}
     environment = {"environment": entry.environment} if entry.environment else {}
     prompt = Step(

@@ -46,7 +46,7 @@ def _backend(model: ModelFolder, target: Target) -> Iterator[Finding]:
             yield model.finding(("backend",), "stands in an ensemble", "remove it")
         for name in _FORBIDDEN:
             field = config.DESCRIPTOR.fields_by_name[name]
-            is_set = getattr(config, name) if field.is_repeated else config.HasField(name)  # type: ignore[arg-type]
+            is_set = getattr(config, name) if field.is_repeated else config.HasField(name)
             if is_set:
                 yield model.finding((name,), "stands in an ensemble", "move it into a step")
         if not config.HasField("ensemble_scheduling"):

@@ -97,9 +97,7 @@ def ensemble_config(
     return config
 
 
-def _add_tensors(
-    config: ModelConfig, inputs: Sequence[Tensor], outputs: Sequence[Tensor]
-) -> None:
+def _add_tensors(config: ModelConfig, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
     for tensor in inputs:
         config.input.append(
             ModelInput(

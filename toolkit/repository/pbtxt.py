@@ -21,7 +21,7 @@ def generate(config: ModelConfig) -> str:
     rest.CopyFrom(config)
     for name in _FIRST:
         setattr(first, name, getattr(config, name))
-        rest.ClearField(name)  # type: ignore[arg-type]
+        rest.ClearField(name)
     rest.ClearField("max_batch_size")
     return f"{HEADER}{_text(first)}max_batch_size: {config.max_batch_size}\n{_text(rest)}"
 

@@ -80,9 +80,7 @@ class Plan:
 
 def make_plan(catalogue: Catalogue, target: Target) -> Plan:
     """The plan of every model in the order of models.yaml."""
-    return Plan(
-        target, tuple(_model(name, entry) for name, entry in catalogue.models.items())
-    )
+    return Plan(target, tuple(_model(name, entry) for name, entry in catalogue.models.items()))
 
 
 def _model(name: str, entry: Entry) -> ModelPlan:

@@ -43,6 +43,11 @@ class ServeOptions:
     triton_http_port: int | None = None
     drain_s: float = 20.0
 
+    @property
+    def logs(self) -> Path:
+        """The folder of both children's logs; each start begins them anew."""
+        return home() / "logs" / str(self.port)
+
 
 @dataclass(slots=True)
 class Supervisor:
@@ -91,7 +96,9 @@ class Supervisor:
         _check_free(options.host, options.port)
         runtime = ensure_triton(self.progress)
         link_environments(options.repository, self.progress)
-        logs = home() / "logs"
+        logs = options.logs
+        for log in logs.glob("*.log"):
+            log.unlink()
         self._triton = TritonServer(
             runtime,
             TritonOptions(
@@ -162,7 +169,7 @@ class Supervisor:
         if len(self._restarts) > _MAX_RESTARTS:
             raise ServeError(
                 f"{reason}; that was restart {len(self._restarts)} in {_RESTART_WINDOW_S:.0f} s",
-                hint=f"read the logs in {home() / 'logs'}",
+                hint=f"read the logs in {self.options.logs}",
             )
         self.tell(f"{reason}; restarting")
 

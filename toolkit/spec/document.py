@@ -15,7 +15,7 @@ from toolkit.errors import Finding
 Path = tuple[str | int, ...]
 
 MAX_NODES = 100_000
-"""A document with more values than this (aliases count each time) is refused: an alias bomb."""
+"""More values than this (aliases count each time) are an alias bomb."""
 
 
 @dataclass
@@ -81,9 +81,12 @@ class _Reader:
         self._document.lines.setdefault(path, node.start_mark.line + 1)
         self._count += 1
         if id(node) in self._open:
-            return self._refuse(path, "an alias that contains itself")
+            self._refuse(path, "an alias that contains itself")
+            return None
         if self._count > MAX_NODES:
-            return self._refuse((), f"more than {MAX_NODES} values") if not self._full() else None
+            if self._count == MAX_NODES + 1:
+                self._refuse((), f"more than {MAX_NODES} values")
+            return None
         if isinstance(node, ScalarNode):
             return self._scalar(node, path)
         self._open.add(id(node))
@@ -116,10 +119,8 @@ class _Reader:
         try:
             return self._scalars.constructor.construct_object(node, deep=True)
         except (YAMLError, ValueError, AttributeError) as error:
-            return self._refuse(path, f"cannot read this value: {str(error).splitlines()[0]}")
-
-    def _full(self) -> bool:
-        return self._count > MAX_NODES + 1
+            self._refuse(path, f"cannot read this value: {str(error).splitlines()[0]}")
+            return None
 
     def _refuse(self, path: Path, problem: str) -> None:
         self._add(self._document.line(path), path, problem, None)

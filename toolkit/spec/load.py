@@ -117,7 +117,9 @@ def _wrong_kind(read: Document, path: document.Path, value: object) -> Finding:
 
 def _pattern(read: Document, path: document.Path, value: object) -> Finding:
     if path[-1] == "digest":
-        return read.finding(path, f"{_shown(value)} is no digest", "write sha256: and 64 hex digits")
+        return read.finding(
+            path, f"{_shown(value)} is no digest", "write sha256: and 64 hex digits"
+        )
     hint = _ALIAS_HINT if "aliases" in path else _NAME_HINT
     return read.finding(path, f"{_shown(value)} cannot be a name", hint)
 

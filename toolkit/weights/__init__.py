@@ -1,1 +1,1 @@
-"""Getting weights and keeping them: sources on one side, the content-addressed cache on the other."""
+"""Getting weights and keeping them: sources, and the content-addressed cache."""

@@ -36,7 +36,7 @@ def _make(place: Path, make: Callable[[Path], None]) -> None:
         inner = scratch / "made"
         inner.mkdir()
         make(inner)
-        os.rename(inner, place)
+        inner.rename(place)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -59,6 +59,6 @@ def _locked(path: Path) -> Iterator[None]:
 def _is_current(path: Path, descriptor: int) -> bool:
     """False when the file that was locked has been removed by its former holder meanwhile."""
     try:
-        return os.stat(path).st_ino == os.fstat(descriptor).st_ino
+        return path.stat().st_ino == os.fstat(descriptor).st_ino
     except FileNotFoundError:
         return False

