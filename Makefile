@@ -21,7 +21,7 @@ $(STAMP): requirements/dev.lock pyproject.toml
 	$(PIP) install --quiet pip==26.3
 	$(PIP) install --progress-bar on -c <(sed -n 's/^\([a-z0-9].*==[^ ]*\).*/\1/p' $<) torch==2.13.0
 	$(PIP) install --progress-bar on --no-deps --require-hashes -r $<
-	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@PYTHONWARNINGS=ignore $(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 serve: install ## build the default catalogue and serve it on http://127.0.0.1:9000/v1

@@ -9,7 +9,6 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 TOKENS = 16
 WIDTH = 32
-WORDS = ["a", "an", "the", "cat", "dog", "red", "blue", "house", "sun", "on", "under"]
 
 
 def save_tiny_pipeline(folder: Path) -> Path:
@@ -20,7 +19,7 @@ def save_tiny_pipeline(folder: Path) -> Path:
     _text_encoder(vocabulary).save_pretrained(folder / "text_encoder")
     _unet().save_pretrained(folder / "unet")
     _vae().save_pretrained(folder / "vae")
-    DDIMScheduler(num_train_timesteps=100).save_pretrained(folder / "scheduler")
+    _scheduler().save_pretrained(folder / "scheduler")
     (folder / "model_index.json").write_text(json.dumps(_INDEX))
     return folder
 
@@ -33,6 +32,11 @@ _INDEX = {
     "vae": ["diffusers", "AutoencoderKL"],
     "scheduler": ["diffusers", "DDIMScheduler"],
 }
+
+
+def _scheduler() -> DDIMScheduler:
+    """With the settings that StableDiffusionPipeline otherwise puts in place of the defaults."""
+    return DDIMScheduler(num_train_timesteps=100, steps_offset=1, clip_sample=False)
 
 
 def _tokenizer(folder: Path) -> None:

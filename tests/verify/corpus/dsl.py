@@ -29,17 +29,19 @@ class TritonPythonModel:
         config = json.loads(args["model_config"])
         self.names = [each["name"] for each in config["input"]]
         self.outputs = [
-            (each["name"], pb.triton_string_to_numpy(each["data_type"])) for each in config["output"]
+            (each["name"], pb.triton_string_to_numpy(each["data_type"]))
+            for each in config["output"]
         ]
         self.decoupled = config.get("model_transaction_policy", {}).get("decoupled")
 
     def answer(self, request):
         found = pb.get_input_tensor_by_name(request, self.names[0])
         data = np.zeros(1, np.float32) if found is None else found.as_numpy()
-        same = [data if data.dtype == kind else np.zeros(data.shape, kind) for _, kind in self.outputs]
-        return pb.InferenceResponse(
-            [pb.Tensor(name, each) for (name, _), each in zip(self.outputs, same)]
-        )
+        tensors = []
+        for name, kind in self.outputs:
+            each = data if data.dtype == kind else np.zeros(data.shape, kind)
+            tensors.append(pb.Tensor(name, each))
+        return pb.InferenceResponse(tensors)
 
     def execute(self, requests):
         if not self.decoupled:
@@ -75,11 +77,10 @@ class Case:
 
     def written(self) -> Files:
         """The files with `@` replaced."""
-        named = {
+        return {
             path.replace("@", self.name): text.replace("@", self.name)
             for path, text in self.files.items()
         }
-        return named
 
     @property
     def models(self) -> tuple[str, ...]:

@@ -21,11 +21,17 @@ CASES: list[Case] = [
     case("version_ten", {**_moved("@/10/model.py"), "@/9/model.py": "raise ValueError\n"}),
     case("version_extra", {**_ONE, "@/notes/readme.txt": "x"}),
     case("code_at_top", _moved("@/model.py"), _REFUSED, "no-version"),
-    case("code_missing", {**without(_ONE, _CODE), "@/1/": ""}, _REFUSED, "missing-file"),
-    case("code_misnamed", _moved("@/1/Model.py"), _REFUSED, "missing-file"),
-    case("code_newest_missing", {**_ONE, "@/2/": ""}, _REFUSED, "missing-file"),
-    case("code_other_name", {**edit(_moved("@/1/run.py"), 'backend: "python"\n', 'backend: "python"\ndefault_model_filename: "run.py"\n')}),
-    case("code_other_missing", edit(_ONE, 'backend: "python"\n', 'backend: "python"\ndefault_model_filename: "run.py"\n'), _REFUSED, "missing-file"),
-    case("code_pyc_name", edit(_ONE, 'backend: "python"\n', 'backend: "python"\ndefault_model_filename: "model"\n'), _REFUSED, "missing-file"),
+    case("code_missing", {**without(_ONE, _CODE), "@/1/": ""}, Verdict.HANGS, "missing-file"),
+    case("code_misnamed", _moved("@/1/Model.py"), Verdict.HANGS, "missing-file"),
+    case(
+        "code_other_name",
+        {
+            **edit(
+                _moved("@/1/run.py"),
+                'backend: "python"\n',
+                'backend: "python"\ndefault_model_filename: "run.py"\n',
+            )
+        },
+    ),
     case("file_in_version_place", {**_ONE, "@/2": "not a folder"}),
 ]

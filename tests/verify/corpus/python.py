@@ -20,31 +20,109 @@ _ANSWER = "class TritonPythonModel:\n    def execute(self, requests):\n        r
 CASES: list[Case] = [
     case("code_syntax", _code("def broken(:\n"), _REFUSED, "python-code"),
     case("code_class", _code(CODE.replace("TritonPythonModel", "Model")), _REFUSED, "python-class"),
-    case("code_class_case", _code(CODE.replace("TritonPythonModel", "TritonpythonModel")), _REFUSED, "python-class"),
+    case(
+        "code_class_case",
+        _code(CODE.replace("TritonPythonModel", "TritonpythonModel")),
+        _REFUSED,
+        "python-class",
+    ),
     case("code_empty", _code(""), _REFUSED, "python-class"),
-    case("code_no_execute", _code(_EMPTY), _REFUSED, "python-class"),
-    case("code_execute_static", _code(_ANSWER.replace("self, ", "self, more, ")), Verdict.FAILS, "python-class", request="x:FP32:3"),
-    case("code_returns_none", _code(_ANSWER), Verdict.FAILS, request="x:FP32:3"),
-    case("code_tabs", _code(_ANSWER.replace("        return", "\treturn")), _REFUSED, "python-code"),
-    case("code_imported_class", python(files={"1/model.py": "from inner import TritonPythonModel\n", "1/inner.py": CODE}), request="x:FP32:3"),
-    case("code_assigned_class", _code(CODE.replace("TritonPythonModel", "Model") + "\nTritonPythonModel = Model\n")),
+    case("code_no_execute", _code(_EMPTY), Verdict.FAILS, "python-execute", request="x:FP32:3"),
+    case(
+        "code_execute_static",
+        _code(_ANSWER.replace("self, ", "self, more, ")),
+        Verdict.FAILS,
+        "python-execute",
+        request="x:FP32:3",
+    ),
+    case(
+        "code_tabs", _code(_ANSWER.replace("        return", "\treturn")), _REFUSED, "python-code"
+    ),
+    case(
+        "code_imported_class",
+        python(files={"1/model.py": "from inner import TritonPythonModel\n", "1/inner.py": CODE}),
+        request="x:FP32:3",
+    ),
+    case(
+        "code_assigned_class",
+        _code(CODE.replace("TritonPythonModel", "Model") + "\nTritonPythonModel = Model\n"),
+    ),
     case("code_async", _code(_ANSWER.replace("def execute", "async def execute"))),
-    case("code_async_decoupled", python(files={"1/model.py": _ANSWER.replace("def execute", "async def execute")}, more="model_transaction_policy { decoupled: true }\n")),
-    case("code_inherited", _code(CODE.replace("TritonPythonModel", "Base") + "\n\nclass TritonPythonModel(Base):\n    pass\n")),
-    case("code_python2", _code(_ANSWER.replace("return None", "print 'x'")), _REFUSED, "python-code"),
-    case("environment_absent", _environment("$$TRITON_MODEL_DIRECTORY/../.environments/none"), _REFUSED, "python-environment"),
-    case("environment_relative", _environment("../.environments/onnx"), _REFUSED, "python-environment"),
-    case("environment_one_dollar", _environment("$TRITON_MODEL_DIRECTORY/../.environments/onnx"), _REFUSED, "python-environment"),
-    case("environment_tar", _environment("/nonexistent/env.tar.gz"), _REFUSED, "python-environment"),
-    case("environment_unset", edit(_ONE, ENVIRONMENT, ""), Verdict.LOADS, "python-environment"),
-    case("environment_numpy2", _environment("$$TRITON_MODEL_DIRECTORY/../.environments/numpy2"), Verdict.WRONG, "python-numpy", request="x:FP32:4"),
+    case(
+        "code_async_decoupled",
+        python(
+            files={"1/model.py": _ANSWER.replace("def execute", "async def execute")},
+            more="model_transaction_policy { decoupled: true }\n",
+        ),
+    ),
+    case(
+        "code_inherited",
+        _code(
+            CODE.replace("TritonPythonModel", "Base")
+            + "\n\nclass TritonPythonModel(Base):\n    pass\n"
+        ),
+    ),
+    case(
+        "code_python2", _code(_ANSWER.replace("return None", "print 'x'")), _REFUSED, "python-code"
+    ),
+    case(
+        "environment_absent",
+        _environment("$$TRITON_MODEL_DIRECTORY/../.environments/none"),
+        _REFUSED,
+        "python-environment",
+    ),
+    case(
+        "environment_relative",
+        _environment("../.environments/onnx"),
+        _REFUSED,
+        "python-environment",
+    ),
+    case(
+        "environment_one_dollar",
+        _environment("$TRITON_MODEL_DIRECTORY/../.environments/onnx"),
+        _REFUSED,
+        "python-environment",
+    ),
+    case(
+        "environment_tar", _environment("/nonexistent/env.tar.gz"), _REFUSED, "python-environment"
+    ),
+    case("environment_unset", edit(_ONE, ENVIRONMENT, ""), Verdict.REFUSED, "python-host"),
+    case(
+        "environment_numpy2",
+        _environment("$$TRITON_MODEL_DIRECTORY/../.environments/numpy2"),
+        Verdict.WRONG,
+        "python-numpy",
+        request="x:FP32:4",
+    ),
     case("decoupled_plain_code", python(more="model_transaction_policy { decoupled: true }\n")),
-    case("outputs_undeclared", python(outputs="y:FP32:-1", files={"1/model.py": CODE.replace("pb.Tensor(name, each)", 'pb.Tensor("other", each)')}), Verdict.WRONG, request="x:FP32:3"),
-    case("auto_complete", python(inputs="", outputs="", files={"1/model.py": CODE.replace("    def initialize", '''    @staticmethod
-    def auto_complete_config(config):
+    case(
+        "outputs_undeclared",
+        python(
+            outputs="y:FP32:-1",
+            files={"1/model.py": CODE.replace("pb.Tensor(name, each)", 'pb.Tensor("other", each)')},
+        ),
+        Verdict.WRONG,
+        request="x:FP32:3",
+    ),
+    case(
+        "auto_complete",
+        python(
+            inputs="",
+            outputs="",
+            files={
+                "1/model.py": CODE.replace(
+                    "    def initialize",
+                    """    def auto_complete_config(config):
         config.add_input({"name": "x", "data_type": "TYPE_FP32", "dims": [-1]})
         config.add_output({"name": "y", "data_type": "TYPE_FP32", "dims": [-1]})
         return config
 
-    def initialize''')}), request="x:FP32:3"),
+    auto_complete_config = staticmethod(auto_complete_config)
+
+    def initialize""",
+                )
+            },
+        ),
+        request="x:FP32:3",
+    ),
 ]

@@ -1,7 +1,14 @@
-"""Asks the real embedded server for its verdict on many cases at once."""
+"""Asks the real embedded server for its verdict on many cases at once.
+
+What should load is loaded side by side, because most of a load is waiting. The rest goes one by
+one: this release sometimes crashes when a model fails while others load, and a load that hangs
+blocks all others, so the server starts afresh after these.
+"""
 
 import re
+import sys
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -10,21 +17,32 @@ import numpy as np
 from tritonclient.grpc import service_pb2
 
 from tests.verify.corpus.dsl import Case, Files, Verdict
-from tests.verify.corpus.library import LIBRARY
+from tests.verify.corpus.library import LIBRARY, used_by
 from toolkit.runtime.environments import ensure_environment
 from toolkit.runtime.triton import ensure_triton
 from toolkit.serve.triton import TritonOptions, TritonServer
 
-_LOAD_TIMEOUT_S = 10.0
+_LANES = 8
+_LOAD_TIMEOUT_S = 60.0
+_HANG_TIMEOUT_S = 6.0
+_ANSWER_TIMEOUT_S = 20.0
 _TYPES = {"FP32": np.float32, "INT32": np.int32, "INT64": np.int64}
+
+Answer = tuple[Verdict, str]
+"""The server's verdict, and its reason."""
 
 
 def write(root: Path, files: Files) -> None:
-    """Writes `files` below `root`, and the environment that their models name."""
-    (root / ".environments").mkdir(parents=True, exist_ok=True)
-    link = root / ".environments" / "onnx"
-    if not link.is_symlink():
-        link.symlink_to(ensure_environment("onnx"))
+    """Writes `files` below `root`, and the environments that their models name.
+
+    `numpy2` is the one these tests run in, which serves where it has numpy 2.
+    """
+    links = {"onnx": ensure_environment("onnx"), "numpy2": Path(sys.prefix)}
+    for name, target in links.items():
+        link = root / ".environments" / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if not link.is_symlink():
+            link.symlink_to(target)
     for path, text in files.items():
         target = root / path
         if path.endswith("/"):
@@ -46,46 +64,68 @@ def serving(cases: Iterable[Case], scratch: Path) -> Iterator[TritonServer]:
         yield server
     finally:
         server.kill()
+        server.end()
 
 
-def judge(server: TritonServer, case: Case) -> tuple[Verdict, str]:
-    """Loads a case, sends its request, unloads it; the verdict and the server's reason.
+def judge_all(server: TritonServer, cases: list[Case]) -> dict[str, Answer]:
+    """The server's answer for every case, by name."""
+    refused = {Verdict.REFUSED, Verdict.HANGS}
+    loading = [case for case in cases if case.verdict not in refused]
+    answers: dict[str, Answer] = {}
+    with ThreadPoolExecutor(_LANES) as pool:
+        list(pool.map(lambda model: _load(server, model), LIBRARY))
+        found = pool.map(lambda case: _judge(server, case), loading)
+        answers |= {c.name: answer for c, answer in zip(loading, found, strict=True) if answer}
+    for case in sorted(cases, key=_order):
+        if case.name not in answers:
+            answers[case.name] = _judge_alone(server, case)
+    return answers
 
-    The server is started again when a case killed it: this release now and then aborts while it
-    loads a model after another one whose `initialize` had raised.
-    """
-    verdict, reason = _judge(server, case)
-    if server.exit_code is None and verdict is not Verdict.HANGS:
-        return verdict, reason
-    server.kill()
-    server.start()
-    if verdict is Verdict.HANGS:  # it holds the lock that every other load needs
-        return verdict, reason
-    verdict, reason = _judge(server, case)
-    if server.exit_code is not None:
+
+def _order(case: Case) -> tuple[bool, bool]:
+    """What uses the library comes while it is still loaded, what hangs comes last."""
+    return case.verdict is Verdict.HANGS, not used_by(case.files)
+
+
+def _judge_alone(server: TritonServer, case: Case) -> Answer:
+    """A hanging load holds a lock that every later load needs, so the server starts afresh."""
+    answer = _judge(server, case)
+    if answer is None or answer[0] is Verdict.HANGS:
         server.kill()
         server.start()
-        return Verdict.REFUSED, f"the server died: {reason}"
-    return verdict, reason
+    if answer is None:
+        answer = _judge(server, case)
+    return answer or (Verdict.REFUSED, "the server died")
 
 
-def _judge(server: TritonServer, case: Case) -> tuple[Verdict, str]:
+def _load(server: TritonServer, model: str, timeout_s: float = _LOAD_TIMEOUT_S) -> None:
+    request = service_pb2.RepositoryModelLoadRequest(model_name=model)
+    server.api.RepositoryModelLoad(request, timeout=timeout_s)
+
+
+def _judge(server: TritonServer, case: Case) -> Answer | None:
+    """Loads a case, sends its request, unloads it. None when the server is gone.
+
+    This release now and then aborts while it loads a model after another one's `initialize` raised.
+    """
     model = case.models[0]
+    hangs = case.verdict is Verdict.HANGS
     try:
-        request = service_pb2.RepositoryModelLoadRequest(model_name=model)
-        server.api.RepositoryModelLoad(request, timeout=_LOAD_TIMEOUT_S)
+        _load(server, model, _HANG_TIMEOUT_S if hangs else _LOAD_TIMEOUT_S)
+        answer = _ask(server, model, case.request) if case.request else (Verdict.LOADS, "")
     except grpc.RpcError as error:
-        hangs = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        return Verdict.HANGS if hangs else Verdict.REFUSED, str(error.details())
-    try:
-        return _ask(server, model, case.request) if case.request else (Verdict.LOADS, "")
-    finally:
+        if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+            return Verdict.HANGS, "no answer to the load request"
+        answer = Verdict.REFUSED, str(error.details())
+    if server.exit_code is not None or "connect" in answer[1].lower():
+        return None
+    with suppress(grpc.RpcError):  # a model that failed cannot be unloaded
         unload = service_pb2.RepositoryModelUnloadRequest(model_name=model)
-        with suppress(grpc.RpcError):  # a dead server; `judge` sees it
-            server.api.RepositoryModelUnload(unload, timeout=_LOAD_TIMEOUT_S)
+        server.api.RepositoryModelUnload(unload, timeout=_LOAD_TIMEOUT_S)
+    return answer
 
 
-def _ask(server: TritonServer, model: str, text: str) -> tuple[Verdict, str]:
+def _ask(server: TritonServer, model: str, text: str) -> Answer:
     request = service_pb2.ModelInferRequest(model_name=model)
     sent = []
     for each in text.split():
@@ -96,7 +136,7 @@ def _ask(server: TritonServer, model: str, text: str) -> tuple[Verdict, str]:
         request.raw_input_contents.append(data.tobytes())
         sent.append(data.tobytes())
     try:
-        for reply in server.api.ModelStreamInfer(iter([request]), timeout=15):
+        for reply in server.api.ModelStreamInfer(iter([request]), timeout=_ANSWER_TIMEOUT_S):
             if reply.error_message:
                 return Verdict.FAILS, reply.error_message
             contents = reply.infer_response.raw_output_contents
@@ -111,5 +151,6 @@ def _ask(server: TritonServer, model: str, text: str) -> tuple[Verdict, str]:
 
 def reasons(log: Path, model: str) -> str:
     """What the log says about one model."""
-    lines = [line for line in log.read_text(errors="replace").splitlines() if re.search(rf"\b{re.escape(model)}\b", line)]
-    return "\n".join(line for line in lines if line[0] in "EW")
+    pattern = re.compile(rf"\b{re.escape(model)}\b")
+    lines = log.read_text(errors="replace").splitlines()
+    return "\n".join(line for line in lines if line[:1] in "EW" and pattern.search(line))

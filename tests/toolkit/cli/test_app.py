@@ -1,0 +1,112 @@
+"""The command line: data on stdout, talk on stderr, one error format, exit codes."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+import toolkit
+from tests.toolkit.checkpoint import save_spec
+from toolkit.cli import app, main
+from toolkit.cli.progress import console_progress
+
+pytestmark = pytest.mark.usefixtures("own_home")
+runner = CliRunner()
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Runs the installed command in this process; its exit code."""
+    monkeypatch.setattr(sys, "argv", ["toolkit", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    return int(caught.value.code or 0)
+
+
+def test_version_and_help() -> None:
+    assert runner.invoke(app, ["--version"]).stdout == f"toolkit {toolkit.__version__}\n"
+    assert "build-repo" in runner.invoke(app, ["--help"]).stdout
+
+
+def test_a_built_repository_verifies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out"
+    assert call(monkeypatch, "build-repo", str(save_spec(tmp_path, "chat")), "-o", str(output)) == 0
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "chat: copy weights: done in" in said.err
+    assert f"{output}: chat; built for embedded in" in said.err
+    assert call(monkeypatch, "verify", str(output)) == 0
+
+
+def test_a_dry_run_writes_and_fetches_nothing(tmp_path: Path, own_home: Path) -> None:
+    spec, output = save_spec(tmp_path, "chat"), tmp_path / "out"
+    result = runner.invoke(app, ["build-repo", str(spec), "-o", str(output), "--dry-run"])
+    assert result.exit_code == 0
+    assert "chat: llm, prompt → engine" in result.stdout
+    assert "  chat.engine/1/weights/\n" in result.stdout
+    plan = runner.invoke(app, ["build-repo", str(spec), "--dry-run", "--json"])
+    assert json.loads(plan.stdout)["models"]["chat"]["steps"] == ["chat.prompt", "chat.engine"]
+    assert not output.exists()
+    assert not own_home.exists()
+
+
+def test_json_tells_what_was_built(tmp_path: Path) -> None:
+    spec = save_spec(tmp_path, "chat")
+    result = runner.invoke(app, ["build-repo", str(spec), "-o", str(tmp_path / "out"), "--json"])
+    told = json.loads(result.stdout)
+    assert told["weights"]["chat"]["facts"]["context_length"] == 512
+    assert told["weights"]["chat"]["digest"].startswith("sha256:")
+
+
+def test_spec_errors_are_told_with_hints_and_exit_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "models.yaml").write_text("version: 1\nmodls: {}\n")
+    assert call(monkeypatch, "build-repo", str(tmp_path / "models.yaml")) == 2
+    assert capsys.readouterr().err == (
+        "error: models.yaml:1: models: is missing\n"
+        "  hint: add `models: …`\n"
+        "error: models.yaml:2: modls: is no known field\n"
+        "  hint: did you mean `models`?\n"
+    )
+
+
+def test_other_errors_exit_1_and_show_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = str(save_spec(tmp_path, "chat"))
+    assert call(monkeypatch, "build-repo", spec, "--target", "moon") == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: no target 'moon'\nhint: known: embedded")
+    assert call(monkeypatch, "--debug", "build-repo", spec, "--target", "moon") == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_the_command_starts_without_heavy_libraries() -> None:
+    heavy = "{'torch', 'transformers', 'onnx', 'diffusers', 'huggingface_hub', 'fastapi'}"
+    code = f"import sys, toolkit.cli; print(sorted({heavy} & set(sys.modules)))"
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    assert found == "[]\n"
+
+
+def test_bars_on_a_terminal_and_lines_elsewhere() -> None:
+    for terminal, expected in ((True, "50"), (False, "load: done in 0.0 s")):
+        stream = io.StringIO()
+        console = Console(file=stream, force_terminal=terminal, width=100)
+        with (
+            console_progress(console) as progress,
+            progress.step("load", total=100, unit="files") as step,
+        ):
+            step.advance(50)
+            step.note("half")
+        assert "load" in stream.getvalue()
+        assert expected in stream.getvalue() or terminal
+        assert ("\x1b[" in stream.getvalue()) == terminal

