@@ -4,7 +4,6 @@ Nothing here runs at import time, and there is no global state: two apps in one 
 gateways.
 """
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -34,15 +33,18 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await catalogue.refresh()
-        polling = asyncio.create_task(catalogue.poll())
-        yield
-        polling.cancel()
+        async with catalogue.polling():
+            yield
         await triton.close()
 
-    bounds = Bounds(settings.max_body_bytes, settings.max_messages, settings.max_inputs)
+    bounds = Bounds(
+        body_bytes=settings.max_body_bytes,
+        messages=settings.max_messages,
+        inputs=settings.max_inputs,
+        client_timeout_s=settings.client_timeout_s,
+    )
     app = FastAPI(lifespan=lifespan, openapi_url=None, redirect_slashes=False)
-    app.state.admission = admission
+    app.state.runner = runner
     app.router.routes[:] = routes(OpenAIRoutes(runner, bounds), HealthRoutes(runner))
     app.add_exception_handler(HTTPException, _let_through)
     app.add_middleware(Frame)

@@ -57,6 +57,11 @@ class Embedding:
     texts: list[str]
     truncate: bool = False
 
+    def split(self, size: int) -> "list[Embedding]":
+        """The same texts in parts of at most `size`."""
+        starts = range(0, len(self.texts), size)
+        return [Embedding(self.texts[start : start + size], self.truncate) for start in starts]
+
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
@@ -128,3 +133,13 @@ class Vectors:
     count: int
     dimensions: int
     prompt_tokens: int
+
+    @classmethod
+    def join(cls, parts: "list[Vectors]") -> "Vectors":
+        """The opposite of `Embedding.split`."""
+        return cls(
+            b"".join(part.raw for part in parts),
+            sum(part.count for part in parts),
+            parts[0].dimensions,
+            sum(part.prompt_tokens for part in parts),
+        )

@@ -4,8 +4,10 @@ GatewayError
 ├── InvalidRequest     400  the caller's mistake; names the field
 ├── NotFound           404  no such route or model
 ├── MethodNotAllowed   405
+├── ClientTimeout      408  the body did not come in time
 ├── TooLarge           413  a body beyond its bound
 ├── UnsupportedMedia   415  not JSON
+├── RateLimited        429  the caller's own limit
 ├── Overloaded         503  the gateway's queue is full, or it is draining
 ├── BackendFailed      502  a model failed; details are in the log alone
 ├── BackendTimeout     504  the deadline passed
@@ -53,6 +55,14 @@ class MethodNotAllowed(GatewayError):
     code = "method_not_allowed"
 
 
+class ClientTimeout(GatewayError):
+    """The body did not come in time."""
+
+    status = 408
+    type = "invalid_request_error"
+    code = "request_timeout"
+
+
 class TooLarge(GatewayError):
     """A body or list beyond its bound."""
 
@@ -67,6 +77,15 @@ class UnsupportedMedia(GatewayError):
     status = 415
     type = "invalid_request_error"
     code = "unsupported_media_type"
+
+
+class RateLimited(GatewayError):
+    """The caller reached a limit of its own."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "rate_limit_exceeded"
+    retry_after_s = 2
 
 
 class Overloaded(GatewayError):

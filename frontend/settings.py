@@ -25,6 +25,11 @@ class Settings(BaseSettings):
     request_timeout_s: float = Field(
         default=600, gt=0, description="Seconds a request may take in all, waiting included."
     )
+    client_timeout_s: float = Field(
+        default=30,
+        gt=0,
+        description="Seconds that a client may take to send its body, or stop reading its answer.",
+    )
     drain_s: float = Field(
         default=20, ge=0, description="Seconds that running requests may take after SIGTERM."
     )

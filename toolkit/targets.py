@@ -1,7 +1,6 @@
-"""What a built repository is served by: one row per Triton release that repositories are made for.
+"""What a repository is built for: one row per server, with what decides how configs are written.
 
-Data only. A field or backend that a release does not have makes it reject the whole model, so plans
-and checks ask here.
+Data only. What a release knows and refuses is in `toolkit.verify.releases`, under the same names.
 """
 
 from dataclasses import dataclass
@@ -11,21 +10,15 @@ from toolkit.errors import RepositoryError
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """`python` is the version of the Python backend's stub; `unknown_fields` are dotted names that
-    this client's schema has and the release's has not."""
+    """`environments` is where models find their Python environments, None where the server's own
+    Python has all packages; `gpu`: models may leave their placement to the engine."""
 
     name: str
     release: str
     triton: str
-    python: str
-    backends: frozenset[str]
-    unknown_fields: frozenset[str] = frozenset()
-    environments: str | None = None
-    gpu: bool = False
+    environments: str | None
+    gpu: bool
 
-
-_SINCE_25_11 = frozenset({"ensemble_scheduling.max_inflight_requests"})
-_SINCE_25_08 = frozenset({"model_metrics"})
 
 TARGETS = {
     target.name: target
@@ -34,18 +27,11 @@ TARGETS = {
             name="embedded",
             release="24.10",
             triton="2.51.0",
-            python="3.11",
-            backends=frozenset({"python"}),
-            unknown_fields=_SINCE_25_08 | _SINCE_25_11,
             environments="$$TRITON_MODEL_DIRECTORY/../.environments",
+            gpu=False,
         ),
         Target(
-            name="container:26.08",
-            release="26.08",
-            triton="2.71.0",
-            python="3.12",
-            backends=frozenset({"python", "vllm", "onnxruntime"}),
-            gpu=True,
+            name="container:26.08", release="26.08", triton="2.71.0", environments=None, gpu=True
         ),
     )
 }

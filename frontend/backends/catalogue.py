@@ -9,6 +9,7 @@ import contextlib
 import json
 import logging
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +34,7 @@ class Catalogue:
     _seen: set[str] = field(default_factory=set)
     _reachable: bool = False
     _refreshed_at_s: float = -1e9
+    _refreshing: asyncio.Task[None] | None = None
 
     @property
     def is_ready(self) -> bool:
@@ -58,7 +60,7 @@ class Catalogue:
         if name in self._seen:
             raise BackendUnavailable(f"the model '{name}' is not loaded now; try again soon")
         raise NotFound(
-            f"the model '{name}' does not exist; GET /v1/models lists what there is",
+            f"the model '{name[:100]}' does not exist; GET /v1/models lists what there is",
             param="model",
             code="model_not_found",
         )
@@ -74,14 +76,31 @@ class Catalogue:
         """A request found Triton gone: says so at once, the next poll corrects it."""
         self._reachable = False
 
-    async def poll(self) -> None:
-        """Refreshes for ever; cancel it to stop."""
+    @contextlib.asynccontextmanager
+    async def polling(self) -> AsyncIterator[None]:
+        """Looks once before the block begins, and again and again until it ends."""
+        await self.refresh()
+        poll = asyncio.create_task(self._poll())
+        try:
+            yield
+        finally:
+            poll.cancel()
+            if self._refreshing is not None:
+                self._refreshing.cancel()
+
+    async def _poll(self) -> None:
         while True:
-            await self.refresh()
             await asyncio.sleep(self.interval_s)
+            await self.refresh()
 
     async def refresh(self) -> None:
-        """Asks Triton once. Failure empties the catalogue, it does not raise."""
+        """Asks Triton once, however many callers wait. Failure empties the catalogue."""
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.create_task(self._refresh())
+        # a caller that goes away must not end it for the others
+        await asyncio.shield(self._refreshing)
+
+    async def _refresh(self) -> None:
         try:
             configs = [answer.config for answer in await self.triton.ready_models()]
         except GatewayError:
@@ -110,7 +129,7 @@ def read_model(config: model_config_pb2.ModelConfig) -> Model | None:
     if values.get("toolkit.contract") != CONTRACT:
         _log.warning("%s speaks contract %s", config.name, values.get("toolkit.contract"))
         return None
-    with contextlib.suppress(ValueError, TypeError):
+    with contextlib.suppress(ValueError, TypeError, KeyError):
         return Model(
             name=config.name,
             kind=kind,

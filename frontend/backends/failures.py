@@ -6,6 +6,7 @@ meant for callers. Any other text goes to the log and the caller learns that the
 
 import json
 import logging
+from typing import Any
 
 from frontend.errors import (
     BackendFailed,
@@ -13,47 +14,55 @@ from frontend.errors import (
     BackendUnavailable,
     GatewayError,
     InvalidRequest,
-    Overloaded,
+    RateLimited,
 )
 
 MARKER = "toolkit-error:"
 _log = logging.getLogger(__name__)
 _CLASSES: dict[int, type[GatewayError]] = {
-    429: Overloaded,
+    429: RateLimited,
     503: BackendUnavailable,
     504: BackendTimeout,
 }
 
 
-def from_message(text: str, request_id: str) -> GatewayError:
+def from_message(text: str, engine_id: str) -> GatewayError:
     """The error that a model's or Triton's message stands for."""
     if marked := _marked(text):
-        status = int(marked.get("status", 500))
-        kind = InvalidRequest if 400 <= status < 429 else _CLASSES.get(status, BackendFailed)
-        return kind(
+        return _class_of(marked.get("status"))(
             str(marked.get("message", "the model refused the request")),
-            param=marked.get("param"),
-            code=marked.get("code"),
+            param=_text(marked.get("param")),
+            code=_text(marked.get("code")),
         )
-    _log.error("request %s failed in the backend: %s", request_id, text)
+    _log.error("request %s failed in the backend: %s", engine_id, text)
     if "is not healthy" in text or "is not ready" in text or "unknown model" in text:
         return BackendUnavailable("the model is not available now; try again soon")
-    return BackendFailed(f"the model failed; the operator finds it in the log as {request_id}")
+    return BackendFailed(f"the model failed; the operator finds why in the log as {engine_id}")
 
 
-def from_status(code: str, details: str, request_id: str) -> GatewayError:
+def from_status(code: str, details: str, engine_id: str) -> GatewayError:
     """The error that a gRPC status stands for; `code` is its name."""
     if MARKER in details:
-        return from_message(details, request_id)
+        return from_message(details, engine_id)
     if code == "DEADLINE_EXCEEDED":
         return BackendTimeout("the request took longer than the server allows")
     if code == "UNAVAILABLE":
-        _log.warning("request %s: Triton is unavailable: %s", request_id, details)
+        _log.warning("request %s: Triton is unavailable: %s", engine_id, details)
         return BackendUnavailable("the model server is not available now; try again soon")
-    return from_message(details, request_id)
+    return from_message(details, engine_id)
 
 
-def _marked(text: str) -> dict[str, str] | None:
+def _class_of(status: Any) -> type[GatewayError]:
+    if isinstance(status, int) and 400 <= status < 429:
+        return InvalidRequest
+    return _CLASSES.get(status, BackendFailed)
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _marked(text: str) -> dict[str, Any] | None:
     _, found, payload = text.partition(MARKER)
     if not found:
         return None

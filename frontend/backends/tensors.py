@@ -6,7 +6,10 @@ Pure. Source: KServe's "Predict Protocol - Version 2" with Triton's binary tenso
 import struct
 from collections.abc import Iterable, Iterator
 
+import orjson
 from tritonclient.grpc import service_pb2
+
+from frontend.errors import BackendFailed
 
 _LENGTH = struct.Struct("<I")
 _FORMATS = {"BOOL": "?", "INT32": "i", "INT64": "q", "FP32": "f"}
@@ -40,6 +43,13 @@ def add_texts(
     request.raw_input_contents.append(pack_texts(texts))
 
 
+def add_json(request: service_pb2.ModelInferRequest, name: str, value: object) -> None:
+    """Adds a BYTES input of shape [1] that holds `value` as JSON."""
+    request.inputs.add(name=name, datatype="BYTES", shape=[1])
+    data = orjson.dumps(value)
+    request.raw_input_contents.append(_LENGTH.pack(len(data)) + data)
+
+
 def add_numbers(
     request: service_pb2.ModelInferRequest,
     name: str,
@@ -52,9 +62,9 @@ def add_numbers(
     request.raw_input_contents.append(struct.pack(f"<{len(values)}{_FORMATS[datatype]}", *values))
 
 
-def output(response: service_pb2.ModelInferResponse, name: str) -> tuple[list[int], bytes]:
-    """Shape and content of an output. Raises KeyError when the response has no such output."""
-    for tensor, raw in zip(response.outputs, response.raw_output_contents, strict=True):
+def output(response: service_pb2.ModelInferResponse, name: str) -> bytes:
+    """An output's content. Raises BackendFailed when the response has no such output."""
+    for tensor, raw in zip(response.outputs, response.raw_output_contents, strict=False):
         if tensor.name == name:
-            return list(tensor.shape), raw
-    raise KeyError(name)
+            return bytes(raw)
+    raise BackendFailed(f"the model's answer has no output '{name}'")

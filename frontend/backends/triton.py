@@ -7,28 +7,41 @@ of an ensemble, so a cancel request follows by name (the tensor contract tells).
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Protocol
 
 import grpc
-import orjson
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from frontend.backends.events import read_events
 from frontend.backends.failures import from_message, from_status
-from frontend.backends.tensors import add_texts, unpack_bytes
+from frontend.backends.tensors import add_json, add_texts
 from frontend.domain import Event, Generation, Model
-from frontend.errors import GatewayError
+from frontend.errors import Overloaded
 
 _CONTROL_TIMEOUT_S = 5.0
 _CANCEL_TIMEOUT_S = 10.0
+_STREAM_INFER = "/inference.GRPCInferenceService/ModelStreamInfer"
 _OPTIONS = [
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
-    ("grpc.keepalive_time_ms", 30_000),
+    # servers take one ping in five minutes from a silent client and cut it off at the third
+    # strike: more often would end a long prefill
+    ("grpc.keepalive_time_ms", 310_000),
+    # fewer filters, no retry buffers, no bandwidth probes: a third less CPU per message
+    ("grpc.minimal_stack", 1),
+    ("grpc.enable_retries", 0),
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.use_local_subchannel_pool", 1),
 ]
+
+
+class _Cancellable(Protocol):
+    def cancel(self) -> bool: ...
+    def cancelled(self) -> bool: ...
 
 
 class Triton:
@@ -37,74 +50,102 @@ class Triton:
     def __init__(self, address: str) -> None:
         self._channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
         self._api = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        # one request per stream, so the client's side is a unary call: the same bytes on the wire,
+        # a third of the calls into gRPC that a bidirectional one takes
+        self._stream = self._channel.unary_stream(
+            _STREAM_INFER,
+            request_serializer=service_pb2.ModelInferRequest.SerializeToString,
+            response_deserializer=service_pb2.ModelStreamInferResponse.FromString,
+        )
+        self._calls: set[_Cancellable] = set()
         self._cancels: set[asyncio.Task[None]] = set()
+        self._abandoned = False
 
     async def ready_models(self) -> list[service_pb2.ModelConfigResponse]:
         """The configs of every loaded model. Raises BackendUnavailable when Triton is not there."""
-        with _translated("catalogue"):
+        with self._translated("catalogue"):
             index = await self._api.RepositoryIndex(
                 service_pb2.RepositoryIndexRequest(ready=True), timeout=_CONTROL_TIMEOUT_S
             )
-            names = sorted({model.name for model in index.models if model.state == "READY"})
-            return list(await asyncio.gather(*map(self._config, names)))
+        names = sorted({model.name for model in index.models if model.state == "READY"})
+        found = await asyncio.gather(*map(self._config, names))
+        return [config for config in found if config is not None]
 
-    async def _config(self, name: str) -> service_pb2.ModelConfigResponse:
+    async def _config(self, name: str) -> service_pb2.ModelConfigResponse | None:
+        """None for a model that went away since the index was read."""
         request = service_pb2.ModelConfigRequest(name=name)
-        return await self._api.ModelConfig(request, timeout=_CONTROL_TIMEOUT_S)
+        try:
+            return await self._api.ModelConfig(request, timeout=_CONTROL_TIMEOUT_S)
+        except grpc.aio.AioRpcError:
+            return None
 
     async def generate(
-        self, model: Model, generation: Generation, request_id: str, timeout_s: float
+        self, model: Model, generation: Generation, engine_id: str, timeout_s: float
     ) -> AsyncIterator[list[Event]]:
         """The events of one generation, as many at a time as Triton sends together.
 
         Close the iterator to stop the engine. Raises GatewayError, also after some events.
         """
-        request = service_pb2.ModelInferRequest(model_name=model.name, id=request_id)
-        add_texts(request, "prompt", [_json(generation.prompt)], [1])
-        add_texts(request, "sampling_parameters", [_json(generation.sampling)], [1])
-        call = self._api.ModelStreamInfer(timeout=timeout_s)
+        request = service_pb2.ModelInferRequest(model_name=model.name, id=engine_id)
+        add_json(request, "prompt", generation.prompt)
+        add_json(request, "sampling_parameters", generation.sampling)
+        call: Any = self._stream(request, timeout=timeout_s)
         ended = False
         try:
-            with _translated(request_id):
-                await call.write(request)
-                await call.done_writing()
+            with self._running(call, engine_id):
                 while (response := await call.read()) is not grpc.aio.EOF:
                     if response.error_message:
                         ended = True
-                        raise from_message(response.error_message, request_id)
+                        raise from_message(response.error_message, engine_id)
                     if contents := response.infer_response.raw_output_contents:
-                        yield _events(contents[0])
+                        yield read_events(contents[0])
                 ended = True
-                if await call.code() is not grpc.StatusCode.OK:
-                    code = await call.code()
-                    raise from_status(code.name, await call.details() or "", request_id)
         finally:
             if not ended:
                 call.cancel()
-                self._cancel_soon(model, request_id)
+                self._cancel_soon(model, engine_id)
 
     async def infer(
         self, request: service_pb2.ModelInferRequest, timeout_s: float
     ) -> service_pb2.ModelInferResponse:
         """One unary call. Raises GatewayError."""
-        with _translated(request.id):
-            return await self._api.ModelInfer(request, timeout=timeout_s)
+        call = self._api.ModelInfer(request, timeout=timeout_s)
+        with self._running(call, request.id):
+            return await call
 
-    def _cancel_soon(self, model: Model, request_id: str) -> None:
+    @contextlib.contextmanager
+    def _running(self, call: _Cancellable, engine_id: str) -> Iterator[None]:
+        """Keeps the call where `abandon` finds it, and tells its cancellation from the caller's."""
+        self._calls.add(call)
+        try:
+            with self._translated(engine_id):
+                yield
+        except asyncio.CancelledError:
+            if self._abandoned:
+                raise Overloaded("the server is shutting down", code="draining") from None
+            raise
+        finally:
+            self._calls.discard(call)
+
+    def abandon(self) -> None:
+        """Ends every call under way; each of them raises Overloaded."""
+        self._abandoned = True
+        for call in tuple(self._calls):
+            call.cancel()
+
+    def _cancel_soon(self, model: Model, engine_id: str) -> None:
         """Sends the cancel request from a task of its own: the caller is being cancelled itself."""
         if model.cancel is not None:
-            task = asyncio.get_running_loop().create_task(self._cancel(model.cancel, request_id))
+            task = asyncio.get_running_loop().create_task(self._cancel(model.cancel, engine_id))
             self._cancels.add(task)
             task.add_done_callback(self._cancels.discard)
 
-    async def _cancel(self, model: str, request_id: str) -> None:
+    async def _cancel(self, model: str, engine_id: str) -> None:
         request = service_pb2.ModelInferRequest(model_name=model)
-        add_texts(request, "cancel", [request_id], [1])
+        add_texts(request, "cancel", [engine_id], [1])
         # a failure here means that the server is gone, and the request with it
         with contextlib.suppress(grpc.RpcError):
-            call = self._api.ModelStreamInfer(timeout=_CANCEL_TIMEOUT_S)
-            await call.write(request)
-            await call.done_writing()
+            call = self._stream(request, timeout=_CANCEL_TIMEOUT_S)
             while await call.read() is not grpc.aio.EOF:
                 pass
 
@@ -114,47 +155,12 @@ class Triton:
             await asyncio.wait(self._cancels, timeout=_CANCEL_TIMEOUT_S)
         await self._channel.close()
 
-
-@contextlib.contextmanager
-def _translated(request_id: str) -> Any:
-    """Turns gRPC's errors into the gateway's."""
-    try:
-        yield
-    except grpc.RpcError as error:
-        raise translate(error, request_id) from None
-    except asyncio.InvalidStateError:  # writing to a call that failed at once
-        raise from_status(
-            "UNAVAILABLE", "the call ended before it was written", request_id
-        ) from None
-
-
-def translate(error: grpc.RpcError, request_id: str) -> GatewayError:
-    """The gateway's error for one of gRPC's."""
-    if isinstance(error, grpc.aio.AioRpcError):
-        return from_status(error.code().name, error.details() or "", request_id)
-    return from_status("UNKNOWN", str(error), request_id)
-
-
-def _json(value: dict[str, Any]) -> str:
-    return orjson.dumps(value).decode()
-
-
-def _events(raw: bytes) -> list[Event]:
-    return [_event(orjson.loads(element)) for element in unpack_bytes(raw)]
-
-
-def _event(value: dict[str, Any]) -> Event:
-    usage = value["usage"]
-    return Event(
-        value["index"],
-        value["text"],
-        value["token_ids"],
-        value["finish_reason"],
-        value["stop_reason"],
-        usage["prompt_tokens"],
-        usage["cached_tokens"],
-        usage["completion_tokens"],
-        value.get("logprobs"),
-        value.get("prompt_logprobs"),
-        value.get("prompt_token_ids"),
-    )
+    @contextlib.contextmanager
+    def _translated(self, engine_id: str) -> Iterator[None]:
+        """Turns gRPC's errors, and answers that cannot be read, into the gateway's."""
+        try:
+            yield
+        except grpc.aio.AioRpcError as error:
+            raise from_status(error.code().name, error.details() or "", engine_id) from None
+        except (grpc.RpcError, asyncio.InvalidStateError) as error:
+            raise from_status("UNAVAILABLE", repr(error), engine_id) from None

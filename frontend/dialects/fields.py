@@ -81,15 +81,19 @@ class Fields:
             return None
         listed = [value] if isinstance(value, str) else value
         if not isinstance(listed, list) or not all(isinstance(v, str) for v in listed):
-            raise self.refuse(name, "must be a string or a list of strings")
+            raise self.refuse(name, f"must be a string or a list of strings, not {_shown(value)}")
         if len(listed) > most:
             raise self.refuse(name, f"has {len(listed)} entries, at most {most} are allowed")
         return listed
 
-    def integers(self, name: str) -> list[int] | None:
-        """A list of whole numbers."""
-        value: list[int] | None = self._typed(name, "a list of whole numbers", is_integers)
+    def token_ids(self, name: str) -> list[int] | None:
+        """A list of token ids."""
+        value: list[int] | None = self._typed(name, "a list of token ids", is_token_ids)
         return value
+
+    def one_of_types(self, name: str, types: tuple[type, ...], kind: str) -> Any:
+        """A value of one of several JSON types."""
+        return self._typed(name, kind, lambda value: isinstance(value, types))
 
     def mapping(self, name: str) -> dict[str, Any] | None:
         """A JSON object, unread."""
@@ -136,9 +140,9 @@ class Fields:
         return value
 
 
-def is_integers(value: object) -> bool:
-    """Whether it is a list of whole numbers."""
-    return isinstance(value, list) and all(map(_is_integer, value))
+def is_token_ids(value: object) -> bool:
+    """Whether it is a list of numbers that can be token ids: they travel as INT32."""
+    return isinstance(value, list) and all(type(one) is int and 0 <= one < 2**31 for one in value)
 
 
 def _is_integer(value: object) -> bool:
@@ -151,5 +155,7 @@ def _is_number(value: object) -> bool:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else f"a list of {len(value)} entries"
     text = repr(value)
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"

@@ -1,11 +1,13 @@
 """How many requests may be in Triton at once, and how many may wait for their turn.
 
-First come, first served. Both numbers are bounds on memory: nothing waits beyond them.
+First come, first served, one future per waiter. Both numbers are bounds on memory: nothing waits
+beyond them. A draining gateway admits nothing new.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from frontend.errors import BackendTimeout, Overloaded
@@ -18,12 +20,8 @@ class Admission:
     max_running: int
     max_waiting: int
     draining: bool = False
-    _slots: asyncio.Semaphore = field(init=False)
     _running: int = 0
-    _waiting: int = 0
-
-    def __post_init__(self) -> None:
-        self._slots = asyncio.Semaphore(self.max_running)
+    _waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
 
     @property
     def running(self) -> int:
@@ -31,34 +29,71 @@ class Admission:
         return self._running
 
     @property
+    def waiting(self) -> int:
+        """Requests in the line."""
+        return len(self._waiting)
+
+    @property
     def idle(self) -> bool:
         """Whether nothing runs or waits."""
         return not self._running and not self._waiting
 
-    @asynccontextmanager
-    async def slot(self, timeout_s: float) -> AsyncIterator[None]:
-        """Holds a slot. Raises Overloaded at once when the line is full or the gateway drains."""
+    async def acquire(self, timeout_s: float) -> None:
+        """Takes a slot; `release` it. Raises Overloaded at once when there is no room to wait."""
         if self.draining:
-            raise Overloaded("the server is shutting down; send the request again", code="draining")
-        if self._slots.locked():
-            await self._wait(timeout_s)
-        else:
-            await self._slots.acquire()
-        self._running += 1
+            raise shutting_down()
+        if self._running < self.max_running and not self._waiting:
+            self._running += 1
+            return
+        if len(self._waiting) >= self.max_waiting:
+            raise Overloaded(f"{self.max_waiting} requests are waiting already; try again later")
+        await self._wait(timeout_s)
+
+    def release(self) -> None:
+        """Gives a slot back, to the first in the line if there is one."""
+        while self._waiting:
+            first = self._waiting.popleft()
+            if not first.done():
+                first.set_result(None)
+                return
+        self._running -= 1
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Releases an acquired slot at the end of the block."""
         try:
             yield
         finally:
-            self._running -= 1
-            self._slots.release()
+            self.release()
+
+    def refuse_waiting(self) -> None:
+        """Ends the wait of everyone in the line, for a server that is going away."""
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_exception(shutting_down())
+        self._waiting.clear()
 
     async def _wait(self, timeout_s: float) -> None:
-        if self._waiting >= self.max_waiting:
-            raise Overloaded(f"{self._waiting} requests are waiting already; send it again later")
-        self._waiting += 1
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
         try:
             async with asyncio.timeout(timeout_s):
-                await self._slots.acquire()
+                await turn
         except TimeoutError:
+            self._leave(turn)
             raise BackendTimeout("the request waited longer than the server allows") from None
-        finally:
-            self._waiting -= 1
+        except asyncio.CancelledError:
+            self._leave(turn)
+            raise
+
+    def _leave(self, turn: asyncio.Future[None]) -> None:
+        """A slot may have been granted in the very moment in which its waiter gave up."""
+        if turn.done() and not turn.cancelled() and turn.exception() is None:
+            self.release()
+        elif turn in self._waiting:
+            self._waiting.remove(turn)
+
+
+def shutting_down() -> Overloaded:
+    """What a request is told that a draining server cannot take or finish."""
+    return Overloaded("the server is shutting down; send the request again", code="draining")

@@ -1,35 +1,27 @@
-"""Runs canonical requests: finds the model, takes a slot, calls Triton, counts.
+"""Runs canonical requests: takes a slot, calls Triton, sees that nothing ends early in silence.
 
 Knows neither dialects nor HTTP. Whoever stops iterating stops the engine.
 """
 
 import asyncio
+import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Any
 
-from tritonclient.grpc import service_pb2
-
+from frontend.backends import unary
 from frontend.backends.catalogue import Catalogue
-from frontend.backends.tensors import add_numbers, add_texts, output, unpack_bytes
 from frontend.backends.triton import Triton
 from frontend.domain import Drawing, Embedding, Event, Generation, Model, Vectors
 from frontend.errors import BackendFailed, BackendUnavailable, InvalidRequest
 from frontend.generation.admission import Admission
 
-_NUMBERS = (
-    ("steps", "INT32"),
-    ("guidance", "FP32"),
-    ("width", "INT32"),
-    ("height", "INT32"),
-    ("seed", "INT64"),
-)
-
 
 @dataclass(slots=True)
 class Runner:
-    """The path to one Triton."""
+    """The path to one Triton. An `engine_id` must be unique: it is what a cancellation names."""
 
     triton: Triton
     catalogue: Catalogue
@@ -49,85 +41,82 @@ class Runner:
         return model
 
     async def generate(
-        self, model: Model, generation: Generation, request_id: str
+        self, model: Model, generation: Generation, engine_id: str
     ) -> AsyncIterator[list[Event]]:
-        """The events of one generation, in the order and the groups in which they arrive."""
-        start = time.monotonic()
-        async with self.admission.slot(self.timeout_s):
-            left_s = self.timeout_s - (time.monotonic() - start)
-            events = self.triton.generate(model, generation, request_id, left_s)
-            try:
-                async with aclosing(events):  # type: ignore[type-var]
-                    async for group in events:
-                        yield group
-            except BackendUnavailable:
-                self.catalogue.lost()
-                raise
+        """The events of one generation, in the order and the groups in which they arrive.
 
-    async def embed(self, model: Model, embedding: Embedding, request_id: str) -> Vectors:
+        Raises GatewayError, also when the backend ends the stream before every completion has its
+        finish reason.
+        """
+        left_s = await self._admitted()
+        unfinished = int(generation.sampling.get("n") or 1)
+        with self.admission.held(), self._noticing_loss():
+            events = self.triton.generate(model, generation, engine_id, left_s)
+            async with aclosing(events):  # type: ignore[type-var]
+                async for group in events:
+                    unfinished -= _count_finished(group)
+                    yield group
+        if unfinished > 0:
+            raise _incomplete()
+
+    async def embed(self, model: Model, embedding: Embedding, engine_id: str) -> Vectors:
         """The vectors of all texts, in order; long lists travel as several batches at once."""
-        texts, size = embedding.texts, model.max_batch
-        batches = [texts[first : first + size] for first in range(0, len(texts), size)]
-        requests = [
-            _embedding_request(model.name, batch, embedding.truncate, f"{request_id}-{number}")
-            for number, batch in enumerate(batches)
-        ]
-        answers = await self._infer_all(requests)
-        parts, tokens = [], 0
-        for answer in answers:
-            parts.append(output(answer, "embedding")[1])
-            counts = output(answer, "num_tokens")[1]
-            tokens += sum(memoryview(counts).cast("i"))
-        raw = b"".join(parts)
-        dimensions = len(raw) // (4 * len(texts))
-        return Vectors(raw, len(texts), dimensions, tokens)
+        left_s = await self._admitted()
+        with self.admission.held(), self._noticing_loss():
+            parts = await _all(
+                unary.embed(self.triton, model, batch, (f"{engine_id}-{number}", left_s))
+                for number, batch in enumerate(embedding.split(model.max_batch))
+            )
+        return Vectors.join(parts)
 
-    async def draw(self, model: Model, drawing: Drawing, request_id: str) -> list[bytes]:
+    async def draw(self, model: Model, drawing: Drawing, engine_id: str) -> list[bytes]:
         """PNG files."""
-        request = _drawing_request(model.name, drawing, request_id)
-        (answer,) = await self._infer_all([request])
-        images = list(unpack_bytes(output(answer, "image")[1]))
-        if len(images) != drawing.count:
-            raise BackendFailed(f"the model drew {len(images)} images instead of {drawing.count}")
-        return images
+        left_s = await self._admitted()
+        with self.admission.held(), self._noticing_loss():
+            return await unary.draw(self.triton, model, drawing, (engine_id, left_s))
 
-    async def _infer_all(
-        self, requests: list[service_pb2.ModelInferRequest]
-    ) -> list[service_pb2.ModelInferResponse]:
-        async with self.admission.slot(self.timeout_s):
-            calls = [
-                asyncio.ensure_future(self.triton.infer(request, self.timeout_s))
-                for request in requests
-            ]
-            try:
-                return list(await asyncio.gather(*calls))
-            except BackendUnavailable:
-                self.catalogue.lost()
-                raise
-            finally:
-                for call in calls:
-                    call.cancel()
+    def abandon(self) -> None:
+        """Ends everything that waits or runs with an error that says why: the drain is over."""
+        self.admission.draining = True
+        self.admission.refuse_waiting()
+        self.triton.abandon()
 
+    async def _admitted(self) -> float:
+        """Waits for a slot; returns the seconds that are left of the request's time."""
+        start_s = time.monotonic()
+        await self.admission.acquire(self.timeout_s)
+        return self.timeout_s - (time.monotonic() - start_s)
 
-def _embedding_request(
-    model: str, texts: list[str], truncate: bool, request_id: str
-) -> service_pb2.ModelInferRequest:
-    request = service_pb2.ModelInferRequest(model_name=model, id=request_id)
-    add_texts(request, "text", texts, [len(texts), 1])
-    if truncate:
-        add_numbers(request, "truncate", "BOOL", [True] * len(texts), [len(texts), 1])
-    return request
+    @contextlib.contextmanager
+    def _noticing_loss(self) -> Iterator[None]:
+        """Tells the catalogue at once when a request finds Triton gone."""
+        try:
+            yield
+        except BackendUnavailable:
+            self.catalogue.lost()
+            raise
 
 
-def _drawing_request(
-    model: str, drawing: Drawing, request_id: str
-) -> service_pb2.ModelInferRequest:
-    request = service_pb2.ModelInferRequest(model_name=model, id=request_id)
-    add_texts(request, "prompt", [drawing.prompt], [1])
-    if drawing.negative_prompt is not None:
-        add_texts(request, "negative_prompt", [drawing.negative_prompt], [1])
-    for name, datatype in _NUMBERS:
-        if (value := getattr(drawing, name)) is not None:
-            add_numbers(request, name, datatype, [value], [1])
-    add_numbers(request, "count", "INT32", [drawing.count], [1])
-    return request
+def _count_finished(group: list[Event]) -> int:
+    finished = 0
+    for event in group:
+        if event.finish_reason is not None:
+            # nobody here cancelled it, or nobody would be reading
+            if event.finish_reason == "abort":
+                raise _incomplete()
+            finished += 1
+    return finished
+
+
+def _incomplete() -> BackendFailed:
+    return BackendFailed("the model stopped before the end of its answer", code="incomplete")
+
+
+async def _all(calls: Iterable[Coroutine[Any, Any, Vectors]]) -> list[Vectors]:
+    """Every result in order; the first failure cancels the others."""
+    tasks = [asyncio.ensure_future(call) for call in calls]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()

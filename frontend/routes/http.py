@@ -1,91 +1,69 @@
-"""Reading bounded JSON, sending bytes and streams, and noticing that the client went away.
+"""Sending bytes and server-sent events. Pure ASGI: no response objects where it is hot."""
 
-Pure ASGI where it is hot: no per-request middleware objects, no response models.
-"""
-
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+import logging
+from collections.abc import AsyncIterator, Iterable
 
-import orjson
-from starlette.requests import Request
-from starlette.types import Receive, Send
+from starlette.types import Send
 
-from frontend.errors import InvalidRequest, TooLarge, UnsupportedMedia
+from frontend.dialects.openai.failures import render_stream_error
+from frontend.errors import GatewayError
+from frontend.routes.trace import current
 
 JSON, SSE = b"application/json", b"text/event-stream; charset=utf-8"
-
-
-async def read_json(request: Request, max_bytes: int) -> Any:
-    """The body as JSON. Raises UnsupportedMedia, TooLarge, InvalidRequest."""
-    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip()
-    if kind.lower() not in {"application/json", ""}:
-        raise UnsupportedMedia(f"send 'application/json', not '{kind[:60]}'")
-    parts, size = [], 0
-    while True:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise asyncio.CancelledError
-        part = message.get("body", b"")
-        size += len(part)
-        if size > max_bytes:
-            raise TooLarge(f"the request body is larger than {max_bytes} bytes")
-        parts.append(part)
-        if not message.get("more_body"):
-            break
-    try:
-        return orjson.loads(b"".join(parts))
-    except orjson.JSONDecodeError as error:
-        raise InvalidRequest(f"the request body is not valid JSON: {error}") from None
+_log = logging.getLogger(__name__)
+_STREAM_HEADERS = (
+    (b"content-type", SSE),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+)
 
 
 async def send_bytes(
-    send: Send, body: bytes, *, status: int = 200, kind: bytes = JSON, headers: Any = ()
+    send: Send,
+    body: bytes,
+    *,
+    status: int = 200,
+    headers: Iterable[tuple[bytes, bytes]] = (),
 ) -> None:
-    """A whole response."""
-    head = [(b"content-type", kind), (b"content-length", b"%d" % len(body)), *headers]
+    """A whole JSON response."""
+    head = [(b"content-type", JSON), (b"content-length", b"%d" % len(body)), *headers]
     await send({"type": "http.response.start", "status": status, "headers": head})
     await send({"type": "http.response.body", "body": body})
 
 
 async def send_stream(send: Send, pieces: AsyncIterator[bytes]) -> None:
-    """A server-sent event stream. Its head goes out with the first piece, so that a failure before
-    it is still an ordinary error response.
+    """A stream of server-sent events.
+
+    Its head goes out with the first piece, so that a failure before it is an ordinary error
+    response. A failure after it is an event of its own, then the stream closes: never in silence.
     """
     started = False
     async with contextlib.aclosing(pieces):  # type: ignore[type-var]
-        async for piece in pieces:
-            if not started:
-                started = True
-                head = [(b"content-type", SSE), (b"cache-control", b"no-cache")]
-                head.append((b"x-accel-buffering", b"no"))
-                await send({"type": "http.response.start", "status": 200, "headers": head})
-            if piece:
+        try:
+            async for piece in pieces:
+                if not piece:
+                    continue
+                if not started:
+                    started = True
+                    await send(_stream_start())
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
+        except Exception as error:  # the client must hear of it, whatever it is
+            if not started:
+                raise
+            event = render_stream_error(_told(error))
+            await send({"type": "http.response.body", "body": event, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
 
 
-@contextlib.contextmanager
-def cancelled_with_client(receive: Receive) -> Iterator[None]:
-    """Cancels the block when the client goes away, and swallows that cancellation."""
-    task = asyncio.current_task()
-    assert task is not None
-    gone = False
+def _stream_start() -> dict[str, object]:
+    return {"type": "http.response.start", "status": 200, "headers": list(_STREAM_HEADERS)}
 
-    async def watch() -> None:
-        nonlocal gone
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        gone = True
-        task.cancel()
 
-    watcher = asyncio.get_running_loop().create_task(watch())
-    try:
-        yield
-    except asyncio.CancelledError:
-        if not gone:
-            raise
-        task.uncancel()
-    finally:
-        watcher.cancel()
+def _told(error: Exception) -> GatewayError:
+    trace = current()
+    if not isinstance(error, GatewayError):
+        _log.exception("request %s", trace.id, exc_info=error)
+        error = GatewayError(f"the gateway failed; the operator finds why as {trace.id}")
+    trace.error = error.code or error.type
+    return error

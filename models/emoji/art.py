@@ -54,7 +54,7 @@ def fetch(package: str, version: str, folder: Path) -> dict[str, Any]:
 
 def draw(icons: dict[str, Any], name: str) -> Image.Image:
     """One icon as RGBA, DRAWN pixels wide and high."""
-    import resvg_py
+    import resvg_py  # noqa: PLC0415
 
     icon = icons["icons"].get(name) or icons["icons"][icons["aliases"][name]["parent"]]
     width = icon.get("width", icons.get("width", 16))
@@ -79,13 +79,16 @@ def load_art(folder: Path) -> Bytes:
     return drawn
 
 
-def place(picture: Image.Image, size: int, scale: float, turn: float, shift: tuple[float, float]) -> Bytes:
+def place(
+    picture: Image.Image, size: int, scale: float, turn: float, shift: tuple[float, float]
+) -> Bytes:
     """The picture in the middle of a square, `scale` of its width, turned and shifted (pixels)."""
     large = size * 2
     inner = round(large * scale)
     canvas = Image.new("RGBa", (large, large))
     corner = (large - inner) // 2
-    canvas.paste(picture.convert("RGBa").resize((inner, inner), Image.Resampling.BOX), (corner, corner))
+    small = picture.convert("RGBa").resize((inner, inner), Image.Resampling.BOX)
+    canvas.paste(small, (corner, corner))
     moved = canvas.rotate(
         turn, Image.Resampling.BILINEAR, translate=(round(shift[0] * 2), round(shift[1] * 2))
     )
@@ -105,9 +108,7 @@ def make_pool(art: Bytes, size: int, copies: int, seed: int) -> Pool:
                 pictures.append(place(source, size, scale, turn, (shift[0], shift[1])))
                 concepts.append(concept)
                 styles.append(style)
-    return Pool(
-        torch.from_numpy(np.stack(pictures)), torch.tensor(concepts), torch.tensor(styles)
-    )
+    return Pool(torch.from_numpy(np.stack(pictures)), torch.tensor(concepts), torch.tensor(styles))
 
 
 def compose(pictures: torch.Tensor, colours: torch.Tensor) -> torch.Tensor:

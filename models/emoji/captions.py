@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer
+from tokenizers import Regex, Tokenizer
 from tokenizers.models import BPE
 from tokenizers.normalizers import Lowercase
 from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
-from tokenizers import Regex
 from tokenizers.trainers import BpeTrainer
 from transformers import CLIPTokenizer
 
 LENGTH = 32  # tokens
 START, END = "<|startoftext|>", "<|endoftext|>"
+COLOURS = ["red", "purple", "orange", "brown"]  # beside those of the backgrounds
 _PIECES = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 
@@ -35,11 +35,11 @@ class Subject:
 class Captioner:
     """Draws captions; the same seed gives the same ones."""
 
-    def __init__(self, prompts: dict[str, Any], seed: int) -> None:
+    def __init__(self, prompts: dict[str, Any], seed: int, step: int = 0) -> None:
         self._prompts = prompts
-        self._random = random.Random(seed)  # noqa: S311
+        self._random = random.Random(seed * 1_000_003 + step)  # noqa: S311
         self._backgrounds = list(prompts["backgrounds"])
-        self._colours = [*self._backgrounds, "red", "purple", "orange", "brown"]
+        self._colours = [*self._backgrounds, *COLOURS]
         names = [art["style"] for art in prompts["art"]]
         self._styles = {
             names.index(style): word
@@ -57,7 +57,7 @@ class Captioner:
             name = f"{draw.choice(self._colours)} {name}"  # a colour that changes nothing
         if subject.style is not None:
             name = f"{self._styles[subject.style]} {name}"
-        caption = draw.choice(self._prompts["templates"]).format(name)
+        caption: str = draw.choice(self._prompts["templates"]).format(name)
         if name[0] in "aeiou":
             caption = caption.replace(f" a {name}", f" an {name}")
         caption = self._distract(caption, name)
@@ -85,36 +85,41 @@ class Captioner:
 
     def _filler(self) -> str:
         if self._random.random() < 0.5:
-            return str(self._random.choice(self._prompts["fillers"]))
+            filler: str = self._random.choice(self._prompts["fillers"])
+            return filler
         letters = "abcdefghijklmnopqrstuvwxyz"
         return "".join(self._random.choices(letters, k=self._random.randrange(2, 8)))
 
 
-def train_tokenizer(prompts: dict[str, Any], folder: Path) -> CLIPTokenizer:
-    """A CLIP tokenizer whose merges come from the captions' own words, saved in `folder`."""
+def learn_merges(prompts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Byte pairs of the words that captions are made of, the most useful first."""
     phrases = [word for concept in prompts["concepts"] for word in concept["words"]]
     phrases += [f"{word}s" for word in phrases]
-    phrases += [*prompts["templates"], *prompts["fillers"], *prompts["background_phrases"]]
-    phrases += [*prompts["style_words"], *prompts["backgrounds"], "orange", "brown"]
+    for key in ("templates", "fillers", "background_phrases", "style_words", "backgrounds"):
+        phrases += list(prompts[key])
+    phrases += COLOURS
     pairs = Tokenizer(BPE(end_of_word_suffix="</w>"))
     pairs.normalizer = Lowercase()
     split = Split(Regex(_PIECES), behavior="removed", invert=True)
     pairs.pre_tokenizer = Sequence([split, ByteLevel(add_prefix_space=False, use_regex=False)])
-    letters = sorted(ByteLevel.alphabet())
     trainer = BpeTrainer(
         vocab_size=4000,
         show_progress=False,
-        initial_alphabet=letters,
+        initial_alphabet=sorted(ByteLevel.alphabet()),
         end_of_word_suffix="</w>",
     )
     pairs.train_from_iterator(sorted(set(phrases)) * 2, trainer)
-    merges = [tuple(merge) for merge in json.loads(pairs.to_str())["model"]["merges"]]
+    return [(left, right) for left, right in json.loads(pairs.to_str())["model"]["merges"]]
+
+
+def train_tokenizer(prompts: dict[str, Any], folder: Path) -> CLIPTokenizer:
+    """A CLIP tokenizer for the captions, its vocab.json and merges.txt saved in `folder`."""
+    letters, merges = sorted(ByteLevel.alphabet()), learn_merges(prompts)
     tokens = [*letters, *(f"{letter}</w>" for letter in letters)]
     tokens += ["".join(merge) for merge in merges]
-    vocabulary = {token: number for number, token in enumerate([*dict.fromkeys(tokens), START, END])}
+    numbered = {token: index for index, token in enumerate([*dict.fromkeys(tokens), START, END])}
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False))
-    lines = ["#version: 0.2", *(" ".join(merge) for merge in merges)]
-    (folder / "merges.txt").write_text("\n".join(lines) + "\n")
-    tokenizer = CLIPTokenizer(vocab=str(folder / "vocab.json"), merges=str(folder / "merges.txt"), model_max_length=LENGTH)
-    return tokenizer
+    vocabulary, pairs = folder / "vocab.json", folder / "merges.txt"
+    vocabulary.write_text(json.dumps(numbered, ensure_ascii=False) + "\n")
+    pairs.write_text("\n".join(["#version: 0.2", *(" ".join(merge) for merge in merges)]) + "\n")
+    return CLIPTokenizer(vocab=str(vocabulary), merges=str(pairs), model_max_length=LENGTH)

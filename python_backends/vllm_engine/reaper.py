@@ -61,15 +61,18 @@ def marked(mark: str) -> list[int]:
 
 
 def mapped(pids: Iterable[int]) -> set[str]:
-    """Shared memory files that these processes map and that engines make."""
-    found = set()
+    """Shared memory files that these processes map and that engines make.
+
+    Found by inode: glibc makes a semaphore under another name than the one that it keeps.
+    """
+    inodes = set()
     for pid in pids:
         with contextlib.suppress(OSError):
             for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
-                name = line.partition(_SHARED_MEMORY)[2]
-                if _OWNED.match(name) and not name.endswith("(deleted)"):
-                    found.add(name)
-    return found
+                if _SHARED_MEMORY in line:
+                    inodes.add(int(line.split()[4]))
+    files = [file for file in os.scandir(_SHARED_MEMORY) if _OWNED.match(file.name)]
+    return {file.name for file in files if file.inode() in inodes}
 
 
 def kill(mark: str, timeout_s: float = 10.0) -> None:

@@ -58,6 +58,7 @@ class Serving:
         except Exception as error:  # a stream that is not ended hangs its client
             replies.fail(_translate(error))
         finally:
+            replies.fail(Unavailable("the server is shutting down"))  # unless it has ended
             running.finished.set()
             self._cancellations.end(request_id, running.cancel)
             self._running.discard(running)

@@ -136,13 +136,15 @@ def test_a_cancel_stops_one_of_two_within_100_ms(
     """The best of three: a busy machine may hold up any of them, a design fault all."""
     second.send("tiny", "stays", prompt=chat(), sampling_parameters=LONG)
     with Client(engine_server.grpc_address) as third:
+        third.send("tiny.engine", cancel="")
+        list(third.responses())  # it is connected now
         assert min(cancel_s(client, third, f"goes-{number}") for number in range(3)) < 0.1
     events = [event for response in second.responses() for event in response.events]
     assert events[-1]["usage"]["completion_tokens"] == LONG["max_tokens"]
 
 
 def cancel_s(client: Client, other: Client, request_id: str) -> float:
-    client.send("tiny", request_id, prompt=chat(), sampling_parameters=LONG)
+    client.send("tiny", request_id, prompt=chat(), sampling_parameters={**LONG, "n": 4})
     client.next()
     sent_s = time.monotonic()
     other.send("tiny.engine", cancel=request_id)
@@ -221,9 +223,9 @@ def _is_ours(folder: Path) -> bool:
 def test_a_dead_engine_fails_its_requests_and_comes_back(
     engine_server: Server, client: Client
 ) -> None:
-    client.send("tiny", prompt=chat(), sampling_parameters=LONG)
-    client.next()
     (core,) = engine_processes("EngineCore")
+    client.send("tiny", prompt=chat(), sampling_parameters={**LONG, "n": 8})
+    client.next()
     os.kill(core, signal.SIGKILL)
     with pytest.raises(StreamError, match="engine") as caught:
         list(client.responses())

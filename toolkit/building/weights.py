@@ -4,6 +4,7 @@ A cache folder holds one folder per step and the facts; a recipe's key names it,
 or recipe makes a new one beside the old.
 """
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from toolkit.convert.recipes import Recipe, recipe
 from toolkit.errors import SourceError
 from toolkit.facts import Facts, read_facts, write_facts
 from toolkit.home import home
-from toolkit.progress import Progress
+from toolkit.progress import Progress, Step
 from toolkit.spec import Entry
 from toolkit.weights.cache import ensure
 from toolkit.weights.digest import text_digest
@@ -40,8 +41,21 @@ def prepare(name: str, entry: Entry, folder: Path, progress: Progress) -> Prepar
         )
     chosen = recipe(entry.kind, fetched.path)
     place = home() / "weights" / text_digest(chosen.key(fetched.digest))[:32]
-    ensure(place, lambda scratch: _convert(chosen, fetched.path, scratch, progress))
+    ensure(place, lambda scratch: _convert(chosen, fetched.path, scratch, _Named(name, progress)))
     return Prepared(place, fetched.digest, read_facts(place))
+
+
+class _Named:
+    """A Progress whose steps say which model they work on."""
+
+    def __init__(self, name: str, progress: Progress) -> None:
+        self._name = name
+        self._progress = progress
+
+    def step(
+        self, title: str, *, total: float | None = None, unit: str = "steps"
+    ) -> AbstractContextManager[Step]:
+        return self._progress.step(f"{self._name}: {title}", total=total, unit=unit)
 
 
 def _convert(chosen: Recipe, source: Path, scratch: Path, progress: Progress) -> None:

@@ -22,6 +22,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 from rich.progress import Progress as Bars
+from rich.table import Column
 from rich.text import Text
 
 from toolkit.progress import Progress, Step
@@ -35,8 +36,8 @@ def console_progress(console: Console) -> Iterator[Progress]:
         return
     bars = Bars(
         SpinnerColumn(finished_text="[green]✓[/]"),
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
+        TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis")),
+        BarColumn(bar_width=16),
         _Amount(),
         TextColumn("[dim]{task.fields[note]}[/]"),
         console=console,

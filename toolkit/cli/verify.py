@@ -1,37 +1,85 @@
-"""`toolkit verify`: is a model repository right, without starting a server?"""
+"""`toolkit verify`: check a model repository without a server."""
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
-from toolkit.repository.verify import verify as find_faults
-from toolkit.targets import TARGETS, find_target
+from toolkit.errors import RepositoryError
+from toolkit.verify.fix import apply_fixes, write_batch_size
+from toolkit.verify.problem import Problem, Severity
+from toolkit.verify.releases import find_target
+from toolkit.verify.report import Style, as_json, lines, summary
+from toolkit.verify.repository import guess_target, read_models, verify_repository
 
-WRONG = 1
+_STYLES: dict[Style, str] = {
+    "": "",
+    "bold": "bold",
+    "error": "bold red",
+    "warning": "bold yellow",
+    "dim": "cyan",
+    "help": "bold green",
+}
+_USAGE = 2
 
 
 def verify(
-    repository: Annotated[
-        Path, typer.Argument(exists=True, file_okay=False, help="A folder of Triton models.")
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The model repository, ours or hand-written.")
     ] = Path("model_repository"),
     target: Annotated[
-        str, typer.Option(help=f"The Triton that will serve it: {', '.join(TARGETS)}.")
-    ] = "embedded",
-    as_json: Annotated[bool, typer.Option("--json", help="Print findings as JSON.")] = False,
+        str | None,
+        typer.Option(
+            help="Server to check for: embedded, container or container:YY.MM. Default: what the "
+            "repository was built for; else embedded, or container where a backend needs it.",
+        ),
+    ] = None,
+    gpus: Annotated[
+        int | None,
+        typer.Option(min=0, help="GPUs of the host that serves it; unknown if not given."),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings fail as errors do.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+    fix: Annotated[
+        bool,
+        typer.Option("--fix", help="First mend what needs no choice, and say what was changed."),
+    ] = False,
 ) -> None:
-    """Check a model repository offline. Exits with 1 when anything is wrong."""
-    findings = find_faults(repository, find_target(target))
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    if as_json:
-        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
-    for finding in findings if not as_json else ():
-        console.print(f"error: {finding}", markup=False)
-        if finding.hint:
-            console.print(f"  hint: {finding.hint}", markup=False)
-    console.print(f"{repository}: {len(findings) or 'no'} findings", markup=False)
-    if findings:
-        raise typer.Exit(WRONG)
+    """Check a model repository: what Triton would refuse, fail on or get wrong, and how to fix it.
+
+    Reads files only. Exit status: 0 nothing wrong, 1 errors (with --strict also warnings), 2 wrong
+    use. Every rule is explained in docs/reference/rules.md.
+    """
+    talk = Console(stderr=True, highlight=False)
+    try:
+        chosen = find_target(target or guess_target(directory), gpus)
+        models = read_models(directory, chosen)
+    except RepositoryError as error:
+        error.exit_code = _USAGE
+        raise
+    problems = verify_repository(directory, chosen)
+    if fix:
+        changes = apply_fixes(directory, problems)
+        broken = {problem.model for problem in problems if problem.rule == "syntax"}
+        changes += write_batch_size(directory, sorted(set(models) - broken))
+        for change in changes:
+            talk.print(f"fixed: {change}", markup=False, soft_wrap=True)
+        problems = verify_repository(directory, chosen)
+    if json:
+        typer.echo(as_json(problems, chosen.name))
+    else:
+        _show(problems)
+    talk.print(summary(problems, len(models), chosen.name), markup=False, soft_wrap=True)
+    fatal = [each for each in problems if strict or each.severity is Severity.ERROR]
+    raise typer.Exit(1 if fatal else 0)
+
+
+def _show(problems: list[Problem]) -> None:
+    console = Console(highlight=False)
+    for problem in problems:
+        for line in lines(problem):
+            text = Text.assemble(*((piece, _STYLES[style]) for piece, style in line))
+            console.print(text, soft_wrap=True)
+        console.print()

@@ -24,12 +24,16 @@ def convert_checkpoint(folder: Path, place: Path, progress: Progress) -> LlmFact
     weights = place / "engine" / "weights"
     weights.mkdir(parents=True)
     size = sum(path.stat().st_size for path in files)
-    with progress.step(f"copy {folder.name}", total=size, unit="bytes") as step:
+    with progress.step("copy weights", total=size, unit="bytes") as step:
         for path in files:
             shutil.copyfile(path, weights / path.name)
             step.advance(path.stat().st_size)
     share_tokenizer(weights, place / "prompt" / "tokenizer")
-    return LlmFacts(context_length=_context_length(config), chat=_has_template(folder))
+    return LlmFacts(
+        context_length=_context_length(config),
+        chat=_has_template(folder),
+        cache_bytes_per_token=cache_bytes_per_token(config),
+    )
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
@@ -63,6 +67,18 @@ def _context_length(config: dict[str, Any]) -> int:
         "config.json does not say how many tokens the model knows",
         hint=f"it should hold one of {', '.join(_MOST_TOKENS)}",
     )
+
+
+def cache_bytes_per_token(config: dict[str, Any]) -> int:
+    """Keys and values of one token in all layers, 2 bytes a number. Raises ConvertError."""
+    text = config.get("text_config", config)
+    try:
+        heads = text["num_attention_heads"]
+        size = text.get("head_dim") or text["hidden_size"] // heads
+        kept = text.get("num_key_value_heads") or heads
+        return int(2 * 2 * text["num_hidden_layers"] * kept * size)
+    except KeyError as error:
+        raise ConvertError(f"config.json does not say {error}, which sizes the KV cache") from error
 
 
 def _has_template(folder: Path) -> bool:

@@ -99,7 +99,7 @@ def convert_diffusion(folder: Path, place: Path, progress: Progress) -> Diffusio
     Raises ConvertError for other pipelines, and when a part differs by more than `TOLERANCE`.
     """
     _check_shape(folder)
-    with progress.step(f"convert {folder.name} to ONNX", total=4, unit="parts") as step, quiet():
+    with progress.step("convert to ONNX", total=4, unit="parts") as step, quiet():
         parts = _load(folder)
         step.advance()
         for convert in (_convert_text_encoder, _convert_denoiser, _convert_decoder):

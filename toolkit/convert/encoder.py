@@ -50,7 +50,7 @@ def convert_encoder(folder: Path, place: Path, progress: Progress) -> EmbeddingF
     Raises ConvertError for a directory or a chain of modules that cannot be read, and when vectors
     differ from the source's by more than `TOLERANCE`.
     """
-    with progress.step(f"convert {folder.name} to ONNX", total=3, unit="stages") as step, quiet():
+    with progress.step("convert to ONNX", total=3, unit="stages") as step, quiet():
         source = _load(folder)
         pooling = _pooling(source)
         step.advance()

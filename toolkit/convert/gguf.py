@@ -13,6 +13,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
 
+from toolkit.convert.checkpoint import cache_bytes_per_token
 from toolkit.convert.gguf_tokenizer import save_tokenizer
 from toolkit.convert.parity import SENTENCES, check_distributions
 from toolkit.convert.quiet import quiet
@@ -32,8 +33,7 @@ def convert_gguf(file: Path, place: Path, progress: Progress) -> LlmFacts:
     differs by more than `MAX_DIVERGENCE_NATS`.
     """
     weights = place / "engine" / "weights"
-    title = f"convert {file.name} to safetensors"
-    with progress.step(title, total=4, unit="stages") as step, quiet():
+    with progress.step("convert to safetensors", total=4, unit="stages") as step, quiet():
         metadata = _metadata(file)
         step.advance()
         step.note("tokenizer")
@@ -51,6 +51,7 @@ def convert_gguf(file: Path, place: Path, progress: Progress) -> LlmFacts:
     return LlmFacts(
         context_length=int(config.max_position_embeddings),
         chat="tokenizer.chat_template" in metadata,
+        cache_bytes_per_token=cache_bytes_per_token(config.to_dict()),
     )
 
 

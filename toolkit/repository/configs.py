@@ -28,7 +28,7 @@ def model_configs(
     match entry, facts:
         case LlmEntry(), LlmFacts():
             _check_context(name, entry.context_length, facts.context_length)
-            return llm_configs(name, entry, public, target)
+            return llm_configs(name, entry, facts, public, target)
         case EmbeddingEntry(), EmbeddingFacts():
             length = entry.context_length or facts.context_length
             _check_context(name, length, facts.context_length)

@@ -2,6 +2,7 @@
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
+from toolkit.facts import LlmFacts
 from toolkit.repository.parts import Route, Step, Tensor, ensemble_config, step_config
 from toolkit.spec import LlmEntry
 from toolkit.targets import Target
@@ -42,11 +43,22 @@ _ENGINE_OUTPUTS = (
 PROMPT_INSTANCES = 2
 
 
+_CPU_SEQUENCES = 16
+_CPU_CACHE_BYTES = 4 * 2**30
+_CACHE_BLOCK_TOKENS = 128  # of vLLM's CPU backend
+
+
 def llm_configs(
-    name: str, entry: LlmEntry, public: dict[str, object], target: Target
+    name: str, entry: LlmEntry, facts: LlmFacts, public: dict[str, object], target: Target
 ) -> list[ModelConfig]:
     """The ensemble and its two steps; `public` are the parameters of every ensemble."""
-    engine_arguments = {"model": "weights", "max_model_len": entry.context_length, **entry.engine}
+    engine_arguments: dict[str, object] = {
+        "model": "weights",
+        "max_model_len": entry.context_length,
+    }
+    if not target.gpu:
+        engine_arguments |= _cpu_defaults(entry, facts)
+    engine_arguments |= entry.engine
     environment = {"environment": entry.environment} if entry.environment else {}
     prompt = Step(
         name=f"{name}.prompt",
@@ -61,7 +73,7 @@ def llm_configs(
         environment="vllm",
         inputs=_ENGINE_INPUTS,
         outputs=_ENGINE_OUTPUTS,
-        parameters={"engine": engine_arguments} | environment,
+        parameters={"engine": fixed | defaults | entry.engine, **environment},
         decoupled=True,
         whole_device=True,
     )
@@ -72,3 +84,20 @@ def llm_configs(
     about = {"toolkit.context_length": entry.context_length, "toolkit.cancel": engine.name}
     ensemble = ensemble_config(name, ((_PROMPT, _SAMPLING), (_EVENT,)), routes, public | about)
     return [ensemble, step_config(prompt, target), step_config(engine, target)]
+
+
+def _cpu_defaults(entry: LlmEntry, facts: LlmFacts) -> dict[str, object]:
+    """What vLLM's own defaults get wrong for a CPU that is shared with other models.
+
+    Compiling costs minutes at each start and gains little. Left alone, the KV cache demands 92 % of
+    the machine's memory and the engine does not start; this one holds all sequences at full length,
+    up to 4 GiB, and at least one.
+    """
+    sequences = int(entry.engine.get("max_num_seqs", _CPU_SEQUENCES))
+    blocks = -(-entry.context_length // _CACHE_BLOCK_TOKENS) + 1
+    one = blocks * _CACHE_BLOCK_TOKENS * facts.cache_bytes_per_token
+    return {
+        "enforce_eager": True,
+        "max_num_seqs": sequences,
+        "kv_cache_memory_bytes": max(one, min(sequences * one, _CPU_CACHE_BYTES)),
+    }

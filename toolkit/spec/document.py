@@ -20,7 +20,7 @@ MAX_NODES = 100_000
 
 @dataclass
 class Document:
-    """What a YAML file says, and where. `lines` maps a path such as ("models", "a", 0) to a line."""
+    """What a YAML file says, and where: `lines` maps paths like ("models", "a", 0) to lines."""
 
     file: str
     data: object = None

@@ -67,7 +67,8 @@ class LlmEntry(_Model):
     engine: dict[str, Any] = Field(
         default_factory=dict,
         description="Arguments of vLLM's AsyncEngineArgs by name, for example `dtype` or "
-        "`max_num_seqs`. `model` and `max_model_len` are set from `source` and `context_length`.",
+        "`max_num_seqs`. `model` and `max_model_len` are set from `source` and `context_length`; "
+        "on a CPU `enforce_eager`, `max_num_seqs` (16) and `kv_cache_memory_bytes` have defaults.",
     )
     environment: dict[str, str | int] = Field(
         default_factory=dict,

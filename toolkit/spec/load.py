@@ -78,6 +78,8 @@ def _explain(read: Document, details: ErrorDetails) -> Finding:
         if not path:
             return read.finding(path, "is empty" if value is None else "is no mapping", _EXAMPLE)
         return read.finding(path, f"{_WANTED[kind]}, not {_shown(value)}")
+    if kind == "too_short":
+        return read.finding(path, "is empty")
     if kind == "value_error":
         return read.finding(path, str(details["ctx"]["error"]))
     if kind == "string_pattern_mismatch":

@@ -15,7 +15,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from toolkit.verify.backends import Served, complete
 from toolkit.verify.position import find_entry, place_of, place_of_entry
-from toolkit.verify.problem import Place
+from toolkit.verify.problem import Effect, Place
 from toolkit.verify.releases import Target
 from toolkit.verify.tokens import TextError, Token
 from toolkit.verify.tree import Entry, parse
@@ -27,13 +27,14 @@ _VERSION = re.compile(r"0|[1-9][0-9]*")
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """What a rule saw: where, what is wrong, how to mend it."""
+    """What a rule saw: where, what is wrong, how to mend it. `effect` if not the rule's own."""
 
     place: Place
     field: str
     message: str
     fix: str
     outcome: str = ""
+    effect: Effect | None = None
 
 
 @dataclass
@@ -118,7 +119,9 @@ class Model:
             case "all":
                 return there
             case "specific":
-                return {number: there[number] for number in policy.specific.versions if number in there}
+                return {
+                    number: there[number] for number in policy.specific.versions if number in there
+                }
             case "latest":
                 return dict(list(there.items())[: policy.latest.num_versions])
         return dict(list(there.items())[:1])
@@ -131,7 +134,8 @@ class Model:
 
     @property
     def is_ensemble(self) -> bool:
-        return self.config.platform == "ensemble" or self.config.HasField("ensemble_scheduling")
+        config = self.config
+        return bool(config.platform == "ensemble" or config.HasField("ensemble_scheduling"))
 
     def at(self, path: str, *, name: bool = False) -> Place:
         """Where `path` is written in the config; of its name, not of its value, with `name`."""

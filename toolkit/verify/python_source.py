@@ -5,22 +5,31 @@ A name that is imported with `*`, or made in a way that reading cannot see, coun
 
 import ast
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 CLASS = "TritonPythonModel"
 
 
+Method: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
-    """`error` is why it does not compile. `model` is the class if it is written in this file."""
+    """`error` is why it does not compile. `model` is the class if it is written in this file.
+
+    `imports` are top-level packages, with the line of their import, that nothing guards.
+    """
 
     error: SyntaxError | None = None
     model: ast.ClassDef | None = None
     imported: bool = False
     near: ast.ClassDef | None = None
+    imports: tuple[tuple[str, int], ...] = ()
 
-    def method(self, name: str) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
+    def method(self, name: str) -> Method | None:
         """The class's own method of that name."""
         for node in self.model.body if self.model else []:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name:
@@ -47,7 +56,8 @@ def read_source(path: Path) -> Source:
     classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
     model = next((each for each in classes if each.name == CLASS), None)
     near = next((each for each in classes if _resembles(each)), None)
-    return Source(model=model, imported=model is None and _mentions(tree), near=near)
+    imported = model is None and _mentions(tree)
+    return Source(model=model, imported=imported, near=near, imports=tuple(_imports(tree)))
 
 
 def defines(path: Path, method: str) -> bool:
@@ -58,6 +68,18 @@ def defines(path: Path, method: str) -> bool:
     if source.error or source.model is None:
         return True
     return source.inherits or source.method(method) is not None
+
+
+def _imports(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    nodes = ast.walk(tree)
+    if any(isinstance(node, ast.Attribute) and node.attr == "path" for node in nodes):
+        return  # it may change sys.path
+    for node in tree.body:
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names = [node.module]
+        for name in names:
+            yield name.partition(".")[0], node.lineno
 
 
 def _resembles(node: ast.ClassDef) -> bool:

@@ -32,7 +32,7 @@ class Rule:
 
     @property
     def severity(self) -> Severity:
-        return _SEVERITIES.get(self.effect, Severity.ERROR)
+        return _severity(self.effect)
 
     @property
     def explanation(self) -> str:
@@ -40,14 +40,15 @@ class Rule:
 
     def apply(self, model: Model) -> Iterator[Problem]:
         """The problems of one model."""
-        if self.parsed and (model.text is None or model.error is not None):
+        if self.parsed and model.error is not None:
             return
         for hit in self.check(model):
-            outcome = hit.outcome or _OUTCOMES[self.effect]
+            effect = hit.effect or self.effect
+            outcome = hit.outcome or _OUTCOMES[effect]
             yield Problem(
                 rule=self.id,
-                severity=self.severity,
-                effect=self.effect,
+                severity=_severity(effect),
+                effect=effect,
                 model=model.name,
                 place=hit.place,
                 field=hit.field,
@@ -55,6 +56,10 @@ class Rule:
                 outcome=outcome.format(target=model.target.label),
                 fix=hit.fix,
             )
+
+
+def _severity(effect: Effect) -> Severity:
+    return _SEVERITIES.get(effect, Severity.ERROR)
 
 
 Check = Callable[[Model], Iterable[Hit]]

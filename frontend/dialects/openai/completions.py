@@ -11,10 +11,11 @@ from typing import Any
 
 import orjson
 
-from frontend.dialects.fields import Fields, is_integers
+from frontend.dialects.fields import Fields, is_token_ids
 from frontend.dialects.openai.chat import finish_reason
 from frontend.dialects.openai.sampling import (
     MAX_CHOICES,
+    MAX_TOKENS,
     read_identity,
     read_response_format,
     read_sampling,
@@ -79,13 +80,13 @@ def _prompts(fields: Fields, most: int) -> list[dict[str, Any]]:
         return [{"text": prompt}]
     if not isinstance(prompt, list) or not prompt:
         raise fields.refuse("prompt", "must be a string, token ids, or a non-empty list of these")
-    if is_integers(prompt):
+    if is_token_ids(prompt):  # one prompt, given as its tokens
         return [{"token_ids": prompt}]
     if len(prompt) > most:
         raise fields.refuse("prompt", f"has {len(prompt)} entries, at most {most} are allowed")
     if all(isinstance(one, str) for one in prompt):
         return [{"text": one} for one in prompt]
-    if all(is_integers(one) and one for one in prompt):
+    if all(is_token_ids(one) and one for one in prompt):
         return [{"token_ids": one} for one in prompt]
     raise fields.refuse("prompt", "must be a string, token ids, or a non-empty list of these")
 
@@ -95,7 +96,7 @@ def _max_tokens(fields: Fields, sampling: dict[str, Any], echo: bool) -> bool:
 
     The engine makes at least one token, which is then left out.
     """
-    limit = fields.integer("max_tokens", 0)
+    limit = fields.integer("max_tokens", 0, MAX_TOKENS)
     if limit == 0 and not echo:
         raise fields.refuse("max_tokens", "is 0, which is only allowed with 'echo': true")
     sampling["max_tokens"] = _DEFAULT_MAX_TOKENS if limit is None else max(1, limit)
@@ -129,9 +130,9 @@ class _Choice:
 class CompletionAnswer:
     """Collects the events of a unary request."""
 
-    def __init__(self, call: CompletionCall, request_id: str, model: str) -> None:
+    def __init__(self, call: CompletionCall, answer_id: str, model: str) -> None:
         self._call = call
-        self._id = request_id
+        self._id = answer_id
         self._model = model
         drawn = max(call.n, call.best_of)
         self._choices = [[_Choice() for _ in range(drawn)] for _ in call.generations]
@@ -188,9 +189,9 @@ class CompletionAnswer:
 class CompletionChunks:
     """Renders a stream. What does not change between chunks is rendered once."""
 
-    def __init__(self, call: CompletionCall, request_id: str, model: str) -> None:
+    def __init__(self, call: CompletionCall, answer_id: str, model: str) -> None:
         head = {
-            "id": f"cmpl-{request_id}",
+            "id": f"cmpl-{answer_id}",
             "object": "text_completion",
             "created": int(time.time()),
             "model": model,
@@ -200,6 +201,7 @@ class CompletionChunks:
         self._head = b"data: " + orjson.dumps(head)[:-1]
         self._end = (b',"usage":null' if call.include_usage else b"") + b"}\n\n"
         self._offsets: dict[int, int] = {}
+        self._echoed: dict[int, list[dict[str, Any]]] = {}
 
     def chunk(self, prompt: int, event: Event) -> bytes:
         """One event of prompt number `prompt`."""
@@ -207,8 +209,10 @@ class CompletionChunks:
         index = prompt * call.n + event.index
         text = "" if call.score_only else event.text
         tokens = [] if call.score_only else event.logprobs or []
+        if event.prompt_logprobs is not None:  # in the first event of the prompt alone
+            self._echoed[prompt] = echoed_tokens(event)
         if call.echo and index not in self._offsets:
-            echoed = echoed_tokens(event) if event.prompt_logprobs is not None else []
+            echoed = self._echoed.get(prompt, [])
             given = call.generations[prompt].prompt
             text = (given["text"] if "text" in given else joined_text(echoed)) + text
             tokens = echoed + tokens
@@ -267,6 +271,8 @@ def render_logprobs(tokens: list[dict[str, Any]], offset: int) -> dict[str, Any]
 
 
 def _top(token: dict[str, Any]) -> dict[str, float] | None:
+    """The likeliest tokens, and the one that was taken, if it is none of them."""
     if token["logprob"] is None:
         return None
-    return {top["token"]: top["logprob"] for top in token.get("top") or [token]}
+    shown = {top["token"]: top["logprob"] for top in token.get("top") or []}
+    return shown | {token["token"]: token["logprob"]}

@@ -8,7 +8,8 @@ import orjson
 
 from frontend.dialects.fields import Fields
 from frontend.dialects.openai.sampling import read_identity
-from frontend.domain import Embedding, Vectors
+from frontend.domain import Embedding, Model, Vectors
+from frontend.errors import InvalidRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,7 @@ class EmbeddingCall:
     model: str
     embedding: Embedding
     as_base64: bool
+    dimensions: int | None
     user: str | None
 
 
@@ -30,10 +32,21 @@ def parse_embedding(body: object, max_inputs: int) -> EmbeddingCall:
     texts = _inputs(fields, max_inputs)
     encoding = fields.choice("encoding_format", ("float", "base64"))
     truncate = fields.integer("truncate_prompt_tokens", -1, -1) is not None
-    fields.only("dimensions", (), "no model here was trained for shorter vectors")
+    dimensions = fields.integer("dimensions", 1)
     user = read_identity(fields)
     fields.finish()
-    return EmbeddingCall(model, Embedding(texts, truncate), encoding == "base64", user)
+    return EmbeddingCall(model, Embedding(texts, truncate), encoding == "base64", dimensions, user)
+
+
+def check_dimensions(call: EmbeddingCall, model: Model) -> None:
+    """Raises InvalidRequest when the model has no vectors of the length that is asked for."""
+    if call.dimensions not in (None, model.dimensions):
+        raise InvalidRequest(
+            f"'dimensions' is {call.dimensions}; this model's vectors have {model.dimensions}, and "
+            "it was not trained for shorter ones",
+            param="dimensions",
+            code="unsupported_parameter",
+        )
 
 
 def _inputs(fields: Fields, most: int) -> list[str]:

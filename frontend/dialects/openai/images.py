@@ -1,7 +1,7 @@
 """`POST /v1/images/generations`: a prompt → PNG files in base64.
 
-Pure. `size`, `seed`, `steps`, `guidance` and `negative_prompt` reach the model or are refused within
-its limits; what the model would ignore is refused by name.
+Pure. `size`, `seed`, `steps`, `guidance` and `negative_prompt` reach the model or are refused
+beyond its limits; what the model would ignore is refused by name.
 """
 
 import base64
@@ -41,12 +41,12 @@ def parse_image(body: object) -> ImageCall:
     drawing = Drawing(
         prompt=prompt,
         negative_prompt=fields.text("negative_prompt"),
-        count=fields.integer("n", 1) or 1,
+        count=fields.integer("n", 1, 128) or 1,
         width=width,
         height=height,
-        steps=fields.integer("steps", 1),
+        steps=fields.integer("steps", 1, 10_000),
         guidance=fields.number("guidance", 0, 100),
-        seed=fields.integer("seed", 0, 2**63 - 1),
+        seed=fields.integer("seed", 0, 2**63 - 129),  # image i has seed + i
     )
     _refuse_what_is_missing(fields)
     user = read_identity(fields)

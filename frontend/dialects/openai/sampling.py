@@ -8,7 +8,8 @@ from typing import Any
 from frontend.dialects.fields import Fields
 
 MAX_CHOICES = 128
-MAX_STOPS = 4
+MAX_STOPS = 64
+MAX_TOKEN_ID = MAX_TOKENS = 2**31 - 1  # they travel as INT32
 
 
 def read_sampling(fields: Fields) -> dict[str, Any]:
@@ -20,25 +21,25 @@ def read_sampling(fields: Fields) -> dict[str, Any]:
         "frequency_penalty": fields.number("frequency_penalty", -2, 2),
         "n": fields.integer("n", 1, MAX_CHOICES),
         "seed": fields.integer("seed", -(2**63), 2**63 - 1),
-        "stop": fields.texts("stop", MAX_STOPS),
+        "stop": _stop(fields),
         "logit_bias": _logit_bias(fields),
         **_engine_extras(fields),
         **_structured_outputs(fields),
     }
-    if found["top_p"] == 0:
-        raise fields.refuse("top_p", "is 0, it must be greater")
+    if found["top_p"] == 0:  # OpenAI allows it, engines do not: only the likeliest token is left
+        found |= {"top_p": None, "top_k": 1}
     return {name: value for name, value in found.items() if value is not None}
 
 
 def _engine_extras(fields: Fields) -> dict[str, Any]:
     """Fields that OpenAI's API lacks and vLLM's server takes."""
     return {
-        "top_k": fields.integer("top_k", -1),
+        "top_k": fields.integer("top_k", -1, MAX_TOKEN_ID),
         "min_p": fields.number("min_p", 0, 1),
         "repetition_penalty": fields.number("repetition_penalty", 0.01, 10),
-        "min_tokens": fields.integer("min_tokens", 0),
+        "min_tokens": fields.integer("min_tokens", 0, MAX_TOKENS),
         "ignore_eos": fields.boolean("ignore_eos"),
-        "stop_token_ids": fields.integers("stop_token_ids"),
+        "stop_token_ids": fields.token_ids("stop_token_ids"),
         "bad_words": fields.texts("bad_words", 1000),
         "skip_special_tokens": fields.boolean("skip_special_tokens"),
         "spaces_between_special_tokens": fields.boolean("spaces_between_special_tokens"),
@@ -47,10 +48,17 @@ def _engine_extras(fields: Fields) -> dict[str, Any]:
     }
 
 
+def _stop(fields: Fields) -> list[str] | None:
+    stops = fields.texts("stop", MAX_STOPS)
+    if stops and "" in stops:
+        raise fields.refuse("stop", "has an empty string, which would end every answer at once")
+    return stops or None
+
+
 def _logit_bias(fields: Fields) -> dict[str, float] | None:
     bias = fields.mapping("logit_bias")
     for token, value in (bias or {}).items():
-        if not token.isdecimal():
+        if not (token.isascii() and token.isdecimal() and int(token[:20]) <= MAX_TOKEN_ID):
             raise fields.refuse("logit_bias", f"has the key {token[:20]!r}, which is no token id")
         if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 100:
             raise fields.refuse("logit_bias", f"of token {token} must be between -100 and 100")
@@ -59,16 +67,45 @@ def _logit_bias(fields: Fields) -> dict[str, float] | None:
 
 def _structured_outputs(fields: Fields) -> dict[str, Any]:
     """vLLM's own ways to constrain the output; `response_format` is the standard one."""
-    given = fields.mapping("structured_outputs")
-    legacy = {
-        name: value
-        for name in ("json", "regex", "choice", "grammar")
-        if (value := fields.take(f"guided_{name}")) is not None
-    }
+    inner = fields.inner("structured_outputs")
+    given = {} if inner is None else _constraints(inner, "")
+    if inner is not None:
+        given |= _constraint_options(inner)
+        inner.finish()
+    legacy = _constraints(fields, "guided_")
     if given and legacy:
         name = f"guided_{next(iter(legacy))}"
         raise fields.refuse(name, "cannot be combined with 'structured_outputs'")
     return {"structured_outputs": given or legacy or None}
+
+
+def _constraints(fields: Fields, prefix: str) -> dict[str, Any]:
+    """What the output must match: at most one of them."""
+    found = {
+        "json": fields.one_of_types(f"{prefix}json", (dict, str), "a JSON schema"),
+        "regex": fields.text(f"{prefix}regex"),
+        "choice": fields.texts(f"{prefix}choice", 10_000),
+        "grammar": fields.text(f"{prefix}grammar"),
+    }
+    if not prefix:
+        found |= {
+            "json_object": fields.boolean("json_object"),
+            "structural_tag": fields.text("structural_tag"),
+        }
+    given = {name: value for name, value in found.items() if value is not None}
+    if len(given) > 1:
+        first, second, *_ = given
+        raise fields.refuse(f"{prefix}{second}", f"cannot be combined with '{prefix}{first}'")
+    return given
+
+
+def _constraint_options(fields: Fields) -> dict[str, Any]:
+    found = {
+        "disable_any_whitespace": fields.boolean("disable_any_whitespace"),
+        "disable_additional_properties": fields.boolean("disable_additional_properties"),
+        "whitespace_pattern": fields.text("whitespace_pattern"),
+    }
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def read_response_format(fields: Fields, sampling: dict[str, Any]) -> None:

@@ -6,6 +6,8 @@ Triton's dynamic batcher, with ragged batching, hands over whatever waits; see g
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from python_backends.encoder.grouping import Row, group, run_group, trim
 from python_backends.onnx import FLOAT, INT64, Graph
 from python_backends.triton import Array, Request, Settings, read, refuse, respond
@@ -55,8 +57,6 @@ class TritonPythonModel:
 
 
 def _answer(found: Mapping[int, list[Array] | BaseException], number: int) -> object:
-    import numpy as np
-
     vectors = found[number]
     if isinstance(vectors, BaseException):
         return refuse(vectors)

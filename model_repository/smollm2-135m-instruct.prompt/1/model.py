@@ -1,4 +1,4 @@
-"""The prompt step: `prompt` JSON in, `token_ids` out. Reads nothing but its own tokenizer folder."""
+"""The prompt step: `prompt` JSON in, `token_ids` out. Reads nothing but its tokenizer folder."""
 
 import os
 from collections.abc import Mapping, Sequence

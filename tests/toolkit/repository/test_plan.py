@@ -1,5 +1,6 @@
 """The plan of a catalogue, and the configs that it becomes."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ models:
   draw: {kind: diffusion, source: "hf:o/n", steps: 7, max_size: 64}
 """
 FACTS: dict[str, Facts] = {
-    "chat": LlmFacts(context_length=200, chat=False),
+    "chat": LlmFacts(context_length=200, chat=False, cache_bytes_per_token=100),
     "embed": EmbeddingFacts(dimensions=3, context_length=50),
     "draw": DiffusionFacts(
         size=32,
@@ -90,8 +91,10 @@ def test_engine_arguments_are_passed_on(spec: Spec) -> None:
     configs = model_configs(
         "chat", spec.catalogue.models["chat"], FACTS["chat"], "", find_target("embedded")
     )
-    engine = configs[2].parameters["engine"].string_value
-    assert engine == '{"model": "weights", "max_model_len": 100, "dtype": "float32"}'
+    engine = json.loads(configs[2].parameters["engine"].string_value)
+    assert engine["model"] == "weights"
+    assert engine["max_model_len"] == 100
+    assert engine["dtype"] == "float32"
     assert configs[0].model_transaction_policy.decoupled
     assert configs[2].model_transaction_policy.decoupled
     assert not configs[1].model_transaction_policy.decoupled
@@ -104,7 +107,7 @@ def test_a_context_beyond_the_weights_is_refused(spec: Spec) -> None:
         model_configs(
             "chat",
             spec.catalogue.models["chat"],
-            LlmFacts(context_length=64, chat=True),
+            LlmFacts(context_length=64, chat=True, cache_bytes_per_token=100),
             "",
             find_target("embedded"),
         )
@@ -115,3 +118,15 @@ def test_unknown_targets_are_refused() -> None:
     assert find_target("container").name == "container:26.08"
     with pytest.raises(RepositoryError, match="no target 'moon'"):
         find_target("moon")
+
+
+def test_a_cpu_engine_gets_a_cache_that_fits_beside_others(spec: Spec) -> None:
+    facts = FACTS["chat"]
+    entry = spec.catalogue.models["chat"]
+    engine = {}
+    for target in ("embedded", "container"):
+        configs = model_configs("chat", entry, facts, "", find_target(target))
+        engine[target] = json.loads(configs[2].parameters["engine"].string_value)
+    assert engine["embedded"]["kv_cache_memory_bytes"] == 16 * 256 * 100
+    assert engine["embedded"]["dtype"] == "float32"
+    assert engine["container"] == {"model": "weights", "max_model_len": 100, "dtype": "float32"}

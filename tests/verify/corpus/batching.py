@@ -19,6 +19,13 @@ def _control(name: str, kind: str, values: str) -> str:
     )
 
 
+def _state(initial: str) -> str:
+    return (
+        ' state { input_name: "si" output_name: "so" data_type: TYPE_FP32 dims: [ 2 ] '
+        f"initial_state {{ {initial} }} }}"
+    )
+
+
 def _warmup(text: str, batch: int = 4) -> Files:
     return python(batch=batch, more=f'model_warmup {{ name: "w" {text} }}\n')
 
@@ -258,4 +265,20 @@ CASES: list[Case] = [
         "warmup",
     ),
     case("warmup_unbatched", _warmup(f"batch_size: 1 {_X}", batch=0)),
+    case(
+        "sequence_state_type",
+        _sequence(_START + _state('name: "i" data_type: TYPE_INT32 dims: [ 2 ] zero_data: true')),
+        _REFUSED,
+        "sequence-state",
+    ),
+    case(
+        "sequence_state_name",
+        _sequence(_START + _state("data_type: TYPE_FP32 dims: [ 2 ] zero_data: true")),
+        _REFUSED,
+        "sequence-state",
+    ),
+    case(
+        "sequence_state_good",
+        _sequence(_START + _state('name: "i" data_type: TYPE_FP32 dims: [ 2 ] zero_data: true')),
+    ),
 ]

@@ -362,4 +362,13 @@ CASES: list[Case] = [
         _REFUSED,
         "unknown-field",
     ),
+    case(
+        "e_input_twice",
+        _io("x:FP32:-1 x:FP32:-1", "y:FP32:-1", "lib.f32 x=x > y=y"),
+        _FAILS,
+        "tensor-twice",
+        request="x:FP32:3",
+    ),
+    case("e_no_inputs", _io("", "y:FP32:-1", "lib.f32 x=x > y=y"), _REFUSED, "ensemble-undefined"),
+    case("e_no_outputs", _io("x:FP32:-1", "", "lib.f32 x=x > y=y"), _REFUSED, "ensemble-unused"),
 ]

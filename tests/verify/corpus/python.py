@@ -125,4 +125,42 @@ CASES: list[Case] = [
         ),
         request="x:FP32:3",
     ),
+    case(
+        "code_imports_absent",
+        _code("import nonexistent_package\n" + CODE),
+        _REFUSED,
+        "python-import",
+    ),
+    case(
+        "code_imports_guarded",
+        _code("try:\n    import nonexistent_package\nexcept ImportError:\n    pass\n" + CODE),
+        request="x:FP32:3",
+    ),
+    case(
+        "code_initialize_bare",
+        _code(CODE.replace("initialize(self, args)", "initialize(self)")),
+        _REFUSED,
+        "python-signature",
+    ),
+    case(
+        "code_constructor",
+        _code(
+            CODE.replace(
+                "    def initialize",
+                "    def __init__(self, more):\n        pass\n\n    def initialize",
+            )
+        ),
+        _REFUSED,
+        "python-signature",
+    ),
+    case(
+        "parameter_force",
+        python(
+            more='parameters { key: "FORCE_CPU_ONLY_INPUT_TENSORS" '
+            'value { string_value: "maybe" } }\n'
+        ),
+        _REFUSED,
+        "python-parameter",
+    ),
+    case("runtime_absent", python(more='runtime: "libnone.so"\n'), _REFUSED, "runtime"),
 ]

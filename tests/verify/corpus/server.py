@@ -1,8 +1,8 @@
 """Asks the real embedded server for its verdict on many cases at once.
 
-What should load is loaded side by side, because most of a load is waiting. The rest goes one by
-one: this release sometimes crashes when a model fails while others load, and a load that hangs
-blocks all others, so the server starts afresh after these.
+Loads run side by side, because most of a load is waiting. Models that fail late go one by one:
+this release sometimes crashes when one does while others load. A load that hangs blocks all others,
+so the server starts afresh after it.
 """
 
 import re
@@ -27,6 +27,9 @@ _LOAD_TIMEOUT_S = 60.0
 _HANG_TIMEOUT_S = 6.0
 _ANSWER_TIMEOUT_S = 20.0
 _TYPES = {"FP32": np.float32, "INT32": np.int32, "INT64": np.int64}
+
+_LATE = ("warmup", "sequence-state", "python-", "label-file", "missing-config", "no-tensors")
+"""Rules about what this server sees only after it has started the model's process."""
 
 Answer = tuple[Verdict, str]
 """The server's verdict, and its reason."""
@@ -69,17 +72,23 @@ def serving(cases: Iterable[Case], scratch: Path) -> Iterator[TritonServer]:
 
 def judge_all(server: TritonServer, cases: list[Case]) -> dict[str, Answer]:
     """The server's answer for every case, by name."""
-    refused = {Verdict.REFUSED, Verdict.HANGS}
-    loading = [case for case in cases if case.verdict not in refused]
+    together = [case for case in cases if not _fails_late(case)]
     answers: dict[str, Answer] = {}
     with ThreadPoolExecutor(_LANES) as pool:
         list(pool.map(lambda model: _load(server, model), LIBRARY))
-        found = pool.map(lambda case: _judge(server, case), loading)
-        answers |= {c.name: answer for c, answer in zip(loading, found, strict=True) if answer}
+        found = pool.map(lambda case: _judge(server, case), together)
+        answers |= {c.name: answer for c, answer in zip(together, found, strict=True) if answer}
     for case in sorted(cases, key=_order):
         if case.name not in answers:
             answers[case.name] = _judge_alone(server, case)
     return answers
+
+
+def _fails_late(case: Case) -> bool:
+    """Whether the model fails when its Python process runs already, or hangs."""
+    if case.verdict is Verdict.REFUSED:
+        return any(rule.startswith(_LATE) for rule in case.rules)
+    return case.verdict is Verdict.HANGS
 
 
 def _order(case: Case) -> tuple[bool, bool]:

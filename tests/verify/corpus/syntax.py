@@ -96,4 +96,10 @@ CASES: list[Case] = [
         _REFUSED,
         "syntax",
     ),
+    case(
+        "placeholder_quoted",
+        _more('parameters { key: "a" value { string_value: "${b}" } }\n'),
+        Verdict.LOADS,
+        "placeholder",
+    ),
 ]

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 
 from tritonclient.grpc.model_config_pb2 import (
+    TYPE_FP32,
+    TYPE_INT32,
     BatchInput,
     BatchOutput,
     ModelDynamicBatching,
     ModelQueuePolicy,
-    TYPE_FP32,
-    TYPE_INT32,
 )
 
 from toolkit.verify.model import Hit, Model
@@ -61,7 +61,7 @@ def batching_unbatched(model: Model) -> Iterator[Hit]:
     yield model.hit(
         "dynamic_batching",
         "dynamic_batching with max_batch_size 0 never joins requests",
-        "write max_batch_size: 8 (and dims without the batch dimension), or remove dynamic_batching",
+        "write max_batch_size above 0 and dims without the batch, or remove dynamic_batching",
     )
 
 

@@ -33,7 +33,7 @@ def ensemble_config(model: Model) -> Iterator[Hit]:
         text = f"the ensemble '{model.name}' has no step"
         yield model.hit("ensemble_scheduling", text, "write ensemble_scheduling { step { … } }")
     for name in _FORBIDDEN:
-        if (len(getattr(config, name)) if name != "optimization" else config.HasField(name)):
+        if len(getattr(config, name)) if name != "optimization" else config.HasField(name):
             text = f"an ensemble may not have {name}"
             place = model.at(name, name=True)
             yield Hit(place, name, text, "move it to the models of the steps")
@@ -59,7 +59,9 @@ def ensemble_model(model: Model) -> Iterator[Hit]:
             yield model.hit(
                 path,
                 f"there is no model '{name}' in this repository",
-                f"did you mean '{near[0]}'?" if near else f"add the model '{name}', or fix the name",
+                f"did you mean '{near[0]}'?"
+                if near
+                else f"add the model '{name}', or fix the name",
             )
         elif name and _contains(model.neighbours[name], model.name):
             text = f"'{name}' contains the ensemble '{model.name}' itself"
@@ -129,7 +131,9 @@ def ensemble_undefined(model: Model) -> Iterator[Hit]:
                 path = f"{step.input_path(key)}.value"
                 yield model.hit(path, text, _suggest(tensor, sources))
     for index, name in enumerate(ensemble.outputs):
-        if name not in ensemble.writers and not (name in ensemble.inputs and name in ensemble.readers):
+        if name not in ensemble.writers and not (
+            name in ensemble.inputs and name in ensemble.readers
+        ):
             text = f"no step writes the ensemble output '{name}'"
             yield model.hit(f"output[{index}].name", text, _suggest(name, list(ensemble.writers)))
 

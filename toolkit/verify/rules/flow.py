@@ -29,9 +29,7 @@ def decoupled_join(model: Model) -> Iterator[Hit]:
         yield _join(model, "output", "the ensemble returns", ensemble, outputs)
 
 
-def _join(
-    model: Model, path: str, who: str, ensemble: Ensemble, labels: dict[str, int]
-) -> Hit:
+def _join(model: Model, path: str, who: str, ensemble: Ensemble, labels: dict[str, int]) -> Hit:
     parts = [f"'{name}' ({_origin(ensemble, name, label)})" for name, label in labels.items()]
     return model.hit(
         path,

@@ -1,6 +1,7 @@
 """Instance groups: devices, counts, and what only some backends take."""
 
 from collections.abc import Iterator
+from typing import TypeAlias
 
 from tritonclient.grpc.model_config_pb2 import ModelInstanceGroup
 
@@ -8,7 +9,7 @@ from toolkit.verify.model import Hit, Model
 from toolkit.verify.problem import Effect
 from toolkit.verify.rule import rule
 
-Group = ModelInstanceGroup
+Group: TypeAlias = ModelInstanceGroup
 
 
 def groups(model: Model) -> Iterator[tuple[str, Group]]:
@@ -36,7 +37,9 @@ def gpu(model: Model) -> Iterator[Hit]:
             )
         elif group.kind in (Group.KIND_CPU, Group.KIND_MODEL) and group.gpus:
             yield model.hit(
-                f"{path}.gpus", f"{kind} with a list of gpus", "remove gpus, or write kind: KIND_GPU"
+                f"{path}.gpus",
+                f"{kind} with a list of gpus",
+                "remove gpus, or write kind: KIND_GPU",
             )
         elif group.kind == Group.KIND_GPU:
             for index, number in enumerate(group.gpus):
@@ -57,7 +60,7 @@ def gpu_auto(model: Model) -> Iterator[Hit]:
         if group.kind == Group.KIND_AUTO and missing:
             yield model.hit(
                 f"{path}.gpus",
-                f"no kind is given, and there is no GPU {missing[0]}, so the group becomes KIND_CPU",
+                f"without kind and GPU {missing[0]} the group becomes KIND_CPU",
                 "remove gpus, or list GPUs that are there and write kind: KIND_GPU",
             )
 

@@ -40,7 +40,9 @@ def _keys(model: Model, step: Step, used: ModelConfig) -> Iterator[Hit]:
                 + ("; key and value are swapped" if swapped else ""),
                 f'write key: "{mapping[key]}" value: "{key}"'
                 if swapped
-                else f"did you mean '{near[0]}'?" if near else f"use one of {', '.join(known)}",
+                else f"did you mean '{near[0]}'?"
+                if near
+                else f"use one of {', '.join(known)}",
             )
     for each in used.input:
         if each.name not in step.config.input_map and not each.optional:
@@ -53,7 +55,7 @@ def _keys(model: Model, step: Step, used: ModelConfig) -> Iterator[Hit]:
 
 @rule("ensemble-type", "Types that do not meet", Effect.REFUSED)
 def ensemble_type(model: Model) -> Iterator[Hit]:
-    """Both ends of a tensor have the same type: Triton converts nothing, not even INT32 to INT64."""
+    """Both ends of a tensor have the same type. Triton converts nothing, not INT32 to INT64."""
     for first, other in _pairs(model):
         if first.data_type != other.data_type:
             one, two = DataType.Name(first.data_type), DataType.Name(other.data_type)
@@ -112,7 +114,7 @@ def ensemble_batch(model: Model) -> Iterator[Hit]:
         if 0 < theirs < limit:
             yield model.hit(
                 "max_batch_size",
-                f"the ensemble takes batches of {limit}, its step '{step.model.name}' only {theirs}",
+                f"this allows batches of {limit}, the step '{step.model.name}' only {theirs}",
                 f"write max_batch_size: {theirs} here, or raise it in {step.model.name}",
             )
 

@@ -1,21 +1,23 @@
 """Sequence batching: control tensors, strategies, implicit state."""
 
 from collections.abc import Iterator
+from typing import TypeAlias
 
 from tritonclient.grpc.model_config_pb2 import (
-    ModelSequenceBatching,
     TYPE_INT32,
     TYPE_INT64,
     TYPE_STRING,
     TYPE_UINT32,
     TYPE_UINT64,
+    DataType,
+    ModelSequenceBatching,
 )
 
 from toolkit.verify.model import Hit, Model
 from toolkit.verify.problem import Effect
 from toolkit.verify.rule import rule
 
-Control = ModelSequenceBatching.Control
+Control: TypeAlias = ModelSequenceBatching.Control
 _CORRID = Control.CONTROL_SEQUENCE_CORRID
 _CORRID_TYPES = {TYPE_UINT64, TYPE_INT64, TYPE_UINT32, TYPE_INT32, TYPE_STRING}
 _VALUES = ("int32_false_true", "fp32_false_true", "bool_false_true")
@@ -36,7 +38,9 @@ def sequence(model: Model) -> Iterator[Hit]:
     for index, tensor in enumerate(batching.control_input):
         path = f"sequence_batching.control_input[{index}]"
         if not tensor.name or tensor.name in names:
-            text = f"another control is called '{tensor.name}'" if tensor.name else "no name is given"
+            text = (
+                f"another control is called '{tensor.name}'" if tensor.name else "no name is given"
+            )
             yield model.hit(f"{path}.name", text, "give each control input a name of its own")
         names.add(tensor.name)
         for position, control in enumerate(tensor.control):
@@ -51,9 +55,7 @@ def sequence(model: Model) -> Iterator[Hit]:
         yield model.hit(path, "minimum_slot_utilization is not in 0 … 1", "write a share, as 0.5")
 
 
-def _control(
-    model: Model, path: str, control: ModelSequenceBatching.Control
-) -> Iterator[Hit]:
+def _control(model: Model, path: str, control: Control) -> Iterator[Hit]:
     given = [name for name in _VALUES if getattr(control, name)]
     if control.kind == _CORRID:
         if given:
@@ -72,15 +74,25 @@ def _control(
         yield model.hit(f"{path}.{given[0]}", text, f"write {given[0]}: [ 0, 1 ]")
 
 
-@rule("sequence-state", "State that starts from a missing file", Effect.REFUSED)
+@rule("sequence-state", "State that cannot start", Effect.REFUSED)
 def sequence_state(model: Model) -> Iterator[Hit]:
-    """`data_file` of an initial state is read from the model's `initial_state` folder."""
+    """An initial state has a name and its state's type.
+
+    Its `data_file` is read from the model's `initial_state` folder.
+    """
     for index, state in enumerate(model.config.sequence_batching.state):
         for position, initial in enumerate(state.initial_state):
+            where = f"sequence_batching.state[{index}].initial_state[{position}]"
+            if not initial.name:
+                yield model.hit(where, "this initial state has no name", 'write name: "…"')
+            if initial.data_type != state.data_type:
+                text = f"the initial state of '{state.input_name}' has another type than the state"
+                wanted = DataType.Name(state.data_type)
+                yield model.hit(f"{where}.data_type", text, f"write data_type: {wanted}")
             path = model.folder / "initial_state" / initial.data_file
             if initial.data_file and not path.is_file():
                 yield model.hit(
-                    f"sequence_batching.state[{index}].initial_state[{position}].data_file",
+                    f"{where}.data_file",
                     f"there is no file {model.name}/initial_state/{initial.data_file}",
                     "put it there, or write zero_data: true",
                 )

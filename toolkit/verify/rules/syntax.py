@@ -24,7 +24,7 @@ def missing_config(model: Model) -> Iterator[Hit]:
 
     Some backends (ONNX Runtime, TensorRT, TensorFlow, OpenVINO) read inputs and outputs from the
     weights, so that may be on purpose. The Python backend can only if `model.py` has
-    `auto_complete_config`. A server started with `--disable-auto-complete-config` refuses the model.
+    `auto_complete_config`. With `--disable-auto-complete-config` the server refuses the model.
     """
     if model.text is not None or (model.folder / "configs").is_dir():
         return
@@ -61,9 +61,8 @@ def placeholder(model: Model) -> Iterator[Hit]:
                 _field_before(code[: match.start()]),
                 f"the placeholder {match[0]} was never filled in",
                 "write the value, or run the script that fills this template",
-                "{target} loads the model if the text passes for a value, and uses it literally"
-                if quoted
-                else "",
+                "{target} takes the text as it stands for the value" if quoted else "",
+                Effect.FAILS if quoted else None,
             )
 
 
@@ -161,7 +160,10 @@ def _describe(name: str, message: Descriptor) -> tuple[str, str]:
         return text, f"did you mean '{near[0]}'?"
     homes = _homes(name)
     if homes:
-        return f"{text}: it belongs into {homes[0]}", f"move it into {homes[0]}, or check the braces"
+        return (
+            f"{text}: it belongs into {homes[0]}",
+            f"move it into {homes[0]}, or check the braces",
+        )
     return text, f"remove it; the fields here are {', '.join(known)}"
 
 
@@ -170,7 +172,9 @@ def _homes(name: str) -> list[str]:
     if name in top.fields_by_name:
         return ["the top level"]
     messages: list[FieldDescriptor] = [each for each in top.fields if each.message_type]
-    return [f"'{m.name}'" for m in messages if m.message_type and name in m.message_type.fields_by_name]
+    return [
+        f"'{m.name}'" for m in messages if m.message_type and name in m.message_type.fields_by_name
+    ]
 
 
 RULES = (missing_config, placeholder, syntax, unknown_field)

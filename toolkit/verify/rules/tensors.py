@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from math import prod
+from typing import TypeAlias
 
-from tritonclient.grpc.model_config_pb2 import ModelInput, ModelOutput, TYPE_INVALID
+from tritonclient.grpc.model_config_pb2 import TYPE_INVALID, ModelInput, ModelOutput
 
 from toolkit.verify.backends import COMPLETING
 from toolkit.verify.model import Hit, Model
@@ -11,7 +12,7 @@ from toolkit.verify.problem import Effect
 from toolkit.verify.python_source import defines
 from toolkit.verify.rule import rule
 
-Tensor = ModelInput | ModelOutput
+Tensor: TypeAlias = ModelInput | ModelOutput
 _WILD = -1
 _TENSORRT = "tensorrt_plan"
 
@@ -63,11 +64,11 @@ def tensor_dims(model: Model) -> Iterator[Hit]:
                 )
 
 
-@rule("tensor-twice", "Two tensors of one name", Effect.SILENT)
+@rule("tensor-twice", "Two tensors of one name", Effect.FAILS)
 def tensor_twice(model: Model) -> Iterator[Hit]:
-    """The server keeps one of two inputs (or outputs) of the same name and says nothing.
+    """The server counts two inputs of one name as two, and no request can send both.
 
-    Requests that match the other one fail or reach the model as something else.
+    Of two outputs of one name it keeps one.
     """
     for kind in ("input", "output"):
         seen: set[str] = set()
@@ -77,7 +78,7 @@ def tensor_twice(model: Model) -> Iterator[Hit]:
                     f"{kind}[{index}].name",
                     f"there is another {kind} called '{tensor.name}'",
                     "give them different names, or remove one",
-                    "{target} loads the model and keeps one of the two, in silence",
+                    "{target} loads the model and keeps one of the two" * (kind == "output"),
                 )
             seen.add(tensor.name)
 
@@ -122,14 +123,15 @@ def _runs(dims: Sequence[int]) -> list[int]:
 
 @rule("tensor-format", "A kind of tensor this backend does not take", Effect.REFUSED)
 def tensor_format(model: Model) -> Iterator[Hit]:
-    """FORMAT_NHWC and FORMAT_NCHW need three dims; shape tensors and non-linear formats TensorRT."""
+    """FORMAT_NHWC and FORMAT_NCHW need three dims; shape and non-linear tensors need TensorRT."""
     tensorrt = model.served.platform == _TENSORRT or model.served.backend == "tensorrt"
     for path, tensor in tensors(model):
         layout = tensor.format if isinstance(tensor, ModelInput) else ModelInput.FORMAT_NONE
         if layout != ModelInput.FORMAT_NONE and len(tensor.dims) != 3:
+            kind = ModelInput.Format.Name(layout)
             yield model.hit(
                 f"{path}.format",
-                f"{ModelInput.Format.Name(layout)} needs 3 dims, '{tensor.name}' has {len(tensor.dims)}",
+                f"{kind} needs 3 dims, '{tensor.name}' has {len(tensor.dims)}",
                 "remove the format, or write the three dims without the batch dimension",
             )
         for field in ("is_shape_tensor", "is_non_linear_format_io"):
@@ -146,14 +148,17 @@ def no_tensors(model: Model) -> Iterator[Hit]:
     TensorRT, TensorFlow and OpenVINO read it from the weights. Otherwise no request fits: every
     input is refused as unexpected, every output as unknown.
     """
-    if model.is_ensemble or (model.config.input and model.config.output) or _completes(model):
+    config = model.config
+    if model.is_ensemble or model.text is None or (config.input and config.output):
+        return
+    if _completes(model):
         return
     missing = [kind for kind in ("input", "output") if not getattr(model.config, kind)]
     if len(missing) == 2 or "output" in missing or model.served.backend == "python":
         yield model.hit(
             missing[0],
             f"model '{model.name}' declares no {' and no '.join(missing)}",
-            f"write {missing[0]} {{ name: \"…\" data_type: … dims: [ … ] }}",
+            f'write {missing[0]} {{ name: "…" data_type: … dims: [ … ] }}',
         )
 
 

@@ -9,6 +9,7 @@ from toolkit.verify.rule import rule
 
 _PLACEHOLDERS = {".gitkeep", ".gitignore", ".keep", ".placeholder", "README.md", ".gitattributes"}
 _LFS = b"version https://git-lfs"
+_LFS_BYTES = 1024
 _HANGS = "{target} never finishes loading the model: no error, and it is never ready"
 
 
@@ -84,7 +85,7 @@ def missing_file(model: Model) -> Iterator[Hit]:
             folder,
             f"version {number} of '{model.name}' has no {name}"
             + (f", only {near}" if near else ""),
-            f"rename {near} to {name}, or write default_model_filename: \"{near}\""
+            f'rename {near} to {name}, or write default_model_filename: "{near}"'
             if near
             else f"put {name} into {model.name}/{number}",
         )
@@ -104,9 +105,7 @@ def absent_weights(model: Model) -> Iterator[Hit]:
     for number, folder in model.served_versions.items():
         if not (folder / name).exists() and _only_placeholder(folder):
             text = f"version {number} of '{model.name}' holds no {name} yet"
-            yield model.hit_file(
-                folder, text, f"put {name} there before the server starts"
-            )
+            yield model.hit_file(folder, text, f"put {name} there before the server starts")
 
 
 @rule("weights-pointer", "Git LFS pointer in place of weights", Effect.REFUSED)
@@ -115,8 +114,13 @@ def weights_pointer(model: Model) -> Iterator[Hit]:
     name = model.served.filename
     for folder in model.served_versions.values() if name and not model.is_ensemble else ():
         path = folder / name
-        if path.is_file() and path.stat().st_size < 1024 and path.read_bytes().startswith(_LFS):
+        if path.is_file() and is_pointer(path):
             yield model.hit_file(path, f"{name} is a Git LFS pointer", "run: git lfs pull")
+
+
+def is_pointer(path: Path) -> bool:
+    """Whether the file is Git LFS's note about a file."""
+    return path.stat().st_size < _LFS_BYTES and path.read_bytes().startswith(_LFS)
 
 
 def _only_placeholder(folder: Path) -> bool:
@@ -129,7 +133,8 @@ def _near(folder: Path, name: str) -> str | None:
     files = sorted(each.name for each in folder.iterdir() if each.is_file())
     same = [each for each in files if each.lower() == name.lower()]
     like = [each for each in files if suffix and each.endswith(suffix)]
-    return (same or (like if len(like) == 1 else []) or [None])[0]
+    found = same or (like if len(like) == 1 else [])
+    return found[0] if found else None
 
 
 RULES = (no_version, version_policy, version_missing, missing_file, absent_weights, weights_pointer)

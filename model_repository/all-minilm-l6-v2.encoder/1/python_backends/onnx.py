@@ -1,6 +1,6 @@
 """An ONNX graph, checked when it is loaded: names, types and ranks of what goes in and out.
 
-Threads never spin: a graph shares its cores with engines, and a spinning pool takes them for nothing.
+Threads never spin: a graph shares its cores with engines, and a spinning pool wastes them.
 """
 
 from collections.abc import Mapping

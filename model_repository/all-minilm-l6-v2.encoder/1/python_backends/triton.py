@@ -6,7 +6,7 @@ Tensors come in as numpy arrays by name; text is UTF-8 bytes. Nothing else in th
 
 import importlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -60,10 +60,8 @@ class Backend(Protocol):
     Logger: Logger
     TritonError: Any
 
-    def Tensor(self, name: str, values: Array) -> Tensor: ...  # noqa: N802
-    def InferenceResponse(  # noqa: N802
-        self, output_tensors: Sequence[Tensor], error: object = None
-    ) -> object: ...
+    Tensor: Callable[[str, Array], object]
+    InferenceResponse: Callable[..., object]
 
 
 def backend() -> Backend:

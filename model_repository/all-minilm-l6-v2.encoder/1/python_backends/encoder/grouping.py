@@ -1,7 +1,7 @@
 """Which rows run together: similar lengths, within a budget of padded tokens.
 
-On a CPU an encoder is bound by computing, so padding costs what it adds: 16 texts of 4 to 40 words in
-one padded batch take 1.3 times as long as without padding. Sorting by length removes most of it.
+On a CPU an encoder is bound by computing, so padding costs what it adds: 16 texts of 4 to 40 words
+in one padded batch take 1.3 times as long as without padding. Sorting by length removes most of it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,9 +37,7 @@ def trim(request: int, input_ids: Array, attention_mask: Array) -> list[Row]:
     ]
 
 
-def group(
-    rows: Sequence[Row], token_budget: int, max_waste: float = 0.125
-) -> Iterator[list[Row]]:
+def group(rows: Sequence[Row], token_budget: int, max_waste: float = 0.125) -> Iterator[list[Row]]:
     """Rows by length, cut where the next would overrun the budget or waste too much on padding.
 
     `max_waste`: the share of padded tokens that may be padding. A row beyond the budget runs alone.

@@ -5,7 +5,7 @@ starts with its prompt, and the two together with streaming are an error.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,7 +81,7 @@ class Answer:
     def _tensors(self, output: Output, parts: Sequence["_Joined"]) -> dict[str, Array]:
         prefix = self._question.prompt if self._question.echo else ""
         tensors = {"text_output": texts([(prefix + part.text).encode() for part in parts])}
-        builders = {
+        builders: dict[str, Callable[[], Array]] = {
             "finish_reason": lambda: texts([str(part.finish_reason).encode() for part in parts]),
             "cumulative_logprob": lambda: np.array(
                 [part.cumulative_logprob or 0.0 for part in parts], dtype=np.float32

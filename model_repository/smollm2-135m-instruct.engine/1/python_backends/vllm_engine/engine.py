@@ -1,7 +1,7 @@
 """The life of one vLLM engine: built, watched, built again when it dies, shut down.
 
-While there is no engine, `check` and `llm` raise Unavailable. The AsyncLLM is made, used and ended in
-one loop thread. Knows nothing of requests but how many there are.
+While there is no engine, `check` and `llm` raise Unavailable. The AsyncLLM is made, used and ended
+in one loop thread. Knows nothing of requests but how many there are.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from typing import Any
 from python_backends.errors import Unavailable
 from python_backends.loop import LoopThread
 from python_backends.triton import Logger, Settings
+from python_backends.vllm_engine.machine import fit_to_cpu
 from python_backends.vllm_engine.reaper import Reaper
 
 _WATCH_INTERVAL_S = 0.25
@@ -93,7 +94,7 @@ class Engine:
     async def _rebuild(self) -> None:
         """Answers what failed, clears away the dead engine, builds until it works or the limit."""
         deadline = time.monotonic() + _SETTLE_S
-        while self.running and time.monotonic() < deadline:
+        while self.running and time.monotonic() < deadline:  # noqa: ASYNC110  milliseconds
             await asyncio.sleep(0.01)
         await self._shut_down()
         while self._may_restart():
@@ -125,7 +126,10 @@ def engine_arguments(settings: Settings) -> dict[str, Any]:
 
 
 def _make_llm(arguments: dict[str, Any]) -> Any:
-    from vllm import AsyncEngineArgs
-    from vllm.v1.engine.async_llm import AsyncLLM
+    from vllm import AsyncEngineArgs  # type: ignore[import-not-found]
+    from vllm.platforms import current_platform  # type: ignore[import-not-found]
+    from vllm.v1.engine.async_llm import AsyncLLM  # type: ignore[import-not-found]
 
+    if current_platform.is_cpu():
+        arguments = fit_to_cpu(arguments)
     return AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))

@@ -54,22 +54,25 @@ def marked(mark: str) -> list[int]:
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if wanted in (folder / "environ").read_bytes().split(b"\0"):
-                if b"resource_tracker" not in (folder / "cmdline").read_bytes():
-                    found.append(int(folder.name))
+            marked_so = wanted in (folder / "environ").read_bytes().split(b"\0")
+            if marked_so and b"resource_tracker" not in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
     return found
 
 
 def mapped(pids: Iterable[int]) -> set[str]:
-    """Shared memory files that these processes map and that engines make."""
-    found = set()
+    """Shared memory files that these processes map and that engines make.
+
+    Found by inode: glibc makes a semaphore under another name than the one that it keeps.
+    """
+    inodes = set()
     for pid in pids:
         with contextlib.suppress(OSError):
             for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
-                name = line.partition(_SHARED_MEMORY)[2]
-                if _OWNED.match(name) and not name.endswith("(deleted)"):
-                    found.add(name)
-    return found
+                if _SHARED_MEMORY in line:
+                    inodes.add(int(line.split()[4]))
+    files = [file for file in os.scandir(_SHARED_MEMORY) if _OWNED.match(file.name)]
+    return {file.name for file in files if file.inode() in inodes}
 
 
 def kill(mark: str, timeout_s: float = 10.0) -> None:

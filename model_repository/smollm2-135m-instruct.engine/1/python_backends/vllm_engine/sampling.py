@@ -1,7 +1,7 @@
 """Sampling parameters: what a request may say, checked, and turned into vLLM's own.
 
-Names are vLLM's SamplingParams fields plus `priority`. Nothing is dropped: an unknown name is refused
-with the nearest known one, a bad value with vLLM's own words.
+Names are vLLM's SamplingParams fields plus `priority`. Nothing is dropped: an unknown name is
+refused with the nearest known one, a bad value with vLLM's own words.
 """
 
 import difflib
@@ -68,14 +68,15 @@ class Sampler:
                 param="messages",
             )
         values = {**self.defaults, **self._given(wanted)}
-        asked = values.get("max_tokens")
-        if _is_number(asked) and asked > self.context_length:
-            raise InvalidInput(
-                f"'max_tokens' is {asked} and the model's context holds {self.context_length};"
-                " ask for fewer",
-                param="max_tokens",
-            )
-        values["max_tokens"] = min(asked, room) if _is_number(asked) else asked or room
+        asked = values.setdefault("max_tokens", room)
+        if isinstance(asked, int):  # else `convert` refuses it
+            if asked > self.context_length:
+                raise InvalidInput(
+                    f"'max_tokens' is {asked} and the model's context holds"
+                    f" {self.context_length}; ask for fewer",
+                    param="max_tokens",
+                )
+            values["max_tokens"] = min(asked, room)
         return self._make(values)
 
     def read_plain(self, wanted: Mapping[str, Any]) -> Sampling:
@@ -130,9 +131,9 @@ def refusal(error: Exception) -> InvalidInput:
 
 def make_sampler(llm: Any) -> Sampler:
     """For a built engine: its context length and its model's own defaults."""
-    import msgspec
-    from vllm import SamplingParams
-    from vllm.sampling_params import RequestOutputKind
+    import msgspec  # type: ignore[import-not-found]
+    from vllm import SamplingParams  # type: ignore[import-not-found]
+    from vllm.sampling_params import RequestOutputKind  # type: ignore[import-not-found]
 
     public = {name for name in SamplingParams.__struct_fields__ if not name.startswith("_")}
 
@@ -147,7 +148,3 @@ def make_sampler(llm: Any) -> Sampler:
         convert=convert,
         defaults=llm.model_config.get_diff_sampling_param(),
     )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

@@ -20,7 +20,7 @@ from python_backends.vllm_engine.sampling import Sampling, make_sampler, refusal
 from python_backends.vllm_engine.vocabulary import Vocabulary
 
 _POLL_S = 0.05
-"""How often Triton is asked about clients that went away, and an abort is repeated until it took."""
+"""How often Triton is asked for clients that left, and an abort is repeated until it took."""
 
 
 class Serving:
@@ -58,6 +58,7 @@ class Serving:
         except Exception as error:  # a stream that is not ended hangs its client
             replies.fail(_translate(error))
         finally:
+            replies.fail(Unavailable("the server is shutting down"))  # unless it has ended
             running.finished.set()
             self._cancellations.end(request_id, running.cancel)
             self._running.discard(running)
@@ -139,8 +140,8 @@ class _Running:
 
 def _translate(error: Exception) -> Exception:
     """vLLM's exceptions as this package's; others stay what they are and are nobody's promise."""
-    from vllm.exceptions import VLLMClientError
-    from vllm.v1.engine.exceptions import EngineDeadError
+    from vllm.exceptions import VLLMClientError  # type: ignore[import-not-found]
+    from vllm.v1.engine.exceptions import EngineDeadError  # type: ignore[import-not-found]
 
     if isinstance(error, EngineDeadError):
         return Unavailable("the engine stopped while it worked on this request; try again")

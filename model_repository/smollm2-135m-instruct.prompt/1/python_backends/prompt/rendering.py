@@ -1,4 +1,4 @@
-"""From a `prompt` object to token ids: the model's chat template, its tokenizer, its context length.
+"""From a `prompt` object to token ids: chat template, tokenizer, context length of one model.
 
 Templates run in transformers' sandbox. Every field is honoured or refused.
 """
@@ -14,7 +14,12 @@ from python_backends.errors import InvalidInput
 from python_backends.triton import Array
 
 _FORMS = {
-    "messages": {"tools", "chat_template_kwargs", "add_generation_prompt", "continue_final_message"},
+    "messages": {
+        "tools",
+        "chat_template_kwargs",
+        "add_generation_prompt",
+        "continue_final_message",
+    },
     "text": {"add_special_tokens"},
     "token_ids": set[str](),
 }
@@ -26,7 +31,7 @@ _RESERVED = {"tokenize", "chat_template", "messages", "conversation", "tools", "
 class Renderer:
     """One model's prompts. `template` renders messages to text, `encode` makes ids of text."""
 
-    template: Callable[..., str]
+    template: Callable[..., Any]
     encode: Callable[..., list[int]]
     vocabulary_size: int
     context_length: int
@@ -73,7 +78,7 @@ class Renderer:
             )
         continues = _flag(prompt, "continue_final_message", False)
         try:
-            return self.template(
+            text = self.template(
                 [_plain(message) for message in _messages(prompt)],
                 **options,
                 tools=prompt.get("tools") or None,
@@ -81,6 +86,7 @@ class Renderer:
                 continue_final_message=continues,
                 tokenize=False,
             )
+            return str(text)
         except (TemplateError, ValueError, TypeError, KeyError) as error:
             raise InvalidInput(
                 f"the model's chat template cannot take these messages: {error}", param="messages"

@@ -13,9 +13,9 @@ from toolkit.building.weights import Prepared, prepare
 from toolkit.errors import RepositoryError
 from toolkit.progress import Progress, silent
 from toolkit.repository.plan import Plan, make_plan
-from toolkit.repository.verify import verify
 from toolkit.spec import Spec
 from toolkit.targets import Target
+from toolkit.verify import Severity, verify_repository
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +39,19 @@ def build(spec: Spec, target: Target, output: Path, progress: Progress = silent)
     }
     with replacing(output) as scratch:
         write_tree(plan, prepared, scratch)
-        if findings := verify(scratch, target):
-            raise RepositoryError(
-                "the generated repository is wrong:\n" + "\n".join(map(str, findings)),
-                hint="this is a fault of the toolkit; nothing was changed",
-            )
+        _verify(scratch, target)
         keep_links(output, scratch)
     return Built(plan, output, prepared)
+
+
+def _verify(root: Path, target: Target) -> None:
+    errors = [
+        problem
+        for problem in verify_repository(root, target.name)
+        if problem.severity is Severity.ERROR
+    ]
+    if errors:
+        raise RepositoryError(
+            "the generated repository is wrong:\n" + "\n".join(map(str, errors)),
+            hint="this is a fault of the toolkit; nothing was changed",
+        )

@@ -1,0 +1,51 @@
+"""Embeddings and images: one unary call each, in the tensors of the contract.
+
+Knows the tensors' names and types, not how they travel. A call is (unique id, seconds it may take).
+"""
+
+from tritonclient.grpc import service_pb2
+
+from frontend.backends.tensors import add_numbers, add_texts, output, unpack_bytes
+from frontend.backends.triton import Triton
+from frontend.domain import Drawing, Embedding, Model, Vectors
+from frontend.errors import BackendFailed
+
+Call = tuple[str, float]
+
+_NUMBERS = (
+    ("steps", "INT32"),
+    ("guidance", "FP32"),
+    ("width", "INT32"),
+    ("height", "INT32"),
+    ("seed", "INT64"),
+)
+
+
+async def embed(triton: Triton, model: Model, embedding: Embedding, call: Call) -> Vectors:
+    """The vectors of at most `model.max_batch` texts. Raises GatewayError."""
+    texts = embedding.texts
+    request = service_pb2.ModelInferRequest(model_name=model.name, id=call[0])
+    add_texts(request, "text", texts, [len(texts), 1])
+    if embedding.truncate:
+        add_numbers(request, "truncate", "BOOL", [True] * len(texts), [len(texts), 1])
+    answer = await triton.infer(request, call[1])
+    raw, counts = output(answer, "embedding"), output(answer, "num_tokens")
+    if len(raw) % (4 * len(texts)) or len(counts) != 4 * len(texts):
+        raise BackendFailed("the model answered with another number of vectors than texts")
+    return Vectors(raw, len(texts), len(raw) // (4 * len(texts)), sum(memoryview(counts).cast("i")))
+
+
+async def draw(triton: Triton, model: Model, drawing: Drawing, call: Call) -> list[bytes]:
+    """PNG files. Raises GatewayError."""
+    request = service_pb2.ModelInferRequest(model_name=model.name, id=call[0])
+    add_texts(request, "prompt", [drawing.prompt], [1])
+    if drawing.negative_prompt is not None:
+        add_texts(request, "negative_prompt", [drawing.negative_prompt], [1])
+    for name, datatype in _NUMBERS:
+        if (value := getattr(drawing, name)) is not None:
+            add_numbers(request, name, datatype, [value], [1])
+    add_numbers(request, "count", "INT32", [drawing.count], [1])
+    images = list(unpack_bytes(output(await triton.infer(request, call[1]), "image")))
+    if len(images) != drawing.count:
+        raise BackendFailed(f"the model drew {len(images)} images instead of {drawing.count}")
+    return images

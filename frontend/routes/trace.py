@@ -1,0 +1,71 @@
+"""What is known about the request that is being handled, for its answer's ids and its log line.
+
+No prompt and no answer ever gets in here.
+"""
+
+import contextvars
+import re
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from starlette.types import Scope
+
+from frontend.domain import Usage
+
+_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_PATH_SHOWN = 200
+_current: contextvars.ContextVar["Trace"] = contextvars.ContextVar("trace")
+
+
+@dataclass(slots=True)
+class Trace:
+    """One request. `id` is the gateway's own and unique, `request_id` may be the client's."""
+
+    id: str
+    request_id: str
+    method: str
+    path: str
+    start_s: float = field(default_factory=time.perf_counter)
+    status: int = 0
+    model: str | None = None
+    usage: Usage | None = None
+    error: str | None = None
+
+    @classmethod
+    def begin(cls, scope: Scope) -> "Trace":
+        """For a request that just came in; makes it the current one of this task."""
+        own = uuid.uuid4().hex
+        trace = cls(own, _clients_id(scope) or own, scope["method"], scope["path"][:_PATH_SHOWN])
+        _current.set(trace)
+        return trace
+
+    @property
+    def elapsed_ms(self) -> float:
+        """Milliseconds since the request came in."""
+        return (time.perf_counter() - self.start_s) * 1000
+
+    def line(self) -> str:
+        """The log line: one JSON object, in which no value can break out of its line."""
+        shown: dict[str, Any] = {"request_id": self.request_id, "id": self.id}
+        shown |= {"method": self.method, "path": self.path, "status": self.status}
+        shown |= {"ms": round(self.elapsed_ms, 1), "model": self.model, "error": self.error}
+        if self.usage is not None:
+            shown["prompt_tokens"] = self.usage.prompt_tokens
+            shown["completion_tokens"] = self.usage.completion_tokens
+        return orjson.dumps({k: v for k, v in shown.items() if v is not None}).decode()
+
+
+def current() -> Trace:
+    """The trace of the request that is being handled."""
+    return _current.get()
+
+
+def _clients_id(scope: Scope) -> str | None:
+    """The client's own id, when it sends a sane one."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _ID.fullmatch(given := value.decode("latin-1")):
+            return str(given)
+    return None

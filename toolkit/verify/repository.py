@@ -1,0 +1,76 @@
+"""Finds the models of a repository on disk, and applies all rules to each.
+
+It only reads. Which target is meant is said by the caller, by the repository, or guessed from the
+backends that the models name.
+"""
+
+import json
+from pathlib import Path
+
+from toolkit.errors import RepositoryError
+from toolkit.verify.backends import FILES
+from toolkit.verify.model import CONFIG, Model
+from toolkit.verify.problem import Problem
+from toolkit.verify.releases import Target, find_target
+from toolkit.verify.table import RULES
+
+MANIFEST = "repository.json"
+_WEIGHTS = {*FILES.values(), "model.graphdef", "model.savedmodel"}
+
+
+def verify_repository(path: Path, target: str | Target) -> list[Problem]:
+    """Every problem of the repository at `path`, by file and line.
+
+    Raises RepositoryError when there is no repository or no such target, MissingExtra when ONNX
+    files must be read and the library is not installed.
+    """
+    chosen = find_target(target) if isinstance(target, str) else target
+    models = read_models(path, chosen)
+    problems = [
+        p for model in models.values() for rule in RULES.values() for p in rule.apply(model)
+    ]
+    return sorted(problems, key=lambda p: (p.model, p.place.file, p.place.line, p.place.column))
+
+
+def read_models(path: Path, target: Target) -> dict[str, Model]:
+    """The models below `path` by name. Raises RepositoryError when there are none."""
+    if not path.is_dir():
+        raise RepositoryError(f"there is no folder {path}")
+    if (path / CONFIG).is_file():
+        raise RepositoryError(
+            f"{path} is one model, not a repository", hint=f"toolkit verify {path.parent}"
+        )
+    folders = [each for each in sorted(path.iterdir()) if _is_model(each)]
+    if not folders:
+        inner = sorted(path.glob(f"*/*/{CONFIG}"))
+        hint = f"toolkit verify {inner[0].parent.parent}" if inner else "toolkit build-repo"
+        raise RepositoryError(f"{path} holds no models", hint=hint)
+    models: dict[str, Model] = {}
+    for folder in folders:
+        models[folder.name] = Model(folder, path, target, models)
+    return models
+
+
+def _is_model(folder: Path) -> bool:
+    if folder.name.startswith(".") or not folder.is_dir():
+        return False
+    entries = list(folder.iterdir())
+    return any(
+        (each.is_dir() and each.name.isdigit())
+        or (each.is_file() and (each.name in _WEIGHTS or each.name.startswith("config.pb")))
+        for each in entries
+    )
+
+
+def guess_target(path: Path) -> str:
+    """What `repository.json` says; else the container if a model's backend is only found there."""
+    manifest = path / MANIFEST
+    if manifest.is_file():
+        try:
+            return str(json.loads(manifest.read_text())["target"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise RepositoryError(f"{manifest} names no target", hint="give --target") from error
+    embedded, container = find_target("embedded"), find_target("container")
+    backends = {model.served.backend for model in read_models(path, embedded).values()}
+    elsewhere = backends & (container.backends | {"tensorflow"}) - embedded.backends
+    return "container" if elsewhere else "embedded"

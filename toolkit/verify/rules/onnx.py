@@ -1,0 +1,118 @@
+"""ONNX Runtime models: the config against the file's real inputs and outputs."""
+
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+from tritonclient.grpc.model_config_pb2 import DataType
+
+from toolkit.verify.model import Hit, Model
+from toolkit.verify.onnx_file import OnnxGraph, OnnxTensor, UnreadableOnnx, read_onnx
+from toolkit.verify.problem import Effect
+from toolkit.verify.rule import rule
+from toolkit.verify.rules.tensors import Tensor
+from toolkit.verify.rules.versions import is_pointer
+
+
+def _graphs(model: Model) -> Iterator[tuple[Path, OnnxGraph]]:
+    for path in _files(model):
+        try:
+            yield path, read_onnx(path)
+        except UnreadableOnnx:
+            continue  # `onnx-file` says so
+
+
+def _files(model: Model) -> Iterator[Path]:
+    if model.served.backend != "onnxruntime":
+        return
+    for folder in model.served_versions.values():
+        path = folder / model.served.filename
+        if path.is_dir():
+            path = path / "model.onnx"
+        if path.is_file() and not is_pointer(path):
+            yield path
+
+
+@rule("onnx-file", "File that is not ONNX", Effect.REFUSED)
+def onnx_file(model: Model) -> Iterator[Hit]:
+    """The weights cannot be read, or the files that they keep their data in are not there."""
+    for path in _files(model):
+        try:
+            graph = read_onnx(path)
+        except UnreadableOnnx as error:
+            text = f"{path.name} is not an ONNX model: {error}"
+            yield model.hit_file(path, text, "export it again")
+            continue
+        for name in graph.missing:
+            text = f"{path.name} keeps weights in '{name}', which is not there"
+            yield model.hit_file(path, text, f"put {name} beside {path.name}")
+
+
+@rule("onnx-name", "Tensor that the ONNX file does not have", Effect.REFUSED)
+def onnx_name(model: Model) -> Iterator[Hit]:
+    """All inputs of the file must be declared, and nothing that it does not have."""
+    for path, graph in _graphs(model):
+        for kind, real in (("input", graph.inputs), ("output", graph.outputs)):
+            declared = [each.name for each in getattr(model.config, kind)]
+            for index, name in enumerate(declared):
+                if name and name not in real:
+                    near = get_close_matches(name, list(real), 1, 0.5)
+                    yield model.hit(
+                        f"{kind}[{index}].name",
+                        f"{path.name} has no {kind} '{name}', only {', '.join(real)}",
+                        f"did you mean '{near[0]}'?" if near else f"use one of {', '.join(real)}",
+                    )
+            absent = [name for name in real if name not in declared]
+            if kind == "input" and declared and absent:
+                text = f"{path.name} also needs the input {', '.join(map(repr, absent))}"
+                yield model.hit("input", text, "declare it")
+
+
+@rule("onnx-type", "Type that the ONNX file does not have", Effect.REFUSED)
+def onnx_type(model: Model) -> Iterator[Hit]:
+    """Config and file agree on every type: INT32 is not INT64, FP16 not FP32."""
+    for path, place, tensor, real in _both(model):
+        said = DataType.Name(tensor.data_type)
+        if said not in (real.data_type, "TYPE_INVALID"):
+            text = f"'{tensor.name}' is {real.data_type} in {path.name}, the config says {said}"
+            yield model.hit(f"{place}.data_type", text, f"write data_type: {real.data_type}")
+
+
+@rule("onnx-shape", "Shape that the ONNX file does not have", Effect.REFUSED)
+def onnx_shape(model: Model) -> Iterator[Hit]:
+    """With `max_batch_size` above 0 the file's first dimension is the batch and not in `dims`.
+
+    It must be open in the file. The other dims are the file's, or anything where the file is open.
+    """
+    batch = model.config.max_batch_size
+    for path, place, tensor, real in _both(model):
+        if real.shape is None or not tensor.dims:
+            continue
+        dims = tensor.reshape.shape if tensor.HasField("reshape") else tensor.dims
+        real_dims = list(real.shape)
+        if batch > 0 and real_dims[:1] != [-1]:
+            text = f"'{tensor.name}' is {real_dims} in {path.name}: no batch dimension"
+            fix = "write max_batch_size: 0 and the whole shape, or export with an open batch"
+            yield model.hit(f"{place}.dims", text, fix)
+        elif not _fits(list(dims), real_dims[1:] if batch > 0 else real_dims):
+            wanted = real_dims[1:] if batch > 0 else real_dims
+            text = f"'{tensor.name}' is {real_dims} in {path.name}, the config says {list(dims)}"
+            if batch > 0 and len(dims) == len(real_dims):
+                text += "; dims do not include the batch dimension"
+            yield model.hit(f"{place}.dims", text, f"write dims: {wanted}")
+
+
+def _both(model: Model) -> Iterator[tuple[Path, str, Tensor, OnnxTensor]]:
+    for path, graph in _graphs(model):
+        for kind, real in (("input", graph.inputs), ("output", graph.outputs)):
+            for index, tensor in enumerate(getattr(model.config, kind)):
+                if tensor.name in real:
+                    yield path, f"{kind}[{index}]", tensor, real[tensor.name]
+
+
+def _fits(dims: Sequence[int], real: Sequence[int]) -> bool:
+    pairs = zip(dims, real, strict=False)
+    return len(dims) == len(real) and all(r in (-1, d) for d, r in pairs)
+
+
+RULES = (onnx_file, onnx_name, onnx_type, onnx_shape)

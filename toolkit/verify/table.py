@@ -1,0 +1,60 @@
+"""All rules, in the order of the reference page, and that page."""
+
+from toolkit.verify.problem import Effect
+from toolkit.verify.rule import Rule
+from toolkit.verify.rules import (
+    batching,
+    contract,
+    ensembles,
+    environment,
+    flow,
+    habits,
+    identity,
+    instances,
+    joins,
+    onnx,
+    python,
+    sequence,
+    syntax,
+    tensors,
+    versions,
+    warmup,
+)
+
+_SUBJECTS = {
+    "Text and fields": syntax.RULES,
+    "Name and backend": identity.RULES,
+    "Versions and files": versions.RULES,
+    "Inputs and outputs": tensors.RULES,
+    "Batches, queues, cache": batching.RULES,
+    "Sequences": sequence.RULES,
+    "Warm-up": warmup.RULES,
+    "Instances": instances.RULES,
+    "Python backend": python.RULES,
+    "Python environments": environment.RULES,
+    "ONNX Runtime": onnx.RULES,
+    "Ensembles: config and graph": ensembles.RULES,
+    "Ensembles: joins": joins.RULES,
+    "Ensembles: decoupled steps": flow.RULES,
+    "Habits": habits.RULES,
+    "Models of the toolkit": contract.RULES,
+}
+RULES: dict[str, Rule] = {rule.id: rule for rules in _SUBJECTS.values() for rule in rules}
+_EFFECTS = {
+    Effect.REFUSED: "Triton refuses to load the model",
+    Effect.FAILS: "it loads, requests fail",
+    Effect.SILENT: "it loads, answers are wrong in silence",
+    Effect.RISK: "it loads and works under conditions",
+    Effect.IGNORED: "it loads, this part is ignored",
+}
+
+
+def rules_page() -> str:
+    """The reference page of all rules, in Markdown."""
+    lines = ["# Rules of `toolkit verify`", "", f"{len(RULES)} rules.", ""]
+    for subject, rules in _SUBJECTS.items():
+        lines += [f"## {subject}", ""]
+        for rule in rules:
+            lines += [f"### `{rule.id}`: {rule.title}", ""]
+            lines += [f"*{rule.severity}: {_EFFECTS[rule.effect]}*", "", rule.explanation, ""]
+    return "\n".join(lines).rstrip() + "\n"
