@@ -11,7 +11,9 @@ def test_the_sdk_example_runs(service: Service) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert "http://127.0.0.1:9000/v1" in example
     code = example.replace("http://127.0.0.1:9000", service.url)
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
     assert ran.returncode == 0, ran.stderr
     answer, dimensions, image = ran.stdout.strip().rsplit("\n", 2)
     assert "Paris" in answer

@@ -52,14 +52,11 @@ def llm_configs(
     name: str, entry: LlmEntry, facts: LlmFacts, public: dict[str, object], target: Target
 ) -> list[ModelConfig]:
     """The ensemble and its two steps; `public` are the parameters of every ensemble."""
-    engine_arguments: dict[str, object] = {
-        "model": "weights",
-        "max_model_len": entry.context_length,
-    }
-    if not target.gpu:
-        engine_arguments |= _cpu_defaults(entry, facts)
-    engine_arguments |= entry.engine
-    environment = {"environment": entry.environment} if entry.environment else {}
+    defaults = {} if target.gpu else _cpu_defaults(entry, facts)
+    fixed: dict[str, object] = {"model": "weights", "max_model_len": entry.context_length}
+    own: dict[str, object] = {"engine": fixed | defaults | entry.engine}
+    if entry.environment:
+        own["environment"] = entry.environment
     prompt = Step(
         name=f"{name}.prompt",
         environment="onnx",
@@ -73,7 +70,7 @@ def llm_configs(
         environment="vllm",
         inputs=_ENGINE_INPUTS,
         outputs=_ENGINE_OUTPUTS,
-        parameters={"engine": fixed | defaults | entry.engine, **environment},
+        parameters=own,
         decoupled=True,
         whole_device=True,
     )
@@ -91,11 +88,12 @@ def _cpu_defaults(entry: LlmEntry, facts: LlmFacts) -> dict[str, object]:
 
     Compiling costs minutes at each start and gains little. Left alone, the KV cache demands 92 % of
     the machine's memory and the engine does not start; this one holds all sequences at full length,
-    up to 4 GiB, and at least one.
+    up to 4 GiB, and at least one. A CPU without AVX-512 computes in float32 unless told otherwise.
     """
     sequences = int(entry.engine.get("max_num_seqs", _CPU_SEQUENCES))
     blocks = -(-entry.context_length // _CACHE_BLOCK_TOKENS) + 1
-    one = blocks * _CACHE_BLOCK_TOKENS * facts.cache_bytes_per_token
+    halves = 1 if "16" in str(entry.engine.get("dtype", "")) else 2
+    one = blocks * _CACHE_BLOCK_TOKENS * facts.cache_bytes_per_token * halves
     return {
         "enforce_eager": True,
         "max_num_seqs": sequences,

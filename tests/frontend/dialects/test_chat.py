@@ -1,193 +1,173 @@
-"""Chat requests become what the engine knows; events become OpenAI's answers and chunks."""
+"""Chat: nothing of a request is lost, and a stream joins to the unary answer."""
 
-import json
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from frontend.dialects.openai.chat import ChatAnswer, ChatChunks, parse_chat
-from frontend.domain import Event, UsageCount
-from frontend.errors import InvalidRequest
+from frontend.dialects.openai.chat import ChatAnswer, ChatCall, ChatChunks, parse_chat
+from frontend.domain import UsageCount
+from tests.frontend.dialects.bodies import refused, sse
+from tests.frontend.events import event, replies, token
 
-BASE: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+HELLO = {"role": "user", "content": "hello"}
 
 
-def parse(**more: Any) -> Any:
-    return parse_chat({**BASE, **more}, max_messages=8)
+def parse(**fields: Any) -> ChatCall:
+    return parse_chat({"model": "m", "messages": [HELLO], **fields}, 10)
+
+
+def refusal(**fields: Any) -> str | None:
+    return refused(parse_chat, {"model": "m", "messages": [HELLO], **fields}, 10).param
+
+
+def test_messages_reach_the_prompt() -> None:
+    messages = [
+        {"role": "developer", "content": "be brief"},
+        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+        {"role": "assistant", "content": None, "refusal": None, "tool_calls": None},
+        {"role": "user", "content": "c", "name": "ann"},
+    ]
+    assert parse(messages=messages).generation.prompt["messages"] == [
+        {"role": "system", "content": "be brief"},
+        {"role": "user", "content": "ab"},
+        {"role": "assistant", "content": ""},
+        {"role": "user", "content": "c", "name": "ann"},
+    ]
+
+
+def test_options_of_the_chat_template_reach_the_prompt() -> None:
+    options = {"chat_template_kwargs": {"enable_thinking": False}, "continue_final_message": True}
+    prompt = parse(**options).generation.prompt
+    assert {name: prompt[name] for name in options} == options
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "expected"),
+    ("messages", "param"),
     [
-        ("temperature", 0.5, {"temperature": 0.5}),
-        ("top_p", 0.9, {"top_p": 0.9}),
-        ("n", 3, {"n": 3}),
-        ("seed", 7, {"seed": 7}),
-        ("stop", "x", {"stop": ["x"]}),
-        ("stop", ["x", "y"], {"stop": ["x", "y"]}),
-        ("presence_penalty", -2, {"presence_penalty": -2}),
-        ("frequency_penalty", 2, {"frequency_penalty": 2}),
-        ("logit_bias", {"5": -100}, {"logit_bias": {"5": -100}}),
-        ("max_tokens", 5, {"max_tokens": 5}),
-        ("max_completion_tokens", 5, {"max_tokens": 5}),
-        ("top_k", 10, {"top_k": 10}),
-        ("min_p", 0.1, {"min_p": 0.1}),
-        ("repetition_penalty", 1.1, {"repetition_penalty": 1.1}),
-        ("min_tokens", 2, {"min_tokens": 2}),
-        ("ignore_eos", True, {"ignore_eos": True}),
-        ("stop_token_ids", [1], {"stop_token_ids": [1]}),
-        ("guided_regex", "a+", {"structured_outputs": {"regex": "a+"}}),
-        ("response_format", {"type": "json_object"}, {"structured_outputs": {"json_object": True}}),
-        ("response_format", {"type": "text"}, {}),
-        ("logprobs", True, {"logprobs": 0}),
+        (None, "messages"),
+        ([], "messages"),
+        ("hi", "messages"),
+        (["hi"], "messages[0]"),
+        ([HELLO] * 11, "messages"),
+        ([{"content": "x"}], "messages[0].role"),
+        ([{"role": "boss", "content": "x"}], "messages[0].role"),
+        ([HELLO, {"role": "user"}], "messages[1].content"),
+        ([{"role": "user", "content": 5}], "messages[0].content"),
+        ([{"role": "user", "content": "x", "colour": 1}], "messages[0].colour"),
+        ([{"role": "assistant", "tool_calls": [{"id": "1"}]}], "messages[0].tool_calls"),
+        (
+            [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}],
+            "messages[0].content[0].type",
+        ),
+        (
+            [{"role": "user", "content": [{"type": "text", "text": "x", "y": 1}]}],
+            "messages[0].content[0].y",
+        ),
     ],
 )
-def test_each_field_reaches_the_engine(field: str, value: Any, expected: dict[str, Any]) -> None:
-    assert parse(**{field: value}).generation.sampling == expected
-
-
-def test_a_json_schema_is_the_engines_constraint() -> None:
-    schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
-    wanted = {"type": "json_schema", "json_schema": {"name": "x", "strict": True, "schema": schema}}
-    assert parse(response_format=wanted).generation.sampling == {
-        "structured_outputs": {"json": schema}
-    }
+def test_messages_that_cannot_be_honoured(messages: Any, param: str) -> None:
+    assert refusal(messages=messages) == param
 
 
 @pytest.mark.parametrize(
-    ("field", "value"),
+    ("name", "value"),
     [
-        ("temperature", -0.1),
-        ("temperature", 2.1),
-        ("temperature", "hot"),
-        ("temperature", True),
-        ("top_p", 0),
-        ("top_p", 1.1),
-        ("n", 0),
-        ("n", 129),
-        ("n", 1.5),
-        ("stop", ["a"] * 5),
-        ("stop", [1]),
-        ("logit_bias", {"x": 1}),
-        ("logit_bias", {"1": 101}),
-        ("max_tokens", 0),
-        ("top_logprobs", 2),
-        ("tools", [{"type": "function"}]),
-        ("modalities", ["audio"]),
-        ("service_tier", "priority"),
-        ("store", True),
-        ("stream", "yes"),
-        ("stream_options", {"include_usage": True}),
-        ("response_format", {"type": "yaml"}),
-        ("messages", []),
-        ("messages", "hi"),
-        ("messages", [{"role": "user", "content": "x"}] * 9),
-        ("model", ""),
+        ("model", None),
         ("model", 5),
+        ("tools", [{"type": "function", "function": {"name": "f"}}]),
+        ("functions", [{"name": "f"}]),
+        ("tool_choice", "required"),
+        ("modalities", ["text", "audio"]),
+        ("audio", {"voice": "x", "format": "wav"}),
+        ("prediction", {"type": "content", "content": "x"}),
+        ("reasoning_effort", "high"),
+        ("verbosity", "low"),
+        ("web_search_options", {}),
+        ("prompt_cache_retention", "24h"),
+        ("moderation", {}),
+        ("stream_options", {"include_usage": True}),
+        ("top_logprobs", 3),
+        ("suffix", "x"),
+        ("best_of", 2),
     ],
 )
-def test_what_cannot_be_honoured_is_refused_by_name(field: str, value: Any) -> None:
-    with pytest.raises(InvalidRequest) as refusal:
-        parse(**{field: value})
-    assert (refusal.value.param or "").split(".")[0].split("[")[0] == field
+def test_parameters_that_cannot_be_honoured(name: str, value: Any) -> None:
+    assert refusal(**{name: value}) == name
 
 
-@pytest.mark.parametrize(
-    ("message", "param"),
-    [
-        ({"role": "robot", "content": "x"}, "messages[0].role"),
-        ({"content": "x"}, "messages[0].role"),
-        ({"role": "user"}, "messages[0].content"),
-        ({"role": "user", "content": 5}, "messages[0].content"),
-        ({"role": "user", "content": [{"type": "image_url"}]}, "messages[0].content[0].type"),
-        ({"role": "user", "content": "x", "mood": "good"}, "messages[0].mood"),
-        ("hi", "messages[0]"),
-    ],
-)
-def test_a_bad_message_is_refused_by_its_path(message: Any, param: str) -> None:
-    with pytest.raises(InvalidRequest) as refusal:
-        parse(messages=[message])
-    assert refusal.value.param == param
+@given(st.text(min_size=1).filter(lambda name: not hasattr(ChatCall, name)))
+def test_every_unknown_field_is_refused(name: str) -> None:
+    body = {"model": "m", "messages": [HELLO], f"x_{name}": 1}
+    assert refused(parse_chat, body, 10).code == "unknown_parameter"
 
 
-def test_text_parts_are_joined_and_developers_are_system() -> None:
-    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
-    call = parse(messages=[{"role": "developer", "content": parts}])
-    assert call.generation.prompt == {"messages": [{"role": "system", "content": "ab"}]}
+@pytest.mark.parametrize("body", [None, [], "x", 5, True])
+def test_a_body_that_is_no_object(body: Any) -> None:
+    assert "JSON object" in refused(parse_chat, body, 10).message
 
 
-@given(st.text().map("x-".__add__), st.sampled_from([None, 1, "text", []]))
-def test_no_unknown_field_passes(name: str, value: object) -> None:
-    with pytest.raises(InvalidRequest) as refusal:
-        parse(**{name: value})
-    assert refusal.value.code == "unknown_parameter"
-    assert name.startswith(refusal.value.param or "nothing")
+def test_parameters_that_say_nothing_here_are_taken() -> None:
+    parse(tools=[], tool_choice="none", parallel_tool_calls=True, modalities=["text"], store=False)
+    parse(user="u", metadata={"a": "b"}, service_tier="auto", safety_identifier="s")
 
 
-def test_null_is_absent() -> None:
-    assert parse(temperature=None, tools=None, stream=None) == parse()
+def both_ways(body: dict[str, Any], events: list[Any]) -> tuple[dict[str, Any], list[Any]]:
+    """The unary answer and the chunks for the same events."""
+    call = parse_chat({"model": "m", "messages": [HELLO], **body}, 10)
+    answer, chunks, count = ChatAnswer(call, "1", "m"), ChatChunks(call, "1", "m"), UsageCount()
+    streamed = [chunks.first()]
+    for one in events:
+        count.see(0, one)
+        answer.add(one)
+        streamed.append(chunks.chunk(one))
+    streamed.append(chunks.last(count.total))
+    return orjson.loads(answer.render(count.total)), sse(b"".join(streamed))
 
 
-pieces = st.lists(st.text(max_size=8), min_size=1, max_size=6)
+@given(st.data(), st.integers(1, 3), st.booleans())
+def test_a_stream_joins_to_the_unary_answer(data: st.DataObject, n: int, logprobs: bool) -> None:
+    body: dict[str, Any] = {"n": n, "stream": True, "stream_options": {"include_usage": True}}
+    if logprobs:
+        body |= {"logprobs": True, "top_logprobs": 2}
+    events = data.draw(replies(n))
+    if not logprobs:
+        for one in events:
+            one.logprobs = None
+    unary, chunks = both_ways(body, events)
+    *deltas, last = chunks
+    assert last["choices"] == []
+    assert last["usage"] == unary["usage"]
+    for choice in unary["choices"]:
+        mine = [c["choices"][0] for c in deltas if c["choices"][0]["index"] == choice["index"]]
+        joined = "".join(one["delta"].get("content") or "" for one in mine)
+        assert joined == choice["message"]["content"]
+        assert [o["finish_reason"] for o in mine][-1] == choice["finish_reason"]
+        assert all(o["finish_reason"] is None for o in mine[:-1])
+        tokens = [t for o in mine if o["logprobs"] for t in o["logprobs"]["content"]]
+        assert tokens == (choice["logprobs"]["content"] if logprobs else [])
 
 
-@given(st.lists(pieces, min_size=1, max_size=3), st.sampled_from(["stop", "length"]), st.data())
-def test_joined_chunks_equal_the_unary_answer(
-    texts: list[list[str]], reason: str, data: st.DataObject
-) -> None:
-    call = parse(n=len(texts), stream=True, stream_options={"include_usage": True})
-    events = _interleaved(texts, reason, data)
-    answer, chunks, count = (
-        ChatAnswer.of(call, "id", "m"),
-        ChatChunks(call, "id", "m"),
-        UsageCount(),
+def test_the_first_chunk_has_the_role_and_all_share_an_id() -> None:
+    _, chunks = both_ways({"stream": True}, [event("a"), event(finish="stop")])
+    assert chunks[0]["choices"][0]["delta"] == {"role": "assistant", "content": "", "refusal": None}
+    assert {chunk["id"] for chunk in chunks} == {"chatcmpl-1"}
+    assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
+
+
+def test_usage_is_in_no_chunk_unless_asked_for() -> None:
+    call = parse(stream=True)
+    chunks = ChatChunks(call, "1", "m")
+    assert all("usage" not in c for c in sse(chunks.first() + chunks.last(None)))
+
+
+def test_logprobs_have_the_bytes_of_each_token() -> None:
+    half = token("\ufffd") | {"bytes": [0xF0, 0x9F]}
+    unary, _ = both_ways(
+        {"logprobs": True, "top_logprobs": 1}, [event("", finish="stop", logprobs=[half])]
     )
-    stream = chunks.first()
-    for event in events:
-        count.see(0, event)
-        answer.add(event)
-        stream += chunks.chunk(event)
-    stream += chunks.last(count.total)
-    unary = ChatCompletion.model_validate_json(answer.render(count.total))
-    parsed = _parse_stream(stream)
-    for choice in unary.choices:
-        deltas = [c.choices[0] for c in parsed if c.choices and c.choices[0].index == choice.index]
-        assert "".join(d.delta.content or "" for d in deltas) == choice.message.content
-        assert [d.finish_reason for d in deltas if d.finish_reason] == [choice.finish_reason]
-        assert deltas[0].delta.role == "assistant"
-    assert parsed[-1].usage == unary.usage
-    assert unary.usage is not None
-    assert unary.usage.completion_tokens == sum(map(len, texts))
-
-
-def _interleaved(texts: list[list[str]], reason: str, data: st.DataObject) -> list[Event]:
-    left = {index: list(enumerate(parts, 1)) for index, parts in enumerate(texts)}
-    events = []
-    while left:
-        index = data.draw(st.sampled_from(sorted(left)))
-        number, text = left[index].pop(0)
-        last = not left[index]
-        if last:
-            del left[index]
-        events.append(Event(index, text, [1], reason if last else None, None, 3, 0, number))
-    return events
-
-
-def _parse_stream(stream: bytes) -> list[ChatCompletionChunk]:
-    lines = stream.decode().split("\n\n")
-    assert lines[-1] == ""
-    assert lines[-2] == "data: [DONE]"
-    return [ChatCompletionChunk.model_validate(json.loads(line[6:])) for line in lines[:-2]]
-
-
-def test_logprobs_keep_the_bytes_of_half_a_character() -> None:
-    call = parse(logprobs=True, top_logprobs=1, stream=True)
-    half = {"token": "\ufffd", "id": 9, "bytes": [0xE2, 0x82], "logprob": -1.5}
-    event = Event(0, "", [9], None, None, 1, 0, 1, logprobs=[{**half, "top": [half]}])
-    chunk = json.loads(ChatChunks(call, "id", "m").chunk(event)[6:])
-    (token,) = chunk["choices"][0]["logprobs"]["content"]
-    assert token["bytes"] == [0xE2, 0x82]
-    assert token["top_logprobs"] == [{"token": "\ufffd", "logprob": -1.5, "bytes": [0xE2, 0x82]}]
+    (shown,) = unary["choices"][0]["logprobs"]["content"]
+    assert shown["bytes"] == [0xF0, 0x9F]
+    assert "id" not in shown

@@ -1,34 +1,33 @@
-"""Completions: many prompts, echo, scoring, best_of."""
+"""Completions: many prompts, echo, scoring, best_of; a stream joins to the unary answer."""
 
-import json
 from typing import Any
 
+import orjson
 import pytest
-from openai.types import Completion
+from hypothesis import given
+from hypothesis import strategies as st
 
 from frontend.dialects.openai.completions import (
     CompletionAnswer,
+    CompletionCall,
     CompletionChunks,
     parse_completion,
 )
-from frontend.domain import Event, Usage
-from frontend.errors import InvalidRequest
+from frontend.domain import UsageCount
+from tests.frontend.dialects.bodies import refused, sse
+from tests.frontend.events import event, replies, token
 
 
-def parse(prompt: Any = "hi", **more: Any) -> Any:
-    return parse_completion({"model": "m", "prompt": prompt, **more}, max_prompts=4)
+def parse(**fields: Any) -> CompletionCall:
+    return parse_completion({"model": "m", "prompt": "once", **fields}, 10)
 
 
-def token(text: str, logprob: float = -1.0) -> dict[str, Any]:
-    return {"token": text, "id": 1, "bytes": list(text.encode()), "logprob": logprob, "top": None}
-
-
-def event(index: int, text: str, *, last: bool = False, **more: Any) -> Event:
-    return Event(index, text, [1], "stop" if last else None, None, 2, 0, 1, **more)
+def refusal(**fields: Any) -> str | None:
+    return refused(parse_completion, {"model": "m", "prompt": "once", **fields}, 10).param
 
 
 @pytest.mark.parametrize(
-    ("prompt", "expected"),
+    ("prompt", "prompts"),
     [
         ("a", [{"text": "a"}]),
         (["a", "b"], [{"text": "a"}, {"text": "b"}]),
@@ -36,87 +35,142 @@ def event(index: int, text: str, *, last: bool = False, **more: Any) -> Event:
         ([[1], [2, 3]], [{"token_ids": [1]}, {"token_ids": [2, 3]}]),
     ],
 )
-def test_every_form_of_prompt(prompt: Any, expected: list[dict[str, Any]]) -> None:
-    assert [g.prompt for g in parse(prompt).generations] == expected
-
-
-@pytest.mark.parametrize("prompt", [[], [1, "a"], [[]], {"a": 1}, 5, ["a"] * 5, [[1], "a"]])
-def test_other_prompts_are_refused(prompt: Any) -> None:
-    with pytest.raises(InvalidRequest) as refusal:
-        parse(prompt)
-    assert refusal.value.param == "prompt"
+def test_every_form_of_prompt(prompt: Any, prompts: list[Any]) -> None:
+    assert [one.prompt for one in parse(prompt=prompt).generations] == prompts
 
 
 @pytest.mark.parametrize(
-    ("more", "param"),
+    "prompt", [None, 5, [], ["a", 1], [["a"]], [[]], [-1], [2**31], ["a"] * 11, {"text": "a"}]
+)
+def test_other_prompts_are_refused(prompt: Any) -> None:
+    assert refusal(prompt=prompt) == "prompt"
+
+
+@pytest.mark.parametrize(
+    ("given", "param"),
     [
         ({"suffix": "x"}, "suffix"),
         ({"logprobs": 6}, "logprobs"),
+        ({"logprobs": True}, "logprobs"),
         ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": -1, "echo": True}, "max_tokens"),
         ({"best_of": 1, "n": 2}, "best_of"),
         ({"best_of": 2, "stream": True}, "best_of"),
-        ({"max_completion_tokens": 5}, "max_completion_tokens"),
+        ({"messages": []}, "messages"),
+        ({"tools": []}, "tools"),
     ],
 )
-def test_refusals_name_the_field(more: dict[str, Any], param: str) -> None:
-    with pytest.raises(InvalidRequest) as refusal:
-        parse(**more)
-    assert refusal.value.param == param
+def test_parameters_that_cannot_be_honoured(given: dict[str, Any], param: str) -> None:
+    assert refusal(**given) == param
 
 
-def test_sixteen_tokens_unless_asked() -> None:
+@given(st.text(min_size=1))
+def test_every_unknown_field_is_refused(name: str) -> None:
+    body = {"model": "m", "prompt": "x", f"x_{name}": 1}
+    assert refused(parse_completion, body, 10).code == "unknown_parameter"
+
+
+def test_what_the_engine_is_asked_for() -> None:
     assert parse().generations[0].sampling == {"max_tokens": 16}
+    asked = parse(echo=True, max_tokens=0, logprobs=2).generations[0].sampling
+    assert asked == {"max_tokens": 1, "logprobs": 2, "prompt_logprobs": 2}
+    assert parse(n=2, best_of=4).generations[0].sampling == {
+        "n": 4,
+        "max_tokens": 16,
+        "logprobs": 0,
+    }
+    assert parse(prompt=[1, 2], echo=True).generations[0].sampling["prompt_logprobs"] == 0
+    assert parse(add_special_tokens=False).generations[0].prompt["add_special_tokens"] is False
 
 
-def test_choices_come_in_prompt_order() -> None:
-    call = parse(["a", "b"], n=2)
-    answer = CompletionAnswer(call, "id", "m")
-    for prompt, index in ((1, 1), (0, 1), (1, 0), (0, 0)):
-        answer.add(prompt, event(index, f"{prompt}{index}", last=True))
-    rendered = Completion.model_validate_json(answer.render(Usage(4, 0, 4)))
-    assert [choice.text for choice in rendered.choices] == ["00", "01", "10", "11"]
-    assert [choice.index for choice in rendered.choices] == [0, 1, 2, 3]
+def both_ways(body: dict[str, Any], events: list[Any]) -> tuple[dict[str, Any], list[Any]]:
+    """The unary answer and the chunks for the same events, each (prompt number, event)."""
+    call = parse(**body)
+    answer = CompletionAnswer(call, "1", "m")
+    chunks, count = CompletionChunks(call, "1", "m"), UsageCount()
+    streamed = []
+    for prompt, one in events:
+        count.see(prompt, one)
+        answer.add(prompt, one)
+        streamed.append(chunks.chunk(prompt, one))
+    streamed.append(chunks.last(count.total))
+    return orjson.loads(answer.render(count.total)), sse(b"".join(streamed))
 
 
-def test_best_of_keeps_the_likeliest() -> None:
-    call = parse(n=1, best_of=3)
-    assert call.generations[0].sampling["n"] == 3
-    answer = CompletionAnswer(call, "id", "m")
-    for index, logprob in enumerate((-2.0, -0.5, -1.0)):
-        answer.add(0, event(index, str(index), last=True, logprobs=[token("t", logprob)]))
-    (choice,) = json.loads(answer.render(Usage()))["choices"]
-    assert choice["text"] == "1"
-    assert choice["logprobs"] is None
+def joined(chunks: list[Any], index: int) -> dict[str, Any]:
+    """The chunks of one choice as the choice of a unary answer."""
+    mine = [c["choices"][0] for c in chunks if c["choices"] and c["choices"][0]["index"] == index]
+    columns: dict[str, list[Any]] = {}
+    for one in mine:
+        for name, values in (one["logprobs"] or {}).items():
+            columns.setdefault(name, []).extend(values)
+    return {
+        "index": index,
+        "text": "".join(one["text"] for one in mine),
+        "logprobs": columns or None,
+        "finish_reason": mine[-1]["finish_reason"],
+    }
 
 
-def test_scoring_a_prompt_leaves_the_one_token_out() -> None:
-    call = parse("ab", echo=True, max_tokens=0, logprobs=1)
-    assert call.generations[0].sampling == {"max_tokens": 1, "logprobs": 1, "prompt_logprobs": 1}
-    scored = event(
-        0,
-        "!",
-        last=True,
-        logprobs=[token("!")],
-        prompt_logprobs=[None, token("b", -3.0)],
-        prompt_token_ids=[5, 6],
-    )
-    answer = CompletionAnswer(call, "id", "m")
-    answer.add(0, scored)
-    body = json.loads(answer.render(Usage(2, 0, 1)))
-    (choice,) = body["choices"]
-    assert choice["text"] == "ab"
-    assert choice["logprobs"]["token_logprobs"] == [None, -3.0]
-    assert body["usage"]["completion_tokens"] == 0
+@given(st.data(), st.integers(1, 2), st.booleans(), st.booleans())
+def test_a_stream_joins_to_the_unary_answer(
+    data: st.DataObject, n: int, echo: bool, logprobs: bool
+) -> None:
+    events: list[Any] = []
+    for prompt in range(2):
+        sent = data.draw(replies(n))
+        if echo and logprobs:
+            sent[0].prompt_token_ids = [1, 2]
+            sent[0].prompt_logprobs = [None, token("ce")]
+        events += [(prompt, one) for one in sent]
+    body: dict[str, Any] = {"prompt": ["a", "b"], "n": n, "echo": echo, "stream": True}
+    body |= {"stream_options": {"include_usage": True}} | ({"logprobs": 2} if logprobs else {})
+    unary, chunks = both_ways(body, events)
+    assert chunks[-1]["usage"] == unary["usage"]
+    for choice in unary["choices"]:
+        assert joined(chunks, choice["index"]) == choice
 
 
-def test_a_stream_echoes_once_and_counts_offsets() -> None:
-    call = parse("ab", echo=True, stream=True, logprobs=0)
-    chunks = CompletionChunks(call, "id", "m")
+def test_choices_come_in_the_order_of_the_prompts() -> None:
+    events = [(1, event("second", finish="stop")), (0, event("first", finish="stop"))]
+    unary, _ = both_ways({"prompt": ["a", "b"]}, events)
+    assert [choice["text"] for choice in unary["choices"]] == ["first", "second"]
+    assert unary["usage"]["prompt_tokens"] == 6
+
+
+def test_best_of_keeps_the_likeliest_per_token() -> None:
+    events = [
+        (0, event(text, index, "stop", logprobs=[token(text, logprob)]))
+        for index, (text, logprob) in enumerate([("bad", -3.0), ("best", -0.1), ("good", -1.0)])
+    ]
+    unary, _ = both_ways({"best_of": 3, "n": 2}, events)
+    assert [choice["text"] for choice in unary["choices"]] == ["best", "good"]
+    assert [choice["index"] for choice in unary["choices"]] == [0, 1]
+    assert unary["choices"][0]["logprobs"] is None
+    assert unary["usage"]["completion_tokens"] == 3, "all that were drawn are paid for"
+
+
+def test_scoring_a_prompt_leaves_out_what_was_generated() -> None:
     first = event(
-        0, "c", logprobs=[token("c")], prompt_logprobs=[token("a"), token("b")],
-        prompt_token_ids=[1, 2],
-    )  # fmt: skip
-    parts = [json.loads(chunks.chunk(0, e)[6:]) for e in (first, event(0, "d", last=True))]
-    assert [part["choices"][0]["text"] for part in parts] == ["abc", "d"]
-    assert parts[0]["choices"][0]["logprobs"]["text_offset"] == [0, 1, 2]
-    assert parts[1]["choices"][0]["finish_reason"] == "stop"
+        "x",
+        finish="length",
+        logprobs=[token("x")],
+        prompt_token_ids=[5, 6],
+        prompt_logprobs=[None, token("ce", -2.0, top=1)],
+    )
+    unary, chunks = both_ways({"echo": True, "max_tokens": 0, "logprobs": 1}, [(0, first)])
+    (choice,) = unary["choices"]
+    assert choice["text"] == "once"
+    assert choice["finish_reason"] == "length"
+    assert choice["logprobs"]["token_logprobs"] == [None, -2.0]
+    assert choice["logprobs"]["top_logprobs"] == [None, {"<0>": -0.1, "ce": -2.0}]
+    assert unary["usage"]["completion_tokens"] == 0
+    assert joined(chunks, 0) == choice
+
+
+def test_echoed_token_ids_are_shown_as_text() -> None:
+    known = [token("on"), token("\ufffd") | {"bytes": [0xC3]}, token("\ufffd") | {"bytes": [0xA9]}]
+    first = event("!", finish="stop", prompt_token_ids=[1, 2, 3], prompt_logprobs=known)
+    unary, _ = both_ways({"prompt": [1, 2, 3], "echo": True}, [(0, first)])
+    assert unary["choices"][0]["text"] == "oné!"
+    assert unary["choices"][0]["logprobs"] is None

@@ -127,6 +127,6 @@ def test_a_cpu_engine_gets_a_cache_that_fits_beside_others(spec: Spec) -> None:
     for target in ("embedded", "container"):
         configs = model_configs("chat", entry, facts, "", find_target(target))
         engine[target] = json.loads(configs[2].parameters["engine"].string_value)
-    assert engine["embedded"]["kv_cache_memory_bytes"] == 16 * 256 * 100
+    assert engine["embedded"]["kv_cache_memory_bytes"] == 16 * 256 * 100 * 2
     assert engine["embedded"]["dtype"] == "float32"
     assert engine["container"] == {"model": "weights", "max_model_len": 100, "dtype": "float32"}

@@ -34,6 +34,7 @@ class Engine:
         self._restart_limit = settings.number("restart_limit", 5)
         self._name = settings.model
         self._logger = logger
+        self._stopping = False
         self._llm: Any = None
         self._reaper: Reaper | None = None
         self._deaths: deque[float] = deque()
@@ -61,6 +62,9 @@ class Engine:
 
     def stop(self) -> None:
         """Ends the engine, its processes and its shared memory."""
+        self._stopping = True
+        if self._llm is None:  # the loop is busy building: without its processes that fails at once
+            self._clear()
         self.loop.run(self._shut_down())
         self.loop.stop()
         self._clear()
@@ -79,9 +83,9 @@ class Engine:
             llm.shutdown(timeout=_SHUTDOWN_S)
 
     def _clear(self) -> None:
-        if self._reaper is not None:
-            self._reaper.close()
-            self._reaper = None
+        reaper, self._reaper = self._reaper, None
+        if reaper is not None:
+            reaper.close()
 
     async def _watch(self) -> None:
         while True:
@@ -110,7 +114,7 @@ class Engine:
     def _may_restart(self) -> bool:
         while self._deaths and self._deaths[0] < time.monotonic() - _RESTART_WINDOW_S:
             self._deaths.popleft()
-        return len(self._deaths) <= self._restart_limit
+        return not self._stopping and len(self._deaths) <= self._restart_limit
 
 
 def engine_arguments(settings: Settings) -> dict[str, Any]:

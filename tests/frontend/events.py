@@ -1,0 +1,92 @@
+"""Canonical events for tests, and scripted stand-ins for what is below the code under test."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from hypothesis import strategies as st
+
+from frontend.domain import Event, Generation, Model
+from frontend.errors import GatewayError
+
+MODEL = Model(
+    name="m",
+    kind="llm",
+    aliases=("alias",),
+    capabilities=frozenset({"chat", "completion"}),
+    context_length=64,
+    dimensions=None,
+    image=None,
+    cancel="m.engine",
+    owned_by="test",
+    created_s=0,
+    max_batch=1,
+)
+
+
+def event(text: str = "", index: int = 0, finish: str | None = None, **more: Any) -> Event:
+    """An event of a request with a prompt of 3 tokens."""
+    fields: dict[str, Any] = {
+        "token_ids": [1] if text else [],
+        "stop_reason": None,
+        "prompt_tokens": 3,
+        "cached_tokens": 0,
+        "completion_tokens": 1,
+    }
+    return Event(index=index, text=text, finish_reason=finish, **{**fields, **more})
+
+
+def token(text: str, logprob: float = -0.5, top: int = 0) -> dict[str, Any]:
+    """A token as the contract describes it, with `top` likelier ones."""
+    likelier = [
+        {"token": f"<{n}>", "id": n, "bytes": [60, 48 + n, 62], "logprob": -0.1} for n in range(top)
+    ]
+    return {
+        "token": text,
+        "id": 9,
+        "bytes": list(text.encode()),
+        "logprob": logprob,
+        "top": likelier,
+    }
+
+
+@st.composite
+def replies(draw: st.DrawFn, n: int) -> list[Event]:
+    """What an engine may send for `n` completions: their events interleaved in any way."""
+    left = {
+        index: draw(st.lists(st.text(max_size=8), min_size=1, max_size=6)) for index in range(n)
+    }
+    sent: list[Event] = []
+    while left:
+        index = draw(st.sampled_from(sorted(left)))
+        text = left[index].pop(0)
+        finish = None if left[index] else draw(st.sampled_from(["stop", "length"]))
+        done = sum(one.index == index for one in sent) + 1
+        tokens = [token(text, top=2)]
+        sent.append(event(text, index, finish, completion_tokens=done, logprobs=tokens))
+        if finish:
+            del left[index]
+    return sent
+
+
+class ScriptedTriton:
+    """Sends given groups of events for every prompt, then raises what it is told to."""
+
+    def __init__(self, groups: list[list[Event]], error: GatewayError | None = None) -> None:
+        self.groups = groups
+        self.error = error
+        self.started: list[str] = []
+        self.closed: list[str] = []
+        self.most_at_once = 0
+
+    async def generate(
+        self, model: Model, generation: Generation, engine_id: str, timeout_s: float
+    ) -> AsyncIterator[list[Event]]:
+        self.started.append(engine_id)
+        self.most_at_once = max(self.most_at_once, len(self.started) - len(self.closed))
+        try:
+            for group in self.groups:
+                yield group
+            if self.error is not None:
+                raise self.error
+        finally:
+            self.closed.append(engine_id)
