@@ -14,6 +14,8 @@ from pathlib import Path
 
 import psutil
 
+from toolkit.home import home
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -54,6 +56,11 @@ class Service:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def triton_log(self) -> str:
+        """What Triton and the models in it have said so far."""
+        return (home() / "logs" / str(self.port) / "triton.log").read_text(errors="replace")
 
     def family(self) -> list[psutil.Process]:
         """The serving process and everything below it."""

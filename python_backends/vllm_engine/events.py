@@ -61,7 +61,7 @@ class EventWriter:
             ids = list(output.prompt_token_ids or ())
             written[0]["prompt_token_ids"] = ids
             written[0]["prompt_logprobs"] = [
-                None if choices is None else self._token(token_id, choices)
+                self._unscored(token_id) if choices is None else self._token(token_id, choices)
                 for token_id, choices in zip(ids, output.prompt_logprobs, strict=False)
             ]
         return written
@@ -105,6 +105,12 @@ class EventWriter:
         return self._choice(token_id, choices[token_id]) | {
             "top": [self._choice(number, choices[number]) for number in top]
         }
+
+    def _unscored(self, token_id: int) -> Event:
+        """The prompt's first token: nothing comes before it that could predict it."""
+        spelled = self._vocabulary.bytes_of(token_id)
+        text = bytes(spelled).decode(errors="replace")
+        return {"token": text, "id": token_id, "bytes": spelled, "logprob": None, "top": None}
 
     def _choice(self, token_id: int, choice: Logprob) -> Event:
         return {

@@ -60,6 +60,8 @@ class Serving:
         finally:
             replies.fail(Unavailable("the server is shutting down"))  # unless it has ended
             running.finished.set()
+            if running.cancelled:
+                self._engine.logger.log_info(f"request '{request_id}' cancelled and stopped")
             self._cancellations.end(request_id, running.cancel)
             self._running.discard(running)
             self._engine.running -= 1

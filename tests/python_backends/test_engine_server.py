@@ -103,7 +103,7 @@ def test_prompt_logprobs_score_the_prompt(client: Client) -> None:
     )
     first = events[0]
     assert first["prompt_token_ids"] == [5, 6, 7, 8]
-    assert first["prompt_logprobs"][0] is None
+    assert first["prompt_logprobs"][0]["logprob"] is None
     assert [token["id"] for token in first["prompt_logprobs"][1:]] == [6, 7, 8]
 
 

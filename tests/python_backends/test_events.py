@@ -98,7 +98,8 @@ def test_prompt_logprobs_stand_in_the_first_event() -> None:
     output = Delta([Part()], prompt_token_ids=[4, 1], prompt_logprobs=scores)
     (event,) = writer(top=1).write(output)
     assert event["prompt_token_ids"] == [4, 1]
-    assert event["prompt_logprobs"][0] is None
+    assert event["prompt_logprobs"][0]["logprob"] is None
+    assert event["prompt_logprobs"][0]["id"] == 4
     assert event["prompt_logprobs"][1]["bytes"] == list(b" hi")
 
 

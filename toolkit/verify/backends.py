@@ -24,6 +24,8 @@ PLATFORMS = {
     "tensorflow_savedmodel": "tensorflow",
     "tensorflow_graphdef": "tensorflow",
 }
+_OWN_FILES = {"vllm": "model.json"}
+"""Files that a backend opens and nobody guesses it from."""
 _TENSORFLOW_FILES = {
     "tensorflow_savedmodel": "model.savedmodel",
     "tensorflow_graphdef": "model.graphdef",
@@ -87,4 +89,4 @@ def _by_files(there: set[str]) -> tuple[str, str]:
 
 
 def _default_file(backend: str, platform: str) -> str:
-    return _TENSORFLOW_FILES.get(platform) or FILES.get(backend, "")
+    return _TENSORFLOW_FILES.get(platform) or {**FILES, **_OWN_FILES}.get(backend, "")

@@ -220,7 +220,7 @@ class CompletionChunks:
         if event.finish_reason is not None:
             reason = "length" if call.score_only else finish_reason(event.finish_reason)
         offset = self._offsets.get(index, 0)
-        self._offsets[index] = offset + len(text)
+        self._offsets[index] = offset + sum(len(token["token"]) for token in tokens)
         if not text and not tokens and reason is None:
             return b""
         choice = {

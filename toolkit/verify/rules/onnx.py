@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 
 from tritonclient.grpc.model_config_pb2 import DataType
@@ -23,14 +24,26 @@ def _graphs(model: Model) -> Iterator[tuple[Path, OnnxGraph]]:
 
 
 def _files(model: Model) -> Iterator[Path]:
-    if model.served.backend != "onnxruntime":
-        return
     for folder in model.served_versions.values():
-        path = folder / model.served.filename
+        path = folder / _filename(model, folder)
         if path.is_dir():
             path = path / "model.onnx"
         if path.is_file() and not is_pointer(path):
             yield path
+
+
+def _filename(model: Model, folder: Path) -> str:
+    """The file whose tensors are the config's; a name that nothing has when there is none.
+
+    The toolkit's `encoder` hands its tensors to the graph as they are, so it is held to it too,
+    where onnx is installed.
+    """
+    if model.served.backend == "onnxruntime":
+        return model.served.filename
+    if (folder / "python_backends" / "encoder").is_dir() and find_spec("onnx"):
+        parameters = model.config.parameters
+        return parameters["model"].string_value if "model" in parameters else "model.onnx"
+    return ".none"
 
 
 @rule("onnx-file", "File that is not ONNX", Effect.REFUSED)

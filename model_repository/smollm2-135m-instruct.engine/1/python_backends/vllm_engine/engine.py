@@ -33,7 +33,7 @@ class Engine:
         self.running = 0
         self._restart_limit = settings.number("restart_limit", 5)
         self._name = settings.model
-        self._logger = logger
+        self.logger = logger
         self._stopping = False
         self._llm: Any = None
         self._reaper: Reaper | None = None
@@ -73,7 +73,7 @@ class Engine:
         self._reaper = Reaper()
         started = time.monotonic()
         self._llm = _make_llm(self.arguments)
-        self._logger.log_info(
+        self.logger.log_info(
             f"engine of '{self._name}' ready after {time.monotonic() - started:.1f} s"
         )
 
@@ -92,7 +92,7 @@ class Engine:
             await asyncio.sleep(_WATCH_INTERVAL_S)
             if self._llm is not None and self._llm.errored:
                 self._deaths.append(time.monotonic())
-                self._logger.log_error(f"engine of '{self._name}' died; building it again")
+                self.logger.log_error(f"engine of '{self._name}' died; building it again")
                 await self._rebuild()
 
     async def _rebuild(self) -> None:
@@ -107,9 +107,9 @@ class Engine:
                 await self._build()
                 return
             except Exception as error:  # vLLM raises anything; the next try may work
-                self._logger.log_error(f"engine of '{self._name}' did not start: {error!r}")
+                self.logger.log_error(f"engine of '{self._name}' did not start: {error!r}")
                 self._deaths.append(time.monotonic())
-        self._logger.log_error(f"engine of '{self._name}' keeps dying and is given up")
+        self.logger.log_error(f"engine of '{self._name}' keeps dying and is given up")
 
     def _may_restart(self) -> bool:
         while self._deaths and self._deaths[0] < time.monotonic() - _RESTART_WINDOW_S:
