@@ -3,6 +3,7 @@
 Every page is a pure function of the source tree. Nobody edits docs/reference by hand.
 """
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -36,7 +37,34 @@ def settings_page() -> str:
     return "\n".join(rows) + "\n"
 
 
-PAGES: dict[str, Callable[[], str]] = {"cli.md": cli_page, "settings.md": settings_page}
+def models_page() -> str:
+    """Every field of models.yaml, kind by kind."""
+    from toolkit.spec.entries import KINDS
+
+    parts = ["# models.yaml", ""]
+    parts += ["`version: 1` and `models:`, a mapping of names to entries. A name is what clients"]
+    parts += [
+        "ask for; letters, digits, `.`, `_` and `-`. Which fields an entry has depends on its"
+    ]
+    parts += ["`kind`.", ""]
+    for kind, entry in KINDS.items():
+        parts += [f"## `kind: {kind}`", "", " ".join((entry.__doc__ or "").split()), ""]
+        parts += ["| field | default | meaning |", "|---|---|---|"]
+        for name, field in entry.model_fields.items():
+            if name == "kind":
+                continue
+            default = field.get_default(call_default_factory=True, validated_data={})
+            shown = "required" if field.is_required() else f"`{json.dumps(default)}`"
+            parts.append(f"| `{name}` | {shown} | {field.description} |")
+        parts.append("")
+    return "\n".join(parts)
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "cli.md": cli_page,
+    "settings.md": settings_page,
+    "models.md": models_page,
+}
 
 
 def main() -> int:
