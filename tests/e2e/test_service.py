@@ -2,13 +2,17 @@
 
 import os
 import signal
+import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
+import psutil
 from openai import OpenAI
 
 from tests.e2e.conftest import CHAT, EMBEDDING, IMAGE
-from tests.processes import Service, alive, served, status_of, wait_for
+from tests.processes import ROOT, Service, alive, free_port, served, status_of, wait_for
 
 
 def test_every_model_of_the_catalogue_is_listed(client: OpenAI) -> None:
@@ -40,6 +44,39 @@ def test_kill_9_of_the_serving_parent_leaves_nothing(echo_repository: Path, tmp_
     after = set(os.listdir("/dev/shm")), set(Path("/tmp").glob("triton-toolkit-*"))
     assert after[0] <= before[0]
     assert after[1] <= before[1]
+
+
+def test_it_stops_with_its_parent_when_asked_to(echo_repository: Path, tmp_path: Path) -> None:
+    port = free_port()
+    serve = [sys.executable, "-m", "toolkit", "serve", str(echo_repository), "--port", str(port)]
+    parent = f"import subprocess, sys; subprocess.run({[*serve, '--stop-with-parent']!r})"
+    with subprocess.Popen(
+        [sys.executable, "-c", parent], cwd=ROOT, stderr=subprocess.DEVNULL
+    ) as process:
+        url = f"http://127.0.0.1:{port}"
+        wait_for(lambda: status_of(f"{url}/readyz") == 200, 60, "serving")
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+    wait_for(lambda: not any(map(alive, family)), 60, "the end of the whole family")
+
+
+def test_ctrl_c_ends_it_in_order(echo_repository: Path, tmp_path: Path) -> None:
+    with served(echo_repository, tmp_path / "log", timeout_s=60) as service:
+        service.process.send_signal(signal.SIGINT)
+        assert service.process.wait(60) == 0
+    assert "stopped" in (tmp_path / "log").read_text()
+
+
+def test_a_taken_port_is_a_clear_error(echo_repository: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "-m", "toolkit", "serve", str(echo_repository), "--port", port]
+        ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert ran.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in ran.stderr
+    assert "--port" in ran.stderr
 
 
 def test_a_killed_triton_is_a_clear_503_and_comes_back(

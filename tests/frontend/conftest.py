@@ -79,7 +79,7 @@ def echo_stats(triton: EchoTriton, request_id: str) -> dict[str, Any]:
         api = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         for answer in api.ModelStreamInfer(iter([request]), timeout=10):
             assert not answer.error_message, answer.error_message
-            (text,) = unpack_bytes(output(answer.infer_response, "stats")[1])
+            (text,) = unpack_bytes(output(answer.infer_response, "stats"))
             stats: dict[str, Any] = json.loads(text)
             return stats
     raise AssertionError("no stats")

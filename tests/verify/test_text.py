@@ -9,6 +9,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 from toolkit.verify.position import find_entry
 from toolkit.verify.tokens import TextError, tokenize
 from toolkit.verify.tree import Entry, parse
+from toolkit.verify.values import misfits
 
 _NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=8)
 _DIMS = st.lists(st.integers(-1, 2**40), max_size=4)
@@ -81,3 +82,30 @@ def test_a_path_that_is_not_written_gives_what_is_around_it() -> None:
 def test_what_no_parser_takes_is_refused(text: str) -> None:
     with pytest.raises(TextError):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "fix"),
+    [
+        ("input { data_type: FP32 }", "input[0].data_type", "TYPE_FP32"),
+        ("input { data_type: TYPE_FLOAT }", "input[0].data_type", "TYPE_FP32"),
+        ('input { data_type: "TYPE_FP32" }', "input[0].data_type", "without quotes"),
+        ('max_batch_size: "8"', "max_batch_size", "write max_batch_size: 8"),
+        ("max_batch_size: 1.5", "max_batch_size", "1"),
+        ("max_batch_size: 4294967296", "max_batch_size", "range"),
+        ("backend: python", "backend", 'backend: "python"'),
+        ("backend { }", "backend", "backend: …"),
+        ('parameters { key: "a" value: "b" }', "parameters[0].value", 'string_value: "b"'),
+        ("response_cache { enable: yes }", "response_cache.enable", "true or false"),
+    ],
+)
+def test_values_that_do_not_fit_are_named(text: str, path: str, fix: str) -> None:
+    (found,) = misfits(parse(text), ModelConfig.DESCRIPTOR)
+    assert found.path == path
+    assert fix in f"{found.message} {found.fix}"
+
+
+@given(_configs())
+@settings(max_examples=60, deadline=None)
+def test_what_protobuf_wrote_fits(config: ModelConfig) -> None:
+    assert not list(misfits(parse(text_format.MessageToString(config)), ModelConfig.DESCRIPTOR))

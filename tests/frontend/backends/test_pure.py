@@ -10,8 +10,10 @@ from tritonclient.grpc import service_pb2
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from frontend.backends.catalogue import read_model
+from frontend.backends.events import read_events
 from frontend.backends.failures import from_message, from_status
 from frontend.backends.tensors import add_numbers, add_texts, output, pack_texts, unpack_bytes
+from frontend.errors import BackendFailed
 
 
 @given(st.lists(st.text()))
@@ -34,9 +36,15 @@ def test_an_output_is_found_by_name() -> None:
     response = service_pb2.ModelInferResponse(raw_output_contents=[b"a", b"b"])
     response.outputs.add(name="x", shape=[1])
     response.outputs.add(name="y", shape=[2])
-    assert output(response, "y") == ([2], b"b")
-    with pytest.raises(KeyError):
+    assert output(response, "y") == b"b"
+    with pytest.raises(BackendFailed, match="'z'"):
         output(response, "z")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"index": 0}', '"text"'])
+def test_an_event_that_cannot_be_read_is_the_backends_failure(text: str) -> None:
+    with pytest.raises(BackendFailed):
+        read_events(pack_texts([text]))
 
 
 def marked(**fields: object) -> str:
@@ -49,6 +57,8 @@ def marked(**fields: object) -> str:
         (marked(code="context_length_exceeded", message="too long", status=400), 400, "context"),
         (marked(code="unavailable", message="later", status=503), 503, "unavailable"),
         (marked(code="x", message="m", status=500), 502, "x"),
+        (marked(code="slow_down", message="m", status=429), 429, "slow_down"),
+        (marked(code=5, param=[], message=None, status="odd"), 502, "backend_error"),
         ("Stub process 'm_0_0' is not healthy.", 503, "backend_unavailable"),
         ("RuntimeError: shm region /secret", 502, "backend_error"),
         ("toolkit-error:{not json", 502, "backend_error"),
@@ -98,6 +108,8 @@ def test_a_config_says_what_a_model_is() -> None:
         {"toolkit.kind": "llm", "toolkit.contract": "2"},
         {"toolkit.kind": "llm", "toolkit.contract": "1", "toolkit.aliases": "[oops"},
         {"toolkit.kind": "diffusion", "toolkit.contract": "1", "toolkit.context_length": "many"},
+        {"toolkit.kind": "diffusion", "toolkit.contract": "1", "toolkit.image": '{"width": 1}'},
+        {"toolkit.kind": "diffusion", "toolkit.contract": "1", "toolkit.image": "5"},
     ],
 )
 def test_other_configs_are_no_public_models(parameters: dict[str, str]) -> None:

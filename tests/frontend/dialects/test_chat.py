@@ -6,6 +6,7 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from frontend.dialects.openai.chat import ChatAnswer, ChatCall, ChatChunks, parse_chat
 from frontend.domain import UsageCount
@@ -76,7 +77,9 @@ def test_messages_that_cannot_be_honoured(messages: Any, param: str) -> None:
     ("name", "value"),
     [
         ("model", None),
+        ("model", ""),
         ("model", 5),
+        ("stream", "yes"),
         ("tools", [{"type": "function", "function": {"name": "f"}}]),
         ("functions", [{"name": "f"}]),
         ("tool_choice", "required"),
@@ -98,7 +101,7 @@ def test_parameters_that_cannot_be_honoured(name: str, value: Any) -> None:
     assert refusal(**{name: value}) == name
 
 
-@given(st.text(min_size=1).filter(lambda name: not hasattr(ChatCall, name)))
+@given(st.text(min_size=1))
 def test_every_unknown_field_is_refused(name: str) -> None:
     body = {"model": "m", "messages": [HELLO], f"x_{name}": 1}
     assert refused(parse_chat, body, 10).code == "unknown_parameter"
@@ -107,6 +110,16 @@ def test_every_unknown_field_is_refused(name: str) -> None:
 @pytest.mark.parametrize("body", [None, [], "x", 5, True])
 def test_a_body_that_is_no_object(body: Any) -> None:
     assert "JSON object" in refused(parse_chat, body, 10).message
+
+
+def test_null_is_absent() -> None:
+    assert parse(temperature=None, tools=None, stream=None, stop=None) == parse()
+
+
+def test_logprobs_are_asked_of_the_engine() -> None:
+    assert parse(logprobs=True).generation.sampling == {"logprobs": 0}
+    assert parse(logprobs=True, top_logprobs=5).generation.sampling == {"logprobs": 5}
+    assert parse(logprobs=False).generation.sampling == {}
 
 
 def test_parameters_that_say_nothing_here_are_taken() -> None:
@@ -123,7 +136,7 @@ def both_ways(body: dict[str, Any], events: list[Any]) -> tuple[dict[str, Any], 
         count.see(0, one)
         answer.add(one)
         streamed.append(chunks.chunk(one))
-    streamed.append(chunks.last(count.total))
+    streamed.append(chunks.last(count.total if call.include_usage else None))
     return orjson.loads(answer.render(count.total)), sse(b"".join(streamed))
 
 
@@ -137,6 +150,9 @@ def test_a_stream_joins_to_the_unary_answer(data: st.DataObject, n: int, logprob
         for one in events:
             one.logprobs = None
     unary, chunks = both_ways(body, events)
+    ChatCompletion.model_validate(unary)
+    for chunk in chunks:
+        ChatCompletionChunk.model_validate(chunk)
     *deltas, last = chunks
     assert last["choices"] == []
     assert last["usage"] == unary["usage"]
@@ -144,6 +160,7 @@ def test_a_stream_joins_to_the_unary_answer(data: st.DataObject, n: int, logprob
         mine = [c["choices"][0] for c in deltas if c["choices"][0]["index"] == choice["index"]]
         joined = "".join(one["delta"].get("content") or "" for one in mine)
         assert joined == choice["message"]["content"]
+        assert mine[0]["delta"]["role"] == "assistant"
         assert [o["finish_reason"] for o in mine][-1] == choice["finish_reason"]
         assert all(o["finish_reason"] is None for o in mine[:-1])
         tokens = [t for o in mine if o["logprobs"] for t in o["logprobs"]["content"]]

@@ -6,6 +6,7 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from openai.types import Completion
 
 from frontend.dialects.openai.completions import (
     CompletionAnswer,
@@ -40,7 +41,8 @@ def test_every_form_of_prompt(prompt: Any, prompts: list[Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "prompt", [None, 5, [], ["a", 1], [["a"]], [[]], [-1], [2**31], ["a"] * 11, {"text": "a"}]
+    "prompt",
+    [None, 5, [], ["a", 1], [[1], "a"], [["a"]], [[]], [-1], [2**31], ["a"] * 11, {"text": "a"}],
 )
 def test_other_prompts_are_refused(prompt: Any) -> None:
     assert refusal(prompt=prompt) == "prompt"
@@ -58,6 +60,7 @@ def test_other_prompts_are_refused(prompt: Any) -> None:
         ({"best_of": 2, "stream": True}, "best_of"),
         ({"messages": []}, "messages"),
         ({"tools": []}, "tools"),
+        ({"max_completion_tokens": 5}, "max_completion_tokens"),
     ],
 )
 def test_parameters_that_cannot_be_honoured(given: dict[str, Any], param: str) -> None:
@@ -93,7 +96,7 @@ def both_ways(body: dict[str, Any], events: list[Any]) -> tuple[dict[str, Any], 
         count.see(prompt, one)
         answer.add(prompt, one)
         streamed.append(chunks.chunk(prompt, one))
-    streamed.append(chunks.last(count.total))
+    streamed.append(chunks.last(count.total if call.include_usage else None))
     return orjson.loads(answer.render(count.total)), sse(b"".join(streamed))
 
 
@@ -126,16 +129,21 @@ def test_a_stream_joins_to_the_unary_answer(
     body: dict[str, Any] = {"prompt": ["a", "b"], "n": n, "echo": echo, "stream": True}
     body |= {"stream_options": {"include_usage": True}} | ({"logprobs": 2} if logprobs else {})
     unary, chunks = both_ways(body, events)
+    for rendered in (unary, *chunks):
+        Completion.model_validate(rendered)
     assert chunks[-1]["usage"] == unary["usage"]
     for choice in unary["choices"]:
         assert joined(chunks, choice["index"]) == choice
 
 
 def test_choices_come_in_the_order_of_the_prompts() -> None:
-    events = [(1, event("second", finish="stop")), (0, event("first", finish="stop"))]
-    unary, _ = both_ways({"prompt": ["a", "b"]}, events)
-    assert [choice["text"] for choice in unary["choices"]] == ["first", "second"]
+    order = [(1, 1), (0, 1), (1, 0), (0, 0)]
+    events = [(prompt, event(f"{prompt}{index}", index, "stop")) for prompt, index in order]
+    unary, _ = both_ways({"prompt": ["a", "b"], "n": 2}, events)
+    assert [choice["text"] for choice in unary["choices"]] == ["00", "01", "10", "11"]
+    assert [choice["index"] for choice in unary["choices"]] == [0, 1, 2, 3]
     assert unary["usage"]["prompt_tokens"] == 6
+    assert unary["usage"]["completion_tokens"] == 4
 
 
 def test_best_of_keeps_the_likeliest_per_token() -> None:
@@ -174,3 +182,23 @@ def test_echoed_token_ids_are_shown_as_text() -> None:
     unary, _ = both_ways({"prompt": [1, 2, 3], "echo": True}, [(0, first)])
     assert unary["choices"][0]["text"] == "oné!"
     assert unary["choices"][0]["logprobs"] is None
+
+
+def test_a_stream_echoes_once_and_counts_offsets() -> None:
+    prompt = [token("on"), token("ce")]
+    prompt[0] |= {"logprob": None, "top": None}
+    first = event("c", logprobs=[token("c")], prompt_token_ids=[1, 2], prompt_logprobs=prompt)
+    events = [(0, first), (0, event("d", finish="stop", logprobs=[token("d")]))]
+    _, chunks = both_ways({"echo": True, "stream": True, "logprobs": 0}, events)
+    choices = [chunk["choices"][0] for chunk in chunks]
+    assert [choice["text"] for choice in choices] == ["oncec", "d"]
+    assert choices[0]["logprobs"]["text_offset"] == [0, 2, 4]
+    assert choices[0]["logprobs"]["token_logprobs"] == [None, -0.5, -0.5]
+    assert choices[1]["logprobs"]["text_offset"] == [5]
+
+
+def test_every_completion_of_an_echoed_prompt_has_its_tokens() -> None:
+    first = event("a", 0, "stop", prompt_token_ids=[1], prompt_logprobs=[token("once")])
+    events = [(0, first), (0, event("b", 1, "stop"))]
+    _, chunks = both_ways({"prompt": [1], "echo": True, "n": 2, "stream": True}, events)
+    assert [chunk["choices"][0]["text"] for chunk in chunks] == ["oncea", "onceb"]

@@ -1,5 +1,6 @@
 """Every field is read with its type and bounds, or refused by name."""
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frontend.dialects.fields import Fields
+from frontend.errors import InvalidRequest
 from tests.frontend.dialects.bodies import refused
 
 JSON = st.recursive(
@@ -76,7 +78,5 @@ def test_whatever_is_not_read_is_refused(body: dict[str, Any]) -> None:
 @given(JSON, st.sampled_from(["text", "boolean", "integer", "number", "token_ids", "mapping"]))
 def test_no_value_breaks_a_reader(value: Any, method: str) -> None:
     fields = Fields({"x": value})
-    try:
+    with contextlib.suppress(InvalidRequest):
         getattr(fields, method)("x")
-    except Exception as error:
-        assert getattr(error, "param", None) == "x"

@@ -34,6 +34,7 @@ def test_every_setting_reaches_the_model() -> None:
         ("model", None),
         ("prompt", None),
         ("prompt", 5),
+        ("prompt", ""),
         ("n", 0),
         ("size", "big"),
         ("size", "0x8"),
@@ -62,6 +63,7 @@ def test_settings_that_cannot_be_honoured(name: str, value: Any) -> None:
     [
         (Drawing("x", width=72, height=8), "size"),
         (Drawing("x", width=8, height=12), "size"),
+        (Drawing("x", width=65, height=64), "size"),
         (Drawing("x", count=3), "n"),
         (Drawing("x", steps=51), "steps"),
     ],

@@ -14,6 +14,7 @@ from toolkit.verify.problem import Effect, Place
 from toolkit.verify.rule import rule
 from toolkit.verify.tokens import Token
 from toolkit.verify.tree import Entry
+from toolkit.verify.values import misfits
 
 _PLACEHOLDER = re.compile(r"\$\{\s*[\w.:-]*\s*\}?|\{\{[^{}\n]*\}\}|<%[^%\n]*%>")
 
@@ -93,9 +94,16 @@ def syntax(model: Model) -> Iterator[Hit]:
     error = model.error
     if error is None or next(iter(placeholder.check(model)), None):
         return
+    wrong = list(misfits(model.tree, ModelConfig.DESCRIPTOR))
+    for each in wrong:
+        place = place_of_entry(model.file, model.lines, each.entry)
+        yield Hit(place, each.path, each.message, each.fix)
+    if wrong:
+        return
     token = error.token
     place = place_of(model.file, model.lines, token) if token.kind != "end" else _end(model)
-    yield Hit(place, "", f"this does not parse: {_plain(error.message)}", _advice(error.message))
+    text = _plain(error.message)
+    yield Hit(place, "", f"this does not parse: {text}", _advice(text))
 
 
 def _end(model: Model) -> Place:
@@ -106,19 +114,33 @@ def _end(model: Model) -> Place:
 
 
 def _plain(message: str) -> str:
-    return message.strip().rstrip(".")
+    """Protobuf's message without its line, or in other words."""
+    text = re.sub(r"^'[^']*' ?: ", "", message.strip()).rstrip(".")
+    if match := re.match(r'Field "(\w+)" is specified along with field "(\w+)"', text):
+        return f"'{match[1]}' and '{match[2]}' exclude each other"
+    if match := re.search(r'type "(?:\w+\.)*(\w+)" should not have multiple "(\w+)"', text):
+        return f"'{match[2]}' stands twice in one {match[1]}"
+    return text
+
+
+_ADVICE = {
+    "MapEntry": "give each pair a map of its own: input_map { … } input_map { … }",
+    "stands twice": "keep one of the two",
+    "exclude each other": "keep one of the two",
+    "not closed": "close it",
+    "not '}'": "there is one closing brace too many, or an opening one is missing",
+    "not '/'": "comments begin with #",
+    "expected, not '{'": "leave out the outermost braces: a config is no JSON",
+    "comma": "remove the comma",
+    "byte order mark": "save the file as UTF-8 without a byte order mark",
+}
+"""Part of a message -> what to do about it."""
 
 
 def _advice(message: str) -> str:
-    if "already set" in message or "multiple" in message:
-        return "keep one of the two"
-    if "Enum type" in message or "enum" in message:
-        return "write one of the field's names, without quotes, such as TYPE_FP32 or KIND_CPU"
-    if "not closed" in message:
-        return "close it"
-    if "string" in message.lower():
-        return "put the value in quotes"
-    return "mend the text; a message reads `name { … }`, a value `name: value`, a list `[a, b]`"
+    found = [advice for part, advice in _ADVICE.items() if part in message]
+    usual = "mend the text; a message reads `name { … }`, a value `name: value`, a list `[a, b]`"
+    return found[0] if found else usual
 
 
 @rule("unknown-field", "Field that this Triton does not know", Effect.REFUSED)
