@@ -60,10 +60,18 @@ def models_page() -> str:
     return "\n".join(parts)
 
 
+def rules_page() -> str:
+    """What `toolkit verify` checks."""
+    from toolkit.verify.table import rules_page as page
+
+    return page()
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "cli.md": cli_page,
     "settings.md": settings_page,
     "models.md": models_page,
+    "rules.md": rules_page,
 }
 
 

@@ -84,9 +84,10 @@ class Catalogue:
         try:
             yield
         finally:
-            poll.cancel()
-            if self._refreshing is not None:
-                self._refreshing.cancel()
+            tasks = [poll] if self._refreshing is None else [poll, self._refreshing]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _poll(self) -> None:
         while True:

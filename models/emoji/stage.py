@@ -26,6 +26,7 @@ class Plan:
     data: Path
     work: Path
     steps: int
+    both_steps: int
     vae_steps: int
     decoder_steps: int
     text_steps: int

@@ -1,7 +1,7 @@
 """Trains the emoji model from nothing and saves it as a diffusers directory.
 
 The VAE learns the pictures, the text encoder learns what captions are about, the U-Net learns to
-draw latents for text embeddings. Every stage is kept in the work folder as it goes: a run that was
+draw latents for text embeddings, at last both of them together. Every stage is kept in the work folder as it goes: a run that was
 broken off continues there.
 """
 
@@ -17,6 +17,7 @@ from networks import Parts, build_scheduler, build_unet, save
 from pictures import Latents, encode, train_decoder, train_vae
 from reader import tokenize, train_reader
 from stage import Plan, Stage
+from torch import nn
 
 UNSAID = 0.15  # share of captions left empty, for classifier-free guidance
 STYLED = 0.25  # share of captions that name the style
@@ -36,16 +37,13 @@ def write_batch(
 
 
 def train_unet(
-    plan: Plan, prompts: dict[str, Any], parts: Parts, pool: Pool, latents: Latents
+    stage: Stage, plan: Plan, prompts: dict[str, Any], parts: Parts, pool: Pool, latents: Latents
 ) -> None:
     """Velocity of noised latents (Salimans and Ho 2022, appendix D)."""
-    parts.unet.to(memory_format=torch.channels_last)
-    stage = Stage("unet", parts.unet, plan.steps, 2e-3, plan)
     for step in stage.run():
         chosen = torch.randint(0, len(latents.mean), (BATCH,))
         captions = write_batch(Captioner(prompts, plan.seed, step), pool, latents, chosen)
-        with torch.no_grad():
-            text = parts.text_encoder(tokenize(parts.tokenizer, captions)).last_hidden_state
+        text = parts.text_encoder(tokenize(parts.tokenizer, captions)).last_hidden_state
         mean, deviation = latents.mean[chosen], latents.deviation[chosen]
         clean = mean + deviation * torch.randn_like(mean)
         noise = torch.randn_like(clean)
@@ -68,8 +66,14 @@ def train(plan: Plan) -> None:
     text_encoder = train_reader(plan, prompts, tokenizer)
     torch.manual_seed(plan.seed + 2)
     unet = build_unet(prompts["size"])
+    unet.to(memory_format=torch.channels_last)
     parts = Parts(tokenizer, text_encoder, unet, vae, build_scheduler())
-    train_unet(plan, prompts, parts, pool, latents)
+    text_encoder.requires_grad_(False)
+    alone = Stage("unet", unet, plan.steps, 2e-3, plan)
+    train_unet(alone, plan, prompts, parts, pool, latents)
+    text_encoder.requires_grad_(True)
+    both = nn.ModuleList([unet, text_encoder]).train()
+    train_unet(Stage("both", both, plan.both_steps, 1.5e-3, plan), plan, prompts, parts, pool, latents)
     save(parts, plan.output)
 
 
@@ -81,8 +85,9 @@ def read_plan() -> Plan:
     parser.add_argument("--data-dir", type=Path, default=build / "data", help="art, used again")
     parser.add_argument("--work-dir", type=Path, default=build / "work", help="checkpoints")
     parser.add_argument("--steps", type=int, default=2600, help="of the U-Net")
+    parser.add_argument("--both-steps", type=int, default=1800, help="U-Net and text encoder")
     parser.add_argument("--vae-steps", type=int, default=1500)
-    parser.add_argument("--decoder-steps", type=int, default=2000)
+    parser.add_argument("--decoder-steps", type=int, default=1800)
     parser.add_argument("--text-steps", type=int, default=1500)
     parser.add_argument("--copies", type=int, default=32, help="of each drawing, moved a little")
     parser.add_argument("--seed", type=int, default=0)
@@ -94,6 +99,7 @@ def read_plan() -> Plan:
         data=given.data_dir,
         work=given.work_dir,
         steps=given.steps,
+        both_steps=given.both_steps,
         vae_steps=given.vae_steps,
         decoder_steps=given.decoder_steps,
         text_steps=given.text_steps,

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx2
 import pytest
 from openai import OpenAI
+from openai.types.chat import ChatCompletionMessageParam
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from frontend.backends.tensors import add_texts, output, unpack_bytes
@@ -42,7 +44,12 @@ def run_gateway(triton: str, log: Path, *flags: str, wait_ready: bool = True) ->
     gateway = Gateway(process, port, log)
     route = "readyz" if wait_ready else "healthz"
     try:
-        wait_for(lambda: status_of(f"{gateway.url}/{route}") == 200, 30, log.read_text)
+        wait_for(
+            lambda: status_of(f"{gateway.url}/{route}") == 200 or process.poll() is not None,
+            30,
+            "an answer of the gateway",
+        )
+        assert process.poll() is None, log.read_text()
         yield gateway
     finally:
         process.terminate()
@@ -66,9 +73,22 @@ def client(gateway: Gateway) -> Iterator[OpenAI]:
         yield sdk
 
 
-def script(**fields: Any) -> list[dict[str, Any]]:
+@pytest.fixture
+def raw(gateway: Gateway) -> Iterator[httpx2.Client]:
+    """A plain HTTP client, for what the SDK hides or would never send."""
+    with httpx2.Client(base_url=gateway.url, timeout=30) as http:
+        yield http
+
+
+def script(**fields: Any) -> list[ChatCompletionMessageParam]:
     """Messages that tell the echo engine what to do."""
     return [{"role": "user", "content": json.dumps(fields)}]
+
+
+def echo_requests(triton: EchoTriton, engine_id: str = "") -> list[dict[str, Any]]:
+    """What the echo engine did for one request, or for all it remembers, oldest first."""
+    found: list[dict[str, Any]] = echo_stats(triton, engine_id)["requests"]
+    return found
 
 
 def echo_stats(triton: EchoTriton, request_id: str) -> dict[str, Any]:

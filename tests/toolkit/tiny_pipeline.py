@@ -31,6 +31,10 @@ _INDEX = {
     "unet": ["diffusers", "UNet2DConditionModel"],
     "vae": ["diffusers", "AutoencoderKL"],
     "scheduler": ["diffusers", "DDIMScheduler"],
+    # published pipelines carry these; none of them has a part in drawing
+    "safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"],
+    "feature_extractor": ["transformers", "CLIPImageProcessor"],
+    "image_encoder": [None, None],
 }
 
 

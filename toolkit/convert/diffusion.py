@@ -119,7 +119,10 @@ def _check_shape(folder: Path) -> None:
         raise ConvertError(
             f"{folder} is no diffusers directory: model_index.json cannot be read ({error})"
         ) from error
-    found = {name: value[1] for name, value in parts.items() if isinstance(value, list)}
+    # an optional part that a pipeline lacks is written as [null, null]
+    found = {
+        name: value[1] for name, value in parts.items() if isinstance(value, list) and value[1]
+    }
     wrong = [
         f"{name} is {found.get(name, 'missing')}, not {wanted}"
         for name, wanted in _PARTS.items()

@@ -1,0 +1,159 @@
+"""Whoever stops listening stops the engine, within 100 ms, and nobody else's."""
+
+import contextlib
+import json
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from openai import APITimeoutError, OpenAI
+
+from tests.conftest import EchoTriton
+from tests.frontend.conftest import Gateway, echo_requests, run_gateway, script
+from tests.processes import wait_for
+
+pytestmark = pytest.mark.timeout(120)
+FAST_S = 0.1
+
+
+def ended(triton: EchoTriton, mark: str, timeout_s: float = 5) -> dict[str, Any]:
+    """The engine's record of the request that has `mark` in its prompt, once it is over."""
+    found: list[dict[str, Any]] = []
+
+    def over() -> bool:
+        found[:] = [r for r in echo_requests(triton) if mark in json.dumps(r["prompt"])]
+        return bool(found) and all(one["ended_s"] is not None for one in found)
+
+    wait_for(over, timeout_s, f"the end of {mark}")
+    return found[-1]
+
+
+def running(triton: EchoTriton, mark: str) -> bool:
+    return any(mark in json.dumps(one["prompt"]) for one in echo_requests(triton))
+
+
+def test_leaving_a_stream_stops_the_engine(client: OpenAI, echo_triton: EchoTriton) -> None:
+    messages = script(text="leaving-1 " * 200, delay_ms=20)
+    stream = client.chat.completions.create(model="echo", messages=messages, stream=True)
+    for number, _ in enumerate(stream):
+        if number == 3:
+            break
+    left_s = time.monotonic()
+    stream.close()
+    record = ended(echo_triton, "leaving-1")
+    assert record["outcome"] == "abort"
+    assert record["ended_s"] - left_s < FAST_S
+    assert record["chunks_sent"] < 20
+
+
+def test_leaving_before_the_first_token_stops_the_engine(
+    client: OpenAI, echo_triton: EchoTriton
+) -> None:
+    messages = script(text="leaving-2 x", first_delay_ms=20_000)
+    with pytest.raises(APITimeoutError):
+        client.with_options(timeout=0.5).chat.completions.create(
+            model="echo", messages=messages, stream=True
+        )
+    left_s = time.monotonic()
+    assert ended(echo_triton, "leaving-2")["ended_s"] - left_s < FAST_S
+
+
+def test_leaving_a_unary_request_stops_the_engine(client: OpenAI, echo_triton: EchoTriton) -> None:
+    messages = script(text="leaving-3 " * 500, delay_ms=20)
+    with pytest.raises(APITimeoutError):
+        client.with_options(timeout=0.5).chat.completions.create(model="echo", messages=messages)
+    left_s = time.monotonic()
+    assert ended(echo_triton, "leaving-3")["ended_s"] - left_s < FAST_S
+
+
+def test_leaving_stops_every_prompt_of_a_request(client: OpenAI, echo_triton: EchoTriton) -> None:
+    marks = [f"leaving-many-{number}" for number in range(4)]
+    prompts = [json.dumps({"text": f"{mark} " * 99, "delay_ms": 20}) for mark in marks]
+    stream = client.completions.create(model="echo", prompt=prompts, stream=True, max_tokens=99)
+    for mark in marks:
+        wait_for(lambda mark=mark: running(echo_triton, mark), 5, f"the start of {mark}")  # type: ignore[misc]
+    left_s = time.monotonic()
+    stream.close()
+    for mark in marks:
+        assert ended(echo_triton, mark)["ended_s"] - left_s < FAST_S * 2
+
+
+def test_leaving_touches_nobody_else(raw: httpx2.Client, echo_triton: EchoTriton) -> None:
+    """Even of clients who call their requests the same."""
+    headers, path = {"x-request-id": "twins"}, "/v1/chat/completions"
+
+    def body(mark: str, chunks: int) -> dict[str, Any]:
+        messages = script(text=f"{mark} " * chunks, delay_ms=20)
+        return {"model": "echo", "messages": messages, "stream": True}
+
+    with (
+        raw.stream("POST", path, json=body("staying", 40), headers=headers) as staying,
+        httpx2.Client(base_url=raw.base_url) as other,
+    ):
+        with other.stream("POST", path, json=body("going", 400), headers=headers) as going:
+            next(going.iter_bytes())
+        assert ended(echo_triton, "going")["outcome"] == "abort"
+        text = staying.read().decode()
+    assert text.count("staying") == 40
+    assert text.endswith("data: [DONE]\n\n")
+
+
+def test_the_deadline_ends_a_request_with_a_status(echo_triton: EchoTriton, tmp_path: Path) -> None:
+    flags = ("--request-timeout-s", "0.4")
+    with (
+        run_gateway(echo_triton.grpc_address, tmp_path / "log", *flags) as gateway,
+        httpx2.Client(base_url=gateway.url) as http,
+    ):
+        messages = script(text="deadline-1 x", first_delay_ms=20_000)
+        answer = http.post("/v1/chat/completions", json={"model": "echo", "messages": messages})
+        assert answer.status_code == 504
+        assert answer.json()["error"]["code"] == "timeout"
+        assert ended(echo_triton, "deadline-1")["outcome"] == "abort"
+        late = script(text="deadline-2 " * 99, delay_ms=50)
+        body = {"model": "echo", "messages": late, "stream": True}
+        said = http.post("/v1/chat/completions", json=body).text
+        assert '"code":"timeout"' in said
+        assert "[DONE]" not in said
+        assert ended(echo_triton, "deadline-2")["outcome"] == "abort"
+
+
+def test_a_client_that_stops_reading_is_let_go(echo_triton: EchoTriton, tmp_path: Path) -> None:
+    flags = ("--client-timeout-s", "0.5")
+    with run_gateway(echo_triton.grpc_address, tmp_path / "log", *flags) as gateway:
+        messages = [{"role": "system", "content": "stalled"}, *script(chunks=8_000)]
+        body = {"model": "echo", "messages": messages, "stream": True}
+        body |= {"logprobs": True, "top_logprobs": 20}  # some 2 kB per token
+        with _posted(gateway, body):
+            wait_for(lambda: running(echo_triton, "stalled"), 10, "the start")
+            record = ended(echo_triton, "stalled", 30)
+        assert record["outcome"] == "abort"
+        assert record["chunks_sent"] < 8_000
+        wait_for(lambda: "client_stalled" in gateway.log.read_text(), 5, "the log line")
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(
+    echo_triton: EchoTriton, tmp_path: Path
+) -> None:
+    flags = ("--client-timeout-s", "0.3")
+    with (
+        run_gateway(echo_triton.grpc_address, tmp_path / "log", *flags) as gateway,
+        socket.create_connection(("127.0.0.1", gateway.port)) as slow,
+    ):
+        slow.sendall(b"POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-length: 99\r\n\r\n{")
+        slow.settimeout(10)
+        assert b" 408 " in slow.recv(1000)
+
+
+@contextlib.contextmanager
+def _posted(gateway: Gateway, body: dict[str, Any]) -> Any:
+    """A request whose answer nobody reads."""
+    data = json.dumps(body).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(data)}\r\n\r\n"
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", gateway.port))
+        client.sendall(head.encode() + data)
+        yield client

@@ -1,0 +1,116 @@
+"""Nothing ends early in silence, and no slot is lost whatever happens."""
+
+from contextlib import aclosing
+from typing import Any, cast
+
+import pytest
+
+from frontend.backends.catalogue import Catalogue
+from frontend.backends.triton import Triton
+from frontend.domain import Event, Generation
+from frontend.errors import BackendFailed, BackendUnavailable, GatewayError, Overloaded
+from frontend.generation.admission import Admission
+from frontend.generation.fanout import WIDTH, generate_all
+from frontend.generation.run import Runner
+from tests.frontend.events import MODEL, ScriptedTriton, event
+
+PROMPT = Generation({"text": "x"}, {})
+
+
+class Losable:
+    """A catalogue that only takes note of a loss."""
+
+    was_lost = False
+
+    def lost(self) -> None:
+        self.was_lost = True
+
+
+def runner(triton: ScriptedTriton, max_running: int = 256) -> Runner:
+    admission = Admission(max_running, 4096)
+    return Runner(cast(Triton, triton), cast(Catalogue, Losable()), admission, 5)
+
+
+async def collect(run: Runner, generation: Generation = PROMPT) -> list[Event]:
+    return [e async for group in run.generate(MODEL, generation, "id") for e in group]
+
+
+async def test_events_come_as_they_were_sent() -> None:
+    groups = [[event("a"), event("b")], [event("c", finish="stop")]]
+    run = runner(ScriptedTriton(groups))
+    assert [e.text for e in await collect(run)] == ["a", "b", "c"]
+    assert run.admission.idle
+
+
+@pytest.mark.parametrize(
+    ("groups", "n"),
+    [
+        ([], 1),
+        ([[event("a")]], 1),
+        ([[event("a", finish="stop")]], 2),
+        ([[event("a"), event(finish="abort")]], 1),
+    ],
+)
+async def test_an_answer_without_its_end_is_a_failure(groups: list[Any], n: int) -> None:
+    run = runner(ScriptedTriton(groups))
+    with pytest.raises(BackendFailed) as failure:
+        await collect(run, Generation({"text": "x"}, {"n": n}))
+    assert failure.value.code == "incomplete"
+    assert run.admission.idle
+
+
+async def test_losing_triton_is_told_to_the_catalogue() -> None:
+    run = runner(ScriptedTriton([[event("a")]], BackendUnavailable("gone")))
+    with pytest.raises(BackendUnavailable):
+        await collect(run)
+    assert cast(Losable, run.catalogue).was_lost
+    assert run.admission.idle
+
+
+async def test_stopping_to_read_closes_the_stream_and_frees_the_slot() -> None:
+    triton = ScriptedTriton([[event("a")], [event("b", finish="stop")]])
+    run = runner(triton)
+    async with aclosing(run.generate(MODEL, PROMPT, "id")) as groups:  # type: ignore[type-var]
+        assert [e.text for e in await anext(groups)] == ["a"]
+        assert run.admission.running == 1
+    assert triton.closed == ["id"]
+    assert run.admission.idle
+
+
+async def fan_out(run: Runner, count: int) -> dict[int, str]:
+    """The joined text of each prompt."""
+    texts: dict[int, str] = {}
+    async for number, group in generate_all(run, MODEL, [PROMPT] * count, "id"):
+        texts[number] = texts.get(number, "") + "".join(e.text for e in group)
+    return texts
+
+
+async def test_many_prompts_run_side_by_side_within_bounds() -> None:
+    triton = ScriptedTriton([[event("a")], [event("b", finish="stop")]])
+    run = runner(triton)
+    assert await fan_out(run, 3 * WIDTH) == dict.fromkeys(range(3 * WIDTH), "ab")
+    assert len(set(triton.started)) == 3 * WIDTH
+    assert triton.most_at_once <= WIDTH
+    assert run.admission.idle
+
+
+async def test_many_prompts_wait_for_few_slots() -> None:
+    run = runner(ScriptedTriton([[event("a", finish="stop")]]), max_running=2)
+    assert len(await fan_out(run, 50)) == 50
+
+
+@pytest.mark.parametrize("error", [Overloaded("no"), BackendFailed("no")])
+async def test_the_first_failure_ends_all(error: GatewayError) -> None:
+    triton = ScriptedTriton([[event("a")]], error)
+    run = runner(triton)
+    with pytest.raises(type(error)):
+        await fan_out(run, 5)
+    assert sorted(triton.closed) == sorted(triton.started)
+    assert run.admission.idle
+
+
+async def test_an_unforeseen_failure_ends_all_as_well() -> None:
+    run = runner(ScriptedTriton([[event("a")]], cast(GatewayError, RuntimeError("bug"))))
+    with pytest.raises(RuntimeError, match="bug"):
+        await fan_out(run, 5)
+    assert run.admission.idle

@@ -1,0 +1,39 @@
+"""Settings come from the environment and from flags; a wrong one is named."""
+
+import subprocess
+import sys
+
+import pytest
+
+from frontend.settings import Settings
+from tests.processes import ROOT
+
+
+def run(*flags: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "frontend", *flags]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+
+
+def test_a_wrong_setting_is_named() -> None:
+    refusal = run("--port", "99999", "--log-level", "loud")
+    assert refusal.returncode == 2
+    assert "setting 'port'" in refusal.stderr
+    assert "setting 'log_level'" in refusal.stderr
+    assert "Traceback" not in refusal.stderr
+
+
+def test_help_tells_every_setting() -> None:
+    said = run("--help").stdout
+    for name in Settings.model_fields:
+        assert f"--{name.replace('_', '-')}" in said
+
+
+def test_the_environment_sets_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRITON_FRONTEND_MAX_RUNNING", "7")
+    monkeypatch.setenv("TRITON_FRONTEND_TRITON", "unix:/x")
+    settings = Settings()
+    assert (settings.max_running, settings.triton) == (7, "unix:/x")
+
+
+def test_only_loopback_is_listened_on_unless_told() -> None:
+    assert Settings.model_fields["host"].default == "127.0.0.1"
