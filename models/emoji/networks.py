@@ -5,6 +5,7 @@ are Any where diffusers has none.
 """
 
 import copy
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,7 @@ def halved(module: Any) -> Any:
 
 
 def save(parts: Parts, folder: Path) -> None:
-    """A diffusers directory, weights in half precision."""
+    """A diffusers directory: weights in half precision on disk, single once loaded."""
     pipeline: Any = StableDiffusionPipeline(  # type: ignore[no-untyped-call]
         vae=halved(parts.vae),
         text_encoder=halved(parts.text_encoder),
@@ -134,3 +135,6 @@ def save(parts: Parts, folder: Path) -> None:
         requires_safety_checker=False,
     )
     pipeline.save_pretrained(folder)
+    written = folder / "text_encoder" / "config.json"  # else it alone would load as half precision
+    config = json.loads(written.read_text()) | {"dtype": "float32"}
+    written.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")

@@ -1,8 +1,8 @@
 """Trains the emoji model from nothing and saves it as a diffusers directory.
 
 The VAE learns the pictures, the text encoder learns what captions are about, the U-Net learns to
-draw latents for text embeddings, at last both of them together. Every stage is kept in the work folder as it goes: a run that was
-broken off continues there.
+draw latents for text embeddings, at last both of them together. Every stage is kept in the work
+folder as it goes: a run that was broken off continues there.
 """
 
 import argparse
@@ -73,7 +73,9 @@ def train(plan: Plan) -> None:
     train_unet(alone, plan, prompts, parts, pool, latents)
     text_encoder.requires_grad_(True)
     both = nn.ModuleList([unet, text_encoder]).train()
-    train_unet(Stage("both", both, plan.both_steps, 1.5e-3, plan), plan, prompts, parts, pool, latents)
+    train_unet(
+        Stage("both", both, plan.both_steps, 1.5e-3, plan), plan, prompts, parts, pool, latents
+    )
     save(parts, plan.output)
 
 

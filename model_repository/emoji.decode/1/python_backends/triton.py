@@ -1,0 +1,180 @@
+"""What the steps use of Triton's Python backend, typed, and imported only inside a server.
+
+Tensors come in as numpy arrays by name; text is UTF-8 bytes. Nothing else in this package touches
+`triton_python_backend_utils`, so tests can put any `Backend` in its place.
+"""
+
+import importlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from python_backends.errors import InvalidInput, StepError
+
+Array = npt.NDArray[Any]
+Arrays = Mapping[str, Array]
+
+FINAL = 1
+"""TRITONSERVER_RESPONSE_COMPLETE_FINAL: no response follows this one."""
+
+
+class Tensor(Protocol):
+    """`pb_utils.Tensor`."""
+
+    def name(self) -> str: ...
+    def as_numpy(self) -> Array: ...
+
+
+class Sender(Protocol):
+    """Where a decoupled step's responses to one request go."""
+
+    def send(self, response: object = None, flags: int = 0) -> None: ...
+    def is_cancelled(self) -> bool: ...
+
+
+class Request(Protocol):
+    """`pb_utils.InferenceRequest`."""
+
+    def request_id(self) -> str: ...
+    def inputs(self) -> Sequence[Tensor]: ...
+    def parameters(self) -> str: ...
+    def get_response_sender(self) -> Sender: ...
+
+
+class Logger(Protocol):
+    """Triton's own log."""
+
+    def log_info(self, message: str) -> None: ...
+    def log_warn(self, message: str) -> None: ...
+    def log_error(self, message: str) -> None: ...
+
+
+class Backend(Protocol):
+    """The part of `triton_python_backend_utils` in use."""
+
+    Logger: Logger
+    TritonError: Any
+
+    Tensor: Callable[[str, Array], object]
+    InferenceResponse: Callable[..., object]
+
+
+def backend() -> Backend:
+    """The module that exists only inside Triton's Python stub."""
+    return cast(Backend, importlib.import_module("triton_python_backend_utils"))
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Who a step is: its model's name, its version's folder, the `parameters` of its config."""
+
+    model: str
+    folder: Path
+    parameters: Mapping[str, str]
+
+    @classmethod
+    def read(cls, args: Mapping[str, str]) -> "Settings":
+        """From what Triton passes to `initialize`."""
+        config = json.loads(args["model_config"])
+        parameters = {
+            name: str(value.get("string_value", ""))
+            for name, value in config.get("parameters", {}).items()
+        }
+        folder = Path(args["model_repository"], args["model_version"])
+        return cls(args["model_name"], folder, parameters)
+
+    def text(self, name: str, default: str) -> str:
+        return self.parameters.get(name, default)
+
+    def number(self, name: str, default: int) -> int:
+        return int(self.parameters.get(name, default))
+
+    def real(self, name: str, default: float) -> float:
+        return float(self.parameters.get(name, default))
+
+    def table(self, name: str) -> dict[str, Any]:
+        """A parameter that holds a JSON object; absent means empty."""
+        value = json.loads(self.parameters.get(name) or "{}")
+        if not isinstance(value, dict):
+            raise TypeError(f"parameter '{name}' of model '{self.model}' is not a JSON object")
+        return value
+
+    def path(self, name: str, default: str) -> Path:
+        """A parameter that names a file or folder relative to the version's folder."""
+        return self.folder / self.parameters.get(name, default)
+
+
+def read(request: Request) -> dict[str, Array]:
+    """A request's tensors by name."""
+    return {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
+
+
+def decode(value: bytes | str, name: str) -> str:
+    """One element of a STRING tensor."""
+    if isinstance(value, str):
+        return value
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"'{name}' is not UTF-8 text: {error}", param=name) from error
+
+
+def text(arrays: Arrays, name: str) -> str | None:
+    """A STRING tensor that holds one text; None when it was not sent."""
+    if name not in arrays:
+        return None
+    values = arrays[name].reshape(-1)
+    if values.size != 1:
+        raise InvalidInput(f"'{name}' holds {values.size} values; send exactly one", param=name)
+    return decode(values[0], name)
+
+
+def scalar(arrays: Arrays, name: str) -> Any:
+    """A numeric or BOOL tensor that holds one value, as a Python value; None when not sent."""
+    if name not in arrays:
+        return None
+    values = arrays[name].reshape(-1)
+    if values.size != 1:
+        raise InvalidInput(f"'{name}' holds {values.size} values; send exactly one", param=name)
+    return values[0].item()
+
+
+def json_object(arrays: Arrays, name: str) -> dict[str, Any] | None:
+    """A STRING tensor that holds one JSON object; None when it was not sent."""
+    source = text(arrays, name)
+    if source is None:
+        return None
+    try:
+        value = json.loads(source)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"'{name}' is not JSON: {error}", param=name) from error
+    if not isinstance(value, dict):
+        raise InvalidInput(f"'{name}' is not a JSON object", param=name)
+    return value
+
+
+def texts(values: Sequence[str | bytes]) -> Array:
+    """A STRING tensor's values, shape [len(values)]."""
+    array = np.empty(len(values), dtype=np.object_)
+    array[:] = values
+    return array
+
+
+def respond(arrays: Arrays) -> object:
+    """A response that carries these tensors."""
+    stub = backend()
+    return stub.InferenceResponse([stub.Tensor(name, values) for name, values in arrays.items()])
+
+
+def refuse(error: BaseException) -> object:
+    """A response that carries an error; one that is not a `StepError` keeps its details out."""
+    stub = backend()
+    if isinstance(error, StepError):
+        code = getattr(stub.TritonError, error.triton_code)
+        return stub.InferenceResponse([], stub.TritonError(str(error), code))
+    return stub.InferenceResponse([], stub.TritonError(f"{type(error).__name__}: {error}"))

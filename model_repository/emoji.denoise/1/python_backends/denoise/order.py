@@ -1,0 +1,76 @@
+"""What a request for images may ask, within its model's limits."""
+
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+from python_backends.errors import InvalidInput
+from python_backends.triton import Arrays, scalar
+
+_SEED_LIMIT = 2**63
+"""Seeds are INT64 and not negative; image `i` has seed `seed + i`, modulo this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The parameter `image`: defaults and bounds."""
+
+    width: int
+    height: int
+    multiple_of: int = 8
+    max_size: int = 1024
+    steps: int = 20
+    max_steps: int = 100
+    guidance: float = 7.5
+    max_count: int = 4
+    max_guidance: float = 50.0
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One request, complete."""
+
+    steps: int
+    guidance: float
+    width: int
+    height: int
+    seed: int
+    count: int
+
+    @property
+    def seeds(self) -> list[int]:
+        """One per image, so that an image does not depend on how many are made with it."""
+        return [(self.seed + number) % _SEED_LIMIT for number in range(self.count)]
+
+
+def read_order(arrays: Arrays, limits: Limits) -> Order:
+    """From a request's tensors and the defaults. Raises InvalidInput beyond the limits."""
+
+    def value(name: str, default: Any) -> Any:
+        given = scalar(arrays, name)
+        return default if given is None else given
+
+    order = Order(
+        steps=value("steps", limits.steps),
+        guidance=value("guidance", limits.guidance),
+        width=value("width", limits.width),
+        height=value("height", limits.height),
+        seed=value("seed", secrets.randbelow(2**32)),
+        count=value("count", 1),
+    )
+    _check_range("steps", order.steps, 1, limits.max_steps)
+    _check_range("guidance", order.guidance, 0.0, limits.max_guidance)
+    _check_range("seed", order.seed, 0, _SEED_LIMIT - 1)
+    _check_range("count", order.count, 1, limits.max_count)
+    for name, size in (("width", order.width), ("height", order.height)):
+        _check_range(name, size, limits.multiple_of, limits.max_size)
+        if size % limits.multiple_of:
+            raise InvalidInput(
+                f"'{name}' is {size} and must be a multiple of {limits.multiple_of}", param=name
+            )
+    return order
+
+
+def _check_range(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:  # NaN fails too
+        raise InvalidInput(f"'{name}' is {value}; choose {low} to {high}", param=name)

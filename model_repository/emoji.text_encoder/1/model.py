@@ -1,0 +1,34 @@
+"""The text encoder step: a prompt and what it must not show -> `embeddings` [2, L, D]."""
+
+import os
+from collections.abc import Mapping, Sequence
+
+from python_backends.onnx import FLOAT, INT64, Graph
+from python_backends.text_encoder.prompts import PromptTokenizer
+from python_backends.triton import Request, Settings, read, refuse, respond, text
+
+_INPUTS = {"input_ids": (INT64, 2)}
+_OUTPUTS = {"embeddings": (FLOAT, 3)}
+
+
+class TritonPythonModel:
+    """Called by Triton."""
+
+    def initialize(self, args: Mapping[str, str]) -> None:
+        os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
+        settings = Settings.read(args)
+        folder = settings.path("tokenizer", "tokenizer")
+        self._tokenizer = PromptTokenizer.load(folder, settings.number("length", 77))
+        self._graph = Graph.load(settings, _INPUTS, _OUTPUTS)
+
+    def execute(self, requests: Sequence[Request]) -> list[object]:
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request: Request) -> object:
+        try:
+            arrays = read(request)
+            prompt = text(arrays, "prompt") or ""
+            ids = self._tokenizer.pair(text(arrays, "negative_prompt") or "", prompt)
+            return respond(self._graph.run({"input_ids": ids}))
+        except Exception as error:  # one bad request must not fail those beside it
+            return refuse(error)

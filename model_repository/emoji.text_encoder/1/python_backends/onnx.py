@@ -1,0 +1,68 @@
+"""An ONNX graph, checked when it is loaded: names, types and ranks of what goes in and out.
+
+Threads never spin: a graph shares its cores with engines, and a spinning pool wastes them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from python_backends.triton import Array, Arrays, Settings
+
+Ports = Mapping[str, tuple[str, int]]
+"""Name -> (onnxruntime type, or several with `|` between them; rank)."""
+
+FLOAT, INT64 = "tensor(float)", "tensor(int64)"
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A loaded graph; `run` is safe to call from several threads."""
+
+    session: Any
+    outputs: tuple[str, ...]
+
+    @classmethod
+    def load(cls, settings: Settings, inputs: Ports, outputs: Ports) -> "Graph":
+        """From the step's `model`, `threads`, `providers`.
+
+        Raises ValueError when the graph's inputs or outputs are not exactly the given ones.
+        """
+        import onnxruntime
+
+        path = settings.path("model", "model.onnx")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = settings.number("threads", 1)
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        providers = settings.text("providers", "CPUExecutionProvider").split(",")
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        faults = [
+            *compare("input", session.get_inputs(), inputs),
+            *compare("output", session.get_outputs(), outputs),
+        ]
+        if faults:
+            raise ValueError(f"{path.name} of '{settings.model}': " + "; ".join(faults))
+        return cls(session, tuple(outputs))
+
+    def run(self, feeds: Arrays) -> dict[str, Array]:
+        """All outputs by name."""
+        values = self.session.run(list(self.outputs), dict(feeds))
+        return dict(zip(self.outputs, values, strict=True))
+
+    def input_type(self, name: str) -> str:
+        """onnxruntime's name for it, such as `tensor(float)`."""
+        return next(str(port.type) for port in self.session.get_inputs() if port.name == name)
+
+
+def compare(side: str, found: Any, wanted: Ports) -> list[str]:
+    """What differs between a graph's inputs (or outputs) and the wanted ones, in words."""
+    have = {port.name: (port.type, len(port.shape)) for port in found}
+    faults = [f"{side} '{name}' is missing" for name in wanted if name not in have]
+    faults += [f"{side} '{name}' is unknown" for name in have if name not in wanted]
+    for name, (kind, rank) in wanted.items():
+        is_kind, is_rank = have.get(name, (kind.split("|")[0], rank))
+        if is_kind not in kind.split("|") or is_rank != rank:
+            faults.append(f"{side} '{name}' is {is_kind} of rank {is_rank}, not {kind} of {rank}")
+    return faults

@@ -1,0 +1,44 @@
+"""Prompts as a CLIP text encoder reads them: always `length` ids, padded as its tokenizer pads."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from python_backends.errors import InvalidInput
+from python_backends.triton import Array
+
+
+@dataclass(frozen=True, slots=True)
+class PromptTokenizer:
+    """`encode` gives ids with special tokens; `pad_id` fills up."""
+
+    encode: Callable[[str], list[int]]
+    pad_id: int
+    length: int
+
+    @classmethod
+    def load(cls, folder: Path, length: int) -> "PromptTokenizer":
+        """From a Hugging Face tokenizer folder; never from the network."""
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        pad_id = tokenizer.pad_token_id
+        pad_id = tokenizer.eos_token_id if pad_id is None else pad_id
+        return cls(lambda text: list(tokenizer(text)["input_ids"]), pad_id or 0, length)
+
+    def pair(self, negative: str, positive: str) -> Array:
+        """INT64 [2, length], the negative prompt first. Raises InvalidInput for a long prompt."""
+        rows = [self._row(negative, "negative_prompt"), self._row(positive, "prompt")]
+        return np.array(rows, dtype=np.int64)
+
+    def _row(self, prompt: str, param: str) -> list[int]:
+        ids = self.encode(prompt)
+        if len(ids) > self.length:
+            raise InvalidInput(
+                f"'{param}' has {len(ids)} tokens and the model reads {self.length}; shorten it",
+                code="context_length_exceeded",
+                param=param,
+            )
+        return ids + [self.pad_id] * (self.length - len(ids))
