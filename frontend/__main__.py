@@ -2,7 +2,12 @@
 
 import asyncio
 import logging
+import os
 import sys
+
+# read when gRPC makes its first channel: its new event engine polls from threads of its own, and
+# without it a request costs a fifth to a third less CPU (alternating pairs over the echo engine)
+os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_client")
 
 import uvicorn
 import uvloop
@@ -25,6 +30,7 @@ async def serve(settings: Settings) -> None:
         ws="none",
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=2,
         timeout_keep_alive=75,

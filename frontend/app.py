@@ -42,6 +42,7 @@ def create_app(settings: Settings) -> FastAPI:
         messages=settings.max_messages,
         inputs=settings.max_inputs,
         client_timeout_s=settings.client_timeout_s,
+        heartbeat_s=settings.heartbeat_s,
     )
     app = FastAPI(lifespan=lifespan, openapi_url=None, redirect_slashes=False)
     app.state.runner = runner

@@ -30,6 +30,9 @@ class Settings(BaseSettings):
         gt=0,
         description="Seconds that a client may take to send its body, or stop reading its answer.",
     )
+    heartbeat_s: float = Field(
+        default=10, gt=0, description="Seconds of silence after which a stream sends a comment."
+    )
     drain_s: float = Field(
         default=20, ge=0, description="Seconds that running requests may take after SIGTERM."
     )

@@ -83,6 +83,7 @@ def served(repository: Path, log: Path, *, timeout_s: float = 300) -> Iterator[S
     port = free_port()
     before = set(os.listdir("/dev/shm"))
     command = [sys.executable, "-m", "toolkit", "serve", str(repository), "--port", str(port)]
+    command.append("--stop-with-parent")
     with log.open("wb") as sink:
         process = subprocess.Popen(command, stdout=sink, stderr=sink, cwd=ROOT)
     service = Service(process, port, log)

@@ -25,6 +25,11 @@ class Fields:
         self._known: set[str] = set()
         self._path = path
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether every field was read. Most requests set few, so rare groups can be skipped."""
+        return not self._left and not self._nulls
+
     def at(self, name: str) -> str:
         """The full path of a field."""
         return f"{self._path}.{name}" if self._path else name

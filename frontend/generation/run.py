@@ -54,10 +54,14 @@ class Runner:
             events = self.triton.generate(model, generation, engine_id, left_s)
             async with aclosing(events):  # type: ignore[type-var]
                 async for group in events:
-                    unfinished -= _count_finished(group)
-                    yield group
+                    # an abort that nobody here asked for is no end of an answer; the stream is
+                    # read on to its own end, to be refused there
+                    told = [event for event in group if event.finish_reason != "abort"]
+                    unfinished -= sum(event.finish_reason is not None for event in told)
+                    if told:
+                        yield told
         if unfinished > 0:
-            raise _incomplete()
+            raise BackendFailed("the model stopped before the end of its answer", code="incomplete")
 
     async def embed(self, model: Model, embedding: Embedding, engine_id: str) -> Vectors:
         """The vectors of all texts, in order; long lists travel as several batches at once."""
@@ -95,21 +99,6 @@ class Runner:
         except BackendUnavailable:
             self.catalogue.lost()
             raise
-
-
-def _count_finished(group: list[Event]) -> int:
-    finished = 0
-    for event in group:
-        if event.finish_reason is not None:
-            # nobody here cancelled it, or nobody would be reading
-            if event.finish_reason == "abort":
-                raise _incomplete()
-            finished += 1
-    return finished
-
-
-def _incomplete() -> BackendFailed:
-    return BackendFailed("the model stopped before the end of its answer", code="incomplete")
 
 
 async def _all(calls: Iterable[Coroutine[Any, Any, Vectors]]) -> list[Vectors]:

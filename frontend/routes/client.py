@@ -32,6 +32,7 @@ class Client:
         self._receive = receive
         self._send = send
         self._timeout_s = timeout_s
+        self._loop = asyncio.get_running_loop()  # not for each message: it costs a system call
         self._sending_since_s: float | None = None
         self._gone: str | None = None
 
@@ -78,14 +79,14 @@ class Client:
 
     async def send(self, message: Message) -> None:
         """Passes a message on, and notes since when the client has not taken it."""
-        self._sending_since_s = asyncio.get_running_loop().time()
+        self._sending_since_s = self._loop.time()
         await self._send(message)
         self._sending_since_s = None
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
         """Cancels the block when the client goes away or stalls. Raises ClientGone then."""
-        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+        task, loop = asyncio.current_task(), self._loop
         timer: asyncio.TimerHandle | None = None
         assert task is not None
 

@@ -20,18 +20,20 @@ from frontend.domain import Model, Usage, UsageCount
 from frontend.generation.fanout import generate_all
 from frontend.generation.run import Runner
 from frontend.routes.client import Client
-from frontend.routes.http import send_bytes, send_stream
+from frontend.routes.http import send_bytes
+from frontend.routes.sse import send_stream
 from frontend.routes.trace import current
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The largest requests that are taken, and the slowest clients."""
+    """The largest requests that are taken, the slowest clients, the longest silence."""
 
     body_bytes: int
     messages: int
     inputs: int
     client_timeout_s: float
+    heartbeat_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class OpenAIRoutes:
         with client.watched():
             model = await self._find(call.model, "chat")
             if call.stream:
-                await send_stream(client.send, self._chat_stream(model, call))
+                await self._send_stream(client, self._chat_stream(model, call))
             else:
                 await send_bytes(client.send, await self._chat_answer(model, call))
 
@@ -67,16 +69,14 @@ class OpenAIRoutes:
     async def _chat_stream(self, model: Model, call: ChatCall) -> AsyncIterator[bytes]:
         chunks, count = ChatChunks(call, current().id, model.name), UsageCount()
         groups = self.runner.generate(model, call.generation, current().id)
-        first = True
+        start = chunks.first()  # with the first token, so that a failure before it is a status
         try:
             async with aclosing(groups):  # type: ignore[type-var]
                 async for group in groups:
-                    if first:
-                        first = False
-                        yield chunks.first()
                     for event in group:
                         count.see(0, event)
-                    yield b"".join([chunks.chunk(event) for event in group])
+                    yield start + b"".join([chunks.chunk(event) for event in group])
+                    start = b""
         finally:
             current().usage = count.total
         yield chunks.last(count.total if call.include_usage else None)
@@ -89,7 +89,7 @@ class OpenAIRoutes:
         with client.watched():
             model = await self._find(call.model, "completion")
             if call.stream:
-                await send_stream(client.send, self._completion_stream(model, call))
+                await self._send_stream(client, self._completion_stream(model, call))
             else:
                 await send_bytes(client.send, await self._completion_answer(model, call))
 
@@ -153,6 +153,9 @@ class OpenAIRoutes:
 
     def _client(self, scope: Scope, receive: Receive, send: Send) -> Client:
         return Client(scope, receive, send, self.bounds.client_timeout_s)
+
+    async def _send_stream(self, client: Client, pieces: AsyncIterator[bytes]) -> None:
+        await send_stream(client.send, pieces, self.bounds.heartbeat_s)
 
     async def _find(self, name: str, capability: str) -> Model:
         model = await self.runner.find(name, capability)

@@ -6,21 +6,19 @@ A caption always names its concept in one of the concept's own words. The tokeni
 
 import json
 import random
+import re
+from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Regex, Tokenizer
-from tokenizers.models import BPE
-from tokenizers.normalizers import Lowercase
-from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
-from tokenizers.trainers import BpeTrainer
+from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTokenizer
 
 LENGTH = 32  # tokens
 START, END = "<|startoftext|>", "<|endoftext|>"
 COLOURS = ["red", "purple", "orange", "brown"]  # beside those of the backgrounds
-_PIECES = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 
 @dataclass(frozen=True)
@@ -92,24 +90,35 @@ class Captioner:
 
 
 def learn_merges(prompts: dict[str, Any]) -> list[tuple[str, str]]:
-    """Byte pairs of the words that captions are made of, the most useful first."""
+    """Byte pairs (Sennrich et al. 2016, algorithm 1) until every known word is one token.
+
+    Own code since the tokenizers library breaks ties by chance, and a token that changes its number
+    is another word to a network already trained.
+    """
     phrases = [word for concept in prompts["concepts"] for word in concept["words"]]
     phrases += [f"{word}s" for word in phrases]
     for key in ("templates", "fillers", "background_phrases", "style_words", "backgrounds"):
         phrases += list(prompts[key])
     phrases += COLOURS
-    pairs = Tokenizer(BPE(end_of_word_suffix="</w>"))
-    pairs.normalizer = Lowercase()
-    split = Split(Regex(_PIECES), behavior="removed", invert=True)
-    pairs.pre_tokenizer = Sequence([split, ByteLevel(add_prefix_space=False, use_regex=False)])
-    trainer = BpeTrainer(
-        vocab_size=4000,
-        show_progress=False,
-        initial_alphabet=sorted(ByteLevel.alphabet()),
-        end_of_word_suffix="</w>",
-    )
-    pairs.train_from_iterator(sorted(set(phrases)) * 2, trainer)
-    return [(left, right) for left, right in json.loads(pairs.to_str())["model"]["merges"]]
+    pieces = {piece for phrase in phrases for piece in re.findall(r"[a-z]+|[0-9]", phrase.lower())}
+    words = [[*piece[:-1], f"{piece[-1]}</w>"] for piece in sorted(pieces)]
+    merges = []
+    while counts := Counter(pair for word in words for pair in pairwise(word)):
+        best = min(counts, key=lambda pair: (-counts[pair], pair))  # ties by the alphabet
+        merges.append(best)
+        words = [merge(word, best) for word in words]
+    return merges
+
+
+def merge(word: list[str], pair: tuple[str, str]) -> list[str]:
+    """The word with each occurrence of the pair made one, from the left."""
+    merged: list[str] = []
+    for part in word:
+        if merged and (merged[-1], part) == pair:
+            merged[-1] += part
+        else:
+            merged.append(part)
+    return merged
 
 
 def train_tokenizer(prompts: dict[str, Any], folder: Path) -> CLIPTokenizer:

@@ -205,7 +205,8 @@ def check_exports(pipeline: Any) -> dict[str, float]:
 def main() -> None:
     """Everything, or what the options leave."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--model", type=Path, default=HERE)
+    parser.add_argument("--model", type=Path, default=HERE / "pipeline")
+    parser.add_argument("--pictures", type=Path, default=HERE, help="where the sheets go")
     parser.add_argument("--data-dir", type=Path, default=Path("build/emoji/data"))
     parser.add_argument("--rounds", type=int, default=5, help="pictures of each concept")
     parser.add_argument("--steps", type=int, nargs="+", default=[10, 20, 50])
@@ -216,8 +217,10 @@ def main() -> None:
     torch.set_num_threads(1)
     pipeline = load(given.model)
     if not given.only_table:
-        draw_samples(pipeline, int(given.default[0]), given.default[1], given.model / "samples.png")
-        draw_reference(given.data_dir, given.model / "reference.png")
+        draw_samples(
+            pipeline, int(given.default[0]), given.default[1], given.pictures / "samples.png"
+        )
+        draw_reference(given.data_dir, given.pictures / "reference.png")
         print(json.dumps(check_exports(pipeline)))  # noqa: T201
     settings = list(itertools.product(given.steps, given.guidance))
     table(pipeline, train_judge(given.data_dir), given.rounds, settings)

@@ -83,7 +83,7 @@ def read_plan() -> Plan:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     here, build = Path(__file__).parent, Path("build/emoji")
-    parser.add_argument("--output", type=Path, default=here, help="where the model goes")
+    parser.add_argument("--output", type=Path, default=here / "pipeline", help="a folder")
     parser.add_argument("--data-dir", type=Path, default=build / "data", help="art, used again")
     parser.add_argument("--work-dir", type=Path, default=build / "work", help="checkpoints")
     parser.add_argument("--steps", type=int, default=2600, help="of the U-Net")

@@ -47,6 +47,7 @@ def judge(names: list[str]) -> Callable[[np.ndarray], str]:
     from torch import nn
 
     torch.manual_seed(0)
+    torch.set_num_threads(1)
     with Image.open(EMOJI / "reference.png") as sheet:
         pixels = np.asarray(sheet.convert("RGB"))
     styles = pixels.shape[1] // SIDE
@@ -60,7 +61,7 @@ def judge(names: list[str]) -> Callable[[np.ndarray], str]:
         *(nn.Flatten(), nn.Linear(1024, len(names))),
     )
     optimizer = torch.optim.AdamW(network.parameters(), 2e-3)
-    for _ in range(400):
+    for _ in range(250):
         chosen = torch.randint(0, len(tiles), (64,))
         loss = nn.functional.cross_entropy(network(_augment(tiles[chosen])), labels[chosen])
         optimizer.zero_grad()

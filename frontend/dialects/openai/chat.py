@@ -43,13 +43,13 @@ def parse_chat(body: object, max_messages: int) -> ChatCall:
     model = fields.text("model")
     if not model:
         raise fields.refuse("model", "is required", code="missing_required_parameter")
-    prompt = {"messages": _messages(fields, max_messages), **_template(fields)}
-    sampling = read_sampling(fields)
-    sampling |= _max_tokens(fields)
-    read_response_format(fields, sampling)
-    logprobs = _logprobs(fields, sampling)
+    messages = _messages(fields, max_messages)
     stream = fields.boolean("stream") or False
     include_usage = read_stream_options(fields, stream)
+    sampling = _max_tokens(fields) | read_sampling(fields)
+    prompt = {"messages": messages, **_template(fields)}
+    read_response_format(fields, sampling)
+    logprobs = _logprobs(fields, sampling)
     user = read_identity(fields)
     _refuse_what_is_missing(fields)
     fields.finish()
@@ -71,19 +71,19 @@ def _message(value: object, path: str) -> dict[str, Any]:
     role = fields.choice("role", _ROLES)
     if role is None:
         raise fields.refuse("role", "is required")
-    for name in ("tool_calls", "function_call", "audio"):
-        fields.only(name, ([],), "this server does not take tool calls or audio yet")
-    fields.only("refusal", ("",), "send the refusal as content")
-    fields.only("annotations", ([],), "messages have no annotations here")
-    speaker = fields.text("name")
-    tool_call_id = fields.text("tool_call_id")
     message: dict[str, Any] = {"role": "system" if role == "developer" else role}
     content = _content(fields)
     if content is None and role != "assistant":
         raise fields.refuse("content", "is required")
     message["content"] = content if content is not None else ""
+    if fields.exhausted:
+        return message
+    for name in ("tool_calls", "function_call", "audio"):
+        fields.only(name, ([],), "this server does not take tool calls or audio yet")
+    fields.only("refusal", ("",), "send the refusal as content")
+    fields.only("annotations", ([],), "messages have no annotations here")
+    extra = {"name": fields.text("name"), "tool_call_id": fields.text("tool_call_id")}
     fields.finish()
-    extra = {"name": speaker, "tool_call_id": tool_call_id}
     return message | {key: given for key, given in extra.items() if given is not None}
 
 
@@ -117,6 +117,8 @@ def _part(value: object, path: str) -> str:
 
 def _template(fields: Fields) -> dict[str, Any]:
     """vLLM's extras for the chat template."""
+    if fields.exhausted:
+        return {}
     given = {
         "chat_template_kwargs": fields.mapping("chat_template_kwargs"),
         "add_generation_prompt": fields.boolean("add_generation_prompt"),
@@ -145,6 +147,8 @@ def _logprobs(fields: Fields, sampling: dict[str, Any]) -> bool:
 
 
 def _refuse_what_is_missing(fields: Fields) -> None:
+    if fields.exhausted:
+        return
     for name in ("tools", "functions"):
         fields.only(name, ([],), "this server does not call tools yet")
     for name in ("tool_choice", "function_call"):

@@ -14,6 +14,8 @@ MAX_TOKEN_ID = MAX_TOKENS = 2**31 - 1  # they travel as INT32
 
 def read_sampling(fields: Fields) -> dict[str, Any]:
     """Takes every shared sampling field; what was absent is absent in the result."""
+    if fields.exhausted:
+        return {}
     found = {
         "temperature": fields.number("temperature", 0, 2),
         "top_p": fields.number("top_p", 0, 1),
@@ -33,6 +35,8 @@ def read_sampling(fields: Fields) -> dict[str, Any]:
 
 def _engine_extras(fields: Fields) -> dict[str, Any]:
     """Fields that OpenAI's API lacks and vLLM's server takes."""
+    if fields.exhausted:
+        return {}
     return {
         "top_k": fields.integer("top_k", -1, MAX_TOKEN_ID),
         "min_p": fields.number("min_p", 0, 1),
@@ -67,6 +71,8 @@ def _logit_bias(fields: Fields) -> dict[str, float] | None:
 
 def _structured_outputs(fields: Fields) -> dict[str, Any]:
     """vLLM's own ways to constrain the output; `response_format` is the standard one."""
+    if fields.exhausted:
+        return {}
     inner = fields.inner("structured_outputs")
     given = {} if inner is None else _constraints(inner, "")
     if inner is not None:
@@ -133,6 +139,8 @@ def read_response_format(fields: Fields, sampling: dict[str, Any]) -> None:
 
 def read_identity(fields: Fields) -> str | None:
     """Fields that say who asks and why; they change no answer. Returns the user."""
+    if fields.exhausted:
+        return None
     user = fields.text("user")
     for name in ("safety_identifier", "prompt_cache_key"):
         fields.text(name)

@@ -52,6 +52,7 @@ def test_triton_killed_is_a_503_and_recovery_needs_no_restart(
         assert status_of(f"{gateway.url}/healthz") == 200
         triton.start()
         wait_for(lambda: status_of(f"{gateway.url}/readyz") == 200, 10, "recovery")
+        wait_for(lambda: status_of(f"{gateway.url}/v1/models/echo") == 200, 10, "this model's")
         answer = client.chat.completions.create(model="echo", messages=script(text="back"))
         assert answer.choices[0].message.content == "back"
 

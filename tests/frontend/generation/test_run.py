@@ -114,3 +114,13 @@ async def test_an_unforeseen_failure_ends_all_as_well() -> None:
     with pytest.raises(RuntimeError, match="bug"):
         await fan_out(run, 5)
     assert run.admission.idle
+
+
+async def test_an_aborted_answer_is_read_to_its_end_and_the_abort_is_not_told() -> None:
+    """To stop reading would cancel the call while its last response is on its way."""
+    triton = ScriptedTriton([[event("a"), event(finish="abort")], [event(index=1, finish="stop")]])
+    groups = runner(triton).generate(MODEL, Generation({"text": "x"}, {"n": 2}), "id")
+    told = [one.finish_reason for _ in range(2) for one in await anext(groups)]
+    assert told == [None, "stop"]
+    with pytest.raises(BackendFailed):
+        await anext(groups)
