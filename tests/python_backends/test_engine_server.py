@@ -131,9 +131,7 @@ def test_bad_sampling_is_refused_by_name(client: Client) -> None:
         client.events("tiny", prompt={"token_ids": [5] * 600})
 
 
-def test_a_cancel_stops_one_of_two(
-    engine_server: Server, client: Client, second: Client
-) -> None:
+def test_a_cancel_stops_one_of_two(engine_server: Server, client: Client, second: Client) -> None:
     """The best of three: a busy machine may hold up any of them, a design fault all.
 
     12 ms on an idle machine. The bound is loose: it tells a cancel from a request that ran out.
