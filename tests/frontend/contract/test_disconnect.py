@@ -123,7 +123,7 @@ def test_the_deadline_ends_a_request_with_a_status(echo_triton: EchoTriton, tmp_
 def test_a_client_that_stops_reading_is_let_go(echo_triton: EchoTriton, tmp_path: Path) -> None:
     flags = ("--client-timeout-s", "0.5")
     with run_gateway(echo_triton.grpc_address, tmp_path / "log", *flags) as gateway:
-        messages = [{"role": "system", "content": "stalled"}, *script(chunks=8_000)]
+        messages = [{"role": "system", "content": "stalled"}, *script(chunks=8_000, delay_ms=1)]
         body = {"model": "echo", "messages": messages, "stream": True}
         body |= {"logprobs": True, "top_logprobs": 20}  # some 2 kB per token
         with _posted(gateway, body):
