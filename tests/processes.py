@@ -1,7 +1,7 @@
 """Starting and observing real processes in tests: free ports, deadlines, a served repository."""
 
 import contextlib
-import os
+import re
 import signal
 import socket
 import subprocess
@@ -81,7 +81,6 @@ class Service:
 def served(repository: Path, log: Path, *, timeout_s: float = 300) -> Iterator[Service]:
     """Runs `toolkit serve` on a built repository until the block ends; it must end cleanly."""
     port = free_port()
-    before = set(os.listdir("/dev/shm"))
     command = [sys.executable, "-m", "toolkit", "serve", str(repository), "--port", str(port)]
     command.append("--stop-with-parent")
     with log.open("wb") as sink:
@@ -97,11 +96,22 @@ def served(repository: Path, log: Path, *, timeout_s: float = 300) -> Iterator[S
         yield service
     finally:
         family = service.family() if process.poll() is None else []
+        shared = shared_memory(family)
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
         process.wait(90)
     wait_for(lambda: not any(alive(member) for member in family), what="the end of every process")
-    assert set(os.listdir("/dev/shm")) <= before, "shared memory was left"
+    assert not [path for path in shared if path.exists()], "shared memory was left"
+
+
+def shared_memory(processes: list[psutil.Process]) -> set[Path]:
+    """The files of /dev/shm that the processes have mapped."""
+    found = set()
+    for process in processes:
+        with contextlib.suppress(OSError):
+            maps = Path(f"/proc/{process.pid}/maps").read_text()
+            found |= {Path(path) for path in re.findall(r"(/dev/shm/\S+)$", maps, re.MULTILINE)}
+    return found
 
 
 def alive(process: psutil.Process) -> bool:

@@ -1,5 +1,6 @@
 """The default embedding model against the library that it comes from."""
 
+import base64
 import zipfile
 from pathlib import Path
 
@@ -51,12 +52,10 @@ def test_vectors_are_ordered_by_meaning(client: OpenAI) -> None:
 def test_base64_and_floats_are_the_same_bits(client: OpenAI) -> None:
     as_floats = client.embeddings.create(model=EMBEDDING, input="bits", encoding_format="float")
     as_base64 = client.embeddings.create(model=EMBEDDING, input="bits", encoding_format="base64")
-    floats = np.array(as_floats.data[0].embedding, dtype=np.float32)
-    encoded = np.array(as_base64.data[0].embedding, dtype=np.float32)
-    if isinstance(as_base64.data[0].embedding, str):  # the SDK leaves what was asked for explicitly
-        import base64
-
-        encoded = np.frombuffer(base64.b64decode(as_base64.data[0].embedding), dtype="<f4")
+    floats = np.array(as_floats.data[0].embedding, dtype="<f4")
+    text: object = as_base64.data[0].embedding  # the SDK leaves what was asked for explicitly
+    assert isinstance(text, str)
+    encoded = np.frombuffer(base64.b64decode(text), dtype="<f4")
     np.testing.assert_array_equal(floats, encoded)
 
 

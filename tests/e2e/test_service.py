@@ -5,14 +5,22 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
 from openai import OpenAI
 
 from tests.e2e.conftest import CHAT, EMBEDDING, IMAGE
-from tests.processes import ROOT, Service, alive, free_port, served, status_of, wait_for
+from tests.processes import (
+    ROOT,
+    Service,
+    alive,
+    free_port,
+    served,
+    shared_memory,
+    status_of,
+    wait_for,
+)
 
 
 def test_every_model_of_the_catalogue_is_listed(client: OpenAI) -> None:
@@ -34,16 +42,17 @@ def test_health_routes(service: Service) -> None:
 
 
 def test_kill_9_of_the_serving_parent_leaves_nothing(echo_repository: Path, tmp_path: Path) -> None:
-    before = set(os.listdir("/dev/shm")), set(Path("/tmp").glob("triton-toolkit-*"))
     with served(echo_repository, tmp_path / "log", timeout_s=60) as service:
         family = service.family()
+        left = shared_memory(family)
+        assert left
+        words = [word for process in family for word in process.cmdline()]
+        socket_path = next(word for word in words if word.startswith("unix:/"))
+        left.add(Path(socket_path.removeprefix("unix:")).parent)
         os.kill(service.process.pid, signal.SIGKILL)
         wait_for(lambda: not any(map(alive, family)), 10, "the end of the whole family")
-    time.sleep(0)
     wait_for(lambda: status_of(f"{service.url}/healthz") == 0, 5, "a closed port")
-    after = set(os.listdir("/dev/shm")), set(Path("/tmp").glob("triton-toolkit-*"))
-    assert after[0] <= before[0]
-    assert after[1] <= before[1]
+    assert not [path for path in left if path.exists()]
 
 
 def test_it_stops_with_its_parent_when_asked_to(echo_repository: Path, tmp_path: Path) -> None:

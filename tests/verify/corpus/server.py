@@ -31,6 +31,9 @@ _TYPES = {"FP32": np.float32, "INT32": np.int32, "INT64": np.int64}
 _LATE = ("warmup", "sequence-state", "python-", "label-file", "missing-config", "no-tensors")
 """Rules about what this server sees only after it has started the model's process."""
 
+_GONE = ("connect", "socket closed", "stream removed")
+"""What gRPC says when the server went away in the middle of a call."""
+
 Answer = tuple[Verdict, str]
 """The server's verdict, and its reason."""
 
@@ -126,7 +129,7 @@ def _judge(server: TritonServer, case: Case) -> Answer | None:
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
             return Verdict.HANGS, "no answer to the load request"
         answer = Verdict.REFUSED, str(error.details())
-    if server.exit_code is not None or "connect" in answer[1].lower():
+    if server.exit_code is not None or any(word in answer[1].lower() for word in _GONE):
         return None
     with suppress(grpc.RpcError):  # a model that failed cannot be unloaded
         unload = service_pb2.RepositoryModelUnloadRequest(model_name=model)
