@@ -8,8 +8,9 @@ from pathlib import Path
 import grpc
 import psutil
 import pytest
-from tritonclient.grpc import service_pb2
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from tests.conftest import EchoTriton
 from tests.processes import wait_for
 from tests.python_backends.repository import write_echo_embedding
 from toolkit.errors import RepositoryError, ServeError
@@ -59,6 +60,12 @@ def test_a_dead_stub_is_seen_and_canaries_fail(server: TritonServer) -> None:
     wait_for(server.dead_stub)
     assert "echo-embedding" in (sick_model(models, server.api) or "")
     server.kill()  # unloading a dead stub takes Triton its whole exit timeout
+
+
+def test_canaries_of_every_kind_sing(echo_triton: EchoTriton, echo_repository: Path) -> None:
+    with grpc.insecure_channel(echo_triton.grpc_address) as channel:
+        api = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        assert sick_model(public_models(echo_repository), api) is None
 
 
 def test_a_killed_server_starts_again_at_the_same_address(server: TritonServer) -> None:

@@ -29,9 +29,11 @@ def sick_model(
 
 
 def _ask_llm(model: ServedModel, api: service_pb2_grpc.GRPCInferenceServiceStub) -> None:
-    prompt = _request(f"{model.name}.prompt", prompt='{"text": "ok"}')
-    api.ModelInfer(prompt, timeout=_TIMEOUT_S)
-    cancel = _request(model.parameter("toolkit.cancel"), cancel="canary")
+    engine = model.parameter("toolkit.cancel")
+    first = model.config.ensemble_scheduling.step[0].model_name
+    if first != engine:
+        api.ModelInfer(_request(first, prompt='{"text": "ok"}'), timeout=_TIMEOUT_S)
+    cancel = _request(engine, cancel="canary")
     cancel.parameters["triton_enable_empty_final_response"].bool_param = True
     answers: Iterator[service_pb2.ModelStreamInferResponse]
     answers = api.ModelStreamInfer(iter([cancel]), timeout=_TIMEOUT_S)

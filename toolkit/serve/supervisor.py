@@ -149,7 +149,10 @@ class Supervisor:
                 self._start_gateway(self._gateway.command.log)
             reason = self._triton_trouble()
             if not reason and time.monotonic() >= next_canary:
-                reason = sick_model(self.models, self._triton.api)
+                # twice, as a busy machine may hold one up
+                reason = sick_model(self.models, self._triton.api) and sick_model(
+                    self.models, self._triton.api
+                )
                 next_canary = time.monotonic() + _CANARY_INTERVAL_S
             if reason:
                 self._count_restart(reason)
