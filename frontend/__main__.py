@@ -1,6 +1,7 @@
 """`python -m frontend`: reads the settings, serves until a signal ends it, exits with 0."""
 
 import asyncio
+import gc
 import logging
 import os
 import sys
@@ -22,6 +23,7 @@ from frontend.settings import Settings
 async def serve(settings: Settings) -> None:
     """Serves until a signal ends it."""
     app = create_app(settings)
+    gc.freeze()  # what is there now stays: no collection need look at it again
     config = uvicorn.Config(
         app,
         host=settings.host,

@@ -8,9 +8,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -44,17 +41,18 @@ def create_app(settings: Settings) -> FastAPI:
         client_timeout_s=settings.client_timeout_s,
         heartbeat_s=settings.heartbeat_s,
     )
-    app = FastAPI(lifespan=lifespan, openapi_url=None, redirect_slashes=False)
+    app = _App(lifespan=lifespan, openapi_url=None, redirect_slashes=False)
     app.state.runner = runner
     app.router.routes[:] = routes(OpenAIRoutes(runner, bounds), HealthRoutes(runner))
-    app.add_exception_handler(HTTPException, _let_through)
-    app.add_middleware(Frame)
     return app
 
 
-async def _let_through(_: Request, error: Exception) -> Response:
-    """Hands starlette's own errors to Frame, which gives every error its shape."""
-    raise error
+class _App(FastAPI):
+    """FastAPI whose only middleware is Frame: it does what theirs do, once per message."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Called once, at the first request."""
+        return Frame(self.router)
 
 
 def routes(openai: OpenAIRoutes, health: HealthRoutes) -> list[Route]:

@@ -107,21 +107,20 @@ class Usage:
 class UsageCount:
     """Adds up the usage of a request with several prompts and completions."""
 
-    _prompts: dict[int, tuple[int, int]] = field(default_factory=dict)
-    _completions: dict[tuple[int, int], int] = field(default_factory=dict)
+    _last: dict[tuple[int, int], Event] = field(default_factory=dict)
 
     def see(self, prompt: int, event: Event) -> None:
         """Takes note of an event of the request's prompt number `prompt`."""
-        self._prompts[prompt] = (event.prompt_tokens, event.cached_tokens)
-        self._completions[prompt, event.index] = event.completion_tokens
+        self._last[prompt, event.index] = event
 
     @property
     def total(self) -> Usage:
         """The sum so far: each prompt once, each completion as far as it got."""
+        prompts = {prompt: event for (prompt, _), event in self._last.items()}
         return Usage(
-            sum(tokens for tokens, _ in self._prompts.values()),
-            sum(cached for _, cached in self._prompts.values()),
-            sum(self._completions.values()),
+            sum(event.prompt_tokens for event in prompts.values()),
+            sum(event.cached_tokens for event in prompts.values()),
+            sum(event.completion_tokens for event in self._last.values()),
         )
 
 

@@ -4,7 +4,7 @@ Pure. Source: KServe's "Predict Protocol - Version 2" with Triton's binary tenso
 """
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import orjson
 from tritonclient.grpc import service_pb2
@@ -25,14 +25,16 @@ def pack_texts(texts: Iterable[str]) -> bytes:
     return b"".join(parts)
 
 
-def unpack_bytes(raw: bytes) -> Iterator[bytes]:
-    """The elements of a BYTES tensor's content."""
-    position, end = 0, len(raw)
+def unpack_bytes(raw: bytes) -> list[bytes]:
+    """The elements of a BYTES tensor's content. Raises BackendFailed when it is cut short."""
+    elements, position, end = [], 0, len(raw)
     while position < end:
-        (length,) = _LENGTH.unpack_from(raw, position)
-        position += 4
-        yield raw[position : position + length]
-        position += length
+        start = position + 4
+        position = start + int.from_bytes(raw[position:start], "little")
+        if position > end:
+            raise BackendFailed("the model's answer ends too early")
+        elements.append(raw[start:position])
+    return elements
 
 
 def add_texts(

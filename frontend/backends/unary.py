@@ -45,7 +45,7 @@ async def draw(triton: Triton, model: Model, drawing: Drawing, call: Call) -> li
         if (value := getattr(drawing, name)) is not None:
             add_numbers(request, name, datatype, [value], [1])
     add_numbers(request, "count", "INT32", [drawing.count], [1])
-    images = list(unpack_bytes(output(await triton.infer(request, call[1]), "image")))
+    images = unpack_bytes(output(await triton.infer(request, call[1]), "image"))
     if len(images) != drawing.count:
         raise BackendFailed(f"the model drew {len(images)} images instead of {drawing.count}")
     return images

@@ -1,13 +1,12 @@
 """Chat through the official SDK, the gateway process and the real Triton."""
 
-import asyncio
 import json
 from typing import Any
 
 import pytest
-from openai import AsyncOpenAI, OpenAI
+from openai import OpenAI
 
-from tests.frontend.conftest import Gateway, script
+from tests.frontend.conftest import script
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -84,7 +83,7 @@ def test_limits_and_stops_are_finish_reasons(client: OpenAI) -> None:
     def reason(**more: Any) -> str:
         messages = script(text="a b c d")
         answer = client.chat.completions.create(model="echo", messages=messages, **more)
-        return answer.choices[0].finish_reason
+        return str(answer.choices[0].finish_reason)
 
     assert reason(max_tokens=2) == "length"
     assert reason(stop="c") == "stop"
@@ -94,18 +93,3 @@ def test_usage_only_when_asked_for(client: OpenAI) -> None:
     stream = client.chat.completions.create(model="echo", messages=script(text="a"), stream=True)
     chunks = list(stream)
     assert all(chunk.usage is None and chunk.choices for chunk in chunks)
-
-
-async def test_streams_at_once_are_not_mixed_up(gateway: Gateway) -> None:
-    async with AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key="unused") as client:
-
-        async def one(number: int) -> str:
-            text = f"{number} " * 8
-            stream = await client.chat.completions.create(
-                model="echo", messages=script(text=text, delay_ms=2), stream=True
-            )
-            said = [c.choices[0].delta.content or "" async for c in stream]
-            assert "".join(said) == text
-            return text
-
-        assert len(set(await asyncio.gather(*(one(number) for number in range(32))))) == 32

@@ -1,6 +1,5 @@
 """Whoever stops listening stops the engine, within 100 ms, and nobody else's."""
 
-import contextlib
 import json
 import socket
 import time
@@ -12,7 +11,8 @@ import pytest
 from openai import APITimeoutError, OpenAI
 
 from tests.conftest import EchoTriton
-from tests.frontend.conftest import Gateway, echo_requests, run_gateway, script
+from tests.frontend.conftest import echo_requests, run_gateway, script
+from tests.frontend.contract.conftest import posted
 from tests.processes import wait_for
 
 pytestmark = pytest.mark.timeout(120)
@@ -126,7 +126,7 @@ def test_a_client_that_stops_reading_is_let_go(echo_triton: EchoTriton, tmp_path
         messages = [{"role": "system", "content": "stalled"}, *script(chunks=8_000, delay_ms=1)]
         body = {"model": "echo", "messages": messages, "stream": True}
         body |= {"logprobs": True, "top_logprobs": 20}  # some 2 kB per token
-        with _posted(gateway, body):
+        with posted(gateway, body):
             wait_for(lambda: running(echo_triton, "stalled"), 10, "the start")
             record = ended(echo_triton, "stalled", 30)
         assert record["outcome"] == "abort"
@@ -145,15 +145,3 @@ def test_a_body_that_does_not_come_is_not_waited_for(
         slow.sendall(b"POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-length: 99\r\n\r\n{")
         slow.settimeout(10)
         assert b" 408 " in slow.recv(1000)
-
-
-@contextlib.contextmanager
-def _posted(gateway: Gateway, body: dict[str, Any]) -> Any:
-    """A request whose answer nobody reads."""
-    data = json.dumps(body).encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(data)}\r\n\r\n"
-    with socket.socket() as client:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.connect(("127.0.0.1", gateway.port))
-        client.sendall(head.encode() + data)
-        yield client

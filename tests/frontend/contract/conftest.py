@@ -1,0 +1,55 @@
+"""What several contract tests share: a Triton to be killed, a client in a thread of its own."""
+
+import contextlib
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.conftest import EchoTriton
+from tests.frontend.conftest import Gateway, script
+
+
+@pytest.fixture
+def mortal_triton(echo_repository: Path, tmp_path: Path) -> Iterator[EchoTriton]:
+    """A server of this test's own, to be killed."""
+    server = EchoTriton(echo_repository, tmp_path / "triton.log")
+    server.start()
+    yield server
+    server.stop()
+
+
+class Reader(threading.Thread):
+    """Reads one stream to its end, or until it is `cut`."""
+
+    def __init__(self, gateway: Gateway, text: str) -> None:
+        super().__init__()
+        self._url = f"{gateway.url}/v1/chat/completions"
+        self._body = {"model": "echo", "messages": script(text=text, delay_ms=20), "stream": True}
+        self.said = ""
+        self.cut = False
+
+    def run(self) -> None:
+        try:
+            with httpx2.stream("POST", self._url, json=self._body) as answer:
+                for piece in answer.iter_text():
+                    self.said += piece
+        except httpx2.TransportError:
+            self.cut = True
+
+
+@contextlib.contextmanager
+def posted(gateway: Gateway, body: dict[str, Any]) -> Iterator[None]:
+    """A request whose answer nobody reads; the client goes away at the end of the block."""
+    data = json.dumps(body).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(data)}\r\n\r\n"
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", gateway.port))
+        client.sendall(head.encode() + data)
+        yield

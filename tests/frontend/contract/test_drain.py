@@ -1,0 +1,80 @@
+"""SIGTERM: what runs may finish, what is new is refused, and then the process ends with 0."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.conftest import EchoTriton
+from tests.frontend.conftest import echo_requests, run_gateway, script
+from tests.frontend.contract.conftest import Reader
+from tests.processes import status_of, wait_for
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def test_a_drain_lets_streams_finish_and_refuses_new_work(
+    echo_triton: EchoTriton, tmp_path: Path
+) -> None:
+    with run_gateway(echo_triton.grpc_address, tmp_path / "log") as gateway:
+        reader = Reader(gateway, "drain " * 60)
+        reader.start()
+        wait_for(lambda: "drain" in reader.said, 10, "the first token")
+        os.kill(gateway.process.pid, signal.SIGTERM)
+        wait_for(lambda: status_of(f"{gateway.url}/readyz") == 503, 2, "a 503")
+        body = {"model": "echo", "messages": script(text="new")}
+        answer = httpx2.post(f"{gateway.url}/v1/chat/completions", json=body)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "draining")
+        assert answer.headers["retry-after"]
+        reader.join(20)
+        assert reader.said.count("drain") == 60
+        assert reader.said.endswith("data: [DONE]\n\n")
+        assert gateway.process.wait(10) == 0
+
+
+def test_a_stream_that_outlasts_the_drain_is_told_so(
+    echo_triton: EchoTriton, tmp_path: Path
+) -> None:
+    with run_gateway(echo_triton.grpc_address, tmp_path / "log", "--drain-s", "0.3") as gateway:
+        reader = Reader(gateway, "outlast " * 2000)
+        reader.start()
+        wait_for(lambda: "outlast" in reader.said, 10, "the first token")
+        os.kill(gateway.process.pid, signal.SIGTERM)
+        assert gateway.process.wait(10) == 0
+        reader.join(10)
+        *_, last, end = reader.said.split("\n\n")
+        assert end == ""
+        assert json.loads(last.removeprefix("data: "))["error"]["code"] == "draining"
+
+    def stopped() -> bool:
+        (record,) = [r for r in echo_requests(echo_triton) if "outlast" in json.dumps(r["prompt"])]
+        return bool(record["outcome"] == "abort")
+
+    wait_for(stopped, 2, "the engine's end")
+
+
+def test_an_idle_gateway_ends_at_once(echo_triton: EchoTriton, tmp_path: Path) -> None:
+    with run_gateway(echo_triton.grpc_address, tmp_path / "log") as gateway:
+        asked_s = time.monotonic()
+        gateway.process.terminate()
+        assert gateway.process.wait(10) == 0
+        assert time.monotonic() - asked_s < 3
+
+
+def test_a_second_signal_ends_at_once(echo_triton: EchoTriton, tmp_path: Path) -> None:
+    with run_gateway(echo_triton.grpc_address, tmp_path / "log", "--drain-s", "60") as gateway:
+        reader = Reader(gateway, "twice " * 2000)
+        reader.start()
+        wait_for(lambda: "twice" in reader.said, 10, "the first token")
+        os.kill(gateway.process.pid, signal.SIGTERM)
+        wait_for(lambda: status_of(f"{gateway.url}/readyz") == 503, 2, "a 503")
+        asked_s = time.monotonic()
+        os.kill(gateway.process.pid, signal.SIGTERM)
+        gateway.process.wait(10)
+        assert time.monotonic() - asked_s < 2
+        reader.join(10)
+        assert reader.cut
