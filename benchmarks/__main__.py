@@ -15,7 +15,7 @@ from tests.processes import served
 from toolkit.serve.catalogue import public_models
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
-REPOSITORY = Path("model_repository")
+REPOSITORY = Path("model_repository").absolute()
 PARTS = ("gateway", "embeddings", "chain")
 
 

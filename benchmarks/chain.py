@@ -6,6 +6,7 @@ temperature 0, with 1 and with 8 in flight.
 
 import asyncio
 import json
+import os
 import statistics
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from benchmarks.loopback import run_load
 from benchmarks.pairs import Ratio, compare
+from python_backends.vllm_engine.machine import fit_to_cpu
 from tests.processes import free_port, status_of, wait_for
 from toolkit.runtime.environments import ensure_environment
 from toolkit.serve.catalogue import ServedModel
@@ -67,7 +69,7 @@ def vllm_server(repository: Path, model: ServedModel) -> Iterator[int]:
     arguments = _engine_arguments(engine)
     argv = [str(ensure_environment("vllm") / "bin" / "python"), "-m"]
     argv += ["vllm.entrypoints.openai.api_server", "--host", "127.0.0.1", "--port", str(port)]
-    argv += ["--served-model-name", model.name, "--disable-log-requests", *arguments]
+    argv += ["--served-model-name", model.name, "--no-enable-log-requests", *arguments]
     environment = clean_environment(
         HF_HUB_OFFLINE="1", VLLM_NO_USAGE_STATS="1", **_engine_environment(engine)
     )
@@ -84,7 +86,8 @@ def vllm_server(repository: Path, model: ServedModel) -> Iterator[int]:
 
 def _engine_arguments(engine: Path) -> list[str]:
     """The config's `engine` parameter as command-line flags."""
-    values = json.loads(_parameter(engine, "engine"))
+    # what the engine decides by this machine's CPU, the peer gets as well
+    values = fit_to_cpu(json.loads(_parameter(engine, "engine")))
     flags = []
     for name, value in values.items():
         flag = f"--{name.replace('_', '-')}"
@@ -99,7 +102,9 @@ def _engine_arguments(engine: Path) -> list[str]:
 
 def _engine_environment(engine: Path) -> dict[str, str]:
     text = _parameter(engine, "environment")
-    return {name: str(value) for name, value in json.loads(text or "{}").items()}
+    threads = ("VLLM_CPU_OMP_THREADS_BIND", "OMP_NUM_THREADS")  # set by fit_to_cpu
+    chosen = {name: os.environ[name] for name in threads}
+    return chosen | {name: str(value) for name, value in json.loads(text or "{}").items()}
 
 
 def _parameter(engine: Path, key: str) -> str:
