@@ -14,6 +14,7 @@ from rich.text import Text
 
 import toolkit
 from toolkit.cli.build import build_repo
+from toolkit.cli.prepare import prepare
 from toolkit.cli.serve import serve
 from toolkit.cli.verify import verify
 from toolkit.errors import SpecError, ToolkitError
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 app.command("build-repo")(build_repo)
 app.command("verify")(verify)
+app.command("prepare")(prepare)
 app.command("serve")(serve)
 
 
