@@ -143,6 +143,7 @@ def read_model(config: model_config_pb2.ModelConfig) -> Model | None:
             owned_by=values.get("toolkit.owned_by") or "triton",
             created_s=_integer(values.get("toolkit.created")) or 0,
             max_batch=max(1, config.max_batch_size),
+            takes=frozenset(tensor.name for tensor in config.input),
         )
     _log.warning("%s has toolkit parameters that cannot be read", config.name)
     return None

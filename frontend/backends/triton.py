@@ -91,6 +91,8 @@ class Triton:
         request = service_pb2.ModelInferRequest(model_name=model.name, id=engine_id)
         add_json(request, "prompt", generation.prompt)
         add_json(request, "sampling_parameters", generation.sampling)
+        if generation.reply is not None and "reply" in model.takes:
+            add_json(request, "reply", generation.reply)
         reader = _Reader(self._stream(request, timeout=timeout_s))
         ended = False
         try:

@@ -6,7 +6,7 @@ to its client or its engine.
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from python_backends.cancellation import Cancellations
@@ -16,6 +16,7 @@ from python_backends.triton import Arrays, json_object
 from python_backends.vllm_engine.compatible import Answer, read_question
 from python_backends.vllm_engine.engine import Engine
 from python_backends.vllm_engine.events import EventWriter, Output
+from python_backends.vllm_engine.reading import Reading, Readings
 from python_backends.vllm_engine.sampling import Sampling, make_sampler, refusal
 from python_backends.vllm_engine.vocabulary import Vocabulary
 
@@ -30,6 +31,7 @@ class Serving:
         self._engine = engine
         self._sampler = make_sampler(engine.llm)
         self._vocabulary = Vocabulary.read(engine.llm.get_tokenizer())
+        self._readings = Readings(engine.parsers, engine.llm, engine.logger)
         self._cancellations = Cancellations()
         self._numbers = itertools.count()
         self._running: set[_Running] = set()
@@ -71,18 +73,28 @@ class Serving:
         if "token_ids" not in arrays:
             raise InvalidInput("send one of 'token_ids', 'text_input' and 'cancel'")
         token_ids = arrays["token_ids"].reshape(-1).tolist()
-        wanted = json_object(arrays, "sampling_parameters") or {}
+        wanted: Mapping[str, Any] = json_object(arrays, "sampling_parameters") or {}
+        reading = self._reading(arrays, wanted)
+        if reading is not None:
+            wanted = reading.sampling
         sampling = self._sampler.read(wanted, len(token_ids))
         params = sampling.params
         top = max(params.logprobs or 0, params.prompt_logprobs or 0)
         if -1 in (params.logprobs, params.prompt_logprobs):
             top = -1
-        writer = EventWriter(self._vocabulary, len(token_ids), params.n, top)
+        readers = reading.readers(params.n, token_ids) if reading is not None else ()
+        writer = EventWriter(self._vocabulary, len(token_ids), params.n, top, readers)
         prompt = {"prompt_token_ids": token_ids}
-        async for output in running.generate(prompt, sampling):
+        options = reading.engine_arguments(token_ids) if reading is not None else {}
+        async for output in running.generate(prompt, sampling, **options):
             running.replies.send_events(writer.write(output), final=output.finished)
         if not running.replies.ended:
             running.replies.send_events(writer.abort(), final=True)
+
+    def _reading(self, arrays: Arrays, wanted: Mapping[str, Any]) -> Reading | None:
+        """How the reply is to be read; a request without `reply` wants the bare text."""
+        reply = json_object(arrays, "reply")
+        return None if reply is None else self._readings.open(reply, wanted)
 
     async def _answer(self, running: "_Running", arrays: Arrays, parameters: str) -> None:
         """Triton's own vLLM tensors."""
@@ -113,12 +125,14 @@ class _Running:
         self.cancelled = False
         self.finished = asyncio.Event()
 
-    async def generate(self, prompt: dict[str, Any], sampling: Sampling) -> AsyncIterator[Any]:
+    async def generate(
+        self, prompt: dict[str, Any], sampling: Sampling, **options: Any
+    ) -> AsyncIterator[Any]:
         """The engine's outputs until it is finished or cancelled."""
         if self.cancelled:
             return
         outputs = self._engine.llm.generate(
-            prompt, sampling.params, self._id, priority=sampling.priority
+            prompt, sampling.params, self._id, priority=sampling.priority, **options
         )
         output: Output
         async for output in outputs:

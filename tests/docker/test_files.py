@@ -1,6 +1,9 @@
 """What can be said of docker/ without building anything."""
 
+import ast
 import subprocess
+import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -66,6 +69,20 @@ def test_the_entry_point_refuses_what_was_built_for_another_server(tmp_path: Pat
     refused = _run(entry, environment)
     assert refused.returncode == 2
     assert "holds no models" in refused.stderr
+
+
+def test_the_gateways_image_has_all_that_the_gateway_imports() -> None:
+    owners = packages_distributions()
+    imported = {
+        (node.module if isinstance(node, ast.ImportFrom) else node.names[0].name).split(".")[0]  # type: ignore[union-attr]
+        for path in (ROOT / "frontend").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    foreign = imported - set(sys.stdlib_module_names) - {"frontend"}
+    lock = (ROOT / "docker" / "frontend.lock").read_text().lower()
+    for name in foreign:
+        assert any(f"{owner.lower().replace('_', '-')}==" in lock for owner in owners[name]), name
 
 
 def _run(entry: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:

@@ -57,7 +57,7 @@ def _public(entry: Entry, facts: Facts, digest: str) -> dict[str, object]:
 def _capabilities(facts: Facts) -> list[str]:
     match facts:
         case LlmFacts(chat=chat):
-            return ["chat", "completion"] if chat else ["completion"]
+            return ["chat", "completion", "tools"] if chat else ["completion"]
         case EmbeddingFacts():
             return ["embedding"]
         case DiffusionFacts():

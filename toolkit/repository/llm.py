@@ -11,6 +11,7 @@ _TEXT = (1,)
 _MANY = (-1,)
 _PROMPT = Tensor("prompt", "STRING", _TEXT)
 _SAMPLING = Tensor("sampling_parameters", "STRING", _TEXT, optional=True)
+_REPLY = Tensor("reply", "STRING", _TEXT, optional=True)
 _TOKENS = Tensor("token_ids", "INT32", _MANY)
 _EVENT = Tensor("event", "STRING", _MANY)
 
@@ -27,6 +28,7 @@ _FLAGS = (
 _ENGINE_INPUTS = (
     Tensor("token_ids", "INT32", _MANY, optional=True),
     _SAMPLING,
+    _REPLY,
     Tensor("cancel", "STRING", _TEXT, optional=True),
     Tensor("text_input", "STRING", _TEXT, optional=True),
     *(Tensor(name, "BOOL", _TEXT, optional=True) for name in _FLAGS),
@@ -76,10 +78,12 @@ def llm_configs(
     )
     routes = (
         Route(prompt, ("prompt",), ("token_ids",)),
-        Route(engine, ("token_ids", "sampling_parameters"), ("event",)),
+        Route(engine, ("token_ids", "sampling_parameters", "reply"), ("event",)),
     )
     about = {"toolkit.context_length": entry.context_length, "toolkit.cancel": engine.name}
-    ensemble = ensemble_config(name, ((_PROMPT, _SAMPLING), (_EVENT,)), routes, public | about)
+    ensemble = ensemble_config(
+        name, ((_PROMPT, _SAMPLING, _REPLY), (_EVENT,)), routes, public | about
+    )
     return [ensemble, step_config(prompt, target), step_config(engine, target)]
 
 

@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 
 from python_backends.errors import InvalidInput
+from python_backends.prompt.tools import told, with_objects
+from python_backends.templates import knows_tools, read_template
 from python_backends.triton import Array
 
 _FORMS = {
     "messages": {
         "tools",
         "chat_template_kwargs",
+        "reasoning_effort",
         "add_generation_prompt",
         "continue_final_message",
     },
@@ -29,12 +32,15 @@ _RESERVED = {"tokenize", "chat_template", "messages", "conversation", "tools", "
 
 @dataclass(frozen=True, slots=True)
 class Renderer:
-    """One model's prompts. `template` renders messages to text, `encode` makes ids of text."""
+    """One model's prompts. `template` renders messages to text, `encode` makes ids of text.
+
+    `source` is the template's, from which is known whether it shows tools and thinking."""
 
     template: Callable[..., Any]
     encode: Callable[..., list[int]]
     vocabulary_size: int
     context_length: int
+    source: str = ""
 
     @classmethod
     def load(cls, folder: Path, context_length: int) -> "Renderer":
@@ -51,7 +57,8 @@ class Renderer:
                 return ids
             return list(tokenizer.encode(text, add_special_tokens=special))
 
-        return cls(tokenizer.apply_chat_template, encode, len(tokenizer), context_length)
+        source = read_template(folder)
+        return cls(tokenizer.apply_chat_template, encode, len(tokenizer), context_length, source)
 
     def render(self, prompt: Mapping[str, Any]) -> Array:
         """`token_ids` INT32 [length]. Raises InvalidInput for anything that it cannot honour."""
@@ -76,12 +83,17 @@ class Renderer:
                 f"'chat_template_kwargs.{reserved[0]}' cannot be set by a request",
                 param="chat_template_kwargs",
             )
+        options = self._effort(prompt.get("reasoning_effort")) | options
         continues = _flag(prompt, "continue_final_message", False)
+        messages = [with_objects(_plain(message)) for message in _messages(prompt)]
+        tools = prompt.get("tools") or None
+        if not knows_tools(self.source):
+            messages, tools = told(messages, tools or ()), None
         try:
             text = self.template(
-                [_plain(message) for message in _messages(prompt)],
+                messages,
                 **options,
-                tools=prompt.get("tools") or None,
+                tools=tools,
                 add_generation_prompt=_flag(prompt, "add_generation_prompt", not continues),
                 continue_final_message=continues,
                 tokenize=False,
@@ -91,6 +103,23 @@ class Renderer:
             raise InvalidInput(
                 f"the model's chat template cannot take these messages: {error}", param="messages"
             ) from error
+
+    def _effort(self, effort: str | None) -> dict[str, Any]:
+        """A reasoning effort as the template's own arguments, levels or a switch."""
+        if effort is None:
+            return {}
+        if "reasoning_effort" in self.source and effort != "none":
+            return {"reasoning_effort": effort}
+        if "enable_thinking" in self.source:
+            return {"enable_thinking": effort != "none"}
+        if effort != "none":
+            raise InvalidInput(
+                f"'reasoning_effort' is '{effort}', but this model has no reasoning levels; leave"
+                " it out",
+                code="unsupported_parameter",
+                param="reasoning_effort",
+            )
+        return {}
 
     def _checked(self, ids: Any) -> list[int]:
         whole = isinstance(ids, list) and all(type(number) is int for number in ids)
