@@ -22,6 +22,17 @@ class ImageLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class Details:
+    """What people want to know of a model's weights; empty where its config does not say."""
+
+    family: str = ""
+    parameters: int = 0
+    size_bytes: int = 0
+    quantization: str = ""
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """A model that clients may ask for, as its config in Triton describes it."""
 
@@ -38,6 +49,7 @@ class Model:
     max_batch: int
     takes: frozenset[str] = frozenset()
     """Names of the tensors that its ensemble takes."""
+    details: Details = Details()
 
 
 @dataclass(frozen=True, slots=True)

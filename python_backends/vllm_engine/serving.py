@@ -16,7 +16,7 @@ from python_backends.triton import Arrays, json_object
 from python_backends.vllm_engine.compatible import Answer, read_question
 from python_backends.vllm_engine.engine import Engine
 from python_backends.vllm_engine.events import EventWriter, Output
-from python_backends.vllm_engine.reading import Reading, Readings
+from python_backends.vllm_engine.reading import Readings
 from python_backends.vllm_engine.sampling import Sampling, make_sampler, refusal
 from python_backends.vllm_engine.vocabulary import Vocabulary
 
@@ -74,7 +74,10 @@ class Serving:
             raise InvalidInput("send one of 'token_ids', 'text_input' and 'cancel'")
         token_ids = arrays["token_ids"].reshape(-1).tolist()
         wanted: Mapping[str, Any] = json_object(arrays, "sampling_parameters") or {}
-        reading = self._reading(arrays, wanted)
+        reply = json_object(arrays, "reply")
+        told_prompt = token_ids if reply and reply.pop("prompt_token_ids", False) else None
+        # a request without `reply` wants the bare text
+        reading = None if reply is None else self._readings.open(reply, wanted)
         if reading is not None:
             wanted = reading.sampling
         sampling = self._sampler.read(wanted, len(token_ids))
@@ -83,18 +86,13 @@ class Serving:
         if -1 in (params.logprobs, params.prompt_logprobs):
             top = -1
         readers = reading.readers(params.n, token_ids) if reading is not None else ()
-        writer = EventWriter(self._vocabulary, len(token_ids), params.n, top, readers)
+        writer = EventWriter(self._vocabulary, len(token_ids), params.n, top, readers, told_prompt)
         prompt = {"prompt_token_ids": token_ids}
         options = reading.engine_arguments(token_ids) if reading is not None else {}
         async for output in running.generate(prompt, sampling, **options):
             running.replies.send_events(writer.write(output), final=output.finished)
         if not running.replies.ended:
             running.replies.send_events(writer.abort(), final=True)
-
-    def _reading(self, arrays: Arrays, wanted: Mapping[str, Any]) -> Reading | None:
-        """How the reply is to be read; a request without `reply` wants the bare text."""
-        reply = json_object(arrays, "reply")
-        return None if reply is None else self._readings.open(reply, wanted)
 
     async def _answer(self, running: "_Running", arrays: Arrays, parameters: str) -> None:
         """Triton's own vLLM tensors."""

@@ -24,6 +24,10 @@ def serve(
     ),
     host: Annotated[str, typer.Option(help="Address the gateway listens on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the gateway.")] = 9000,
+    ollama_port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="A second port, for tools that know Ollama's 11434."),
+    ] = None,
     triton: Annotated[
         str | None, typer.Option(help="With --frontend-only: gRPC address of a running Triton.")
     ] = None,
@@ -58,13 +62,17 @@ def serve(
                 "--frontend-only needs --triton HOST:PORT", param_hint="--triton"
             )
         arguments = ["--host", host, "--port", str(port), "--triton", triton]
+        if ollama_port is not None:
+            arguments += ["--ollama-port", str(ollama_port)]
         os.execv(sys.executable, [sys.executable, "-m", "frontend", *arguments])  # noqa: S606
     if triton is not None:
         raise typer.BadParameter("--triton goes with --frontend-only", param_hint="--triton")
     console = Console(stderr=True)
     with console_progress(console) as progress:
         grpc_port = triton_port if triton_only else None
-        options = ServeOptions(repository, host, port, triton_http_port, grpc_port, drain_s)
+        options = ServeOptions(
+            repository, host, port, triton_http_port, grpc_port, ollama_port, drain_s
+        )
         supervisor = Supervisor(options, progress, tell=console.print)
         supervisor.run(ready=lambda: _announce(console, supervisor))
     console.print("stopped")

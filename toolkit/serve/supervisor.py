@@ -47,6 +47,7 @@ class ServeOptions:
     port: int = 9000
     triton_http_port: int | None = None
     triton_port: int | None = None
+    ollama_port: int | None = None
     drain_s: float = 20.0
 
     @property
@@ -106,6 +107,8 @@ class Supervisor:
         check_target(options.repository, "embedded")
         self.models = public_models(options.repository)
         _check_free(*options.listening)
+        if options.ollama_port is not None:
+            _check_free(options.host, options.ollama_port)
         runtime = ensure_triton(self.progress)
         repository = self._stack.enter_context(linkable(options.repository.absolute()))
         link_environments(repository, self.progress)
@@ -133,6 +136,8 @@ class Supervisor:
         options = self.options
         argv = [sys.executable, "-P", "-m", "frontend", "--host", options.host]
         argv += ["--port", str(options.port), "--triton", self._triton.address]
+        if options.ollama_port is not None:
+            argv += ["--ollama-port", str(options.ollama_port)]
         settings = {name: value for name, value in os.environ.items() if name.startswith("TRITON_")}
         command = Command(
             argv=argv,

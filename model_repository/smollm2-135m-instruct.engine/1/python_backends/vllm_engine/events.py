@@ -54,9 +54,11 @@ class EventWriter:
         count: int,
         top: int,
         readers: Sequence[Reader] = (),
+        told_prompt: Sequence[int] | None = None,
     ) -> None:
         self._vocabulary = vocabulary
         self._readers = readers
+        self._told_prompt = told_prompt
         self._usage = {"prompt_tokens": prompt_tokens, "cached_tokens": 0}
         self._completion_tokens = [0] * count
         self._open = set(range(count))
@@ -66,6 +68,8 @@ class EventWriter:
         """One event per completion in the output; the prompt's logprobs go into the first."""
         self._usage["cached_tokens"] = output.num_cached_tokens or 0
         written = [self._event(completion) for completion in output.outputs]
+        if self._told_prompt is not None and written:
+            written[0]["prompt_token_ids"], self._told_prompt = list(self._told_prompt), None
         if output.prompt_logprobs and written:
             ids = list(output.prompt_token_ids or ())
             written[0]["prompt_token_ids"] = ids

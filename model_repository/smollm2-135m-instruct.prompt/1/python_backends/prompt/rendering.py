@@ -22,6 +22,7 @@ _FORMS = {
         "reasoning_effort",
         "add_generation_prompt",
         "continue_final_message",
+        "prefix_token_ids",
     },
     "text": {"add_special_tokens"},
     "token_ids": set[str](),
@@ -64,13 +65,14 @@ class Renderer:
         """`token_ids` INT32 [length]. Raises InvalidInput for anything that it cannot honour."""
         form = _form(prompt)
         if form == "messages":
-            ids = self.encode(self._chat(prompt), False)
+            prefix = self._checked(prompt.get("prefix_token_ids") or [], "prefix_token_ids")
+            ids = prefix + self.encode(self._chat(prompt), False)
         elif form == "text":
             if not isinstance(prompt["text"], str):
                 raise InvalidInput("'text' is not a string", param="prompt")
             ids = self.encode(prompt["text"], _flag(prompt, "add_special_tokens", True))
         else:
-            ids = self._checked(prompt["token_ids"])
+            ids = self._checked(prompt["token_ids"], "token_ids")
         self._check_length(len(ids), "messages" if form == "messages" else "prompt")
         return np.array(ids, dtype=np.int32)
 
@@ -121,11 +123,11 @@ class Renderer:
             )
         return {}
 
-    def _checked(self, ids: Any) -> list[int]:
+    def _checked(self, ids: Any, name: str) -> list[int]:
         whole = isinstance(ids, list) and all(type(number) is int for number in ids)
         if not whole or not all(0 <= number < self.vocabulary_size for number in ids):
             raise InvalidInput(
-                f"'token_ids' must be a list of integers from 0 to {self.vocabulary_size - 1}",
+                f"'{name}' must be a list of integers from 0 to {self.vocabulary_size - 1}",
                 param="prompt",
             )
         return list(ids)
