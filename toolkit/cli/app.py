@@ -14,6 +14,7 @@ from rich.text import Text
 
 import toolkit
 from toolkit.cli.build import build_repo
+from toolkit.cli.doctor import doctor
 from toolkit.cli.serve import serve
 from toolkit.cli.verify import verify
 from toolkit.errors import SpecError, ToolkitError
@@ -31,6 +32,7 @@ app = typer.Typer(
 app.command("build-repo")(build_repo)
 app.command("verify")(verify)
 app.command("serve")(serve)
+app.command("doctor")(doctor)
 
 
 def _print_version(wanted: bool) -> None:
