@@ -15,6 +15,7 @@ from rich.text import Text
 import toolkit
 from toolkit.cli.build import build_repo
 from toolkit.cli.doctor import doctor
+from toolkit.cli.plan import plan
 from toolkit.cli.serve import serve
 from toolkit.cli.verify import verify
 from toolkit.errors import SpecError, ToolkitError
@@ -33,6 +34,7 @@ app.command("build-repo")(build_repo)
 app.command("verify")(verify)
 app.command("serve")(serve)
 app.command("doctor")(doctor)
+app.command("plan")(plan)
 
 
 def _print_version(wanted: bool) -> None:
