@@ -18,6 +18,7 @@ from python_backends.vllm_engine.engine import Engine
 from python_backends.vllm_engine.events import EventWriter, Output
 from python_backends.vllm_engine.reading import Reading, Readings
 from python_backends.vllm_engine.sampling import Sampling, make_sampler, refusal
+from python_backends.vllm_engine.structure import ControlCharacters
 from python_backends.vllm_engine.vocabulary import Vocabulary
 
 _POLL_S = 0.05
@@ -30,7 +31,9 @@ class Serving:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._sampler = make_sampler(engine.llm)
-        self._vocabulary = Vocabulary.read(engine.llm.get_tokenizer())
+        tokenizer = engine.llm.get_tokenizer()
+        self._vocabulary = Vocabulary.read(tokenizer)
+        self._control_characters = ControlCharacters(self._vocabulary, len(tokenizer))
         self._readings = Readings(engine.parsers, engine.llm, engine.logger)
         self._cancellations = Cancellations()
         self._numbers = itertools.count()
@@ -77,6 +80,7 @@ class Serving:
         reading = self._reading(arrays, wanted)
         if reading is not None:
             wanted = reading.sampling
+        wanted = self._control_characters.kept_out(wanted)
         sampling = self._sampler.read(wanted, len(token_ids))
         params = sampling.params
         top = max(params.logprobs or 0, params.prompt_logprobs or 0)
