@@ -12,6 +12,7 @@ from typing import Any
 from python_backends.cancellation import Cancellations
 from python_backends.errors import InvalidInput, Unavailable
 from python_backends.replies import Replies
+from python_backends.templates import INFILL_MARKS
 from python_backends.triton import Arrays, json_object
 from python_backends.vllm_engine.compatible import Answer, read_question
 from python_backends.vllm_engine.engine import Engine
@@ -34,6 +35,8 @@ class Serving:
         tokenizer = engine.llm.get_tokenizer()
         self._vocabulary = Vocabulary.read(tokenizer)
         self._control_characters = ControlCharacters(self._vocabulary, len(tokenizer))
+        known = tokenizer.get_vocab()
+        self._infill_ends = [known[mark] for mark in INFILL_MARKS if mark in known]
         self._readings = Readings(engine.parsers, engine.llm, engine.logger)
         self._cancellations = Cancellations()
         self._numbers = itertools.count()
@@ -80,7 +83,7 @@ class Serving:
         reading = self._reading(arrays, wanted)
         if reading is not None:
             wanted = reading.sampling
-        wanted = self._control_characters.kept_out(wanted)
+        wanted = self._ending(arrays, self._control_characters.kept_out(wanted))
         sampling = self._sampler.read(wanted, len(token_ids))
         params = sampling.params
         top = max(params.logprobs or 0, params.prompt_logprobs or 0)
@@ -98,7 +101,16 @@ class Serving:
     def _reading(self, arrays: Arrays, wanted: Mapping[str, Any]) -> Reading | None:
         """How the reply is to be read; a request without `reply` wants the bare text."""
         reply = json_object(arrays, "reply")
-        return None if reply is None else self._readings.open(reply, wanted)
+        if reply is None or reply.get("infill"):
+            return None
+        return self._readings.open(reply, wanted)
+
+    def _ending(self, arrays: Arrays, wanted: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A middle that is being filled in ends where the model writes a mark of its format."""
+        if "reply" not in arrays or not (json_object(arrays, "reply") or {}).get("infill"):
+            return wanted
+        stops = [*(wanted.get("stop_token_ids") or ()), *self._infill_ends]
+        return {**wanted, "stop_token_ids": stops}
 
     async def _answer(self, running: "_Running", arrays: Arrays, parameters: str) -> None:
         """Triton's own vLLM tensors."""
