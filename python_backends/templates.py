@@ -108,3 +108,14 @@ def _reasoning(template: str, architecture: str) -> str | None:
     if "enable_thinking" in template or "Qwen3" in architecture:
         return "qwen3"
     return "deepseek_r1"
+
+
+INFILL_MARKS = (
+    *("<fim_prefix>", "<fim_middle>", "<fim_suffix>", "<fim_pad>", "<file_sep>", "<repo_name>"),
+    *("<fim-prefix>", "<fim-middle>", "<fim-suffix>", "<fim-pad>"),
+    *("<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>", "<|file_sep|>"),
+    *("<|repo_name|>", "<|file_separator|>", "<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"),
+    *("▁<PRE>", "▁<SUF>", "▁<MID>", "▁<EOT>", "[PREFIX]", "[SUFFIX]", "[MIDDLE]"),
+    *("<|endoftext|>", "<|EOT|>"),
+)
+"""A model that fills in the middle and writes one of these has filled it."""

@@ -3,11 +3,14 @@
 import json
 from typing import Any, Literal
 
+import jsonschema_rs
 import pytest
+from hypothesis import HealthCheck, given, settings
 from openai import BadRequestError, OpenAI
 from pydantic import BaseModel
 
 from tests.e2e.conftest import CHAT
+from tests.schemas import schemas
 
 WEATHER: Any = {
     "type": "function",
@@ -116,3 +119,22 @@ def test_a_keyword_that_cannot_be_enforced_is_named(client: OpenAI) -> None:
             response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": schema}},
         )
     assert caught.value.param == "response_format.json_schema.schema.properties.a.not"
+
+
+@settings(
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(schema=schemas())
+def test_no_schema_is_broken_at_a_stop(client: OpenAI, schema: dict[str, Any]) -> None:
+    wanted: Any = {"type": "json_schema", "json_schema": {"name": "made", "schema": schema}}
+    answer = client.chat.completions.create(
+        model=CHAT,
+        messages=[{"role": "user", "content": "Fill in something short."}],
+        response_format=wanted,
+        seed=1,
+        max_tokens=80,
+    )
+    if answer.choices[0].finish_reason == "stop":
+        jsonschema_rs.validate(schema, json.loads(answer.choices[0].message.content or ""))

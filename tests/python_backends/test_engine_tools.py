@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
+from hypothesis import HealthCheck, given, settings
 
 from python_backends.errors import MARKER
+from tests.schemas import schemas
 
 from .client import Client, StreamError, text_of
 from .models import write_chat
@@ -176,3 +179,17 @@ def test_what_cannot_be_read_is_refused(client: Client, reply: dict[str, Any], p
         ask(client, reply)
     fields = json.loads(str(caught.value).partition(MARKER)[2].strip())
     assert (fields["status"], fields["param"]) == (400, param)
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(schema=schemas())
+def test_no_schema_is_broken_at_a_stop(client: Client, schema: dict[str, Any]) -> None:
+    off = {"chat_template_kwargs": {"enable_thinking": False}}
+    events = ask(client, off, {"json": schema}, max_tokens=300)
+    if events[-1]["finish_reason"] == "stop":
+        value = json.loads(text_of(events))
+        jsonschema_rs.validate(schema, value)

@@ -36,7 +36,6 @@ class OllamaCall:
     think: bool | None = None
     tools: bool = False
     images: bool = False
-    suffix: bool = False
     tells_context: bool = False
     logprobs: bool = False
     structure: Structure | None = None
@@ -133,8 +132,10 @@ def parse_generate(body: object) -> OllamaCall:
     if not text and not images and not suffix:
         return _loading(parts, chat=False)
     if suffix or raw:
-        prompt = {"text": text, "suffix": suffix} if suffix else {"text": text}
-        generation = Generation(prompt, parts.sampling)
+        generation = Generation({"text": text}, parts.sampling)
+        if suffix:
+            infill = {"text": text, "suffix": suffix}
+            generation = Generation(infill, parts.sampling, {"infill": True})
     else:
         content = [{"type": "text", "text": text}, *images] if images else text
         generation = _templated(parts, system, content, context)
@@ -146,8 +147,7 @@ def parse_generate(body: object) -> OllamaCall:
         options=parts.options,
         think=parts.think,
         images=bool(images),
-        suffix=bool(suffix),
-        tells_context=generation.reply is not None,
+        tells_context="messages" in generation.prompt,
         logprobs=parts.logprobs,
         structure=parts.structure,
         drawing=drawing,
@@ -287,7 +287,6 @@ def check_abilities(call: OllamaCall, model: Model) -> None:
     wanted = (
         (call.tools, "tools", "tools"),
         (bool(call.think), "reasoning", "thinking"),
-        (call.suffix, "fim", "insert"),
         (call.images, "vision", "images"),
     )
     for asked, capability, word in wanted:

@@ -55,8 +55,8 @@ def parse_completion(body: object, max_prompts: int) -> CompletionCall:
     prompts = _prompts(fields, max_prompts)
     sampling = read_sampling(fields)
     structure = read_response_format(fields, sampling)
-    fields.only("suffix", ("",), "no model here fills in the middle")
     echo = fields.boolean("echo") or False
+    prompts = _with_suffix(fields, prompts, echo)
     logprobs = fields.integer("logprobs", 0, 5)
     stream = fields.boolean("stream") or False
     score_only = _max_tokens(fields, sampling, echo)
@@ -71,7 +71,10 @@ def parse_completion(body: object, max_prompts: int) -> CompletionCall:
         sampling["prompt_logprobs"] = logprobs or 0
     if special is not None:
         prompts = [{**p, "add_special_tokens": special} if "text" in p else p for p in prompts]
-    generations = [Generation(prompt, sampling) for prompt in prompts]
+    generations = [
+        Generation(prompt, sampling, {"infill": True} if "suffix" in prompt else None)
+        for prompt in prompts
+    ]
     return CompletionCall(
         model,
         generations,
@@ -102,6 +105,18 @@ def _prompts(fields: Fields, most: int) -> list[dict[str, Any]]:
     if all(is_token_ids(one) and one for one in prompt):
         return [{"token_ids": one} for one in prompt]
     raise fields.refuse("prompt", "must be a string, token ids, or a non-empty list of these")
+
+
+def _with_suffix(fields: Fields, prompts: list[dict[str, Any]], echo: bool) -> list[dict[str, Any]]:
+    """Takes `suffix`: what comes after the text that is asked for, where the model can do that."""
+    suffix = fields.text("suffix")
+    if not suffix:
+        return prompts
+    if echo:
+        raise fields.refuse("suffix", "cannot be combined with 'echo'")
+    if any("text" not in prompt for prompt in prompts):
+        raise fields.refuse("suffix", "needs prompts that are text, not token ids")
+    return [{**prompt, "suffix": suffix} for prompt in prompts]
 
 
 def _max_tokens(fields: Fields, sampling: dict[str, Any], echo: bool) -> bool:

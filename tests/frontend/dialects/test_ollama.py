@@ -177,11 +177,17 @@ def test_thinking_is_asked_of_the_template_and_of_models_that_can() -> None:
     assert "think" in refused(lambda: chat(think="very")).message
 
 
-@pytest.mark.parametrize("word", ["insert", "images"])
-def test_what_a_model_cannot_do_is_said_in_ollamas_words(word: str) -> None:
-    fields = {"insert": {"suffix": "}"}, "images": {"images": [PIXEL]}}[word]
-    call = parse_generate({"model": "m", "prompt": "x", **fields})
-    assert refused(check_abilities, call, MODEL).message == f'"m" does not support {word}'
+def test_what_a_model_cannot_do_is_said_in_ollamas_words() -> None:
+    call = parse_generate({"model": "m", "prompt": "x", "images": [PIXEL]})
+    assert refused(check_abilities, call, MODEL).message == '"m" does not support images'
+
+
+def test_a_suffix_is_filled_in_before() -> None:
+    call = parse_generate({"model": "m", "prompt": "def f(", "suffix": "return 1"})
+    assert call.generation is not None
+    assert call.generation.prompt == {"text": "def f(", "suffix": "return 1"}
+    assert call.generation.reply == {"infill": True}
+    assert not call.tells_context
 
 
 def test_generate_renders_a_template_unless_it_is_raw() -> None:
