@@ -20,6 +20,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from toolkit.errors import ServeError
 from toolkit.progress import Progress, silent
 from toolkit.runtime.triton import TritonRuntime
+from toolkit.serve.catalogue import server_options
 from toolkit.serve.child import Child, Command, clean_environment
 
 _START_TIMEOUT_S = 30.0
@@ -94,6 +95,7 @@ class TritonServer:
             "--grpc-port=1",
             "--allow-metrics=false",
             f"--exit-timeout-secs={_EXIT_TIMEOUT_S}",
+            *server_options(options.repository),
         ]
         if options.http_port is None:
             argv += ["--allow-http=false"]
