@@ -39,7 +39,8 @@ check: install ## lint, types, import rules, documentation drift
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/shellcheck .ci/run requirements/lock.sh
+	@$(BIN)/shellcheck .ci/run requirements/lock.sh docker/entrypoint.sh docker/install-tools
+	@$(BIN)/hadolint docker/*.Dockerfile
 	@$(BIN)/python -m docs.generate --check
 
 bench: install ## measure the path against its peers; results in benchmarks/RESULTS.md

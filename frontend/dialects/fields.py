@@ -118,6 +118,11 @@ class Fields:
         if value is not None and value not in allowed:
             raise self.refuse(name, f"is not supported: {reason}", code="unsupported_parameter")
 
+    def leave(self) -> list[str]:
+        """Ignores every field that was not read; returns their names."""
+        names, self._left, self._nulls = list(self._left), {}, set()
+        return names
+
     def finish(self) -> None:
         """Refuses every field that was not read."""
         unread = [*self._left, *sorted(self._nulls - self._known)]

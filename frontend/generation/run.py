@@ -48,6 +48,7 @@ class Runner:
         Raises GatewayError, also when the backend ends the stream before every completion has its
         finish reason.
         """
+        _check_fit(model, generation)
         left_s = await self._admitted()
         unfinished = int(generation.sampling.get("n") or 1)
         with self.admission.held(), self._noticing_loss():
@@ -99,6 +100,16 @@ class Runner:
         except BackendUnavailable:
             self.catalogue.lost()
             raise
+
+
+def _check_fit(model: Model, generation: Generation) -> None:
+    """Refuses what this model's repository, built by an older toolkit, has no tensor for."""
+    if generation.reply and generation.reply.get("tools") and "reply" not in model.takes:
+        raise InvalidRequest(
+            f"the model '{model.name}' was built without tools; build its repository again",
+            param="tools",
+            code="model_not_supported",
+        )
 
 
 async def _all(calls: Iterable[Coroutine[Any, Any, Vectors]]) -> list[Vectors]:

@@ -14,6 +14,9 @@ from rich.text import Text
 
 import toolkit
 from toolkit.cli.build import build_repo
+from toolkit.cli.doctor import doctor
+from toolkit.cli.plan import plan
+from toolkit.cli.prepare import prepare
 from toolkit.cli.serve import serve
 from toolkit.cli.verify import verify
 from toolkit.errors import SpecError, ToolkitError
@@ -30,7 +33,10 @@ app = typer.Typer(
 )
 app.command("build-repo")(build_repo)
 app.command("verify")(verify)
+app.command("prepare")(prepare)
 app.command("serve")(serve)
+app.command("doctor")(doctor)
+app.command("plan")(plan)
 
 
 def _print_version(wanted: bool) -> None:

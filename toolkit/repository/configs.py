@@ -45,8 +45,7 @@ def model_configs(
     match entry, facts:
         case LlmEntry(), LlmFacts():
             _check_context(name, entry.context_length, facts.context_length)
-            chats = facts.chat or entry.chat_template is not None
-            able = ["chat", "completion"] if chats else ["completion"]
+            able = _llm_capabilities(entry, facts)
             return llm_configs(name, entry, facts, _able(public, entry.kind, able), target)
         case EmbeddingEntry(), EmbeddingFacts():
             _check_context(name, entry.context_length or 1, facts.context_length)
@@ -89,6 +88,13 @@ def _public(entry: Entry, source: str, digest: str) -> dict[str, object]:
     if entry.created is not None:
         parameters["toolkit.created"] = entry.created
     return parameters
+
+
+def _llm_capabilities(entry: LlmEntry, facts: LlmFacts) -> list[str]:
+    chats = facts.chat or entry.chat_template is not None
+    able = ["chat", "completion", "tools"] if chats else ["completion"]
+    able += ["reasoning"] if entry.reasoning_parser else []
+    return able + (["infill"] if entry.fim else [])
 
 
 def _able(public: dict[str, object], kind: str, capabilities: list[str]) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """Configs of a language model: `prompt` → `engine`, decoupled (python_backends/README.md)."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -24,6 +25,7 @@ _TEXT = (1,)
 _MANY = (-1,)
 _PROMPT = Tensor("prompt", "STRING", _TEXT)
 _SAMPLING = Tensor("sampling_parameters", "STRING", _TEXT, optional=True)
+_REPLY = Tensor("reply", "STRING", _TEXT, optional=True)
 _TOKENS = Tensor("token_ids", "INT32", _MANY)
 _EVENT = Tensor("event", "STRING", _MANY)
 
@@ -40,6 +42,7 @@ _FLAGS = (
 _ENGINE_INPUTS = (
     Tensor("token_ids", "INT32", _MANY, optional=True),
     _SAMPLING,
+    _REPLY,
     Tensor("cancel", "STRING", _TEXT, optional=True),
     Tensor("text_input", "STRING", _TEXT, optional=True),
     *(Tensor(name, "BOOL", _TEXT, optional=True) for name in _FLAGS),
@@ -78,20 +81,20 @@ def llm_configs(
     for served, adapter in ((name, None), *entry.adapters.items()):
         prompt = _prompt(served, entry, served if adapter else None)
         about = {"toolkit.context_length": entry.context_length, "toolkit.cancel": engine.name}
-        if entry.fim:
-            about["toolkit.fim"] = entry.fim.model_dump_json()
         if adapter:
+            known = facts.adapters.get(served)  # a plan is made before they are fetched
             about |= {
                 "toolkit.aliases": list(adapter.aliases),
                 "toolkit.source": str(adapter.origin),
-                "toolkit.digest": facts.adapters[served].digest,
+                "toolkit.digest": known.digest if known else "",
             }
         made = [tensor.name for tensor in prompt.outputs]
         routes = (
             Route.same(prompt, ("prompt",), made),
-            Route.same(engine, (*made, "sampling_parameters"), ("event",)),
+            Route.same(engine, (*made, "sampling_parameters", "reply"), ("event",)),
         )
-        ensemble = Ensemble(served, (_PROMPT, _SAMPLING), (_EVENT,), decoupled=True)
+        inputs = (_PROMPT, _SAMPLING, _REPLY)
+        ensemble = Ensemble(served, inputs, (_EVENT,), decoupled=True)
         found.append(ensemble_config(ensemble, routes, {**public, **about}))
         found.append(step_config(prompt, target))
     found.insert(2, step_config(engine, target))
@@ -102,8 +105,8 @@ def _prompt(name: str, entry: LlmEntry, adapter: str | None) -> Step:
     own: dict[str, object] = {"context_length": entry.context_length}
     if adapter:
         own["adapter"] = adapter
-    if entry.fim:
-        own["toolkit.fim"] = entry.fim.model_dump_json()
+    if entry.fim is not None:
+        own["toolkit.fim"] = json.dumps(entry.fim or None, ensure_ascii=False)
     return Step(
         name=f"{name}.prompt",
         environment="onnx",
@@ -158,7 +161,7 @@ def _wanted(entry: LlmEntry, facts: LlmFacts) -> dict[str, object]:
     if entry.priority:
         found["scheduling_policy"] = "priority"
     if entry.adapters:
-        rank = max(about.rank for about in facts.adapters.values())
+        rank = max((about.rank for about in facts.adapters.values()), default=_RANKS[2])
         found["enable_lora"] = True
         found["max_loras"] = len(entry.adapters)
         found["max_lora_rank"] = next((each for each in _RANKS if each >= rank), rank)

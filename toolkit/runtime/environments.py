@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import sys
-import sysconfig
 import tempfile
 import venv
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from toolkit.errors import SetupError
 from toolkit.home import home
+from toolkit.machine.probe import library_folders
 from toolkit.progress import Progress, silent
 from toolkit.wheels import run_pip
 
@@ -156,10 +156,7 @@ def _libpython() -> Path:
     Without the link the stub would take any libpython of the system, with another standard library.
     """
     name = f"libpython{sys.version_info.major}.{sys.version_info.minor}.so.1.0"
-    folders = [Path(sys.base_prefix, "lib"), Path(str(sysconfig.get_config_var("LIBDIR")))]
-    multiarch = sysconfig.get_config_var("MULTIARCH")
-    folders += [folder / str(multiarch) for folder in folders]
-    for folder in folders:
+    for folder in library_folders():
         if (folder / name).exists():
             return (folder / name).resolve()
     raise SetupError(

@@ -12,6 +12,10 @@ from pydantic import Field
 from toolkit.spec.strict import Many, Strict
 from toolkit.spec.tensors import Input, Output
 
+Capability = Literal[
+    "chat", "completion", "tools", "reasoning", "infill", "embedding", "rerank", "image"
+]
+
 
 class Image(Strict):
     """What a request for images may ask for, and what it gets by default."""
@@ -32,8 +36,8 @@ class Contract(Strict):
     kind: Literal["llm", "embedding", "rerank", "diffusion"] = Field(
         description="As which kind clients reach it."
     )
-    capabilities: Many[Literal["chat", "completion", "embedding", "rerank", "image"]] | None = (
-        Field(default=None, description="Default: all of that kind.")
+    capabilities: Many[Capability] | None = Field(
+        default=None, description="Default: `chat` and `completion`, or what the kind is for."
     )
     context_length: int | None = Field(
         default=None, ge=1, description="Tokens; needed for all kinds but `diffusion`."
@@ -67,7 +71,7 @@ _INT = ("INT32", (1,))
 CONTRACTS = {
     "llm": Tensors(
         {"prompt": _TEXT, "sampling_parameters": _TEXT},
-        {},
+        {"reply": _TEXT},
         {"event": ("STRING", (-1,))},
         batched=False,
         decoupled=True,
@@ -99,6 +103,7 @@ CAPABILITIES = {
     "rerank": ("rerank",),
     "diffusion": ("image",),
 }
+_EXTRA = ("tools", "reasoning", "infill")
 
 Fault = tuple[tuple[str | int, ...], str, str | None]
 """Where inside the entry, what is wrong, what to do."""
@@ -149,8 +154,9 @@ def _needed(contract: Contract) -> Iterator[Fault]:
         if getattr(contract, field) is None:
             yield ("contract", field), f"is missing for kind '{contract.kind}'", f"add `{field}: …`"
     for index, capability in enumerate(contract.capabilities or ()):
-        if capability not in CAPABILITIES[contract.kind]:
-            known = ", ".join(CAPABILITIES[contract.kind])
+        able = (*CAPABILITIES[contract.kind], *(_EXTRA if contract.kind == "llm" else ()))
+        if capability not in able:
+            known = ", ".join(able)
             place = ("contract", "capabilities", index)
             yield place, f"a model of kind '{contract.kind}' cannot do that", f"known: {known}"
 

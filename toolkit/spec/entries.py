@@ -24,6 +24,15 @@ def _is_source(text: str) -> str:
     return text
 
 
+def _is_layout(text: str) -> str:
+    places = [text.find("{prefix}"), text.find("{suffix}")]
+    if min(places) <= 0 or text.count("{prefix}") > 1 or text.count("{suffix}") > 1:
+        raise ValueError(
+            f"'{text}' is no layout: write <a>{{prefix}}<b>{{suffix}}<c> with the model's own marks"
+        )
+    return text
+
+
 Name = Annotated[str, Field(pattern=NAME)]
 Alias = Annotated[str, Field(pattern=ALIAS)]
 SourceText = Annotated[str, AfterValidator(_is_source)]
@@ -123,14 +132,6 @@ class Adapter(Strict):
         return parse_source(self.source, self.revision)
 
 
-class Fim(Strict):
-    """How a prompt that asks for the middle of a text is written, for code models."""
-
-    prefix: str = Field(min_length=1, description="What stands before the text's beginning.")
-    suffix: str = Field(min_length=1, description="What stands before the text's end.")
-    middle: str = Field(min_length=1, description="What stands where the answer begins.")
-
-
 Quantization = Literal["awq", "gptq", "int8", "int4", "fp8"]
 
 
@@ -178,8 +179,11 @@ class LlmEntry(_Weights):
     reasoning_parser: Name | None = Field(
         default=None, description="How the model marks its reasoning; default: by its template."
     )
-    fim: Fim | None = Field(
-        default=None, description="Special words for completions with a `suffix`."
+    fim: Annotated[str, AfterValidator(_is_layout)] | Literal[False] | None = Field(
+        default=None,
+        description="How the model was trained to fill in the middle, for completions with a "
+        "`suffix`: `<a>{prefix}<b>{suffix}<c>` with the model's own marks. `false`: not at all; "
+        "default: by the tokenizer's special tokens.",
     )
     parts: dict[Literal["prompt"], Part] = Field(
         default={}, description="Settings of the step `prompt`."

@@ -83,9 +83,18 @@ def _package(source: PackageSource, progress: Progress) -> Fetched:
         content = _unpack(wheel, source, place, progress)
         (place / "digest").write_text(f"{content.name}\n{digest(content)}\n")
 
-    place = ensure(home() / "sources" / text_digest(str(source))[:32], unpack)
+    place = ensure(_place(source), unpack)
     name, recorded = (place / "digest").read_text().split("\n")[:2]
     return Fetched(place / name, recorded)
+
+
+def _place(source: PackageSource) -> Path:
+    return home() / "sources" / text_digest(str(source))[:32]
+
+
+def kept(source: PackageSource) -> bool:
+    """Whether the source has been unpacked here, so that `fetch` needs no network."""
+    return _place(source).exists()
 
 
 def _unpack(wheel: Path, source: PackageSource, place: Path, progress: Progress) -> Path:

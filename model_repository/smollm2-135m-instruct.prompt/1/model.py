@@ -17,7 +17,9 @@ class TritonPythonModel:
         os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
         settings = Settings.read(args)
         self._renderer = Renderer.load(
-            settings.path("tokenizer", "tokenizer"), int(settings.parameters["context_length"])
+            settings.path("tokenizer", "tokenizer"),
+            int(settings.parameters["context_length"]),
+            settings.parameters.get("toolkit.fim"),
         )
         adapter = settings.text("adapter", "")
         self._fixed = {"adapter": texts([adapter.encode()])} if adapter else {}
