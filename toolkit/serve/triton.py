@@ -21,6 +21,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from toolkit.errors import ServeError
 from toolkit.progress import Progress, silent
 from toolkit.runtime.triton import TritonRuntime
+from toolkit.serve.catalogue import server_options
 from toolkit.serve.child import Child, Command, clean_environment
 
 _START_TIMEOUT_S = 30.0
@@ -98,6 +99,7 @@ class TritonServer:
             "--model-control-mode=explicit",
             "--allow-metrics=false",
             f"--exit-timeout-secs={_EXIT_TIMEOUT_S}",
+            *server_options(options.repository),
         ]
         # a key is thrown away: nobody uses what it closes
         if options.grpc is None:

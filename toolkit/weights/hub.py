@@ -3,6 +3,7 @@
 Imported only for `hf:` sources. The endpoint and the cache are the library's own settings (HF_*).
 """
 
+import glob
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -60,15 +61,16 @@ def describe(source: HubSource, *, offline: bool = False) -> About:
 
 
 def download(source: HubSource, progress: Progress) -> Path:
-    """The folder of `source` in the Hub's own cache. Raises SourceError."""
+    """The folder, or the one file, of `source` in the Hub's own cache. Raises SourceError."""
+    wanted = [glob.escape(source.file)] if source.file else FILES
     with progress.step(f"download {source}", unit="files"):
         try:
             kept = snapshot_download(
-                source.repository, revision=source.revision, allow_patterns=FILES
+                source.repository, revision=source.revision, allow_patterns=wanted
             )
         except _FAULTS as error:
             raise _refusal(source, error) from error
-    return Path(kept)
+    return Path(kept, source.file) if source.file else Path(kept)
 
 
 def _refusal(source: HubSource, error: Exception) -> SourceError:
