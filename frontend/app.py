@@ -19,6 +19,7 @@ from frontend.routes.frame import Frame
 from frontend.routes.health import HealthRoutes
 from frontend.routes.ollama import OllamaRoutes
 from frontend.routes.openai import Bounds, OpenAIRoutes
+from frontend.routes.ranking import RankingRoutes
 from frontend.settings import Settings
 
 
@@ -46,6 +47,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.runner = runner
     app.router.routes[:] = [
         *routes(OpenAIRoutes(runner, bounds), HealthRoutes(runner)),
+        *ranking_routes(RankingRoutes(runner, bounds)),
         *ollama_routes(OllamaRoutes(runner, bounds)),
     ]
     return app
@@ -71,6 +73,12 @@ def routes(openai: OpenAIRoutes, health: HealthRoutes) -> list[Route]:
         _route("GET", "/healthz", health.live),
         _route("GET", "/readyz", health.ready),
     ]
+
+
+def ranking_routes(ranking: RankingRoutes) -> list[Route]:
+    """Where the clients of Jina, Cohere and vLLM look for them."""
+    reranks = [_route("POST", f"{base}/rerank", ranking.rerank) for base in ("", "/v1", "/v2")]
+    return [*reranks, *(_route("POST", f"{base}/score", ranking.score) for base in ("", "/v1"))]
 
 
 def ollama_routes(ollama: OllamaRoutes) -> list[Route]:

@@ -80,6 +80,34 @@ class Embedding:
 
 
 @dataclass(frozen=True, slots=True)
+class Ranking:
+    """Pairs of a query and a document to be scored, in order."""
+
+    queries: list[str]
+    documents: list[str]
+    truncate: bool = False
+
+    def split(self, size: int) -> "list[Ranking]":
+        """The same pairs in parts of at most `size`."""
+        return [
+            Ranking(
+                self.queries[start : start + size],
+                self.documents[start : start + size],
+                self.truncate,
+            )
+            for start in range(0, len(self.documents), size)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """How well each document answers its query, 0…1, in input order."""
+
+    values: list[float]
+    prompt_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class Drawing:
     """Images to be drawn. None means: the model's default."""
 

@@ -38,6 +38,10 @@ class Fields:
         """The error for a field: raise it."""
         return InvalidRequest(f"'{self.at(name)}' {problem}", param=self.at(name), code=code)
 
+    def has(self, name: str) -> bool:
+        """Whether the field is there and nobody has read it."""
+        return name in self._left
+
     def take(self, name: str) -> Any:
         """The field's value whatever it is, None when absent."""
         self._known.add(name)

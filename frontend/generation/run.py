@@ -9,14 +9,16 @@ import time
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from frontend.backends import unary
 from frontend.backends.catalogue import Catalogue
 from frontend.backends.triton import Triton
-from frontend.domain import Drawing, Embedding, Event, Generation, Model, Vectors
+from frontend.domain import Drawing, Embedding, Event, Generation, Model, Ranking, Scores, Vectors
 from frontend.errors import BackendFailed, BackendUnavailable, InvalidRequest
 from frontend.generation.admission import Admission
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -74,6 +76,17 @@ class Runner:
             )
         return Vectors.join(parts)
 
+    async def rank(self, model: Model, ranking: Ranking, engine_id: str) -> Scores:
+        """The scores of all pairs, in order; long lists travel as several batches at once."""
+        left_s = await self._admitted()
+        with self.admission.held(), self._noticing_loss():
+            parts = await _all(
+                unary.rank(self.triton, model, batch, (f"{engine_id}-{number}", left_s))
+                for number, batch in enumerate(ranking.split(model.max_batch))
+            )
+        values = [value for part in parts for value in part.values]
+        return Scores(values, sum(part.prompt_tokens for part in parts))
+
     async def draw(self, model: Model, drawing: Drawing, engine_id: str) -> list[bytes]:
         """PNG files."""
         left_s = await self._admitted()
@@ -112,7 +125,7 @@ def _check_fit(model: Model, generation: Generation) -> None:
         )
 
 
-async def _all(calls: Iterable[Coroutine[Any, Any, Vectors]]) -> list[Vectors]:
+async def _all(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """Every result in order; the first failure cancels the others."""
     tasks = [asyncio.ensure_future(call) for call in calls]
     try:

@@ -21,7 +21,7 @@ _CAPABILITIES = {
     "completion": "completion",
     "tools": "tools",
     "vision": "vision",
-    "fim": "insert",
+    "infill": "insert",
     "reasoning": "thinking",
     "embedding": "embedding",
     "image": "image",
