@@ -15,6 +15,15 @@ class _Facts(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+class Details(_Facts):
+    """What people want to know of a language model's weights."""
+
+    family: str = ""
+    parameters: int = 0
+    size_bytes: int = 0
+    quantization: str = ""
+
+
 class AdapterFacts(_Facts):
     """A LoRA adapter: the rank of its matrices, and its source's digest, `sha256:…`."""
 
@@ -31,6 +40,7 @@ class LlmFacts(_Facts):
     context_length: int
     chat: bool
     cache_bytes_per_token: int
+    details: Details = Details()
     adapters: dict[str, AdapterFacts] = {}
 
 

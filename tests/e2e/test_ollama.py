@@ -102,6 +102,8 @@ def test_what_is_served_is_told_as_it_is(api: ollama.Client) -> None:
     assert len(str(listed[f"{CHAT}:latest"].digest)) == 64
     shown = api.show(CHAT)
     assert {"completion", "tools"} <= set(shown.capabilities or [])
+    assert (shown.modelinfo or {})["general.architecture"] == "llama"
+    assert (shown.modelinfo or {})["general.parameter_count"] == 134_515_008
     lengths = [v for k, v in (shown.modelinfo or {}).items() if k.endswith(".context_length")]
     assert lengths == [2048]
     assert api.show("minilm").capabilities == ["embedding"]

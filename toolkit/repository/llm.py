@@ -80,7 +80,11 @@ def llm_configs(
     found = []
     for served, adapter in ((name, None), *entry.adapters.items()):
         prompt = _prompt(served, entry, served if adapter else None)
-        about = {"toolkit.context_length": entry.context_length, "toolkit.cancel": engine.name}
+        about = {
+            "toolkit.context_length": entry.context_length,
+            "toolkit.cancel": engine.name,
+            "toolkit.details": facts.details.model_dump(),
+        }
         if adapter:
             known = facts.adapters.get(served)  # a plan is made before they are fetched
             about |= {
