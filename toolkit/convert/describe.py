@@ -7,14 +7,20 @@ import json
 import math
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
+from toolkit.errors import ConvertError
 from toolkit.facts import Details
 
 _HEADER_LENGTH_BYTES = 8
+_MOST_HEADER_BYTES = 100_000_000  # the format's own bound
 
 
 def describe(weights: Path) -> Details:
-    """Of a Hugging Face directory. Tied tensors count once, as they are stored."""
+    """Of a Hugging Face directory. Tied tensors count once, as they are stored.
+
+    Raises ConvertError for a file that is cut short.
+    """
     config = json.loads((weights / "config.json").read_text())
     files = sorted(weights.glob("*.safetensors"))
     counts: Counter[str] = Counter()
@@ -32,14 +38,30 @@ def describe(weights: Path) -> Details:
 
 def _numbers(file: Path) -> Counter[str]:
     """How many numbers of which type a file holds."""
+    try:
+        tensors, start = _header(file)
+        end = max((tensor["data_offsets"][1] for tensor in tensors), default=0)
+        if file.stat().st_size < start + end:
+            raise ValueError("it is cut short")
+        counts: Counter[str] = Counter()
+        for tensor in tensors:
+            counts[tensor["dtype"]] += math.prod(tensor["shape"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConvertError(
+            f"{file.name} is no complete safetensors file: {error}", hint="fetch it again"
+        ) from error
+    return counts
+
+
+def _header(file: Path) -> tuple[list[dict[str, Any]], int]:
+    """The tensors, and where in the file their data begins."""
     with file.open("rb") as stream:
         length = int.from_bytes(stream.read(_HEADER_LENGTH_BYTES), "little")
+        if length > min(_MOST_HEADER_BYTES, file.stat().st_size):
+            raise ValueError("its header is longer than the file")
         header = json.loads(stream.read(length))
-    counts: Counter[str] = Counter()
-    for name, tensor in header.items():
-        if name != "__metadata__":
-            counts[tensor["dtype"]] += math.prod(tensor["shape"])
-    return counts
+    tensors = [tensor for name, tensor in header.items() if name != "__metadata__"]
+    return tensors, _HEADER_LENGTH_BYTES + length
 
 
 def _quantization(quantized: dict[str, object] | None, counts: Counter[str]) -> str:
