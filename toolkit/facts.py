@@ -16,13 +16,15 @@ class _Facts(BaseModel):
 
 
 class LlmFacts(_Facts):
-    """`context_length` in tokens is the most that the model knows; `chat`: it has a template.
+    """`context_length` in tokens is the most that the model knows; `chat`: it has a template;
+    `vision`: it takes images.
     `cache_bytes_per_token` is what keys and values of one token take, at 2 bytes a number."""
 
     kind: Literal["llm"] = "llm"
     context_length: int
     chat: bool
     cache_bytes_per_token: int
+    vision: bool = False
 
 
 class EmbeddingFacts(_Facts):

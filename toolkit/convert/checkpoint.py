@@ -33,6 +33,7 @@ def convert_checkpoint(folder: Path, place: Path, progress: Progress) -> LlmFact
         context_length=_context_length(config),
         chat=_has_template(folder),
         cache_bytes_per_token=cache_bytes_per_token(config),
+        vision="vision_config" in config and (folder / "preprocessor_config.json").exists(),
     )
 
 

@@ -56,8 +56,10 @@ def _public(entry: Entry, facts: Facts, digest: str) -> dict[str, object]:
 
 def _capabilities(facts: Facts) -> list[str]:
     match facts:
-        case LlmFacts(chat=chat):
-            return ["chat", "completion", "tools"] if chat else ["completion"]
+        case LlmFacts(chat=False):
+            return ["completion"]
+        case LlmFacts(vision=vision):
+            return ["chat", "completion", "tools", *(["vision"] if vision else [])]
         case EmbeddingFacts():
             return ["embedding"]
         case DiffusionFacts():

@@ -12,6 +12,7 @@ _MANY = (-1,)
 _PROMPT = Tensor("prompt", "STRING", _TEXT)
 _SAMPLING = Tensor("sampling_parameters", "STRING", _TEXT, optional=True)
 _REPLY = Tensor("reply", "STRING", _TEXT, optional=True)
+_IMAGES = Tensor("images", "STRING", _MANY, optional=True)
 _TOKENS = Tensor("token_ids", "INT32", _MANY)
 _EVENT = Tensor("event", "STRING", _MANY)
 
@@ -29,6 +30,7 @@ _ENGINE_INPUTS = (
     Tensor("token_ids", "INT32", _MANY, optional=True),
     _SAMPLING,
     _REPLY,
+    _IMAGES,
     Tensor("cancel", "STRING", _TEXT, optional=True),
     Tensor("text_input", "STRING", _TEXT, optional=True),
     *(Tensor(name, "BOOL", _TEXT, optional=True) for name in _FLAGS),
@@ -76,14 +78,13 @@ def llm_configs(
         decoupled=True,
         whole_device=True,
     )
+    beside = (_SAMPLING, _REPLY, _IMAGES) if facts.vision else (_SAMPLING, _REPLY)
     routes = (
         Route(prompt, ("prompt",), ("token_ids",)),
-        Route(engine, ("token_ids", "sampling_parameters", "reply"), ("event",)),
+        Route(engine, ("token_ids", *(tensor.name for tensor in beside)), ("event",)),
     )
     about = {"toolkit.context_length": entry.context_length, "toolkit.cancel": engine.name}
-    ensemble = ensemble_config(
-        name, ((_PROMPT, _SAMPLING, _REPLY), (_EVENT,)), routes, public | about
-    )
+    ensemble = ensemble_config(name, ((_PROMPT, *beside), (_EVENT,)), routes, public | about)
     return [ensemble, step_config(prompt, target), step_config(engine, target)]
 
 
