@@ -6,6 +6,7 @@ gateways.
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from ipaddress import ip_network
 
 from fastapi import FastAPI
 from starlette.routing import Route
@@ -15,6 +16,8 @@ from frontend.backends.catalogue import Catalogue
 from frontend.backends.triton import Triton
 from frontend.generation.admission import Admission
 from frontend.generation.run import Runner
+from frontend.media.fetch import Fetcher
+from frontend.media.images import Images
 from frontend.routes.frame import Frame
 from frontend.routes.health import HealthRoutes
 from frontend.routes.ollama import OllamaRoutes
@@ -30,10 +33,13 @@ def create_app(settings: Settings) -> FastAPI:
     admission = Admission(settings.max_running, settings.max_waiting)
     runner = Runner(triton, catalogue, admission, settings.request_timeout_s)
 
+    images = _images(settings)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with catalogue.polling():
             yield
+        images.close()
         await triton.close()
 
     bounds = Bounds(
@@ -46,11 +52,17 @@ def create_app(settings: Settings) -> FastAPI:
     app = _App(lifespan=lifespan, openapi_url=None, redirect_slashes=False)
     app.state.runner = runner
     app.router.routes[:] = [
-        *routes(OpenAIRoutes(runner, bounds), HealthRoutes(runner)),
+        *routes(OpenAIRoutes(runner, bounds, images), HealthRoutes(runner)),
         *ranking_routes(RankingRoutes(runner, bounds)),
         *ollama_routes(OllamaRoutes(runner, bounds)),
     ]
     return app
+
+
+def _images(settings: Settings) -> Images:
+    networks = tuple(map(ip_network, settings.networks))
+    fetcher = Fetcher(settings.max_image_bytes, settings.image_timeout_s, networks)
+    return Images(fetcher, settings.max_images, settings.max_image_bytes, settings.max_image_pixels)
 
 
 class _App(FastAPI):

@@ -53,6 +53,14 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageLink:
+    """An image that a message refers to: a `data:` or `https:` URL, and where it stands."""
+
+    url: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Generation:
     """Text to be generated for one prompt.
 
@@ -64,6 +72,8 @@ class Generation:
     prompt: dict[str, Any]
     sampling: dict[str, Any]
     reply: dict[str, Any] | None = None
+    images: tuple[bytes, ...] = ()
+    """PNG files, one for each image part of the messages, in order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,8 @@ class AdapterFacts(_Facts):
 
 
 class LlmFacts(_Facts):
-    """`context_length` in tokens is the most that the model knows; `chat`: it has a template.
+    """`context_length` in tokens is the most that the model knows; `chat`: it has a template;
+    `vision`: it takes images.
     `cache_bytes_per_token` is what keys and values of one token take, at 2 bytes a number.
     `adapters` are known only where an entry names some; they are no part of the weights."""
 
@@ -42,6 +43,7 @@ class LlmFacts(_Facts):
     cache_bytes_per_token: int
     details: Details = Details()
     adapters: dict[str, AdapterFacts] = {}
+    vision: bool = False
 
 
 class EmbeddingFacts(_Facts):

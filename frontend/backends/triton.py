@@ -16,7 +16,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from frontend.backends.events import read_events
 from frontend.backends.failures import from_message, from_status
-from frontend.backends.tensors import add_json, add_texts
+from frontend.backends.tensors import add_files, add_json, add_texts
 from frontend.domain import Event, Generation, Model
 from frontend.errors import Overloaded
 
@@ -93,6 +93,8 @@ class Triton:
         add_json(request, "sampling_parameters", generation.sampling)
         if generation.reply is not None and "reply" in model.takes:
             add_json(request, "reply", generation.reply)
+        if generation.images:
+            add_files(request, "images", generation.images)
         reader = _Reader(self._stream(request, timeout=timeout_s))
         ended = False
         try:

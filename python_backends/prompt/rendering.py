@@ -106,7 +106,8 @@ class Renderer:
             )
         options = self._effort(prompt.get("reasoning_effort")) | options
         continues = _flag(prompt, "continue_final_message", False)
-        messages = [with_objects(_plain(message)) for message in _messages(prompt)]
+        images = "image" in self.source
+        messages = [with_objects(_plain(message, images)) for message in _messages(prompt)]
         tools = prompt.get("tools") or None
         if not knows_tools(self.source):
             messages, tools = told(messages, tools or ()), None
@@ -202,20 +203,32 @@ def _messages(prompt: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return messages
 
 
-def _plain(message: Mapping[str, Any]) -> dict[str, Any]:
-    """A message whose content is one string, which is what text models' templates expect."""
+def _plain(message: Mapping[str, Any], takes_images: bool) -> dict[str, Any]:
+    """A message whose content is one string, which is what text models' templates expect.
+
+    Content with images stays a list of parts; the images themselves travel beside the prompt.
+    """
     content = message.get("content")
     if not isinstance(content, list):
         return {**message, "content": "" if content is None else content}
     for part in content:
-        kind = part.get("type") if isinstance(part, dict) else type(part).__name__
-        if kind != "text" or not isinstance(part.get("text"), str):
-            raise InvalidInput(
-                f"this model takes text parts only, not one of type '{kind}'",
-                code="unsupported_content",
-                param="messages",
-            )
+        _check_part(part, takes_images)
+    if any(part["type"] == "image" for part in content):
+        return {**message, "content": content}
     return {**message, "content": "\n".join(part["text"] for part in content)}
+
+
+def _check_part(part: Any, takes_images: bool) -> None:
+    kind = part.get("type") if isinstance(part, dict) else type(part).__name__
+    if kind == "image" and takes_images and set(part) == {"type"}:
+        return
+    if kind != "text" or not isinstance(part.get("text"), str):
+        taken = "text and image parts" if takes_images else "text parts"
+        raise InvalidInput(
+            f"this model takes {taken} only, not one of type '{kind}'",
+            code="unsupported_content",
+            param="messages",
+        )
 
 
 def _flag(prompt: Mapping[str, Any], name: str, default: bool) -> bool:

@@ -17,6 +17,7 @@ from python_backends.triton import Arrays, json_object
 from python_backends.vllm_engine.compatible import Answer, read_question
 from python_backends.vllm_engine.engine import Engine
 from python_backends.vllm_engine.events import EventWriter, Output
+from python_backends.vllm_engine.images import read_images
 from python_backends.vllm_engine.reading import Reading, Readings
 from python_backends.vllm_engine.sampling import Sampling, make_sampler, refusal
 from python_backends.vllm_engine.structure import ControlCharacters
@@ -93,7 +94,10 @@ class Serving:
             top = -1
         readers = reading.readers(params.n, token_ids) if reading is not None else ()
         writer = EventWriter(self._vocabulary, len(token_ids), params.n, top, readers, told_prompt)
-        prompt = {"prompt_token_ids": token_ids}
+        prompt: dict[str, Any] = {"prompt_token_ids": token_ids}
+        if "images" in arrays:
+            images = await asyncio.to_thread(read_images, arrays)
+            prompt["multi_modal_data"] = {"image": images}
         options = reading.engine_arguments(token_ids) if reading is not None else {}
         async for output in running.generate(prompt, sampling, **options):
             running.replies.send_events(writer.write(output), final=output.finished)

@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.timeout(1800),
 ]
 
-READY_S = 240
+READY_S = 600
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,7 @@ ENGINE_INPUTS: Tensors = {
     "token_ids?": ("INT32", [-1]),
     "sampling_parameters?": ("STRING", [1]),
     "reply?": ("STRING", [1]),
+    "images?": ("STRING", [-1]),
     "cancel?": ("STRING", [1]),
     "text_input?": ("STRING", [1]),
     "stream?": ("BOOL", [1]),
@@ -47,6 +48,7 @@ CHAT_INPUTS: Tensors = {
     "prompt": ("STRING", [1]),
     "sampling_parameters?": ("STRING", [1]),
     "reply?": ("STRING", [1]),
+    "images?": ("STRING", [-1]),
 }
 CHAT_OUTPUTS: Tensors = {"event": ("STRING", [-1])}
 EMBED_INPUTS: Tensors = {"text": ("STRING", [1]), "truncate?": ("BOOL", [1])}
@@ -115,6 +117,7 @@ def write_echo_chat(root: Path, name: str = "echo", **parameters: str) -> str:
         "prompt?": ("STRING", [1]),
         "sampling_parameters?": ("STRING", [1]),
         "reply?": ("STRING", [1]),
+        "images?": ("STRING", [-1]),
         "cancel?": ("STRING", [1]),
         "stats?": ("STRING", [1]),
     }
@@ -129,11 +132,11 @@ def write_echo_chat(root: Path, name: str = "echo", **parameters: str) -> str:
     )
     public = {
         "toolkit.kind": "llm",
-        "toolkit.capabilities": json.dumps(["chat", "completion", "tools"]),
+        "toolkit.capabilities": json.dumps(["chat", "completion", "tools", "vision"]),
         "toolkit.context_length": "4096",
         "toolkit.cancel": engine,
     }
-    same = {key: key for key in ("prompt", "sampling_parameters", "reply")}
+    same = {key: key for key in ("prompt", "sampling_parameters", "reply", "images")}
     return write_ensemble(
         root,
         name,

@@ -35,6 +35,7 @@ def convert_checkpoint(folder: Path, place: Path, progress: Progress) -> LlmFact
         chat=_has_template(folder),
         cache_bytes_per_token=cache_bytes_per_token(config),
         details=describe(weights),
+        vision="vision_config" in config and (folder / "preprocessor_config.json").exists(),
     )
 
 

@@ -47,7 +47,7 @@ class Recipe:
 
 
 _GGUF = Recipe("toolkit.convert.gguf", "convert_gguf", 3, ("torch", "transformers", "gguf"))
-_CHECKPOINT = Recipe("toolkit.convert.checkpoint", "convert_checkpoint", 3, ())
+_CHECKPOINT = Recipe("toolkit.convert.checkpoint", "convert_checkpoint", 4, ())
 _ENCODER = Recipe(
     "toolkit.convert.encoder",
     "convert_encoder",

@@ -94,6 +94,7 @@ def _llm_capabilities(entry: LlmEntry, facts: LlmFacts) -> list[str]:
     chats = facts.chat or entry.chat_template is not None
     able = ["chat", "completion", "tools"] if chats else ["completion"]
     able += ["reasoning"] if entry.reasoning_parser else []
+    able += ["vision"] if facts.vision else []
     return able + (["infill"] if entry.fim else [])
 
 

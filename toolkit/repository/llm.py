@@ -26,6 +26,7 @@ _MANY = (-1,)
 _PROMPT = Tensor("prompt", "STRING", _TEXT)
 _SAMPLING = Tensor("sampling_parameters", "STRING", _TEXT, optional=True)
 _REPLY = Tensor("reply", "STRING", _TEXT, optional=True)
+_IMAGES = Tensor("images", "STRING", _MANY, optional=True)
 _TOKENS = Tensor("token_ids", "INT32", _MANY)
 _EVENT = Tensor("event", "STRING", _MANY)
 
@@ -43,6 +44,7 @@ _ENGINE_INPUTS = (
     Tensor("token_ids", "INT32", _MANY, optional=True),
     _SAMPLING,
     _REPLY,
+    _IMAGES,
     Tensor("cancel", "STRING", _TEXT, optional=True),
     Tensor("text_input", "STRING", _TEXT, optional=True),
     *(Tensor(name, "BOOL", _TEXT, optional=True) for name in _FLAGS),
@@ -77,6 +79,7 @@ def llm_configs(
     `public` are the parameters of every ensemble. An adapter's `prompt` names it to the engine.
     """
     engine = _engine(name, entry, facts, target)
+    beside = (_SAMPLING, _REPLY, _IMAGES) if facts.vision else (_SAMPLING, _REPLY)
     found = []
     for served, adapter in ((name, None), *entry.adapters.items()):
         prompt = _prompt(served, entry, served if adapter else None)
@@ -95,10 +98,9 @@ def llm_configs(
         made = [tensor.name for tensor in prompt.outputs]
         routes = (
             Route.same(prompt, ("prompt",), made),
-            Route.same(engine, (*made, "sampling_parameters", "reply"), ("event",)),
+            Route.same(engine, (*made, *(tensor.name for tensor in beside)), ("event",)),
         )
-        inputs = (_PROMPT, _SAMPLING, _REPLY)
-        ensemble = Ensemble(served, inputs, (_EVENT,), decoupled=True)
+        ensemble = Ensemble(served, (_PROMPT, *beside), (_EVENT,), decoupled=True)
         found.append(ensemble_config(ensemble, routes, {**public, **about}))
         found.append(step_config(prompt, target))
     found.insert(2, step_config(engine, target))

@@ -64,7 +64,7 @@ def test_options_of_the_chat_template_reach_the_prompt() -> None:
         ),
         (
             [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}],
-            "messages[0].content[0].type",
+            "messages[0].content[0].image_url.url",
         ),
         (
             [{"role": "user", "content": [{"type": "text", "text": "x", "y": 1}]}],
@@ -190,3 +190,31 @@ def test_logprobs_have_the_bytes_of_each_token() -> None:
     (shown,) = unary["choices"][0]["logprobs"]["content"]
     assert shown["bytes"] == [0xF0, 0x9F]
     assert "id" not in shown
+
+
+def test_images_stand_where_they_stood_and_their_links_beside() -> None:
+    def image(url: str, **more: str) -> dict[str, Any]:
+        return {"type": "image_url", "image_url": {"url": url, **more}}
+
+    parts = [
+        image("https://a.example/x"),
+        {"type": "text", "text": "?"},
+        image("data:y", detail="low"),
+    ]
+    call = parse(messages=[HELLO, {"role": "user", "content": parts}])
+    assert call.generation.prompt["messages"][1]["content"] == [
+        {"type": "image"},
+        {"type": "text", "text": "?"},
+        {"type": "image"},
+    ]
+    assert [(link.url, link.path) for link in call.images] == [
+        ("https://a.example/x", "messages[1].content[0].image_url.url"),
+        ("data:y", "messages[1].content[2].image_url.url"),
+    ]
+
+
+@pytest.mark.parametrize("url", ["http://a.example/", "file:///x", "ftp://a", "x", "", None, 5])
+def test_links_of_other_kinds(url: Any) -> None:
+    part = {"type": "image_url", "image_url": {"url": url}}
+    path = "messages[0].content[0].image_url.url"
+    assert refusal(messages=[{"role": "user", "content": [part]}]) == path

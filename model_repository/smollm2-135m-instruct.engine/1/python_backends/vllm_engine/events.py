@@ -67,6 +67,8 @@ class EventWriter:
     def write(self, output: Output) -> list[Event]:
         """One event per completion in the output; the prompt's logprobs go into the first."""
         self._usage["cached_tokens"] = output.num_cached_tokens or 0
+        if output.prompt_token_ids is not None:  # with the tokens that images became
+            self._usage["prompt_tokens"] = len(output.prompt_token_ids)
         written = [self._event(completion) for completion in output.outputs]
         if self._told_prompt is not None and written:
             written[0]["prompt_token_ids"], self._told_prompt = list(self._told_prompt), None
