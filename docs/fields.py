@@ -51,6 +51,8 @@ def _type(schema: dict[str, Any]) -> str:
     """What may stand there, in a few words."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
+        if name.endswith("Changes"):
+            return "the fields of this kind"
         return f"[{name}](#{name.lower()})"
     if "anyOf" in schema:
         inner = [_type(each) for each in schema["anyOf"] if each.get("type") != "null"]
@@ -63,7 +65,9 @@ def _type(schema: dict[str, Any]) -> str:
         case "array":
             return f"list of {_type(schema.get('items', {}))}"
         case "object":
-            extra = schema.get("additionalProperties")
+            extra = schema.get("additionalProperties") or next(
+                iter(schema.get("patternProperties", {}).values()), None
+            )
             return f"mapping to {_type(extra)}" if isinstance(extra, dict) else "mapping"
         case "string":
             return "text"

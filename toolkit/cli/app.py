@@ -15,6 +15,7 @@ from rich.text import Text
 import toolkit
 from toolkit.cli.build import build_repo
 from toolkit.cli.doctor import doctor
+from toolkit.cli.init import init, schema
 from toolkit.cli.plan import plan
 from toolkit.cli.prepare import prepare
 from toolkit.cli.serve import serve
@@ -31,6 +32,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("init")(init)
+app.command("schema")(schema)
 app.command("build-repo")(build_repo)
 app.command("verify")(verify)
 app.command("prepare")(prepare)

@@ -1,9 +1,9 @@
-"""A user's own model → the same files, one folder per version, checked for what Triton needs.
+"""A user's own model → the same files, one folder per version.
 
-`versions/<number>/model.py` and whatever stands beside it. Needs no library and runs nothing of it.
+`versions/<number>/model.py` and whatever stands beside it. Runs nothing of it; whether it is a
+model of the Python backend is for `toolkit verify` to say, with lines.
 """
 
-import ast
 import shutil
 from pathlib import Path
 
@@ -17,7 +17,7 @@ _LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", ".*", "config.pbtxt")
 def copy_user_model(source: Path, place: Path, progress: Progress) -> UserFacts:
     """Copies a `model.py`, a folder with one, or a folder of numbered versions.
 
-    Raises ConvertError when there is none, or it is no model of the Python backend.
+    Raises ConvertError when there is none, or a link leads out of the folder.
     """
     with progress.step("copy the model's files"):
         versions = _versions(source)
@@ -29,7 +29,6 @@ def copy_user_model(source: Path, place: Path, progress: Progress) -> UserFacts:
             else:
                 _refuse_links(found)
                 shutil.copytree(found, target, ignore=_LEFT_OUT)
-            check_model(target / "model.py", found)
     return UserFacts(versions=tuple(sorted(versions)))
 
 
@@ -67,34 +66,3 @@ def _refuse_links(folder: Path) -> None:
             raise ConvertError(
                 f"{path} is a link to somewhere else", hint="put the file itself there"
             )
-
-
-def check_model(file: Path, shown: Path) -> None:
-    """Raises ConvertError when a file does not parse or has no class `TritonPythonModel`."""
-    try:
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-    except (SyntaxError, UnicodeDecodeError) as error:
-        line = getattr(error, "lineno", None)
-        where = f"{shown}/model.py" if shown.is_dir() else str(shown)
-        raise ConvertError(f"{where}:{line or 1}: {error}", hint="mend the file") from error
-    names = {
-        alias.asname or alias.name
-        for node in tree.body
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-    }
-    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
-    if "TritonPythonModel" not in {*classes, *names}:
-        raise ConvertError(
-            f"{shown} has no class TritonPythonModel",
-            hint="the Python backend makes an object of that class and calls its `execute`",
-        )
-    own = classes.get("TritonPythonModel")
-    methods = (
-        {node.name for node in own.body if isinstance(node, ast.FunctionDef)} if own else set()
-    )
-    if own and not own.bases and "execute" not in methods:
-        raise ConvertError(
-            f"TritonPythonModel of {shown} has no method `execute`",
-            hint="write `def execute(self, requests):` that returns one response per request",
-        )

@@ -116,7 +116,10 @@ class TritonServer:
             argv += ["--http-address=127.0.0.1", f"--http-port={options.http_port}"]
             argv += [f"--http-restricted-api={closed}:closed={secrets.token_hex(16)}"]
         environment = clean_environment(
-            LD_LIBRARY_PATH=str(runtime.libraries), HF_HUB_OFFLINE="1", VLLM_NO_USAGE_STATS="1"
+            LD_LIBRARY_PATH=str(runtime.libraries),
+            TRITON_TOOLKIT_TARGET="embedded",
+            HF_HUB_OFFLINE="1",
+            VLLM_NO_USAGE_STATS="1",
         )
         return Command(
             argv=argv,

@@ -47,7 +47,10 @@ _EXAMPLE = "begin with `version: 1` and `models:`"
 
 def explain(read: Document, details: ErrorDetails, at: Path = (), kind: str = "") -> Finding:
     """One error as a finding. `at` is where the validated part stands, `kind` the model's."""
-    path = (*at, *_path(details["loc"]))
+    loc = details["loc"]
+    if at and loc and loc[0] in KINDS:  # an entry by itself: the union's tag comes first
+        loc = loc[1:]
+    path = (*at, *_path(loc))
     value = details["input"]
     match details["type"]:
         case "extra_forbidden":

@@ -28,17 +28,24 @@ def catalogue_schema() -> dict[str, Any]:
             "properties": changes,
             "title": f"{entry.__name__}Changes",
         }
-        for place in _mappings(whole["properties"]["targets"]):
-            place.pop("additionalProperties", None)
-            pattern = place.get("propertyNames", {}).get("pattern", "")
-            place["patternProperties"] = {pattern: {"$ref": f"#/$defs/{entry.__name__}Changes"}}
-            place["additionalProperties"] = False
+        targets = whole["properties"]["targets"]
+        (pattern,) = targets["patternProperties"]
+        targets["patternProperties"] = {pattern: {"$ref": f"#/$defs/{entry.__name__}Changes"}}
+    _close(schema)
     title = {"$schema": DIALECT, "title": "models.yaml of Triton Toolkit"}
     return {**title, **{key: value for key, value in schema.items() if key != "title"}}
 
 
-def _mappings(schema: dict[str, Any]) -> list[dict[str, Any]]:
-    return [part for part in (schema, *schema.get("anyOf", ())) if part.get("type") == "object"]
+def _close(schema: Any) -> None:
+    """Where names have a pattern, nothing else is a name."""
+    if isinstance(schema, dict):
+        if "patternProperties" in schema:
+            schema["additionalProperties"] = False
+        for inner in schema.values():
+            _close(inner)
+    elif isinstance(schema, list):
+        for inner in schema:
+            _close(inner)
 
 
 def fields_at(kind: str, path: tuple[str | int, ...]) -> list[str]:
@@ -68,8 +75,8 @@ def _children(schema: dict[str, Any], part: str | int) -> list[dict[str, Any]]:
         return [schema["items"]] if "items" in schema else []
     if part in schema.get("properties", {}):
         return [schema["properties"][part]]
-    extra = schema.get("additionalProperties")
-    return [extra] if isinstance(extra, dict) else []
+    extra = [*schema.get("patternProperties", {}).values(), schema.get("additionalProperties")]
+    return [each for each in extra if isinstance(each, dict)]
 
 
 def _resolve(whole: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:

@@ -6,10 +6,22 @@ from pydantic import Field
 
 from toolkit.spec.strict import Many, Strict
 
-Type = (
-    Literal["BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64"]
-    | Literal["FP16", "BF16", "FP32", "FP64", "STRING"]
-)
+Type = Literal[
+    "BOOL",
+    "UINT8",
+    "UINT16",
+    "UINT32",
+    "UINT64",
+    "INT8",
+    "INT16",
+    "INT32",
+    "INT64",
+    "FP16",
+    "BF16",
+    "FP32",
+    "FP64",
+    "STRING",
+]
 
 
 class Output(Strict):

@@ -1,6 +1,7 @@
 """Every kind that users may write, built from models.yaml and answered by the real Triton."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from tritonclient.grpc import service_pb2
 from tests.python_backends.client import request_of, tensors_of
 from tests.toolkit.tiny_models import save_cross_encoder
 from toolkit.building import build
+from toolkit.errors import ServeError
 from toolkit.runtime.environments import link_environments
 from toolkit.runtime.triton import ensure_triton
 from toolkit.serve.canary import sick_model
@@ -87,6 +89,7 @@ models:
 """
 SHOUT = """
 import json
+import shutil
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
@@ -276,3 +279,13 @@ def test_contracts_make_models_public_and_canaries_ask_them(built: Built) -> Non
     assert sick_model(models, built.server.api) is None
     aliases = {model.name: model.parameter("toolkit.aliases") for model in models}
     assert json.loads(aliases["loud-letters"]) == ["ll"]
+
+
+def test_a_step_for_another_server_refuses_to_load(built: Built) -> None:
+    stray = built.repository / "stray"
+    shutil.copytree(built.repository / "judge.tokenize", stray)
+    text = (stray / "config.pbtxt").read_text().replace('"judge.tokenize"', '"stray"')
+    (stray / "config.pbtxt").write_text(text.replace('"embedded"', '"container:25.08"'))
+    with pytest.raises(ServeError, match="toolkit build-repo --target embedded"):
+        built.server.load(["stray"])
+    shutil.rmtree(stray)

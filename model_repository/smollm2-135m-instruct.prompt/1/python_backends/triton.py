@@ -115,17 +115,17 @@ class Settings:
 def check_server(target: str, environment: Mapping[str, str]) -> None:
     """Raises ValueError, with the command that helps, when `target` is not this server.
 
-    NVIDIA's images name their release in a variable; a server without it says nothing of itself,
-    and then only the repository's own environments tell (Triton refuses those that are missing).
+    `toolkit serve` and NVIDIA's images say in a variable what they are; of any other server nothing
+    is known, and then Triton itself refuses Python environments that are not there.
     """
-    release = environment.get("NVIDIA_TRITON_SERVER_VERSION", "")
-    kind, _, wanted = target.partition(":")
-    if not release or not target or (kind == "container" and wanted == release):
-        return
-    raise ValueError(
-        f"this repository was built for the target '{target}' and this server is container:"
-        f"{release}; build it again: toolkit build-repo --target container:{release}"
-    )
+    here = environment.get("TRITON_TOOLKIT_TARGET", "")
+    if not here and (release := environment.get("NVIDIA_TRITON_SERVER_VERSION", "")):
+        here = f"container:{release}"
+    if here and target and here != target:
+        raise ValueError(
+            f"this repository was built for the target '{target}' and this server is '{here}';"
+            f" build it again: toolkit build-repo --target {here}"
+        )
 
 
 def read(request: Request) -> dict[str, Array]:
