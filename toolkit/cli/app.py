@@ -14,8 +14,10 @@ from rich.text import Text
 
 import toolkit
 from toolkit.cli.build import build_repo
+from toolkit.cli.cache import cache
 from toolkit.cli.doctor import doctor
 from toolkit.cli.plan import plan
+from toolkit.cli.pull import pull
 from toolkit.cli.serve import serve
 from toolkit.cli.verify import verify
 from toolkit.errors import SpecError, ToolkitError
@@ -35,6 +37,8 @@ app.command("verify")(verify)
 app.command("serve")(serve)
 app.command("doctor")(doctor)
 app.command("plan")(plan)
+app.add_typer(pull, name="pull")
+app.add_typer(cache, name="cache")
 
 
 def _print_version(wanted: bool) -> None:
