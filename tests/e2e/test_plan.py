@@ -50,6 +50,7 @@ def planned() -> dict[str, Any]:
 def busy(service: Service, client: OpenAI) -> Service:
     """The served catalogue after every model has done the most that one step asks of it."""
     client.embeddings.create(model=EMBEDDING, input=["word " * 250] * 64)
+    client.embeddings.create(model=EMBEDDING, input=["word " * n for n in range(4, 250)])
     client.images.generate(model=IMAGE, prompt="a red heart", n=10)
     long = "tell me something nice " * 400
     with ThreadPoolExecutor(8) as pool:

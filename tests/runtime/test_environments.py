@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from toolkit.errors import SetupError, SourceError
-from toolkit.progress import silent
 from toolkit.machine import probe
+from toolkit.progress import silent
 from toolkit.runtime import environments
 from toolkit.runtime.environments import NAMES, ensure_environment, link_environments
 from toolkit.wheels import run_pip
