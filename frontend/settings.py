@@ -22,6 +22,13 @@ class Settings(BaseSettings):
         default="127.0.0.1:8001",
         description="Triton's gRPC address: `HOST:PORT` or `unix:/path`.",
     )
+    ollama_port: int | None = Field(
+        default=None, ge=1, le=65535, description="A second port, for tools that know Ollama's."
+    )
+    models: dict[str, str] = Field(
+        default_factory=dict,
+        description='More names for served models, as JSON: `{"mistral:latest": "my-chat"}`.',
+    )
     request_timeout_s: float = Field(
         default=600, gt=0, description="Seconds a request may take in all, waiting included."
     )

@@ -50,6 +50,7 @@ class EchoEngine:
             prompt = json_object(arrays, "prompt") or {}
             sampling = json_object(arrays, "sampling_parameters") or {}
             entry = self._journal.open(request_id, prompt, sampling)
+            entry.reply = json_object(arrays, "reply")
             try:
                 script = read_script(prompt, sampling)
                 self._check(prompt)

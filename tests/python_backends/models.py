@@ -186,7 +186,7 @@ def write_chat(root: Path, name: str, folder: Path, **engine: Any) -> str:
             (prompt, {"prompt": "prompt"}, {"token_ids": "token_ids"}),
             (
                 step,
-                {"token_ids": "token_ids", "sampling_parameters": "sampling_parameters"},
+                {name: name for name in ("token_ids", "sampling_parameters", "reply")},
                 {"event": "event"},
             ),
         ],

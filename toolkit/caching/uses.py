@@ -10,34 +10,35 @@ from toolkit.errors import ToolkitError
 from toolkit.home import home
 from toolkit.runtime.environments import NAMES
 from toolkit.runtime.triton import VERSION, WHEEL, WHEEL_SHA256
-from toolkit.spec import PackageSource, PathSource, Spec
+from toolkit.spec import GgufSource, PackageSource, PathSource, Spec
 from toolkit.weights.digest import digest, text_digest
 from toolkit.weights.sources import ABOUT, recorded
-from toolkit.weights.state import local_place
+from toolkit.weights.state import catalogue_sources, local_place
 
 
 def catalogue_uses(spec: Spec) -> dict[Path, list[str]]:
     """Path → the models whose weights, converted weights or wheel it is."""
     found: dict[Path, list[str]] = {}
-    for name, entry in spec.catalogue.models.items():
-        if not getattr(entry, "source", None):
-            continue
-        source = entry.origin
+    for name, wanted in catalogue_sources(spec).items():
+        source = wanted.source
+        source = source.file if isinstance(source, GgufSource) else source
         place = local_place(source, spec.folder)
         paths = [place] if place is not None else []
         if isinstance(source, PackageSource):
             paths.append(home() / "wheels" / source.requirement)
         if place is not None and isinstance(source, PathSource) and place.exists():
-            paths += _converted(entry.kind, place, digest(place))
+            paths += _converted(wanted.kind, place, digest(place))
         elif place is not None and (place / ABOUT).exists():
             kept = recorded(place)
-            paths += _converted(entry.kind, kept.path, kept.digest)
+            paths += _converted(wanted.kind, kept.path, kept.digest)
         for path in paths:
             found.setdefault(path, []).append(f"model {name}")
     return found
 
 
 def _converted(kind: str, path: Path, found: str) -> list[Path]:
+    if kind == "adapter":
+        return []
     try:
         key = recipe(kind, path).key(found)
     except ToolkitError:  # without the libraries nobody converts, and nobody knows the name

@@ -17,6 +17,7 @@ from toolkit.cli.build import build_repo
 from toolkit.cli.cache import cache
 from toolkit.cli.doctor import doctor
 from toolkit.cli.plan import plan
+from toolkit.cli.prepare import prepare
 from toolkit.cli.pull import pull
 from toolkit.cli.serve import serve
 from toolkit.cli.verify import verify
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 app.command("build-repo")(build_repo)
 app.command("verify")(verify)
+app.command("prepare")(prepare)
 app.command("serve")(serve)
 app.command("doctor")(doctor)
 app.command("plan")(plan)

@@ -19,7 +19,7 @@ from toolkit.spec.source import parse_source
 from toolkit.weights.fetch import UrlSource, fetch
 from toolkit.weights.known import KNOWN
 from toolkit.weights.sources import Fetched
-from toolkit.weights.state import Standing, State, size_of, standings
+from toolkit.weights.state import Standing, State, catalogue_sources, size_of, standings
 
 _PARALLEL = 3
 _STYLES = {State.HERE: "green", State.PARTIAL: "yellow", State.CORRUPTED: "bold red"}
@@ -184,17 +184,12 @@ def _wanted(
         if sha256 is not None and (len(sources) > 1 or not _is_url(sources[0])):
             raise SourceError("--sha256 goes with one https address")
         return {text: _parse(text, sha256) for text in sources}
-    spec = load(models)
-    entries = {
-        name: entry
-        for name, entry in spec.catalogue.models.items()
-        if getattr(entry, "source", None)
-    }
-    if unknown := sorted(set(only) - set(entries)):
+    needed = catalogue_sources(load(models))
+    if unknown := sorted(set(only) - set(needed)):
         raise SourceError(
-            f"{models} has no model '{unknown[0]}'", hint=f"it has {', '.join(entries)}"
+            f"{models} has no model '{unknown[0]}'", hint=f"it has {', '.join(needed)}"
         )
-    return {name: entry.origin for name, entry in entries.items() if not only or name in only}
+    return {name: each.source for name, each in needed.items() if not only or name in only}
 
 
 def _is_url(text: str) -> bool:

@@ -27,9 +27,18 @@ from toolkit.fit.estimate import (
 )
 from toolkit.fit.placement import Placement, Room, Wanted, place, place_one
 from toolkit.progress import Progress, silent
-from toolkit.repository.embedding import TOKENIZE_INSTANCES
+from toolkit.repository.encoding import TOKENIZE_INSTANCES
 from toolkit.repository.llm import PROMPT_INSTANCES
-from toolkit.spec import DiffusionEntry, EmbeddingEntry, Entry, LlmEntry, Spec
+from toolkit.spec import (
+    DiffusionEntry,
+    EmbeddingEntry,
+    EnsembleEntry,
+    Entry,
+    LlmEntry,
+    PythonEntry,
+    RerankEntry,
+    Spec,
+)
 from toolkit.targets import Target
 
 SHARED_MEMORY = "/dev/shm"  # noqa: S108
@@ -98,7 +107,7 @@ class Fit:
 def fit_catalogue(question: Question, progress: Progress = silent) -> Fit:
     """Raises SourceError with every model whose weights cannot be looked at."""
     models, failures = [], []
-    for name, entry in question.spec.catalogue.models.items():
+    for name, entry in question.spec.for_target(question.target).models.items():
         try:
             models.append(_measure(name, entry, question, progress))
         except ToolkitError as error:
@@ -118,6 +127,17 @@ def fit_catalogue(question: Question, progress: Progress = silent) -> Fit:
 
 
 def _measure(name: str, entry: Entry, question: Question, progress: Progress) -> ModelFit:
+    if isinstance(entry, EnsembleEntry):  # its steps are models of the catalogue themselves
+        return ModelFit(name, entry.kind, host_bytes=0, shm_bytes=0, threads=0)
+    if isinstance(entry, PythonEntry):  # what it takes, only its author knows
+        count = sum(group.count for group in entry.instances or ()) or 1
+        return ModelFit(
+            name,
+            entry.kind,
+            host_bytes=count * STUB_BYTES["prompt"],
+            shm_bytes=count * STUB_SHM_BYTES,
+            threads=count,
+        )
     checkpoint = read_checkpoint(
         entry.origin, question.spec.folder, progress, offline=question.offline
     )
@@ -134,8 +154,10 @@ def _measure(name: str, entry: Entry, question: Question, progress: Progress) ->
     )
 
 
-def _steps_need(entry: EmbeddingEntry | DiffusionEntry, checkpoint: Checkpoint) -> StepsNeed:
-    if isinstance(entry, EmbeddingEntry):
+def _steps_need(
+    entry: EmbeddingEntry | RerankEntry | DiffusionEntry, checkpoint: Checkpoint
+) -> StepsNeed:
+    if isinstance(entry, EmbeddingEntry | RerankEntry):
         longest = int(checkpoint.config.get("max_position_embeddings", 512))
         return encoder_need(checkpoint, entry.context_length or longest, TOKENIZE_INSTANCES)
     vae, unet = checkpoint.configs.get("vae", {}), checkpoint.configs.get("unet", {})

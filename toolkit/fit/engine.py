@@ -16,7 +16,7 @@ from toolkit.repository.configs import model_configs
 from toolkit.spec import LlmEntry
 from toolkit.targets import Target
 
-ENGINE_FIELD = "engine"
+ENGINE_FIELD = "engine_args"
 """The field of models.yaml that holds the engine's arguments."""
 GPU_BLOCK, CPU_BLOCK = 16, 128
 """Tokens of one block of the KV cache."""
@@ -89,7 +89,7 @@ def _arguments(
         if "engine" in config.parameters:
             found: dict[str, Any] = json.loads(config.parameters["engine"].string_value)
             return found
-    return dict(entry.engine)
+    return dict(entry.engine_args)
 
 
 def _whole(arguments: Mapping[str, Any], name: str) -> int | None:

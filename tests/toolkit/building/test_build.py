@@ -38,7 +38,7 @@ def test_writes_models_code_weights_and_manifest(tmp_path: Path) -> None:
     assert manifest["models"]["chat"]["folders"] == ["chat", "chat.prompt", "chat.engine"]
     public = read(output / "chat" / "config.pbtxt").parameters
     assert public["toolkit.aliases"].string_value == '["chat-alias"]'
-    assert public["toolkit.capabilities"].string_value == '["chat", "completion"]'
+    assert public["toolkit.capabilities"].string_value == '["chat", "completion", "tools"]'
     assert public["toolkit.digest"].string_value == manifest["models"]["chat"]["digest"]
     assert not any(str(tmp_path).encode() in content for content in files.values())
 

@@ -34,7 +34,7 @@ def save_catalogue(folder: Path, **models: dict[str, Any]) -> Path:
         engine = json.dumps(config.pop("engine", {}))
         source = save_model(folder, name, config)
         entries += f"  {name}:\n    kind: llm\n    source: {source}\n"
-        entries += f"    context_length: {context}\n    engine: {engine}\n"
+        entries += f"    context_length: {context}\n    engine_args: {engine}\n"
     (folder / "models.yaml").write_text(f"version: 1\nmodels:\n{entries}")
     return folder / "models.yaml"
 
@@ -113,7 +113,7 @@ def test_advice_has_been_tried_and_holds(tmp_path: Path) -> None:
     advice = "\n".join(model["advice"])
     context = re.search(r"context_length: (\d+)", advice)
     more = re.search(
-        r"(\d+) more GPU with 24GiBs?, with engine: {tensor_parallel_size: (\d)", advice
+        r"(\d+) more GPU with 24GiBs?, with engine_args: {tensor_parallel_size: (\d)", advice
     )
     assert context
     assert more
@@ -172,7 +172,9 @@ def test_a_cpu_that_has_too_little_memory(tmp_path: Path) -> None:
     assert told["models"][0]["advice"][-1].startswith("GPUs: ")
     small_cache = plan(spec, "--memory", "64GiB", "--concurrency", "64")["models"][0]
     assert "not 64" in small_cache["problems"][0]
-    assert small_cache["advice"][0].startswith("engine: {max_num_seqs: 64, kv_cache_memory_bytes:")
+    assert small_cache["advice"][0].startswith(
+        "engine_args: {max_num_seqs: 64, kv_cache_memory_bytes:"
+    )
 
 
 def test_shared_memory_and_threads_are_looked_at(tmp_path: Path) -> None:

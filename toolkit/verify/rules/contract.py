@@ -12,7 +12,7 @@ from toolkit.verify.problem import Effect
 from toolkit.verify.rule import rule
 
 _CAPABILITIES = {
-    "llm": {"chat", "completion"},
+    "llm": {"chat", "completion", "tools", "reasoning", "infill", "vision"},
     "embedding": {"embedding"},
     "rerank": {"rerank", "embedding"},
     "diffusion": {"image"},
