@@ -19,7 +19,8 @@ from toolkit.spec import Adapter, LlmEntry, SourcedEntry
 from toolkit.weights.adapters import check_adapter
 from toolkit.weights.cache import ensure
 from toolkit.weights.digest import text_digest
-from toolkit.weights.fetch import Fetched, fetch
+from toolkit.weights.fetch import fetch
+from toolkit.weights.sources import Fetched
 from toolkit.weights.template import read_template
 
 

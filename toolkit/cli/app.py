@@ -14,10 +14,12 @@ from rich.text import Text
 
 import toolkit
 from toolkit.cli.build import build_repo
+from toolkit.cli.cache import cache
 from toolkit.cli.doctor import doctor
 from toolkit.cli.init import init, schema
 from toolkit.cli.plan import plan
 from toolkit.cli.prepare import prepare
+from toolkit.cli.pull import pull
 from toolkit.cli.serve import serve
 from toolkit.cli.verify import verify
 from toolkit.errors import SpecError, ToolkitError
@@ -40,6 +42,8 @@ app.command("prepare")(prepare)
 app.command("serve")(serve)
 app.command("doctor")(doctor)
 app.command("plan")(plan)
+app.add_typer(pull, name="pull")
+app.add_typer(cache, name="cache")
 
 
 def _print_version(wanted: bool) -> None:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from toolkit.cli.progress import console_progress
+from toolkit.cli.sizes import size
 from toolkit.fit import Fit, Question, devices_of, fit_catalogue, parse_gpus, parse_size
 from toolkit.fit.catalogue import SHARED_MEMORY, ModelFit
 from toolkit.fit.estimate import LlmNeed
@@ -115,8 +116,8 @@ def _show(fit: Fit) -> None:
                 soft_wrap=True,
             )
     console.print(
-        f"host memory {_size(fit.host_bytes)} of {_size(question.host_bytes)}, /dev/shm "
-        f"{_size(fit.shm_bytes)} of {_size(question.shm_bytes)}, threads {fit.threads} on "
+        f"host memory {size(fit.host_bytes)} of {size(question.host_bytes)}, /dev/shm "
+        f"{size(fit.shm_bytes)} of {size(question.shm_bytes)}, threads {fit.threads} on "
         f"{question.cores} processors",
         soft_wrap=True,
     )
@@ -130,13 +131,13 @@ def _row(model: ModelFit, on_gpu: bool) -> tuple[str, ...]:
     weights = model.wanted.weights if model.wanted else need.weights
     return (
         model.name,
-        _size(weights),
-        _size(need.token) if isinstance(need, LlmNeed) else "-",
-        _size(model.cache_bytes or need.cache) if isinstance(need, LlmNeed) else "-",
+        size(weights),
+        size(need.token) if isinstance(need, LlmNeed) else "-",
+        size(model.cache_bytes or need.cache) if isinstance(need, LlmNeed) else "-",
         f"{model.sequences:.1f}" if cached else "-",
-        _size(need.activations),
-        _size(need.processes),
-        _size(model.host_bytes),
+        size(need.activations),
+        size(need.processes),
+        size(model.host_bytes),
         str(model.threads),
         _place(model, on_gpu),
     )
@@ -168,12 +169,3 @@ def _show_verdict(console: Console, fit: Fit) -> None:
         console.print(f"[bold yellow]note:[/] {note}", soft_wrap=True)
     if fit.fits:
         console.print("[bold green]everything fits[/]")
-
-
-def _size(size_bytes: float) -> str:
-    """Three digits in the unit that suits: `23.0 KiB`, `514 MiB`, `1.49 GiB`."""
-    for unit, factor in (("GiB", 2**30), ("MiB", 2**20)):
-        if size_bytes >= factor:
-            value = size_bytes / factor
-            return f"{value:.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
-    return f"{size_bytes / 1024:.3g} KiB"

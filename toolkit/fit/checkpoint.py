@@ -15,7 +15,7 @@ from typing import Any
 
 from toolkit.errors import MissingExtra, SourceError
 from toolkit.progress import Progress
-from toolkit.spec import HubSource, PackageSource, Source
+from toolkit.spec import GgufSource, HubSource, PackageSource, Source
 from toolkit.weights.fetch import fetch, kept
 
 _FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
@@ -50,9 +50,10 @@ def read_checkpoint(
     source: Source, folder: Path, progress: Progress, *, offline: bool = False
 ) -> Checkpoint:
     """`folder` is where relative paths start. Raises SourceError, MissingExtra."""
-    if isinstance(source, HubSource):
-        return _hub(source, offline)
-    if offline and isinstance(source, PackageSource) and not kept(source):
+    inner = source.file if isinstance(source, GgufSource) else source
+    if isinstance(inner, HubSource) and inner.file is None:
+        return _hub(inner, offline)
+    if offline and isinstance(inner, PackageSource) and not kept(inner):
         raise SourceError(
             f"{source} is not here, and --offline fetches nothing", hint="toolkit pull"
         )

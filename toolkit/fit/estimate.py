@@ -32,10 +32,11 @@ GPU_HOST_BYTES = 4096 * MIB
 TRITON_BYTES = 170 * MIB
 """Triton, gateway, supervisor and guards together."""
 STUB_SHM_BYTES = MIB
-QUEUE_SHM_BYTES = 800 * MIB
+QUEUE_SHM_BYTES = 400 * MIB
 """The message queues between vLLM's core and its workers: room that is reserved, hardly touched."""
-_ARENA = 1.5
-"""ONNX Runtime's arena grows in powers of two."""
+_ARENA = 2.8
+"""ONNX Runtime's arena grows in powers of two and keeps what each size of batch has needed: 2.1
+times a full batch after texts of one length, 2.9 times after texts of every length."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from toolkit.errors import SetupError
 from toolkit.home import home
 from toolkit.machine.probe import library_folders
 from toolkit.progress import Progress, silent
+from toolkit.weights.cache import touch
 from toolkit.wheels import run_pip
 
 NAMES = ("onnx", "vllm")
@@ -47,6 +48,7 @@ def ensure_environment(name: str, progress: Progress = silent) -> Path:
         with _locked(root.with_suffix(".lock")):
             if not (root / "complete").exists():
                 _install(name, lock, root, progress)
+    touch(root)
     return root
 
 

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from toolkit.errors import SetupError
 from toolkit.home import home
 from toolkit.progress import Progress, silent
+from toolkit.weights.cache import touch
 from toolkit.wheels import fetch_wheel
 
 WHEEL = "nvidia-pytriton==0.7.0"
@@ -56,6 +57,7 @@ def ensure_triton(progress: Progress = silent) -> TritonRuntime:
     if not root.exists():
         wheel = fetch_wheel(WHEEL, sha256=WHEEL_SHA256, progress=progress)
         _unpack(wheel, root, progress)
+    touch(root)
     return TritonRuntime(root)
 
 

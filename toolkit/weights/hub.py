@@ -1,24 +1,35 @@
 """The Hugging Face Hub: a model's files, or only what they say about themselves.
 
-Imported only for `hf:` sources. The endpoint and the cache are the library's own settings (HF_*).
+The library finds files, names and credentials (HF_ENDPOINT, HF_TOKEN); the bytes come through
+`toolkit.download`, which resumes and checks them. Imported only for `hf:` sources.
 """
 
-import glob
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from huggingface_hub import HfApi, hf_hub_download, snapshot_download, try_to_load_from_cache
+from huggingface_hub import (
+    HfApi,
+    constants,
+    get_token,
+    hf_hub_download,
+    hf_hub_url,
+    snapshot_download,
+    try_to_load_from_cache,
+)
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.hf_api import ModelInfo, RepoSibling
 
+from toolkit.download import Remote
 from toolkit.errors import SourceError
-from toolkit.progress import Progress
 from toolkit.spec import HubSource
 
-FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.gguf"]
+FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.gguf")
 """No pickles: they run code when they are loaded."""
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
 _FAULTS = (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError, OSError)
 
 
@@ -30,8 +41,24 @@ class About:
     numbers: Mapping[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A repository at one commit: its files by name."""
+
+    commit: str
+    files: Mapping[str, Remote]
+
+
+def endpoint() -> str:
+    """Which Hub is asked."""
+    return str(constants.ENDPOINT)
+
+
 def cached(source: HubSource) -> Path | None:
-    """The folder of `source` if its weights are all in the Hub's cache."""
+    """The folder, or the one file, of `source` if its weights are in the Hub library's cache."""
+    if source.file is not None:
+        kept = try_to_load_from_cache(source.repository, source.file, revision=source.revision)
+        return Path(kept) if isinstance(kept, str) else None
     try:
         folder = Path(
             snapshot_download(source.repository, revision=source.revision, local_files_only=True)
@@ -60,17 +87,61 @@ def describe(source: HubSource, *, offline: bool = False) -> About:
     return About(config, dict(found.parameters) if found else {})
 
 
-def download(source: HubSource, progress: Progress) -> Path:
-    """The folder, or the one file, of `source` in the Hub's own cache. Raises SourceError."""
-    wanted = [glob.escape(source.file)] if source.file else FILES
-    with progress.step(f"download {source}", unit="files"):
-        try:
-            kept = snapshot_download(
-                source.repository, revision=source.revision, allow_patterns=wanted
-            )
-        except _FAULTS as error:
-            raise _refusal(source, error) from error
-    return Path(kept, source.file) if source.file else Path(kept)
+def snapshot(source: HubSource, *, allow_pickle: bool = False) -> Snapshot:
+    """The files that a build wants, with their digests. Raises SourceError."""
+    try:
+        info = HfApi().model_info(source.repository, revision=source.revision, files_metadata=True)
+    except _FAULTS as error:
+        raise _refusal(source, error) from error
+    wanted = FILES + PICKLES if allow_pickle else FILES
+    siblings = [each for each in info.siblings or [] if _matches(each.rfilename, wanted)]
+    if source.file is not None:
+        siblings = [each for each in siblings if each.rfilename == source.file]
+        if not siblings:
+            raise SourceError(f"{source.repository} holds no '{source.file}'")
+    elif not any(_matches(each.rfilename, ("*.safetensors", "*.gguf")) for each in siblings):
+        _refuse_pickles(source, info, allow_pickle)
+    commit = str(info.sha)
+    headers = {"Authorization": f"Bearer {token}"} if (token := get_token()) else {}
+    return Snapshot(
+        commit, {_safe(each, source): _remote(source, each, commit, headers) for each in siblings}
+    )
+
+
+def _remote(
+    source: HubSource, file: RepoSibling, commit: str, headers: Mapping[str, str]
+) -> Remote:
+    large = file.lfs
+    return Remote(
+        url=hf_hub_url(source.repository, file.rfilename, revision=commit),
+        size=large.size if large else file.size,
+        sha256=large.sha256 if large else None,
+        git_sha1=None if large else file.blob_id,
+        headers=headers,
+    )
+
+
+def _safe(file: RepoSibling, source: HubSource) -> str:
+    path = PurePosixPath(file.rfilename)
+    if path.is_absolute() or ".." in path.parts:
+        raise SourceError(f"{source} holds '{file.rfilename}', which leaves its folder")
+    return str(path)
+
+
+def _refuse_pickles(source: HubSource, info: ModelInfo, allowed: bool) -> None:
+    pickles = [each.rfilename for each in info.siblings or [] if _matches(each.rfilename, PICKLES)]
+    if pickles and not allowed:
+        raise SourceError(
+            f"{source} has its weights in pickles only ({', '.join(sorted(pickles)[:3])})",
+            hint="a pickle runs code when it is loaded: take a repository with safetensors, or "
+            "toolkit pull --allow-pickle if you trust its author",
+        )
+    if not pickles:
+        raise SourceError(f"{source} holds no weights", hint="check the name and the revision")
+
+
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatch(name, pattern) for pattern in patterns)
 
 
 def _refusal(source: HubSource, error: Exception) -> SourceError:
