@@ -14,6 +14,7 @@ from python_backends.errors import Unavailable
 from python_backends.loop import LoopThread
 from python_backends.templates import Parsers
 from python_backends.triton import Logger, Settings
+from python_backends.vllm_engine.adapters import Adapters
 from python_backends.vllm_engine.machine import fit_to_cpu
 from python_backends.vllm_engine.reading import fit_parsers
 from python_backends.vllm_engine.reaper import Reaper
@@ -32,6 +33,7 @@ class Engine:
     def __init__(self, settings: Settings, logger: Logger) -> None:
         self._settings = settings
         self.arguments = engine_arguments(settings)
+        self.adapters = Adapters.read(settings)
         self.parsers = Parsers()
         self.loop = LoopThread("engine")
         self.running = 0

@@ -13,7 +13,7 @@ from python_backends.cancellation import Cancellations
 from python_backends.errors import InvalidInput, Unavailable
 from python_backends.replies import Replies
 from python_backends.templates import INFILL_MARKS
-from python_backends.triton import Arrays, json_object
+from python_backends.triton import Arrays, json_object, text
 from python_backends.vllm_engine.compatible import Answer, read_question
 from python_backends.vllm_engine.engine import Engine
 from python_backends.vllm_engine.events import EventWriter, Output
@@ -99,6 +99,7 @@ class Serving:
             images = await asyncio.to_thread(read_images, arrays)
             prompt["multi_modal_data"] = {"image": images}
         options = reading.engine_arguments(token_ids) if reading is not None else {}
+        options = {**options, **self._engine.adapters.options(text(arrays, "adapter"))}
         async for output in running.generate(prompt, sampling, **options):
             running.replies.send_events(writer.write(output), final=output.finished)
         if not running.replies.ended:
@@ -125,8 +126,10 @@ class Serving:
         """Triton's own vLLM tensors."""
         question = read_question(arrays, parameters)
         answer = Answer(question)
-        sampling = self._sampler.read_plain(question.sampling)
-        async for output in running.generate({"prompt": question.prompt}, sampling):
+        wanted = dict(question.sampling)
+        options = self._engine.adapters.options(wanted.pop("lora_name", None))
+        sampling = self._sampler.read_plain(wanted)
+        async for output in running.generate({"prompt": question.prompt}, sampling, **options):
             if (tensors := answer.write(output)) is not None:
                 running.replies.send(tensors, final=output.finished)
         running.replies.end()
