@@ -12,6 +12,7 @@ def llm(*arguments: str) -> str:
 
 
 assert chat in llm("ollama", "models")
+chat = f"ollama/{chat}"
 assert "Paris" in llm("-m", chat, "-o", "temperature", "0", "What is the capital of France?")
 whole = ("--no-stream", "-o", "temperature", "0")
 assert "Paris" in llm("-m", chat, *whole, "What is the capital of France?")
