@@ -147,9 +147,7 @@ def test_tritons_own_requests_name_adapters(server: TritonServer) -> None:
 @pytest.mark.usefixtures("own_home")
 def test_what_is_no_adapter_is_refused(tmp_path: Path, folder: Path) -> None:
     for name, break_it in {
-        "no adapter_model.safetensors": lambda: (
-            tmp_path / "bad/adapter_model.safetensors"
-        ).unlink(),
+        "no adapter_model.safetensors": (tmp_path / "bad/adapter_model.safetensors").unlink,
         "of type IA3": lambda: (tmp_path / "bad/adapter_config.json").write_text(
             '{"peft_type": "IA3", "r": 2}'
         ),
