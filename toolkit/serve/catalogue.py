@@ -3,6 +3,7 @@
 Reads the repository on disk only.
 """
 
+import contextlib
 import json
 import shlex
 from contextlib import suppress
@@ -45,6 +46,11 @@ def public_models(repository: Path) -> list[ServedModel]:
         raise RepositoryError(
             f"{repository} holds no models", hint="build it first: toolkit build-repo"
         )
+    return public(configs)
+
+
+def public(configs: list[ModelConfig]) -> list[ServedModel]:
+    """Those that say so, and those that are no step of another."""
     steps = {step.model_name for config in configs for step in config.ensemble_scheduling.step}
     models = [ServedModel(config.name, config) for config in configs]
     return [model for model in models if model.kind or model.name not in steps]
@@ -81,6 +87,13 @@ def check_target(repository: Path, expected: str) -> None:
             f"{repository} was built for the target '{target}', not '{expected}'",
             hint=shlex.join([*command, "--output", str(repository)]),
         )
+
+
+def read_config(repository: Path, name: str) -> ModelConfig | None:
+    """One model's config as it stands on disk; None when it has none that can be read."""
+    with contextlib.suppress(OSError, RepositoryError):
+        return _read(repository / name / "config.pbtxt")
+    return None
 
 
 def _read(path: Path) -> ModelConfig:
