@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     )
     max_messages: int = Field(default=2048, ge=1, description="Messages of one chat at most.")
     max_inputs: int = Field(
-        default=2048, ge=1, description="Texts of one embeddings call, prompts of one completion."
+        default=8192, ge=1, description="Texts of one embeddings call, prompts of one completion."
     )
     max_images: int = Field(default=16, ge=0, description="Images of one chat at most.")
     max_image_bytes: int = Field(

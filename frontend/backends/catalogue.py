@@ -170,6 +170,7 @@ def read_model(config: model_config_pb2.ModelConfig) -> Model | None:
             owned_by=values.get("toolkit.owned_by") or "triton",
             created_s=_integer(values.get("toolkit.created")) or 0,
             max_batch=max(1, config.max_batch_size),
+            matryoshka=frozenset(map(int, json.loads(values.get("toolkit.matryoshka") or "[]"))),
             takes=frozenset(tensor.name for tensor in config.input),
             details=_details(values),
         )

@@ -8,9 +8,10 @@ from tritonclient.grpc import service_pb2
 from frontend.backends.tensors import add_numbers, add_texts, output, unpack_bytes
 from frontend.backends.triton import Triton
 from frontend.domain import Drawing, Embedding, Model, Ranking, Scores, Vectors
-from frontend.errors import BackendFailed
+from frontend.errors import BackendFailed, InvalidRequest
 
 Call = tuple[str, float]
+_END_MARKS = 8  # more than any tokenizer puts behind a text
 
 _NUMBERS = (
     ("steps", "INT32"),
@@ -26,6 +27,11 @@ async def embed(triton: Triton, model: Model, embedding: Embedding, call: Call) 
     texts = embedding.texts
     request = service_pb2.ModelInferRequest(model_name=model.name, id=call[0])
     add_texts(request, "text", texts, [len(texts), 1])
+    if embedding.ids is not None:
+        rows = _bounded(embedding, model)
+        width = max(map(len, rows))
+        flat = [one for row in rows for one in (*row, *[-1] * (width - len(row)))]
+        add_numbers(request, "token_ids", "INT32", flat, [len(rows), width])
     if embedding.truncate:
         add_numbers(request, "truncate", "BOOL", [True] * len(texts), [len(texts), 1])
     answer = await triton.infer(request, call[1])
@@ -33,6 +39,24 @@ async def embed(triton: Triton, model: Model, embedding: Embedding, call: Call) 
     if len(raw) % (4 * len(texts)) or len(counts) != 4 * len(texts):
         raise BackendFailed("the model answered with another number of vectors than texts")
     return Vectors(raw, len(texts), len(raw) // (4 * len(texts)), sum(memoryview(counts).cast("i")))
+
+
+def _bounded(embedding: Embedding, model: Model) -> list[list[int]]:
+    """Rows no longer than what the model reads: a tensor has the width of its longest row.
+
+    Where cutting was asked for, the model does it; what it needs is the head, and the end marks.
+    """
+    most = model.context_length or 8192
+    rows = embedding.ids or []
+    for number, row in enumerate(rows):
+        if len(row) > most and not embedding.truncate:
+            raise InvalidRequest(
+                f"input {number} has {len(row)} tokens and the model takes {most}; shorten it or"
+                " ask for truncation",
+                param="input",
+                code="context_length_exceeded",
+            )
+    return [row if len(row) <= most else row[:most] + row[-_END_MARKS:] for row in rows]
 
 
 async def rank(triton: Triton, model: Model, ranking: Ranking, call: Call) -> Scores:

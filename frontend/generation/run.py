@@ -29,6 +29,7 @@ from frontend.errors import BackendFailed, BackendUnavailable, InvalidRequest
 from frontend.generation.admission import Admission
 
 T = TypeVar("T")
+_PIPELINED = 4  # batches of one request in Triton at once: enough to keep it busy
 
 
 @dataclass(slots=True)
@@ -146,10 +147,17 @@ def check_vision(model: Model, links: Sequence[ImageLink]) -> None:
 
 
 async def _all(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Every result in order; the first failure cancels the others."""
-    tasks = [asyncio.ensure_future(call) for call in calls]
+    """Every result in order, `_PIPELINED` calls at a time; the first failure cancels the others."""
+    numbered, results = enumerate(calls), dict[int, T]()
+
+    async def work() -> None:
+        for number, call in numbered:
+            results[number] = await call
+
+    workers = [asyncio.create_task(work()) for _ in range(_PIPELINED)]
     try:
-        return list(await asyncio.gather(*tasks))
+        await asyncio.gather(*workers)
     finally:
-        for task in tasks:
-            task.cancel()
+        for worker in workers:
+            worker.cancel()
+    return [results[number] for number in sorted(results)]

@@ -178,6 +178,7 @@ class OllamaRoutes:
             if call.embedding.texts:
                 vectors = await self.runner.embed(model, call.embedding, current().id)
                 current().usage = Usage(vectors.prompt_tokens)
+                vectors = vectors.cut(call.dimensions or vectors.dimensions)
             times_ns = (time.perf_counter_ns() - start_ns, load_ns)
             answer = render_embed(call, vectors, times_ns)
             await send_bytes(client.send, answer, headers=_warnings(call.options.warnings))

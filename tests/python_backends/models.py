@@ -101,7 +101,7 @@ def write_embedding(root: Path, small: Small, name: str = "tiny-embedding") -> s
         [
             (
                 tokenize,
-                {"text": "text", "truncate": "truncate"},
+                {"text": "text", "token_ids": "token_ids", "truncate": "truncate"},
                 {**tokens, "num_tokens": "num_tokens"},
             ),
             (encoder, tokens, {"embedding": "embedding"}),

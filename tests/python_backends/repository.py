@@ -51,7 +51,11 @@ CHAT_INPUTS: Tensors = {
     "images?": ("STRING", [-1]),
 }
 CHAT_OUTPUTS: Tensors = {"event": ("STRING", [-1])}
-EMBED_INPUTS: Tensors = {"text": ("STRING", [1]), "truncate?": ("BOOL", [1])}
+EMBED_INPUTS: Tensors = {
+    "text": ("STRING", [1]),
+    "token_ids?": ("INT32", [-1]),
+    "truncate?": ("BOOL", [1]),
+}
 DRAW_INPUTS: Tensors = {
     "prompt": ("STRING", [1]),
     "negative_prompt?": ("STRING", [1]),

@@ -77,7 +77,10 @@ CONTRACTS = {
         decoupled=True,
     ),
     "embedding": Tensors(
-        {"text": _TEXT}, _TRUNCATE, {"embedding": ("FP32", (-2,)), **_COUNT}, batched=True
+        {"text": _TEXT},
+        {**_TRUNCATE, "token_ids": ("INT32", (-1,))},
+        {"embedding": ("FP32", (-2,)), **_COUNT},
+        batched=True,
     ),
     "rerank": Tensors(
         {"query": _TEXT, "document": _TEXT},
