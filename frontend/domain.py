@@ -145,6 +145,16 @@ class Drawing:
     steps: int | None = None
     guidance: float | None = None
     seed: int | None = None
+    stop_after: int | None = None
+    """Steps after which to tell what the images seem to become."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """PNG files, and the tokens of the prompts."""
+
+    files: list[bytes]
+    prompt_tokens: int = 0
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from tritonclient.grpc import service_pb2
 
 from frontend.backends.tensors import add_numbers, add_texts, output, unpack_bytes
 from frontend.backends.triton import Triton
-from frontend.domain import Drawing, Embedding, Model, Ranking, Scores, Vectors
+from frontend.domain import Drawing, Drawn, Embedding, Model, Ranking, Scores, Vectors
 from frontend.errors import BackendFailed, InvalidRequest
 
 Call = tuple[str, float]
@@ -19,6 +19,7 @@ _NUMBERS = (
     ("width", "INT32"),
     ("height", "INT32"),
     ("seed", "INT64"),
+    ("stop_after", "INT32"),
 )
 
 
@@ -74,8 +75,8 @@ async def rank(triton: Triton, model: Model, ranking: Ranking, call: Call) -> Sc
     return Scores(list(memoryview(scores).cast("f")), sum(memoryview(counts).cast("i")))
 
 
-async def draw(triton: Triton, model: Model, drawing: Drawing, call: Call) -> list[bytes]:
-    """PNG files. Raises GatewayError."""
+async def draw(triton: Triton, model: Model, drawing: Drawing, call: Call) -> Drawn:
+    """Raises GatewayError."""
     request = service_pb2.ModelInferRequest(model_name=model.name, id=call[0])
     add_texts(request, "prompt", [drawing.prompt], [1])
     if drawing.negative_prompt is not None:
@@ -84,7 +85,10 @@ async def draw(triton: Triton, model: Model, drawing: Drawing, call: Call) -> li
         if (value := getattr(drawing, name)) is not None:
             add_numbers(request, name, datatype, [value], [1])
     add_numbers(request, "count", "INT32", [drawing.count], [1])
-    images = unpack_bytes(output(await triton.infer(request, call[1]), "image"))
+    answer = await triton.infer(request, call[1])
+    images = unpack_bytes(output(answer, "image"))
     if len(images) != drawing.count:
         raise BackendFailed(f"the model drew {len(images)} images instead of {drawing.count}")
-    return images
+    counted = any(tensor.name == "num_tokens" for tensor in answer.outputs)
+    tokens = sum(memoryview(output(answer, "num_tokens")).cast("i")) if counted else 0
+    return Drawn(images, tokens)

@@ -16,6 +16,7 @@ from frontend.backends.catalogue import Catalogue
 from frontend.backends.triton import Triton
 from frontend.domain import (
     Drawing,
+    Drawn,
     Embedding,
     Event,
     Generation,
@@ -98,8 +99,8 @@ class Runner:
         values = [value for part in parts for value in part.values]
         return Scores(values, sum(part.prompt_tokens for part in parts))
 
-    async def draw(self, model: Model, drawing: Drawing, engine_id: str) -> list[bytes]:
-        """PNG files."""
+    async def draw(self, model: Model, drawing: Drawing, engine_id: str) -> Drawn:
+        """PNG files, and the tokens of the prompts."""
         left_s = await self._admitted()
         with self.admission.held(), self._noticing_loss():
             return await unary.draw(self.triton, model, drawing, (engine_id, left_s))

@@ -162,7 +162,9 @@ class OllamaRoutes:
             steps=given.steps,
             seed=given.seed,
         )
-        (image,) = await self.runner.draw(model, drawing, current().id)
+        drawn = await self.runner.draw(model, drawing, current().id)
+        current().usage = Usage(drawn.prompt_tokens)
+        (image,) = drawn.files
         shown = base64.b64encode(image).decode()
         await send_bytes(client.send, render_drawing(call, shown, start_ns))
 

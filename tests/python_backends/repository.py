@@ -65,8 +65,9 @@ DRAW_INPUTS: Tensors = {
     "height?": ("INT32", [1]),
     "seed?": ("INT64", [1]),
     "count?": ("INT32", [1]),
+    "stop_after?": ("INT32", [1]),
 }
-DRAW_OUTPUTS: Tensors = {"image": ("STRING", [-1])}
+DRAW_OUTPUTS: Tensors = {"image": ("STRING", [-1]), "num_tokens": ("INT32", [1])}
 
 
 def write_step(

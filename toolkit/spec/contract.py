@@ -94,7 +94,7 @@ CONTRACTS = {
             "negative_prompt": _TEXT,
             "guidance": ("FP32", (1,)),
             "seed": ("INT64", (1,)),
-            **dict.fromkeys(("steps", "width", "height"), _INT),
+            **dict.fromkeys(("steps", "width", "height", "stop_after"), _INT),
         },
         {"image": ("STRING", (-1,))},
         batched=False,
