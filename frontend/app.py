@@ -21,6 +21,7 @@ from frontend.media.images import Images
 from frontend.media.shelf import Shelf
 from frontend.routes.frame import Frame
 from frontend.routes.health import HealthRoutes
+from frontend.routes.messages import MessagesRoutes
 from frontend.routes.ollama import OllamaRoutes
 from frontend.routes.openai import Bounds, OpenAIRoutes
 from frontend.routes.pictures import FILES, PictureRoutes
@@ -56,6 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.router.routes[:] = [
         *routes(OpenAIRoutes(runner, bounds, images), HealthRoutes(runner)),
         *picture_routes(_pictures(settings, runner, bounds)),
+        *messages_routes(MessagesRoutes(runner, bounds, images)),
         *ranking_routes(RankingRoutes(runner, bounds)),
         *ollama_routes(OllamaRoutes(runner, bounds)),
     ]
@@ -107,6 +109,14 @@ def picture_routes(pictures: PictureRoutes) -> list[Route]:
         _route("GET", f"{FILES}{{name}}", pictures.file),
         _route("POST", "/v1/images/edits", pictures.refused),
         _route("POST", "/v1/images/variations", pictures.refused),
+    ]
+
+
+def messages_routes(messages: MessagesRoutes) -> list[Route]:
+    """Anthropic's API."""
+    return [
+        _route("POST", "/v1/messages", messages.create),
+        _route("POST", "/v1/messages/count_tokens", messages.count),
     ]
 
 

@@ -49,6 +49,8 @@ class Model:
     owned_by: str
     created_s: int
     max_batch: int
+    tokenizer: str | None = None
+    """The step that turns a prompt into token ids, where there is one."""
     matryoshka: frozenset[int] = frozenset()
     """Lengths to which its vectors may be cut."""
     takes: frozenset[str] = frozenset()

@@ -5,7 +5,7 @@ Knows the tensors' names and types, not how they travel. A call is (unique id, s
 
 from tritonclient.grpc import service_pb2
 
-from frontend.backends.tensors import add_numbers, add_texts, output, unpack_bytes
+from frontend.backends.tensors import add_json, add_numbers, add_texts, output, unpack_bytes
 from frontend.backends.triton import Triton
 from frontend.domain import Drawing, Drawn, Embedding, Model, Ranking, Scores, Vectors
 from frontend.errors import BackendFailed, InvalidRequest
@@ -40,6 +40,13 @@ async def embed(triton: Triton, model: Model, embedding: Embedding, call: Call) 
     if len(raw) % (4 * len(texts)) or len(counts) != 4 * len(texts):
         raise BackendFailed("the model answered with another number of vectors than texts")
     return Vectors(raw, len(texts), len(raw) // (4 * len(texts)), sum(memoryview(counts).cast("i")))
+
+
+async def count_tokens(triton: Triton, step: str, prompt: object, call: Call) -> int:
+    """Tokens of a prompt object, as its model's first step makes them. Raises GatewayError."""
+    request = service_pb2.ModelInferRequest(model_name=step, id=call[0])
+    add_json(request, "prompt", prompt)
+    return len(output(await triton.infer(request, call[1]), "token_ids")) // 4
 
 
 def _bounded(embedding: Embedding, model: Model) -> list[list[int]]:

@@ -8,7 +8,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from frontend.backends import unary
@@ -77,6 +77,21 @@ class Runner:
                         yield told
         if unfinished > 0:
             raise BackendFailed("the model stopped before the end of its answer", code="incomplete")
+
+    async def count_tokens(self, model: Model, generation: Generation, engine_id: str) -> int:
+        """Tokens of a prompt. What images become only the engine knows, so it reads them once."""
+        if model.tokenizer is None or generation.images:
+            once = {"max_tokens": 1, "temperature": 0}
+            groups = self.generate(model, replace(generation, sampling=once, reply=None), engine_id)
+            counted = 0
+            async with aclosing(groups):  # type: ignore[type-var]
+                async for group in groups:
+                    counted = group[-1].prompt_tokens
+            return counted
+        left_s = await self._admitted()
+        with self.admission.held(), self._noticing_loss():
+            call = (engine_id, left_s)
+            return await unary.count_tokens(self.triton, model.tokenizer, generation.prompt, call)
 
     async def embed(self, model: Model, embedding: Embedding, engine_id: str) -> Vectors:
         """The vectors of all texts, in order; long lists travel as several batches at once."""
