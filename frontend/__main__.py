@@ -16,6 +16,7 @@ import uvloop
 from pydantic import ValidationError
 from pydantic_settings import CliApp
 
+from frontend.access.keys import KeyFileError
 from frontend.app import create_app
 from frontend.backends.catalogue import find_cycle
 from frontend.server import BoundedHttp, DrainingServer
@@ -58,7 +59,7 @@ def main() -> int:
         settings = CliApp.run(Settings)
     except ValidationError as error:
         for problem in error.errors():
-            field = ".".join(map(str, problem["loc"]))
+            field = ".".join(map(str, problem["loc"])) or "host"
             sys.stderr.write(f"error: setting '{field}': {problem['msg']}\n")
         return 2
     if cycle := find_cycle(settings.models):
@@ -69,7 +70,11 @@ def main() -> int:
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(settings))
+        try:
+            runner.run(serve(settings))
+        except KeyFileError as error:
+            sys.stderr.write(f"error: setting 'keys_file': {error}\n")
+            return 2
     return 0
 
 

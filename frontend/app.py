@@ -12,20 +12,25 @@ from fastapi import FastAPI
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from frontend.access.gate import Gate
+from frontend.access.keys import Keys, Role
 from frontend.backends.catalogue import Catalogue
 from frontend.backends.triton import Triton
 from frontend.generation.admission import Admission
+from frontend.generation.presence import Presence
 from frontend.generation.run import Runner
 from frontend.media.fetch import Fetcher
 from frontend.media.images import Images
 from frontend.media.shelf import Shelf
 from frontend.routes.frame import Frame
 from frontend.routes.health import HealthRoutes
+from frontend.routes.manager import ManagerRoutes
 from frontend.routes.messages import MessagesRoutes
 from frontend.routes.ollama import OllamaRoutes
 from frontend.routes.openai import Bounds, OpenAIRoutes
 from frontend.routes.pictures import FILES, PictureRoutes
 from frontend.routes.ranking import RankingRoutes
+from frontend.routes.trace import current
 from frontend.settings import Settings
 
 
@@ -36,6 +41,7 @@ def create_app(settings: Settings) -> FastAPI:
     admission = Admission(settings.max_running, settings.max_waiting)
     runner = Runner(triton, catalogue, admission, settings.request_timeout_s)
 
+    presence = Presence(triton, catalogue)
     images = _images(settings)
 
     @asynccontextmanager
@@ -54,12 +60,13 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app = _App(lifespan=lifespan, openapi_url=None, redirect_slashes=False)
     app.state.runner = runner
+    app.state.gate = _gate(settings)
     app.router.routes[:] = [
         *routes(OpenAIRoutes(runner, bounds, images), HealthRoutes(runner)),
         *picture_routes(_pictures(settings, runner, bounds)),
         *messages_routes(MessagesRoutes(runner, bounds, images)),
         *ranking_routes(RankingRoutes(runner, bounds)),
-        *ollama_routes(OllamaRoutes(runner, bounds)),
+        *ollama_routes(OllamaRoutes(runner, bounds, presence), ManagerRoutes(presence, bounds)),
     ]
     return app
 
@@ -73,6 +80,14 @@ def _images(settings: Settings) -> Images:
     networks = tuple(map(ip_network, settings.networks))
     fetcher = Fetcher(settings.max_image_bytes, settings.image_timeout_s, networks)
     return Images(fetcher, settings.max_images, settings.max_image_bytes, settings.max_image_pixels)
+
+
+def _gate(settings: Settings) -> Gate:
+    if settings.keys_file is None:
+        return Gate(None, settings.open)
+    keys = Keys(settings.keys_file)
+    keys.read()
+    return Gate(keys, settings.open)
 
 
 class _App(FastAPI):
@@ -91,8 +106,8 @@ def routes(openai: OpenAIRoutes, health: HealthRoutes) -> list[Route]:
         _route("POST", "/v1/embeddings", openai.embedding),
         _route("GET", "/v1/models", openai.models),
         _route("GET", "/v1/models/{model:path}", openai.model),
-        _route("GET", "/healthz", health.live),
-        _route("GET", "/readyz", health.ready),
+        _route("GET", "/healthz", health.live, Role.PUBLIC),
+        _route("GET", "/readyz", health.ready, Role.PUBLIC),
     ]
 
 
@@ -106,7 +121,7 @@ def picture_routes(pictures: PictureRoutes) -> list[Route]:
     """Images, and the links to them."""
     return [
         _route("POST", "/v1/images/generations", pictures.generate),
-        _route("GET", f"{FILES}{{name}}", pictures.file),
+        _route("GET", f"{FILES}{{name}}", pictures.file, Role.PUBLIC),
         _route("POST", "/v1/images/edits", pictures.refused),
         _route("POST", "/v1/images/variations", pictures.refused),
     ]
@@ -120,21 +135,12 @@ def messages_routes(messages: MessagesRoutes) -> list[Route]:
     ]
 
 
-def ollama_routes(ollama: OllamaRoutes) -> list[Route]:
+def ollama_routes(ollama: OllamaRoutes, manager: ManagerRoutes) -> list[Route]:
     """Ollama's API."""
-    refused = [
-        _route(method, path, ollama.refused)
-        for method, path in (
-            ("POST", "/api/create"),
-            ("POST", "/api/copy"),
-            ("POST", "/api/push"),
-            ("POST", "/api/pull"),
-            ("DELETE", "/api/delete"),
-            ("POST", "/api/blobs/{digest}"),
-        )
-    ]
+    files = ("create", "copy", "push", "blobs/{digest}")
+    refused = [_route("POST", f"/api/{name}", manager.refused, Role.ADMIN) for name in files]
     return [
-        _route("GET", "/", ollama.hello),
+        _route("GET", "/", ollama.hello, Role.PUBLIC),
         _route("GET", "/api/version", ollama.version),
         _route("GET", "/api/tags", ollama.tags),
         _route("GET", "/api/ps", ollama.running),
@@ -143,19 +149,25 @@ def ollama_routes(ollama: OllamaRoutes) -> list[Route]:
         _route("POST", "/api/generate", ollama.generate),
         _route("POST", "/api/embed", ollama.embed),
         _route("POST", "/api/embeddings", ollama.embeddings),
+        _route("POST", "/api/pull", manager.pull, Role.ADMIN),
+        _route("DELETE", "/api/delete", manager.delete, Role.ADMIN),
+        _route("HEAD", "/api/blobs/{digest}", manager.refused, Role.ADMIN),
         *refused,
     ]
 
 
-def _route(method: str, path: str, endpoint: ASGIApp) -> Route:
-    return Route(path, _Endpoint(endpoint), methods=[method])
+def _route(method: str, path: str, endpoint: ASGIApp, needed: Role = Role.USER) -> Route:
+    return Route(path, _Endpoint(endpoint, needed), methods=[method])
 
 
 class _Endpoint:
-    """An ASGI application that starlette does not wrap in request and response objects."""
+    """A guarded ASGI application that starlette does not wrap in request and response objects."""
 
-    def __init__(self, call: ASGIApp) -> None:
+    def __init__(self, call: ASGIApp, needed: Role) -> None:
         self._call = call
+        self.needed = needed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        gate: Gate = scope["app"].state.gate
+        current().caller = gate.admit(scope["headers"], self.needed)
         await self._call(scope, receive, send)

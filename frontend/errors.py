@@ -2,6 +2,7 @@
 
 GatewayError
 ├── InvalidRequest     400  the caller's mistake; names the field
+├── Unauthorized       401  no key, or one that nobody has
 ├── Forbidden          403  known, but not for this caller
 ├── NotFound           404  no such route or model
 ├── MethodNotAllowed   405
@@ -10,6 +11,7 @@ GatewayError
 ├── UnsupportedMedia   415  not JSON
 ├── RateLimited        429  the caller's own limit
 ├── Overloaded         503  the gateway's queue is full, or it is draining
+├── NotSupported       501  known, and not done here
 ├── BackendFailed      502  a model failed; details are in the log alone
 ├── BackendTimeout     504  the deadline passed
 └── BackendUnavailable 503  Triton or the model is not there (yet)
@@ -38,6 +40,14 @@ class InvalidRequest(GatewayError):
     status = 400
     type = "invalid_request_error"
     code = None
+
+
+class Unauthorized(GatewayError):
+    """No key, or one that nobody has."""
+
+    status = 401
+    type = "authentication_error"
+    code = "invalid_api_key"
 
 
 class Forbidden(GatewayError):
@@ -104,6 +114,14 @@ class Overloaded(GatewayError):
     type = "server_error"
     code = "overloaded"
     retry_after_s = 2
+
+
+class NotSupported(GatewayError):
+    """What a dialect knows and this gateway has no use for."""
+
+    status = 501
+    type = "invalid_request_error"
+    code = "not_supported"
 
 
 class BackendFailed(GatewayError):

@@ -1,8 +1,10 @@
 """The gateway's settings: environment variables, overridden by flags."""
 
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -15,6 +17,7 @@ class Settings(BaseSettings):
         cli_kebab_case=True,
         cli_avoid_json=True,
         cli_hide_none_type=True,
+        cli_implicit_flags=True,
         extra="forbid",
     )
 
@@ -26,6 +29,15 @@ class Settings(BaseSettings):
     )
     ollama_port: int | None = Field(
         default=None, ge=1, le=65535, description="A second port, for tools that know Ollama's."
+    )
+    keys_file: Path | None = Field(
+        default=None,
+        description="File of the callers' keys (`toolkit keys`); requests without one are refused.",
+    )
+    open: bool = Field(
+        default=False,
+        description="Answer requests without a key too. Without a file of keys the gateway serves"
+        " its own machine alone, unless this is set.",
     )
     models: dict[str, str] = Field(
         default_factory=dict,
@@ -95,6 +107,15 @@ class Settings(BaseSettings):
         default="info", pattern="^(debug|info|warning|error)$", description="Least level logged."
     )
 
+    @model_validator(mode="after")
+    def _is_guarded(self) -> Self:
+        if self.keys_file is None and not self.open and not _is_loopback(self.host):
+            raise ValueError(
+                f"a gateway on '{self.host}' answers whoever reaches it: name a file of keys"
+                " (--keys-file), or say --open"
+            )
+        return self
+
     @field_validator("image_networks")
     @classmethod
     def _are_networks(cls, value: str) -> str:
@@ -106,6 +127,13 @@ class Settings(BaseSettings):
     def networks(self) -> list[str]:
         """`image_networks`, one by one."""
         return _parts(self.image_networks)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _parts(value: str) -> list[str]:

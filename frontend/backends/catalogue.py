@@ -10,7 +10,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tritonclient.grpc import model_config_pb2
@@ -33,7 +33,8 @@ class Catalogue:
     interval_s: float
     mapping: Mapping[str, str] = field(default_factory=dict)
     _ready: dict[str, Model] = field(default_factory=dict)
-    _seen: set[str] = field(default_factory=set)
+    _seen: dict[str, str] = field(default_factory=dict)
+    _since_s: dict[str, int] = field(default_factory=dict)
     _reachable: bool = False
     _refreshed_at_s: float = -1e9
     _refreshing: asyncio.Task[None] | None = None
@@ -74,6 +75,11 @@ class Catalogue:
             param="model",
             code="model_not_found",
         )
+
+    def own_name(self, name: str) -> str:
+        """What Triton calls the model that `name` leads to, loaded now or not."""
+        name = self._mapped(name)
+        return self._seen.get(name, name)
 
     def _mapped(self, name: str) -> str:
         """Where the operator's mapping leads; it has no cycles (`find_cycle`)."""
@@ -130,12 +136,19 @@ class Catalogue:
         self._refreshed_at_s = time.monotonic()
 
     def _learn(self, models: list[Model]) -> None:
+        now_s = int(time.time())
+        models = [
+            model
+            if model.created_s
+            else replace(model, created_s=self._since_s.setdefault(model.name, now_s))
+            for model in models
+        ]
         ready = {alias: model for model in models for alias in model.aliases}
         ready |= {model.name: model for model in models}  # a name beats another model's alias
         if ready.keys() != self._ready.keys():
             _log.info("serving %s", ", ".join(sorted(m.name for m in models)) or "nothing")
         self._ready = ready
-        self._seen |= ready.keys()
+        self._seen |= {name: model.name for name, model in ready.items()}
 
 
 def find_cycle(mapping: Mapping[str, str]) -> list[str]:

@@ -18,9 +18,10 @@ from frontend.backends.events import read_events
 from frontend.backends.failures import from_message, from_status
 from frontend.backends.tensors import add_files, add_json, add_texts
 from frontend.domain import Event, Generation, Model
-from frontend.errors import Overloaded
+from frontend.errors import BackendFailed, InvalidRequest, Overloaded
 
 _CONTROL_TIMEOUT_S = 5.0
+_LOAD_TIMEOUT_S = 1800  # an engine of many gigabytes
 _CANCEL_TIMEOUT_S = 10.0
 _STREAM_INFER = "/inference.GRPCInferenceService/ModelStreamInfer"
 _log = logging.getLogger(__name__)
@@ -72,6 +73,37 @@ class Triton:
         names = sorted({model.name for model in index.models if model.state == "READY"})
         found = await asyncio.gather(*map(self._config, names))
         return [config for config in found if config is not None]
+
+    async def repository(self) -> set[str]:
+        """The names of all models that could be loaded. Raises GatewayError."""
+        with self._translated("repository"):
+            index = await self._api.RepositoryIndex(
+                service_pb2.RepositoryIndexRequest(), timeout=_CONTROL_TIMEOUT_S
+            )
+        return {model.name for model in index.models}
+
+    async def load(self, name: str) -> None:
+        """Loads a model and its steps as they are on disk. Raises BackendFailed."""
+        try:
+            request = service_pb2.RepositoryModelLoadRequest(model_name=name)
+            await self._api.RepositoryModelLoad(request, timeout=_LOAD_TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            _log.error("%s does not load: %s", name, error.details())
+            raise BackendFailed(
+                f"the model '{name}' does not load; Triton's log says why"
+            ) from None
+
+    async def unload(self, name: str) -> None:
+        """Unloads a model and the steps that no other model uses. Raises GatewayError."""
+        configs = [answer.config for answer in await self.ready_models()]
+        steps = {c.name: {step.model_name for step in c.ensemble_scheduling.step} for c in configs}
+        own = steps.pop(name, set())
+        if users := sorted(user for user, used in steps.items() if name in used):
+            raise InvalidRequest(f"'{name}' is a step of '{users[0]}'", param="model")
+        for each in (name, *sorted(own.difference(*steps.values()))):
+            request = service_pb2.RepositoryModelUnloadRequest(model_name=each)
+            with self._translated(each):
+                await self._api.RepositoryModelUnload(request, timeout=_LOAD_TIMEOUT_S)
 
     async def _config(self, name: str) -> service_pb2.ModelConfigResponse | None:
         """None for a model that went away since the index was read."""

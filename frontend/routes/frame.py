@@ -67,6 +67,8 @@ def _headers(trace: Trace) -> list[tuple[bytes, bytes]]:
 async def send_error(send: Send, error: GatewayError, trace: Trace) -> None:
     """An error response in the shape of the dialect whose route it is."""
     headers, status = [], error.status
+    if error.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
     if error.retry_after_s is not None:
         headers.append((b"retry-after", b"%d" % error.retry_after_s))
     if trace.path.startswith("/api/"):

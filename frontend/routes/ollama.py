@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from starlette.types import Receive, Scope, Send
 
+from frontend.access.keys import Role
 from frontend.dialects.ollama.answers import OllamaReply, render_drawing, render_loading
 from frontend.dialects.ollama.embed import check_dimensions, parse_embed, render_embed
 from frontend.dialects.ollama.failures import render_error
@@ -27,6 +28,7 @@ from frontend.dialects.ollama.requests import (
 )
 from frontend.domain import Drawing, Model, Usage, UsageCount
 from frontend.errors import Forbidden, NotFound
+from frontend.generation.presence import Presence
 from frontend.generation.run import Runner
 from frontend.routes.client import Client
 from frontend.routes.http import send_bytes
@@ -41,6 +43,7 @@ class OllamaRoutes:
 
     runner: Runner
     bounds: Bounds
+    presence: Presence
 
     async def hello(self, scope: Scope, receive: Receive, send: Send) -> None:
         """GET / and HEAD /"""
@@ -87,19 +90,12 @@ class OllamaRoutes:
         """POST /api/embeddings"""
         await self._embed(self._client(scope, receive, send), single=True)
 
-    async def refused(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """What changes a model's files is the operator's, through the toolkit."""
-        raise Forbidden(
-            f"{scope['path'][:100]} is not available here: models are built and loaded by the"
-            " operator (toolkit build-repo, toolkit models)"
-        )
-
     async def _answer(self, client: Client, call: OllamaCall) -> None:
         reply = OllamaReply(call)
         with client.watched():
             model = await self._find(call.model)
             if call.generation is None:
-                await self._load(client, call)
+                await self._load(client, model, call)
                 return
             if "image" in model.capabilities and call.drawing is not None:
                 await self._draw(client, model, call)
@@ -144,12 +140,15 @@ class OllamaRoutes:
             current().usage = count.total
         return reply.last(count.total, reply.collect(events))
 
-    async def _load(self, client: Client, call: OllamaCall) -> None:
+    async def _load(self, client: Client, model: Model, call: OllamaCall) -> None:
         """Models are loaded already; unloading one takes it from everybody."""
         if call.unload:
-            raise Forbidden(
-                f"'{call.model[:100]}' is kept loaded for others; only the operator unloads models"
-            )
+            if current().caller.role < Role.ADMIN:
+                raise Forbidden(
+                    f"'{call.model[:100]}' is kept loaded for others; unloading it takes an"
+                    " admin's key"
+                )
+            await self.presence.unload(model.name)
         await send_bytes(client.send, render_loading(call))
 
     async def _draw(self, client: Client, model: Model, call: OllamaCall) -> None:
@@ -197,7 +196,12 @@ class OllamaRoutes:
         return model
 
     def _client(self, scope: Scope, receive: Receive, send: Send) -> Client:
-        return Client(scope, receive, send, self.bounds.client_timeout_s)
+        return ollama_client(scope, receive, send, self.bounds)
+
+
+def ollama_client(scope: Scope, receive: Receive, send: Send, bounds: Bounds) -> Client:
+    """Ollama reads JSON from whatever a client calls its body, and its examples rely on that."""
+    return Client(scope, receive, send, bounds.client_timeout_s, any_type=True)
 
 
 def _warnings(told: list[str]) -> list[tuple[bytes, bytes]]:

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 from starlette.types import Scope
 
+from frontend.access.keys import ANONYMOUS, Caller
 from frontend.domain import Usage
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -28,6 +29,7 @@ class Trace:
     request_id: str
     method: str
     path: str
+    caller: Caller = ANONYMOUS
     start_s: float = field(default_factory=time.perf_counter)
     status: int = 0
     model: str | None = None
@@ -52,6 +54,8 @@ class Trace:
         shown: dict[str, Any] = {"request_id": self.request_id, "id": self.id}
         shown |= {"method": self.method, "path": self.path, "status": self.status}
         shown |= {"ms": round(self.elapsed_ms, 1), "model": self.model, "error": self.error}
+        if self.caller is not ANONYMOUS:
+            shown["caller"] = self.caller.name
         if self.usage is not None:
             shown["prompt_tokens"] = self.usage.prompt_tokens
             shown["completion_tokens"] = self.usage.completion_tokens

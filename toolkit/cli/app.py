@@ -17,6 +17,7 @@ from toolkit.cli.build import build_repo
 from toolkit.cli.cache import cache
 from toolkit.cli.doctor import doctor
 from toolkit.cli.init import init, schema
+from toolkit.cli.keys import keys
 from toolkit.cli.models import models
 from toolkit.cli.plan import plan
 from toolkit.cli.prepare import prepare
@@ -45,6 +46,7 @@ app.command("doctor")(doctor)
 app.command("plan")(plan)
 app.add_typer(pull, name="pull")
 app.add_typer(models, name="models")
+app.add_typer(keys, name="keys")
 app.add_typer(cache, name="cache")
 
 

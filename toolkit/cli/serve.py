@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from toolkit.cli.progress import console_progress
+from toolkit.serve.keys import read_keys
 from toolkit.serve.supervisor import ServeOptions, Supervisor
 
 _PR_SET_PDEATHSIG = 1
@@ -28,6 +30,23 @@ def serve(
         int | None,
         typer.Option(min=1, max=65535, help="A second port, for tools that know Ollama's 11434."),
     ] = None,
+    keys_file: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="TRITON_FRONTEND_KEYS_FILE",
+            exists=True,
+            dir_okay=False,
+            help="Callers' keys (`toolkit keys`); requests without one are refused.",
+        ),
+    ] = None,
+    open_: Annotated[
+        bool,
+        typer.Option(
+            "--open",
+            envvar="TRITON_FRONTEND_OPEN",
+            help="Answer requests without a key, also those of other machines.",
+        ),
+    ] = False,
     triton: Annotated[
         str | None, typer.Option(help="With --frontend-only: gRPC address of a running Triton.")
     ] = None,
@@ -56,6 +75,14 @@ def serve(
     """
     if stop_with_parent:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if keys_file is not None:
+        read_keys(keys_file)
+    elif not (triton_only or open_ or is_loopback(host)):
+        raise typer.BadParameter(
+            f"whoever reaches '{host}' would be answered: name a file of keys (--keys-file), or say"
+            " --open",
+            param_hint="--host",
+        )
     if frontend_only:
         if triton is None:
             raise typer.BadParameter(
@@ -64,6 +91,9 @@ def serve(
         arguments = ["--host", host, "--port", str(port), "--triton", triton]
         if ollama_port is not None:
             arguments += ["--ollama-port", str(ollama_port)]
+        if keys_file is not None:
+            arguments += ["--keys-file", str(keys_file)]
+        arguments += ["--open"] if open_ else []
         os.execv(sys.executable, [sys.executable, "-m", "frontend", *arguments])  # noqa: S606
     if triton is not None:
         raise typer.BadParameter("--triton goes with --frontend-only", param_hint="--triton")
@@ -71,11 +101,27 @@ def serve(
     with console_progress(console) as progress:
         grpc_port = triton_port if triton_only else None
         options = ServeOptions(
-            repository, host, port, triton_http_port, grpc_port, ollama_port, drain_s
+            repository,
+            host,
+            port,
+            triton_http_port,
+            grpc_port,
+            ollama_port,
+            drain_s,
+            keys_file,
+            open_,
         )
         supervisor = Supervisor(options, progress, tell=console.print)
         supervisor.run(ready=lambda: _announce(console, supervisor))
     console.print("stopped")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this machine alone reaches it."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _announce(console: Console, supervisor: Supervisor) -> None:

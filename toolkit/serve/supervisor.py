@@ -52,6 +52,8 @@ class ServeOptions:
     triton_port: int | None = None
     ollama_port: int | None = None
     drain_s: float = 20.0
+    keys_file: Path | None = None
+    open: bool = False
 
     @property
     def listening(self) -> tuple[str, int]:
@@ -144,6 +146,9 @@ class Supervisor:
         argv += ["--port", str(options.port), "--triton", self._triton.address]
         if options.ollama_port is not None:
             argv += ["--ollama-port", str(options.ollama_port)]
+        if options.keys_file is not None:
+            argv += ["--keys-file", str(options.keys_file.absolute())]
+        argv += ["--open"] if options.open else []
         settings = {name: value for name, value in os.environ.items() if name.startswith("TRITON_")}
         command = Command(
             argv=argv,

@@ -66,12 +66,13 @@ class Options:
         checks: tuple[tuple[str, Callable[[float], bool]], ...] = (
             ("mirostat", lambda value: value == 0),
             ("tfs_z", lambda value: value in (0, 1)),
-            ("typical_p", lambda value: value in (0, 1)),
         )
         for name, is_off in checks:
             value = fields.number(name)
             if value is not None and not is_off(value):
                 raise fields.refuse(name, "is a way of sampling that this server does not have")
+        if fields.number("typical_p") not in (None, 0, 1):  # Ollama's own engine leaves it, too
+            self.warnings.append("typical_p: is left, as Ollama's own engine leaves it")
         fields.number("mirostat_tau"), fields.number("mirostat_eta")
         if fields.boolean("embedding_only"):
             raise fields.refuse("embedding_only", "is not supported: use an embedding model")

@@ -106,7 +106,7 @@ def test_what_turns_an_option_off(options: dict[str, Any], expected: dict[str, A
     ("options", "name"),
     [
         ({"mirostat": 2}, "options.mirostat"),
-        ({"typical_p": 0.5}, "options.typical_p"),
+        ({"typical_p": "none"}, "options.typical_p"),
         ({"temperature": "hot"}, "options.temperature"),
         ({"num_predict": 1.5}, "options.num_predict"),
         ({"embedding_only": True}, "options.embedding_only"),

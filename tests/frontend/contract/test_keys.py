@@ -1,0 +1,150 @@
+"""Keys in front of every route: who is let in, who is not, and what is never told."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import anthropic
+import httpx2
+import ollama
+import pytest
+from openai import AuthenticationError, OpenAI
+
+from frontend.access.keys import LOOK_S, Role
+from frontend.app import create_app
+from frontend.settings import Settings
+from tests.conftest import EchoTriton
+from tests.frontend.conftest import Gateway, run_gateway, script
+from tests.processes import wait_for
+from toolkit.serve.keys import add_key, remove_key
+
+pytestmark = pytest.mark.timeout(120)
+HELLO = {"model": "echo", "messages": script(text="a b")}
+
+
+@dataclass
+class Guarded:
+    """A gateway, its file of keys, and one secret for each role."""
+
+    gateway: Gateway
+    file: Path
+    user: str
+    admin: str
+
+    def post(self, path: str, secret: str = "", **headers: str) -> httpx2.Response:
+        if secret:
+            headers["authorization"] = f"Bearer {secret}"
+        return httpx2.post(self.gateway.url + path, json=HELLO, headers=headers)
+
+
+@pytest.fixture(scope="module")
+def guarded(echo_triton: EchoTriton, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    folder = tmp_path_factory.mktemp("guarded")
+    file = folder / "keys"
+    user, admin = add_key(file, "ada", "user"), add_key(file, "ops", "admin")
+    file.write_text("# people\n\n" + file.read_text())
+    flags = ("--keys-file", str(file))
+    with run_gateway(echo_triton.grpc_address, folder / "log", *flags) as gateway:
+        yield Guarded(gateway, file, user, admin)
+
+
+async def test_every_route_asks_for_a_key(guarded: Guarded) -> None:
+    public = set()
+    for route in create_app(Settings()).router.routes:
+        path = route.path.replace("{model:path}", "echo")  # type: ignore[attr-defined]
+        path = path.replace("{name}", "x").replace("{digest}", "x")
+        for method in route.methods - {"HEAD"}:  # type: ignore[attr-defined]
+            status = httpx2.request(method, guarded.gateway.url + path).status_code
+            if route.endpoint.needed is Role.PUBLIC:  # type: ignore[attr-defined]
+                public.add(path)
+                assert status in (200, 404), path
+            else:
+                assert status == 401, path
+    assert public == {"/", "/healthz", "/readyz", "/v1/images/files/x"}
+
+
+def test_a_key_is_shown_as_each_client_shows_it(guarded: Guarded) -> None:
+    url, message = guarded.gateway.url, {"role": "user", "content": "a b"}
+    with OpenAI(base_url=f"{url}/v1", api_key=guarded.user) as sdk:
+        assert sdk.models.list().data
+    ollamas = ollama.Client(host=url, headers={"authorization": f"Bearer {guarded.user}"})
+    assert ollamas.chat("echo", messages=[message]).message.content == "a b"
+    ollamas._client.close()
+    with anthropic.Anthropic(base_url=url, api_key=guarded.user) as sdk:
+        answer = sdk.messages.create(model="echo", max_tokens=9, messages=[message])  # type: ignore[list-item]
+        assert answer.content
+
+
+@pytest.mark.parametrize("secret", ["", "unknown", "tk-", "ä" * 5000])
+def test_other_keys_are_refused(guarded: Guarded, secret: str) -> None:
+    headers = {"authorization": f"Bearer {secret}".encode()} if secret else {}
+    url = f"{guarded.gateway.url}/v1/chat/completions"
+    answer = httpx2.post(url, json=HELLO, headers=headers)  # type: ignore[arg-type]
+    assert answer.status_code in (400, 401)
+    if answer.status_code == 401:
+        assert answer.headers["www-authenticate"] == "Bearer"
+        assert answer.json()["error"]["code"] == "invalid_api_key"
+
+
+def test_refusals_have_the_dialects_shape(guarded: Guarded) -> None:
+    with (
+        OpenAI(base_url=f"{guarded.gateway.url}/v1", api_key="no") as sdk,
+        pytest.raises(AuthenticationError),
+    ):
+        sdk.models.list()
+    assert isinstance(guarded.post("/api/chat").json()["error"], str)
+    assert guarded.post("/v1/messages").json()["error"]["type"] == "authentication_error"
+
+
+def test_users_are_no_admins(guarded: Guarded) -> None:
+    answer = guarded.post("/api/pull", guarded.user)
+    assert (answer.status_code, "admin" in answer.json()["error"]) == (403, True)
+    unload = {"model": "echo", "keep_alive": 0}
+    headers = {"authorization": f"Bearer {guarded.user}"}
+    url = f"{guarded.gateway.url}/api/generate"
+    assert httpx2.post(url, json=unload, headers=headers).status_code == 403
+    for path in ("/api/create", "/api/copy", "/api/push", "/api/blobs/sha256:00"):
+        refused = guarded.post(path, guarded.admin)
+        assert (refused.status_code, "toolkit" in refused.json()["error"]) == (501, True)
+
+
+def test_a_key_made_and_taken_back_while_it_runs(guarded: Guarded) -> None:
+    secret = add_key(guarded.file, "bob", "user")
+    path = "/v1/chat/completions"
+    wait_for(lambda: guarded.post(path, secret).status_code == 200, LOOK_S * 5, "the new key")
+    remove_key(guarded.file, "bob")
+    wait_for(lambda: guarded.post(path, secret).status_code == 401, LOOK_S * 5, "the refusal")
+    assert guarded.post(path, guarded.user).status_code == 200
+
+
+def test_a_broken_file_changes_nothing(guarded: Guarded) -> None:
+    kept = guarded.file.read_text()
+    guarded.file.write_text(f"broken {guarded.user}\n")
+    said = "the keys stay as they were"
+
+    def told() -> bool:
+        assert guarded.post("/v1/chat/completions", guarded.user).status_code == 200
+        return said in guarded.gateway.log.read_text()
+
+    wait_for(told, LOOK_S * 5, "the complaint")
+    guarded.file.write_text(kept)
+
+
+def test_the_log_names_callers_and_no_secrets(guarded: Guarded) -> None:
+    guarded.post("/v1/chat/completions", guarded.user)
+    guarded.post("/v1/chat/completions", "tk-a-secret-of-somebody-else")
+    log = guarded.gateway.log.read_text()
+    assert '"caller":"ada"' in log
+    assert guarded.user not in log
+    assert "tk-a-secret" not in log
+
+
+def test_an_open_gateway_still_knows_its_admins(guarded: Guarded, echo_triton: EchoTriton) -> None:
+    flags = ("--keys-file", str(guarded.file), "--open")
+    log = guarded.file.parent / "open.log"
+    with run_gateway(echo_triton.grpc_address, log, *flags) as gateway:
+        opened = Guarded(gateway, guarded.file, guarded.user, guarded.admin)
+        assert opened.post("/v1/chat/completions").status_code == 200
+        assert opened.post("/v1/chat/completions", "made-up").status_code == 200
+        assert opened.post("/api/copy").status_code == 403
+        assert opened.post("/api/copy", opened.admin).status_code == 501
