@@ -26,7 +26,9 @@ from frontend.routes.ollama import OllamaRoutes
 from frontend.routes.openai import Bounds, OpenAIRoutes
 from frontend.routes.pictures import FILES, PictureRoutes
 from frontend.routes.ranking import RankingRoutes
+from frontend.routes.responses import ResponsesRoutes
 from frontend.settings import Settings
+from frontend.store.responses import ResponseStore
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -37,12 +39,16 @@ def create_app(settings: Settings) -> FastAPI:
     runner = Runner(triton, catalogue, admission, settings.request_timeout_s)
 
     images = _images(settings)
+    store = ResponseStore(
+        settings.responses_database, settings.responses_ttl_s, settings.max_responses_bytes
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with catalogue.polling():
             yield
         images.close()
+        await store.close()
         await triton.close()
 
     bounds = Bounds(
@@ -57,6 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.router.routes[:] = [
         *routes(OpenAIRoutes(runner, bounds, images), HealthRoutes(runner)),
         *picture_routes(_pictures(settings, runner, bounds)),
+        *responses_routes(ResponsesRoutes(runner, bounds, images, store)),
         *messages_routes(MessagesRoutes(runner, bounds, images)),
         *ranking_routes(RankingRoutes(runner, bounds)),
         *ollama_routes(OllamaRoutes(runner, bounds)),
@@ -109,6 +116,19 @@ def picture_routes(pictures: PictureRoutes) -> list[Route]:
         _route("GET", f"{FILES}{{name}}", pictures.file),
         _route("POST", "/v1/images/edits", pictures.refused),
         _route("POST", "/v1/images/variations", pictures.refused),
+    ]
+
+
+def responses_routes(responses: ResponsesRoutes) -> list[Route]:
+    """OpenAI's Responses API."""
+    one = "/v1/responses/{id}"
+    return [
+        _route("POST", "/v1/responses", responses.create),
+        _route("POST", "/v1/responses/input_tokens", responses.count),
+        _route("GET", one, responses.retrieve),
+        _route("DELETE", one, responses.delete),
+        _route("GET", f"{one}/input_items", responses.input_items),
+        _route("POST", f"{one}/cancel", responses.cancel),
     ]
 
 
