@@ -19,6 +19,7 @@ from frontend.generation.run import Runner
 from frontend.media.fetch import Fetcher
 from frontend.media.images import Images
 from frontend.media.shelf import Shelf
+from frontend.routes.docs import DocsRoutes
 from frontend.routes.frame import Frame
 from frontend.routes.health import HealthRoutes
 from frontend.routes.messages import MessagesRoutes
@@ -64,6 +65,7 @@ def create_app(settings: Settings) -> FastAPI:
         *routes(OpenAIRoutes(runner, bounds, images), HealthRoutes(runner)),
         *picture_routes(_pictures(settings, runner, bounds)),
         *responses_routes(ResponsesRoutes(runner, bounds, images, store)),
+        *docs_routes(DocsRoutes(runner)),
         *messages_routes(MessagesRoutes(runner, bounds, images)),
         *ranking_routes(RankingRoutes(runner, bounds)),
         *ollama_routes(OllamaRoutes(runner, bounds)),
@@ -129,6 +131,15 @@ def responses_routes(responses: ResponsesRoutes) -> list[Route]:
         _route("DELETE", one, responses.delete),
         _route("GET", f"{one}/input_items", responses.input_items),
         _route("POST", f"{one}/cancel", responses.cancel),
+    ]
+
+
+def docs_routes(docs: DocsRoutes) -> list[Route]:
+    """The OpenAPI document; a test compares it with these tables."""
+    return [
+        _route("GET", "/docs/api", docs.document),
+        _route("GET", "/docs/swagger", docs.page),
+        _route("GET", "/docs/swagger/{name}", docs.file),
     ]
 
 
