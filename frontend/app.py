@@ -22,6 +22,7 @@ from frontend.generation.run import Runner
 from frontend.media.fetch import Fetcher
 from frontend.media.images import Images
 from frontend.media.shelf import Shelf
+from frontend.routes.docs import DocsRoutes
 from frontend.routes.frame import Frame
 from frontend.routes.health import HealthRoutes
 from frontend.routes.manager import ManagerRoutes
@@ -30,8 +31,10 @@ from frontend.routes.ollama import OllamaRoutes
 from frontend.routes.openai import Bounds, OpenAIRoutes
 from frontend.routes.pictures import FILES, PictureRoutes
 from frontend.routes.ranking import RankingRoutes
+from frontend.routes.responses import ResponsesRoutes
 from frontend.routes.trace import current
 from frontend.settings import Settings
+from frontend.store.responses import ResponseStore
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -43,12 +46,16 @@ def create_app(settings: Settings) -> FastAPI:
 
     presence = Presence(triton, catalogue)
     images = _images(settings)
+    store = ResponseStore(
+        settings.responses_database, settings.responses_ttl_s, settings.max_responses_bytes
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with catalogue.polling():
             yield
         images.close()
+        await store.close()
         await triton.close()
 
     bounds = Bounds(
@@ -64,6 +71,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.router.routes[:] = [
         *routes(OpenAIRoutes(runner, bounds, images), HealthRoutes(runner)),
         *picture_routes(_pictures(settings, runner, bounds)),
+        *responses_routes(ResponsesRoutes(runner, bounds, images, store)),
+        *docs_routes(DocsRoutes(runner, settings.keys_file is None or settings.open)),
         *messages_routes(MessagesRoutes(runner, bounds, images)),
         *ranking_routes(RankingRoutes(runner, bounds)),
         *ollama_routes(OllamaRoutes(runner, bounds, presence), ManagerRoutes(presence, bounds)),
@@ -124,6 +133,28 @@ def picture_routes(pictures: PictureRoutes) -> list[Route]:
         _route("GET", f"{FILES}{{name}}", pictures.file, Role.PUBLIC),
         _route("POST", "/v1/images/edits", pictures.refused),
         _route("POST", "/v1/images/variations", pictures.refused),
+    ]
+
+
+def responses_routes(responses: ResponsesRoutes) -> list[Route]:
+    """OpenAI's Responses API."""
+    one = "/v1/responses/{id}"
+    return [
+        _route("POST", "/v1/responses", responses.create),
+        _route("POST", "/v1/responses/input_tokens", responses.count),
+        _route("GET", one, responses.retrieve),
+        _route("DELETE", one, responses.delete),
+        _route("GET", f"{one}/input_items", responses.input_items),
+        _route("POST", f"{one}/cancel", responses.cancel),
+    ]
+
+
+def docs_routes(docs: DocsRoutes) -> list[Route]:
+    """The OpenAPI document; a test compares it with these tables."""
+    return [
+        _route("GET", "/docs/api", docs.document, Role.PUBLIC),
+        _route("GET", "/docs/swagger", docs.page, Role.PUBLIC),
+        _route("GET", "/docs/swagger/{name}", docs.file, Role.PUBLIC),
     ]
 
 

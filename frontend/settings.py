@@ -90,6 +90,19 @@ class Settings(BaseSettings):
         description="Networks that image URLs may point into besides public addresses: "
         "`10.1.0.0/16,fd00::/8`.",
     )
+    responses_database: str = Field(
+        default=":memory:",
+        min_length=1,
+        description="SQLite file that keeps responses for `previous_response_id`.",
+    )
+    responses_ttl_s: int = Field(
+        default=30 * 86400, ge=1, description="Seconds that a stored response lives."
+    )
+    max_responses_bytes: int = Field(
+        default=256 * 2**20,
+        ge=0,
+        description="Bytes of stored responses in all; the oldest go when there is no room.",
+    )
     public_url: str = Field(
         default="",
         pattern=r"^(https?://[^/?#\s]+(/[^?#\s]*)?)?$",

@@ -8,7 +8,7 @@ import anthropic
 import httpx2
 import ollama
 import pytest
-from openai import AuthenticationError, OpenAI
+from openai import AuthenticationError, BadRequestError, NotFoundError, OpenAI
 
 from frontend.access.keys import LOOK_S, Role
 from frontend.app import create_app
@@ -52,7 +52,7 @@ async def test_every_route_asks_for_a_key(guarded: Guarded) -> None:
     public = set()
     for route in create_app(Settings()).router.routes:
         path = route.path.replace("{model:path}", "echo")  # type: ignore[attr-defined]
-        path = path.replace("{name}", "x").replace("{digest}", "x")
+        path = path.replace("{name}", "x").replace("{id}", "x").replace("{digest}", "x")
         for method in route.methods - {"HEAD"}:  # type: ignore[attr-defined]
             status = httpx2.request(method, guarded.gateway.url + path).status_code
             if route.endpoint.needed is Role.PUBLIC:  # type: ignore[attr-defined]
@@ -60,7 +60,33 @@ async def test_every_route_asks_for_a_key(guarded: Guarded) -> None:
                 assert status in (200, 404), path
             else:
                 assert status == 401, path
-    assert public == {"/", "/healthz", "/readyz", "/v1/images/files/x"}
+    assert public == {
+        "/",
+        "/healthz",
+        "/readyz",
+        "/v1/images/files/x",
+        "/docs/api",
+        "/docs/swagger",
+        "/docs/swagger/x",
+    }
+
+
+def test_names_of_models_are_for_callers(guarded: Guarded) -> None:
+    assert "echo-embedding" not in httpx2.get(f"{guarded.gateway.url}/docs/api").text
+
+
+def test_responses_belong_to_their_callers(guarded: Guarded) -> None:
+    made = []
+    for secret in (guarded.user, guarded.admin):
+        with OpenAI(base_url=f"{guarded.gateway.url}/v1", api_key=secret) as sdk:
+            made.append(sdk.responses.create(model="echo", input="a b").id)
+    with OpenAI(base_url=f"{guarded.gateway.url}/v1", api_key=guarded.user) as sdk:
+        assert sdk.responses.retrieve(made[0]).output_text == "a b"
+        for steal in (sdk.responses.retrieve, sdk.responses.delete):
+            with pytest.raises(NotFoundError):
+                steal(made[1])
+        with pytest.raises(BadRequestError):
+            sdk.responses.create(model="echo", input="c", previous_response_id=made[1])
 
 
 def test_a_key_is_shown_as_each_client_shows_it(guarded: Guarded) -> None:

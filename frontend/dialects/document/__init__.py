@@ -1,0 +1,1 @@
+"""The OpenAPI document: one entry for each route, whose examples run."""

@@ -1,0 +1,271 @@
+"""`POST /v1/responses`: request → canonical generation. Pure.
+
+What a response continues comes from the store; until then a call is not `settled`. Tools that
+OpenAI runs itself, files, prompts and conversations kept elsewhere are refused by name.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from frontend.dialects.fields import Fields
+from frontend.dialects.openai.items import Item, messages_of, read_items
+from frontend.dialects.openai.sampling import MAX_TOKENS, read_sampling
+from frontend.dialects.openai.tools import MAX_TOOLS, TOOL_NAME, ToolUse, make_use
+from frontend.dialects.schemas import Structure, check_schema
+from frontend.domain import Generation, ImageLink
+from frontend.errors import InvalidRequest
+
+_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+_INCLUDES = ("message.output_text.logprobs", "reasoning.encrypted_content")
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseCall:
+    """A parsed request. `told` are the fields that a response repeats."""
+
+    model: str
+    items: list[Item]
+    instructions: str | None
+    generation: Generation
+    stream: bool
+    store: bool
+    previous: str | None
+    logprobs: bool
+    structure: Structure | None
+    told: dict[str, Any]
+    images: tuple[ImageLink, ...] = ()
+
+    def settled(self, history: list[Item]) -> "ResponseCall":
+        """With the conversation before it. Raises InvalidRequest naming an item."""
+        images: list[ImageLink] = []
+        items = [*history, *self.items]
+        messages = messages_of(items, images, len(history))
+        if self.instructions:
+            messages.insert(0, {"role": "system", "content": self.instructions})
+        if not messages:
+            raise InvalidRequest("'input' must not be empty", param="input")
+        generation = replace(
+            self.generation, prompt={"messages": messages, **self.generation.prompt}
+        )
+        return replace(self, items=items, generation=generation, images=tuple(images))
+
+
+def parse_response(body: object, max_items: int) -> ResponseCall:
+    """Raises InvalidRequest naming the field for anything that cannot be honoured."""
+    fields = Fields(body)
+    model = fields.text("model")
+    if not model:
+        raise fields.refuse("model", "is required", code="missing_required_parameter")
+    items, instructions = read_items(fields, max_items), fields.text("instructions")
+    told = _told(body)
+    if fields.has("n"):
+        fields.only("n", (1,), "a response is one answer")
+    sampling = read_sampling(fields)
+    if (limit := fields.integer("max_output_tokens", 1, MAX_TOKENS)) is not None:
+        sampling["max_tokens"] = limit
+    logprobs = _logprobs(fields, sampling)
+    tools = _read_tools(fields)
+    structure = _text(fields, sampling)
+    prompt, reading = _reasoning(fields)
+    if tools.tools:
+        prompt["tools"] = tools.tools
+    stream, store = fields.boolean("stream") or False, fields.boolean("store")
+    previous = fields.text("previous_response_id")
+    _read_rest(fields)
+    fields.finish()
+    generation = Generation(prompt, sampling, tools.reply | reading)
+    return ResponseCall(
+        model, items, instructions, generation, stream, store is not False, previous, logprobs,
+        structure, told,
+    )  # fmt: skip
+
+
+_TOLD: dict[str, Any] = {
+    "instructions": None,
+    "max_output_tokens": None,
+    "metadata": {},
+    "parallel_tool_calls": True,
+    "previous_response_id": None,
+    "reasoning": {"effort": None, "summary": None},
+    "store": True,
+    "temperature": None,
+    "text": {"format": {"type": "text"}},
+    "tool_choice": "auto",
+    "tools": [],
+    "top_logprobs": 0,
+    "top_p": None,
+    "user": None,
+}
+
+
+def _told(body: Any) -> dict[str, Any]:
+    """What a response repeats of its request: what was given, and defaults for the rest."""
+    return {
+        name: default if body.get(name) is None else body[name] for name, default in _TOLD.items()
+    }
+
+
+def _logprobs(fields: Fields, sampling: dict[str, Any]) -> bool:
+    top = fields.integer("top_logprobs", 0, 20)
+    include = fields.texts("include", 16) or []
+    for one in include:
+        if one not in _INCLUDES:
+            known = ", ".join(map(repr, _INCLUDES))
+            raise fields.refuse("include", f"holds {one[:60]!r}; supported: {known}")
+    wanted = _INCLUDES[0] in include or bool(top)
+    if wanted:
+        sampling["logprobs"] = top or 0
+    return wanted
+
+
+def _read_tools(fields: Fields) -> ToolUse:
+    given = fields.take("tools")
+    if given is not None and (not isinstance(given, list) or len(given) > MAX_TOOLS):
+        raise fields.refuse("tools", f"must be a list of at most {MAX_TOOLS} tools")
+    tools = [_tool(Fields(tool, f"tools[{index}]")) for index, tool in enumerate(given or ())]
+    names = [tool["function"]["name"] for tool in tools]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise fields.refuse(f"tools[{index}].name", f"is {name!r} a second time")
+    chosen = _choice(fields, tools, names)
+    fields.only("max_tool_calls", (), "it bounds OpenAI's own tools, which are not here")
+    return make_use(tools, chosen, fields.boolean("parallel_tool_calls"), "tools[{}].parameters")
+
+
+def _tool(fields: Fields) -> dict[str, Any]:
+    kind = fields.text("type")
+    if kind != "function":
+        raise fields.refuse(
+            "type",
+            f"is {str(kind)[:60]!r}; only 'function' tools, which the client runs, are supported",
+            code="unsupported_tool",
+        )
+    name = fields.text("name")
+    if name is None or not TOOL_NAME.fullmatch(name):
+        raise fields.refuse("name", "must be 1 to 64 letters, digits, '_', '-' or '.'")
+    told: dict[str, Any] = {"name": name}
+    if (description := fields.text("description")) is not None:
+        told["description"] = description
+    schema, strict = fields.mapping("parameters"), fields.boolean("strict")
+    if schema:
+        check_schema(schema, fields.at("parameters"), enforced=bool(strict))
+        if schema.get("type", "object") != "object":
+            raise fields.refuse("parameters", "must be a schema of type 'object'")
+    if strict is not None:
+        told["strict"] = strict
+    fields.only("defer_loading", (False,), "tools are not searched")
+    fields.finish()
+    parameters = schema or {"type": "object", "properties": {}}
+    return {"type": "function", "function": {**told, "parameters": parameters}}
+
+
+def _choice(
+    fields: Fields, tools: list[dict[str, Any]], names: list[str]
+) -> tuple[Any, list[dict[str, Any]]]:
+    """The choice as the engine takes it, and the tools that it leaves."""
+    given = fields.take("tool_choice")
+    if given in (None, "auto", "none"):
+        return given or "auto", tools
+    if not tools:
+        raise fields.refuse("tool_choice", "is only allowed with 'tools'")
+    if given == "required":
+        return given, tools
+    if not isinstance(given, dict):
+        raise fields.refuse("tool_choice", "must be 'auto', 'none', 'required' or a function")
+    choice = Fields(given, "tool_choice")
+    if choice.choice("type", ("function", "allowed_tools")) == "function":
+        name = _named(choice, names)
+        choice.finish()
+        return {"name": name}, tools
+    mode = choice.choice("mode", ("auto", "required")) or "auto"
+    listed = choice.take("tools")
+    if not isinstance(listed, list) or not listed:
+        raise choice.refuse("tools", "must be a non-empty list of functions")
+    allowed = set()
+    for index, one in enumerate(listed):
+        entry = Fields(one, f"tool_choice.tools[{index}]")
+        entry.choice("type", ("function",))
+        allowed.add(_named(entry, names))
+    choice.finish()
+    return mode, [tool for tool in tools if tool["function"]["name"] in allowed]
+
+
+def _named(choice: Fields, names: list[str]) -> str:
+    name = choice.text("name")
+    if name not in names:
+        raise choice.refuse("name", f"is {str(name)[:64]!r}, which is none of the 'tools'")
+    return str(name)
+
+
+def _text(fields: Fields, sampling: dict[str, Any]) -> Structure | None:
+    """Takes `text`, puts what its format asks for into `sampling`; returns what to check."""
+    text = fields.inner("text")
+    if text is None:
+        return None
+    text.only("verbosity", ("medium",), "no model here has verbosity levels")
+    wanted = text.inner("format")
+    text.finish()
+    if wanted is None:
+        return None
+    kind = wanted.choice("type", ("text", "json_object", "json_schema"))
+    if kind is None:
+        raise wanted.refuse("type", "is required", code="missing_required_parameter")
+    schema = None
+    if kind == "json_schema":
+        wanted.text("name"), wanted.text("description"), wanted.boolean("strict")
+        schema = wanted.mapping("schema")
+        if schema is None:
+            raise wanted.refuse("schema", "is required", code="missing_required_parameter")
+    wanted.finish()
+    if kind == "text":
+        return None
+    if sampling.get("structured_outputs"):
+        raise fields.refuse("text.format", "cannot be combined with 'structured_outputs'")
+    if schema is None:
+        sampling["structured_outputs"] = {"json_object": True}
+        return Structure.of_object()
+    sampling["structured_outputs"] = {"json": schema}
+    return Structure.of(schema, "text.format.schema")
+
+
+def _reasoning(fields: Fields) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the chat template is told, and what the reader of the reply."""
+    options = fields.mapping("chat_template_kwargs") or {}
+    wanted, prompt = fields.inner("reasoning"), dict[str, Any]()
+    if wanted is not None:
+        effort = wanted.choice("effort", _EFFORTS)
+        for name in ("summary", "generate_summary"):
+            wanted.only(name, ("auto",), "thoughts are told in full, as 'reasoning_text'")
+        wanted.finish()
+        if effort is not None:
+            prompt["reasoning_effort"] = "xhigh" if effort == "max" else effort
+            options = {"enable_thinking": effort != "none", **options}
+    if not options:
+        return prompt, {}
+    return {**prompt, "chat_template_kwargs": options}, {"chat_template_kwargs": options}
+
+
+def _read_rest(fields: Fields) -> None:
+    """Fields that say who asks, change no answer, or cannot be honoured."""
+    if fields.exhausted:
+        return
+    for name in ("user", "safety_identifier", "prompt_cache_key"):
+        fields.text(name)
+    _metadata(fields)
+    if (options := fields.inner("stream_options")) is not None:
+        options.only("include_obfuscation", (False,), "streams are not padded")
+        options.finish()
+    fields.only("service_tier", ("auto", "default"), "there is one tier")
+    fields.only("truncation", ("disabled",), "what does not fit is refused")
+    fields.only("background", (False,), "responses come when they are asked for")
+    fields.only("conversation", (), "send 'previous_response_id'")
+    fields.only("prompt", (), "there are no stored prompts; send 'instructions' and 'input'")
+    fields.only("prompt_cache_retention", ("in_memory",), "caches live in memory")
+    fields.only("context_management", (), "the context stays as it was sent")
+    fields.only("moderation", (), "there is no moderation")
+
+
+def _metadata(fields: Fields) -> None:
+    given = fields.mapping("metadata") or {}
+    if len(given) > 16 or not all(isinstance(value, str) for value in given.values()):
+        raise fields.refuse("metadata", "must hold at most 16 texts")

@@ -1,0 +1,72 @@
+"""The OpenAPI document and a page to try it out, which loads nothing from anywhere else."""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import orjson
+import swagger_ui_bundle  # type: ignore[import-untyped]
+from starlette.types import Receive, Scope, Send
+
+from frontend.dialects.document.build import build_document
+from frontend.errors import NotFound
+from frontend.generation.run import Runner
+from frontend.routes.http import send_bytes
+
+_FILES = {
+    "swagger-ui.css": b"text/css; charset=utf-8",
+    "swagger-ui-bundle.js": b"text/javascript; charset=utf-8",
+    "favicon-32x32.png": b"image/png",
+}
+_START = b'SwaggerUIBundle({url: "/docs/api", dom_id: "#page", deepLinking: true});\n'
+_PAGE = b"""<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><title>Triton Toolkit gateway</title>
+<link rel="icon" href="/docs/swagger/favicon-32x32.png">
+<link rel="stylesheet" href="/docs/swagger/swagger-ui.css"></head>
+<body><div id="page"></div>
+<script src="/docs/swagger/swagger-ui-bundle.js"></script>
+<script src="/docs/swagger/start.js"></script></body>
+</html>
+"""
+_HEADERS = [
+    (
+        b"content-security-policy",
+        b"default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
+        b" frame-ancestors 'none'",
+    ),
+    (b"x-content-type-options", b"nosniff"),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class DocsRoutes:
+    """One ASGI application per route; `frontend.app` has the table."""
+
+    runner: Runner
+    names: bool
+
+    async def document(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """GET /docs/api; tells the models' names where they are no secret."""
+        models = self.runner.catalogue.models if self.names else []
+        await send_bytes(send, orjson.dumps(build_document(models)))
+
+    async def page(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """GET /docs/swagger"""
+        await send_bytes(send, _PAGE, headers=_HEADERS, kind=b"text/html; charset=utf-8")
+
+    async def file(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """GET /docs/swagger/{name}"""
+        name = scope["path_params"]["name"]
+        if name == "start.js":
+            content, kind = _START, _FILES["swagger-ui-bundle.js"]
+        elif name in _FILES:
+            content, kind = _read(name), _FILES[name]
+        else:
+            raise NotFound("there is no such file")
+        await send_bytes(send, content, headers=_HEADERS, kind=kind)
+
+
+@cache
+def _read(name: str) -> bytes:
+    return Path(swagger_ui_bundle.swagger_ui_path, name).read_bytes()

@@ -1,0 +1,1 @@
+"""What outlives a request: the only package that knows SQL."""
