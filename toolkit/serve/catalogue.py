@@ -6,6 +6,7 @@ Reads the repository on disk only.
 import contextlib
 import json
 import shlex
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,8 +57,14 @@ def public(configs: list[ModelConfig]) -> list[ServedModel]:
 
 
 def server_options(repository: Path) -> list[str]:
-    """Flags that the server needs for what the repository's configs ask of it."""
-    configs = [_read(path) for path in sorted(repository.glob("[!.]*/config.pbtxt"))]
+    """Flags that the server needs for what the repository's configs ask of it.
+
+    A config that cannot be read asks for nothing: the server itself refuses its model.
+    """
+    configs = []
+    for path in repository.glob("[!.]*/config.pbtxt"):
+        with suppress(RepositoryError):
+            configs.append(_read(path))
     flags = []
     if any(config.response_cache.enable for config in configs):
         flags.append(f"--cache-config=local,size={CACHE_BYTES}")

@@ -126,6 +126,8 @@ class TritonServer:
             TRITON_TOOLKIT_TARGET="embedded",
             HF_HUB_OFFLINE="1",
             VLLM_NO_USAGE_STATS="1",
+            # a model whose folder changed is loaded anew with the next ensemble that shares it
+            PYTHONDONTWRITEBYTECODE="1",
         )
         return Command(
             argv=argv,
