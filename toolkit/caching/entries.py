@@ -74,9 +74,7 @@ def list_entries(spec: Spec | None) -> list[Entry]:
                 continue
             entry = _entry(kind, path)
             entry.uses += used.get(path, []) + own.get(path, [])
-            entry.uses += [
-                f"process {pid}" for pid in sorted(running) if _inside(running[pid], path)
-            ]
+            entry.uses += _processes([pid for pid in running if _inside(running[pid], path)])
             entries.append(entry)
     return sorted(entries, key=lambda entry: -entry.size_bytes)
 

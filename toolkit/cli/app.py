@@ -4,9 +4,11 @@ Data goes to stdout and talk to stderr. A ToolkitError becomes `error: …` and 
 code; anything else is a fault of the toolkit and says so. Tracebacks only with --debug.
 """
 
+import os
 import sys
 import traceback
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -27,6 +29,8 @@ from toolkit.cli.verify import verify
 from toolkit.errors import SpecError, ToolkitError
 
 INTERRUPTED = 130
+FAULT = 70
+_SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 
 app = typer.Typer(
     name="toolkit",
@@ -34,7 +38,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=_SETTINGS,
 )
 app.command("init")(init)
 app.command("schema")(schema)
@@ -69,18 +73,67 @@ def root(
     """Options of all commands."""
 
 
+def command() -> Any:
+    """The whole command line, as `main` runs it."""
+    root = typer.main.get_command(app)
+    for each in _commands(root):
+        for option in [*each.params, each.get_help_option(_context(each))]:
+            if getattr(option, "is_flag", False):
+                option.metavar = ""  # help would say that `--json` takes a <bool>
+    return root
+
+
+def _context(command: Any) -> typer.Context:
+    return typer.Context(command, **_SETTINGS)
+
+
+def _commands(command: Any) -> Iterator[Any]:
+    yield command
+    for each in getattr(command, "commands", {}).values():
+        yield from _commands(each)
+
+
 def main() -> None:
     """Runs the command line and exits with its code."""
-    debug = "--debug" in sys.argv
     try:
-        app()
+        sys.exit(command()(prog_name="toolkit", standalone_mode=False) or 0)
     except ToolkitError as error:
-        if debug:
-            traceback.print_exc()
+        _trace()
         tell(error)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except typer.TyperException as error:
+        _tell_misuse(error)
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
         sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on
+        sys.exit(1)
+    except OSError as error:
+        _trace()
+        where = f"{error.filename}: " if error.filename else ""
+        tell(ToolkitError(f"{where}{error.strerror or error}", hint="may it be read or written?"))
+        sys.exit(1)
+    except Exception as error:
+        _trace()
+        text = f"{type(error).__name__}: {error}"
+        tell(ToolkitError(f"a fault of the toolkit: {text}", hint="toolkit --debug … shows where"))
+        sys.exit(FAULT)
+
+
+def _trace() -> None:
+    if "--debug" in sys.argv:
+        traceback.print_exc()
+
+
+def _tell_misuse(error: typer.TyperException) -> None:
+    """Wrong options and arguments, in the one format of errors; silent where help was shown."""
+    text = error.format_message().strip().rstrip(".")
+    if text:
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context is not None else "toolkit"
+        message = ToolkitError(text[:1].lower() + text[1:], hint=f"{path} --help")
+        tell(message)
 
 
 def tell(error: ToolkitError) -> None:

@@ -35,6 +35,12 @@ def build_repo(
 
     Weights are kept in the toolkit's home by content, so a second build is quick. A failed build
     leaves the repository that is there untouched.
+
+    Examples:
+
+        toolkit build-repo --dry-run
+
+        toolkit build-repo models.yaml --target container:26.08 --output models
     """
     spec = load(models)
     chosen = find_target(target)

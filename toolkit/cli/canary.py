@@ -114,4 +114,5 @@ def _read(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ServeError(f"{file} cannot be read: {error}") from error
+        why = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise ServeError(f"{file} cannot be read: {why}", hint="--request names a file") from error

@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from toolkit.errors import RepositoryError
+from toolkit.errors import RepositoryError, SourceError
 from toolkit.spec.schema import catalogue_schema
+from toolkit.spec.source import parse_source
 from toolkit.spec.starter import EXAMPLES, Wish, starter
 
 _QUESTIONS = {
@@ -53,6 +54,12 @@ def init(
 
     Sources: `package:NAME==VERSION/path`, `path:FOLDER`, `hf:ORG/NAME`, `gguf:FILE.gguf`,
     `s3:BUCKET/PATH`, `gs:BUCKET/PATH`. Without any, it asks.
+
+    Examples:
+
+        toolkit init
+
+        toolkit init --llm hf:HuggingFaceTB/SmolLM2-360M-Instruct --context-length 4096
     """
     talk = Console(file=sys.stderr, highlight=False, soft_wrap=True)
     if models.exists() and not force:
@@ -74,7 +81,12 @@ def init(
 
 
 def schema() -> None:
-    """Print the JSON Schema of models.yaml, for editors that complete and check YAML."""
+    """Print the JSON Schema of models.yaml, for editors that complete and check YAML.
+
+    Examples:
+
+        toolkit schema > models.schema.json
+    """
     typer.echo(_schema_text(), nl=False)
 
 
@@ -83,6 +95,11 @@ def _wish(kind: str, text: str) -> Wish:
     name, sign, source = text.partition("=")
     if sign and ":" not in name:
         return Wish(kind, source, name)
+    try:
+        parse_source(text)
+    except ValueError as error:
+        problem, _, forms = str(error).partition(": ")
+        raise SourceError(f"--{kind}: {problem}", hint=forms or None) from error
     return Wish(kind, text)
 
 

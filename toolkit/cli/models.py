@@ -31,7 +31,7 @@ from toolkit.cli.target import (
     run,
 )
 from toolkit.progress import Progress
-from toolkit.serve.control import Control, Presence, steps_of
+from toolkit.serve.control import Control, Presence, Steps, steps_of
 
 models = typer.Typer(
     help="See, load, unload and try the models of a running Triton, while the others go on.",
@@ -186,16 +186,20 @@ def load(
 @models.command("unload")
 def unload(
     name: Name,
-    keep_steps: Annotated[
-        bool, typer.Option("--keep-steps", help="Leave the steps of an ensemble loaded.")
-    ] = False,
+    steps: Annotated[
+        Steps,
+        typer.Option(
+            help="Steps of an ensemble that go too, of those that no other model uses: its own, as "
+            "`chat.engine` is of `chat`, all, or none."
+        ),
+    ] = Steps.OWN,
     port: Port = None,
     triton: TritonAddress = None,
     key: KeyText = None,
     timeout_s: Timeout = 600.0,
     as_json: Json = False,
 ) -> None:
-    """Unload a model and those of its steps that no other model uses; running requests end first.
+    """Unload a model and its own steps; running requests end first, other models go on.
 
     The gateway answers 503 for it from then on. `load` brings it back.
 
@@ -203,13 +207,13 @@ def unload(
 
         toolkit models unload emoji
 
-        toolkit models unload emoji --keep-steps
+        toolkit models unload emoji --steps none
     """
     target = Target(port, triton, key, timeout_s)
 
     def unloading(control: Control, progress: Progress) -> list[str]:
         with progress.step(f"unload {name}"):
-            return control.unload(name, keep_steps=keep_steps)
+            return control.unload(name, steps)
 
     gone = run(target, unloading)
     if as_json:

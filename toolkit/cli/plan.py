@@ -98,23 +98,21 @@ def plan(
 def _show(fit: Fit) -> None:
     console = Console(highlight=False)
     question = fit.question
-    table = Table(title=f"Plan for {question.target.name}", title_justify="left", box=None)
-    columns = ("model", "weights", "KV/token", "KV cache", "requests", "activations", "processes")
-    for column in (*columns, "host", "threads", "on"):
-        table.add_column(column, justify="left" if column in {"model", "on"} else "right")
+    table = Table(
+        title=f"Plan for {question.target.name}", title_justify="left", box=None, pad_edge=False
+    )
+    table.add_column("model", overflow="fold")
+    for column in ("weights", "KV cache", "requests", "host"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("on", overflow="fold")
     for model in fit.models:
         table.add_row(*_row(model, question.target.gpu))
     console.print(table)
+    console.print()
     for model in fit.models:
-        if model.wanted is not None:
-            about = model.wanted.architecture
-            console.print(
-                f"{model.name}: {about.parameters / 1e9:.3g} B parameters, {about.attention}, "
-                f"{model.wanted.engine.precision.label}, context "
-                f"{model.wanted.engine.context_length} × {model.wanted.sequences}",
-                style="dim",
-                soft_wrap=True,
-            )
+        details = f"{model.name}: {'; '.join(_details(model))}"
+        console.print(details, style="dim", markup=False)
+    console.print()
     console.print(
         f"host memory {size(fit.host_bytes)} of {size(question.host_bytes)}, /dev/shm "
         f"{size(fit.shm_bytes)} of {size(question.shm_bytes)}, threads {fit.threads} on "
@@ -132,15 +130,28 @@ def _row(model: ModelFit, on_gpu: bool) -> tuple[str, ...]:
     return (
         model.name,
         size(weights),
-        size(need.token) if isinstance(need, LlmNeed) else "-",
         size(model.cache_bytes or need.cache) if isinstance(need, LlmNeed) else "-",
         f"{model.sequences:.1f}" if cached else "-",
-        size(need.activations),
-        size(need.processes),
         size(model.host_bytes),
-        str(model.threads),
         _place(model, on_gpu),
     )
+
+
+def _details(model: ModelFit) -> list[str]:
+    """What the table has no room for."""
+    need = model.need
+    assert need is not None
+    parts = []
+    if model.wanted is not None:
+        about, engine = model.wanted.architecture, model.wanted.engine
+        parts.append(
+            f"{about.parameters / 1e9:.3g} B parameters, {about.attention}, "
+            f"{engine.precision.label}, context {engine.context_length} × {model.wanted.sequences}"
+        )
+    if isinstance(need, LlmNeed):
+        parts.append(f"KV cache {size(need.token)} per token")
+    parts += [f"activations {size(need.activations)}", f"processes {size(need.processes)}"]
+    return [*parts, f"threads {model.threads}"]
 
 
 def _place(model: ModelFit, on_gpu: bool) -> str:

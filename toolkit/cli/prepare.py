@@ -1,5 +1,6 @@
 """`toolkit prepare`: everything that serving needs, installed now."""
 
+import json
 import sys
 from typing import Annotated
 
@@ -16,14 +17,21 @@ def prepare(
         list[str] | None,
         typer.Option(help=f"Only this one, repeatable. Known: {', '.join(NAMES)}."),
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the folders as JSON.")] = False,
 ) -> None:
     """Install Triton and the Python environments of its models, so that `serve` starts offline.
 
     `serve` does this by itself for what its repository needs; images are built with it.
+
+    Examples:
+
+        toolkit prepare
+
+        toolkit prepare --environment onnx
     """
     console = Console(file=sys.stderr)
     with console_progress(console) as progress:
-        paths = [ensure_triton(progress).root]
-        paths += [ensure_environment(name, progress) for name in environment or NAMES]
-    for path in paths:
-        typer.echo(path)
+        names = environment or NAMES
+        paths = {"triton": str(ensure_triton(progress).root)}
+        paths |= {name: str(ensure_environment(name, progress)) for name in names}
+    typer.echo(json.dumps(paths, indent=2) if as_json else "\n".join(paths.values()))

@@ -72,6 +72,14 @@ def serve(
     """Serve a model repository: the real Triton, and the OpenAI-compatible gateway in front.
 
     Needs neither GPU nor Docker. Ctrl-C ends everything in order; a second Ctrl-C ends it now.
+
+    Examples:
+
+        toolkit serve
+
+        toolkit serve model_repository --port 9000 --ollama-port 11434
+
+        toolkit serve --frontend-only --triton gpu-host:8001
     """
     if stop_with_parent:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

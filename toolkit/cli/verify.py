@@ -51,6 +51,14 @@ def verify(
 
     Reads files only. Exit status: 0 nothing wrong, 1 errors (with --strict also warnings), 2 wrong
     use. Every rule is explained in docs/reference/rules.md.
+
+    Examples:
+
+        toolkit verify
+
+        toolkit verify /srv/models --target container:26.08 --gpus 1 --json
+
+        toolkit verify /srv/models --fix
     """
     talk = Console(stderr=True, highlight=False)
     try:

@@ -12,7 +12,11 @@ from toolkit.fit.placement import Room, Wanted, place_one
 from toolkit.fit.quantization import Precision, weight_bytes
 
 Fits = Callable[[Wanted], bool]
-_METHODS = ((8.0, "fp8"), (4.25, "w4a16"))
+_METHODS = (
+    (8.0, "fp8", f"{ENGINE_FIELD}: {{quantization: fp8}}"),
+    (4.25, "int4", "weights published in 4 bits (AWQ, GPTQ)"),
+)
+_PUBLISHED_8 = "weights published in 8 bits"
 _LEAST_CONTEXT = 256
 _MOST_DEVICES = 16
 
@@ -22,29 +26,30 @@ def advise(wanted: Wanted, fits: Fits, *, small_cache: bool = True) -> Iterator[
 
     `small_cache`: the device can keep the KV cache in 8 bits, as GPUs can.
     """
-    found = [*_quantized(wanted, fits)]
+    found = [*_quantized(wanted, fits, on_load=small_cache)]
     if small_cache:
         found += _cache_type(wanted, fits)
     if context := longest_context(wanted, fits):
         found.append(f"context_length: {context} (it is {wanted.engine.context_length})")
     if sequences := most_sequences(wanted, fits):
-        found.append(
-            f"at most {sequences} requests of full context at a time, not {wanted.sequences}"
-        )
+        requests = "one request" if sequences == 1 else f"{sequences} requests"
+        found.append(f"at most {requests} of full context at a time, not {wanted.sequences}")
     yield from found
     if not found:
-        small = _quantize(wanted, *_METHODS[-1])
+        bits, name, how = _METHODS[-1]
+        small = _quantize(wanted, bits, name)
         if (least := replace(small, sequences=1)) and (context := longest_context(least, fits)):
-            yield f"quantize: w4a16 with context_length: {context} and one request at a time"
+            yield f"{how}, with context_length: {context} and one request at a time"
         elif fits(least):
-            yield "quantize: w4a16 with one request of full context at a time"
+            yield f"{how}, with one request of full context at a time"
 
 
-def _quantized(wanted: Wanted, fits: Fits) -> Iterator[str]:
-    for bits, name in _METHODS:
+def _quantized(wanted: Wanted, fits: Fits, *, on_load: bool) -> Iterator[str]:
+    """`on_load`: the engine can make 8 bits of what it loads, as on GPUs."""
+    for bits, name, how in _METHODS:
         variant = _quantize(wanted, bits, name)
         if variant.weights < wanted.weights and fits(variant):
-            yield f"quantize: {name}"
+            yield how if on_load or bits < 8 else _PUBLISHED_8
             return
 
 
@@ -108,6 +113,12 @@ def more_devices(wanted: Wanted, room: Room) -> str | None:
             split = f"tensor_parallel_size: {found.tensor_parallel}"
             if found.pipeline_parallel > 1:
                 split += f", pipeline_parallel_size: {found.pipeline_parallel}"
-            plural = "s" if count > 1 else ""
-            return f"{count} more {kind.name}{plural}, with {ENGINE_FIELD}: {{{split}}}"
+            more = f"{count} more {_several(kind.name) if count > 1 else kind.name}"
+            return f"{more}, with {ENGINE_FIELD}: {{{split}}}"
     return None
+
+
+def _several(name: str) -> str:
+    """`H100s`, `GPUs with 24GiB`."""
+    kind, space, rest = name.partition(" with ")
+    return f"{kind}s{space}{rest}"

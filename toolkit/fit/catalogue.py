@@ -264,7 +264,8 @@ def _check_host(fit: Fit) -> None:
     if fit.host_bytes > question.host_bytes:
         fit.problems.append(
             f"all models take {_gib(fit.host_bytes)} of the host's memory, and "
-            f"{_gib(question.host_bytes)} may be used"
+            f"{_gib(question.host_bytes)} may be used: free some, serve fewer models, or plan for "
+            f"another host with --memory {-(-fit.host_bytes // 2**30)}GiB"
         )
     if fit.shm_bytes > question.shm_bytes:
         reserved, free = _gib(fit.shm_bytes), _gib(question.shm_bytes)

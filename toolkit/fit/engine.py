@@ -59,7 +59,8 @@ def engine_of(
     if dtype == "auto":
         dtype = architecture.dtype if on_gpu or avx512 else "float32"
         dtype = "bfloat16" if dtype == "float32" and on_gpu else dtype
-    precision = read_precision(config, dtype, str(arguments.get("quantization") or ""))
+    asked = str(arguments.get("quantization") or entry.quantization or "")
+    precision = read_precision(config, dtype, asked)
     return Engine(
         context_length=entry.context_length,
         sequences=_whole(arguments, "max_num_seqs"),

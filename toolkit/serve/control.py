@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 
 import grpc
@@ -24,6 +25,14 @@ READY = "READY"
 _CALL_TIMEOUT_S = 10.0
 _POLL_S = 0.05
 _GONE = {"", "UNAVAILABLE"}
+
+
+class Steps(Enum):
+    """Which steps go with an ensemble, of those that nothing else uses."""
+
+    NONE = "none"
+    OWN = "own"
+    ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +191,8 @@ class Control:
         where = self.repository or "REPOSITORY"
         return ServeError(reason.message, hint=f"toolkit verify {where} may explain it")
 
-    def unload(self, name: str, *, keep_steps: bool = False) -> list[str]:
-        """Unloads a model and the steps that only it uses; returns what went, in order.
+    def unload(self, name: str, which: Steps = Steps.OWN) -> list[str]:
+        """Unloads a model and steps that only it uses; returns what went, in order.
 
         Running requests end first. Raises ServeError for a step that a loaded model needs.
         """
@@ -194,7 +203,7 @@ class Control:
                 f"{name} is a step of {', '.join(users)}, which cannot answer without it",
                 hint=f"toolkit models unload {users[0]} takes its own steps along",
             )
-        going = [name] if keep_steps else _leaving(name, models)
+        going = _leaving(name, models, which)
         for each in going:
             self._unload(each)
         return [each for each in going if models[each].serving]
@@ -238,15 +247,22 @@ def _users(configs: dict[str, ModelConfig]) -> dict[str, list[str]]:
     return users
 
 
-def _leaving(name: str, models: dict[str, Presence]) -> list[str]:
-    """The model, and those below it that serve nothing else and are no public models."""
+def _leaving(name: str, models: dict[str, Presence], which: Steps) -> list[str]:
+    """The model, and the steps below it that go too: never one that something else uses.
+
+    `chat.engine` is a part of `chat` and goes when `chat` does not serve; a step without such a
+    name is a model that others may ask for, and stays unless all are to go.
+    """
     going = [name]
-    for each in going:
+    for each in going if which is not Steps.NONE else ():
         for step in steps_of(models[each].config):
             known = models.get(step)
             if known is None or step in going or known.served.kind:
                 continue
-            if all(user in going for user in known.step_of):
+            owners = [owner for owner in models if step.startswith(f"{owner}.")]
+            idle = all(owner in going or not models[owner].serving for owner in owners)
+            goes = which is Steps.ALL or (owners and idle)
+            if goes and all(user in going for user in known.step_of):
                 going.append(step)
     return going
 

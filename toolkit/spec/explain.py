@@ -93,7 +93,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     if near := difflib.get_close_matches(word, names, n=1, cutoff=0.6):
         return f"did you mean `{near[0]}`?"
     listed = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
-    return f"known: {listed}"
+    return f"known: {listed}" if names else "no other is known here"
 
 
 def shown(value: object) -> str:

@@ -59,7 +59,8 @@ def load(path: Path) -> Spec:
             [Finding(str(path), 1, "", f"cannot be read: {error.strerror}", "name another file")]
         ) from error
     except UnicodeDecodeError as error:
-        raise SpecError([Finding(name, 1, "", f"is not UTF-8 text: {error.reason}")]) from error
+        problem, hint = f"is not UTF-8 text: {error.reason}", "save it as UTF-8"
+        raise SpecError([Finding(name, 1, "", problem, hint)]) from error
     return parse(name, text, path.absolute().parent)
 
 

@@ -35,7 +35,9 @@ def verify_repository(path: Path, target: str | Target) -> list[Problem]:
 def read_models(path: Path, target: Target) -> dict[str, Model]:
     """The models below `path` by name. Raises RepositoryError when there are none."""
     if not path.is_dir():
-        raise RepositoryError(f"there is no folder {path}")
+        raise RepositoryError(
+            f"there is no folder {path}", hint="name the folder that holds one folder per model"
+        )
     if (path / CONFIG).is_file():
         raise RepositoryError(
             f"{path} is one model, not a repository", hint=f"toolkit verify {path.parent}"

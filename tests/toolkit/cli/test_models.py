@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
+from tritonclient.grpc.model_config_pb2 import ModelConfig
 from typer.testing import CliRunner, Result
 
 from tests.processes import free_port
@@ -17,6 +18,7 @@ from toolkit.cli import app
 from toolkit.errors import ServeError
 from toolkit.runtime.environments import link_environments
 from toolkit.runtime.triton import ensure_triton
+from toolkit.serve.control import Presence, Steps, Version, _leaving
 from toolkit.serve.triton import TritonOptions, TritonServer
 
 runner = CliRunner()
@@ -85,6 +87,12 @@ def test_an_unload_takes_its_own_steps_and_no_others(server: TritonServer) -> No
     assert told(server, "load", "twin")["serving"] == [1]
     assert told(server, "unload", "twin") == {"model": "twin", "unloaded": ["twin"]}
     assert states(server)["echo.engine"] == "ready"
+    told(server, "load", "twin")
+    assert told(server, "unload", "echo")["unloaded"] == ["echo"]
+    assert told(server, "canary", "twin")[0]["problem"] is None
+    assert told(server, "unload", "twin", "--steps", "none")["unloaded"] == ["twin"]
+    assert told(server, "unload", "echo.engine")["unloaded"] == ["echo.engine"]
+    assert told(server, "load", "echo")["state"] == "ready"
     assert told(server, "unload", "echo-embedding")["unloaded"] == [
         "echo-embedding",
         "echo-embedding.encoder",
@@ -94,6 +102,22 @@ def test_an_unload_takes_its_own_steps_and_no_others(server: TritonServer) -> No
     assert "was not loaded" in again.stderr
     assert run(server, "status", "echo-embedding").exit_code == 1
     assert told(server, "load", "echo-embedding")["state"] == "ready"
+
+
+def test_a_step_that_is_a_model_of_its_own_stays_unless_all_go() -> None:
+    config = ModelConfig(name="e")
+    for step in ("tidy", "e.own", "shared"):
+        config.ensemble_scheduling.step.add(model_name=step)
+    ready = (Version(1, "READY", ""),)
+    models = {
+        "e": Presence("e", ready, config, ()),
+        "tidy": Presence("tidy", ready, None, ("e",)),
+        "e.own": Presence("e.own", ready, None, ("e",)),
+        "shared": Presence("shared", ready, None, ("e", "other")),
+    }
+    assert _leaving("e", models, Steps.OWN) == ["e", "e.own"]
+    assert _leaving("e", models, Steps.ALL) == ["e", "tidy", "e.own"]
+    assert _leaving("e", models, Steps.NONE) == ["e"]
 
 
 def test_a_step_that_is_needed_stays(server: TritonServer) -> None:

@@ -113,7 +113,7 @@ def test_advice_has_been_tried_and_holds(tmp_path: Path) -> None:
     advice = "\n".join(model["advice"])
     context = re.search(r"context_length: (\d+)", advice)
     more = re.search(
-        r"(\d+) more GPU with 24GiBs?, with engine_args: {tensor_parallel_size: (\d)", advice
+        r"(\d+) more GPUs? with 24GiB, with engine_args: {tensor_parallel_size: (\d)", advice
     )
     assert context
     assert more
@@ -131,9 +131,19 @@ def test_advice_has_been_tried_and_holds(tmp_path: Path) -> None:
 def test_quantizing_is_advised_where_it_is_enough(tmp_path: Path) -> None:
     spec = save_catalogue(tmp_path, chat=configs.LLAMA_8B)
     (model,) = plan(spec, "--gpus", "20GiB", "--concurrency", "4")["models"]
-    assert model["advice"][0] == "quantize: fp8"
+    assert model["advice"][0] == "engine_args: {quantization: fp8}"
     quantized = save_catalogue_quantized(tmp_path)
     assert plan(quantized, "--gpus", "20GiB", "--concurrency", "4")["fits"]
+
+
+def test_weights_that_a_build_quantizes_are_planned_small(tmp_path: Path) -> None:
+    spec = save_catalogue(tmp_path, chat=configs.LLAMA_8B)
+    (whole,) = plan(spec, "--gpus", "h100")["models"]
+    spec.write_text(
+        spec.read_text().replace("    kind: llm\n", "    kind: llm\n    quantization: int4\n")
+    )
+    (small,) = plan(spec, "--gpus", "h100")["models"]
+    assert small["weights_bytes"] < 0.45 * whole["weights_bytes"]
 
 
 def save_catalogue_quantized(folder: Path) -> Path:
@@ -169,6 +179,9 @@ def test_a_cpu_that_has_too_little_memory(tmp_path: Path) -> None:
     assert plan(spec, "--memory", "48GiB")["fits"]
     told = plan(spec, "--memory", "16GiB")
     assert "of the host's memory, and 16.00 GiB may be used" in told["problems"][0]
+    enough = re.search(r"--memory (\w+)", told["problems"][0])
+    assert enough
+    assert plan(spec, "--memory", enough[1])["fits"]
     assert told["models"][0]["advice"][-1].startswith("GPUs: ")
     small_cache = plan(spec, "--memory", "64GiB", "--concurrency", "64")["models"][0]
     assert "not 64" in small_cache["problems"][0]

@@ -1,0 +1,216 @@
+"""Every command, walked: help, JSON, exit codes, errors, colours, width; a new one, too."""
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.processes import ROOT
+from tests.toolkit.checkpoint import save_spec
+from toolkit.cli import app as commands
+from toolkit.cli.app import command, main
+
+COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3|4|9)\d(?:;\d+)*m")
+PRINTS_NO_RESULT = {("init",), ("schema",), ("serve",)}  # the second prints JSON as it is
+BAD: dict[tuple[str, ...], list[list[str]]] = {
+    ("init",): [["--llm", "moon:x", "new.yaml"], ["/proc/none/models.yaml", "--yes"]],
+    ("schema",): [["extra"]],
+    ("build-repo",): [["gone.yaml"], ["."], ["bad.yaml"], ["--target", "moon"], ["bytes.yaml"]],
+    ("verify",): [["gone"], ["models.yaml"], [".", "--target", "moon"], ["--gpus", "-1"]],
+    ("prepare",): [["--environment", "moon"]],
+    ("serve",): [["gone"], ["--port", "0"], ["--frontend-only"], ["--triton", "a:1"]],
+    ("doctor",): [["--target", "moon"], ["--port", "x"]],
+    ("plan",): [["gone.yaml"], ["--gpus", "moon"], ["--memory", "much"], ["--concurrency", "0"]],
+    ("pull", "list-available"): [["--models", "gone.yaml"], ["--models", "bad.yaml"]],
+    ("pull", "download"): [["moon:x"], ["--only", "none"], ["--models", "bad.yaml"]],
+    ("pull", "check"): [["--models", "gone.yaml"]],
+    ("models", "list"): [["--port", "1"], ["--triton", "127.0.0.1:1"], ["--key", "x"]],
+    ("models", "status"): [["m", "--port", "1"], []],
+    ("models", "versions"): [["m", "--triton", "127.0.0.1:1"]],
+    ("models", "load"): [["m", "--port", "1"], ["m", "--version", "0"]],
+    ("models", "unload"): [["m", "--port", "1"]],
+    ("models", "reload"): [["m", "--port", "1"]],
+    ("models", "canary"): [["m", "--promote"], ["m", "--port", "1", "--request", "gone.json"]],
+    ("cache", "list"): [["--models", "gone.yaml"], ["--models", "bad.yaml"]],
+    ("cache", "prune"): [["--older-than", "soon"], ["--kind", "moon"]],
+}
+
+
+def leaves(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    children = getattr(node, "commands", {})
+    for name, child in children.items():
+        yield from leaves(child, (*path, name))
+    if not children:
+        yield path, node
+
+
+LEAVES = dict(leaves(command()))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    save_spec(tmp_path, "chat")
+    config = tmp_path / "weights" / "config.json"
+    sizes = {"vocab_size": 64, "intermediate_size": 32, "model_type": "llama"}
+    config.write_text(json.dumps(json.loads(config.read_text()) | sizes))
+    (tmp_path / "bad.yaml").write_text("version: 1\nmodels: {a: {kind: llm, sorce: x}}\n")
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["toolkit", *arguments])
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as caught:
+        main()
+    return int(caught.value.code or 0)
+
+
+def test_every_command_is_walked() -> None:
+    assert set(BAD) == set(LEAVES)
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=" ".join)
+def test_help_has_an_example_and_fits(
+    path: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, *path, "--help") == 0
+    text = capsys.readouterr().out
+    assert "Example" in text
+    text = re.sub(r"\n +", "\n ", text)
+    assert f"\n toolkit {' '.join(path)}".removesuffix(" download") in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert "<bool>" not in text
+    assert "…│" not in text  # nothing is cut
+    assert all(option.help for option in LEAVES[path].params)
+
+
+@pytest.mark.parametrize("path", LEAVES.keys() - PRINTS_NO_RESULT, ids=" ".join)
+def test_results_come_as_json_too(path: tuple[str, ...]) -> None:
+    assert any("--json" in option.opts for option in LEAVES[path].params)
+
+
+@pytest.mark.usefixtures("own_home", "folder")
+@pytest.mark.parametrize(
+    ("path", "arguments"),
+    [(path, each) for path, calls in BAD.items() for each in [*calls, ["--no-such-option"]]],
+    ids=lambda words: " ".join(words)[:40],
+)
+def test_bad_input_is_told_in_the_one_format(
+    path: tuple[str, ...],
+    arguments: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code = call(monkeypatch, *path, *arguments)
+    said = capsys.readouterr()
+    assert code in {1, 2}
+    assert said.out == ""
+    assert re.search(r"^error: .+", said.err, re.MULTILINE)
+    assert re.search(r"^ *hint: .+", said.err, re.MULTILINE)
+    assert "Traceback" not in said.err
+    assert "a fault of the toolkit" not in said.err
+
+
+def test_a_fault_of_ours_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise KeyError("lost")
+
+    monkeypatch.setattr("toolkit.cli.init.catalogue_schema", fail)
+    assert call(monkeypatch, "schema") == 70
+    said = capsys.readouterr().err
+    assert said.startswith("error: a fault of the toolkit: KeyError: 'lost'\nhint: ")
+    assert call(monkeypatch, "--debug", "schema") == 70
+    assert "Traceback" in capsys.readouterr().err
+
+
+def on_terminal(*arguments: str, **extra: str) -> tuple[str, str]:
+    """Runs with a terminal for both streams, 80 columns wide; what it wrote, and its stdout."""
+    ours, theirs = pty.openpty()
+    environment = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
+    environment |= {"TERM": "xterm-256color", "COLUMNS": "80", **extra}
+    with subprocess.Popen(
+        [sys.executable, "-m", "toolkit", *arguments],
+        stdout=theirs,
+        stderr=theirs,
+        cwd=ROOT,
+        env=environment,
+    ) as process:
+        os.close(theirs)
+        text = b""
+        while True:
+            try:
+                piece = os.read(ours, 65536)
+            except OSError:  # the other side is closed
+                break
+            if not piece:
+                break
+            text += piece
+    os.close(ours)
+    return text.decode(), str(process.returncode)
+
+
+def test_no_color_is_honoured_on_a_terminal() -> None:
+    for arguments in (["doctor"], ["build-repo", "gone.yaml"], ["plan", "--offline", "--help"]):
+        coloured, _ = on_terminal(*arguments)
+        plain, _ = on_terminal(*arguments, NO_COLOR="1")
+        assert COLOUR.search(coloured), arguments
+        assert not COLOUR.search(plain), arguments
+
+
+@pytest.mark.usefixtures("own_home")
+def test_the_plan_is_whole_at_80_columns(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "a-model-with-a-rather-long-name"
+    text = (folder / "models.yaml").read_text()
+    (folder / "models.yaml").write_text(text.replace("  chat:", f"  {name}:"))
+    assert call(monkeypatch, "plan", "--gpus", "h100:2") == 0
+    table = capsys.readouterr().out
+    assert "…" not in table
+    assert f"{name}: " in table
+    assert "GPU 0" in table
+
+
+@pytest.mark.usefixtures("own_home", "folder")
+def test_progress_is_drawn_on_a_terminal_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "plan", "--json") == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["fits"] is True
+    assert "\x1b" not in said.err
+    assert "\r" not in said.err
+
+
+def test_a_reader_that_leaves_ends_it_quietly() -> None:
+    code = f"{sys.executable} -m toolkit schema | head -c 10"
+    ran = subprocess.run(
+        ["bash", "-c", code], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert ran.stderr == ""
+    assert len(ran.stdout) == 10
+
+
+def test_completion_knows_the_commands() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "toolkit"],
+        env=os.environ
+        | {"_TOOLKIT_COMPLETE": "complete_bash", "COMP_WORDS": "toolkit mod", "COMP_CWORD": "1"},
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert ran.stdout.split() == ["models"], ran.stderr
+    assert commands.info.name == "toolkit"
