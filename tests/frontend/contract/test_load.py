@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,38 @@ async def test_64_streams_at_once_are_not_mixed_up(gateway: Gateway) -> None:
             return text
 
         assert len(set(await asyncio.gather(*(one(number) for number in range(64))))) == 64
+
+
+async def test_2000_streams_are_open_at_once_and_all_end_well(
+    echo_triton: EchoTriton, tmp_path: Path
+) -> None:
+    """On one process: some run, the others wait in its line with an open connection."""
+    flags = ("--max-waiting", "2000", "--heartbeat-s", "1")
+    with run_gateway(echo_triton.grpc_address, tmp_path / "log", *flags) as gateway:
+        opened, all_open = 0, asyncio.Event()
+
+        async def one(number: int) -> bool:
+            nonlocal opened
+            reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+            opened += 1
+            if opened == 2000:
+                all_open.set()
+            await all_open.wait()
+            writer.write(_request(f"reply {number}"))
+            said = await reader.read()
+            writer.close()
+            told = b"".join(part for part in said.split(b"data: ") if b'"content"' in part)
+            return b" 200 OK" in said and b"[DONE]" in said and b'"%d"' % number in told
+
+        done = await asyncio.gather(*(one(number) for number in range(2000)))
+        assert sum(done) == 2000
+
+
+def _request(text: str) -> bytes:
+    body = {"model": "echo", "messages": script(text=text), "stream": True}
+    data = json.dumps(body).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(data)}\r\n"
+    return head.encode() + b"connection: close\r\n\r\n" + data
 
 
 @pytest.mark.parametrize("stream", [True, False])

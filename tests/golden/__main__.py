@@ -1,0 +1,57 @@
+"""Records every transcript again from the real engine: `python -m tests.golden`."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from frontend.backends.catalogue import read_model
+from frontend.backends.triton import Triton
+from tests.conftest import EchoTriton
+from tests.golden.cases import CASES, FOLDER, MODEL, read
+from tests.processes import ROOT
+from toolkit.runtime.environments import link_environments
+
+
+async def record(address: str) -> None:
+    """Runs every case against the server at `address`."""
+    triton = Triton(address)
+    configs = [answer.config for answer in await triton.ready_models()]
+    (model,) = [found for one in configs if (found := read_model(one)) and found.name == MODEL]
+    FOLDER.mkdir(exist_ok=True)
+    for name, (dialect, request) in CASES.items():
+        reading = read(dialect, request)
+        events = triton.generate(model, reading.generation, f"golden-{name}", 120)
+        groups = [group async for group in events]
+        told = {
+            "dialect": dialect,
+            "request": request,
+            "events": [[asdict(event) for event in group] for group in groups],
+            "whole": reading.whole(groups),
+            "stream": reading.stream(groups).split("\n\n"),
+        }
+        text = json.dumps(told, ensure_ascii=False, indent=1)
+        (FOLDER / f"{name}.json").write_text(text + "\n")
+    await triton.close()
+
+
+def main() -> None:
+    """Builds and serves the default catalogue for it."""
+    with TemporaryDirectory() as scratch:
+        repository = Path(scratch, "model_repository")
+        build = [sys.executable, "-m", "toolkit", "build-repo", "--output", str(repository)]
+        subprocess.run(build, check=True, cwd=ROOT)
+        link_environments(repository)
+        server = EchoTriton(repository, Path(scratch, "triton.log"))
+        server.start()
+        try:
+            asyncio.run(record(server.grpc_address))
+        finally:
+            server.stop()
+
+
+if __name__ == "__main__":
+    main()
