@@ -8,6 +8,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+UNPACKING = "python_backends.vllm_engine.dequantize.WorkerExtension"
+"""Where there is no AVX-512, vLLM has no kernel for 4-bit weights either."""
+
 
 def fit_to_cpu(arguments: dict[str, Any]) -> dict[str, Any]:
     """Engine arguments for this machine's CPU; threads are set in the environment for children.
@@ -20,9 +23,16 @@ def fit_to_cpu(arguments: dict[str, Any]) -> dict[str, Any]:
     # with a thread per core and a neighbour at work throughput fell from 80 to 20 tokens/s
     os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, count_cores() - 1)))
-    if has_avx512() or "dtype" in arguments:
+    if has_avx512():
         return arguments
-    return {**arguments, "dtype": "float32"}
+    if _is_quantized(arguments):
+        arguments = {"worker_extension_cls": UNPACKING, **arguments}
+    return {"dtype": "float32", **arguments}
+
+
+def _is_quantized(arguments: dict[str, Any]) -> bool:
+    config = Path(str(arguments.get("model")), "config.json")
+    return config.exists() and "quantization_config" in config.read_text()
 
 
 def has_avx512(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
