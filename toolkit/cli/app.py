@@ -14,6 +14,7 @@ from rich.text import Text
 
 import toolkit
 from toolkit.cli.build import build_repo
+from toolkit.cli.convert import convert
 from toolkit.cli.quantize import quantize
 from toolkit.cli.serve import serve
 from toolkit.cli.verify import verify
@@ -32,6 +33,7 @@ app = typer.Typer(
 app.command("build-repo")(build_repo)
 app.command("verify")(verify)
 app.command("quantize")(quantize)
+app.command("convert")(convert)
 app.command("serve")(serve)
 
 
