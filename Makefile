@@ -7,10 +7,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve build test check bench docs lock clean
+.PHONY: help install serve build test test-clients check bench docs lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## create .venv with the pinned dependencies
 
@@ -34,12 +34,16 @@ build: install ## build model_repository/ from models.yaml
 test: install ## run every test, real Triton and real models included
 	@$(BIN)/python -m pytest
 
+test-clients: install ## run real client programs against the service, with a table; SLOW=1 for all
+	@$(BIN)/python -m tests.clients $(if $(SLOW),--slow)
+
 check: install ## lint, types, import rules, documentation drift
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/shellcheck .ci/run requirements/lock.sh
+	@$(BIN)/shellcheck .ci/run requirements/lock.sh docker/entrypoint.sh docker/install-tools
+	@$(BIN)/hadolint docker/*.Dockerfile
 	@$(BIN)/python -m docs.generate --check
 
 bench: install ## measure the path against its peers; results in benchmarks/RESULTS.md

@@ -70,8 +70,12 @@ def _machine() -> str:
 
 
 def _gateway() -> str:
-    rows = [f"| {name} | {ms:.2f} | {limit:.1f} |" for name, ms, limit in gateway.measure()]
-    head = ["| | CPU ms each | to reach, at most |", "|---|---|---|"]
+    rows = [
+        f"| {case.what} | {case.in_flight} | {ms:.2f} |"
+        f" {'' if case.limit_ms is None else f'{case.limit_ms:.1f}'} |"
+        for case, ms in gateway.measure()
+    ]
+    head = ["| | in flight | CPU ms each | to reach, at most |", "|---|---|---|---|"]
     return "\n".join(["## The gateway's own cost", "", _method(gateway), "", *head, *rows])
 
 

@@ -57,10 +57,7 @@ class Connection:
         parts, first = [], 0.0
         while size := int(await reader.readline(), 16):
             part = (await reader.readexactly(size + 2))[:-2]
-            # a role-only first delta is no token
-            if not first and b'"content":"' in part and b'"content":""' not in part:
-                first = time.perf_counter() - start
-            if not first and b'"text":"' in part and b'"text":""' not in part:
+            if not first and any(map(_has_token, part.split(b"\n\n"))):
                 first = time.perf_counter() - start
             parts.append(part)
         await reader.readline()
@@ -70,6 +67,13 @@ class Connection:
         """Drops the connection."""
         if self._writer is not None:
             self._writer.close()
+
+
+def _has_token(event: bytes) -> bool:
+    """Whether the event carries text; the role alone is no token."""
+    return any(
+        b'"%s":"' % key in event and b'"%s":""' % key not in event for key in (b"content", b"text")
+    )
 
 
 async def run_load(

@@ -3,7 +3,6 @@
 Every page is a pure function of the source tree. Nobody edits docs/reference by hand.
 """
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -38,26 +37,29 @@ def settings_page() -> str:
 
 
 def models_page() -> str:
-    """Every field of models.yaml, kind by kind."""
-    from toolkit.spec.entries import KINDS
+    """Every field of models.yaml, kind by kind, from the JSON Schema that editors use."""
+    from docs.fields import models_page as page
 
-    parts = ["# models.yaml", ""]
-    parts += ["`version: 1` and `models:`, a mapping of names to entries. A name is what clients"]
-    parts += [
-        "ask for; letters, digits, `.`, `_` and `-`. Which fields an entry has depends on its"
-    ]
-    parts += ["`kind`.", ""]
-    for kind, entry in KINDS.items():
-        parts += [f"## `kind: {kind}`", "", " ".join((entry.__doc__ or "").split()), ""]
-        parts += ["| field | default | meaning |", "|---|---|---|"]
-        for name, field in entry.model_fields.items():
-            if name == "kind":
-                continue
-            default = field.get_default(call_default_factory=True, validated_data={})
-            shown = "required" if field.is_required() else f"`{json.dumps(default)}`"
-            parts.append(f"| `{name}` | {shown} | {field.description} |")
-        parts.append("")
-    return "\n".join(parts)
+    return page()
+
+
+def targets_page() -> str:
+    """What `--target` may be, and what is known of each server."""
+    from toolkit.targets import TARGETS
+
+    parts = ["# Targets", ""]
+    parts += ["What `toolkit build-repo --target` builds for; `container` is the newest container."]
+    parts += ["A repository says what it was built for, and nothing else serves it.", ""]
+    parts += ["| target | Triton | Python of the stub | models run on | vLLM | its arguments |"]
+    parts += ["|---|---|---|---|---|---|"]
+    for target in TARGETS.values():
+        backends = ", ".join(sorted(target.backends))
+        count = len(target.engine_arguments)
+        parts.append(
+            f"| `{target.name}` | {target.triton} ({target.release}) | {target.stub} "
+            f"| {backends} | {target.vllm} | {count}, {target.vllm_note} |"
+        )
+    return "\n".join(parts) + "\n"
 
 
 def rules_page() -> str:
@@ -71,6 +73,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "cli.md": cli_page,
     "settings.md": settings_page,
     "models.md": models_page,
+    "targets.md": targets_page,
     "rules.md": rules_page,
 }
 

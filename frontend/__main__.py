@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import os
+import socket
 import sys
 
 # read when gRPC makes its first channel: its new event engine polls from threads of its own, and
@@ -16,6 +17,7 @@ from pydantic import ValidationError
 from pydantic_settings import CliApp
 
 from frontend.app import create_app
+from frontend.backends.catalogue import find_cycle
 from frontend.server import BoundedHttp, DrainingServer
 from frontend.settings import Settings
 
@@ -37,7 +39,17 @@ async def serve(settings: Settings) -> None:
         timeout_graceful_shutdown=2,
         timeout_keep_alive=75,
     )
-    await DrainingServer(config, app.state.runner, settings.drain_s).serve()
+    server = DrainingServer(config, app.state.runner, settings.drain_s)
+    if settings.ollama_port is None:
+        await server.serve()
+    else:
+        ports = (settings.port, settings.ollama_port)
+        await server.serve([_listening(settings.host, port) for port in ports])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=2048)
 
 
 def main() -> int:
@@ -48,6 +60,9 @@ def main() -> int:
         for problem in error.errors():
             field = ".".join(map(str, problem["loc"]))
             sys.stderr.write(f"error: setting '{field}': {problem['msg']}\n")
+        return 2
+    if cycle := find_cycle(settings.models):
+        sys.stderr.write(f"error: setting 'models': {' → '.join(cycle)} is a circle\n")
         return 2
     logging.basicConfig(
         level=settings.log_level.upper(),

@@ -6,6 +6,7 @@ gateways.
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from ipaddress import ip_network
 
 from fastapi import FastAPI
 from starlette.routing import Route
@@ -15,23 +16,30 @@ from frontend.backends.catalogue import Catalogue
 from frontend.backends.triton import Triton
 from frontend.generation.admission import Admission
 from frontend.generation.run import Runner
+from frontend.media.fetch import Fetcher
+from frontend.media.images import Images
 from frontend.routes.frame import Frame
 from frontend.routes.health import HealthRoutes
+from frontend.routes.ollama import OllamaRoutes
 from frontend.routes.openai import Bounds, OpenAIRoutes
+from frontend.routes.ranking import RankingRoutes
 from frontend.settings import Settings
 
 
 def create_app(settings: Settings) -> FastAPI:
     """The gateway as an ASGI application; create it inside the event loop that serves it."""
     triton = Triton(settings.triton)
-    catalogue = Catalogue(triton, settings.poll_interval_s)
+    catalogue = Catalogue(triton, settings.poll_interval_s, settings.models)
     admission = Admission(settings.max_running, settings.max_waiting)
     runner = Runner(triton, catalogue, admission, settings.request_timeout_s)
+
+    images = _images(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with catalogue.polling():
             yield
+        images.close()
         await triton.close()
 
     bounds = Bounds(
@@ -43,8 +51,18 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app = _App(lifespan=lifespan, openapi_url=None, redirect_slashes=False)
     app.state.runner = runner
-    app.router.routes[:] = routes(OpenAIRoutes(runner, bounds), HealthRoutes(runner))
+    app.router.routes[:] = [
+        *routes(OpenAIRoutes(runner, bounds, images), HealthRoutes(runner)),
+        *ranking_routes(RankingRoutes(runner, bounds)),
+        *ollama_routes(OllamaRoutes(runner, bounds)),
+    ]
     return app
+
+
+def _images(settings: Settings) -> Images:
+    networks = tuple(map(ip_network, settings.networks))
+    fetcher = Fetcher(settings.max_image_bytes, settings.image_timeout_s, networks)
+    return Images(fetcher, settings.max_images, settings.max_image_bytes, settings.max_image_pixels)
 
 
 class _App(FastAPI):
@@ -66,6 +84,39 @@ def routes(openai: OpenAIRoutes, health: HealthRoutes) -> list[Route]:
         _route("GET", "/v1/models/{model:path}", openai.model),
         _route("GET", "/healthz", health.live),
         _route("GET", "/readyz", health.ready),
+    ]
+
+
+def ranking_routes(ranking: RankingRoutes) -> list[Route]:
+    """Where the clients of Jina, Cohere and vLLM look for them."""
+    reranks = [_route("POST", f"{base}/rerank", ranking.rerank) for base in ("", "/v1", "/v2")]
+    return [*reranks, *(_route("POST", f"{base}/score", ranking.score) for base in ("", "/v1"))]
+
+
+def ollama_routes(ollama: OllamaRoutes) -> list[Route]:
+    """Ollama's API."""
+    refused = [
+        _route(method, path, ollama.refused)
+        for method, path in (
+            ("POST", "/api/create"),
+            ("POST", "/api/copy"),
+            ("POST", "/api/push"),
+            ("POST", "/api/pull"),
+            ("DELETE", "/api/delete"),
+            ("POST", "/api/blobs/{digest}"),
+        )
+    ]
+    return [
+        _route("GET", "/", ollama.hello),
+        _route("GET", "/api/version", ollama.version),
+        _route("GET", "/api/tags", ollama.tags),
+        _route("GET", "/api/ps", ollama.running),
+        _route("POST", "/api/show", ollama.show),
+        _route("POST", "/api/chat", ollama.chat),
+        _route("POST", "/api/generate", ollama.generate),
+        _route("POST", "/api/embed", ollama.embed),
+        _route("POST", "/api/embeddings", ollama.embeddings),
+        *refused,
     ]
 
 

@@ -22,6 +22,17 @@ class ImageLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class Details:
+    """What people want to know of a model's weights; empty where its config does not say."""
+
+    family: str = ""
+    parameters: int = 0
+    size_bytes: int = 0
+    quantization: str = ""
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """A model that clients may ask for, as its config in Triton describes it."""
 
@@ -36,6 +47,17 @@ class Model:
     owned_by: str
     created_s: int
     max_batch: int
+    takes: frozenset[str] = frozenset()
+    """Names of the tensors that its ensemble takes."""
+    details: Details = Details()
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLink:
+    """An image that a message refers to: a `data:` or `https:` URL, and where it stands."""
+
+    url: str
+    path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +65,15 @@ class Generation:
     """Text to be generated for one prompt.
 
     `prompt` is the contract's prompt object: messages, text or token ids. `sampling` holds vLLM's
-    SamplingParams by name.
+    SamplingParams by name. `reply` says what to tell from the text: tool calls, reasoning; None
+    means that it is to stay as it is.
     """
 
     prompt: dict[str, Any]
     sampling: dict[str, Any]
+    reply: dict[str, Any] | None = None
+    images: tuple[bytes, ...] = ()
+    """PNG files, one for each image part of the messages, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +87,34 @@ class Embedding:
         """The same texts in parts of at most `size`."""
         starts = range(0, len(self.texts), size)
         return [Embedding(self.texts[start : start + size], self.truncate) for start in starts]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Pairs of a query and a document to be scored, in order."""
+
+    queries: list[str]
+    documents: list[str]
+    truncate: bool = False
+
+    def split(self, size: int) -> "list[Ranking]":
+        """The same pairs in parts of at most `size`."""
+        return [
+            Ranking(
+                self.queries[start : start + size],
+                self.documents[start : start + size],
+                self.truncate,
+            )
+            for start in range(0, len(self.documents), size)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """How well each document answers its query, 0…1, in input order."""
+
+    values: list[float]
+    prompt_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +146,9 @@ class Event:
     logprobs: list[dict[str, Any]] | None = None
     prompt_logprobs: list[dict[str, Any] | None] | None = None
     prompt_token_ids: list[int] | None = None
+    reasoning: str | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+    reasoning_tokens: int = 0
 
 
 @dataclass(slots=True)
@@ -101,6 +158,7 @@ class Usage:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
+    reasoning_tokens: int = 0
 
 
 @dataclass(slots=True)
@@ -121,6 +179,7 @@ class UsageCount:
             sum(event.prompt_tokens for event in prompts.values()),
             sum(event.cached_tokens for event in prompts.values()),
             sum(event.completion_tokens for event in self._last.values()),
+            sum(event.reasoning_tokens for event in self._last.values()),
         )
 
 

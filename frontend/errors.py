@@ -2,6 +2,7 @@
 
 GatewayError
 ├── InvalidRequest     400  the caller's mistake; names the field
+├── Forbidden          403  known, but not for this caller
 ├── NotFound           404  no such route or model
 ├── MethodNotAllowed   405
 ├── ClientTimeout      408  the body did not come in time
@@ -37,6 +38,14 @@ class InvalidRequest(GatewayError):
     status = 400
     type = "invalid_request_error"
     code = None
+
+
+class Forbidden(GatewayError):
+    """The caller may not do that."""
+
+    status = 403
+    type = "permission_error"
+    code = "forbidden"
 
 
 class NotFound(GatewayError):

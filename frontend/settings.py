@@ -1,6 +1,8 @@
 """The gateway's settings: environment variables, overridden by flags."""
 
-from pydantic import Field
+from ipaddress import ip_network
+
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -21,6 +23,13 @@ class Settings(BaseSettings):
     triton: str = Field(
         default="127.0.0.1:8001",
         description="Triton's gRPC address: `HOST:PORT` or `unix:/path`.",
+    )
+    ollama_port: int | None = Field(
+        default=None, ge=1, le=65535, description="A second port, for tools that know Ollama's."
+    )
+    models: dict[str, str] = Field(
+        default_factory=dict,
+        description='More names for served models, as JSON: `{"mistral:latest": "my-chat"}`.',
     )
     request_timeout_s: float = Field(
         default=600, gt=0, description="Seconds a request may take in all, waiting included."
@@ -52,6 +61,39 @@ class Settings(BaseSettings):
     max_inputs: int = Field(
         default=2048, ge=1, description="Texts of one embeddings call, prompts of one completion."
     )
+    max_images: int = Field(default=16, ge=0, description="Images of one chat at most.")
+    max_image_bytes: int = Field(
+        default=10 * 2**20, ge=1024, description="The largest image file in bytes."
+    )
+    max_image_pixels: int = Field(
+        default=25_000_000, ge=1, description="Pixels of one image at most, width times height."
+    )
+    image_timeout_s: float = Field(
+        default=10,
+        gt=0,
+        description="Seconds that fetching one image may take, redirects included.",
+    )
+    image_networks: str = Field(
+        default="",
+        description="Networks that image URLs may point into besides public addresses: "
+        "`10.1.0.0/16,fd00::/8`.",
+    )
     log_level: str = Field(
         default="info", pattern="^(debug|info|warning|error)$", description="Least level logged."
     )
+
+    @field_validator("image_networks")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        for part in _parts(value):
+            ip_network(part)  # a ValueError is what pydantic wants
+        return value
+
+    @property
+    def networks(self) -> list[str]:
+        """`image_networks`, one by one."""
+        return _parts(self.image_networks)
+
+
+def _parts(value: str) -> list[str]:
+    return [part.strip() for part in value.split(",") if part.strip()]

@@ -8,8 +8,15 @@ from pathlib import Path
 
 _HERE = Path(__file__).parent
 _SHARED = {
-    "prompt": ("errors.py", "triton.py"),
-    "vllm_engine": ("errors.py", "triton.py", "cancellation.py", "loop.py", "replies.py"),
+    "prompt": ("errors.py", "templates.py", "triton.py"),
+    "vllm_engine": (
+        "errors.py",
+        "triton.py",
+        "cancellation.py",
+        "loop.py",
+        "replies.py",
+        "templates.py",
+    ),
     "tokenize": ("errors.py", "triton.py"),
     "encoder": ("errors.py", "triton.py", "onnx.py"),
     "text_encoder": ("errors.py", "triton.py", "onnx.py"),

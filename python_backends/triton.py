@@ -6,6 +6,7 @@ Tensors come in as numpy arrays by name; text is UTF-8 bytes. Nothing else in th
 
 import importlib
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,12 +80,14 @@ class Settings:
 
     @classmethod
     def read(cls, args: Mapping[str, str]) -> "Settings":
-        """From what Triton passes to `initialize`."""
+        """From what Triton passes to `initialize`. Raises ValueError on another server than the one
+        that the repository was built for."""
         config = json.loads(args["model_config"])
         parameters = {
             name: str(value.get("string_value", ""))
             for name, value in config.get("parameters", {}).items()
         }
+        check_server(parameters.get("toolkit.target", ""), os.environ)
         folder = Path(args["model_repository"], args["model_version"])
         return cls(args["model_name"], folder, parameters)
 
@@ -107,6 +110,22 @@ class Settings:
     def path(self, name: str, default: str) -> Path:
         """A parameter that names a file or folder relative to the version's folder."""
         return self.folder / self.parameters.get(name, default)
+
+
+def check_server(target: str, environment: Mapping[str, str]) -> None:
+    """Raises ValueError, with the command that helps, when `target` is not this server.
+
+    `toolkit serve` and NVIDIA's images say in a variable what they are; of any other server nothing
+    is known, and then Triton itself refuses Python environments that are not there.
+    """
+    here = environment.get("TRITON_TOOLKIT_TARGET", "")
+    if not here and (release := environment.get("NVIDIA_TRITON_SERVER_VERSION", "")):
+        here = f"container:{release}"
+    if here and target and here != target:
+        raise ValueError(
+            f"this repository was built for the target '{target}' and this server is '{here}';"
+            f" build it again: toolkit build-repo --target {here}"
+        )
 
 
 def read(request: Request) -> dict[str, Array]:

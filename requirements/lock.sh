@@ -17,3 +17,6 @@ for environment in onnx vllm; do
     "$uv" pip compile "${common[@]}" --override "$locks/override.txt" \
         "$locks/$environment.in" -o "$locks/$environment.lock"
 done
+"$uv" pip compile "${common[@]}" docker/frontend.in -o docker/frontend.lock
+# what NVIDIA's image lacks; what it has must stay as it is, so nothing else is resolved
+"$uv" pip compile "${common[@]}" --no-deps --python-version 3.12 docker/triton.in -o docker/triton.lock

@@ -4,12 +4,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.python_backends.repository import echo_repository as write_echo_repository
 from toolkit.runtime.environments import link_environments
 from toolkit.runtime.triton import ensure_triton
 from toolkit.serve.catalogue import public_models
 from toolkit.serve.triton import TritonOptions, TritonServer
+
+# timings never decide a test
+settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("here")
 
 
 class EchoTriton:

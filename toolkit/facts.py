@@ -15,14 +15,35 @@ class _Facts(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+class Details(_Facts):
+    """What people want to know of a language model's weights."""
+
+    family: str = ""
+    parameters: int = 0
+    size_bytes: int = 0
+    quantization: str = ""
+
+
+class AdapterFacts(_Facts):
+    """A LoRA adapter: the rank of its matrices, and its source's digest, `sha256:…`."""
+
+    rank: int
+    digest: str
+
+
 class LlmFacts(_Facts):
-    """`context_length` in tokens is the most that the model knows; `chat`: it has a template.
-    `cache_bytes_per_token` is what keys and values of one token take, at 2 bytes a number."""
+    """`context_length` in tokens is the most that the model knows; `chat`: it has a template;
+    `vision`: it takes images.
+    `cache_bytes_per_token` is what keys and values of one token take, at 2 bytes a number.
+    `adapters` are known only where an entry names some; they are no part of the weights."""
 
     kind: Literal["llm"] = "llm"
     context_length: int
     chat: bool
     cache_bytes_per_token: int
+    details: Details = Details()
+    adapters: dict[str, AdapterFacts] = {}
+    vision: bool = False
 
 
 class EmbeddingFacts(_Facts):
@@ -31,6 +52,22 @@ class EmbeddingFacts(_Facts):
     kind: Literal["embedding"] = "embedding"
     dimensions: int
     context_length: int
+
+
+class RerankFacts(_Facts):
+    """`context_length` in tokens of query and document, special ones included. `segments`: the
+    graph takes `token_type_ids`, which tell the two apart."""
+
+    kind: Literal["rerank"] = "rerank"
+    context_length: int
+    segments: bool
+
+
+class UserFacts(_Facts):
+    """A user's own model: the versions that its source holds."""
+
+    kind: Literal["python"] = "python"
+    versions: tuple[int, ...]
 
 
 class DiffusionFacts(_Facts):
@@ -48,7 +85,10 @@ class DiffusionFacts(_Facts):
     latent_shift: float
 
 
-Facts = Annotated[LlmFacts | EmbeddingFacts | DiffusionFacts, Field(discriminator="kind")]
+Facts = Annotated[
+    LlmFacts | EmbeddingFacts | RerankFacts | DiffusionFacts | UserFacts,
+    Field(discriminator="kind"),
+]
 _ADAPTER: TypeAdapter[Facts] = TypeAdapter(Facts)
 
 

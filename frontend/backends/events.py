@@ -31,4 +31,7 @@ def _event(value: dict[str, Any]) -> Event:
         value.get("logprobs"),
         value.get("prompt_logprobs"),
         value.get("prompt_token_ids"),
+        value.get("reasoning"),
+        value.get("tool_calls"),
+        usage.get("reasoning_tokens", 0),
     )

@@ -45,6 +45,13 @@ def add_texts(
     request.raw_input_contents.append(pack_texts(texts))
 
 
+def add_files(request: service_pb2.ModelInferRequest, name: str, files: tuple[bytes, ...]) -> None:
+    """Adds a BYTES input of shape [number of files]."""
+    request.inputs.add(name=name, datatype="BYTES", shape=[len(files)])
+    parts = [part for file in files for part in (_LENGTH.pack(len(file)), file)]
+    request.raw_input_contents.append(b"".join(parts))
+
+
 def add_json(request: service_pb2.ModelInferRequest, name: str, value: object) -> None:
     """Adds a BYTES input of shape [1] that holds `value` as JSON."""
     request.inputs.add(name=name, datatype="BYTES", shape=[1])

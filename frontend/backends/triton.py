@@ -7,6 +7,7 @@ of an ensemble, so a cancel request follows by name (the tensor contract tells).
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Protocol
 
@@ -15,13 +16,14 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from frontend.backends.events import read_events
 from frontend.backends.failures import from_message, from_status
-from frontend.backends.tensors import add_json, add_texts
+from frontend.backends.tensors import add_files, add_json, add_texts
 from frontend.domain import Event, Generation, Model
 from frontend.errors import Overloaded
 
 _CONTROL_TIMEOUT_S = 5.0
 _CANCEL_TIMEOUT_S = 10.0
 _STREAM_INFER = "/inference.GRPCInferenceService/ModelStreamInfer"
+_log = logging.getLogger(__name__)
 _OPTIONS = [
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -58,7 +60,7 @@ class Triton:
             response_deserializer=service_pb2.ModelStreamInferResponse.FromString,
         )
         self._calls: set[_Cancellable] = set()
-        self._cancels: set[asyncio.Task[None]] = set()
+        self._leaving: set[asyncio.Task[None]] = set()
         self._abandoned = False
 
     async def ready_models(self) -> list[service_pb2.ModelConfigResponse]:
@@ -89,22 +91,25 @@ class Triton:
         request = service_pb2.ModelInferRequest(model_name=model.name, id=engine_id)
         add_json(request, "prompt", generation.prompt)
         add_json(request, "sampling_parameters", generation.sampling)
-        call: Any = self._stream(request, timeout=timeout_s)
+        if generation.reply is not None and "reply" in model.takes:
+            add_json(request, "reply", generation.reply)
+        if generation.images:
+            add_files(request, "images", generation.images)
+        reader = _Reader(self._stream(request, timeout=timeout_s))
         ended = False
         try:
-            with self._running(call, engine_id):
-                while (response := await call.read()) is not grpc.aio.EOF:
+            with self._running(reader.call, engine_id):
+                while (response := await reader.read()) is not grpc.aio.EOF:
                     if response.error_message:
                         ended = True
-                        await _read_out(call)
+                        await reader.read_out()
                         raise from_message(response.error_message, engine_id)
                     if contents := response.infer_response.raw_output_contents:
                         yield read_events(contents[0])
                 ended = True
         finally:
             if not ended:
-                call.cancel()
-                self._cancel_soon(model, engine_id)
+                self._leave_soon(reader, model, engine_id)
 
     async def infer(
         self, request: service_pb2.ModelInferRequest, timeout_s: float
@@ -134,24 +139,39 @@ class Triton:
         for call in tuple(self._calls):
             call.cancel()
 
-    def _cancel_soon(self, model: Model, engine_id: str) -> None:
-        """Sends the cancel request from a task of its own: the caller is being cancelled itself."""
-        if model.cancel is not None:
-            task = asyncio.get_running_loop().create_task(self._cancel(model.cancel, engine_id))
-            self._cancels.add(task)
-            task.add_done_callback(self._cancels.discard)
+    def _leave_soon(self, reader: "_Reader", model: Model, engine_id: str) -> None:
+        """Stops the engine from a task of its own: the caller is being cancelled itself."""
+        if model.cancel is None:
+            reader.call.cancel()
+            return
+        task = asyncio.get_running_loop().create_task(self._leave(reader, model.cancel, engine_id))
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
 
-    async def _cancel(self, model: str, engine_id: str) -> None:
-        request = service_pb2.ModelInferRequest(model_name=model)
+    async def _leave(self, reader: "_Reader", engine: str, engine_id: str) -> None:
+        """Sends the cancel request and reads what still comes, until the stream ends with it."""
+        request = service_pb2.ModelInferRequest(model_name=engine)
         add_texts(request, "cancel", [engine_id], [1])
-        # a failure here means that the server is gone, and the request with it
-        with contextlib.suppress(grpc.RpcError):
-            await _read_out(self._stream(request, timeout=_CANCEL_TIMEOUT_S))
+        try:
+            async with asyncio.timeout(_CANCEL_TIMEOUT_S):
+                # a failure here means that the server is gone, and the request with it
+                with contextlib.suppress(grpc.RpcError):
+                    await _Reader(self._stream(request, timeout=_CANCEL_TIMEOUT_S)).read_out()
+                with contextlib.suppress(grpc.RpcError, asyncio.InvalidStateError):
+                    await reader.read_out()
+        except TimeoutError:
+            _log.warning(
+                "request %s did not end within %g s of being cancelled",
+                engine_id,
+                _CANCEL_TIMEOUT_S,
+            )
+        finally:
+            reader.call.cancel()
 
     async def close(self) -> None:
         """Waits for cancel requests under way, then closes the connection."""
-        if self._cancels:
-            await asyncio.wait(self._cancels, timeout=_CANCEL_TIMEOUT_S)
+        if self._leaving:
+            await asyncio.wait(self._leaving, timeout=_CANCEL_TIMEOUT_S)
         await self._channel.close()
 
     @contextlib.contextmanager
@@ -165,11 +185,29 @@ class Triton:
             raise from_status("UNAVAILABLE", repr(error), engine_id) from None
 
 
-async def _read_out(call: Any) -> None:
-    """Reads a stream to its end.
+class _Reader:
+    """Reads one call. A cancellation of who reads leaves the call, and the read under way, alone.
 
-    To drop a call is to cancel it, and a cancellation that meets the last response on its way can
-    leave Triton 2.51 with a model that it never unloads (measured: exit takes its whole timeout).
+    gRPC would cancel the call with it, and a cancellation that meets the last response on its way
+    can leave Triton 2.51 with a model that it never unloads (measured: exit takes its whole
+    timeout). So calls are read to their end, which a cancel request to the engine brings.
     """
-    while await call.read() is not grpc.aio.EOF:
-        pass
+
+    def __init__(self, call: Any) -> None:
+        self.call = call
+        self._under_way: asyncio.Future[Any] | None = None
+
+    async def read(self) -> Any:
+        """The next message, or gRPC's EOF."""
+        reading = self._under_way or asyncio.ensure_future(self.call.read())
+        self._under_way = reading
+        try:
+            return await asyncio.shield(reading)
+        finally:
+            if reading.done():
+                self._under_way = None
+
+    async def read_out(self) -> None:
+        """Reads to the end."""
+        while await self.read() is not grpc.aio.EOF:
+            pass

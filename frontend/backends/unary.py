@@ -1,4 +1,4 @@
-"""Embeddings and images: one unary call each, in the tensors of the contract.
+"""Embeddings, scores and images: one unary call each, in the tensors of the contract.
 
 Knows the tensors' names and types, not how they travel. A call is (unique id, seconds it may take).
 """
@@ -7,7 +7,7 @@ from tritonclient.grpc import service_pb2
 
 from frontend.backends.tensors import add_numbers, add_texts, output, unpack_bytes
 from frontend.backends.triton import Triton
-from frontend.domain import Drawing, Embedding, Model, Vectors
+from frontend.domain import Drawing, Embedding, Model, Ranking, Scores, Vectors
 from frontend.errors import BackendFailed
 
 Call = tuple[str, float]
@@ -33,6 +33,21 @@ async def embed(triton: Triton, model: Model, embedding: Embedding, call: Call) 
     if len(raw) % (4 * len(texts)) or len(counts) != 4 * len(texts):
         raise BackendFailed("the model answered with another number of vectors than texts")
     return Vectors(raw, len(texts), len(raw) // (4 * len(texts)), sum(memoryview(counts).cast("i")))
+
+
+async def rank(triton: Triton, model: Model, ranking: Ranking, call: Call) -> Scores:
+    """The scores of at most `model.max_batch` pairs. Raises GatewayError."""
+    shape = [len(ranking.documents), 1]
+    request = service_pb2.ModelInferRequest(model_name=model.name, id=call[0])
+    add_texts(request, "query", ranking.queries, shape)
+    add_texts(request, "document", ranking.documents, shape)
+    if ranking.truncate:
+        add_numbers(request, "truncate", "BOOL", [True] * shape[0], shape)
+    answer = await triton.infer(request, call[1])
+    scores, counts = output(answer, "score"), output(answer, "num_tokens")
+    if len(scores) != 4 * shape[0] or len(counts) != 4 * shape[0]:
+        raise BackendFailed("the model answered with another number of scores than pairs")
+    return Scores(list(memoryview(scores).cast("f")), sum(memoryview(counts).cast("i")))
 
 
 async def draw(triton: Triton, model: Model, drawing: Drawing, call: Call) -> list[bytes]:

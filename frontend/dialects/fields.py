@@ -38,6 +38,10 @@ class Fields:
         """The error for a field: raise it."""
         return InvalidRequest(f"'{self.at(name)}' {problem}", param=self.at(name), code=code)
 
+    def has(self, name: str) -> bool:
+        """Whether the field is there and nobody has read it."""
+        return name in self._left
+
     def take(self, name: str) -> Any:
         """The field's value whatever it is, None when absent."""
         self._known.add(name)
@@ -117,6 +121,11 @@ class Fields:
         value = self.take(name)
         if value is not None and value not in allowed:
             raise self.refuse(name, f"is not supported: {reason}", code="unsupported_parameter")
+
+    def leave(self) -> list[str]:
+        """Ignores every field that was not read; returns their names."""
+        names, self._left, self._nulls = list(self._left), {}, set()
+        return names
 
     def finish(self) -> None:
         """Refuses every field that was not read."""

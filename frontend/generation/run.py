@@ -6,17 +6,29 @@ Knows neither dialects nor HTTP. Whoever stops iterating stops the engine.
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from frontend.backends import unary
 from frontend.backends.catalogue import Catalogue
 from frontend.backends.triton import Triton
-from frontend.domain import Drawing, Embedding, Event, Generation, Model, Vectors
+from frontend.domain import (
+    Drawing,
+    Embedding,
+    Event,
+    Generation,
+    ImageLink,
+    Model,
+    Ranking,
+    Scores,
+    Vectors,
+)
 from frontend.errors import BackendFailed, BackendUnavailable, InvalidRequest
 from frontend.generation.admission import Admission
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -48,6 +60,7 @@ class Runner:
         Raises GatewayError, also when the backend ends the stream before every completion has its
         finish reason.
         """
+        _check_fit(model, generation)
         left_s = await self._admitted()
         unfinished = int(generation.sampling.get("n") or 1)
         with self.admission.held(), self._noticing_loss():
@@ -72,6 +85,17 @@ class Runner:
                 for number, batch in enumerate(embedding.split(model.max_batch))
             )
         return Vectors.join(parts)
+
+    async def rank(self, model: Model, ranking: Ranking, engine_id: str) -> Scores:
+        """The scores of all pairs, in order; long lists travel as several batches at once."""
+        left_s = await self._admitted()
+        with self.admission.held(), self._noticing_loss():
+            parts = await _all(
+                unary.rank(self.triton, model, batch, (f"{engine_id}-{number}", left_s))
+                for number, batch in enumerate(ranking.split(model.max_batch))
+            )
+        values = [value for part in parts for value in part.values]
+        return Scores(values, sum(part.prompt_tokens for part in parts))
 
     async def draw(self, model: Model, drawing: Drawing, engine_id: str) -> list[bytes]:
         """PNG files."""
@@ -101,7 +125,27 @@ class Runner:
             raise
 
 
-async def _all(calls: Iterable[Coroutine[Any, Any, Vectors]]) -> list[Vectors]:
+def _check_fit(model: Model, generation: Generation) -> None:
+    """Refuses what this model's repository, built by an older toolkit, has no tensor for."""
+    if generation.reply and generation.reply.get("tools") and "reply" not in model.takes:
+        raise InvalidRequest(
+            f"the model '{model.name}' was built without tools; build its repository again",
+            param="tools",
+            code="model_not_supported",
+        )
+
+
+def check_vision(model: Model, links: Sequence[ImageLink]) -> None:
+    """Refuses images for a model that takes none, before anything is fetched."""
+    if links and not ("vision" in model.capabilities and "images" in model.takes):
+        raise InvalidRequest(
+            f"the model '{model.name}' takes no images; send text parts only",
+            param=links[0].path,
+            code="unsupported_content",
+        )
+
+
+async def _all(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """Every result in order; the first failure cancels the others."""
     tasks = [asyncio.ensure_future(call) for call in calls]
     try:

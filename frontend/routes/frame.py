@@ -9,6 +9,7 @@ import logging
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from frontend.dialects.ollama.failures import render_error as render_ollama_error
 from frontend.dialects.openai.failures import render_error
 from frontend.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotFound
 from frontend.routes.client import ClientGone
@@ -44,7 +45,7 @@ class Frame:
             failure = _failure(error, trace)
             trace.error = failure.code or failure.type
             if not trace.status:
-                await send_error(framed, failure)
+                await send_error(framed, failure, ollama=scope["path"].startswith("/api/"))
         finally:
             _log.info("%s", trace.line())
 
@@ -56,12 +57,13 @@ def _headers(trace: Trace) -> list[tuple[bytes, bytes]]:
     ]
 
 
-async def send_error(send: Send, error: GatewayError) -> None:
-    """An error response in OpenAI's shape."""
+async def send_error(send: Send, error: GatewayError, *, ollama: bool = False) -> None:
+    """An error response in OpenAI's shape, or in Ollama's."""
     headers = []
     if error.retry_after_s is not None:
         headers.append((b"retry-after", b"%d" % error.retry_after_s))
-    await send_bytes(send, render_error(error), status=error.status, headers=headers)
+    body = render_ollama_error(error) if ollama else render_error(error)
+    await send_bytes(send, body, status=error.status, headers=headers)
 
 
 def _failure(error: Exception, trace: Trace) -> GatewayError:

@@ -11,9 +11,9 @@ async def send_bytes(
     *,
     status: int = 200,
     headers: Iterable[tuple[bytes, bytes]] = (),
+    kind: bytes = b"application/json",
 ) -> None:
     """One response, head and body."""
-    kind = (b"content-type", b"application/json")
-    head = [kind, (b"content-length", b"%d" % len(body)), *headers]
+    head = [(b"content-type", kind), (b"content-length", b"%d" % len(body)), *headers]
     await send({"type": "http.response.start", "status": status, "headers": head})
     await send({"type": "http.response.body", "body": body})

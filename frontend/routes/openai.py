@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.types import Receive, Scope, Send
 
@@ -18,7 +18,8 @@ from frontend.dialects.openai.images import check_limits, parse_image, render_im
 from frontend.dialects.openai.models import render_model, render_models
 from frontend.domain import Model, Usage, UsageCount
 from frontend.generation.fanout import generate_all
-from frontend.generation.run import Runner
+from frontend.generation.run import Runner, check_vision
+from frontend.media.images import Images
 from frontend.routes.client import Client
 from frontend.routes.http import send_bytes
 from frontend.routes.sse import send_stream
@@ -42,6 +43,7 @@ class OpenAIRoutes:
 
     runner: Runner
     bounds: Bounds
+    images: Images
 
     async def chat(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /v1/chat/completions"""
@@ -49,6 +51,10 @@ class OpenAIRoutes:
         call = parse_chat(await client.read_json(self.bounds.body_bytes), self.bounds.messages)
         with client.watched():
             model = await self._find(call.model, "chat")
+            if call.images:
+                check_vision(model, call.images)
+                files = await self.images.read(call.images)
+                call = replace(call, generation=replace(call.generation, images=files))
             if call.stream:
                 await self._send_stream(client, self._chat_stream(model, call))
             else:

@@ -4,6 +4,7 @@ All state lives in the loop thread.
 """
 
 import asyncio
+import base64
 import os
 import signal
 from collections.abc import Mapping
@@ -50,6 +51,8 @@ class EchoEngine:
             prompt = json_object(arrays, "prompt") or {}
             sampling = json_object(arrays, "sampling_parameters") or {}
             entry = self._journal.open(request_id, prompt, sampling)
+            entry.reply = json_object(arrays, "reply")
+            entry.images = [base64.b64encode(file).decode() for file in arrays.get("images", ())]
             try:
                 script = read_script(prompt, sampling)
                 self._check(prompt)

@@ -18,6 +18,9 @@ class Entry:
     id: str
     prompt: dict[str, Any]
     sampling_parameters: dict[str, Any]
+    reply: dict[str, Any] | None = None
+    images: list[str] = field(default_factory=list)
+    """Files, in base64."""
     started_s: float = field(default_factory=time.monotonic)
     chunks_sent: int = 0
     cancelled_s: float | None = None

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from python_backends.echo import paint, vectors
 from python_backends.echo.engine import EchoEngine
-from python_backends.replies import Replies, encode
+from python_backends.replies import Pace, Replies, encode
 from python_backends.triton import Request, Settings, read, refuse, respond, text, texts
 
 
@@ -19,6 +19,7 @@ class TritonPythonModel:
         self._settings = Settings.read(args)
         self._mode = self._settings.text("mode", "llm")
         self._engine = EchoEngine(self._settings.number("context_length", 4096))
+        self._pace = Pace()
 
     def execute(self, requests: Sequence[Request]) -> list[object] | None:
         if self._mode == "llm":
@@ -31,7 +32,7 @@ class TritonPythonModel:
         self._engine.stop()
 
     def _stream(self, request: Request) -> None:
-        replies = Replies(request.get_response_sender())
+        replies = Replies(request.get_response_sender(), self._pace)
         arrays = read(request)
         if "cancel" in arrays:
             self._engine.cancel(text(arrays, "cancel") or "")

@@ -37,6 +37,10 @@ class Script:
     """After the last chunk, wait until cancelled."""
     crash: bool = False
     """Kill the process at the point of failure instead of answering."""
+    reasoning: str = ""
+    """Comes before the text."""
+    tool_calls: list[dict[str, Any]] | None = None
+    """Calls with `name` and `arguments` (a text); each comes in two deltas, before the text."""
     echo: bool = False
     """Reply with a JSON object of the `prompt` and `sampling_parameters` that arrived."""
 
@@ -100,28 +104,46 @@ def events(script: Script, prompt: Fields, sampling: Fields) -> Iterator[dict[st
     if limit is not None and limit < len(pieces):
         pieces, reason = pieces[: int(limit)], ("length", None)
     prompt_tokens = count_tokens(prompt)
+    for special in _specials(script):
+        for index in range(int(sampling.get("n") or 1)):
+            yield {**_event(index, prompt_tokens, 0), **special}
     for number, piece in enumerate(pieces or [""], start=1):
         for index in range(int(sampling.get("n") or 1)):
             last = number >= len(pieces) and not script.never_finish
             yield {
-                "index": index,
+                **_event(index, prompt_tokens, number if pieces else 0),
                 "text": piece,
                 "token_ids": [number] if pieces else [],
                 "logprobs": _logprobs(piece, number, sampling) if pieces else None,
                 "finish_reason": reason[0] if last else None,
                 "stop_reason": reason[1] if last else None,
-                "usage": usage(prompt_tokens, number if pieces else 0),
             }
+
+
+def _specials(script: Script) -> Iterator[dict[str, Any]]:
+    """What comes before the text."""
+    if script.reasoning:
+        yield {"reasoning": script.reasoning}
+    for number, call in enumerate(script.tool_calls or ()):
+        arguments = str(call["arguments"])
+        half = len(arguments) // 2
+        first = {"index": number, "id": f"call-{number}", "name": call["name"]}
+        yield {"tool_calls": [{**first, "arguments": arguments[:half]}]}
+        yield {"tool_calls": [{"index": number, "arguments": arguments[half:]}]}
 
 
 def abort_event(index: int, prompt_tokens: int, sent: int) -> dict[str, Any]:
     """The last event of a cancelled completion."""
+    return {**_event(index, prompt_tokens, sent), "finish_reason": "abort"}
+
+
+def _event(index: int, prompt_tokens: int, sent: int) -> dict[str, Any]:
     return {
         "index": index,
         "text": "",
         "token_ids": [],
         "logprobs": None,
-        "finish_reason": "abort",
+        "finish_reason": None,
         "stop_reason": None,
         "usage": usage(prompt_tokens, sent),
     }

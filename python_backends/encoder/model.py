@@ -3,6 +3,7 @@
 Triton's dynamic batcher, with ragged batching, hands over whatever waits; see grouping.py.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from python_backends.onnx import FLOAT, INT64, Graph
 from python_backends.triton import Array, Request, Settings, read, refuse, respond
 
 _INPUTS = {"input_ids": (INT64, 2), "attention_mask": (INT64, 2)}
-_OUTPUTS = {"embedding": (FLOAT, 2)}
+_SEGMENTS = {"token_type_ids": (INT64, 2)}
 
 
 class TritonPythonModel:
@@ -22,7 +23,10 @@ class TritonPythonModel:
     def initialize(self, args: Mapping[str, str]) -> None:
         settings = Settings.read(args)
         self._budget = settings.number("token_budget", 4096)
-        self._graph = Graph.load(settings, _INPUTS, _OUTPUTS)
+        self._output = settings.text("output", "embedding")
+        taken = {tensor["name"] for tensor in json.loads(args["model_config"])["input"]}
+        inputs = _INPUTS | (_SEGMENTS if "token_type_ids" in taken else {})
+        self._graph = Graph.load(settings, inputs, {self._output: (FLOAT, 2)})
 
     def execute(self, requests: Sequence[Request]) -> list[object]:
         answers: list[Any] = [None] * len(requests)
@@ -30,12 +34,17 @@ class TritonPythonModel:
         for number, request in enumerate(requests):
             try:
                 arrays = read(request)
-                rows += trim(number, arrays["input_ids"], arrays["attention_mask"])
+                rows += trim(
+                    number,
+                    arrays["input_ids"],
+                    arrays["attention_mask"],
+                    arrays.get("token_type_ids"),
+                )
             except Exception as error:  # one bad request must not fail those beside it
                 answers[number] = refuse(error)
         found = self._encode(rows)
         return [
-            answer if answer is not None else _answer(found, number)
+            answer if answer is not None else self._answer(found, number)
             for number, answer in enumerate(answers)
         ]
 
@@ -55,9 +64,8 @@ class TritonPythonModel:
                 found[row.request][row.place] = vector
         return found | failed
 
-
-def _answer(found: Mapping[int, list[Array] | BaseException], number: int) -> object:
-    vectors = found[number]
-    if isinstance(vectors, BaseException):
-        return refuse(vectors)
-    return respond({"embedding": np.stack(vectors)})
+    def _answer(self, found: Mapping[int, list[Array] | BaseException], number: int) -> object:
+        vectors = found[number]
+        if isinstance(vectors, BaseException):
+            return refuse(vectors)
+        return respond({self._output: np.stack(vectors)})

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from python_backends.errors import InvalidInput
+from python_backends.tokenize.padding import Row, pad
 from python_backends.triton import Array, Arrays, decode
 
 
@@ -17,16 +16,12 @@ class TextTokenizer:
 
     tokenizer: Any
     context_length: int
+    multiple: int = 1
 
     @classmethod
-    def load(cls, folder: Path, context_length: int) -> "TextTokenizer":
-        """From a folder with `tokenizer.json`."""
-        from tokenizers import Tokenizer
-
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        tokenizer.no_padding()
-        tokenizer.no_truncation()
-        return cls(tokenizer, context_length)
+    def load(cls, folder: Path, context_length: int, multiple: int = 1) -> "TextTokenizer":
+        """From a folder with `tokenizer.json`; lengths are rounded up to `multiple`."""
+        return cls(load_tokenizer(folder), context_length, multiple)
 
     def read(self, arrays: Arrays) -> dict[str, Array]:
         """`text` STRING [B, 1], `truncate` BOOL [B, 1] -> ids and mask INT64 [B, L], `num_tokens`.
@@ -36,10 +31,10 @@ class TextTokenizer:
         texts = [decode(value, "text") for value in arrays["text"].reshape(-1)]
         cut = arrays["truncate"].reshape(-1) if "truncate" in arrays else [False] * len(texts)
         rows = [
-            self._fit(number, ids, bool(may_cut))
+            Row(self._fit(number, ids, bool(may_cut)))
             for number, (ids, may_cut) in enumerate(zip(self._encode(texts), cut, strict=True))
         ]
-        return pad(rows)
+        return pad(rows, self.multiple)
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
         return [row.ids for row in self.tokenizer.encode_batch_fast(texts)]
@@ -60,16 +55,11 @@ class TextTokenizer:
         return ids[: self.context_length - len(tail)] + tail
 
 
-def pad(rows: Sequence[Sequence[int]]) -> dict[str, Array]:
-    """Rows of ids, filled up with 0 to the longest; the mask says which are real."""
-    lengths = np.array([len(row) for row in rows], dtype=np.int64)
-    width = max(1, int(lengths.max()))
-    ids = np.zeros((len(rows), width), dtype=np.int64)
-    for row, target in zip(rows, ids, strict=True):
-        target[: len(row)] = row
-    mask = (np.arange(width) < lengths[:, None]).astype(np.int64)
-    return {
-        "input_ids": ids,
-        "attention_mask": mask,
-        "num_tokens": lengths.astype(np.int32).reshape(-1, 1),
-    }
+def load_tokenizer(folder: Path) -> Any:
+    """`tokenizer.json` of a folder, without the padding and truncation that it may ask for."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer

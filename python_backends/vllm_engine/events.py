@@ -7,6 +7,7 @@ merged on the way.
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from python_backends.vllm_engine.reading import Reader
 from python_backends.vllm_engine.vocabulary import Vocabulary
 
 _LOWEST_LOGPROB = -9999.0
@@ -46,8 +47,18 @@ class Output(Protocol):
 class EventWriter:
     """Writes one request's events; counts its tokens and knows which completions are over."""
 
-    def __init__(self, vocabulary: Vocabulary, prompt_tokens: int, count: int, top: int) -> None:
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        prompt_tokens: int,
+        count: int,
+        top: int,
+        readers: Sequence[Reader] = (),
+        told_prompt: Sequence[int] | None = None,
+    ) -> None:
         self._vocabulary = vocabulary
+        self._readers = readers
+        self._told_prompt = told_prompt
         self._usage = {"prompt_tokens": prompt_tokens, "cached_tokens": 0}
         self._completion_tokens = [0] * count
         self._open = set(range(count))
@@ -56,7 +67,11 @@ class EventWriter:
     def write(self, output: Output) -> list[Event]:
         """One event per completion in the output; the prompt's logprobs go into the first."""
         self._usage["cached_tokens"] = output.num_cached_tokens or 0
+        if output.prompt_token_ids is not None:  # with the tokens that images became
+            self._usage["prompt_tokens"] = len(output.prompt_token_ids)
         written = [self._event(completion) for completion in output.outputs]
+        if self._told_prompt is not None and written:
+            written[0]["prompt_token_ids"], self._told_prompt = list(self._told_prompt), None
         if output.prompt_logprobs and written:
             ids = list(output.prompt_token_ids or ())
             written[0]["prompt_token_ids"] = ids
@@ -79,10 +94,25 @@ class EventWriter:
             "token_ids": list(completion.token_ids),
             "stop_reason": completion.stop_reason,
         }
+        if self._readers:
+            self._read(event, completion, self._readers[index])
         if logprobs is not None:
             pairs = zip(completion.token_ids, logprobs, strict=False)
             event["logprobs"] = [self._token(token_id, choices) for token_id, choices in pairs]
         return event
+
+    def _read(self, event: Event, completion: Completion, reader: Reader) -> None:
+        """Tells reasoning and tool calls from content."""
+        finished = completion.finish_reason is not None
+        piece = reader.read(completion.text, completion.token_ids, finished=finished)
+        event["text"] = piece.text
+        if piece.reasoning:
+            event["reasoning"] = piece.reasoning
+        if piece.tool_calls:
+            event["tool_calls"] = piece.tool_calls
+        if finished:
+            event["finish_reason"] = reader.finish_reason(completion.finish_reason)
+            event["usage"]["reasoning_tokens"] = reader.reasoning_tokens()
 
     def _end(self, index: int, reason: str | None) -> Event:
         if reason is not None:

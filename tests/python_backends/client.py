@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 import tritonclient.grpc as triton
+from tritonclient.grpc import service_pb2
 
 _TYPES = {"BYTES": np.object_, "INT32": np.int32, "INT64": np.int64, "FP32": np.float32}
 
@@ -130,3 +131,19 @@ def _array(value: Any) -> np.ndarray:
     if isinstance(first, bool):
         return np.array(values, dtype=bool)
     return np.array(values, dtype=np.float32 if isinstance(first, float) else np.int32)
+
+
+def request_of(model: str, tensors: dict[str, Any]) -> service_pb2.ModelInferRequest:
+    """A raw request, for servers on a unix socket that tritonclient cannot reach."""
+    request = service_pb2.ModelInferRequest(model_name=model)
+    for tensor in _inputs(tensors):
+        shape = tensor.shape()
+        request.inputs.add(name=tensor.name(), datatype=tensor.datatype(), shape=shape)
+        request.raw_input_contents.append(tensor._get_content())
+    return request
+
+
+def tensors_of(answer: service_pb2.ModelInferResponse) -> dict[str, np.ndarray]:
+    """The tensors of a raw answer."""
+    result = triton.InferResult(answer)
+    return {output.name: result.as_numpy(output.name) for output in answer.outputs}

@@ -186,11 +186,18 @@ def write_chat(root: Path, name: str, folder: Path, **engine: Any) -> str:
             (prompt, {"prompt": "prompt"}, {"token_ids": "token_ids"}),
             (
                 step,
-                {"token_ids": "token_ids", "sampling_parameters": "sampling_parameters"},
+                {name: name for name in ("token_ids", "sampling_parameters", "reply", "images")},
                 {"event": "event"},
             ),
         ],
         model_transaction_policy={"decoupled": True},
+        parameters={
+            "toolkit.contract": "1",
+            "toolkit.kind": "llm",
+            "toolkit.capabilities": json.dumps(["chat", "completion", "tools", "vision"]),
+            "toolkit.context_length": "512",
+            "toolkit.cancel": step,
+        },
     )
 
 

@@ -21,6 +21,8 @@ Tensors = Mapping[str, tuple[str, list[int]]]
 ENGINE_INPUTS: Tensors = {
     "token_ids?": ("INT32", [-1]),
     "sampling_parameters?": ("STRING", [1]),
+    "reply?": ("STRING", [1]),
+    "images?": ("STRING", [-1]),
     "cancel?": ("STRING", [1]),
     "text_input?": ("STRING", [1]),
     "stream?": ("BOOL", [1]),
@@ -42,7 +44,12 @@ ENGINE_OUTPUTS: Tensors = {
 }
 PROMPT_INPUTS: Tensors = {"prompt": ("STRING", [1])}
 PROMPT_OUTPUTS: Tensors = {"token_ids": ("INT32", [-1])}
-CHAT_INPUTS: Tensors = {"prompt": ("STRING", [1]), "sampling_parameters?": ("STRING", [1])}
+CHAT_INPUTS: Tensors = {
+    "prompt": ("STRING", [1]),
+    "sampling_parameters?": ("STRING", [1]),
+    "reply?": ("STRING", [1]),
+    "images?": ("STRING", [-1]),
+}
 CHAT_OUTPUTS: Tensors = {"event": ("STRING", [-1])}
 EMBED_INPUTS: Tensors = {"text": ("STRING", [1]), "truncate?": ("BOOL", [1])}
 DRAW_INPUTS: Tensors = {
@@ -109,6 +116,8 @@ def write_echo_chat(root: Path, name: str = "echo", **parameters: str) -> str:
     inputs = {
         "prompt?": ("STRING", [1]),
         "sampling_parameters?": ("STRING", [1]),
+        "reply?": ("STRING", [1]),
+        "images?": ("STRING", [-1]),
         "cancel?": ("STRING", [1]),
         "stats?": ("STRING", [1]),
     }
@@ -123,11 +132,11 @@ def write_echo_chat(root: Path, name: str = "echo", **parameters: str) -> str:
     )
     public = {
         "toolkit.kind": "llm",
-        "toolkit.capabilities": json.dumps(["chat", "completion"]),
+        "toolkit.capabilities": json.dumps(["chat", "completion", "tools", "vision"]),
         "toolkit.context_length": "4096",
         "toolkit.cancel": engine,
     }
-    same = {key: key for key in ("prompt", "sampling_parameters")}
+    same = {key: key for key in ("prompt", "sampling_parameters", "reply", "images")}
     return write_ensemble(
         root,
         name,

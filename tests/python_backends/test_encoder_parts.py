@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from python_backends import onnx
 from python_backends.encoder.grouping import Row, group, run_group, trim
 from python_backends.errors import InvalidInput
-from python_backends.tokenize.texts import TextTokenizer, pad
+from python_backends.tokenize import padding
+from python_backends.tokenize.padding import pad
+from python_backends.tokenize.texts import TextTokenizer
 
 from .fakes import strings
 
@@ -43,13 +45,14 @@ def test_a_group_is_padded_and_keeps_its_order(lengths: list[int]) -> None:
         return {"embedding": ids.max(axis=1, keepdims=True)}
 
     members = rows(lengths)
-    found = run_group(SimpleNamespace(run=run), members)  # type: ignore[arg-type]
+    graph = SimpleNamespace(run=run, outputs=["embedding"])
+    found = run_group(graph, members)  # type: ignore[arg-type]
     assert found.reshape(-1).tolist() == [row.request + 1 for row in members]
 
 
 @given(st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=9), min_size=1, max_size=9))
 def test_padding_comes_off_again(texts: list[list[int]]) -> None:
-    arrays = pad(texts)
+    arrays = pad([padding.Row(ids) for ids in texts])
     found = trim(3, arrays["input_ids"], arrays["attention_mask"])
     assert [row.ids.tolist() for row in found] == texts
     assert [row.place for row in found] == list(range(len(texts)))

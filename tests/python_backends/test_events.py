@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from python_backends.errors import InvalidInput
 from python_backends.vllm_engine.compatible import Answer, read_question
 from python_backends.vllm_engine.events import EventWriter
+from python_backends.vllm_engine.structure import ControlCharacters
 from python_backends.vllm_engine.vocabulary import Vocabulary, byte_characters
 
 from .fakes import strings
@@ -159,3 +160,15 @@ def test_sampling_may_come_as_request_parameters() -> None:
 def test_a_stream_never_repeats_its_prompt() -> None:
     with pytest.raises(InvalidInput, match="never repeats"):
         read_question(ask(text_input="x", stream=True, exclude_input_in_output=False), "{}")
+
+
+def test_control_characters_are_kept_out_of_bounded_strings() -> None:
+    spelled = {0: "a", 1: "\x07", 2: "\n", 3: "\t x", 4: "\n\n"}
+    vocabulary = Vocabulary(spelled.get, {}, byte_level=False)
+    kept = ControlCharacters(vocabulary, 5)
+    assert kept.token_ids == [1, 3]
+    bounded = {"json": {"properties": {"a": {"type": "string", "maxLength": 3}}}}
+    mended = kept.kept_out({"structured_outputs": bounded, "logit_bias": {"0": 5, "1": 5}})
+    assert mended["logit_bias"] == {"0": 5, "1": -100.0, "3": -100.0}
+    free = {"structured_outputs": {"json": '{"type": "object"}'}, "temperature": 0}
+    assert kept.kept_out(free) is free

@@ -14,7 +14,7 @@ import python_backends
 from python_backends import triton
 from python_backends.cancellation import MEMORY_COUNT, MEMORY_S, Cancellations
 from python_backends.errors import MARKER, InvalidInput, StepError, Unavailable
-from python_backends.replies import Replies
+from python_backends.replies import GAP_S, LONGEST_GAP_S, SHARE_S, Pace, Replies
 from python_backends.triton import Settings
 
 from .fakes import FakeSender, FakeStub, strings
@@ -124,7 +124,7 @@ def test_ended_requests_are_forgotten_and_an_empty_id_is_nobodys() -> None:
 
 def test_nothing_is_sent_after_the_end() -> None:
     sender = FakeSender()
-    replies = Replies(sender)
+    replies = Replies(sender, Pace())
     replies.send_events([{"text": "ü\ud800"}])
     replies.fail(InvalidInput("no"))
     replies.end()
@@ -134,9 +134,39 @@ def test_nothing_is_sent_after_the_end() -> None:
     assert json.loads(sender.sent[0][0].arrays()["event"][0])["text"] == "ü\ud800"
 
 
+async def test_the_more_streams_the_more_events_travel_together() -> None:
+    pace, senders = Pace(), [FakeSender() for _ in range(40)]
+    streams = [Replies(sender, pace) for sender in senders]
+    assert pace.gap_s == GAP_S
+    for replies in streams:
+        replies.send_events([{"text": "first"}])
+    assert pace.gap_s == pytest.approx(len(streams) * SHARE_S)
+    for replies in streams:
+        for number in range(5):
+            replies.send_events([{"text": str(number)}])
+        replies.send_events([{"text": "last"}], final=True)
+    assert pace.streams == 0
+    for sender in senders:
+        first, rest = sender.sent
+        assert len(first[0].arrays()["event"]) == 1, "the first goes at once"
+        assert len(rest[0].arrays()["event"]) == 6
+
+
+def test_a_pace_has_its_longest_gap_and_forgets_streams_that_fail() -> None:
+    pace = Pace()
+    pace.streams = 10_000
+    assert pace.gap_s == LONGEST_GAP_S
+    pace.streams = 0
+    replies = Replies(FakeSender(), pace)
+    replies.send_events([{}])
+    replies.fail(InvalidInput("no"))
+    replies.end()
+    assert pace.streams == 0
+
+
 def test_an_unforeseen_error_makes_no_promise() -> None:
     sender = FakeSender()
-    Replies(sender).fail(KeyError("secret"))
+    Replies(sender, Pace()).fail(KeyError("secret"))
     assert MARKER not in sender.sent[0][0].error.message
 
 

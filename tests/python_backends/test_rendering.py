@@ -112,3 +112,84 @@ def test_a_template_cannot_leave_its_sandbox(tmp_path: Path) -> None:
     renderer = Renderer.load(tmp_path, context_length=64)
     with pytest.raises(InvalidInput, match="template"):
         renderer.render(chat("hi"))
+
+
+CALL = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"at": "ü"}'}}
+WITH_RESULTS = [
+    {"role": "user", "content": "look"},
+    {"role": "assistant", "content": "", "tool_calls": [CALL]},
+    {"role": "tool", "tool_call_id": "c1", "content": "a cat"},
+    {"role": "tool", "tool_call_id": "c2", "content": "a dog"},
+]
+TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+PLAIN = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
+    "{% endfor %}"
+)
+TAUGHT = (
+    "{% if tools %}{{ tools | tojson }}{% endif %}{% for message in messages %}"
+    "{{ message.role }}:{{ message.content }}{% for call in message.tool_calls %}"
+    "{{ call.function.arguments.at }}{% endfor %};{% endfor %}"
+)
+
+
+def with_template(folder: Path, template: str) -> Renderer:
+    write_chat_tokenizer(folder, template)
+    return Renderer.load(folder, context_length=4096)
+
+
+def test_a_template_that_knows_tools_gets_them_with_arguments_as_objects(tmp_path: Path) -> None:
+    taught = with_template(tmp_path, TAUGHT)
+    said = '[{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]'
+    text = f"{said}user:look;assistant:ü;tool:a cat;tool:a dog;"
+    same(taught, {"messages": WITH_RESULTS, "tools": [TOOL]}, text)
+
+
+def test_a_template_that_knows_no_tools_is_told_of_them_in_words(tmp_path: Path) -> None:
+    plain = with_template(tmp_path, PLAIN)
+    ids = plain.render({"messages": WITH_RESULTS, "tools": [TOOL]})
+    text = with_template_text(tmp_path, ids)
+    system, user, called, results = text.split("<|im_end|>\n")[:4]
+    assert system.startswith("<|im_start|>system\n")
+    assert '{"name": "look", "parameters": {"type": "object"}}' in system
+    assert user == "<|im_start|>user\nlook"
+    assert called.endswith('<tool_call>\n{"name": "look", "arguments": {"at": "ü"}}\n</tool_call>')
+    assert results == (
+        "<|im_start|>user\n<tool_response>\na cat\n</tool_response>\n"
+        "<tool_response>\na dog\n</tool_response>"
+    )
+
+
+def test_tools_are_added_to_a_system_message_that_is_there(tmp_path: Path) -> None:
+    plain = with_template(tmp_path, PLAIN)
+    messages = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "x"}]
+    text = with_template_text(tmp_path, plain.render({"messages": messages, "tools": [TOOL]}))
+    assert text.startswith("<|im_start|>system\nbe brief\n\nYou can call functions.")
+    assert text.count("<|im_start|>") == 2
+
+
+def with_template_text(folder: Path, ids: Any) -> str:
+    from transformers import AutoTokenizer
+
+    return str(AutoTokenizer.from_pretrained(folder).decode(ids))
+
+
+@pytest.mark.parametrize("arguments", ["{", "[1]", 5])
+def test_calls_whose_arguments_are_no_object_are_refused(
+    arguments: Any, renderer: Renderer
+) -> None:
+    call = {"type": "function", "function": {"name": "f", "arguments": arguments}}
+    with pytest.raises(InvalidInput, match="arguments of a call of 'f'"):
+        renderer.render({"messages": [{"role": "assistant", "content": "", "tool_calls": [call]}]})
+
+
+def test_reasoning_effort_is_a_level_a_switch_or_refused(tmp_path: Path) -> None:
+    levels = with_template(tmp_path / "a", "{{ reasoning_effort }}{{ messages[0].content }}")
+    same(levels, chat("!", reasoning_effort="high"), "high!")
+    switch = with_template(tmp_path / "b", "{% if enable_thinking %}on{% endif %}off")
+    same(switch, chat("!", reasoning_effort="low"), "onoff")
+    same(switch, chat("!", reasoning_effort="none"), "off")
+    neither = with_template(tmp_path / "c", PLAIN)
+    neither.render(chat("!", reasoning_effort="none"))
+    with pytest.raises(InvalidInput, match="no reasoning levels"):
+        neither.render(chat("!", reasoning_effort="low"))

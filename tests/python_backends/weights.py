@@ -216,3 +216,58 @@ def export_pipeline(pipeline: Any, folder: Path) -> None:
                 opset_version=17,
                 dynamo=False,
             )
+
+
+SEEING_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n"
+    "{% if message.content is string %}{{ message.content }}{% else %}"
+    "{% for part in message.content %}{% if part.type == 'image' %}<image>{% else %}"
+    "{{ part.text }}{% endif %}{% endfor %}{% endif %}<|im_end|>\n"
+    "{% endfor %}<|im_start|>assistant\n"
+)
+
+
+def write_idefics(folder: Path) -> None:
+    """A random Idefics 3, which reads images of 56x56 pixels as 4 tokens each between marks."""
+    import json
+
+    import torch
+    from transformers import Idefics3Config, Idefics3ForConditionalGeneration, LlamaConfig
+
+    tokenizer = write_chat_tokenizer(folder, SEEING_TEMPLATE)
+    marks = ["<image>", "<fake_token_around_image>", "<global-img>", "<end_of_utterance>"]
+    marks += [f"<row_{row}_col_{column}>" for row in (1, 2) for column in (1, 2)]
+    tokenizer.add_special_tokens({"additional_special_tokens": marks})
+    tokenizer.save_pretrained(folder)
+    eyes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    eyes |= {"num_attention_heads": 2, "image_size": 56, "patch_size": 14}
+    mouth = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_dim=32,
+        max_position_embeddings=512,
+        bos_token_id=0,
+        eos_token_id=2,
+        pad_token_id=0,
+    )
+    config = Idefics3Config(
+        vision_config=eyes,
+        text_config=mouth,
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        scale_factor=2,
+        tie_word_embeddings=False,
+        pad_token_id=0,
+    )
+    torch.manual_seed(0)
+    Idefics3ForConditionalGeneration(config).to(torch.float32).save_pretrained(folder)
+    size = {"longest_edge": 56}
+    reading = {"image_processor_type": "Idefics3ImageProcessor", "size": size}
+    reading |= {"max_image_size": size, "do_image_splitting": False, "rescale_factor": 1 / 255}
+    reading |= {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "resample": 1}
+    (folder / "preprocessor_config.json").write_text(json.dumps(reading))
+    processor = {"processor_class": "Idefics3Processor", "image_seq_len": 4}
+    (folder / "processor_config.json").write_text(json.dumps(processor))

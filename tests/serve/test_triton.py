@@ -11,7 +11,7 @@ import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tests.conftest import EchoTriton
-from tests.processes import wait_for
+from tests.processes import free_port, wait_for
 from tests.python_backends.repository import write_echo_embedding
 from toolkit.errors import RepositoryError, ServeError
 from toolkit.runtime.environments import link_environments
@@ -104,3 +104,21 @@ def test_a_config_that_does_not_parse_is_named(tmp_path: Path) -> None:
     (tmp_path / "m" / "config.pbtxt").write_text("name: \n")
     with pytest.raises(RepositoryError, match=r"m/config\.pbtxt"):
         public_models(tmp_path)
+
+
+def test_a_tcp_port_serves_others_and_closes_shared_memory(
+    echo_repository: Path, tmp_path: Path
+) -> None:
+    options = TritonOptions(echo_repository, tmp_path / "log", grpc=("127.0.0.1", free_port()))
+    triton = TritonServer(ensure_triton(), options)
+    triton.start()
+    try:
+        with grpc.insecure_channel(triton.address) as channel:
+            api = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+            assert api.ServerReady(service_pb2.ServerReadyRequest(), timeout=5).ready
+            with pytest.raises(grpc.RpcError, match="restricted"):
+                api.SystemSharedMemoryStatus(
+                    service_pb2.SystemSharedMemoryStatusRequest(), timeout=5
+                )
+    finally:
+        triton.end()

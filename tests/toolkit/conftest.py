@@ -1,9 +1,11 @@
 """A toolkit home of its own for quick tests, and the default catalogue built once for slow ones."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.toolkit.web import Web, web_server
 from toolkit.building import Built, build
 from toolkit.spec import load
 from toolkit.targets import find_target
@@ -24,3 +26,10 @@ def default_repository(tmp_path_factory: pytest.TempPathFactory) -> Built:
     """The default catalogue with its real weights, from the user's own cache."""
     output = tmp_path_factory.mktemp("default") / "model_repository"
     return build(load(ROOT / "models.yaml"), find_target("embedded"), output)
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    """A web server of this test alone."""
+    with web_server() as running:
+        yield running

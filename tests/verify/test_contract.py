@@ -8,6 +8,7 @@ import pytest
 from tests.python_backends.repository import echo_repository
 from tests.verify.conftest import Repository
 from tests.verify.corpus.dsl import Files, ensemble, python
+from toolkit.targets import TARGETS
 from toolkit.verify import Problem, verify_repository
 
 _KIND = {"toolkit.contract": "1", "toolkit.kind": "llm", "toolkit.context_length": "4096"}
@@ -84,3 +85,43 @@ def test_who_chats_needs_a_template(repository: Repository) -> None:
     assert "chat template" in problem.message
     with_template = {"lib.f32/1/tokenizer/chat_template.jinja": "{{ messages }}"}
     assert _found(repository({**files, **with_template})) == []
+
+
+def test_a_step_for_another_server_is_told_with_the_command(repository: Repository) -> None:
+    root = repository(python(name="lib.f32", more=_parameters({"toolkit.target": "embedded"})))
+    assert verify_repository(root, "embedded") == []
+    (problem,) = [
+        each for each in verify_repository(root, "container:25.08") if each.rule == "toolkit-target"
+    ]
+    assert problem.fix == "run: toolkit build-repo --target container:25.08"
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_engine_arguments_are_those_of_the_targets_vllm(
+    repository: Repository, target: str
+) -> None:
+    arguments = {"model": "m", "max_num_seqs": 4, "max_nun_seqs": 4}
+    files = {
+        "1/model.py": "class TritonPythonModel:\n    def execute(self, requests): ...\n",
+        "1/python_backends/vllm_engine/engine.py": "",
+    }
+    engine = _parameters({"engine": json.dumps(arguments)})
+    root = repository(python(name="lib.f32", files=files, more=engine))
+    found = [p for p in verify_repository(root, target) if p.rule == "engine-argument"]
+    assert [problem.fix for problem in found] == ["did you mean 'max_num_seqs'?"]
+
+
+def test_engine_arguments_of_tritons_own_backend(repository: Repository) -> None:
+    files = {
+        "own/config.pbtxt": 'backend: "vllm"\ninstance_group [{ kind: KIND_MODEL }]\n',
+        "own/1/model.json": '{"model": "m", "gpu_memory_utilisation": 0.5}',
+    }
+    problems = verify_repository(repository(files), "container:26.08")
+    (problem,) = [each for each in problems if each.rule == "engine-argument"]
+    assert problem.place.file.endswith("own/1/model.json")
+    assert "gpu_memory_utilization" in problem.fix
+    assert not [
+        each
+        for each in verify_repository(repository(files), "container:25.10")
+        if each.rule == "engine-argument"
+    ]

@@ -6,14 +6,15 @@ Until the last step the repository that is there stays as it is.
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolkit.building.declared import finding_of, is_users_own
 from toolkit.building.previous import keep_links, refuse_foreign
 from toolkit.building.swap import replacing
 from toolkit.building.tree import write_tree
 from toolkit.building.weights import Prepared, prepare
-from toolkit.errors import RepositoryError
+from toolkit.errors import RepositoryError, SpecError
 from toolkit.progress import Progress, silent
 from toolkit.repository.plan import Plan, make_plan
-from toolkit.spec import Spec
+from toolkit.spec import EnsembleEntry, Spec
 from toolkit.targets import Target
 from toolkit.verify import Severity, verify_repository
 
@@ -30,26 +31,33 @@ class Built:
 def build(spec: Spec, target: Target, output: Path, progress: Progress = silent) -> Built:
     """Builds the repository of `spec` for `target` at `output`.
 
-    Raises SourceError, ConvertError, MissingExtra, RepositoryError; `output` is then untouched.
+    Raises SpecError, SourceError, ConvertError, MissingExtra, RepositoryError; `output` is then
+    untouched.
     """
-    plan = make_plan(spec.catalogue, target)
+    plan = make_plan(spec.for_target(target), target, spec.file)
     refuse_foreign(output)
     prepared = {
-        model.name: prepare(model.name, model.entry, spec.folder, progress) for model in plan.models
+        model.name: prepare(model.name, model.entry, spec.folder, progress)
+        for model in plan.models
+        if not isinstance(model.entry, EnsembleEntry)
     }
     with replacing(output) as scratch:
         write_tree(plan, prepared, scratch)
-        _verify(scratch, target)
+        _verify(spec, scratch, target)
         keep_links(output, scratch)
     return Built(plan, output, prepared)
 
 
-def _verify(root: Path, target: Target) -> None:
+def _verify(spec: Spec, root: Path, target: Target) -> None:
+    """Raises SpecError for what users declared wrong, RepositoryError for what the toolkit did."""
     errors = [
         problem
         for problem in verify_repository(root, target.name)
         if problem.severity is Severity.ERROR
     ]
+    declared = [problem for problem in errors if is_users_own(spec, problem)]
+    if declared:
+        raise SpecError([finding_of(spec, problem) for problem in declared])
     if errors:
         raise RepositoryError(
             "the generated repository is wrong:\n" + "\n".join(map(str, errors)),

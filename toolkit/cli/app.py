@@ -14,7 +14,13 @@ from rich.text import Text
 
 import toolkit
 from toolkit.cli.build import build_repo
+from toolkit.cli.cache import cache
 from toolkit.cli.convert import convert
+from toolkit.cli.doctor import doctor
+from toolkit.cli.init import init, schema
+from toolkit.cli.plan import plan
+from toolkit.cli.prepare import prepare
+from toolkit.cli.pull import pull
 from toolkit.cli.quantize import quantize
 from toolkit.cli.serve import serve
 from toolkit.cli.verify import verify
@@ -30,11 +36,18 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("init")(init)
+app.command("schema")(schema)
 app.command("build-repo")(build_repo)
 app.command("verify")(verify)
 app.command("quantize")(quantize)
 app.command("convert")(convert)
+app.command("prepare")(prepare)
 app.command("serve")(serve)
+app.command("doctor")(doctor)
+app.command("plan")(plan)
+app.add_typer(pull, name="pull")
+app.add_typer(cache, name="cache")
 
 
 def _print_version(wanted: bool) -> None:

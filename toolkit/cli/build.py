@@ -12,7 +12,7 @@ from rich.console import Console
 from toolkit.building import Built, build
 from toolkit.cli.progress import console_progress
 from toolkit.repository.plan import Plan, make_plan
-from toolkit.spec import load
+from toolkit.spec import EnsembleEntry, load
 from toolkit.targets import TARGETS, find_target
 
 
@@ -22,7 +22,7 @@ def build_repo(
         Path, typer.Option("--output", "-o", help="The repository; replaced as a whole.")
     ] = Path("model_repository"),
     target: Annotated[
-        str, typer.Option(help=f"What will serve it: {', '.join(TARGETS)}.")
+        str, typer.Option(help=f"What will serve it: container, {', '.join(TARGETS)}.")
     ] = "embedded",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan; fetch and write nothing.")
@@ -39,7 +39,7 @@ def build_repo(
     spec = load(models)
     chosen = find_target(target)
     if dry_run:
-        _print_plan(make_plan(spec.catalogue, chosen), output, as_json)
+        _print_plan(make_plan(spec.for_target(chosen), chosen, spec.file), output, as_json)
         return
     console = Console(file=sys.stderr)  # this very stream: conversions redirect sys.stderr
     started = time.monotonic()
@@ -61,9 +61,14 @@ def _print_plan(plan: Plan, output: Path, as_json: bool) -> None:
         return
     typer.echo(f"{output}: {len(plan.models)} models for {plan.target.name} (nothing written)")
     for model in plan.models:
-        steps = " → ".join(step.step for step in model.steps)
-        typer.echo(f"\n{model.name}: {model.entry.kind}, {steps}")
-        typer.echo(f"  from {model.entry.source}")
+        steps = " → ".join(step.step for step in model.steps[: 2 if model.adapters else None])
+        typer.echo(f"\n{model.name}: {model.entry.kind}" + (f", {steps}" if steps else ""))
+        if isinstance(model.entry, EnsembleEntry):
+            typer.echo(f"  of {' → '.join(step.model for step in model.entry.steps)}")
+        else:
+            typer.echo(f"  from {model.entry.origin}")
+        for adapter in model.adapters:
+            typer.echo(f"  with the adapter {adapter}")
         for file in model.files:
             typer.echo(f"  {file}")
 

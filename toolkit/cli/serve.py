@@ -24,12 +24,22 @@ def serve(
     ),
     host: Annotated[str, typer.Option(help="Address the gateway listens on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the gateway.")] = 9000,
+    ollama_port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="A second port, for tools that know Ollama's 11434."),
+    ] = None,
     triton: Annotated[
         str | None, typer.Option(help="With --frontend-only: gRPC address of a running Triton.")
     ] = None,
     frontend_only: Annotated[
         bool, typer.Option("--frontend-only", help="Start no Triton; use the one at --triton.")
     ] = False,
+    triton_only: Annotated[
+        bool, typer.Option("--triton-only", help="Start no gateway; open Triton's gRPC to others.")
+    ] = False,
+    triton_port: Annotated[
+        int, typer.Option(min=1, max=65535, help="With --triton-only: Triton's gRPC port.")
+    ] = 8001,
     triton_http_port: Annotated[
         int | None, typer.Option(help="Also open Triton's own HTTP API on this loopback port.")
     ] = None,
@@ -52,12 +62,17 @@ def serve(
                 "--frontend-only needs --triton HOST:PORT", param_hint="--triton"
             )
         arguments = ["--host", host, "--port", str(port), "--triton", triton]
+        if ollama_port is not None:
+            arguments += ["--ollama-port", str(ollama_port)]
         os.execv(sys.executable, [sys.executable, "-m", "frontend", *arguments])  # noqa: S606
     if triton is not None:
         raise typer.BadParameter("--triton goes with --frontend-only", param_hint="--triton")
     console = Console(stderr=True)
     with console_progress(console) as progress:
-        options = ServeOptions(repository, host, port, triton_http_port, drain_s)
+        grpc_port = triton_port if triton_only else None
+        options = ServeOptions(
+            repository, host, port, triton_http_port, grpc_port, ollama_port, drain_s
+        )
         supervisor = Supervisor(options, progress, tell=console.print)
         supervisor.run(ready=lambda: _announce(console, supervisor))
     console.print("stopped")
@@ -65,20 +80,25 @@ def serve(
 
 def _announce(console: Console, supervisor: Supervisor) -> None:
     models, options = supervisor.models, supervisor.options
-    address = f"{options.host}:{options.port}"
+    address = "{}:{}".format(*options.listening)
     table = Table(box=None, padding=(0, 2), show_edge=False)
     for column in ("model", "kind", "also called"):
         table.add_column(column)
     for model in models:
         aliases = model.parameter("toolkit.aliases").strip("[]").replace('"', "")
         table.add_row(model.name, model.kind or "-", aliases)
-    console.print(f"\n[bold green]Ready[/] at [bold]http://{address}/v1[/]\n")
+    url = f"http://{address}/v1" if options.triton_port is None else f"{address} (gRPC)"
+    console.print(f"\n[bold green]Ready[/] at [bold]{url}[/]\n")
     console.print(table)
     console.print(f"\nlogs: {options.logs}    stop: Ctrl-C", highlight=False)
+    if options.triton_port is not None:
+        gateway = f"toolkit serve --frontend-only --triton {address}"
+        console.print(f"the gateway, anywhere: {gateway}\n", highlight=False)
+        return
     chats = [model.name for model in models if model.kind == "llm"]
     if chats:
         question = {"role": "user", "content": "What is the capital of France?"}
-        body = json.dumps({"model": chats[0], "messages": [question]})
+        body = json.dumps({"model": chats[0], "messages": [question], "temperature": 0})
         console.print("\nTry it:\n")
         console.print(
             f"curl http://{address}/v1/chat/completions -H 'content-type: application/json' \\\n"

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from toolkit.convert.describe import describe
 from toolkit.convert.steps import share_tokenizer
 from toolkit.errors import ConvertError
 from toolkit.facts import LlmFacts
@@ -33,6 +34,8 @@ def convert_checkpoint(folder: Path, place: Path, progress: Progress) -> LlmFact
         context_length=_context_length(config),
         chat=_has_template(folder),
         cache_bytes_per_token=cache_bytes_per_token(config),
+        details=describe(weights),
+        vision="vision_config" in config and (folder / "preprocessor_config.json").exists(),
     )
 
 

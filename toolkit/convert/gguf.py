@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
 
 from toolkit.convert.checkpoint import cache_bytes_per_token
+from toolkit.convert.describe import describe
 from toolkit.convert.gguf_tokenizer import save_tokenizer
 from toolkit.convert.parity import SENTENCES, check_distributions
 from toolkit.convert.quiet import quiet
@@ -52,6 +53,7 @@ def convert_gguf(file: Path, place: Path, progress: Progress) -> LlmFacts:
         context_length=int(config.max_position_embeddings),
         chat="tokenizer.chat_template" in metadata,
         cache_bytes_per_token=cache_bytes_per_token(config.to_dict()),
+        details=describe(weights),
     )
 
 

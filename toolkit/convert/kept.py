@@ -12,7 +12,7 @@ from toolkit.home import home
 from toolkit.progress import Progress
 from toolkit.weights.cache import ensure
 from toolkit.weights.digest import text_digest
-from toolkit.weights.fetch import Fetched
+from toolkit.weights.sources import Fetched
 
 
 def keep_converted(chosen: Recipe, fetched: Fetched, progress: Progress) -> Path:

@@ -46,14 +46,21 @@ class Recipe:
         return convert
 
 
-_GGUF = Recipe("toolkit.convert.gguf", "convert_gguf", 2, ("torch", "transformers", "gguf"))
-_CHECKPOINT = Recipe("toolkit.convert.checkpoint", "convert_checkpoint", 2, ())
+_GGUF = Recipe("toolkit.convert.gguf", "convert_gguf", 3, ("torch", "transformers", "gguf"))
+_CHECKPOINT = Recipe("toolkit.convert.checkpoint", "convert_checkpoint", 4, ())
 _ENCODER = Recipe(
     "toolkit.convert.encoder",
     "convert_encoder",
     1,
     ("torch", "transformers", "sentence-transformers", "onnx", "onnxscript"),
 )
+_RERANKER = Recipe(
+    "toolkit.convert.reranker",
+    "convert_reranker",
+    1,
+    ("torch", "transformers", "sentence-transformers", "onnx", "onnxscript"),
+)
+_USER = Recipe("toolkit.convert.user", "copy_user_model", 1, ())
 _DIFFUSION = Recipe(
     "toolkit.convert.diffusion",
     "convert_diffusion",
@@ -66,6 +73,10 @@ def recipe(kind: str, source: Path) -> Recipe:
     """The conversion for a kind of model whose published weights are `source`."""
     if kind == "embedding":
         return _ENCODER
+    if kind == "rerank":
+        return _RERANKER
+    if kind == "python":
+        return _USER
     if kind == "diffusion":
         return _DIFFUSION
     return _GGUF if source.suffix == ".gguf" else _CHECKPOINT

@@ -27,7 +27,7 @@ from toolkit.quantize.texts import Calibration, load_calibration, load_evaluatio
 from toolkit.runtime.environments import ensure_environment
 from toolkit.weights.cache import ensure
 from toolkit.weights.digest import text_digest
-from toolkit.weights.fetch import Fetched
+from toolkit.weights.sources import Fetched
 
 _REVISION = 1
 _LIBRARIES = ("llmcompressor", "compressed-tensors", "torch", "transformers")

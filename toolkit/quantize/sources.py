@@ -8,7 +8,8 @@ from toolkit.errors import SourceError
 from toolkit.progress import Progress
 from toolkit.spec import PathSource, Source
 from toolkit.spec.source import parse_source
-from toolkit.weights.fetch import Fetched, fetch
+from toolkit.weights.fetch import fetch
+from toolkit.weights.sources import Fetched
 
 
 def find_source(text: str, progress: Progress) -> Fetched:

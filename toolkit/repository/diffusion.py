@@ -3,10 +3,20 @@
 The tensor contract is python_backends/README.md.
 """
 
+from typing import Literal
+
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from toolkit.facts import DiffusionFacts
-from toolkit.repository.parts import Route, Step, Tensor, ensemble_config, step_config
+from toolkit.repository.parts import (
+    Ensemble,
+    Route,
+    Step,
+    Tensor,
+    ensemble_config,
+    step_config,
+)
+from toolkit.repository.running import Running
 from toolkit.spec import DiffusionEntry
 from toolkit.targets import Target
 
@@ -47,39 +57,66 @@ def diffusion_configs(
     target: Target,
 ) -> list[ModelConfig]:
     """The ensemble and its three steps; `public` are the parameters of every ensemble."""
-    steps = _steps(name, facts, image_limits(entry, facts))
+    steps = _steps(name, entry, facts)
     routes = [
-        Route(step, [tensor.name for tensor in step.inputs], [step.outputs[0].name])
+        Route.same(step, [tensor.name for tensor in step.inputs], [step.outputs[0].name])
         for step in steps
     ]
     about = {"toolkit.image": image_limits(entry, facts)}
-    ensemble = ensemble_config(name, ((*_PROMPTS, *_SETTINGS), (_IMAGE,)), routes, public | about)
-    return [ensemble, *(step_config(step, target) for step in steps)]
+    ensemble = Ensemble(name, (*_PROMPTS, *_SETTINGS), (_IMAGE,))
+    configs = [step_config(step, target) for step in steps]
+    return [ensemble_config(ensemble, routes, public | about), *configs]
 
 
-def _steps(name: str, facts: DiffusionFacts, image: dict[str, int | float]) -> tuple[Step, ...]:
+def _steps(name: str, entry: DiffusionEntry, facts: DiffusionFacts) -> tuple[Step, ...]:
+    image = image_limits(entry, facts)
     embeddings = Tensor("embeddings", "FP32", (2, facts.tokens, facts.width))
     latents = Tensor("latents", "FP32", (-1, facts.latent_channels, -1, -1))
-    denoising = {
+    denoising: dict[str, object] = {
         "image": image,
         "latent_channels": facts.latent_channels,
         "latent_scale": facts.scale,
     }
-    scaling = {"scaling_factor": facts.latent_scaling, "shift_factor": facts.latent_shift}
+    main = Running(entry.instances, warmup=entry.warmup, version_policy=entry.version_policy)
+    scaling: dict[str, object] = {
+        "scaling_factor": facts.latent_scaling,
+        "shift_factor": facts.latent_shift,
+    }
     return (
         Step(
             f"{name}.text_encoder",
             "onnx",
             inputs=_PROMPTS,
             outputs=(embeddings,),
-            parameters={"length": facts.tokens},
+            parameters={"length": facts.tokens, **_providers(_part(entry, "text_encoder"))},
+            running=_part(entry, "text_encoder"),
         ),
         Step(
             f"{name}.denoise",
             "onnx",
             inputs=(embeddings, *_SETTINGS),
             outputs=(latents,),
-            parameters=denoising,
+            parameters={**denoising, **_providers(main)},
+            running=main,
         ),
-        Step(f"{name}.decode", "onnx", inputs=(latents,), outputs=(_IMAGE,), parameters=scaling),
+        Step(
+            f"{name}.decode",
+            "onnx",
+            inputs=(latents,),
+            outputs=(_IMAGE,),
+            parameters={**scaling, **_providers(_part(entry, "decode"))},
+            running=_part(entry, "decode"),
+        ),
     )
+
+
+def _part(entry: DiffusionEntry, step: Literal["text_encoder", "decode"]) -> Running:
+    return Running.part(entry.parts.get(step))
+
+
+def _providers(running: Running) -> dict[str, object]:
+    """What computes a graph inside our backends, where models.yaml puts instances on GPUs."""
+    groups = running.instances or ()
+    if any(group.device == "gpu" or group.gpus for group in groups):
+        return {"providers": "CUDAExecutionProvider,CPUExecutionProvider"}
+    return {}

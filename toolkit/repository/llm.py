@@ -1,16 +1,32 @@
 """Configs of a language model: `prompt` → `engine`, decoupled (python_backends/README.md)."""
 
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from toolkit.facts import LlmFacts
-from toolkit.repository.parts import Route, Step, Tensor, ensemble_config, step_config
+from toolkit.repository.parts import (
+    Ensemble,
+    Route,
+    Step,
+    Tensor,
+    ensemble_config,
+    step_config,
+)
+from toolkit.repository.running import Running
+from toolkit.repository.warmup import PROMPT_TEXT, SAMPLING_TEXT, with_text
 from toolkit.spec import LlmEntry
+from toolkit.spec.serving import WarmUpInput
 from toolkit.targets import Target
 
 _TEXT = (1,)
 _MANY = (-1,)
 _PROMPT = Tensor("prompt", "STRING", _TEXT)
 _SAMPLING = Tensor("sampling_parameters", "STRING", _TEXT, optional=True)
+_REPLY = Tensor("reply", "STRING", _TEXT, optional=True)
+_IMAGES = Tensor("images", "STRING", _MANY, optional=True)
 _TOKENS = Tensor("token_ids", "INT32", _MANY)
 _EVENT = Tensor("event", "STRING", _MANY)
 
@@ -27,6 +43,8 @@ _FLAGS = (
 _ENGINE_INPUTS = (
     Tensor("token_ids", "INT32", _MANY, optional=True),
     _SAMPLING,
+    _REPLY,
+    _IMAGES,
     Tensor("cancel", "STRING", _TEXT, optional=True),
     Tensor("text_input", "STRING", _TEXT, optional=True),
     *(Tensor(name, "BOOL", _TEXT, optional=True) for name in _FLAGS),
@@ -42,45 +60,125 @@ _ENGINE_OUTPUTS = (
 )
 PROMPT_INSTANCES = 2
 
-
 _CPU_SEQUENCES = 16
 _CPU_CACHE_BYTES = 4 * 2**30
 _CACHE_BLOCK_TOKENS = 128  # of vLLM's CPU backend
+_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM's `max_lora_rank` takes
+_ADAPTER = Tensor("adapter", "STRING", _TEXT)
 
 
 def llm_configs(
-    name: str, entry: LlmEntry, facts: LlmFacts, public: dict[str, object], target: Target
+    name: str,
+    entry: LlmEntry,
+    facts: LlmFacts,
+    public: Mapping[str, object],
+    target: Target,
 ) -> list[ModelConfig]:
-    """The ensemble and its two steps; `public` are the parameters of every ensemble."""
-    defaults = {} if target.gpu else _cpu_defaults(entry, facts)
-    fixed: dict[str, object] = {"model": "weights", "max_model_len": entry.context_length}
-    own: dict[str, object] = {"engine": fixed | defaults | entry.engine}
-    if entry.environment:
-        own["environment"] = entry.environment
-    prompt = Step(
+    """The ensemble and its two steps, and for each adapter an ensemble and a `prompt` of its own.
+
+    `public` are the parameters of every ensemble. An adapter's `prompt` names it to the engine.
+    """
+    engine = _engine(name, entry, facts, target)
+    beside = (_SAMPLING, _REPLY, _IMAGES) if facts.vision else (_SAMPLING, _REPLY)
+    found = []
+    for served, adapter in ((name, None), *entry.adapters.items()):
+        prompt = _prompt(served, entry, served if adapter else None)
+        about = {
+            "toolkit.context_length": entry.context_length,
+            "toolkit.cancel": engine.name,
+            "toolkit.details": facts.details.model_dump(),
+        }
+        if adapter:
+            known = facts.adapters.get(served)  # a plan is made before they are fetched
+            about |= {
+                "toolkit.aliases": list(adapter.aliases),
+                "toolkit.source": str(adapter.origin),
+                "toolkit.digest": known.digest if known else "",
+            }
+        made = [tensor.name for tensor in prompt.outputs]
+        routes = (
+            Route.same(prompt, ("prompt",), made),
+            Route.same(engine, (*made, *(tensor.name for tensor in beside)), ("event",)),
+        )
+        ensemble = Ensemble(served, (_PROMPT, *beside), (_EVENT,), decoupled=True)
+        found.append(ensemble_config(ensemble, routes, {**public, **about}))
+        found.append(step_config(prompt, target))
+    found.insert(2, step_config(engine, target))
+    return found
+
+
+def _prompt(name: str, entry: LlmEntry, adapter: str | None) -> Step:
+    own: dict[str, object] = {"context_length": entry.context_length}
+    if adapter:
+        own["adapter"] = adapter
+    if entry.fim is not None:
+        own["toolkit.fim"] = json.dumps(entry.fim or None, ensure_ascii=False)
+    return Step(
         name=f"{name}.prompt",
         environment="onnx",
         inputs=(_PROMPT,),
-        outputs=(_TOKENS,),
-        parameters={"context_length": entry.context_length},
+        outputs=(_TOKENS, _ADAPTER) if adapter else (_TOKENS,),
+        parameters=own,
         instances=PROMPT_INSTANCES,
+        running=_prompt_running(entry),
     )
-    engine = Step(
+
+
+def _prompt_running(entry: LlmEntry) -> Running:
+    running = Running.part(entry.parts.get("prompt"))
+    return replace(running, warmup=with_text(running.warmup, prompt=PROMPT_TEXT))
+
+
+def _engine(name: str, entry: LlmEntry, facts: LlmFacts, target: Target) -> Step:
+    defaults = {} if target.gpu else _cpu_defaults(entry, facts)
+    fixed: dict[str, object] = {"model": "weights", "max_model_len": entry.context_length}
+    own: dict[str, object] = {
+        "engine": fixed | defaults | _wanted(entry, facts) | entry.engine_args
+    }
+    if environment := _environment(entry):
+        own["environment"] = environment
+    if entry.adapters:
+        own["adapters"] = {adapter: f"adapters/{adapter}" for adapter in entry.adapters}
+    for field in ("tool_parser", "reasoning_parser"):
+        if value := getattr(entry, field):
+            own[f"toolkit.{field}"] = value
+    adapter = (replace(_ADAPTER, optional=True),) if entry.adapters else ()
+    warmup = with_text(entry.warmup, sampling_parameters=SAMPLING_TEXT)
+    ids = {"token_ids": WarmUpInput(dims=(4,))}
+    warmup = tuple(
+        each.model_copy(update={"inputs": {**each.inputs, **ids}, "batch": 1}) for each in warmup
+    )
+    groups = tuple(group.model_copy(update={"gpus": ()}) for group in entry.instances or ())
+    return Step(
         name=f"{name}.engine",
         environment="vllm",
-        inputs=_ENGINE_INPUTS,
+        inputs=(*_ENGINE_INPUTS, *adapter),
         outputs=_ENGINE_OUTPUTS,
         parameters=own,
         decoupled=True,
-        whole_device=True,
+        device="model",
+        running=Running(groups or None, warmup=warmup, version_policy=entry.version_policy),
     )
-    routes = (
-        Route(prompt, ("prompt",), ("token_ids",)),
-        Route(engine, ("token_ids", "sampling_parameters"), ("event",)),
-    )
-    about = {"toolkit.context_length": entry.context_length, "toolkit.cancel": engine.name}
-    ensemble = ensemble_config(name, ((_PROMPT, _SAMPLING), (_EVENT,)), routes, public | about)
-    return [ensemble, step_config(prompt, target), step_config(engine, target)]
+
+
+def _wanted(entry: LlmEntry, facts: LlmFacts) -> dict[str, object]:
+    """Engine arguments that other fields stand for."""
+    found: dict[str, object] = {}
+    if entry.priority:
+        found["scheduling_policy"] = "priority"
+    if entry.adapters:
+        rank = max((about.rank for about in facts.adapters.values()), default=_RANKS[2])
+        found["enable_lora"] = True
+        found["max_loras"] = len(entry.adapters)
+        found["max_lora_rank"] = next((each for each in _RANKS if each >= rank), rank)
+    return found
+
+
+def _environment(entry: LlmEntry) -> dict[str, str | int]:
+    """Variables of the engine's process; the GPUs of its instance are one of them."""
+    gpus = [str(gpu) for group in entry.instances or () for gpu in group.gpus]
+    placed: dict[str, str | int] = {"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {}
+    return placed | entry.environment
 
 
 def _cpu_defaults(entry: LlmEntry, facts: LlmFacts) -> dict[str, object]:
@@ -90,9 +188,9 @@ def _cpu_defaults(entry: LlmEntry, facts: LlmFacts) -> dict[str, object]:
     the machine's memory and the engine does not start; this one holds all sequences at full length,
     up to 4 GiB, and at least one. A CPU without AVX-512 computes in float32 unless told otherwise.
     """
-    sequences = int(entry.engine.get("max_num_seqs", _CPU_SEQUENCES))
+    sequences = int(entry.engine_args.get("max_num_seqs", _CPU_SEQUENCES))
     blocks = -(-entry.context_length // _CACHE_BLOCK_TOKENS) + 1
-    halves = 1 if "16" in str(entry.engine.get("dtype", "")) else 2
+    halves = 1 if "16" in str(entry.engine_args.get("dtype", "")) else 2
     one = blocks * _CACHE_BLOCK_TOKENS * facts.cache_bytes_per_token * halves
     return {
         "enforce_eager": True,

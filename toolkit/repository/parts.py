@@ -12,12 +12,16 @@ from tritonclient.grpc.model_config_pb2 import (
     ModelConfig,
     ModelEnsembling,
     ModelInput,
-    ModelInstanceGroup,
     ModelOutput,
     ModelParameter,
 )
 
+from toolkit.repository.running import Running, add_instances, add_queue, add_versions
+from toolkit.repository.warmup import add_warmups
 from toolkit.targets import Target
+
+TARGET = "toolkit.target"
+"""The parameter by which a step knows the server that it was built for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,67 +37,96 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One model behind an ensemble: what it takes and gives, and what its backend is told."""
+    """One model behind an ensemble: what it takes and gives, and what its backend is told.
+
+    `environment` is the Python environment, None for the server's own; `device` is where it runs
+    unless the catalogue says otherwise: `cpu`, `gpu`, or `model` where the backend decides.
+    """
 
     name: str
-    environment: str
+    environment: str | None
     inputs: Sequence[Tensor]
     outputs: Sequence[Tensor]
     parameters: Mapping[str, object] = field(default_factory=dict)
+    backend: str = "python"
     instances: int = 1
     max_batch_size: int = 0
     decoupled: bool = False
     batches: bool = False
-    whole_device: bool = False
+    device: str = "cpu"
+    running: Running = field(default_factory=Running)
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One step of an ensemble; names not listed are the same inside and outside."""
+    """One step of an ensemble; inputs and outputs map the step's names to the ensemble's."""
 
-    step: Step
-    inputs: Sequence[str]
-    outputs: Sequence[str]
+    step: str
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+    version: int = -1
+
+    @classmethod
+    def same(cls, step: Step, inputs: Sequence[str], outputs: Sequence[str]) -> "Route":
+        """A route whose tensors have the same names inside and outside."""
+        return cls(step.name, {name: name for name in inputs}, {name: name for name in outputs})
+
+
+@dataclass(frozen=True, slots=True)
+class Ensemble:
+    """An ensemble's own side: its tensors, its batches, and whether it answers many times."""
+
+    name: str
+    inputs: Sequence[Tensor]
+    outputs: Sequence[Tensor]
+    max_batch_size: int = 0
+    decoupled: bool = False
+    running: Running = field(default_factory=Running)
 
 
 def step_config(step: Step, target: Target) -> ModelConfig:
-    """The config of a step that the Python backend runs."""
-    config = ModelConfig(name=step.name, backend="python", max_batch_size=step.max_batch_size)
+    """The config of a step that a backend runs."""
+    config = ModelConfig(name=step.name, backend=step.backend, max_batch_size=step.max_batch_size)
     _add_tensors(config, step.inputs, step.outputs)
-    config.instance_group.append(_instances(step, target))
-    if step.batches:
-        config.dynamic_batching.SetInParent()
+    add_instances(config, step.running, step.device, step.instances, target)
+    if step.batches or step.running.batching or step.running.priority:
+        add_queue(config, step.running)
     if step.decoupled:
         config.model_transaction_policy.decoupled = True
-    if target.environments:
-        path = f"{target.environments}/{step.environment}"
-        config.parameters["EXECUTION_ENV_PATH"].string_value = path
-    _add_parameters(config, step.parameters)
+    add_versions(config, step.running)
+    add_warmups(config, step.running)
+    if step.backend == "python":
+        if target.environments and step.environment:
+            path = f"{target.environments}/{step.environment}"
+            config.parameters["EXECUTION_ENV_PATH"].string_value = path
+        add_parameters(config, {TARGET: target.name})
+    add_parameters(config, step.parameters)
     return config
 
 
 def ensemble_config(
-    name: str,
-    tensors: tuple[Sequence[Tensor], Sequence[Tensor]],
-    routes: Sequence[Route],
-    parameters: Mapping[str, object],
+    ensemble: Ensemble, routes: Sequence[Route], parameters: Mapping[str, object]
 ) -> ModelConfig:
-    """The config of an ensemble; `tensors` are its inputs and its outputs."""
-    batch = min(route.step.max_batch_size for route in routes)
-    config = ModelConfig(name=name, platform="ensemble", max_batch_size=batch)
-    _add_tensors(config, *tensors)
+    """The config of an ensemble of these routes."""
+    config = ModelConfig(
+        name=ensemble.name, platform="ensemble", max_batch_size=ensemble.max_batch_size
+    )
+    _add_tensors(config, ensemble.inputs, ensemble.outputs)
     for route in routes:
         config.ensemble_scheduling.step.append(
             ModelEnsembling.Step(
-                model_name=route.step.name,
-                model_version=-1,
-                input_map={tensor: tensor for tensor in route.inputs},
-                output_map={tensor: tensor for tensor in route.outputs},
+                model_name=route.step,
+                model_version=route.version,
+                input_map=dict(route.inputs),
+                output_map=dict(route.outputs),
             )
         )
-    if any(route.step.decoupled for route in routes):
+    if ensemble.decoupled:
         config.model_transaction_policy.decoupled = True
-    _add_parameters(config, parameters)
+    if ensemble.running.response_cache:
+        config.response_cache.enable = True
+    add_versions(config, ensemble.running)
+    add_parameters(config, parameters)
     return config
 
 
@@ -102,7 +135,7 @@ def _add_tensors(config: ModelConfig, inputs: Sequence[Tensor], outputs: Sequenc
         config.input.append(
             ModelInput(
                 name=tensor.name,
-                data_type=_type(tensor),
+                data_type=data_type(tensor.type),
                 dims=tensor.dims,
                 optional=tensor.optional,
                 allow_ragged_batch=tensor.ragged,
@@ -110,21 +143,17 @@ def _add_tensors(config: ModelConfig, inputs: Sequence[Tensor], outputs: Sequenc
         )
     for tensor in outputs:
         config.output.append(
-            ModelOutput(name=tensor.name, data_type=_type(tensor), dims=tensor.dims)
+            ModelOutput(name=tensor.name, data_type=data_type(tensor.type), dims=tensor.dims)
         )
 
 
-def _add_parameters(config: ModelConfig, parameters: Mapping[str, object]) -> None:
+def add_parameters(config: ModelConfig, parameters: Mapping[str, object]) -> None:
+    """Writes parameters; what is no text becomes JSON."""
     for name, value in parameters.items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         config.parameters[name].CopyFrom(ModelParameter(string_value=text))
 
 
-def _instances(step: Step, target: Target) -> ModelInstanceGroup:
-    whole = step.whole_device and target.gpu
-    kind = ModelInstanceGroup.KIND_MODEL if whole else ModelInstanceGroup.KIND_CPU
-    return ModelInstanceGroup(kind=kind, count=step.instances)
-
-
-def _type(tensor: Tensor) -> DataType.ValueType:
-    return DataType.Value(f"TYPE_{tensor.type}")
+def data_type(name: str) -> DataType.ValueType:
+    """Triton's enum value of a type as models.yaml and the contract write it."""
+    return DataType.Value(f"TYPE_{name}")

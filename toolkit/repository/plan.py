@@ -7,7 +7,7 @@ have; what only they can tell (vector length, image size) enters with `configs.m
 from dataclasses import dataclass
 
 import python_backends
-from toolkit.spec import Catalogue, Entry
+from toolkit.spec import Catalogue, EnsembleEntry, Entry, LlmEntry, PythonEntry
 from toolkit.spec.entries import STEPS
 from toolkit.targets import Target
 
@@ -24,39 +24,51 @@ _WEIGHTS = {
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:
-    """A model `<name>.<step>`; `backend` is its folder below python_backends/."""
+    """A model `<name>.<step>`; `backend` is its folder below python_backends/, None for a graph
+    that the server runs by itself. `own` are further files and folders of the version."""
 
     name: str
     step: str
-
-    @property
-    def backend(self) -> str:
-        return "vllm_engine" if self.step == "engine" else self.step
+    backend: str | None
+    own: tuple[str, ...] = ()
 
     @property
     def code(self) -> tuple[str, ...]:
         """Files below the repository that are copied from python_backends/."""
-        files = sorted(python_backends.files(self.backend))
+        files = sorted(python_backends.files(self.backend)) if self.backend else []
         return tuple(f"{self.name}/1/{file}" for file in files)
 
     @property
     def weights(self) -> tuple[str, ...]:
         """Files and folders (with a slash) below the repository that hold weights."""
-        return tuple(f"{self.name}/1/{part}" for part in _WEIGHTS[self.step])
+        return tuple(f"{self.name}/1/{part}" for part in (*_WEIGHTS[self.step], *self.own))
 
 
 @dataclass(frozen=True, slots=True)
 class ModelPlan:
-    """A public model: an ensemble of that name, and its steps in order."""
+    """A public model: an ensemble of that name and its steps in order, or a user's own model.
+
+    `adapters` are the ensembles of its LoRA adapters; their steps are among the others.
+    """
 
     name: str
     entry: Entry
     steps: tuple[StepPlan, ...]
+    adapters: tuple[str, ...] = ()
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The models of the repository that belong to it."""
+        return (self.name, *(step.name for step in self.steps), *self.adapters)
 
     @property
     def files(self) -> tuple[str, ...]:
         """Everything that will stand below the repository for this model."""
-        own = [f"{self.name}/config.pbtxt", f"{self.name}/1/.gitkeep"]
+        if isinstance(self.entry, PythonEntry):
+            return (f"{self.name}/config.pbtxt", f"{self.name}/1/model.py")
+        own = []
+        for name in (self.name, *self.adapters):
+            own += [f"{name}/config.pbtxt", f"{name}/1/.gitkeep"]
         for step in self.steps:
             own += [f"{step.name}/config.pbtxt", *step.code, *step.weights]
         return tuple(own)
@@ -64,10 +76,16 @@ class ModelPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All models of a catalogue for one target."""
+    """All models of a catalogue for one target. `file` is the name of the models.yaml."""
 
     target: Target
     models: tuple[ModelPlan, ...]
+    file: str = "models.yaml"
+
+    @property
+    def entries(self) -> dict[str, Entry]:
+        """The catalogue's entries by name."""
+        return {model.name: model.entry for model in self.models}
 
     def summary(self) -> dict[str, object]:
         """The plan as JSON: stable, without anything of this machine."""
@@ -78,20 +96,42 @@ class Plan:
         }
 
 
-def make_plan(catalogue: Catalogue, target: Target) -> Plan:
+def make_plan(catalogue: Catalogue, target: Target, file: str = "models.yaml") -> Plan:
     """The plan of every model in the order of models.yaml."""
-    return Plan(target, tuple(_model(name, entry) for name, entry in catalogue.models.items()))
+    models = (_model(name, entry, target) for name, entry in catalogue.models.items())
+    return Plan(target, tuple(models), file)
 
 
-def _model(name: str, entry: Entry) -> ModelPlan:
-    steps = tuple(StepPlan(f"{name}.{step}", step) for step in STEPS[entry.kind])
-    return ModelPlan(name, entry, steps)
+def _model(name: str, entry: Entry, target: Target) -> ModelPlan:
+    steps = [_step(name, step, target) for step in STEPS[entry.kind]]
+    if not isinstance(entry, LlmEntry):
+        return ModelPlan(name, entry, tuple(steps))
+    adapters = tuple(entry.adapters)
+    steps[1] = StepPlan(
+        f"{name}.engine",
+        "engine",
+        "vllm_engine",
+        tuple(f"adapters/{adapter}/" for adapter in adapters),
+    )
+    steps += [_step(adapter, "prompt", target) for adapter in adapters]
+    return ModelPlan(name, entry, tuple(steps), adapters)
+
+
+def _step(name: str, step: str, target: Target) -> StepPlan:
+    backend: str | None = "vllm_engine" if step == "engine" else step
+    if step == "encoder" and target.native_onnx:
+        backend = None
+    return StepPlan(f"{name}.{step}", step, backend)
 
 
 def _summary(model: ModelPlan) -> dict[str, object]:
+    entry = model.entry
+    steps = [step.name for step in model.steps]
+    if isinstance(entry, EnsembleEntry):
+        steps = [step.model for step in entry.steps]
     return {
-        "kind": model.entry.kind,
-        "source": model.entry.source,
-        "steps": [step.name for step in model.steps],
+        "kind": entry.kind,
+        "source": None if isinstance(entry, EnsembleEntry) else str(entry.origin),
+        "steps": steps,
         "files": list(model.files),
     }

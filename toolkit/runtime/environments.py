@@ -10,21 +10,26 @@ import os
 import re
 import shutil
 import sys
-import sysconfig
 import tempfile
 import venv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 
 from toolkit.errors import SetupError
 from toolkit.home import home
+from toolkit.machine.probe import library_folders
 from toolkit.progress import Progress, silent
+from toolkit.weights.cache import touch
 from toolkit.wheels import run_pip
 
 NAMES = ("onnx", "vllm")
+OWN = "own-"
+"""What the names of environments begin with that users' models ask for."""
+REQUIREMENTS = "requirements.txt"
 _TORCH = "torch==2.13.0"
+_NUMPY = "numpy==1.26.4"  # the stub was built for numpy 1
 _LINK_FOLDER = ".environments"
 
 
@@ -43,7 +48,46 @@ def ensure_environment(name: str, progress: Progress = silent) -> Path:
         with _locked(root.with_suffix(".lock")):
             if not (root / "complete").exists():
                 _install(name, lock, root, progress)
+    touch(root)
     return root
+
+
+def own_name(requirements: Sequence[str]) -> str:
+    """The name of the environment with these requirements: the same lines, the same environment."""
+    text = "\n".join(sorted(requirements))
+    return f"{OWN}{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def ensure_own_environment(requirements: Sequence[str], progress: Progress = silent) -> Path:
+    """Returns the folder of an environment with numpy 1 and these pinned requirements.
+
+    Raises as `ensure_environment`. What they need in turn is resolved when it is made.
+    """
+    name = own_name(requirements)
+    root = home() / "environments" / f"{name}-py{sys.version_info.major}{sys.version_info.minor}"
+    if not (root / "complete").exists():
+        with _locked(root.with_suffix(".lock")):
+            if not (root / "complete").exists():
+                _make(root, lambda: _install_own(name, requirements, root, progress))
+    return root
+
+
+def _install_own(name: str, requirements: Sequence[str], root: Path, progress: Progress) -> None:
+    python = ["--python", str(root / "bin" / "python")]
+    with progress.step(f"environment {name}: {', '.join(requirements)}", unit="bytes") as step:
+        run_pip([*python, "install", "--only-binary", ":all:", _NUMPY, *requirements], step=step)
+
+
+def _requirements(repository: Path, name: str) -> list[str]:
+    """What the models say that run in the environment `name`."""
+    for file in sorted(repository.glob(f"*/{REQUIREMENTS}")):
+        lines = file.read_text(encoding="utf-8").split()
+        if own_name(lines) == name:
+            return lines
+    raise SetupError(
+        f"no model of {repository} says what is in the environment '{name}'",
+        hint="toolkit build-repo",
+    )
 
 
 def link_environments(repository: Path, progress: Progress = silent) -> list[Path]:
@@ -53,7 +97,10 @@ def link_environments(repository: Path, progress: Progress = silent) -> list[Pat
     """
     linked = []
     for name in sorted(_named_environments(repository)):
-        root = ensure_environment(name, progress)
+        if name.startswith(OWN):
+            root = ensure_own_environment(_requirements(repository, name), progress)
+        else:
+            root = ensure_environment(name, progress)
         link = repository / _LINK_FOLDER / name
         link.parent.mkdir(exist_ok=True)
         if not link.is_symlink() or link.readlink() != root:
@@ -71,12 +118,16 @@ def _named_environments(repository: Path) -> set[str]:
 
 
 def _install(name: str, lock: str, root: Path, progress: Progress) -> None:
+    _make(root, lambda: _install_packages(name, lock, root, progress))
+
+
+def _make(root: Path, install: Callable[[], None]) -> None:
     library = _libpython()
     shutil.rmtree(root, ignore_errors=True)
     try:
         venv.create(root, symlinks=True)
         (root / "lib" / library.name).symlink_to(library)
-        _install_packages(name, lock, root, progress)
+        install()
         (root / "complete").touch()
     except BaseException:
         shutil.rmtree(root, ignore_errors=True)
@@ -107,10 +158,7 @@ def _libpython() -> Path:
     Without the link the stub would take any libpython of the system, with another standard library.
     """
     name = f"libpython{sys.version_info.major}.{sys.version_info.minor}.so.1.0"
-    folders = [Path(sys.base_prefix, "lib"), Path(str(sysconfig.get_config_var("LIBDIR")))]
-    multiarch = sysconfig.get_config_var("MULTIARCH")
-    folders += [folder / str(multiarch) for folder in folders]
-    for folder in folders:
+    for folder in library_folders():
         if (folder / name).exists():
             return (folder / name).resolve()
     raise SetupError(

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from toolkit.errors import SetupError
 from toolkit.home import home
 from toolkit.progress import Progress, silent
+from toolkit.weights.cache import touch
 from toolkit.wheels import fetch_wheel
 
 WHEEL = "nvidia-pytriton==0.7.0"
@@ -56,6 +57,7 @@ def ensure_triton(progress: Progress = silent) -> TritonRuntime:
     if not root.exists():
         wheel = fetch_wheel(WHEEL, sha256=WHEEL_SHA256, progress=progress)
         _unpack(wheel, root, progress)
+    touch(root)
     return TritonRuntime(root)
 
 
@@ -92,6 +94,7 @@ def _unpack(wheel: Path, root: Path, progress: Progress) -> None:
                 f"the embedded Triton has no Python stub for Python {_python()}",
                 hint="run the toolkit with Python 3.11",
             )
+        scratch.chmod(0o755)  # it was made for its owner alone, and images are run by another
         scratch.rename(root)
     except OSError:
         if not root.exists():  # else another process was first

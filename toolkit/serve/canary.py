@@ -30,8 +30,10 @@ def sick_model(
 
 def _ask_llm(model: ServedModel, api: service_pb2_grpc.GRPCInferenceServiceStub) -> None:
     engine = model.parameter("toolkit.cancel")
-    first = model.config.ensemble_scheduling.step[0].model_name
-    if first != engine:
+    if not engine:
+        return  # a user's own: only a whole request would prove anything
+    first = _first_step(model)
+    if first and first != engine:
         api.ModelInfer(_request(first, prompt='{"text": "ok"}'), timeout=_TIMEOUT_S)
     cancel = _request(engine, cancel="canary")
     cancel.parameters["triton_enable_empty_final_response"].bool_param = True
@@ -45,14 +47,26 @@ def _ask_embedding(model: ServedModel, api: service_pb2_grpc.GRPCInferenceServic
     api.ModelInfer(_request(model.name, batched=True, text="ok"), timeout=_TIMEOUT_S)
 
 
+def _ask_rerank(model: ServedModel, api: service_pb2_grpc.GRPCInferenceServiceStub) -> None:
+    request = _request(model.name, batched=True, query="ok", document="ok")
+    api.ModelInfer(request, timeout=_TIMEOUT_S)
+
+
 def _ask_diffusion(model: ServedModel, api: service_pb2_grpc.GRPCInferenceServiceStub) -> None:
-    encoder = model.config.ensemble_scheduling.step[0].model_name
-    api.ModelInfer(_request(encoder, prompt="ok"), timeout=_TIMEOUT_S)
+    if first := _first_step(model):
+        api.ModelInfer(_request(first, prompt="ok"), timeout=_TIMEOUT_S)
+
+
+def _first_step(model: ServedModel) -> str | None:
+    """The step that takes the ensemble's `prompt`; None where a user has built it otherwise."""
+    steps = model.config.ensemble_scheduling.step
+    return steps[0].model_name if steps and "prompt" in steps[0].input_map else None
 
 
 _CANARIES: dict[str, Callable[[ServedModel, service_pb2_grpc.GRPCInferenceServiceStub], None]] = {
     "llm": _ask_llm,
     "embedding": _ask_embedding,
+    "rerank": _ask_rerank,
     "diffusion": _ask_diffusion,
 }
 

@@ -4,6 +4,7 @@ Reads the repository on disk only.
 """
 
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,17 +13,20 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from toolkit.errors import RepositoryError
 
+CACHE_BYTES = 256 << 20
+"""Of Triton's response cache, where a model wants one."""
+
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """A model that nothing else is made of: an ensemble of the catalogue, or a user's own model."""
+    """A model of the catalogue: an ensemble, or a user's own model."""
 
     name: str
     config: ModelConfig
 
     @property
     def kind(self) -> str:
-        """`llm`, `embedding`, `diffusion`, or "" for a model without toolkit parameters."""
+        """`llm`, `embedding`, `rerank`, `diffusion`, or "" for one without toolkit parameters."""
         return self.parameter("toolkit.kind")
 
     def parameter(self, key: str) -> str:
@@ -31,14 +35,30 @@ class ServedModel:
 
 
 def public_models(repository: Path) -> list[ServedModel]:
-    """All models that are no step of an ensemble, by name. Raises RepositoryError."""
+    """All models that clients reach, by name: those that say so, and those that are no step.
+
+    Raises RepositoryError.
+    """
     configs = [_read(path) for path in sorted(repository.glob("[!.]*/config.pbtxt"))]
     if not configs:
         raise RepositoryError(
             f"{repository} holds no models", hint="build it first: toolkit build-repo"
         )
     steps = {step.model_name for config in configs for step in config.ensemble_scheduling.step}
-    return [ServedModel(config.name, config) for config in configs if config.name not in steps]
+    models = [ServedModel(config.name, config) for config in configs]
+    return [model for model in models if model.kind or model.name not in steps]
+
+
+def server_options(repository: Path) -> list[str]:
+    """Flags that the server needs for what the repository's configs ask of it."""
+    configs = [_read(path) for path in sorted(repository.glob("[!.]*/config.pbtxt"))]
+    flags = []
+    if any(config.response_cache.enable for config in configs):
+        flags.append(f"--cache-config=local,size={CACHE_BYTES}")
+    groups = [group for config in configs for group in config.instance_group]
+    if any(group.HasField("rate_limiter") for group in groups):
+        flags.append("--rate-limit=execution_count")
+    return flags
 
 
 def check_target(repository: Path, expected: str) -> None:
@@ -48,9 +68,11 @@ def check_target(repository: Path, expected: str) -> None:
         return
     target = str(json.loads(manifest.read_text()).get("target", expected))
     if target != expected:
+        catalogue = json.loads(manifest.read_text()).get("catalogue", "models.yaml")
+        command = ["toolkit", "build-repo", catalogue, "--target", expected]
         raise RepositoryError(
             f"{repository} was built for the target '{target}', not '{expected}'",
-            hint=f"toolkit build-repo --target {expected} --output {repository}",
+            hint=shlex.join([*command, "--output", str(repository)]),
         )
 
 

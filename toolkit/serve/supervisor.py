@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -25,7 +26,8 @@ from toolkit.runtime.triton import ensure_triton
 from toolkit.serve.canary import sick_model
 from toolkit.serve.catalogue import ServedModel, check_target, public_models
 from toolkit.serve.child import Child, Command, clean_environment
-from toolkit.serve.triton import TritonOptions, TritonServer
+from toolkit.serve.linkable import linkable
+from toolkit.serve.triton import TritonOptions, TritonServer, reachable
 
 _LOOK_INTERVAL_S = 1.0
 _CANARY_INTERVAL_S = 20.0
@@ -35,18 +37,28 @@ _MAX_RESTARTS, _RESTART_WINDOW_S = 5, 600.0
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """What to serve and where. `drain_s` is how long running requests may take at the end."""
+    """What to serve and where. `drain_s` is how long running requests may take at the end.
+
+    With `triton_port` Triton listens there, for gateways elsewhere, and no gateway is started.
+    """
 
     repository: Path
     host: str = "127.0.0.1"
     port: int = 9000
     triton_http_port: int | None = None
+    triton_port: int | None = None
+    ollama_port: int | None = None
     drain_s: float = 20.0
+
+    @property
+    def listening(self) -> tuple[str, int]:
+        """The address that clients are given."""
+        return self.host, self.port if self.triton_port is None else self.triton_port
 
     @property
     def logs(self) -> Path:
         """The folder of both children's logs; each start begins them anew."""
-        return home() / "logs" / str(self.port)
+        return home() / "logs" / str(self.listening[1])
 
 
 @dataclass(slots=True)
@@ -61,6 +73,7 @@ class Supervisor:
     _gateway: Child | None = field(default=None, init=False)
     _stop: threading.Event = field(default_factory=threading.Event, init=False)
     _restarts: list[float] = field(default_factory=list, init=False)
+    _stack: ExitStack = field(default_factory=ExitStack, init=False)
 
     def run(self, ready: Callable[[], None]) -> None:
         """Serves until a signal says stop. Calls `ready` once everything answers.
@@ -93,29 +106,38 @@ class Supervisor:
         options = self.options
         check_target(options.repository, "embedded")
         self.models = public_models(options.repository)
-        _check_free(options.host, options.port)
+        _check_free(*options.listening)
+        if options.ollama_port is not None:
+            _check_free(options.host, options.ollama_port)
         runtime = ensure_triton(self.progress)
-        link_environments(options.repository, self.progress)
+        repository = self._stack.enter_context(linkable(options.repository.absolute()))
+        link_environments(repository, self.progress)
         logs = options.logs
         for log in logs.glob("*.log"):
             log.unlink()
         self._triton = TritonServer(
             runtime,
             TritonOptions(
-                options.repository.absolute(), logs / "triton.log", options.triton_http_port
+                repository,
+                logs / "triton.log",
+                options.triton_http_port,
+                None if options.triton_port is None else options.listening,
             ),
         )
         with self.progress.step("start Triton"):
             self._triton.start()
         self._triton.load([model.name for model in self.models], self.progress)
-        with self.progress.step("start the gateway"):
-            self._start_gateway(logs / "gateway.log")
+        if options.triton_port is None:
+            with self.progress.step("start the gateway"):
+                self._start_gateway(logs / "gateway.log")
 
     def _start_gateway(self, log: Path) -> None:
         assert self._triton is not None
         options = self.options
         argv = [sys.executable, "-P", "-m", "frontend", "--host", options.host]
         argv += ["--port", str(options.port), "--triton", self._triton.address]
+        if options.ollama_port is not None:
+            argv += ["--ollama-port", str(options.ollama_port)]
         settings = {name: value for name, value in os.environ.items() if name.startswith("TRITON_")}
         command = Command(
             argv=argv,
@@ -132,7 +154,7 @@ class Supervisor:
             time.sleep(0.1)
 
     def _gateway_ready(self) -> bool:
-        url = f"http://{_reachable(self.options.host)}:{self.options.port}/readyz"
+        url = f"http://{reachable(self.options.host)}:{self.options.port}/readyz"
         try:
             with urllib.request.urlopen(url, timeout=2) as answer:
                 return bool(answer.status == 200)
@@ -141,10 +163,9 @@ class Supervisor:
 
     def _watch(self) -> None:
         assert self._triton is not None
-        assert self._gateway is not None
         next_canary = time.monotonic() + _CANARY_INTERVAL_S
         while not self._stop.wait(_LOOK_INTERVAL_S):
-            if self._gateway.exit_code is not None:
+            if self._gateway is not None and self._gateway.exit_code is not None:
                 self._count_restart("the gateway ended")
                 self._start_gateway(self._gateway.command.log)
             reason = self._triton_trouble()
@@ -193,6 +214,8 @@ class Supervisor:
         except BaseException:
             self._kill()
             raise
+        finally:
+            self._stack.close()
 
     def _kill(self) -> None:
         if self._gateway:
@@ -212,7 +235,3 @@ def _check_free(host: str, port: int) -> None:
             raise ServeError(
                 f"cannot listen on {host}:{port}: {error.strerror}", hint="choose another --port"
             ) from error
-
-
-def _reachable(host: str) -> str:
-    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104

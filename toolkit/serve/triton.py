@@ -1,7 +1,8 @@
 """One embedded Triton server on one repository: start, load, check, end.
 
 It listens on a unix socket in a folder that only its owner can enter, so nobody on a shared
-machine gets past the gateway (docs/decisions/0003-unix-socket.md). Models are loaded one by one and
+machine gets past the gateway (docs/decisions/0003-unix-socket.md), unless a TCP address is asked
+for. Models are loaded one by one and
 explicitly, so each failure has its own message. Knows nothing of the gateway.
 """
 
@@ -20,6 +21,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from toolkit.errors import ServeError
 from toolkit.progress import Progress, silent
 from toolkit.runtime.triton import TritonRuntime
+from toolkit.serve.catalogue import server_options
 from toolkit.serve.child import Child, Command, clean_environment
 
 _START_TIMEOUT_S = 30.0
@@ -29,11 +31,13 @@ _MAX_MESSAGE_BYTES = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class TritonOptions:
-    """How to run the server. `http_port` opens Triton's own HTTP API on loopback, for debugging."""
+    """How to run the server. `http_port` opens Triton's own HTTP API on loopback, for debugging;
+    `grpc` is a TCP host and port for gateways elsewhere."""
 
     repository: Path
     log: Path
     http_port: int | None = None
+    grpc: tuple[str, int] | None = None
     load_timeout_s: float = 600.0
 
 
@@ -54,8 +58,11 @@ class TritonServer:
 
     @property
     def address(self) -> str:
-        """What a gRPC client connects to. Triton appends `:PORT` to the socket's file name."""
-        return f"unix:{self.folder}/grpc.sock:1"
+        """What a gRPC client here connects to."""
+        if self.options.grpc is not None:
+            host, port = self.options.grpc
+            return f"{reachable(host)}:{port}"
+        return f"unix:{self.folder}/grpc.sock:1"  # Triton appends `:PORT` to the file's name
 
     @property
     def api(self) -> service_pb2_grpc.GRPCInferenceServiceStub:
@@ -90,20 +97,29 @@ class TritonServer:
             f"--cache-directory={runtime.caches}",
             f"--backend-config=python,shm-region-prefix-name={prefix}",
             "--model-control-mode=explicit",
-            f"--grpc-address=unix://{self.folder}/grpc.sock",
-            "--grpc-port=1",
             "--allow-metrics=false",
             f"--exit-timeout-secs={_EXIT_TIMEOUT_S}",
+            *server_options(options.repository),
         ]
+        # a key is thrown away: nobody uses what it closes
+        if options.grpc is None:
+            argv += [f"--grpc-address=unix://{self.folder}/grpc.sock", "--grpc-port=1"]
+        else:
+            host, port = options.grpc
+            closed = f"shared-memory,logging,trace:closed={secrets.token_hex(16)}"
+            argv += [f"--grpc-address={host}", f"--grpc-port={port}"]
+            argv += [f"--grpc-restricted-protocol={closed}"]
         if options.http_port is None:
             argv += ["--allow-http=false"]
         else:
-            # the key is thrown away: nobody controls models, memory or logs through this port
             closed = "model-repository,shared-memory,model-config,logging,trace"
             argv += ["--http-address=127.0.0.1", f"--http-port={options.http_port}"]
             argv += [f"--http-restricted-api={closed}:closed={secrets.token_hex(16)}"]
         environment = clean_environment(
-            LD_LIBRARY_PATH=str(runtime.libraries), HF_HUB_OFFLINE="1", VLLM_NO_USAGE_STATS="1"
+            LD_LIBRARY_PATH=str(runtime.libraries),
+            TRITON_TOOLKIT_TARGET="embedded",
+            HF_HUB_OFFLINE="1",
+            VLLM_NO_USAGE_STATS="1",
         )
         return Command(
             argv=argv,
@@ -200,3 +216,8 @@ class TritonServer:
     def _forget(self) -> None:
         self._close_channel()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def reachable(host: str) -> str:
+    """The address at which this machine reaches what listens on `host`."""
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104

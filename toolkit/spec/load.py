@@ -1,35 +1,52 @@
 """models.yaml on disk → a checked catalogue, or every reason why not, each with its line."""
 
-import difflib
+import copy
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import TypeAdapter, ValidationError
 
 from toolkit.errors import Finding, SpecError
 from toolkit.spec import document
+from toolkit.spec.checks import Surroundings, entry_faults, name_faults
 from toolkit.spec.document import Document
-from toolkit.spec.entries import KINDS, STEPS, Catalogue, Spec
-from toolkit.spec.source import FORMS, PathSource, parse_source
+from toolkit.spec.entries import KINDS, Catalogue, EnsembleEntry, Entry, SourcedEntry
+from toolkit.spec.explain import errors, explain
+from toolkit.spec.overrides import change_faults, changed, names_for
+from toolkit.targets import Target
 
-RESERVED = {"repository.json"}
-STEP_NAMES = {step for steps in STEPS.values() for step in steps}
-_WANTED = {
-    "string_type": "must be text",
-    "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "float_type": "must be a number",
-    "bool_type": "must be true or false",
-    "tuple_type": "must be a list",
-    "list_type": "must be a list",
-    "dict_type": "must be a mapping of names to values",
-    "model_type": "must be a mapping of fields to values",
-    "model_attributes_type": "must be a mapping of fields to values",
-}
-_NAME_HINT = "letters, digits, '.', '_' and '-', beginning with a letter or digit, 96 at most"
-_ALIAS_HINT = "letters, digits and . _ - : / @, beginning with a letter or digit, 128 at most"
+_ENTRY: TypeAdapter[SourcedEntry | EnsembleEntry] = TypeAdapter(Entry)
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A catalogue and the folder that its relative paths start from. `read` knows the lines."""
+
+    catalogue: Catalogue
+    folder: Path
+    read: Document
+
+    @property
+    def file(self) -> str:
+        """The name of the file that it was read from."""
+        return self.read.file
+
+    def for_target(self, target: Target) -> Catalogue:
+        """The catalogue with what its entries change for `target`.
+
+        Raises SpecError for what this target cannot do, with lines.
+        """
+        found = _Reading(self.read, self.folder)
+        models = {
+            name: found.entry(name, raw, names_for(target.name))
+            for name, raw in _raw_models(self.read).items()
+        }
+        found.check(target)
+        found.refuse()
+        return self.catalogue.model_copy(update={"models": models})
 
 
 def load(path: Path) -> Spec:
@@ -49,159 +66,158 @@ def load(path: Path) -> Spec:
 def parse(name: str, text: str, folder: Path) -> Spec:
     """Like `load`, for text; `folder` is where `path:` sources start. Raises SpecError."""
     read = document.read(name, text)
-    findings = list(read.findings)
+    found = _Reading(read, folder)
+    found.findings += read.findings
     catalogue: Catalogue | None = None
-    if read.data is not None or not findings:
+    if read.data is not None or not read.findings:
         try:
-            whole = json.dumps(read.data, default=str)
-            catalogue = Catalogue.model_validate_json(whole, strict=True)
+            catalogue = Catalogue.model_validate_json(_json(read.data))
         except ValidationError as error:
-            findings += [_explain(read, details) for details in error.errors()]
-        findings += _across(read, folder)
-    if findings or catalogue is None:
-        raise SpecError(sorted(findings, key=lambda finding: (finding.line, finding.field)))
-    return Spec(catalogue=catalogue, folder=folder)
+            found.findings += [
+                explain(read, details, kind=_kind(read, details["loc"]))
+                for details in errors(error)
+            ]
+        found.quiet = True  # what is wrong with single values has just been said
+        for model, raw in _raw_models(read).items():
+            found.entry(model, raw)
+        found.findings += name_faults(read, _raw_models(read))
+        found.check()
+        found.quiet = False
+        for model, raw in _raw_models(read).items():
+            found.changes(model, raw)
+    found.refuse()
+    assert catalogue is not None
+    return Spec(catalogue, folder, read)
 
 
-def _explain(read: Document, details: ErrorDetails) -> Finding:
-    """One pydantic error in the words of models.yaml."""
-    path = _path(details["loc"])
-    kind = details["type"]
-    value = details["input"]
-    if kind == "extra_forbidden":
-        return _unknown(read, path)
-    if kind == "missing":
-        return read.finding(path, "is missing", f"add `{path[-1]}: …`" if path else None)
-    if kind in {"union_tag_invalid", "union_tag_not_found"}:
-        return _wrong_kind(read, path, value)
-    if kind in _WANTED:
-        if not path:
-            return read.finding(path, "is empty" if value is None else "is no mapping", _EXAMPLE)
-        return read.finding(path, f"{_WANTED[kind]}, not {_shown(value)}")
-    if kind == "too_short":
-        return read.finding(path, "is empty")
-    if kind == "value_error":
-        return read.finding(path, str(details["ctx"]["error"]))
-    if kind == "string_pattern_mismatch":
-        return _pattern(read, path, value)
-    if kind == "literal_error":
-        return read.finding(path, f"must be {details['ctx']['expected']}, not {_shown(value)}")
-    return read.finding(path, f"{_lower(details['msg'])}, not {_shown(value)}")
+class _Reading:
+    """Entries as far as they can be read, and all that is wrong with them."""
 
+    def __init__(self, read: Document, folder: Path) -> None:
+        self._read = read
+        self._folder = folder
+        self.findings: list[Finding] = []
+        self.quiet = False
+        self._entries: dict[str, SourcedEntry | EnsembleEntry] = {}
+        self._origins: dict[str, dict[document.Path, document.Path]] = {}
 
-_EXAMPLE = "begin with `version: 1` and `models:`"
-
-
-def _path(loc: tuple[str | int, ...]) -> document.Path:
-    """Pydantic's location without what it adds: the union's tag, and `[key]`."""
-    path = [part for part in loc if part != "[key]"]
-    if len(path) > 2 and path[0] == "models" and path[2] in KINDS:
-        del path[2]
-    return tuple(path)
-
-
-def _unknown(read: Document, path: document.Path) -> Finding:
-    known: list[str] = list(Catalogue.model_fields)
-    if len(path) == 3:
-        known = list(KINDS[_kind(read, str(path[1]))].model_fields)
-    return read.finding(path, "is no known field", _nearest(str(path[-1]), known))
-
-
-def _wrong_kind(read: Document, path: document.Path, value: object) -> Finding:
-    kinds = ", ".join(KINDS)
-    found = value.get("kind") if isinstance(value, dict) else None
-    if found is None:
-        return read.finding((*path, "kind"), "is missing", f"one of {kinds}")
-    return read.finding(
-        (*path, "kind"), f"{_shown(found)} is no kind of model", _nearest(str(found), list(KINDS))
-    )
-
-
-def _pattern(read: Document, path: document.Path, value: object) -> Finding:
-    if path[-1] == "digest":
-        return read.finding(
-            path, f"{_shown(value)} is no digest", "write sha256: and 64 hex digits"
-        )
-    hint = _ALIAS_HINT if "aliases" in path else _NAME_HINT
-    return read.finding(path, f"{_shown(value)} cannot be a name", hint)
-
-
-def _across(read: Document, folder: Path) -> Iterator[Finding]:
-    """What one entry's fields cannot tell: names that clash, files that are not there."""
-    models = read.data.get("models") if isinstance(read.data, dict) else None
-    if not isinstance(models, dict):
-        return
-    taken: dict[str, document.Path] = {name: ("models", name) for name in models}
-    for name, entry in models.items():
-        path: document.Path = ("models", name)
-        if name in RESERVED:
-            yield read.finding(path, "is a file of the repository's own", "choose another name")
-        owner, _, step = name.rpartition(".")
-        if owner in models and step in STEP_NAMES:
-            yield read.finding(path, f"is the name of a step of '{owner}'", "choose another name")
-        if isinstance(entry, dict):
-            yield from _aliases(read, path, entry.get("aliases"), taken)
-            yield from _missing_path(read, path, entry.get("source"), folder)
-            yield from _contradictions(read, path, entry)
-
-
-def _aliases(
-    read: Document, path: document.Path, aliases: object, taken: dict[str, document.Path]
-) -> Iterator[Finding]:
-    for index, alias in enumerate(aliases if isinstance(aliases, list) else []):
-        here = (*path, "aliases", index)
-        if not isinstance(alias, str):
-            continue
-        if alias in taken:
-            where = f"{document.dotted(taken[alias])} (line {read.line(taken[alias])})"
-            yield read.finding(here, f"'{alias}' is taken by {where}", "every name belongs to one")
+    def entry(
+        self,
+        name: str,
+        raw: dict[str, Any],
+        targets: tuple[str, ...] = (),
+    ) -> SourcedEntry | EnsembleEntry | None:
+        """The entry with its changes for `targets`; without what is wrong with it, or None."""
+        merged, self._origins[name] = changed(raw, targets)
+        try:
+            entry = _ENTRY.validate_json(_json(merged))
+        except ValidationError as error:
+            kind = str(merged.get("kind"))
+            if not self.quiet:
+                self.findings += [
+                    explain(self._read, details, self._place(name), kind)
+                    for details in errors(error)
+                ]
+            left = _pruned(merged, error)
         else:
-            taken[alias] = here
+            left = entry
+        if left is not None:
+            self._entries[name] = left
+        return left
+
+    def check(self, target: Target | None = None) -> None:
+        """Everything that several fields, entries or the disk decide."""
+        around = Surroundings(self._entries, self._folder, target, self._read.file)
+        for name, entry in self._entries.items():
+            for place, problem, hint in entry_faults(name, entry, around):
+                path = ("models", name, *self._moved(name, place))
+                self._add(self._read.finding(path, problem, hint))
+
+    def changes(self, name: str, raw: dict[str, Any]) -> None:
+        """What is wrong inside `targets` of one entry, before any target is chosen."""
+        for place, problem, hint in change_faults(raw):
+            self._add(self._read.finding(("models", name, *place), problem, hint))
+        overrides = raw.get("targets")
+        for target in overrides if isinstance(overrides, dict) else ():
+            merged, origins = changed(raw, (target,))
+            try:
+                _ENTRY.validate_json(_json(merged))
+            except ValidationError as error:
+                for details in errors(error):
+                    at = tuple(part for part in details["loc"] if part != raw.get("kind"))
+                    if any(at[: len(place)] == place for place in origins):
+                        kind = str(raw.get("kind"))
+                        place = ("models", name, "targets", target)
+                        self._add(explain(self._read, details, place, kind))
+
+    def refuse(self) -> None:
+        """Raises SpecError when anything was found."""
+        if self.findings:
+            raise SpecError(
+                sorted(set(self.findings), key=lambda each: (each.line, each.field, each.problem))
+            )
+
+    def _add(self, finding: Finding) -> None:
+        if finding not in self.findings:
+            self.findings.append(finding)
+
+    def _place(self, name: str) -> document.Path:
+        return ("models", name)
+
+    def _moved(self, name: str, place: document.Path) -> document.Path:
+        """Where `place` really stands: perhaps below `targets`."""
+        origins = self._origins.get(name, {})
+        for length in range(len(place), 0, -1):
+            if place[:length] in origins:
+                return (*origins[place[:length]], *place[length:])
+        return place
 
 
-def _missing_path(
-    read: Document, path: document.Path, source: object, folder: Path
-) -> Iterator[Finding]:
+_TENSOR = {"tensor": {"type": "BOOL", "dims": [1]}}
+_STAND_INS = {"context_length": 16, "source": "path:.", "inputs": _TENSOR, "outputs": _TENSOR}
+"""For required values that are missing or wrong, so that the others can still be judged."""
+
+
+def _pruned(raw: dict[str, Any], error: ValidationError) -> SourcedEntry | EnsembleEntry | None:
+    """What is left of an entry without the values that are wrong; None when that is not enough."""
+    left = copy.deepcopy(raw)
+    for details in error.errors():
+        path = [part for part in details["loc"][1:] if part != "[key]"]
+        _drop(left, path)
+    if not {"inputs", "outputs"} <= set(left):
+        left = {key: value for key, value in left.items() if key not in {"contract", "warmup"}}
+    kind = KINDS.get(str(left.get("kind")))
+    known = kind.model_fields if kind else {}
+    left |= {key: value for key, value in _STAND_INS.items() if key in known and key not in left}
     try:
-        origin = parse_source(source) if isinstance(source, str) else None
-    except ValueError:
-        return
-    if isinstance(origin, PathSource) and not (folder / origin.path).exists():
-        yield read.finding(
-            (*path, "source"),
-            f"there is no {origin.path}",
-            f"paths start at the folder of {read.file}; other sources: {FORMS}",
-        )
+        return _ENTRY.validate_json(_json(left))
+    except ValidationError:
+        return None
 
 
-def _contradictions(
-    read: Document, path: document.Path, entry: dict[str, object]
-) -> Iterator[Finding]:
-    steps, most = entry.get("steps", 25), entry.get("max_steps", 100)
-    if isinstance(steps, int) and isinstance(most, int) and steps > most:
-        yield read.finding((*path, "steps"), f"is {steps}, more than max_steps {most}")
-    engine = entry.get("engine")
-    for name in {"model", "max_model_len"} & set(engine if isinstance(engine, dict) else ()):
-        yield read.finding(
-            (*path, "engine", name), "is set by the toolkit", "use `source` and `context_length`"
-        )
+def _drop(value: Any, path: list[str | int]) -> None:
+    """Takes away the value at `path`: a list's as a whole, so that the others keep their places."""
+    for index, part in enumerate(path):
+        if not isinstance(value, dict) or part not in value:
+            return
+        if index == len(path) - 1 or not isinstance(value[part], dict):
+            del value[part]
+            return
+        value = value[part]
 
 
-def _kind(read: Document, name: str) -> str:
-    assert isinstance(read.data, dict)
-    return str(read.data["models"][name]["kind"])
+def _raw_models(read: Document) -> dict[str, dict[str, Any]]:
+    models = read.data.get("models") if isinstance(read.data, dict) else None
+    entries: Iterator[tuple[str, Any]] = iter(models.items() if isinstance(models, dict) else ())
+    return {name: entry for name, entry in entries if isinstance(entry, dict)}
 
 
-def _nearest(word: str, known: list[str]) -> str:
-    if near := difflib.get_close_matches(word, known, n=1, cutoff=0.6):
-        return f"did you mean `{near[0]}`?"
-    return f"known: {', '.join(known)}"
+def _kind(read: Document, loc: tuple[str | int, ...]) -> str:
+    if len(loc) < 2:
+        return ""
+    kind = str(_raw_models(read).get(str(loc[1]), {}).get("kind"))
+    return kind if kind in KINDS else ""
 
 
-def _shown(value: object) -> str:
-    text = json.dumps(value, default=str, ensure_ascii=False)
-    return text if len(text) <= 60 else f"{text[:57]}…"
-
-
-def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:]
+def _json(data: object) -> str:
+    return json.dumps(data, default=str)

@@ -1,4 +1,4 @@
-"""Where weights come from, as models.yaml writes it: `package:`, `path:` or `hf:`.
+"""Where weights come from, as models.yaml writes it: `hf:`, `package:`, `path:`, `gguf:`, `s3:` …
 
 Pure text: nothing is looked up here. `toolkit.weights.fetch` does that.
 """
@@ -13,9 +13,15 @@ _PACKAGE = re.compile(
 _HUB = re.compile(
     r"(?P<repository>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>[\w./-]+))?"
 )
+_HUB_FILE = re.compile(
+    r"(?P<repository>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>[\w.-]+))?"
+    r"/(?P<file>.+)"
+)
+_BUCKET = re.compile(r"(?://)?(?P<bucket>[a-z0-9][a-z0-9._-]{1,220}[a-z0-9])/(?P<key>.+)")
 FORMS = (
-    "package:NAME==VERSION/path/in/wheel, path:FOLDER_OR_FILE (relative to models.yaml)"
-    " or hf:ORG/NAME[@REVISION]"
+    "package:NAME==VERSION/path/in/wheel, path:FOLDER_OR_FILE (relative to models.yaml),"
+    " hf:ORG/NAME[@REVISION], gguf:FILE (or gguf: before one of the others), s3:BUCKET/PATH"
+    " or gs:BUCKET/PATH"
 )
 
 
@@ -42,34 +48,120 @@ class PathSource:
 
 @dataclass(frozen=True, slots=True)
 class HubSource:
-    """A repository on the Hugging Face Hub; `revision` is a branch, tag or commit."""
+    """A repository on the Hugging Face Hub, or one `file` of it; `revision` is a branch, tag or
+    commit."""
 
     repository: str
     revision: str | None
+    file: str | None = None
 
     def __str__(self) -> str:
-        return f"hf:{self.repository}" + (f"@{self.revision}" if self.revision else "")
+        text = f"hf:{self.repository}" + (f"@{self.revision}" if self.revision else "")
+        return f"{text}/{self.file}" if self.file else text
 
 
-Source = PackageSource | PathSource | HubSource
+@dataclass(frozen=True, slots=True)
+class ObjectSource:
+    """A file or all files below a prefix in an object store; `scheme` is `s3` or `gs`."""
+
+    scheme: str
+    bucket: str
+    key: str
+
+    def __str__(self) -> str:
+        return f"{self.scheme}:{self.bucket}/{self.key}"
 
 
-def parse_source(text: str) -> Source:
-    """Reads one source. Raises ValueError that says what a right one looks like."""
+@dataclass(frozen=True, slots=True)
+class GgufSource:
+    """One GGUF file, wherever it is."""
+
+    file: PackageSource | PathSource | HubSource | ObjectSource
+
+    def __str__(self) -> str:
+        text = str(self.file)
+        return f"gguf:{text.removeprefix('path:')}"
+
+
+Source = PackageSource | PathSource | HubSource | ObjectSource | GgufSource
+
+
+def parse_source(text: str, revision: str | None = None) -> Source:
+    """Reads one source; `revision` is the field of that name.
+
+    Raises ValueError that says what a right one looks like.
+    """
+    source = _parse(text)
+    return source if revision is None else _at(source, revision)
+
+
+def path_of(source: Source) -> str | None:
+    """The local path that a source names, None for one that lies elsewhere."""
+    inner = source.file if isinstance(source, GgufSource) else source
+    return inner.path if isinstance(inner, PathSource) else None
+
+
+def _parse(text: str) -> Source:
     scheme, colon, rest = text.partition(":")
-    if not colon or scheme not in {"package", "path", "hf"}:
-        raise ValueError(f"'{text}' is no source: write {FORMS}")
-    if scheme == "path":
-        if not rest.strip():
-            raise ValueError("'path:' names no file or folder")
-        return PathSource(rest)
+    match scheme if colon else "":
+        case "path":
+            return _path(text, rest)
+        case "hf":
+            return _hub(text, rest)
+        case "package":
+            return _package(text, rest)
+        case "s3" | "gs":
+            return _object(text, scheme, rest)
+        case "gguf":
+            return _gguf(text, rest)
+    raise ValueError(f"'{text}' is no source: write {FORMS}")
+
+
+def _at(source: Source, revision: str) -> Source:
+    inner = source.file if isinstance(source, GgufSource) else source
+    if not isinstance(inner, HubSource):
+        raise ValueError(
+            "only hf: sources have revisions; a package names its version, and `digest` pins any"
+        )
+    if inner.revision not in (None, revision):
+        raise ValueError(f"the source names the revision '{inner.revision}' already")
+    exact = HubSource(inner.repository, revision, inner.file)
+    return GgufSource(exact) if isinstance(source, GgufSource) else exact
+
+
+def _path(text: str, rest: str) -> PathSource:
+    if not rest.strip() or "\0" in rest:
+        raise ValueError(f"'{text}' names no file or folder")
+    return PathSource(rest)
+
+
+def _hub(text: str, rest: str) -> HubSource:
+    if not (match := _HUB.fullmatch(rest)):
+        raise ValueError(f"'{text}' is no Hub source: write hf:ORG/NAME or hf:ORG/NAME@REVISION")
+    return HubSource(match["repository"], match["revision"])
+
+
+def _object(text: str, scheme: str, rest: str) -> ObjectSource:
+    match = _BUCKET.fullmatch(rest)
+    parts = match["key"].rstrip("/").split("/") if match else [""]
+    if match is None or {"", ".", ".."} & set(parts) or re.search(r"[*?\[\]\0]", rest):
+        raise ValueError(f"'{text}' names no object: write {scheme}:BUCKET/PATH, without '..' or *")
+    return ObjectSource(scheme, match["bucket"], "/".join(parts))
+
+
+def _gguf(text: str, rest: str) -> GgufSource:
+    if not rest.endswith(".gguf"):
+        raise ValueError(f"'{text}' names no .gguf file: write gguf:FILE.gguf")
+    scheme = rest.partition(":")[0]
     if scheme == "hf":
-        if not (match := _HUB.fullmatch(rest)):
-            raise ValueError(
-                f"'{text}' is no Hub source: write hf:ORG/NAME or hf:ORG/NAME@REVISION"
-            )
-        return HubSource(match["repository"], match["revision"])
-    return _package(text, rest)
+        if not (match := _HUB_FILE.fullmatch(rest.removeprefix("hf:"))):
+            raise ValueError(f"'{text}' names no file: write gguf:hf:ORG/NAME[@REVISION]/FILE.gguf")
+        if ".." in match["file"].split("/"):
+            raise ValueError(f"'{text}' leaves its repository")
+        return GgufSource(HubSource(match["repository"], match["revision"], match["file"]))
+    inner = _parse(rest if scheme in {"package", "path", "s3", "gs"} else f"path:{rest}")
+    assert not isinstance(inner, GgufSource)
+    return GgufSource(inner)
 
 
 def _package(text: str, rest: str) -> PackageSource:

@@ -1,38 +1,34 @@
-"""What each Triton release knows, as far as a repository is concerned.
+"""What each Triton release knows, as far as checking a repository is concerned.
 
-Data, and how a `--target` is read. The fields come from the `model_config.proto` of the releases;
-whatever stands in the newest one and in no `since` here is older than release 24.10.
+The releases that the toolkit builds for are rows of `toolkit.targets`; any other container release
+can be checked against, too, with what is known of all of them.
 """
 
 from dataclasses import dataclass
 
+from toolkit.engine_arguments import engine_arguments
 from toolkit.errors import RepositoryError
+from toolkit.targets import CONTAINER_BACKENDS, FIELDS_SINCE, TARGETS
 
-FIELDS_SINCE = {
-    "inference.ModelConfig.model_metrics": "25.01",
-    "inference.ModelEnsembling.max_inflight_requests": "25.11",
-}
-"""Protobuf field -> the release that brought it."""
-
-EMBEDDED_RELEASE = "24.10"
-NEWEST_RELEASE = "26.08"
-RELEASES = ("24.10", "25.08", NEWEST_RELEASE)
-
-_CONTAINER_BACKENDS = frozenset(
-    {"python", "onnxruntime", "tensorrt", "pytorch", "openvino", "dali", "fil", "identity"}
-    | {"repeat", "square", "vllm", "tensorrtllm", "hugectr", "hps"}
-)
+NEWEST_RELEASE = max(target.release for target in TARGETS.values())
 _UNTIL_25_02 = frozenset({"tensorflow"})
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A server that a repository is meant for. `gpus` is None when nobody knows how many."""
+    """A server that a repository is meant for. `gpus` is None when nobody knows how many; `vllm` is
+    None when nobody knows which version it carries."""
 
     name: str
     release: str
     backends: frozenset[str]
     gpus: int | None
+    vllm: str | None = None
+
+    @property
+    def engine_arguments(self) -> dict[str, str] | None:
+        """Name → type of what this server's vLLM takes, None when that is not known."""
+        return None if self.vllm is None else engine_arguments(self.vllm)
 
     @property
     def embedded(self) -> bool:
@@ -57,17 +53,18 @@ class Target:
 def find_target(name: str, gpus: int | None = None) -> Target:
     """Reads `embedded`, `container` or `container:YY.MM`. Raises RepositoryError."""
     if name == "embedded":
-        return Target(name, EMBEDDED_RELEASE, frozenset({"python"}), 0)
+        known = TARGETS[name]
+        return Target(name, known.release, known.backends, 0, known.vllm)
     kind, _, release = name.partition(":")
     release = release or NEWEST_RELEASE
     if kind != "container" or not _is_release(release):
         raise RepositoryError(
-            f"there is no target '{name}'",
-            hint="targets: embedded, container, "
-            + ", ".join(f"container:{each}" for each in RELEASES),
+            f"there is no target '{name}'", hint=f"targets: container, {', '.join(TARGETS)}"
         )
+    full = f"container:{release}"
     old = _UNTIL_25_02 if release <= "25.02" else frozenset()
-    return Target(f"container:{release}", release, _CONTAINER_BACKENDS | old, gpus)
+    vllm = TARGETS[full].vllm if full in TARGETS else None
+    return Target(full, release, CONTAINER_BACKENDS | old, gpus, vllm)
 
 
 def _is_release(text: str) -> bool:

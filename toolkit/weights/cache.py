@@ -9,22 +9,30 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
 def ensure(place: Path, make: Callable[[Path], None]) -> Path:
     """Returns `place`, after letting `make` fill an empty folder for it if it is not there yet.
 
-    What `make` raises passes through, and nothing is kept.
+    What `make` raises passes through, and nothing is kept. The folder's time is that of its last
+    use, which `toolkit cache` goes by.
     """
     if place.exists():
+        touch(place)
         return place
     place.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(place.parent / f".{place.name}.lock"):
+    with locked(place.parent / f".{place.name}.lock"):
         if not place.exists():
             _make(place, make)
     return place
+
+
+def touch(place: Path) -> None:
+    """Says that `place` is in use now; a cache that cannot be written to stays usable."""
+    with suppress(OSError):
+        os.utime(place)
 
 
 def _make(place: Path, make: Callable[[Path], None]) -> None:
@@ -42,7 +50,7 @@ def _make(place: Path, make: Callable[[Path], None]) -> None:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Holds the lock; the file goes away with the last holder, so the folder stays tidy."""
     while True:
         with path.open("w") as file:

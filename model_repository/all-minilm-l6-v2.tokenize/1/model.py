@@ -1,8 +1,12 @@
-"""The tokenize step: `text` in, padded `input_ids` and their mask and count out."""
+"""The tokenize step: texts, or pairs of them, in; padded `input_ids`, their mask and count out.
+
+The parameter `segments` makes it one for pairs.
+"""
 
 import os
 from collections.abc import Mapping, Sequence
 
+from python_backends.tokenize.pairs import PairTokenizer
 from python_backends.tokenize.texts import TextTokenizer
 from python_backends.triton import Request, Settings, read, refuse, respond
 
@@ -13,9 +17,15 @@ class TritonPythonModel:
     def initialize(self, args: Mapping[str, str]) -> None:
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
         settings = Settings.read(args)
-        self._tokenizer = TextTokenizer.load(
-            settings.path("tokenizer", "tokenizer"), int(settings.parameters["context_length"])
-        )
+        folder = settings.path("tokenizer", "tokenizer")
+        length = int(settings.parameters["context_length"])
+        multiple = settings.number("pad_to_multiple", 1)
+        self._tokenizer: TextTokenizer | PairTokenizer
+        if "segments" in settings.parameters:
+            segments = settings.text("segments", "") == "true"
+            self._tokenizer = PairTokenizer.load(folder, length, segments, multiple)
+        else:
+            self._tokenizer = TextTokenizer.load(folder, length, multiple)
 
     def execute(self, requests: Sequence[Request]) -> list[object]:
         return [self._answer(request) for request in requests]

@@ -5,7 +5,7 @@ A request is one of four: a cancel, the contract's `token_ids`, Triton's own `te
 
 from collections.abc import Mapping, Sequence
 
-from python_backends.replies import Replies
+from python_backends.replies import Pace, Replies
 from python_backends.triton import Request, Settings, backend, read, text
 from python_backends.vllm_engine.engine import Engine
 from python_backends.vllm_engine.process import prepare_process
@@ -21,6 +21,7 @@ class TritonPythonModel:
         self._engine = Engine(settings, backend().Logger)
         self._engine.start()
         self._serving = Serving(self._engine)
+        self._pace = Pace()
 
     def execute(self, requests: Sequence[Request]) -> None:
         for request in requests:
@@ -30,7 +31,7 @@ class TritonPythonModel:
         self._engine.stop()
 
     def _take(self, request: Request) -> None:
-        replies = Replies(request.get_response_sender())
+        replies = Replies(request.get_response_sender(), self._pace)
         try:
             self._engine.check()
             arrays = read(request)

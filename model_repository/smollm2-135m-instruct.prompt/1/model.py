@@ -1,10 +1,13 @@
-"""The prompt step: `prompt` JSON in, `token_ids` out. Reads nothing but its tokenizer folder."""
+"""The prompt step: `prompt` JSON in, `token_ids` out. Reads nothing but its tokenizer folder.
+
+With the parameter `adapter` it also names that LoRA adapter to the engine, in each answer.
+"""
 
 import os
 from collections.abc import Mapping, Sequence
 
 from python_backends.prompt.rendering import Renderer
-from python_backends.triton import Request, Settings, json_object, read, refuse, respond
+from python_backends.triton import Request, Settings, json_object, read, refuse, respond, texts
 
 
 class TritonPythonModel:
@@ -14,8 +17,12 @@ class TritonPythonModel:
         os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
         settings = Settings.read(args)
         self._renderer = Renderer.load(
-            settings.path("tokenizer", "tokenizer"), int(settings.parameters["context_length"])
+            settings.path("tokenizer", "tokenizer"),
+            int(settings.parameters["context_length"]),
+            settings.parameters.get("toolkit.fim"),
         )
+        adapter = settings.text("adapter", "")
+        self._fixed = {"adapter": texts([adapter.encode()])} if adapter else {}
 
     def execute(self, requests: Sequence[Request]) -> list[object]:
         return [self._answer(request) for request in requests]
@@ -23,6 +30,6 @@ class TritonPythonModel:
     def _answer(self, request: Request) -> object:
         try:
             prompt = json_object(read(request), "prompt") or {}
-            return respond({"token_ids": self._renderer.render(prompt)})
+            return respond({"token_ids": self._renderer.render(prompt), **self._fixed})
         except Exception as error:  # one bad request must not fail those beside it
             return refuse(error)

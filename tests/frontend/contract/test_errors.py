@@ -29,7 +29,7 @@ def check(answer: httpx2.Response, status: int, param: str | None = None) -> dic
 
 def test_routes_and_methods(raw: httpx2.Client) -> None:
     check(raw.get("/v1/nothing"), 404)
-    check(raw.get("/"), 404)
+    check(raw.post("/"), 405)
     check(raw.get("/v1/models/nothing"), 404, "model")
     check(raw.get(CHAT), 405)
     check(raw.delete("/v1/models"), 405)

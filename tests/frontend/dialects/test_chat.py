@@ -58,10 +58,13 @@ def test_options_of_the_chat_template_reach_the_prompt() -> None:
         ([HELLO, {"role": "user"}], "messages[1].content"),
         ([{"role": "user", "content": 5}], "messages[0].content"),
         ([{"role": "user", "content": "x", "colour": 1}], "messages[0].colour"),
-        ([{"role": "assistant", "tool_calls": [{"id": "1"}]}], "messages[0].tool_calls"),
+        (
+            [{"role": "assistant", "tool_calls": [{"id": "1"}]}],
+            "messages[0].tool_calls[0].function",
+        ),
         (
             [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}],
-            "messages[0].content[0].type",
+            "messages[0].content[0].image_url.url",
         ),
         (
             [{"role": "user", "content": [{"type": "text", "text": "x", "y": 1}]}],
@@ -80,13 +83,12 @@ def test_messages_that_cannot_be_honoured(messages: Any, param: str) -> None:
         ("model", ""),
         ("model", 5),
         ("stream", "yes"),
-        ("tools", [{"type": "function", "function": {"name": "f"}}]),
         ("functions", [{"name": "f"}]),
         ("tool_choice", "required"),
         ("modalities", ["text", "audio"]),
         ("audio", {"voice": "x", "format": "wav"}),
         ("prediction", {"type": "content", "content": "x"}),
-        ("reasoning_effort", "high"),
+        ("reasoning_effort", "huge"),
         ("verbosity", "low"),
         ("web_search_options", {}),
         ("prompt_cache_retention", "24h"),
@@ -188,3 +190,31 @@ def test_logprobs_have_the_bytes_of_each_token() -> None:
     (shown,) = unary["choices"][0]["logprobs"]["content"]
     assert shown["bytes"] == [0xF0, 0x9F]
     assert "id" not in shown
+
+
+def test_images_stand_where_they_stood_and_their_links_beside() -> None:
+    def image(url: str, **more: str) -> dict[str, Any]:
+        return {"type": "image_url", "image_url": {"url": url, **more}}
+
+    parts = [
+        image("https://a.example/x"),
+        {"type": "text", "text": "?"},
+        image("data:y", detail="low"),
+    ]
+    call = parse(messages=[HELLO, {"role": "user", "content": parts}])
+    assert call.generation.prompt["messages"][1]["content"] == [
+        {"type": "image"},
+        {"type": "text", "text": "?"},
+        {"type": "image"},
+    ]
+    assert [(link.url, link.path) for link in call.images] == [
+        ("https://a.example/x", "messages[1].content[0].image_url.url"),
+        ("data:y", "messages[1].content[2].image_url.url"),
+    ]
+
+
+@pytest.mark.parametrize("url", ["http://a.example/", "file:///x", "ftp://a", "x", "", None, 5])
+def test_links_of_other_kinds(url: Any) -> None:
+    part = {"type": "image_url", "image_url": {"url": url}}
+    path = "messages[0].content[0].image_url.url"
+    assert refusal(messages=[{"role": "user", "content": [part]}]) == path

@@ -51,7 +51,6 @@ def test_other_prompts_are_refused(prompt: Any) -> None:
 @pytest.mark.parametrize(
     ("given", "param"),
     [
-        ({"suffix": "x"}, "suffix"),
         ({"logprobs": 6}, "logprobs"),
         ({"logprobs": True}, "logprobs"),
         ({"max_tokens": 0}, "max_tokens"),
@@ -202,3 +201,21 @@ def test_every_completion_of_an_echoed_prompt_has_its_tokens() -> None:
     events = [(0, first), (0, event("b", 1, "stop"))]
     _, chunks = both_ways({"prompt": [1], "echo": True, "n": 2, "stream": True}, events)
     assert [chunk["choices"][0]["text"] for chunk in chunks] == ["oncea", "onceb"]
+
+
+def test_a_suffix_reaches_the_prompt_and_ends_at_the_models_marks() -> None:
+    body = {"model": "m", "prompt": ["a", "b"], "suffix": "z"}
+    generations = parse_completion(body, 10).generations
+    assert [g.prompt for g in generations] == [
+        {"text": "a", "suffix": "z"},
+        {"text": "b", "suffix": "z"},
+    ]
+    assert {str(g.reply) for g in generations} == {"{'infill': True}"}
+    (plain,) = parse_completion({"model": "m", "prompt": "a", "suffix": ""}, 10).generations
+    assert (plain.prompt, plain.reply) == ({"text": "a"}, None)
+
+
+@pytest.mark.parametrize("more", [{"prompt": [1, 2]}, {"echo": True}, {"suffix": 5}])
+def test_suffixes_that_cannot_be_honoured(more: dict[str, Any]) -> None:
+    body = {"model": "m", "prompt": "a", "suffix": "z", **more}
+    assert refused(parse_completion, body, 10).param == "suffix"

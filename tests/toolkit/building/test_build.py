@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.toolkit.checkpoint import save_spec, tree
+from tests.toolkit.checkpoint import NO_TENSORS, save_spec, tree
 from toolkit.building import apply, build
 from toolkit.building.swap import replacing
 from toolkit.errors import ConvertError, RepositoryError, SourceError
@@ -29,7 +29,7 @@ def build_at(folder: Path, *names: str, **options: int) -> Path:
 def test_writes_models_code_weights_and_manifest(tmp_path: Path) -> None:
     output = build_at(tmp_path, "chat")
     files = tree(output)
-    assert files["chat.engine/1/weights/model.safetensors"] == b"weights"
+    assert files["chat.engine/1/weights/model.safetensors"] == NO_TENSORS
     assert "chat.prompt/1/tokenizer/tokenizer.json" in files
     assert "chat.prompt/1/model.py" in files
     assert files["chat/1/.gitkeep"] == b""
@@ -38,7 +38,7 @@ def test_writes_models_code_weights_and_manifest(tmp_path: Path) -> None:
     assert manifest["models"]["chat"]["folders"] == ["chat", "chat.prompt", "chat.engine"]
     public = read(output / "chat" / "config.pbtxt").parameters
     assert public["toolkit.aliases"].string_value == '["chat-alias"]'
-    assert public["toolkit.capabilities"].string_value == '["chat", "completion"]'
+    assert public["toolkit.capabilities"].string_value == '["chat", "completion", "tools"]'
     assert public["toolkit.digest"].string_value == manifest["models"]["chat"]["digest"]
     assert not any(str(tmp_path).encode() in content for content in files.values())
 

@@ -15,7 +15,7 @@ from toolkit.targets import TARGETS, find_target
 TEXT = """
 version: 1
 models:
-  chat: {kind: llm, source: "hf:o/n", context_length: 100, engine: {dtype: float32}}
+  chat: {kind: llm, source: "hf:o/n", context_length: 100, engine_args: {dtype: float32}}
   embed: {kind: embedding, source: "hf:o/n", created: 5}
   draw: {kind: diffusion, source: "hf:o/n", steps: 7, max_size: 64}
 """

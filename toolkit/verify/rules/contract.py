@@ -5,6 +5,7 @@ Only models with `toolkit.` parameters, and steps with a `python_backends` folde
 
 import json
 from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 
 from toolkit.verify.model import Hit, Model
@@ -12,9 +13,9 @@ from toolkit.verify.problem import Effect
 from toolkit.verify.rule import rule
 
 _CAPABILITIES = {
-    "llm": {"chat", "completion"},
+    "llm": {"chat", "completion", "tools", "reasoning", "infill", "vision"},
     "embedding": {"embedding"},
-    "rerank": {"rerank", "embedding"},
+    "rerank": {"rerank"},
     "diffusion": {"image"},
 }
 _NUMBERS = {
@@ -147,6 +148,55 @@ def toolkit_files(model: Model) -> Iterator[Hit]:
             yield _absent(model, folder, weights, "weights")
 
 
+@rule("toolkit-target", "Step that was built for another server", Effect.REFUSED)
+def toolkit_target(model: Model) -> Iterator[Hit]:
+    """The toolkit's steps know the server that they were built for and refuse to load on another.
+
+    Configs differ between servers: backends, placement, Python environments.
+    """
+    built = _parameter(model, "toolkit.target")
+    if built is not None and built != model.target.name:
+        command = f"toolkit build-repo --target {model.target.name}"
+        text = f"'{model.name}' was built for the target '{built}', not '{model.target.name}'"
+        yield model.hit(_path("toolkit.target"), text, f"run: {command}")
+
+
+@rule("engine-argument", "Engine argument that vLLM does not know", Effect.REFUSED)
+def engine_argument(model: Model) -> Iterator[Hit]:
+    """vLLM refuses to start with an argument that its version does not have.
+
+    Checked where the target's vLLM version is known: the toolkit's engines (parameter `engine`) and
+    `model.json` of the backend vllm.
+    """
+    known = model.target.engine_arguments
+    if known is None:
+        return
+    for place, arguments in _engines(model):
+        for name in arguments:
+            if name not in known:
+                near = get_close_matches(name, known, 1, 0.6)
+                text = f"vLLM {model.target.vllm} of {model.target.label} has no argument '{name}'"
+                fix = f"did you mean '{near[0]}'?" if near else "remove it"
+                if isinstance(place, Path):
+                    yield model.hit_file(place, text, fix)
+                else:
+                    yield model.hit(place, text, fix)
+
+
+def _engines(model: Model) -> Iterator[tuple[str | Path, dict[str, object]]]:
+    """Where a model's engine arguments stand, and they."""
+    if any(kind == "vllm_engine" for kind, _ in _kinds(model)):
+        found = _json(_parameter(model, "engine") or "")
+        if isinstance(found, dict):
+            yield _path("engine"), found
+    if model.served.backend == "vllm":
+        for folder in model.served_versions.values():
+            path = folder / "model.json"
+            found = _json(path.read_text(errors="replace")) if path.is_file() else None
+            if isinstance(found, dict):
+                yield path, found
+
+
 def _absent(model: Model, folder: Path, path: Path, what: str) -> Hit:
     name = path.relative_to(folder) if path.is_relative_to(folder) else path
     text = f"'{model.name}' has no {what} at {folder.name}/{name}"
@@ -179,4 +229,4 @@ def _template(tokenizer: Path) -> bool:
     return config.is_file() and '"chat_template"' in config.read_text(errors="replace")
 
 
-RULES = (toolkit_parameter, toolkit_step, toolkit_files)
+RULES = (toolkit_parameter, toolkit_step, toolkit_files, toolkit_target, engine_argument)

@@ -14,6 +14,7 @@ from toolkit.verify.rules.python import sources
 _ENVIRONMENT = 'parameters["EXECUTION_ENV_PATH"].value.string_value'
 _VARIABLE = "$$TRITON_MODEL_DIRECTORY"
 _GIVEN = sys.stdlib_module_names | {"triton_python_backend_utils", "c_python_backend_utils"}
+_OWN = re.compile(r"own-[0-9a-f]{12}")
 _NUMPY = re.compile(r"numpy-(\d+)\.[^-]*\.dist-info")
 
 
@@ -53,7 +54,8 @@ def _value(model: Model) -> str | None:
 def _made_later(model: Model, value: str) -> bool:
     """The toolkit's own environments are linked by `toolkit serve`, right before it loads."""
     name = value.removeprefix(f"{_VARIABLE}/../.environments/")
-    return name in {"onnx", "vllm"} and not (model.root / ".environments").exists()
+    ours = name in {"onnx", "vllm"} or _OWN.fullmatch(name)
+    return bool(ours) and not (model.root / ".environments" / name).exists()
 
 
 def _resolve(model: Model, value: str) -> Path | None:

@@ -1,8 +1,9 @@
 """The stream of responses to one request of a decoupled step.
 
 After the final response nothing is sent, whoever tries. A response costs Triton, the stub and the
-client 0.25 ms of CPU whatever it carries, so events that follow within `GAP_S` of one travel
-together. Knows nothing of engines.
+client 0.25 ms of CPU each, whatever it carries, so events that follow one within the `Pace` travel
+together: a lone stream is not slowed down, many share what one gateway process can pass on. Knows
+nothing of engines.
 """
 
 import asyncio
@@ -14,14 +15,32 @@ from typing import Any
 from python_backends.triton import FINAL, Arrays, Sender, refuse, respond, texts
 
 GAP_S = 0.01
-"""The least time between two responses with events; the first one goes at once."""
+"""The least time between two responses of a stream with events; the first one goes at once."""
+SHARE_S = 0.001
+"""What each open stream adds to that time, so that all of them send 1,000 responses a second."""
+LONGEST_GAP_S = 0.1
+"""More would look like stalling to a reader."""
+
+
+class Pace:
+    """How often each of an engine's streams may send; one for all of them, used in one loop."""
+
+    def __init__(self) -> None:
+        self.streams = 0
+
+    @property
+    def gap_s(self) -> float:
+        """Seconds from one response with events to the next of the same stream."""
+        return min(max(GAP_S, self.streams * SHARE_S), LONGEST_GAP_S)
 
 
 class Replies:
     """Sends events, tensors or one error to a request's client; to be used in an asyncio loop."""
 
-    def __init__(self, sender: Sender) -> None:
+    def __init__(self, sender: Sender, pace: Pace) -> None:
         self._sender = sender
+        self._pace = pace
+        self._streaming = False
         self.ended = False
         self._waiting: list[dict[str, Any]] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -31,9 +50,12 @@ class Replies:
         self._send(respond(arrays), final)
 
     def send_events(self, events: Sequence[dict[str, Any]], *, final: bool = False) -> None:
-        """Events as JSON texts in one tensor of their number, at once or within `GAP_S`."""
+        """Events as JSON texts in one tensor of their number, at once or when the pace allows."""
         if self.ended:
             return
+        if not self._streaming:
+            self._streaming = True
+            self._pace.streams += 1
         self._waiting += events
         wait_s = self._next_s - time.monotonic()
         if final or wait_s <= 0:
@@ -55,7 +77,7 @@ class Replies:
             self._timer.cancel()
             self._timer = None
         if self._waiting:
-            self._next_s = time.monotonic() + GAP_S
+            self._next_s = time.monotonic() + self._pace.gap_s
             encoded = texts([encode(event) for event in self._waiting])
             self._waiting = []
             self._send(respond({"event": encoded}), final)
@@ -68,6 +90,8 @@ class Replies:
         if self.ended:
             return
         self.ended = final
+        if final and self._streaming:
+            self._pace.streams -= 1
         if response is None:
             self._sender.send(flags=FINAL)
         else:

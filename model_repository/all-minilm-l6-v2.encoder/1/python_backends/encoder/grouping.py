@@ -15,24 +15,34 @@ from python_backends.triton import Array
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One text: its request, its place there, its ids without padding."""
+    """One text: its request, its place there, its ids without padding, and their segments."""
 
     request: int
     place: int
     ids: Array
+    types: Array | None = None
 
     @property
     def length(self) -> int:
         return int(self.ids.size)
 
 
-def trim(request: int, input_ids: Array, attention_mask: Array) -> list[Row]:
-    """A request's rows, their padding on the right cut off; `input_ids` INT64 [B, L]."""
+def trim(
+    request: int, input_ids: Array, attention_mask: Array, token_type_ids: Array | None = None
+) -> list[Row]:
+    """A request's rows, their padding on the right cut off; all tensors are INT64 [B, L]."""
     if input_ids.shape != attention_mask.shape or input_ids.ndim != 2:
         raise ValueError(f"ids {input_ids.shape} and mask {attention_mask.shape} do not match")
+    if token_type_ids is not None and token_type_ids.shape != input_ids.shape:
+        raise ValueError(f"ids {input_ids.shape} and types {token_type_ids.shape} do not match")
     lengths = attention_mask.sum(axis=1).clip(min=1)
     return [
-        Row(request, place, ids[:length])
+        Row(
+            request,
+            place,
+            ids[:length],
+            None if token_type_ids is None else token_type_ids[place, :length],
+        )
         for place, (ids, length) in enumerate(zip(input_ids, lengths, strict=True))
     ]
 
@@ -57,11 +67,17 @@ def group(rows: Sequence[Row], token_budget: int, max_waste: float = 0.125) -> I
 
 
 def run_group(graph: Graph, members: Sequence[Row]) -> Array:
-    """One run of the graph -> FP32 [len(members), dimensions], in the order of the members."""
+    """One run of the graph -> FP32 [len(members), D], in the order of the members."""
     width = max(row.length for row in members)
     ids = np.zeros((len(members), width), dtype=np.int64)
     mask = np.zeros((len(members), width), dtype=np.int64)
     for row, own_ids, own_mask in zip(members, ids, mask, strict=True):
         own_ids[: row.length] = row.ids
         own_mask[: row.length] = 1
-    return graph.run({"input_ids": ids, "attention_mask": mask})["embedding"]
+    feeds = {"input_ids": ids, "attention_mask": mask}
+    if members[0].types is not None:
+        feeds["token_type_ids"] = np.zeros_like(ids)
+        for row, own_types in zip(members, feeds["token_type_ids"], strict=True):
+            if row.types is not None:
+                own_types[: row.length] = row.types
+    return graph.run(feeds)[graph.outputs[0]]

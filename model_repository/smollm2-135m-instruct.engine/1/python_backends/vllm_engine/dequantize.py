@@ -25,7 +25,7 @@ class WorkerExtension:
 
 
 class UnpackedLinear(MPLinearKernel):  # type: ignore[misc]
-    """`y = x Wᵀ + b` with W unpacked to the type of its scales."""
+    """`y = x Wᵀ + b` with W unpacked; in float32, as these CPUs compute 16-bit numbers slowly."""
 
     @classmethod
     def get_min_capability(cls) -> int:
@@ -43,7 +43,7 @@ class UnpackedLinear(MPLinearKernel):  # type: ignore[misc]
         size = values.shape[1] // scales.shape[1]
         groups = values.reshape(values.shape[0], -1, size)
         groups = groups - self._zero_points(layer, groups.shape[0])
-        weight = (groups.to(scales.dtype) * scales.unsqueeze(-1)).reshape(values.shape)
+        weight = (groups * scales.float().unsqueeze(-1)).reshape(values.shape)
         layer.unpacked = torch.nn.Parameter(weight.contiguous(), requires_grad=False)
         for name in (self.w_q_name, self.w_s_name, self.w_zp_name):
             if name is not None and getattr(layer, name, None) is not None:
@@ -52,7 +52,9 @@ class UnpackedLinear(MPLinearKernel):  # type: ignore[misc]
     def apply_weights(
         self, layer: torch.nn.Module, x: torch.Tensor, bias: torch.Tensor | None = None
     ) -> torch.Tensor:
-        return torch.nn.functional.linear(x, layer.unpacked, bias)  # type: ignore[arg-type]
+        weight: Any = layer.unpacked
+        offset = None if bias is None else bias.float()
+        return torch.nn.functional.linear(x.float(), weight, offset).to(x.dtype)
 
     def _rows(self, layer: torch.nn.Module, name: str) -> torch.Tensor:
         """A parameter with outputs along its first axis, however its format lays it out."""

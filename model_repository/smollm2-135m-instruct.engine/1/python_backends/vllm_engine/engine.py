@@ -12,8 +12,11 @@ from typing import Any
 
 from python_backends.errors import Unavailable
 from python_backends.loop import LoopThread
+from python_backends.templates import Parsers
 from python_backends.triton import Logger, Settings
+from python_backends.vllm_engine.adapters import Adapters
 from python_backends.vllm_engine.machine import fit_to_cpu
+from python_backends.vllm_engine.reading import fit_parsers
 from python_backends.vllm_engine.reaper import Reaper
 
 _WATCH_INTERVAL_S = 0.25
@@ -28,7 +31,10 @@ class Engine:
     """An engine that comes back. `llm` is vLLM's AsyncLLM, to be used inside `loop`."""
 
     def __init__(self, settings: Settings, logger: Logger) -> None:
+        self._settings = settings
         self.arguments = engine_arguments(settings)
+        self.adapters = Adapters.read(settings)
+        self.parsers = Parsers()
         self.loop = LoopThread("engine")
         self.running = 0
         self._restart_limit = settings.number("restart_limit", 5)
@@ -53,6 +59,9 @@ class Engine:
 
     def start(self) -> None:
         """Blocks until the engine is ready; raises what vLLM raises when its arguments are bad."""
+        self.parsers = fit_parsers(self._settings, self.arguments, self.logger)
+        if self.parsers.reasoning is not None:
+            self.arguments.setdefault("reasoning_parser", self.parsers.reasoning)
         try:
             self.loop.run(self._build())
         except BaseException:
@@ -131,9 +140,12 @@ def engine_arguments(settings: Settings) -> dict[str, Any]:
 
 def _make_llm(arguments: dict[str, Any]) -> Any:
     from vllm import AsyncEngineArgs  # type: ignore[import-not-found]
+    from vllm.config import StructuredOutputsConfig  # type: ignore[import-not-found]
     from vllm.platforms import current_platform  # type: ignore[import-not-found]
     from vllm.v1.engine.async_llm import AsyncLLM  # type: ignore[import-not-found]
 
     if current_platform.is_cpu():
         arguments = fit_to_cpu(arguments)
+    if isinstance(given := arguments.get("structured_outputs_config"), dict):
+        arguments = {**arguments, "structured_outputs_config": StructuredOutputsConfig(**given)}
     return AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))

@@ -4,12 +4,16 @@ A repository is the same on every machine, so what is best on this one is decide
 Whatever the configuration says itself wins.
 """
 
+import json
 import os
 from pathlib import Path
 from typing import Any
 
 UNPACKING = "python_backends.vllm_engine.dequantize.WorkerExtension"
 """Where there is no AVX-512, vLLM has no kernel for 4-bit weights either."""
+
+_HALF = {"awq", "gptq"}
+"""Methods whose layers vLLM builds for 16-bit numbers alone."""
 
 
 def fit_to_cpu(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -25,14 +29,18 @@ def fit_to_cpu(arguments: dict[str, Any]) -> dict[str, Any]:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, count_cores() - 1)))
     if has_avx512():
         return arguments
-    if _is_quantized(arguments):
+    if method := _quantization(arguments):
         arguments = {"worker_extension_cls": UNPACKING, **arguments}
-    return {"dtype": "float32", **arguments}
+    return {"dtype": "float16" if method in _HALF else "float32", **arguments}
 
 
-def _is_quantized(arguments: dict[str, Any]) -> bool:
+def _quantization(arguments: dict[str, Any]) -> str | None:
+    """What the model's own config says, None for a model that is not quantized."""
     config = Path(str(arguments.get("model")), "config.json")
-    return config.exists() and "quantization_config" in config.read_text()
+    if not config.exists():
+        return None
+    about = json.loads(config.read_text()).get("quantization_config")
+    return str(about.get("quant_method")) if isinstance(about, dict) else None
 
 
 def has_avx512(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:

@@ -6,17 +6,21 @@ to its client or its engine.
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from python_backends.cancellation import Cancellations
 from python_backends.errors import InvalidInput, Unavailable
 from python_backends.replies import Replies
-from python_backends.triton import Arrays, json_object
+from python_backends.templates import INFILL_MARKS
+from python_backends.triton import Arrays, json_object, text
 from python_backends.vllm_engine.compatible import Answer, read_question
 from python_backends.vllm_engine.engine import Engine
 from python_backends.vllm_engine.events import EventWriter, Output
+from python_backends.vllm_engine.images import read_images
+from python_backends.vllm_engine.reading import Reading, Readings
 from python_backends.vllm_engine.sampling import Sampling, make_sampler, refusal
+from python_backends.vllm_engine.structure import ControlCharacters
 from python_backends.vllm_engine.vocabulary import Vocabulary
 
 _POLL_S = 0.05
@@ -29,7 +33,12 @@ class Serving:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._sampler = make_sampler(engine.llm)
-        self._vocabulary = Vocabulary.read(engine.llm.get_tokenizer())
+        tokenizer = engine.llm.get_tokenizer()
+        self._vocabulary = Vocabulary.read(tokenizer)
+        self._control_characters = ControlCharacters(self._vocabulary, len(tokenizer))
+        known = tokenizer.get_vocab()
+        self._infill_ends = [known[mark] for mark in INFILL_MARKS if mark in known]
+        self._readings = Readings(engine.parsers, engine.llm, engine.logger)
         self._cancellations = Cancellations()
         self._numbers = itertools.count()
         self._running: set[_Running] = set()
@@ -71,25 +80,56 @@ class Serving:
         if "token_ids" not in arrays:
             raise InvalidInput("send one of 'token_ids', 'text_input' and 'cancel'")
         token_ids = arrays["token_ids"].reshape(-1).tolist()
-        wanted = json_object(arrays, "sampling_parameters") or {}
+        wanted: Mapping[str, Any] = json_object(arrays, "sampling_parameters") or {}
+        reply = json_object(arrays, "reply")
+        told_prompt = token_ids if reply and reply.pop("prompt_token_ids", False) else None
+        reading = self._reading(reply, wanted)
+        if reading is not None:
+            wanted = reading.sampling
+        wanted = self._ending(reply, self._control_characters.kept_out(wanted))
         sampling = self._sampler.read(wanted, len(token_ids))
         params = sampling.params
         top = max(params.logprobs or 0, params.prompt_logprobs or 0)
         if -1 in (params.logprobs, params.prompt_logprobs):
             top = -1
-        writer = EventWriter(self._vocabulary, len(token_ids), params.n, top)
-        prompt = {"prompt_token_ids": token_ids}
-        async for output in running.generate(prompt, sampling):
+        readers = reading.readers(params.n, token_ids) if reading is not None else ()
+        writer = EventWriter(self._vocabulary, len(token_ids), params.n, top, readers, told_prompt)
+        prompt: dict[str, Any] = {"prompt_token_ids": token_ids}
+        if "images" in arrays:
+            images = await asyncio.to_thread(read_images, arrays)
+            prompt["multi_modal_data"] = {"image": images}
+        options = reading.engine_arguments(token_ids) if reading is not None else {}
+        options = {**options, **self._engine.adapters.options(text(arrays, "adapter"))}
+        async for output in running.generate(prompt, sampling, **options):
             running.replies.send_events(writer.write(output), final=output.finished)
         if not running.replies.ended:
             running.replies.send_events(writer.abort(), final=True)
+
+    def _reading(
+        self, reply: Mapping[str, Any] | None, wanted: Mapping[str, Any]
+    ) -> Reading | None:
+        """How the reply is to be read; a request without `reply` wants the bare text."""
+        if reply is None or reply.get("infill"):
+            return None
+        return self._readings.open(reply, wanted)
+
+    def _ending(
+        self, reply: Mapping[str, Any] | None, wanted: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """A middle that is being filled in ends where the model writes a mark of its format."""
+        if not reply or not reply.get("infill"):
+            return wanted
+        stops = [*(wanted.get("stop_token_ids") or ()), *self._infill_ends]
+        return {**wanted, "stop_token_ids": stops}
 
     async def _answer(self, running: "_Running", arrays: Arrays, parameters: str) -> None:
         """Triton's own vLLM tensors."""
         question = read_question(arrays, parameters)
         answer = Answer(question)
-        sampling = self._sampler.read_plain(question.sampling)
-        async for output in running.generate({"prompt": question.prompt}, sampling):
+        wanted = dict(question.sampling)
+        options = self._engine.adapters.options(wanted.pop("lora_name", None))
+        sampling = self._sampler.read_plain(wanted)
+        async for output in running.generate({"prompt": question.prompt}, sampling, **options):
             if (tensors := answer.write(output)) is not None:
                 running.replies.send(tensors, final=output.finished)
         running.replies.end()
@@ -113,12 +153,14 @@ class _Running:
         self.cancelled = False
         self.finished = asyncio.Event()
 
-    async def generate(self, prompt: dict[str, Any], sampling: Sampling) -> AsyncIterator[Any]:
+    async def generate(
+        self, prompt: dict[str, Any], sampling: Sampling, **options: Any
+    ) -> AsyncIterator[Any]:
         """The engine's outputs until it is finished or cancelled."""
         if self.cancelled:
             return
         outputs = self._engine.llm.generate(
-            prompt, sampling.params, self._id, priority=sampling.priority
+            prompt, sampling.params, self._id, priority=sampling.priority, **options
         )
         output: Output
         async for output in outputs:

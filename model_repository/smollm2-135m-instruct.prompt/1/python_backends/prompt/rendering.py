@@ -3,6 +3,7 @@
 Templates run in transformers' sandbox. Every field is honoured or refused.
 """
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +12,21 @@ from typing import Any
 import numpy as np
 
 from python_backends.errors import InvalidInput
+from python_backends.prompt.infill import Infill, find_infill, refuse
+from python_backends.prompt.tools import told, with_objects
+from python_backends.templates import knows_tools, read_template
 from python_backends.triton import Array
 
 _FORMS = {
     "messages": {
         "tools",
         "chat_template_kwargs",
+        "reasoning_effort",
         "add_generation_prompt",
         "continue_final_message",
+        "prefix_token_ids",
     },
-    "text": {"add_special_tokens"},
+    "text": {"add_special_tokens", "suffix"},
     "token_ids": set[str](),
 }
 _RESERVED = {"tokenize", "chat_template", "messages", "conversation", "tools", "return_tensors"}
@@ -29,16 +35,22 @@ _RESERVED = {"tokenize", "chat_template", "messages", "conversation", "tools", "
 
 @dataclass(frozen=True, slots=True)
 class Renderer:
-    """One model's prompts. `template` renders messages to text, `encode` makes ids of text."""
+    """One model's prompts. `template` renders messages to text, `encode` makes ids of text.
+
+    `source` is the template's, from which is known whether it shows tools and thinking. `literal`
+    encodes text in which special tokens mean nothing."""
 
     template: Callable[..., Any]
     encode: Callable[..., list[int]]
     vocabulary_size: int
     context_length: int
+    source: str = ""
+    infill: Infill | None = None
+    literal: Callable[..., list[int]] | None = None
 
     @classmethod
-    def load(cls, folder: Path, context_length: int) -> "Renderer":
-        """From a Hugging Face tokenizer folder; never from the network."""
+    def load(cls, folder: Path, context_length: int, fim: str | None = None) -> "Renderer":
+        """From a Hugging Face tokenizer folder; never from the network. `fim` as in the config."""
         from transformers import AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
@@ -51,21 +63,37 @@ class Renderer:
                 return ids
             return list(tokenizer.encode(text, add_special_tokens=special))
 
-        return cls(tokenizer.apply_chat_template, encode, len(tokenizer), context_length)
+        source = read_template(folder)
+        infill = find_infill(fim, tokenizer.get_vocab())
+        render = tokenizer.apply_chat_template
+        literal = _literal(tokenizer) if infill is not None else None
+        return cls(render, encode, len(tokenizer), context_length, source, infill, literal)
 
     def render(self, prompt: Mapping[str, Any]) -> Array:
         """`token_ids` INT32 [length]. Raises InvalidInput for anything that it cannot honour."""
         form = _form(prompt)
         if form == "messages":
-            ids = self.encode(self._chat(prompt), False)
+            prefix = self._checked(prompt.get("prefix_token_ids") or [], "prefix_token_ids")
+            ids = prefix + self.encode(self._chat(prompt), False)
         elif form == "text":
             if not isinstance(prompt["text"], str):
                 raise InvalidInput("'text' is not a string", param="prompt")
-            ids = self.encode(prompt["text"], _flag(prompt, "add_special_tokens", True))
+            ids = self._text(prompt)
         else:
-            ids = self._checked(prompt["token_ids"])
+            ids = self._checked(prompt["token_ids"], "token_ids")
         self._check_length(len(ids), "messages" if form == "messages" else "prompt")
         return np.array(ids, dtype=np.int32)
+
+    def _text(self, prompt: Mapping[str, Any]) -> list[int]:
+        suffix = prompt.get("suffix")
+        if suffix is None:
+            return self.encode(prompt["text"], _flag(prompt, "add_special_tokens", True))
+        if not isinstance(suffix, str):
+            raise InvalidInput("'suffix' is not a string", param="suffix")
+        if self.infill is None:
+            raise refuse()
+        texts = {"prefix": prompt["text"], "suffix": suffix}
+        return self.infill.ids(texts, self.encode, self.literal or self.encode)
 
     def _chat(self, prompt: Mapping[str, Any]) -> str:
         from jinja2 import TemplateError
@@ -76,12 +104,18 @@ class Renderer:
                 f"'chat_template_kwargs.{reserved[0]}' cannot be set by a request",
                 param="chat_template_kwargs",
             )
+        options = self._effort(prompt.get("reasoning_effort")) | options
         continues = _flag(prompt, "continue_final_message", False)
+        images = "image" in self.source
+        messages = [with_objects(_plain(message, images)) for message in _messages(prompt)]
+        tools = prompt.get("tools") or None
+        if not knows_tools(self.source):
+            messages, tools = told(messages, tools or ()), None
         try:
             text = self.template(
-                [_plain(message) for message in _messages(prompt)],
+                messages,
                 **options,
-                tools=prompt.get("tools") or None,
+                tools=tools,
                 add_generation_prompt=_flag(prompt, "add_generation_prompt", not continues),
                 continue_final_message=continues,
                 tokenize=False,
@@ -92,11 +126,28 @@ class Renderer:
                 f"the model's chat template cannot take these messages: {error}", param="messages"
             ) from error
 
-    def _checked(self, ids: Any) -> list[int]:
+    def _effort(self, effort: str | None) -> dict[str, Any]:
+        """A reasoning effort as the template's own arguments, levels or a switch."""
+        if effort is None:
+            return {}
+        if "reasoning_effort" in self.source and effort != "none":
+            return {"reasoning_effort": effort}
+        if "enable_thinking" in self.source:
+            return {"enable_thinking": effort != "none"}
+        if effort != "none":
+            raise InvalidInput(
+                f"'reasoning_effort' is '{effort}', but this model has no reasoning levels; leave"
+                " it out",
+                code="unsupported_parameter",
+                param="reasoning_effort",
+            )
+        return {}
+
+    def _checked(self, ids: Any, name: str) -> list[int]:
         whole = isinstance(ids, list) and all(type(number) is int for number in ids)
         if not whole or not all(0 <= number < self.vocabulary_size for number in ids):
             raise InvalidInput(
-                f"'token_ids' must be a list of integers from 0 to {self.vocabulary_size - 1}",
+                f"'{name}' must be a list of integers from 0 to {self.vocabulary_size - 1}",
                 param="prompt",
             )
         return list(ids)
@@ -111,6 +162,16 @@ class Renderer:
             )
         if not length:
             raise InvalidInput("the prompt is empty; send at least one token", param=param)
+
+
+def _literal(tokenizer: Any) -> Callable[..., list[int]] | None:
+    """An encoder that takes special tokens in a text for text; None where there is no such."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return None
+    apart = copy.deepcopy(backend)
+    apart.encode_special_tokens = True
+    return lambda text, special: list(apart.encode(text, add_special_tokens=special).ids)
 
 
 def _form(prompt: Mapping[str, Any]) -> str:
@@ -142,20 +203,32 @@ def _messages(prompt: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return messages
 
 
-def _plain(message: Mapping[str, Any]) -> dict[str, Any]:
-    """A message whose content is one string, which is what text models' templates expect."""
+def _plain(message: Mapping[str, Any], takes_images: bool) -> dict[str, Any]:
+    """A message whose content is one string, which is what text models' templates expect.
+
+    Content with images stays a list of parts; the images themselves travel beside the prompt.
+    """
     content = message.get("content")
     if not isinstance(content, list):
         return {**message, "content": "" if content is None else content}
     for part in content:
-        kind = part.get("type") if isinstance(part, dict) else type(part).__name__
-        if kind != "text" or not isinstance(part.get("text"), str):
-            raise InvalidInput(
-                f"this model takes text parts only, not one of type '{kind}'",
-                code="unsupported_content",
-                param="messages",
-            )
+        _check_part(part, takes_images)
+    if any(part["type"] == "image" for part in content):
+        return {**message, "content": content}
     return {**message, "content": "\n".join(part["text"] for part in content)}
+
+
+def _check_part(part: Any, takes_images: bool) -> None:
+    kind = part.get("type") if isinstance(part, dict) else type(part).__name__
+    if kind == "image" and takes_images and set(part) == {"type"}:
+        return
+    if kind != "text" or not isinstance(part.get("text"), str):
+        taken = "text and image parts" if takes_images else "text parts"
+        raise InvalidInput(
+            f"this model takes {taken} only, not one of type '{kind}'",
+            code="unsupported_content",
+            param="messages",
+        )
 
 
 def _flag(prompt: Mapping[str, Any], name: str, default: bool) -> bool:

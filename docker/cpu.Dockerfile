@@ -1,0 +1,43 @@
+# Triton without a GPU, and the gateway in front: what `toolkit serve` runs, as an image.
+# `docker build -f docker/cpu.Dockerfile -t triton-toolkit/cpu .`, then mount a repository that was
+# built for the target `embedded` at /models. With `--triton-only` it is a Triton on port 8001.
+ARG BASE=python:3.11-slim-bookworm
+
+FROM ${BASE} AS build
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
+# where pip finds torch: an index or folder with its CPU builds keeps CUDA's gigabytes out
+ARG PIP_EXTRA_INDEX_URL
+ARG PIP_FIND_LINKS
+ENV TRITON_TOOLKIT_HOME=/opt/triton-toolkit PIP_NO_CACHE_DIR=1
+WORKDIR /src
+COPY requirements/base.lock requirements/
+RUN python3 -m venv /opt/toolkit \
+ && /opt/toolkit/bin/pip install --no-deps --require-hashes -r requirements/base.lock
+COPY pyproject.toml README.md ./
+COPY toolkit toolkit
+COPY frontend frontend
+COPY python_backends python_backends
+RUN cp -r toolkit frontend python_backends /opt/toolkit/lib/python3*/site-packages/ \
+ && ln -s ../lib/toolkit /opt/toolkit/bin/toolkit \
+ && printf '#!/opt/toolkit/bin/python -P\nfrom toolkit.cli import main\nmain()\n' > /opt/toolkit/lib/toolkit \
+ && chmod +x /opt/toolkit/lib/toolkit
+# Triton and the environments of its models, so that a container starts without a network
+RUN /opt/toolkit/bin/toolkit prepare \
+ && rm -rf "${TRITON_TOOLKIT_HOME}/wheels"
+
+FROM ${BASE}
+COPY --from=build /opt/toolkit /opt/toolkit
+COPY --from=build /opt/triton-toolkit /opt/triton-toolkit
+COPY docker/healthcheck.py /opt/toolkit/
+RUN install -d -o 10001 -g 10001 /opt/triton-toolkit/logs /models
+USER 10001:10001
+WORKDIR /tmp
+ENV PATH=/opt/toolkit/bin:$PATH \
+    HOME=/tmp \
+    PYTHONUNBUFFERED=1 \
+    TRITON_TOOLKIT_HOME=/opt/triton-toolkit
+EXPOSE 9000 8001
+# loading a language model takes its time
+HEALTHCHECK --interval=10s --timeout=5s --start-period=300s CMD ["python", "/opt/toolkit/healthcheck.py"]
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["toolkit", "serve", "/models", "--host", "0.0.0.0"]

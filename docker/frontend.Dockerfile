@@ -1,0 +1,32 @@
+# The gateway alone, without Triton: `docker build -f docker/frontend.Dockerfile -t triton-toolkit/frontend .`
+# It finds its models in the Triton that TRITON_FRONTEND_TRITON names.
+ARG BASE=python:3.11-slim-bookworm
+
+FROM ${BASE} AS build
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
+WORKDIR /src
+COPY docker/frontend.lock .
+RUN python3 -m venv /opt/gateway \
+ && /opt/gateway/bin/pip install --no-cache-dir --no-deps --require-hashes -r frontend.lock
+COPY frontend frontend
+# the gateway's own package, without what only installs or tests
+RUN cp -r frontend /opt/gateway/lib/python3*/site-packages/ \
+ && /opt/gateway/bin/python -m compileall -q /opt/gateway/lib/python3*/site-packages/frontend \
+ && find /opt/gateway -type d -name tests -prune -exec rm -rf {} + \
+ && /opt/gateway/bin/pip uninstall -q -y pip setuptools
+
+FROM ${BASE}
+COPY --from=build /opt/gateway /opt/gateway
+USER 10001:10001
+WORKDIR /tmp
+ENV PATH=/opt/gateway/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    TRITON_FRONTEND_HOST=0.0.0.0 \
+    TRITON_FRONTEND_PORT=9000 \
+    TRITON_FRONTEND_TRITON=triton:8001
+EXPOSE 9000
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
+    CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:9000/healthz', timeout=2)"]
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["python", "-P", "-m", "frontend"]

@@ -1,0 +1,1 @@
+"""Ollama's wire protocol: its requests → canonical ones, events → its answers. Pure."""

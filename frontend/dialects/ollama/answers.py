@@ -1,0 +1,140 @@
+"""Events → Ollama's answers: NDJSON chunks, or one object; with times as they were measured.
+
+Tool calls are told whole, with their arguments as objects. Joined chunks equal the unary answer.
+"""
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from frontend.dialects.ollama.requests import OllamaCall
+from frontend.dialects.openai.structured import StructureCheck
+from frontend.dialects.openai.tools import join_calls
+from frontend.domain import Event, Usage
+
+
+class OllamaReply:
+    """One reply, from the moment in which its request came in."""
+
+    def __init__(self, call: OllamaCall) -> None:
+        self._call = call
+        self._start_ns = time.perf_counter_ns()
+        self._load_ns = 0
+        self._first_ns: int | None = None
+        self._last_ns = 0
+        self._reason = "stop"
+        self._calls: list[dict[str, Any]] = []
+        self._context: list[int] = []
+        self._check = StructureCheck(call.structure, 1)
+
+    def admitted(self) -> None:
+        """The request's wait is over: until now Ollama would have loaded the model."""
+        self._load_ns = time.perf_counter_ns() - self._start_ns
+
+    def arrived(self) -> None:
+        """Some of the answer has come, and it is measured when."""
+        self._last_ns = time.perf_counter_ns()
+        if self._first_ns is None:
+            self._first_ns = self._last_ns
+
+    def chunk(self, events: list[Event]) -> bytes:
+        """The line for a group of events; empty when there is nothing to tell yet.
+
+        Raises BackendFailed when an answer ends that is not what `format` asks for.
+        """
+        told = self.collect(events)
+        self.arrived()
+        return self._line(told) if told else b""
+
+    def collect(self, events: list[Event]) -> dict[str, Any]:
+        """What a group of events tells, by the names of a message."""
+        told: dict[str, Any] = {}
+        for event in events:
+            self._check.see(event)
+            self._context += event.prompt_token_ids or []
+            self._context += event.token_ids
+            self._reason = "length" if event.finish_reason in ("length", "abort") else "stop"
+            self._calls += event.tool_calls or []
+            for name, delta in (("content", event.text), ("thinking", event.reasoning)):
+                if delta:
+                    told[name] = told.get(name, "") + delta
+            if event.logprobs:
+                told["logprobs"] = [*told.get("logprobs", []), *map(_logprob, event.logprobs)]
+            if event.finish_reason is not None and self._calls:
+                told["tool_calls"] = _whole(self._calls)
+        return told
+
+    def last(self, usage: Usage, told: dict[str, Any] | None = None) -> bytes:
+        """The line that ends a stream, or the whole answer when `told` is all of it."""
+        end_ns = time.perf_counter_ns()
+        first_ns = self._first_ns or end_ns
+        answer = self._body(told or {})
+        answer |= {"done": True, "done_reason": self._reason}
+        if self._call.tells_context:
+            answer["context"] = self._context
+        answer["total_duration"] = end_ns - self._start_ns
+        answer["load_duration"] = self._load_ns
+        answer["prompt_eval_count"] = usage.prompt_tokens
+        answer["prompt_eval_duration"] = max(0, first_ns - self._start_ns - self._load_ns)
+        answer["eval_count"] = usage.completion_tokens
+        answer["eval_duration"] = max(0, (self._last_ns or end_ns) - first_ns)
+        return orjson.dumps(answer) + b"\n"
+
+    def _line(self, told: dict[str, Any]) -> bytes:
+        return orjson.dumps(self._body(told) | {"done": False}) + b"\n"
+
+    def _body(self, told: dict[str, Any]) -> dict[str, Any]:
+        answer: dict[str, Any] = {"model": self._call.model, "created_at": now()}
+        told = {"content": ""} | told
+        logprobs = told.pop("logprobs", None)
+        if self._call.chat:
+            answer["message"] = {"role": "assistant"} | told
+        else:
+            answer["response"] = told.pop("content")
+            answer |= told
+        if logprobs is not None:
+            answer["logprobs"] = logprobs
+        return answer
+
+
+def render_loading(call: OllamaCall) -> bytes:
+    """The answer to an empty prompt: the model is there, or has gone."""
+    answer: dict[str, Any] = {"model": call.model, "created_at": now()}
+    answer |= {"message": {"role": "assistant", "content": ""}} if call.chat else {"response": ""}
+    answer |= {"done": True, "done_reason": "unload" if call.unload else "load"}
+    return orjson.dumps(answer) + b"\n"
+
+
+def render_drawing(call: OllamaCall, image: str, start_ns: int) -> bytes:
+    """A drawn image, base64."""
+    answer = {"model": call.model, "created_at": now(), "response": "", "image": image}
+    answer |= {"done": True, "done_reason": "stop"}  # type: ignore[dict-item]
+    answer |= {"total_duration": time.perf_counter_ns() - start_ns}  # type: ignore[dict-item]
+    return orjson.dumps(answer) + b"\n"
+
+
+def now() -> str:
+    """This moment as Ollama writes it."""
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _whole(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Calls with their arguments as objects; a call that is no JSON object keeps its text."""
+    whole = []
+    for index, call in enumerate(join_calls(calls)):
+        function = call["function"]
+        try:
+            arguments = orjson.loads(function["arguments"] or "{}")
+        except orjson.JSONDecodeError:
+            arguments = {"": function["arguments"]}
+        told = {"index": index, "name": function["name"], "arguments": arguments}
+        whole.append({"id": call["id"], "function": told})
+    return whole
+
+
+def _logprob(entry: dict[str, Any]) -> dict[str, Any]:
+    told = {name: entry[name] for name in ("token", "logprob", "bytes")}
+    top = [{name: one[name] for name in ("token", "logprob", "bytes")} for one in entry["top"]]
+    return told | {"top_logprobs": top}

@@ -1,0 +1,143 @@
+"""What is served, as `/api/tags`, `/api/show` and `/api/ps` tell it; and the rules of names.
+
+A name without a tag means the tag `latest`. What a model's config does not say is left out, or is
+the type's empty value where clients expect one.
+"""
+
+import hashlib
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from frontend.dialects.fields import Fields
+from frontend.domain import Model
+
+VERSION = "0.30.0"
+"""The release of Ollama whose API this speaks."""
+_LATEST = ":latest"
+_FOREVER = "2318-01-01T00:00:00Z"  # what Ollama says of a model that stays
+_CAPABILITIES = {
+    "completion": "completion",
+    "tools": "tools",
+    "vision": "vision",
+    "infill": "insert",
+    "reasoning": "thinking",
+    "embedding": "embedding",
+    "image": "image",
+}
+
+
+def candidates(name: str) -> list[str]:
+    """The names by which the gateway may know what a client calls `name`."""
+    if name.endswith(_LATEST):
+        return [name, name.removesuffix(_LATEST)]
+    return [name] if ":" in name else [name, name + _LATEST]
+
+
+def full_name(name: str) -> str:
+    """With its tag."""
+    return name if ":" in name else name + _LATEST
+
+
+def parse_name(body: object) -> str:
+    """The model that a small request names. Raises InvalidRequest."""
+    fields = Fields(body)
+    name = fields.text("model") or fields.text("name")
+    if not name:
+        raise fields.refuse("model", "is required")
+    return name
+
+
+def render_version() -> bytes:
+    """GET /api/version"""
+    return orjson.dumps({"version": VERSION})
+
+
+def render_tags(models: dict[str, Model]) -> bytes:
+    """Every name that a client may ask for."""
+    return orjson.dumps({"models": [_listed(name, model) for name, model in models.items()]})
+
+
+def render_running(models: dict[str, Model]) -> bytes:
+    """All models are loaded, and stay."""
+    running = []
+    for name, model in models.items():
+        shown = _listed(name, model)
+        shown |= {"expires_at": _FOREVER, "size_vram": model.details.size_bytes}
+        del shown["modified_at"]
+        running.append(shown | {"context_length": model.context_length or 0})
+    return orjson.dumps({"models": running})
+
+
+def render_show(model: Model) -> bytes:
+    """One model."""
+    family = model.details.family or model.kind
+    info: dict[str, Any] = {"general.architecture": family, "general.basename": model.name}
+    if model.details.parameters:
+        info["general.parameter_count"] = model.details.parameters
+    if model.context_length:
+        info[f"{family}.context_length"] = model.context_length
+    if model.dimensions:
+        info[f"{family}.embedding_length"] = model.dimensions
+    abilities = capabilities(model)
+    parameters = f"num_ctx {model.context_length}" if model.context_length else ""
+    return orjson.dumps(
+        {
+            "modelfile": f"# served by Triton\nFROM {model.name}\n",
+            "parameters": parameters,
+            "template": _template(abilities),
+            "license": "",
+            "details": _details(model),
+            "model_info": info,
+            "capabilities": abilities,
+            "modified_at": _moment(model.created_s),
+        }
+    )
+
+
+def capabilities(model: Model) -> list[str]:
+    """Ollama's words for what a model can do."""
+    return [word for ours, word in _CAPABILITIES.items() if ours in model.capabilities]
+
+
+def _listed(name: str, model: Model) -> dict[str, Any]:
+    return {
+        "name": full_name(name),
+        "model": full_name(name),
+        "modified_at": _moment(model.created_s),
+        "size": model.details.size_bytes,
+        "digest": model.details.digest or hashlib.sha256(model.name.encode()).hexdigest(),
+        "details": _details(model),
+    }
+
+
+def _details(model: Model) -> dict[str, Any]:
+    family = model.details.family or model.kind
+    return {
+        "parent_model": "",
+        "format": "triton",
+        "family": family,
+        "families": [family],
+        "parameter_size": _short(model.details.parameters),
+        "quantization_level": model.details.quantization,
+    }
+
+
+def _short(parameters: int) -> str:
+    """134515008 → "134.52M"."""
+    for size, letter in ((10**9, "B"), (10**6, "M"), (10**3, "K")):
+        if parameters >= size:
+            return f"{parameters / size:.2f}".rstrip("0").rstrip(".") + letter
+    return str(parameters or "")
+
+
+def _template(abilities: list[str]) -> str:
+    """Clients look into it for what the model can do; the real one is applied in the model."""
+    suffix = "{{ if .Suffix }}{{ .Suffix }}{{ end }}" if "insert" in abilities else ""
+    tools = "{{ if .Tools }}{{ .Tools }}{{ end }}" if "tools" in abilities else ""
+    return "{{ .System }}" + tools + "{{ .Prompt }}" + suffix + "{{ .Response }}"
+
+
+def _moment(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,295 @@
+"""`/api/chat` and `/api/generate`: request → canonical generation.
+
+`format` is enforced by the engine; `think` goes to the chat template; templates come from the
+operator alone.
+"""
+
+import base64
+import binascii
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from frontend.dialects.fields import Fields, is_token_ids
+from frontend.dialects.ollama.options import Options
+from frontend.dialects.openai.tools import read_tools
+from frontend.dialects.schemas import Structure
+from frontend.domain import Generation, Model
+from frontend.errors import InvalidRequest
+
+MAX_IMAGES = 64
+_ROLES = ("system", "user", "assistant", "tool")
+_EFFORTS = ("low", "medium", "high", "max")
+
+
+@dataclass(frozen=True, slots=True)
+class OllamaCall:
+    """A parsed request. Without a generation it asks to load (or, with `unload`, to unload)."""
+
+    model: str
+    generation: Generation | None
+    stream: bool
+    chat: bool
+    options: Options
+    unload: bool = False
+    think: bool | None = None
+    tools: bool = False
+    images: bool = False
+    tells_context: bool = False
+    logprobs: bool = False
+    structure: Structure | None = None
+    drawing: "OllamaDrawing | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class OllamaDrawing:
+    """`/api/generate` for an image model."""
+
+    prompt: str
+    width: int | None
+    height: int | None
+    steps: int | None
+    seed: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What both requests share."""
+
+    model: str
+    options: Options
+    stream: bool
+    unload: bool
+    think: bool | None
+    logprobs: bool
+    structure: Structure | None
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """The engine's parameters so far."""
+        return self.options.sampling
+
+    @property
+    def template(self) -> dict[str, Any]:
+        """What the chat template and the reader of the reply are told of thinking."""
+        if self.think is None:
+            return {}
+        return {"chat_template_kwargs": {"enable_thinking": self.think}}
+
+
+def parse_chat(body: object, max_messages: int) -> OllamaCall:
+    """Raises InvalidRequest naming the field for anything that cannot be honoured."""
+    fields = Fields(body)
+    parts = _shared(fields)
+    given = fields.take("messages") or []
+    if not isinstance(given, list) or len(given) > max_messages:
+        raise fields.refuse("messages", f"must be a list of at most {max_messages} messages")
+    tools = read_tools(fields)
+    fields.leave()  # Ollama ignores what it does not know
+    messages = [_message(Fields(one, f"messages[{i}]")) for i, one in enumerate(given)]
+    if not messages:
+        return _loading(parts, chat=True)
+    prompt: dict[str, Any] = {"messages": messages, **parts.template}
+    if tools.tools:
+        prompt["tools"] = tools.tools
+    return OllamaCall(
+        parts.model,
+        Generation(prompt, parts.sampling, tools.reply | parts.template),
+        parts.stream,
+        chat=True,
+        options=parts.options,
+        think=parts.think,
+        tools=bool(tools.tools),
+        images=any(isinstance(message["content"], list) for message in messages),
+        logprobs=parts.logprobs,
+        structure=parts.structure,
+    )
+
+
+def parse_generate(body: object) -> OllamaCall:
+    """Raises InvalidRequest naming the field for anything that cannot be honoured."""
+    fields = Fields(body)
+    parts = _shared(fields)
+    text = fields.text("prompt") or ""
+    suffix, system = fields.text("suffix"), fields.text("system")
+    raw = fields.boolean("raw") or False
+    fields.only("template", ("",), "templates come with the models")
+    context = fields.take("context")
+    if context is not None and not is_token_ids(context):
+        raise fields.refuse("context", "must be the list of token ids of an earlier answer")
+    images = _images(fields)
+    drawing = OllamaDrawing(
+        text,
+        width=fields.integer("width", 1, 2**15),
+        height=fields.integer("height", 1, 2**15),
+        steps=fields.integer("steps", 1, 2**15),
+        seed=parts.sampling.get("seed"),
+    )
+    fields.leave()
+    if raw and (system or context):
+        raise fields.refuse("raw", "cannot be combined with 'system' or 'context'")
+    if not text and not images and not suffix:
+        return _loading(parts, chat=False)
+    if suffix or raw:
+        generation = Generation({"text": text}, parts.sampling)
+        if suffix:
+            infill = {"text": text, "suffix": suffix}
+            generation = Generation(infill, parts.sampling, {"infill": True})
+    else:
+        content = [{"type": "text", "text": text}, *images] if images else text
+        generation = _templated(parts, system, content, context)
+    return OllamaCall(
+        parts.model,
+        generation,
+        parts.stream,
+        chat=False,
+        options=parts.options,
+        think=parts.think,
+        images=bool(images),
+        tells_context="messages" in generation.prompt,
+        logprobs=parts.logprobs,
+        structure=parts.structure,
+        drawing=drawing,
+    )
+
+
+def _templated(
+    parts: _Parts, system: str | None, content: object, context: list[int] | None
+) -> Generation:
+    messages = [{"role": "system", "content": system}] if system else []
+    prompt: dict[str, Any] = {"messages": [*messages, {"role": "user", "content": content}]}
+    if context:
+        prompt["prefix_token_ids"] = context
+    reply = {**parts.template, "prompt_token_ids": True}
+    return Generation(prompt | parts.template, parts.sampling, reply)
+
+
+def _shared(fields: Fields) -> _Parts:
+    model = fields.text("model") or fields.text("name")
+    if not model:
+        raise fields.refuse("model", "is required")
+    options = Options(fields.inner("options"))
+    fields.boolean("truncate"), fields.boolean("shift")
+    return _Parts(
+        model,
+        options,
+        stream=fields.boolean("stream") is not False,
+        unload=_is_zero(fields.one_of_types("keep_alive", (int, float, str), "a duration")),
+        think=_think(fields),
+        logprobs=_logprobs(fields, options.sampling),
+        structure=_format(fields, options.sampling),
+    )
+
+
+def _think(fields: Fields) -> bool | None:
+    given = fields.one_of_types("think", (bool, str), "true, false or a level")
+    if isinstance(given, str) and given not in _EFFORTS:
+        raise fields.refuse("think", f"must be true, false or one of {', '.join(_EFFORTS)}")
+    return None if given is None else bool(given)
+
+
+def _logprobs(fields: Fields, sampling: dict[str, Any]) -> bool:
+    wanted, top = fields.boolean("logprobs") or False, fields.integer("top_logprobs", 0, 20)
+    if wanted:
+        sampling["logprobs"] = top or 0
+    elif top:
+        raise fields.refuse("top_logprobs", "is only allowed with 'logprobs': true")
+    return wanted
+
+
+def _format(fields: Fields, sampling: dict[str, Any]) -> Structure | None:
+    given = fields.one_of_types("format", (str, dict), "'json' or a JSON schema")
+    if given in (None, ""):
+        return None
+    if given == "json":
+        sampling["structured_outputs"] = {"json_object": True}
+        return Structure.of_object()
+    if not isinstance(given, dict):
+        raise fields.refuse("format", "must be 'json' or a JSON schema")
+    sampling["structured_outputs"] = {"json": given}
+    return Structure.of(given, "format")
+
+
+def _is_zero(keep_alive: object) -> bool:
+    """0 as a number, or as a duration such as "0", "0s" or "0h0m"."""
+    if isinstance(keep_alive, str):
+        return "0" in keep_alive and not keep_alive.strip("0.hmnus")
+    return keep_alive == 0
+
+
+def _loading(parts: _Parts, *, chat: bool) -> OllamaCall:
+    return OllamaCall(parts.model, None, parts.stream, chat, parts.options, parts.unload)
+
+
+def _message(fields: Fields) -> dict[str, Any]:
+    role = fields.choice("role", _ROLES)
+    if role is None:
+        raise fields.refuse("role", "is required")
+    text = fields.text("content") or ""
+    images = _images(fields)
+    message: dict[str, Any] = {"role": role, "content": text}
+    if images:
+        message["content"] = [*([{"type": "text", "text": text}] if text else []), *images]
+    calls = _calls(fields)
+    if calls and role == "assistant":
+        message["tool_calls"] = calls
+    known = {
+        "name": fields.text("tool_name") or fields.text("name"),
+        "tool_call_id": fields.text("tool_call_id"),
+        "reasoning_content": fields.text("thinking") if role == "assistant" else None,
+    }
+    fields.leave()
+    return message | {name: value for name, value in known.items() if value}
+
+
+def _calls(fields: Fields) -> list[dict[str, Any]]:
+    given = fields.take("tool_calls") or []
+    if not isinstance(given, list):
+        raise fields.refuse("tool_calls", "must be a list")
+    calls = []
+    for index, one in enumerate(given):
+        call = Fields(one, fields.at(f"tool_calls[{index}]"))
+        function = call.inner("function")
+        if function is None or not (name := function.text("name")):
+            raise call.refuse("function.name", "is required")
+        arguments = orjson.dumps(function.mapping("arguments") or {}).decode()
+        told: dict[str, Any] = {"name": name, "arguments": arguments}
+        calls.append({"type": "function", "function": told})
+        if (call_id := call.text("id")) is not None:
+            calls[-1]["id"] = call_id
+    return calls
+
+
+def _images(fields: Fields) -> list[dict[str, Any]]:
+    given = fields.take("images") or []
+    if not isinstance(given, list) or len(given) > MAX_IMAGES:
+        raise fields.refuse("images", f"must be a list of at most {MAX_IMAGES} images")
+    parts = []
+    for index, one in enumerate(given):
+        try:
+            data = base64.b64decode(one, validate=True)
+        except (binascii.Error, ValueError, TypeError):
+            raise fields.refuse(f"images[{index}]", "is not base64") from None
+        url = f"data:{_kind(data)};base64,{one}"
+        parts.append({"type": "image_url", "image_url": {"url": url}})
+    return parts
+
+
+def _kind(data: bytes) -> str:
+    """The media type by the first bytes; the decoder has the last word."""
+    marks = ((b"\x89PNG", "png"), (b"\xff\xd8", "jpeg"), (b"GIF8", "gif"), (b"RIFF", "webp"))
+    return next((f"image/{name}" for mark, name in marks if data.startswith(mark)), "image/png")
+
+
+def check_abilities(call: OllamaCall, model: Model) -> None:
+    """Raises InvalidRequest, in Ollama's words, for what the model cannot do."""
+    wanted = (
+        (call.tools, "tools", "tools"),
+        (bool(call.think), "reasoning", "thinking"),
+        (call.images, "vision", "images"),
+    )
+    for asked, capability, word in wanted:
+        if asked and capability not in model.capabilities:
+            raise InvalidRequest(f'"{call.model}" does not support {word}', param=word)
+    call.options.check_context(model.context_length)

@@ -1,0 +1,105 @@
+"""The one parser of image URLs, and which addresses may be asked for one.
+
+A URL is taken apart once, by a strict pattern, and what is sent to the server is put together from
+those parts: there is no second parser that could read it in another way. Addresses that are not
+public are refused whatever they are spelled as. Pure.
+"""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+MAX_URL = 2048
+_URL = re.compile(
+    r"https://(?P<host>[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])"
+    r"(?::(?P<port>[0-9]{1,5}))?"
+    r"(?P<target>/[!-\[\]-~]*|\?[!-\[\]-~]*)?",  # printable ASCII without spaces and backslashes
+    re.ASCII,
+)
+_NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*", re.ASCII)
+_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", re.ASCII)
+_ROUTED_V6 = ipaddress.IPv6Network("2000::/3")
+_SPECIAL_V4 = tuple(map(ipaddress.IPv4Network, ("192.0.0.0/24", "192.88.99.0/24")))
+"""Protocol assignments and 6to4 relays, which Python 3.11 counts as global (RFC 6890, 7526)."""
+_TUNNELS_V6 = tuple(
+    map(ipaddress.IPv6Network, ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"))
+)
+"""Within what is routed: Teredo and other protocols, documentation, 6to4 (RFC 6890, 9637)."""
+
+
+class BadAddress(ValueError):
+    """Says why a URL is not taken; meant for callers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where an image is: a name or an address, a port, and what to ask for there."""
+
+    host: str
+    port: int
+    target: str
+
+    @property
+    def authority(self) -> str:
+        """As the header `host` has it."""
+        shown = f"[{self.host}]" if ":" in self.host else self.host
+        return shown if self.port == 443 else f"{shown}:{self.port}"
+
+    def follow(self, location: str) -> "Location":
+        """Where a redirect from here leads. Raises BadAddress."""
+        if location.startswith("/") and not location.startswith(("//", "/\\")):
+            return parse_url(f"https://{self.authority}{location}")
+        return parse_url(location)
+
+
+def parse_url(url: str) -> Location:
+    """Raises BadAddress for anything but plain `https:` with a host, a port and a path."""
+    if len(url) > MAX_URL:
+        raise BadAddress(f"is longer than {MAX_URL} characters")
+    found = _URL.fullmatch(url.partition("#")[0])
+    if found is None:
+        raise BadAddress(
+            "is no plain https: URL; user names, spaces, backslashes and non-ASCII characters are"
+            " not taken"
+        )
+    port = int(found["port"] or 443)
+    if not 0 < port < 65536:
+        raise BadAddress(f"has the port {port}")
+    target = found["target"] or "/"
+    return Location(_host(found["host"]), port, target if target.startswith("/") else f"/{target}")
+
+
+def _host(written: str) -> str:
+    if written.startswith("["):
+        try:
+            return str(ipaddress.IPv6Address(written[1:-1]))
+        except ValueError:
+            raise BadAddress("has a host that is no IPv6 address") from None
+    labels = written.removesuffix(".").split(".")
+    if _NUMBER.fullmatch(labels[-1]):  # then it is an address, in whatever base
+        try:
+            return str(ipaddress.IPv4Address(written))  # four decimals without leading zeros
+        except ValueError:
+            raise BadAddress("has a host that is no plain IPv4 address") from None
+    if not all(_LABEL.fullmatch(label) for label in labels):
+        raise BadAddress("has a host that is no name")
+    return ".".join(labels).lower()
+
+
+def is_public(address: Address) -> bool:
+    """Whether anyone on the internet could reach it; tunnels do not count."""
+    if isinstance(address, ipaddress.IPv6Address) and (
+        address not in _ROUTED_V6 or any(address in network for network in _TUNNELS_V6)
+    ):
+        return False  # mapped, compatible and NAT64 addresses among them
+    if isinstance(address, ipaddress.IPv4Address) and any(address in net for net in _SPECIAL_V4):
+        return False
+    return address.is_global and not (address.is_multicast or address.is_reserved)
+
+
+def is_allowed(address: Address, networks: tuple[Network, ...]) -> bool:
+    """Public, or in one of the networks that the operator names."""
+    return is_public(address) or any(address in network for network in networks)

@@ -1,0 +1,54 @@
+"""Newline-delimited JSON streams: whole lines only, a failure is the last line.
+
+The head goes out with the first line, so that a failure before it is an ordinary error response.
+There are no heartbeats: the clients of this format parse every line.
+"""
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+
+from starlette.types import Send
+
+from frontend.errors import GatewayError
+from frontend.routes.trace import current
+
+_log = logging.getLogger(__name__)
+
+
+async def send_lines(
+    send: Send,
+    lines: AsyncIterator[bytes],
+    render_error: Callable[[GatewayError], bytes],
+    headers: list[tuple[bytes, bytes]],
+) -> None:
+    """Sends every line as it comes."""
+    head = [(b"content-type", b"application/x-ndjson"), (b"x-accel-buffering", b"no"), *headers]
+    started = False
+
+    async def write(line: bytes) -> None:
+        nonlocal started
+        if not started:
+            started = True
+            await send({"type": "http.response.start", "status": 200, "headers": head})
+        await send({"type": "http.response.body", "body": line, "more_body": True})
+
+    async with contextlib.aclosing(lines):  # type: ignore[type-var]
+        try:
+            async for line in lines:
+                if line:
+                    await write(line)
+        except Exception as error:  # the client must hear of it, whatever it is
+            if not started:
+                raise
+            await write(render_error(_told(error)))
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _told(error: Exception) -> GatewayError:
+    trace = current()
+    if not isinstance(error, GatewayError):
+        _log.exception("request %s", trace.id, exc_info=error)
+        error = GatewayError(f"the gateway failed; the operator finds why as {trace.id}")
+    trace.error = error.code or error.type
+    return error

@@ -1,0 +1,208 @@
+"""Ollama's routes: read, translate, run, translate back; the same path as OpenAI's requests."""
+
+import base64
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from starlette.types import Receive, Scope, Send
+
+from frontend.dialects.ollama.answers import OllamaReply, render_drawing, render_loading
+from frontend.dialects.ollama.embed import check_dimensions, parse_embed, render_embed
+from frontend.dialects.ollama.failures import render_error
+from frontend.dialects.ollama.models import (
+    candidates,
+    parse_name,
+    render_running,
+    render_show,
+    render_tags,
+    render_version,
+)
+from frontend.dialects.ollama.requests import (
+    OllamaCall,
+    check_abilities,
+    parse_chat,
+    parse_generate,
+)
+from frontend.domain import Drawing, Model, Usage, UsageCount
+from frontend.errors import Forbidden, NotFound
+from frontend.generation.run import Runner
+from frontend.routes.client import Client
+from frontend.routes.http import send_bytes
+from frontend.routes.ndjson import send_lines
+from frontend.routes.openai import Bounds
+from frontend.routes.trace import current
+
+
+@dataclass(frozen=True, slots=True)
+class OllamaRoutes:
+    """One ASGI application per route; `frontend.app` has the table."""
+
+    runner: Runner
+    bounds: Bounds
+
+    async def hello(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """GET / and HEAD /"""
+        await send_bytes(send, b"Ollama is running", kind=b"text/plain; charset=utf-8")
+
+    async def version(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """GET /api/version"""
+        await send_bytes(send, render_version())
+
+    async def tags(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """GET /api/tags"""
+        await self.runner.catalogue.check()
+        await send_bytes(send, render_tags(self.runner.catalogue.names))
+
+    async def running(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """GET /api/ps"""
+        await self.runner.catalogue.check()
+        models = {model.name: model for model in self.runner.catalogue.models}
+        await send_bytes(send, render_running(models))
+
+    async def show(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """POST /api/show"""
+        client = self._client(scope, receive, send)
+        name = parse_name(await client.read_json(self.bounds.body_bytes))
+        await send_bytes(send, render_show(await self._find(name)))
+
+    async def chat(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """POST /api/chat"""
+        client = self._client(scope, receive, send)
+        body = await client.read_json(self.bounds.body_bytes)
+        await self._answer(client, parse_chat(body, self.bounds.messages))
+
+    async def generate(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """POST /api/generate"""
+        client = self._client(scope, receive, send)
+        body = await client.read_json(self.bounds.body_bytes)
+        await self._answer(client, parse_generate(body))
+
+    async def embed(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """POST /api/embed"""
+        await self._embed(self._client(scope, receive, send), single=False)
+
+    async def embeddings(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """POST /api/embeddings"""
+        await self._embed(self._client(scope, receive, send), single=True)
+
+    async def refused(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """What changes a model's files is the operator's, through the toolkit."""
+        raise Forbidden(
+            f"{scope['path'][:100]} is not available here: models are built and loaded by the"
+            " operator (toolkit build-repo, toolkit models)"
+        )
+
+    async def _answer(self, client: Client, call: OllamaCall) -> None:
+        reply = OllamaReply(call)
+        with client.watched():
+            model = await self._find(call.model)
+            if call.generation is None:
+                await self._load(client, call)
+                return
+            if "image" in model.capabilities and call.drawing is not None:
+                await self._draw(client, model, call)
+                return
+            model = await self.runner.find(model.name, "chat" if call.chat else "completion")
+            check_abilities(call, model)
+            reply.admitted()
+            warned = _warnings(call.options.warnings)
+            if call.stream:
+                lines = self._lines(model, call, reply)
+                await send_lines(client.send, lines, render_error, warned)
+            else:
+                await send_bytes(client.send, await self._whole(model, call, reply), headers=warned)
+
+    async def _lines(
+        self, model: Model, call: OllamaCall, reply: OllamaReply
+    ) -> AsyncIterator[bytes]:
+        assert call.generation is not None
+        count = UsageCount()
+        groups = self.runner.generate(model, call.generation, current().id)
+        try:
+            async with aclosing(groups):  # type: ignore[type-var]
+                async for group in groups:
+                    for event in group:
+                        count.see(0, event)
+                    yield reply.chunk(group)
+        finally:
+            current().usage = count.total
+        yield reply.last(count.total)
+
+    async def _whole(self, model: Model, call: OllamaCall, reply: OllamaReply) -> bytes:
+        assert call.generation is not None
+        count, events = UsageCount(), []
+        groups = self.runner.generate(model, call.generation, current().id)
+        try:
+            async for group in groups:
+                for event in group:
+                    count.see(0, event)
+                events += group
+                reply.arrived()
+        finally:
+            current().usage = count.total
+        return reply.last(count.total, reply.collect(events))
+
+    async def _load(self, client: Client, call: OllamaCall) -> None:
+        """Models are loaded already; unloading one takes it from everybody."""
+        if call.unload:
+            raise Forbidden(
+                f"'{call.model[:100]}' is kept loaded for others; only the operator unloads models"
+            )
+        await send_bytes(client.send, render_loading(call))
+
+    async def _draw(self, client: Client, model: Model, call: OllamaCall) -> None:
+        start_ns, given = time.perf_counter_ns(), call.drawing
+        assert given is not None
+        drawing = Drawing(
+            given.prompt,
+            width=given.width,
+            height=given.height,
+            steps=given.steps,
+            seed=given.seed,
+        )
+        (image,) = await self.runner.draw(model, drawing, current().id)
+        shown = base64.b64encode(image).decode()
+        await send_bytes(client.send, render_drawing(call, shown, start_ns))
+
+    async def _embed(self, client: Client, *, single: bool) -> None:
+        start_ns = time.perf_counter_ns()
+        body = await client.read_json(self.bounds.body_bytes)
+        call = parse_embed(body, self.bounds.inputs, single=single)
+        with client.watched():
+            found = await self._find(call.model)
+            model = await self.runner.find(found.name, "embedding")
+            check_dimensions(call, model)
+            load_ns, vectors = time.perf_counter_ns() - start_ns, None
+            if call.embedding.texts:
+                vectors = await self.runner.embed(model, call.embedding, current().id)
+                current().usage = Usage(vectors.prompt_tokens)
+            times_ns = (time.perf_counter_ns() - start_ns, load_ns)
+            answer = render_embed(call, vectors, times_ns)
+            await send_bytes(client.send, answer, headers=_warnings(call.options.warnings))
+
+    async def _find(self, name: str) -> Model:
+        """The model by Ollama's rules of names. Raises NotFound in Ollama's words."""
+        known = self.runner.catalogue.names
+        chosen = next((one for one in candidates(name) if one in known), candidates(name)[0])
+        try:
+            model = await self.runner.catalogue.find(chosen)
+        except NotFound:
+            raise NotFound(f"model '{name[:100]}' not found", param="model") from None
+        current().model = model.name
+        return model
+
+    def _client(self, scope: Scope, receive: Receive, send: Send) -> Client:
+        return Client(scope, receive, send, self.bounds.client_timeout_s)
+
+
+def _warnings(told: list[str]) -> list[tuple[bytes, bytes]]:
+    """A header, for those who look; option names come from clients, so only plain letters pass."""
+    if not told:
+        return []
+    text = "; ".join(told)[:1000].encode("ascii", "replace")
+    return [(b"warning", b'299 - "' + text.translate(_PLAIN) + b'"')]
+
+
+_PLAIN = bytes(code if 32 <= code < 127 and code not in b'"\\' else ord("?") for code in range(256))

@@ -1,0 +1,55 @@
+"""Reranking: queries and documents → scores."""
+
+from dataclasses import dataclass
+
+from starlette.types import Receive, Scope, Send
+
+from frontend.dialects.openai.ranking import (
+    RankCall,
+    parse_rerank,
+    parse_score,
+    render_rerank,
+    render_score,
+)
+from frontend.domain import Scores, Usage
+from frontend.generation.run import Runner
+from frontend.routes.client import Client
+from frontend.routes.http import send_bytes
+from frontend.routes.openai import Bounds
+from frontend.routes.trace import current
+
+
+@dataclass(frozen=True, slots=True)
+class RankingRoutes:
+    """One ASGI application per route; `frontend.app` has the table."""
+
+    runner: Runner
+    bounds: Bounds
+
+    async def rerank(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """POST /v1/rerank and /rerank tell documents unless asked not to, /v2/rerank if asked."""
+        client = Client(scope, receive, send, self.bounds.client_timeout_s)
+        body = await client.read_json(self.bounds.body_bytes)
+        told = not scope["path"].startswith("/v2")
+        call = parse_rerank(body, self.bounds.inputs, with_documents=told)
+        with client.watched():
+            scores = await self._rank(call)
+            answer = render_rerank(call, scores, current().id, current().model or call.model)
+            await send_bytes(client.send, answer)
+
+    async def score(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """POST /v1/score and /score"""
+        client = Client(scope, receive, send, self.bounds.client_timeout_s)
+        body = await client.read_json(self.bounds.body_bytes)
+        call = parse_score(body, self.bounds.inputs)
+        with client.watched():
+            scores = await self._rank(call)
+            answer = render_score(scores, current().id, current().model or call.model)
+            await send_bytes(client.send, answer)
+
+    async def _rank(self, call: RankCall) -> Scores:
+        model = await self.runner.find(call.model, "rerank")
+        current().model = model.name
+        scores = await self.runner.rank(model, call.ranking, current().id)
+        current().usage = Usage(scores.prompt_tokens)
+        return scores

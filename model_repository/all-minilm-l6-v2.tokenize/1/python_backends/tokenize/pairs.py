@@ -1,0 +1,71 @@
+"""One model's tokenizer for pairs of a query and a document, as cross-encoders read them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from python_backends.errors import InvalidInput
+from python_backends.tokenize.padding import Row, pad
+from python_backends.tokenize.texts import load_tokenizer
+from python_backends.triton import Array, Arrays, decode
+
+
+@dataclass(frozen=True, slots=True)
+class PairTokenizer:
+    """A tokenizer that neither pads nor cuts; only a document is ever cut, never its query."""
+
+    tokenizer: Any
+    context_length: int
+    segments: bool
+    multiple: int = 1
+
+    @classmethod
+    def load(
+        cls, folder: Path, context_length: int, segments: bool, multiple: int
+    ) -> "PairTokenizer":
+        """From a folder with `tokenizer.json`; `segments`: the graph takes `token_type_ids`."""
+        return cls(load_tokenizer(folder), context_length, segments, multiple)
+
+    def read(self, arrays: Arrays) -> dict[str, Array]:
+        """`query`, `document` STRING [B, 1], `truncate` BOOL [B, 1] -> ids, mask and perhaps
+        segments INT64 [B, L], `num_tokens`.
+
+        Raises InvalidInput for a pair beyond the context length that may not be cut, and for a
+        query that leaves its document no room.
+        """
+        queries = [decode(value, "query") for value in arrays["query"].reshape(-1)]
+        documents = [decode(value, "document") for value in arrays["document"].reshape(-1)]
+        cut = arrays["truncate"].reshape(-1) if "truncate" in arrays else [False] * len(queries)
+        pairs = list(zip(queries, documents, strict=True))
+        rows = [
+            self._fit(number, encoding, bool(may_cut))
+            for number, (encoding, may_cut) in enumerate(
+                zip(self.tokenizer.encode_batch(pairs), cut, strict=True)
+            )
+        ]
+        return pad(rows, self.multiple, segments=self.segments)
+
+    def _fit(self, number: int, encoding: Any, may_cut: bool) -> Row:
+        ids: Sequence[int] = encoding.ids
+        types: Sequence[int] = encoding.type_ids
+        if len(ids) <= self.context_length:
+            return Row(ids, types)
+        if not may_cut:
+            raise InvalidInput(
+                f"query and document {number} have {len(ids)} tokens and the model takes"
+                f" {self.context_length}; shorten them or ask for truncation",
+                code="context_length_exceeded",
+                param="documents",
+            )
+        inside = [place for place, part in enumerate(encoding.sequence_ids) if part == 1]
+        first, end = (inside[0], inside[-1] + 1) if inside else (len(ids), len(ids))
+        keep = self.context_length - (len(ids) - end)  # what stands after the document stays
+        if keep <= first:
+            raise InvalidInput(
+                f"the query leaves no room for a document: the model takes {self.context_length}"
+                " tokens of both together; shorten the query",
+                code="context_length_exceeded",
+                param="query",
+            )
+        return Row([*ids[:keep], *ids[end:]], [*types[:keep], *types[end:]])

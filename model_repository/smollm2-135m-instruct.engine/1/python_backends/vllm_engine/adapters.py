@@ -1,0 +1,40 @@
+"""LoRA adapters that an engine serves beside its own weights, by name.
+
+Which ones there are is the config's decision; a request can name one of them and nothing else.
+"""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from python_backends.errors import InvalidInput
+from python_backends.triton import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """Folders by name, in the order of the config, which gives them their numbers."""
+
+    folders: Mapping[str, Path]
+
+    @classmethod
+    def read(cls, settings: Settings) -> "Adapters":
+        """From the parameter `adapters`; its paths are relative to the version's folder."""
+        table = settings.table("adapters")
+        return cls({name: settings.folder / str(path) for name, path in table.items()})
+
+    def options(self, name: str | None) -> dict[str, Any]:
+        """What to add to a call of the engine's `generate`. Raises InvalidInput."""
+        if not name:
+            return {}
+        if name not in self.folders:
+            near = difflib.get_close_matches(name, self.folders, n=1)
+            known = ", ".join(self.folders) or "none"
+            remedy = f"did you mean '{near[0]}'?" if near else f"known: {known}"
+            raise InvalidInput(f"there is no LoRA adapter '{name}'; {remedy}", param="lora_name")
+        from vllm.lora.request import LoRARequest  # type: ignore[import-not-found]
+
+        number = list(self.folders).index(name) + 1
+        return {"lora_request": LoRARequest(name, number, str(self.folders[name]))}

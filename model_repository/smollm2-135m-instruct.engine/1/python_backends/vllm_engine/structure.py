@@ -1,0 +1,43 @@
+"""What vLLM's grammars let through that JSON does not, and how it is kept out.
+
+xgrammar 0.2.8 takes raw control characters inside strings whose length is bounded (measured: U+0007
+and tabs where `maxLength` stands, none elsewhere). A request with such a schema gets a bias against
+the tokens that hold them; line feeds stay, which are only taken between values.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from python_backends.vllm_engine.vocabulary import Vocabulary
+
+_LEAST_BIAS = -100.0
+_MARKS = ('minLength"', 'maxLength"')
+
+
+class ControlCharacters:
+    """The tokens of one vocabulary that hold control characters other than line feeds."""
+
+    def __init__(self, vocabulary: Vocabulary, size: int) -> None:
+        self.token_ids = [
+            number
+            for number in range(size)
+            if any(byte < 0x20 and byte != 0x0A for byte in vocabulary.bytes_of(number))
+        ]
+        self._bias = {str(number): _LEAST_BIAS for number in self.token_ids}
+
+    def kept_out(self, sampling: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The sampling parameters, with the bias where the structure asks for bounded strings."""
+        structured = sampling.get("structured_outputs")
+        if not isinstance(structured, Mapping) or not _bounds_strings(structured):
+            return sampling
+        return {**sampling, "logit_bias": {**(sampling.get("logit_bias") or {}), **self._bias}}
+
+
+def _bounds_strings(structured: Mapping[str, Any]) -> bool:
+    for name in ("json", "structural_tag"):
+        wanted = structured.get(name)
+        if wanted is not None:
+            text = wanted if isinstance(wanted, str) else json.dumps(wanted)
+            return any(mark in text for mark in _MARKS)
+    return False

@@ -1,0 +1,36 @@
+"""Rows of token ids of different lengths → arrays that a graph takes."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from python_backends.triton import Array
+
+
+class Row(NamedTuple):
+    """One text or pair: its ids, and to which of the two each belongs."""
+
+    ids: Sequence[int]
+    types: Sequence[int] = ()
+
+
+def pad(rows: Sequence[Row], multiple: int = 1, *, segments: bool = False) -> dict[str, Array]:
+    """Rows filled up with 0 to the longest, rounded up to `multiple`; the mask is 0 there."""
+    lengths = np.array([len(row.ids) for row in rows], dtype=np.int64)
+    width = -(-max(1, int(lengths.max())) // multiple) * multiple
+    arrays = {
+        "input_ids": _fill([row.ids for row in rows], width),
+        "attention_mask": (np.arange(width) < lengths[:, None]).astype(np.int64),
+        "num_tokens": lengths.astype(np.int32).reshape(-1, 1),
+    }
+    if segments:
+        arrays["token_type_ids"] = _fill([row.types for row in rows], width)
+    return arrays
+
+
+def _fill(rows: Sequence[Sequence[int]], width: int) -> Array:
+    filled = np.zeros((len(rows), width), dtype=np.int64)
+    for row, target in zip(rows, filled, strict=True):
+        target[: len(row)] = row
+    return filled

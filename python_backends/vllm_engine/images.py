@@ -1,0 +1,39 @@
+"""Images of a request as vLLM takes them.
+
+The gateway has checked and encoded them anew, as PNG; other clients' files are bounded here again,
+before a pixel is decoded.
+"""
+
+import io
+from typing import Any
+
+from python_backends.errors import InvalidInput
+from python_backends.triton import Arrays
+
+MAX_COUNT = 64
+MAX_PIXELS = 64_000_000
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
+
+
+def read_images(arrays: Arrays) -> list[Any]:
+    """The files of the tensor `images` as RGB pictures, in order. Raises InvalidInput."""
+    files = arrays["images"].reshape(-1) if "images" in arrays else ()
+    if len(files) > MAX_COUNT:
+        raise InvalidInput(f"'images' holds {len(files)} images, at most {MAX_COUNT} are taken")
+    return [_read(file, number) for number, file in enumerate(files)]
+
+
+def _read(file: bytes, number: int) -> Any:
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(file), formats=_FORMATS) as picture:
+            width, height = picture.size
+            if width * height > MAX_PIXELS:
+                raise InvalidInput(
+                    f"image {number} has {width}x{height} pixels, at most {MAX_PIXELS} are taken",
+                    param="messages",
+                )
+            return picture.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InvalidInput(f"image {number} cannot be read: {error}", param="messages") from error

@@ -1,0 +1,17 @@
+"""Client programs against the real engine; `make test-clients` has more of them."""
+
+import pytest
+
+from tests.clients.programs import PROGRAMS, run
+from tests.e2e.conftest import CHAT, EMBEDDING
+from tests.processes import Service
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    "name", ["langchain-ollama", "langchain-openai", "llama-index", "llm", "openai-2"]
+)
+def test_a_client_program_works_unchanged(service: Service, name: str) -> None:
+    (program,) = [one for one in PROGRAMS if one.name == name]
+    outcome = run(program, service.url, {"CHAT": CHAT, "EMBEDDING": EMBEDDING})
+    assert outcome.passed, outcome.output

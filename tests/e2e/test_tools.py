@@ -1,0 +1,140 @@
+"""Tools and structured output on the default language model, through the official SDK."""
+
+import json
+from typing import Any, Literal
+
+import jsonschema_rs
+import pytest
+from hypothesis import HealthCheck, given, settings
+from openai import BadRequestError, OpenAI
+from pydantic import BaseModel
+
+from tests.e2e.conftest import CHAT
+from tests.schemas import schemas
+
+WEATHER: Any = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "The weather in a city",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "city": {"enum": ["Paris", "London", "Rome"]},
+                "days": {"type": "integer", "minimum": 1, "maximum": 9},
+            },
+            "required": ["city", "days"],
+            "additionalProperties": False,
+        },
+    },
+}
+ASK: Any = [{"role": "user", "content": "How is the weather in Paris for the next 3 days?"}]
+NAMED: Any = {"type": "function", "function": {"name": "get_weather"}}
+
+
+class Fruit(BaseModel):
+    """A structured reply."""
+
+    name: str
+    colour: Literal["red", "green", "yellow"]
+    ripe: bool
+
+
+def test_the_model_can_be_made_to_call(client: OpenAI) -> None:
+    answer = client.chat.completions.create(
+        model=CHAT,
+        messages=ASK,
+        tools=[WEATHER],
+        tool_choice="required",
+        parallel_tool_calls=False,
+        temperature=0,
+        max_tokens=100,
+    )
+    (choice,) = answer.choices
+    assert choice.finish_reason == "tool_calls"
+    calls: Any = choice.message.tool_calls
+    (call,) = calls
+    arguments = json.loads(call.function.arguments)
+    assert arguments["city"] in {"Paris", "London", "Rome"}
+    assert 1 <= arguments["days"] <= 9
+    messages = [
+        *ASK,
+        choice.message,
+        {"role": "tool", "tool_call_id": call.id, "content": "sunny, 25 degrees"},
+    ]
+    final = client.chat.completions.create(
+        model=CHAT, messages=messages, tools=[WEATHER], temperature=0, max_tokens=40
+    )
+    assert final.usage is not None
+    assert answer.usage is not None
+    assert final.usage.prompt_tokens > answer.usage.prompt_tokens
+    assert final.choices[0].message.content or final.choices[0].message.tool_calls
+
+
+def test_a_streamed_named_call_joins_to_the_unary_one(client: OpenAI) -> None:
+    asked: Any = {"model": CHAT, "messages": ASK, "tools": [WEATHER], "tool_choice": NAMED}
+    asked |= {"temperature": 0, "max_tokens": 100}
+    answer = client.chat.completions.create(**asked)
+    joined = ""
+    for chunk in client.chat.completions.create(**asked, stream=True):
+        for call in chunk.choices[0].delta.tool_calls or ():
+            joined += call.function.arguments
+            assert call.index == 0
+    calls: Any = answer.choices[0].message.tool_calls
+    assert joined == calls[0].function.arguments
+    assert json.loads(joined)["city"]
+    assert answer.choices[0].finish_reason == "stop"
+
+
+def test_parse_gives_a_pydantic_object(client: OpenAI) -> None:
+    answer = client.chat.completions.parse(
+        model=CHAT,
+        messages=[{"role": "user", "content": "Describe a banana as JSON."}],
+        response_format=Fruit,
+        temperature=0,
+        max_tokens=120,
+    )
+    fruit = answer.choices[0].message.parsed
+    assert isinstance(fruit, Fruit)
+
+
+def test_a_json_object_is_one(client: OpenAI) -> None:
+    answer = client.chat.completions.create(
+        model=CHAT,
+        messages=[{"role": "user", "content": 'Reply with {"ok": true} as JSON.'}],
+        response_format={"type": "json_object"},
+        temperature=0,
+        max_tokens=120,
+    )
+    if answer.choices[0].finish_reason == "stop":
+        assert isinstance(json.loads(answer.choices[0].message.content or ""), dict)
+
+
+def test_a_keyword_that_cannot_be_enforced_is_named(client: OpenAI) -> None:
+    schema = {"type": "object", "properties": {"a": {"not": {"type": "string"}}}}
+    with pytest.raises(BadRequestError) as caught:
+        client.chat.completions.create(
+            model=CHAT,
+            messages=ASK,
+            response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": schema}},
+        )
+    assert caught.value.param == "response_format.json_schema.schema.properties.a.not"
+
+
+@settings(
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(schema=schemas())
+def test_no_schema_is_broken_at_a_stop(client: OpenAI, schema: dict[str, Any]) -> None:
+    wanted: Any = {"type": "json_schema", "json_schema": {"name": "made", "schema": schema}}
+    answer = client.chat.completions.create(
+        model=CHAT,
+        messages=[{"role": "user", "content": "Fill in something short."}],
+        response_format=wanted,
+        seed=1,
+        max_tokens=80,
+    )
+    if answer.choices[0].finish_reason == "stop":
+        jsonschema_rs.validate(schema, json.loads(answer.choices[0].message.content or ""))

@@ -1,0 +1,126 @@
+"""What is kept is seen with its size, age and users; only what nothing uses goes."""
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.toolkit.checkpoint import save_spec
+from toolkit.building import build
+from toolkit.caching import Entry, list_entries, parse_age, prune
+from toolkit.cli import app
+from toolkit.errors import RepositoryError
+from toolkit.home import home
+from toolkit.spec import Spec, load
+from toolkit.targets import find_target
+
+pytestmark = pytest.mark.usefixtures("own_home")
+runner = CliRunner()
+
+
+def entries(spec: Spec | None = None) -> dict[str, Entry]:
+    return {entry.kind: entry for entry in list_entries(spec)}
+
+
+def stray(kind: str, name: str, idle_s: int = 0) -> Path:
+    """An entry that nothing uses."""
+    folder = home() / kind / name
+    folder.mkdir(parents=True)
+    (folder / "file").write_bytes(b"x" * 10_000)
+    then = time.time() - idle_s
+    os.utime(folder, (then, then))
+    return folder
+
+
+def test_entries_have_size_age_and_name() -> None:
+    stray("sources", "a" * 32, idle_s=3600)
+    entry = entries()["sources"]
+    assert entry.name == f"sources/{'a' * 32}"
+    assert 10_000 <= entry.size_bytes <= 20_000
+    assert entry.as_json()["idle_s"] == pytest.approx(3600, abs=60)
+    assert entry.uses == []
+
+
+def test_a_built_repository_and_its_catalogue_use_their_weights(tmp_path: Path) -> None:
+    spec = load(save_spec(tmp_path, "chat"))
+    build(spec, find_target("embedded"), tmp_path / "out")
+    entry = entries(spec)["weights"]
+    assert entry.uses == ["a repository (hard links)", "model chat"]
+    assert entry.about == "llm: engine, prompt"
+    assert not prune(list_entries(spec), dry_run=False).removed
+    assert entry.path.exists()
+
+
+def test_a_use_is_noticed(tmp_path: Path) -> None:
+    spec = load(save_spec(tmp_path, "chat"))
+    build(spec, find_target("embedded"), tmp_path / "out")
+    place = entries()["weights"].path
+    os.utime(place, (1, 1))
+    build(spec, find_target("embedded"), tmp_path / "out")
+    assert time.time() - place.stat().st_mtime < 60
+
+
+def test_what_a_process_runs_from_stays(tmp_path: Path) -> None:
+    folder = stray("environments", "onnx-000000000000")
+    (folder / "python").symlink_to(sys.executable)
+    code = "print(1, flush=True); input()"
+    with subprocess.Popen(
+        [str(folder / "python"), "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert entries()["environments"].uses == [f"process {process.pid}"]
+        assert not prune(list_entries(None), dry_run=False).removed
+        process.communicate(b"\n")
+    assert prune(list_entries(None), dry_run=False).removed
+    assert not folder.exists()
+
+
+def test_what_is_being_made_stays() -> None:
+    folder = stray("sources", "b" * 32)
+    lock = folder.parent / f".{folder.name}.lock"
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        result = prune(list_entries(None), dry_run=False)
+    assert not result.removed
+    assert result.kept[0][1] == "somebody is making it"
+    assert folder.exists()
+
+
+def test_age_and_kind_choose_what_goes() -> None:
+    old, young = stray("logs", "1", idle_s=90_000), stray("logs", "2")
+    other = stray("downloads", "3", idle_s=90_000)
+    found = list_entries(None)
+    assert len(prune(found, older_than_s=86_400, kinds=["logs"], dry_run=True).removed) == 1
+    assert old.exists()
+    prune(found, older_than_s=86_400, kinds=["logs"], dry_run=False)
+    assert [old.exists(), young.exists(), other.exists()] == [False, True, True]
+    assert [parse_age(text) for text in ("30d", "12h", "1w", "5m", "0s")] == [
+        2_592_000, 43_200, 604_800, 300, 0,
+    ]  # fmt: skip
+    for wrong in ("", "d", "3", "-1d", "1y"):
+        with pytest.raises(RepositoryError, match="is no age"):
+            parse_age(wrong)
+
+
+def test_the_command_lists_and_prunes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = stray("logs", "9000", idle_s=90_000)
+    told = json.loads(runner.invoke(app, ["cache", "list", "--json"]).stdout)
+    assert [entry["name"] for entry in told["entries"]] == ["logs/9000"]
+    assert "logs/9000" in runner.invoke(app, ["cache", "list"]).stdout
+    dry = runner.invoke(app, ["cache", "prune", "--dry-run"])
+    assert dry.stdout.startswith("logs/9000\t")
+    assert "would free" in dry.stderr
+    assert folder.exists()
+    gone = json.loads(runner.invoke(app, ["cache", "prune", "--older-than", "1d", "--json"]).stdout)
+    assert [entry["name"] for entry in gone["removed"]] == ["logs/9000"]
+    assert not folder.exists()
+    wrong = runner.invoke(app, ["cache", "prune", "--kind", "moon"])
+    assert isinstance(wrong.exception, RepositoryError)

@@ -1,0 +1,34 @@
+"""`toolkit doctor`: findings for people and scripts, and an exit code that tells which."""
+
+import json
+
+from typer.testing import CliRunner
+
+from tests.toolkit.machines import FakeProbe
+from toolkit.cli import app
+
+runner = CliRunner()
+AVX2 = {"/proc/cpuinfo": "flags : avx2\n"}
+
+
+def test_findings_on_stdout_and_the_sum_on_stderr() -> None:
+    result = runner.invoke(app, ["doctor"], obj=FakeProbe(libpython=None))
+    assert result.exit_code == 1
+    assert "✓ python     Python 3.11.2" in result.stdout
+    assert "✗ libpython  libpython3.11.so.1.0 is not on this machine" in result.stdout
+    assert "remedy: Debian, Ubuntu: apt-get install libpython3.11" in result.stdout
+    assert result.stderr.strip() == "for the target embedded: problems 1, warnings 0, fine 10"
+
+
+def test_scripts_read_json_and_the_exit_code() -> None:
+    sound = runner.invoke(app, ["doctor", "--json"], obj=FakeProbe())
+    assert sound.exit_code == 0
+    assert json.loads(sound.stdout)["ok"] is True
+    weak = FakeProbe(files=AVX2)
+    assert runner.invoke(app, ["doctor"], obj=weak).exit_code == 0
+    strict = runner.invoke(app, ["doctor", "--strict", "--json"], obj=weak)
+    assert strict.exit_code == 1
+    told = json.loads(strict.stdout)
+    (finding,) = [each for each in told["findings"] if each["check"] == "processor"]
+    assert finding["level"] == "warning"
+    assert finding["remedy"]

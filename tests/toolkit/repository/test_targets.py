@@ -1,0 +1,151 @@
+"""What each target makes of the same catalogue, checked by `toolkit verify` for that target."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
+
+from tests.toolkit.checkpoint import save_checkpoint
+from tests.toolkit.tiny_models import save_cross_encoder
+from toolkit.building import build
+from toolkit.engine_arguments import collected, engine_arguments
+from toolkit.engine_arguments.collect import from_environment, read_arguments
+from toolkit.errors import RepositoryError
+from toolkit.repository.pbtxt import read
+from toolkit.runtime.environments import ensure_environment
+from toolkit.spec import load
+from toolkit.targets import TARGETS, find_target
+from toolkit.verify import verify_repository
+from toolkit.verify.releases import find_target as verify_target
+
+CONTAINERS = [name for name in TARGETS if name != "embedded"]
+MODELS = """
+version: 1
+models:
+  chat:
+    kind: llm
+    source: path:chat
+    context_length: 128
+    engine_args: {max_num_seqs: 4}
+    chat_template: chat.jinja
+    tool_parser: hermes
+    reasoning_parser: qwen3
+    fim: <a>{prefix}<b>{suffix}<c>
+    priority: true
+    targets:
+      container: {instances: {gpus: [2, 3]}, engine_args: {tensor_parallel_size: 2}}
+  judge:
+    kind: rerank
+    source: path:judge
+    targets:
+      container: {instances: [{count: 2, gpus: [0, 1]}], batching: {max_batch_size: 16}}
+"""
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a models.yaml, its weights, and a toolkit home that keeps conversions."""
+    folder = tmp_path_factory.mktemp("sources")
+    save_checkpoint(folder / "chat", chat=False)
+    save_cross_encoder(folder / "judge")
+    (folder / "chat.jinja").write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
+    (folder / "models.yaml").write_text(MODELS)
+    return folder
+
+
+@pytest.fixture
+def shared_home(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRITON_TOOLKIT_HOME", str(sources / "home"))
+
+
+def built(sources: Path, folder: Path, target: str) -> dict[str, ModelConfig]:
+    output = folder / "repository"
+    build(load(sources / "models.yaml"), find_target(target), output)
+    assert not verify_repository(output, verify_target(target, gpus=4 if "con" in target else 0))
+    return {path.parent.name: read(path) for path in output.glob("*/config.pbtxt")}
+
+
+@pytest.mark.usefixtures("shared_home")
+@pytest.mark.parametrize("target", CONTAINERS)
+def test_containers_run_graphs_themselves(sources: Path, tmp_path: Path, target: str) -> None:
+    configs = built(sources, tmp_path, target)
+    encoder = configs["judge.encoder"]
+    assert (encoder.backend, encoder.max_batch_size) == ("onnxruntime", 16)
+    assert {tensor.name for tensor in encoder.input} == {
+        "input_ids",
+        "attention_mask",
+        "token_type_ids",
+    }
+    assert not any(tensor.allow_ragged_batch for tensor in encoder.input)
+    assert [list(tensor.dims) for tensor in encoder.output] == [[1]]
+    (group,) = encoder.instance_group
+    assert (group.kind, group.count, list(group.gpus)) == (ModelInstanceGroup.KIND_GPU, 2, [0, 1])
+    assert encoder.HasField("dynamic_batching")
+    version = tmp_path / "repository" / "judge.encoder" / "1"
+    assert [path.name for path in version.iterdir()] == ["model.onnx"]
+    assert configs["judge.tokenize"].parameters["pad_to_multiple"].string_value == "32"
+    assert not any("EXECUTION_ENV_PATH" in config.parameters for config in configs.values())
+
+
+@pytest.mark.usefixtures("shared_home")
+def test_an_engine_on_gpus(sources: Path, tmp_path: Path) -> None:
+    configs = built(sources, tmp_path, "container:26.08")
+    engine = configs["chat.engine"]
+    assert engine.instance_group[0].kind == ModelInstanceGroup.KIND_MODEL
+    told = {key: value.string_value for key, value in engine.parameters.items()}
+    assert json.loads(told["environment"]) == {"CUDA_VISIBLE_DEVICES": "2,3"}
+    arguments = json.loads(told["engine"])
+    assert arguments == {
+        "model": "weights",
+        "max_model_len": 128,
+        "max_num_seqs": 4,
+        "tensor_parallel_size": 2,
+        "scheduling_policy": "priority",
+    }
+    assert told["toolkit.tool_parser"] == "hermes"
+    assert told["toolkit.reasoning_parser"] == "qwen3"
+    assert told["toolkit.target"] == "container:26.08"
+
+
+@pytest.mark.usefixtures("shared_home")
+def test_the_embedded_target_batches_ragged_requests_in_our_encoder(
+    sources: Path, tmp_path: Path
+) -> None:
+    configs = built(sources, tmp_path, "embedded")
+    encoder = configs["judge.encoder"]
+    assert encoder.backend == "python"
+    assert all(tensor.allow_ragged_batch for tensor in encoder.input)
+    assert encoder.parameters["output"].string_value == "score"
+    public = {k: v.string_value for k, v in configs["chat"].parameters.items()}
+    assert json.loads(public["toolkit.capabilities"]) == [
+        "chat",
+        "completion",
+        "tools",
+        "reasoning",
+        "infill",
+    ]
+    prompt = configs["chat.prompt"].parameters["toolkit.fim"].string_value
+    assert json.loads(prompt) == "<a>{prefix}<b>{suffix}<c>"
+    template = tmp_path / "repository/chat.prompt/1/tokenizer/chat_template.jinja"
+    assert template.read_text() == (sources / "chat.jinja").read_text()
+
+
+def test_every_target_knows_its_engines_arguments() -> None:
+    assert {target.vllm for target in TARGETS.values()} == set(collected())
+    for target in TARGETS.values():
+        assert {"model", "dtype", "max_model_len", "enable_lora"} <= set(target.engine_arguments)
+        assert target.vllm_note
+
+
+def test_the_installed_engine_has_the_arguments_of_the_table() -> None:
+    environment = ensure_environment("vllm")
+    version, _, source = from_environment(environment)
+    assert version == find_target("embedded").vllm
+    assert read_arguments(source) == engine_arguments(version)
+
+
+@pytest.mark.parametrize("name", ["container:24.10", "container:2508", "moon", "embedded:24.10"])
+def test_targets_that_are_not_in_the_table_are_refused(name: str) -> None:
+    with pytest.raises(RepositoryError, match="no target"):
+        find_target(name)

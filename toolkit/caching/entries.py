@@ -1,0 +1,135 @@
+"""Everything in the toolkit's home, entry by entry: its size, its last use, what uses it.
+
+Names are digests, so anything may be removed and is made again when it is asked for. What uses an
+entry: the given catalogue, a built repository (by hard links), this version of the toolkit, a
+running process.
+"""
+
+import re
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from toolkit.caching.uses import catalogue_uses, toolkit_uses
+from toolkit.home import home
+from toolkit.spec import Spec
+from toolkit.weights.sources import ABOUT
+
+KINDS = {
+    "sources": "weights as their authors published them",
+    "weights": "weights as a repository holds them",
+    "wheels": "packages that weights and Triton came in",
+    "downloads": "downloads that were stopped",
+    "environments": "Python environments of models",
+    "triton": "the embedded Triton server",
+    "logs": "logs of served repositories",
+}
+
+
+@dataclass(slots=True)
+class Entry:
+    """`last_use` in seconds since 1970. An entry that something uses is not pruned."""
+
+    kind: str
+    path: Path
+    size_bytes: int
+    last_use: float
+    about: str = ""
+    uses: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """`sources/4195…`: how commands call it."""
+        return f"{self.kind}/{self.path.name}"
+
+    def as_json(self) -> dict[str, object]:
+        """All fields, the path and the age among them."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "path": str(self.path),
+            "size_bytes": self.size_bytes,
+            "last_use": round(self.last_use),
+            "idle_s": max(0, round(time.time() - self.last_use)),
+            "about": self.about,
+            "uses": self.uses,
+        }
+
+
+def list_entries(spec: Spec | None) -> list[Entry]:
+    """All entries, the largest first; `spec` is the catalogue whose use counts."""
+    used: Mapping[Path, list[str]] = {}
+    if spec is not None:
+        used = catalogue_uses(spec)
+    own = toolkit_uses()
+    running = _running()
+    entries = []
+    for kind in KINDS:
+        for path in sorted((home() / kind).glob("[!.]*")):
+            if path.suffix == ".lock":
+                continue
+            entry = _entry(kind, path)
+            entry.uses += used.get(path, []) + own.get(path, [])
+            entry.uses += [
+                f"process {pid}" for pid in sorted(running) if _inside(running[pid], path)
+            ]
+            entries.append(entry)
+    return sorted(entries, key=lambda entry: -entry.size_bytes)
+
+
+def _entry(kind: str, path: Path) -> Entry:
+    size, linked = _measure(path)
+    uses = ["a repository (hard links)"] if linked and kind == "weights" else []
+    return Entry(kind, path, size, path.lstat().st_mtime, _about(kind, path), uses)
+
+
+def _measure(path: Path) -> tuple[int, bool]:
+    """Bytes on disk, and whether a file has another name elsewhere."""
+    size, linked = 0, False
+    for file in [path] if path.is_file() else path.rglob("*"):
+        with suppress(OSError):
+            status = file.lstat()
+            size += status.st_blocks * 512
+            linked |= file.is_file() and not file.is_symlink() and status.st_nlink > 1
+    return size, linked
+
+
+def _about(kind: str, path: Path) -> str:
+    """What an entry is, where its name does not tell."""
+    if kind == "sources":
+        with suppress(OSError, IndexError):
+            lines = (path / ABOUT).read_text().splitlines()
+            return lines[2] if len(lines) > 2 else lines[0]
+    if kind == "weights":
+        with suppress(OSError):
+            match = re.search(r'"kind": "(\w+)"', (path / "facts.json").read_text())
+            steps = ", ".join(sorted(each.name for each in path.iterdir() if each.is_dir()))
+            return f"{match[1]}: {steps}" if match else steps
+    return ""
+
+
+def _running() -> dict[int, set[str]]:
+    """What this user's processes run and have mapped, by process id."""
+    found: dict[int, set[str]] = {}
+    prefix = f"{home()}/"
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            words = {word for word in process.cmdline() if prefix in word}
+            words |= {each.path for each in process.memory_maps() if each.path.startswith(prefix)}
+            if words:
+                found[process.pid] = words
+    return found
+
+
+def _processes(found: list[int]) -> list[str]:
+    if len(found) > 1:
+        return [f"{len(found)} processes"]
+    return [f"process {pid}" for pid in found]
+
+
+def _inside(words: set[str], path: Path) -> bool:
+    return any(f"{path}/" in word or word.endswith(str(path)) for word in words)

@@ -1,0 +1,83 @@
+"""Removes what nothing uses. An entry vanishes as a whole, and never while somebody makes it.
+
+It is renamed first, so that nobody finds half of it; a lock that is held keeps it.
+"""
+
+import fcntl
+import re
+import shutil
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolkit.caching.entries import Entry
+from toolkit.errors import RepositoryError
+
+_AGE = re.compile(r"(\d+)\s*([smhdw])", re.IGNORECASE)
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What went (or would go), and what stayed of what might have gone, with the reason."""
+
+    removed: tuple[Entry, ...]
+    kept: tuple[tuple[Entry, str], ...]
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(entry.size_bytes for entry in self.removed)
+
+
+def parse_age(text: str) -> int:
+    """`30d`, `12h`, `2w` → seconds. Raises RepositoryError."""
+    if match := _AGE.fullmatch(text.strip()):
+        return int(match[1]) * _SECONDS[match[2].lower()]
+    raise RepositoryError(f"'{text}' is no age", hint="write it as 30d, 12h or 2w")
+
+
+def prune(
+    entries: Sequence[Entry], *, older_than_s: int = 0, kinds: Sequence[str] = (), dry_run: bool
+) -> Pruned:
+    """Removes entries of `kinds` (all, if empty) that nothing uses and nobody used lately."""
+    removed, kept = [], []
+    now = time.time()
+    for entry in entries:
+        if kinds and entry.kind not in kinds:
+            continue
+        if entry.uses:
+            kept.append((entry, f"in use by {', '.join(entry.uses)}"))
+        elif now - entry.last_use < older_than_s:
+            kept.append((entry, "used lately"))
+        elif not dry_run and not _remove(entry.path):
+            kept.append((entry, "somebody is making it"))
+        else:
+            removed.append(entry)
+    return Pruned(tuple(removed), tuple(kept))
+
+
+def _remove(path: Path) -> bool:
+    """False when the lock of its maker is held."""
+    locks = [path.parent / f".{path.name}.lock", path.with_suffix(".lock")]
+    held = []
+    try:
+        for lock in locks:
+            if lock.exists():
+                file = lock.open("r+")
+                held.append(file)
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        aside = path.with_name(f".{path.name}.removing")
+        path.replace(aside)
+        if aside.is_dir() and not aside.is_symlink():
+            shutil.rmtree(aside)
+        else:
+            aside.unlink()
+        return True
+    except BlockingIOError:
+        return False
+    finally:
+        for file in held:
+            with suppress(OSError):
+                file.close()

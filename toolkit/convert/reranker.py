@@ -1,0 +1,156 @@
+"""A cross-encoder directory → one ONNX graph: tokens of a pair in, one score between 0 and 1 out.
+
+The score is the sigmoid of the model's only logit, whatever activation its authors used for
+training, so that scores of different models are on one scale and their order stays. Exported and
+compared like an embedding model (`encoder`).
+"""
+
+import inspect
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from toolkit.convert.graph import export, run
+from toolkit.convert.parity import SENTENCES, check_close
+from toolkit.convert.quiet import quiet
+from toolkit.errors import ConvertError
+from toolkit.facts import RerankFacts
+from toolkit.progress import Progress
+
+TOLERANCE = 1e-4
+"""Largest difference of a score."""
+_LONGEST = 10**6
+"""Tokenizers without a limit of their own say 10³⁰."""
+
+
+class _Scorer(torch.nn.Module):
+    """INT64 `[B, L]` ids, mask and perhaps segments → FP32 `[B, 1]`."""
+
+    def __init__(self, body: torch.nn.Module) -> None:
+        super().__init__()
+        self._body = body
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        token_type_ids: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        segments = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        found = self._body(input_ids=input_ids, attention_mask=attention_mask, **segments)
+        return torch.sigmoid(found.logits.float())
+
+
+def convert_reranker(folder: Path, place: Path, progress: Progress) -> RerankFacts:
+    """Writes `encoder/model.onnx` and `tokenize/tokenizer/` below `place`.
+
+    Raises ConvertError for a directory that is no cross-encoder, and when scores differ from the
+    source's by more than `TOLERANCE`.
+    """
+    with progress.step("convert to ONNX", total=3, unit="stages") as step, quiet():
+        body, tokenizer = _load(folder)
+        segments = _has_segments(body, tokenizer)
+        step.advance()
+        step.note("export")
+        graph = place / "encoder" / "model.onnx"
+        _export(body, tokenizer, segments, graph)
+        _save_tokenizer(tokenizer, place / "tokenize" / "tokenizer")
+        step.advance()
+        step.note("compare")
+        _compare(body, tokenizer, segments, graph)
+        step.advance()
+    return RerankFacts(context_length=_context_length(body, tokenizer), segments=segments)
+
+
+def _load(folder: Path) -> tuple[Any, Any]:
+    if not (folder / "config.json").exists():
+        raise ConvertError(
+            f"{folder} is no model directory: it has no config.json",
+            hint="`source` must be a Hugging Face directory of a cross-encoder",
+        )
+    try:
+        body, report = AutoModelForSequenceClassification.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise ConvertError(f"{folder.name} cannot be loaded: {str(error).strip()}") from error
+    if missing := sorted(report["missing_keys"]):
+        raise ConvertError(
+            f"{folder.name} is no cross-encoder: it has no weights for {', '.join(missing[:3])}",
+            hint="`kind: rerank` needs a sequence classification checkpoint; for one that makes "
+            "vectors write `kind: embedding`",
+        )
+    labels = int(body.config.num_labels)
+    if labels != 1:
+        raise ConvertError(
+            f"{folder.name} gives {labels} labels, and a rerank model gives one score",
+            hint="choose a cross-encoder with num_labels 1",
+        )
+    return body.eval(), tokenizer
+
+
+def _has_segments(body: Any, tokenizer: Any) -> bool:
+    """Whether the model tells query and document apart by `token_type_ids`."""
+    takes = "token_type_ids" in inspect.signature(body.forward).parameters
+    gives = "token_type_ids" in tokenizer.model_input_names
+    return takes and gives and int(getattr(body.config, "type_vocab_size", 0) or 0) > 1
+
+
+def _context_length(body: Any, tokenizer: Any) -> int:
+    config = body.config
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions and (config.model_type or "") in {"roberta", "xlm-roberta", "camembert"}:
+        positions -= (config.pad_token_id or 0) + 1  # their first positions mean padding
+    limits = [int(limit) for limit in (positions, tokenizer.model_max_length) if limit]
+    return min((limit for limit in limits if limit < _LONGEST), default=512)
+
+
+def _names(segments: bool) -> list[str]:
+    return ["input_ids", "attention_mask", *(["token_type_ids"] if segments else [])]
+
+
+def _pairs() -> list[tuple[str, str]]:
+    """Queries and documents of different lengths, so padding and both segments count."""
+    return list(product(SENTENCES[:2], SENTENCES))
+
+
+def _export(body: Any, tokenizer: Any, segments: bool, file: Path) -> None:
+    first = _pairs()[:2]
+    example = tokenizer(*zip(*first, strict=True), padding=True, return_tensors="pt")
+    axes = {0: "batch", 1: "length"}
+    names = _names(segments)
+    export(
+        _Scorer(body),
+        {name: example[name] for name in names},
+        dict.fromkeys(names, axes),
+        "score",
+        file,
+    )
+
+
+def _save_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """Without truncation and padding: how much of both is the serving step's decision."""
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
+    tokenizer.save_pretrained(folder)
+
+
+def _compare(body: Any, tokenizer: Any, segments: bool, file: Path) -> None:
+    """Checks the graph against the model's own scores, padded and alone."""
+    for chunk in (_pairs(), _pairs()[:1]):
+        queries, documents = zip(*chunk, strict=True)
+        batch = tokenizer(list(queries), list(documents), padding=True, return_tensors="pt")
+        with torch.no_grad():
+            wanted = torch.sigmoid(body(**batch).logits).numpy()
+        tokens = {name: batch[name].numpy().astype(np.int64) for name in _names(segments)}
+        check_close("score", run(file, tokens), wanted, TOLERANCE)

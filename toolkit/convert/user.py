@@ -1,0 +1,68 @@
+"""A user's own model → the same files, one folder per version.
+
+`versions/<number>/model.py` and whatever stands beside it. Runs nothing of it; whether it is a
+model of the Python backend is for `toolkit verify` to say, with lines.
+"""
+
+import shutil
+from pathlib import Path
+
+from toolkit.errors import ConvertError
+from toolkit.facts import UserFacts
+from toolkit.progress import Progress
+
+_LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", ".*", "config.pbtxt")
+
+
+def copy_user_model(source: Path, place: Path, progress: Progress) -> UserFacts:
+    """Copies a `model.py`, a folder with one, or a folder of numbered versions.
+
+    Raises ConvertError when there is none, or a link leads out of the folder.
+    """
+    with progress.step("copy the model's files"):
+        versions = _versions(source)
+        for number, found in versions.items():
+            target = place / "versions" / str(number)
+            if found.is_file():
+                target.mkdir(parents=True)
+                shutil.copyfile(found, target / "model.py")
+            else:
+                _refuse_links(found)
+                shutil.copytree(found, target, ignore=_LEFT_OUT)
+    return UserFacts(versions=tuple(sorted(versions)))
+
+
+def _versions(source: Path) -> dict[int, Path]:
+    """Version → its file or folder."""
+    if source.is_file():
+        if source.suffix != ".py":
+            raise ConvertError(
+                f"{source.name} is no Python file",
+                hint="`source` must be a model.py or a folder with one",
+            )
+        return {1: source}
+    if (source / "model.py").is_file():
+        return {1: source}
+    found = {
+        int(folder.name): folder
+        for folder in source.iterdir()
+        if folder.is_dir() and folder.name.isdigit() and int(folder.name) > 0
+    }
+    missing = [folder.name for folder in found.values() if not (folder / "model.py").is_file()]
+    if not found or missing:
+        where = f"version {missing[0]} of {source}" if missing else str(source)
+        raise ConvertError(
+            f"{where} has no model.py",
+            hint="put a model.py there, or into folders 1, 2, … for several versions",
+        )
+    return found
+
+
+def _refuse_links(folder: Path) -> None:
+    """A link out of the folder would take any file of this machine into the repository."""
+    root = folder.resolve()
+    for path in folder.rglob("*"):
+        if path.is_symlink() and not path.resolve().is_relative_to(root):
+            raise ConvertError(
+                f"{path} is a link to somewhere else", hint="put the file itself there"
+            )

@@ -1,0 +1,101 @@
+"""The GPUs that models are placed on: found on this machine, or described as `h100:2,l4:4`."""
+
+import re
+from dataclasses import dataclass
+
+from toolkit.errors import RepositoryError
+from toolkit.machine import Gpu
+
+GIB = 2**30
+KNOWN_GIB = {
+    "t4": 15,
+    "a10": 22,
+    "a10g": 22,
+    "a16": 15,
+    "a30": 24,
+    "a40": 45,
+    "a100-40gb": 40,
+    "a100-80gb": 80,
+    "a100": 80,
+    "a6000": 48,
+    "l4": 22,
+    "l40": 45,
+    "l40s": 45,
+    "h100": 80,
+    "h100-nvl": 94,
+    "h200": 140,
+    "h20": 96,
+    "gh200": 96,
+    "b200": 180,
+    "gb200": 186,
+    "b300": 270,
+    "rtx3090": 24,
+    "rtx4090": 24,
+    "rtx5090": 32,
+    "rtx6000-ada": 48,
+    "rtx-pro-6000": 96,
+}
+"""What a program can allocate, in GiB; a little below what the name says where ECC takes some."""
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(gib|gb|g|mib|mb|m)?", re.IGNORECASE)
+_UNITS = {"g": GIB, "gib": GIB, "gb": 10**9, "m": 2**20, "mib": 2**20, "mb": 10**6}
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One GPU and what may be taken of it."""
+
+    index: int
+    name: str
+    memory_bytes: int
+    free_bytes: int
+
+
+def devices_of(gpus: list[Gpu]) -> list[Device]:
+    """The CUDA devices among those found: the only ones that Triton's containers use."""
+    return [
+        Device(gpu.index, gpu.name, gpu.memory_bytes, gpu.free_bytes)
+        for gpu in gpus
+        if gpu.platform == "cuda"
+    ]
+
+
+def parse_gpus(text: str) -> list[Device]:
+    """Reads `NAME[:COUNT]` or `SIZE[:COUNT]`, several with commas. Raises RepositoryError.
+
+    `0` and `none` describe a machine without GPUs.
+    """
+    devices: list[Device] = []
+    if text.strip().lower() in {"0", "none"}:
+        return devices
+    for part in text.split(","):
+        name, _, count = part.strip().partition(":")
+        if not (count or "1").isdigit() or int(count or 1) not in range(1, 1025):
+            raise RepositoryError(
+                f"'{part.strip()}' names no number of GPUs", hint="write it as h100:2"
+            )
+        memory = _memory(name)
+        label = name.upper() if name.lower() in KNOWN_GIB else f"GPU with {name}"
+        devices += [
+            Device(len(devices) + index, label, memory, memory) for index in range(int(count or 1))
+        ]
+    return devices
+
+
+def _memory(name: str) -> int:
+    if size := KNOWN_GIB.get(name.lower()):
+        return size * GIB
+    try:
+        return parse_size(name, needs_unit=True)
+    except RepositoryError as error:
+        raise RepositoryError(
+            f"no GPU '{name}' is known",
+            hint=f"write its memory, as in 24GiB:2, or one of {', '.join(KNOWN_GIB)}",
+        ) from error
+
+
+def parse_size(text: str, *, needs_unit: bool = False) -> int:
+    """`64GiB`, `64G`, `512MB` or bytes → bytes. Raises RepositoryError."""
+    match = _SIZE.fullmatch(text.strip())
+    if not match or (needs_unit and not match[2]) or float(match[1]) <= 0:
+        raise RepositoryError(f"'{text}' is no size", hint="write it as 64GiB or 512MiB")
+    return int(float(match[1]) * _UNITS.get((match[2] or "").lower(), 1))

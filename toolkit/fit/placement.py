@@ -1,0 +1,153 @@
+"""Which GPUs each language model goes on, and how it is split over them.
+
+Largest first, each on the fewest devices that hold it, the emptiest first. Tensor parallel where
+the heads divide, pipeline stages only where that is not enough. Pure arithmetic.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from toolkit.fit.architecture import Architecture
+from toolkit.fit.cache import sequences_in
+from toolkit.fit.devices import Device
+from toolkit.fit.engine import GPU_SHARE, Engine
+from toolkit.fit.estimate import LlmNeed, llm_need
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A language model that is to be placed; `sequences` of full context at the same time."""
+
+    name: str
+    architecture: Architecture
+    engine: Engine
+    weights: int
+    sequences: int
+
+    def need(self, ranks: tuple[int, int] = (1, 1), *, on_gpu: bool = True) -> LlmNeed:
+        """What each of `ranks` devices holds."""
+        return llm_need(
+            self.architecture, self.engine, self.weights, self.sequences, ranks, on_gpu=on_gpu
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """`devices` by index; `share` is the `gpu_memory_utilization` to write, `cache_bytes` what the
+    KV cache then gets on each device."""
+
+    devices: tuple[int, ...]
+    tensor_parallel: int
+    pipeline_parallel: int
+    need: LlmNeed
+    share: float
+    cache_bytes: int
+    sequences: float
+
+
+@dataclass(slots=True)
+class Room:
+    """What is left to give of each device."""
+
+    devices: Sequence[Device]
+    left: dict[int, int]
+
+    @classmethod
+    def of(cls, devices: Sequence[Device]) -> "Room":
+        """Of devices that hold nothing of ours yet."""
+        return cls(devices, {each.index: _budget(each, GPU_SHARE) for each in devices})
+
+    def copy(self) -> "Room":
+        return Room(self.devices, dict(self.left))
+
+
+def place(models: Sequence[Wanted], room: Room) -> dict[str, Placement | None]:
+    """A placement per model, None where there is none; takes what it gives out of `room`."""
+    found: dict[str, Placement | None] = {}
+    for wanted in sorted(models, key=lambda each: -each.need().total):
+        found[wanted.name] = place_one(wanted, room)
+    return _with_shares(models, found, room)
+
+
+def place_one(wanted: Wanted, room: Room) -> Placement | None:
+    """The first way to split the model that fits; takes its memory out of `room`."""
+    for tensor, pipeline in splits(wanted, len(room.devices)):
+        need = wanted.need((tensor, pipeline))
+        chosen = _choose(wanted, need, tensor * pipeline, room)
+        if chosen:
+            for device in chosen:
+                room.left[device.index] -= _taken(wanted, need, device)
+            indices = tuple(sorted(device.index for device in chosen))
+            return Placement(indices, tensor, pipeline, need, 0.0, need.cache, wanted.sequences)
+    return None
+
+
+def splits(wanted: Wanted, most: int) -> Iterator[tuple[int, int]]:
+    """(tensor, pipeline) parallel sizes up to `most` devices: the fewest stages, then devices, as
+    every stage adds to the time of a token."""
+    engine, architecture = wanted.engine, wanted.architecture
+    if engine.tensor_parallel or engine.pipeline_parallel:
+        yield engine.tensor_parallel or 1, engine.pipeline_parallel or 1
+        return
+    tensors = [ranks for ranks in range(1, most + 1) if can_split(architecture, ranks)]
+    stages = min(most, len(architecture.layers))
+    for pipeline in range(1, stages + 1):
+        yield from ((tensor, pipeline) for tensor in tensors if tensor * pipeline <= most)
+
+
+def can_split(architecture: Architecture, ranks: int) -> bool:
+    """Whether heads, and the keys and values they share, divide among `ranks`."""
+    kept = architecture.kv_heads
+    return architecture.heads % ranks == 0 and (kept % ranks == 0 or ranks % kept == 0)
+
+
+def _choose(wanted: Wanted, need: LlmNeed, count: int, room: Room) -> list[Device]:
+    """`count` devices of one kind with the most left, if all of them have enough."""
+    for kind in sorted({device.name for device in room.devices}):
+        same = [device for device in room.devices if device.name == kind]
+        same.sort(key=lambda device: (-room.left[device.index], device.index))
+        chosen = same[:count]
+        if len(chosen) == count and all(
+            room.left[device.index] >= _taken(wanted, need, device)
+            and need.total <= _budget(device, wanted.engine.share or 1.0)
+            for device in chosen
+        ):
+            return chosen
+    return []
+
+
+def _taken(wanted: Wanted, need: LlmNeed, device: Device) -> int:
+    return int(device.memory_bytes * wanted.engine.share) if wanted.engine.share else need.total
+
+
+def _budget(device: Device, share: float) -> int:
+    return min(device.free_bytes, int(device.memory_bytes * share))
+
+
+def _with_shares(
+    models: Sequence[Wanted], found: dict[str, Placement | None], room: Room
+) -> dict[str, Placement | None]:
+    """A model alone on its devices gets all that vLLM takes by default, others what they need."""
+    devices = {device.index: device for device in room.devices}
+    users = [index for each in found.values() if each for index in each.devices]
+    result: dict[str, Placement | None] = {}
+    for wanted in models:
+        placement = found[wanted.name]
+        if placement is None:
+            result[wanted.name] = None
+            continue
+        here = [devices[index] for index in placement.devices]
+        need = placement.need
+        alone = all(users.count(device.index) == 1 for device in here)
+        least = min(device.memory_bytes for device in here)
+        share = wanted.engine.share or (
+            GPU_SHARE if alone else math.ceil(100 * need.total / least) / 100
+        )
+        room_for_cache = min(_budget(device, share) for device in here) - need.fixed
+        cache = wanted.engine.cache_bytes or room_for_cache
+        held = sequences_in(
+            wanted.architecture, need.shape, wanted.engine.context_length, max(0, cache)
+        )
+        result[wanted.name] = replace(placement, share=share, cache_bytes=cache, sequences=held)
+    return result

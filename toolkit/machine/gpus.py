@@ -1,0 +1,84 @@
+"""The accelerators of a machine, by asking the drivers' own tools and the kernel.
+
+NVIDIA through nvidia-smi, AMD through the kernel's kfd topology, Apple through sysctl. A device
+without a working driver is none; `toolkit.doctor` tells about those.
+"""
+
+import re
+from dataclasses import dataclass
+
+from toolkit.machine.probe import Probe
+
+_QUERY = "index,name,memory.total,memory.free,compute_cap,driver_version"
+_MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """`platform` is cuda, rocm or metal; `capability` is CUDA's, as (major, minor)."""
+
+    index: int
+    name: str
+    platform: str
+    memory_bytes: int
+    free_bytes: int
+    capability: tuple[int, int] | None = None
+    driver: str | None = None
+
+
+def found_gpus(probe: Probe) -> list[Gpu]:
+    """All devices that a driver answers for."""
+    return [*_nvidia(probe), *_amd(probe), *_apple(probe)]
+
+
+def _nvidia(probe: Probe) -> list[Gpu]:
+    ran = probe.run("nvidia-smi", f"--query-gpu={_QUERY}", "--format=csv,noheader,nounits")
+    if ran is None or ran.code:
+        return []
+    rows = [[cell.strip() for cell in line.split(",")] for line in ran.output.splitlines()]
+    return [_nvidia_gpu(row) for row in rows if len(row) == 6 and row[0].isdigit()]
+
+
+def _nvidia_gpu(row: list[str]) -> Gpu:
+    index, name, total, free, capability, driver = row
+    return Gpu(
+        index=int(index),
+        name=name,
+        platform="cuda",
+        memory_bytes=_mib(total),
+        free_bytes=_mib(free),
+        capability=_version(capability),
+        driver=driver,
+    )
+
+
+def _mib(text: str) -> int:
+    """0 for devices that share the host's memory, which say `[N/A]`."""
+    return int(text) * _MIB if text.isdigit() else 0
+
+
+def _version(text: str) -> tuple[int, int] | None:
+    match = re.fullmatch(r"(\d+)\.(\d+)", text)
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def _amd(probe: Probe) -> list[Gpu]:
+    """Cards of the amdgpu driver, where the compute driver (kfd) is there too."""
+    if not probe.exists("/dev/kfd"):
+        return []
+    cards: list[Gpu] = []
+    for path in probe.matching("/sys/class/drm/card[0-9]*/device/mem_info_vram_total"):
+        folder = path.rpartition("/")[0]
+        total = int((probe.read(path) or "0").strip())
+        used = int((probe.read(f"{folder}/mem_info_vram_used") or "0").strip())
+        name = (probe.read(f"{folder}/product_name") or "").strip() or "AMD GPU"
+        cards.append(Gpu(len(cards), name, "rocm", total, total - used))
+    return cards
+
+
+def _apple(probe: Probe) -> list[Gpu]:
+    if probe.system != "Darwin" or probe.architecture != "arm64":
+        return []
+    ran = probe.run("sysctl", "-n", "machdep.cpu.brand_string")
+    total, free = probe.memory()
+    return [Gpu(0, ran.output.strip() if ran else "Apple GPU", "metal", total, free)]

@@ -1,0 +1,143 @@
+"""The questions that can be put to a machine, and this machine's answers.
+
+No answer raises: what cannot be found out is None, and every program run has a time limit.
+"""
+
+import contextlib
+import glob
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import psutil
+
+_TIMEOUT_S = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a program ended, and what it printed to stdout and stderr together."""
+
+    code: int
+    output: str
+
+
+class Probe(Protocol):
+    """A machine that answers. `system` is what `uname -s` says, `architecture` what `-m` does."""
+
+    @property
+    def system(self) -> str: ...
+
+    @property
+    def architecture(self) -> str: ...
+
+    @property
+    def python(self) -> tuple[int, int, int]: ...
+
+    def read(self, path: str) -> str | None: ...
+
+    def exists(self, path: str) -> bool: ...
+
+    def matching(self, pattern: str) -> list[str]: ...
+
+    def run(self, *argv: str) -> Ran | None:
+        """None when there is no such program, or it does not end."""
+
+    def library(self, name: str) -> str | None:
+        """The path of a shared library of the base interpreter, such as libpython."""
+
+    def disk(self, path: str) -> tuple[int, int] | None:
+        """Total and free bytes of the file system that holds `path` or its nearest parent."""
+
+    def refusal(self, host: str, port: int) -> str | None:
+        """Why nobody can listen there; None when one can."""
+
+    def memory(self) -> tuple[int, int]:
+        """Total and available bytes, whatever a container's limit may be."""
+
+    def processors(self) -> int:
+        """Logical processors that this process may run on."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalProbe:
+    """The machine that this runs on."""
+
+    system: str = field(default_factory=platform.system)
+    architecture: str = field(default_factory=platform.machine)
+    python: tuple[int, int, int] = sys.version_info[:3]
+
+    def read(self, path: str) -> str | None:
+        try:
+            return Path(path).read_text(errors="replace")
+        except OSError:
+            return None
+
+    def exists(self, path: str) -> bool:
+        return Path(path).exists()
+
+    def matching(self, pattern: str) -> list[str]:
+        return sorted(glob.glob(pattern))  # noqa: PTH207  patterns are absolute
+
+    def run(self, *argv: str) -> Ran | None:
+        if shutil.which(argv[0]) is None:
+            return None
+        try:
+            ran = subprocess.run(
+                argv,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=_TIMEOUT_S,
+                stdin=subprocess.DEVNULL,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return Ran(ran.returncode, ran.stdout + ran.stderr)
+
+    def library(self, name: str) -> str | None:
+        return next(
+            (str(each / name) for each in library_folders() if (each / name).exists()), None
+        )
+
+    def disk(self, path: str) -> tuple[int, int] | None:
+        place = Path(path).absolute()
+        for folder in (place, *place.parents):
+            with contextlib.suppress(OSError):
+                usage = shutil.disk_usage(folder)
+                return usage.total, usage.free
+        return None
+
+    def refusal(self, host: str, port: int) -> str | None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((host, port))
+        except OSError as error:
+            return error.strerror or str(error)
+        return None
+
+    def memory(self) -> tuple[int, int]:
+        memory = psutil.virtual_memory()
+        return memory.total, memory.available
+
+    def processors(self) -> int:
+        if hasattr(os, "sched_getaffinity"):
+            return len(os.sched_getaffinity(0))
+        return os.cpu_count() or 1
+
+
+def library_folders() -> list[Path]:
+    """Where this interpreter's own shared library may stand."""
+    folders = [Path(sys.base_prefix, "lib"), Path(str(sysconfig.get_config_var("LIBDIR")))]
+    multiarch = sysconfig.get_config_var("MULTIARCH")
+    return folders + [folder / str(multiarch) for folder in folders]

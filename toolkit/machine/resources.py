@@ -1,0 +1,43 @@
+"""Memory and processors as this process may use them: a container's limits count."""
+
+from dataclasses import dataclass
+
+from toolkit.machine.probe import Probe
+
+_V2, _V1 = "/sys/fs/cgroup", "/sys/fs/cgroup/memory"
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """`limited`: a control group allows less than the machine has."""
+
+    total_bytes: int
+    available_bytes: int
+    limited: bool
+
+
+def memory_bytes(probe: Probe) -> Memory:
+    """What the machine has, or what its control group leaves of it."""
+    total, available = probe.memory()
+    limit = _number(probe.read(f"{_V2}/memory.max"))
+    used = _number(probe.read(f"{_V2}/memory.current"))
+    if limit is None:
+        limit = _number(probe.read(f"{_V1}/memory.limit_in_bytes"))
+        used = _number(probe.read(f"{_V1}/memory.usage_in_bytes"))
+    if limit is None or limit >= total:
+        return Memory(total, available, limited=False)
+    return Memory(limit, max(0, min(available, limit - (used or 0))), limited=True)
+
+
+def cores(probe: Probe) -> int:
+    """Logical processors: the process's affinity, and its container's quota."""
+    quota = (probe.read(f"{_V2}/cpu.max") or "max").split()
+    allowed = probe.processors()
+    if len(quota) == 2 and quota[0].isdigit() and quota[1].isdigit():
+        return max(1, min(allowed, int(quota[0]) // int(quota[1])))
+    return allowed
+
+
+def _number(text: str | None) -> int | None:
+    text = (text or "").strip()
+    return int(text) if text.isdigit() else None

@@ -1,0 +1,103 @@
+"""How a model runs, from models.yaml's words into Triton's: instances, queue, versions.
+
+Knows no kind of model and no tensor.
+"""
+
+from dataclasses import dataclass, replace
+
+from tritonclient.grpc.model_config_pb2 import (
+    ModelConfig,
+    ModelInstanceGroup,
+    ModelQueuePolicy,
+    ModelRateLimiter,
+)
+
+from toolkit.spec.serving import Batching, Instances, Part, Priority, VersionPolicy, WarmUp
+from toolkit.targets import Target
+
+_KINDS = {
+    "cpu": ModelInstanceGroup.KIND_CPU,
+    "gpu": ModelInstanceGroup.KIND_GPU,
+    "model": ModelInstanceGroup.KIND_MODEL,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What models.yaml says about one model; empty means the kind's own defaults."""
+
+    instances: tuple[Instances, ...] | None = None
+    batching: Batching | None = None
+    priority: Priority | None = None
+    warmup: tuple[WarmUp, ...] = ()
+    response_cache: bool = False
+    version_policy: VersionPolicy | None = None
+
+    @classmethod
+    def part(cls, part: Part | None) -> "Running":
+        """What is said about a step that is not the main one."""
+        if part is None:
+            return cls()
+        requests = (WarmUp(),) if part.warmup else ()
+        return cls(part.instances, part.batching, warmup=requests)
+
+    def without_cache(self) -> "Running":
+        """The same, for a step whose ensemble has the cache."""
+        return replace(self, response_cache=False)
+
+
+def add_instances(
+    config: ModelConfig, running: Running, device: str, count: int, target: Target
+) -> None:
+    """Writes instance groups. `device` and `count` are the step's own defaults."""
+    natural = device if target.gpu else "cpu"
+    for group in running.instances or (Instances(count=count),):
+        kind = natural if group.device == "auto" else group.device
+        if kind == "cpu" and group.gpus:
+            kind = "gpu"
+        written = ModelInstanceGroup(kind=_KINDS[kind], count=group.count)
+        if kind == "gpu":
+            written.gpus.extend(group.gpus)
+        if group.rate_limit:
+            limiter = ModelRateLimiter(priority=group.rate_limit.priority)
+            for resource in group.rate_limit.resources:
+                limiter.resources.add(
+                    **{"name": resource.name, "count": resource.count, "global": resource.shared}
+                )
+            written.rate_limiter.CopyFrom(limiter)
+        config.instance_group.append(written)
+
+
+def add_queue(config: ModelConfig, running: Running) -> None:
+    """Writes the dynamic batcher, its queue and its priorities, and the response cache."""
+    queue = config.dynamic_batching
+    queue.SetInParent()
+    if batching := running.batching:
+        queue.preferred_batch_size.extend(batching.preferred)
+        queue.max_queue_delay_microseconds = batching.max_delay_us
+        queue.preserve_ordering = batching.preserve_order
+        if batching.max_queue or batching.timeout_us:
+            queue.default_queue_policy.CopyFrom(
+                ModelQueuePolicy(
+                    timeout_action=ModelQueuePolicy.REJECT,
+                    default_timeout_microseconds=batching.timeout_us,
+                    allow_timeout_override=True,
+                    max_queue_size=batching.max_queue,
+                )
+            )
+    if priority := running.priority:
+        queue.priority_levels = priority.levels
+        queue.default_priority_level = priority.default or (priority.levels + 1) // 2
+
+
+def add_versions(config: ModelConfig, running: Running) -> None:
+    """Writes which versions are served, where models.yaml says so."""
+    policy = running.version_policy
+    if policy is None:
+        return
+    if policy.latest is not None:
+        config.version_policy.latest.num_versions = policy.latest
+    elif policy.specific is not None:
+        config.version_policy.specific.versions.extend(policy.specific)
+    else:
+        config.version_policy.all.SetInParent()

@@ -1,0 +1,155 @@
+"""Pydantic's complaints in the words of models.yaml. Lines are `Document`'s business."""
+
+import difflib
+import json
+from collections.abc import Iterable
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from toolkit.errors import Finding
+from toolkit.spec.document import Document, Path
+from toolkit.spec.entries import KINDS, Catalogue
+from toolkit.spec.schema import fields_at
+
+_WANTED = {
+    "string_type": "must be text",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+    "tuple_type": "must be a list",
+    "list_type": "must be a list",
+    "dict_type": "must be a mapping of names to values",
+    "model_type": "must be a mapping of fields to values",
+    "model_attributes_type": "must be a mapping of fields to values",
+}
+_NAME_HINT = "letters, digits, '.', '_' and '-', beginning with a letter or digit, 96 at most"
+_ALIAS_HINT = "letters, digits and . _ - : / @, beginning with a letter or digit, 128 at most"
+_HINTS = {
+    "digest": "write sha256: and 64 hex digits",
+    "revision": "a branch, a tag or a commit",
+    "targets": "write embedded, container or container:YY.MM",
+    "aliases": _ALIAS_HINT,
+    "parameters": "letters, digits, '_', '.' and '-', beginning with a letter or '_'",
+}
+_NOT_HERE = {
+    ("llm", "response_cache"): "Triton cannot cache answers that come as a stream",
+    ("llm", "batching"): "vLLM batches by itself; see max_num_seqs in engine_args",
+    ("diffusion", "response_cache"): "an image without a seed is meant to be new each time",
+    ("diffusion", "batching"): "`max_count` images of one request are made together",
+    ("ensemble", "source"): "an ensemble is made of `steps`",
+    ("ensemble", "instances"): "instances belong to the models that are its steps",
+    ("ensemble", "batching"): "batching belongs to the models that are its steps",
+}
+_EXAMPLE = "begin with `version: 1` and `models:`"
+
+
+def explain(read: Document, details: ErrorDetails, at: Path = (), kind: str = "") -> Finding:
+    """One error as a finding. `at` is where the validated part stands, `kind` the model's."""
+    loc = details["loc"]
+    if at and loc and loc[0] in KINDS:  # an entry by itself: the union's tag comes first
+        loc = loc[1:]
+    path = (*at, *_path(loc))
+    value = details["input"]
+    match details["type"]:
+        case "extra_forbidden":
+            return _unknown(read, path, kind)
+        case "missing":
+            return read.finding(path, "is missing", f"add `{path[-1]}: …`" if path else None)
+        case "union_tag_invalid" | "union_tag_not_found":
+            return _wrong_kind(read, path, value)
+        case wanted if wanted in _WANTED:
+            if not path:
+                return read.finding(
+                    path, "is empty" if value is None else "is no mapping", _EXAMPLE
+                )
+            return read.finding(path, f"{_WANTED[wanted]}, not {shown(value)}")
+        case "too_short":
+            return read.finding(path, "is empty")
+        case "value_error":
+            return read.finding(path, str(details["ctx"]["error"]))
+        case "string_pattern_mismatch":
+            return _pattern(read, path, value)
+        case "literal_error":
+            expected = details["ctx"]["expected"]
+            words = [word.strip("' ") for word in expected.replace(" or ", ", ").split(", ")]
+            near = nearest(str(value), words) if len(words) > 1 else None
+            return read.finding(path, f"must be {expected}, not {shown(value)}", near)
+    return read.finding(path, f"{_lower(details['msg'])}, not {shown(value)}")
+
+
+def errors(error: ValidationError) -> list[ErrorDetails]:
+    """All complaints, each value once: a union complains once for each of its members."""
+    found: dict[Path, ErrorDetails] = {}
+    for details in error.errors():
+        found.setdefault(_path(details["loc"]), details)
+    return list(found.values())
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A hint: the known word that is most like `word`, or all of them."""
+    names = list(known)
+    if near := difflib.get_close_matches(word, names, n=1, cutoff=0.6):
+        return f"did you mean `{near[0]}`?"
+    listed = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
+    return f"known: {listed}"
+
+
+def shown(value: object) -> str:
+    """A value as one would write it, cut to fit a line."""
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _path(loc: tuple[str | int, ...]) -> Path:
+    """Pydantic's location without what it adds: a union's tag or member, and `[key]`."""
+    path = [part for part in loc if part != "[key]" and not _is_member(part)]
+    if len(path) > 2 and path[0] == "models" and path[2] in KINDS:
+        del path[2]
+    return tuple(path)
+
+
+def _is_member(part: str | int) -> bool:
+    """Whether pydantic put this name of a union's member into a path: `literal[…]`, `tuple[…]`."""
+    return isinstance(part, str) and part.endswith("]") and "[" in part and part != "[key]"
+
+
+def _unknown(read: Document, path: Path, kind: str) -> Finding:
+    if len(path) <= 1:
+        return read.finding(
+            path, "is no known field", nearest(str(path[-1]), Catalogue.model_fields)
+        )
+    if reason := _NOT_HERE.get((kind, str(path[-1]))):
+        return read.finding(path, f"is no field of kind `{kind}`", reason)
+    return read.finding(path, "is no known field", nearest(str(path[-1]), _fields(path, kind)))
+
+
+def _fields(path: Path, kind: str) -> list[str]:
+    """The fields that may stand where `path`'s last part does."""
+    at = path[2:-1]
+    if at[:1] == ("targets",):
+        at = at[2:]
+    return fields_at(kind, at)
+
+
+def _wrong_kind(read: Document, path: Path, value: object) -> Finding:
+    found = value.get("kind") if isinstance(value, dict) else None
+    if found is None:
+        return read.finding((*path, "kind"), "is missing", f"one of {', '.join(KINDS)}")
+    return read.finding(
+        (*path, "kind"), f"{shown(found)} is no kind of model", nearest(str(found), KINDS)
+    )
+
+
+def _pattern(read: Document, path: Path, value: object) -> Finding:
+    for field, hint in _HINTS.items():
+        if field in path[2:]:
+            what = {"digest": "is no digest", "revision": "is no revision"}.get(field)
+            what = what or ("is no target" if field == "targets" else "cannot be a name")
+            return read.finding(path, f"{shown(value)} {what}", hint)
+    return read.finding(path, f"{shown(value)} cannot be a name", _NAME_HINT)
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]

@@ -1,0 +1,83 @@
+"""Where fetched sources are kept: `<home>/sources/<key>/`, their content beside its digest.
+
+A source is complete or absent; what is half-way lies in `<home>/downloads/<key>/` and is gone on
+with by the next who asks.
+"""
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolkit.download import Remote, download_all, total_bytes
+from toolkit.home import home
+from toolkit.progress import Progress
+from toolkit.weights.cache import ensure, locked
+from toolkit.weights.digest import digest, text_digest
+
+ABOUT = "digest"
+"""Beside the content: its name, its digest, and the source as it was asked for, a line each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A file or folder that holds a model's weights as their author published them."""
+
+    path: Path
+    digest: str
+
+
+def place_of(identity: str) -> Path:
+    """Where the source of that identity is, or would be."""
+    return home() / "sources" / text_digest(identity)[:32]
+
+
+def downloads_of(identity: str) -> Path:
+    """Where its files are while not all of them are here."""
+    return home() / "downloads" / text_digest(identity)[:32]
+
+
+def recorded(place: Path) -> Fetched:
+    """What stands at a complete place."""
+    name, found = (place / ABOUT).read_text().split("\n")[:2]
+    return Fetched(place / name, found)
+
+
+def record(place: Path, content: Path, source: str) -> None:
+    """Puts the digest beside what has just been fetched."""
+    (place / ABOUT).write_text(f"{content.name}\n{digest(content)}\n{source}\n")
+
+
+def keep(identity: str, source: str, fill: Callable[[Path], Path]) -> Fetched:
+    """Returns the source, after letting `fill` make its content in an empty folder if need be."""
+
+    def make(place: Path) -> None:
+        record(place, fill(place), source)
+
+    return recorded(ensure(place_of(identity), make))
+
+
+def keep_files(
+    identity: str, source: str, files: Mapping[str, Remote], progress: Progress
+) -> Fetched:
+    """Downloads `files` below `content/`, going on where an earlier try was stopped."""
+
+    def fill(place: Path) -> Path:
+        parts = downloads_of(identity)
+        parts.mkdir(parents=True, exist_ok=True)
+        with (
+            locked(parts.with_suffix(".lock")),
+            progress.step(
+                f"download {source}", total=total_bytes(files.values()), unit="bytes"
+            ) as step,
+        ):
+            download_all({parts / name: remote for name, remote in files.items()}, step)
+            content = place / "content"
+            content.mkdir()
+            for name in files:
+                (content / name).parent.mkdir(parents=True, exist_ok=True)
+                (parts / name).replace(content / name)
+            shutil.rmtree(parts)
+        return content
+
+    return keep(identity, source, fill)

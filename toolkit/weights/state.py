@@ -1,0 +1,127 @@
+"""How the weights of a catalogue stand: here, half here, or elsewhere; and still what they were.
+
+Looks at this disk only, and asks nobody.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from toolkit.home import home
+from toolkit.spec import (
+    EnsembleEntry,
+    GgufSource,
+    HubSource,
+    LlmEntry,
+    PackageSource,
+    PathSource,
+    Source,
+    Spec,
+)
+from toolkit.weights.digest import digest
+from toolkit.weights.fetch import UrlSource, hub_place, identity
+from toolkit.weights.sources import downloads_of, place_of, recorded
+
+
+class State(StrEnum):
+    """`partial`: a download that was stopped and can go on. `corrupted`: not what came."""
+
+    HERE = "here"
+    PARTIAL = "partial"
+    ABSENT = "absent"
+    CORRUPTED = "corrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One source of the catalogue. `size_bytes` is what is here of it."""
+
+    name: str
+    source: str
+    state: State
+    size_bytes: int
+    path: Path | None = None
+    digest: str | None = None
+    note: str = ""
+
+
+def standings(spec: Spec, *, verify: bool = False) -> list[Standing]:
+    """Every model's weights. With `verify` all bytes are read and compared with their digest."""
+    return [
+        _standing(name, wanted.source, wanted.digest, spec.folder, verify)
+        for name, wanted in catalogue_sources(spec).items()
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a catalogue asks for: a model's or an adapter's weights."""
+
+    kind: str
+    source: Source
+    digest: str | None
+
+
+def catalogue_sources(spec: Spec) -> dict[str, Wanted]:
+    """Every source by the model's name, or `model/adapter`; ensembles have none."""
+    found: dict[str, Wanted] = {}
+    for name, entry in spec.catalogue.models.items():
+        if isinstance(entry, EnsembleEntry):
+            continue
+        found[name] = Wanted(entry.kind, entry.origin, entry.digest)
+        for adapter, given in entry.adapters.items() if isinstance(entry, LlmEntry) else ():
+            found[f"{name}/{adapter}"] = Wanted("adapter", given.origin, given.digest)
+    return found
+
+
+def _standing(
+    name: str, source: Source, wanted: str | None, folder: Path, verify: bool
+) -> Standing:
+    source = source.file if isinstance(source, GgufSource) else source
+    place = local_place(source, folder)
+    if place is None or not place.exists():
+        partial = sum(map(size_of, _partials(source)))
+        state = State.PARTIAL if partial else State.ABSENT
+        note = f"there is no {place}" if isinstance(source, PathSource) else ""
+        return Standing(name, str(source), state, partial, note=note)
+    if isinstance(source, PathSource):
+        path, told = place, wanted
+    else:
+        kept = recorded(place)
+        path, told = kept.path, kept.digest
+    found = digest(path) if verify else told
+    state, note = State.HERE, ""
+    if verify and told is not None and found != told:
+        state, note = State.CORRUPTED, f"it is {found}, and was {told}"
+    elif wanted is not None and found is not None and found != wanted:
+        state, note = State.CORRUPTED, f"models.yaml wants {wanted}, this is {found}"
+    return Standing(name, str(source), state, size_of(path), path, found, note)
+
+
+def local_place(source: Source | UrlSource, folder: Path) -> Path | None:
+    """Where a source stands or would stand; None while nobody knows."""
+    if isinstance(source, GgufSource):
+        return local_place(source.file, folder)
+    if isinstance(source, PathSource):
+        return folder / source.path
+    if isinstance(source, PackageSource | UrlSource):
+        return place_of(identity(source))
+    return hub_place(source) if isinstance(source, HubSource) else None
+
+
+def _partials(source: Source) -> Iterator[Path]:
+    if isinstance(source, PackageSource):
+        yield home() / "wheels" / source.requirement
+        yield home() / "downloads" / "wheels" / source.requirement
+    elif isinstance(source, UrlSource):
+        yield downloads_of(identity(source))
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files below a folder; 0 for nothing. Links are not followed."""
+    if path.is_file():
+        return path.stat().st_size
+    return sum(
+        file.lstat().st_size for file in path.rglob("*") if file.is_file() or file.is_symlink()
+    )
