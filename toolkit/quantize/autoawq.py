@@ -5,6 +5,7 @@ an INT32, in the order 0 2 4 6 1 3 5 7 from the lowest bits up, and zero points 
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,16 @@ def _run(job: Job, events: Events) -> Job:
 
 
 def repack(folder: Path, group_size: int, symmetric: bool) -> None:
-    """Rewrites a directory's weights and config in place, one file at a time."""
-    for file in sorted(folder.glob("*.safetensors")):
-        with safe_open(file, framework="pt") as source:
-            tensors = {name: source.get_tensor(name) for name in source.keys()}  # noqa: SIM118
-        fresh = file.with_suffix(".repacking")
-        save_file(_repack_all(tensors, symmetric), fresh, metadata={"format": "pt"})
-        fresh.replace(file)
+    """Rewrites a directory's weights and config in place, one file in memory at a time."""
+    places = _places(folder)
+    fresh = {}
+    for file in sorted(set(places.values())):
+        names = [name for name, place in places.items() if place == file]
+        if tensors := _repack_all(names, places, symmetric):
+            fresh[file] = file.with_suffix(".repacking")
+            save_file(tensors, fresh[file], metadata={"format": "pt"})
+    for file in set(places.values()):  # only now: a layer's parts may lie in several files
+        fresh[file].replace(file) if file in fresh else file.unlink()
     _rename_in_index(folder / "model.safetensors.index.json", folder)
     config = json.loads((folder / "config.json").read_text())
     config["quantization_config"] = {
@@ -52,27 +56,44 @@ def repack(folder: Path, group_size: int, symmetric: bool) -> None:
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
-def _repack_all(tensors: dict[str, torch.Tensor], symmetric: bool) -> dict[str, torch.Tensor]:
+def _places(folder: Path) -> dict[str, Path]:
+    """The file of each tensor."""
+    found: dict[str, Path] = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as source:
+            found |= dict.fromkeys(source.keys(), file)
+    return found
+
+
+def _read(name: str, places: Mapping[str, Path]) -> torch.Tensor:
+    with safe_open(places[name], framework="pt") as source:
+        tensor: torch.Tensor = source.get_tensor(name)
+    return tensor
+
+
+def _repack_all(
+    names: Sequence[str], places: Mapping[str, Path], symmetric: bool
+) -> dict[str, torch.Tensor]:
     found: dict[str, torch.Tensor] = {}
-    for name, tensor in tensors.items():
+    for name in names:
         layer, _, part = name.rpartition(".")
         if part == "weight_packed":
-            found |= _repack_layer(layer, tensors, symmetric)
+            found |= _repack_layer(layer, places, symmetric)
         elif part not in {"weight_scale", "weight_zero_point", "weight_shape"}:
-            found[name] = tensor
+            found[name] = _read(name, places)
     return found
 
 
 def _repack_layer(
-    layer: str, tensors: dict[str, torch.Tensor], symmetric: bool
+    layer: str, places: Mapping[str, Path], symmetric: bool
 ) -> dict[str, torch.Tensor]:
-    outputs, inputs = (int(size) for size in tensors[f"{layer}.weight_shape"])
-    scales = tensors[f"{layer}.weight_scale"]
-    weight = unpack(tensors[f"{layer}.weight_packed"])[:, :inputs]
+    outputs, inputs = (int(size) for size in _read(f"{layer}.weight_shape", places))
+    scales = _read(f"{layer}.weight_scale", places)
+    weight = unpack(_read(f"{layer}.weight_packed", places))[:, :inputs]
     if symmetric:
         zeros = torch.full(scales.shape, _MIDDLE, dtype=torch.int32)
     else:
-        packed = tensors[f"{layer}.weight_zero_point"]  # packed along the outputs
+        packed = _read(f"{layer}.weight_zero_point", places)  # packed along the outputs
         zeros = unpack(packed.t().contiguous())[:, :outputs].t()
     return {
         f"{layer}.qweight": pack(weight.t()),

@@ -83,16 +83,34 @@ def _quantize(file: Path, job: Job) -> None:
 
 
 def _halve(file: Path, fresh: Path) -> None:
-    """Half precision inside, float32 at the ends; the optimizer folds what halving would double."""
-    optimizer: Any = import_module("onnxruntime.transformers.optimizer")
-    kind = "bert" if file.parent.name != "denoise" else "unet"
-    model = optimizer.optimize_model(str(file), model_type=kind, opt_level=0, use_gpu=False)
+    """Half precision inside, float32 at the ends.
+
+    Encoders go through the optimizer, which folds what halving would double. What it makes of a
+    UNet or a decoder runs on GPUs alone (NhwcConv), and the graph must run anywhere.
+    """
+    if file.parent.name == "encoder":
+        optimizer: Any = import_module("onnxruntime.transformers.optimizer")
+        model = optimizer.optimize_model(str(file), model_type="bert", opt_level=0, use_gpu=False)
+    else:
+        models: Any = import_module("onnxruntime.transformers.onnx_model")
+        model = models.OnnxModel(import_module("onnx").load(file))
     model.convert_float_to_float16(keep_io_types=True)
+    _drop_repeated(model.model.graph)
     model.save_model_to_file(str(fresh))
+
+
+def _drop_repeated(graph: Any) -> None:
+    """The conversion writes the same cast again for each of a node's inputs that needs it."""
+    seen: set[str] = set()
+    for node in list(graph.node):
+        if node.output[0] in seen:
+            graph.node.remove(node)
+        seen.update(node.output)
 
 
 def _round(file: Path, fresh: Path, job: Job) -> None:
     tools: Any = import_module("onnxruntime.quantization")
+    _forget_shapes(file)
     if job["method"] == "int8-dynamic":
         tools.quantize_dynamic(
             str(file), str(fresh), per_channel=True, op_types_to_quantize=["MatMul", "Gather"]
@@ -115,6 +133,15 @@ def _round(file: Path, fresh: Path, job: Job) -> None:
         activation_type=tools.QuantType.QUInt8,
         weight_type=tools.QuantType.QInt8,
     )
+
+
+def _forget_shapes(file: Path) -> None:
+    """Drops what the exporter wrote about inner values: the tools infer shapes themselves, and end
+    in an error where the exporter's differ (convolutions of a UNet)."""
+    onnx: Any = import_module("onnx")
+    model = onnx.load(file)
+    del model.graph.value_info[:]
+    onnx.save(model, file, save_as_external_data=False)
 
 
 def _encoder(place: Path) -> Callable[[Sequence[str]], dict[str, Array]]:

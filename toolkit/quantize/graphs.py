@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.convert.kept import open_to_all
+from toolkit.convert.steps import TOKENIZER_FILES
 from toolkit.errors import QuantizeError
 from toolkit.facts import FILE, DiffusionFacts, EmbeddingFacts, read_facts, write_facts
 from toolkit.home import home
@@ -150,7 +151,11 @@ def _assemble(path: Path, options: GraphOptions, place: Path) -> None:
     data = path.with_name(path.name + ".data")
     if data.exists():
         shutil.copyfile(data, place / "encoder" / data.name)
-    shutil.copytree(tokenizer, place / "tokenize" / "tokenizer")
+    target = place / "tokenize" / "tokenizer"
+    target.mkdir(parents=True)
+    for name in TOKENIZER_FILES:  # the folder may hold the graph, and `place` itself
+        if (tokenizer / name).exists():
+            shutil.copyfile(tokenizer / name, target / name)
 
 
 def _candidates(path: Path) -> list[Path]:

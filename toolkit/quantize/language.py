@@ -87,7 +87,7 @@ class _Job:
         text = None if self.calibration is None else self.calibration.digest
         settings = [o.symmetric, o.ignore, o.search, o.shard_size, self.count, self.length]
         return json.dumps(
-            [_REVISION, self.digest, o.method, self.group_size, text, settings, _libraries()]
+            [_REVISION, self.digest, o.method, self.group_size, text, settings, libraries()]
         )
 
 
@@ -164,6 +164,8 @@ def _check_options(method: Method, options: Options) -> None:
         wrong.append("--layout autoawq holds 4-bit weights: --awq, --gptq or --int4-rtn")
     if options.search < 4:
         wrong.append("--search must be at least 4: it tries each of two kinds of scales twice")
+    if options.device == "cuda" and not _has_gpu():
+        wrong.append("--device cuda needs a GPU, and this machine shows none; use --device cpu")
     if wrong:
         raise QuantizeError(f"--{method.name}: {'; '.join(wrong)}")
 
@@ -172,7 +174,8 @@ def _has_gpu() -> bool:
     return Path("/dev/nvidiactl").exists()
 
 
-def _libraries() -> dict[str, str]:
+def libraries() -> dict[str, str]:
+    """What decides a result besides its source and options. Raises MissingExtra."""
     try:
         return {name: version(name) for name in _LIBRARIES}
     except PackageNotFoundError as error:
@@ -259,7 +262,7 @@ def _about(job: _Job, made: dict[str, Any]) -> dict[str, Any]:
         "layout": options.layout,
         "device": made["device"],
         "seconds": round(made["seconds"], 1),
-        "libraries": _libraries(),
+        "libraries": libraries(),
         "judged_by": f"{len(job.passages)} passages that no calibration text shares",
     }
     if job.calibration is not None:
