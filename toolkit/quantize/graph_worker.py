@@ -139,9 +139,9 @@ def _forget_shapes(file: Path) -> None:
     """Drops what the exporter wrote about inner values: the tools infer shapes themselves, and end
     in an error where the exporter's differ (convolutions of a UNet)."""
     onnx: Any = import_module("onnx")
-    model = onnx.load(file)
+    model = onnx.load(file, load_external_data=False)
     del model.graph.value_info[:]
-    onnx.save(model, file, save_as_external_data=False)
+    onnx.save(model, file)
 
 
 def _encoder(place: Path) -> Callable[[Sequence[str]], dict[str, Array]]:
