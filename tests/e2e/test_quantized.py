@@ -18,7 +18,7 @@ METHODS = {
     "gptq": ["--gptq"],
     "int8": ["--int8"],
 }
-SMALL = ["--samples", "4", "--length", "128", "--no-engine", "--device", "cpu"]
+SMALL = ["--samples", "3", "--length", "96", "--no-engine", "--device", "cpu"]
 ENTRY = "  smollm2-{name}: {{kind: llm, source: path:{name}, context_length: 256}}\n"
 PASSAGE = (
     "The market hall was built of iron and glass in a year when both were new. Traders complained "
