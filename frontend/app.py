@@ -18,10 +18,13 @@ from frontend.generation.admission import Admission
 from frontend.generation.run import Runner
 from frontend.media.fetch import Fetcher
 from frontend.media.images import Images
+from frontend.media.shelf import Shelf
 from frontend.routes.frame import Frame
 from frontend.routes.health import HealthRoutes
+from frontend.routes.messages import MessagesRoutes
 from frontend.routes.ollama import OllamaRoutes
 from frontend.routes.openai import Bounds, OpenAIRoutes
+from frontend.routes.pictures import FILES, PictureRoutes
 from frontend.routes.ranking import RankingRoutes
 from frontend.settings import Settings
 
@@ -53,10 +56,17 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.runner = runner
     app.router.routes[:] = [
         *routes(OpenAIRoutes(runner, bounds, images), HealthRoutes(runner)),
+        *picture_routes(_pictures(settings, runner, bounds)),
+        *messages_routes(MessagesRoutes(runner, bounds, images)),
         *ranking_routes(RankingRoutes(runner, bounds)),
         *ollama_routes(OllamaRoutes(runner, bounds)),
     ]
     return app
+
+
+def _pictures(settings: Settings, runner: Runner, bounds: Bounds) -> PictureRoutes:
+    shelf = Shelf(settings.max_stored_bytes, settings.link_ttl_s)
+    return PictureRoutes(runner, bounds, shelf, settings.public_url)
 
 
 def _images(settings: Settings) -> Images:
@@ -79,7 +89,6 @@ def routes(openai: OpenAIRoutes, health: HealthRoutes) -> list[Route]:
         _route("POST", "/v1/chat/completions", openai.chat),
         _route("POST", "/v1/completions", openai.completion),
         _route("POST", "/v1/embeddings", openai.embedding),
-        _route("POST", "/v1/images/generations", openai.image),
         _route("GET", "/v1/models", openai.models),
         _route("GET", "/v1/models/{model:path}", openai.model),
         _route("GET", "/healthz", health.live),
@@ -91,6 +100,24 @@ def ranking_routes(ranking: RankingRoutes) -> list[Route]:
     """Where the clients of Jina, Cohere and vLLM look for them."""
     reranks = [_route("POST", f"{base}/rerank", ranking.rerank) for base in ("", "/v1", "/v2")]
     return [*reranks, *(_route("POST", f"{base}/score", ranking.score) for base in ("", "/v1"))]
+
+
+def picture_routes(pictures: PictureRoutes) -> list[Route]:
+    """Images, and the links to them."""
+    return [
+        _route("POST", "/v1/images/generations", pictures.generate),
+        _route("GET", f"{FILES}{{name}}", pictures.file),
+        _route("POST", "/v1/images/edits", pictures.refused),
+        _route("POST", "/v1/images/variations", pictures.refused),
+    ]
+
+
+def messages_routes(messages: MessagesRoutes) -> list[Route]:
+    """Anthropic's API."""
+    return [
+        _route("POST", "/v1/messages", messages.create),
+        _route("POST", "/v1/messages/count_tokens", messages.count),
+    ]
 
 
 def ollama_routes(ollama: OllamaRoutes) -> list[Route]:

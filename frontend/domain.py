@@ -6,6 +6,8 @@ Plain data: no I/O, no wire format, no knowledge of dialects. Units stand in the
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
@@ -47,6 +49,10 @@ class Model:
     owned_by: str
     created_s: int
     max_batch: int
+    tokenizer: str | None = None
+    """The step that turns a prompt into token ids, where there is one."""
+    matryoshka: frozenset[int] = frozenset()
+    """Lengths to which its vectors may be cut."""
     takes: frozenset[str] = frozenset()
     """Names of the tensors that its ensemble takes."""
     details: Details = Details()
@@ -78,15 +84,27 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Embedding:
-    """Texts to be embedded, in order."""
+    """Texts to be embedded, in order; `ids` are their tokens where the caller made them."""
 
     texts: list[str]
     truncate: bool = False
+    ids: list[list[int]] | None = None
+
+    @classmethod
+    def of_ids(cls, ids: list[list[int]], truncate: bool) -> "Embedding":
+        """Texts that are known by their tokens alone."""
+        return cls([""] * len(ids), truncate, ids)
 
     def split(self, size: int) -> "list[Embedding]":
         """The same texts in parts of at most `size`."""
-        starts = range(0, len(self.texts), size)
-        return [Embedding(self.texts[start : start + size], self.truncate) for start in starts]
+        return [
+            Embedding(
+                self.texts[start : start + size],
+                self.truncate,
+                self.ids and self.ids[start : start + size],
+            )
+            for start in range(0, len(self.texts), size)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +147,16 @@ class Drawing:
     steps: int | None = None
     guidance: float | None = None
     seed: int | None = None
+    stop_after: int | None = None
+    """Steps after which to tell what the images seem to become."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """PNG files, and the tokens of the prompts."""
+
+    files: list[bytes]
+    prompt_tokens: int = 0
 
 
 @dataclass(slots=True)
@@ -201,3 +229,13 @@ class Vectors:
             parts[0].dimensions,
             sum(part.prompt_tokens for part in parts),
         )
+
+    def cut(self, dimensions: int) -> "Vectors":
+        """The first `dimensions` numbers of each vector, at length 1 again (Kusupati et al. 2022,
+        Matryoshka Representation Learning, §4)."""
+        if dimensions == self.dimensions:
+            return self
+        rows = np.frombuffer(self.raw, dtype="<f4").reshape(-1, self.dimensions)[:, :dimensions]
+        norms = np.linalg.norm(rows, axis=1, keepdims=True)
+        cut = np.ascontiguousarray(rows / np.maximum(norms, 1e-12), dtype="<f4")
+        return Vectors(cut.tobytes(), self.count, dimensions, self.prompt_tokens)

@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     )
     max_messages: int = Field(default=2048, ge=1, description="Messages of one chat at most.")
     max_inputs: int = Field(
-        default=2048, ge=1, description="Texts of one embeddings call, prompts of one completion."
+        default=8192, ge=1, description="Texts of one embeddings call, prompts of one completion."
     )
     max_images: int = Field(default=16, ge=0, description="Images of one chat at most.")
     max_image_bytes: int = Field(
@@ -77,6 +77,19 @@ class Settings(BaseSettings):
         default="",
         description="Networks that image URLs may point into besides public addresses: "
         "`10.1.0.0/16,fd00::/8`.",
+    )
+    public_url: str = Field(
+        default="",
+        pattern=r"^(https?://[^/?#\s]+(/[^?#\s]*)?)?$",
+        description="Where clients reach the gateway, for links in answers; default: as they did.",
+    )
+    link_ttl_s: int = Field(
+        default=3600, ge=1, description="Seconds that a link to a generated image lives."
+    )
+    max_stored_bytes: int = Field(
+        default=256 * 2**20,
+        ge=0,
+        description="Bytes of linked images in memory; the oldest go when there is no room.",
     )
     log_level: str = Field(
         default="info", pattern="^(debug|info|warning|error)$", description="Least level logged."

@@ -9,7 +9,7 @@ ToolkitError
 ├── SetupError        a Python environment or the Triton runtime cannot be made
 │   └── MissingExtra  an optional dependency group is not installed; names it
 ├── RepositoryError   a model repository cannot be written, or is not what it says
-└── ServeError        a server cannot be started, or died
+└── ServeError        a server cannot be started, died, or refuses what was asked of it
 """
 
 from dataclasses import dataclass
@@ -90,4 +90,4 @@ class RepositoryError(ToolkitError):
 
 
 class ServeError(ToolkitError):
-    """A server cannot be started, or died."""
+    """A server cannot be started, died, or refuses what was asked of it."""

@@ -170,10 +170,19 @@ def read_model(config: model_config_pb2.ModelConfig) -> Model | None:
             owned_by=values.get("toolkit.owned_by") or "triton",
             created_s=_integer(values.get("toolkit.created")) or 0,
             max_batch=max(1, config.max_batch_size),
+            tokenizer=_tokenizer(config),
+            matryoshka=frozenset(map(int, json.loads(values.get("toolkit.matryoshka") or "[]"))),
             takes=frozenset(tensor.name for tensor in config.input),
             details=_details(values),
         )
     _log.warning("%s has toolkit parameters that cannot be read", config.name)
+    return None
+
+
+def _tokenizer(config: model_config_pb2.ModelConfig) -> str | None:
+    for step in config.ensemble_scheduling.step:
+        if set(step.input_map) == {"prompt"} and "token_ids" in step.output_map:
+            return str(step.model_name)
     return None
 
 

@@ -5,12 +5,13 @@ Knows the tensors' names and types, not how they travel. A call is (unique id, s
 
 from tritonclient.grpc import service_pb2
 
-from frontend.backends.tensors import add_numbers, add_texts, output, unpack_bytes
+from frontend.backends.tensors import add_json, add_numbers, add_texts, output, unpack_bytes
 from frontend.backends.triton import Triton
-from frontend.domain import Drawing, Embedding, Model, Ranking, Scores, Vectors
-from frontend.errors import BackendFailed
+from frontend.domain import Drawing, Drawn, Embedding, Model, Ranking, Scores, Vectors
+from frontend.errors import BackendFailed, InvalidRequest
 
 Call = tuple[str, float]
+_END_MARKS = 8  # more than any tokenizer puts behind a text
 
 _NUMBERS = (
     ("steps", "INT32"),
@@ -18,6 +19,7 @@ _NUMBERS = (
     ("width", "INT32"),
     ("height", "INT32"),
     ("seed", "INT64"),
+    ("stop_after", "INT32"),
 )
 
 
@@ -26,6 +28,11 @@ async def embed(triton: Triton, model: Model, embedding: Embedding, call: Call) 
     texts = embedding.texts
     request = service_pb2.ModelInferRequest(model_name=model.name, id=call[0])
     add_texts(request, "text", texts, [len(texts), 1])
+    if embedding.ids is not None:
+        rows = _bounded(embedding, model)
+        width = max(map(len, rows))
+        flat = [one for row in rows for one in (*row, *[-1] * (width - len(row)))]
+        add_numbers(request, "token_ids", "INT32", flat, [len(rows), width])
     if embedding.truncate:
         add_numbers(request, "truncate", "BOOL", [True] * len(texts), [len(texts), 1])
     answer = await triton.infer(request, call[1])
@@ -33,6 +40,31 @@ async def embed(triton: Triton, model: Model, embedding: Embedding, call: Call) 
     if len(raw) % (4 * len(texts)) or len(counts) != 4 * len(texts):
         raise BackendFailed("the model answered with another number of vectors than texts")
     return Vectors(raw, len(texts), len(raw) // (4 * len(texts)), sum(memoryview(counts).cast("i")))
+
+
+async def count_tokens(triton: Triton, step: str, prompt: object, call: Call) -> int:
+    """Tokens of a prompt object, as its model's first step makes them. Raises GatewayError."""
+    request = service_pb2.ModelInferRequest(model_name=step, id=call[0])
+    add_json(request, "prompt", prompt)
+    return len(output(await triton.infer(request, call[1]), "token_ids")) // 4
+
+
+def _bounded(embedding: Embedding, model: Model) -> list[list[int]]:
+    """Rows no longer than what the model reads: a tensor has the width of its longest row.
+
+    Where cutting was asked for, the model does it; what it needs is the head, and the end marks.
+    """
+    most = model.context_length or 8192
+    rows = embedding.ids or []
+    for number, row in enumerate(rows):
+        if len(row) > most and not embedding.truncate:
+            raise InvalidRequest(
+                f"input {number} has {len(row)} tokens and the model takes {most}; shorten it or"
+                " ask for truncation",
+                param="input",
+                code="context_length_exceeded",
+            )
+    return [row if len(row) <= most else row[:most] + row[-_END_MARKS:] for row in rows]
 
 
 async def rank(triton: Triton, model: Model, ranking: Ranking, call: Call) -> Scores:
@@ -50,8 +82,8 @@ async def rank(triton: Triton, model: Model, ranking: Ranking, call: Call) -> Sc
     return Scores(list(memoryview(scores).cast("f")), sum(memoryview(counts).cast("i")))
 
 
-async def draw(triton: Triton, model: Model, drawing: Drawing, call: Call) -> list[bytes]:
-    """PNG files. Raises GatewayError."""
+async def draw(triton: Triton, model: Model, drawing: Drawing, call: Call) -> Drawn:
+    """Raises GatewayError."""
     request = service_pb2.ModelInferRequest(model_name=model.name, id=call[0])
     add_texts(request, "prompt", [drawing.prompt], [1])
     if drawing.negative_prompt is not None:
@@ -60,7 +92,10 @@ async def draw(triton: Triton, model: Model, drawing: Drawing, call: Call) -> li
         if (value := getattr(drawing, name)) is not None:
             add_numbers(request, name, datatype, [value], [1])
     add_numbers(request, "count", "INT32", [drawing.count], [1])
-    images = unpack_bytes(output(await triton.infer(request, call[1]), "image"))
+    answer = await triton.infer(request, call[1])
+    images = unpack_bytes(output(answer, "image"))
     if len(images) != drawing.count:
         raise BackendFailed(f"the model drew {len(images)} images instead of {drawing.count}")
-    return images
+    counted = any(tensor.name == "num_tokens" for tensor in answer.outputs)
+    tokens = sum(memoryview(output(answer, "num_tokens")).cast("i")) if counted else 0
+    return Drawn(images, tokens)

@@ -8,7 +8,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from frontend.backends import unary
@@ -16,6 +16,7 @@ from frontend.backends.catalogue import Catalogue
 from frontend.backends.triton import Triton
 from frontend.domain import (
     Drawing,
+    Drawn,
     Embedding,
     Event,
     Generation,
@@ -29,6 +30,7 @@ from frontend.errors import BackendFailed, BackendUnavailable, InvalidRequest
 from frontend.generation.admission import Admission
 
 T = TypeVar("T")
+_PIPELINED = 4  # batches of one request in Triton at once: enough to keep it busy
 
 
 @dataclass(slots=True)
@@ -76,6 +78,21 @@ class Runner:
         if unfinished > 0:
             raise BackendFailed("the model stopped before the end of its answer", code="incomplete")
 
+    async def count_tokens(self, model: Model, generation: Generation, engine_id: str) -> int:
+        """Tokens of a prompt. What images become only the engine knows, so it reads them once."""
+        if model.tokenizer is None or generation.images:
+            once = {"max_tokens": 1, "temperature": 0}
+            groups = self.generate(model, replace(generation, sampling=once, reply=None), engine_id)
+            counted = 0
+            async with aclosing(groups):  # type: ignore[type-var]
+                async for group in groups:
+                    counted = group[-1].prompt_tokens
+            return counted
+        left_s = await self._admitted()
+        with self.admission.held(), self._noticing_loss():
+            call = (engine_id, left_s)
+            return await unary.count_tokens(self.triton, model.tokenizer, generation.prompt, call)
+
     async def embed(self, model: Model, embedding: Embedding, engine_id: str) -> Vectors:
         """The vectors of all texts, in order; long lists travel as several batches at once."""
         left_s = await self._admitted()
@@ -97,8 +114,8 @@ class Runner:
         values = [value for part in parts for value in part.values]
         return Scores(values, sum(part.prompt_tokens for part in parts))
 
-    async def draw(self, model: Model, drawing: Drawing, engine_id: str) -> list[bytes]:
-        """PNG files."""
+    async def draw(self, model: Model, drawing: Drawing, engine_id: str) -> Drawn:
+        """PNG files, and the tokens of the prompts."""
         left_s = await self._admitted()
         with self.admission.held(), self._noticing_loss():
             return await unary.draw(self.triton, model, drawing, (engine_id, left_s))
@@ -146,10 +163,17 @@ def check_vision(model: Model, links: Sequence[ImageLink]) -> None:
 
 
 async def _all(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Every result in order; the first failure cancels the others."""
-    tasks = [asyncio.ensure_future(call) for call in calls]
+    """Every result in order, `_PIPELINED` calls at a time; the first failure cancels the others."""
+    numbered, results = enumerate(calls), dict[int, T]()
+
+    async def work() -> None:
+        for number, call in numbered:
+            results[number] = await call
+
+    workers = [asyncio.create_task(work()) for _ in range(_PIPELINED)]
     try:
-        return list(await asyncio.gather(*tasks))
+        await asyncio.gather(*workers)
     finally:
-        for task in tasks:
-            task.cancel()
+        for worker in workers:
+            worker.cancel()
+    return [results[number] for number in sorted(results)]

@@ -34,3 +34,11 @@ def to_png(file: bytes, max_pixels: int) -> bytes:
     out = io.BytesIO()
     upright.save(out, "PNG", compress_level=1)
     return out.getvalue()
+
+
+def recode(png: bytes, kind: str, quality: int) -> bytes:
+    """A model's PNG as `jpeg` or `webp` of that quality, 0…100. Blocks."""
+    out = io.BytesIO()
+    with Image.open(io.BytesIO(png), formats=("PNG",)) as picture:
+        picture.convert("RGB").save(out, kind.upper(), quality=quality)
+    return out.getvalue()

@@ -53,6 +53,17 @@ class Client:
             raise InvalidRequest(f"the request body is nested deeper than {MAX_DEPTH} levels")
         return value
 
+    async def discard(self, max_bytes: int) -> None:
+        """Reads a body that nobody wants, so that its sender hears the answer."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                while (message := await self._receive())["type"] != "http.disconnect":
+                    max_bytes -= len(message.get("body", b""))
+                    if max_bytes < 0 or not message.get("more_body", False):
+                        return
+        except TimeoutError:
+            return
+
     def _check_headers(self) -> None:
         for name, value in self._scope["headers"]:
             if name == b"content-type":

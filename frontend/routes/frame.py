@@ -9,6 +9,8 @@ import logging
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from frontend.dialects.anthropic.failures import render_error as render_anthropic_error
+from frontend.dialects.anthropic.failures import status_of
 from frontend.dialects.ollama.failures import render_error as render_ollama_error
 from frontend.dialects.openai.failures import render_error
 from frontend.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotFound
@@ -16,6 +18,7 @@ from frontend.routes.client import ClientGone
 from frontend.routes.http import send_bytes
 from frontend.routes.trace import Trace
 
+ANTHROPIC = "/v1/messages"
 _log = logging.getLogger("frontend.access")
 
 
@@ -45,25 +48,34 @@ class Frame:
             failure = _failure(error, trace)
             trace.error = failure.code or failure.type
             if not trace.status:
-                await send_error(framed, failure, ollama=scope["path"].startswith("/api/"))
+                await send_error(framed, failure, trace)
         finally:
             _log.info("%s", trace.line())
 
 
 def _headers(trace: Trace) -> list[tuple[bytes, bytes]]:
-    return [
-        (b"x-request-id", trace.request_id.encode()),
+    request_id = trace.request_id.encode()
+    headers = [
+        (b"x-request-id", request_id),
         (b"openai-processing-ms", b"%d" % trace.elapsed_ms),
     ]
+    if trace.path.startswith(ANTHROPIC):
+        headers.append((b"request-id", request_id))  # where Anthropic's clients look
+    return headers
 
 
-async def send_error(send: Send, error: GatewayError, *, ollama: bool = False) -> None:
-    """An error response in OpenAI's shape, or in Ollama's."""
-    headers = []
+async def send_error(send: Send, error: GatewayError, trace: Trace) -> None:
+    """An error response in the shape of the dialect whose route it is."""
+    headers, status = [], error.status
     if error.retry_after_s is not None:
         headers.append((b"retry-after", b"%d" % error.retry_after_s))
-    body = render_ollama_error(error) if ollama else render_error(error)
-    await send_bytes(send, body, status=error.status, headers=headers)
+    if trace.path.startswith("/api/"):
+        body = render_ollama_error(error)
+    elif trace.path.startswith(ANTHROPIC):
+        body, status = render_anthropic_error(error, trace.request_id), status_of(error)
+    else:
+        body = render_error(error)
+    await send_bytes(send, body, status=status, headers=headers)
 
 
 def _failure(error: Exception, trace: Trace) -> GatewayError:

@@ -162,7 +162,9 @@ class OllamaRoutes:
             steps=given.steps,
             seed=given.seed,
         )
-        (image,) = await self.runner.draw(model, drawing, current().id)
+        drawn = await self.runner.draw(model, drawing, current().id)
+        current().usage = Usage(drawn.prompt_tokens)
+        (image,) = drawn.files
         shown = base64.b64encode(image).decode()
         await send_bytes(client.send, render_drawing(call, shown, start_ns))
 
@@ -178,6 +180,7 @@ class OllamaRoutes:
             if call.embedding.texts:
                 vectors = await self.runner.embed(model, call.embedding, current().id)
                 current().usage = Usage(vectors.prompt_tokens)
+                vectors = vectors.cut(call.dimensions or vectors.dimensions)
             times_ns = (time.perf_counter_ns() - start_ns, load_ns)
             answer = render_embed(call, vectors, times_ns)
             await send_bytes(client.send, answer, headers=_warnings(call.options.warnings))

@@ -13,8 +13,12 @@ from frontend.dialects.openai.completions import (
     CompletionChunks,
     parse_completion,
 )
-from frontend.dialects.openai.embeddings import check_dimensions, parse_embedding, render_embedding
-from frontend.dialects.openai.images import check_limits, parse_image, render_images
+from frontend.dialects.openai.embeddings import (
+    check_dimensions,
+    check_ids,
+    parse_embedding,
+    render_embedding,
+)
 from frontend.dialects.openai.models import render_model, render_models
 from frontend.domain import Model, Usage, UsageCount
 from frontend.generation.fanout import generate_all
@@ -131,21 +135,12 @@ class OpenAIRoutes:
         call = parse_embedding(await client.read_json(self.bounds.body_bytes), self.bounds.inputs)
         with client.watched():
             model = await self._find(call.model, "embedding")
-            check_dimensions(call, model)
+            check_dimensions(call.dimensions, model)
+            check_ids(call.embedding, model)
             vectors = await self.runner.embed(model, call.embedding, current().id)
             current().usage = Usage(vectors.prompt_tokens)
+            vectors = vectors.cut(call.dimensions or vectors.dimensions)
             await send_bytes(client.send, render_embedding(call, vectors, model.name))
-
-    async def image(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """POST /v1/images/generations"""
-        client = self._client(scope, receive, send)
-        call = parse_image(await client.read_json(self.bounds.body_bytes))
-        with client.watched():
-            model = await self._find(call.model, "image")
-            if model.image is not None:
-                check_limits(call.drawing, model.image)
-            images = await self.runner.draw(model, call.drawing, current().id)
-            await send_bytes(client.send, render_images(images))
 
     async def models(self, scope: Scope, receive: Receive, send: Send) -> None:
         """GET /v1/models"""

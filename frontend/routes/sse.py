@@ -7,7 +7,7 @@ error response. A failure after them is an event of its own, then the stream clo
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 from starlette.types import Send
 
@@ -26,7 +26,12 @@ _HEADERS = (
 )
 
 
-async def send_stream(send: Send, pieces: AsyncIterator[bytes], heartbeat_s: float) -> None:
+async def send_stream(
+    send: Send,
+    pieces: AsyncIterator[bytes],
+    heartbeat_s: float,
+    render_failure: Callable[[GatewayError], bytes] = render_stream_error,
+) -> None:
     """Sends every piece, and a comment whenever none came for `heartbeat_s`."""
     stream = EventStream(send, heartbeat_s)
     with stream.alive():
@@ -38,7 +43,7 @@ async def send_stream(send: Send, pieces: AsyncIterator[bytes], heartbeat_s: flo
             except Exception as error:  # the client must hear of it, whatever it is
                 if not stream.started:
                     raise
-                await stream.write(render_stream_error(_told(error)))
+                await stream.write(render_failure(_told(error)))
     await send({"type": "http.response.body", "body": b""})
 
 

@@ -60,11 +60,15 @@ class Denoiser:
         halves = embeddings if order.guidance > 1 else embeddings[1:]
         text = np.repeat(halves.astype(np.float32, copy=False), len(seeds), axis=0)
         extra = _step_options(scheduler, generators)
-        for timestep in scheduler.timesteps:
+        stop = len(scheduler.timesteps) if order.stop_after is None else order.stop_after
+        for number, timestep in enumerate(scheduler.timesteps, start=1):
             scaled = scheduler.scale_model_input(latents, timestep).numpy()
             predicted = self._predict(scaled, float(timestep), text, order.guidance)
             step = scheduler.step(torch.from_numpy(predicted), timestep, latents, **extra)
             latents = step.prev_sample
+            if number == stop < len(scheduler.timesteps):
+                latents = _estimate(step, scheduler)
+                break
         return np.ascontiguousarray(latents.numpy(), dtype=np.float32)
 
     def _predict(self, latents: Array, timestep: float, text: Array, guidance: float) -> Array:
@@ -87,6 +91,16 @@ class Denoiser:
         if self.graph.input_type("timestep") == INT64:
             return np.array([round(timestep)], dtype=np.int64)
         return np.array([timestep], dtype=np.float32)
+
+
+def _estimate(step: Any, scheduler: Any) -> Any:
+    """What the latents seem to become: the scheduler's estimate of the clean image, where it has
+    one, else the latents with the noise that is left."""
+    if (clean := getattr(step, "pred_original_sample", None)) is not None:
+        return clean
+    if str(getattr(scheduler.config, "algorithm_type", "")).endswith("dpmsolver++"):
+        return scheduler.model_outputs[-1]  # it predicts data (Lu et al. 2022, DPM-Solver++, §4)
+    return step.prev_sample
 
 
 def load_scheduler(folder: Path) -> Any:

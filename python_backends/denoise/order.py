@@ -36,6 +36,8 @@ class Order:
     height: int
     seed: int
     count: int
+    stop_after: int | None = None
+    """Steps after which to tell what the image seems to become; None for all."""
 
     @property
     def seeds(self) -> list[int]:
@@ -57,8 +59,11 @@ def read_order(arrays: Arrays, limits: Limits) -> Order:
         height=value("height", limits.height),
         seed=value("seed", secrets.randbelow(2**32)),
         count=value("count", 1),
+        stop_after=value("stop_after", None),
     )
     _check_range("steps", order.steps, 1, limits.max_steps)
+    if order.stop_after is not None:
+        _check_range("stop_after", order.stop_after, 1, order.steps)
     _check_range("guidance", order.guidance, 0.0, limits.max_guidance)
     _check_range("seed", order.seed, 0, _SEED_LIMIT - 1)
     _check_range("count", order.count, 1, limits.max_count)

@@ -6,6 +6,9 @@ Image `i` of seed `s` is image 0 of seed `s + i`, as the real pipeline promises.
 import hashlib
 import struct
 import zlib
+from typing import Any
+
+import numpy as np
 
 from python_backends.errors import InvalidInput
 from python_backends.triton import Array, Arrays, scalar, text, texts
@@ -14,19 +17,20 @@ MAX_SIZE = 1024
 
 
 def draw(arrays: Arrays) -> dict[str, Array]:
-    """`prompt`, `width`, `height`, `seed`, `count` … -> `image` STRING [count]."""
+    """`prompt`, `width`, `height`, `seed`, `count` … -> `image` STRING [count], `num_tokens`."""
     width, height = (scalar(arrays, name) or 32 for name in ("width", "height"))
     for name, size in (("width", width), ("height", height)):
         if not 0 < size <= MAX_SIZE:
             raise InvalidInput(f"'{name}' is {size}; choose 1 to {MAX_SIZE}", param=name)
     seed, count = scalar(arrays, "seed") or 0, scalar(arrays, "count") or 1
-    settings = [text(arrays, "prompt"), text(arrays, "negative_prompt")]
-    settings += [scalar(arrays, name) for name in ("steps", "guidance")]
+    settings: list[Any] = [text(arrays, "prompt"), text(arrays, "negative_prompt")]
+    settings += [scalar(arrays, name) for name in ("steps", "guidance", "stop_after")]
     images = [
         png(width, height, hashlib.sha256(repr((settings, seed + i)).encode()).digest()[:3])
         for i in range(count)
     ]
-    return {"image": texts(images)}
+    words = sum(len((one or "").split()) for one in settings[:2])
+    return {"image": texts(images), "num_tokens": np.array([words], dtype=np.int32)}
 
 
 def png(width: int, height: int, colour: bytes) -> bytes:

@@ -17,6 +17,9 @@ def embed(arrays: Arrays, settings: Settings) -> dict[str, Array]:
     limit = settings.number("context_length", 256)
     truncate = arrays.get("truncate")
     words = [decode(value, "text").split() for value in arrays["text"].reshape(-1)]
+    if "token_ids" in arrays:
+        words = [[str(i) for i in ids if i >= 0] for ids in arrays["token_ids"].tolist()]
+        _check_ids(words)
     for row, found in enumerate(words):
         if len(found) > limit and not (truncate is not None and truncate.reshape(-1)[row]):
             raise InvalidInput(
@@ -28,6 +31,17 @@ def embed(arrays: Arrays, settings: Settings) -> dict[str, Array]:
     vectors = np.stack([_vector(found, dimensions) for found in words])
     counts = np.array([[len(found)] for found in words], dtype=np.int32)
     return {"embedding": vectors, "num_tokens": counts}
+
+
+def _check_ids(rows: list[list[str]]) -> None:
+    """Its vocabulary is the numbers below 1000; a number's id is the number."""
+    for row, ids in enumerate(rows):
+        if any(int(one) >= 1000 for one in ids):
+            raise InvalidInput(
+                f"input {row} holds token ids of another tokenizer; send text",
+                code="invalid_token_ids",
+                param="input",
+            )
 
 
 def _vector(words: list[str], dimensions: int) -> Array:

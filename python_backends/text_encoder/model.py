@@ -1,4 +1,5 @@
-"""The text encoder step: a prompt and what it must not show -> `embeddings` [2, L, D]."""
+"""The text encoder step: a prompt and what it must not show -> `embeddings` [2, L, D] and their
+number of tokens."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -28,7 +29,8 @@ class TritonPythonModel:
         try:
             arrays = read(request)
             prompt = text(arrays, "prompt") or ""
-            ids = self._tokenizer.pair(text(arrays, "negative_prompt") or "", prompt)
-            return respond(self._graph.run({"input_ids": ids}))
+            negative = text(arrays, "negative_prompt") or ""
+            embeddings = self._graph.run({"input_ids": self._tokenizer.pair(negative, prompt)})
+            return respond({**embeddings, "num_tokens": self._tokenizer.count(negative, prompt)})
         except Exception as error:  # one bad request must not fail those beside it
             return refuse(error)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from python_backends.errors import InvalidInput
+from python_backends.tokenize.given import Given, given_rows
 from python_backends.tokenize.padding import Row, pad
 from python_backends.triton import Array, Arrays, decode
 
@@ -26,15 +27,25 @@ class TextTokenizer:
     def read(self, arrays: Arrays) -> dict[str, Array]:
         """`text` STRING [B, 1], `truncate` BOOL [B, 1] -> ids and mask INT64 [B, L], `num_tokens`.
 
-        Raises InvalidInput for a text beyond the context length that may not be cut.
+        A row of `token_ids` stands for its text. Raises InvalidInput for a text beyond the context
+        length that may not be cut, and for ids that are not this tokenizer's.
         """
         texts = [decode(value, "text") for value in arrays["text"].reshape(-1)]
         cut = arrays["truncate"].reshape(-1) if "truncate" in arrays else [False] * len(texts)
         rows = [
             Row(self._fit(number, ids, bool(may_cut)))
-            for number, (ids, may_cut) in enumerate(zip(self._encode(texts), cut, strict=True))
+            for number, (ids, may_cut) in enumerate(zip(self._ids(texts, arrays), cut, strict=True))
         ]
         return pad(rows, self.multiple)
+
+    def _ids(self, texts: Sequence[str], arrays: Arrays) -> list[list[int]]:
+        if "token_ids" not in arrays:
+            return self._encode(texts)
+        given, rows = Given.of(self.tokenizer), given_rows(arrays, len(texts))
+        for number, ids in enumerate(rows):
+            if ids:
+                given.check(number, ids)
+        return [ids or self._encode([text])[0] for ids, text in zip(rows, texts, strict=True)]
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
         return [row.ids for row in self.tokenizer.encode_batch_fast(texts)]

@@ -68,3 +68,27 @@ def test_a_text_beyond_the_context_is_refused(client: OpenAI) -> None:
     with pytest.raises(BadRequestError) as refusal:
         client.embeddings.create(model=EMBEDDING, input="word " * 600)
     assert refusal.value.code == "context_length_exceeded"
+
+
+def test_token_ids_of_the_models_own_tokenizer_stand_for_their_text(
+    client: OpenAI, repository: Path
+) -> None:
+    from tokenizers import Tokenizer
+
+    folder = repository / f"{EMBEDDING}.tokenize" / "1" / "tokenizer"
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_padding()
+    ids = [tokenizer.encode(text).ids for text in TEXTS[:3]]
+    by_ids = client.embeddings.create(model=EMBEDDING, input=ids)
+    by_text = client.embeddings.create(model=EMBEDDING, input=TEXTS[:3])
+    np.testing.assert_allclose(
+        [one.embedding for one in by_ids.data], [one.embedding for one in by_text.data], atol=1e-6
+    )
+    assert by_ids.usage == by_text.usage
+
+
+def test_token_ids_of_another_tokenizer_are_refused_with_a_remedy(client: OpenAI) -> None:
+    for ids in ([9906, 1917], [[100_200, 5]]):  # "Hello world" as cl100k_base has it; beyond
+        with pytest.raises(BadRequestError, match="check_embedding_ctx_length=False") as refusal:
+            client.embeddings.create(model=EMBEDDING, input=ids)
+        assert refusal.value.code == "invalid_token_ids"

@@ -9,6 +9,7 @@ import io
 import json
 from collections.abc import Callable
 
+import httpx2
 import numpy as np
 import pytest
 from openai import BadRequestError, OpenAI
@@ -120,3 +121,25 @@ def test_what_the_model_does_not_draw_is_refused_by_name(client: OpenAI) -> None
         with pytest.raises(BadRequestError) as refusal:
             draw(client, "a cat", **extra)
         assert refusal.value.param == param
+
+
+def test_previews_come_closer_to_the_picture(client: OpenAI) -> None:
+    stream = client.images.generate(
+        model=IMAGE, prompt="a cat", stream=True, partial_images=3, extra_body={"seed": 5}
+    )
+    *early, whole = [_decode(event.b64_json).astype(int) for event in stream]
+    far = [float(np.abs(one - whole).mean()) for one in early]
+    assert len(far) == 3
+    assert far[0] > far[2] > 0, far
+
+
+def test_a_link_brings_the_same_picture(client: OpenAI) -> None:
+    answer = client.images.generate(
+        model=IMAGE, prompt="a cat", response_format="url", extra_body={"seed": 5}
+    )
+    assert answer.data
+    assert answer.usage
+    assert answer.usage.input_tokens > 2
+    with Image.open(io.BytesIO(httpx2.get(answer.data[0].url or "").content)) as linked:
+        pixels = np.asarray(linked.convert("RGB").resize((SIDE, SIDE)))
+    np.testing.assert_array_equal(pixels, draw(client, "a cat", seed=5)[0])

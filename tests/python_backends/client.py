@@ -39,6 +39,7 @@ class Client:
         self._client = triton.InferenceServerClient(address)
         self._queue: queue.Queue[Response | Exception] = queue.Queue()
         self._timeout_s = timeout_s
+        self._open = 0
         self._client.start_stream(self._take)
 
     def __enter__(self) -> Self:
@@ -53,7 +54,8 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        self._client.stop_stream(cancel_requests=True)
+        """Cancels only what is not answered: a cancel at the very end can keep a model loaded."""
+        self._client.stop_stream(cancel_requests=self._open > 0)
         self._client.close()
 
     def infer(self, model: str, **tensors: Any) -> dict[str, np.ndarray]:
@@ -65,6 +67,7 @@ class Client:
 
     def send(self, model: str, request_id: str = "", **tensors: Any) -> None:
         """A request on the stream; `dict` values are sent as JSON."""
+        self._open += 1
         self._client.async_stream_infer(
             model, _inputs(tensors), request_id=request_id, enable_empty_final_response=True
         )
@@ -91,11 +94,13 @@ class Client:
 
     def _take(self, result: Any, error: Any) -> None:
         if error is not None:
+            self._open -= 1
             self._queue.put(error)
             return
         response = result.get_response()
         arrays = {output.name: result.as_numpy(output.name).tolist() for output in response.outputs}
         final = response.parameters["triton_final_response"].bool_param
+        self._open -= final
         self._queue.put(Response(arrays, final, time.monotonic()))
 
 

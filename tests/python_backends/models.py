@@ -101,7 +101,7 @@ def write_embedding(root: Path, small: Small, name: str = "tiny-embedding") -> s
         [
             (
                 tokenize,
-                {"text": "text", "truncate": "truncate"},
+                {"text": "text", "token_ids": "token_ids", "truncate": "truncate"},
                 {**tokens, "num_tokens": "num_tokens"},
             ),
             (encoder, tokens, {"embedding": "embedding"}),
@@ -119,7 +119,7 @@ def write_diffusion(root: Path, small: Small, name: str = "tiny-diffusion") -> s
         root,
         f"{name}.text_encoder",
         "text_encoder",
-        (texts, embeddings),
+        (texts, {**embeddings, "num_tokens": ("INT32", [1])}),
         parameters={"length": "16"},
     )
     denoise = write_step(
@@ -134,7 +134,7 @@ def write_diffusion(root: Path, small: Small, name: str = "tiny-diffusion") -> s
         root,
         f"{name}.decode",
         "decode",
-        (latents, DRAW_OUTPUTS),
+        (latents, {"image": DRAW_OUTPUTS["image"]}),
         parameters={"scaling_factor": scaling},
     )
     graphs = {step: small.folder / f"{step.rpartition('.')[2]}.onnx" for step in (encoder, denoise)}
@@ -147,7 +147,11 @@ def write_diffusion(root: Path, small: Small, name: str = "tiny-diffusion") -> s
         name,
         (DRAW_INPUTS, DRAW_OUTPUTS),
         [
-            (encoder, {key: same[key] for key in map(_plain, texts)}, {"embeddings": "embeddings"}),
+            (
+                encoder,
+                {key: same[key] for key in map(_plain, texts)},
+                {"embeddings": "embeddings", "num_tokens": "num_tokens"},
+            ),
             (
                 denoise,
                 {"embeddings": "embeddings"} | {key: same[key] for key in map(_plain, orders)},

@@ -51,7 +51,11 @@ CHAT_INPUTS: Tensors = {
     "images?": ("STRING", [-1]),
 }
 CHAT_OUTPUTS: Tensors = {"event": ("STRING", [-1])}
-EMBED_INPUTS: Tensors = {"text": ("STRING", [1]), "truncate?": ("BOOL", [1])}
+EMBED_INPUTS: Tensors = {
+    "text": ("STRING", [1]),
+    "token_ids?": ("INT32", [-1]),
+    "truncate?": ("BOOL", [1]),
+}
 DRAW_INPUTS: Tensors = {
     "prompt": ("STRING", [1]),
     "negative_prompt?": ("STRING", [1]),
@@ -61,8 +65,9 @@ DRAW_INPUTS: Tensors = {
     "height?": ("INT32", [1]),
     "seed?": ("INT64", [1]),
     "count?": ("INT32", [1]),
+    "stop_after?": ("INT32", [1]),
 }
-DRAW_OUTPUTS: Tensors = {"image": ("STRING", [-1])}
+DRAW_OUTPUTS: Tensors = {"image": ("STRING", [-1]), "num_tokens": ("INT32", [1])}
 
 
 def write_step(

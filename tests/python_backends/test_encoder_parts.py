@@ -65,6 +65,14 @@ class Words:
     def encode_batch_fast(self, texts: list[str]) -> list[Any]:
         return [SimpleNamespace(ids=[101, *map(len, text.split()), 102]) for text in texts]
 
+    def encode(self, text: str) -> Any:
+        (row,) = self.encode_batch_fast([text])
+        row.special_tokens_mask = [1, *([0] * len(text.split())), 1]
+        return row
+
+    def get_vocab_size(self, with_added_tokens: bool) -> int:
+        return 200
+
     def num_special_tokens_to_add(self, pair: bool) -> int:
         return 2
 
@@ -77,6 +85,19 @@ def test_long_texts_are_refused_or_cut_before_the_last_special_token() -> None:
     assert caught.value.code == "context_length_exceeded"
     arrays = tokenizer.read({**text, "truncate": np.array([[True], [True]])})
     assert arrays["input_ids"].tolist() == [[101, 1, 2, 102], [101, 1, 2, 102]]
+
+
+def test_given_ids_stand_for_their_text_when_they_are_the_tokenizers_own() -> None:
+    tokenizer = TextTokenizer(Words(), context_length=4)
+    texts = strings("a bb", "").reshape(-1, 1)
+    rows = np.array([[-1, -1, -1], [101, 7, 102]], dtype=np.int32)
+    arrays = tokenizer.read({"text": texts, "token_ids": rows})
+    assert arrays["input_ids"].tolist() == [[101, 1, 2, 102], [101, 7, 102, 0]]
+    for foreign in ([7, 7, 7], [101, 7, -1], [101, 200, 102]):
+        given = np.array([[101, 102, -1], foreign], dtype=np.int32)
+        with pytest.raises(InvalidInput, match=r"input 1 .*send text") as caught:
+            tokenizer.read({"text": texts, "token_ids": given})
+        assert (caught.value.code, caught.value.param) == ("invalid_token_ids", "input")
 
 
 def test_a_graphs_ports_are_compared_in_words() -> None:

@@ -115,11 +115,27 @@ def test_sizes_and_settings_are_honoured(client: Client) -> None:
     assert not (draw(client, prompt="x", seed=1, steps=2)[0] == plain).all()
 
 
+def test_a_drawing_may_be_looked_at_before_its_end(client: Client) -> None:
+    whole, early, late = (
+        draw(client, prompt="x", seed=1, steps=4, **more)[0]
+        for more in ({}, {"stop_after": 1}, {"stop_after": 3})
+    )
+    assert early.shape == whole.shape
+    far = [np.abs(whole.astype(int) - one).mean() for one in (early, late)]
+    assert far[0] > far[1] > 0
+    assert (draw(client, prompt="x", seed=1, steps=4, stop_after=4)[0] == whole).all()
+    found = client.infer("tiny-diffusion", prompt="x", negative_prompt="y")
+    assert found["num_tokens"].tolist() == [
+        2 * client.infer("tiny-diffusion", prompt="x")["num_tokens"][0]
+    ]
+
+
 def test_orders_beyond_the_limits_are_refused(client: Client) -> None:
     for order, param in (
         ({"steps": 9}, "steps"),
         ({"width": 40}, "width"),
         ({"count": 4}, "count"),
+        ({"steps": 4, "stop_after": 5}, "stop_after"),
     ):
         with pytest.raises(InferenceServerException) as caught:
             draw(client, prompt="x", **order)

@@ -18,6 +18,7 @@ from toolkit.cli.cache import cache
 from toolkit.cli.convert import convert
 from toolkit.cli.doctor import doctor
 from toolkit.cli.init import init, schema
+from toolkit.cli.models import models
 from toolkit.cli.plan import plan
 from toolkit.cli.prepare import prepare
 from toolkit.cli.pull import pull
@@ -47,6 +48,7 @@ app.command("serve")(serve)
 app.command("doctor")(doctor)
 app.command("plan")(plan)
 app.add_typer(pull, name="pull")
+app.add_typer(models, name="models")
 app.add_typer(cache, name="cache")
 
 

@@ -31,8 +31,10 @@ _SETTINGS = (
     Tensor("height", "INT32", (1,), optional=True),
     Tensor("seed", "INT64", (1,), optional=True),
     Tensor("count", "INT32", (1,), optional=True),
+    Tensor("stop_after", "INT32", (1,), optional=True),
 )
 _IMAGE = Tensor("image", "STRING", (-1,))
+_COUNT = Tensor("num_tokens", "INT32", (1,))
 
 
 def image_limits(entry: DiffusionEntry, facts: DiffusionFacts) -> dict[str, int | float]:
@@ -59,11 +61,11 @@ def diffusion_configs(
     """The ensemble and its three steps; `public` are the parameters of every ensemble."""
     steps = _steps(name, entry, facts)
     routes = [
-        Route.same(step, [tensor.name for tensor in step.inputs], [step.outputs[0].name])
+        Route.same(step, [t.name for t in step.inputs], [t.name for t in step.outputs])
         for step in steps
     ]
     about = {"toolkit.image": image_limits(entry, facts)}
-    ensemble = Ensemble(name, (*_PROMPTS, *_SETTINGS), (_IMAGE,))
+    ensemble = Ensemble(name, (*_PROMPTS, *_SETTINGS), (_IMAGE, _COUNT))
     configs = [step_config(step, target) for step in steps]
     return [ensemble_config(ensemble, routes, public | about), *configs]
 
@@ -87,7 +89,7 @@ def _steps(name: str, entry: DiffusionEntry, facts: DiffusionFacts) -> tuple[Ste
             f"{name}.text_encoder",
             "onnx",
             inputs=_PROMPTS,
-            outputs=(embeddings,),
+            outputs=(embeddings, _COUNT),
             parameters={"length": facts.tokens, **_providers(_part(entry, "text_encoder"))},
             running=_part(entry, "text_encoder"),
         ),

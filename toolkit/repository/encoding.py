@@ -32,6 +32,7 @@ PAD_TO_MULTIPLE = 32
 TOKENIZE_INSTANCES = 2
 
 _TRUNCATE = Tensor("truncate", "BOOL", (1,), optional=True)
+_IDS_GIVEN = Tensor("token_ids", "INT32", (-1,), optional=True)
 _COUNT = Tensor("num_tokens", "INT32", (1,))
 _IDS = ("input_ids", "attention_mask")
 
@@ -49,9 +50,12 @@ def embedding_configs(
 ) -> list[ModelConfig]:
     """The ensemble and its two steps; `public` are the parameters of every ensemble."""
     length = entry.context_length or facts.context_length
-    about = {"toolkit.context_length": length, "toolkit.dimensions": facts.dimensions}
+    about: dict[str, object] = {"toolkit.context_length": length}
+    about["toolkit.dimensions"] = facts.dimensions
+    if entry.matryoshka:
+        about["toolkit.matryoshka"] = sorted(entry.matryoshka)
     output = Tensor("embedding", "FP32", (facts.dimensions,))
-    parts = _Parts(name, entry, length, [_text("text")], _IDS, output)
+    parts = _Parts(name, entry, length, [_text("text"), _IDS_GIVEN], _IDS, output)
     return parts.configs({**public, **about}, {}, target)
 
 

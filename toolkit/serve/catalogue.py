@@ -3,8 +3,10 @@
 Reads the repository on disk only.
 """
 
+import contextlib
 import json
 import shlex
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,14 +46,25 @@ def public_models(repository: Path) -> list[ServedModel]:
         raise RepositoryError(
             f"{repository} holds no models", hint="build it first: toolkit build-repo"
         )
+    return public(configs)
+
+
+def public(configs: list[ModelConfig]) -> list[ServedModel]:
+    """Those that say so, and those that are no step of another."""
     steps = {step.model_name for config in configs for step in config.ensemble_scheduling.step}
     models = [ServedModel(config.name, config) for config in configs]
     return [model for model in models if model.kind or model.name not in steps]
 
 
 def server_options(repository: Path) -> list[str]:
-    """Flags that the server needs for what the repository's configs ask of it."""
-    configs = [_read(path) for path in sorted(repository.glob("[!.]*/config.pbtxt"))]
+    """Flags that the server needs for what the repository's configs ask of it.
+
+    A config that cannot be read asks for nothing: the server itself refuses its model.
+    """
+    configs = []
+    for path in repository.glob("[!.]*/config.pbtxt"):
+        with suppress(RepositoryError):
+            configs.append(_read(path))
     flags = []
     if any(config.response_cache.enable for config in configs):
         flags.append(f"--cache-config=local,size={CACHE_BYTES}")
@@ -74,6 +87,13 @@ def check_target(repository: Path, expected: str) -> None:
             f"{repository} was built for the target '{target}', not '{expected}'",
             hint=shlex.join([*command, "--output", str(repository)]),
         )
+
+
+def read_config(repository: Path, name: str) -> ModelConfig | None:
+    """One model's config as it stands on disk; None when it has none that can be read."""
+    with contextlib.suppress(OSError, RepositoryError):
+        return _read(repository / name / "config.pbtxt")
+    return None
 
 
 def _read(path: Path) -> ModelConfig:

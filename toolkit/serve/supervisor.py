@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
+import grpc
+
 from toolkit.errors import ServeError
 from toolkit.home import home
 from toolkit.progress import Progress, silent
@@ -27,6 +29,7 @@ from toolkit.serve.canary import sick_model
 from toolkit.serve.catalogue import ServedModel, check_target, public_models
 from toolkit.serve.child import Child, Command, clean_environment
 from toolkit.serve.linkable import linkable
+from toolkit.serve.record import Record, recorded
 from toolkit.serve.triton import TritonOptions, TritonServer, reachable
 
 _LOOK_INTERVAL_S = 1.0
@@ -69,6 +72,7 @@ class Supervisor:
     progress: Progress = silent
     tell: Callable[[str], None] = print
     models: list[ServedModel] = field(default_factory=list, init=False)
+    """What is to answer: all of the repository at first, then what `toolkit models` made of it."""
     _triton: TritonServer | None = field(default=None, init=False)
     _gateway: Child | None = field(default=None, init=False)
     _stop: threading.Event = field(default_factory=threading.Event, init=False)
@@ -127,6 +131,8 @@ class Supervisor:
         with self.progress.step("start Triton"):
             self._triton.start()
         self._triton.load([model.name for model in self.models], self.progress)
+        record = Record.here(options.listening[1], self._triton.address, repository)
+        self._stack.enter_context(recorded(record))
         if options.triton_port is None:
             with self.progress.step("start the gateway"):
                 self._start_gateway(logs / "gateway.log")
@@ -169,15 +175,34 @@ class Supervisor:
                 self._count_restart("the gateway ended")
                 self._start_gateway(self._gateway.command.log)
             reason = self._triton_trouble()
+            if not reason:
+                self._follow_models()
             if not reason and time.monotonic() >= next_canary:
-                # twice, as a busy machine may hold one up
-                reason = sick_model(self.models, self._triton.api) and sick_model(
-                    self.models, self._triton.api
-                )
+                reason = self._sick_model()
                 next_canary = time.monotonic() + _CANARY_INTERVAL_S
             if reason:
                 self._count_restart(reason)
                 self._restart_triton()
+
+    def _follow_models(self) -> None:
+        """Takes over what was loaded and unloaded meanwhile: a restart brings back just that."""
+        assert self._triton is not None
+        try:
+            serving = self._triton.serving()
+        except grpc.RpcError:
+            return  # the canary's business
+        before, after = ({model.name for model in models} for models in (self.models, serving))
+        for name in sorted(before ^ after):
+            self.tell(f"{name} was {'loaded' if name in after else 'unloaded'}")
+        self.models = serving
+
+    def _sick_model(self) -> str | None:
+        """The model that does not answer, twice: a busy machine may hold one up."""
+        assert self._triton is not None
+        if not sick_model(self.models, self._triton.api):
+            return None
+        self._follow_models()  # it may have been unloaded just then
+        return sick_model(self.models, self._triton.api)
 
     def _triton_trouble(self) -> str | None:
         assert self._triton is not None

@@ -10,22 +10,26 @@ import secrets
 import shutil
 import tempfile
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
 import psutil
 from tritonclient.grpc import service_pb2, service_pb2_grpc
+from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from toolkit.errors import ServeError
 from toolkit.progress import Progress, silent
 from toolkit.runtime.triton import TritonRuntime
-from toolkit.serve.catalogue import server_options
+from toolkit.serve.catalogue import ServedModel, public, server_options
 from toolkit.serve.child import Child, Command, clean_environment
 
 _START_TIMEOUT_S = 30.0
 _EXIT_TIMEOUT_S = 30
+_CALL_TIMEOUT_S = 5.0
 _MAX_MESSAGE_BYTES = 2**31 - 1
 
 
@@ -50,7 +54,9 @@ class TritonServer:
     folder: Path = field(init=False)
     _child: Child | None = field(default=None, init=False)
     _channel: grpc.Channel | None = field(default=None, init=False)
-    _stubs: set[int] = field(default_factory=set, init=False)
+    _stubs: dict[int, str] = field(default_factory=dict, init=False)
+    _configs: dict[str, ModelConfig] = field(default_factory=dict, init=False)
+    _lacking: set[str] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="triton-toolkit-"))  # mode 0700
@@ -120,6 +126,8 @@ class TritonServer:
             TRITON_TOOLKIT_TARGET="embedded",
             HF_HUB_OFFLINE="1",
             VLLM_NO_USAGE_STATS="1",
+            # a model whose folder changed is loaded anew with the next ensemble that shares it
+            PYTHONDONTWRITEBYTECODE="1",
         )
         return Command(
             argv=argv,
@@ -158,7 +166,7 @@ class TritonServer:
             raise ServeError(
                 f"Triton cannot load\n{details}", hint=f"the whole story is in {self.options.log}"
             )
-        self._stubs = self._live_stubs()
+        self._stubs, self._lacking = self._live_stubs(), set()
 
     def _load(self, model: str) -> str | None:
         request = service_pb2.RepositoryModelLoadRequest(model_name=model)
@@ -173,23 +181,58 @@ class TritonServer:
         """None while the server runs."""
         return self._child.exit_code if self._child else 0
 
-    def dead_stub(self) -> bool:
-        """Whether a Python backend process of a loaded model is gone: Triton never restarts it."""
-        return not self._stubs <= self._live_stubs()
+    def serving(self) -> list[ServedModel]:
+        """The public models that are loaded now. Raises grpc.RpcError."""
+        ready = self._ready_versions()
+        if ready.keys() != self._configs.keys():
+            self._configs = {name: self._config(name) for name in ready}
+        return public(list(self._configs.values()))
 
-    def _live_stubs(self) -> set[int]:
-        """Process ids of the Python backend's stubs below this server."""
-        if self._child is None:
-            return set()
+    def dead_stub(self) -> bool:
+        """Whether a Python process of a loaded model is gone: Triton never starts it again.
+
+        The processes of a model that was unloaded, or loaded anew, go because someone wants it. A
+        model has to lack one twice in a row, as a look in the middle of that could mislead.
+        """
+        live = self._live_stubs()
+        gone = {model for pid, model in self._stubs.items() if pid not in live}
+        lacking = {model for model in gone if self._lacks(model)}
+        dead = bool(lacking & self._lacking)
+        self._lacking = lacking
+        self._stubs = live | {p: model for p, model in self._stubs.items() if model in lacking}
+        return dead
+
+    def _lacks(self, model: str) -> bool:
+        """Whether a loaded model has fewer processes than its config asks for."""
         try:
-            below = psutil.Process(self._child.pid).children(recursive=True)
-            return {
-                process.pid
-                for process in below
-                if process.name().startswith("triton_python") and process.status() != "zombie"
-            }
-        except psutil.NoSuchProcess:
-            return set()
+            versions = self._ready_versions().get(model, 0)
+            groups = self._config(model).instance_group if versions else []
+        except grpc.RpcError:
+            return True
+        wanted: int = versions * sum(group.count * max(1, len(group.gpus)) for group in groups)
+        return sum(name == model for name in self._live_stubs().values()) < wanted
+
+    def _ready_versions(self) -> dict[str, int]:
+        request = service_pb2.RepositoryIndexRequest(ready=True)
+        index = self.api.RepositoryIndex(request, timeout=_CALL_TIMEOUT_S)
+        return Counter(model.name for model in index.models if model.state == "READY")
+
+    def _config(self, model: str) -> ModelConfig:
+        request = service_pb2.ModelConfigRequest(name=model)
+        return self.api.ModelConfig(request, timeout=_CALL_TIMEOUT_S).config
+
+    def _live_stubs(self) -> dict[int, str]:
+        """The Python backend's stubs below this server: the model of each process id."""
+        if self._child is None:
+            return {}
+        found = {}
+        with suppress(psutil.NoSuchProcess):
+            for process in psutil.Process(self._child.pid).children(recursive=True):
+                with suppress(psutil.Error, IndexError):
+                    if process.name().startswith("triton_python"):
+                        # its first argument is REPOSITORY/MODEL/VERSION/model.py
+                        found[process.pid] = Path(process.cmdline()[1]).parts[-3]
+        return found
 
     def ask_to_end(self) -> None:
         """Starts the graceful end and returns at once."""

@@ -77,7 +77,10 @@ CONTRACTS = {
         decoupled=True,
     ),
     "embedding": Tensors(
-        {"text": _TEXT}, _TRUNCATE, {"embedding": ("FP32", (-2,)), **_COUNT}, batched=True
+        {"text": _TEXT},
+        {**_TRUNCATE, "token_ids": ("INT32", (-1,))},
+        {"embedding": ("FP32", (-2,)), **_COUNT},
+        batched=True,
     ),
     "rerank": Tensors(
         {"query": _TEXT, "document": _TEXT},
@@ -91,7 +94,7 @@ CONTRACTS = {
             "negative_prompt": _TEXT,
             "guidance": ("FP32", (1,)),
             "seed": ("INT64", (1,)),
-            **dict.fromkeys(("steps", "width", "height"), _INT),
+            **dict.fromkeys(("steps", "width", "height", "stop_after"), _INT),
         },
         {"image": ("STRING", (-1,))},
         batched=False,

@@ -197,6 +197,11 @@ class EmbeddingEntry(_Weights, _Queued):
     context_length: int | None = Field(
         default=None, ge=8, description="Tokens of one text at most; default: what the model says."
     )
+    matryoshka: list[Annotated[int, Field(ge=1)]] = Field(
+        default=[],
+        description="Lengths to which the model was trained to have its vectors cut "
+        "(Matryoshka): what `dimensions` in a request may ask for besides the full length.",
+    )
     token_budget: int = Field(
         default=4096,
         ge=64,

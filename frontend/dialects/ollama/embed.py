@@ -41,7 +41,7 @@ def parse_embed(body: object, max_inputs: int, *, single: bool) -> EmbedCall:
 
 def check_dimensions(call: EmbedCall, model: Model) -> None:
     """Raises InvalidRequest when the model has no vectors of the length that is asked for."""
-    if call.dimensions not in (None, model.dimensions):
+    if call.dimensions not in (None, model.dimensions, *model.matryoshka):
         raise InvalidRequest(
             f"'dimensions' is {call.dimensions}; this model's vectors have {model.dimensions}",
             param="dimensions",

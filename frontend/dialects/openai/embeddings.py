@@ -2,14 +2,17 @@
 
 import base64
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import orjson
 
-from frontend.dialects.fields import Fields
+from frontend.dialects.fields import Fields, is_token_ids
 from frontend.dialects.openai.sampling import read_identity
 from frontend.domain import Embedding, Model, Vectors
 from frontend.errors import InvalidRequest
+
+_WANTED = "must be a string, a list of strings, a list of token ids or a list of such lists"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,43 +32,64 @@ def parse_embedding(body: object, max_inputs: int) -> EmbeddingCall:
     model = fields.text("model")
     if not model:
         raise fields.refuse("model", "is required", code="missing_required_parameter")
-    texts = _inputs(fields, max_inputs)
+    inputs = _inputs(fields, max_inputs)
     encoding = fields.choice("encoding_format", ("float", "base64"))
     truncate = fields.integer("truncate_prompt_tokens", -1, -1) is not None
     dimensions = fields.integer("dimensions", 1)
     user = read_identity(fields)
     fields.finish()
-    return EmbeddingCall(model, Embedding(texts, truncate), encoding == "base64", dimensions, user)
+    if isinstance(inputs[0], str):
+        embedding = Embedding(inputs, truncate)
+    else:
+        embedding = Embedding.of_ids(inputs, truncate)
+    return EmbeddingCall(model, embedding, encoding == "base64", dimensions, user)
 
 
-def check_dimensions(call: EmbeddingCall, model: Model) -> None:
+def check_dimensions(asked: int | None, model: Model) -> None:
     """Raises InvalidRequest when the model has no vectors of the length that is asked for."""
-    if call.dimensions not in (None, model.dimensions):
+    if asked in (None, model.dimensions, *model.matryoshka):
+        return
+    known = ", ".join(map(str, sorted(model.matryoshka)))
+    said = f"it can also be {known}" if known else "it was not trained for shorter ones"
+    raise InvalidRequest(
+        f"'dimensions' is {asked}; this model's vectors have {model.dimensions}, and {said}",
+        param="dimensions",
+        code="unsupported_parameter",
+    )
+
+
+def check_ids(embedding: Embedding, model: Model) -> None:
+    """Raises InvalidRequest when the model takes text alone."""
+    if embedding.ids is not None and "token_ids" not in model.takes:
         raise InvalidRequest(
-            f"'dimensions' is {call.dimensions}; this model's vectors have {model.dimensions}, and "
-            "it was not trained for shorter ones",
-            param="dimensions",
-            code="unsupported_parameter",
-        )
-
-
-def _inputs(fields: Fields, most: int) -> list[str]:
-    given = fields.required("input")
-    texts = [given] if isinstance(given, str) else given
-    if not isinstance(texts, list) or not texts:
-        raise fields.refuse("input", "must be a string or a non-empty list of strings")
-    if all(isinstance(one, int | list) and not isinstance(one, bool) for one in texts):
-        raise fields.refuse(
-            "input",
-            "holds token ids, which only the tokenizer that made them understands; send text "
+            f"the model '{model.name}' takes no token ids; send text "
             "(LangChain: check_embedding_ctx_length=False)",
+            param="input",
             code="unsupported_input",
         )
-    if not all(isinstance(one, str) for one in texts):
-        raise fields.refuse("input", "must be a string or a non-empty list of strings")
-    if len(texts) > most:
-        raise fields.refuse("input", f"has {len(texts)} entries, at most {most} are allowed")
-    return texts
+
+
+def _inputs(fields: Fields, most: int) -> list[Any]:
+    """Texts, or lists of token ids: never both in one request."""
+    given = fields.required("input")
+    if isinstance(given, str):
+        return [given]
+    if not isinstance(given, list) or not given:
+        raise fields.refuse("input", _WANTED)
+    if type(given[0]) is int:
+        given = [given]
+    if len(given) > most:
+        raise fields.refuse("input", f"has {len(given)} entries, at most {most} are allowed")
+    if not all(isinstance(one, str) for one in given):
+        for index, one in enumerate(given):
+            if not is_token_ids(one) or not one:
+                place = f"input[{index}]" if len(given) > 1 else "input"
+                raise InvalidRequest(
+                    f"'{place}' must be a text, or a list of token ids that is not empty, "
+                    "and all inputs of a request must be of one kind",
+                    param="input",
+                )
+    return given
 
 
 def render_embedding(call: EmbeddingCall, vectors: Vectors, model: str) -> bytes:

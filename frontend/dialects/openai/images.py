@@ -1,22 +1,26 @@
-"""`POST /v1/images/generations`: a prompt → PNG files in base64.
+"""`POST /v1/images/generations`: a prompt → images, whole or with previews on the way.
 
-Pure. `size`, `seed`, `steps`, `guidance` and `negative_prompt` reach the model or are refused
-beyond its limits; what the model would ignore is refused by name.
+Pure. `size`, `quality`, `seed`, `steps`, `guidance` and `negative_prompt` reach the model or are
+refused beyond its limits; what the model would ignore is refused by name.
 """
 
 import base64
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import orjson
 
 from frontend.dialects.fields import Fields
 from frontend.dialects.openai.sampling import read_identity
-from frontend.domain import Drawing, ImageLimits
+from frontend.domain import Drawing, ImageLimits, Model, Usage
 from frontend.errors import InvalidRequest
 
 _SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
+_QUALITIES = {"low": 0.5, "high": 2.0, "hd": 2.0}
+"""Times the model's own number of steps."""
+_PATCH = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,12 @@ class ImageCall:
     model: str
     drawing: Drawing
     user: str | None
+    quality: str
+    as_url: bool
+    stream: bool
+    partial_images: int
+    format: str
+    compression: int
 
 
 def parse_image(body: object) -> ImageCall:
@@ -48,10 +58,15 @@ def parse_image(body: object) -> ImageCall:
         guidance=fields.number("guidance", 0, 100),
         seed=fields.integer("seed", 0, 2**63 - 129),  # image i has seed + i
     )
+    qualities = ("auto", "low", "medium", "high", "standard", "hd")
+    quality = fields.choice("quality", qualities) or "auto"
+    as_url = fields.choice("response_format", ("b64_json", "url")) == "url"
+    stream, partial = _stream(fields, drawing.count, as_url)
+    kind, compression = _format(fields)
     _refuse_what_is_missing(fields)
     user = read_identity(fields)
     fields.finish()
-    return ImageCall(model, drawing, user)
+    return ImageCall(model, drawing, user, quality, as_url, stream, partial, kind, compression)
 
 
 def _size(fields: Fields) -> tuple[int | None, int | None]:
@@ -63,16 +78,52 @@ def _size(fields: Fields) -> tuple[int | None, int | None]:
     return int(match[1]), int(match[2])
 
 
+def _stream(fields: Fields, count: int, as_url: bool) -> tuple[bool, int]:
+    stream = fields.boolean("stream") or False
+    partial = fields.integer("partial_images", 0, 3) or 0
+    if partial and not stream:
+        raise fields.refuse("partial_images", "is only allowed with 'stream': true")
+    if stream and count > 1:
+        raise fields.refuse("n", f"is {count}; a stream brings one image")
+    if stream and as_url:
+        raise fields.refuse("response_format", "is 'url'; streams bring 'b64_json'")
+    return stream, partial
+
+
+def _format(fields: Fields) -> tuple[str, int]:
+    kind = fields.choice("output_format", ("png", "jpeg", "webp")) or "png"
+    compression = fields.integer("output_compression", 0, 100)
+    if kind == "png" and compression not in (None, 100):
+        raise fields.refuse("output_compression", "is for 'jpeg' and 'webp'; PNG loses nothing")
+    return kind, 100 if compression is None else compression
+
+
 def _refuse_what_is_missing(fields: Fields) -> None:
-    fields.only("response_format", ("b64_json",), "images are sent in base64; use 'b64_json'")
-    fields.only("output_format", ("png",), "images are PNG")
-    fields.only("output_compression", (100,), "PNG has no quality levels")
-    fields.only("quality", ("auto", "standard"), "use 'steps'")
     fields.only("style", (), "say it in the prompt")
     fields.only("background", ("auto", "opaque"), "images are opaque")
     fields.only("moderation", ("auto", "low"), "there is no moderation")
-    fields.only("stream", (False,), "images are not streamed")
-    fields.only("partial_images", (0,), "images are not streamed")
+
+
+def settle(call: ImageCall, model: Model) -> ImageCall:
+    """The call with what its quality means for this model, whose limits it must keep."""
+    limits, drawing = model.image, call.drawing
+    if limits is None:
+        return call
+    factor = _QUALITIES.get(call.quality)
+    if drawing.steps is None and factor is not None:
+        steps = min(limits.max_steps, max(1, round(limits.steps * factor)))
+        drawing = replace(drawing, steps=steps)
+    drawing = replace(
+        drawing, width=drawing.width or limits.width, height=drawing.height or limits.height
+    )
+    check_limits(drawing, limits)
+    if call.partial_images and "stop_after" not in model.takes:
+        raise InvalidRequest(
+            f"the model '{model.name}' shows no previews; leave 'partial_images' out",
+            param="partial_images",
+            code="model_not_supported",
+        )
+    return replace(call, drawing=drawing)
 
 
 def check_limits(drawing: Drawing, limits: ImageLimits) -> None:
@@ -96,7 +147,64 @@ def check_limits(drawing: Drawing, limits: ImageLimits) -> None:
             )
 
 
-def render_images(images: list[bytes]) -> bytes:
-    """The response body."""
-    data = [{"b64_json": base64.b64encode(image).decode()} for image in images]
-    return orjson.dumps({"created": int(time.time()), "data": data, "output_format": "png"})
+def previews(call: ImageCall, model: Model) -> list[int]:
+    """The steps after which to look, spread over the drawing; fewer when it has few steps."""
+    steps = call.drawing.steps or (model.image.steps if model.image else 1)
+    parts = call.partial_images + 1
+    looks = {round(steps * number / parts) for number in range(1, parts)}
+    return sorted(look for look in looks if 0 < look < steps)
+
+
+def count_usage(call: ImageCall, prompt_tokens: int) -> Usage:
+    """An image counts as one token for each patch of 16x16 pixels, begun ones included."""
+    width, height = call.drawing.width or 0, call.drawing.height or 0
+    patches = -(-width // _PATCH) * -(-height // _PATCH)
+    return Usage(prompt_tokens, completion_tokens=patches * call.drawing.count)
+
+
+def render_images(call: ImageCall, shown: list[str], usage: Usage) -> bytes:
+    """The response body; `shown` are base64 texts or URLs."""
+    name = "url" if call.as_url else "b64_json"
+    body = {"created": int(time.time()), "data": [{name: one} for one in shown]}
+    return orjson.dumps({**body, **_about(call), "usage": _usage(usage)})
+
+
+def render_partial(call: ImageCall, number: int, file: bytes) -> bytes:
+    """The event that brings a preview."""
+    return _event(call, "partial_image", file, {"partial_image_index": number})
+
+
+def render_completed(call: ImageCall, file: bytes, usage: Usage) -> bytes:
+    """The event that brings the image."""
+    return _event(call, "completed", file, {"usage": _usage(usage)})
+
+
+def encode(file: bytes) -> str:
+    """As `b64_json` has it."""
+    return base64.b64encode(file).decode()
+
+
+def _event(call: ImageCall, name: str, file: bytes, more: dict[str, Any]) -> bytes:
+    kind = f"image_generation.{name}"
+    about = {"quality": "auto", **_about(call)}
+    body = {"type": kind, "b64_json": encode(file), "created_at": int(time.time()), **about, **more}
+    return f"event: {kind}\ndata: ".encode() + orjson.dumps(body) + b"\n\n"
+
+
+def _about(call: ImageCall) -> dict[str, str]:
+    """What was drawn; OpenAI's answers have no word for a quality of 'auto'."""
+    about = {"background": "opaque", "output_format": call.format}
+    if call.drawing.width is not None:
+        about["size"] = f"{call.drawing.width}x{call.drawing.height}"
+    quality = {"hd": "high", "standard": "medium"}.get(call.quality, call.quality)
+    return about if quality == "auto" else {**about, "quality": quality}
+
+
+def _usage(usage: Usage) -> dict[str, Any]:
+    return {
+        "input_tokens": usage.prompt_tokens,
+        "input_tokens_details": {"text_tokens": usage.prompt_tokens, "image_tokens": 0},
+        "output_tokens": usage.completion_tokens,
+        "output_tokens_details": {"image_tokens": usage.completion_tokens, "text_tokens": 0},
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+    }

@@ -29,5 +29,6 @@ def _model(model: Model) -> dict[str, Any]:
         "context_length": model.context_length,
         "max_model_len": model.context_length,
         "dimensions": model.dimensions,
+        "matryoshka": sorted(model.matryoshka) or None,
     }
     return {name: value for name, value in known.items() if value is not None}

@@ -12,7 +12,7 @@ from frontend.dialects.schemas import check_schema
 
 MAX_TOOLS = 128
 MAX_CALLS = 1024  # in one message
-_NAME = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
+TOOL_NAME = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 _LEGACY = "is not supported: it was replaced by {}; send that"
 
 
@@ -37,13 +37,26 @@ def read_tools(fields: Fields) -> ToolUse:
     tools = _tools(fields)
     choice, callable_tools = _choice(fields, tools)
     parallel = fields.boolean("parallel_tool_calls")
+    return make_use(tools, (choice, callable_tools), parallel, "tools[{}].function.parameters")
+
+
+def make_use(
+    tools: list[dict[str, Any]],
+    chosen: tuple[Any, list[dict[str, Any]]],
+    parallel: bool | None,
+    place: str,
+) -> ToolUse:
+    """What tools mean for template and engine; `place` is where a dialect has a tool's schema.
+
+    Raises InvalidRequest for a schema that a forced call could not be held to.
+    """
     if not tools:
         return ToolUse()
+    choice, callable_tools = chosen
     if choice == "required" or isinstance(choice, dict):  # then arguments obey their schema
         for index, tool in enumerate(callable_tools):
             if isinstance(choice, str) or choice["name"] == tool["function"]["name"]:
-                place = f"tools[{index}].function.parameters"
-                check_schema(tool["function"]["parameters"], place, enforced=True)
+                check_schema(tool["function"]["parameters"], place.format(index), enforced=True)
     reply: dict[str, Any] = {"tools": callable_tools, "tool_choice": choice}
     if parallel is not None:
         reply["parallel_tool_calls"] = parallel
@@ -71,7 +84,7 @@ def _tool(fields: Fields) -> dict[str, Any]:
     if function is None:
         raise fields.refuse("function", "is required", code="missing_required_parameter")
     name = function.text("name")
-    if name is None or not _NAME.fullmatch(name):
+    if name is None or not TOOL_NAME.fullmatch(name):
         raise function.refuse("name", "must be 1 to 64 letters, digits, '_', '-' or '.'")
     told: dict[str, Any] = {"name": name}
     if (description := function.text("description")) is not None:

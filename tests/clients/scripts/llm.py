@@ -11,7 +11,8 @@ def llm(*arguments: str) -> str:
     return done.stdout
 
 
-assert chat in llm("ollama", "list-models")
+assert chat in llm("ollama", "models")
+chat = f"ollama/{chat}"
 assert "Paris" in llm("-m", chat, "-o", "temperature", "0", "What is the capital of France?")
 whole = ("--no-stream", "-o", "temperature", "0")
 assert "Paris" in llm("-m", chat, *whole, "What is the capital of France?")

@@ -45,6 +45,38 @@ def test_a_text_beyond_the_context_is_refused_by_name_or_cut(client: OpenAI) -> 
     assert cut.usage.prompt_tokens == 256
 
 
+def test_thousands_of_texts_in_one_call(client: OpenAI) -> None:
+    texts = [f"word{number % 50} {number}" for number in range(5000)]
+    answer = client.embeddings.create(model="echo-embedding", input=texts)
+    assert [one.index for one in answer.data] == list(range(5000))
+    assert answer.usage.prompt_tokens == 10_000
+    alone = client.embeddings.create(model="echo-embedding", input=texts[4321])
+    assert alone.data[0].embedding == answer.data[4321].embedding
+
+
+def test_token_ids_stand_for_texts(client: OpenAI) -> None:
+    rows = [[1, 2, 3], [7], [5, 6]]
+    by_ids = client.embeddings.create(model="echo-embedding", input=rows)
+    by_text = client.embeddings.create(
+        model="echo-embedding", input=[" ".join(map(str, row)) for row in rows]
+    )
+    assert [one.embedding for one in by_ids.data] == [one.embedding for one in by_text.data]
+    assert by_ids.usage.prompt_tokens == 6
+    one = client.embeddings.create(model="echo-embedding", input=rows[0])
+    assert one.data[0].embedding == by_ids.data[0].embedding
+
+
+def test_token_ids_of_another_tokenizer_or_too_many_are_refused(client: OpenAI) -> None:
+    for ids, code in (([5, 5000], "invalid_token_ids"), ([5] * 300, "context_length_exceeded")):
+        with pytest.raises(BadRequestError) as refusal:
+            client.embeddings.create(model="echo-embedding", input=ids)
+        assert (refusal.value.param, refusal.value.code) == ("input", code)
+    cut = client.embeddings.create(
+        model="echo-embedding", input=[5] * 300, extra_body={"truncate_prompt_tokens": -1}
+    )
+    assert cut.usage.prompt_tokens == 256
+
+
 def test_dimensions_are_the_models_own(client: OpenAI) -> None:
     client.embeddings.create(model="echo-embedding", input="a", dimensions=8)
     with pytest.raises(BadRequestError) as refusal:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from frontend.dialects.openai.embeddings import (
     check_dimensions,
+    check_ids,
     parse_embedding,
     render_embedding,
 )
@@ -43,18 +44,27 @@ def test_inputs() -> None:
     assert parse_embedding({"model": "m", "input": ["a", "b"]}, 10).embedding.texts == ["a", "b"]
     call = parse_embedding({"model": "m", "input": "a", "truncate_prompt_tokens": -1}, 10)
     assert call.embedding.truncate
+    for ids in ([1, 2], [[1, 2]]):
+        assert parse_embedding({"model": "m", "input": ids}, 1).embedding.ids == [[1, 2]]
 
 
 @pytest.mark.parametrize(
-    "given", [None, [], 5, {}, [""] * 11, ["a", 1], [1, 2], [[1], [2]], [True], [None]]
+    "given",
+    [
+        *(None, [], 5, {}, [""] * 11, ["a", 1], [1, "a"], [[1], "a"], [[1], []], [[]], [[1]] * 11),
+        *([True], [None], [[-1]], [[2**31]], [[1.5]], [1, True]),
+    ],
 )
 def test_inputs_that_are_refused(given: Any) -> None:
     assert refused(parse_embedding, {"model": "m", "input": given}, 10).param == "input"
 
 
-def test_token_ids_are_refused_with_a_remedy() -> None:
-    said = refused(parse_embedding, {"model": "m", "input": [[1, 2]]}, 10)
+def test_a_model_without_token_ids_names_the_remedy() -> None:
+    call = parse_embedding({"model": "m", "input": [[1, 2]]}, 10)
+    said = refused(check_ids, call.embedding, MODEL)
+    assert said.param == "input"
     assert "check_embedding_ctx_length=False" in said.message
+    check_ids(call.embedding, replace(MODEL, takes=frozenset({"token_ids"})))
 
 
 @pytest.mark.parametrize("name", ["encoding_format", "dimensions", "user", "colour"])
@@ -63,9 +73,19 @@ def test_parameters_that_cannot_be_honoured(name: str) -> None:
     assert refused(parse_embedding, body, 10).param == name
 
 
-def test_dimensions_must_be_the_models_own() -> None:
+def test_dimensions_must_be_ones_that_the_model_was_trained_for() -> None:
     model = replace(MODEL, dimensions=8)
-    call = parse_embedding({"model": "m", "input": "a", "dimensions": 8}, 10)
-    check_dimensions(call, model)
-    shorter = replace(call, dimensions=4)
-    assert refused(check_dimensions, shorter, model).param == "dimensions"
+    check_dimensions(8, model)
+    check_dimensions(None, model)
+    assert refused(check_dimensions, 4, model).param == "dimensions"
+    check_dimensions(4, replace(model, matryoshka=frozenset({4})))
+
+
+@given(st.lists(st.lists(st.floats(0.125, 100, width=32), min_size=4, max_size=4), max_size=3))
+def test_cut_vectors_have_length_one_and_keep_their_direction(rows: list[list[float]]) -> None:
+    whole = np.array(rows, dtype="<f4").reshape(-1, 4)
+    vectors = Vectors(whole.tobytes(), len(rows), 4, 1)
+    found = np.frombuffer(vectors.cut(2).raw, "<f4").reshape(-1, 2)
+    assert vectors.cut(4) is vectors
+    for cut, full in zip(found, whole[:, :2].astype(float), strict=True):
+        np.testing.assert_allclose(cut, full / np.linalg.norm(full), rtol=1e-5)

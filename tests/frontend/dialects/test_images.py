@@ -1,6 +1,7 @@
 """Images: what the model can draw reaches it, anything else is refused by name."""
 
 import base64
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -8,11 +9,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frontend.dialects.openai.images import check_limits, parse_image, render_images
-from frontend.domain import Drawing, ImageLimits
+from frontend.dialects.openai.images import (
+    ImageCall,
+    check_limits,
+    count_usage,
+    encode,
+    parse_image,
+    previews,
+    render_images,
+    settle,
+)
+from frontend.domain import Drawing, ImageLimits, Usage
 from tests.frontend.dialects.bodies import refused
+from tests.frontend.events import MODEL as CHAT
 
 LIMITS = ImageLimits(32, 32, 8, 64, 20, 50, 4.0, 2)
+
+MODEL = replace(CHAT, image=LIMITS, takes=frozenset({"stop_after"}))
+
+
+def call(**fields: Any) -> ImageCall:
+    return parse_image({"model": "m", "prompt": "a cat", **fields})
 
 
 def parse(**fields: Any) -> Drawing:
@@ -26,6 +43,35 @@ def test_every_setting_reaches_the_model() -> None:
     )
     assert parse() == Drawing("a cat")
     assert parse(size="auto", response_format="b64_json", quality="auto") == Drawing("a cat")
+
+
+@pytest.mark.parametrize(
+    ("quality", "steps"), [("low", 10), ("medium", None), ("high", 40), ("auto", None)]
+)
+def test_quality_is_a_number_of_steps_unless_they_are_given(
+    quality: str, steps: int | None
+) -> None:
+    assert settle(call(quality=quality), MODEL).drawing.steps == steps
+    assert settle(call(quality=quality, steps=7), MODEL).drawing.steps == 7
+
+
+@given(st.integers(1, 50), st.integers(0, 3))
+def test_previews_come_in_order_before_the_end(steps: int, wanted: int) -> None:
+    asked = settle(call(stream=True, partial_images=wanted, steps=steps), MODEL)
+    looks = previews(asked, MODEL)
+    assert looks == sorted(set(looks))
+    assert all(0 < look < steps for look in looks)
+    assert len(looks) == min(wanted, steps - 1) or steps <= wanted + 1
+
+
+def test_previews_need_a_model_that_shows_them() -> None:
+    asked = call(stream=True, partial_images=1)
+    assert refused(settle, asked, replace(MODEL, takes=frozenset())).param == "partial_images"
+
+
+def test_tokens_are_patches() -> None:
+    usage = count_usage(settle(call(n=2, size="64x24"), MODEL), 5)
+    assert (usage.prompt_tokens, usage.completion_tokens) == (5, 2 * 4 * 2)
 
 
 @pytest.mark.parametrize(
@@ -43,18 +89,26 @@ def test_every_setting_reaches_the_model() -> None:
         ("seed", 2**63),
         ("steps", 0),
         ("guidance", -1),
-        ("response_format", "url"),
-        ("output_format", "webp"),
-        ("quality", "hd"),
+        ("response_format", "file"),
+        ("output_format", "gif"),
+        ("output_compression", 50),
+        ("quality", "ultra"),
         ("style", "vivid"),
         ("background", "transparent"),
-        ("stream", True),
+        ("stream", 1),
         ("partial_images", 1),
+        ("partial_images", 4),
         ("colour", "red"),
     ],
 )
 def test_settings_that_cannot_be_honoured(name: str, value: Any) -> None:
     body: dict[str, Any] = {"model": "m", "prompt": "a cat", name: value}
+    assert refused(parse_image, body).param == name
+
+
+@pytest.mark.parametrize(("name", "value"), [("n", 2), ("response_format", "url")])
+def test_what_streams_do_not_bring(name: str, value: Any) -> None:
+    body = {"model": "m", "prompt": "a cat", "stream": True, name: value}
     assert refused(parse_image, body).param == name
 
 
@@ -75,5 +129,8 @@ def test_the_models_limits(drawing: Drawing, param: str) -> None:
 
 @given(st.lists(st.binary(max_size=20), max_size=3))
 def test_files_arrive_as_they_are(files: list[bytes]) -> None:
-    body = orjson.loads(render_images(files))
+    asked = settle(call(), MODEL)
+    body = orjson.loads(render_images(asked, [encode(one) for one in files], Usage(3, 0, 4)))
     assert [base64.b64decode(one["b64_json"]) for one in body["data"]] == files
+    assert body["size"] == "32x32"
+    assert body["usage"]["total_tokens"] == 7

@@ -146,19 +146,19 @@ def test_tritons_own_requests_name_adapters(server: TritonServer) -> None:
 
 @pytest.mark.usefixtures("own_home")
 def test_what_is_no_adapter_is_refused(tmp_path: Path, folder: Path) -> None:
-    for name, break_it in {
-        "no adapter_model.safetensors": (tmp_path / "bad/adapter_model.safetensors").unlink,
-        "of type IA3": lambda: (tmp_path / "bad/adapter_config.json").write_text(
-            '{"peft_type": "IA3", "r": 2}'
-        ),
-        "cannot be read": lambda: (tmp_path / "bad/adapter_config.json").write_text("{"),
-    }.items():
-        if not (tmp_path / "bad").exists():
-            save_adapter(tmp_path / "bad", 1)
-        break_it()
-        text = MODELS.replace("path:pirate", f"path:{tmp_path}/bad")
+    bad = save_adapter(tmp_path / "bad", 1)
+    weights, config = bad / "adapter_model.safetensors", bad / "adapter_config.json"
+    kept = weights.read_bytes()
+    for name, broken, content in (
+        ("no adapter_model.safetensors", weights, None),
+        ("of type IA3", config, b'{"peft_type": "IA3", "r": 2}'),
+        ("cannot be read", config, b"{"),
+    ):
+        weights.write_bytes(kept)
+        broken.unlink()
+        if content is not None:
+            broken.write_bytes(content)
+        text = MODELS.replace("path:pirate", f"path:{bad}")
         (folder / "bad.yaml").write_text(text)
         with pytest.raises(SourceError, match=name):
             build(load(folder / "bad.yaml"), find_target("embedded"), tmp_path / "out")
-        if name.startswith("no adapter"):
-            (tmp_path / "bad/adapter_model.safetensors").write_bytes(b"x")

@@ -33,6 +33,10 @@ class PromptTokenizer:
         rows = [self._row(negative, "negative_prompt"), self._row(positive, "prompt")]
         return np.array(rows, dtype=np.int64)
 
+    def count(self, *prompts: str) -> Array:
+        """INT32 [1]: the tokens of all of them, special ones included."""
+        return np.array([sum(len(self.encode(prompt)) for prompt in prompts if prompt)], np.int32)
+
     def _row(self, prompt: str, param: str) -> list[int]:
         ids = self.encode(prompt)
         if len(ids) > self.length:

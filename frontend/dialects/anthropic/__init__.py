@@ -1,0 +1,1 @@
+"""Anthropic's Messages protocol, with the names and shapes of its API reference and SDK."""

@@ -1,0 +1,106 @@
+"""A gRPC connection to a running Triton, for its control calls, with errors in plain words.
+
+Knows addresses, keys and what Triton says when it refuses; nothing of models.
+"""
+
+from collections import namedtuple
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from tritonclient.grpc import service_pb2_grpc
+
+from toolkit.errors import ServeError
+
+_UNBOUNDED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What opens a restricted protocol: `NAME=VALUE` of Triton's --grpc-restricted-protocol."""
+
+    name: str
+    value: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Key":
+        """Raises ServeError."""
+        name, found, value = text.partition("=")
+        if not found or not name or not value:
+            raise ServeError(
+                "a key is NAME=VALUE", hint="as in Triton's --grpc-restricted-protocol"
+            )
+        return cls(name.lower(), value)
+
+
+class _Details(
+    namedtuple("_Details", ("method", "timeout", "metadata", "credentials", "wait_for_ready")),
+    grpc.ClientCallDetails,
+):
+    compression = None
+
+
+class _WithKey(
+    grpc.UnaryUnaryClientInterceptor,
+    grpc.StreamStreamClientInterceptor,
+):
+    """Adds the key to every call."""
+
+    def __init__(self, key: Key) -> None:
+        self._entry = (f"triton-grpc-protocol-{key.name}", key.value)
+
+    def intercept_unary_unary(self, go_on: Callable[..., Any], call: Any, request: Any) -> Any:
+        return go_on(self._keyed(call), request)
+
+    def intercept_stream_stream(self, go_on: Callable[..., Any], call: Any, requests: Any) -> Any:
+        return go_on(self._keyed(call), requests)
+
+    def _keyed(self, call: Any) -> _Details:
+        metadata = [*(call.metadata or ()), self._entry]
+        return _Details(call.method, call.timeout, metadata, call.credentials, call.wait_for_ready)
+
+
+@contextmanager
+def connected(
+    address: str, key: Key | None = None
+) -> Iterator[service_pb2_grpc.GRPCInferenceServiceStub]:
+    """Triton's calls at `address` (`HOST:PORT` or `unix:PATH`) until the block ends."""
+    with grpc.insecure_channel(address, options=_UNBOUNDED) as channel:
+        opened = grpc.intercept_channel(channel, _WithKey(key)) if key else channel
+        yield service_pb2_grpc.GRPCInferenceServiceStub(opened)
+
+
+@contextmanager
+def told(doing: str) -> Iterator[None]:
+    """Turns what gRPC and Triton raise into a ServeError that begins with what was being done."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        raise explained(doing, error) from error
+
+
+def explained(doing: str, error: grpc.RpcError) -> ServeError:
+    """The same in words, with a remedy where there is one."""
+    code, text = error.code(), (error.details() or "").strip()
+    if "restricted" in text:
+        return ServeError(
+            f"{doing}: this Triton restricts the call", hint="--key NAME=VALUE opens it"
+        )
+    if "explicit model load / unload is not allowed" in text:
+        return ServeError(
+            f"{doing}: this Triton does not load and unload models while it runs",
+            hint="start it with --model-control-mode=explicit",
+        )
+    if code is grpc.StatusCode.UNAVAILABLE:
+        return ServeError(
+            f"{doing}: no Triton answers there: {text}",
+            hint="--triton takes the HOST:PORT of its gRPC, by default 8001, not of its HTTP",
+        )
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return ServeError(
+            f"{doing}: Triton did not answer in time",
+            hint="it may still be at it: toolkit models list; or allow more with --timeout-s",
+        )
+    return ServeError(f"{doing}: {text or code.name}")

@@ -1,0 +1,259 @@
+"""Models of a running Triton: what is there, loading, unloading, other versions.
+
+Nothing here interrupts a model that was not named: a load replaces a model only once the new one is
+up, and an unload takes along those steps alone that no other loaded model uses.
+"""
+
+import difflib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+from google.protobuf import json_format
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+from toolkit.errors import ServeError
+from toolkit.serve.catalogue import ServedModel, read_config
+from toolkit.serve.connection import explained, told
+
+READY = "READY"
+_CALL_TIMEOUT_S = 10.0
+_POLL_S = 0.05
+_GONE = {"", "UNAVAILABLE"}
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version as Triton's index has it; `state` is "" for one that was never loaded."""
+
+    number: int
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """One model of the repository. `config` is what is loaded, else what stands on disk, if seen.
+
+    `step_of` names the loaded ensembles that it serves.
+    """
+
+    name: str
+    versions: tuple[Version, ...]
+    config: ModelConfig | None
+    step_of: tuple[str, ...]
+
+    @property
+    def serving(self) -> list[int]:
+        """The versions that answer."""
+        return [version.number for version in self.versions if version.state == READY]
+
+    @property
+    def served(self) -> ServedModel:
+        """It with its toolkit parameters."""
+        return ServedModel(self.name, self.config or ModelConfig(name=self.name))
+
+    @property
+    def public(self) -> bool:
+        """Whether clients ask for it: it says so, or it is nobody's step."""
+        return bool(self.served.kind) or not self.step_of
+
+
+@dataclass(slots=True)
+class Control:
+    """The control calls of one Triton. `repository` is its folder, where this machine sees it."""
+
+    api: service_pb2_grpc.GRPCInferenceServiceStub
+    repository: Path | None = None
+    timeout_s: float = 600.0
+    now: Callable[[], float] = field(default=time.monotonic)
+
+    def models(self) -> dict[str, Presence]:
+        """Every model of the repository by name. Raises ServeError."""
+        versions = self._index()
+        configs = {name: self._config(name, known) for name, known in versions.items()}
+        users = _users({n: c for n, c in configs.items() if c and _serves(versions[n])})
+        stale = _users({n: c for n, c in configs.items() if c})
+        return {
+            name: Presence(
+                name,
+                tuple(known),
+                configs[name],
+                tuple(users.get(name, ()) if _serves(known) else stale.get(name, ())),
+            )
+            for name, known in versions.items()
+        }
+
+    def _index(self) -> dict[str, list[Version]]:
+        with told("cannot list models"):
+            index = self.api.RepositoryIndex(
+                service_pb2.RepositoryIndexRequest(), timeout=_CALL_TIMEOUT_S
+            )
+        versions: dict[str, list[Version]] = {}
+        for row in sorted(index.models, key=lambda row: (row.name, int(row.version or 0))):
+            if not row.name.startswith("."):  # `.environments` is no model
+                known = versions.setdefault(row.name, [])
+                if row.version:
+                    known.append(Version(int(row.version), row.state, row.reason))
+        return versions
+
+    def find(self, name: str) -> Presence:
+        """One model. Raises ServeError, with the nearest name, when the repository has none."""
+        models = self.models()
+        if name in models:
+            return models[name]
+        near = difflib.get_close_matches(name, models, n=1)
+        known = ", ".join(each for each, model in models.items() if model.public) or "none"
+        hint = f"did you mean '{near[0]}'?" if near else f"it has: {known}"
+        raise ServeError(f"Triton's repository has no model '{name}'", hint=hint)
+
+    def _config(self, name: str, versions: Sequence[Version]) -> ModelConfig | None:
+        if _serves(versions):
+            request = service_pb2.ModelConfigRequest(name=name)
+            try:
+                return self.api.ModelConfig(request, timeout=_CALL_TIMEOUT_S).config
+            except grpc.RpcError:
+                pass  # it went away meanwhile
+        return read_config(self.repository, name) if self.repository else None
+
+    def load(self, name: str, versions: Sequence[int] = ()) -> Presence:
+        """Loads a model, or again one whose files changed; with `versions`, these and no others.
+
+        What answers now goes on until the new one is up, and for good when that fails. Raises
+        ServeError with Triton's reason.
+        """
+        before = self.find(name)
+        self._check_on_disk(name, versions)
+        request = service_pb2.RepositoryModelLoadRequest(model_name=name)
+        if versions:
+            config = self._with_versions(before, versions)
+            request.parameters["config"].string_param = config
+        try:
+            self.api.RepositoryModelLoad(request, timeout=self.timeout_s)
+        except grpc.RpcError as error:
+            raise self._refused(before, error) from error
+        loaded = self.find(name)
+        if lost := set(versions) - set(loaded.serving):
+            raise ServeError(
+                f"{name}: version {min(lost)} is not in the repository",
+                hint=f"serving: {_numbers(loaded.serving)}",
+            )
+        return loaded
+
+    def _check_on_disk(self, name: str, versions: Sequence[int]) -> None:
+        """Triton would load those that exist and say nothing of the others."""
+        for version in versions:
+            if self.repository and not (self.repository / name / str(version)).is_dir():
+                raise ServeError(
+                    f"{name}: version {version} is not in the repository",
+                    hint=f"its folder would be {self.repository / name / str(version)}",
+                )
+
+    def _with_versions(self, model: Presence, versions: Sequence[int]) -> str:
+        config = read_config(self.repository, model.name) if self.repository else None
+        config = config or model.config
+        if config is None:
+            raise ServeError(
+                f"{model.name} was never loaded, so its config cannot be had from Triton",
+                hint=f"first: toolkit models load {model.name}",
+            )
+        chosen = ModelConfig()
+        chosen.CopyFrom(config)
+        chosen.version_policy.specific.versions[:] = sorted(versions)
+        fields = json_format.MessageToDict(chosen, preserving_proto_field_name=True)
+        return json.dumps(fields | {"max_batch_size": chosen.max_batch_size})
+
+    def _refused(self, before: Presence, error: grpc.RpcError) -> ServeError:
+        reason = explained(f"{before.name} was not loaded", error)
+        if reason.hint:
+            return reason
+        try:
+            serving = self.find(before.name).serving
+        except ServeError:
+            return reason
+        if serving:
+            return ServeError(
+                reason.message, hint=f"version {_numbers(serving)} goes on serving as before"
+            )
+        where = self.repository or "REPOSITORY"
+        return ServeError(reason.message, hint=f"toolkit verify {where} may explain it")
+
+    def unload(self, name: str, *, keep_steps: bool = False) -> list[str]:
+        """Unloads a model and the steps that only it uses; returns what went, in order.
+
+        Running requests end first. Raises ServeError for a step that a loaded model needs.
+        """
+        models = self.models()
+        model = self.find(name)
+        if users := [each for each in model.step_of if models[each].serving]:
+            raise ServeError(
+                f"{name} is a step of {', '.join(users)}, which cannot answer without it",
+                hint=f"toolkit models unload {users[0]} takes its own steps along",
+            )
+        going = [name] if keep_steps else _leaving(name, models)
+        for each in going:
+            self._unload(each)
+        return [each for each in going if models[each].serving]
+
+    def _unload(self, name: str) -> None:
+        """Returns when it is gone: its steps must not go while its requests still run."""
+        request = service_pb2.RepositoryModelUnloadRequest(model_name=name)
+        with told(f"{name} was not unloaded"):
+            self.api.RepositoryModelUnload(request, timeout=_CALL_TIMEOUT_S)
+        deadline = self.now() + self.timeout_s
+        while not all(version.state in _GONE for version in self._index().get(name, ())):
+            if self.now() > deadline:
+                raise ServeError(
+                    f"{name} still finishes requests after {self.timeout_s:g} s",
+                    hint="it takes no new ones and goes when they end",
+                )
+            time.sleep(_POLL_S)
+
+    def statistics(self, name: str) -> list[service_pb2.ModelStatistics]:
+        """What each loaded version has done since it was loaded; empty for one that is not."""
+        request = service_pb2.ModelStatisticsRequest(name=name)
+        try:
+            found = self.api.ModelStatistics(request, timeout=_CALL_TIMEOUT_S).model_stats
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
+                return []
+            raise explained(f"no statistics of {name}", error) from error
+        return sorted(found, key=lambda each: int(each.version))
+
+
+def steps_of(config: ModelConfig | None) -> list[str]:
+    """The models that an ensemble calls; none for any other."""
+    return [step.model_name for step in config.ensemble_scheduling.step] if config else []
+
+
+def _users(configs: dict[str, ModelConfig]) -> dict[str, list[str]]:
+    users: dict[str, list[str]] = {}
+    for name, config in configs.items():
+        for step in dict.fromkeys(steps_of(config)):
+            users.setdefault(step, []).append(name)
+    return users
+
+
+def _leaving(name: str, models: dict[str, Presence]) -> list[str]:
+    """The model, and those below it that serve nothing else and are no public models."""
+    going = [name]
+    for each in going:
+        for step in steps_of(models[each].config):
+            known = models.get(step)
+            if known is None or step in going or known.served.kind:
+                continue
+            if all(user in going for user in known.step_of):
+                going.append(step)
+    return going
+
+
+def _serves(versions: Sequence[Version]) -> bool:
+    return any(version.state == READY for version in versions)
+
+
+def _numbers(versions: Sequence[int]) -> str:
+    return ", ".join(map(str, versions)) or "none"

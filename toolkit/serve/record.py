@@ -1,0 +1,87 @@
+"""Where a running `toolkit serve` can be found: one small file per service, in the toolkit's home.
+
+It names the address of the service's Triton, which nobody could guess, and goes with the service. A
+record whose process is gone counts for nothing.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from toolkit.errors import ServeError
+from toolkit.home import home
+
+_FOLDER = "running"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """`address` is for gRPC; `port` the one that clients are given; `started` tells pids apart."""
+
+    port: int
+    address: str
+    repository: str
+    pid: int
+    started: float
+
+    @classmethod
+    def here(cls, port: int, address: str, repository: Path) -> "Record":
+        """One of this process."""
+        process = psutil.Process()
+        return cls(port, address, str(repository), process.pid, process.create_time())
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process still runs."""
+        with suppress(psutil.Error):
+            return psutil.Process(self.pid).create_time() == self.started
+        return False
+
+
+@contextmanager
+def recorded(record: Record) -> Iterator[None]:
+    """Keeps the record for as long as the block runs."""
+    path = home() / _FOLDER / f"{record.port}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(f".{os.getpid()}")
+    fresh.write_text(json.dumps(asdict(record)))
+    fresh.chmod(0o600)
+    fresh.replace(path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def find_service(port: int | None = None) -> Record:
+    """The service on `port`, or the only one. Raises ServeError when there is none, or several."""
+    services = {record.port: record for record in _records()}
+    if port is not None and port in services:
+        return services[port]
+    known = ", ".join(str(each) for each in sorted(services))
+    if port is not None:
+        hint = f"running: {known}" if services else "toolkit serve starts one"
+        raise ServeError(f"no `toolkit serve` of yours has the port {port}", hint=hint)
+    if not services:
+        raise ServeError(
+            "no `toolkit serve` of yours is running",
+            hint="start one, or name any Triton: --triton HOST:PORT",
+        )
+    if len(services) > 1:
+        raise ServeError("several services are running", hint=f"--port, one of {known}")
+    return next(iter(services.values()))
+
+
+def _records() -> list[Record]:
+    found = []
+    for path in sorted((home() / _FOLDER).glob("*.json")):
+        with suppress(OSError, ValueError, TypeError):
+            record = Record(**json.loads(path.read_text()))
+            if record.alive:
+                found.append(record)
+    return found

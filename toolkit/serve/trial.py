@@ -1,0 +1,182 @@
+"""One real request to one version of a model: does it answer, how fast, and what?
+
+Knows the shapes of the toolkit's kinds; any other model gets zeros of the shapes that it declares,
+or a request of the user's own. The supervisor's canaries are cheaper and prove less.
+"""
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
+
+from toolkit.errors import ServeError
+from toolkit.serve.catalogue import ServedModel
+
+_CONTENTS = {
+    "BOOL": "bool_contents",
+    "INT8": "int_contents",
+    "INT16": "int_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "UINT8": "uint_contents",
+    "UINT16": "uint_contents",
+    "UINT32": "uint_contents",
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
+}
+_SIZES = {"FP16": 2, "BF16": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`problem` is Triton's, or the model's, own text; None when it answered."""
+
+    model: str
+    version: int
+    latency_ms: float
+    responses: int
+    outputs: dict[str, str]
+    problem: str | None
+
+
+def ask(
+    model: ServedModel,
+    version: int,
+    api: service_pb2_grpc.GRPCInferenceServiceStub,
+    request: service_pb2.ModelInferRequest,
+    timeout_s: float,
+) -> Answer:
+    """Sends the request to that version and reads the whole answer."""
+    asked = service_pb2.ModelInferRequest()
+    asked.CopyFrom(request)
+    asked.model_name, asked.model_version, asked.id = model.name, str(version), "canary"
+    started = time.monotonic()
+    responses, problem = 0, None
+    outputs: dict[str, str] = {}
+    try:
+        stream: Iterator[service_pb2.ModelStreamInferResponse]
+        stream = api.ModelStreamInfer(iter([asked]), timeout=timeout_s)
+        for response in stream:
+            problem = problem or response.error_message or None
+            responses += 1
+            outputs |= {
+                tensor.name: f"{tensor.datatype}{list(tensor.shape)}"
+                for tensor in response.infer_response.outputs
+            }
+    except grpc.RpcError as error:
+        problem = error.details() or error.code().name
+    latency_ms = (time.monotonic() - started) * 1000
+    if problem is None and not responses:
+        problem = "it ended without a response"
+    return Answer(model.name, version, latency_ms, responses, outputs, problem)
+
+
+def request_for(model: ServedModel) -> service_pb2.ModelInferRequest:
+    """A small request that the model's whole path has to answer. Raises ServeError."""
+    if model.kind in _KINDS:
+        batched = model.config.max_batch_size > 0
+        values = {
+            name: (kind, [value]) for name, (kind, value) in _KINDS[model.kind](model).items()
+        }
+        return _request(values, batched=batched)
+    return _zeros(model.config)
+
+
+def read_request(text: str) -> service_pb2.ModelInferRequest:
+    """A user's request, as Triton's HTTP API takes it: `{"inputs": [{"name", "shape", …}]}`.
+
+    Raises ServeError, which says what is wrong with it.
+    """
+    try:
+        body = json.loads(text)
+        request = service_pb2.ModelInferRequest()
+        for tensor in body["inputs"]:
+            added = request.inputs.add(
+                name=tensor["name"], datatype=tensor["datatype"], shape=tensor["shape"]
+            )
+            _fill(added, tensor["datatype"], _flat(tensor["data"]))
+    except KeyError as error:
+        raise ServeError(
+            f"the request has no {error}",
+            hint='{"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": [0.5]}]}',
+        ) from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ServeError(f"the request cannot be read: {error}") from error
+    return request
+
+
+def _llm(_: ServedModel) -> dict[str, tuple[str, Any]]:
+    sampling = json.dumps({"max_tokens": 1, "temperature": 0})
+    return {
+        "prompt": ("BYTES", json.dumps({"text": "ok"})),
+        "sampling_parameters": ("BYTES", sampling),
+    }
+
+
+def _embedding(_: ServedModel) -> dict[str, tuple[str, Any]]:
+    return {"text": ("BYTES", "ok")}
+
+
+def _rerank(_: ServedModel) -> dict[str, tuple[str, Any]]:
+    return {"query": ("BYTES", "ok"), "document": ("BYTES", "ok")}
+
+
+def _diffusion(_: ServedModel) -> dict[str, tuple[str, Any]]:
+    return {"prompt": ("BYTES", "ok"), "steps": ("INT32", 1), "count": ("INT32", 1)}
+
+
+_KINDS = {"llm": _llm, "embedding": _embedding, "rerank": _rerank, "diffusion": _diffusion}
+
+
+def _request(
+    values: Mapping[str, tuple[str, list[Any]]], *, batched: bool
+) -> service_pb2.ModelInferRequest:
+    request = service_pb2.ModelInferRequest()
+    for name, (kind, data) in values.items():
+        shape = [1, len(data)] if batched else [len(data)]
+        _fill(request.inputs.add(name=name, datatype=kind, shape=shape), kind, data)
+    return request
+
+
+def _zeros(config: ModelConfig) -> service_pb2.ModelInferRequest:
+    """Zeros and empty texts for every input that has to be there; a free dimension is 1."""
+    request = service_pb2.ModelInferRequest()
+    for tensor in config.input:
+        if tensor.optional:
+            continue
+        kind = DataType.Name(tensor.data_type).removeprefix("TYPE_").replace("STRING", "BYTES")
+        shape = [1] if config.max_batch_size > 0 else []
+        shape += [max(1, size) for size in tensor.dims]
+        count = math.prod(shape)
+        if kind in _SIZES:
+            raise ServeError(
+                f"{config.name} takes {kind}, which only a request of your own can hold",
+                hint="--request FILE",
+            )
+        zero = b"" if kind == "BYTES" else 0
+        _fill(
+            request.inputs.add(name=tensor.name, datatype=kind, shape=shape), kind, [zero] * count
+        )
+    return request
+
+
+def _fill(tensor: Any, kind: str, data: list[Any]) -> None:
+    if kind not in _CONTENTS:
+        raise ServeError(f"{tensor.name}: no type '{kind}'", hint=", ".join(_CONTENTS))
+    if kind == "BYTES":
+        data = [each.encode() if isinstance(each, str) else each for each in data]
+    if kind == "BOOL":
+        data = [bool(each) for each in data]
+    getattr(tensor.contents, _CONTENTS[kind]).extend(data)
+
+
+def _flat(data: Any) -> list[Any]:
+    return [each for part in data for each in _flat(part)] if isinstance(data, list) else [data]
