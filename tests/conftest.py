@@ -17,6 +17,12 @@ settings.register_profile("here", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("here")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "slow_engine: starts a real vLLM engine, about a minute and 3 GB"
+    )
+
+
 class EchoTriton:
     """The real Triton with the echo models; tests may kill it and start it again in place."""
 

@@ -4,6 +4,8 @@ ToolkitError
 ├── SpecError         models.yaml is wrong: all findings at once, each with its line and field
 ├── SourceError       weights cannot be found, fetched or verified
 ├── ConvertError      weights were found but cannot be converted, or came out wrong
+├── QuantizeError     a model, a method and this machine do not fit together, or the work failed
+│   └── QualityError  the result was measured and is worse than the limits allow
 ├── SetupError        a Python environment or the Triton runtime cannot be made
 │   └── MissingExtra  an optional dependency group is not installed; names it
 ├── RepositoryError   a model repository cannot be written, or is not what it says
@@ -57,6 +59,16 @@ class SourceError(ToolkitError):
 
 class ConvertError(ToolkitError):
     """Weights were found but cannot be converted, or the result differs from its source."""
+
+
+class QuantizeError(ToolkitError):
+    """A model, a method and this machine do not fit together, or quantizing failed."""
+
+
+class QualityError(QuantizeError):
+    """The result was measured and is worse than the limits allow."""
+
+    exit_code = 3
 
 
 class SetupError(ToolkitError):

@@ -72,7 +72,8 @@ class UserFacts(_Facts):
 
 class DiffusionFacts(_Facts):
     """Pixels and tensor sizes: `size` is the trained side in pixels, latents are `size / scale`
-    wide, sides must be multiples of `multiple_of`; prompts become FP32 `[tokens, width]`."""
+    wide, sides must be multiples of `multiple_of`; prompts of `tokens` become FP32 `[rows, width]`,
+    where 0 rows are as many as tokens."""
 
     kind: Literal["diffusion"] = "diffusion"
     size: int
@@ -83,6 +84,7 @@ class DiffusionFacts(_Facts):
     width: int
     latent_scaling: float
     latent_shift: float
+    rows: int = 0
 
 
 Facts = Annotated[

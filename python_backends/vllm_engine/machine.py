@@ -4,9 +4,16 @@ A repository is the same on every machine, so what is best on this one is decide
 Whatever the configuration says itself wins.
 """
 
+import json
 import os
 from pathlib import Path
 from typing import Any
+
+UNPACKING = "python_backends.vllm_engine.dequantize.WorkerExtension"
+"""Where there is no AVX-512, vLLM has no kernel for 4-bit weights either."""
+
+_HALF = {"awq", "gptq"}
+"""Methods whose layers vLLM builds for 16-bit numbers alone."""
 
 
 def fit_to_cpu(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -20,9 +27,20 @@ def fit_to_cpu(arguments: dict[str, Any]) -> dict[str, Any]:
     # with a thread per core and a neighbour at work throughput fell from 80 to 20 tokens/s
     os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, count_cores() - 1)))
-    if has_avx512() or "dtype" in arguments:
+    if has_avx512():
         return arguments
-    return {**arguments, "dtype": "float32"}
+    if method := _quantization(arguments):
+        arguments = {"worker_extension_cls": UNPACKING, **arguments}
+    return {"dtype": "float16" if method in _HALF else "float32", **arguments}
+
+
+def _quantization(arguments: dict[str, Any]) -> str | None:
+    """What the model's own config says, None for a model that is not quantized."""
+    config = Path(str(arguments.get("model")), "config.json")
+    if not config.exists():
+        return None
+    about = json.loads(config.read_text()).get("quantization_config")
+    return str(about.get("quant_method")) if isinstance(about, dict) else None
 
 
 def has_avx512(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:

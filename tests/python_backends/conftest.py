@@ -11,12 +11,6 @@ from .repository import echo_repository
 from .server import Server, serve
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers", "slow_engine: starts a real vLLM engine, about a minute and 3 GB"
-    )
-
-
 @pytest.fixture(scope="session")
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("triton")

@@ -119,12 +119,17 @@ def test_a_first_start_that_fails_is_told(factory: Factory, tmp_path: Path) -> N
     fresh.stop()
 
 
-def test_cpus_without_avx512_compute_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cpus_without_avx512_compute_in_float32(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     for name in ("OMP_NUM_THREADS", "VLLM_CPU_OMP_THREADS_BIND"):
         monkeypatch.setenv(name, "kept")  # restored afterwards, and a setting of the user's wins
     monkeypatch.setattr(machine, "has_avx512", lambda: False)
     assert fit_to_cpu({"model": "m"}) == {"model": "m", "dtype": "float32"}
     assert fit_to_cpu({"dtype": "bfloat16"}) == {"dtype": "bfloat16"}
+    (tmp_path / "config.json").write_text('{"quantization_config": {"quant_method": "awq"}}')
+    quantized = fit_to_cpu({"model": str(tmp_path)})
+    assert quantized["worker_extension_cls"] == machine.UNPACKING
     monkeypatch.setattr(machine, "has_avx512", lambda: True)
     assert fit_to_cpu({"model": "m"}) == {"model": "m"}
 

@@ -17,6 +17,7 @@ from rich.text import Text
 import toolkit
 from toolkit.cli.build import build_repo
 from toolkit.cli.cache import cache
+from toolkit.cli.convert import convert
 from toolkit.cli.doctor import doctor
 from toolkit.cli.init import init, schema
 from toolkit.cli.keys import keys
@@ -24,6 +25,7 @@ from toolkit.cli.models import models
 from toolkit.cli.plan import plan
 from toolkit.cli.prepare import prepare
 from toolkit.cli.pull import pull
+from toolkit.cli.quantize import quantize
 from toolkit.cli.serve import serve
 from toolkit.cli.verify import verify
 from toolkit.errors import SpecError, ToolkitError
@@ -44,6 +46,8 @@ app.command("init")(init)
 app.command("schema")(schema)
 app.command("build-repo")(build_repo)
 app.command("verify")(verify)
+app.command("quantize")(quantize)
+app.command("convert")(convert)
 app.command("prepare")(prepare)
 app.command("serve")(serve)
 app.command("doctor")(doctor)

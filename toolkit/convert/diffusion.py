@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors import SafetensorError
-from transformers import AutoTokenizer, CLIPTextModel
+from transformers import AutoTokenizer, CLIPTextModel, CLIPTextModelWithProjection
 
+from toolkit.convert import diffusion_xl
 from toolkit.convert.graph import export, run
 from toolkit.convert.parity import SENTENCES, check_close
 from toolkit.convert.quiet import quiet
@@ -33,18 +34,60 @@ _PARTS = {
 }
 
 
+_XL_PARTS = {
+    "text_encoder_2": "CLIPTextModelWithProjection",
+    "tokenizer_2": "CLIPTokenizer",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class _Pipeline:
-    """The loaded parts, all float32."""
+    """The loaded parts, all float32; `text_encoder_2` is XL's, which stands for the others too.
+
+    `zero` is its setting that an empty prompt is no text at all.
+    """
 
     tokenizer: Any
     text_encoder: Any
     unet: Any
     vae: Any
+    text_encoder_2: Any = None
+    tokenizer_2: Any = None
+    zero: bool = False
 
     @property
     def tokens(self) -> int:
         return int(self.text_encoder.config.max_position_embeddings)
+
+    @property
+    def rows(self) -> int:
+        """Of the text that the UNet reads: tokens, and XL's pooled state."""
+        return self.tokens + (self.text_encoder_2 is not None)
+
+    @property
+    def width(self) -> int:
+        """Of a row."""
+        encoders = [self.text_encoder, self.text_encoder_2]
+        return sum(int(encoder.config.hidden_size) for encoder in encoders if encoder is not None)
+
+    @property
+    def scale(self) -> int:
+        """Pixels of a latent's side."""
+        return int(2 ** (len(self.vae.config.block_out_channels) - 1))
+
+    def text_module(self) -> torch.nn.Module:
+        if self.text_encoder_2 is None:
+            return _TextEncoder(self.text_encoder)
+        tokenizers = (self.tokenizer, self.tokenizer_2)
+        return diffusion_xl.TextEncoders(
+            self.text_encoder, self.text_encoder_2, tokenizers, self.zero
+        )
+
+    def denoising_module(self) -> torch.nn.Module:
+        if self.text_encoder_2 is None:
+            return _Denoiser(self.unet)
+        pooled = int(self.text_encoder_2.config.projection_dim)
+        return diffusion_xl.Denoiser(self.unet, pooled, self.scale)
 
     @property
     def side(self) -> int:
@@ -98,9 +141,9 @@ def convert_diffusion(folder: Path, place: Path, progress: Progress) -> Diffusio
 
     Raises ConvertError for other pipelines, and when a part differs by more than `TOLERANCE`.
     """
-    _check_shape(folder)
+    index = _check_shape(folder)
     with progress.step("convert to ONNX", total=4, unit="parts") as step, quiet():
-        parts = _load(folder)
+        parts = _load(folder, index)
         step.advance()
         for convert in (_convert_text_encoder, _convert_denoiser, _convert_decoder):
             step.note(convert.__name__.rpartition("convert_")[2].replace("_", " "))
@@ -111,10 +154,11 @@ def convert_diffusion(folder: Path, place: Path, progress: Progress) -> Diffusio
     return _facts(parts)
 
 
-def _check_shape(folder: Path) -> None:
+def _check_shape(folder: Path) -> dict[str, Any]:
+    """What model_index.json says. Raises ConvertError for pipelines of another shape."""
     index = folder / "model_index.json"
     try:
-        parts = json.loads(index.read_text())
+        parts: dict[str, Any] = json.loads(index.read_text())
     except (OSError, ValueError) as error:
         raise ConvertError(
             f"{folder} is no diffusers directory: model_index.json cannot be read ({error})"
@@ -123,54 +167,72 @@ def _check_shape(folder: Path) -> None:
     found = {
         name: value[1] for name, value in parts.items() if isinstance(value, list) and value[1]
     }
+    known = _PARTS | (_XL_PARTS if set(_XL_PARTS) & set(found) else {})
     wrong = [
         f"{name} is {found.get(name, 'missing')}, not {wanted}"
-        for name, wanted in _PARTS.items()
+        for name, wanted in known.items()
         if str(found.get(name)).removesuffix("Fast") != wanted
     ]
-    extra = {"text_encoder_2", "tokenizer_2", "image_encoder", "transformer", "prior"} & set(found)
+    extra = {"text_encoder_3", "image_encoder", "transformer", "prior"} & set(found)
     wrong += [f"{name} is not supported" for name in sorted(extra)]
     if not (folder / "scheduler" / "scheduler_config.json").exists():
         wrong.append("scheduler/scheduler_config.json is missing")
+    if parts.get("requires_aesthetics_score"):
+        wrong.append("it refines images (requires_aesthetics_score) and draws none from text")
     if wrong:
         raise ConvertError(
             f"cannot convert the pipeline in {folder}: {'; '.join(wrong)}",
-            hint="supported: pipelines shaped like Stable Diffusion 1 and 2",
+            hint="supported: text-to-image pipelines shaped like Stable Diffusion 1, 2 and XL",
         )
+    return parts | {"xl": bool(set(_XL_PARTS) & set(found))}
 
 
-def _load(folder: Path) -> _Pipeline:
+def _load(folder: Path, index: dict[str, Any]) -> _Pipeline:
     options = {"local_files_only": True, "use_safetensors": True}
-    classes: list[Any] = [CLIPTextModel, UNet2DConditionModel, AutoencoderKL]
+    classes: dict[str, Any] = {
+        "text_encoder": CLIPTextModel,
+        "unet": UNet2DConditionModel,
+        "vae": AutoencoderKL,
+    }
+    tokenizers = ["tokenizer"]
+    if index["xl"]:
+        classes["text_encoder_2"] = CLIPTextModelWithProjection
+        tokenizers.append("tokenizer_2")
     try:
-        models = [
-            kind.from_pretrained(
+        parts = {
+            name: kind.from_pretrained(
                 folder, subfolder=name, torch_dtype=torch.float32, **options
             ).eval()
-            for name, kind in zip(("text_encoder", "unet", "vae"), classes, strict=True)
-        ]
-        tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-        return _Pipeline(tokenizer, *models)
+            for name, kind in classes.items()
+        }
+        parts |= {
+            name: AutoTokenizer.from_pretrained(folder / name, local_files_only=True)
+            for name in tokenizers
+        }
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ConvertError(f"{folder.name} cannot be loaded: {str(error).strip()}") from error
+    if index["xl"]:
+        both = (parts["tokenizer"], parts["tokenizer_2"])
+        diffusion_xl.check(parts["text_encoder"], parts["text_encoder_2"], both, parts["unet"])
+    return _Pipeline(**parts, zero=bool(index.get("force_zeros_for_empty_prompt")))
 
 
 def _convert_text_encoder(parts: _Pipeline, place: Path) -> None:
     ids = parts.tokenizer(
-        list(SENTENCES),
+        ["", *SENTENCES],
         padding="max_length",
         truncation=True,
         max_length=parts.tokens,
         return_tensors="pt",
     ).input_ids
-    module = _TextEncoder(parts.text_encoder)
+    module = parts.text_module()
     file = place / "text_encoder" / "model.onnx"
     export(module, {"input_ids": ids[:2]}, {"input_ids": {0: "batch"}}, "embeddings", file)
     _compare("text encoder", module, file, {"input_ids": ids})
 
 
 def _convert_denoiser(parts: _Pipeline, place: Path) -> None:
-    module = _Denoiser(parts.unet)
+    module = parts.denoising_module()
     file = place / "denoise" / "model.onnx"
     axes = {
         "sample": {0: "batch", 2: "height", 3: "width"},
@@ -202,11 +264,10 @@ def _compare(
 
 def _noise(parts: _Pipeline, batch: int, side: int, time: float) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(batch)
-    width = int(parts.text_encoder.config.hidden_size)
     return {
         "sample": _latents(parts, batch, side),
         "timestep": torch.tensor([time]),
-        "encoder_hidden_states": torch.randn((batch, parts.tokens, width), generator=generator),
+        "encoder_hidden_states": torch.randn((batch, parts.rows, parts.width), generator=generator),
     }
 
 
@@ -222,14 +283,14 @@ def _factor(parts: _Pipeline) -> int:
 
 
 def _facts(parts: _Pipeline) -> DiffusionFacts:
-    scale = 2 ** (len(parts.vae.config.block_out_channels) - 1)
     return DiffusionFacts(
-        size=parts.side * scale,
-        scale=scale,
-        multiple_of=scale * _factor(parts),
+        size=parts.side * parts.scale,
+        scale=parts.scale,
+        multiple_of=parts.scale * _factor(parts),
         latent_channels=int(parts.unet.config.in_channels),
         tokens=parts.tokens,
-        width=int(parts.text_encoder.config.hidden_size),
+        width=parts.width,
+        rows=parts.rows,
         latent_scaling=float(parts.vae.config.scaling_factor),
         latent_shift=float(parts.vae.config.shift_factor or 0.0),
     )

@@ -61,6 +61,7 @@ def convert_encoder(folder: Path, place: Path, progress: Progress) -> EmbeddingF
         step.advance()
         step.note("compare")
         dimensions = _compare(source, graph)
+        _compare_random(source, pooling, graph)
         step.advance()
     return EmbeddingFacts(dimensions=dimensions, context_length=_context_length(source))
 
@@ -142,3 +143,18 @@ def _compare(source: SentenceTransformer, file: Path) -> int:
         tokens = {name: batch[name].astype(np.int64) for name in ("input_ids", "attention_mask")}
         check_close("embedding", run(file, tokens), wanted[: len(chunk)], TOLERANCE)
     return int(wanted.shape[1])
+
+
+def _compare_random(source: SentenceTransformer, pooling: str, file: Path) -> None:
+    """Ids that no text has, of lengths that no sentence had, against the module itself."""
+    generator = torch.Generator().manual_seed(0)
+    module = _Encoder(_body(source), pooling)
+    words = int(_body(source).config.vocab_size)
+    for batch, length in ((1, 1), (5, 23)):
+        ids = torch.randint(0, words, (batch, length), generator=generator)
+        kept = torch.randint(1, length + 1, (batch, 1), generator=generator)
+        mask = (torch.arange(length) < kept).long()
+        with torch.inference_mode():
+            wanted = np.asarray(module(ids, mask).numpy())
+        found = run(file, {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})
+        check_close("embedding of random tokens", found, wanted, TOLERANCE)

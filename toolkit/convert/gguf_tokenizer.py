@@ -21,6 +21,9 @@ _LLAMA3 = (
 )
 _QWEN2 = _LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
 
+STYLES = ("gpt-2", "smollm", "llama-bpe", "qwen2")
+"""The ways of cutting words that are known here, by GGUF's names for them."""
+
 
 def save_tokenizer(metadata: dict[str, Any], file: Path, folder: Path) -> Any:
     """Writes the tokenizer and its chat template into `folder`; returns it.
@@ -43,7 +46,7 @@ def _byte_level(metadata: dict[str, Any], name: str) -> Tokenizer:
     style = metadata.get("tokenizer.ggml.pre", "default")
     vocabulary = {word: index for index, word in enumerate(words)}
     tokenizer = Tokenizer(BPE(vocabulary, merges, ignore_merges=style == "llama-bpe"))
-    tokenizer.pre_tokenizer = _splitter(style, name)
+    tokenizer.pre_tokenizer = splitter(style, name)
     tokenizer.decoder = decoders.ByteLevel()
     types: list[int] = metadata.get("tokenizer.ggml.token_type", [_NORMAL] * len(words))
     for word, kind in zip(words, types, strict=True):
@@ -58,7 +61,7 @@ def _byte_level(metadata: dict[str, Any], name: str) -> Tokenizer:
     return tokenizer
 
 
-def _splitter(style: str, name: str) -> Any:
+def splitter(style: str, name: str) -> Any:
     """How text is cut before merging, by the name that GGUF writers gave it."""
     match style:
         case "default" | "gpt-2":

@@ -1,6 +1,7 @@
 """torch module → ONNX file, and back to numbers: the two calls that every conversion makes.
 
-Opset 18 through torch's dynamo exporter, weights inside the file, named dynamic axes.
+Opset 18 through torch's dynamo exporter, named dynamic axes, weights inside the file unless they
+are too large for it.
 """
 
 from collections.abc import Mapping
@@ -12,6 +13,8 @@ import onnxruntime
 import torch
 
 OPSET = 18
+MOST_INSIDE_BYTES = 1_800_000_000
+"""Larger weights lie beside the graph, in `model.onnx.data`: a protobuf file ends at 2 GiB."""
 
 
 def export(
@@ -38,7 +41,8 @@ def export(
     assert program is not None
     _name_output(program, output)
     file.parent.mkdir(parents=True, exist_ok=True)
-    program.save(file, external_data=False)
+    size = sum(each.numel() * each.element_size() for each in module.parameters())
+    program.save(file, external_data=size > MOST_INSIDE_BYTES)
 
 
 def _name_output(program: torch.onnx.ONNXProgram, name: str) -> None:

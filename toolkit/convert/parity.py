@@ -3,6 +3,11 @@
 Texts are ordinary sentences of several lengths and scripts, so padding and rare tokens count.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
 import numpy as np
 import numpy.typing as npt
 
@@ -21,6 +26,54 @@ SENTENCES = (
 Array = npt.NDArray[np.floating]
 
 
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One comparison: `difference` is measured as `measure` says, and may be `tolerance` at most.
+
+    NaN never passes.
+    """
+
+    part: str
+    measure: str
+    difference: float
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.difference <= self.tolerance)
+
+
+@dataclass(slots=True)
+class Parity:
+    """All comparisons of one conversion; with `force` a failed one is only noted."""
+
+    force: bool = False
+    checks: list[Check] = field(default_factory=list)
+
+
+_current: ContextVar[Parity | None] = ContextVar("parity", default=None)
+
+
+@contextmanager
+def recording(force: bool) -> Iterator[Parity]:
+    """Collects what is compared inside."""
+    parity = Parity(force)
+    token = _current.set(parity)
+    try:
+        yield parity
+    finally:
+        _current.reset(token)
+
+
+def settle(check: Check, message: str, hint: str = "nothing was kept") -> None:
+    """Notes a comparison; raises ConvertError when it failed, unless failures are accepted."""
+    parity = _current.get()
+    if parity is not None:
+        parity.checks.append(check)
+    if not check.passed and not (parity is not None and parity.force):
+        raise ConvertError(message, hint=hint)
+
+
 def check_close(part: str, found: Array, wanted: Array, tolerance: float) -> float:
     """Largest absolute difference; raises ConvertError when it exceeds `tolerance` or is no number.
 
@@ -29,12 +82,12 @@ def check_close(part: str, found: Array, wanted: Array, tolerance: float) -> flo
     if found.shape != wanted.shape:
         raise ConvertError(f"{part}: the shape changed from {wanted.shape} to {found.shape}")
     difference = float(np.max(np.abs(found.astype(np.float64) - wanted.astype(np.float64))))
-    if not difference <= tolerance:
-        raise ConvertError(
-            f"{part}: the converted model's output differs by {difference:.3g} from its source, "
-            f"more than {tolerance:.3g}",
-            hint="nothing was kept; other versions of the libraries in the extra 'weights' may do",
-        )
+    settle(
+        Check(part, "largest difference of one element", difference, tolerance),
+        f"{part}: the converted model's output differs by {difference:.3g} from its source, "
+        f"more than {tolerance:.3g}",
+        hint="nothing was kept; other versions of the libraries in the extra 'weights' may do",
+    )
     return difference
 
 
@@ -45,12 +98,11 @@ def check_distributions(part: str, found: Array, wanted: Array, nats: float) -> 
     """
     target, other = _log_softmax(wanted), _log_softmax(found)
     divergence = float(np.max(np.sum(np.exp(target) * (target - other), axis=-1)))
-    if not divergence <= nats:
-        raise ConvertError(
-            f"{part}: next-token distributions differ by {divergence:.3g} nats from the source's, "
-            f"more than {nats:.3g}",
-            hint="nothing was kept",
-        )
+    settle(
+        Check(part, "largest KL divergence (nats)", divergence, nats),
+        f"{part}: next-token distributions differ by {divergence:.3g} nats from the source's, "
+        f"more than {nats:.3g}",
+    )
     return divergence
 
 

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-_TOKENIZER = (
+TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
     "tokenizer.model",
@@ -20,6 +20,6 @@ _TOKENIZER = (
 def share_tokenizer(weights: Path, tokenizer: Path) -> None:
     """Hard-links a model directory's tokenizer files (and its config) into `tokenizer`."""
     tokenizer.mkdir(parents=True)
-    for name in _TOKENIZER:
+    for name in TOKENIZER_FILES:
         if (weights / name).exists():
             os.link(weights / name, tokenizer / name)

@@ -72,7 +72,7 @@ def diffusion_configs(
 
 def _steps(name: str, entry: DiffusionEntry, facts: DiffusionFacts) -> tuple[Step, ...]:
     image = image_limits(entry, facts)
-    embeddings = Tensor("embeddings", "FP32", (2, facts.tokens, facts.width))
+    embeddings = Tensor("embeddings", "FP32", (2, facts.rows or facts.tokens, facts.width))
     latents = Tensor("latents", "FP32", (-1, facts.latent_channels, -1, -1))
     denoising: dict[str, object] = {
         "image": image,

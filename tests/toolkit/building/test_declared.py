@@ -152,13 +152,6 @@ def test_files_beside_a_model_come_along_and_caches_do_not(folder: Path) -> None
     assert found == {"model.py", "words.txt", "helper/__init__.py"}
 
 
-def test_quantization_is_refused_before_it_is_ignored(folder: Path) -> None:
-    file = save_spec(folder, "chat")
-    file.write_text(file.read_text() + "    quantization: awq\n")
-    with pytest.raises(ConvertError, match="quantized to awq"):
-        build(load(file), find_target("embedded"), folder / "out")
-
-
 def test_a_template_with_a_mistake_is_told_with_its_line(folder: Path) -> None:
     file = save_spec(folder, "chat")
     (folder / "t.jinja").write_text("{{ a }}\n{% for %}\n")

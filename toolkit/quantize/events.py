@@ -1,0 +1,75 @@
+"""What a worker process tells its parent: JSON lines on a pipe of its own, never on stdout.
+
+Libraries may print whatever they like; it goes to a log. Imports the standard library alone, since
+workers run in environments that have nothing of the toolkit's.
+"""
+
+import ctypes
+import itertools
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_PR_SET_PDEATHSIG = 1
+Job = dict[str, Any]
+
+
+class Step:
+    """A running piece of work; see `toolkit.progress.Step`."""
+
+    def __init__(self, send: Callable[[Job], None], number: int) -> None:
+        self._send = send
+        self._number = number
+
+    def advance(self, amount: float = 1) -> None:
+        self._send({"step": self._number, "advance": amount})
+
+    def total(self, amount: float) -> None:
+        self._send({"step": self._number, "total": amount})
+
+    def note(self, text: str) -> None:
+        self._send({"step": self._number, "note": text})
+
+
+class Events:
+    """The worker's end; a `toolkit.progress.Progress`."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._pipe = os.fdopen(descriptor, "w", encoding="utf-8")
+        self._numbers = itertools.count()
+
+    def send(self, event: Job) -> None:
+        self._pipe.write(json.dumps(event) + "\n")
+        self._pipe.flush()
+
+    @contextmanager
+    def step(
+        self, title: str, *, total: float | None = None, unit: str = "steps"
+    ) -> Iterator[Step]:
+        number = next(self._numbers)
+        self.send({"step": number, "open": title, "total": total, "unit": unit})
+        yield Step(self.send, number)
+        self.send({"step": number, "close": True})
+
+
+def work(run: Callable[[Job, Events], Job]) -> None:
+    """A worker's whole life: reads the job from stdin, answers with `result` or `error`, ends.
+
+    It dies with its parent. Errors that carry a `message` of their own are told with their hint;
+    of others the log has the traceback.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    events = Events(int(sys.argv[1]))
+    try:
+        result = run(json.load(sys.stdin), events)
+    except Exception as error:
+        traceback.print_exc()
+        message = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
+        events.send({"error": message, "hint": getattr(error, "hint", None)})
+        sys.exit(1)
+    events.send({"result": result})

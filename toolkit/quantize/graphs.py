@@ -1,0 +1,184 @@
+"""ONNX encoders and diffusion graphs → smaller graphs with their report.
+
+This module finds what belongs together and checks it; the work is done in `graph_worker`, in a
+process of its own. What comes out is a directory that models.yaml takes as `source: path:…`.
+"""
+
+import json
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toolkit.convert.kept import open_to_all
+from toolkit.convert.steps import TOKENIZER_FILES
+from toolkit.errors import QuantizeError
+from toolkit.facts import FILE, DiffusionFacts, EmbeddingFacts, read_facts, write_facts
+from toolkit.home import home
+from toolkit.progress import Progress
+from toolkit.quantize.limits import Limits, failures
+from toolkit.quantize.process import Worker, run_worker
+from toolkit.quantize.report import write_report
+from toolkit.quantize.texts import load_calibration, load_evaluation
+
+GRAPH_METHODS = {
+    "int8-dynamic": "8-bit weights, activations rounded as they come",
+    "int8-static": "8-bit weights, activations rounded by calibrated ranges",
+    "fp16": "half precision, in and out as before",
+}
+_SAMPLES = 64
+_GRAPHS = {
+    "embedding": ("encoder",),
+    "diffusion": ("text_encoder", "denoise", "decode"),
+}
+_ROUNDED = {"encoder", "text_encoder", "denoise"}
+"""Decoders are convolutions, which the 8-bit kernels of CPUs make slower, and errors show."""
+
+
+@dataclass(frozen=True, slots=True)
+class GraphOptions:
+    """How to quantize; None means what is found or shipped."""
+
+    method: str
+    tokenizer: Path | None = None
+    calibration: str | None = None
+    samples: int | None = None
+    limits: Limits = Limits()  # noqa: RUF009  frozen
+    evaluation: Path | None = None
+
+
+def is_graph(path: Path) -> bool:
+    """An .onnx file, or a directory that a conversion to ONNX wrote."""
+    return path.suffix == ".onnx" or ((path / FILE).exists() and bool(list(path.glob("*/*.onnx"))))
+
+
+def quantize_graph(
+    path: Path, options: GraphOptions, place: Path, progress: Progress
+) -> dict[str, Any]:
+    """Fills the empty folder `place` and returns the report. Raises QuantizeError."""
+    root = _root(path)
+    kind = "embedding"
+    if root is None:
+        _assemble(path, options, place)
+    else:
+        kind = read_facts(root).kind
+        _copy(root, place)
+    if kind not in _GRAPHS:
+        raise QuantizeError(
+            f"{path} is a {kind} model", hint="language models: --awq, --gptq, --int8, --fp8"
+        )
+    _check(kind, options)
+    passages = load_evaluation(options.evaluation)
+    calibration = load_calibration(options.calibration, passages)
+    texts = [sample for sample in calibration.samples if isinstance(sample, str)]
+    job = {
+        "kind": kind,
+        "method": options.method,
+        "source": str(root or path),
+        "place": str(place),
+        "graphs": [name for name in _GRAPHS[kind] if options.method == "fp16" or name in _ROUNDED],
+        "calibration": texts[: options.samples or _SAMPLES],
+        "evaluation": passages,
+    }
+    log = home() / "logs" / f"quantize-graph-{os.getpid()}.log"
+    worker = Worker("toolkit.quantize.graph_worker", Path(sys.executable), log)
+    report = run_worker(worker, job, progress)
+    return _finish(report, path, options, place)
+
+
+def _finish(
+    report: dict[str, Any], path: Path, options: GraphOptions, place: Path
+) -> dict[str, Any]:
+    about = {
+        "model": (path.parent.name if path.name == "model.onnx" else path.stem) or path.name,
+        "method": f"{options.method}: {GRAPH_METHODS[options.method]}",
+        **report.pop("about"),
+    }
+    report = {"about": about, **report}
+    if "dimensions" in report:
+        _write_facts(place, int(report.pop("dimensions")))
+    report["failures"] = failures(options.limits, report)
+    report["limits"] = {"min_cosine": options.limits.min_cosine}
+    write_report(place / "quality", report)
+    open_to_all(place)
+    return report
+
+
+def _check(kind: str, options: GraphOptions) -> None:
+    if kind == "diffusion" and options.method == "int8-static":
+        raise QuantizeError(
+            "--int8-static needs calibrated ranges, which change along a diffusion model's steps",
+            hint="use --int8-dynamic or --fp16",
+        )
+    if options.method != "int8-static" and options.calibration is not None:
+        raise QuantizeError(f"--{options.method} reads no calibration text; drop --calibration")
+
+
+def _root(path: Path) -> Path | None:
+    """The converted directory that `path` is, or stands in."""
+    if path.suffix != ".onnx":
+        if (path / FILE).exists():
+            return path
+        raise QuantizeError(
+            f"{path} is neither an .onnx file nor a directory that a conversion wrote",
+            hint=f"toolkit convert {path} --to onnx",
+        )
+    folder = path.absolute().parents[1]
+    return folder if (folder / FILE).exists() else None
+
+
+def _copy(root: Path, place: Path) -> None:
+    for name in (*_GRAPHS["embedding"], *_GRAPHS["diffusion"], "tokenize"):
+        if (root / name).is_dir():
+            shutil.copytree(root / name, place / name)
+    shutil.copyfile(root / FILE, place / FILE)
+
+
+def _assemble(path: Path, options: GraphOptions, place: Path) -> None:
+    """A bare graph and its tokenizer in the places of a converted directory."""
+    tokenizer = options.tokenizer or next(
+        (folder for folder in _candidates(path) if (folder / "tokenizer.json").exists()), None
+    )
+    if tokenizer is None or not (tokenizer / "tokenizer.json").exists():
+        raise QuantizeError(
+            f"{path} has no tokenizer beside it, and the result is judged on text",
+            hint="--tokenizer DIR with a tokenizer.json",
+        )
+    (place / "encoder").mkdir()
+    shutil.copyfile(path, place / "encoder" / "model.onnx")
+    data = path.with_name(path.name + ".data")
+    if data.exists():
+        shutil.copyfile(data, place / "encoder" / data.name)
+    target = place / "tokenize" / "tokenizer"
+    target.mkdir(parents=True)
+    for name in TOKENIZER_FILES:  # the folder may hold the graph, and `place` itself
+        if (tokenizer / name).exists():
+            shutil.copyfile(tokenizer / name, target / name)
+
+
+def _candidates(path: Path) -> list[Path]:
+    folder = path.absolute().parent
+    model = folder.parent.name  # in a model repository: NAME.encoder/1/model.onnx
+    repository = folder.parent.parent / f"{model.removesuffix('.encoder')}.tokenize" / folder.name
+    return [folder, folder / "tokenizer", repository / "tokenizer"]
+
+
+def _write_facts(place: Path, dimensions: int) -> None:
+    """For a bare graph: what its vectors and its tokenizer say."""
+    if (place / FILE).exists():
+        return
+    config = place / "tokenize" / "tokenizer" / "tokenizer_config.json"
+    told = json.loads(config.read_text()) if config.exists() else {}
+    most = told.get("model_max_length") or 512
+    length = int(most) if most < 1_000_000 else 512
+    write_facts(place, EmbeddingFacts(dimensions=dimensions, context_length=length))
+
+
+def diffusion_facts(folder: Path) -> DiffusionFacts:
+    """Raises QuantizeError for a directory of another kind."""
+    facts = read_facts(folder)
+    if not isinstance(facts, DiffusionFacts):
+        raise QuantizeError(f"{folder} is a {facts.kind} model, not a diffusion model")
+    return facts

@@ -1,0 +1,303 @@
+"""A causal language model → a quantized directory with its quality report, or nothing at all.
+
+Three stages: quantize (kept by content, so what was interrupted later goes on from there), measure,
+and put in place in one step. Heavy work runs in worker processes.
+"""
+
+import json
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from toolkit.convert.checkpoint import cache_bytes_per_token
+from toolkit.convert.kept import open_to_all
+from toolkit.errors import MissingExtra, QuantizeError
+from toolkit.home import home
+from toolkit.progress import Progress
+from toolkit.quantize.checkpoint import Checkpoint, read_checkpoint, weight_bytes
+from toolkit.quantize.limits import Limits, failures
+from toolkit.quantize.methods import Method, choose_group_size, find_method, linear_inputs
+from toolkit.quantize.process import Worker, run_worker
+from toolkit.quantize.report import write_report
+from toolkit.quantize.texts import Calibration, load_calibration, load_evaluation
+from toolkit.runtime.environments import ensure_environment
+from toolkit.weights.cache import ensure
+from toolkit.weights.digest import text_digest
+from toolkit.weights.sources import Fetched
+
+_REVISION = 1
+_LIBRARIES = ("llmcompressor", "compressed-tensors", "torch", "transformers")
+LAYOUTS = ("compressed-tensors", "autoawq")
+_SAMPLES = {"cuda": (256, 512), "cpu": (32, 256)}
+"""Rows of calibration text and their length: what takes minutes."""
+_ENGINE_LENGTH = 512
+_STREAMS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to quantize. None means: what fits the model, or the machine."""
+
+    method: str
+    group_size: int | None = None
+    symmetric: bool = True
+    ignore: tuple[str, ...] = ("lm_head",)
+    calibration: str | None = None
+    samples: int | None = None
+    length: int | None = None
+    search: int = 20
+    device: str = "auto"
+    shard_size: str = "5GB"
+    layout: str = "compressed-tensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """How the result is measured: by which text, against which limits, in the engine or not."""
+
+    limits: Limits = Limits()  # noqa: RUF009  frozen
+    evaluation: Path | None = None
+    passages: int = 64
+    engine: bool = True
+    rounds: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """Everything decided before heavy work begins."""
+
+    checkpoint: Checkpoint
+    digest: str
+    method: Method
+    options: Options
+    group_size: int | None
+    calibration: Calibration | None
+    passages: list[str]
+    count: int
+    length: int
+
+    @property
+    def key(self) -> str:
+        """What decides the quantized files, as one line."""
+        o = self.options
+        text = None if self.calibration is None else self.calibration.digest
+        settings = [o.symmetric, o.ignore, o.search, o.shard_size, self.count, self.length]
+        return json.dumps(
+            [_REVISION, self.digest, o.method, self.group_size, text, settings, libraries()]
+        )
+
+
+def quantize_language(
+    fetched: Fetched, options: Options, judging: Judging, place: Path, progress: Progress
+) -> dict[str, Any]:
+    """Fills the empty folder `place` and returns its report, whose `failures` may not be empty.
+
+    Raises QuantizeError, ConvertError, MissingExtra for what does not fit together.
+    """
+    job = _prepare(fetched, options, judging)
+    stage = ensure(
+        home() / "quantized" / text_digest(job.key)[:32], lambda s: _make(job, s, progress)
+    )
+    made = json.loads((stage / "made.json").read_text())
+    _take(stage / "model", place)
+    quality = _measure(job, place, progress)
+    rows = quality.pop("rows")
+    if options.layout == "autoawq":
+        about = {"folder": str(place), "group_size": job.group_size, "symmetric": options.symmetric}
+        run_worker(_own("autoawq"), about, progress)
+    report = {
+        "about": _about(job, made),
+        **quality,
+        "size_bytes": _sizes(job.checkpoint.size_bytes, weight_bytes(place)),
+        "memory_bytes": {"quantizing": made["peak_memory_bytes"]},
+    }
+    if judging.engine:
+        report["engine"] = _engine(job, place, rows, judging.rounds, progress)
+    report["failures"] = failures(judging.limits, report)
+    report["limits"] = {name: getattr(judging.limits, name) for name in Limits.__slots__}
+    report["notes"] = list(_notes(report))
+    write_report(place / "quality", report)
+    open_to_all(place)
+    return report
+
+
+def _prepare(fetched: Fetched, options: Options, judging: Judging) -> _Job:
+    method = find_method(options.method)
+    _check_options(method, options)
+    checkpoint = read_checkpoint(fetched.path)
+    inputs = linear_inputs(checkpoint.tensors, options.ignore)
+    if not inputs:
+        raise QuantizeError(
+            f"{fetched.path} has no linear layer left to quantize", hint="shorten --ignore"
+        )
+    passages = load_evaluation(judging.evaluation)
+    count, length = _SAMPLES["cpu" if options.device == "cpu" or not _has_gpu() else "cuda"]
+    return _Job(
+        checkpoint=checkpoint,
+        digest=fetched.digest,
+        method=method,
+        options=options,
+        group_size=choose_group_size(inputs, options.group_size) if method.grouped else None,
+        calibration=load_calibration(options.calibration, passages) if method.reads_text else None,
+        passages=passages[: judging.passages],
+        count=options.samples or count,
+        length=options.length or length,
+    )
+
+
+def _check_options(method: Method, options: Options) -> None:
+    """Refuses options that the method has no use for, rather than dropping them."""
+    wrong = []
+    if not method.grouped and options.group_size is not None:
+        wrong.append("--group-size goes with --awq, --gptq and --int4-rtn")
+    if not method.grouped and not options.symmetric:
+        wrong.append("--asymmetric goes with --awq, --gptq and --int4-rtn")
+    if not method.reads_text and options.calibration is not None:
+        wrong.append("--calibration goes with --awq, --gptq and --int8: the others read no text")
+    if options.layout not in LAYOUTS:
+        wrong.append(f"--layout is one of {', '.join(LAYOUTS)}")
+    elif options.layout == "autoawq" and not method.grouped:
+        wrong.append("--layout autoawq holds 4-bit weights: --awq, --gptq or --int4-rtn")
+    if options.search < 4:
+        wrong.append("--search must be at least 4: it tries each of two kinds of scales twice")
+    if options.device == "cuda" and not _has_gpu():
+        wrong.append("--device cuda needs a GPU, and this machine shows none; use --device cpu")
+    if wrong:
+        raise QuantizeError(f"--{method.name}: {'; '.join(wrong)}")
+
+
+def _has_gpu() -> bool:
+    return Path("/dev/nvidiactl").exists()
+
+
+def libraries() -> dict[str, str]:
+    """What decides a result besides its source and options. Raises MissingExtra."""
+    try:
+        return {name: version(name) for name in _LIBRARIES}
+    except PackageNotFoundError as error:
+        raise MissingExtra("weights", f"quantizing (it lacks {error.name})") from error
+
+
+def _own(module: str) -> Worker:
+    log = home() / "logs" / f"quantize-{module}-{os.getpid()}.log"
+    return Worker(f"toolkit.quantize.{module}", Path(sys.executable), log)
+
+
+def _make(job: _Job, stage: Path, progress: Progress) -> None:
+    options = job.options
+    work = {
+        "source": str(job.checkpoint.folder),
+        "output": str(stage / "model"),
+        "architecture": job.checkpoint.architecture,
+        "method": job.method.name,
+        "group_size": job.group_size,
+        "symmetric": options.symmetric,
+        "ignore": list(options.ignore),
+        "device": options.device,
+        "shard_size": options.shard_size,
+        "search": options.search,
+        "samples": job.calibration.samples if job.calibration else [],
+        "count": job.count,
+        "length": job.length,
+    }
+    made = run_worker(_own("worker"), work, progress)
+    (stage / "made.json").write_text(json.dumps(made))
+
+
+def _take(source: Path, place: Path) -> None:
+    """Weights are linked; what people edit by hand is copied."""
+    for path in sorted(source.iterdir()):
+        if path.suffix == ".safetensors":
+            try:
+                os.link(path, place / path.name)
+                continue
+            except OSError:  # another file system, or one without hard links
+                pass
+        shutil.copyfile(path, place / path.name)
+
+
+def _measure(job: _Job, place: Path, progress: Progress) -> dict[str, Any]:
+    work = {
+        "source": str(job.checkpoint.folder),
+        "result": str(place),
+        "passages": job.passages,
+        "count": len(job.passages) * 4,
+        "length": _ENGINE_LENGTH,
+        "device": job.options.device,
+        "scratch": str(place.parent),
+    }
+    return run_worker(_own("quality"), work, progress)
+
+
+def _engine(
+    job: _Job, place: Path, rows: list[list[int]], rounds: int, progress: Progress
+) -> dict[str, Any]:
+    python = ensure_environment("vllm", progress) / "bin" / "python"
+    tokens = _STREAMS * (_ENGINE_LENGTH + 64)
+    work = {
+        "models": {"before": str(job.checkpoint.folder), "after": str(place)},
+        "rows": rows,
+        "length": _ENGINE_LENGTH,
+        "cache_bytes": 2 * tokens * cache_bytes_per_token(job.checkpoint.config) + (64 << 20),
+        "rounds": rounds,
+        "speed_tokens": 24,
+    }
+    return run_worker(Worker("toolkit.quantize.engine", python, _own("engine").log), work, progress)
+
+
+def _about(job: _Job, made: dict[str, Any]) -> dict[str, Any]:
+    options = job.options
+    about: dict[str, Any] = {
+        "model": _name(job.checkpoint),
+        "method": f"{job.method.name}: {job.method.about}",
+        "source_digest": job.digest,
+        "architecture": job.checkpoint.architecture,
+        "group_size": job.group_size,
+        "symmetric": options.symmetric if job.method.grouped else None,
+        "left_out": list(options.ignore),
+        "layout": options.layout,
+        "device": made["device"],
+        "seconds": round(made["seconds"], 1),
+        "libraries": libraries(),
+        "judged_by": f"{len(job.passages)} passages that no calibration text shares",
+    }
+    if job.calibration is not None:
+        about["calibration"] = (
+            f"{job.calibration.origin}: {made['calibration_samples']} samples, "
+            f"{made['calibration_tokens']} tokens"
+        )
+    return {key: value for key, value in about.items() if value is not None}
+
+
+def _name(checkpoint: Checkpoint) -> str:
+    told = str(checkpoint.config.get("_name_or_path") or "").rstrip("/").rsplit("/", 1)[-1]
+    folder = checkpoint.folder
+    return told or (folder.parent.parent.name if folder.name == "weights" else folder.name)
+
+
+def _sizes(before: int, after: int) -> dict[str, float]:
+    return {"before": before, "after": after, "ratio": after / before}
+
+
+def _notes(report: dict[str, Any]) -> list[str]:
+    """What a reader should know before believing the numbers."""
+    notes = ["Layer errors add up along the model; they compare hidden states on the same text."]
+    engine = report.get("engine")
+    if engine is None:
+        notes.append("The engine was not asked: no tokens/s, no memory of a running engine.")
+        return notes
+    found, wanted = engine["models"]["after"]["perplexity"], report["perplexity"]["after"]
+    if abs(found / wanted - 1) > 0.05:
+        notes.append(
+            f"The engine's perplexity ({found:.4g}) is not transformers' ({wanted:.4g}): "
+            "it computes in another precision, or reads the files differently."
+        )
+    if not engine["paired"]:
+        notes.append("Memory did not allow both engines at once: speeds were measured in turn.")
+    if slower := [n for n, ratio in engine["speed_ratio"].items() if ratio < 0.95]:
+        notes.append(f"On this machine the result is slower with {', '.join(slower)} at once.")
+    return notes

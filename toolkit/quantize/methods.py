@@ -1,0 +1,100 @@
+"""How a language model can be quantized: what each method does, needs and gives.
+
+Data and arithmetic only. `recipe` of the worker turns a method into the library's own objects.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from toolkit.convert.safetensors_file import Tensor
+from toolkit.errors import QuantizeError
+
+GROUP_SIZES = (128, 64, 32)
+"""What engines have kernels for; the largest that fits is taken."""
+_EMBEDDINGS = re.compile(r"(^|\.)(embed_tokens|embed_positions|wte|wpe|embeddings?|lm_head)\.")
+_QUANTIZED = re.compile(r"\.(weight_packed|weight_scale|qweight|qzeros|weight_zero_point)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """`grouped` weights have one scale for `group_size` inputs; others one for each output."""
+
+    name: str
+    about: str
+    bits: int
+    grouped: bool
+    reads_text: bool
+    smooths: bool
+
+
+METHODS = {
+    method.name: method
+    for method in (
+        Method("awq", "4-bit weights, scaled by what activations need", 4, True, True, True),
+        Method("gptq", "4-bit weights, each error made up for by the next", 4, True, True, False),
+        Method("int8", "8-bit weights and activations (SmoothQuant, GPTQ)", 8, False, True, True),
+        Method("fp8", "FP8 weights and activations, scaled while it runs", 8, False, False, False),
+        Method("int4-rtn", "4-bit weights, rounded to nearest", 4, True, False, False),
+    )
+}
+
+
+def find_method(name: str) -> Method:
+    """Raises QuantizeError for a name that is not in `METHODS`."""
+    if name not in METHODS:
+        raise QuantizeError(f"no method '{name}'", hint=f"known: {', '.join(METHODS)}")
+    return METHODS[name]
+
+
+def linear_inputs(tensors: Mapping[str, Tensor], ignore: Collection[str]) -> dict[str, int]:
+    """Input width of every linear layer that is not left out, by its module's name.
+
+    A linear layer's weight is `[outputs, inputs]`; embeddings have that shape too, and their names
+    tell them apart.
+    """
+    return {
+        name: tensor.shape[1]
+        for tensor in tensors.values()
+        if (name := tensor.name.removesuffix(".weight")) != tensor.name
+        and len(tensor.shape) == 2
+        and not _EMBEDDINGS.search(tensor.name)
+        and not is_ignored(name, ignore)
+    }
+
+
+def is_ignored(module: str, ignore: Collection[str]) -> bool:
+    """Whether a name or a `re:` pattern of `ignore` covers a module, as llm-compressor reads it."""
+    return any(
+        re.match(entry.removeprefix("re:"), module)
+        if entry.startswith("re:")
+        else module == entry or module.endswith(f".{entry}")
+        for entry in ignore
+    )
+
+
+def choose_group_size(inputs: Mapping[str, int], wanted: int | None) -> int:
+    """The largest of `GROUP_SIZES` that divides every input width, or the wanted one if it does.
+
+    Raises QuantizeError that names the layers which stand in the way.
+    """
+    sizes = GROUP_SIZES if wanted is None else (wanted,)
+    for size in sizes:
+        if size > 0 and all(width % size == 0 for width in inputs.values()):
+            return size
+    size = sizes[-1]
+    wrong = sorted(name for name, width in inputs.items() if size <= 0 or width % size)
+    fitting = [n for n in GROUP_SIZES if all(width % n == 0 for width in inputs.values())]
+    hint = (
+        f"--group-size {fitting[0]}" if fitting else "leave them out with --ignore, or use --int8"
+    )
+    raise QuantizeError(
+        f"a group size of {size} does not divide the input of {len(wrong)} layers: "
+        f"{', '.join(f'{name} ({inputs[name]})' for name in wrong[:3])}",
+        hint=f"what would work: {hint}",
+    )
+
+
+def quantized_already(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether a checkpoint's tensors are packed or scaled integers."""
+    return any(_QUANTIZED.search(name) for name in tensors)

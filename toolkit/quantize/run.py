@@ -1,0 +1,46 @@
+"""`toolkit quantize` as a function: a source, options, and a place → the result with its report.
+
+Invariant: the output is complete and within its limits, or not there. A result that breaks a limit
+is kept aside, as `OUTPUT.rejected`.
+"""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from toolkit.errors import QuantizeError
+from toolkit.quantize.limits import refuse
+from toolkit.weights.cache import ensure
+
+Make = Callable[[Path], dict[str, Any]]
+
+
+def place_result(output: Path, make: Make) -> dict[str, Any]:
+    """Lets `make` fill an empty folder, which becomes `output` when its report is good enough.
+
+    Raises QualityError when it is not, QuantizeError when `output` is there already or the disk
+    cannot hold the result.
+    """
+    output = output.absolute()
+    if output.exists():
+        raise QuantizeError(
+            f"{output} is there already", hint="choose another --output, or move it away"
+        )
+    report: dict[str, Any] = {}
+
+    def fill(scratch: Path) -> None:
+        report.update(make(scratch))
+        if broken := report["failures"]:
+            aside = output.with_name(f"{output.name}.rejected")
+            shutil.rmtree(aside, ignore_errors=True)
+            scratch.rename(aside)
+            raise refuse(broken, aside)
+
+    try:
+        ensure(output, fill)
+    except OSError as error:
+        raise QuantizeError(
+            f"{output} cannot be written: {error.strerror or error}", hint="nothing was kept"
+        ) from error
+    return report

@@ -1,0 +1,32 @@
+"""Texts and chats → token ids, as the model will see them. Knows no library but the tokenizer."""
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def encode_samples(
+    samples: Sequence[Any], tokenizer: Any, count: int, length: int
+) -> list[list[int]]:
+    """`count` rows of `length` ids at most; fewer when the texts end.
+
+    A sample that is longer goes on in the next row, so that few texts are enough for many rows.
+    """
+    rows: list[list[int]] = []
+    for sample in samples:
+        ids = _ids(sample, tokenizer)
+        for start in range(0, len(ids), length):
+            row = ids[start : start + length]
+            if len(row) > 1:
+                rows.append(row)
+            if len(rows) == count:
+                return rows
+    return rows
+
+
+def _ids(sample: Any, tokenizer: Any) -> list[int]:
+    if isinstance(sample, str):
+        return list(tokenizer(sample)["input_ids"])
+    if tokenizer.chat_template is None:
+        return list(tokenizer("\n".join(str(m["content"]) for m in sample))["input_ids"])
+    text = tokenizer.apply_chat_template(sample, tokenize=False)
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])

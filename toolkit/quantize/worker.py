@@ -1,0 +1,202 @@
+"""Quantizes one checkpoint with llm-compressor: job in, directory out. Runs in its own process.
+
+Invariant: what it writes is what vLLM loads, in compressed-tensors' format or AutoAWQ's.
+"""
+
+import os
+import resource
+import shutil
+import time
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from toolkit.errors import QuantizeError
+from toolkit.quantize.events import Events, Job, work
+from toolkit.quantize.methods import Method, find_method
+from toolkit.quantize.tokens import encode_samples
+
+_TOKENIZER = ("tokenizer*", "special_tokens_map.json", "chat_template.jinja", "*.model", "vocab.*")
+
+
+def main() -> None:
+    """Called by `toolkit.quantize.process`."""
+    work(_run)
+
+
+def _run(job: Job, events: Events) -> Job:
+    """Writes `job["output"]`; returns seconds, peak memory and what was quantized how."""
+    method, started = find_method(job["method"]), time.monotonic()
+    device = _device(job["device"])
+    with events.step("load the library", unit="modules"):
+        recipe = _recipe(method, job)
+    _check_architecture(method, job["architecture"])
+    with events.step("load the model", unit="tensors"):
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            job["source"], dtype=_precision(device), local_files_only=True
+        )
+        tokenizer = AutoTokenizer.from_pretrained(job["source"], local_files_only=True)
+    batches = _batches(job, tokenizer) if method.reads_text else None
+    _compress(model, recipe, batches, device, events)
+    output = Path(job["output"])
+    with events.step("save", unit="files"):
+        _save(model, tokenizer, job, output)
+    return {
+        "seconds": time.monotonic() - started,
+        "calibration_tokens": sum(batch["input_ids"].numel() for batch in batches or ()),
+        "calibration_samples": len(batches or ()),
+        "device": device,
+        "peak_memory_bytes": _peak_memory(),
+        "peak_gpu_memory_bytes": torch.cuda.max_memory_allocated() if device == "cuda" else None,
+    }
+
+
+def _device(wanted: str) -> str:
+    there = torch.cuda.is_available()
+    if wanted == "cuda" and not there:
+        raise QuantizeError(
+            "--device cuda: torch sees no CUDA device",
+            hint="use --device cpu, or install a CUDA build of torch on a machine with a GPU",
+        )
+    return "cuda" if there and wanted != "cpu" else "cpu"
+
+
+def _precision(device: str) -> Any:
+    """CPUs compute 16-bit numbers slowly or not at all; what is saved has the source's type."""
+    return "auto" if device == "cuda" else torch.float32
+
+
+def _check_architecture(method: Method, architecture: str) -> None:
+    """Refuses what the library cannot do, and says what it could."""
+    if architecture not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values():
+        raise QuantizeError(
+            f"the architecture {architecture} is not known to transformers",
+            hint="newer versions of the libraries may know it; nothing was loaded",
+        )
+    if not method.smooths:
+        return
+    mappings = import_module("llmcompressor.modifiers.transform.awq.mappings")
+    registry: dict[str, Any] = mappings.AWQ_MAPPING_REGISTRY
+    if architecture not in registry and method.name == "awq":
+        known = sorted(name for name in registry if name.endswith("CausalLM"))
+        raise QuantizeError(
+            f"--awq does not know where {architecture} can be scaled",
+            hint=f"use --gptq, --int4-rtn or --fp8; --awq knows {', '.join(known)}",
+        )
+
+
+def _recipe(method: Method, job: Job) -> list[Any]:
+    """The library's modifiers, in the order in which they run."""
+    modifiers = import_module("llmcompressor.modifiers.quantization")
+    transforms = import_module("llmcompressor.modifiers.transform")
+    gptq, rounding = modifiers.GPTQModifier, modifiers.QuantizationModifier
+    ignore = list(job["ignore"])
+    if method.name == "int8":
+        smooth = transforms.SmoothQuantModifier(smoothing_strength=0.8)
+        return [smooth, gptq(targets="Linear", scheme="W8A8", ignore=ignore)]
+    if method.name == "fp8":
+        return [rounding(targets="Linear", scheme="FP8_DYNAMIC", ignore=ignore)]
+    weights = {
+        "num_bits": method.bits,
+        "type": "int",
+        "strategy": "group",
+        "group_size": job["group_size"],
+        "symmetric": job["symmetric"],
+        "dynamic": False,
+    }
+    groups = {"group_0": {"targets": ["Linear"], "weights": weights}}
+    if method.name == "gptq":
+        return [gptq(config_groups=groups, ignore=ignore)]
+    scaling = (
+        [transforms.AWQModifier(duo_scaling="both", n_grid=job["search"])]
+        if method.name == "awq"
+        else []
+    )
+    return [*scaling, rounding(config_groups=groups, ignore=ignore)]
+
+
+def _batches(job: Job, tokenizer: Any) -> list[dict[str, torch.Tensor]]:
+    """One sample each: padding would be measured as if it were text."""
+    rows = encode_samples(job["samples"], tokenizer, job["count"], job["length"])
+    return [
+        {"input_ids": torch.tensor([row]), "attention_mask": torch.ones(1, len(row)).long()}
+        for row in rows
+    ]
+
+
+def _compress(model: Any, recipe: list[Any], batches: Any, device: str, events: Events) -> None:
+    oneshot = import_module("llmcompressor").oneshot
+    if device == "cpu":
+        _keep_off_accelerators()
+    with events.step("quantize", unit="layers") as step:
+        _count_layers(step)
+        if batches is None:
+            oneshot(model=model, recipe=recipe)
+        else:
+            loader = DataLoader(batches, batch_size=None)
+            oneshot(
+                model=model, recipe=recipe, dataset=loader, num_calibration_samples=len(batches)
+            )
+
+
+def _keep_off_accelerators() -> None:
+    """Pinning memory for copies to a device needs a device; the library pins without asking."""
+    if not torch.accelerator.is_available():
+        cache: Any = import_module("llmcompressor.pipelines.cache")
+        cache.IntermediatesCache.pin_memory = lambda *_, **__: None
+
+
+def _count_layers(step: Any) -> None:
+    """Tells of every part of the model that the library has passed, in each of its passes."""
+    pipeline: Any = import_module("llmcompressor.pipelines.sequential.pipeline")
+    callbacks: Any = import_module("llmcompressor.core").LifecycleCallbacks
+    trace, end = pipeline.trace_subgraphs, callbacks.sequential_epoch_end
+    total = 0
+
+    def tell_total(*arguments: Any, **options: Any) -> Any:
+        nonlocal total
+        parts = trace(*arguments, **options)
+        total += len(parts)
+        step.total(total)
+        return parts
+
+    def tell_end(*arguments: Any, **options: Any) -> Any:
+        result = end(*arguments, **options)
+        step.advance()
+        return result
+
+    pipeline.trace_subgraphs = tell_total
+    callbacks.sequential_epoch_end = tell_end
+
+
+def _save(model: Any, tokenizer: Any, job: Job, output: Path) -> None:
+    _restore_precision(model, job["source"])
+    model.save_pretrained(output, save_compressed=True, max_shard_size=job["shard_size"])
+    tokenizer.save_pretrained(output)
+    source = Path(job["source"])
+    for pattern in _TOKENIZER:
+        for file in source.glob(pattern):  # as published: saving again may add or lose fields
+            shutil.copyfile(file, output / file.name)
+    for file in output.iterdir():
+        file.chmod(0o644)  # safetensors writes 0600, and Triton may run as another user
+
+
+def _restore_precision(model: Any, source: str) -> None:
+    """What stayed a float, scales included, in the source's type: engines compute with it."""
+    wanted = AutoConfig.from_pretrained(source, local_files_only=True).dtype or torch.float32
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.dtype is torch.float32:
+            tensor.data = tensor.data.to(wanted)
+    model.config.dtype = wanted
+
+
+def _peak_memory() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
