@@ -196,8 +196,10 @@ class Supervisor:
             serving = self._triton.serving()
         except grpc.RpcError:
             return  # the canary's business
-        before, after = ({model.name for model in models} for models in (self.models, serving))
-        for name in sorted(before ^ after):
+        before, after = (
+            {model.name for model in models if model.kind} for models in (self.models, serving)
+        )
+        for name in sorted(before ^ after):  # steps that wait for their ensemble have no kind
             self.tell(f"{name} was {'loaded' if name in after else 'unloaded'}")
         self.models = serving
 
