@@ -27,7 +27,7 @@ TOKENS = 64
 def measure(ours_port: int, model: ServedModel, repository: Path, rounds: int) -> list[Ratio]:
     """Ratios of tokens/s and of the time to first token, ours over vLLM's server."""
     ratios = []
-    with vllm_server(repository, model) as peer_port:
+    with vllm_server(repository, model.name) as peer_port:
         for streams in (1, 8):
 
             def ours(streams: int = streams) -> dict[str, float]:
@@ -62,14 +62,14 @@ def _one_round(port: int, model: str, streams: int) -> dict[str, float]:
 
 
 @contextmanager
-def vllm_server(repository: Path, model: ServedModel) -> Iterator[int]:
+def vllm_server(repository: Path, model: str, *flags: str) -> Iterator[int]:
     """vLLM's own OpenAI server over the very weights and engine arguments of `model`."""
     port = free_port()
-    engine = repository / f"{model.name}.engine"
+    engine = repository / f"{model}.engine"
     arguments = _engine_arguments(engine)
     argv = [str(ensure_environment("vllm") / "bin" / "python"), "-m"]
     argv += ["vllm.entrypoints.openai.api_server", "--host", "127.0.0.1", "--port", str(port)]
-    argv += ["--served-model-name", model.name, "--no-enable-log-requests", *arguments]
+    argv += ["--served-model-name", model, "--no-enable-log-requests", *arguments, *flags]
     environment = clean_environment(
         HF_HUB_OFFLINE="1", VLLM_NO_USAGE_STATS="1", **_engine_environment(engine)
     )

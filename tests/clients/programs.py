@@ -45,6 +45,7 @@ PROGRAMS = (
         ("llama-index-llms-ollama==0.11.0", "llama-index-embeddings-ollama==0.10.0"),
     ),
     Program("llm", "Ollama", ("llm==0.36", "llm-ollama==0.19.1")),
+    Program("openai-agents", "OpenAI", ("openai-agents==0.24.0",)),
     Program("openai-2", "OpenAI", ("openai==2.54.0",)),
     Program("aider", "both", ("aider-chat==0.86.2",), slow=True),
     Program("open-webui", "both", ("torch==2.13.0", "open-webui==0.12.4"), slow=True),

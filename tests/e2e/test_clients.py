@@ -9,7 +9,8 @@ from tests.processes import Service
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
-    "name", ["langchain-ollama", "langchain-openai", "llama-index", "llm", "openai-2"]
+    "name",
+    ["langchain-ollama", "langchain-openai", "llama-index", "llm", "openai-2", "openai-agents"],
 )
 def test_a_client_program_works_unchanged(service: Service, name: str) -> None:
     (program,) = [one for one in PROGRAMS if one.name == name]

@@ -4,7 +4,7 @@ Nothing here looks at a disk. The ensemble comes first and carries the `toolkit.
 which the gateway learns everything (python_backends/README.md).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
@@ -49,6 +49,7 @@ def model_configs(
             return llm_configs(name, entry, facts, _able(public, entry.kind, able), target)
         case EmbeddingEntry(), EmbeddingFacts():
             _check_context(name, entry.context_length or 1, facts.context_length)
+            _check_lengths(name, entry.matryoshka, facts.dimensions)
             able = ["embedding"]
             return embedding_configs(name, entry, facts, _able(public, entry.kind, able), target)
         case RerankEntry(), RerankFacts():
@@ -108,3 +109,12 @@ def _check_context(name: str, wanted: int, most: int) -> None:
             f"'{name}' is to have a context of {wanted} tokens, but its weights know {most}",
             hint=f"set context_length to {most} or less",
         )
+
+
+def _check_lengths(name: str, shorter: Sequence[int], dimensions: int) -> None:
+    for length in shorter:
+        if length >= dimensions:
+            raise ConvertError(
+                f"'{name}' is to cut its vectors to {length} numbers, but they have {dimensions}",
+                hint=f"leave {length} out of matryoshka",
+            )

@@ -16,7 +16,7 @@ TEXT = """
 version: 1
 models:
   chat: {kind: llm, source: "hf:o/n", context_length: 100, engine_args: {dtype: float32}}
-  embed: {kind: embedding, source: "hf:o/n", created: 5}
+  embed: {kind: embedding, source: "hf:o/n", created: 5, matryoshka: [2, 1]}
   draw: {kind: diffusion, source: "hf:o/n", steps: 7, max_size: 64}
 """
 FACTS: dict[str, Facts] = {
@@ -79,6 +79,7 @@ def test_public_parameters(spec: Spec) -> None:
     assert told["chat"]["cancel"] == "chat.engine"
     assert told["chat"]["context_length"] == "100"
     assert told["embed"]["dimensions"] == "3"
+    assert told["embed"]["matryoshka"] == "[1, 2]"
     assert told["embed"]["context_length"] == "50"
     assert told["embed"]["created"] == "5"
     assert told["draw"]["image"] == (
@@ -112,6 +113,12 @@ def test_a_context_beyond_the_weights_is_refused(spec: Spec) -> None:
             find_target("embedded"),
         )
     assert caught.value.hint == "set context_length to 64 or less"
+
+
+def test_vectors_are_not_cut_to_more_than_they_have(spec: Spec) -> None:
+    facts = EmbeddingFacts(dimensions=2, context_length=50)
+    with pytest.raises(ConvertError, match="cut its vectors to 2 numbers, but they have 2"):
+        model_configs("embed", spec.catalogue.models["embed"], facts, "", find_target("embedded"))
 
 
 def test_unknown_targets_are_refused() -> None:
