@@ -8,11 +8,15 @@ WORKDIR /src
 COPY docker/frontend.lock .
 RUN python3 -m venv /opt/gateway \
  && /opt/gateway/bin/pip install --no-cache-dir --no-deps --require-hashes -r frontend.lock
+# symbols for debuggers are a third of it
+RUN { command -v strip || { apt-get update && apt-get install -y --no-install-recommends binutils=2.*; }; } \
+ && find /opt/gateway -name '*.so*' -type f -exec strip --strip-unneeded {} +
 COPY frontend frontend
 # the gateway's own package, without what only installs or tests
 RUN cp -r frontend /opt/gateway/lib/python3*/site-packages/ \
  && /opt/gateway/bin/python -m compileall -q /opt/gateway/lib/python3*/site-packages/frontend \
  && find /opt/gateway -type d -name tests -prune -exec rm -rf {} + \
+ && find /opt/gateway -name '*.map' -delete \
  && /opt/gateway/bin/pip uninstall -q -y pip setuptools
 
 FROM ${BASE}

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from starlette.types import Receive, Scope, Send
 
+from frontend.dialects.anthropic import models as anthropic_models
 from frontend.dialects.openai.chat import ChatAnswer, ChatCall, ChatChunks, parse_chat
 from frontend.dialects.openai.completions import (
     CompletionAnswer,
@@ -145,12 +146,14 @@ class OpenAIRoutes:
     async def models(self, scope: Scope, receive: Receive, send: Send) -> None:
         """GET /v1/models"""
         await self.runner.catalogue.check()
-        await send_bytes(send, render_models(self.runner.catalogue.models))
+        render = anthropic_models.render_models if _is_anthropics(scope) else render_models
+        await send_bytes(send, render(self.runner.catalogue.models))
 
     async def model(self, scope: Scope, receive: Receive, send: Send) -> None:
         """GET /v1/models/{id}"""
         model = await self.runner.catalogue.find(scope["path_params"]["model"])
-        await send_bytes(send, render_model(model))
+        render = anthropic_models.render_model if _is_anthropics(scope) else render_model
+        await send_bytes(send, render(model))
 
     def _client(self, scope: Scope, receive: Receive, send: Send) -> Client:
         return Client(scope, receive, send, self.bounds.client_timeout_s)
@@ -162,3 +165,7 @@ class OpenAIRoutes:
         model = await self.runner.find(name, capability)
         current().model = model.name
         return model
+
+
+def _is_anthropics(scope: Scope) -> bool:
+    return any(name == anthropic_models.HEADER for name, _ in scope["headers"])

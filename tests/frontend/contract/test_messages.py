@@ -161,3 +161,10 @@ def test_a_failure_in_a_stream_is_its_last_event(claude: Anthropic) -> None:
     ):
         stream.until_done()
     assert failure.value.type == "api_error"
+
+
+def test_models_are_listed_for_its_own_client(claude: Anthropic) -> None:
+    models = {model.id: model for model in claude.models.list()}
+    assert "echo" in models
+    assert models["echo"].created_at.year >= 2024
+    assert claude.models.retrieve("echo").display_name == "echo"
