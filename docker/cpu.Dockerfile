@@ -29,7 +29,7 @@ FROM ${BASE}
 COPY --from=build /opt/toolkit /opt/toolkit
 COPY --from=build /opt/triton-toolkit /opt/triton-toolkit
 COPY docker/healthcheck.py /opt/toolkit/
-RUN install -d -o 10001 -g 10001 /opt/triton-toolkit/logs /models
+RUN install -d -o 10001 -g 10001 /opt/triton-toolkit/logs /opt/triton-toolkit/running /models
 USER 10001:10001
 WORKDIR /tmp
 ENV PATH=/opt/toolkit/bin:$PATH \

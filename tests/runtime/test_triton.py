@@ -18,6 +18,7 @@ MEMBERS = (
     "pytriton/tritonserver/python_backend_stubs/3.8/triton_python_backend_stub",
     "pytriton/__init__.py",
     "nvidia_pytriton.libs/libtritonserver.so",
+    "nvidia_pytriton.libs/libnuma-1234.so.1.0.0",
 )
 
 
@@ -45,7 +46,10 @@ def test_only_the_server_is_unpacked(fake_wheel: Path) -> None:
         "backends/python/triton_python_backend_stub",
         "caches/local/libtritoncache_local.so",
         "lib/libtritonserver.so",
+        "lib/libnuma-1234.so.1.0.0",
+        "lib/libnuma.so.1",
     }
+    assert (runtime.libraries / "libnuma.so.1").readlink() == Path("libnuma-1234.so.1.0.0")
     assert runtime.server.stat().st_mode & 0o111
 
 

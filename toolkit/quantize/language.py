@@ -25,6 +25,7 @@ from toolkit.quantize.process import Worker, run_worker
 from toolkit.quantize.report import write_report
 from toolkit.quantize.texts import Calibration, load_calibration, load_evaluation
 from toolkit.runtime.environments import ensure_environment
+from toolkit.runtime.triton import ensure_triton
 from toolkit.weights.cache import ensure
 from toolkit.weights.digest import text_digest
 from toolkit.weights.sources import Fetched
@@ -246,7 +247,9 @@ def _engine(
         "rounds": rounds,
         "speed_tokens": 24,
     }
-    return run_worker(Worker("toolkit.quantize.engine", python, _own("engine").log), work, progress)
+    libraries = ensure_triton(progress).libraries  # with libnuma, which vLLM's kernels want
+    worker = Worker("toolkit.quantize.engine", python, _own("engine").log, libraries)
+    return run_worker(worker, work, progress)
 
 
 def _about(job: _Job, made: dict[str, Any]) -> dict[str, Any]:

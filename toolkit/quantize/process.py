@@ -34,11 +34,14 @@ _QUIET = {
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A module with a function `main`, the Python that runs it, and where its chatter goes."""
+    """A module with a function `main`, the Python that runs it, and where its chatter goes.
+
+    `libraries` is a folder of shared libraries that the machine may lack."""
 
     module: str
     python: Path
     log: Path
+    libraries: Path | None = None
 
 
 def run_worker(worker: Worker, job: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -54,7 +57,7 @@ def run_worker(worker: Worker, job: Mapping[str, Any], progress: Progress) -> di
             stdout=log,
             stderr=log,
             pass_fds=(writer,),
-            env={**os.environ, **_QUIET},
+            env={**os.environ, **_QUIET, **_found_in(worker.libraries)},
             start_new_session=True,
         )
     os.close(writer)
@@ -66,6 +69,10 @@ def run_worker(worker: Worker, job: Mapping[str, Any], progress: Progress) -> di
             return _follow(events, progress, process, worker.log)
     finally:
         _end(process)
+
+
+def _found_in(folder: Path | None) -> dict[str, str]:
+    return {} if folder is None else {"LD_LIBRARY_PATH": str(folder)}
 
 
 def _follow(

@@ -4,6 +4,7 @@ A runtime is complete or absent: it is unpacked beside its place and renamed. It
 repositories or processes.
 """
 
+import contextlib
 import os
 import shutil
 import sys
@@ -57,6 +58,7 @@ def ensure_triton(progress: Progress = silent) -> TritonRuntime:
     if not root.exists():
         wheel = fetch_wheel(WHEEL, sha256=WHEEL_SHA256, progress=progress)
         _unpack(wheel, root, progress)
+    _link_numa(root / "lib")
     touch(root)
     return TritonRuntime(root)
 
@@ -101,6 +103,14 @@ def _unpack(wheel: Path, root: Path, progress: Progress) -> None:
             raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _link_numa(folder: Path) -> None:
+    """vLLM's CPU kernels want libnuma, which bare machines lack and the wheel brings renamed."""
+    link = folder / "libnuma.so.1"
+    if not link.is_symlink() and (found := sorted(folder.glob("libnuma-*"))):
+        with contextlib.suppress(OSError):  # another process was first, or an image is read-only
+            link.symlink_to(found[0].name)
 
 
 def _place(name: str) -> PurePosixPath | None:

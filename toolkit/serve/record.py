@@ -45,17 +45,22 @@ class Record:
 
 @contextmanager
 def recorded(record: Record) -> Iterator[None]:
-    """Keeps the record for as long as the block runs."""
+    """Keeps the record for as long as the block runs.
+
+    Where the home is read-only, as in a container, nobody finds the service that way.
+    """
     path = home() / _FOLDER / f"{record.port}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(f".{os.getpid()}")
-    fresh.write_text(json.dumps(asdict(record)))
-    fresh.chmod(0o600)
-    fresh.replace(path)
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_suffix(f".{os.getpid()}")
+        fresh.write_text(json.dumps(asdict(record)))
+        fresh.chmod(0o600)
+        fresh.replace(path)
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def find_service(port: int | None = None) -> Record:
