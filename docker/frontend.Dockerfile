@@ -8,9 +8,10 @@ WORKDIR /src
 COPY docker/frontend.lock .
 RUN python3 -m venv /opt/gateway \
  && /opt/gateway/bin/pip install --no-cache-dir --no-deps --require-hashes -r frontend.lock
-# symbols for debuggers are a third of it
+# symbols for debuggers; libraries that were patched after their build would break
 RUN { command -v strip || { apt-get update && apt-get install -y --no-install-recommends binutils=2.*; }; } \
- && find /opt/gateway -name '*.so*' -type f -exec strip --strip-unneeded {} +
+ && find /opt/gateway -name '*.so' -regex '.*/\(ml_dtypes\|uvloop\|_cython\|site-packages\)/[^/]*' \
+    -exec strip --strip-unneeded {} +
 COPY frontend frontend
 # the gateway's own package, without what only installs or tests
 RUN cp -r frontend /opt/gateway/lib/python3*/site-packages/ \

@@ -1,10 +1,12 @@
 """`toolkit serve` as a whole: it says what it serves, and kill -9 leaves nothing."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -96,6 +98,30 @@ def test_a_killed_triton_is_a_clear_503_and_comes_back(
         triton.kill()
         wait_for(lambda: status_of(f"{service.url}/readyz") == 503, 10, "a 503")
         wait_for(lambda: status_of(f"{service.url}/readyz") == 200, 60, "recovery")
+
+
+def test_a_triton_that_dies_while_it_loads_is_started_again(
+    echo_repository: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(echo_repository, own, symlinks=True)
+
+    def loading() -> list[psutil.Process]:
+        """The server of this repository, once it starts a model's Python."""
+        found = psutil.Process().children(recursive=True)
+        ours = [each for each in found if str(own) in " ".join(each.cmdline())]
+        stubs = [each for each in ours if each.name().startswith("triton_python")]
+        return [parent for stub in stubs if (parent := stub.parent())]
+
+    def kill() -> None:
+        wait_for(lambda: bool(loading()), 30, "a model that loads")
+        loading()[0].kill()
+
+    with ThreadPoolExecutor(1) as pool:
+        killing = pool.submit(kill)
+        with served(own, tmp_path / "log", timeout_s=60) as service:
+            killing.result()
+            assert "loading once more" in service.log.read_text()
 
 
 def test_a_dead_python_stub_is_noticed_and_replaced(echo_repository: Path, tmp_path: Path) -> None:

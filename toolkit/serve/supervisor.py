@@ -30,7 +30,7 @@ from toolkit.serve.catalogue import ServedModel, check_target, public_models
 from toolkit.serve.child import Child, Command, clean_environment
 from toolkit.serve.linkable import linkable
 from toolkit.serve.record import Record, recorded
-from toolkit.serve.triton import TritonOptions, TritonServer, reachable
+from toolkit.serve.triton import TritonDied, TritonOptions, TritonServer, reachable
 
 _LOOK_INTERVAL_S = 1.0
 _CANARY_INTERVAL_S = 20.0
@@ -132,7 +132,7 @@ class Supervisor:
         )
         with self.progress.step("start Triton"):
             self._triton.start()
-        self._triton.load([model.name for model in self.models], self.progress)
+        self._load()
         record = Record.here(options.listening[1], self._triton.address, repository)
         self._stack.enter_context(recorded(record))
         if options.triton_port is None:
@@ -233,8 +233,20 @@ class Supervisor:
         assert self._triton is not None
         self._triton.kill()
         self._triton.start()
-        self._triton.load([model.name for model in self.models], self.progress)
+        self._load()
         self.tell("Triton is back")
+
+    def _load(self) -> None:
+        """Loads what is to answer; this release of Triton now and then aborts in the middle."""
+        assert self._triton is not None
+        names = [model.name for model in self.models]
+        try:
+            self._triton.load(names, self.progress)
+        except TritonDied as death:
+            self.tell(f"{death}\nloading once more")
+            self._triton.kill()
+            self._triton.start()
+            self._triton.load(names, self.progress)
 
     def _end(self) -> None:
         self._stop.set()

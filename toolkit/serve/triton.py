@@ -27,6 +27,7 @@ from toolkit.runtime.triton import TritonRuntime
 from toolkit.serve.catalogue import ServedModel, public, server_options
 from toolkit.serve.child import Child, Command, clean_environment
 
+_END_S = 10  # a crash writes its trace first
 _START_TIMEOUT_S = 30.0
 _EXIT_TIMEOUT_S = 30
 _CALL_TIMEOUT_S = 5.0
@@ -43,6 +44,10 @@ class TritonOptions:
     http_port: int | None = None
     grpc: tuple[str, int] | None = None
     load_timeout_s: float = 600.0
+
+
+class TritonDied(ServeError):
+    """The server ended while it loaded models, whoever of them it was."""
 
 
 @dataclass(slots=True)
@@ -161,12 +166,29 @@ class TritonServer:
                 step.note(loads[done])
                 if reason := done.result():
                     failures.append(f"{loads[done]}: {reason}")
+        if failures and self._is_ending():
+            assert self._child is not None
+            raise TritonDied(
+                f"Triton ended with {self.exit_code} while it loaded; the end of its log:\n"
+                + self._child.log_tail(40)
+            )
         if failures:
             details = "\n".join(failures)
             raise ServeError(
                 f"Triton cannot load\n{details}", hint=f"the whole story is in {self.options.log}"
             )
         self._stubs, self._lacking = self._live_stubs(), set()
+
+    def _is_ending(self) -> bool:
+        """Whether the server is gone; its socket goes a little before its process does."""
+        deadline = time.monotonic() + _END_S
+        while not self._is_live():
+            if self.exit_code is not None:
+                return True
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.05)
+        return False
 
     def _load(self, model: str) -> str | None:
         request = service_pb2.RepositoryModelLoadRequest(model_name=model)
