@@ -7,7 +7,14 @@ from llama_index.embeddings.ollama import OllamaEmbedding
 from llama_index.llms.ollama import Ollama
 
 url, chat, embedding = (os.environ[name] for name in ("GATEWAY", "CHAT", "EMBEDDING"))
-model = Ollama(model=chat, base_url=url, temperature=0, request_timeout=300, context_window=2048)
+model = Ollama(
+    model=chat,
+    base_url=url,
+    temperature=0,
+    request_timeout=300,
+    context_window=2048,
+    additional_kwargs={"num_predict": 48},
+)
 question = [ChatMessage(role="user", content="What is the capital of France?")]
 answer = model.chat(question)
 assert "Paris" in str(answer.message.content), answer
