@@ -46,6 +46,12 @@ def convert(
     Encoders and Stable Diffusion pipelines become ONNX, GGUF files and pickles become safetensors,
     language models become GGUF or a directory for TensorRT-LLM. A result that differs by more than
     its stated tolerance is refused.
+
+    Examples:
+
+        toolkit convert model.gguf --to safetensors -o model
+
+        toolkit convert path/to/encoder --to onnx --json
     """
     _check(to, from_pickle, fp8, gguf_type)
     place = output or Path(f"{Path(source.rstrip('/')).stem}-{to}")

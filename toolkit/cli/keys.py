@@ -21,6 +21,7 @@ def add(
     name: Annotated[str, typer.Argument(help="Whose key it is; appears in the gateway's log.")],
     role: Annotated[str, typer.Option(help="user, or admin: may load and unload models.")] = "user",
     file: _File = _DEFAULT,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Make a key and print it, once: the file keeps only its digest.
 
@@ -31,7 +32,7 @@ def add(
         toolkit keys add ops --role admin --file /etc/triton-toolkit/gateway.keys
     """
     secret = add_key(file, name, role)
-    typer.echo(secret)
+    typer.echo(json.dumps({"name": name, "role": role, "key": secret}) if as_json else secret)
     told = f"in {file}; a running gateway knows it within seconds. It cannot be shown again."
     Console(stderr=True, highlight=False).print(told, soft_wrap=True)
 
@@ -60,7 +61,11 @@ def list_(
 
 
 @keys.command("remove")
-def remove(name: Annotated[str, typer.Argument(help="Whose key.")], file: _File = _DEFAULT) -> None:
+def remove(
+    name: Annotated[str, typer.Argument(help="Whose key.")],
+    file: _File = _DEFAULT,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
     """Take a key back: a running gateway refuses it within seconds.
 
     Examples:
@@ -68,4 +73,6 @@ def remove(name: Annotated[str, typer.Argument(help="Whose key.")], file: _File 
         toolkit keys remove ada
     """
     remove_key(file, name)
+    if as_json:
+        typer.echo(json.dumps({"removed": name}))
     Console(stderr=True, highlight=False).print(f"{name}'s key is no longer in {file}")

@@ -95,6 +95,12 @@ def quantize(
     Choose one method. The result appears at once and whole, with `quality/report.md` in it. Exit
     status 3: it breaks a limit, and was kept aside as OUTPUT.rejected. Interrupted after the
     quantizing itself, the same command goes on from there.
+
+    Examples:
+
+        toolkit quantize path/to/model --awq -o model-awq
+
+        toolkit quantize encoder.onnx --int8 --json
     """
     chosen = {
         "awq": awq, "gptq": gptq, "int8": int8, "fp8": fp8, "int4-rtn": int4_rtn,

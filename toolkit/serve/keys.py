@@ -71,7 +71,10 @@ def _lines(path: Path) -> list[tuple[str, Key | None]]:
             continue
         parts = line.split()
         if len(parts) != 3 or parts[1] not in ROLES or not parts[2].startswith("sha256:"):
-            raise ServeError(f"{path}, line {number} is not 'NAME user|admin sha256:HEX'")
+            raise ServeError(
+                f"{path}, line {number} is not 'NAME user|admin sha256:HEX'",
+                hint="toolkit keys add writes such lines",
+            )
         found.append((line, Key(*parts)))
     return found
 

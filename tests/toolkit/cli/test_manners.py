@@ -38,6 +38,11 @@ BAD: dict[tuple[str, ...], list[list[str]]] = {
     ("models", "unload"): [["m", "--port", "1"]],
     ("models", "reload"): [["m", "--port", "1"]],
     ("models", "canary"): [["m", "--promote"], ["m", "--port", "1", "--request", "gone.json"]],
+    ("quantize",): [["gone", "--awq"], ["weights"]],
+    ("convert",): [["gone", "--to", "onnx"], ["weights", "--to", "moon"]],
+    ("keys", "add"): [["a b"], ["ada", "--role", "root"], ["ada", "--file", "bad.yaml"]],
+    ("keys", "list"): [["--file", "gone"], ["--file", "bad.yaml"]],
+    ("keys", "remove"): [["ada", "--file", "gone"]],
     ("cache", "list"): [["--models", "gone.yaml"], ["--models", "bad.yaml"]],
     ("cache", "prune"): [["--older-than", "soon"], ["--kind", "moon"]],
 }
