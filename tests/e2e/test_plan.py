@@ -49,8 +49,9 @@ def planned() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def busy(service: Service, client: OpenAI) -> Service:
     """The served catalogue after every model has done the most that one step asks of it."""
-    client.embeddings.create(model=EMBEDDING, input=["word " * 250] * 64)
-    client.embeddings.create(model=EMBEDDING, input=["word " * n for n in range(4, 250)])
+    for _ in range(3):  # how texts come together in one run is up to the moment
+        client.embeddings.create(model=EMBEDDING, input=["word " * 250] * 64)
+        client.embeddings.create(model=EMBEDDING, input=["word " * n for n in range(4, 250)])
     client.images.generate(model=IMAGE, prompt="a red heart", n=10)
     long = "tell me something nice " * 400
     with ThreadPoolExecutor(8) as pool:
