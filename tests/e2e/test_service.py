@@ -32,8 +32,9 @@ def test_every_model_of_the_catalogue_is_listed(client: OpenAI) -> None:
 
 
 def test_it_says_what_to_try(service: Service) -> None:
+    example = f"127.0.0.1:{service.port}/v1/chat/completions"
+    wait_for(lambda: example in service.log.read_text(), 10, "the example")  # said once it is ready
     said = service.log.read_text()
-    assert f"127.0.0.1:{service.port}/v1/chat/completions" in said
     for name in (CHAT, EMBEDDING, IMAGE):
         assert name in said
 
