@@ -75,7 +75,9 @@ def create_app(settings: Settings) -> FastAPI:
         *docs_routes(DocsRoutes(runner, settings.keys_file is None or settings.open)),
         *messages_routes(MessagesRoutes(runner, bounds, images)),
         *ranking_routes(RankingRoutes(runner, bounds)),
-        *ollama_routes(OllamaRoutes(runner, bounds, presence), ManagerRoutes(presence, bounds)),
+        *ollama_routes(
+            OllamaRoutes(runner, bounds, presence, images), ManagerRoutes(presence, bounds)
+        ),
     ]
     return app
 

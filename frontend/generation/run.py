@@ -6,7 +6,7 @@ Knows neither dialects nor HTTP. Whoever stops iterating stops the engine.
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -20,7 +20,6 @@ from frontend.domain import (
     Embedding,
     Event,
     Generation,
-    ImageLink,
     Model,
     Ranking,
     Scores,
@@ -149,16 +148,6 @@ def _check_fit(model: Model, generation: Generation) -> None:
             f"the model '{model.name}' was built without tools; build its repository again",
             param="tools",
             code="model_not_supported",
-        )
-
-
-def check_vision(model: Model, links: Sequence[ImageLink]) -> None:
-    """Refuses images for a model that takes none, before anything is fetched."""
-    if links and not ("vision" in model.capabilities and "images" in model.takes):
-        raise InvalidRequest(
-            f"the model '{model.name}' takes no images; send text parts only",
-            param=links[0].path,
-            code="unsupported_content",
         )
 
 

@@ -9,9 +9,9 @@ import base64
 import binascii
 import re
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from frontend.domain import ImageLink
+from frontend.domain import Generation, ImageLink, Model
 from frontend.errors import InvalidRequest
 from frontend.media.fetch import Fetcher, FetchFailed
 from frontend.media.pictures import BadPicture, to_png
@@ -31,6 +31,24 @@ class Images:
     _pool: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(_THREADS, "images"), init=False
     )
+
+    async def attach(
+        self, model: Model, generation: Generation, links: tuple[ImageLink, ...]
+    ) -> Generation:
+        """The generation with the files that its prompt refers to.
+
+        Raises InvalidRequest for a model that takes none, before anything is fetched, and for the
+        first link that is not taken.
+        """
+        if not links:
+            return generation
+        if not ("vision" in model.capabilities and "images" in model.takes):
+            raise InvalidRequest(
+                f"the model '{model.name}' takes no images; send text parts only",
+                param=links[0].path,
+                code="unsupported_content",
+            )
+        return replace(generation, images=await self.read(links))
 
     async def read(self, links: tuple[ImageLink, ...]) -> tuple[bytes, ...]:
         """The files in order. Raises InvalidRequest naming the first link that is not taken."""

@@ -12,7 +12,7 @@ from frontend.dialects.anthropic.failures import render_stream_error
 from frontend.dialects.anthropic.requests import MessagesCall, check_abilities, parse_messages
 from frontend.domain import Model, UsageCount
 from frontend.errors import GatewayError
-from frontend.generation.run import Runner, check_vision
+from frontend.generation.run import Runner
 from frontend.media.images import Images
 from frontend.routes.client import Client
 from frontend.routes.http import send_bytes
@@ -56,11 +56,8 @@ class MessagesRoutes:
         model = await self.runner.find(call.model, "chat")
         current().model = model.name
         check_abilities(call, model)
-        if not call.images:
-            return model, call
-        check_vision(model, call.images)
-        files = await self.images.read(call.images)
-        return model, replace(call, generation=replace(call.generation, images=files))
+        generation = await self.images.attach(model, call.generation, call.images)
+        return model, replace(call, generation=generation)
 
     async def _answer(self, model: Model, call: MessagesCall) -> bytes:
         answer, count = MessageAnswer(call, current().id, model.name), UsageCount()

@@ -4,7 +4,7 @@ import base64
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.types import Receive, Scope, Send
 
@@ -30,6 +30,7 @@ from frontend.domain import Drawing, Model, Usage, UsageCount
 from frontend.errors import Forbidden, NotFound
 from frontend.generation.presence import Presence
 from frontend.generation.run import Runner
+from frontend.media.images import Images
 from frontend.routes.client import Client
 from frontend.routes.http import send_bytes
 from frontend.routes.ndjson import send_lines
@@ -44,6 +45,7 @@ class OllamaRoutes:
     runner: Runner
     bounds: Bounds
     presence: Presence
+    images: Images
 
     async def hello(self, scope: Scope, receive: Receive, send: Send) -> None:
         """GET / and HEAD /"""
@@ -102,6 +104,8 @@ class OllamaRoutes:
                 return
             model = await self.runner.find(model.name, "chat" if call.chat else "completion")
             check_abilities(call, model)
+            generation = await self.images.attach(model, call.generation, call.images)
+            call = replace(call, generation=generation)
             reply.admitted()
             warned = _warnings(call.options.warnings)
             if call.stream:

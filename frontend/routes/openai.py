@@ -23,7 +23,7 @@ from frontend.dialects.openai.embeddings import (
 from frontend.dialects.openai.models import render_model, render_models
 from frontend.domain import Model, Usage, UsageCount
 from frontend.generation.fanout import generate_all
-from frontend.generation.run import Runner, check_vision
+from frontend.generation.run import Runner
 from frontend.media.images import Images
 from frontend.routes.client import Client
 from frontend.routes.http import send_bytes
@@ -56,10 +56,8 @@ class OpenAIRoutes:
         call = parse_chat(await client.read_json(self.bounds.body_bytes), self.bounds.messages)
         with client.watched():
             model = await self._find(call.model, "chat")
-            if call.images:
-                check_vision(model, call.images)
-                files = await self.images.read(call.images)
-                call = replace(call, generation=replace(call.generation, images=files))
+            generation = await self.images.attach(model, call.generation, call.images)
+            call = replace(call, generation=generation)
             if call.stream:
                 await self._send_stream(client, self._chat_stream(model, call))
             else:

@@ -16,7 +16,7 @@ from frontend.dialects.openai.response_answers import (
 from frontend.dialects.openai.responses import ResponseCall, parse_response
 from frontend.domain import Model, Usage, UsageCount
 from frontend.errors import InvalidRequest, NotFound
-from frontend.generation.run import Runner, check_vision
+from frontend.generation.run import Runner
 from frontend.media.images import Images
 from frontend.routes.client import Client
 from frontend.routes.http import send_bytes
@@ -103,11 +103,8 @@ class ResponsesRoutes:
                 " are allowed",
                 param="input",
             )
-        if not call.images:
-            return model, call
-        check_vision(model, call.images)
-        files = await self.images.read(call.images)
-        return model, replace(call, generation=replace(call.generation, images=files))
+        generation = await self.images.attach(model, call.generation, call.images)
+        return model, replace(call, generation=generation)
 
     async def _pieces(
         self, model: Model, call: ResponseCall, writer: ResponseWriter

@@ -15,7 +15,7 @@ from frontend.dialects.fields import Fields, is_token_ids
 from frontend.dialects.ollama.options import Options
 from frontend.dialects.openai.tools import read_tools
 from frontend.dialects.schemas import Structure
-from frontend.domain import Generation, Model
+from frontend.domain import Generation, ImageLink, Model
 from frontend.errors import InvalidRequest
 
 MAX_IMAGES = 64
@@ -35,7 +35,7 @@ class OllamaCall:
     unload: bool = False
     think: bool | None = None
     tools: bool = False
-    images: bool = False
+    images: tuple[ImageLink, ...] = ()
     tells_context: bool = False
     logprobs: bool = False
     structure: Structure | None = None
@@ -87,7 +87,8 @@ def parse_chat(body: object, max_messages: int) -> OllamaCall:
         raise fields.refuse("messages", f"must be a list of at most {max_messages} messages")
     tools = read_tools(fields)
     fields.leave()  # Ollama ignores what it does not know
-    messages = [_message(Fields(one, f"messages[{i}]")) for i, one in enumerate(given)]
+    images: list[ImageLink] = []
+    messages = [_message(Fields(one, f"messages[{i}]"), images) for i, one in enumerate(given)]
     if not messages:
         return _loading(parts, chat=True)
     prompt: dict[str, Any] = {"messages": messages, **parts.template}
@@ -101,7 +102,7 @@ def parse_chat(body: object, max_messages: int) -> OllamaCall:
         options=parts.options,
         think=parts.think,
         tools=bool(tools.tools),
-        images=any(isinstance(message["content"], list) for message in messages),
+        images=tuple(images),
         logprobs=parts.logprobs,
         structure=parts.structure,
     )
@@ -129,6 +130,8 @@ def parse_generate(body: object) -> OllamaCall:
     fields.leave()
     if raw and (system or context):
         raise fields.refuse("raw", "cannot be combined with 'system' or 'context'")
+    if images and (raw or suffix):  # the template is what says where they stand
+        raise fields.refuse("images", "cannot be combined with 'raw' or 'suffix'")
     if not text and not images and not suffix:
         return _loading(parts, chat=False)
     if suffix or raw:
@@ -137,8 +140,7 @@ def parse_generate(body: object) -> OllamaCall:
             infill = {"text": text, "suffix": suffix}
             generation = Generation(infill, parts.sampling, {"infill": True})
     else:
-        content = [{"type": "text", "text": text}, *images] if images else text
-        generation = _templated(parts, system, content, context)
+        generation = _templated(parts, system, _content(text, images), context)
     return OllamaCall(
         parts.model,
         generation,
@@ -146,7 +148,7 @@ def parse_generate(body: object) -> OllamaCall:
         chat=False,
         options=parts.options,
         think=parts.think,
-        images=bool(images),
+        images=tuple(images),
         tells_context="messages" in generation.prompt,
         logprobs=parts.logprobs,
         structure=parts.structure,
@@ -222,15 +224,14 @@ def _loading(parts: _Parts, *, chat: bool) -> OllamaCall:
     return OllamaCall(parts.model, None, parts.stream, chat, parts.options, parts.unload)
 
 
-def _message(fields: Fields) -> dict[str, Any]:
+def _message(fields: Fields, links: list[ImageLink]) -> dict[str, Any]:
     role = fields.choice("role", _ROLES)
     if role is None:
         raise fields.refuse("role", "is required")
     text = fields.text("content") or ""
     images = _images(fields)
-    message: dict[str, Any] = {"role": role, "content": text}
-    if images:
-        message["content"] = [*([{"type": "text", "text": text}] if text else []), *images]
+    links += images
+    message: dict[str, Any] = {"role": role, "content": _content(text, images)}
     calls = _calls(fields)
     if calls and role == "assistant":
         message["tool_calls"] = calls
@@ -261,19 +262,26 @@ def _calls(fields: Fields) -> list[dict[str, Any]]:
     return calls
 
 
-def _images(fields: Fields) -> list[dict[str, Any]]:
+def _content(text: str, images: list[ImageLink]) -> str | list[dict[str, str]]:
+    """The text, or parts for the template: images first, as Ollama's own templates have them."""
+    if not images:
+        return text
+    shown = [{"type": "image"} for _ in images]
+    return [*shown, {"type": "text", "text": text}] if text else shown
+
+
+def _images(fields: Fields) -> list[ImageLink]:
     given = fields.take("images") or []
     if not isinstance(given, list) or len(given) > MAX_IMAGES:
         raise fields.refuse("images", f"must be a list of at most {MAX_IMAGES} images")
-    parts = []
+    links = []
     for index, one in enumerate(given):
         try:
             data = base64.b64decode(one, validate=True)
         except (binascii.Error, ValueError, TypeError):
             raise fields.refuse(f"images[{index}]", "is not base64") from None
-        url = f"data:{_kind(data)};base64,{one}"
-        parts.append({"type": "image_url", "image_url": {"url": url}})
-    return parts
+        links.append(ImageLink(f"data:{_kind(data)};base64,{one}", fields.at(f"images[{index}]")))
+    return links
 
 
 def _kind(data: bytes) -> str:
@@ -287,7 +295,7 @@ def check_abilities(call: OllamaCall, model: Model) -> None:
     wanted = (
         (call.tools, "tools", "tools"),
         (bool(call.think), "reasoning", "thinking"),
-        (call.images, "vision", "images"),
+        (bool(call.images), "vision", "images"),
     )
     for asked, capability, word in wanted:
         if asked and capability not in model.capabilities:

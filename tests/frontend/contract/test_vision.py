@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import ollama
 import pytest
 from openai import BadRequestError, OpenAI
 from PIL import Image
 
 from tests.conftest import EchoTriton
-from tests.frontend.conftest import echo_requests, run_gateway
+from tests.frontend.conftest import Gateway, echo_requests, run_gateway
 
 
 def picture(colour: str = "red", size: tuple[int, int] = (8, 8)) -> str:
@@ -38,6 +39,26 @@ def test_images_reach_the_engine_as_plain_files(client: OpenAI, echo_triton: Ech
         "image",
         "text",
     ]
+
+
+def test_ollamas_images_reach_the_engine(gateway: Gateway, echo_triton: EchoTriton) -> None:
+    file = picture().partition(",")[2]
+    api = ollama.Client(host=gateway.url)
+    try:
+        message = {"role": "user", "content": "who is it", "images": [file, file]}
+        assert api.chat("echo", messages=[message]).message.content == "who is it"
+        assert len(echo_requests(echo_triton)[-1]["images"]) == 2
+        parts = list(api.generate("echo", "who is it", images=[file], stream=True))
+        assert "".join(part.response for part in parts) == "who is it"
+        assert len(echo_requests(echo_triton)[-1]["images"]) == 1
+        with pytest.raises(ollama.ResponseError, match=r"images\[0\]' is not base64"):
+            api._request_raw(
+                "POST", "/api/chat", json={"model": "echo", "messages": [message | {"images": [1]}]}
+            )
+        with pytest.raises(ollama.ResponseError, match="raw"):
+            api.generate("echo", "x", images=[file], raw=True)
+    finally:
+        api._client.close()
 
 
 @pytest.mark.parametrize(

@@ -148,12 +148,13 @@ def test_messages_keep_all_that_they_say() -> None:
     assert call.generation is not None
     system, user, assistant, tool = call.generation.prompt["messages"]
     assert system == {"role": "system", "content": "be brief"}
-    assert user["content"][0] == {"type": "text", "text": "look"}
-    assert user["content"][1]["image_url"]["url"] == f"data:image/png;base64,{PIXEL}"
+    assert user["content"] == [{"type": "image"}, {"type": "text", "text": "look"}]
     assert assistant["reasoning_content"] == "hm"
     assert json.loads(assistant["tool_calls"][0]["function"]["arguments"]) == {"a": 1}
     assert tool["name"] == "f"
-    assert call.images
+    (link,) = call.images
+    assert link.url == f"data:image/png;base64,{PIXEL}"
+    assert link.path == "messages[1].images[0]"
 
 
 def test_format_constrains_the_engine() -> None:
