@@ -147,8 +147,11 @@ def _pip_settings() -> list[str]:
             # an index on disk has its files beside it
             paths.add(path.parent if word.startswith("file:") else path)
     options = [f"--volume={path}:{path}:ro" for path in sorted(paths)]
-    files = [Path("/etc/pip.conf"), Path("~/.config/pip/pip.conf").expanduser()]
-    for file, target in zip(files, ("/etc/pip.conf", "/root/.config/pip/pip.conf"), strict=True):
-        if file.exists():
-            options.append(f"--volume={file}:{target}:ro")
-    return options
+    # the user's file where pip looks for every user's: who builds in there has another home
+    settings_of = {
+        "/etc/pip.conf": Path("/etc/pip.conf"),
+        "/etc/xdg/pip/pip.conf": Path("~/.config/pip/pip.conf").expanduser(),
+    }
+    return options + [
+        f"--volume={file}:{target}:ro" for target, file in settings_of.items() if file.exists()
+    ]

@@ -100,7 +100,7 @@ def quantize(
 
         toolkit quantize path/to/model --awq -o model-awq
 
-        toolkit quantize encoder.onnx --int8 --json
+        toolkit quantize path/to/encoder --int8-dynamic --json
     """
     chosen = {
         "awq": awq, "gptq": gptq, "int8": int8, "fp8": fp8, "int4-rtn": int4_rtn,

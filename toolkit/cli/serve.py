@@ -91,34 +91,27 @@ def serve(
             " --open",
             param_hint="--host",
         )
+    options = ServeOptions(
+        repository,
+        host,
+        port,
+        triton_http_port=triton_http_port,
+        triton_port=triton_port if triton_only else None,
+        ollama_port=ollama_port,
+        drain_s=drain_s,
+        keys_file=keys_file,
+        open=open_,
+    )
     if frontend_only:
         if triton is None:
             raise typer.BadParameter(
                 "--frontend-only needs --triton HOST:PORT", param_hint="--triton"
             )
-        arguments = ["--host", host, "--port", str(port), "--triton", triton]
-        if ollama_port is not None:
-            arguments += ["--ollama-port", str(ollama_port)]
-        if keys_file is not None:
-            arguments += ["--keys-file", str(keys_file)]
-        arguments += ["--open"] if open_ else []
-        os.execv(sys.executable, [sys.executable, "-m", "frontend", *arguments])  # noqa: S606
+        os.execv(sys.executable, options.gateway(triton))  # noqa: S606
     if triton is not None:
         raise typer.BadParameter("--triton goes with --frontend-only", param_hint="--triton")
     console = Console(stderr=True)
     with console_progress(console) as progress:
-        grpc_port = triton_port if triton_only else None
-        options = ServeOptions(
-            repository,
-            host,
-            port,
-            triton_http_port,
-            grpc_port,
-            ollama_port,
-            drain_s,
-            keys_file,
-            open_,
-        )
         supervisor = Supervisor(options, progress, tell=console.print)
         supervisor.run(ready=lambda: _announce(console, supervisor))
     console.print("stopped")

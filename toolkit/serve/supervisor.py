@@ -60,6 +60,16 @@ class ServeOptions:
         """The address that clients are given."""
         return self.host, self.port if self.triton_port is None else self.triton_port
 
+    def gateway(self, triton: str) -> list[str]:
+        """The command of a gateway in front of the Triton at this gRPC address."""
+        argv = [sys.executable, "-P", "-m", "frontend", "--host", self.host]
+        argv += ["--port", str(self.port), "--triton", triton]
+        if self.ollama_port is not None:
+            argv += ["--ollama-port", str(self.ollama_port)]
+        if self.keys_file is not None:
+            argv += ["--keys-file", str(self.keys_file.absolute())]
+        return [*argv, "--open"] if self.open else argv
+
     @property
     def logs(self) -> Path:
         """The folder of both children's logs; each start begins them anew."""
@@ -142,16 +152,9 @@ class Supervisor:
     def _start_gateway(self, log: Path) -> None:
         assert self._triton is not None
         options = self.options
-        argv = [sys.executable, "-P", "-m", "frontend", "--host", options.host]
-        argv += ["--port", str(options.port), "--triton", self._triton.address]
-        if options.ollama_port is not None:
-            argv += ["--ollama-port", str(options.ollama_port)]
-        if options.keys_file is not None:
-            argv += ["--keys-file", str(options.keys_file.absolute())]
-        argv += ["--open"] if options.open else []
         settings = {name: value for name, value in os.environ.items() if name.startswith("TRITON_")}
         command = Command(
-            argv=argv,
+            argv=options.gateway(self._triton.address),
             log=log,
             environment=clean_environment(**settings),
             folder=Path("/"),
