@@ -7,9 +7,11 @@ A step's `model.py` stands in its model's version folder; what it imports stands
 from pathlib import Path
 
 _HERE = Path(__file__).parent
+_GRAPH = ("cores.py", "errors.py", "triton.py", "onnx.py")
 _SHARED = {
     "prompt": ("errors.py", "templates.py", "triton.py"),
     "vllm_engine": (
+        "cores.py",
         "errors.py",
         "triton.py",
         "cancellation.py",
@@ -18,10 +20,10 @@ _SHARED = {
         "templates.py",
     ),
     "tokenize": ("errors.py", "triton.py"),
-    "encoder": ("errors.py", "triton.py", "onnx.py"),
-    "text_encoder": ("errors.py", "triton.py", "onnx.py"),
-    "denoise": ("errors.py", "triton.py", "onnx.py"),
-    "decode": ("errors.py", "triton.py", "onnx.py"),
+    "encoder": _GRAPH,
+    "text_encoder": _GRAPH,
+    "denoise": _GRAPH,
+    "decode": _GRAPH,
     "echo": ("errors.py", "triton.py", "cancellation.py", "loop.py", "replies.py"),
 }
 

@@ -1,12 +1,16 @@
 """An ONNX graph, checked when it is loaded: names, types and ranks of what goes in and out.
 
-Threads never spin: a graph shares its cores with engines, and a spinning pool wastes them.
+Threads that wait for each other within a run stay awake for a moment and then sleep: a graph shares
+its cores with engines and the gateway. All-MiniLM-L6-v2 on 2 cores behind the gateway, 16 requests
+of 4 to 40 words in flight: 158 texts/s; awake for 100 us 131, until the run ends 136, asleep at
+once 101. Alone, text by text: 160; awake until the run ends 165, asleep at once 116.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from python_backends.cores import count_cores
 from python_backends.triton import Array, Arrays, Settings
 
 Ports = Mapping[str, tuple[str, int]]
@@ -32,9 +36,10 @@ class Graph:
 
         path = settings.path("model", "model.onnx")
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = settings.number("threads", 1)
+        options.intra_op_num_threads = settings.number("threads", count_cores())
         options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        options.add_session_config_entry("session.intra_op.spin_duration_us", "20")
         options.log_severity_level = 3
         providers = settings.text("providers", "CPUExecutionProvider").split(",")
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)

@@ -22,7 +22,7 @@ class TritonPythonModel:
 
     def initialize(self, args: Mapping[str, str]) -> None:
         settings = Settings.read(args)
-        self._budget = settings.number("token_budget", 4096)
+        self._budget = settings.number("token_budget", 1024)
         self._output = settings.text("output", "embedding")
         taken = {tensor["name"] for tensor in json.loads(args["model_config"])["input"]}
         inputs = _INPUTS | (_SEGMENTS if "token_type_ids" in taken else {})

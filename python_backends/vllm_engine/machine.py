@@ -9,6 +9,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from python_backends.cores import count_cores, has_avx512
+
 UNPACKING = "python_backends.vllm_engine.dequantize.WorkerExtension"
 """Where there is no AVX-512, vLLM has no kernel for 4-bit weights either."""
 
@@ -41,32 +43,3 @@ def _quantization(arguments: dict[str, Any]) -> str | None:
         return None
     about = json.loads(config.read_text()).get("quantization_config")
     return str(about.get("quant_method")) if isinstance(about, dict) else None
-
-
-def has_avx512(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    flags = next((line for line in cpuinfo.read_text().splitlines() if "flags" in line), "")
-    return "avx512f" in flags.split()
-
-
-def count_cores(
-    cgroup: Path = Path("/sys/fs/cgroup/cpu.max"), systems: Path = Path("/sys/devices/system/cpu")
-) -> int:
-    """Physical cores that this process may use: its affinity, and its container's quota."""
-    allowed = os.sched_getaffinity(0)
-    siblings = {_siblings(systems, cpu) for cpu in allowed}
-    return max(1, min(len(siblings), _quota(cgroup)))
-
-
-def _siblings(systems: Path, cpu: int) -> str:
-    try:
-        return (systems / f"cpu{cpu}/topology/thread_siblings_list").read_text()
-    except OSError:
-        return str(cpu)
-
-
-def _quota(cgroup: Path) -> int:
-    try:
-        quota, period = cgroup.read_text().split()
-        return int(quota) // int(period)
-    except (OSError, ValueError):  # no such file, or "max"
-        return 1_000_000

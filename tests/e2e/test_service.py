@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -109,10 +110,12 @@ def test_a_triton_that_dies_while_it_loads_is_started_again(
 
     def loading() -> list[psutil.Process]:
         """The server of this repository, once it starts a model's Python."""
-        found = psutil.Process().children(recursive=True)
-        ours = [each for each in found if str(own) in " ".join(each.cmdline())]
-        stubs = [each for each in ours if each.name().startswith("triton_python")]
-        return [parent for stub in stubs if (parent := stub.parent())]
+        found = []
+        for each in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):  # or a zombie, which has no command line
+                if each.name().startswith("triton_python") and str(own) in " ".join(each.cmdline()):
+                    found.append(each.parent())
+        return [parent for parent in found if parent]
 
     def kill() -> None:
         wait_for(lambda: bool(loading()), 30, "a model that loads")

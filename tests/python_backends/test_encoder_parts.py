@@ -1,5 +1,6 @@
 """Texts become rows, rows become groups; nothing is lost or mixed up."""
 
+from itertools import chain, combinations, pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from python_backends import onnx
-from python_backends.encoder.grouping import Row, group, run_group, trim
+from python_backends.encoder.grouping import RUN_TOKENS, Row, group, run_group, trim
 from python_backends.errors import InvalidInput
 from python_backends.tokenize import padding
 from python_backends.tokenize.padding import pad
@@ -34,7 +35,18 @@ def test_groups_hold_every_row_once_within_the_budget(lengths: list[int], budget
     for members in groups:
         padded = max(row.length for row in members) * len(members)
         assert len(members) == 1 or padded <= budget
-        assert 1 - sum(row.length for row in members) / padded <= 0.125
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=8))
+def test_no_other_cut_costs_less(lengths: list[int]) -> None:
+    def cost(groups: list[list[int]]) -> int:
+        return sum(max(each) * len(each) + RUN_TOKENS for each in groups)
+
+    found = [[row.length for row in members] for members in group(rows(lengths), 10_000)]
+    ordered, gaps = sorted(lengths), range(1, len(lengths))
+    for cuts in chain.from_iterable(combinations(gaps, size) for size in range(len(lengths))):
+        ends = [0, *cuts, len(lengths)]
+        assert cost(found) <= cost([ordered[a:b] for a, b in pairwise(ends)])
 
 
 @given(LENGTHS)

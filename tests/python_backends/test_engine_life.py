@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from python_backends.cores import count_cores, has_avx512
 from python_backends.errors import Unavailable
 from python_backends.triton import Settings
 from python_backends.vllm_engine import engine, machine
 from python_backends.vllm_engine.engine import Engine, engine_arguments
-from python_backends.vllm_engine.machine import count_cores, fit_to_cpu, has_avx512
+from python_backends.vllm_engine.machine import fit_to_cpu
 
 pytestmark = pytest.mark.timeout(30)
 

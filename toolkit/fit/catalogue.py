@@ -149,7 +149,7 @@ def _measure(name: str, entry: Entry, question: Question, progress: Progress) ->
         kind=entry.kind,
         host_bytes=need.total,
         shm_bytes=need.instances * STUB_SHM_BYTES,
-        threads=3 if entry.kind == "diffusion" else 1,
+        threads=1 if question.target.gpu else question.cores,
         need=need,
     )
 
@@ -159,7 +159,9 @@ def _steps_need(
 ) -> StepsNeed:
     if isinstance(entry, EmbeddingEntry | RerankEntry):
         longest = int(checkpoint.config.get("max_position_embeddings", 512))
-        return encoder_need(checkpoint, entry.context_length or longest, TOKENIZE_INSTANCES)
+        return encoder_need(
+            checkpoint, entry.context_length or longest, entry.token_budget, TOKENIZE_INSTANCES
+        )
     vae, unet = checkpoint.configs.get("vae", {}), checkpoint.configs.get("unet", {})
     scale = 2 ** (len(vae.get("block_out_channels") or [1, 1, 1, 1]) - 1)
     trained = int(unet.get("sample_size") or 64) * scale

@@ -121,7 +121,9 @@ class StepsNeed:
         return self.weights + self.activations + self.processes
 
 
-def encoder_need(checkpoint: Checkpoint, context_length: int, instances: int) -> StepsNeed:
+def encoder_need(
+    checkpoint: Checkpoint, context_length: int, token_budget: int, instances: int
+) -> StepsNeed:
     """Embedding and rerank models: FP32 weights, and a full token budget of activations."""
     config = checkpoint.config
     numbers = checkpoint.tensors.floats if checkpoint.tensors else 0
@@ -131,14 +133,10 @@ def encoder_need(checkpoint: Checkpoint, context_length: int, instances: int) ->
     per_token = 2 * heads * context_length + 3 * wide + 8 * hidden
     return StepsNeed(
         weights=4 * numbers,
-        activations=int(_ARENA * 4 * max(_TOKEN_BUDGET, context_length) * per_token),
+        activations=int(_ARENA * 4 * max(token_budget, context_length) * per_token),
         processes=STUB_BYTES["encoder"] + instances * STUB_BYTES["tokenize"],
         instances=instances + 1,
     )
-
-
-_TOKEN_BUDGET = 4096
-"""Padded tokens of one run, the encoder step's default."""
 
 
 def diffusion_need(checkpoint: Checkpoint, max_size: int, scale: int) -> StepsNeed:

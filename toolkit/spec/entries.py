@@ -203,7 +203,7 @@ class EmbeddingEntry(_Weights, _Queued):
         "(Matryoshka): what `dimensions` in a request may ask for besides the full length.",
     )
     token_budget: int = Field(
-        default=4096,
+        default=1024,
         ge=64,
         description="Tokens, padding included, that the encoder computes in one go where it "
         "batches by itself.",
@@ -223,7 +223,7 @@ class RerankEntry(_Weights, _Queued):
         description="Tokens of query and document together at most; default: what the model says.",
     )
     token_budget: int = Field(
-        default=4096,
+        default=1024,
         ge=64,
         description="Tokens, padding included, that the encoder computes in one go where it "
         "batches by itself.",

@@ -1,7 +1,8 @@
 """Which rows run together: similar lengths, within a budget of padded tokens.
 
-On a CPU an encoder is bound by computing, so padding costs what it adds: 16 texts of 4 to 40 words
-in one padded batch take 1.3 times as long as without padding. Sorting by length removes most of it.
+On a CPU an encoder is bound by computing, so padding costs what it adds, and each run costs a
+little by itself. All-MiniLM-L6-v2 on 2 cores, 16 texts of 4 to 40 words: 147 texts/s in one padded
+run, 193 in runs without any padding, 215 in the runs that cost least.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,9 @@ import numpy as np
 
 from python_backends.onnx import Graph
 from python_backends.triton import Array
+
+RUN_TOKENS = 16
+"""What a run of the graph costs besides its tokens, as so many tokens: measured were 12 to 16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +51,23 @@ def trim(
     ]
 
 
-def group(rows: Sequence[Row], token_budget: int, max_waste: float = 0.125) -> Iterator[list[Row]]:
-    """Rows by length, cut where the next would overrun the budget or waste too much on padding.
+def group(rows: Sequence[Row], token_budget: int) -> Iterator[list[Row]]:
+    """Rows by length, cut into the runs that together cost least: padded tokens and `RUN_TOKENS`.
 
-    `max_waste`: the share of padded tokens that may be padding. A row beyond the budget runs alone.
+    A row beyond the budget runs alone.
     """
-    members: list[Row] = []
-    real = 0
-    for row in sorted(rows, key=lambda row: row.length):
-        padded = row.length * (len(members) + 1)
-        waste = 1 - (real + row.length) / padded
-        if members and (padded > token_budget or waste > max_waste):
-            yield members
-            members, real = [], 0
-        members.append(row)
-        real += row.length
-    if members:
-        yield members
+    ordered = sorted(rows, key=lambda row: row.length)
+    lengths = np.array([row.length for row in ordered])
+    best, cuts = np.zeros(len(rows) + 1), np.zeros(len(rows) + 1, dtype=np.int64)
+    for end in range(1, len(rows) + 1):  # the last run of the first `end` rows: where it begins
+        longest = int(lengths[end - 1])
+        first = max(0, end - max(1, token_budget // longest))
+        costs = best[first:end] + RUN_TOKENS + np.arange(end - first, 0, -1) * longest
+        cuts[end] = first + costs.argmin()
+        best[end] = costs.min()
+    while (end := len(ordered)) > 0:
+        yield ordered[cuts[end] :]
+        del ordered[cuts[end] :]
 
 
 def run_group(graph: Graph, members: Sequence[Row]) -> Array:
