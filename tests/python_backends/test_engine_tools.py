@@ -156,6 +156,18 @@ def test_reasoning_is_told_from_content(client: Client) -> None:
     assert text_of(hidden) == "blue"
 
 
+def test_thoughts_end_with_their_budget(client: Client) -> None:
+    def think(**budget: int) -> list[dict[str, Any]]:
+        prompt = {"messages": [{"role": "user", "content": "<think>"}]}  # begun in the prompt
+        wanted = {"max_tokens": 60, "temperature": 1.0, "seed": 7, **budget}
+        return client.events("tiny", prompt=prompt, sampling_parameters=wanted, reply={})
+
+    assert text_of(think()) == ""
+    found = think(thinking_token_budget=20)
+    assert 0 < found[-1]["usage"]["reasoning_tokens"] <= 20
+    assert text_of(found)
+
+
 def test_a_request_that_asks_for_the_bare_text_gets_it(client: Client) -> None:
     written = "<think>a</think>b"
     events = client.events(

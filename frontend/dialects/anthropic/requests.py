@@ -168,6 +168,8 @@ def _thinking(fields: Fields, sampling: dict[str, Any]) -> tuple[dict[str, Any],
         raise wanted.refuse("budget_tokens", f"is {budget}, it must be below 'max_tokens', {limit}")
     hidden = wanted.choice("display", ("summarized", "omitted")) == "omitted"
     wanted.finish()
+    if kind != "disabled" and budget is not None:
+        sampling["thinking_token_budget"] = budget
     if kind == "adaptive":
         return {}, False, hidden
     options = {"chat_template_kwargs": {"enable_thinking": kind == "enabled"}}

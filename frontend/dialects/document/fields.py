@@ -82,6 +82,7 @@ SAMPLING: Table = {
     "skip_special_tokens": _flag(),
     "spaces_between_special_tokens": _flag(),
     "include_stop_str_in_output": _flag(),
+    "thinking_token_budget": _integer(0, 2**31 - 1),
     "priority": _integer(-(2**31), 2**31 - 1),
     "structured_outputs": _object("vLLM's: json, regex, choice, grammar or json_object."),
     "guided_json": _any(_object(), _text()),

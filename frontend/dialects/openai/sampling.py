@@ -49,6 +49,7 @@ def _engine_extras(fields: Fields) -> dict[str, Any]:
         "skip_special_tokens": fields.boolean("skip_special_tokens"),
         "spaces_between_special_tokens": fields.boolean("spaces_between_special_tokens"),
         "include_stop_str_in_output": fields.boolean("include_stop_str_in_output"),
+        "thinking_token_budget": fields.integer("thinking_token_budget", 0, MAX_TOKENS),
         "priority": fields.integer("priority", -(2**31), 2**31 - 1),
     }
 

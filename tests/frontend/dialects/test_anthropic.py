@@ -93,6 +93,7 @@ def test_the_assistant_is_continued() -> None:
 def test_thinking_needs_a_model_that_thinks() -> None:
     call = parse(thinking={"type": "enabled", "budget_tokens": 5})
     assert call.generation.prompt["chat_template_kwargs"] == {"enable_thinking": True}
+    assert call.generation.sampling["thinking_token_budget"] == 5
     assert refused(check_abilities, call, MODEL).param == "thinking"
     check_abilities(call, replace(MODEL, capabilities=frozenset({"chat", "reasoning"})))
     check_abilities(parse(thinking={"type": "adaptive"}), MODEL)
