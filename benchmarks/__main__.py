@@ -1,6 +1,6 @@
 """`python -m benchmarks`: measures, prints, and writes benchmarks/RESULTS.md.
 
-Options: --rounds N (default 8), --only chain,gateway,embeddings.
+Options: --rounds N (default 8), --only gateway,memory,embeddings,chain.
 """
 
 import argparse
@@ -9,14 +9,14 @@ import platform
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import chain, embeddings, gateway
+from benchmarks import chain, embeddings, gateway, memory
 from benchmarks.pairs import Ratio
 from tests.processes import served
 from toolkit.serve.catalogue import public_models
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 REPOSITORY = Path("model_repository").absolute()
-PARTS = ("gateway", "embeddings", "chain")
+PARTS = ("gateway", "memory", "embeddings", "chain")
 
 
 def main() -> None:
@@ -29,6 +29,8 @@ def main() -> None:
     sections = [_machine()]
     if "gateway" in parts:
         sections.append(_gateway())
+    if "memory" in parts:
+        sections.append(_memory())
     if {"embeddings", "chain"} & set(parts):
         sections += _served(parts, options.rounds)
     text = "\n\n".join(sections) + "\n"
@@ -77,6 +79,12 @@ def _gateway() -> str:
     ]
     head = ["| | in flight | CPU ms each | to reach, at most |", "|---|---|---|---|"]
     return "\n".join(["## The gateway's own cost", "", _method(gateway), "", *head, *rows])
+
+
+def _memory() -> str:
+    rows = [f"| {held.requests:,} | {held.mib:.1f} |" for held in memory.measure()]
+    head = ["| requests | MiB of its own |", "|---|---|"]
+    return "\n".join(["## The gateway's memory", "", _method(memory), "", *head, *rows])
 
 
 def _ratios(title: str, module: object, ratios: list[Ratio]) -> str:

@@ -50,9 +50,7 @@ def measure() -> list[tuple[Case, float]]:
     """CPU ms of the gateway's process per request, for each case."""
     rows = []
     with echo_service() as service:
-        (gateway,) = [
-            p for p in service.named("frontend") if "guard.py" not in " ".join(p.cmdline())
-        ]
+        gateway = gateway_of(service)
         for case in CASES:
             _load(service.port, case, max(case.requests // 4, case.in_flight))
             before = _cpu_s(gateway)
@@ -70,6 +68,13 @@ def echo_service() -> Iterator[Service]:
         echo_repository(repository)
         with served(repository, Path(scratch, "log")) as service:
             yield service
+
+
+def gateway_of(service: Service) -> psutil.Process:
+    """The gateway's process."""
+    found = service.named("frontend")
+    (gateway,) = [each for each in found if "guard.py" not in " ".join(each.cmdline())]
+    return gateway
 
 
 def _load(port: int, case: Case, count: int) -> None:
