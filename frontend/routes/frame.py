@@ -45,8 +45,7 @@ class Frame:
         except ClientGone as gone:
             trace.error = gone.reason
         except Exception as error:  # the one place that turns every failure into a response
-            failure = _failure(error, trace)
-            trace.error = failure.code or failure.type
+            failure = trace.failed(_of_routing(error))
             if not trace.status:
                 await send_error(framed, failure, trace)
         finally:
@@ -80,14 +79,12 @@ async def send_error(send: Send, error: GatewayError, trace: Trace) -> None:
     await send_bytes(send, body, status=status, headers=headers)
 
 
-def _failure(error: Exception, trace: Trace) -> GatewayError:
-    if isinstance(error, GatewayError):
+def _of_routing(error: Exception) -> Exception:
+    """The router's own exceptions as the gateway's; any other as it is."""
+    if not isinstance(error, HTTPException):
         return error
-    if isinstance(error, HTTPException):
-        if error.status_code == 404:
-            return NotFound("there is no such route; see /v1/models for a start")
-        if error.status_code == 405:
-            return MethodNotAllowed("this route does not take that method")
-        return InvalidRequest(str(error.detail))
-    _log.exception("request %s", trace.id, exc_info=error)
-    return GatewayError(f"the gateway failed; the operator finds why in the log as {trace.id}")
+    if error.status_code == 404:
+        return NotFound("there is no such route; see /v1/models for a start")
+    if error.status_code == 405:
+        return MethodNotAllowed("this route does not take that method")
+    return InvalidRequest(str(error.detail))

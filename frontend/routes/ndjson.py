@@ -5,15 +5,12 @@ There are no heartbeats: the clients of this format parse every line.
 """
 
 import contextlib
-import logging
 from collections.abc import AsyncIterator, Callable
 
 from starlette.types import Send
 
 from frontend.errors import GatewayError
 from frontend.routes.trace import current
-
-_log = logging.getLogger(__name__)
 
 
 async def send_lines(
@@ -41,14 +38,5 @@ async def send_lines(
         except Exception as error:  # the client must hear of it, whatever it is
             if not started:
                 raise
-            await write(render_error(_told(error)))
+            await write(render_error(current().failed(error)))
     await send({"type": "http.response.body", "body": b""})
-
-
-def _told(error: Exception) -> GatewayError:
-    trace = current()
-    if not isinstance(error, GatewayError):
-        _log.exception("request %s", trace.id, exc_info=error)
-        error = GatewayError(f"the gateway failed; the operator finds why as {trace.id}")
-    trace.error = error.code or error.type
-    return error

@@ -6,7 +6,6 @@ error response. A failure after them is an event of its own, then the stream clo
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 
 from starlette.types import Send
@@ -18,7 +17,6 @@ from frontend.routes.trace import current
 # a comment, which clients skip; proxies and load balancers cut connections that are silent
 HEARTBEAT = b": waiting\n\n"
 _TIMER_STEP_S = 0.002  # the event loop rounds to milliseconds
-_log = logging.getLogger(__name__)
 _HEADERS = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
@@ -43,7 +41,7 @@ async def send_stream(
             except Exception as error:  # the client must hear of it, whatever it is
                 if not stream.started:
                     raise
-                await stream.write(render_failure(_told(error)))
+                await stream.write(render_failure(current().failed(error)))
     await send({"type": "http.response.body", "body": b""})
 
 
@@ -99,12 +97,3 @@ class EventStream:
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
         self._written_s = self._loop.time()
         self._writing = False
-
-
-def _told(error: Exception) -> GatewayError:
-    trace = current()
-    if not isinstance(error, GatewayError):
-        _log.exception("request %s", trace.id, exc_info=error)
-        error = GatewayError(f"the gateway failed; the operator finds why as {trace.id}")
-    trace.error = error.code or error.type
-    return error

@@ -4,6 +4,7 @@ No prompt and no answer ever gets in here.
 """
 
 import contextvars
+import logging
 import re
 import time
 import uuid
@@ -15,7 +16,9 @@ from starlette.types import Scope
 
 from frontend.access.keys import ANONYMOUS, Caller
 from frontend.domain import Usage
+from frontend.errors import GatewayError
 
+_log = logging.getLogger(__name__)
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PATH_SHOWN = 200
 _current: contextvars.ContextVar["Trace"] = contextvars.ContextVar("trace")
@@ -48,6 +51,15 @@ class Trace:
     def elapsed_ms(self) -> float:
         """Milliseconds since the request came in."""
         return (time.perf_counter() - self.start_s) * 1000
+
+    def failed(self, error: Exception) -> GatewayError:
+        """What the client is told. Anything but a GatewayError is ours to find, in the log."""
+        if not isinstance(error, GatewayError):
+            _log.exception("request %s", self.id, exc_info=error)
+            text = f"the gateway failed; the operator finds why in the log as {self.id}"
+            error = GatewayError(text)
+        self.error = error.code or error.type
+        return error
 
     def line(self) -> str:
         """The log line: one JSON object, in which no value can break out of its line."""

@@ -10,8 +10,8 @@ from typing import Any
 from frontend.dialects.anthropic.blocks import read_messages, read_system
 from frontend.dialects.fields import Fields
 from frontend.dialects.openai.sampling import MAX_STOPS, MAX_TOKEN_ID, MAX_TOKENS
-from frontend.dialects.openai.tools import MAX_TOOLS, TOOL_NAME, ToolUse, make_use
-from frontend.dialects.schemas import Structure, check_schema
+from frontend.dialects.schemas import Structure
+from frontend.dialects.tools import ToolUse, make_use, names_of, take_function, take_tools
 from frontend.domain import Generation, ImageLink, Model
 from frontend.errors import InvalidRequest
 
@@ -94,15 +94,8 @@ def _sampling(fields: Fields) -> dict[str, Any]:
 
 
 def _read_tools(fields: Fields) -> ToolUse:
-    given = fields.take("tools")
-    if given is not None and (not isinstance(given, list) or len(given) > MAX_TOOLS):
-        raise fields.refuse("tools", f"must be a list of at most {MAX_TOOLS} tools")
-    tools = [_tool(Fields(tool, f"tools[{index}]")) for index, tool in enumerate(given or ())]
-    names = [tool["function"]["name"] for tool in tools]
-    for index, name in enumerate(names):
-        if name in names[:index]:
-            raise fields.refuse(f"tools[{index}].name", f"is {name!r} a second time")
-    choice, parallel = _choice(fields, names)
+    tools = take_tools(fields, _tool)
+    choice, parallel = _choice(fields, names_of(tools))
     return make_use(tools, (choice, tools), parallel, "tools[{}].input_schema")
 
 
@@ -112,25 +105,13 @@ def _tool(fields: Fields) -> dict[str, Any]:
         raise fields.refuse(
             "type", f"is {kind[:60]!r}; only 'custom' tools, which the client runs, are supported"
         )
-    name = fields.text("name")
-    if name is None or not TOOL_NAME.fullmatch(name):
-        raise fields.refuse("name", "must be 1 to 64 letters, digits, '_', '-' or '.'")
-    told: dict[str, Any] = {"name": name}
-    if (description := fields.text("description")) is not None:
-        told["description"] = description
-    schema = fields.mapping("input_schema")
-    if schema is None:
+    if not fields.has("input_schema"):
         raise fields.refuse("input_schema", "is required", code="missing_required_parameter")
-    strict = fields.boolean("strict")
-    check_schema(schema, fields.at("input_schema"), enforced=bool(strict))
-    if schema.get("type", "object") != "object":
-        raise fields.refuse("input_schema", "must be a schema of type 'object'")
-    if strict is not None:
-        told["strict"] = strict
+    told = take_function(fields, "input_schema")
     for name in ("cache_control", "input_examples", "eager_input_streaming"):
         fields.take(name)  # hints that change no answer
     fields.finish()
-    return {"type": "function", "function": {**told, "parameters": schema}}
+    return told
 
 
 def _choice(fields: Fields, names: list[str]) -> tuple[Any, bool | None]:

@@ -10,8 +10,8 @@ from typing import Any
 from frontend.dialects.fields import Fields
 from frontend.dialects.openai.items import Item, messages_of, read_items
 from frontend.dialects.openai.sampling import MAX_TOKENS, read_sampling
-from frontend.dialects.openai.tools import MAX_TOOLS, TOOL_NAME, ToolUse, make_use
-from frontend.dialects.schemas import Structure, check_schema
+from frontend.dialects.schemas import Structure
+from frontend.dialects.tools import ToolUse, make_use, names_of, take_function, take_tools
 from frontend.domain import Generation, ImageLink
 from frontend.errors import InvalidRequest
 
@@ -119,15 +119,8 @@ def _logprobs(fields: Fields, sampling: dict[str, Any]) -> bool:
 
 
 def _read_tools(fields: Fields) -> ToolUse:
-    given = fields.take("tools")
-    if given is not None and (not isinstance(given, list) or len(given) > MAX_TOOLS):
-        raise fields.refuse("tools", f"must be a list of at most {MAX_TOOLS} tools")
-    tools = [_tool(Fields(tool, f"tools[{index}]")) for index, tool in enumerate(given or ())]
-    names = [tool["function"]["name"] for tool in tools]
-    for index, name in enumerate(names):
-        if name in names[:index]:
-            raise fields.refuse(f"tools[{index}].name", f"is {name!r} a second time")
-    chosen = _choice(fields, tools, names)
+    tools = take_tools(fields, _tool)
+    chosen = _choice(fields, tools)
     fields.only("max_tool_calls", (), "it bounds OpenAI's own tools, which are not here")
     return make_use(tools, chosen, fields.boolean("parallel_tool_calls"), "tools[{}].parameters")
 
@@ -140,28 +133,13 @@ def _tool(fields: Fields) -> dict[str, Any]:
             f"is {str(kind)[:60]!r}; only 'function' tools, which the client runs, are supported",
             code="unsupported_tool",
         )
-    name = fields.text("name")
-    if name is None or not TOOL_NAME.fullmatch(name):
-        raise fields.refuse("name", "must be 1 to 64 letters, digits, '_', '-' or '.'")
-    told: dict[str, Any] = {"name": name}
-    if (description := fields.text("description")) is not None:
-        told["description"] = description
-    schema, strict = fields.mapping("parameters"), fields.boolean("strict")
-    if schema:
-        check_schema(schema, fields.at("parameters"), enforced=bool(strict))
-        if schema.get("type", "object") != "object":
-            raise fields.refuse("parameters", "must be a schema of type 'object'")
-    if strict is not None:
-        told["strict"] = strict
+    told = take_function(fields, "parameters")
     fields.only("defer_loading", (False,), "tools are not searched")
     fields.finish()
-    parameters = schema or {"type": "object", "properties": {}}
-    return {"type": "function", "function": {**told, "parameters": parameters}}
+    return told
 
 
-def _choice(
-    fields: Fields, tools: list[dict[str, Any]], names: list[str]
-) -> tuple[Any, list[dict[str, Any]]]:
+def _choice(fields: Fields, tools: list[dict[str, Any]]) -> tuple[Any, list[dict[str, Any]]]:
     """The choice as the engine takes it, and the tools that it leaves."""
     given = fields.take("tool_choice")
     if given in (None, "auto", "none"):
@@ -174,7 +152,7 @@ def _choice(
         raise fields.refuse("tool_choice", "must be 'auto', 'none', 'required' or a function")
     choice = Fields(given, "tool_choice")
     if choice.choice("type", ("function", "allowed_tools")) == "function":
-        name = _named(choice, names)
+        name = _named(choice, tools)
         choice.finish()
         return {"name": name}, tools
     mode = choice.choice("mode", ("auto", "required")) or "auto"
@@ -185,14 +163,14 @@ def _choice(
     for index, one in enumerate(listed):
         entry = Fields(one, f"tool_choice.tools[{index}]")
         entry.choice("type", ("function",))
-        allowed.add(_named(entry, names))
+        allowed.add(_named(entry, tools))
     choice.finish()
     return mode, [tool for tool in tools if tool["function"]["name"] in allowed]
 
 
-def _named(choice: Fields, names: list[str]) -> str:
+def _named(choice: Fields, tools: list[dict[str, Any]]) -> str:
     name = choice.text("name")
-    if name not in names:
+    if name not in names_of(tools):
         raise choice.refuse("name", f"is {str(name)[:64]!r}, which is none of the 'tools'")
     return str(name)
 

@@ -3,25 +3,13 @@
 Pure. The engine enforces and reads calls; here they are checked and told in OpenAI's shape.
 """
 
-import re
-from dataclasses import dataclass, field
 from typing import Any
 
 from frontend.dialects.fields import Fields
-from frontend.dialects.schemas import check_schema
+from frontend.dialects.tools import ToolUse, make_use, names_of, take_function, take_tools
 
-MAX_TOOLS = 128
 MAX_CALLS = 1024  # in one message
-TOOL_NAME = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 _LEGACY = "is not supported: it was replaced by {}; send that"
-
-
-@dataclass(frozen=True, slots=True)
-class ToolUse:
-    """`tools` is for the chat template, `reply` for the engine (the tensor contract)."""
-
-    tools: list[dict[str, Any]] = field(default_factory=list)
-    reply: dict[str, Any] = field(default_factory=dict)
 
 
 def read_tools(fields: Fields) -> ToolUse:
@@ -34,48 +22,10 @@ def read_tools(fields: Fields) -> ToolUse:
         raise fields.refuse(
             "function_call", _LEGACY.format("'tool_choice'"), code="unsupported_parameter"
         )
-    tools = _tools(fields)
+    tools = take_tools(fields, _tool, "function.name")
     choice, callable_tools = _choice(fields, tools)
     parallel = fields.boolean("parallel_tool_calls")
     return make_use(tools, (choice, callable_tools), parallel, "tools[{}].function.parameters")
-
-
-def make_use(
-    tools: list[dict[str, Any]],
-    chosen: tuple[Any, list[dict[str, Any]]],
-    parallel: bool | None,
-    place: str,
-) -> ToolUse:
-    """What tools mean for template and engine; `place` is where a dialect has a tool's schema.
-
-    Raises InvalidRequest for a schema that a forced call could not be held to.
-    """
-    if not tools:
-        return ToolUse()
-    choice, callable_tools = chosen
-    if choice == "required" or isinstance(choice, dict):  # then arguments obey their schema
-        for index, tool in enumerate(callable_tools):
-            if isinstance(choice, str) or choice["name"] == tool["function"]["name"]:
-                check_schema(tool["function"]["parameters"], place.format(index), enforced=True)
-    reply: dict[str, Any] = {"tools": callable_tools, "tool_choice": choice}
-    if parallel is not None:
-        reply["parallel_tool_calls"] = parallel
-    return ToolUse(tools, reply)
-
-
-def _tools(fields: Fields) -> list[dict[str, Any]]:
-    given = fields.take("tools")
-    given = [] if given is None else given
-    if not isinstance(given, list):
-        raise fields.refuse("tools", "must be a list of tools")
-    if len(given) > MAX_TOOLS:
-        raise fields.refuse("tools", f"has {len(given)} entries, at most {MAX_TOOLS} are allowed")
-    tools = [_tool(Fields(tool, f"tools[{index}]")) for index, tool in enumerate(given)]
-    names = [tool["function"]["name"] for tool in tools]
-    for index, name in enumerate(names):
-        if name in names[:index]:
-            raise fields.refuse(f"tools[{index}].function.name", f"is {name!r} a second time")
-    return tools
 
 
 def _tool(fields: Fields) -> dict[str, Any]:
@@ -83,24 +33,10 @@ def _tool(fields: Fields) -> dict[str, Any]:
     function = fields.inner("function")
     if function is None:
         raise fields.refuse("function", "is required", code="missing_required_parameter")
-    name = function.text("name")
-    if name is None or not TOOL_NAME.fullmatch(name):
-        raise function.refuse("name", "must be 1 to 64 letters, digits, '_', '-' or '.'")
-    told: dict[str, Any] = {"name": name}
-    if (description := function.text("description")) is not None:
-        told["description"] = description
-    parameters = function.mapping("parameters")
-    strict = function.boolean("strict")
-    if parameters:
-        check_schema(parameters, function.at("parameters"), enforced=bool(strict))
-        if parameters.get("type", "object") != "object":
-            raise function.refuse("parameters", "must be a schema of type 'object'")
-    told["parameters"] = parameters or {"type": "object", "properties": {}}
-    if strict is not None:
-        told["strict"] = strict
+    told = take_function(function, "parameters")
     function.finish()
     fields.finish()
-    return {"type": "function", "function": told}
+    return told
 
 
 def _choice(fields: Fields, tools: list[dict[str, Any]]) -> tuple[Any, list[dict[str, Any]]]:
@@ -128,7 +64,7 @@ def _named(choice: Fields, tools: list[dict[str, Any]]) -> str:
     if function is None or name is None:
         raise choice.refuse("function.name", "is required", code="missing_required_parameter")
     function.finish()
-    if name not in [tool["function"]["name"] for tool in tools]:
+    if name not in names_of(tools):
         raise choice.refuse("function.name", f"is {name[:64]!r}, which is none of the 'tools'")
     return name
 
