@@ -97,3 +97,78 @@ def test_external_data_must_be_there(tmp_path: Path) -> None:
     found = _verify(tmp_path, _config(), model.SerializeToString())
     assert [problem.rule for problem in found] == ["onnx-file"]
     assert "weights.bin" in found[0].message
+
+
+def _model(
+    inputs: dict[str, list[str | int]], outputs: dict[str, list[str | int]], *nodes: onnx.NodeProto
+) -> bytes:
+    """A graph of FP32 tensors."""
+    values = [
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in each]
+        for each in (inputs.items(), outputs.items())
+    ]
+    graph = helper.make_graph(list(nodes), "g", *values)
+    opsets = [helper.make_opsetid("", 13)]
+    return bytes(helper.make_model(graph, opset_imports=opsets).SerializeToString())
+
+
+def _rules(root: Path, files: Files, graph: bytes) -> list[tuple[str, str]]:
+    return [(problem.rule, problem.field) for problem in _verify(root, files, graph)]
+
+
+def test_what_is_open_in_an_output_stays_open(tmp_path: Path) -> None:
+    graph = _model({"x": ["B", "N"]}, {"y": ["B", "M"]})
+    assert _rules(tmp_path / "open", _config("x:FP32:4", "y:FP32:-1"), graph) == []
+    fixed = _rules(tmp_path / "fixed", _config("x:FP32:4", "y:FP32:4"), graph)
+    assert fixed == [("onnx-shape", "output[0].dims")]
+
+
+def test_an_open_size_that_the_graph_decides_is_no_longer_open(tmp_path: Path) -> None:
+    graph = _model({"x": ["B", 4]}, {"y": ["B", "M"]}, helper.make_node("Relu", ["x"], ["y"]))
+    assert _rules(tmp_path, _config("x:FP32:4", "y:FP32:4"), graph) == []
+
+
+@pytest.mark.parametrize("batch", [0, 8])
+def test_a_tensor_without_dimensions_has_dims_of_1(tmp_path: Path, batch: int) -> None:
+    graph = _model({"x": ["B", 4]}, {"y": []})
+    shape = "4" if batch else "-1,4"
+    config = _config(f"x:FP32:{shape}", "y:FP32:1", batch)
+    assert _rules(tmp_path / "one", config, graph) == []
+    config = _config(f"x:FP32:{shape}", "y:FP32:4", batch)
+    assert _rules(tmp_path / "four", config, graph) == [("onnx-shape", "output[0].dims")]
+
+
+def test_inputs_that_the_server_fills_are_not_declared(tmp_path: Path) -> None:
+    shape: list[str | int] = ["B", 1]
+    graph = _model(dict.fromkeys(("x", "start", "past"), shape), {"y": shape, "present": shape})
+    more = (
+        'sequence_batching { control_input { name: "start" control { kind: CONTROL_SEQUENCE_START'
+        ' fp32_false_true: [ 0, 1 ] } } state { input_name: "past" output_name: "present"'
+        " data_type: TYPE_FP32 dims: [ 1 ] } }\n"
+    )
+    assert _rules(tmp_path, _config("x:FP32:1", "y:FP32:1", more=more), graph) == []
+
+
+def test_an_input_with_a_value_in_the_file_may_be_declared(tmp_path: Path) -> None:
+    model = onnx.load_from_string(_model({"x": [3], "scale": [1]}, {"y": [3]}))
+    model.graph.initializer.append(helper.make_tensor("scale", TensorProto.FLOAT, [1], [2.0]))
+    graph = model.SerializeToString()
+    config = _config("x:FP32:3 scale?:FP32:1", "y:FP32:3", 0)
+    assert _rules(tmp_path / "given", config, graph) == []
+    assert _rules(tmp_path / "left", _config("x:FP32:3", "y:FP32:3", 0), graph) == []
+
+
+def test_optional_inputs_do_not_go_with_batches(tmp_path: Path) -> None:
+    graph = _model({"x": ["B", 3]}, {"y": ["B", 3]})
+    found = _rules(tmp_path, _config("x?:FP32:3", "y:FP32:3"), graph)
+    assert found == [("onnx-optional", "input[0].optional")]
+
+
+def test_a_ragged_input_is_one_row_in_the_file(tmp_path: Path) -> None:
+    config = _config("x:FP32:-1", "y:FP32:3")
+    path = "model/config.pbtxt"
+    config = {path: config[path].replace('"x"', '"x"\n  allow_ragged_batch: true')}
+    row = _model({"x": ["N"]}, {"y": ["B", 3]})
+    assert _rules(tmp_path / "row", config, row) == []
+    rows = _rules(tmp_path / "rows", config, _model({"x": ["B", "N"]}, {"y": ["B", 3]}))
+    assert rows == [("onnx-shape", "input[0].allow_ragged_batch")]

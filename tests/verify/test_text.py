@@ -84,6 +84,13 @@ def test_what_no_parser_takes_is_refused(text: str) -> None:
         parse(text)
 
 
+@pytest.mark.parametrize("text", ["a:\nb: 1", "a: b { }", "m { a:\nb [ 1 ] }"])
+def test_a_missing_value_is_told_at_its_name(text: str) -> None:
+    with pytest.raises(TextError, match="value of 'a' is missing") as told:
+        parse(text)
+    assert told.value.token.text == "a"
+
+
 @pytest.mark.parametrize(
     ("text", "path", "fix"),
     [
@@ -97,6 +104,7 @@ def test_what_no_parser_takes_is_refused(text: str) -> None:
         ("backend { }", "backend", "backend: …"),
         ('parameters { key: "a" value: "b" }', "parameters[0].value", 'string_value: "b"'),
         ("response_cache { enable: yes }", "response_cache.enable", "true or false"),
+        ('response_cache { enable: "true" }', "response_cache.enable", 'not "true"'),
     ],
 )
 def test_values_that_do_not_fit_are_named(text: str, path: str, fix: str) -> None:

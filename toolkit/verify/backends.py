@@ -24,6 +24,13 @@ PLATFORMS = {
     "tensorflow_savedmodel": "tensorflow",
     "tensorflow_graphdef": "tensorflow",
 }
+USUAL_NAMES = PLATFORMS | {
+    "onnx": "onnxruntime",
+    "torch": "pytorch",
+    "libtorch": "pytorch",
+    "trt": "tensorrt",
+}
+"""What people write for a backend -> its name."""
 _OWN_FILES = {"vllm": "model.json"}
 """Files that a backend opens and nobody guesses it from."""
 _TENSORFLOW_FILES = {

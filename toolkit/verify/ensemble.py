@@ -185,7 +185,7 @@ def _step_uses(step: Step) -> Iterator[Use]:
         ("output", step.config.output_map, step.output_path),
     ):
         for each in getattr(config, kind):
-            if each.name in mapping:
+            if each.name in mapping and each.data_type and each.dims:
                 yield Use(
                     mapping[each.name],
                     where(each.name) + ".value",

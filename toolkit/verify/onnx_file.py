@@ -24,10 +24,12 @@ class OnnxTensor:
 
 @dataclass(frozen=True, slots=True)
 class OnnxGraph:
-    """By name, in the file's order. `missing` are files of external data that are not there."""
+    """By name, in the file's order. `defaults` are inputs that the file has a value for; `missing`
+    are files of external data that are not there."""
 
     inputs: dict[str, OnnxTensor]
     outputs: dict[str, OnnxTensor]
+    defaults: dict[str, OnnxTensor]
     missing: tuple[str, ...] = ()
 
 
@@ -59,8 +61,24 @@ def _read(path: Path, _modified: int, _size: int) -> OnnxGraph:
     return OnnxGraph(
         {each.name: _tensor(each) for each in model.graph.input if each.name not in constants},
         {each.name: _tensor(each) for each in model.graph.output},
+        {each.name: _tensor(each) for each in model.graph.input if each.name in constants},
         _missing(model, path.parent),
     )
+
+
+def infer_outputs(path: Path) -> dict[str, OnnxTensor]:
+    """The outputs with what shape inference, as ONNX Runtime runs it, finds out of open dimensions.
+
+    The same as `read_onnx` says where inference fails, as it does on graphs beyond 2 GB.
+    """
+    import onnx  # noqa: PLC0415
+
+    try:
+        model = onnx.load(path, load_external_data=False)
+        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    except (ValueError, RuntimeError):
+        return read_onnx(path).outputs
+    return {each.name: _tensor(each) for each in inferred.graph.output}
 
 
 _TYPES = {

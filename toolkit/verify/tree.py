@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from toolkit.verify.tokens import TextError, Token, tokenize
 
 _CLOSING = {"{": "}", "<": ">"}
+_OPENING = {":", "[", *_CLOSING}
+"""What follows a field's name and never a word that is a value."""
 
 
 @dataclass(slots=True)
@@ -116,6 +118,8 @@ class _Parser:
         if minus := self._take("-"):
             entry.value.append(minus)
         first = self._peek
+        if first.kind == "word" and self._tokens[self._next + 1].text in _OPENING:
+            raise TextError(f"the value of '{entry.name}' is missing", entry.token)
         if first.kind not in {"string", "number", "word"}:
             shown = f"'{first.text}'" if first.text else "the end of the file"
             raise TextError(f"the value of '{entry.name}' was expected, not {shown}", first)

@@ -76,9 +76,9 @@ def _misfit(entry: Entry, field: FieldDescriptor) -> tuple[str, str] | None:
         return _enum(kind, text, field)
     if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
         fits = kind != "string" and text in _BOOLS
-        return (
-            None if fits else (f"{field.name} is true or false, not {text}", "write true or false")
-        )
+        shown = f'"{text}"' if kind == "string" else text
+        wrong = f"{field.name} is true or false, not {shown}", "write true or false"
+        return None if fits else wrong
     return _number(kind, text, field)
 
 

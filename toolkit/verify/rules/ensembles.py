@@ -51,11 +51,13 @@ def ensemble_model(model: Model) -> Iterator[Hit]:
     `model_version: -1` takes the newest. Left out it is 0, which means version 0. No ensemble may
     contain itself, not even through others.
     """
-    for step in Ensemble(model).steps if model.is_ensemble else ():
+    steps = Ensemble(model).steps if model.is_ensemble else []
+    unused = set(model.neighbours) - {step.config.model_name for step in steps} - {model.name}
+    for step in steps:
         name = step.config.model_name
         path = f"{step.path}.model_name"
         if name and name not in model.neighbours:
-            near = get_close_matches(name, list(model.neighbours), 1, 0.6)
+            near = get_close_matches(name, sorted(unused), 1, 0.8)
             yield model.hit(
                 path,
                 f"there is no model '{name}' in this repository",

@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 from difflib import get_close_matches
 
-from toolkit.verify.backends import PLATFORMS
+from toolkit.verify.backends import PLATFORMS, USUAL_NAMES
 from toolkit.verify.model import Hit, Model
 from toolkit.verify.problem import Effect
 from toolkit.verify.rule import rule
+
+_GONE, _HAD_IT = "tensorflow", "container:25.02"
+"""A backend that containers brought once, and the last one that did."""
 
 
 @rule("name-mismatch", "Name differs from the folder", Effect.REFUSED)
@@ -33,22 +36,34 @@ def backend(model: Model) -> Iterator[Hit]:
         return
     served, names = model.served, sorted(model.target.backends)
     if not served.backend:
+        platform = model.config.platform
+        near = _meant(platform, names, 0.8)
         yield model.hit(
-            "platform" if model.config.platform else "backend",
-            f"platform '{model.config.platform}' is none of the server's"
-            if model.config.platform
+            "platform" if platform else "backend",
+            f"platform '{platform}' is none of the server's"
+            if platform
             else "neither backend nor platform is given, and no file tells which it is",
-            'write backend: "python" (or another one this target has: ' + ", ".join(names) + ")",
+            f'write backend: "{near}" in its place'
+            if near
+            else f'write backend: "python" (or another one this target has: {", ".join(names)})',
         )
     elif served.backend not in model.target.backends and not _may_be_custom(model):
-        near = get_close_matches(served.backend.lower(), names, 1, 0.6)
-        yield model.hit(
-            _where(model),
-            f"the target {model.target.name} has no backend '{served.backend}'",
-            f"did you mean '{near[0]}'?"
-            if near and near[0] != served.backend
-            else f"use one of {', '.join(names)}, or verify and serve with another --target",
-        )
+        near = _meant(served.backend, names, 0.6)
+        fix = f"use one of {', '.join(names)}, or verify and serve with another --target"
+        if served.backend == _GONE:
+            fix = f"convert the model to ONNX, or verify and serve with --target {_HAD_IT}"
+        elif near and near != served.backend:
+            fix = f"did you mean '{near}'?"
+        text = f"the target {model.target.name} has no backend '{served.backend}'"
+        yield model.hit(_where(model), text, fix)
+
+
+def _meant(name: str, known: list[str], cutoff: float) -> str:
+    """The backend that `name` stands for or is nearly spelt like; "" if there is none."""
+    if USUAL_NAMES.get(name) in known:
+        return USUAL_NAMES[name]
+    near = get_close_matches(name.lower(), known, 1, cutoff)
+    return near[0] if near else ""
 
 
 @rule("custom-backend", "Backend that the server must be given", Effect.RISK)
@@ -75,12 +90,13 @@ def _where(model: Model) -> str:
 
 
 def _may_be_custom(model: Model) -> bool:
-    """Whether the server may have it all the same: not if it looks misspelt."""
+    """Whether the server may have it all the same: not if it looks misspelt, or was taken out."""
     name = model.served.backend
     if _own_library(model):
         return True
-    misspelt = get_close_matches(name.lower(), sorted(model.target.backends), 1, 0.8)
-    return not model.target.embedded and not misspelt and model.served.platform != "custom"
+    misspelt = _meant(name, sorted(model.target.backends), 0.8)
+    gone = name == _GONE or model.served.platform == "custom"
+    return not model.target.embedded and not misspelt and not gone
 
 
 def _ensemble(model: Model) -> Iterator[Hit]:
@@ -117,15 +133,25 @@ def runtime(model: Model) -> Iterator[Hit]:
 
 @rule("platform-pair", "Platform and backend contradict each other", Effect.IGNORED)
 def platform_pair(model: Model) -> Iterator[Hit]:
-    """`platform` says one backend, `backend` another."""
+    """`platform` says one backend, `backend` another.
+
+    The server refuses any platform but its own for TensorRT, ONNX Runtime, PyTorch and TensorFlow;
+    to other backends it is a text like any other.
+    """
     config = model.config
-    meant = PLATFORMS.get(config.platform)
-    if meant and config.backend and config.backend not in {meant, "tensorrtllm"}:
-        yield model.hit(
-            "platform",
-            f"platform '{config.platform}' belongs to the backend {meant}, not {config.backend}",
-            "remove the platform",
-        )
+    platform, backend = config.platform, config.backend
+    meant = PLATFORMS.get(platform)
+    strict = backend in PLATFORMS.values() and not platform.startswith("torch")
+    if not platform or not backend or backend in {meant, "tensorrtllm"} or not (meant or strict):
+        return
+    owner = f"belongs to the backend {meant}, not" if meant else "is no platform of the backend"
+    yield Hit(
+        model.at("platform"),
+        "platform",
+        f"platform '{platform}' {owner} {backend}",
+        "remove the platform",
+        effect=Effect.REFUSED if strict else None,
+    )
 
 
 RULES = (name_mismatch, backend, custom_backend, runtime, platform_pair)

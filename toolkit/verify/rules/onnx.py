@@ -5,10 +5,16 @@ from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 
-from tritonclient.grpc.model_config_pb2 import DataType
+from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig, ModelInput, ModelOutput
 
 from toolkit.verify.model import Hit, Model
-from toolkit.verify.onnx_file import OnnxGraph, OnnxTensor, UnreadableOnnx, read_onnx
+from toolkit.verify.onnx_file import (
+    OnnxGraph,
+    OnnxTensor,
+    UnreadableOnnx,
+    infer_outputs,
+    read_onnx,
+)
 from toolkit.verify.problem import Effect
 from toolkit.verify.rule import rule
 from toolkit.verify.rules.tensors import Tensor
@@ -64,21 +70,43 @@ def onnx_file(model: Model) -> Iterator[Hit]:
 @rule("onnx-name", "Tensor that the ONNX file does not have", Effect.REFUSED)
 def onnx_name(model: Model) -> Iterator[Hit]:
     """All inputs of the file must be declared, and nothing that it does not have."""
+    fed = set(_fed(model.config))
     for path, graph in _graphs(model):
         for kind, real in (("input", graph.inputs), ("output", graph.outputs)):
             declared = [each.name for each in getattr(model.config, kind)]
             for index, name in enumerate(declared):
-                if name and name not in real:
+                if name and name not in real and not (kind == "input" and name in graph.defaults):
                     near = get_close_matches(name, list(real), 1, 0.5)
                     yield model.hit(
                         f"{kind}[{index}].name",
                         f"{path.name} has no {kind} '{name}', only {', '.join(real)}",
                         f"did you mean '{near[0]}'?" if near else f"use one of {', '.join(real)}",
                     )
-            absent = [name for name in real if name not in declared]
+            absent = [name for name in real if name not in declared and name not in fed]
             if kind == "input" and declared and absent:
                 text = f"{path.name} also needs the input {', '.join(map(repr, absent))}"
                 yield model.hit("input", text, "declare it")
+
+
+def _fed(config: ModelConfig) -> Iterator[str]:
+    """Inputs that the server fills by itself: controls, states, batch inputs."""
+    batching = config.sequence_batching
+    yield from (each.name for each in batching.control_input)
+    yield from (each.input_name for each in batching.state)
+    for each in config.batch_input:
+        yield from each.target_name
+
+
+@rule("onnx-optional", "Optional input of a batching ONNX model", Effect.REFUSED)
+def onnx_optional(model: Model) -> Iterator[Hit]:
+    """ONNX Runtime takes `optional: true` only with `max_batch_size` 0, and not with ragged."""
+    if model.served.backend != "onnxruntime":
+        return
+    for index, tensor in enumerate(model.config.input):
+        if tensor.optional and (model.config.max_batch_size or tensor.allow_ragged_batch):
+            path = f"input[{index}].optional"
+            text = f"input '{tensor.name}' is optional, and the model takes batches"
+            yield model.hit(path, text, "remove the line, or write max_batch_size: 0")
 
 
 @rule("onnx-type", "Type that the ONNX file does not have", Effect.REFUSED)
@@ -95,29 +123,53 @@ def onnx_type(model: Model) -> Iterator[Hit]:
 def onnx_shape(model: Model) -> Iterator[Hit]:
     """With `max_batch_size` above 0 the file's first dimension is the batch and not in `dims`.
 
-    It must be open in the file. The other dims are the file's, or anything where the file is open.
+    It must be open in the file. The other dims are the file's; where the file is open, an input may
+    have any size and an output must have -1. A tensor without dimensions has dims of 1, a ragged
+    input has one open dimension in the file.
     """
     batch = model.config.max_batch_size
+    scattered = {name for each in model.config.batch_output for name in each.target_name}
     for path, place, tensor, real in _both(model):
-        if real.shape is None or not tensor.dims:
+        if real.shape is None or not tensor.dims or tensor.name in scattered:
             continue
-        dims = tensor.reshape.shape if tensor.HasField("reshape") else tensor.dims
-        real_dims = list(real.shape)
-        if batch > 0 and real_dims[:1] != [-1]:
-            text = f"'{tensor.name}' is {real_dims} in {path.name}: no batch dimension"
+        dims = list(tensor.reshape.shape if tensor.HasField("reshape") else tensor.dims)
+        shape = list(real.shape)
+        wanted = shape[1:] if batch > 0 else shape
+        text = f"'{tensor.name}' is {shape} in {path.name}"
+        if isinstance(tensor, ModelInput) and tensor.allow_ragged_batch:
+            if shape != [-1]:
+                fix = "remove allow_ragged_batch, or export with one open dimension"
+                yield model.hit(f"{place}.allow_ragged_batch", f"{text}, ragged needs [-1]", fix)
+        elif not shape:
+            if set(dims) != {1}:
+                yield model.hit(f"{place}.dims", f"{text}, a single value", "write dims: [ 1 ]")
+        elif batch > 0 and shape[0] != -1:
             fix = "write max_batch_size: 0 and the whole shape, or export with an open batch"
-            yield model.hit(f"{place}.dims", text, fix)
-        elif not _fits(list(dims), real_dims[1:] if batch > 0 else real_dims):
-            wanted = real_dims[1:] if batch > 0 else real_dims
-            text = f"'{tensor.name}' is {real_dims} in {path.name}, the config says {list(dims)}"
-            if batch > 0 and len(dims) == len(real_dims):
+            yield model.hit(f"{place}.dims", f"{text}: no batch dimension", fix)
+        elif not _fits(dims, wanted):
+            text += f", the config says {dims}"
+            if batch > 0 and len(dims) == len(shape):
                 text += "; dims do not include the batch dimension"
             yield model.hit(f"{place}.dims", text, f"write dims: {wanted}")
+        elif (
+            isinstance(tensor, ModelOutput) and dims != wanted and not _settled(model, path, tensor)
+        ):
+            text += f", the config says {dims}: what is open in an output stays open"
+            yield model.hit(f"{place}.dims", text, f"write dims: {wanted}")
+
+
+def _settled(model: Model, path: Path, tensor: ModelOutput) -> bool:
+    """Whether the runtime itself finds the sizes that the file leaves open to be the config's."""
+    if model.served.backend != "onnxruntime":
+        return True
+    dims = list(tensor.reshape.shape if tensor.HasField("reshape") else tensor.dims)
+    inferred = infer_outputs(path)[tensor.name].shape or ()
+    return list(inferred)[-len(dims) :] == dims
 
 
 def _both(model: Model) -> Iterator[tuple[Path, str, Tensor, OnnxTensor]]:
     for path, graph in _graphs(model):
-        for kind, real in (("input", graph.inputs), ("output", graph.outputs)):
+        for kind, real in (("input", graph.inputs | graph.defaults), ("output", graph.outputs)):
             for index, tensor in enumerate(getattr(model.config, kind)):
                 if tensor.name in real:
                     yield path, f"{kind}[{index}]", tensor, real[tensor.name]
@@ -128,4 +180,4 @@ def _fits(dims: Sequence[int], real: Sequence[int]) -> bool:
     return len(dims) == len(real) and all(r in (-1, d) for d, r in pairs)
 
 
-RULES = (onnx_file, onnx_name, onnx_type, onnx_shape)
+RULES = (onnx_file, onnx_name, onnx_optional, onnx_type, onnx_shape)

@@ -49,21 +49,24 @@ def placeholder(model: Model) -> Iterator[Hit]:
     """A `${…}` or `{{…}}` of a template that nobody filled in.
 
     Outside of quotes it does not parse; inside of quotes it is taken as the value, so that names
-    do not match, files are not found and parameters mean nothing. Templates of config files are
-    commonly filled by a script of their project (`fill_template.py`): run it first.
+    do not match and files are not found. A parameter's text goes to the backend as it stands, which
+    may take it for unset. Templates of config files are commonly filled by a script of their
+    project (`fill_template.py`): run it first.
     """
     for number, line in enumerate(model.lines, 1):
         code = _without_comment(line)
         for match in _PLACEHOLDER.finditer(code):
             place = Place(model.file, number, match.start() + 1, len(match[0]), line)
             quoted = code.count('"', 0, match.start()) % 2 == 1
+            field = _field_before(code[: match.start()])
+            effect = Effect.RISK if field == "string_value" else Effect.FAILS
             yield Hit(
                 place,
-                _field_before(code[: match.start()]),
+                field,
                 f"the placeholder {match[0]} was never filled in",
                 "write the value, or run the script that fills this template",
                 "{target} takes the text as it stands for the value" if quoted else "",
-                Effect.FAILS if quoted else None,
+                effect if quoted else None,
             )
 
 
@@ -92,13 +95,13 @@ def syntax(model: Model) -> Iterator[Hit]:
     to a load request only says that polling failed.
     """
     error = model.error
-    if error is None or next(iter(placeholder.check(model)), None):
+    if error is None or any(hit.effect is None for hit in placeholder.check(model)):
         return
     wrong = list(misfits(model.tree, ModelConfig.DESCRIPTOR))
     for each in wrong:
         place = place_of_entry(model.file, model.lines, each.entry)
         yield Hit(place, each.path, each.message, each.fix)
-    if wrong:
+    if wrong or any(unknown_field.check(model)):
         return
     token = error.token
     place = place_of(model.file, model.lines, token) if token.kind != "end" else _end(model)
@@ -132,6 +135,14 @@ _ADVICE = {
     "not '/'": "comments begin with #",
     "expected, not '{'": "leave out the outermost braces: a config is no JSON",
     "comma": "remove the comma",
+    "value of": "write the value, or remove the line",
+    "expected after": "write a colon between the name and its value",
+    'Expected ":"': "write a colon between the name and its value",
+    "'='": "write a colon between the name and its value",
+    "'('": "write a list as [a, b]",
+    "“": "write plain quotes, \" or '",
+    "”": "write plain quotes, \" or '",
+    r"'\xa0'": "replace it by a plain space",
     "byte order mark": "save the file as UTF-8 without a byte order mark",
 }
 """Part of a message -> what to do about it."""
@@ -143,7 +154,7 @@ def _advice(message: str) -> str:
     return found[0] if found else usual
 
 
-@rule("unknown-field", "Field that this Triton does not know", Effect.REFUSED)
+@rule("unknown-field", "Field that this Triton does not know", Effect.REFUSED, parsed=False)
 def unknown_field(model: Model) -> Iterator[Hit]:
     """A field that the target's `model_config.proto` lacks: misspelt, misplaced, or newer.
 
@@ -155,20 +166,26 @@ def unknown_field(model: Model) -> Iterator[Hit]:
 
 def _unknown(model: Model, entry: Entry, message: Descriptor, path: str) -> Iterator[Hit]:
     counts: dict[str, int] = {}
+    told: Token | None = None
     for child in entry.children or []:
         index = counts[child.name] = counts.get(child.name, -1) + 1
         found = message.fields_by_name.get(child.name)
         here = f"{path}{child.name}"
-        place = place_of_entry(model.file, model.lines, child, value=False)
+        place = place_of(model.file, model.lines, child.token)
         if found is None:
-            text, fix = _describe(child.name, message)
-            yield Hit(place, here, text, fix)
+            if child.token is not told:
+                yield Hit(place, here, *_describe(child.name, message))
+            told = child.token
         elif since := model.target.lacks(found.full_name):
             text = f"{model.target.label} does not know '{child.name}', which came with {since}"
             yield Hit(place, here, text, f"remove it, or serve with Triton {since} or newer")
         elif isinstance(found.message_type, Descriptor) and child.children is not None:
             inner = f"{here}[{index}]." if found.is_repeated else f"{here}."
             yield from _unknown(model, child, found.message_type, inner)
+
+
+_USUAL_NAMES = {"shape": "dims", "dim": "dims", "dtype": "data_type", "type": "data_type"}
+"""What other tools call a tensor's fields."""
 
 
 def _describe(name: str, message: Descriptor) -> tuple[str, str]:
@@ -178,7 +195,8 @@ def _describe(name: str, message: Descriptor) -> tuple[str, str]:
         return f"{text}: entries of a map are written key and value", (
             'write { key: "…" value: … }, for a parameter value { string_value: "…" }'
         )
-    if near := get_close_matches(name, known, 1, 0.7):
+    usual = [_USUAL_NAMES[name]] if _USUAL_NAMES.get(name) in known else []
+    if near := usual or get_close_matches(name, known, 1, 0.7):
         return text, f"did you mean '{near[0]}'?"
     homes = _homes(name)
     if homes:

@@ -15,6 +15,7 @@ from toolkit.verify.rule import rule
 Tensor: TypeAlias = ModelInput | ModelOutput
 _WILD = -1
 _TENSORRT = "tensorrt_plan"
+_MENDING = {"tensorrt", "tensorflow", "dali"}
 
 
 def tensors(model: Model) -> Iterator[tuple[str, Tensor]]:
@@ -34,9 +35,12 @@ def tensor_name(model: Model) -> Iterator[Hit]:
 
 @rule("tensor-type", "Tensor without a type", Effect.REFUSED)
 def tensor_type(model: Model) -> Iterator[Hit]:
-    """Every input and output needs a `data_type` other than TYPE_INVALID."""
+    """Every input and output needs a `data_type` other than TYPE_INVALID.
+
+    TensorRT, DALI, TensorFlow and a `model.py` with `auto_complete_config` may fill it in.
+    """
     for path, tensor in tensors(model):
-        if tensor.data_type == TYPE_INVALID:
+        if tensor.data_type == TYPE_INVALID and not _mends(model):
             yield model.hit(
                 f"{path}.data_type",
                 f"tensor '{tensor.name}' has no data_type",
@@ -50,9 +54,10 @@ def tensor_dims(model: Model) -> Iterator[Hit]:
 
     A scalar is written `dims: [ 1 ]`; with `max_batch_size` above 0 and one value for each row,
     `dims: [ 1 ]` with `reshape { shape: [ ] }` hands the backend a tensor without that dimension.
+    TensorRT, DALI, TensorFlow and a `model.py` with `auto_complete_config` may fill them in.
     """
     for path, tensor in tensors(model):
-        if not tensor.dims:
+        if not tensor.dims and not _mends(model):
             fix = "write dims: [ 1 ] for a single value, [ -1 ] for any number"
             yield model.hit(f"{path}.dims", f"tensor '{tensor.name}' has no dims", fix)
         for index, dim in enumerate(tensor.dims):
@@ -160,6 +165,12 @@ def no_tensors(model: Model) -> Iterator[Hit]:
             f"model '{model.name}' declares no {' and no '.join(missing)}",
             f'write {missing[0]} {{ name: "…" data_type: … dims: [ … ] }}',
         )
+
+
+def _mends(model: Model) -> bool:
+    """Whether the backend may complete a tensor that the config declares in part."""
+    backend = model.served.backend
+    return backend in _MENDING or (backend == "python" and _completes(model))
 
 
 def _completes(model: Model) -> bool:

@@ -71,6 +71,8 @@ def version_missing(model: Model) -> Iterator[Hit]:
 def missing_file(model: Model) -> Iterator[Hit]:
     """Each served version needs the backend's file, under its exact name.
 
+    DALI takes a `dali.py` in its place, PyTorch with `runtime: "model.py"` a `model.py`.
+
     The Python backend is worst: without its `model.py` Triton 24.10 reports nothing at all, the
     load never ends and the server is never ready.
     """
@@ -78,7 +80,7 @@ def missing_file(model: Model) -> Iterator[Hit]:
     if not name or model.is_ensemble:
         return
     for number, folder in model.served_versions.items():
-        if (folder / name).exists() or _only_placeholder(folder):
+        if any((folder / each).exists() for each in _accepted(model)) or _only_placeholder(folder):
             continue
         near = _near(folder, name)
         hit = model.hit_file(
@@ -91,6 +93,14 @@ def missing_file(model: Model) -> Iterator[Hit]:
         )
         hangs = model.served.backend == "python" and model.target.embedded
         yield Hit(hit.place, "", hit.message, hit.fix, _HANGS if hangs else "")
+
+
+def _accepted(model: Model) -> tuple[str, ...]:
+    """Names of files of which a version needs one."""
+    served = model.served
+    if served.backend == "pytorch" and model.config.runtime == "model.py":
+        return (served.filename, "model.py", "model.pt")
+    return (served.filename, "dali.py") if served.backend == "dali" else (served.filename,)
 
 
 @rule("absent-weights", "Weights that are not in this checkout", Effect.RISK)
