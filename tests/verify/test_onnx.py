@@ -164,6 +164,21 @@ def test_optional_inputs_do_not_go_with_batches(tmp_path: Path) -> None:
     assert found == [("onnx-optional", "input[0].optional")]
 
 
+def test_an_input_is_optional_where_the_file_has_a_value(tmp_path: Path) -> None:
+    model = onnx.load_from_string(_model({"x": [3], "scale": [1]}, {"y": [3]}))
+    model.graph.initializer.append(helper.make_tensor("scale", TensorProto.FLOAT, [1], [2.0]))
+    config = _config("x?:FP32:3 scale:FP32:1", "y:FP32:3", 0)
+    found = _rules(tmp_path, config, model.SerializeToString())
+    assert found == [("onnx-optional", "input[0].optional"), ("onnx-optional", "input[1].optional")]
+
+
+def test_what_the_file_completes_must_batch_as_the_config_says(tmp_path: Path) -> None:
+    config = _config("x:FP32:3", "")
+    fixed = _model({"x": ["B", 3]}, {"y": [1, 3]})
+    assert _rules(tmp_path / "fixed", config, fixed) == [("onnx-shape", "max_batch_size")]
+    assert _rules(tmp_path / "open", config, _model({"x": ["B", 3]}, {"y": ["B", 3]})) == []
+
+
 def test_a_ragged_input_is_one_row_in_the_file(tmp_path: Path) -> None:
     config = _config("x:FP32:-1", "y:FP32:3")
     path = "model/config.pbtxt"

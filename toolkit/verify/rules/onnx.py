@@ -97,16 +97,25 @@ def _fed(config: ModelConfig) -> Iterator[str]:
         yield from each.target_name
 
 
-@rule("onnx-optional", "Optional input of a batching ONNX model", Effect.REFUSED)
+@rule("onnx-optional", "Optional input that the ONNX file needs", Effect.REFUSED)
 def onnx_optional(model: Model) -> Iterator[Hit]:
-    """ONNX Runtime takes `optional: true` only with `max_batch_size` 0, and not with ragged."""
-    if model.served.backend != "onnxruntime":
-        return
-    for index, tensor in enumerate(model.config.input):
-        if tensor.optional and (model.config.max_batch_size or tensor.allow_ragged_batch):
-            path = f"input[{index}].optional"
-            text = f"input '{tensor.name}' is optional, and the model takes batches"
-            yield model.hit(path, text, "remove the line, or write max_batch_size: 0")
+    """`optional: true` belongs to inputs that the file has a value for, an initializer.
+
+    It goes neither with `max_batch_size` above 0 nor with `allow_ragged_batch`.
+    """
+    config = model.config
+    for path, graph in _graphs(model) if model.served.backend == "onnxruntime" else ():
+        for index, tensor in enumerate(config.input):
+            place, name = f"input[{index}].optional", tensor.name
+            if tensor.optional and (config.max_batch_size or tensor.allow_ragged_batch):
+                text = f"input '{name}' is optional, and the model joins requests"
+                yield model.hit(place, text, "remove the line, or write max_batch_size: 0")
+            elif tensor.optional and name in graph.inputs:
+                text = f"input '{name}' is optional, and {path.name} has no value for it"
+                yield model.hit(place, text, "remove the line")
+            elif not tensor.optional and name in graph.defaults:
+                text = f"{path.name} has a value for the input '{name}'"
+                yield model.hit(place, text, "write optional: true, or remove the input")
 
 
 @rule("onnx-type", "Type that the ONNX file does not have", Effect.REFUSED)
@@ -123,11 +132,13 @@ def onnx_type(model: Model) -> Iterator[Hit]:
 def onnx_shape(model: Model) -> Iterator[Hit]:
     """With `max_batch_size` above 0 the file's first dimension is the batch and not in `dims`.
 
-    It must be open in the file. The other dims are the file's; where the file is open, an input may
-    have any size and an output must have -1. A tensor without dimensions has dims of 1, a ragged
-    input has one open dimension in the file.
+    It must be open in the file, also where the config leaves inputs or outputs to the file. The
+    other dims are the file's; where the file is open, an input may have any size and an output must
+    have -1. A tensor without dimensions has dims of 1, a ragged input has one open dimension in the
+    file.
     """
-    batch = model.config.max_batch_size
+    yield from _unbatched(model)
+    batch, native = model.config.max_batch_size, model.served.backend == "onnxruntime"
     scattered = {name for each in model.config.batch_output for name in each.target_name}
     for path, place, tensor, real in _both(model):
         if real.shape is None or not tensor.dims or tensor.name in scattered:
@@ -136,7 +147,7 @@ def onnx_shape(model: Model) -> Iterator[Hit]:
         shape = list(real.shape)
         wanted = shape[1:] if batch > 0 else shape
         text = f"'{tensor.name}' is {shape} in {path.name}"
-        if isinstance(tensor, ModelInput) and tensor.allow_ragged_batch:
+        if isinstance(tensor, ModelInput) and tensor.allow_ragged_batch and native:
             if shape != [-1]:
                 fix = "remove allow_ragged_batch, or export with one open dimension"
                 yield model.hit(f"{place}.allow_ragged_batch", f"{text}, ragged needs [-1]", fix)
@@ -156,6 +167,19 @@ def onnx_shape(model: Model) -> Iterator[Hit]:
         ):
             text += f", the config says {dims}: what is open in an output stays open"
             yield model.hit(f"{place}.dims", text, f"write dims: {wanted}")
+
+
+def _unbatched(model: Model) -> Iterator[Hit]:
+    """A config that is completed from the file and batches more than the file can."""
+    config = model.config
+    if not config.max_batch_size or (config.input and config.output):
+        return
+    for path, graph in _graphs(model) if model.served.backend == "onnxruntime" else ():
+        for name, real in (graph.inputs | graph.outputs).items():
+            if real.shape is not None and real.shape[:1] != (-1,):
+                text = f"'{name}' is {list(real.shape)} in {path.name}: no batch dimension"
+                fix = "write max_batch_size: 0, or export with an open batch"
+                yield model.hit("max_batch_size", text, fix)
 
 
 def _settled(model: Model, path: Path, tensor: ModelOutput) -> bool:
