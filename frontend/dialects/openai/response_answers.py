@@ -60,6 +60,7 @@ class ResponseWriter:
         self._answer_id = answer_id
         self._model = model
         self._created_s = int(time.time())
+        self._completed_s: int | None = None
         self._sequence = 0
         self._items: list[_Item] = []
         self._open = False
@@ -191,11 +192,13 @@ class ResponseWriter:
         self, status: str, output: list[dict[str, Any]], usage: Usage | None
     ) -> dict[str, Any]:
         cut = {"reason": "max_output_tokens"} if status == "incomplete" else None
+        if status == "completed" and self._completed_s is None:  # streamed and stored alike
+            self._completed_s = int(time.time())
         return {
             "id": self.id,
             "object": "response",
             "created_at": self._created_s,
-            "completed_at": int(time.time()) if status == "completed" else None,
+            "completed_at": self._completed_s,
             "status": status,
             "error": None,
             "incomplete_details": cut,
