@@ -1,7 +1,8 @@
 """The whole chain against vLLM's own OpenAI server: same engine arguments, same environment.
 
 Both servers are up for the whole run and idle in turns. Streams of 64 tokens with `ignore_eos`, at
-temperature 0, with 1 and with 8 in flight.
+temperature 0, with 1 and with 8 in flight. What differs by design: ours waits asleep where vLLM's
+scheduler waits awake (python_backends/vllm_engine/executor.py).
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from benchmarks.loopback import run_load
 from benchmarks.pairs import Ratio, compare
-from python_backends.vllm_engine.machine import fit_to_cpu
+from python_backends.vllm_engine.machine import EXECUTOR, fit_to_cpu
 from tests.processes import free_port, status_of, wait_for
 from toolkit.runtime.environments import ensure_environment
 from toolkit.serve.catalogue import ServedModel
@@ -88,6 +89,8 @@ def _engine_arguments(engine: Path) -> list[str]:
     """The config's `engine` parameter as command-line flags."""
     # what the engine decides by this machine's CPU, the peer gets as well
     values = fit_to_cpu(json.loads(_parameter(engine, "engine")))
+    if values["distributed_executor_backend"] == EXECUTOR:  # ours, and the peer has its own
+        del values["distributed_executor_backend"]
     flags = []
     for name, value in values.items():
         flag = f"--{name.replace('_', '-')}"

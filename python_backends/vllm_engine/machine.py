@@ -14,6 +14,8 @@ from python_backends.cores import count_cores, has_avx512
 UNPACKING = "python_backends.vllm_engine.dequantize.WorkerExtension"
 """Where there is no AVX-512, vLLM has no kernel for 4-bit weights either."""
 
+EXECUTOR = "python_backends.vllm_engine.executor.PatientExecutor"
+
 _HALF = {"awq", "gptq"}
 """Methods whose layers vLLM builds for 16-bit numbers alone."""
 
@@ -29,6 +31,7 @@ def fit_to_cpu(arguments: dict[str, Any]) -> dict[str, Any]:
     # with a thread per core and a neighbour at work throughput fell from 80 to 20 tokens/s
     os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, count_cores() - 1)))
+    arguments = {"distributed_executor_backend": EXECUTOR, **arguments}
     if has_avx512():
         return arguments
     if method := _quantization(arguments):

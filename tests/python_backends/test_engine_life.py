@@ -126,13 +126,15 @@ def test_cpus_without_avx512_compute_in_float32(
     for name in ("OMP_NUM_THREADS", "VLLM_CPU_OMP_THREADS_BIND"):
         monkeypatch.setenv(name, "kept")  # restored afterwards, and a setting of the user's wins
     monkeypatch.setattr(machine, "has_avx512", lambda: False)
-    assert fit_to_cpu({"model": "m"}) == {"model": "m", "dtype": "float32"}
-    assert fit_to_cpu({"dtype": "bfloat16"}) == {"dtype": "bfloat16"}
+    own = {"distributed_executor_backend": machine.EXECUTOR}
+    assert fit_to_cpu({"model": "m"}) == {"model": "m", "dtype": "float32", **own}
+    chosen = {"dtype": "bfloat16", "distributed_executor_backend": "mp"}
+    assert fit_to_cpu(chosen) == chosen
     (tmp_path / "config.json").write_text('{"quantization_config": {"quant_method": "awq"}}')
     quantized = fit_to_cpu({"model": str(tmp_path)})
     assert quantized["worker_extension_cls"] == machine.UNPACKING
     monkeypatch.setattr(machine, "has_avx512", lambda: True)
-    assert fit_to_cpu({"model": "m"}) == {"model": "m"}
+    assert fit_to_cpu({"model": "m"}) == {"model": "m", **own}
 
 
 def test_what_a_machine_has(tmp_path: Path) -> None:
