@@ -16,8 +16,8 @@ from python_backends.triton import FINAL, Arrays, Sender, refuse, respond, texts
 
 GAP_S = 0.01
 """The least time between two responses of a stream with events; the first one goes at once."""
-SHARE_S = 0.001
-"""What each open stream adds to that time, so that all of them send 1,000 responses a second."""
+SHARE_S = 0.0014
+"""What each open stream adds to that time, so that all of them send 700 responses a second."""
 LONGEST_GAP_S = 0.1
 """More would look like stalling to a reader."""
 
