@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from toolkit.cli.target import Json
 from toolkit.serve.keys import add_key, read_keys, remove_key
 
 keys = typer.Typer(help="Make, list and take back the keys of the gateway's callers.")
@@ -21,7 +22,7 @@ def add(
     name: Annotated[str, typer.Argument(help="Whose key it is; appears in the gateway's log.")],
     role: Annotated[str, typer.Option(help="user, or admin: may load and unload models.")] = "user",
     file: _File = _DEFAULT,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Make a key and print it, once: the file keeps only its digest.
 
@@ -64,7 +65,7 @@ def list_(
 def remove(
     name: Annotated[str, typer.Argument(help="Whose key.")],
     file: _File = _DEFAULT,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Take a key back: a running gateway refuses it within seconds.
 
