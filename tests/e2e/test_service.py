@@ -1,6 +1,7 @@
 """`toolkit serve` as a whole: it says what it serves, and kill -9 leaves nothing."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -11,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
+import pytest
 from openai import OpenAI
 
 from tests.e2e.conftest import CHAT, EMBEDDING, IMAGE
@@ -38,6 +40,15 @@ def test_it_says_what_to_try(service: Service) -> None:
     said = service.log.read_text()
     for name in (CHAT, EMBEDDING, IMAGE):
         assert name in said
+
+
+def test_weights_lie_in_huge_pages_where_there_are_any(service: Service) -> None:
+    offered = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    if not offered.exists() or "[never]" in offered.read_text():
+        pytest.skip("this kernel has no transparent huge pages")
+    [encoder] = service.named(f"{EMBEDDING}.encoder")
+    maps = Path(f"/proc/{encoder.pid}/smaps").read_text()
+    assert re.search(r"^VmFlags:.* hg\b", maps, re.MULTILINE), "nothing was asked for"
 
 
 def test_health_routes(service: Service) -> None:
