@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.convert.checkpoint import cache_bytes_per_token
+from toolkit.convert.llmapi import IMAGE, command, write_repository
 from toolkit.convert.parity import SENTENCES, Check, settle
 from toolkit.convert.quiet import quiet
 from toolkit.convert.safetensors_file import read_tensors
 from toolkit.errors import ConvertError, MissingExtra
 from toolkit.progress import Progress
 
-IMAGE = "nvcr.io/nvidia/tritonserver:26.08-trtllm-python-py3"
 ARCHITECTURES = (
     "LlamaForCausalLM",
     "MistralForCausalLM",
@@ -41,7 +41,7 @@ _FP8_LIMIT = 0.25
 def convert_tensorrt_llm(
     folder: Path, place: Path, quantization: str | None, texts: list[str], progress: Progress
 ) -> dict[str, Any]:
-    """Writes `checkpoint/`, the backend's `model.yaml`, and `serve.sh`.
+    """Writes `checkpoint/`, `model_repository/` and `serve.sh`.
 
     `quantization` is None or `fp8` (through ModelOpt). Returns what is to be told. Raises
     ConvertError, and MissingExtra without ModelOpt.
@@ -61,21 +61,14 @@ def convert_tensorrt_llm(
         )
     else:
         _quantize_fp8(folder, checkpoint, texts, progress)
-    _write_layout(place, config, checkpoint)
+    write_repository(place, config)
     return {
+        **_about(config, checkpoint),
         "executed": False,
         "why": "TensorRT-LLM runs in NVIDIA's container on a GPU; nothing was loaded in it here",
         "image": IMAGE,
         "command": command(place),
     }
-
-
-def command(place: Path) -> str:
-    """What serves the directory; /app/all_models holds the backend's own code in that image."""
-    return (
-        f"docker run --rm --gpus all --network host --shm-size=2g -v {place.absolute()}:/model "
-        f"{IMAGE} bash /model/serve.sh"
-    )
 
 
 def _check(folder: Path, quantization: str | None) -> dict[str, Any]:
@@ -180,34 +173,7 @@ def _names(safe_open: Any, file: Path) -> list[str]:
         return list(content.keys())
 
 
-def _write_layout(place: Path, config: dict[str, Any], checkpoint: Path) -> None:
-    """The backend's LLM API model: its code comes from the image, its settings from here."""
-    version = place / "tensorrt_llm" / "1"
-    version.mkdir(parents=True)
-    length = int(config.get("max_position_embeddings", 4096))
-    (version / "model.yaml").write_text(
-        "# Everything but triton_config goes to tensorrt_llm.LLM().\n"
-        "model: /model/checkpoint\n"
-        "backend: pytorch\n"
-        "tensor_parallel_size: 1\n"
-        "pipeline_parallel_size: 1\n"
-        f"max_seq_len: {min(length, 8192)}\n"
-        "triton_config:\n"
-        "  max_batch_size: 0\n"
-        "  decoupled: true\n"
-    )
-    (place / "serve.sh").write_text(
-        "#!/usr/bin/env bash\n"
-        f"# Runs inside {IMAGE}; see conversion.json for the whole command.\n"
-        "set -euo pipefail\n"
-        "cp -R /app/all_models/llmapi /tmp/models\n"
-        "cp /model/tensorrt_llm/1/model.yaml /tmp/models/tensorrt_llm/1/model.yaml\n"
-        "exec tritonserver --model-repository=/tmp/models\n"
-    )
+def _about(config: dict[str, Any], checkpoint: Path) -> dict[str, Any]:
+    """What the weights take, in bytes."""
     size = sum(file.stat().st_size for file in checkpoint.glob("*.safetensors"))
-    about = {
-        "weights_bytes": size,
-        "cache_bytes_per_token": cache_bytes_per_token(config),
-        "hf_quant_config": (checkpoint / "hf_quant_config.json").exists(),
-    }
-    (place / "about.json").write_text(json.dumps(about, indent=2) + "\n")
+    return {"weights_bytes": size, "cache_bytes_per_token": cache_bytes_per_token(config)}

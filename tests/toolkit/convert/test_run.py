@@ -117,7 +117,8 @@ def test_tensorrt_llm_is_written_and_never_called_executed(llama: Path, tmp_path
     record = convert(llama, Wish("tensorrt-llm"), tmp_path / "out", silent)
     assert record["executed"] is False
     assert f"-v {tmp_path / 'out'}:/model" in record["command"]
-    settings = (tmp_path / "out" / "tensorrt_llm" / "1" / "model.yaml").read_text()
+    version = tmp_path / "out" / "model_repository" / "tensorrt_llm" / "1"
+    settings = (version / "model.yaml").read_text()
     assert "model: /model/checkpoint" in settings
     assert (tmp_path / "out" / "checkpoint" / "model.safetensors").exists()
 
