@@ -1,6 +1,7 @@
 """A causal language model of random weights with a real byte-level tokenizer, made in a second."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders
@@ -8,11 +9,21 @@ from tokenizers import pre_tokenizers as pre
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 from transformers import (
+    Ernie4_5Config,
+    Ernie4_5ForCausalLM,
+    GraniteConfig,
+    GraniteForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    Phi3Config,
+    Phi3ForCausalLM,
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
 )
 
 from toolkit.convert.gguf_tokenizer import splitter
@@ -21,11 +32,38 @@ from toolkit.quantize.texts import load_evaluation
 
 TEMPLATE = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}\n{% endfor %}"
 
+_MODELS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
+    "llama": (LlamaForCausalLM, LlamaConfig, {"tie_word_embeddings": True}),
+    "qwen2": (Qwen2ForCausalLM, Qwen2Config, {"tie_word_embeddings": False}),
+    "qwen3": (Qwen3ForCausalLM, Qwen3Config, {"tie_word_embeddings": True, "head_dim": 32}),
+    "mistral": (MistralForCausalLM, MistralConfig, {"sliding_window": None}),
+    "phi3": (
+        Phi3ForCausalLM,
+        Phi3Config,
+        {"original_max_position_embeddings": 512, "pad_token_id": 2},
+    ),
+    "granite": (
+        GraniteForCausalLM,
+        GraniteConfig,
+        {"embedding_multiplier": 2.0, "residual_multiplier": 0.7, "logits_scaling": 2.0},
+    ),
+    "ernie": (Ernie4_5ForCausalLM, Ernie4_5Config, {"tie_word_embeddings": True}),
+}
+ARCHITECTURES = tuple(_MODELS)
+
 
 def save_tiny_language(
-    folder: Path, *, architecture: str = "llama", style: str = "smollm", width: int = 64
+    folder: Path,
+    *,
+    architecture: str = "llama",
+    style: str = "smollm",
+    width: int = 64,
+    **other: Any,
 ) -> Path:
-    """Two layers, grouped-query attention, every linear input a multiple of 32."""
+    """Two layers, grouped-query attention, every linear input a multiple of 32.
+
+    `other` goes to the model's configuration.
+    """
     torch.manual_seed(0)
     tokenizer = _tokenizer(style)
     sizes = {
@@ -40,11 +78,8 @@ def save_tiny_language(
         "eos_token_id": 1,
         "initializer_range": 0.2,  # large enough that a wrong mapping shows in the logits
     }
-    model = (
-        LlamaForCausalLM(LlamaConfig(**sizes, tie_word_embeddings=True))
-        if architecture == "llama"
-        else Qwen2ForCausalLM(Qwen2Config(**sizes, tie_word_embeddings=False))
-    )
+    kind, config, own = _MODELS[architecture]
+    model = kind(config(**sizes | own | other))
     with torch.no_grad():
         for name, tensor in model.named_parameters():
             if "norm" in name or "bias" in name:

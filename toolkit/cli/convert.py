@@ -37,15 +37,16 @@ def convert(
     gguf_type: Annotated[
         str, typer.Option("--type", help="GGUF: F32, F16, Q8_0, Q5_0, Q4_1 or Q4_0.")
     ] = "F16",
+    precision: Annotated[str, typer.Option(help="ONNX of language models: fp32 or int4.")] = "fp32",
     fp8: Annotated[bool, typer.Option("--fp8", help="TensorRT-LLM: FP8 through ModelOpt.")] = False,
     shard_size: Annotated[str, typer.Option(help="Safetensors: the largest file.")] = "5GB",
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
     """Convert weights, and compare the result with its source.
 
-    Encoders and Stable Diffusion pipelines become ONNX, GGUF files and pickles become safetensors,
-    language models become GGUF or a directory for TensorRT-LLM. A result that differs by more than
-    its stated tolerance is refused.
+    Encoders, language models and Stable Diffusion pipelines become ONNX, GGUF files and pickles
+    become safetensors, language models also become GGUF or a directory for TensorRT-LLM. A result
+    that differs by more than its stated tolerance is refused.
 
     Examples:
 
@@ -53,7 +54,7 @@ def convert(
 
         toolkit convert path/to/encoder --to onnx --json
     """
-    _check(to, from_pickle, fp8, gguf_type)
+    _check(to, from_pickle, fp8, gguf_type, precision)
     place = output or Path(f"{Path(source.rstrip('/')).stem}-{to}")
     console = Console(file=sys.stderr)  # this very stream: conversions redirect sys.stderr
     wish = Wish(
@@ -61,6 +62,7 @@ def convert(
         force=force,
         from_pickle=from_pickle,
         gguf_type=gguf_type,
+        precision=precision,
         quantization="fp8" if fp8 else None,
         shard_size=shard_size,
         texts=_texts() if fp8 else (),
@@ -73,7 +75,7 @@ def convert(
     _show(console, place, record)
 
 
-def _check(to: str, from_pickle: bool, fp8: bool, gguf_type: str) -> None:
+def _check(to: str, from_pickle: bool, fp8: bool, gguf_type: str, precision: str) -> None:
     """Refuses options that the goal has no use for."""
     if to not in GOALS:
         raise ConvertError(f"cannot convert to '{to}'", hint=f"known: {', '.join(GOALS)}")
@@ -84,6 +86,8 @@ def _check(to: str, from_pickle: bool, fp8: bool, gguf_type: str) -> None:
         wrong.append("--fp8 goes with --to tensorrt-llm")
     if gguf_type != "F16" and to != "gguf":
         wrong.append("--type goes with --to gguf")
+    if precision != "fp32" and to != "onnx":
+        wrong.append("--precision goes with --to onnx")
     if wrong:
         raise ConvertError("; ".join(wrong))
 

@@ -33,6 +33,7 @@ class Wish:
     force: bool = False
     from_pickle: bool = False
     gguf_type: str = "F16"
+    precision: str = "fp32"
     quantization: str | None = None
     shard_size: str = "5GB"
     texts: Sequence[str] = field(default=())
@@ -93,7 +94,7 @@ def _record(source: Path, wish: Wish, parity: Parity, told: dict[str, Any]) -> d
 def _convert(source: Path, wish: Wish, place: Path, progress: Progress) -> dict[str, Any]:
     match wish.goal:
         case "onnx":
-            return _to_onnx(source, place, progress)
+            return _to_onnx(source, wish, place, progress)
         case "safetensors":
             return _to_safetensors(source, wish, place, progress)
         case "gguf":
@@ -110,15 +111,24 @@ def _convert(source: Path, wish: Wish, place: Path, progress: Progress) -> dict[
     raise ConvertError(f"cannot convert to '{wish.goal}'", hint=f"known: {', '.join(GOALS)}")
 
 
-def _to_onnx(source: Path, place: Path, progress: Progress) -> dict[str, Any]:
+def _to_onnx(source: Path, wish: Wish, place: Path, progress: Progress) -> dict[str, Any]:
     kind = _kind(source)
+    if kind == "llm":
+        module = _load("toolkit.convert.decoder")
+        told: dict[str, Any] = module.convert_decoder(source, place, wish.precision, progress)
+        return told
+    if wish.precision != "fp32":
+        raise ConvertError(
+            f"{source} is no language model: its graph is written in fp32",
+            hint="toolkit quantize rounds the graphs of other models",
+        )
     facts = recipe(kind, source).load()(source, place, progress)
     write_facts(place, facts)
     return {"kind": kind, "facts": facts.model_dump()}
 
 
 def _kind(source: Path) -> str:
-    """`diffusion` or `embedding`, by what stands in the directory."""
+    """`diffusion`, `llm` or `embedding`, by what stands in the directory."""
     if (source / "model_index.json").exists():
         return "diffusion"
     config = source / "config.json"
@@ -133,10 +143,7 @@ def _kind(source: Path) -> str:
     except ValueError as error:
         raise ConvertError(f"{config} is no JSON: {error}") from error
     if not modules and any(str(name).endswith(("CausalLM", "LMHeadModel")) for name in names):
-        raise ConvertError(
-            f"{names[0]} generates text: as one ONNX graph it would lose its cache and batching",
-            hint="serve its safetensors with vLLM (kind: llm), or use --to tensorrt-llm or gguf",
-        )
+        return "llm"
     return "embedding"
 
 
