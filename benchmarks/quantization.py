@@ -21,7 +21,7 @@ from toolkit.quantize.language import Judging, Options, quantize_language
 from toolkit.quantize.process import Worker, run_worker
 from toolkit.quantize.sources import as_checkpoint, find_source
 from toolkit.quantize.texts import load_calibration, load_evaluation
-from toolkit.quantize.tokens import encode_samples
+from toolkit.quantize.tokens import pack_samples
 from toolkit.weights.sources import Fetched
 
 RESULTS = Path(__file__).parent / "QUANTIZATION.md"
@@ -76,7 +76,7 @@ def _by_hand(source: Path, method: str, samples: int, output: Path) -> None:
         "method": method,
         "output": str(output),
         "length": LENGTH,
-        "rows": encode_samples(texts, tokenizer, samples, LENGTH) if reads else [],
+        "rows": pack_samples(texts, tokenizer, samples, LENGTH) if reads else [],
     }
     file = output.with_suffix(".json")
     file.write_text(json.dumps(job))

@@ -30,7 +30,7 @@ from toolkit.weights.cache import ensure
 from toolkit.weights.digest import text_digest
 from toolkit.weights.sources import Fetched
 
-_REVISION = 1
+_REVISION = 2
 _LIBRARIES = ("llmcompressor", "compressed-tensors", "torch", "transformers")
 LAYOUTS = ("compressed-tensors", "autoawq")
 _SAMPLES = {"cuda": (256, 512), "cpu": (32, 256)}
@@ -164,7 +164,9 @@ def _check_options(method: Method, options: Options) -> None:
     elif options.layout == "autoawq" and not method.grouped:
         wrong.append("--layout autoawq holds 4-bit weights: --awq, --gptq or --int4-rtn")
     if options.search < 4:
-        wrong.append("--search must be at least 4: it tries each of two kinds of scales twice")
+        wrong.append(
+            "--search must be at least 4: with fewer tries there is nothing to choose from"
+        )
     if options.device == "cuda" and not _has_gpu():
         wrong.append("--device cuda needs a GPU, and this machine shows none; use --device cpu")
     if wrong:

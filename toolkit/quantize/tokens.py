@@ -1,6 +1,7 @@
 """Texts and chats → token ids, as the model will see them. Knows no library but the tokenizer."""
 
 from collections.abc import Sequence
+from itertools import chain, islice
 from typing import Any
 
 
@@ -21,6 +22,18 @@ def encode_samples(
             if len(rows) == count:
                 return rows
     return rows
+
+
+def pack_samples(
+    samples: Sequence[Any], tokenizer: Any, count: int, length: int
+) -> list[list[int]]:
+    """`count` rows of `length` ids, one sample behind the other; fewer when the texts end.
+
+    Calibrating needs many tokens, and does not mind where a text begins.
+    """
+    ids = chain.from_iterable(_ids(sample, tokenizer) for sample in samples)
+    rows = [list(islice(ids, length)) for _ in range(count)]
+    return [row for row in rows if len(row) > 1]
 
 
 def _ids(sample: Any, tokenizer: Any) -> list[int]:

@@ -19,7 +19,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from toolkit.errors import QuantizeError
 from toolkit.quantize.events import Events, Job, work
 from toolkit.quantize.methods import Method, find_method
-from toolkit.quantize.tokens import encode_samples
+from toolkit.quantize.tokens import pack_samples
 
 _TOKENIZER = ("tokenizer*", "special_tokens_map.json", "chat_template.jinja", "*.model", "vocab.*")
 
@@ -112,17 +112,13 @@ def _recipe(method: Method, job: Job) -> list[Any]:
     groups = {"group_0": {"targets": ["Linear"], "weights": weights}}
     if method.name == "gptq":
         return [gptq(config_groups=groups, ignore=ignore)]
-    scaling = (
-        [transforms.AWQModifier(duo_scaling="both", n_grid=job["search"])]
-        if method.name == "awq"
-        else []
-    )
+    scaling = [transforms.AWQModifier(n_grid=job["search"])] if method.name == "awq" else []
     return [*scaling, rounding(config_groups=groups, ignore=ignore)]
 
 
 def _batches(job: Job, tokenizer: Any) -> list[dict[str, torch.Tensor]]:
-    """One sample each: padding would be measured as if it were text."""
-    rows = encode_samples(job["samples"], tokenizer, job["count"], job["length"])
+    """One row each, all of one length: padding would be measured as if it were text."""
+    rows = pack_samples(job["samples"], tokenizer, job["count"], job["length"])
     return [
         {"input_ids": torch.tensor([row]), "attention_mask": torch.ones(1, len(row)).long()}
         for row in rows

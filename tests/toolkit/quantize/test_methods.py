@@ -14,7 +14,7 @@ from toolkit.errors import QuantizeError
 from toolkit.quantize.limits import Limits, failures
 from toolkit.quantize.methods import GROUP_SIZES, choose_group_size, is_ignored, linear_inputs
 from toolkit.quantize.texts import load_calibration, load_evaluation
-from toolkit.quantize.tokens import encode_samples
+from toolkit.quantize.tokens import encode_samples, pack_samples
 
 widths = st.dictionaries(st.text("abc.", min_size=1), st.integers(1, 4096), min_size=1)
 
@@ -131,3 +131,14 @@ def test_rows_are_the_texts_in_order_and_never_too_long(
     joined = "".join(chr(token) for row in rows for token in row)
     letters = iter("".join(samples))
     assert all(letter in letters for letter in joined)  # a subsequence: single letters fall away
+
+
+@given(st.lists(st.text("abc", max_size=40)), st.integers(1, 9), st.integers(2, 12))
+def test_packed_rows_are_full_but_for_the_last(samples: list[str], count: int, length: int) -> None:
+    rows = pack_samples(samples, _Letters(), count, length)
+    assert len(rows) <= count
+    assert all(len(row) == length for row in rows[:-1])
+    packed = "".join(chr(token) for row in rows for token in row)
+    text = "".join(samples)
+    assert text.startswith(packed)
+    assert len(text) - len(packed) <= 1 or len(packed) == count * length
