@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -89,6 +90,28 @@ def test_ctrl_c_ends_it_in_order(echo_repository: Path, tmp_path: Path) -> None:
         service.process.send_signal(signal.SIGINT)
         assert service.process.wait(60) == 0
     assert "stopped" in (tmp_path / "log").read_text()
+
+
+def test_impatient_signals_end_it_at_once(echo_repository: Path, tmp_path: Path) -> None:
+    port, log = free_port(), tmp_path / "log"
+    command = [sys.executable, "-m", "toolkit", "serve", str(echo_repository), "--port", str(port)]
+    with log.open("wb") as sink:
+        process = subprocess.Popen(command, stdout=sink, stderr=sink, cwd=ROOT)
+    service = Service(process, port, log)
+    try:
+        wait_for(lambda: "load models" in log.read_text(), 60, "loading")
+        family = service.family()
+        [guard] = service.named("guard.py")
+        guard.suspend()  # so that the end takes long enough to be interrupted
+        for _ in range(4):
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.3)
+        guard.resume()
+        assert process.wait(15) == 128 + signal.SIGTERM
+    finally:
+        process.kill()
+        process.wait()
+    wait_for(lambda: not any(map(alive, family)), 15, "the end of the whole family")
 
 
 def test_a_taken_port_is_a_clear_error(echo_repository: Path) -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from toolkit.serve import guard
 
+_KILL_S = 30.0
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -77,9 +79,10 @@ class Child:
         return self._guard.returncode
 
     def kill(self) -> None:
-        """Ends the child and its whole session at once."""
+        """Ends the child and its whole session at once. A signal handler may call it, too."""
         self._say(b"k")
-        self._guard.wait()
+        # without a limit Popen holds a lock while it waits, and a handler that waits never gets it
+        self._guard.wait(_KILL_S)
         if self._guard.stdin is not None:
             self._guard.stdin.close()
 

@@ -108,15 +108,21 @@ class Supervisor:
             self._end()
 
     def _listen_for_signals(self) -> None:
+        signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
         def stop(number: int, _frame: FrameType | None) -> None:
             if self._stop.is_set():
-                self._kill()
-                os._exit(128 + number)
+                for each in signals:  # a third one would interrupt the end itself
+                    signal.signal(each, signal.SIG_IGN)
+                try:
+                    self._kill()
+                finally:
+                    os._exit(128 + number)
             self._stop.set()
             raise KeyboardInterrupt
 
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, stop)
+        for each in signals:
+            signal.signal(each, stop)
 
     def _start(self) -> None:
         options = self.options
