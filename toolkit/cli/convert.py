@@ -39,6 +39,12 @@ def convert(
     ] = "F16",
     precision: Annotated[str, typer.Option(help="ONNX of language models: fp32 or int4.")] = "fp32",
     fp8: Annotated[bool, typer.Option("--fp8", help="TensorRT-LLM: FP8 through ModelOpt.")] = False,
+    awq: Annotated[
+        bool, typer.Option("--awq", help="TensorRT-LLM: 4-bit weights, AWQ through ModelOpt.")
+    ] = False,
+    nvfp4: Annotated[
+        bool, typer.Option("--nvfp4", help="TensorRT-LLM: NVFP4 through ModelOpt, for Blackwell.")
+    ] = False,
     shard_size: Annotated[str, typer.Option(help="Safetensors: the largest file.")] = "5GB",
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
@@ -54,7 +60,8 @@ def convert(
 
         toolkit convert path/to/encoder --to onnx --json
     """
-    _check(to, from_pickle, fp8, gguf_type, precision)
+    quantizations = [name for name, on in {"fp8": fp8, "awq": awq, "nvfp4": nvfp4}.items() if on]
+    _check(to, from_pickle, quantizations, gguf_type, precision)
     place = output or Path(f"{Path(source.rstrip('/')).stem}-{to}")
     console = Console(file=sys.stderr)  # this very stream: conversions redirect sys.stderr
     wish = Wish(
@@ -63,9 +70,9 @@ def convert(
         from_pickle=from_pickle,
         gguf_type=gguf_type,
         precision=precision,
-        quantization="fp8" if fp8 else None,
+        quantization=quantizations[0] if quantizations else None,
         shard_size=shard_size,
-        texts=_texts() if fp8 else (),
+        texts=_texts() if quantizations else (),
     )
     with console_progress(console) as progress:
         fetched = find_source(source, progress)
@@ -75,15 +82,20 @@ def convert(
     _show(console, place, record)
 
 
-def _check(to: str, from_pickle: bool, fp8: bool, gguf_type: str, precision: str) -> None:
+def _check(
+    to: str, from_pickle: bool, quantizations: list[str], gguf_type: str, precision: str
+) -> None:
     """Refuses options that the goal has no use for."""
     if to not in GOALS:
         raise ConvertError(f"cannot convert to '{to}'", hint=f"known: {', '.join(GOALS)}")
     wrong = []
     if from_pickle and to != "safetensors":
         wrong.append("--from-pickle goes with --to safetensors")
-    if fp8 and to != "tensorrt-llm":
-        wrong.append("--fp8 goes with --to tensorrt-llm")
+    flags = [f"--{name}" for name in quantizations]
+    if flags and to != "tensorrt-llm":
+        wrong.append(f"{' and '.join(flags)} goes with --to tensorrt-llm")
+    if len(flags) > 1:
+        wrong.append(f"{' and '.join(flags)} exclude each other")
     if gguf_type != "F16" and to != "gguf":
         wrong.append("--type goes with --to gguf")
     if precision != "fp32" and to != "onnx":

@@ -123,16 +123,6 @@ def test_tensorrt_llm_is_written_and_never_called_executed(llama: Path, tmp_path
     assert (tmp_path / "out" / "checkpoint" / "model.safetensors").exists()
 
 
-def test_tensorrt_llm_in_fp8_through_modelopt(llama: Path, tmp_path: Path) -> None:
-    wish = Wish("tensorrt-llm", quantization="fp8", texts=("A few words.",))
-    record = convert(llama, wish, tmp_path / "out", silent)
-    assert record["parity"][0]["measure"] == "largest relative error of one matrix"
-    assert 0 < record["parity"][0]["difference"] < 0.1
-    about = json.loads((tmp_path / "out" / "checkpoint" / "hf_quant_config.json").read_text())
-    assert about["quantization"]["quant_algo"] == "FP8"
-    assert record["executed"] is False
-
-
 @pytest.mark.parametrize(
     ("goal", "message"),
     [
