@@ -134,7 +134,8 @@ def test_the_gpu_hosts_image_serves_on_a_base_like_nvidias(
 def _echoes(port: int, logs: list[Path]) -> None:
     url = f"http://127.0.0.1:{port}"
     try:
-        wait_for(lambda: status_of(f"{url}/readyz") == 200, 60, "the gateway's readiness")
+        # ready it is with the first model; Triton may still load this one
+        wait_for(lambda: status_of(f"{url}/v1/models/echo") == 200, 60, "the model")
     except AssertionError:
         pytest.fail("\n".join(log.read_text() for log in logs))
     with OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0) as sdk:

@@ -54,7 +54,8 @@ def test_triton_may_start_after_the_gateway(mortal_triton: EchoTriton, tmp_path:
         assert answer.status_code == 503
         assert answer.json()["error"]["code"] == "backend_unavailable"
         mortal_triton.start()
-        wait_for(lambda: status_of(f"{gateway.url}/readyz") == 200, 10, "readiness")
+        wait_for(lambda: status_of(f"{gateway.url}/v1/models/echo") == 200, 10, "the model")
+        assert status_of(f"{gateway.url}/readyz") == 200
         assert httpx2.post(f"{gateway.url}/v1/chat/completions", json=body).status_code == 200
 
 
