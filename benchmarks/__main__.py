@@ -6,6 +6,7 @@ Options: --rounds N (default 8), --only gateway,memory,embeddings,chain.
 import argparse
 import os
 import platform
+import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,7 +21,7 @@ PARTS = ("gateway", "memory", "embeddings", "chain")
 
 
 def main() -> None:
-    """Runs the parts asked for; only a run of all parts rewrites RESULTS.md."""
+    """Runs the parts asked for and puts their sections into RESULTS.md."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--only", default=",".join(PARTS))
@@ -33,10 +34,15 @@ def main() -> None:
         sections.append(_memory())
     if {"embeddings", "chain"} & set(parts):
         sections += _served(parts, options.rounds)
-    text = "\n\n".join(sections) + "\n"
-    print(text)
-    if set(parts) == set(PARTS):
-        RESULTS.write_text(text)
+    print("\n\n".join(sections))
+    RESULTS.write_text(_merge(RESULTS.read_text() if RESULTS.exists() else "", sections))
+
+
+def _merge(old: str, sections: list[str]) -> str:
+    """The old text with these sections, each known by its heading, in place of its own."""
+    before = re.split(r"\n\n(?=## )", old.strip()) if old else []
+    kept = {section.splitlines()[0]: section for section in (*before, *sections)}
+    return "\n\n".join(kept.values()) + "\n"
 
 
 def _served(parts: list[str], rounds: int) -> list[str]:

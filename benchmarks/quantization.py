@@ -1,8 +1,9 @@
 """Our quantized models against llm-compressor called by hand: same texts, same group size.
 
-`python -m benchmarks.quantization [--samples N] [--only awq,…]` quantizes the default language
-model with each method both ways, judges both by the same text, and writes
-benchmarks/QUANTIZATION.md. The peer is what the library's examples write; see `by_hand`.
+`python -m benchmarks.quantization [--samples N] [--only awq,…] [--again]` quantizes the default
+language model with each method both ways, judges both by the same text, and writes
+benchmarks/QUANTIZATION.md. The peer is what the library's examples write; see `by_hand`. What was
+measured is kept: a run goes on where another was interrupted, unless it is to measure `--again`.
 """
 
 import argparse
@@ -31,20 +32,24 @@ LENGTH = 256
 
 
 def main() -> None:
-    """Only a run of all methods rewrites the results."""
+    """Rewrites the results once all methods are measured with as many samples."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quantization")
     parser.add_argument("--samples", type=int, default=32)
     parser.add_argument("--only", default=",".join(METHODS))
+    parser.add_argument("--again", action="store_true")
     options = parser.parse_args()
-    methods = options.only.split(",")
     source = as_checkpoint(find_source(SOURCE, silent), silent)
-    found = {}
-    for method in methods:
-        found[method] = measure(source, method, options.samples)
+    kept = home() / "benchmarks" / f"quantization-{options.samples}.json"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    found = json.loads(kept.read_text()) if kept.exists() else {}
+    for method in options.only.split(","):
+        if method not in found or options.again:
+            found[method] = measure(source, method, options.samples)
+            kept.write_text(json.dumps(found))
         print(f"{method}: {json.dumps(found[method])}", flush=True)
-    text = report(found, options.samples)
+    text = report({method: found[method] for method in METHODS if method in found}, options.samples)
     print(text)
-    if set(methods) == set(METHODS):
+    if set(found) >= set(METHODS):
         RESULTS.write_text(text)
 
 
