@@ -50,6 +50,7 @@ def test_what_modelopt_writes(
     tensors = load_file(checkpoint / "model.safetensors")
     matrix = tensors["model.layers.0.mlp.up_proj.weight"]
     assert matrix.numel() * matrix.element_size() == 64 * 128 * bits // 8
+    assert tensors["model.norm.weight"].dtype == torch.bfloat16  # as in the source
     if name == "awq":
         assert about["group_size"] == 64
         assert "model.layers.0.mlp.down_proj.pre_quant_scale" in tensors
