@@ -10,7 +10,6 @@ import argparse
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -54,19 +53,17 @@ def main() -> None:
 
 
 def measure(source: Fetched, method: str, samples: int) -> dict[str, dict[str, float]]:
-    """`ours` and `peer`: perplexity ratio, mean KL (nats), top-1 agreement, bytes, seconds."""
+    """`ours` and `peer`: perplexity ratio, mean KL (nats), top-1 agreement, bytes."""
     found: dict[str, dict[str, float]] = {}
     with TemporaryDirectory() as scratch:
         place = Path(scratch, "ours")
         place.mkdir()
         options = Options(method, samples=samples, length=LENGTH, device="cpu")
         ours = quantize_language(source, options, Judging(engine=False), place, silent)
-        found["ours"] = _numbers(ours, place, ours["about"]["seconds"])
+        found["ours"] = _numbers(ours, place)
         theirs = Path(scratch, "peer")
-        started = time.monotonic()
         _by_hand(source.path, method, samples, theirs)
-        seconds = time.monotonic() - started
-        found["peer"] = _numbers(_judge(source.path, theirs), theirs, seconds)
+        found["peer"] = _numbers(_judge(source.path, theirs), theirs)
     return found
 
 
@@ -105,14 +102,13 @@ def _judge(source: Path, result: Path) -> dict[str, Any]:
     return run_worker(worker, job, silent)
 
 
-def _numbers(report: dict[str, Any], place: Path, seconds: float) -> dict[str, float]:
+def _numbers(report: dict[str, Any], place: Path) -> dict[str, float]:
     return {
         "perplexity": report["perplexity"]["after"],
         "ratio": report["perplexity"]["ratio"],
         "kl": report["kl_nats"]["mean"],
         "top1": report["top1_agreement"],
         "bytes": sum(file.stat().st_size for file in place.glob("*.safetensors")),
-        "seconds": seconds,
     }
 
 
@@ -123,17 +119,16 @@ def report(found: dict[str, dict[str, dict[str, float]]], samples: int) -> str:
         "",
         " ".join((__doc__ or "").split()),
         "",
-        f"Calibration: {samples} rows of {LENGTH} tokens. Seconds include loading and saving, "
-        "with other work on the machine.",
+        f"Calibration: {samples} rows of {LENGTH} tokens.",
         "",
-        "| method | | perplexity | × before | mean KL (nats) | same top token | MB | seconds |",
-        "|---|---|---|---|---|---|---|---|",
+        "| method | | perplexity | × before | mean KL (nats) | same top token | MB |",
+        "|---|---|---|---|---|---|---|",
     ]
     for method, sides in found.items():
         for side, n in sides.items():
             lines.append(
                 f"| {method} | {side} | {n['perplexity']:.2f} | {n['ratio']:.3f} | {n['kl']:.4f} | "
-                f"{n['top1']:.3f} | {n['bytes'] / 1e6:.1f} | {n['seconds']:.0f} |"
+                f"{n['top1']:.3f} | {n['bytes'] / 1e6:.1f} |"
             )
     return "\n".join([*lines, "", *(f"- {line}" for line in verdicts(found))]) + "\n"
 
