@@ -2,7 +2,7 @@
 
 `python -m benchmarks.by_hand JOB.json`, in a process of its own. What the examples leave to the
 library is left to it; the group size is 64 because the presets' 128 does not divide SmolLM2's 576,
-and it computes in float32 because a CPU without AVX-512 takes ten times as long for bfloat16.
+and it computes in float32 because a CPU without AVX-512 takes several times as long for bfloat16.
 """
 
 import json
