@@ -39,8 +39,11 @@ def main() -> None:
 
 
 def _merge(old: str, sections: list[str]) -> str:
-    """The old text with these sections, each known by its heading, in place of its own."""
-    before = re.split(r"\n\n(?=## )", old.strip()) if old else []
+    """The old text with these sections, each known by its heading, in place of its own.
+
+    What another machine measured is left out: the first section names the one that did.
+    """
+    before = re.split(r"\n\n(?=## )", old.strip()) if old.startswith(sections[0]) else []
     kept = {section.splitlines()[0]: section for section in (*before, *sections)}
     return "\n\n".join(kept.values()) + "\n"
 

@@ -3,7 +3,8 @@
 `python -m benchmarks.quantization [--samples N] [--only awq,…] [--again]` quantizes the default
 language model with each method both ways, judges both by the same text, and writes
 benchmarks/QUANTIZATION.md. The peer is what the library's examples write; see `by_hand`. What was
-measured is kept: a run goes on where another was interrupted, unless it is to measure `--again`.
+measured is kept: a run with the same libraries goes on where another was interrupted, unless it is
+to measure `--again`.
 """
 
 import argparse
@@ -17,11 +18,12 @@ from typing import Any
 
 from toolkit.home import home
 from toolkit.progress import silent
-from toolkit.quantize.language import Judging, Options, quantize_language
+from toolkit.quantize.language import Judging, Options, libraries, quantize_language
 from toolkit.quantize.process import Worker, run_worker
 from toolkit.quantize.sources import as_checkpoint, find_source
 from toolkit.quantize.texts import load_calibration, load_evaluation
 from toolkit.quantize.tokens import pack_samples
+from toolkit.weights.digest import text_digest
 from toolkit.weights.sources import Fetched
 
 RESULTS = Path(__file__).parent / "QUANTIZATION.md"
@@ -38,7 +40,8 @@ def main() -> None:
     parser.add_argument("--again", action="store_true")
     options = parser.parse_args()
     source = as_checkpoint(find_source(SOURCE, silent), silent)
-    kept = home() / "benchmarks" / f"quantization-{options.samples}.json"
+    known = text_digest(json.dumps([SOURCE, LENGTH, options.samples, libraries()]))[:12]
+    kept = home() / "benchmarks" / f"quantization-{known}.json"
     kept.parent.mkdir(parents=True, exist_ok=True)
     found = json.loads(kept.read_text()) if kept.exists() else {}
     for method in options.only.split(","):

@@ -20,7 +20,7 @@ _MOST_TOKENS = ("max_position_embeddings", "n_positions", "seq_length", "max_seq
 
 def convert_checkpoint(folder: Path, place: Path, progress: Progress) -> LlmFacts:
     """Writes `engine/weights/` and `prompt/tokenizer/` below `place`. Raises ConvertError."""
-    config = _read_config(folder)
+    config = _check(folder)
     files = sorted({path for pattern in _KEPT for path in folder.glob(pattern)})
     weights = place / "engine" / "weights"
     weights.mkdir(parents=True)
@@ -39,7 +39,24 @@ def convert_checkpoint(folder: Path, place: Path, progress: Progress) -> LlmFact
     )
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> dict[str, Any]:
+    """`config.json` of a Hugging Face directory. Raises ConvertError."""
+    try:
+        config = json.loads((folder / "config.json").read_text())
+        if not isinstance(config, dict):
+            raise TypeError("it holds no object")
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror}"
+    except (ValueError, TypeError) as error:
+        reason = f"is no JSON: {error}"
+    else:
+        return config
+    raise ConvertError(
+        f"{folder} is no checkpoint: config.json {reason}", hint="name a Hugging Face directory"
+    )
+
+
+def _check(folder: Path) -> dict[str, Any]:
     missing = [
         name
         for name, pattern in {
@@ -54,11 +71,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
             f"{folder} is no language model directory: it has no {', no '.join(missing)}",
             hint="`source` must be a .gguf file or a Hugging Face directory with safetensors",
         )
-    try:
-        config: dict[str, Any] = json.loads((folder / "config.json").read_text())
-    except ValueError as error:
-        raise ConvertError(f"{folder / 'config.json'} is no JSON: {error}") from error
-    return config
+    return read_config(folder)
 
 
 def _context_length(config: dict[str, Any]) -> int:

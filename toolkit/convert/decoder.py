@@ -5,7 +5,6 @@ onnxruntime-genai's model builder writes it, in a process of its own: the builde
 Invariant: what is kept answers like its source, in one pass and token by token through its cache.
 """
 
-import json
 import subprocess
 import sys
 from collections import deque
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from toolkit.convert.checkpoint import read_config
 from toolkit.convert.decoder_parity import Decoder, compare
 from toolkit.convert.parity import SENTENCES
 from toolkit.convert.quiet import quiet
@@ -65,10 +65,7 @@ def convert_decoder(
 
 def _check(folder: Path) -> Any:
     """The checkpoint's configuration, when the builder gets such a model right."""
-    try:
-        content = json.loads((folder / "config.json").read_text())
-    except (OSError, ValueError) as error:
-        raise ConvertError(f"{folder} is no checkpoint: config.json cannot be read") from error
+    content = read_config(folder)
     name = (content.get("architectures") or ["none"])[0]
     if name not in ARCHITECTURES:
         raise ConvertError(

@@ -6,13 +6,12 @@ is written down and the result says `"executed": false`.
 """
 
 import filecmp
-import json
 import os
 import shutil
 from pathlib import Path
 from typing import Any
 
-from toolkit.convert.checkpoint import cache_bytes_per_token
+from toolkit.convert.checkpoint import cache_bytes_per_token, read_config
 from toolkit.convert.llmapi import IMAGE, command, write_repository
 from toolkit.convert.modelopt import RECIPES, quantize
 from toolkit.convert.parity import Check, settle
@@ -69,10 +68,7 @@ def convert_tensorrt_llm(
 
 
 def _check(folder: Path, quantization: str | None) -> dict[str, Any]:
-    try:
-        config: dict[str, Any] = json.loads((folder / "config.json").read_text())
-    except (OSError, ValueError) as error:
-        raise ConvertError(f"{folder} is no checkpoint: config.json cannot be read") from error
+    config = read_config(folder)
     name = (config.get("architectures") or ["none"])[0]
     if name not in ARCHITECTURES:
         raise ConvertError(

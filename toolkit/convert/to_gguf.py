@@ -15,6 +15,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from toolkit.convert.checkpoint import read_config
 from toolkit.convert.gguf_tokenizer import STYLES, save_tokenizer, splitter
 from toolkit.convert.parity import SENTENCES, check_distributions
 from toolkit.convert.quiet import quiet
@@ -55,7 +56,7 @@ token on the parity sentences. The 4-bit limits catch a wrong mapping, not a rou
 
 def convert_to_gguf(folder: Path, place: Path, kind: str, progress: Progress) -> Path:
     """Writes `place/NAME-TYPE.gguf` and returns it. Raises ConvertError."""
-    config = _config(folder)
+    config = read_config(folder)
     architecture = _architecture(config)
     if kind not in TYPES:
         raise ConvertError(f"no GGUF type '{kind}'", hint=f"known: {', '.join(TYPES)}")
@@ -85,16 +86,6 @@ def convert_to_gguf(folder: Path, place: Path, kind: str, progress: Progress) ->
         _compare(file, tokenizer, tokens, wanted, TYPES[kind][2])
         step.advance()
     return file
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads((folder / "config.json").read_text()))
-    except (OSError, ValueError) as error:
-        raise ConvertError(
-            f"{folder} is no checkpoint: config.json cannot be read ({error})",
-            hint="name a Hugging Face directory",
-        ) from error
 
 
 def _architecture(config: dict[str, Any]) -> _Architecture:
