@@ -6,17 +6,18 @@ to its client or its engine.
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import Any
 
 from python_backends.cancellation import Cancellations
-from python_backends.errors import InvalidInput, Unavailable
+from python_backends.errors import InvalidInput, StepError, Unavailable
 from python_backends.replies import Replies
 from python_backends.templates import INFILL_MARKS
 from python_backends.triton import Arrays, json_object, text
 from python_backends.vllm_engine.compatible import Answer, read_question
 from python_backends.vllm_engine.engine import Engine
-from python_backends.vllm_engine.events import EventWriter, Output
+from python_backends.vllm_engine.events import EventWriter, Output, has_failed
 from python_backends.vllm_engine.images import read_images
 from python_backends.vllm_engine.reading import Reading, Readings
 from python_backends.vllm_engine.sampling import Sampling, make_sampler, refusal
@@ -100,8 +101,13 @@ class Serving:
             prompt["multi_modal_data"] = {"image": images}
         options = reading.engine_arguments(token_ids) if reading is not None else {}
         options = {**options, **self._engine.adapters.options(text(arrays, "adapter"))}
-        async for output in running.generate(prompt, sampling, **options):
-            running.replies.send_events(writer.write(output), final=output.finished)
+        async with aclosing(running.generate(prompt, sampling, **options)) as outputs:
+            async for output in outputs:
+                failed = has_failed(output)
+                final = output.finished and not failed
+                running.replies.send_events(writer.write(output), final=final)
+                if failed:
+                    raise running.failure()
         if not running.replies.ended:
             running.replies.send_events(writer.abort(), final=True)
 
@@ -130,6 +136,8 @@ class Serving:
         options = self._engine.adapters.options(wanted.pop("lora_name", None))
         sampling = self._sampler.read_plain(wanted)
         async for output in running.generate({"prompt": question.prompt}, sampling, **options):
+            if has_failed(output):
+                raise running.failure()
             if (tensors := answer.write(output)) is not None:
                 running.replies.send(tensors, final=output.finished)
         running.replies.end()
@@ -155,7 +163,7 @@ class _Running:
 
     async def generate(
         self, prompt: dict[str, Any], sampling: Sampling, **options: Any
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncGenerator[Any]:
         """The engine's outputs until it is finished or cancelled."""
         if self.cancelled:
             return
@@ -163,8 +171,13 @@ class _Running:
             prompt, sampling.params, self._id, priority=sampling.priority, **options
         )
         output: Output
-        async for output in outputs:
-            yield output
+        async with aclosing(outputs):
+            async for output in outputs:
+                yield output
+
+    def failure(self) -> StepError:
+        """Why the engine could not go on."""
+        return StepError("the engine failed while it worked on this request", code="engine_failed")
 
     def cancel(self) -> None:
         """Makes the engine stop; its last output then ends the stream."""
