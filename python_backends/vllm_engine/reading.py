@@ -57,6 +57,8 @@ class Reading:
     """One request's way to be read: what the engine must obey, and a reader per completion."""
 
     sampling: Mapping[str, Any]
+    constrains: bool
+    """Whether the calls, not the request itself, say what the reply must match."""
     _parser: Any
     _request: Any
     _options: Mapping[str, Any]
@@ -110,7 +112,9 @@ class Readings:
             request = parser.adjust_request(request)
         except (ValueError, TypeError) as error:
             raise InvalidInput(f"the tools cannot be used: {error}", param="tools") from error
-        return Reading(_obeying(sampling, request), parser, request, options, make, self._logger)
+        obeying = _obeying(sampling, request)
+        constrains = obeying.get("structured_outputs") != sampling.get("structured_outputs")
+        return Reading(obeying, constrains, parser, request, options, make, self._logger)
 
     def _parser_class(self, request: Any) -> Any:
         from vllm.parser.abstract_parser import (  # type: ignore[import-not-found]
