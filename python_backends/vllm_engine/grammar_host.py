@@ -2,8 +2,8 @@
 
 Nothing here can be interrupted: a compile or a mask may take for ever, in native code. So the
 kernel ends the process when it has computed for too long or taken too much memory, and whoever
-waits for it sees its connections close. The grammar's maker stays connected as long as the grammar is wanted;
-each request that obeys it has a socket of its own.
+waits for it sees its connections close. The grammar's maker stays connected as long as the grammar
+is wanted; each request that obeys it has a socket of its own.
 """
 
 import json

@@ -2,8 +2,8 @@
 
 It has xgrammar and the model's vocabulary loaded, so that a fork costs milliseconds. A connection
 to its socket is a grammar: while it is open the process lives, when it closes the process is
-killed, whatever it is doing. The settings are the first line of standard input, whose end is this process's
-end, too.
+killed, whatever it is doing. The settings are the first line of standard input, whose end is this
+process's end, too.
 """
 
 import contextlib

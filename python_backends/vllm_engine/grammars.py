@@ -231,7 +231,7 @@ def _start_keeper() -> "subprocess.Popen[bytes]":
     code = f"import sys; sys.path.insert(0, {str(_ROOT)!r}); from {_PACKAGE} import main; main()"
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     return subprocess.Popen(
-        [sys.executable, "-s", "-c", code],
+        [PYTHON, "-s", "-c", code],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, **threads},
@@ -239,6 +239,7 @@ def _start_keeper() -> "subprocess.Popen[bytes]":
     )
 
 
+PYTHON = sys.executable
 _PACKAGE = "python_backends.vllm_engine.grammar_keeper"
 
 
