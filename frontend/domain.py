@@ -177,6 +177,10 @@ class Event:
     reasoning: str | None = None
     tool_calls: list[dict[str, Any]] | None = None
     reasoning_tokens: int = 0
+    unread: str = ""
+    """Of the last event: what the model wrote since it last told content or reasoning."""
+    partial_call: bool = False
+    """The reply holds what cannot be read as a call; its text stands in `text` instead."""
 
 
 @dataclass(slots=True)

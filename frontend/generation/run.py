@@ -27,6 +27,7 @@ from frontend.domain import (
 )
 from frontend.errors import BackendFailed, BackendUnavailable, InvalidRequest
 from frontend.generation.admission import Admission
+from frontend.generation.calls import CallGate
 
 T = TypeVar("T")
 _PIPELINED = 4  # batches of one request in Triton at once: enough to keep it busy
@@ -64,13 +65,14 @@ class Runner:
         _check_fit(model, generation)
         left_s = await self._admitted()
         unfinished = int(generation.sampling.get("n") or 1)
+        calls = CallGate()
         with self.admission.held(), self._noticing_loss():
             events = self.triton.generate(model, generation, engine_id, left_s)
             async with aclosing(events):  # type: ignore[type-var]
                 async for group in events:
-                    # an abort that nobody here asked for is no end of an answer; the stream is
-                    # read on to its own end, to be refused there
-                    told = [event for event in group if event.finish_reason != "abort"]
+                    # neither an abort that nobody here asked for nor an error is the end of an
+                    # answer; the stream is read on to its own end, to be refused there
+                    told = [calls.pass_on(e) for e in map(_without_failure, group) if e is not None]
                     unfinished -= sum(event.finish_reason is not None for event in told)
                     if told:
                         yield told
@@ -149,6 +151,21 @@ def _check_fit(model: Model, generation: Generation) -> None:
             param="tools",
             code="model_not_supported",
         )
+
+
+def _without_failure(event: Event) -> Event | None:
+    """An event that ends nothing in place of a failed one: what it counts was still produced.
+
+    None where nothing was: then the refusal can still have a status of its own.
+    """
+    if event.finish_reason not in ("abort", "error"):
+        return event
+    if not event.completion_tokens:
+        return None
+    return replace(
+        event, text="", token_ids=[], logprobs=None, reasoning=None, tool_calls=None,
+        finish_reason=None, stop_reason=None,
+    )  # fmt: skip
 
 
 async def _all(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

@@ -7,11 +7,14 @@ merged on the way.
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from python_backends.vllm_engine.reading import Reader
+from python_backends.vllm_engine.reading import End, Reader
 from python_backends.vllm_engine.vocabulary import Vocabulary
 
 _LOWEST_LOGPROB = -9999.0
 """JSON has no -inf; vLLM's own server sends this in its place."""
+
+FAILED = "error"
+"""vLLM's finish reason of what it could not go on with."""
 
 Event = dict[str, Any]
 
@@ -88,6 +91,8 @@ class EventWriter:
     def _event(self, completion: Completion) -> Event:
         index = completion.index
         self._completion_tokens[index] += len(completion.token_ids)
+        if completion.finish_reason == FAILED:  # its tokens may be anything: they only count
+            return self._end(index, FAILED)
         logprobs = completion.logprobs
         event = self._end(index, completion.finish_reason) | {
             "text": completion.text,
@@ -103,14 +108,16 @@ class EventWriter:
 
     def _read(self, event: Event, completion: Completion, reader: Reader) -> None:
         """Tells reasoning and tool calls from content."""
-        finished = completion.finish_reason is not None
-        piece = reader.read(completion.text, completion.token_ids, finished=finished)
+        end = _end_of(completion)
+        piece = reader.read(completion.text, completion.token_ids, end=end)
         event["text"] = piece.text
         if piece.reasoning:
             event["reasoning"] = piece.reasoning
         if piece.tool_calls:
             event["tool_calls"] = piece.tool_calls
-        if finished:
+        if end is not End.NOT_YET:
+            if reader.unread:
+                event["unread"] = reader.unread
             event["finish_reason"] = reader.finish_reason(completion.finish_reason)
             event["usage"]["reasoning_tokens"] = reader.reasoning_tokens()
 
@@ -149,3 +156,16 @@ class EventWriter:
             "bytes": self._vocabulary.bytes_of(token_id),
             "logprob": max(choice.logprob, _LOWEST_LOGPROB),
         }
+
+
+def _end_of(completion: Completion) -> End:
+    if completion.finish_reason is None:
+        return End.NOT_YET
+    if completion.finish_reason == "stop" and not isinstance(completion.stop_reason, str):
+        return End.NATURAL
+    return End.CUT
+
+
+def has_failed(output: Output) -> bool:
+    """Whether the engine could not go on with one of the completions."""
+    return any(completion.finish_reason == FAILED for completion in output.outputs)

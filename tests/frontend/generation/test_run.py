@@ -59,6 +59,32 @@ async def test_an_answer_without_its_end_is_a_failure(groups: list[Any], n: int)
     assert run.admission.idle
 
 
+@pytest.mark.parametrize("reason", ["error", "abort"])
+async def test_a_failed_event_ends_nothing_and_counts_what_was_produced(reason: str) -> None:
+    failed = event("secret", finish=reason, completion_tokens=7, tool_calls=[{"index": 0}])
+    run = runner(ScriptedTriton([[event("a")], [failed]], BackendFailed("the engine failed")))
+    seen: list[Event] = []
+
+    async def read() -> None:
+        async for group in run.generate(MODEL, PROMPT, "id"):
+            seen.extend(group)
+
+    with pytest.raises(BackendFailed, match="the engine failed"):
+        await read()
+    assert [(one.text, one.finish_reason, one.completion_tokens) for one in seen] == [
+        ("a", None, 1),
+        ("", None, 7),
+    ]
+    assert not seen[-1].tool_calls
+
+
+async def test_a_failure_before_the_first_token_is_no_event() -> None:
+    failed = event(finish="error", completion_tokens=0)
+    groups = runner(ScriptedTriton([[failed]])).generate(MODEL, PROMPT, "id")
+    with pytest.raises(BackendFailed):
+        await anext(groups)
+
+
 async def test_losing_triton_is_told_to_the_catalogue() -> None:
     run = runner(ScriptedTriton([[event("a")]], BackendUnavailable("gone")))
     with pytest.raises(BackendUnavailable):
@@ -121,6 +147,6 @@ async def test_an_aborted_answer_is_read_to_its_end_and_the_abort_is_not_told() 
     triton = ScriptedTriton([[event("a"), event(finish="abort")], [event(index=1, finish="stop")]])
     groups = runner(triton).generate(MODEL, Generation({"text": "x"}, {"n": 2}), "id")
     told = [one.finish_reason for _ in range(2) for one in await anext(groups)]
-    assert told == [None, "stop"]
+    assert told == [None, None, "stop"], "the abort only counts what was produced"
     with pytest.raises(BackendFailed):
         await anext(groups)
