@@ -39,9 +39,9 @@ class PairTokenizer:
         queries = [decode(value, "query") for value in arrays["query"].reshape(-1)]
         documents = [decode(value, "document") for value in arrays["document"].reshape(-1)]
         cut = arrays["truncate"].reshape(-1) if "truncate" in arrays else [False] * len(queries)
-        for number, (document, may_cut) in enumerate(zip(documents, cut, strict=True)):
+        for document, may_cut in zip(documents, cut, strict=True):
             if not may_cut:
-                check_bytes(document, self.max_bytes, f"documents[{number}]")
+                check_bytes(document, self.max_bytes, "documents")
         heads = {query: self._head(query, "query") for query in set(queries)}
         pairs = [
             (heads[query], self._head(document))

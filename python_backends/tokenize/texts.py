@@ -37,9 +37,9 @@ class TextTokenizer:
         """
         texts = [decode(value, "text") for value in arrays["text"].reshape(-1)]
         cut = arrays["truncate"].reshape(-1) if "truncate" in arrays else [False] * len(texts)
-        for number, (text, may_cut) in enumerate(zip(texts, cut, strict=True)):
+        for text, may_cut in zip(texts, cut, strict=True):
             if not may_cut:
-                check_bytes(text, self.max_bytes, f"input[{number}]")
+                check_bytes(text, self.max_bytes, "input")
         rows = [
             Row(self._fit(number, ids, bool(may_cut)))
             for number, (ids, may_cut) in enumerate(zip(self._ids(texts, arrays), cut, strict=True))
