@@ -16,12 +16,15 @@ from frontend.access.gate import Gate
 from frontend.access.keys import Keys, Role
 from frontend.backends.catalogue import Catalogue
 from frontend.backends.triton import Triton
+from frontend.budget import Budget
 from frontend.generation.admission import Admission
 from frontend.generation.presence import Presence
 from frontend.generation.run import Runner
 from frontend.media.fetch import Fetcher
-from frontend.media.images import Images
+from frontend.media.images import ImageBounds, Images
+from frontend.media.pictures import PictureLimits
 from frontend.media.shelf import Shelf
+from frontend.routes.client import BodyBounds
 from frontend.routes.docs import DocsRoutes
 from frontend.routes.frame import Frame
 from frontend.routes.health import HealthRoutes
@@ -35,6 +38,14 @@ from frontend.routes.responses import ResponsesRoutes
 from frontend.routes.trace import current
 from frontend.settings import Settings
 from frontend.store.responses import ResponseStore
+from frontend.workers import Workers
+
+_DECODER_BYTES = 512 * 2**20
+"""Address space of a process that decodes images: Python, libraries and files."""
+_DECODED_BYTES = 16
+"""And for each pixel: an image is copied a few times on its way to RGB."""
+_MAX_DECODING = 2048
+"""Images that are decoded or wait for it."""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -42,7 +53,9 @@ def create_app(settings: Settings) -> FastAPI:
     triton = Triton(settings.triton)
     catalogue = Catalogue(triton, settings.poll_interval_s, settings.models)
     admission = Admission(settings.max_running, settings.max_waiting)
-    runner = Runner(triton, catalogue, admission, settings.request_timeout_s)
+    runner = Runner(
+        triton, catalogue, admission, settings.request_timeout_s, settings.max_text_bytes
+    )
 
     presence = Presence(triton, catalogue)
     images = _images(settings)
@@ -54,12 +67,14 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with catalogue.polling():
             yield
-        images.close()
+        await images.workers.close()
         await store.close()
         await triton.close()
 
+    bodies = Budget(settings.max_bodies_bytes)
     bounds = Bounds(
-        body_bytes=settings.max_body_bytes,
+        body=BodyBounds(settings.max_body_bytes, settings.max_json_values, bodies),
+        image_body=BodyBounds(settings.max_image_body_bytes, settings.max_json_values, bodies),
         messages=settings.max_messages,
         inputs=settings.max_inputs,
         client_timeout_s=settings.client_timeout_s,
@@ -90,7 +105,20 @@ def _pictures(settings: Settings, runner: Runner, bounds: Bounds) -> PictureRout
 def _images(settings: Settings) -> Images:
     networks = tuple(map(ip_network, settings.networks))
     fetcher = Fetcher(settings.max_image_bytes, settings.image_timeout_s, networks)
-    return Images(fetcher, settings.max_images, settings.max_image_bytes, settings.max_image_pixels)
+    pixels = settings.max_image_pixels
+    workers = Workers(
+        settings.image_processes,
+        settings.image_decode_s,
+        _DECODER_BYTES + _DECODED_BYTES * pixels,
+        _MAX_DECODING,
+    )
+    bounds = ImageBounds(
+        settings.max_images,
+        settings.max_image_bytes,
+        settings.max_encoded_images_bytes,
+        PictureLimits(pixels, settings.max_image_scans, settings.max_encoded_image_bytes),
+    )
+    return Images(fetcher, workers, Budget(4 * settings.max_encoded_images_bytes), bounds)
 
 
 def _gate(settings: Settings) -> Gate:

@@ -3,6 +3,7 @@
 Plain data: no I/O, no wire format, no knowledge of dialects. Units stand in the names.
 """
 
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,7 +56,17 @@ class Model:
     """Lengths to which its vectors may be cut."""
     takes: frozenset[str] = frozenset()
     """Names of the tensors that its ensemble takes."""
+    max_text_bytes: int | None = None
+    """Bytes of text that its context can hold at most, where its config says so."""
     details: Details = Details()
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose request something is done for, and what is given back when that request ends."""
+
+    name: str
+    ends: ExitStack
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +90,9 @@ class Generation:
     sampling: dict[str, Any]
     reply: dict[str, Any] | None = None
     images: tuple[bytes, ...] = ()
-    """PNG files, one for each image part of the messages, in order."""
+    """Image files, one for each image part of the messages, in order."""
+    param: str = "messages"
+    """The request's field that the prompt comes from, for errors."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,15 @@ GatewayError
 └── BackendUnavailable 503  Triton or the model is not there (yet)
 """
 
+MAX_MESSAGE = 500
+MAX_PARAM = 200
+
 
 class GatewayError(Exception):
-    """Base of what clients are told; `message` never holds a backend's own text."""
+    """Base of what clients are told; `message` never holds a backend's own text.
+
+    Messages name what a caller sent, so they are cut: nobody is sent megabytes back.
+    """
 
     status = 500
     type = "api_error"
@@ -27,11 +33,16 @@ class GatewayError(Exception):
     retry_after_s: int | None = None
 
     def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.param = param
+        self.message = clip(message, MAX_MESSAGE)
+        super().__init__(self.message)
+        self.param = None if param is None else clip(param, MAX_PARAM)
         if code is not None:
             self.code = code
+
+
+def clip(text: str, most: int) -> str:
+    """At most so many characters of a text, with a mark where the rest was."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 class InvalidRequest(GatewayError):

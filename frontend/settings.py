@@ -67,7 +67,31 @@ class Settings(BaseSettings):
         default=1024, ge=0, description="Requests that wait at most; further ones get a 503."
     )
     max_body_bytes: int = Field(
-        default=20 * 2**20, ge=1024, description="The largest request body in bytes."
+        default=4 * 2**20,
+        ge=1024,
+        description="The largest request body in bytes, for routes that take no images.",
+    )
+    max_image_body_bytes: int = Field(
+        default=20 * 2**20,
+        ge=1024,
+        description="The largest request body in bytes, for routes that take images.",
+    )
+    max_bodies_bytes: int = Field(
+        default=64 * 2**20,
+        ge=1024,
+        description="Bytes of all requests under way whose bodies are larger than 64 KiB; one"
+        " caller has half of them, further requests wait.",
+    )
+    max_json_values: int = Field(
+        default=300_000,
+        ge=1000,
+        description="Values of one request body at most; an object's keys count as values.",
+    )
+    max_text_bytes: int = Field(
+        default=4 * 2**20,
+        ge=1024,
+        description="Bytes of text in all prompts or inputs of one request. What fits a model's"
+        " context is bounded besides, by the model.",
     )
     max_messages: int = Field(default=2048, ge=1, description="Messages of one chat at most.")
     max_inputs: int = Field(
@@ -79,6 +103,29 @@ class Settings(BaseSettings):
     )
     max_image_pixels: int = Field(
         default=25_000_000, ge=1, description="Pixels of one image at most, width times height."
+    )
+    max_image_scans: int = Field(
+        default=50, ge=1, description="Scans of one progressive JPEG at most."
+    )
+    max_encoded_image_bytes: int = Field(
+        default=8 * 2**20,
+        ge=1024,
+        description="Bytes of one image as it goes to the model: as PNG, else as JPEG of quality"
+        " 95, else it is refused.",
+    )
+    max_encoded_images_bytes: int = Field(
+        default=32 * 2**20,
+        ge=1024,
+        description="The same for all images of one request. Four times as much is held for all"
+        " requests under way, half of that for one caller; further requests wait.",
+    )
+    image_processes: int = Field(
+        default=2,
+        ge=2,
+        description="Processes that decode images; one caller has half of them.",
+    )
+    image_decode_s: float = Field(
+        default=10, gt=0, description="Seconds after which decoding one image is ended."
     )
     image_timeout_s: float = Field(
         default=10,

@@ -11,15 +11,13 @@ import multiprocessing
 import os
 import resource
 import signal
-from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import TimeoutError as DeadlinePassed
-from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
-from frontend.errors import Overloaded, RateLimited
+from frontend.turns import Turns
 
 _PR_SET_PDEATHSIG = 1
 _NICENESS = 10
@@ -47,13 +45,7 @@ class Workers:
         self, count: int, deadline_s: float, memory_bytes: int, max_waiting: int = 64
     ) -> None:
         self._deadline_s = deadline_s
-        self._max_waiting = max_waiting
-        self._share = max(1, count // 2)
-        self._slots = asyncio.Semaphore(count)
-        self._own_slots: defaultdict[str, asyncio.Semaphore] = defaultdict(
-            lambda: asyncio.Semaphore(self._share)
-        )
-        self._calls: Counter[str] = Counter()
+        self._turns = Turns(count, max_waiting)
         self._pool = ProcessPool(
             count,
             initializer=_limit,
@@ -73,7 +65,7 @@ class Workers:
         if self._started is None:  # starting processes takes a few milliseconds each
             self._started = asyncio.create_task(asyncio.to_thread(lambda: self._pool.active))
         await asyncio.shield(self._started)
-        async with self._turn(caller):
+        async with self._turns.taken(caller):
             future = self._pool.schedule(function, args=arguments, timeout=self._deadline_s)
             try:
                 return await asyncio.wrap_future(future)
@@ -81,21 +73,6 @@ class Workers:
                 raise WorkerTimeout(f"not done after {self._deadline_s:g} s") from None
             except ProcessExpired as error:
                 raise WorkerDied(f"the process ended with code {error.exitcode}") from None
-
-    @asynccontextmanager
-    async def _turn(self, caller: str) -> AsyncIterator[None]:
-        if self._calls[caller] >= max(1, self._max_waiting // 2):
-            raise RateLimited("too many of your requests are waiting for the same kind of work")
-        if self._calls.total() >= self._max_waiting:
-            raise Overloaded("too many requests are waiting for the same kind of work")
-        self._calls[caller] += 1
-        try:
-            async with self._own_slots[caller], self._slots:
-                yield
-        finally:
-            self._calls[caller] -= 1
-            if not self._calls[caller]:
-                del self._calls[caller], self._own_slots[caller]
 
     async def close(self) -> None:
         """Ends the processes, whatever they do."""

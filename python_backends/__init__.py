@@ -9,7 +9,7 @@ from pathlib import Path
 _HERE = Path(__file__).parent
 _GRAPH = ("cores.py", "errors.py", "triton.py", "onnx.py")
 _SHARED = {
-    "prompt": ("errors.py", "templates.py", "triton.py"),
+    "prompt": ("errors.py", "pieces.py", "templates.py", "triton.py"),
     "vllm_engine": (
         "cores.py",
         "errors.py",
@@ -19,9 +19,9 @@ _SHARED = {
         "replies.py",
         "templates.py",
     ),
-    "tokenize": ("errors.py", "triton.py"),
+    "tokenize": ("errors.py", "pieces.py", "triton.py"),
     "encoder": _GRAPH,
-    "text_encoder": _GRAPH,
+    "text_encoder": (*_GRAPH, "pieces.py"),
     "denoise": _GRAPH,
     "decode": _GRAPH,
     "echo": ("errors.py", "triton.py", "cancellation.py", "loop.py", "replies.py"),

@@ -15,6 +15,17 @@ class _Facts(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+class _Reads(_Facts):
+    """Facts of what reads text. `token_bytes` are those of text that the tokenizer's longest token
+    stands for; it is known only to who has the tokenizer, and is no part of the weights' file."""
+
+    token_bytes: int = Field(default=0, exclude=True)
+
+    def text_bytes(self, tokens: int) -> int | None:
+        """Bytes of text that so many tokens can hold at most; None where nobody knows."""
+        return tokens * self.token_bytes or None
+
+
 class Details(_Facts):
     """What people want to know of a language model's weights."""
 
@@ -31,7 +42,7 @@ class AdapterFacts(_Facts):
     digest: str
 
 
-class LlmFacts(_Facts):
+class LlmFacts(_Reads):
     """`context_length` in tokens is the most that the model knows; `chat`: it has a template;
     `vision`: it takes images.
     `cache_bytes_per_token` is what keys and values of one token take, at 2 bytes a number.
@@ -46,7 +57,7 @@ class LlmFacts(_Facts):
     vision: bool = False
 
 
-class EmbeddingFacts(_Facts):
+class EmbeddingFacts(_Reads):
     """`dimensions` of a vector; `context_length` in tokens, special ones included."""
 
     kind: Literal["embedding"] = "embedding"
@@ -54,7 +65,7 @@ class EmbeddingFacts(_Facts):
     context_length: int
 
 
-class RerankFacts(_Facts):
+class RerankFacts(_Reads):
     """`context_length` in tokens of query and document, special ones included. `segments`: the
     graph takes `token_type_ids`, which tell the two apart."""
 
@@ -70,7 +81,7 @@ class UserFacts(_Facts):
     versions: tuple[int, ...]
 
 
-class DiffusionFacts(_Facts):
+class DiffusionFacts(_Reads):
     """Pixels and tensor sizes: `size` is the trained side in pixels, latents are `size / scale`
     wide, sides must be multiples of `multiple_of`; prompts of `tokens` become FP32 `[rows, width]`,
     where 0 rows are as many as tokens."""

@@ -186,6 +186,7 @@ def read_model(config: model_config_pb2.ModelConfig) -> Model | None:
             tokenizer=_tokenizer(config),
             matryoshka=frozenset(map(int, json.loads(values.get("toolkit.matryoshka") or "[]"))),
             takes=frozenset(tensor.name for tensor in config.input),
+            max_text_bytes=_integer(values.get("toolkit.max_text_bytes")),
             details=_details(values),
         )
     _log.warning("%s has toolkit parameters that cannot be read", config.name)

@@ -15,6 +15,7 @@ from frontend.errors import (
     GatewayError,
     InvalidRequest,
     RateLimited,
+    clip,
 )
 
 MARKER = "toolkit-error:"
@@ -34,7 +35,7 @@ def from_message(text: str, engine_id: str) -> GatewayError:
             param=_text(marked.get("param")),
             code=_text(marked.get("code")),
         )
-    _log.error("request %s failed in the backend: %s", engine_id, text)
+    _log.error("request %s failed in the backend: %s", engine_id, clip(text, 4000))
     if "is not healthy" in text or "is not ready" in text or "unknown model" in text:
         return BackendUnavailable("the model is not available now; try again soon")
     return BackendFailed(f"the model failed; the operator finds why in the log as {engine_id}")

@@ -11,6 +11,7 @@ from typing import Any
 from frontend.errors import InvalidRequest
 
 _MAX_SHOWN = 60
+_MAX_COMPARED = 64
 
 
 class Fields:
@@ -132,7 +133,8 @@ class Fields:
         unread = [*self._left, *sorted(self._nulls - self._known)]
         if unread:
             name = unread[0]
-            near = difflib.get_close_matches(name, self._known, n=1)
+            short = len(name) <= _MAX_COMPARED  # comparing takes the product of the lengths
+            near = difflib.get_close_matches(name, self._known, n=1) if short else []
             hint = f"; did you mean '{near[0]}'?" if near else ""
             raise self.refuse(
                 name[:_MAX_SHOWN], f"is not a known parameter{hint}", code="unknown_parameter"
@@ -171,5 +173,6 @@ def _is_number(value: object) -> bool:
 def _shown(value: object) -> str:
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else f"a list of {len(value)} entries"
-    text = repr(value)
+    # a part of a long text is enough, and quick
+    text = repr(value[: _MAX_SHOWN + 1] if isinstance(value, str) else value)
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"

@@ -21,6 +21,7 @@ async def generate_all(
     runner: Runner, model: Model, generations: list[Generation], engine_id: str
 ) -> AsyncIterator[tuple[int, list[Event]]]:
     """(number of the prompt, its events) for every group of events. Raises GatewayError."""
+    runner.check_generations(model, generations)
     if len(generations) == 1:
         events = runner.generate(model, generations[0], engine_id)
         async with aclosing(events):  # type: ignore[type-var]

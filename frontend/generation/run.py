@@ -26,10 +26,12 @@ from frontend.domain import (
     Vectors,
 )
 from frontend.errors import BackendFailed, BackendUnavailable, InvalidRequest
+from frontend.generation import sizes
 from frontend.generation.admission import Admission
 from frontend.generation.calls import CallGate
 
 T = TypeVar("T")
+_PROMPT_PARAMS = ("messages", "prompt")
 _PIPELINED = 4  # batches of one request in Triton at once: enough to keep it busy
 
 
@@ -41,6 +43,8 @@ class Runner:
     catalogue: Catalogue
     admission: Admission
     timeout_s: float
+    max_text_bytes: int = 4 * 2**20
+    """Of one request's prompts or inputs, all together."""
 
     async def find(self, name: str, capability: str) -> Model:
         """The model `name`, if it can do `capability`. Raises NotFound, InvalidRequest."""
@@ -63,10 +67,11 @@ class Runner:
         finish reason.
         """
         _check_fit(model, generation)
+        self.check_generations(model, [generation])
         left_s = await self._admitted()
         unfinished = int(generation.sampling.get("n") or 1)
         calls = CallGate()
-        with self.admission.held(), self._noticing_loss():
+        with self.admission.held(), self._noticing_loss(), _naming(generation.param):
             events = self.triton.generate(model, generation, engine_id, left_s)
             async with aclosing(events):  # type: ignore[type-var]
                 async for group in events:
@@ -79,6 +84,10 @@ class Runner:
         if unfinished > 0:
             raise BackendFailed("the model stopped before the end of its answer", code="incomplete")
 
+    def check_generations(self, model: Model, generations: list[Generation]) -> None:
+        """Raises InvalidRequest for prompts that cannot fit, one by one or all together."""
+        sizes.check_generations(model, generations, self.max_text_bytes)
+
     async def count_tokens(self, model: Model, generation: Generation, engine_id: str) -> int:
         """Tokens of a prompt. What images become only the engine knows, so it reads them once."""
         if model.tokenizer is None or generation.images:
@@ -89,13 +98,15 @@ class Runner:
                 async for group in groups:
                     counted = group[-1].prompt_tokens
             return counted
+        self.check_generations(model, [generation])
         left_s = await self._admitted()
-        with self.admission.held(), self._noticing_loss():
+        with self.admission.held(), self._noticing_loss(), _naming(generation.param):
             call = (engine_id, left_s)
             return await unary.count_tokens(self.triton, model.tokenizer, generation.prompt, call)
 
     async def embed(self, model: Model, embedding: Embedding, engine_id: str) -> Vectors:
         """The vectors of all texts, in order; long lists travel as several batches at once."""
+        sizes.check_embedding(model, embedding, self.max_text_bytes)
         left_s = await self._admitted()
         with self.admission.held(), self._noticing_loss():
             parts = await _all(
@@ -106,6 +117,7 @@ class Runner:
 
     async def rank(self, model: Model, ranking: Ranking, engine_id: str) -> Scores:
         """The scores of all pairs, in order; long lists travel as several batches at once."""
+        sizes.check_ranking(model, ranking, self.max_text_bytes)
         left_s = await self._admitted()
         with self.admission.held(), self._noticing_loss():
             parts = await _all(
@@ -117,6 +129,7 @@ class Runner:
 
     async def draw(self, model: Model, drawing: Drawing, engine_id: str) -> Drawn:
         """PNG files, and the tokens of the prompts."""
+        sizes.check_drawing(model, drawing)
         left_s = await self._admitted()
         with self.admission.held(), self._noticing_loss():
             return await unary.draw(self.triton, model, drawing, (engine_id, left_s))
@@ -141,6 +154,17 @@ class Runner:
         except BackendUnavailable:
             self.catalogue.lost()
             raise
+
+
+@contextlib.contextmanager
+def _naming(param: str) -> Iterator[None]:
+    """A model's refusal names its own input; the caller knows it by another name."""
+    try:
+        yield
+    except InvalidRequest as error:
+        if error.param in _PROMPT_PARAMS:
+            error.param = param
+        raise
 
 
 def _check_fit(model: Model, generation: Generation) -> None:

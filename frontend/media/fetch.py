@@ -15,10 +15,12 @@ from dataclasses import dataclass, field
 import h11
 
 from frontend.media.address import Address, BadAddress, Location, Network, is_allowed, parse_url
+from frontend.turns import Turns
 
 _REDIRECTS = 3
 _CHUNK = 65_536
 _MAX_HEAD = 32_768
+_MAX_WAITING = 2048
 _AGENT = "triton-toolkit"
 
 Resolve = Callable[[str, int], Awaitable[list[Address]]]
@@ -36,7 +38,8 @@ async def resolve(host: str, port: int) -> list[Address]:
 
 @dataclass(frozen=True, slots=True)
 class Fetcher:
-    """`networks` may be reached besides public addresses; at most `width` fetches run at once."""
+    """`networks` may be reached besides public addresses; at most `width` fetches run at once, and
+    half of them for one caller. Their time starts when they do."""
 
     max_bytes: int
     timeout_s: float
@@ -44,16 +47,17 @@ class Fetcher:
     width: int = 16
     resolve: Resolve = resolve
     tls: ssl.SSLContext = field(default_factory=ssl.create_default_context)
-    _slots: asyncio.Semaphore = field(init=False)
+    _turns: Turns = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_slots", asyncio.Semaphore(self.width))
+        object.__setattr__(self, "_turns", Turns(self.width, _MAX_WAITING))
 
-    async def fetch(self, url: str) -> bytes:
-        """The file. Raises FetchFailed."""
+    async def fetch(self, url: str, caller: str) -> bytes:
+        """The file. Raises FetchFailed, and GatewayError where too many wait."""
         try:
-            async with asyncio.timeout(self.timeout_s), self._slots:
-                return await self._follow(parse_url(url))
+            location = parse_url(url)
+            async with self._turns.taken(caller), asyncio.timeout(self.timeout_s):
+                return await self._follow(location)
         except BadAddress as error:
             raise FetchFailed(str(error)) from None
         except TimeoutError:

@@ -1,23 +1,32 @@
-"""The images of one request: links → PNG files, all of them or one error that names the first bad.
+"""The images of one request: links → plain files, all of them or an error that names the first bad.
 
-Links are `data:` URLs or `https:` ones. What a request may bring is bounded in number, bytes and
-pixels; decoding runs in few threads, so that images cannot take the gateway from everyone else.
+Links are `data:` URLs or `https:` ones. What a request brings, and what becomes of it, is bounded
+in number, bytes and pixels; decoding runs in processes with a deadline, and images that are held
+for their model have a budget of memory.
 """
 
 import asyncio
-import base64
-import binascii
 import re
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from frontend.domain import Generation, ImageLink, Model
+from frontend.budget import Budget
+from frontend.domain import Generation, ImageLink, Model, Owner
 from frontend.errors import InvalidRequest
 from frontend.media.fetch import Fetcher, FetchFailed
-from frontend.media.pictures import BadPicture, to_png
+from frontend.media.pictures import BadPicture, PictureLimits, decode, to_plain
+from frontend.workers import WorkerDied, Workers, WorkerTimeout
 
 _DATA = re.compile(r"data:image/[a-z0-9.+-]{1,20}(?:;[a-z]+=[\w.-]{1,40})*;base64,", re.I | re.A)
-_THREADS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ImageBounds:
+    """Of one request: images, bytes of one file that comes, bytes of all files that are made."""
+
+    count: int
+    file_bytes: int
+    request_bytes: int
+    picture: PictureLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +34,12 @@ class Images:
     """Reads requests' images."""
 
     fetcher: Fetcher
-    max_count: int
-    max_bytes: int
-    max_pixels: int
-    _pool: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(_THREADS, "images"), init=False
-    )
+    workers: Workers
+    budget: Budget
+    bounds: ImageBounds
 
     async def attach(
-        self, model: Model, generation: Generation, links: tuple[ImageLink, ...]
+        self, model: Model, generation: Generation, links: tuple[ImageLink, ...], owner: Owner
     ) -> Generation:
         """The generation with the files that its prompt refers to.
 
@@ -48,45 +54,67 @@ class Images:
                 param=links[0].path,
                 code="unsupported_content",
             )
-        return replace(generation, images=await self.read(links))
+        return replace(generation, images=await self.read(links, owner))
 
-    async def read(self, links: tuple[ImageLink, ...]) -> tuple[bytes, ...]:
+    async def read(self, links: tuple[ImageLink, ...], owner: Owner) -> tuple[bytes, ...]:
         """The files in order. Raises InvalidRequest naming the first link that is not taken."""
-        if len(links) > self.max_count:
+        if len(links) > self.bounds.count:
             raise InvalidRequest(
-                f"'messages' holds {len(links)} images, at most {self.max_count} are allowed",
-                param="messages",
+                f"the request has {len(links)} images, at most {self.bounds.count} are allowed",
+                param=links[self.bounds.count].path,
             )
-        tasks = [asyncio.ensure_future(self._read(link)) for link in links]
+        most = min(len(links) * self.bounds.picture.encoded_bytes, self.bounds.request_bytes)
+        hold = await self.budget.take(owner.name, most)
+        owner.ends.callback(hold.release)
+        files = await self._read_all(links, owner)
+        hold.resize(sum(map(len, files)))
+        return files
+
+    async def _read_all(self, links: tuple[ImageLink, ...], owner: Owner) -> tuple[bytes, ...]:
+        left = self.bounds.request_bytes
+
+        async def read(link: ImageLink) -> bytes:
+            nonlocal left
+            file = await self._read(link, owner)
+            left -= len(file)
+            if left < 0:
+                raise InvalidRequest(
+                    f"the images of the request have more than {self.bounds.request_bytes} bytes"
+                    " when they are encoded for the model; send fewer or smaller ones",
+                    param=link.path,
+                    code="invalid_image",
+                )
+            return file
+
+        tasks = [asyncio.ensure_future(read(link)) for link in links]
         try:
             return tuple(await asyncio.gather(*tasks))
         finally:
             for task in tasks:
                 task.cancel()
 
-    async def _read(self, link: ImageLink) -> bytes:
+    async def _read(self, link: ImageLink, owner: Owner) -> bytes:
+        picture = self.bounds.picture
         try:
-            file = await self._file(link.url)
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._pool, to_png, file, self.max_pixels)
+            if link.url[:5].lower() == "data:":
+                text = self._base64(link.url)
+                return await self.workers.call(decode, text, picture, caller=owner.name)
+            file = await self.fetcher.fetch(link.url, owner.name)
+            return await self.workers.call(to_plain, file, picture, caller=owner.name)
         except (FetchFailed, BadPicture) as error:
-            raise InvalidRequest(
-                f"the image '{link.path}' {error}", param=link.path, code="invalid_image"
-            ) from None
+            problem = str(error)
+        except WorkerTimeout:
+            problem = "takes too long to decode"
+        except (WorkerDied, MemoryError):
+            problem = "cannot be decoded"
+        raise InvalidRequest(
+            f"the image '{link.path}' {problem}", param=link.path, code="invalid_image"
+        )
 
-    async def _file(self, url: str) -> bytes:
-        if url[:5].lower() != "data:":
-            return await self.fetcher.fetch(url)
+    def _base64(self, url: str) -> str:
         head = _DATA.match(url[:200])
         if head is None:
-            raise BadPicture("is no 'data:image/...;base64,' URL")
-        if len(url) - head.end() > self.max_bytes * 4 // 3 + 4:
-            raise BadPicture(f"is larger than {self.max_bytes} bytes")
-        try:
-            return base64.b64decode(url[head.end() :], validate=True)
-        except binascii.Error:
-            raise BadPicture("is no valid base64") from None
-
-    def close(self) -> None:
-        """Ends the threads without waiting for images that nobody wants any more."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+            raise BadPicture("is not a 'data:image/...;base64,' URL")
+        if len(url) - head.end() > self.bounds.file_bytes * 4 // 3 + 4:
+            raise BadPicture(f"is larger than {self.bounds.file_bytes} bytes")
+        return url[head.end() :]

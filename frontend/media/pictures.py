@@ -1,39 +1,109 @@
-"""A file that claims to be an image → a plain PNG of its first frame, or why not.
+"""A file that claims to be an image → a plain file of its first frame, or why not.
 
 Only four decoders ever see it, sizes are looked at before a pixel is decoded, and what goes on to a
-model is what was decoded here, encoded anew: no other decoder meets a stranger's bytes.
+model is what was decoded here, encoded anew: no other decoder meets a stranger's bytes. Decoding
+blocks, so it runs in a process that is ended when it takes too long.
 """
 
+import base64
+import binascii
 import io
+import re
+from dataclasses import dataclass
 
 from PIL import Image, ImageOps
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
+_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])", re.DOTALL)
+"""Of a JPEG; in its compressed data 0xFF is followed by 0 or a restart marker."""
+_SCAN, _END = b"\xda", b"\xd9"
+_QUALITY = 95
 
 
 class BadPicture(ValueError):
     """Says why a file is not taken; meant for callers."""
 
 
-def to_png(file: bytes, max_pixels: int) -> bytes:
-    """RGB, upright, without metadata. Raises BadPicture. Blocks for as long as decoding takes."""
+@dataclass(frozen=True, slots=True)
+class PictureLimits:
+    """Of one image: pixels, the scans of a progressive JPEG, bytes of the file that is made."""
+
+    pixels: int
+    scans: int = 50
+    encoded_bytes: int = 8 * 2**20
+
+
+def decode(text: str, limits: PictureLimits) -> bytes:
+    """`to_plain` of a file in base64. Raises BadPicture."""
+    try:
+        file = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise BadPicture("is not valid base64") from None
+    return to_plain(file, limits)
+
+
+def to_plain(file: bytes, limits: PictureLimits) -> bytes:
+    """RGB, upright, without metadata: PNG, or JPEG where a PNG would be too large.
+
+    Raises BadPicture. Blocks for as long as decoding takes.
+    """
+    picture = _open(file, limits)
+    for kind, options in (("PNG", {"compress_level": 1}), ("JPEG", {"quality": _QUALITY})):
+        out = _Bounded(limits.encoded_bytes)
+        try:
+            picture.save(out, kind, **options)
+        except (_Full, OSError):  # a JPEG has no side of more than 65,535 pixels
+            continue
+        return out.getvalue()
+    raise BadPicture(
+        f"has more than {limits.encoded_bytes} bytes when it is encoded for the model; send a"
+        " smaller one"
+    )
+
+
+def _open(file: bytes, limits: PictureLimits) -> Image.Image:
     try:
         with Image.open(io.BytesIO(file), formats=FORMATS) as picture:
             width, height = picture.size
-            if width * height > max_pixels:
+            if width * height > limits.pixels:
                 raise BadPicture(
-                    f"has {width}x{height} pixels, at most {max_pixels} in all are taken"
+                    f"has {width}x{height} pixels, at most {limits.pixels} in all are taken"
                 )
-            upright = ImageOps.exif_transpose(picture).convert("RGB")
+            if picture.format in ("JPEG", "MPO") and _scans(file, limits.scans) > limits.scans:
+                raise BadPicture(f"has more than {limits.scans} scans, at most so many are taken")
+            return ImageOps.exif_transpose(picture).convert("RGB")
     except BadPicture:
         raise
     except Image.DecompressionBombError:
-        raise BadPicture(f"has too many pixels, at most {max_pixels} are taken") from None
+        raise BadPicture(f"has too many pixels, at most {limits.pixels} are taken") from None
     except Exception:  # decoders of damaged files raise anything
-        raise BadPicture("is no whole PNG, JPEG, WebP or GIF file") from None
-    out = io.BytesIO()
-    upright.save(out, "PNG", compress_level=1)
-    return out.getvalue()
+        raise BadPicture("is not a whole PNG, JPEG, WebP or GIF file") from None
+
+
+def _scans(jpeg: bytes, most: int) -> int:
+    """Passes over the image that a JPEG's data asks for; stops counting after `most`."""
+    scans, position = 0, 2
+    while scans <= most and (marker := _MARKER.search(jpeg, position)) and marker[1] != _END:
+        scans += marker[1] == _SCAN
+        position = marker.end() + int.from_bytes(jpeg[marker.end() : marker.end() + 2])
+    return scans
+
+
+class _Full(Exception):
+    """The file that is being written is larger than allowed."""
+
+
+class _Bounded(io.BytesIO):
+    """A file in memory that ends the writing of too many bytes."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        if self.tell() + len(data) > self._most:
+            raise _Full
+        return super().write(data)
 
 
 def recode(png: bytes, kind: str, quality: int) -> bytes:

@@ -6,14 +6,38 @@ A client that leaves, or stops reading for too long, ends the work that is done 
 import asyncio
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from starlette.types import Message, Receive, Scope, Send
 
-from frontend.errors import ClientTimeout, InvalidRequest, TooLarge, UnsupportedMedia
+from frontend.budget import Budget, Hold
+from frontend.errors import (
+    ClientTimeout,
+    InvalidRequest,
+    Overloaded,
+    TooLarge,
+    UnsupportedMedia,
+)
+from frontend.routes.json_values import ValueCount
+from frontend.routes.trace import current
 
 MAX_DEPTH = 64
+_SMALL = 65_536
+"""Bytes of a body that need no place in the budget."""
+_VALUE = 48
+"""Bytes of memory that a parsed value takes, about."""
+
+
+@dataclass(frozen=True, slots=True)
+class BodyBounds:
+    """The largest body that a route takes, in bytes and in JSON values; larger ones than `_SMALL`
+    wait for their place in the budget."""
+
+    size_bytes: int
+    values: int = 300_000
+    budget: Budget | None = None
 
 
 class ClientGone(Exception):
@@ -46,20 +70,17 @@ class Client:
         self._sending_since_s: float | None = None
         self._gone: str | None = None
 
-    async def read_json(self, max_bytes: int) -> Any:
+    async def read_json(self, bounds: BodyBounds) -> Any:
         """The body, parsed. Raises ClientGone, and GatewayError for a body that is not taken."""
-        self._check_headers()
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                body = await self._read(max_bytes)
-        except TimeoutError:
-            raise ClientTimeout("the request body did not come in time") from None
+        self._check_headers(bounds.size_bytes)
+        body, values = await self._read(bounds)
         try:
             value = orjson.loads(body)
         except orjson.JSONDecodeError as error:
             raise InvalidRequest(f"the request body is not valid JSON: {error}") from None
         # counting brackets is cheap, and most bodies are too flat to need the walk
-        if body.count(b"{") + body.count(b"[") > MAX_DEPTH and is_deeper(value, MAX_DEPTH):
+        brackets = values or body.count(b"{") + body.count(b"[")
+        if brackets > MAX_DEPTH and is_deeper(value, MAX_DEPTH):
             raise InvalidRequest(f"the request body is nested deeper than {MAX_DEPTH} levels")
         return value
 
@@ -74,7 +95,7 @@ class Client:
         except TimeoutError:
             return
 
-    def _check_headers(self) -> None:
+    def _check_headers(self, max_bytes: int) -> None:
         # a page of another site may post plain text and forms here without being asked first
         strict = not self._any_type or any(name == b"origin" for name, _ in self._scope["headers"])
         for name, value in self._scope["headers"]:
@@ -85,20 +106,63 @@ class Client:
                     raise UnsupportedMedia(f"send 'application/json', not '{shown}'")
             elif name == b"content-encoding" and value.lower() != b"identity":
                 raise UnsupportedMedia("send the body without a content encoding")
+            elif name == b"content-length" and int(value) > max_bytes:
+                raise _too_large(max_bytes)
 
-    async def _read(self, max_bytes: int) -> bytes:
-        parts, size, more = [], 0, True
+    async def _read(self, bounds: BodyBounds) -> tuple[bytes, int]:
+        """The body, and its values where they were counted: where it is large enough for many."""
+        parts: list[bytes] = []
+        size, more, count, counted = 0, True, ValueCount(), 0
+        hold: Hold | None = None
+        deadline_s = self._loop.time() + self._timeout_s
         while more:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGone
+            message = await self._next_part(deadline_s)
             part = message.get("body", b"")
             size += len(part)
-            if size > max_bytes:
-                raise TooLarge(f"the request body is larger than {max_bytes} bytes")
             parts.append(part)
             more = message.get("more_body", False)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+            if size > bounds.size_bytes:
+                raise _too_large(bounds.size_bytes)
+            if size > _SMALL and hold is None and bounds.budget is not None:
+                hold = await self._hold(bounds)
+                deadline_s = self._loop.time() + self._timeout_s
+            if size > min(_SMALL, bounds.values):  # a smaller one cannot hold too many
+                for new in parts[counted:]:
+                    count.add(new)
+                counted = len(parts)
+            if count.total > bounds.values:
+                raise InvalidRequest(
+                    f"the request body holds more than {bounds.values} JSON values; send less at a"
+                    " time",
+                    param="body",
+                    code="request_too_large",
+                )
+        if hold is not None:
+            hold.resize(size + _VALUE * count.total)
+        return parts[0] if len(parts) == 1 else b"".join(parts), count.total
+
+    async def _next_part(self, deadline_s: float) -> Message:
+        try:
+            async with asyncio.timeout_at(deadline_s):
+                message = await self._receive()
+        except TimeoutError:
+            raise ClientTimeout("the request body did not come in time") from None
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        return message
+
+    async def _hold(self, bounds: BodyBounds) -> Hold:
+        """The memory for a body of the length that its head says, until the request's end."""
+        assert bounds.budget is not None
+        lengths = [value for name, value in self._scope["headers"] if name == b"content-length"]
+        size = int(lengths[0]) if lengths else bounds.size_bytes
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                hold = await bounds.budget.take(current().caller.name, size)
+        except TimeoutError:
+            raise Overloaded("too many large requests are under way; try again later") from None
+        current().ends.callback(hold.release)
+        return hold
 
     async def send(self, message: Message) -> None:
         """Passes a message on, and notes since when the client has not taken it."""
@@ -143,6 +207,10 @@ class Client:
             watcher.cancel()
             if timer is not None:
                 timer.cancel()
+
+
+def _too_large(max_bytes: int) -> TooLarge:
+    return TooLarge(f"the request body is larger than {max_bytes} bytes", param="body")
 
 
 def is_deeper(value: object, levels: int) -> bool:

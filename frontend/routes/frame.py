@@ -49,6 +49,7 @@ class Frame:
             if not trace.status:
                 await send_error(framed, failure, trace)
         finally:
+            trace.ends.close()
             _log.info("%s", trace.line())
 
 

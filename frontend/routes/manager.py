@@ -34,7 +34,7 @@ class ManagerRoutes:
     async def pull(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /api/pull"""
         client = ollama_client(scope, receive, send, self.bounds)
-        body = await client.read_json(self.bounds.body_bytes)
+        body = await client.read_json(self.bounds.body)
         stream = Fields(body).boolean("stream") is not False
         name = await self.presence.find(candidates(parse_name(body)))
         with client.watched():
@@ -60,7 +60,7 @@ class ManagerRoutes:
     async def delete(self, scope: Scope, receive: Receive, send: Send) -> None:
         """DELETE /api/delete"""
         client = ollama_client(scope, receive, send, self.bounds)
-        body = await client.read_json(self.bounds.body_bytes)
+        body = await client.read_json(self.bounds.body)
         name = await self.presence.find(candidates(parse_name(body)))
         await self.presence.unload(name)
         await send_bytes(client.send, b"")

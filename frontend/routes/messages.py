@@ -32,7 +32,7 @@ class MessagesRoutes:
     async def create(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /v1/messages"""
         client = Client(scope, receive, send, self.bounds.client_timeout_s)
-        call = parse_messages(await client.read_json(self.bounds.body_bytes), self.bounds.messages)
+        call = parse_messages(await client.read_json(self.bounds.image_body), self.bounds.messages)
         with client.watched():
             model, call = await self._settle(call)
             if not call.stream:
@@ -44,7 +44,7 @@ class MessagesRoutes:
     async def count(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /v1/messages/count_tokens"""
         client = Client(scope, receive, send, self.bounds.client_timeout_s)
-        body = await client.read_json(self.bounds.body_bytes)
+        body = await client.read_json(self.bounds.image_body)
         call = parse_messages(body, self.bounds.messages, counting=True)
         with client.watched():
             model, call = await self._settle(call)
@@ -56,8 +56,8 @@ class MessagesRoutes:
         model = await self.runner.find(call.model, "chat")
         current().model = model.name
         check_abilities(call, model)
-        generation = await self.images.attach(model, call.generation, call.images)
-        return model, replace(call, generation=generation)
+        generation = await self.images.attach(model, call.generation, call.images, current().owner)
+        return model, replace(call, generation=generation, images=())
 
     async def _answer(self, model: Model, call: MessagesCall) -> bytes:
         answer, count = MessageAnswer(call, current().id, model.name), UsageCount()

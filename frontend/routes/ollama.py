@@ -69,19 +69,19 @@ class OllamaRoutes:
     async def show(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /api/show"""
         client = self._client(scope, receive, send)
-        name = parse_name(await client.read_json(self.bounds.body_bytes))
+        name = parse_name(await client.read_json(self.bounds.body))
         await send_bytes(send, render_show(await self._find(name)))
 
     async def chat(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /api/chat"""
         client = self._client(scope, receive, send)
-        body = await client.read_json(self.bounds.body_bytes)
+        body = await client.read_json(self.bounds.image_body)
         await self._answer(client, parse_chat(body, self.bounds.messages))
 
     async def generate(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /api/generate"""
         client = self._client(scope, receive, send)
-        body = await client.read_json(self.bounds.body_bytes)
+        body = await client.read_json(self.bounds.image_body)
         await self._answer(client, parse_generate(body))
 
     async def embed(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -104,8 +104,10 @@ class OllamaRoutes:
                 return
             model = await self.runner.find(model.name, "chat" if call.chat else "completion")
             check_abilities(call, model)
-            generation = await self.images.attach(model, call.generation, call.images)
-            call = replace(call, generation=generation)
+            generation = await self.images.attach(
+                model, call.generation, call.images, current().owner
+            )
+            call = replace(call, generation=generation, images=())
             reply.admitted()
             warned = _warnings(call.options.warnings)
             if call.stream:
@@ -173,7 +175,7 @@ class OllamaRoutes:
 
     async def _embed(self, client: Client, *, single: bool) -> None:
         start_ns = time.perf_counter_ns()
-        body = await client.read_json(self.bounds.body_bytes)
+        body = await client.read_json(self.bounds.body)
         call = parse_embed(body, self.bounds.inputs, single=single)
         with client.watched():
             found = await self._find(call.model)

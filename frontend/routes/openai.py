@@ -25,7 +25,7 @@ from frontend.domain import Model, Usage, UsageCount
 from frontend.generation.fanout import generate_all
 from frontend.generation.run import Runner
 from frontend.media.images import Images
-from frontend.routes.client import Client
+from frontend.routes.client import BodyBounds, Client
 from frontend.routes.http import send_bytes
 from frontend.routes.sse import send_stream
 from frontend.routes.trace import current
@@ -35,7 +35,8 @@ from frontend.routes.trace import current
 class Bounds:
     """The largest requests that are taken, the slowest clients, the longest silence."""
 
-    body_bytes: int
+    body: BodyBounds
+    image_body: BodyBounds
     messages: int
     inputs: int
     client_timeout_s: float
@@ -53,11 +54,15 @@ class OpenAIRoutes:
     async def chat(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /v1/chat/completions"""
         client = self._client(scope, receive, send)
-        call = parse_chat(await client.read_json(self.bounds.body_bytes), self.bounds.messages)
+        body = await client.read_json(self.bounds.image_body)
+        call = parse_chat(body, self.bounds.messages)
+        del body  # its images, which are decoded below
         with client.watched():
             model = await self._find(call.model, "chat")
-            generation = await self.images.attach(model, call.generation, call.images)
-            call = replace(call, generation=generation)
+            generation = await self.images.attach(
+                model, call.generation, call.images, current().owner
+            )
+            call = replace(call, generation=generation, images=())
             if call.stream:
                 await self._send_stream(client, self._chat_stream(model, call))
             else:
@@ -93,7 +98,7 @@ class OpenAIRoutes:
     async def completion(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /v1/completions"""
         client = self._client(scope, receive, send)
-        body = await client.read_json(self.bounds.body_bytes)
+        body = await client.read_json(self.bounds.body)
         call = parse_completion(body, self.bounds.inputs)
         with client.watched():
             model = await self._find(call.model, "completion")
@@ -131,7 +136,7 @@ class OpenAIRoutes:
     async def embedding(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /v1/embeddings"""
         client = self._client(scope, receive, send)
-        call = parse_embedding(await client.read_json(self.bounds.body_bytes), self.bounds.inputs)
+        call = parse_embedding(await client.read_json(self.bounds.body), self.bounds.inputs)
         with client.watched():
             model = await self._find(call.model, "embedding")
             check_dimensions(call.dimensions, model)

@@ -46,7 +46,7 @@ class PictureRoutes:
     async def generate(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /v1/images/generations"""
         client = Client(scope, receive, send, self.bounds.client_timeout_s)
-        call = parse_image(await client.read_json(self.bounds.body_bytes))
+        call = parse_image(await client.read_json(self.bounds.body))
         with client.watched():
             model = await self.runner.find(call.model, "image")
             current().model = model.name
@@ -76,7 +76,7 @@ class PictureRoutes:
     async def refused(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /v1/images/edits and /v1/images/variations"""
         client = Client(scope, receive, send, self.bounds.client_timeout_s)
-        await client.discard(self.bounds.body_bytes)
+        await client.discard(self.bounds.image_body.size_bytes)
         raise InvalidRequest(
             f"{scope['path']} is not available: the models here draw from a prompt alone; send it"
             " to /v1/images/generations",

@@ -29,7 +29,7 @@ class RankingRoutes:
     async def rerank(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /v1/rerank and /rerank tell documents unless asked not to, /v2/rerank if asked."""
         client = Client(scope, receive, send, self.bounds.client_timeout_s)
-        body = await client.read_json(self.bounds.body_bytes)
+        body = await client.read_json(self.bounds.body)
         told = not scope["path"].startswith("/v2")
         call = parse_rerank(body, self.bounds.inputs, with_documents=told)
         with client.watched():
@@ -40,7 +40,7 @@ class RankingRoutes:
     async def score(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /v1/score and /score"""
         client = Client(scope, receive, send, self.bounds.client_timeout_s)
-        body = await client.read_json(self.bounds.body_bytes)
+        body = await client.read_json(self.bounds.body)
         call = parse_score(body, self.bounds.inputs)
         with client.watched():
             scores = await self._rank(call)

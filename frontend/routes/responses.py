@@ -38,7 +38,7 @@ class ResponsesRoutes:
     async def create(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /v1/responses"""
         client = Client(scope, receive, send, self.bounds.client_timeout_s)
-        call = parse_response(await client.read_json(self.bounds.body_bytes), self.bounds.messages)
+        call = parse_response(await client.read_json(self.bounds.image_body), self.bounds.messages)
         with client.watched():
             model, call = await self._settle(call)
             writer = ResponseWriter(call, current().id, model.name)
@@ -53,7 +53,7 @@ class ResponsesRoutes:
     async def count(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /v1/responses/input_tokens"""
         client = Client(scope, receive, send, self.bounds.client_timeout_s)
-        call = parse_response(await client.read_json(self.bounds.body_bytes), self.bounds.messages)
+        call = parse_response(await client.read_json(self.bounds.image_body), self.bounds.messages)
         with client.watched():
             model, call = await self._settle(call)
             tokens = await self.runner.count_tokens(model, call.generation, current().id)
@@ -103,8 +103,8 @@ class ResponsesRoutes:
                 " are allowed",
                 param="input",
             )
-        generation = await self.images.attach(model, call.generation, call.images)
-        return model, replace(call, generation=generation)
+        generation = await self.images.attach(model, call.generation, call.images, current().owner)
+        return model, replace(call, generation=generation, images=())
 
     async def _pieces(
         self, model: Model, call: ResponseCall, writer: ResponseWriter

@@ -8,6 +8,7 @@ import logging
 import re
 import time
 import uuid
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +16,7 @@ import orjson
 from starlette.types import Scope
 
 from frontend.access.keys import ANONYMOUS, Caller
-from frontend.domain import Usage
+from frontend.domain import Owner, Usage
 from frontend.errors import GatewayError
 
 _log = logging.getLogger(__name__)
@@ -38,6 +39,8 @@ class Trace:
     model: str | None = None
     usage: Usage | None = None
     error: str | None = None
+    ends: ExitStack = field(default_factory=ExitStack)
+    """What is given back when the request is over."""
 
     @classmethod
     def begin(cls, scope: Scope) -> "Trace":
@@ -46,6 +49,11 @@ class Trace:
         trace = cls(own, _clients_id(scope) or own, scope["method"], scope["path"][:_PATH_SHOWN])
         _current.set(trace)
         return trace
+
+    @property
+    def owner(self) -> Owner:
+        """Whose request it is, for what shares memory and processes between callers."""
+        return Owner(self.caller.name, self.ends)
 
     @property
     def elapsed_ms(self) -> float:

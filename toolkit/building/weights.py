@@ -16,11 +16,13 @@ from toolkit.convert.recipes import recipe
 from toolkit.errors import SourceError
 from toolkit.facts import AdapterFacts, Facts, LlmFacts, read_facts
 from toolkit.progress import Progress, Step
+from toolkit.repository.plan import TOKENIZING
 from toolkit.spec import Adapter, LlmEntry, SourcedEntry
 from toolkit.weights.adapters import check_adapter
 from toolkit.weights.fetch import fetch
 from toolkit.weights.sources import Fetched
 from toolkit.weights.template import read_template
+from toolkit.weights.vocabulary import longest_token_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ def prepare(name: str, entry: SourcedEntry, folder: Path, progress: Progress) ->
     named = _Named(name, progress)
     fetched = _checked(f"the weights of '{name}'", fetch(entry.origin, folder, progress), entry)
     place = keep_converted(recipe(entry.kind, fetched.path), fetched, named)
-    prepared = Prepared(place, fetched.digest, read_facts(place))
+    prepared = Prepared(place, fetched.digest, _read_facts(place))
     return (
         _prepare_llm(name, entry, prepared, folder, progress)
         if isinstance(entry, LlmEntry)
@@ -59,7 +61,7 @@ def _prepare_llm(
     """With what only language models have."""
     named = _Named(name, progress)
     place = quantize_entry(name, entry, prepared.folder, prepared.digest, named)
-    known = read_facts(place)
+    known = _read_facts(place)
     assert isinstance(known, LlmFacts)
     adapters, about = {}, {}
     for adapter, given in entry.adapters.items():
@@ -70,6 +72,15 @@ def _prepare_llm(
     template = read_template(folder / entry.chat_template) if entry.chat_template else None
     facts = known.model_copy(update={"adapters": about})
     return Prepared(place, prepared.digest, facts, adapters, template)
+
+
+def _read_facts(place: Path) -> Facts:
+    """With what the tokenizer tells, which stands beside the step that reads text."""
+    facts = read_facts(place)
+    if (step := TOKENIZING.get(facts.kind)) is None:
+        return facts
+    size = longest_token_bytes(place / step / "tokenizer")
+    return facts.model_copy(update={"token_bytes": size})
 
 
 def _checked(what: str, fetched: Fetched, wanted: SourcedEntry | Adapter) -> Fetched:

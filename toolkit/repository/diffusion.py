@@ -64,7 +64,8 @@ def diffusion_configs(
         Route.same(step, [t.name for t in step.inputs], [t.name for t in step.outputs])
         for step in steps
     ]
-    about = {"toolkit.image": image_limits(entry, facts)}
+    about: dict[str, object] = {"toolkit.image": image_limits(entry, facts)}
+    about["toolkit.max_text_bytes"] = facts.text_bytes(facts.tokens)
     ensemble = Ensemble(name, (*_PROMPTS, *_SETTINGS), (_IMAGE, _COUNT))
     configs = [step_config(step, target) for step in steps]
     return [ensemble_config(ensemble, routes, public | about), *configs]
@@ -90,7 +91,11 @@ def _steps(name: str, entry: DiffusionEntry, facts: DiffusionFacts) -> tuple[Ste
             "onnx",
             inputs=_PROMPTS,
             outputs=(embeddings, _COUNT),
-            parameters={"length": facts.tokens, **_providers(_part(entry, "text_encoder"))},
+            parameters={
+                "length": facts.tokens,
+                "max_text_bytes": facts.text_bytes(facts.tokens),
+                **_providers(_part(entry, "text_encoder")),
+            },
             running=_part(entry, "text_encoder"),
         ),
         Step(

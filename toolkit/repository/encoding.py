@@ -51,12 +51,13 @@ def embedding_configs(
     """The ensemble and its two steps; `public` are the parameters of every ensemble."""
     length = entry.context_length or facts.context_length
     about: dict[str, object] = {"toolkit.context_length": length}
+    about["toolkit.max_text_bytes"] = text_bytes = facts.text_bytes(length)
     about["toolkit.dimensions"] = facts.dimensions
     if entry.matryoshka:
         about["toolkit.matryoshka"] = sorted(entry.matryoshka)
     output = Tensor("embedding", "FP32", (facts.dimensions,))
     parts = _Parts(name, entry, length, [_text("text"), _IDS_GIVEN], _IDS, output)
-    return parts.configs({**public, **about}, {}, target)
+    return parts.configs({**public, **about}, {"max_text_bytes": text_bytes}, target)
 
 
 def rerank_configs(
@@ -71,8 +72,10 @@ def rerank_configs(
     ids = (*_IDS, "token_type_ids") if facts.segments else _IDS
     texts = [_text("query"), _text("document")]
     parts = _Parts(name, entry, length, texts, ids, Tensor("score", "FP32", (1,)))
-    pair = {"segments": "true" if facts.segments else "false"}
-    return parts.configs({**public, "toolkit.context_length": length}, pair, target)
+    text_bytes = facts.text_bytes(length)
+    about = {"toolkit.context_length": length, "toolkit.max_text_bytes": text_bytes}
+    own = {"max_text_bytes": text_bytes, "segments": "true" if facts.segments else "false"}
+    return parts.configs({**public, **about}, own, target)
 
 
 class _Parts:
@@ -95,10 +98,10 @@ class _Parts:
         self._output = output
 
     def configs(
-        self, public: Mapping[str, object], pair: Mapping[str, object], target: Target
+        self, public: Mapping[str, object], own: Mapping[str, object], target: Target
     ) -> list[ModelConfig]:
         batch = self._batch_size(target)
-        tokenize = self._tokenize(batch, pair, target)
+        tokenize = self._tokenize(batch, own, target)
         encoder = self._encoder(batch, target)
         ids = [tensor.name for tensor in self._ids]
         routes = (
@@ -124,14 +127,14 @@ class _Parts:
         natural = NATIVE_BATCH_SIZE if target.native_onnx else MAX_BATCH_SIZE
         return (batching.max_batch_size if batching else None) or natural
 
-    def _tokenize(self, batch: int, pair: Mapping[str, object], target: Target) -> Step:
+    def _tokenize(self, batch: int, own: Mapping[str, object], target: Target) -> Step:
         padding = {"pad_to_multiple": PAD_TO_MULTIPLE} if target.native_onnx else {}
         return Step(
             name=f"{self._name}.tokenize",
             environment="onnx",
             inputs=self._inputs,
             outputs=(*self._ids, _COUNT),
-            parameters={"context_length": self._length, **pair, **padding},
+            parameters={"context_length": self._length, **own, **padding},
             instances=TOKENIZE_INSTANCES,
             max_batch_size=batch,
             running=Running.part(self._entry.parts.get("tokenize")),

@@ -82,9 +82,11 @@ def llm_configs(
     beside = (_SAMPLING, _REPLY, _IMAGES) if facts.vision else (_SAMPLING, _REPLY)
     found = []
     for served, adapter in ((name, None), *entry.adapters.items()):
-        prompt = _prompt(served, entry, served if adapter else None)
-        about = {
+        text_bytes = facts.text_bytes(entry.context_length)
+        prompt = _prompt(served, entry, text_bytes, served if adapter else None)
+        about: dict[str, object] = {
             "toolkit.context_length": entry.context_length,
+            "toolkit.max_text_bytes": text_bytes,
             "toolkit.cancel": engine.name,
             "toolkit.details": facts.details.model_dump(),
         }
@@ -107,8 +109,9 @@ def llm_configs(
     return found
 
 
-def _prompt(name: str, entry: LlmEntry, adapter: str | None) -> Step:
+def _prompt(name: str, entry: LlmEntry, text_bytes: int | None, adapter: str | None) -> Step:
     own: dict[str, object] = {"context_length": entry.context_length}
+    own["max_text_bytes"] = text_bytes
     if adapter:
         own["adapter"] = adapter
     if entry.fim is not None:

@@ -148,8 +148,10 @@ def _add_tensors(config: ModelConfig, inputs: Sequence[Tensor], outputs: Sequenc
 
 
 def add_parameters(config: ModelConfig, parameters: Mapping[str, object]) -> None:
-    """Writes parameters; what is no text becomes JSON."""
+    """Writes parameters; what is no text becomes JSON, and None is left out."""
     for name, value in parameters.items():
+        if value is None:
+            continue
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         config.parameters[name].CopyFrom(ModelParameter(string_value=text))
 

@@ -20,6 +20,13 @@ _WEIGHTS = {
     "denoise": ("scheduler/", "model.onnx"),
     "decode": ("model.onnx",),
 }
+TOKENIZING = {
+    "llm": "prompt",
+    "embedding": "tokenize",
+    "rerank": "tokenize",
+    "diffusion": "text_encoder",
+}
+"""The step of each kind that has the tokenizer."""
 
 
 @dataclass(frozen=True, slots=True)

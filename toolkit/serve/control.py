@@ -4,7 +4,6 @@ Nothing here interrupts a model that was not named: a load replaces a model only
 up, and an unload takes along those steps alone that no other loaded model uses.
 """
 
-import difflib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from toolkit.errors import ServeError
+from toolkit.names import close_matches
 from toolkit.serve.catalogue import ServedModel, read_config
 from toolkit.serve.connection import explained, told
 
@@ -115,7 +115,7 @@ class Control:
         models = self.models()
         if name in models:
             return models[name]
-        near = difflib.get_close_matches(name, models, n=1)
+        near = close_matches(name, models)
         known = ", ".join(each for each, model in models.items() if model.public) or "none"
         hint = f"did you mean '{near[0]}'?" if near else f"it has: {known}"
         raise ServeError(f"Triton's repository has no model '{name}'", hint=hint)

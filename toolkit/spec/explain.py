@@ -1,6 +1,5 @@
 """Pydantic's complaints in the words of models.yaml. Lines are `Document`'s business."""
 
-import difflib
 import json
 from collections.abc import Iterable
 
@@ -8,6 +7,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from toolkit.errors import Finding
+from toolkit.names import close_matches
 from toolkit.spec.document import Document, Path
 from toolkit.spec.entries import KINDS, Catalogue
 from toolkit.spec.schema import fields_at
@@ -90,7 +90,7 @@ def errors(error: ValidationError) -> list[ErrorDetails]:
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint: the known word that is most like `word`, or all of them."""
     names = list(known)
-    if near := difflib.get_close_matches(word, names, n=1, cutoff=0.6):
+    if near := close_matches(word, names):
         return f"did you mean `{near[0]}`?"
     listed = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
     return f"known: {listed}" if names else "no other is known here"

@@ -6,10 +6,10 @@ pass is still parsed by protobuf afterwards.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
+from toolkit.names import close_matches
 from toolkit.verify.tree import Entry
 
 _INTEGERS = {
@@ -102,7 +102,7 @@ def _enum(kind: str, text: str, field: FieldDescriptor) -> tuple[str, str] | Non
     if kind == "number" and text.isdigit():
         return None  # protobuf decides
     text_as = _USUAL_NAMES.get(text.upper().removeprefix("TYPE_"), text)
-    near = get_close_matches(text_as.upper(), names, 1, 0.4)
+    near = close_matches(text_as.upper(), names, 1, 0.4)
     ends = [name for name in names if name.endswith(f"_{text_as.upper()}")]
     best = (ends or near or [""])[0]
     fix = f"did you mean {best}?" if best else f"write one of {', '.join(names)}"

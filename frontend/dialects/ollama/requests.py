@@ -6,7 +6,7 @@ operator alone.
 
 import base64
 import binascii
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -19,6 +19,7 @@ from frontend.domain import Generation, ImageLink, Model
 from frontend.errors import InvalidRequest
 
 MAX_IMAGES = 64
+_HEAD = 16  # characters of base64 that tell a file's format
 _ROLES = ("system", "user", "assistant", "tool")
 _EFFORTS = ("low", "medium", "high", "max")
 
@@ -135,10 +136,10 @@ def parse_generate(body: object) -> OllamaCall:
     if not text and not images and not suffix:
         return _loading(parts, chat=False)
     if suffix or raw:
-        generation = Generation({"text": text}, parts.sampling)
+        generation = Generation({"text": text}, parts.sampling, param="prompt")
         if suffix:
             infill = {"text": text, "suffix": suffix}
-            generation = Generation(infill, parts.sampling, {"infill": True})
+            generation = replace(generation, prompt=infill, reply={"infill": True})
     else:
         generation = _templated(parts, system, _content(text, images), context)
     return OllamaCall(
@@ -164,7 +165,7 @@ def _templated(
     if context:
         prompt["prefix_token_ids"] = context
     reply = {**parts.template, "prompt_token_ids": True}
-    return Generation(prompt | parts.template, parts.sampling, reply)
+    return Generation(prompt | parts.template, parts.sampling, reply, param="prompt")
 
 
 def _shared(fields: Fields) -> _Parts:
@@ -277,7 +278,7 @@ def _images(fields: Fields) -> list[ImageLink]:
     links = []
     for index, one in enumerate(given):
         try:
-            data = base64.b64decode(one, validate=True)
+            data = base64.b64decode(one[:_HEAD], validate=True)  # the rest where it is decoded
         except (binascii.Error, ValueError, TypeError):
             raise fields.refuse(f"images[{index}]", "is not base64") from None
         links.append(ImageLink(f"data:{_kind(data)};base64,{one}", fields.at(f"images[{index}]")))

@@ -61,6 +61,10 @@ def parse_completion(body: object, max_prompts: int) -> CompletionCall:
     stream = fields.boolean("stream") or False
     score_only = _max_tokens(fields, sampling, echo)
     n, best_of = _best_of(fields, sampling, stream)
+    if (choices := len(prompts) * max(n, best_of)) > max_prompts:
+        raise fields.refuse(
+            "n", f"makes {choices} choices in all, at most {max_prompts} are allowed"
+        )
     special = fields.boolean("add_special_tokens")
     include_usage = read_stream_options(fields, stream)
     user = read_identity(fields)
@@ -72,7 +76,9 @@ def parse_completion(body: object, max_prompts: int) -> CompletionCall:
     if special is not None:
         prompts = [{**p, "add_special_tokens": special} if "text" in p else p for p in prompts]
     generations = [
-        Generation(prompt, sampling, {"infill": True} if "suffix" in prompt else None)
+        Generation(
+            prompt, sampling, {"infill": True} if "suffix" in prompt else None, param="prompt"
+        )
         for prompt in prompts
     ]
     return CompletionCall(

@@ -45,7 +45,9 @@ class ResponseCall:
         if not messages:
             raise InvalidRequest("'input' must not be empty", param="input")
         generation = replace(
-            self.generation, prompt={"messages": messages, **self.generation.prompt}
+            self.generation,
+            prompt={"messages": messages, **self.generation.prompt},
+            param="input",
         )
         return replace(self, items=items, generation=generation, images=tuple(images))
 

@@ -10,6 +10,7 @@ from frontend.dialects.schemas import Structure
 
 MAX_CHOICES = 128
 MAX_STOPS = 64
+MAX_BIASES = 4096
 MAX_TOKEN_ID = MAX_TOKENS = 2**31 - 1  # they travel as INT32
 
 
@@ -63,11 +64,20 @@ def _stop(fields: Fields) -> list[str] | None:
 
 def _logit_bias(fields: Fields) -> dict[str, float] | None:
     bias = fields.mapping("logit_bias")
+    if bias and len(bias) > MAX_BIASES:
+        raise fields.refuse(
+            "logit_bias", f"has {len(bias)} entries, at most {MAX_BIASES} are allowed"
+        )
     for token, value in (bias or {}).items():
-        if not (token.isascii() and token.isdecimal() and int(token[:20]) <= MAX_TOKEN_ID):
+        if not (
+            token.isascii()
+            and token.isdecimal()
+            and len(token) <= 10
+            and int(token) <= MAX_TOKEN_ID
+        ):
             raise fields.refuse("logit_bias", f"has the key {token[:20]!r}, which is no token id")
         if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 100:
-            raise fields.refuse("logit_bias", f"of token {token} must be between -100 and 100")
+            raise fields.refuse("logit_bias", f"of token {token[:20]} must be between -100 and 100")
     return bias
 
 

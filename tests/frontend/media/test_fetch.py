@@ -75,7 +75,7 @@ async def test_the_name_stays_while_the_address_is_pinned(web: Web) -> None:
     web.answers["/a?b=c"] = ok(b"picture")
     # a second look-up would find the metadata service: there is none
     once = fetcher([HERE], [ipaddress.ip_address("169.254.169.254")])
-    assert await once.fetch(f"https://images.test:{web.port}/a?b=c#d") == b"picture"
+    assert await once.fetch(f"https://images.test:{web.port}/a?b=c#d", "ada") == b"picture"
     assert web.asked[0].startswith("GET /a?b=c HTTP/1.1\r\n")
     assert f"host: images.test:{web.port}" in web.asked[0].lower()
 
@@ -83,7 +83,7 @@ async def test_the_name_stays_while_the_address_is_pinned(web: Web) -> None:
 async def test_a_certificate_for_another_name_is_refused(web: Web) -> None:
     web.answers["/"] = ok(b"picture")
     with pytest.raises(FetchFailed, match="does not answer properly"):
-        await fetcher().fetch(f"https://other.test:{web.port}/")
+        await fetcher().fetch(f"https://other.test:{web.port}/", "ada")
     assert not web.asked
 
 
@@ -99,41 +99,41 @@ async def test_a_certificate_for_another_name_is_refused(web: Web) -> None:
 )
 async def test_names_of_inner_addresses_are_refused(web: Web, addresses: list[Address]) -> None:
     with pytest.raises(FetchFailed, match="not public"):
-        await fetcher(addresses, networks=()).fetch(f"https://images.test:{web.port}/")
+        await fetcher(addresses, networks=()).fetch(f"https://images.test:{web.port}/", "ada")
     assert not web.asked
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "169.254.169.254"])
 async def test_inner_addresses_themselves_are_refused(host: str) -> None:
     with pytest.raises(FetchFailed, match="not public"):
-        await fetcher(networks=()).fetch(f"https://{host}/")
+        await fetcher(networks=()).fetch(f"https://{host}/", "ada")
 
 
 async def test_redirects_are_followed_and_checked_anew(web: Web) -> None:
     web.answers["/a"] = moved("/b")
     web.answers["/b"] = moved(f"https://127.0.0.1:{web.port}/c")
     web.answers["/c"] = ok(b"there")
-    assert await fetcher().fetch(f"https://images.test:{web.port}/a") == b"there"
+    assert await fetcher().fetch(f"https://images.test:{web.port}/a", "ada") == b"there"
     web.answers["/b"] = moved("https://10.0.0.1/secret")
     with pytest.raises(FetchFailed, match="not public"):
-        await fetcher().fetch(f"https://images.test:{web.port}/a")
+        await fetcher().fetch(f"https://images.test:{web.port}/a", "ada")
     web.answers["/b"] = moved("http://images.test/plain")
     with pytest.raises(FetchFailed, match="no plain https: URL"):
-        await fetcher().fetch(f"https://images.test:{web.port}/a")
+        await fetcher().fetch(f"https://images.test:{web.port}/a", "ada")
 
 
 async def test_a_name_that_turns_inward_between_redirects_is_refused(web: Web) -> None:
     web.answers["/a"] = moved(f"https://images.test:{web.port}/b")
     turning = fetcher([HERE], [ipaddress.ip_address("10.0.0.1")])
     with pytest.raises(FetchFailed, match="not public"):
-        await turning.fetch(f"https://images.test:{web.port}/a")
+        await turning.fetch(f"https://images.test:{web.port}/a", "ada")
     assert len(web.asked) == 1
 
 
 async def test_redirects_end(web: Web) -> None:
     web.answers["/a"] = moved("/a")
     with pytest.raises(FetchFailed, match="more than 3 times"):
-        await fetcher().fetch(f"https://images.test:{web.port}/a")
+        await fetcher().fetch(f"https://images.test:{web.port}/a", "ada")
     assert len(web.asked) == 4
 
 
@@ -149,13 +149,13 @@ async def test_redirects_end(web: Web) -> None:
 async def test_bytes_are_bounded_however_they_are_announced(web: Web, answer: bytes) -> None:
     web.answers["/a"] = answer
     with pytest.raises(FetchFailed, match="larger than 1000 bytes"):
-        await fetcher().fetch(f"https://images.test:{web.port}/a")
+        await fetcher().fetch(f"https://images.test:{web.port}/a", "ada")
 
 
 async def test_time_is_bounded(web: Web) -> None:
     web.answers["/stall"] = ok(b"half", "content-length: 100")
     with pytest.raises(FetchFailed, match=r"within 0\.3 s"):
-        await fetcher(timeout_s=0.3).fetch(f"https://images.test:{web.port}/stall")
+        await fetcher(timeout_s=0.3).fetch(f"https://images.test:{web.port}/stall", "ada")
 
 
 @pytest.mark.parametrize(
@@ -165,9 +165,9 @@ async def test_time_is_bounded(web: Web) -> None:
 async def test_servers_that_make_no_sense(web: Web, answer: bytes) -> None:
     web.answers["/a"] = answer
     with pytest.raises(FetchFailed, match="does not answer properly"):
-        await fetcher().fetch(f"https://images.test:{web.port}/a")
+        await fetcher().fetch(f"https://images.test:{web.port}/a", "ada")
 
 
 async def test_other_statuses_are_told(web: Web) -> None:
     with pytest.raises(FetchFailed, match="answers 404"):
-        await fetcher().fetch(f"https://images.test:{web.port}/none")
+        await fetcher().fetch(f"https://images.test:{web.port}/none", "ada")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from starlette.types import Message
 
 from frontend.errors import ClientTimeout, GatewayError, InvalidRequest, TooLarge, UnsupportedMedia
-from frontend.routes.client import Client, ClientGone, is_deeper
+from frontend.routes.client import BodyBounds, Client, ClientGone, is_deeper
 
 
 class Peer:
@@ -40,7 +40,7 @@ def body(data: bytes, more: bool = False) -> Message:
 
 async def test_a_body_may_come_in_pieces() -> None:
     peer = Peer(body(b'{"a":', True), body(b"", True), body(b" 1}"))
-    assert await peer.client().read_json(100) == {"a": 1}
+    assert await peer.client().read_json(BodyBounds(100)) == {"a": 1}
 
 
 @pytest.mark.parametrize(
@@ -57,24 +57,28 @@ async def test_bodies_that_are_not_taken(
     data: bytes, headers: dict[str, str], error: type[GatewayError]
 ) -> None:
     with pytest.raises(error):
-        await Peer(body(data)).client(**headers).read_json(100 if len(data) < 120 else 1000)
+        await (
+            Peer(body(data))
+            .client(**headers)
+            .read_json(BodyBounds(100 if len(data) < 120 else 1000))
+        )
 
 
 @pytest.mark.parametrize("kind", ["application/json", "Application/JSON; charset=utf-8", ""])
 async def test_content_types_that_are_taken(kind: str) -> None:
-    assert await Peer(body(b"{}")).client(content_type=kind).read_json(100) == {}
+    assert await Peer(body(b"{}")).client(content_type=kind).read_json(BodyBounds(100)) == {}
 
 
 async def test_a_body_that_does_not_come() -> None:
     with pytest.raises(ClientTimeout):
-        await Peer(body(b"{", True)).client(timeout_s=0.01).read_json(100)
+        await Peer(body(b"{", True)).client(timeout_s=0.01).read_json(BodyBounds(100))
 
 
 async def test_leaving_while_the_body_is_read() -> None:
     peer = Peer(body(b"{", True))
     peer.gone.set()
     with pytest.raises(ClientGone):
-        await peer.client().read_json(100)
+        await peer.client().read_json(BodyBounds(100))
 
 
 async def watch(client: Client, work: Any) -> None:

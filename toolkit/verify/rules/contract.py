@@ -5,9 +5,9 @@ Only models with `toolkit.` parameters, and steps with a `python_backends` folde
 
 import json
 from collections.abc import Iterator
-from difflib import get_close_matches
 from pathlib import Path
 
+from toolkit.names import close_matches
 from toolkit.verify.model import Hit, Model
 from toolkit.verify.problem import Effect
 from toolkit.verify.rule import rule
@@ -174,7 +174,7 @@ def engine_argument(model: Model) -> Iterator[Hit]:
     for place, arguments in _engines(model):
         for name in arguments:
             if name not in known:
-                near = get_close_matches(name, known, 1, 0.6)
+                near = close_matches(name, known, 1, 0.6)
                 text = f"vLLM {model.target.vllm} of {model.target.label} has no argument '{name}'"
                 fix = f"did you mean '{near[0]}'?" if near else "remove it"
                 if isinstance(place, Path):

@@ -1,8 +1,8 @@
 """Ensembles: their own config, the models they name, and the graph of tensors."""
 
 from collections.abc import Iterator
-from difflib import get_close_matches
 
+from toolkit.names import close_matches
 from toolkit.verify.ensemble import Ensemble, Step, readable
 from toolkit.verify.model import Hit, Model
 from toolkit.verify.problem import Effect
@@ -57,7 +57,7 @@ def ensemble_model(model: Model) -> Iterator[Hit]:
         name = step.config.model_name
         path = f"{step.path}.model_name"
         if name and name not in model.neighbours:
-            near = get_close_matches(name, sorted(unused), 1, 0.8)
+            near = close_matches(name, sorted(unused), 1, 0.8)
             yield model.hit(
                 path,
                 f"there is no model '{name}' in this repository",
@@ -112,7 +112,7 @@ def ensemble_unused(model: Model) -> Iterator[Hit]:
     for step in ensemble.steps:
         for key, tensor in sorted(step.config.output_map.items()):
             if tensor not in ensemble.readers and tensor not in ensemble.outputs:
-                near = get_close_matches(tensor, _missing(ensemble), 1, 0.6)
+                near = close_matches(tensor, _missing(ensemble), 1, 0.6)
                 yield model.hit(
                     f"{step.output_path(key)}.value",
                     f"no step reads '{tensor}', and it is no output of the ensemble",
@@ -146,7 +146,7 @@ def _missing(ensemble: Ensemble) -> list[str]:
 
 
 def _suggest(name: str, known: list[str]) -> str:
-    near = get_close_matches(name, known, 1, 0.6)
+    near = close_matches(name, known, 1, 0.6)
     return f"did you mean '{near[0]}'?" if near else "write it in a step's output_map"
 
 

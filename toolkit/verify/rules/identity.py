@@ -1,8 +1,8 @@
 """Name and backend: what the model is called and what runs it."""
 
 from collections.abc import Iterator
-from difflib import get_close_matches
 
+from toolkit.names import close_matches
 from toolkit.verify.backends import PLATFORMS, USUAL_NAMES
 from toolkit.verify.model import Hit, Model
 from toolkit.verify.problem import Effect
@@ -62,7 +62,7 @@ def _meant(name: str, known: list[str], cutoff: float) -> str:
     """The backend that `name` stands for or is nearly spelt like; "" if there is none."""
     if USUAL_NAMES.get(name) in known:
         return USUAL_NAMES[name]
-    near = get_close_matches(name.lower(), known, 1, cutoff)
+    near = close_matches(name.lower(), known, 1, cutoff)
     return near[0] if near else ""
 
 

@@ -1,10 +1,10 @@
 """Where an ensemble's tensors meet its steps: names, types, shapes, batches."""
 
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
 
+from toolkit.names import close_matches
 from toolkit.verify.ensemble import Ensemble, Step, Use
 from toolkit.verify.model import Hit, Model
 from toolkit.verify.problem import Effect
@@ -33,7 +33,7 @@ def _keys(model: Model, step: Step, used: ModelConfig) -> Iterator[Hit]:
         known = [each.name for each in getattr(used, kind)]
         for key in sorted(set(mapping) - set(known)):
             swapped = mapping[key] in known
-            near = get_close_matches(key, known, 1, 0.5)
+            near = close_matches(key, known, 1, 0.5)
             yield model.hit(
                 f"{path(key)}.key",
                 f"'{name}' has no {kind} '{key}', only {', '.join(known)}"

@@ -1,12 +1,12 @@
 """ONNX Runtime models: the config against the file's real inputs and outputs."""
 
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig, ModelInput, ModelOutput
 
+from toolkit.names import close_matches
 from toolkit.verify.model import Hit, Model
 from toolkit.verify.onnx_file import (
     OnnxGraph,
@@ -76,7 +76,7 @@ def onnx_name(model: Model) -> Iterator[Hit]:
             declared = [each.name for each in getattr(model.config, kind)]
             for index, name in enumerate(declared):
                 if name and name not in real and not (kind == "input" and name in graph.defaults):
-                    near = get_close_matches(name, list(real), 1, 0.5)
+                    near = close_matches(name, list(real), 1, 0.5)
                     yield model.hit(
                         f"{kind}[{index}].name",
                         f"{path.name} has no {kind} '{name}', only {', '.join(real)}",

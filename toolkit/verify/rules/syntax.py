@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Iterator
-from difflib import get_close_matches
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
+from toolkit.names import close_matches
 from toolkit.verify.backends import FILES
 from toolkit.verify.model import CONFIG, Hit, Model
 from toolkit.verify.position import place_of, place_of_entry
@@ -196,7 +196,7 @@ def _describe(name: str, message: Descriptor) -> tuple[str, str]:
             'write { key: "…" value: … }, for a parameter value { string_value: "…" }'
         )
     usual = [_USUAL_NAMES[name]] if _USUAL_NAMES.get(name) in known else []
-    if near := usual or get_close_matches(name, known, 1, 0.7):
+    if near := usual or close_matches(name, known, 1, 0.7):
         return text, f"did you mean '{near[0]}'?"
     homes = _homes(name)
     if homes:

@@ -1,0 +1,87 @@
+"""Whether a request's texts can fit its model, by their bytes, before anything is tokenized.
+
+Pure. What a token stands for has a longest text, so a context has a largest text (`toolkit`'s
+parameter `max_text_bytes`). Where the model cuts texts itself only the request's total counts.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+
+from frontend.domain import Drawing, Embedding, Generation, Model, Ranking
+from frontend.errors import InvalidRequest
+
+
+def check_generations(model: Model, generations: Iterable[Generation], total: int) -> None:
+    """Raises InvalidRequest for a prompt beyond the model's bound, or prompts beyond `total`."""
+    size, param = 0, None
+    for generation in generations:
+        param = generation.param
+        _check(model, size_of(_texts(generation.prompt)), param)
+        size += len(orjson.dumps(generation.prompt))
+    _check_total(size, total, param)
+
+
+def check_embedding(model: Model, embedding: Embedding, total: int) -> None:
+    """Raises InvalidRequest naming the text, or for texts beyond `total`."""
+    texts = embedding.texts
+    for number, text in enumerate(() if embedding.truncate else texts):
+        _check(model, size_of([text]), "input" if len(texts) == 1 else f"input[{number}]")
+    _check_total(size_of(texts), total, "input")
+
+
+def check_ranking(model: Model, ranking: Ranking, total: int) -> None:
+    """Raises InvalidRequest naming query or document, or for pairs beyond `total`."""
+    # the same query stands in many pairs
+    queries = {query: size_of([query]) for query in set(ranking.queries)}
+    for size in queries.values():
+        _check(model, size, "query")
+    documents = [size_of([document]) for document in ranking.documents]
+    for number, size in enumerate(() if ranking.truncate else documents):
+        _check(model, size, f"documents[{number}]")
+    _check_total(
+        sum(map(queries.__getitem__, ranking.queries)) + sum(documents), total, "documents"
+    )
+
+
+def check_drawing(model: Model, drawing: Drawing) -> None:
+    """Raises InvalidRequest naming the prompt that is too long."""
+    _check(model, size_of([drawing.prompt]), "prompt")
+    _check(model, size_of([drawing.negative_prompt or ""]), "negative_prompt")
+
+
+def size_of(texts: Iterable[str]) -> int:
+    """Bytes of texts in UTF-8."""
+    return sum(len(text) if text.isascii() else len(text.encode()) for text in texts)
+
+
+def _texts(prompt: dict[str, Any]) -> Iterable[str]:
+    """What a prompt surely shows its model: a template may leave earlier thoughts out."""
+    for message in prompt.get("messages", ()):
+        content = message.get("content") or ""
+        parts = [{"text": content}] if isinstance(content, str) else content
+        yield from (part.get("text", "") for part in parts)
+    yield from (prompt[name] for name in ("text", "suffix") if name in prompt)
+
+
+def _check(model: Model, size: int, param: str) -> None:
+    most = model.max_text_bytes
+    if most is not None and size > most:
+        raise InvalidRequest(
+            f"'{param}' has {size} bytes of text; the model '{model.name}' takes at most {most}"
+            f" bytes, which is the longest text of {model.context_length or 'its'} tokens;"
+            " shorten it",
+            param=param,
+            code="context_length_exceeded",
+        )
+
+
+def _check_total(size: int, most: int, param: str | None) -> None:
+    if size > most:
+        raise InvalidRequest(
+            f"the texts of the request have {size} bytes in all, at most {most} are allowed; send"
+            " fewer at a time",
+            param=param,
+            code="request_too_large",
+        )
