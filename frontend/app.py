@@ -19,6 +19,7 @@ from frontend.backends.triton import Triton
 from frontend.generation.admission import Admission
 from frontend.generation.presence import Presence
 from frontend.generation.run import Runner
+from frontend.generation.structure import Structures
 from frontend.media.fetch import Fetcher
 from frontend.media.images import Images
 from frontend.media.shelf import Shelf
@@ -33,8 +34,10 @@ from frontend.routes.pictures import FILES, PictureRoutes
 from frontend.routes.ranking import RankingRoutes
 from frontend.routes.responses import ResponsesRoutes
 from frontend.routes.trace import current
+from frontend.schemas.limits import Limits
 from frontend.settings import Settings
 from frontend.store.responses import ResponseStore
+from frontend.workers import Workers
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -42,7 +45,8 @@ def create_app(settings: Settings) -> FastAPI:
     triton = Triton(settings.triton)
     catalogue = Catalogue(triton, settings.poll_interval_s, settings.models)
     admission = Admission(settings.max_running, settings.max_waiting)
-    runner = Runner(triton, catalogue, admission, settings.request_timeout_s)
+    structures = _structures(settings)
+    runner = Runner(triton, catalogue, admission, settings.request_timeout_s, structures)
 
     presence = Presence(triton, catalogue)
     images = _images(settings)
@@ -52,7 +56,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with catalogue.polling():
+        async with catalogue.polling(), structures.working():
             yield
         images.close()
         await store.close()
@@ -85,6 +89,23 @@ def create_app(settings: Settings) -> FastAPI:
 def _pictures(settings: Settings, runner: Runner, bounds: Bounds) -> PictureRoutes:
     shelf = Shelf(settings.max_stored_bytes, settings.link_ttl_s)
     return PictureRoutes(runner, bounds, shelf, settings.public_url)
+
+
+def _structures(settings: Settings) -> Structures:
+    workers = Workers(
+        settings.schema_workers, settings.schema_timeout_s, settings.max_schema_memory_bytes
+    )
+    limits = Limits(
+        size_bytes=settings.max_schema_bytes,
+        total_bytes=settings.max_schemas_bytes,
+        depth=settings.max_schema_depth,
+        properties=settings.max_schema_properties,
+        enum=settings.max_schema_enum,
+        expansion=settings.max_schema_expansion,
+        patterns=settings.max_schema_patterns,
+        pattern_size=settings.max_schema_pattern_size,
+    )
+    return Structures(workers, limits, settings.schema_retries)
 
 
 def _images(settings: Settings) -> Images:

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 from frontend.backends import unary
@@ -27,6 +28,7 @@ from frontend.domain import (
 )
 from frontend.errors import BackendFailed, BackendUnavailable, InvalidRequest
 from frontend.generation.admission import Admission
+from frontend.generation.structure import Structures
 
 T = TypeVar("T")
 _PIPELINED = 4  # batches of one request in Triton at once: enough to keep it busy
@@ -40,6 +42,7 @@ class Runner:
     catalogue: Catalogue
     admission: Admission
     timeout_s: float
+    structures: Structures
 
     async def find(self, name: str, capability: str) -> Model:
         """The model `name`, if it can do `capability`. Raises NotFound, InvalidRequest."""
@@ -57,6 +60,20 @@ class Runner:
         self, model: Model, generation: Generation, engine_id: str
     ) -> AsyncIterator[list[Event]]:
         """The events of one generation, in the order and the groups in which they arrive.
+
+        Its schemas were prepared by `structures`, and its answers are held to them. Raises
+        GatewayError.
+        """
+        assert not generation.schemas, "schemas that nobody checked"
+        groups = self.structures.hold(partial(self._generate, model), generation, engine_id)
+        async with aclosing(groups):  # type: ignore[type-var]
+            async for group in groups:
+                yield group
+
+    async def _generate(
+        self, model: Model, generation: Generation, engine_id: str
+    ) -> AsyncIterator[list[Event]]:
+        """Events as the engine sends them.
 
         Raises GatewayError, also when the backend ends the stream before every completion has its
         finish reason.
@@ -81,7 +98,8 @@ class Runner:
         """Tokens of a prompt. What images become only the engine knows, so it reads them once."""
         if model.tokenizer is None or generation.images:
             once = {"max_tokens": 1, "temperature": 0}
-            groups = self.generate(model, replace(generation, sampling=once, reply=None), engine_id)
+            read_once = replace(generation, sampling=once, reply=None)
+            groups = self._generate(model, read_once, engine_id)
             counted = 0
             async with aclosing(groups):  # type: ignore[type-var]
                 async for group in groups:

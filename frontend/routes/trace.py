@@ -38,6 +38,8 @@ class Trace:
     model: str | None = None
     usage: Usage | None = None
     error: str | None = None
+    warnings: list[str] = field(default_factory=list)
+    """What the client is to know about its request; told in a header, if it comes in time."""
 
     @classmethod
     def begin(cls, scope: Scope) -> "Trace":

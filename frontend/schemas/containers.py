@@ -23,8 +23,8 @@ _CHECKED_NAMES = ("dependentRequired", "dependentSchemas", "dependencies")
 
 
 def fit_array(node: Node, child: Child, fit: Fit) -> Node | None:
-    """`prefixItems`, `items` (also as older drafts have them) and the number of items."""
-    listed, rest = _items(node)
+    """`prefixItems`, `items` and the number of items."""
+    listed, rest = node.get("prefixItems", []), node.get("items", True)
     least, most = int(node.get("minItems", 0)), node.get("maxItems", math.inf)
     for name in _CHECKED_ITEMS:
         if name in node:
@@ -50,14 +50,6 @@ def fit_array(node: Node, child: Child, fit: Fit) -> Node | None:
         fit.never(node, "minItems", f"is {least}, but there can be at most {int(most)} items")
         return None
     return _write_array(node, (heads, tail), (least, most), fit)
-
-
-def _items(node: Node) -> tuple[list[Schema], Schema]:
-    items = node.get("items", True)
-    if isinstance(items, list):
-        return items, node.get("additionalItems", True)
-    heads = node.get("prefixItems", [])
-    return heads, items if "items" in node else node.get("unevaluatedItems", True)
 
 
 def _write_array(
@@ -108,8 +100,7 @@ def fit_object(node: Node, child: Child, fit: Fit) -> Node | None:
 
 def _others(node: Node, fit: Fit) -> Schema:
     """What further properties must be, patterns included."""
-    keyword = "additionalProperties"
-    given: Schema = node.get(keyword if keyword in node else "unevaluatedProperties", True)
+    given: Schema = node.get("additionalProperties", True)
     patterns = table(node.get("patternProperties"))
     if not patterns or (len(patterns) == 1 and not node.get("properties")):
         return given

@@ -29,7 +29,7 @@ _FAMILIES = {
     ),
 }
 _CHECKED = ("not", "if")
-_COMBINING = frozenset({"$ref", "$defs", "allOf", "anyOf", "oneOf", "not", "if", "then", "else"})
+_COMBINING = frozenset({"$ref", "allOf", "anyOf", "oneOf", "not", "if", "then", "else"})
 _MISTAKEN = frozenset(
     {
         *("title", "default", "description", "examples", "deprecated"),
@@ -125,14 +125,11 @@ class _Fitting:
         """`$ref` and `allOf` merged into the keywords beside them."""
         if not isinstance(schema, dict):
             return {} if schema else dict(NEVER)
-        node = {name: value for name, value in schema.items() if name not in _COMBINING}
+        node = {name: value for name, value in schema.items() if name not in {*_COMBINING, "$defs"}}
         for keyword in _CHECKED:
             if keyword in schema:
                 self.note(schema, keyword)
-        if len(node) < len(schema):  # these look into what is combined
-            for keyword in ("unevaluatedProperties", "unevaluatedItems"):
-                if node.pop(keyword, None) is not None:
-                    self.note(schema, keyword)
+        self._settle_unevaluated(node, schema)
         groups = [(schema, name) for name in ("anyOf", "oneOf") if name in schema]
         if groups:
             node[CHOICES] = groups
@@ -141,6 +138,27 @@ class _Fitting:
             node = merge(node, self._flatten(source), lambda keyword: self.note(schema, keyword))
             self._remember(node, schema)
         return node
+
+    def _settle_unevaluated(self, node: Node, schema: Node) -> None:
+        """Where nothing is combined they say what `additionalProperties` and `items` say.
+
+        Lists in `items`, which are older, become `prefixItems`.
+        """
+        if isinstance(node.get("items"), list):
+            node["prefixItems"] = node.pop("items")
+            if "additionalItems" in node:
+                node["items"] = node["additionalItems"]
+        node.pop("additionalItems", None)
+        alone = not _COMBINING & set(schema) and "contains" not in node
+        for keyword, same in (
+            ("unevaluatedProperties", "additionalProperties"),
+            ("unevaluatedItems", "items"),
+        ):
+            given = node.pop(keyword, None)
+            if given is not None and alone:
+                node.setdefault(same, given)
+            elif given is not None:
+                self.note(schema, keyword)
 
     def _sources(self, schema: Node) -> list[Schema]:
         """What is merged into a schema. Raises _Recursion for one that is being written already."""

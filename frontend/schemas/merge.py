@@ -16,7 +16,8 @@ Note = Callable[[str], None]
 
 _LARGEST = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties", "minContains")
 _SMALLEST = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties", "maxContains")
-_OBJECTS = ("properties", "additionalProperties", "patternProperties", "unevaluatedProperties")
+_OBJECTS = ("properties", "additionalProperties")
+_ARRAYS = ("prefixItems", "items")
 NEVER: Node = {"type": []}
 """What no value fits."""
 
@@ -24,9 +25,12 @@ NEVER: Node = {"type": []}
 def merge(first: Node, second: Node, note: Note) -> Node:
     """What fits both, or more than that where something was noted."""
     merged = dict(first)
-    if _OBJECTS[0] in first or _OBJECTS[0] in second or _closed(first) or _closed(second):
+    if any(name in side for name in _OBJECTS for side in (first, second)):
         merged |= _merge_objects(first, second)
-        second = {name: value for name, value in second.items() if name not in _OBJECTS[:2]}
+        second = {name: value for name, value in second.items() if name not in _OBJECTS}
+    if "prefixItems" in first or "prefixItems" in second:
+        merged |= _merge_arrays(first, second)
+        second = {name: value for name, value in second.items() if name not in _ARRAYS}
     for name, value in second.items():
         if name not in merged:
             merged[name] = value
@@ -52,7 +56,7 @@ def _merge_keyword(name: str, first: Any, second: Any, note: Note) -> Any:
         return common(first, second)
     if name == CHOICES:
         return [*first, *second]
-    if name in ("items", "propertyNames") and not isinstance(first, list):
+    if name in ("items", "propertyNames"):
         return both(first, second)
     if name == "uniqueItems":
         return first or second
@@ -73,7 +77,8 @@ def _merge_objects(first: Node, second: Node) -> Node:
             elif "additionalProperties" in side and not side.get("patternProperties"):
                 found = both(found, side["additionalProperties"])
         properties[name] = found
-    merged: Node = {"properties": properties} if names or _empty(first, second) else {}
+    named = "properties" in first or "properties" in second
+    merged: Node = {"properties": properties} if named else {}
     others = [
         side["additionalProperties"] for side in (first, second) if "additionalProperties" in side
     ]
@@ -82,12 +87,18 @@ def _merge_objects(first: Node, second: Node) -> Node:
     return merged
 
 
-def _closed(node: Node) -> bool:
-    return "additionalProperties" in node
-
-
-def _empty(first: Node, second: Node) -> bool:
-    return "properties" in first or "properties" in second
+def _merge_arrays(first: Node, second: Node) -> Node:
+    heads = [side.get("prefixItems", []) for side in (first, second)]
+    rests = [side.get("items", True) for side in (first, second)]
+    merged: Node = {"prefixItems": []}
+    for at in range(max(map(len, heads))):
+        pair = [
+            head[at] if at < len(head) else rest for head, rest in zip(heads, rests, strict=True)
+        ]
+        merged["prefixItems"].append(both(*pair))
+    if "items" in first or "items" in second:
+        merged["items"] = both(*rests)
+    return merged
 
 
 def both(first: Schema, second: Schema) -> Schema:

@@ -17,16 +17,26 @@ from frontend.schemas.patterns import InvalidPattern, read_pattern
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`grammar` is what the engine holds the answer to, `checker` what the finished one is held to.
+    """What the engine holds the model to (`grammar`, as JSON), and the finished answer is held to.
 
     `left_out` are the paths of keywords that only the checker knows, `unchecked` of those that
     neither knows.
     """
 
-    grammar: dict[str, Any]
+    grammar: bytes
     checker: Checker
     left_out: tuple[str, ...] = ()
     unchecked: tuple[str, ...] = ()
+
+    @property
+    def size_bytes(self) -> int:
+        """About what it takes to remember it."""
+        return 500 + len(self.grammar) + len(self.checker.source) + 100 * len(self.left_out)
+
+
+def make_plans(jobs: list[tuple[bytes, str, bool]], limits: Limits) -> list[Plan]:
+    """A plan for each (schema as JSON, its path, `enforced`)."""
+    return [make_plan(source, path, limits, enforced) for source, path, enforced in jobs]
 
 
 def make_plan(source: bytes, path: str, limits: Limits, enforced: bool) -> Plan:
@@ -40,7 +50,7 @@ def make_plan(source: bytes, path: str, limits: Limits, enforced: bool) -> Plan:
     checker = make_checker(document, path)
     made = grammar_of(document, path, enforced=enforced)
     left_out = tuple(one for one in made.left_out if one not in unchecked)
-    return Plan(made.schema, checker, left_out, tuple(unchecked))
+    return Plan(orjson.dumps(made.schema), checker, left_out, tuple(unchecked))
 
 
 def _check_meta(schema: dict[str, Any], path: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote, urldefrag, urljoin
 
-from frontend.schemas.keywords import Schema, parts, refusal, shorten
+from frontend.schemas.keywords import REFERENCE_ALONE, Schema, parts, refusal, shorten
 
 Found = tuple[Schema, str]
 """A schema, and the path to where the caller wrote it."""
@@ -24,8 +24,10 @@ class References:
         self._bases: dict[int, str] = {}
         self._resources: dict[str, Found] = {"": (root, path)}
         self._anchors: dict[tuple[str, str], Found] = {}
-        self._dynamic: dict[str, Found] = {}
+        self._dynamic: dict[str, list[Found]] = {}
         self._id = "id" if draft == "Draft4Validator" else "$id"
+        self._alone = draft in REFERENCE_ALONE
+        self._recursive: list[Found] = []
         for node, where, base in self._nodes(root, path, ""):
             self._note(node, where, base)
 
@@ -37,7 +39,9 @@ class References:
             if isinstance(name, str):
                 self._anchors.setdefault((base, name), (node, where))
                 if keyword == "$dynamicAnchor":
-                    self._dynamic.setdefault(name, (node, where))
+                    self._dynamic.setdefault(name, []).append((node, where))
+        if node.get("$recursiveAnchor") is True:
+            self._recursive.append((node, where))
         name = node.get(self._id)
         if isinstance(name, str) and name.startswith("#"):  # until draft 7 this was an anchor
             self._anchors.setdefault((base, name[1:]), (node, where))
@@ -60,10 +64,16 @@ class References:
         if keyword == "$dynamicRef":
             name = urldefrag(reference).fragment
             if isinstance(found[0], dict) and found[0].get("$dynamicAnchor") == name:
-                return self._dynamic[name]
-        if keyword == "$recursiveRef" and self._root.get("$recursiveAnchor") is True:
-            return self._root, self._path
+                return self._outermost(self._dynamic[name], where)
+        if keyword == "$recursiveRef" and any(found[0] is one for one, _ in self._recursive):
+            return self._outermost(self._recursive, where)
         return found
+
+    def _outermost(self, anchors: list[Found], where: str) -> Found:
+        """Among several anchors of a name the root's is the outermost wherever one comes from."""
+        if len(anchors) > 1 and anchors[0][0] is not self._root:
+            raise refusal(where, f"can mean {len(anchors)} schemas; use '$ref'")
+        return anchors[0]
 
     def _find(self, reference: str, base: str) -> Found | None:
         uri, _, fragment = reference.partition("#")
@@ -101,7 +111,7 @@ class References:
         """Every schema with its path and its base URI, the outermost first."""
         if not isinstance(schema, dict):
             return
-        given = schema.get(self._id)
+        given = None if self._alone and "$ref" in schema else schema.get(self._id)
         if isinstance(given, str) and not given.startswith("#"):
             try:
                 base = urldefrag(urljoin(base, given)).url
