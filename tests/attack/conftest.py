@@ -144,7 +144,8 @@ class Target:
         assert before <= self._processes(), "a process of the service ended or was restarted"
 
     def _gateway(self) -> psutil.Process:
-        [gateway] = [p for p in self.service.family() if "frontend" in p.cmdline()]
+        command = ["-P", "-m", "frontend"]  # its guard has that further back
+        [gateway] = [p for p in self.service.family() if p.cmdline()[1:4] == command]
         return gateway
 
     def _processes(self) -> set[tuple[int, float]]:
