@@ -20,6 +20,7 @@ from frontend.budget import Budget
 from frontend.generation.admission import Admission
 from frontend.generation.presence import Presence
 from frontend.generation.run import Runner
+from frontend.generation.structure import Structures
 from frontend.media.fetch import Fetcher
 from frontend.media.images import ImageBounds, Images
 from frontend.media.pictures import PictureLimits
@@ -36,6 +37,7 @@ from frontend.routes.pictures import FILES, PictureRoutes
 from frontend.routes.ranking import RankingRoutes
 from frontend.routes.responses import ResponsesRoutes
 from frontend.routes.trace import current
+from frontend.schemas.limits import Limits
 from frontend.settings import Settings
 from frontend.store.responses import ResponseStore
 from frontend.workers import Workers
@@ -53,8 +55,14 @@ def create_app(settings: Settings) -> FastAPI:
     triton = Triton(settings.triton)
     catalogue = Catalogue(triton, settings.poll_interval_s, settings.models)
     admission = Admission(settings.max_running, settings.max_waiting)
+    structures = _structures(settings)
     runner = Runner(
-        triton, catalogue, admission, settings.request_timeout_s, settings.max_text_bytes
+        triton,
+        catalogue,
+        admission,
+        settings.request_timeout_s,
+        structures,
+        settings.max_text_bytes,
     )
 
     presence = Presence(triton, catalogue)
@@ -65,7 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with catalogue.polling():
+        async with catalogue.polling(), structures.working():
             yield
         await images.workers.close()
         await store.close()
@@ -100,6 +108,23 @@ def create_app(settings: Settings) -> FastAPI:
 def _pictures(settings: Settings, runner: Runner, bounds: Bounds) -> PictureRoutes:
     shelf = Shelf(settings.max_stored_bytes, settings.link_ttl_s)
     return PictureRoutes(runner, bounds, shelf, settings.public_url)
+
+
+def _structures(settings: Settings) -> Structures:
+    workers = Workers(
+        settings.schema_workers, settings.schema_timeout_s, settings.max_schema_memory_bytes
+    )
+    limits = Limits(
+        size_bytes=settings.max_schema_bytes,
+        total_bytes=settings.max_schemas_bytes,
+        depth=settings.max_schema_depth,
+        properties=settings.max_schema_properties,
+        enum=settings.max_schema_enum,
+        expansion=settings.max_schema_expansion,
+        patterns=settings.max_schema_patterns,
+        pattern_size=settings.max_schema_pattern_size,
+    )
+    return Structures(workers, limits, settings.schema_retries)
 
 
 def _images(settings: Settings) -> Images:

@@ -78,6 +78,43 @@ class ImageLink:
 
 
 @dataclass(frozen=True, slots=True)
+class SchemaUse:
+    """A JSON schema that a request brought: for the arguments of `tool`, else for the answer.
+
+    `path` is the field that it came in. `enforced`: the engine's grammar holds the model to it.
+    `strict`: what breaks it all the same is an error; otherwise the client is warned.
+    """
+
+    path: str
+    schema: dict[str, Any]
+    tool: str | None = None
+    strict: bool = True
+    enforced: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """A schema that was checked: finished texts are held to `source`, its canonical form."""
+
+    use: SchemaUse
+    source: bytes
+    draft: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What the answers to a request are held to, and on whose behalf.
+
+    `retries`: how often an answer may be generated again. `warnings` is where the client's go.
+    """
+
+    expected: tuple[Expected, ...]
+    caller: str
+    retries: int
+    warnings: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Generation:
     """Text to be generated for one prompt.
 
@@ -93,6 +130,9 @@ class Generation:
     """Image files, one for each image part of the messages, in order."""
     param: str = "messages"
     """The request's field that the prompt comes from, for errors."""
+    schemas: tuple[SchemaUse, ...] = ()
+    """The request's JSON schemas, of which nothing has been checked yet."""
+    held: Held | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ class Fields:
         self._left: dict[str, Any] = {k: v for k, v in value.items() if v is not None}
         self._nulls = {k for k, v in value.items() if v is None}
         self._known: set[str] = set()
+        self._all = value
         self._path = path
 
     @property
@@ -42,6 +43,10 @@ class Fields:
     def has(self, name: str) -> bool:
         """Whether the field is there and nobody has read it."""
         return name in self._left
+
+    def given(self, name: str) -> bool:
+        """Whether the field came with the request, read or not."""
+        return self._all.get(name) is not None
 
     def take(self, name: str) -> Any:
         """The field's value whatever it is, None when absent."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from frontend.dialects.fields import Fields
-from frontend.dialects.schemas import check_schema
+from frontend.domain import SchemaUse
 
 MAX_TOOLS = 128
 _NAME = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
@@ -14,10 +14,14 @@ _NAME = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class ToolUse:
-    """`tools` is for the chat template, `reply` for the engine (the tensor contract)."""
+    """`tools` is for the chat template, `reply` for the engine (the tensor contract).
+
+    `schemas` are those of the functions' arguments, which nobody has checked yet.
+    """
 
     tools: list[dict[str, Any]] = field(default_factory=list)
     reply: dict[str, Any] = field(default_factory=dict)
+    schemas: tuple[SchemaUse, ...] = ()
 
 
 def take_tools(
@@ -50,10 +54,8 @@ def take_function(fields: Fields, schema_at: str) -> dict[str, Any]:
     if (description := fields.text("description")) is not None:
         told["description"] = description
     schema, strict = fields.mapping(schema_at), fields.boolean("strict")
-    if schema:
-        check_schema(schema, fields.at(schema_at), enforced=bool(strict))
-        if schema.get("type", "object") != "object":
-            raise fields.refuse(schema_at, "must be a schema of type 'object'")
+    if schema and schema.get("type", "object") != "object":
+        raise fields.refuse(schema_at, "must be a schema of type 'object'")
     told["parameters"] = schema or {"type": "object", "properties": {}}
     return told if strict is None else {**told, "strict": strict}
 
@@ -69,18 +71,22 @@ def make_use(
     parallel: bool | None,
     place: str,
 ) -> ToolUse:
-    """What tools mean for template and engine; `place` is where a dialect has a tool's schema.
-
-    Raises InvalidRequest for a schema that a forced call could not be held to.
-    """
+    """What tools mean for template and engine; `place` is where a dialect has a tool's schema."""
     if not tools:
         return ToolUse()
     choice, callable_tools = chosen
-    if choice == "required" or isinstance(choice, dict):  # then arguments obey their schema
-        for index, tool in enumerate(callable_tools):
-            if isinstance(choice, str) or choice["name"] == tool["function"]["name"]:
-                check_schema(tool["function"]["parameters"], place.format(index), enforced=True)
+    schemas = tuple(
+        _schema_use(tool["function"], place.format(index), choice)
+        for index, tool in enumerate(tools)
+    )
     reply: dict[str, Any] = {"tools": callable_tools, "tool_choice": choice}
     if parallel is not None:
         reply["parallel_tool_calls"] = parallel
-    return ToolUse(tools, reply)
+    return ToolUse(tools, reply, schemas)
+
+
+def _schema_use(function: dict[str, Any], path: str, choice: Any) -> SchemaUse:
+    """In a forced call the engine holds the model to the schema also where it is not strict."""
+    name, strict = function["name"], function.get("strict") is True
+    forced = choice == "required" or (isinstance(choice, dict) and choice["name"] == name)
+    return SchemaUse(path, function["parameters"], name, strict, enforced=strict or forced)

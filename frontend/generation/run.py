@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 from frontend.backends import unary
@@ -29,6 +30,7 @@ from frontend.errors import BackendFailed, BackendUnavailable, InvalidRequest
 from frontend.generation import sizes
 from frontend.generation.admission import Admission
 from frontend.generation.calls import CallGate
+from frontend.generation.structure import Structures
 
 T = TypeVar("T")
 _PROMPT_PARAMS = ("messages", "prompt")
@@ -43,6 +45,7 @@ class Runner:
     catalogue: Catalogue
     admission: Admission
     timeout_s: float
+    structures: Structures
     max_text_bytes: int = 4 * 2**20
     """Of one request's prompts or inputs, all together."""
 
@@ -62,6 +65,20 @@ class Runner:
         self, model: Model, generation: Generation, engine_id: str
     ) -> AsyncIterator[list[Event]]:
         """The events of one generation, in the order and the groups in which they arrive.
+
+        Its schemas were prepared by `structures`, and its answers are held to them. Raises
+        GatewayError.
+        """
+        assert not generation.schemas, "schemas that nobody checked"
+        groups = self.structures.hold(partial(self._generate, model), generation, engine_id)
+        async with aclosing(groups):  # type: ignore[type-var]
+            async for group in groups:
+                yield group
+
+    async def _generate(
+        self, model: Model, generation: Generation, engine_id: str
+    ) -> AsyncIterator[list[Event]]:
+        """Events as the engine sends them.
 
         Raises GatewayError, also when the backend ends the stream before every completion has its
         finish reason.
@@ -92,7 +109,8 @@ class Runner:
         """Tokens of a prompt. What images become only the engine knows, so it reads them once."""
         if model.tokenizer is None or generation.images:
             once = {"max_tokens": 1, "temperature": 0}
-            groups = self.generate(model, replace(generation, sampling=once, reply=None), engine_id)
+            read_once = replace(generation, sampling=once, reply=None)
+            groups = self._generate(model, read_once, engine_id)
             counted = 0
             async with aclosing(groups):  # type: ignore[type-var]
                 async for group in groups:

@@ -15,7 +15,7 @@ from frontend.dialects.ollama.failures import render_error as render_ollama_erro
 from frontend.dialects.openai.failures import render_error
 from frontend.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotFound
 from frontend.routes.client import ClientGone
-from frontend.routes.http import send_bytes
+from frontend.routes.http import send_bytes, warning
 from frontend.routes.trace import Trace
 
 ANTHROPIC = "/v1/messages"
@@ -61,7 +61,7 @@ def _headers(trace: Trace) -> list[tuple[bytes, bytes]]:
     ]
     if trace.path.startswith(ANTHROPIC):
         headers.append((b"request-id", request_id))  # where Anthropic's clients look
-    return headers
+    return [*headers, *warning(trace.warnings)]
 
 
 async def send_error(send: Send, error: GatewayError, trace: Trace) -> None:

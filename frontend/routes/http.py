@@ -4,6 +4,16 @@ from collections.abc import Iterable
 
 from starlette.types import Send
 
+_PLAIN = bytes(code if 32 <= code < 127 and code not in b'"\\' else ord("?") for code in range(256))
+
+
+def warning(told: list[str]) -> list[tuple[bytes, bytes]]:
+    """A header, for those who look; names come from clients, so only plain letters pass."""
+    if not told:
+        return []
+    text = "; ".join(told)[:1000].encode("ascii", "replace")
+    return [(b"warning", b'299 - "' + text.translate(_PLAIN) + b'"')]
+
 
 async def send_bytes(
     send: Send,

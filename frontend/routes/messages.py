@@ -18,6 +18,7 @@ from frontend.routes.client import Client
 from frontend.routes.http import send_bytes
 from frontend.routes.openai import Bounds
 from frontend.routes.sse import send_stream
+from frontend.routes.structure import prepare
 from frontend.routes.trace import current
 
 
@@ -57,6 +58,7 @@ class MessagesRoutes:
         current().model = model.name
         check_abilities(call, model)
         generation = await self.images.attach(model, call.generation, call.images, current().owner)
+        generation = await prepare(self.runner, generation, whole=not call.stream)
         return model, replace(call, generation=generation, images=())
 
     async def _answer(self, model: Model, call: MessagesCall) -> bytes:

@@ -32,9 +32,10 @@ from frontend.generation.presence import Presence
 from frontend.generation.run import Runner
 from frontend.media.images import Images
 from frontend.routes.client import Client
-from frontend.routes.http import send_bytes
+from frontend.routes.http import send_bytes, warning
 from frontend.routes.ndjson import send_lines
 from frontend.routes.openai import Bounds
+from frontend.routes.structure import prepare
 from frontend.routes.trace import current
 
 
@@ -107,9 +108,10 @@ class OllamaRoutes:
             generation = await self.images.attach(
                 model, call.generation, call.images, current().owner
             )
+            generation = await prepare(self.runner, generation, whole=not call.stream)
             call = replace(call, generation=generation, images=())
             reply.admitted()
-            warned = _warnings(call.options.warnings)
+            warned = warning(call.options.warnings)
             if call.stream:
                 lines = self._lines(model, call, reply)
                 await send_lines(client.send, lines, render_error, warned)
@@ -188,7 +190,7 @@ class OllamaRoutes:
                 vectors = vectors.cut(call.dimensions or vectors.dimensions)
             times_ns = (time.perf_counter_ns() - start_ns, load_ns)
             answer = render_embed(call, vectors, times_ns)
-            await send_bytes(client.send, answer, headers=_warnings(call.options.warnings))
+            await send_bytes(client.send, answer, headers=warning(call.options.warnings))
 
     async def _find(self, name: str) -> Model:
         """The model by Ollama's rules of names. Raises NotFound in Ollama's words."""
@@ -208,14 +210,3 @@ class OllamaRoutes:
 def ollama_client(scope: Scope, receive: Receive, send: Send, bounds: Bounds) -> Client:
     """Ollama reads JSON from whatever a client calls its body, and its examples rely on that."""
     return Client(scope, receive, send, bounds.client_timeout_s, any_type=True)
-
-
-def _warnings(told: list[str]) -> list[tuple[bytes, bytes]]:
-    """A header, for those who look; option names come from clients, so only plain letters pass."""
-    if not told:
-        return []
-    text = "; ".join(told)[:1000].encode("ascii", "replace")
-    return [(b"warning", b'299 - "' + text.translate(_PLAIN) + b'"')]
-
-
-_PLAIN = bytes(code if 32 <= code < 127 and code not in b'"\\' else ord("?") for code in range(256))

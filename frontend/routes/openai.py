@@ -28,6 +28,7 @@ from frontend.media.images import Images
 from frontend.routes.client import BodyBounds, Client
 from frontend.routes.http import send_bytes
 from frontend.routes.sse import send_stream
+from frontend.routes.structure import prepare, prepare_all
 from frontend.routes.trace import current
 
 
@@ -62,6 +63,7 @@ class OpenAIRoutes:
             generation = await self.images.attach(
                 model, call.generation, call.images, current().owner
             )
+            generation = await prepare(self.runner, generation, whole=not call.stream)
             call = replace(call, generation=generation, images=())
             if call.stream:
                 await self._send_stream(client, self._chat_stream(model, call))
@@ -102,6 +104,8 @@ class OpenAIRoutes:
         call = parse_completion(body, self.bounds.inputs)
         with client.watched():
             model = await self._find(call.model, "completion")
+            ready = await prepare_all(self.runner, call.generations, whole=not call.stream)
+            call = replace(call, generations=ready)
             if call.stream:
                 await self._send_stream(client, self._completion_stream(model, call))
             else:

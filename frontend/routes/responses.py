@@ -22,6 +22,7 @@ from frontend.routes.client import Client
 from frontend.routes.http import send_bytes
 from frontend.routes.openai import Bounds
 from frontend.routes.sse import send_stream
+from frontend.routes.structure import prepare
 from frontend.routes.trace import current
 from frontend.store.responses import ResponseStore
 
@@ -104,6 +105,7 @@ class ResponsesRoutes:
                 param="input",
             )
         generation = await self.images.attach(model, call.generation, call.images, current().owner)
+        generation = await prepare(self.runner, generation, whole=not call.stream)
         return model, replace(call, generation=generation, images=())
 
     async def _pieces(

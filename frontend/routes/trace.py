@@ -41,6 +41,8 @@ class Trace:
     error: str | None = None
     ends: ExitStack = field(default_factory=ExitStack)
     """What is given back when the request is over."""
+    warnings: list[str] = field(default_factory=list)
+    """What the client is to know about its request; told in a header, if it comes in time."""
 
     @classmethod
     def begin(cls, scope: Scope) -> "Trace":

@@ -9,7 +9,6 @@ from typing import Any
 import orjson
 
 from frontend.dialects.anthropic.requests import MessagesCall
-from frontend.dialects.openai.structured import StructureCheck
 from frontend.domain import Event, Usage
 
 
@@ -20,7 +19,6 @@ class MessageStream:
         self._call = call
         self._id = answer_id
         self._model = model
-        self._check = StructureCheck(call.structure, 1)
         self._ending = _Ending(call)
         self._open: tuple[str, int] | None = None
         self._blocks = 0
@@ -32,7 +30,7 @@ class MessageStream:
         return start + _event("ping", {})
 
     def chunk(self, event: Event) -> bytes:
-        """One event. Raises BackendFailed when an answer ends that is not as asked for."""
+        """One event."""
         parts: list[bytes] = []
         if event.reasoning:
             parts += self._thinking(event.reasoning)
@@ -40,7 +38,6 @@ class MessageStream:
             parts += self._delta("text", 0, {"type": "text_delta", "text": event.text})
         for call in event.tool_calls or ():
             parts += self._called(call)
-        self._check.see(event)
         self._ending.see(event)
         return b"".join(parts)
 
@@ -95,12 +92,11 @@ class MessageAnswer:
         self._call = call
         self._id = answer_id
         self._model = model
-        self._check = StructureCheck(call.structure, 1)
         self._ending = _Ending(call)
         self._blocks: list[tuple[tuple[str, int], dict[str, Any], list[str]]] = []
 
     def add(self, event: Event) -> None:
-        """Takes one event. Raises BackendFailed when an answer ends that is not as asked for."""
+        """Takes one event."""
         if event.reasoning:
             self._add("thinking", 0, {}, "" if self._call.hide_thinking else event.reasoning)
         if event.text:
@@ -108,7 +104,6 @@ class MessageAnswer:
         for call in event.tool_calls or ():
             about = {"id": call.get("id"), "name": call.get("name")}
             self._add("tool_use", call["index"], about, call["arguments"])
-        self._check.see(event)
         self._ending.see(event)
 
     def render(self, usage: Usage) -> bytes:

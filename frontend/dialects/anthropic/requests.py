@@ -10,9 +10,8 @@ from typing import Any
 from frontend.dialects.anthropic.blocks import read_messages, read_system
 from frontend.dialects.fields import Fields
 from frontend.dialects.openai.sampling import MAX_STOPS, MAX_TOKEN_ID, MAX_TOKENS
-from frontend.dialects.schemas import Structure
 from frontend.dialects.tools import ToolUse, make_use, names_of, take_function, take_tools
-from frontend.domain import Generation, ImageLink, Model
+from frontend.domain import Generation, ImageLink, Model, SchemaUse
 from frontend.errors import InvalidRequest
 
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
@@ -26,7 +25,6 @@ class MessagesCall:
     generation: Generation
     stream: bool
     stops: tuple[str, ...]
-    structure: Structure | None
     images: tuple[ImageLink, ...]
     thinking: bool
     hide_thinking: bool
@@ -43,7 +41,7 @@ def parse_messages(body: object, max_messages: int, *, counting: bool = False) -
     sampling = {} if counting else _sampling(fields)
     tools = _read_tools(fields)
     options, thinking, hidden = _thinking(fields, sampling)
-    structure = _output(fields, sampling, options)
+    schemas = (*tools.schemas, *_output(fields, sampling, options))
     stream = fields.boolean("stream") or False
     _refuse_what_is_missing(fields)
     fields.finish()
@@ -55,10 +53,9 @@ def parse_messages(body: object, max_messages: int, *, counting: bool = False) -
     reading = {name: options[name] for name in ("chat_template_kwargs",) if name in options}
     return MessagesCall(
         model,
-        Generation(prompt, sampling, tools.reply | reading),
+        Generation(prompt, sampling, tools.reply | reading, schemas=schemas),
         stream,
         tuple(sampling.get("stop", ())),
-        structure,
         tuple(images),
         thinking,
         hidden,
@@ -157,24 +154,26 @@ def _thinking(fields: Fields, sampling: dict[str, Any]) -> tuple[dict[str, Any],
     return options, kind == "enabled", hidden
 
 
-def _output(fields: Fields, sampling: dict[str, Any], options: dict[str, Any]) -> Structure | None:
+def _output(
+    fields: Fields, sampling: dict[str, Any], options: dict[str, Any]
+) -> tuple[SchemaUse, ...]:
     """Takes `output_config`: a schema to be enforced, and effort."""
     config = fields.inner("output_config")
     if config is None:
-        return None
+        return ()
     if (effort := config.choice("effort", _EFFORTS)) is not None:
         options["reasoning_effort"] = "xhigh" if effort == "max" else effort
     wanted = config.inner("format")
     config.finish()
     if wanted is None:
-        return None
+        return ()
     wanted.choice("type", ("json_schema",))
     schema = wanted.mapping("schema")
     if schema is None:
         raise wanted.refuse("schema", "is required", code="missing_required_parameter")
     wanted.finish()
     sampling["structured_outputs"] = {"json": schema}
-    return Structure.of(schema, "output_config.format.schema")
+    return (SchemaUse("output_config.format.schema", schema),)
 
 
 def _refuse_what_is_missing(fields: Fields) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 import orjson
 
 from frontend.dialects.ollama.requests import OllamaCall
-from frontend.dialects.openai.structured import StructureCheck
 from frontend.dialects.openai.tools import join_calls
 from frontend.domain import Event, Usage
 
@@ -27,7 +26,6 @@ class OllamaReply:
         self._reason = "stop"
         self._calls: list[dict[str, Any]] = []
         self._context: list[int] = []
-        self._check = StructureCheck(call.structure, 1)
 
     def admitted(self) -> None:
         """The request's wait is over: until now Ollama would have loaded the model."""
@@ -40,10 +38,7 @@ class OllamaReply:
             self._first_ns = self._last_ns
 
     def chunk(self, events: list[Event]) -> bytes:
-        """The line for a group of events; empty when there is nothing to tell yet.
-
-        Raises BackendFailed when an answer ends that is not what `format` asks for.
-        """
+        """The line for a group of events; empty when there is nothing to tell yet."""
         told = self.collect(events)
         self.arrived()
         return self._line(told) if told else b""
@@ -52,7 +47,6 @@ class OllamaReply:
         """What a group of events tells, by the names of a message."""
         told: dict[str, Any] = {}
         for event in events:
-            self._check.see(event)
             self._context += event.prompt_token_ids or []
             self._context += event.token_ids
             self._reason = "length" if event.finish_reason in ("length", "abort") else "stop"

@@ -13,9 +13,9 @@ import orjson
 
 from frontend.dialects.fields import Fields, is_token_ids
 from frontend.dialects.ollama.options import Options
+from frontend.dialects.openai.sampling import ANY_OBJECT
 from frontend.dialects.openai.tools import read_tools
-from frontend.dialects.schemas import Structure
-from frontend.domain import Generation, ImageLink, Model
+from frontend.domain import Generation, ImageLink, Model, SchemaUse
 from frontend.errors import InvalidRequest
 
 MAX_IMAGES = 64
@@ -39,7 +39,6 @@ class OllamaCall:
     images: tuple[ImageLink, ...] = ()
     tells_context: bool = False
     logprobs: bool = False
-    structure: Structure | None = None
     drawing: "OllamaDrawing | None" = None
 
 
@@ -64,7 +63,7 @@ class _Parts:
     unload: bool
     think: bool | None
     logprobs: bool
-    structure: Structure | None
+    schemas: tuple[SchemaUse, ...]
 
     @property
     def sampling(self) -> dict[str, Any]:
@@ -97,7 +96,12 @@ def parse_chat(body: object, max_messages: int) -> OllamaCall:
         prompt["tools"] = tools.tools
     return OllamaCall(
         parts.model,
-        Generation(prompt, parts.sampling, tools.reply | parts.template),
+        Generation(
+            prompt,
+            parts.sampling,
+            tools.reply | parts.template,
+            schemas=(*tools.schemas, *parts.schemas),
+        ),
         parts.stream,
         chat=True,
         options=parts.options,
@@ -105,7 +109,6 @@ def parse_chat(body: object, max_messages: int) -> OllamaCall:
         tools=bool(tools.tools),
         images=tuple(images),
         logprobs=parts.logprobs,
-        structure=parts.structure,
     )
 
 
@@ -136,7 +139,9 @@ def parse_generate(body: object) -> OllamaCall:
     if not text and not images and not suffix:
         return _loading(parts, chat=False)
     if suffix or raw:
-        generation = Generation({"text": text}, parts.sampling, param="prompt")
+        generation = Generation(
+            {"text": text}, parts.sampling, param="prompt", schemas=parts.schemas
+        )
         if suffix:
             infill = {"text": text, "suffix": suffix}
             generation = replace(generation, prompt=infill, reply={"infill": True})
@@ -152,7 +157,6 @@ def parse_generate(body: object) -> OllamaCall:
         images=tuple(images),
         tells_context="messages" in generation.prompt,
         logprobs=parts.logprobs,
-        structure=parts.structure,
         drawing=drawing,
     )
 
@@ -165,7 +169,9 @@ def _templated(
     if context:
         prompt["prefix_token_ids"] = context
     reply = {**parts.template, "prompt_token_ids": True}
-    return Generation(prompt | parts.template, parts.sampling, reply, param="prompt")
+    return Generation(
+        prompt | parts.template, parts.sampling, reply, param="prompt", schemas=parts.schemas
+    )
 
 
 def _shared(fields: Fields) -> _Parts:
@@ -181,7 +187,7 @@ def _shared(fields: Fields) -> _Parts:
         unload=_is_zero(fields.one_of_types("keep_alive", (int, float, str), "a duration")),
         think=_think(fields),
         logprobs=_logprobs(fields, options.sampling),
-        structure=_format(fields, options.sampling),
+        schemas=_format(fields, options.sampling),
     )
 
 
@@ -201,17 +207,17 @@ def _logprobs(fields: Fields, sampling: dict[str, Any]) -> bool:
     return wanted
 
 
-def _format(fields: Fields, sampling: dict[str, Any]) -> Structure | None:
+def _format(fields: Fields, sampling: dict[str, Any]) -> tuple[SchemaUse, ...]:
     given = fields.one_of_types("format", (str, dict), "'json' or a JSON schema")
     if given in (None, ""):
-        return None
+        return ()
     if given == "json":
         sampling["structured_outputs"] = {"json_object": True}
-        return Structure.of_object()
+        return (SchemaUse("format", ANY_OBJECT),)
     if not isinstance(given, dict):
         raise fields.refuse("format", "must be 'json' or a JSON schema")
     sampling["structured_outputs"] = {"json": given}
-    return Structure.of(given, "format")
+    return (SchemaUse("format", given),)
 
 
 def _is_zero(keep_alive: object) -> bool:

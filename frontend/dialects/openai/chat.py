@@ -17,10 +17,8 @@ from frontend.dialects.openai.sampling import (
     read_sampling,
     read_stream_options,
 )
-from frontend.dialects.openai.structured import StructureCheck
 from frontend.dialects.openai.tools import join_calls, read_calls, read_tools, render_call_delta
 from frontend.dialects.openai.usage import render_usage
-from frontend.dialects.schemas import Structure
 from frontend.domain import Event, Generation, ImageLink, Usage
 from frontend.errors import InvalidRequest
 
@@ -46,7 +44,6 @@ class ChatCall:
     include_usage: bool
     logprobs: bool
     user: str | None
-    structure: Structure | None = None
     images: tuple[ImageLink, ...] = ()
 
 
@@ -66,20 +63,19 @@ def parse_chat(body: object, max_messages: int) -> ChatCall:
     prompt = {"messages": messages, **options}
     if tools.tools:
         prompt["tools"] = tools.tools
-    structure = read_response_format(fields, sampling)
+    schemas = (*tools.schemas, *read_response_format(fields, sampling))
     logprobs = _logprobs(fields, sampling)
     user = read_identity(fields)
     _refuse_what_is_missing(fields)
     fields.finish()
     return ChatCall(
         model,
-        Generation(prompt, sampling, tools.reply | reading),
+        Generation(prompt, sampling, tools.reply | reading, schemas=schemas),
         sampling.get("n", 1),
         stream,
         include_usage,
         logprobs,
         user,
-        structure,
         tuple(images),
     )
 
@@ -256,10 +252,9 @@ class ChatAnswer:
         self._model = model
         self._with_logprobs = call.logprobs
         self._choices = [_Choice() for _ in range(call.n)]
-        self._check = StructureCheck(call.structure, call.n)
 
     def add(self, event: Event) -> None:
-        """Takes one event. Raises BackendFailed when an answer ends that is not as asked for."""
+        """Takes one event."""
         choice = self._choices[event.index]
         choice.text.append(event.text)
         choice.reason = event.finish_reason or choice.reason
@@ -269,7 +264,6 @@ class ChatAnswer:
             choice.reasoning.append(event.reasoning)
         if event.tool_calls:
             choice.calls += event.tool_calls
-        self._check.see(event)
 
     def render(self, usage: Usage) -> bytes:
         """The response body."""
@@ -314,7 +308,6 @@ class ChatChunks:
         self._starts = [
             self._head + b',"choices":[{"index":%d,"delta":' % index for index in range(call.n)
         ]
-        self._check = StructureCheck(call.structure, call.n)
         self._plain_end = b',"logprobs":null,"finish_reason":null}]' + self._no_usage + b"}\n\n"
 
     def first(self) -> bytes:
@@ -323,10 +316,7 @@ class ChatChunks:
         return b"".join(start + role + self._plain_end for start in self._starts)
 
     def chunk(self, event: Event) -> bytes:
-        """One event, with its finish reason in a chunk of its own after the last text.
-
-        Raises BackendFailed in place of the finish reason of an answer that is not as asked for.
-        """
+        """One event, with its finish reason in a chunk of its own after the last text."""
         start = self._starts[event.index]
         parts = []
         if event.reasoning or event.tool_calls:
@@ -339,7 +329,6 @@ class ChatChunks:
                 parts += [start, delta, end, self._no_usage, b"}\n\n"]
             else:
                 parts += [start, delta, self._plain_end]
-        self._check.see(event)
         if event.finish_reason is not None:
             reason = orjson.dumps(finish_reason(event.finish_reason))
             end = b'{},"logprobs":null,"finish_reason":' + reason + b"}]"

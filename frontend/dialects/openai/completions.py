@@ -21,9 +21,7 @@ from frontend.dialects.openai.sampling import (
     read_sampling,
     read_stream_options,
 )
-from frontend.dialects.openai.structured import StructureCheck
 from frontend.dialects.openai.usage import render_usage
-from frontend.dialects.schemas import Structure
 from frontend.domain import Event, Generation, Usage
 
 _DEFAULT_MAX_TOKENS = 16
@@ -43,7 +41,6 @@ class CompletionCall:
     stream: bool
     include_usage: bool
     user: str | None
-    structure: Structure | None = None
 
 
 def parse_completion(body: object, max_prompts: int) -> CompletionCall:
@@ -54,12 +51,14 @@ def parse_completion(body: object, max_prompts: int) -> CompletionCall:
         raise fields.refuse("model", "is required", code="missing_required_parameter")
     prompts = _prompts(fields, max_prompts)
     sampling = read_sampling(fields)
-    structure = read_response_format(fields, sampling)
+    schemas = read_response_format(fields, sampling)
     echo = fields.boolean("echo") or False
     prompts = _with_suffix(fields, prompts, echo)
     logprobs = fields.integer("logprobs", 0, 5)
     stream = fields.boolean("stream") or False
-    score_only = _max_tokens(fields, sampling, echo)
+    if score_only := _max_tokens(fields, sampling, echo):  # no answer, nothing to hold it to
+        sampling.pop("structured_outputs", None)
+        schemas = ()
     n, best_of = _best_of(fields, sampling, stream)
     if (choices := len(prompts) * max(n, best_of)) > max_prompts:
         raise fields.refuse(
@@ -77,7 +76,11 @@ def parse_completion(body: object, max_prompts: int) -> CompletionCall:
         prompts = [{**p, "add_special_tokens": special} if "text" in p else p for p in prompts]
     generations = [
         Generation(
-            prompt, sampling, {"infill": True} if "suffix" in prompt else None, param="prompt"
+            prompt,
+            sampling,
+            {"infill": True} if "suffix" in prompt else None,
+            param="prompt",
+            schemas=schemas,
         )
         for prompt in prompts
     ]
@@ -92,7 +95,6 @@ def parse_completion(body: object, max_prompts: int) -> CompletionCall:
         stream,
         include_usage,
         user,
-        None if score_only else structure,
     )
 
 
@@ -169,15 +171,12 @@ class CompletionAnswer:
         self._id = answer_id
         self._model = model
         drawn = max(call.n, call.best_of)
-        self._drawn = drawn
-        self._check = StructureCheck(call.structure, drawn * len(call.generations))
         self._choices = [[_Choice() for _ in range(drawn)] for _ in call.generations]
         self._echoed: dict[int, list[dict[str, Any]]] = {}
 
     def add(self, prompt: int, event: Event) -> None:
-        """Takes one event of prompt number `prompt`. Raises BackendFailed as chat's answer does."""
+        """Takes one event of prompt number `prompt`."""
         choice = self._choices[prompt][event.index]
-        self._check.see(event, prompt * self._drawn + event.index)
         if event.prompt_logprobs is not None:
             self._echoed[prompt] = echoed_tokens(event)
         choice.reason = event.finish_reason or choice.reason
@@ -237,7 +236,6 @@ class CompletionChunks:
         self._call = call
         self._head = b"data: " + orjson.dumps(head)[:-1]
         self._end = (b',"usage":null' if call.include_usage else b"") + b"}\n\n"
-        self._check = StructureCheck(call.structure, call.n * len(call.generations))
         self._offsets: dict[int, int] = {}
         self._echoed: dict[int, list[dict[str, Any]]] = {}
 
@@ -245,7 +243,6 @@ class CompletionChunks:
         """One event of prompt number `prompt`."""
         call = self._call
         index = prompt * call.n + event.index
-        self._check.see(event, index)
         text = "" if call.score_only else event.text
         tokens = [] if call.score_only else event.logprobs or []
         if event.prompt_logprobs is not None:  # in the first event of the prompt alone

@@ -9,10 +9,14 @@ from typing import Any
 
 from frontend.dialects.fields import Fields
 from frontend.dialects.openai.items import Item, messages_of, read_items
-from frontend.dialects.openai.sampling import MAX_TOKENS, read_sampling
-from frontend.dialects.schemas import Structure
+from frontend.dialects.openai.sampling import (
+    ANY_OBJECT,
+    MAX_TOKENS,
+    engine_schema,
+    read_sampling,
+)
 from frontend.dialects.tools import ToolUse, make_use, names_of, take_function, take_tools
-from frontend.domain import Generation, ImageLink
+from frontend.domain import Generation, ImageLink, SchemaUse
 from frontend.errors import InvalidRequest
 
 _EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
@@ -31,7 +35,6 @@ class ResponseCall:
     store: bool
     previous: str | None
     logprobs: bool
-    structure: Structure | None
     told: dict[str, Any]
     images: tuple[ImageLink, ...] = ()
 
@@ -67,7 +70,7 @@ def parse_response(body: object, max_items: int) -> ResponseCall:
         sampling["max_tokens"] = limit
     logprobs = _logprobs(fields, sampling)
     tools = _read_tools(fields)
-    structure = _text(fields, sampling)
+    schemas = (*tools.schemas, *_text(fields, sampling))
     prompt, reading = _reasoning(fields)
     if tools.tools:
         prompt["tools"] = tools.tools
@@ -75,10 +78,10 @@ def parse_response(body: object, max_items: int) -> ResponseCall:
     previous = fields.text("previous_response_id")
     _read_rest(fields)
     fields.finish()
-    generation = Generation(prompt, sampling, tools.reply | reading)
+    generation = Generation(prompt, sampling, tools.reply | reading, schemas=schemas)
     return ResponseCall(
         model, items, instructions, generation, stream, store is not False, previous, logprobs,
-        structure, told,
+        told,
     )  # fmt: skip
 
 
@@ -177,16 +180,16 @@ def _named(choice: Fields, tools: list[dict[str, Any]]) -> str:
     return str(name)
 
 
-def _text(fields: Fields, sampling: dict[str, Any]) -> Structure | None:
-    """Takes `text`, puts what its format asks for into `sampling`; returns what to check."""
+def _text(fields: Fields, sampling: dict[str, Any]) -> tuple[SchemaUse, ...]:
+    """Takes `text`, puts what its format asks for into `sampling`; returns its schema."""
     text = fields.inner("text")
     if text is None:
-        return None
+        return engine_schema(fields, sampling)
     text.only("verbosity", ("medium",), "no model here has verbosity levels")
     wanted = text.inner("format")
     text.finish()
     if wanted is None:
-        return None
+        return engine_schema(fields, sampling)
     kind = wanted.choice("type", ("text", "json_object", "json_schema"))
     if kind is None:
         raise wanted.refuse("type", "is required", code="missing_required_parameter")
@@ -198,14 +201,14 @@ def _text(fields: Fields, sampling: dict[str, Any]) -> Structure | None:
             raise wanted.refuse("schema", "is required", code="missing_required_parameter")
     wanted.finish()
     if kind == "text":
-        return None
+        return engine_schema(fields, sampling)
     if sampling.get("structured_outputs"):
         raise fields.refuse("text.format", "cannot be combined with 'structured_outputs'")
     if schema is None:
         sampling["structured_outputs"] = {"json_object": True}
-        return Structure.of_object()
+        return (SchemaUse("text.format", ANY_OBJECT),)
     sampling["structured_outputs"] = {"json": schema}
-    return Structure.of(schema, "text.format.schema")
+    return (SchemaUse("text.format.schema", schema),)
 
 
 def _reasoning(fields: Fields) -> tuple[dict[str, Any], dict[str, Any]]:

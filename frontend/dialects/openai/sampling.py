@@ -5,9 +5,12 @@ Bounds are OpenAI's where it states them, the engine's for the fields that only 
 
 from typing import Any
 
-from frontend.dialects.fields import Fields
-from frontend.dialects.schemas import Structure
+import orjson
 
+from frontend.dialects.fields import Fields
+from frontend.domain import SchemaUse
+
+ANY_OBJECT = {"type": "object"}
 MAX_CHOICES = 128
 MAX_STOPS = 64
 MAX_BIASES = 4096
@@ -99,8 +102,8 @@ def _structured_outputs(fields: Fields) -> dict[str, Any]:
 
 def _constraints(fields: Fields, prefix: str) -> dict[str, Any]:
     """What the output must match: at most one of them."""
-    found = {
-        "json": fields.one_of_types(f"{prefix}json", (dict, str), "a JSON schema"),
+    found: dict[str, Any] = {
+        "json": _schema(fields, f"{prefix}json"),
         "regex": fields.text(f"{prefix}regex"),
         "choice": fields.texts(f"{prefix}choice", 10_000),
         "grammar": fields.text(f"{prefix}grammar"),
@@ -117,6 +120,19 @@ def _constraints(fields: Fields, prefix: str) -> dict[str, Any]:
     return given
 
 
+def _schema(fields: Fields, name: str) -> dict[str, Any] | None:
+    """A JSON schema, or the text of one."""
+    schema: Any = fields.one_of_types(name, (dict, str), "a JSON schema")
+    if isinstance(schema, str):
+        try:
+            schema = orjson.loads(schema)
+        except orjson.JSONDecodeError as error:
+            raise fields.refuse(name, f"is not valid JSON: {error}") from None
+    if schema is not None and not isinstance(schema, dict):
+        raise fields.refuse(name, "must be a JSON object")
+    return schema
+
+
 def _constraint_options(fields: Fields) -> dict[str, Any]:
     found = {
         "disable_any_whitespace": fields.boolean("disable_any_whitespace"),
@@ -126,28 +142,37 @@ def _constraint_options(fields: Fields) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def read_response_format(fields: Fields, sampling: dict[str, Any]) -> Structure | None:
-    """Takes `response_format`, puts what it asks for into `sampling`; returns what to check.
+def read_response_format(fields: Fields, sampling: dict[str, Any]) -> tuple[SchemaUse, ...]:
+    """Takes `response_format`, puts what it asks for into `sampling`; returns its schema.
 
     Strict or not, a schema is enforced: there is no reason to write what the caller cannot use.
     """
     wanted = fields.inner("response_format")
     if wanted is None:
-        return None
+        return engine_schema(fields, sampling)
     kind = wanted.choice("type", ("text", "json_object", "json_schema"))
     if kind is None:
         raise wanted.refuse("type", "is required", code="missing_required_parameter")
     schema = _named_schema(wanted) if kind == "json_schema" else None
     wanted.finish()
     if kind == "text":
-        return None
+        return engine_schema(fields, sampling)
     if sampling.get("structured_outputs"):
         raise fields.refuse("response_format", "cannot be combined with 'structured_outputs'")
     if schema is None:
         sampling["structured_outputs"] = {"json_object": True}
-        return Structure.of_object()
+        return (SchemaUse("response_format", ANY_OBJECT),)
     sampling["structured_outputs"] = {"json": schema}
-    return Structure.of(schema, "response_format.json_schema.schema")
+    return (SchemaUse("response_format.json_schema.schema", schema),)
+
+
+def engine_schema(fields: Fields, sampling: dict[str, Any]) -> tuple[SchemaUse, ...]:
+    """The schema that came under vLLM's own names."""
+    schema = (sampling.get("structured_outputs") or {}).get("json")
+    if schema is None:
+        return ()
+    path = "guided_json" if fields.given("guided_json") else "structured_outputs.json"
+    return (SchemaUse(path, schema),)
 
 
 def _named_schema(wanted: Fields) -> dict[str, Any]:

@@ -1,0 +1,290 @@
+"""JSON schemas of requests: checked before anything runs, and answers held to them at their end.
+
+The engine's grammar makes answers right as far as it goes; what it lacks is checked here, so that
+a client that asked for a structure never gets something else with `finish_reason: stop`. Both run
+in worker processes with a deadline, since a stranger wrote the schema. An answer that was cut
+(`length`) is the client's to judge, and one that calls tools has no content to check.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import orjson
+
+from frontend.domain import Event, Expected, Generation, Held, SchemaUse
+from frontend.errors import BackendFailed, GatewayError
+from frontend.schemas.check import Checker, find_faults
+from frontend.schemas.keywords import refusal
+from frontend.schemas.limits import Limits
+from frontend.schemas.plan import Plan, make_plans
+from frontend.workers import WorkerDied, Workers, WorkerTimeout
+
+Run = Callable[[Generation, str], AsyncIterator[list[Event]]]
+_KEPT_BYTES = 4 * 2**20
+_SHOWN = 5
+
+
+class Structures:
+    """Plans schemas and checks answers. What was planned once is remembered."""
+
+    def __init__(self, workers: Workers, limits: Limits, retries: int) -> None:
+        self._workers = workers
+        self._limits = limits
+        self._retries = retries
+        self._plans: OrderedDict[bytes, Plan] = OrderedDict()
+        self._kept_bytes = 0
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """The processes are there for the block, and ready before the first request if possible."""
+        warming = asyncio.create_task(self._warm())
+        try:
+            yield
+        finally:
+            warming.cancel()
+            await asyncio.gather(warming, return_exceptions=True)
+            await self._workers.close()
+
+    async def _warm(self) -> None:
+        with contextlib.suppress(GatewayError, WorkerTimeout, WorkerDied):
+            await self._workers.call(make_plans, [], self._limits, caller="")
+
+    async def prepare(
+        self, generation: Generation, caller: str, warnings: list[str], *, whole: bool
+    ) -> Generation:
+        """The generation with its schemas as the engine takes them.
+
+        `whole`: the answer is not streamed, so that it may be generated again. Raises
+        InvalidRequest naming the field of a schema that cannot be used.
+        """
+        uses = generation.schemas
+        if not uses:
+            return generation
+        plans = await self._plan(uses, caller)
+        expected = tuple(
+            Expected(use, plan.checker.source, plan.checker.draft)
+            for use, plan in zip(uses, plans, strict=True)
+        )
+        for use, plan in zip(uses, plans, strict=True):
+            warnings += [one for one in _told(use, plan) if one not in warnings]
+        retries = self._retries if whole and generation.sampling.get("n", 1) == 1 else 0
+        held = Held(expected, caller, retries, warnings)
+        sampling, reply = _with_grammars(generation, plans)
+        return replace(generation, sampling=sampling, reply=reply, schemas=(), held=held)
+
+    async def hold(
+        self, run: Run, generation: Generation, engine_id: str
+    ) -> AsyncIterator[list[Event]]:
+        """The events of `run`, in whose place BackendFailed is raised when an answer ends wrong."""
+        held = generation.held
+        if held is None:
+            groups = run(generation, engine_id)
+        elif held.retries:
+            groups = self._repeated(run, generation, engine_id)
+        else:
+            groups = self._checked(run(generation, engine_id), held)
+        async with aclosing(groups):  # type: ignore[type-var]
+            async for group in groups:
+                yield group
+
+    async def _repeated(
+        self, run: Run, generation: Generation, engine_id: str
+    ) -> AsyncIterator[list[Event]]:
+        """Asks again, with what was wrong, as often as the operator allows."""
+        held, spent = generation.held, 0
+        assert held is not None
+        for attempt in range(held.retries + 1):
+            kept: list[list[Event]] = []
+            failure: AnswerFault | None = None
+            name = f"{engine_id}-again{attempt}" if attempt else engine_id
+            try:
+                groups = self._checked(run(generation, name), held)
+                async for group in groups:
+                    for event in group:
+                        event.completion_tokens += spent
+                    kept.append(group)
+            except AnswerFault as fault:
+                failure = fault
+            if failure is None or attempt == held.retries or "messages" not in generation.prompt:
+                break
+            spent = kept[-1][-1].completion_tokens
+            generation = _asked_again(generation, failure)
+        for group in kept:
+            yield group
+        if failure is not None:
+            raise failure
+
+    async def _checked(
+        self, groups: AsyncIterator[list[Event]], held: Held
+    ) -> AsyncIterator[list[Event]]:
+        answers: dict[int, _Answer] = {}
+        async with aclosing(groups):  # type: ignore[type-var]
+            async for group in groups:
+                for number, event in enumerate(group):
+                    answer = answers.setdefault(event.index, _Answer())
+                    answer.add(event)
+                    if event.finish_reason not in ("stop", "tool_calls"):
+                        continue
+                    if (failure := await self._judge(answer, held)) is not None:
+                        yield [*group[:number], replace(event, finish_reason=None)]
+                        raise failure
+                yield group
+
+    async def _judge(self, answer: "_Answer", held: Held) -> "AnswerFault | None":
+        """The error for an answer that breaks a strict schema; of others the client is warned."""
+        jobs = answer.jobs(held.expected)
+        if not jobs:
+            return None
+        work = [(Checker(one.source, one.draft), text) for one, text in jobs]
+        try:
+            faults = await self._workers.call(find_faults, work, caller=held.caller)
+        except (WorkerTimeout, WorkerDied) as error:
+            faults = [f"it could not be checked: {error}"] * len(jobs)
+        for (expected, text), fault in zip(jobs, faults, strict=True):
+            if fault is None:
+                continue
+            failure = AnswerFault(expected.use, text, fault)
+            if expected.use.strict:
+                return failure
+            held.warnings.append(failure.message)
+        return None
+
+    async def _plan(self, uses: tuple[SchemaUse, ...], caller: str) -> list[Plan]:
+        sources = self._read(uses)
+        keys = [_key(use, source) for use, source in zip(uses, sources, strict=True)]
+        missing: dict[bytes, tuple[bytes, str, bool]] = {}
+        for key, use, source in zip(keys, uses, sources, strict=True):
+            if key not in self._plans:
+                missing[key] = (source, use.path, use.strict)
+        plans = {key: self._plans[key] for key in keys if key in self._plans}
+        if missing:
+            made = await self._make(list(missing.values()), caller)
+            plans |= zip(missing, made, strict=True)
+            self._keep(zip(missing, made, strict=True))
+        return [plans[key] for key in keys]
+
+    async def _make(self, missing: list[tuple[bytes, str, bool]], caller: str) -> list[Plan]:
+        try:
+            return await self._workers.call(make_plans, missing, self._limits, caller=caller)
+        except (WorkerTimeout, WorkerDied) as error:
+            _, path, _ = max(missing, key=lambda one: len(one[0]))
+            problem = f"is too complex to be checked: {error}; make it simpler"
+            raise refusal(path, problem, "schema_too_complex") from None
+
+    def _read(self, uses: tuple[SchemaUse, ...]) -> list[bytes]:
+        """The schemas as JSON. Raises InvalidRequest when they are too large."""
+        sources, total = [], 0
+        for use in uses:
+            source = orjson.dumps(use.schema)
+            total += len(source)
+            if len(source) > self._limits.size_bytes:
+                most = self._limits.size_bytes
+                raise refusal(use.path, f"has {len(source)} bytes, at most {most} are allowed")
+            if total > self._limits.total_bytes:
+                most = self._limits.total_bytes
+                raise refusal(use.path, f"is one schema too many: at most {most} bytes in all")
+            sources.append(source)
+        return sources
+
+    def _keep(self, made: Iterable[tuple[bytes, Plan]]) -> None:
+        for key, plan in made:
+            self._plans[key] = plan
+            self._kept_bytes += plan.size_bytes
+        while self._kept_bytes > _KEPT_BYTES:
+            self._kept_bytes -= self._plans.popitem(last=False)[1].size_bytes
+
+
+class AnswerFault(BackendFailed):
+    """A finished answer that is not what its schema wants; `text` is all of it."""
+
+    def __init__(self, use: SchemaUse, text: str, fault: str) -> None:
+        what = f"arguments for '{use.tool}' do" if use.tool else "answer does"
+        super().__init__(
+            f"the model's {what} not match '{use.path}': {fault}",
+            param=use.path,
+            code="invalid_structured_output",
+        )
+        self.text = text
+        self.fault = fault
+
+
+@dataclass(slots=True)
+class _Answer:
+    """One completion as far as it has come."""
+
+    _texts: list[str] = field(default_factory=list)
+    _calls: dict[int, tuple[list[str], list[str]]] = field(default_factory=dict)
+
+    def add(self, event: Event) -> None:
+        self._texts.append(event.text)
+        for delta in event.tool_calls or ():
+            names, pieces = self._calls.setdefault(delta["index"], ([], []))
+            names.append(delta.get("name") or "")
+            pieces.append(delta["arguments"])
+
+    def jobs(self, expected: tuple[Expected, ...]) -> list[tuple[Expected, str]]:
+        """What is to be checked: the calls, or else the text."""
+        if not self._calls:
+            text = "".join(self._texts)
+            return [(one, text) for one in expected if one.use.tool is None]
+        by_name = {one.use.tool: one for one in expected if one.use.tool is not None}
+        calls = [("".join(names), "".join(pieces)) for names, pieces in self._calls.values()]
+        return [(by_name[name], text or "{}") for name, text in calls if name in by_name]
+
+
+def _key(use: SchemaUse, source: bytes) -> bytes:
+    """All that a plan depends on."""
+    return hashlib.sha256(b"%d %b\0%b" % (use.strict, use.path.encode(), source)).digest()
+
+
+def _with_grammars(
+    generation: Generation, plans: list[Plan]
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """`sampling` and `reply` with what the engine's grammar can hold of each schema."""
+    sampling, reply = dict(generation.sampling), generation.reply
+    tools: dict[str, Any] = {}
+    for use, plan in zip(generation.schemas, plans, strict=True):
+        if use.tool is not None:
+            tools[use.tool] = orjson.loads(plan.grammar)
+        elif "json" in (wanted := sampling.get("structured_outputs") or {}):
+            sampling["structured_outputs"] = {**wanted, "json": orjson.loads(plan.grammar)}
+    if tools and reply is not None:
+        reply = {**reply, "tools": [_with_parameters(one, tools) for one in reply["tools"]]}
+    return sampling, reply
+
+
+def _with_parameters(tool: dict[str, Any], grammars: dict[str, Any]) -> dict[str, Any]:
+    function = tool["function"]
+    parameters = grammars.get(function["name"], function["parameters"])
+    return {**tool, "function": {**function, "parameters": parameters}}
+
+
+def _told(use: SchemaUse, plan: Plan) -> list[str]:
+    """What the client is warned of before the answer."""
+    told = []
+    if plan.left_out and use.enforced:
+        told.append(f"checked in the finished answer only: {_listed(plan.left_out)}")
+    if plan.unchecked:
+        told.append(f"ignored, because it cannot be checked: {_listed(plan.unchecked)}")
+    return told
+
+
+def _listed(paths: tuple[str, ...]) -> str:
+    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+    return ", ".join(paths[:_SHOWN]) + more
+
+
+def _asked_again(generation: Generation, failure: AnswerFault) -> Generation:
+    """The conversation with the answer, and what was wrong with it."""
+    more = [
+        {"role": "assistant", "content": failure.text},
+        {"role": "user", "content": f"This is not valid: {failure.fault}. Answer again."},
+    ]
+    prompt = {**generation.prompt, "messages": [*generation.prompt["messages"], *more]}
+    return replace(generation, prompt=prompt)

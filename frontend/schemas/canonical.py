@@ -1,0 +1,153 @@
+"""A schema without anything that points outside: a copy with its references resolved.
+
+In the copy every `$ref` is `#` or `#/$defs/rN`; `$schema`, `$id`, anchors and annotations are gone.
+It means the same, so that it stands for the caller's schema everywhere from here on.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from frontend.schemas.keywords import (
+    MAPS,
+    REFERENCE_ALONE,
+    VALUES,
+    Place,
+    Schema,
+    draft_of,
+    parts,
+    refusal,
+    table,
+)
+from frontend.schemas.limits import Limits
+from frontend.schemas.references import POINTING, References
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A canonical schema. `paths` tells where the caller wrote each of its schemas, by `id()`."""
+
+    root: dict[str, Any]
+    draft: str
+    paths: dict[int, str]
+
+    def target(self, node: dict[str, Any]) -> Schema:
+        """What a schema's `$ref` refers to."""
+        reference: str = node["$ref"]
+        if reference == "#":
+            return self.root
+        found: Schema = self.root["$defs"][reference.removeprefix("#/$defs/")]
+        return found
+
+
+def canonical(schema: dict[str, Any], path: str, limits: Limits) -> Document:
+    """Raises InvalidRequest for a schema beyond `limits` or with references that lead elsewhere.
+
+    The schema must be valid for its draft already.
+    """
+    measure(schema, path, limits)
+    draft = draft_of(schema, path)
+    _check_drafts(schema, path, draft)
+    copier = _Copier(References(schema, path, draft), draft, schema)
+    root = copier.copy_all(path)
+    return Document(root, "Draft6Validator" if draft == "Draft4Validator" else draft, copier.paths)
+
+
+def measure(schema: dict[str, Any], path: str, limits: Limits) -> None:
+    """Raises InvalidRequest for too many levels, properties or values."""
+    properties, left = 0, [(schema, path, 1)]
+    while left:
+        node, where, depth = left.pop()
+        if depth > limits.depth:
+            raise refusal(where, f"is nested deeper than {limits.depth} levels")
+        properties += len(table(node.get("properties")))
+        if properties > limits.properties:
+            raise refusal(path, f"has more than {limits.properties} properties")
+        if isinstance(node.get("enum"), list) and len(node["enum"]) > limits.enum:
+            raise refusal(f"{where}.enum", f"has more than {limits.enum} values")
+        left += [
+            (part, where + place.path, depth + 1)
+            for place, part in parts(node, definitions=True)
+            if isinstance(part, dict)
+        ]
+
+
+def _check_drafts(schema: dict[str, Any], path: str, draft: str) -> None:
+    """A part may repeat the draft of the whole, but not change it."""
+    for place, part in parts(schema, definitions=True):
+        if isinstance(part, dict):
+            where = path + place.path
+            if "$schema" in part and draft_of(part, where) != draft:
+                raise refusal(f"{where}.$schema", "must be the same as that of the whole schema")
+            _check_drafts(part, where, draft)
+
+
+def _modernize(node: dict[str, Any]) -> None:
+    """Draft 4 wrote an exclusive bound as `"minimum": 1, "exclusiveMinimum": true`."""
+    for bound, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
+        if isinstance(node.get(exclusive), bool) and node.pop(exclusive) and bound in node:
+            node[exclusive] = node.pop(bound)
+
+
+@dataclass(slots=True)
+class _Copier:
+    references: References
+    draft: str
+    root: dict[str, Any]
+    paths: dict[int, str] = field(default_factory=dict)
+    _names: dict[int, str] = field(default_factory=dict)
+    _left: list[tuple[str, dict[str, Any], str]] = field(default_factory=list)
+
+    def copy_all(self, path: str) -> dict[str, Any]:
+        copied = self._copy_node(self.root, path)
+        definitions: dict[str, Schema] = {}
+        while self._left:
+            name, node, where = self._left.pop()
+            definitions[name] = self._copy_node(node, where)
+        if definitions:
+            copied["$defs"] = dict(sorted(definitions.items(), key=lambda item: int(item[0][1:])))
+        return copied
+
+    def _copy(self, schema: Schema, path: str) -> Schema:
+        return self._copy_node(schema, path) if isinstance(schema, dict) else schema
+
+    def _copy_node(self, node: dict[str, Any], path: str) -> dict[str, Any]:
+        pointing = [name for name in POINTING if name in node]
+        made: dict[str, Any] = {}
+        if not (pointing and self.draft in REFERENCE_ALONE):
+            made = {name: value for name, value in node.items() if name in VALUES}
+            # what is empty means something, too; some of 'dependencies' may be lists
+            made |= {name: dict(node[name]) for name in MAPS if isinstance(node.get(name), dict)}
+            for place, part in parts(node):
+                self._put(made, place, self._copy(part, path + place.path))
+            if isinstance(node.get("items"), list):
+                made.setdefault("items", [])
+            _modernize(made)
+        for name in pointing:
+            target = self._refer(node, name, path)
+            if "$ref" in target and "$ref" not in made:
+                made = target | made
+            else:
+                made["allOf"] = [*made.get("allOf", []), target]
+                self.paths[id(target)] = path
+        self.paths[id(made)] = path
+        return made
+
+    def _refer(self, node: dict[str, Any], keyword: str, path: str) -> dict[str, Any]:
+        target, where = self.references.target(node, keyword, path)
+        if target is self.root:
+            return {"$ref": "#"}
+        if not isinstance(target, dict):
+            return {} if target else {"not": {}}
+        if id(target) not in self._names:
+            self._names[id(target)] = name = f"r{len(self._names)}"
+            self._left.append((name, target, where))
+        return {"$ref": f"#/$defs/{self._names[id(target)]}"}
+
+    @staticmethod
+    def _put(made: dict[str, Any], place: Place, copied: Schema) -> None:
+        if place.key is None:
+            made[place.keyword] = copied
+        elif isinstance(place.key, int):
+            made.setdefault(place.keyword, []).append(copied)
+        else:
+            made.setdefault(place.keyword, {})[place.key] = copied

@@ -1,0 +1,74 @@
+"""Finished answers held to a schema. Runs in a worker process: validators cannot be interrupted.
+
+Nothing is fetched: the validators are offline, and a canonical schema refers to itself alone.
+`format` is an annotation. Regular expressions run in linear time; those with lookaround or back
+references, which no such engine knows, with a bound on their steps.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import jsonschema_rs
+import orjson
+
+from frontend.schemas.canonical import Document
+from frontend.schemas.keywords import refusal
+
+_PATTERN_BYTES = 16 * 2**20
+_BACKTRACKS = 100_000
+_MASK = "a value"
+_LINEAR = jsonschema_rs.RegexOptions(size_limit=_PATTERN_BYTES)
+_STEPPING = jsonschema_rs.FancyRegexOptions(size_limit=_PATTERN_BYTES, backtrack_limit=_BACKTRACKS)
+
+
+@dataclass(frozen=True, slots=True)
+class Checker:
+    """A canonical schema as JSON, and the name of its draft's validator."""
+
+    source: bytes
+    draft: str
+
+
+def make_checker(document: Document, path: str) -> Checker:
+    """Raises InvalidRequest for a schema that the validator cannot be made of."""
+    checker = Checker(orjson.dumps(document.root), document.draft)
+    try:
+        _validator(checker)
+    except (ValueError, jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as error:
+        where = path + "".join(
+            f"[{part}]" if isinstance(part, int) else f".{part[:60]}"
+            for part in getattr(error, "instance_path", ())
+        )
+        problem = str(error).splitlines()[0][:200].replace(_MASK, "this")
+        raise refusal(where, f"cannot be checked: {problem}") from None
+    return checker
+
+
+def find_faults(jobs: list[tuple[Checker, str]]) -> list[str | None]:
+    """For each (checker, text): why the text is not what the schema wants, or None if it is."""
+    return [_find_fault(checker, text) for checker, text in jobs]
+
+
+def _find_fault(checker: Checker, text: str) -> str | None:
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return "it is not valid JSON"
+    validator = _validator(checker)
+    if validator.is_valid(value):
+        return None
+    error = next(iter(validator.iter_errors(value)))
+    where = "".join(f"/{str(part)[:60]}" for part in error.instance_path) or "/"
+    return f"at '{where[:200]}', {str(error).splitlines()[0][:200]}"
+
+
+@lru_cache(maxsize=32)
+def _validator(checker: Checker) -> Any:
+    schema = orjson.loads(checker.source)
+    make = getattr(jsonschema_rs, checker.draft)
+    common = {"offline": True, "validate_formats": False, "mask": _MASK}
+    try:
+        return make(schema, pattern_options=_LINEAR, **common)
+    except jsonschema_rs.ValidationError:
+        return make(schema, pattern_options=_STEPPING, **common)

@@ -1,0 +1,134 @@
+"""How often one place of an answer is looked at when a schema is checked, counted beforehand.
+
+A validator follows every `$ref` anew, so that `oneOf: [d1, d1]`, d1 the same with d2, and so on,
+costs 2^n evaluations of one value. The count is the size of that expansion for the worst place of
+any answer. Each schema is counted once. Recursion that goes on to a part of the value counts
+as one step: how deep it goes depends on the answer, whose check has a deadline. Recursion that
+stays at the same value would never end, and is refused.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from frontend.schemas.canonical import Document
+from frontend.schemas.keywords import (
+    SAME_VALUE,
+    SAME_VALUE_MAPS,
+    Place,
+    Schema,
+    parts,
+    refusal,
+)
+
+_OTHERS = {"additionalProperties", "unevaluatedProperties"}
+_OTHER_ITEMS = {"additionalItems", "unevaluatedItems"}
+_ANY = "*"
+
+
+@dataclass(slots=True)
+class _Cost:
+    """Evaluations at the value itself; at its worst part, by the part's name or number.
+
+    `everywhere` are evaluations of each part, whatever its name. What stands under a name is told
+    less those of its own schema's `everywhere` that do not apply to it.
+    """
+
+    here: int = 1
+    named: Counter[tuple[str, str | int]] = field(default_factory=Counter)
+    members: int = 0
+    items: int = 0
+    names: int = 0
+
+    @property
+    def worst(self) -> int:
+        """At the value or at any part of it."""
+        member = [count for (kind, _), count in self.named.items() if kind == "member"]
+        item = [count for (kind, _), count in self.named.items() if kind == "item"]
+        return max(
+            self.here,
+            self.members + max(0, *member, 0),
+            self.items + max(0, *item, 0),
+            self.names,
+        )
+
+    def add(self, other: "_Cost") -> None:
+        """What another schema costs at the same value."""
+        self.here += other.here
+        self.named.update(other.named)
+        self.members += other.members
+        self.items += other.items
+        self.names += other.names
+
+
+def check_cost(document: Document, path: str, limit: int) -> None:
+    """Raises InvalidRequest for a schema that is evaluated more than `limit` times at one place."""
+    count = _Counting(document).of(document.root).worst
+    if count > limit:
+        about = f"{count:,}" if count < 10**12 else "far too many"
+        raise refusal(
+            path,
+            f"takes {about} evaluations of one value, at most {limit:,} are allowed; refer less"
+            " often to the same schemas from 'anyOf', 'oneOf', 'allOf', 'not', 'if' and the like",
+            "schema_too_complex",
+        )
+
+
+class _Counting:
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._done: dict[int, _Cost] = {}
+        self._open: dict[int, int] = {}
+        self._steps = 0
+
+    def of(self, schema: Schema) -> _Cost:
+        """The cost of a schema; of one that is being counted already, a single step."""
+        if not isinstance(schema, dict):
+            return _Cost()
+        if id(schema) in self._done:
+            return self._done[id(schema)]
+        if id(schema) in self._open:
+            if self._open[id(schema)] == self._steps:
+                where = self._document.paths.get(id(schema), "the schema")
+                raise refusal(where, "refers to itself without an end")
+            return _Cost()
+        self._open[id(schema)] = self._steps
+        cost = self._count(schema)
+        del self._open[id(schema)]
+        self._done[id(schema)] = cost
+        return cost
+
+    def _count(self, node: dict[str, Any]) -> _Cost:
+        cost = _Cost()
+        if "$ref" in node:
+            cost.add(self.of(self._document.target(node)))
+        children: list[tuple[Place, int]] = []
+        for place, part in parts(node):
+            if place.keyword in SAME_VALUE or place.keyword in SAME_VALUE_MAPS:
+                cost.add(self.of(part))
+            else:
+                self._steps += 1
+                children.append((place, self.of(part).worst))
+                self._steps -= 1
+        _add_children(cost, children)
+        return cost
+
+
+def _add_children(cost: _Cost, children: list[tuple[Place, int]]) -> None:
+    others = sum(worst for place, worst in children if place.keyword in _OTHERS)
+    listed = any(place.keyword == "items" and place.key is not None for place, _ in children)
+    other_items = {*_OTHER_ITEMS, *(() if listed else ("items",))}
+    rest = sum(w for place, w in children if place.keyword in other_items and place.key is None)
+    cost.members += others
+    cost.items += rest
+    for place, worst in children:
+        if place.keyword == "properties":
+            cost.named["member", str(place.key)] += worst - others
+        elif place.keyword == "patternProperties":
+            cost.members += worst
+        elif place.keyword == "contains":
+            cost.items += worst
+        elif place.keyword == "propertyNames":
+            cost.names += worst
+        elif place.key is not None:  # prefixItems, or a list of items
+            cost.named["item", place.key] += worst - rest

@@ -1,0 +1,107 @@
+"""What is made of a request's schemas before it is admitted. Runs in a worker process."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jsonschema_rs
+import orjson
+
+from frontend.schemas.canonical import Document, canonical, measure
+from frontend.schemas.check import Checker, make_checker
+from frontend.schemas.cost import check_cost
+from frontend.schemas.grammar import grammar_of
+from frontend.schemas.keywords import draft_of, meta_uri, parts, refusal, table
+from frontend.schemas.limits import Limits
+from frontend.schemas.patterns import InvalidPattern, read_pattern
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the engine holds the model to (`grammar`, as JSON), and the finished answer is held to.
+
+    `left_out` are the paths of keywords that only the checker knows, `unchecked` of those that
+    neither knows.
+    """
+
+    grammar: bytes
+    checker: Checker
+    left_out: tuple[str, ...] = ()
+    unchecked: tuple[str, ...] = ()
+
+    @property
+    def size_bytes(self) -> int:
+        """About what it takes to remember it."""
+        return 500 + len(self.grammar) + len(self.checker.source) + 100 * len(self.left_out)
+
+
+def make_plans(jobs: list[tuple[bytes, str, bool]], limits: Limits) -> list[Plan]:
+    """A plan for each (schema as JSON, its path, `enforced`)."""
+    return [make_plan(source, path, limits, enforced) for source, path, enforced in jobs]
+
+
+def make_plan(source: bytes, path: str, limits: Limits, enforced: bool) -> Plan:
+    """`enforced`: what cannot be checked is refused, too. Raises InvalidRequest naming a place."""
+    schema: dict[str, Any] = orjson.loads(source)
+    measure(schema, path, limits)
+    _check_meta(schema, path)
+    document = canonical(schema, path, limits)
+    check_cost(document, path, limits.expansion)
+    unchecked = _check_patterns(document, path, limits, enforced)
+    checker = make_checker(document, path)
+    made = grammar_of(document, path, enforced=enforced)
+    left_out = tuple(one for one in made.left_out if one not in unchecked)
+    return Plan(orjson.dumps(made.schema), checker, left_out, tuple(unchecked))
+
+
+def _check_meta(schema: dict[str, Any], path: str) -> None:
+    """Whether it is a schema of its draft; the drafts' own schemas are part of the library."""
+    draft = draft_of(schema, path)
+    told = {**schema, "$schema": meta_uri(draft)}
+    try:
+        jsonschema_rs.meta.validate(told)
+    except jsonschema_rs.ValidationError as error:
+        where = path + "".join(
+            f"[{part}]" if isinstance(part, int) else f".{part[:60]}"
+            for part in error.instance_path
+        )
+        raise refusal(where, "is not valid JSON Schema") from None
+
+
+def _check_patterns(document: Document, path: str, limits: Limits, enforced: bool) -> list[str]:
+    """Counts the regular expressions; takes out, and returns the paths of, those that are none."""
+    total, size, unchecked = 0, 0, list[str]()
+    left = [document.root, *table(document.root.get("$defs")).values()]
+    while left:
+        node = left.pop()
+        if not isinstance(node, dict):
+            continue
+        left += [part for _, part in parts(node)]
+        where = document.paths.get(id(node), path)
+        for source, keyword, holder in _patterns(node):
+            total += 1
+            try:
+                size += read_pattern(source).size
+            except InvalidPattern as error:
+                if enforced:
+                    raise refusal(f"{where}.{keyword}", f"{error}: {source[:60]!r}") from None
+                unchecked.append(f"{where}.{keyword}")
+                del holder[source if holder is not node else keyword]
+            if total > limits.patterns:
+                raise refusal(path, f"has more than {limits.patterns} regular expressions")
+            if size > limits.pattern_size:
+                raise refusal(
+                    f"{where}.{keyword}",
+                    f"is too large: with repetitions written out, all regular expressions of a"
+                    f" schema may have {limits.pattern_size} characters",
+                    "schema_too_complex",
+                )
+    return unchecked
+
+
+def _patterns(node: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    """(expression, keyword, the object to delete it from)"""
+    found = []
+    if isinstance(node.get("pattern"), str):
+        found.append((node["pattern"], "pattern", node))
+    held = table(node.get("patternProperties"))
+    return [*found, *((source, "patternProperties", held) for source in held)]
