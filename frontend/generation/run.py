@@ -25,7 +25,7 @@ from frontend.domain import (
     Scores,
     Vectors,
 )
-from frontend.errors import BackendFailed, BackendUnavailable, InvalidRequest
+from frontend.errors import BackendFailed, BackendUnavailable, InvalidRequest, NotCapable
 from frontend.generation.admission import Admission
 
 T = TypeVar("T")
@@ -42,14 +42,14 @@ class Runner:
     timeout_s: float
 
     async def find(self, name: str, capability: str) -> Model:
-        """The model `name`, if it can do `capability`. Raises NotFound, InvalidRequest."""
+        """The model `name`, if it can do `capability`. Raises NotFound, NotCapable."""
         model = await self.catalogue.find(name)
         if capability not in model.capabilities:
             can = ", ".join(sorted(model.capabilities)) or "nothing"
-            raise InvalidRequest(
-                f"the model '{name}' does not do {capability}; it does {can}",
-                param="model",
-                code="model_not_supported",
+            raise NotCapable(
+                f"the model '{name[:100]}' does not do {capability}; it does {can}",
+                model=name[:100],
+                capability=capability,
             )
         return model
 

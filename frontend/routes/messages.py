@@ -9,7 +9,12 @@ from starlette.types import Receive, Scope, Send
 
 from frontend.dialects.anthropic.answers import MessageAnswer, MessageStream, render_count
 from frontend.dialects.anthropic.failures import render_stream_error
-from frontend.dialects.anthropic.requests import MessagesCall, check_abilities, parse_messages
+from frontend.dialects.anthropic.requests import (
+    NAMES,
+    MessagesCall,
+    check_abilities,
+    parse_messages,
+)
 from frontend.domain import Model, UsageCount
 from frontend.errors import GatewayError
 from frontend.generation.run import Runner
@@ -53,6 +58,7 @@ class MessagesRoutes:
 
     async def _settle(self, call: MessagesCall) -> tuple[Model, MessagesCall]:
         """The model, and the call with its images read."""
+        current().names = NAMES
         model = await self.runner.find(call.model, "chat")
         current().model = model.name
         check_abilities(call, model)

@@ -13,7 +13,6 @@ from frontend.dialects.ollama.answers import OllamaReply, render_drawing, render
 from frontend.dialects.ollama.embed import check_dimensions, parse_embed, render_embed
 from frontend.dialects.ollama.failures import render_error
 from frontend.dialects.ollama.models import (
-    candidates,
     parse_name,
     render_running,
     render_show,
@@ -21,13 +20,14 @@ from frontend.dialects.ollama.models import (
     render_version,
 )
 from frontend.dialects.ollama.requests import (
+    NAMES,
     OllamaCall,
     check_abilities,
     parse_chat,
     parse_generate,
 )
 from frontend.domain import Drawing, Model, Usage, UsageCount
-from frontend.errors import Forbidden, NotFound
+from frontend.errors import Forbidden
 from frontend.generation.presence import Presence
 from frontend.generation.run import Runner
 from frontend.media.images import Images
@@ -94,6 +94,7 @@ class OllamaRoutes:
 
     async def _answer(self, client: Client, call: OllamaCall) -> None:
         reply = OllamaReply(call)
+        current().names = NAMES
         with client.watched():
             model = await self._find(call.model)
             if call.generation is None:
@@ -189,13 +190,8 @@ class OllamaRoutes:
             await send_bytes(client.send, answer, headers=_warnings(call.options.warnings))
 
     async def _find(self, name: str) -> Model:
-        """The model by Ollama's rules of names. Raises NotFound in Ollama's words."""
-        known = self.runner.catalogue.names
-        chosen = next((one for one in candidates(name) if one in known), candidates(name)[0])
-        try:
-            model = await self.runner.catalogue.find(chosen)
-        except NotFound:
-            raise NotFound(f"model '{name[:100]}' not found", param="model") from None
+        """Raises ModelNotFound."""
+        model = await self.runner.catalogue.find(name)
         current().model = model.name
         return model
 

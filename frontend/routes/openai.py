@@ -54,6 +54,7 @@ class OpenAIRoutes:
         """POST /v1/chat/completions"""
         client = self._client(scope, receive, send)
         call = parse_chat(await client.read_json(self.bounds.body_bytes), self.bounds.messages)
+        current().names = call.names
         with client.watched():
             model = await self._find(call.model, "chat")
             generation = await self.images.attach(model, call.generation, call.images)
@@ -95,6 +96,7 @@ class OpenAIRoutes:
         client = self._client(scope, receive, send)
         body = await client.read_json(self.bounds.body_bytes)
         call = parse_completion(body, self.bounds.inputs)
+        current().names = call.names
         with client.watched():
             model = await self._find(call.model, "completion")
             if call.stream:

@@ -8,6 +8,7 @@ import logging
 import re
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +39,8 @@ class Trace:
     model: str | None = None
     usage: Usage | None = None
     error: str | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+    """What the caller's fields are called that errors name as the contract does."""
 
     @classmethod
     def begin(cls, scope: Scope) -> "Trace":
@@ -59,6 +62,7 @@ class Trace:
             text = f"the gateway failed; the operator finds why in the log as {self.id}"
             error = GatewayError(text)
         self.error = error.code or error.type
+        error.rename(self.names)
         return error
 
     def line(self) -> str:

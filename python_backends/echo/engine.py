@@ -13,7 +13,7 @@ from typing import Any
 from python_backends.cancellation import Cancellations
 from python_backends.echo.journal import Entry, Journal
 from python_backends.echo.script import Script, abort_event, count_tokens, events, read_script
-from python_backends.errors import InvalidInput, StepError
+from python_backends.errors import ContextOverflow, StepError
 from python_backends.loop import LoopThread
 from python_backends.replies import Replies
 from python_backends.triton import Arrays, json_object
@@ -68,11 +68,13 @@ class EchoEngine:
     def _check(self, prompt: Mapping[str, Any]) -> None:
         tokens = count_tokens(prompt)
         if tokens >= self._context_length:
-            raise InvalidInput(
+            raise ContextOverflow(
                 f"the prompt has {tokens} tokens and the model's context holds"
                 f" {self._context_length}; shorten it",
-                code="context_length_exceeded",
                 param="messages" if "messages" in prompt else "prompt",
+                limit=self._context_length,
+                prompt_tokens=tokens,
+                requested_tokens=1,
             )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from python_backends.errors import InvalidInput
+from python_backends.errors import ContextOverflow, InvalidInput
 from python_backends.prompt.infill import Infill, find_infill, refuse
 from python_backends.prompt.tools import told, with_objects
 from python_backends.templates import knows_tools, read_template
@@ -154,11 +154,13 @@ class Renderer:
 
     def _check_length(self, length: int, param: str) -> None:
         if length >= self.context_length:
-            raise InvalidInput(
+            raise ContextOverflow(
                 f"the prompt has {length} tokens and the model's context holds"
                 f" {self.context_length}, reply included; shorten it",
-                code="context_length_exceeded",
                 param=param,
+                limit=self.context_length,
+                prompt_tokens=length,
+                requested_tokens=1,
             )
         if not length:
             raise InvalidInput("the prompt is empty; send at least one token", param=param)

@@ -139,6 +139,8 @@ class _Ending:
 
     def told(self, usage: Usage) -> tuple[str, str | None]:
         """(stop_reason, stop_sequence)"""
+        if self._reason == "content_filter":
+            return "refusal", None
         if self._reason not in ("stop", "tool_calls"):
             limit = self._call.generation.sampling.get("max_tokens", 0)
             full = self._reason == "length" and usage.completion_tokens < limit

@@ -33,7 +33,7 @@ def read_messages(fields: Fields, most: int, images: list[ImageLink]) -> list[Me
     """Takes `messages`; what they refer to goes into `images`, in order."""
     given = fields.required("messages")
     if not isinstance(given, list) or not given:
-        raise fields.refuse("messages", "must be a list of at least one message")
+        raise InvalidRequest("messages: at least one message is required", param="messages")
     if len(given) > most:
         raise fields.refuse("messages", f"has {len(given)} entries, at most {most} are allowed")
     return [

@@ -17,6 +17,17 @@ from frontend.errors import InvalidRequest
 
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
+_SCHEMA = "output_config.format.schema"
+NAMES = {
+    "reasoning_effort": "output_config.effort",
+    "chat_template_kwargs": "thinking",
+    "thinking_token_budget": "thinking.budget_tokens",
+    "stop": "stop_sequences",
+    **dict.fromkeys(("structured_outputs", "structured_outputs.json"), _SCHEMA),
+    "response_format": "output_config.format",
+}
+"""What the API calls fields that errors name as the contract does."""
+
 
 @dataclass(frozen=True, slots=True)
 class MessagesCall:
@@ -174,7 +185,7 @@ def _output(fields: Fields, sampling: dict[str, Any], options: dict[str, Any]) -
         raise wanted.refuse("schema", "is required", code="missing_required_parameter")
     wanted.finish()
     sampling["structured_outputs"] = {"json": schema}
-    return Structure.of(schema, "output_config.format.schema")
+    return Structure.of(schema, _SCHEMA)
 
 
 def _refuse_what_is_missing(fields: Fields) -> None:

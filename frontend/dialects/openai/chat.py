@@ -4,6 +4,7 @@ Pure. Joined chunks equal the unary answer: both are made from the same events.
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,7 @@ from frontend.dialects.openai.sampling import (
     read_response_format,
     read_sampling,
     read_stream_options,
+    structure_names,
 )
 from frontend.dialects.openai.structured import StructureCheck
 from frontend.dialects.openai.tools import join_calls, read_calls, read_tools, render_call_delta
@@ -48,6 +50,8 @@ class ChatCall:
     user: str | None
     structure: Structure | None = None
     images: tuple[ImageLink, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+    """What the caller calls fields that errors name as the contract does."""
 
 
 def parse_chat(body: object, max_messages: int) -> ChatCall:
@@ -81,7 +85,15 @@ def parse_chat(body: object, max_messages: int) -> ChatCall:
         user,
         structure,
         tuple(images),
+        _names(body),
     )
+
+
+def _names(body: Any) -> dict[str, str]:
+    names = structure_names(body)
+    if body.get("max_completion_tokens") is not None:
+        names["max_tokens"] = "max_completion_tokens"
+    return names
 
 
 def _messages(fields: Fields, most: int, images: list[ImageLink]) -> list[dict[str, Any]]:
@@ -356,7 +368,7 @@ class ChatChunks:
 
 def finish_reason(reason: str | None) -> str:
     """OpenAI's word for why a completion ended; an aborted one ended early, as by a limit."""
-    return reason if reason in ("stop", "tool_calls") else "length"
+    return reason if reason in ("stop", "tool_calls", "content_filter") else "length"
 
 
 def _special_delta(event: Event) -> bytes:

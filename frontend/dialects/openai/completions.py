@@ -6,6 +6,7 @@ keeps the best.
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,7 @@ from frontend.dialects.openai.sampling import (
     read_response_format,
     read_sampling,
     read_stream_options,
+    structure_names,
 )
 from frontend.dialects.openai.structured import StructureCheck
 from frontend.dialects.openai.usage import render_usage
@@ -44,6 +46,8 @@ class CompletionCall:
     include_usage: bool
     user: str | None
     structure: Structure | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+    """What the caller calls fields that errors name as the contract does."""
 
 
 def parse_completion(body: object, max_prompts: int) -> CompletionCall:
@@ -87,6 +91,7 @@ def parse_completion(body: object, max_prompts: int) -> CompletionCall:
         include_usage,
         user,
         None if score_only else structure,
+        {"messages": "prompt", **structure_names(body)},
     )
 
 

@@ -191,7 +191,8 @@ class ResponseWriter:
     def _response(
         self, status: str, output: list[dict[str, Any]], usage: Usage | None
     ) -> dict[str, Any]:
-        cut = {"reason": "max_output_tokens"} if status == "incomplete" else None
+        why = "content_filter" if self._reason == "content_filter" else "max_output_tokens"
+        cut = {"reason": why} if status == "incomplete" else None
         if status == "completed" and self._completed_s is None:  # streamed and stored alike
             self._completed_s = int(time.time())
         return {

