@@ -128,8 +128,9 @@ class Fields:
         return names
 
     def finish(self) -> None:
-        """Refuses every field that was not read."""
-        unread = [*self._left, *sorted(self._nulls - self._known)]
+        """Refuses every field that was not read. What is null inside of a field says nothing."""
+        nulls = set() if self._path else self._nulls - self._known
+        unread = [*self._left, *sorted(nulls)]
         if unread:
             name = unread[0]
             near = difflib.get_close_matches(name, self._known, n=1)

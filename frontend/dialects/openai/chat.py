@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from frontend.dialects.fields import Fields
+from frontend.dialects.openai.messages import read_messages
 from frontend.dialects.openai.sampling import (
     MAX_TOKENS,
     read_identity,
@@ -20,20 +21,11 @@ from frontend.dialects.openai.sampling import (
     structure_names,
 )
 from frontend.dialects.openai.structured import StructureCheck
-from frontend.dialects.openai.tools import join_calls, read_calls, read_tools, render_call_delta
+from frontend.dialects.openai.tools import join_calls, read_tools, render_call_delta
 from frontend.dialects.openai.usage import render_usage
 from frontend.dialects.schemas import Structure
 from frontend.domain import Event, Generation, ImageLink, Usage
-from frontend.errors import InvalidRequest
 
-_ROLES = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "assistant": "assistant",
-    "tool": "tool",
-    "function": "tool",
-}
 _EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
 
 
@@ -61,7 +53,7 @@ def parse_chat(body: object, max_messages: int) -> ChatCall:
     if not model:
         raise fields.refuse("model", "is required", code="missing_required_parameter")
     images: list[ImageLink] = []
-    messages = _messages(fields, max_messages, images)
+    messages = read_messages(fields, max_messages, images)
     stream = fields.boolean("stream") or False
     include_usage = read_stream_options(fields, stream)
     sampling = _max_tokens(fields) | read_sampling(fields)
@@ -94,94 +86,6 @@ def _names(body: Any) -> dict[str, str]:
     if body.get("max_completion_tokens") is not None:
         names["max_tokens"] = "max_completion_tokens"
     return names
-
-
-def _messages(fields: Fields, most: int, images: list[ImageLink]) -> list[dict[str, Any]]:
-    """The messages as the chat template takes them; what they refer to goes into `images`."""
-    messages = fields.required("messages")
-    if not isinstance(messages, list) or not messages:
-        raise fields.refuse("messages", "must be a list of at least one message")
-    if len(messages) > most:
-        raise fields.refuse("messages", f"has {len(messages)} entries, at most {most} are allowed")
-    return [
-        _message(message, f"messages[{index}]", images) for index, message in enumerate(messages)
-    ]
-
-
-def _message(value: object, path: str, images: list[ImageLink]) -> dict[str, Any]:
-    fields = Fields(value, path)
-    role = fields.choice("role", _ROLES)
-    if role is None:
-        raise fields.refuse("role", "is required")
-    message: dict[str, Any] = {"role": _ROLES[role]}
-    content = _content(fields, images)
-    calls = read_calls(fields) if role == "assistant" else []
-    if content is None and role != "assistant":
-        raise fields.refuse("content", "is required")
-    message["content"] = content if content is not None else ""
-    if calls:
-        message["tool_calls"] = calls
-    if fields.exhausted:
-        return message
-    for name in ("tool_calls", "function_call"):
-        fields.only(name, ([],), "only assistant messages have calls")
-    fields.only("audio", (), "this model takes no audio")
-    fields.only("refusal", ("",), "send the refusal as content")
-    fields.only("annotations", ([],), "messages have no annotations here")
-    extra = {"name": fields.text("name"), "tool_call_id": fields.text("tool_call_id")}
-    thought = [fields.text("reasoning_content"), fields.text("reasoning")]
-    if role == "assistant" and any(thought):
-        extra["reasoning_content"] = thought[0] or thought[1]
-    fields.finish()
-    return message | {key: given for key, given in extra.items() if given is not None}
-
-
-def _content(fields: Fields, images: list[ImageLink]) -> str | list[dict[str, str]] | None:
-    """A string; text parts joined as the chat templates want them; or parts, if some are images."""
-    content = fields.take("content")
-    if content is None or isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        raise fields.refuse("content", "must be a string or a list of content parts")
-    before = len(images)
-    parts = [
-        _part(part, fields.at(f"content[{index}]"), images) for index, part in enumerate(content)
-    ]
-    if len(images) > before:
-        return parts
-    return "".join(part["text"] for part in parts)
-
-
-def _part(value: object, path: str, images: list[ImageLink]) -> dict[str, str]:
-    part = Fields(value, path)
-    kind = part.choice("type", ("text", "image_url", "input_audio", "file", "refusal"))
-    if kind == "image_url":
-        images.append(_image(part))
-        return {"type": "image"}
-    if kind != "text":
-        raise InvalidRequest(
-            f"'{path}.type' is {kind!r}; text and images are taken",
-            param=f"{path}.type",
-            code="unsupported_content",
-        )
-    text = part.text("text")
-    if text is None:
-        raise part.refuse("text", "is required")
-    part.finish()
-    return {"type": "text", "text": text}
-
-
-def _image(part: Fields) -> ImageLink:
-    inner = part.inner("image_url")
-    url = None if inner is None else inner.text("url")
-    if inner is None or not url:
-        raise part.refuse("image_url.url", "is required", code="missing_required_parameter")
-    if not url.lower().startswith(("https:", "data:")):
-        raise inner.refuse("url", "must begin with 'https:' or 'data:'")
-    inner.choice("detail", ("auto", "low", "high", "original"))  # the model has one way to look
-    inner.finish()
-    part.finish()
-    return ImageLink(url, inner.at("url"))
 
 
 def _template(fields: Fields) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -28,7 +28,7 @@ def test_messages_reach_the_prompt() -> None:
     messages = [
         {"role": "developer", "content": "be brief"},
         {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
-        {"role": "assistant", "content": None, "refusal": None, "tool_calls": None},
+        {"role": "assistant", "content": "", "refusal": None, "tool_calls": None},
         {"role": "user", "content": "c", "name": "ann"},
     ]
     assert parse(messages=messages).generation.prompt["messages"] == [
@@ -57,6 +57,16 @@ def test_options_of_the_chat_template_reach_the_prompt() -> None:
         ([{"role": "boss", "content": "x"}], "messages[0].role"),
         ([HELLO, {"role": "user"}], "messages[1].content"),
         ([{"role": "user", "content": 5}], "messages[0].content"),
+        ([{"role": "assistant"}], "messages[0].content"),
+        ([{"role": "assistant", "content": None, "tool_calls": []}], "messages[0].content"),
+        ([{"role": "assistant", "content": []}], "messages[0].content"),
+        ([{"role": "assistant", "content": "x", "prefix": True}], "messages[0].prefix"),
+        ([{"role": "assistant", "audio": {"id": "a"}}], "messages[0].audio"),
+        ([{"role": "tool", "content": "x"}], "messages[0].tool_call_id"),
+        ([{"role": "tool", "content": "x", "tool_call_id": ""}], "messages[0].tool_call_id"),
+        ([{"role": "function", "content": "x"}], "messages[0].name"),
+        ([{"role": "user", "content": "x", "tool_call_id": "c"}], "messages[0].tool_call_id"),
+        ([{"role": "user", "content": [{"text": "x"}]}], "messages[0].content[0].type"),
         ([{"role": "user", "content": "x", "colour": 1}], "messages[0].colour"),
         (
             [{"role": "assistant", "tool_calls": [{"id": "1"}]}],
