@@ -3,6 +3,7 @@
 GatewayError
 ├── InvalidRequest     400  the caller's mistake; names the field
 │   ├── ContextOverflow     more tokens than the model's context holds; carries the numbers
+│   ├── UnknownFields       fields of a body that nobody knows
 │   └── NotCapable          the model cannot do what the route does
 ├── Unauthorized       401  no key, or one that nobody has
 ├── Forbidden          403  known, but not for this caller
@@ -24,7 +25,7 @@ facts that an error carries (`frontend.dialects.*.failures`).
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 
 class GatewayError(Exception):
@@ -87,6 +88,16 @@ class ContextOverflow(InvalidRequest):
         self.limit = limit
         self.prompt_tokens = prompt_tokens
         self.requested_tokens = requested_tokens
+
+
+class UnknownFields(InvalidRequest):
+    """A body holds fields that the route does not know: `names` are all of them."""
+
+    code = "unknown_parameter"
+
+    def __init__(self, message: str, *, names: Sequence[str]) -> None:
+        super().__init__(message, param=names[0])
+        self.names = frozenset(names)
 
 
 class NotCapable(InvalidRequest):

@@ -19,6 +19,7 @@ from frontend.routes.http import send_bytes
 from frontend.routes.trace import Trace
 
 ANTHROPIC = "/v1/messages"
+_PLAIN = bytes(code if 32 <= code < 127 and code not in b'"\\' else ord("?") for code in range(256))
 _log = logging.getLogger("frontend.access")
 
 
@@ -58,9 +59,17 @@ def _headers(trace: Trace) -> list[tuple[bytes, bytes]]:
         (b"x-request-id", request_id),
         (b"openai-processing-ms", b"%d" % trace.elapsed_ms),
     ]
+    if trace.warnings:
+        headers.append((b"warning", _warning(trace.warnings)))
     if trace.path.startswith(ANTHROPIC):
         headers.append((b"request-id", request_id))  # where Anthropic's clients look
     return headers
+
+
+def _warning(told: list[str]) -> bytes:
+    """A header's value (RFC 7234, 5.5.7); names come from clients, so only plain letters pass."""
+    text = "; ".join(told)[:1000].encode("ascii", "replace")
+    return b'299 - "' + text.translate(_PLAIN) + b'"'
 
 
 async def send_error(send: Send, error: GatewayError, trace: Trace) -> None:

@@ -40,7 +40,7 @@ class ManagerRoutes:
         name = await self.presence.find(spellings(parse_name(body)))
         with client.watched():
             if stream:
-                await send_lines(client.send, self._loading(name), render_error, [])
+                await send_lines(client.send, self._loading(name), render_error)
             else:
                 await self.presence.load(name)
                 await send_bytes(client.send, _status("success"))

@@ -37,7 +37,8 @@ class MessagesRoutes:
     async def create(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /v1/messages"""
         client = Client(scope, receive, send, self.bounds.client_timeout_s)
-        call = parse_messages(await client.read_json(self.bounds.body_bytes), self.bounds.messages)
+        body = await client.read_json(self.bounds.body_bytes)
+        call = self.bounds.parse(parse_messages, body, self.bounds.messages)
         with client.watched():
             model, call = await self._settle(call)
             if not call.stream:
@@ -50,11 +51,11 @@ class MessagesRoutes:
         """POST /v1/messages/count_tokens"""
         client = Client(scope, receive, send, self.bounds.client_timeout_s)
         body = await client.read_json(self.bounds.body_bytes)
-        call = parse_messages(body, self.bounds.messages, counting=True)
+        call = self.bounds.parse(parse_messages, body, self.bounds.messages, counting=True)
         with client.watched():
             model, call = await self._settle(call)
             tokens = await self.runner.count_tokens(model, call.generation, current().id)
-            await send_bytes(client.send, render_count(tokens))
+            await send_bytes(client.send, render_count(call, tokens))
 
     async def _settle(self, call: MessagesCall) -> tuple[Model, MessagesCall]:
         """The model, and the call with its images read."""

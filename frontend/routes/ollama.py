@@ -108,12 +108,11 @@ class OllamaRoutes:
             generation = await self.images.attach(model, call.generation, call.images)
             call = replace(call, generation=generation)
             reply.admitted()
-            warned = _warnings(call.options.warnings)
+            current().warnings += call.options.warnings
             if call.stream:
-                lines = self._lines(model, call, reply)
-                await send_lines(client.send, lines, render_error, warned)
+                await send_lines(client.send, self._lines(model, call, reply), render_error)
             else:
-                await send_bytes(client.send, await self._whole(model, call, reply), headers=warned)
+                await send_bytes(client.send, await self._whole(model, call, reply))
 
     async def _lines(
         self, model: Model, call: OllamaCall, reply: OllamaReply
@@ -186,8 +185,8 @@ class OllamaRoutes:
                 current().usage = Usage(vectors.prompt_tokens)
                 vectors = vectors.cut(call.dimensions or vectors.dimensions)
             times_ns = (time.perf_counter_ns() - start_ns, load_ns)
-            answer = render_embed(call, vectors, times_ns)
-            await send_bytes(client.send, answer, headers=_warnings(call.options.warnings))
+            current().warnings += call.options.warnings
+            await send_bytes(client.send, render_embed(call, vectors, times_ns))
 
     async def _find(self, name: str) -> Model:
         """Raises ModelNotFound."""
@@ -202,14 +201,3 @@ class OllamaRoutes:
 def ollama_client(scope: Scope, receive: Receive, send: Send, bounds: Bounds) -> Client:
     """Ollama reads JSON from whatever a client calls its body, and its examples rely on that."""
     return Client(scope, receive, send, bounds.client_timeout_s, any_type=True)
-
-
-def _warnings(told: list[str]) -> list[tuple[bytes, bytes]]:
-    """A header, for those who look; option names come from clients, so only plain letters pass."""
-    if not told:
-        return []
-    text = "; ".join(told)[:1000].encode("ascii", "replace")
-    return [(b"warning", b'299 - "' + text.translate(_PLAIN) + b'"')]
-
-
-_PLAIN = bytes(code if 32 <= code < 127 and code not in b'"\\' else ord("?") for code in range(256))

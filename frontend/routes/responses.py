@@ -38,7 +38,8 @@ class ResponsesRoutes:
     async def create(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /v1/responses"""
         client = Client(scope, receive, send, self.bounds.client_timeout_s)
-        call = parse_response(await client.read_json(self.bounds.body_bytes), self.bounds.messages)
+        body = await client.read_json(self.bounds.body_bytes)
+        call = self.bounds.parse(parse_response, body, self.bounds.messages)
         with client.watched():
             model, call = await self._settle(call)
             writer = ResponseWriter(call, current().id, model.name)
@@ -53,7 +54,8 @@ class ResponsesRoutes:
     async def count(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /v1/responses/input_tokens"""
         client = Client(scope, receive, send, self.bounds.client_timeout_s)
-        call = parse_response(await client.read_json(self.bounds.body_bytes), self.bounds.messages)
+        body = await client.read_json(self.bounds.body_bytes)
+        call = self.bounds.parse(parse_response, body, self.bounds.messages)
         with client.watched():
             model, call = await self._settle(call)
             tokens = await self.runner.count_tokens(model, call.generation, current().id)

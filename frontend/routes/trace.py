@@ -39,6 +39,8 @@ class Trace:
     model: str | None = None
     usage: Usage | None = None
     error: str | None = None
+    warnings: list[str] = field(default_factory=list)
+    """What the caller is told of a request that was served all the same."""
     names: Mapping[str, str] = field(default_factory=dict)
     """What the caller's fields are called that errors name as the contract does."""
 

@@ -14,6 +14,8 @@ from frontend.dialects.fields import Fields
 from frontend.dialects.openai.messages import read_messages
 from frontend.dialects.openai.sampling import (
     MAX_TOKENS,
+    VERBOSITIES,
+    StreamOptions,
     read_identity,
     read_response_format,
     read_sampling,
@@ -22,7 +24,7 @@ from frontend.dialects.openai.sampling import (
 )
 from frontend.dialects.openai.structured import StructureCheck
 from frontend.dialects.openai.tools import join_calls, read_tools, render_call_delta
-from frontend.dialects.openai.usage import render_usage
+from frontend.dialects.openai.usage import ChunkUsage, render_usage
 from frontend.dialects.schemas import Structure
 from frontend.domain import Event, Generation, ImageLink, Usage
 
@@ -37,11 +39,13 @@ class ChatCall:
     generation: Generation
     n: int
     stream: bool
-    include_usage: bool
+    stream_options: StreamOptions
     logprobs: bool
     user: str | None
     structure: Structure | None = None
     images: tuple[ImageLink, ...] = ()
+    token_ids: bool = False
+    """Whether the answer has them beside its text."""
     names: Mapping[str, str] = field(default_factory=dict)
     """What the caller calls fields that errors name as the contract does."""
 
@@ -55,7 +59,7 @@ def parse_chat(body: object, max_messages: int) -> ChatCall:
     images: list[ImageLink] = []
     messages = read_messages(fields, max_messages, images)
     stream = fields.boolean("stream") or False
-    include_usage = read_stream_options(fields, stream)
+    stream_options = read_stream_options(fields, stream)
     sampling = _max_tokens(fields) | read_sampling(fields)
     tools = read_tools(fields)
     options, reading = _template(fields)
@@ -64,6 +68,9 @@ def parse_chat(body: object, max_messages: int) -> ChatCall:
         prompt["tools"] = tools.tools
     structure = read_response_format(fields, sampling)
     logprobs = _logprobs(fields, sampling)
+    token_ids = fields.boolean("return_token_ids") or False
+    if token_ids:
+        reading["prompt_token_ids"] = True
     user = read_identity(fields)
     _refuse_what_is_missing(fields)
     fields.finish()
@@ -72,11 +79,12 @@ def parse_chat(body: object, max_messages: int) -> ChatCall:
         Generation(prompt, sampling, tools.reply | reading),
         sampling.get("n", 1),
         stream,
-        include_usage,
+        stream_options,
         logprobs,
         user,
         structure,
         tuple(images),
+        token_ids,
         _names(body),
     )
 
@@ -94,6 +102,9 @@ def _template(fields: Fields) -> tuple[dict[str, Any], dict[str, Any]]:
         return {}, {}
     options = fields.mapping("chat_template_kwargs")
     effort = fields.choice("reasoning_effort", _EFFORTS)
+    verbosity = fields.choice("verbosity", VERBOSITIES)
+    if verbosity not in (None, "medium"):  # for templates that know it
+        options = {"verbosity": verbosity, **(options or {})}
     given = {
         "chat_template_kwargs": options,
         "reasoning_effort": effort,
@@ -135,7 +146,6 @@ def _refuse_what_is_missing(fields: Fields) -> None:
     fields.only("modalities", (["text"],), "models answer in text")
     fields.only("audio", (), "models answer in text")
     fields.only("prediction", (), "predicted outputs are not used")
-    fields.only("verbosity", ("medium",), "no model here has verbosity levels")
     fields.only("web_search_options", (), "there is no web search")
     fields.only("prompt_cache_retention", ("in_memory",), "caches live in memory")
     fields.only("moderation", (), "there is no moderation")
@@ -147,6 +157,7 @@ class _Choice:
     reasoning: list[str] = field(default_factory=list)
     calls: list[dict[str, Any]] = field(default_factory=list)
     logprobs: list[dict[str, Any]] = field(default_factory=list)
+    token_ids: list[int] = field(default_factory=list)
     reason: str | None = None
 
     def message(self) -> dict[str, Any]:
@@ -167,10 +178,14 @@ class _Choice:
 class ChatAnswer:
     """Collects the events of a unary request."""
 
-    def __init__(self, call: ChatCall, answer_id: str, model: str) -> None:
+    def __init__(
+        self, call: ChatCall, answer_id: str, model: str, fingerprint: str | None = None
+    ) -> None:
+        self._call = call
         self._id = answer_id
         self._model = model
-        self._with_logprobs = call.logprobs
+        self._fingerprint = fingerprint
+        self._prompt_ids: list[int] | None = None
         self._choices = [_Choice() for _ in range(call.n)]
         self._check = StructureCheck(call.structure, call.n)
 
@@ -179,6 +194,8 @@ class ChatAnswer:
         choice = self._choices[event.index]
         choice.text.append(event.text)
         choice.reason = event.finish_reason or choice.reason
+        choice.token_ids += event.token_ids
+        self._prompt_ids = self._prompt_ids or event.prompt_token_ids
         if event.logprobs:
             choice.logprobs += event.logprobs
         if event.reasoning:
@@ -189,78 +206,96 @@ class ChatAnswer:
 
     def render(self, usage: Usage) -> bytes:
         """The response body."""
-        choices = [
-            {
-                "index": index,
-                "message": choice.message(),
-                "logprobs": _render_logprobs(choice.logprobs) if self._with_logprobs else None,
-                "finish_reason": finish_reason(choice.reason),
-            }
-            for index, choice in enumerate(self._choices)
-        ]
-        return orjson.dumps(
-            {
-                "id": f"chatcmpl-{self._id}",
-                "object": "chat.completion",
-                "created": int(time.time()),
-                "model": self._model,
-                "choices": choices,
-                "usage": render_usage(usage),
-                "service_tier": None,
-                "system_fingerprint": None,
-            }
-        )
+        choices = [self._choice(index, choice) for index, choice in enumerate(self._choices)]
+        answer: dict[str, Any] = {
+            "id": f"chatcmpl-{self._id}",
+            "object": "chat.completion",
+            "created": int(time.time()),
+            "model": self._model,
+            "choices": choices,
+            "usage": render_usage(usage),
+            "service_tier": None,
+            "system_fingerprint": self._fingerprint,
+        }
+        if self._call.token_ids:
+            answer["prompt_token_ids"] = self._prompt_ids
+        return orjson.dumps(answer)
+
+    def _choice(self, index: int, choice: _Choice) -> dict[str, Any]:
+        shown = {
+            "index": index,
+            "message": choice.message(),
+            "logprobs": _render_logprobs(choice.logprobs) if self._call.logprobs else None,
+            "finish_reason": finish_reason(choice.reason),
+        }
+        return {**shown, "token_ids": choice.token_ids} if self._call.token_ids else shown
 
 
 class ChatChunks:
     """Renders a stream. What does not change between chunks is rendered once."""
 
-    def __init__(self, call: ChatCall, answer_id: str, model: str) -> None:
+    def __init__(
+        self, call: ChatCall, answer_id: str, model: str, fingerprint: str | None = None
+    ) -> None:
         head = {
             "id": f"chatcmpl-{answer_id}",
             "object": "chat.completion.chunk",
             "created": int(time.time()),
             "model": model,
             "service_tier": None,
-            "system_fingerprint": None,
+            "system_fingerprint": fingerprint,
         }
-        self._n = call.n
+        self._call = call
         self._head = b"data: " + orjson.dumps(head)[:-1]
-        self._no_usage = b',"usage":null' if call.include_usage else b""
+        self._usage = ChunkUsage(call.stream_options)
         self._starts = [
             self._head + b',"choices":[{"index":%d,"delta":' % index for index in range(call.n)
         ]
         self._check = StructureCheck(call.structure, call.n)
-        self._plain_end = b',"logprobs":null,"finish_reason":null}]' + self._no_usage + b"}\n\n"
 
     def first(self) -> bytes:
         """The role of every choice, before any text."""
-        role = b'{"role":"assistant","content":"","refusal":null}'
-        return b"".join(start + role + self._plain_end for start in self._starts)
+        role = b'{"role":"assistant","content":"","refusal":null}' + _OPEN
+        return b"".join(start + role + self._end() for start in self._starts)
 
     def chunk(self, event: Event) -> bytes:
         """One event, with its finish reason in a chunk of its own after the last text.
 
         Raises BackendFailed in place of the finish reason of an answer that is not as asked for.
         """
-        start = self._starts[event.index]
-        parts = []
+        self._usage.see(event)
+        choices = []
         if event.reasoning or event.tool_calls:
-            parts += [start, _special_delta(event), self._plain_end]
+            choices.append(_special_delta(event) + _OPEN)
         if event.text or event.logprobs:
             delta = b'{"content":' + orjson.dumps(event.text) + b"}"
             if event.logprobs:
                 logprobs = orjson.dumps(_render_logprobs(event.logprobs))
-                end = b',"logprobs":' + logprobs + b',"finish_reason":null}]'
-                parts += [start, delta, end, self._no_usage, b"}\n\n"]
+                choices.append(delta + b',"logprobs":' + logprobs + b',"finish_reason":null')
             else:
-                parts += [start, delta, self._plain_end]
+                choices.append(delta + _OPEN)
         self._check.see(event)
         if event.finish_reason is not None:
             reason = orjson.dumps(finish_reason(event.finish_reason))
-            end = b'{},"logprobs":null,"finish_reason":' + reason + b"}]"
-            parts += [start, end, self._no_usage, b"}\n\n"]
-        return b"".join(parts)
+            choices.append(b'{},"logprobs":null,"finish_reason":' + reason)
+        if self._call.token_ids:
+            return self._with_ids(event, choices)
+        start, end = self._starts[event.index], self._end()
+        return b"".join([part for choice in choices for part in (start, choice, end)])
+
+    def _with_ids(self, event: Event, choices: list[bytes]) -> bytes:
+        """The chunks of an event, with its tokens in the last one, which they may need alone."""
+        start, end = self._starts[event.index], self._end()
+        if event.prompt_token_ids is not None:
+            told = b',"prompt_token_ids":' + orjson.dumps(event.prompt_token_ids)
+            start = self._head + told + start[len(self._head) :]
+        if event.token_ids or event.prompt_token_ids is not None:
+            choices = choices or [b"{}" + _OPEN]
+            choices[-1] += b',"token_ids":' + orjson.dumps(event.token_ids)
+        return b"".join([part for choice in choices for part in (start, choice, end)])
+
+    def _end(self) -> bytes:
+        return b"}]" + self._usage.told + b"}\n\n"
 
     def last(self, usage: Usage | None) -> bytes:
         """The usage, when asked for, and the end mark."""
@@ -268,6 +303,9 @@ class ChatChunks:
             return b"data: [DONE]\n\n"
         counts = orjson.dumps(render_usage(usage))
         return self._head + b',"choices":[],"usage":' + counts + b"}\n\ndata: [DONE]\n\n"
+
+
+_OPEN = b',"logprobs":null,"finish_reason":null'
 
 
 def finish_reason(reason: str | None) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from frontend.dialects.fields import Fields
 from frontend.dialects.openai.items import Item, messages_of, read_items
-from frontend.dialects.openai.sampling import MAX_TOKENS, read_sampling
+from frontend.dialects.openai.sampling import MAX_TOKENS, VERBOSITIES, read_sampling
 from frontend.dialects.schemas import Structure
 from frontend.dialects.tools import ToolUse, make_use, names_of, take_function, take_tools
 from frontend.domain import Generation, ImageLink
@@ -73,8 +73,8 @@ def parse_response(body: object, max_items: int) -> ResponseCall:
         sampling["max_tokens"] = limit
     logprobs = _logprobs(fields, sampling)
     tools = _read_tools(fields)
-    structure = _text(fields, sampling)
-    prompt, reading = _reasoning(fields)
+    structure, verbosity = _text(fields, sampling)
+    prompt, reading = _reasoning(fields, verbosity)
     if tools.tools:
         prompt["tools"] = tools.tools
     stream, store = fields.boolean("stream") or False, fields.boolean("store")
@@ -183,16 +183,20 @@ def _named(choice: Fields, tools: list[dict[str, Any]]) -> str:
     return str(name)
 
 
-def _text(fields: Fields, sampling: dict[str, Any]) -> Structure | None:
-    """Takes `text`, puts what its format asks for into `sampling`; returns what to check."""
+def _text(fields: Fields, sampling: dict[str, Any]) -> tuple[Structure | None, str | None]:
+    """Takes `text`: what to check in the answer, and how much of it there is to be."""
     text = fields.inner("text")
     if text is None:
-        return None
-    text.only("verbosity", ("medium",), "no model here has verbosity levels")
+        return None, None
+    verbosity = text.choice("verbosity", VERBOSITIES)
     wanted = text.inner("format")
     text.finish()
-    if wanted is None:
-        return None
+    structure = None if wanted is None else _format(fields, wanted, sampling)
+    return structure, None if verbosity == "medium" else verbosity
+
+
+def _format(fields: Fields, wanted: Fields, sampling: dict[str, Any]) -> Structure | None:
+    """Puts what the format asks for into `sampling`; returns what to check."""
     kind = wanted.choice("type", ("text", "json_object", "json_schema"))
     if kind is None:
         raise wanted.refuse("type", "is required", code="missing_required_parameter")
@@ -214,9 +218,11 @@ def _text(fields: Fields, sampling: dict[str, Any]) -> Structure | None:
     return Structure.of(schema, "text.format.schema")
 
 
-def _reasoning(fields: Fields) -> tuple[dict[str, Any], dict[str, Any]]:
+def _reasoning(fields: Fields, verbosity: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the chat template is told, and what the reader of the reply."""
     options = fields.mapping("chat_template_kwargs") or {}
+    if verbosity is not None:  # for templates that know it
+        options = {"verbosity": verbosity, **options}
     wanted, prompt = fields.inner("reasoning"), dict[str, Any]()
     if wanted is not None:
         effort = wanted.choice("effort", _EFFORTS)

@@ -3,11 +3,13 @@
 Bounds are OpenAI's where it states them, the engine's for the fields that only engines know.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 from frontend.dialects.fields import Fields
 from frontend.dialects.schemas import Structure
 
+VERBOSITIES = ("low", "medium", "high")
 MAX_CHOICES = 128
 MAX_STOPS = 64
 MAX_TOKEN_ID = MAX_TOKENS = 2**31 - 1  # they travel as INT32
@@ -173,14 +175,23 @@ def read_identity(fields: Fields) -> str | None:
     return user
 
 
-def read_stream_options(fields: Fields, stream: bool) -> bool:
-    """Takes `stream_options`; returns whether usage is to be sent at the stream's end."""
+@dataclass(frozen=True, slots=True)
+class StreamOptions:
+    """What a stream tells of its usage: nothing, at its end, or so far with every chunk, too."""
+
+    usage: bool = False
+    continuous_usage: bool = False
+
+
+def read_stream_options(fields: Fields, stream: bool) -> StreamOptions:
+    """Takes `stream_options`."""
     options = fields.inner("stream_options")
     if options is None:
-        return False
+        return StreamOptions()
     if not stream:
         raise fields.refuse("stream_options", "is only allowed with 'stream': true")
-    include = options.boolean("include_usage") or False
+    usage = options.boolean("include_usage") or False
+    continuous = options.boolean("continuous_usage_stats") or False
     options.only("include_obfuscation", (False,), "streams are not padded")
     options.finish()
-    return include
+    return StreamOptions(usage, usage and continuous)
