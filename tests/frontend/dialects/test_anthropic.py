@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frontend.dialects.anthropic.answers import MessageAnswer, MessageStream
+from frontend.dialects.anthropic.answers import MessageAnswer, MessageStream, render_count
 from frontend.dialects.anthropic.failures import render_error, status_of
 from frontend.dialects.anthropic.requests import MessagesCall, check_abilities, parse_messages
 from frontend.domain import Event, Usage
