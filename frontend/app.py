@@ -87,6 +87,7 @@ def create_app(settings: Settings) -> FastAPI:
         inputs=settings.max_inputs,
         client_timeout_s=settings.client_timeout_s,
         heartbeat_s=settings.heartbeat_s,
+        unknown_fields=settings.unknown_fields,
     )
     app = _App(lifespan=lifespan, openapi_url=None, redirect_slashes=False)
     app.state.runner = runner

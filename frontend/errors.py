@@ -2,9 +2,13 @@
 
 GatewayError
 ├── InvalidRequest     400  the caller's mistake; names the field
+│   ├── ContextOverflow     more tokens than the model's context holds; carries the numbers
+│   ├── UnknownFields       fields of a body that nobody knows
+│   └── NotCapable          the model cannot do what the route does
 ├── Unauthorized       401  no key, or one that nobody has
 ├── Forbidden          403  known, but not for this caller
 ├── NotFound           404  no such route or model
+│   └── ModelNotFound       carries the name
 ├── MethodNotAllowed   405
 ├── ClientTimeout      408  the body did not come in time
 ├── TooLarge           413  a body beyond its bound
@@ -15,7 +19,13 @@ GatewayError
 ├── BackendFailed      502  a model failed; details are in the log alone
 ├── BackendTimeout     504  the deadline passed
 └── BackendUnavailable 503  Triton or the model is not there (yet)
+
+Clients read some of these by their text. Each dialect says them in its own API's words, from the
+facts that an error carries (`frontend.dialects.*.failures`).
 """
+
+import re
+from collections.abc import Mapping, Sequence
 
 MAX_MESSAGE = 500
 MAX_PARAM = 200
@@ -39,6 +49,23 @@ class GatewayError(Exception):
         if code is not None:
             self.code = code
 
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Says the caller's own names of fields: `names` has them by those of the contract."""
+        if self.param is not None:
+            self.param = _renamed(self.param, names)
+        self.message = _QUOTED.sub(lambda m: f"'{_renamed(m[1], names)}'", self.message)
+
+
+_QUOTED = re.compile(r"'([a-z_]+(?:[.\[][\w.\[\]]{0,200})?)'")
+
+
+def _renamed(path: str, names: Mapping[str, str]) -> str:
+    """A path in which the longest beginning that has another name gets it."""
+    for end in [len(path), *(m.start() for m in reversed([*re.finditer(r"[.\[]", path)]))]:
+        if (name := names.get(path[:end])) is not None:
+            return name + path[end:]
+    return path
+
 
 def clip(text: str, most: int) -> str:
     """At most so many characters of a text, with a mark where the rest was."""
@@ -50,7 +77,49 @@ class InvalidRequest(GatewayError):
 
     status = 400
     type = "invalid_request_error"
-    code = None
+    code: str | None = None
+
+
+class ContextOverflow(InvalidRequest):
+    """More tokens than the model's context holds: `prompt_tokens` and, where they make it too
+    many, `requested_tokens` of the answer. None: not counted, `message` says what is too large."""
+
+    code = "context_length_exceeded"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        limit: int,
+        prompt_tokens: int | None = None,
+        requested_tokens: int = 0,
+    ) -> None:
+        super().__init__(message, param=param)
+        self.limit = limit
+        self.prompt_tokens = prompt_tokens
+        self.requested_tokens = requested_tokens
+
+
+class UnknownFields(InvalidRequest):
+    """A body holds fields that the route does not know: `names` are all of them."""
+
+    code = "unknown_parameter"
+
+    def __init__(self, message: str, *, names: Sequence[str]) -> None:
+        super().__init__(message, param=names[0])
+        self.names = frozenset(names)
+
+
+class NotCapable(InvalidRequest):
+    """The model `model`, as the caller calls it, cannot do `capability`."""
+
+    code = "model_not_supported"
+
+    def __init__(self, message: str, *, model: str, capability: str) -> None:
+        super().__init__(message, param="model")
+        self.model = model
+        self.capability = capability
 
 
 class Unauthorized(GatewayError):
@@ -74,7 +143,20 @@ class NotFound(GatewayError):
 
     status = 404
     type = "invalid_request_error"
-    code = "not_found"
+    code: str | None = "not_found"
+
+
+class ModelNotFound(NotFound):
+    """No model answers to the name `model`."""
+
+    code = "model_not_found"
+
+    def __init__(self, model: str) -> None:
+        self.model = model[:100]
+        super().__init__(
+            f"the model '{self.model}' does not exist; GET /v1/models lists what there is",
+            param="model",
+        )
 
 
 class MethodNotAllowed(GatewayError):

@@ -213,6 +213,12 @@ class Settings(BaseSettings):
         ge=0,
         description="Bytes of linked images in memory; the oldest go when there is no room.",
     )
+    unknown_fields: str = Field(
+        default="refuse",
+        pattern="^(refuse|warn)$",
+        description="What becomes of fields of a request's body that nobody knows: `refuse`, or"
+        " `warn` in a header and leave them aside.",
+    )
     log_level: str = Field(
         default="info", pattern="^(debug|info|warning|error)$", description="Least level logged."
     )

@@ -17,9 +17,10 @@ from tritonclient.grpc import model_config_pb2
 
 from frontend.backends.triton import Triton
 from frontend.domain import Details, ImageLimits, Model
-from frontend.errors import BackendUnavailable, GatewayError, NotFound
+from frontend.errors import BackendUnavailable, GatewayError, ModelNotFound
 
 CONTRACT = "1"
+_LATEST = ":latest"
 _DETAILS = {"family", "parameters", "size_bytes", "quantization"}
 _MISS_INTERVAL_S = 0.5
 _log = logging.getLogger(__name__)
@@ -61,20 +62,22 @@ class Catalogue:
 
         Raises NotFound, or BackendUnavailable when it was there before or Triton is away.
         """
-        asked, name = name, self._mapped(name)
-        if name not in self._ready and time.monotonic() - self._refreshed_at_s > _MISS_INTERVAL_S:
+        spelled = [self._mapped(one) for one in spellings(name)]
+        model = self._first(spelled)
+        if model is None and time.monotonic() - self._refreshed_at_s > _MISS_INTERVAL_S:
             await self.refresh()
-        if model := self._ready.get(name):
+            model = self._first(spelled)
+        if model is not None:
             return model
         if not self._reachable:
             raise BackendUnavailable("the model server is not available now; try again soon")
-        if name in self._seen:
-            raise BackendUnavailable(f"the model '{name}' is not loaded now; try again soon")
-        raise NotFound(
-            f"the model '{asked[:100]}' does not exist; GET /v1/models lists what there is",
-            param="model",
-            code="model_not_found",
-        )
+        for one in spelled:
+            if one in self._seen:
+                raise BackendUnavailable(f"the model '{one}' is not loaded now; try again soon")
+        raise ModelNotFound(name)
+
+    def _first(self, names: list[str]) -> Model | None:
+        return next((self._ready[name] for name in names if name in self._ready), None)
 
     def own_name(self, name: str) -> str:
         """What Triton calls the model that `name` leads to, loaded now or not."""
@@ -149,6 +152,17 @@ class Catalogue:
             _log.info("serving %s", ", ".join(sorted(m.name for m in models)) or "nothing")
         self._ready = ready
         self._seen |= {name: model.name for name, model in ready.items()}
+
+
+def spellings(name: str) -> list[str]:
+    """The names by which a model may be known that a client calls `name`, likeliest first.
+
+    A name without a tag means the tag `latest`, as Ollama has it; its clients use the names that
+    they read there with the other APIs, too.
+    """
+    if name.endswith(_LATEST):
+        return [name, name.removesuffix(_LATEST)]
+    return [name] if ":" in name else [name, name + _LATEST]
 
 
 def find_cycle(mapping: Mapping[str, str]) -> list[str]:

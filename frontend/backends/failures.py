@@ -12,6 +12,7 @@ from frontend.errors import (
     BackendFailed,
     BackendTimeout,
     BackendUnavailable,
+    ContextOverflow,
     GatewayError,
     InvalidRequest,
     RateLimited,
@@ -30,6 +31,8 @@ _CLASSES: dict[int, type[GatewayError]] = {
 def from_message(text: str, engine_id: str) -> GatewayError:
     """The error that a model's or Triton's message stands for."""
     if marked := _marked(text):
+        if overflow := _overflow(marked):
+            return overflow
         return _class_of(marked.get("status"))(
             str(marked.get("message", "the model refused the request")),
             param=_text(marked.get("param")),
@@ -51,6 +54,25 @@ def from_status(code: str, details: str, engine_id: str) -> GatewayError:
         _log.warning("request %s: Triton is unavailable: %s", engine_id, details)
         return BackendUnavailable("the model server is not available now; try again soon")
     return from_message(details, engine_id)
+
+
+def _overflow(marked: dict[str, Any]) -> ContextOverflow | None:
+    """The numbers of a prompt beyond its context, where the step told them."""
+    numbers = marked.get("context")
+    if not isinstance(numbers, dict):
+        return None
+    limit, prompt, requested = (
+        numbers.get(name) for name in ("limit", "prompt_tokens", "requested_tokens")
+    )
+    if type(limit) is not int:
+        return None
+    return ContextOverflow(
+        str(marked.get("message")),
+        param=_text(marked.get("param")),
+        limit=limit,
+        prompt_tokens=prompt if type(prompt) is int else None,
+        requested_tokens=requested if type(requested) is int else 0,
+    )
 
 
 def _class_of(status: Any) -> type[GatewayError]:

@@ -8,7 +8,7 @@ from tritonclient.grpc import service_pb2
 from frontend.backends.tensors import add_json, add_numbers, add_texts, output, unpack_bytes
 from frontend.backends.triton import Triton
 from frontend.domain import Drawing, Drawn, Embedding, Model, Ranking, Scores, Vectors
-from frontend.errors import BackendFailed, InvalidRequest
+from frontend.errors import BackendFailed, ContextOverflow
 
 Call = tuple[str, float]
 _END_MARKS = 8  # more than any tokenizer puts behind a text
@@ -58,11 +58,12 @@ def _bounded(embedding: Embedding, model: Model) -> list[list[int]]:
     rows = embedding.ids or []
     for number, row in enumerate(rows):
         if len(row) > most and not embedding.truncate:
-            raise InvalidRequest(
+            raise ContextOverflow(
                 f"input {number} has {len(row)} tokens and the model takes {most}; shorten it or"
                 " ask for truncation",
                 param="input",
-                code="context_length_exceeded",
+                limit=most,
+                prompt_tokens=len(row),
             )
     return [row if len(row) <= most else row[:most] + row[-_END_MARKS:] for row in rows]
 

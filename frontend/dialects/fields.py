@@ -8,7 +8,7 @@ import difflib
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from frontend.errors import InvalidRequest
+from frontend.errors import InvalidRequest, UnknownFields
 
 _MAX_SHOWN = 60
 _MAX_COMPARED = 64
@@ -71,8 +71,15 @@ class Fields:
 
     def integer(self, name: str, low: int | None = None, high: int | None = None) -> int | None:
         """A whole number within bounds, both included."""
-        value = self._typed(name, "a whole number", _is_integer)
-        return None if value is None else self._bounded(name, int(value), low, high)
+        value = self.take(name)
+        if value is None:
+            return None
+        if isinstance(value, float) and abs(value) >= 2**63:  # JSON's larger ones come as floats
+            raise self.refuse(name, f"is beyond 64 bits; it must be {_bounds(low, high)}")
+        if not _is_integer(value):
+            raise self.refuse(name, f"must be a whole number, not {_shown(value)}")
+        whole: int = self._bounded(name, value, low, high)
+        return whole
 
     def number(
         self, name: str, low: float | None = None, high: float | None = None
@@ -134,16 +141,18 @@ class Fields:
         return names
 
     def finish(self) -> None:
-        """Refuses every field that was not read."""
-        unread = [*self._left, *sorted(self._nulls - self._known)]
+        """Refuses every field that was not read. What is null inside of a field says nothing."""
+        nulls = set() if self._path else self._nulls - self._known
+        unread = [*self._left, *sorted(nulls)]
         if unread:
             name = unread[0]
             short = len(name) <= _MAX_COMPARED  # comparing takes the product of the lengths
             near = difflib.get_close_matches(name, self._known, n=1) if short else []
             hint = f"; did you mean '{near[0]}'?" if near else ""
-            raise self.refuse(
-                name[:_MAX_SHOWN], f"is not a known parameter{hint}", code="unknown_parameter"
-            )
+            problem = f"is not a known parameter{hint}"
+            if self._path:
+                raise self.refuse(name[:_MAX_SHOWN], problem, code="unknown_parameter")
+            raise UnknownFields(f"'{name[:_MAX_SHOWN]}' {problem}", names=unread)
 
     def _typed(self, name: str, kind: str, check: Callable[[Any], bool]) -> Any:
         value = self.take(name)
@@ -153,12 +162,16 @@ class Fields:
 
     def _bounded(self, name: str, value: Any, low: float | None, high: float | None) -> Any:
         if (low is not None and value < low) or (high is not None and value > high):
-            if high is None:
-                bounds = f"at least {low}"
-            else:
-                bounds = f"at most {high}" if low is None else f"between {low} and {high}"
-            raise self.refuse(name, f"is {value}, it must be {bounds}")
+            raise self.refuse(name, f"is {value}, it must be {_bounds(low, high)}")
         return value
+
+
+def _bounds(low: float | None, high: float | None) -> str:
+    if low is None and high is None:
+        return f"between {-(2**63)} and {2**63 - 1}"
+    if high is None:
+        return f"at least {low}"
+    return f"at most {high}" if low is None else f"between {low} and {high}"
 
 
 def is_token_ids(value: object) -> bool:

@@ -9,7 +9,7 @@ from frontend.dialects.fields import Fields
 from frontend.domain import SchemaUse
 
 MAX_TOOLS = 128
-_NAME = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
+_NAME = re.compile(r"[a-zA-Z0-9_.-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def take_function(fields: Fields, schema_at: str) -> dict[str, Any]:
     """Takes `name`, `description`, the schema of the arguments at `schema_at`, and `strict`."""
     name = fields.text("name")
     if name is None or not _NAME.fullmatch(name):
-        raise fields.refuse("name", "must be 1 to 64 letters, digits, '_', '-' or '.'")
+        raise fields.refuse("name", "must be 1 to 128 letters, digits, '_', '-' or '.'")
     told: dict[str, Any] = {"name": name}
     if (description := fields.text("description")) is not None:
         told["description"] = description

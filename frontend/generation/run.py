@@ -26,7 +26,7 @@ from frontend.domain import (
     Scores,
     Vectors,
 )
-from frontend.errors import BackendFailed, BackendUnavailable, InvalidRequest
+from frontend.errors import BackendFailed, BackendUnavailable, InvalidRequest, NotCapable
 from frontend.generation import sizes
 from frontend.generation.admission import Admission
 from frontend.generation.calls import CallGate
@@ -50,14 +50,14 @@ class Runner:
     """Of one request's prompts or inputs, all together."""
 
     async def find(self, name: str, capability: str) -> Model:
-        """The model `name`, if it can do `capability`. Raises NotFound, InvalidRequest."""
+        """The model `name`, if it can do `capability`. Raises NotFound, NotCapable."""
         model = await self.catalogue.find(name)
         if capability not in model.capabilities:
             can = ", ".join(sorted(model.capabilities)) or "nothing"
-            raise InvalidRequest(
-                f"the model '{name}' does not do {capability}; it does {can}",
-                param="model",
-                code="model_not_supported",
+            raise NotCapable(
+                f"the model '{name[:100]}' does not do {capability}; it does {can}",
+                model=name[:100],
+                capability=capability,
             )
         return model
 

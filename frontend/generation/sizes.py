@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from frontend.domain import Drawing, Embedding, Generation, Model, Ranking
-from frontend.errors import InvalidRequest
+from frontend.errors import ContextOverflow, InvalidRequest
 
 
 def check_generations(model: Model, generations: Iterable[Generation], total: int) -> None:
@@ -68,13 +68,14 @@ def _texts(prompt: dict[str, Any]) -> Iterable[str]:
 def _check(model: Model, size: int, param: str) -> None:
     most = model.max_text_bytes
     if most is not None and size > most:
-        raise InvalidRequest(
+        problem = (
             f"'{param}' has {size} bytes of text; the model '{model.name}' takes at most {most}"
             f" bytes, which is the longest text of {model.context_length or 'its'} tokens;"
-            " shorten it",
-            param=param,
-            code="context_length_exceeded",
+            " shorten it"
         )
+        if model.context_length is None:
+            raise InvalidRequest(problem, param=param, code=ContextOverflow.code)
+        raise ContextOverflow(problem, param=param, limit=model.context_length)
 
 
 def _check_total(size: int, most: int, param: str | None) -> None:

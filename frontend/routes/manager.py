@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import orjson
 from starlette.types import Receive, Scope, Send
 
+from frontend.backends.catalogue import spellings
 from frontend.dialects.fields import Fields
 from frontend.dialects.ollama.failures import render_error
-from frontend.dialects.ollama.models import candidates, parse_name
+from frontend.dialects.ollama.models import parse_name
 from frontend.errors import NotSupported
 from frontend.generation.presence import Presence
 from frontend.routes.http import send_bytes
@@ -36,10 +37,10 @@ class ManagerRoutes:
         client = ollama_client(scope, receive, send, self.bounds)
         body = await client.read_json(self.bounds.body)
         stream = Fields(body).boolean("stream") is not False
-        name = await self.presence.find(candidates(parse_name(body)))
+        name = await self.presence.find(spellings(parse_name(body)))
         with client.watched():
             if stream:
-                await send_lines(client.send, self._loading(name), render_error, [])
+                await send_lines(client.send, self._loading(name), render_error)
             else:
                 await self.presence.load(name)
                 await send_bytes(client.send, _status("success"))
@@ -61,7 +62,7 @@ class ManagerRoutes:
         """DELETE /api/delete"""
         client = ollama_client(scope, receive, send, self.bounds)
         body = await client.read_json(self.bounds.body)
-        name = await self.presence.find(candidates(parse_name(body)))
+        name = await self.presence.find(spellings(parse_name(body)))
         await self.presence.unload(name)
         await send_bytes(client.send, b"")
 

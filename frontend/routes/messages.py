@@ -9,7 +9,12 @@ from starlette.types import Receive, Scope, Send
 
 from frontend.dialects.anthropic.answers import MessageAnswer, MessageStream, render_count
 from frontend.dialects.anthropic.failures import render_stream_error
-from frontend.dialects.anthropic.requests import MessagesCall, check_abilities, parse_messages
+from frontend.dialects.anthropic.requests import (
+    NAMES,
+    MessagesCall,
+    check_abilities,
+    parse_messages,
+)
 from frontend.domain import Model, UsageCount
 from frontend.errors import GatewayError
 from frontend.generation.run import Runner
@@ -33,7 +38,9 @@ class MessagesRoutes:
     async def create(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /v1/messages"""
         client = Client(scope, receive, send, self.bounds.client_timeout_s)
-        call = parse_messages(await client.read_json(self.bounds.image_body), self.bounds.messages)
+        body = await client.read_json(self.bounds.image_body)
+        call = self.bounds.parse(parse_messages, body, self.bounds.messages)
+        del body  # its images, which are decoded below
         with client.watched():
             model, call = await self._settle(call)
             if not call.stream:
@@ -46,14 +53,16 @@ class MessagesRoutes:
         """POST /v1/messages/count_tokens"""
         client = Client(scope, receive, send, self.bounds.client_timeout_s)
         body = await client.read_json(self.bounds.image_body)
-        call = parse_messages(body, self.bounds.messages, counting=True)
+        call = self.bounds.parse(parse_messages, body, self.bounds.messages, counting=True)
+        del body
         with client.watched():
             model, call = await self._settle(call)
             tokens = await self.runner.count_tokens(model, call.generation, current().id)
-            await send_bytes(client.send, render_count(tokens))
+            await send_bytes(client.send, render_count(call, tokens))
 
     async def _settle(self, call: MessagesCall) -> tuple[Model, MessagesCall]:
         """The model, and the call with its images read."""
+        current().names = NAMES
         model = await self.runner.find(call.model, "chat")
         current().model = model.name
         check_abilities(call, model)

@@ -17,10 +17,9 @@ async def send_lines(
     send: Send,
     lines: AsyncIterator[bytes],
     render_error: Callable[[GatewayError], bytes],
-    headers: list[tuple[bytes, bytes]],
 ) -> None:
     """Sends every line as it comes."""
-    head = [(b"content-type", b"application/x-ndjson"), (b"x-accel-buffering", b"no"), *headers]
+    head = [(b"content-type", b"application/x-ndjson"), (b"x-accel-buffering", b"no")]
     started = False
 
     async def write(line: bytes) -> None:

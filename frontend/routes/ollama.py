@@ -13,7 +13,6 @@ from frontend.dialects.ollama.answers import OllamaReply, render_drawing, render
 from frontend.dialects.ollama.embed import check_dimensions, parse_embed, render_embed
 from frontend.dialects.ollama.failures import render_error
 from frontend.dialects.ollama.models import (
-    candidates,
     parse_name,
     render_running,
     render_show,
@@ -21,18 +20,19 @@ from frontend.dialects.ollama.models import (
     render_version,
 )
 from frontend.dialects.ollama.requests import (
+    NAMES,
     OllamaCall,
     check_abilities,
     parse_chat,
     parse_generate,
 )
 from frontend.domain import Drawing, Model, Usage, UsageCount
-from frontend.errors import Forbidden, NotFound
+from frontend.errors import Forbidden
 from frontend.generation.presence import Presence
 from frontend.generation.run import Runner
 from frontend.media.images import Images
 from frontend.routes.client import Client
-from frontend.routes.http import send_bytes, warning
+from frontend.routes.http import send_bytes
 from frontend.routes.ndjson import send_lines
 from frontend.routes.openai import Bounds
 from frontend.routes.structure import prepare
@@ -95,6 +95,7 @@ class OllamaRoutes:
 
     async def _answer(self, client: Client, call: OllamaCall) -> None:
         reply = OllamaReply(call)
+        current().names = NAMES
         with client.watched():
             model = await self._find(call.model)
             if call.generation is None:
@@ -111,12 +112,11 @@ class OllamaRoutes:
             generation = await prepare(self.runner, generation, whole=not call.stream)
             call = replace(call, generation=generation, images=())
             reply.admitted()
-            warned = warning(call.options.warnings)
+            current().warnings += call.options.warnings
             if call.stream:
-                lines = self._lines(model, call, reply)
-                await send_lines(client.send, lines, render_error, warned)
+                await send_lines(client.send, self._lines(model, call, reply), render_error)
             else:
-                await send_bytes(client.send, await self._whole(model, call, reply), headers=warned)
+                await send_bytes(client.send, await self._whole(model, call, reply))
 
     async def _lines(
         self, model: Model, call: OllamaCall, reply: OllamaReply
@@ -189,17 +189,12 @@ class OllamaRoutes:
                 current().usage = Usage(vectors.prompt_tokens)
                 vectors = vectors.cut(call.dimensions or vectors.dimensions)
             times_ns = (time.perf_counter_ns() - start_ns, load_ns)
-            answer = render_embed(call, vectors, times_ns)
-            await send_bytes(client.send, answer, headers=warning(call.options.warnings))
+            current().warnings += call.options.warnings
+            await send_bytes(client.send, render_embed(call, vectors, times_ns))
 
     async def _find(self, name: str) -> Model:
-        """The model by Ollama's rules of names. Raises NotFound in Ollama's words."""
-        known = self.runner.catalogue.names
-        chosen = next((one for one in candidates(name) if one in known), candidates(name)[0])
-        try:
-            model = await self.runner.catalogue.find(chosen)
-        except NotFound:
-            raise NotFound(f"model '{name[:100]}' not found", param="model") from None
+        """Raises ModelNotFound."""
+        model = await self.runner.catalogue.find(name)
         current().model = model.name
         return model
 

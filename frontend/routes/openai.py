@@ -1,8 +1,9 @@
 """OpenAI's routes: read, translate, run, translate back. No policy of their own."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
@@ -20,8 +21,9 @@ from frontend.dialects.openai.embeddings import (
     parse_embedding,
     render_embedding,
 )
-from frontend.dialects.openai.models import render_model, render_models
+from frontend.dialects.openai.models import fingerprint, render_model, render_models
 from frontend.domain import Model, Usage, UsageCount
+from frontend.errors import UnknownFields
 from frontend.generation.fanout import generate_all
 from frontend.generation.run import Runner
 from frontend.media.images import Images
@@ -30,6 +32,8 @@ from frontend.routes.http import send_bytes
 from frontend.routes.sse import send_stream
 from frontend.routes.structure import prepare, prepare_all
 from frontend.routes.trace import current
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,20 @@ class Bounds:
     inputs: int
     client_timeout_s: float
     heartbeat_s: float
+    unknown_fields: str = "refuse"
+    """Or `warn`: fields of a body that nobody knows."""
+
+    def parse(self, parser: Callable[..., T], body: object, *bounds: Any, **options: Any) -> T:
+        """What a dialect's parser makes of a body. Raises InvalidRequest."""
+        try:
+            return parser(body, *bounds, **options)
+        except UnknownFields as error:
+            if self.unknown_fields == "refuse" or not isinstance(body, dict):
+                raise
+            unknown = [name for name in body if name in error.names]
+            current().warnings += [f"{name[:64]}: unknown" for name in unknown[:16]]
+            kept = {name: value for name, value in body.items() if name not in error.names}
+            return parser(kept, *bounds, **options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +74,9 @@ class OpenAIRoutes:
         """POST /v1/chat/completions"""
         client = self._client(scope, receive, send)
         body = await client.read_json(self.bounds.image_body)
-        call = parse_chat(body, self.bounds.messages)
+        call = self.bounds.parse(parse_chat, body, self.bounds.messages)
         del body  # its images, which are decoded below
+        current().names = call.names
         with client.watched():
             model = await self._find(call.model, "chat")
             generation = await self.images.attach(
@@ -71,7 +90,7 @@ class OpenAIRoutes:
                 await send_bytes(client.send, await self._chat_answer(model, call))
 
     async def _chat_answer(self, model: Model, call: ChatCall) -> bytes:
-        answer, count = ChatAnswer(call, current().id, model.name), UsageCount()
+        answer, count = ChatAnswer(call, *_about(model)), UsageCount()
         groups = self.runner.generate(model, call.generation, current().id)
         try:
             async for group in groups:
@@ -83,7 +102,7 @@ class OpenAIRoutes:
         return answer.render(count.total)
 
     async def _chat_stream(self, model: Model, call: ChatCall) -> AsyncIterator[bytes]:
-        chunks, count = ChatChunks(call, current().id, model.name), UsageCount()
+        chunks, count = ChatChunks(call, *_about(model)), UsageCount()
         groups = self.runner.generate(model, call.generation, current().id)
         start = chunks.first()  # with the first token, so that a failure before it is a status
         try:
@@ -95,13 +114,14 @@ class OpenAIRoutes:
                     start = b""
         finally:
             current().usage = count.total
-        yield chunks.last(count.total if call.include_usage else None)
+        yield chunks.last(count.total if call.stream_options.usage else None)
 
     async def completion(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /v1/completions"""
         client = self._client(scope, receive, send)
         body = await client.read_json(self.bounds.body)
-        call = parse_completion(body, self.bounds.inputs)
+        call = self.bounds.parse(parse_completion, body, self.bounds.inputs)
+        current().names = call.names
         with client.watched():
             model = await self._find(call.model, "completion")
             ready = await prepare_all(self.runner, call.generations, whole=not call.stream)
@@ -112,7 +132,7 @@ class OpenAIRoutes:
                 await send_bytes(client.send, await self._completion_answer(model, call))
 
     async def _completion_answer(self, model: Model, call: CompletionCall) -> bytes:
-        answer, count = CompletionAnswer(call, current().id, model.name), UsageCount()
+        answer, count = CompletionAnswer(call, *_about(model)), UsageCount()
         groups = generate_all(self.runner, model, call.generations, current().id)
         try:
             async with aclosing(groups):  # type: ignore[type-var]
@@ -125,7 +145,7 @@ class OpenAIRoutes:
         return answer.render(count.total)
 
     async def _completion_stream(self, model: Model, call: CompletionCall) -> AsyncIterator[bytes]:
-        chunks, count = CompletionChunks(call, current().id, model.name), UsageCount()
+        chunks, count = CompletionChunks(call, *_about(model)), UsageCount()
         groups = generate_all(self.runner, model, call.generations, current().id)
         try:
             async with aclosing(groups):  # type: ignore[type-var]
@@ -135,12 +155,13 @@ class OpenAIRoutes:
                     yield b"".join([chunks.chunk(prompt, event) for event in group])
         finally:
             current().usage = count.total
-        yield chunks.last(count.total if call.include_usage else None)
+        yield chunks.last(count.total if call.stream_options.usage else None)
 
     async def embedding(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /v1/embeddings"""
         client = self._client(scope, receive, send)
-        call = parse_embedding(await client.read_json(self.bounds.body), self.bounds.inputs)
+        body = await client.read_json(self.bounds.body)
+        call = self.bounds.parse(parse_embedding, body, self.bounds.inputs)
         with client.watched():
             model = await self._find(call.model, "embedding")
             check_dimensions(call.dimensions, model)
@@ -172,6 +193,11 @@ class OpenAIRoutes:
         model = await self.runner.find(name, capability)
         current().model = model.name
         return model
+
+
+def _about(model: Model) -> tuple[str, str, str]:
+    """An answer's id, whose it is, and what made it."""
+    return current().id, model.name, fingerprint(model)
 
 
 def _is_anthropics(scope: Scope) -> bool:

@@ -46,7 +46,7 @@ class PictureRoutes:
     async def generate(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /v1/images/generations"""
         client = Client(scope, receive, send, self.bounds.client_timeout_s)
-        call = parse_image(await client.read_json(self.bounds.body))
+        call = self.bounds.parse(parse_image, await client.read_json(self.bounds.body))
         with client.watched():
             model = await self.runner.find(call.model, "image")
             current().model = model.name

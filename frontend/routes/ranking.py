@@ -31,7 +31,7 @@ class RankingRoutes:
         client = Client(scope, receive, send, self.bounds.client_timeout_s)
         body = await client.read_json(self.bounds.body)
         told = not scope["path"].startswith("/v2")
-        call = parse_rerank(body, self.bounds.inputs, with_documents=told)
+        call = self.bounds.parse(parse_rerank, body, self.bounds.inputs, with_documents=told)
         with client.watched():
             scores = await self._rank(call)
             answer = render_rerank(call, scores, current().id, current().model or call.model)
@@ -41,7 +41,7 @@ class RankingRoutes:
         """POST /v1/score and /score"""
         client = Client(scope, receive, send, self.bounds.client_timeout_s)
         body = await client.read_json(self.bounds.body)
-        call = parse_score(body, self.bounds.inputs)
+        call = self.bounds.parse(parse_score, body, self.bounds.inputs)
         with client.watched():
             scores = await self._rank(call)
             answer = render_score(scores, current().id, current().model or call.model)

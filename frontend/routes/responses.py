@@ -13,7 +13,7 @@ from frontend.dialects.openai.response_answers import (
     render_input_items,
     render_input_tokens,
 )
-from frontend.dialects.openai.responses import ResponseCall, parse_response
+from frontend.dialects.openai.responses import NAMES, ResponseCall, parse_response
 from frontend.domain import Model, Usage, UsageCount
 from frontend.errors import InvalidRequest, NotFound
 from frontend.generation.run import Runner
@@ -39,7 +39,9 @@ class ResponsesRoutes:
     async def create(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /v1/responses"""
         client = Client(scope, receive, send, self.bounds.client_timeout_s)
-        call = parse_response(await client.read_json(self.bounds.image_body), self.bounds.messages)
+        body = await client.read_json(self.bounds.image_body)
+        call = self.bounds.parse(parse_response, body, self.bounds.messages)
+        del body  # its images, which are decoded below
         with client.watched():
             model, call = await self._settle(call)
             writer = ResponseWriter(call, current().id, model.name)
@@ -54,7 +56,9 @@ class ResponsesRoutes:
     async def count(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /v1/responses/input_tokens"""
         client = Client(scope, receive, send, self.bounds.client_timeout_s)
-        call = parse_response(await client.read_json(self.bounds.image_body), self.bounds.messages)
+        body = await client.read_json(self.bounds.image_body)
+        call = self.bounds.parse(parse_response, body, self.bounds.messages)
+        del body  # its images, which are decoded below
         with client.watched():
             model, call = await self._settle(call)
             tokens = await self.runner.count_tokens(model, call.generation, current().id)
@@ -91,6 +95,7 @@ class ResponsesRoutes:
 
     async def _settle(self, call: ResponseCall) -> tuple[Model, ResponseCall]:
         """The model, and the call with what it continues and its images."""
+        current().names = NAMES
         model = await self.runner.find(call.model, "chat")
         current().model = model.name
         history = []
@@ -139,5 +144,6 @@ class ResponsesRoutes:
 def _unknown(response_id: str, param: str) -> Exception:
     said = f"there is no response '{response_id[:100]}', or its time is over"
     if param == "previous_response_id":
+        said = f"Previous response with id '{response_id[:100]}' not found, or its time is over"
         return InvalidRequest(said, param=param, code="previous_response_not_found")
     return NotFound(said, param=param, code="response_not_found")

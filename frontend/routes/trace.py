@@ -8,6 +8,7 @@ import logging
 import re
 import time
 import uuid
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,6 +44,8 @@ class Trace:
     """What is given back when the request is over."""
     warnings: list[str] = field(default_factory=list)
     """What the client is to know about its request; told in a header, if it comes in time."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """What the caller's fields are called that errors name as the contract does."""
 
     @classmethod
     def begin(cls, scope: Scope) -> "Trace":
@@ -69,6 +72,7 @@ class Trace:
             text = f"the gateway failed; the operator finds why in the log as {self.id}"
             error = GatewayError(text)
         self.error = error.code or error.type
+        error.rename(self.names)
         return error
 
     def line(self) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from python_backends.cancellation import Cancellations
 from python_backends.echo.journal import Entry, Journal
 from python_backends.echo.script import Script, abort_event, count_tokens, events, read_script
-from python_backends.errors import InvalidInput, StepError
+from python_backends.errors import ContextOverflow, StepError
 from python_backends.loop import LoopThread
 from python_backends.replies import Replies
 from python_backends.triton import Arrays, json_object
@@ -68,11 +68,13 @@ class EchoEngine:
     def _check(self, prompt: Mapping[str, Any]) -> None:
         tokens = count_tokens(prompt)
         if tokens >= self._context_length:
-            raise InvalidInput(
+            raise ContextOverflow(
                 f"the prompt has {tokens} tokens and the model's context holds"
                 f" {self._context_length}; shorten it",
-                code="context_length_exceeded",
                 param="messages" if "messages" in prompt else "prompt",
+                limit=self._context_length,
+                prompt_tokens=tokens,
+                requested_tokens=1,
             )
 
 
@@ -106,7 +108,11 @@ class _Performance:
         script, entry = self._script, self._entry
         batch: list[dict[str, Any]] = []
         pause_ms = script.first_delay_ms
+        told_prompt = bool((entry.reply or {}).get("prompt_token_ids"))
         for event in events(script, entry.prompt, entry.sampling_parameters):
+            if told_prompt:
+                event["prompt_token_ids"] = list(range(count_tokens(entry.prompt)))
+                told_prompt = False
             if event["index"] == 0:
                 self._fail_if_due()
                 if await self._pause(pause_ms):

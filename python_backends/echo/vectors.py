@@ -7,7 +7,7 @@ import hashlib
 
 import numpy as np
 
-from python_backends.errors import InvalidInput
+from python_backends.errors import ContextOverflow, InvalidInput
 from python_backends.triton import Array, Arrays, Settings, decode
 
 
@@ -22,10 +22,11 @@ def embed(arrays: Arrays, settings: Settings) -> dict[str, Array]:
         _check_ids(words)
     for row, found in enumerate(words):
         if len(found) > limit and not (truncate is not None and truncate.reshape(-1)[row]):
-            raise InvalidInput(
+            raise ContextOverflow(
                 f"input {row} has {len(found)} tokens and the model takes {limit}; shorten it",
-                code="context_length_exceeded",
                 param="input",
+                limit=limit,
+                prompt_tokens=len(found),
             )
     words = [found[:limit] for found in words]
     vectors = np.stack([_vector(found, dimensions) for found in words])

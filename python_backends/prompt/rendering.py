@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from python_backends.errors import InvalidInput
+from python_backends.errors import ContextOverflow, InvalidInput
 from python_backends.pieces import PIECE, check_bytes, encode_up_to
 from python_backends.prompt.infill import Infill, find_infill, refuse
 from python_backends.prompt.metered import DEFAULT_LIMITS, Limits, metered
@@ -125,7 +125,7 @@ class Renderer:
                 return encode(text, special)
             inner = encode_up_to(lambda part: encode(part, False), text, self.context_length)
             if len(inner) > self.context_length:
-                raise self._too_long(f"more than {self.context_length}", param)
+                raise self._too_long(None, param)
             first, last = _around(encode) if special else ([], [])
             return [*first, *inner, *last]
 
@@ -207,16 +207,20 @@ class Renderer:
 
     def _check_length(self, length: int, param: str) -> None:
         if length >= self.context_length:
-            raise self._too_long(str(length), param)
+            raise self._too_long(length, param)
         if not length:
             raise InvalidInput("the prompt is empty; send at least one token", param=param)
 
-    def _too_long(self, length: str, param: str) -> InvalidInput:
-        return InvalidInput(
-            f"the prompt has {length} tokens and the model's context holds"
+    def _too_long(self, length: int | None, param: str) -> InvalidInput:
+        """`length` of None: it was not tokenized further than the context holds."""
+        shown = f"more than {self.context_length}" if length is None else str(length)
+        return ContextOverflow(
+            f"the prompt has {shown} tokens and the model's context holds"
             f" {self.context_length}, reply included; shorten it",
-            code="context_length_exceeded",
             param=param,
+            limit=self.context_length,
+            prompt_tokens=length,
+            requested_tokens=1,
         )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from python_backends.errors import InvalidInput, StepError, clip, remedy
+from python_backends.errors import ContextOverflow, InvalidInput, StepError, clip, remedy
 
 HIDDEN = frozenset(
     {
@@ -60,20 +60,25 @@ class Sampler:
         """
         room = self.context_length - prompt_tokens
         if room < 1:
-            raise InvalidInput(
+            raise ContextOverflow(
                 f"the prompt has {prompt_tokens} tokens and the model's context holds"
                 f" {self.context_length}, reply included; shorten it",
-                code="context_length_exceeded",
                 param="messages",
+                limit=self.context_length,
+                prompt_tokens=prompt_tokens,
+                requested_tokens=1,
             )
         values = {**self.defaults, **self._given(wanted)}
         asked = values.setdefault("max_tokens", room)
         if isinstance(asked, int):  # else `convert` refuses it
             if asked > self.context_length:
-                raise InvalidInput(
+                raise ContextOverflow(
                     f"'max_tokens' is {asked} and the model's context holds"
                     f" {self.context_length}; ask for fewer",
                     param="max_tokens",
+                    limit=self.context_length,
+                    prompt_tokens=prompt_tokens,
+                    requested_tokens=asked,
                 )
             values["max_tokens"] = min(asked, room)
         return self._make(values)

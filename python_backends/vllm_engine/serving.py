@@ -119,7 +119,7 @@ class Serving:
         self, reply: Mapping[str, Any] | None, wanted: Mapping[str, Any]
     ) -> Reading | None:
         """How the reply is to be read; a request without `reply` wants the bare text."""
-        if reply is None or reply.get("infill"):
+        if reply is None or reply.get("infill") or reply.get("raw"):
             return None
         return self._readings.open(reply, wanted)
 

@@ -66,6 +66,7 @@ def test_long_texts_are_refused_or_cut(client: Client) -> None:
         "param": "input",
         "message": "input 0 has 42 tokens and the model takes 16; shorten it or ask for truncation",
         "status": 400,
+        "context": {"limit": 16, "prompt_tokens": 42, "requested_tokens": 0},
     }
     arrays = client.infer("tiny-embedding", text=text, truncate=[[True]])
     assert arrays["num_tokens"].tolist() == [[16]]

@@ -45,7 +45,7 @@ class MessageStream:
         """Why it ended, and what it took."""
         reason, sequence = self._ending.told(usage)
         delta = {"stop_reason": reason, "stop_sequence": sequence}
-        body = {"delta": delta, "usage": render_usage(usage)}
+        body = {"delta": delta, "usage": render_usage(usage), **_edits(self._call)}
         parts = [*self._close(), _event("message_delta", body), _event("message_stop", {})]
         return b"".join(parts)
 
@@ -110,7 +110,8 @@ class MessageAnswer:
         """The response body."""
         content = [_whole(key[0], about, "".join(parts)) for key, about, parts in self._blocks]
         ending = self._ending.told(usage)
-        return orjson.dumps(_message(self._id, self._model, content, ending, usage))
+        message = _message(self._id, self._model, content, ending, usage)
+        return orjson.dumps(message | _edits(self._call))
 
     def _add(self, kind: str, number: int, about: dict[str, Any], piece: str) -> None:
         if not self._blocks or self._blocks[-1][0] != (kind, number):
@@ -134,6 +135,8 @@ class _Ending:
 
     def told(self, usage: Usage) -> tuple[str, str | None]:
         """(stop_reason, stop_sequence)"""
+        if self._reason == "content_filter":
+            return "refusal", None
         if self._reason not in ("stop", "tool_calls"):
             limit = self._call.generation.sampling.get("max_tokens", 0)
             full = self._reason == "length" and usage.completion_tokens < limit
@@ -155,9 +158,16 @@ def render_usage(usage: Usage) -> dict[str, Any]:
     }
 
 
-def render_count(tokens: int) -> bytes:
+def render_count(call: MessagesCall, tokens: int) -> bytes:
     """The body of `count_tokens`."""
-    return orjson.dumps({"input_tokens": tokens})
+    told: dict[str, Any] = {"input_tokens": tokens}
+    if call.manages_context:
+        told["context_management"] = {"original_input_tokens": tokens}
+    return orjson.dumps(told)
+
+
+def _edits(call: MessagesCall) -> dict[str, Any]:
+    return {"context_management": {"applied_edits": []}} if call.manages_context else {}
 
 
 _EMPTY: dict[str, dict[str, Any]] = {

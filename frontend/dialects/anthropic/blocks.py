@@ -16,6 +16,8 @@ from frontend.errors import InvalidRequest
 _MEDIA = ("image/png", "image/jpeg", "image/gif", "image/webp")
 _BASE64 = re.compile(r"[A-Za-z0-9+/=]*")
 _SEEN = ("text", "image", "tool_use", "tool_result", "thinking", "redacted_thinking", "document")
+_PROVIDERS = ("redacted_thinking", "server_tool_use", "mcp_tool_use", "container_upload")
+"""What an assistant said for its provider's eyes, or to tools that ran there."""
 
 Message = dict[str, Any]
 
@@ -33,7 +35,7 @@ def read_messages(fields: Fields, most: int, images: list[ImageLink]) -> list[Me
     """Takes `messages`; what they refer to goes into `images`, in order."""
     given = fields.required("messages")
     if not isinstance(given, list) or not given:
-        raise fields.refuse("messages", "must be a list of at least one message")
+        raise InvalidRequest("messages: at least one message is required", param="messages")
     if len(given) > most:
         raise fields.refuse("messages", f"has {len(given)} entries, at most {most} are allowed")
     return [
@@ -82,17 +84,16 @@ def _user(blocks: list[Fields], images: list[ImageLink]) -> list[Message]:
 def _assistant(blocks: list[Fields]) -> Message:
     texts, thoughts, calls = [], [], []
     for block in blocks:
-        kind = _kind(block)
+        kind = block.text("type") or ""
         if kind == "text":
-            texts.append(_text(block))
+            texts.append(_required_text(block))
         elif kind == "thinking":
             thoughts.append(block.text("thinking") or "")
-            block.text("signature")  # of a provider that signs thoughts
-            block.finish()
         elif kind == "tool_use":
             calls.append(_call(block))
-        elif kind != "redacted_thinking":  # those are for their own provider's eyes
-            raise block.refuse("type", f"is {kind!r}, which only users send")
+        elif kind not in _PROVIDERS and not kind.endswith("_tool_result"):
+            raise block.refuse("type", f"is {kind[:60]!r}, which assistants do not say")
+        block.leave()  # whatever an SDK keeps beside what a model said
     message: Message = {"role": "assistant", "content": "".join(texts)}
     if calls:
         message["tool_calls"] = calls
@@ -108,10 +109,15 @@ def _kind(block: Fields) -> str:
     return kind
 
 
-def _text(block: Fields) -> str:
+def _required_text(block: Fields) -> str:
     text = block.text("text")
     if text is None:
         raise block.refuse("text", "is required", code="missing_required_parameter")
+    return text
+
+
+def _text(block: Fields) -> str:
+    text = _required_text(block)
     block.mapping("cache_control")
     block.take("citations")  # of an answer that is sent back
     block.finish()
@@ -194,8 +200,6 @@ def _call(block: Fields) -> dict[str, Any]:
         if value is None:
             raise block.refuse(field, "is required", code="missing_required_parameter")
     block.mapping("cache_control")
-    block.take("caller")
-    block.finish()
     function = {"name": name, "arguments": orjson.dumps(given).decode()}
     return {"id": call_id, "type": "function", "function": function}
 

@@ -1,8 +1,14 @@
-"""An error in Anthropic's shape: `{"type": "error", "error": {…}, "request_id"}`."""
+"""An error in Anthropic's shape: `{"type": "error", "error": {…}, "request_id"}`.
+
+Where clients look into the text it is the API's own: LiteLLM and LangChain know a long prompt by
+it, and Claude Code reads the numbers in order to ask for fewer tokens.
+"""
 
 import orjson
 
-from frontend.errors import GatewayError, Overloaded
+from frontend.errors import ContextOverflow, GatewayError, ModelNotFound, Overloaded, RateLimited
+
+_CONTENT_FILTER = ("content_filter", "content_policy_violation")
 
 _TYPES = {
     401: "authentication_error",
@@ -24,10 +30,36 @@ def render_error(error: GatewayError, request_id: str) -> bytes:
     """The body of an error response."""
     status = status_of(error)
     kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
-    told = {"type": kind, "message": error.message}
+    told = {"type": kind, "message": _words(error)}
     return orjson.dumps({"type": "error", "error": told, "request_id": request_id})
 
 
 def render_stream_error(error: GatewayError, request_id: str) -> bytes:
     """An error after the first byte of a stream: its last event."""
     return b"event: error\ndata: " + render_error(error, request_id) + b"\n\n"
+
+
+def _words(error: GatewayError) -> str:
+    if isinstance(error, ContextOverflow):
+        return _overflow(error)
+    if isinstance(error, ModelNotFound):
+        return f"model: {error.model}; GET /v1/models lists what there is"
+    if isinstance(error, RateLimited) and "rate limit" not in error.message.lower():
+        return f"This request would exceed your rate limit: {error.message}"
+    if isinstance(error, Overloaded):
+        return f"Overloaded: {error.message}"
+    if error.code in _CONTENT_FILTER:
+        return f"Output blocked by content filtering policy: {error.message}"
+    return error.message
+
+
+def _overflow(error: ContextOverflow) -> str:
+    limit, prompt, requested = error.limit, error.prompt_tokens, error.requested_tokens
+    if prompt is None:
+        return f"prompt is too long: {error.message}; the maximum is {limit} tokens"
+    if prompt < limit and requested:
+        return (
+            f"input length and `max_tokens` exceed context limit: {prompt} + {requested} > {limit},"
+            " decrease input length or `max_tokens` and try again"
+        )
+    return f"prompt is too long: {prompt} tokens > {min(limit, prompt - 1)} maximum"

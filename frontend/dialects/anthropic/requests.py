@@ -14,7 +14,19 @@ from frontend.dialects.tools import ToolUse, make_use, names_of, take_function, 
 from frontend.domain import Generation, ImageLink, Model, SchemaUse
 from frontend.errors import InvalidRequest
 
+MAX_EDITS = 16
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
+
+_SCHEMA = "output_config.format.schema"
+NAMES = {
+    "reasoning_effort": "output_config.effort",
+    "chat_template_kwargs": "thinking",
+    "thinking_token_budget": "thinking.budget_tokens",
+    "stop": "stop_sequences",
+    **dict.fromkeys(("structured_outputs", "structured_outputs.json"), _SCHEMA),
+    "response_format": "output_config.format",
+}
+"""What the API calls fields that errors name as the contract does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +40,8 @@ class MessagesCall:
     images: tuple[ImageLink, ...]
     thinking: bool
     hide_thinking: bool
+    manages_context: bool = False
+    """The answer is to say which edits of the context were made: none."""
 
 
 def parse_messages(body: object, max_messages: int, *, counting: bool = False) -> MessagesCall:
@@ -43,6 +57,7 @@ def parse_messages(body: object, max_messages: int, *, counting: bool = False) -
     options, thinking, hidden = _thinking(fields, sampling)
     schemas = (*tools.schemas, *_output(fields, sampling, options))
     stream = fields.boolean("stream") or False
+    managed = _context_management(fields)
     _refuse_what_is_missing(fields)
     fields.finish()
     prompt: dict[str, Any] = {"messages": messages, **options}
@@ -59,6 +74,7 @@ def parse_messages(body: object, max_messages: int, *, counting: bool = False) -
         tuple(images),
         thinking,
         hidden,
+        managed,
     )
 
 
@@ -173,7 +189,24 @@ def _output(
         raise wanted.refuse("schema", "is required", code="missing_required_parameter")
     wanted.finish()
     sampling["structured_outputs"] = {"json": schema}
-    return (SchemaUse("output_config.format.schema", schema),)
+    return (SchemaUse(_SCHEMA, schema),)
+
+
+def _context_management(fields: Fields) -> bool:
+    """Takes `context_management`. Its edits are bounds for the context's size: this server makes
+    none, and says so in its answer."""
+    management = fields.inner("context_management")
+    if management is None:
+        return False
+    edits = management.take("edits") or []
+    if not isinstance(edits, list) or len(edits) > MAX_EDITS:
+        raise management.refuse("edits", f"must be a list of at most {MAX_EDITS} edits")
+    for index, one in enumerate(edits):
+        edit = Fields(one, management.at(f"edits[{index}]"))
+        if not edit.text("type"):
+            raise edit.refuse("type", "is required", code="missing_required_parameter")
+    management.finish()
+    return True
 
 
 def _refuse_what_is_missing(fields: Fields) -> None:
@@ -187,5 +220,4 @@ def _refuse_what_is_missing(fields: Fields) -> None:
     fields.only("speed", ("standard",), "there is one speed")
     fields.only("container", (), "there are no containers")
     fields.only("mcp_servers", ([],), "the gateway calls no servers; pass their tools as 'tools'")
-    fields.only("context_management", (), "the context stays as it was sent")
     fields.only("inference_geo", ("global", "not_available"), "there is one place")

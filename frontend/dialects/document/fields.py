@@ -97,7 +97,7 @@ _TOOLS: Table = {
 }
 _TEXT: Table = {
     "stream": _STREAM,
-    "stream_options": _object("include_usage"),
+    "stream_options": _object("include_usage, continuous_usage_stats"),
     "response_format": _object("text, json_object or json_schema."),
     "store": _flag("Only false: completions are not stored."),
 }
@@ -113,6 +113,8 @@ CHAT: Table = {
     "add_generation_prompt": _flag(),
     "continue_final_message": _flag(),
     "include_reasoning": _flag(),
+    "return_token_ids": _flag("Token ids beside the text."),
+    "verbosity": _choice("low", "medium", "high"),
     **_TOOLS,
     **_TEXT,
     **SAMPLING,
@@ -127,6 +129,7 @@ COMPLETION: Table = {
     "best_of": _integer(1, 128),
     "logprobs": _integer(0, 20),
     "add_special_tokens": _flag(),
+    "return_token_ids": _flag("Token ids beside the text."),
     **_TEXT,
     **SAMPLING,
     **IDENTITY,
@@ -209,6 +212,7 @@ COUNT: Table = {
     "tool_choice": _object(),
     "thinking": _object(),
     "output_config": _object(),
+    "context_management": _object("edits: taken, and none is made."),
     "metadata": _object(),
     "cache_control": _object(),
     "service_tier": _choice("auto", "standard_only"),
@@ -259,7 +263,7 @@ OLLAMA_SHOW: Table = {"model": MODEL}
 REFUSED = frozenset(
     {
         *("functions", "function_call", "audio", "prediction", "web_search_options", "moderation"),
-        *("modalities", "verbosity", "prompt_cache_retention", "style", "max_tool_calls"),
+        *("modalities", "prompt_cache_retention", "style", "max_tool_calls"),
         *("conversation", "prompt", "context_management", "container", "mcp_servers", "store"),
     }
 )

@@ -1,10 +1,36 @@
-"""An error in Ollama's shape: `{"error": "text"}`, also as the last line of a stream."""
+"""An error in Ollama's shape: `{"error": "text"}`, also as the last line of a stream.
+
+Clients have nothing but the text to go by, so it is Ollama's own where it has one.
+"""
 
 import orjson
 
-from frontend.errors import GatewayError
+from frontend.errors import ContextOverflow, GatewayError, ModelNotFound, NotCapable, Overloaded
+
+_WORDS = {"completion": "generate", "embedding": "embeddings"}
 
 
 def render_error(error: GatewayError) -> bytes:
     """The body of an error response, or the line that ends a stream."""
-    return orjson.dumps({"error": error.message}) + b"\n"
+    return orjson.dumps({"error": _words(error)}) + b"\n"
+
+
+def _words(error: GatewayError) -> str:
+    if isinstance(error, ContextOverflow):
+        return f"the input length exceeds the context length: {_counted(error)}"
+    if isinstance(error, ModelNotFound):
+        return f"model '{error.model}' not found"
+    if isinstance(error, NotCapable):
+        word = _WORDS.get(error.capability, error.capability)
+        return f'"{error.model}" does not support {word}'
+    if isinstance(error, Overloaded) and error.code == "overloaded":
+        return f"server busy, please try again. {error.message}"
+    return error.message
+
+
+def _counted(error: ContextOverflow) -> str:
+    if error.prompt_tokens is None:
+        return f"{error.message}; it is {error.limit} tokens"
+    if error.prompt_tokens < error.limit and error.requested_tokens:
+        return f"{error.prompt_tokens} + {error.requested_tokens} tokens > {error.limit}"
+    return f"{error.prompt_tokens} tokens > {min(error.limit, error.prompt_tokens - 1)}"

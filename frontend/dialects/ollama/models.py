@@ -28,13 +28,6 @@ _CAPABILITIES = {
 }
 
 
-def candidates(name: str) -> list[str]:
-    """The names by which the gateway may know what a client calls `name`."""
-    if name.endswith(_LATEST):
-        return [name, name.removesuffix(_LATEST)]
-    return [name] if ":" in name else [name, name + _LATEST]
-
-
 def full_name(name: str) -> str:
     """With its tag."""
     return name if ":" in name else name + _LATEST

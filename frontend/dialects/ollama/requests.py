@@ -21,6 +21,21 @@ from frontend.errors import InvalidRequest
 MAX_IMAGES = 64
 _HEAD = 16  # characters of base64 that tell a file's format
 _ROLES = ("system", "user", "assistant", "tool")
+NAMES = {
+    "max_tokens": "options.num_predict",
+    "repetition_penalty": "options.repeat_penalty",
+    **{
+        name: f"options.{name}"
+        for name in (
+            *("temperature", "top_p", "top_k", "min_p", "seed", "stop"),
+            *("presence_penalty", "frequency_penalty"),
+        )
+    },
+    **dict.fromkeys(("structured_outputs", "structured_outputs.json", "response_format"), "format"),
+    "chat_template_kwargs": "think",
+    "reasoning_effort": "think",
+}
+"""What Ollama calls fields that errors name as the contract does."""
 _EFFORTS = ("low", "medium", "high", "max")
 
 

@@ -4,32 +4,28 @@ Pure. Joined chunks equal the unary answer: both are made from the same events.
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
 from frontend.dialects.fields import Fields
+from frontend.dialects.openai.messages import read_messages
 from frontend.dialects.openai.sampling import (
     MAX_TOKENS,
+    VERBOSITIES,
+    StreamOptions,
     read_identity,
     read_response_format,
     read_sampling,
     read_stream_options,
+    structure_names,
 )
-from frontend.dialects.openai.tools import join_calls, read_calls, read_tools, render_call_delta
-from frontend.dialects.openai.usage import render_usage
+from frontend.dialects.openai.tools import join_calls, read_tools, render_call_delta
+from frontend.dialects.openai.usage import ChunkUsage, render_usage
 from frontend.domain import Event, Generation, ImageLink, Usage
-from frontend.errors import InvalidRequest
 
-_ROLES = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "assistant": "assistant",
-    "tool": "tool",
-    "function": "tool",
-}
 _EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
 
 
@@ -41,10 +37,14 @@ class ChatCall:
     generation: Generation
     n: int
     stream: bool
-    include_usage: bool
+    stream_options: StreamOptions
     logprobs: bool
     user: str | None
     images: tuple[ImageLink, ...] = ()
+    token_ids: bool = False
+    """Whether the answer has them beside its text."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """What the caller calls fields that errors name as the contract does."""
 
 
 def parse_chat(body: object, max_messages: int) -> ChatCall:
@@ -54,9 +54,9 @@ def parse_chat(body: object, max_messages: int) -> ChatCall:
     if not model:
         raise fields.refuse("model", "is required", code="missing_required_parameter")
     images: list[ImageLink] = []
-    messages = _messages(fields, max_messages, images)
+    messages = read_messages(fields, max_messages, images)
     stream = fields.boolean("stream") or False
-    include_usage = read_stream_options(fields, stream)
+    stream_options = read_stream_options(fields, stream)
     sampling = _max_tokens(fields) | read_sampling(fields)
     tools = read_tools(fields)
     options, reading = _template(fields)
@@ -65,6 +65,9 @@ def parse_chat(body: object, max_messages: int) -> ChatCall:
         prompt["tools"] = tools.tools
     schemas = (*tools.schemas, *read_response_format(fields, sampling))
     logprobs = _logprobs(fields, sampling)
+    token_ids = fields.boolean("return_token_ids") or False
+    if token_ids:
+        reading["prompt_token_ids"] = True
     user = read_identity(fields)
     _refuse_what_is_missing(fields)
     fields.finish()
@@ -73,99 +76,20 @@ def parse_chat(body: object, max_messages: int) -> ChatCall:
         Generation(prompt, sampling, tools.reply | reading, schemas=schemas),
         sampling.get("n", 1),
         stream,
-        include_usage,
+        stream_options,
         logprobs,
         user,
         tuple(images),
+        token_ids,
+        _names(body),
     )
 
 
-def _messages(fields: Fields, most: int, images: list[ImageLink]) -> list[dict[str, Any]]:
-    """The messages as the chat template takes them; what they refer to goes into `images`."""
-    messages = fields.required("messages")
-    if not isinstance(messages, list) or not messages:
-        raise fields.refuse("messages", "must be a list of at least one message")
-    if len(messages) > most:
-        raise fields.refuse("messages", f"has {len(messages)} entries, at most {most} are allowed")
-    return [
-        _message(message, f"messages[{index}]", images) for index, message in enumerate(messages)
-    ]
-
-
-def _message(value: object, path: str, images: list[ImageLink]) -> dict[str, Any]:
-    fields = Fields(value, path)
-    role = fields.choice("role", _ROLES)
-    if role is None:
-        raise fields.refuse("role", "is required")
-    message: dict[str, Any] = {"role": _ROLES[role]}
-    content = _content(fields, images)
-    calls = read_calls(fields) if role == "assistant" else []
-    if content is None and role != "assistant":
-        raise fields.refuse("content", "is required")
-    message["content"] = content if content is not None else ""
-    if calls:
-        message["tool_calls"] = calls
-    if fields.exhausted:
-        return message
-    for name in ("tool_calls", "function_call"):
-        fields.only(name, ([],), "only assistant messages have calls")
-    fields.only("audio", (), "this model takes no audio")
-    fields.only("refusal", ("",), "send the refusal as content")
-    fields.only("annotations", ([],), "messages have no annotations here")
-    extra = {"name": fields.text("name"), "tool_call_id": fields.text("tool_call_id")}
-    thought = [fields.text("reasoning_content"), fields.text("reasoning")]
-    if role == "assistant" and any(thought):
-        extra["reasoning_content"] = thought[0] or thought[1]
-    fields.finish()
-    return message | {key: given for key, given in extra.items() if given is not None}
-
-
-def _content(fields: Fields, images: list[ImageLink]) -> str | list[dict[str, str]] | None:
-    """A string; text parts joined as the chat templates want them; or parts, if some are images."""
-    content = fields.take("content")
-    if content is None or isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        raise fields.refuse("content", "must be a string or a list of content parts")
-    before = len(images)
-    parts = [
-        _part(part, fields.at(f"content[{index}]"), images) for index, part in enumerate(content)
-    ]
-    if len(images) > before:
-        return parts
-    return "".join(part["text"] for part in parts)
-
-
-def _part(value: object, path: str, images: list[ImageLink]) -> dict[str, str]:
-    part = Fields(value, path)
-    kind = part.choice("type", ("text", "image_url", "input_audio", "file", "refusal"))
-    if kind == "image_url":
-        images.append(_image(part))
-        return {"type": "image"}
-    if kind != "text":
-        raise InvalidRequest(
-            f"'{path}.type' is {kind!r}; text and images are taken",
-            param=f"{path}.type",
-            code="unsupported_content",
-        )
-    text = part.text("text")
-    if text is None:
-        raise part.refuse("text", "is required")
-    part.finish()
-    return {"type": "text", "text": text}
-
-
-def _image(part: Fields) -> ImageLink:
-    inner = part.inner("image_url")
-    url = None if inner is None else inner.text("url")
-    if inner is None or not url:
-        raise part.refuse("image_url.url", "is required", code="missing_required_parameter")
-    if not url.lower().startswith(("https:", "data:")):
-        raise inner.refuse("url", "must begin with 'https:' or 'data:'")
-    inner.choice("detail", ("auto", "low", "high", "original"))  # the model has one way to look
-    inner.finish()
-    part.finish()
-    return ImageLink(url, inner.at("url"))
+def _names(body: Any) -> dict[str, str]:
+    names = structure_names(body)
+    if body.get("max_completion_tokens") is not None:
+        names["max_tokens"] = "max_completion_tokens"
+    return names
 
 
 def _template(fields: Fields) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -174,6 +98,9 @@ def _template(fields: Fields) -> tuple[dict[str, Any], dict[str, Any]]:
         return {}, {}
     options = fields.mapping("chat_template_kwargs")
     effort = fields.choice("reasoning_effort", _EFFORTS)
+    verbosity = fields.choice("verbosity", VERBOSITIES)
+    if verbosity not in (None, "medium"):  # for templates that know it
+        options = {"verbosity": verbosity, **(options or {})}
     given = {
         "chat_template_kwargs": options,
         "reasoning_effort": effort,
@@ -215,7 +142,6 @@ def _refuse_what_is_missing(fields: Fields) -> None:
     fields.only("modalities", (["text"],), "models answer in text")
     fields.only("audio", (), "models answer in text")
     fields.only("prediction", (), "predicted outputs are not used")
-    fields.only("verbosity", ("medium",), "no model here has verbosity levels")
     fields.only("web_search_options", (), "there is no web search")
     fields.only("prompt_cache_retention", ("in_memory",), "caches live in memory")
     fields.only("moderation", (), "there is no moderation")
@@ -227,6 +153,7 @@ class _Choice:
     reasoning: list[str] = field(default_factory=list)
     calls: list[dict[str, Any]] = field(default_factory=list)
     logprobs: list[dict[str, Any]] = field(default_factory=list)
+    token_ids: list[int] = field(default_factory=list)
     reason: str | None = None
 
     def message(self) -> dict[str, Any]:
@@ -247,10 +174,14 @@ class _Choice:
 class ChatAnswer:
     """Collects the events of a unary request."""
 
-    def __init__(self, call: ChatCall, answer_id: str, model: str) -> None:
+    def __init__(
+        self, call: ChatCall, answer_id: str, model: str, fingerprint: str | None = None
+    ) -> None:
+        self._call = call
         self._id = answer_id
         self._model = model
-        self._with_logprobs = call.logprobs
+        self._fingerprint = fingerprint
+        self._prompt_ids: list[int] | None = None
         self._choices = [_Choice() for _ in range(call.n)]
 
     def add(self, event: Event) -> None:
@@ -258,6 +189,8 @@ class ChatAnswer:
         choice = self._choices[event.index]
         choice.text.append(event.text)
         choice.reason = event.finish_reason or choice.reason
+        choice.token_ids += event.token_ids
+        self._prompt_ids = self._prompt_ids or event.prompt_token_ids
         if event.logprobs:
             choice.logprobs += event.logprobs
         if event.reasoning:
@@ -267,73 +200,91 @@ class ChatAnswer:
 
     def render(self, usage: Usage) -> bytes:
         """The response body."""
-        choices = [
-            {
-                "index": index,
-                "message": choice.message(),
-                "logprobs": _render_logprobs(choice.logprobs) if self._with_logprobs else None,
-                "finish_reason": finish_reason(choice.reason),
-            }
-            for index, choice in enumerate(self._choices)
-        ]
-        return orjson.dumps(
-            {
-                "id": f"chatcmpl-{self._id}",
-                "object": "chat.completion",
-                "created": int(time.time()),
-                "model": self._model,
-                "choices": choices,
-                "usage": render_usage(usage),
-                "service_tier": None,
-                "system_fingerprint": None,
-            }
-        )
+        choices = [self._choice(index, choice) for index, choice in enumerate(self._choices)]
+        answer: dict[str, Any] = {
+            "id": f"chatcmpl-{self._id}",
+            "object": "chat.completion",
+            "created": int(time.time()),
+            "model": self._model,
+            "choices": choices,
+            "usage": render_usage(usage),
+            "service_tier": None,
+            "system_fingerprint": self._fingerprint,
+        }
+        if self._call.token_ids:
+            answer["prompt_token_ids"] = self._prompt_ids
+        return orjson.dumps(answer)
+
+    def _choice(self, index: int, choice: _Choice) -> dict[str, Any]:
+        shown = {
+            "index": index,
+            "message": choice.message(),
+            "logprobs": _render_logprobs(choice.logprobs) if self._call.logprobs else None,
+            "finish_reason": finish_reason(choice.reason),
+        }
+        return {**shown, "token_ids": choice.token_ids} if self._call.token_ids else shown
 
 
 class ChatChunks:
     """Renders a stream. What does not change between chunks is rendered once."""
 
-    def __init__(self, call: ChatCall, answer_id: str, model: str) -> None:
+    def __init__(
+        self, call: ChatCall, answer_id: str, model: str, fingerprint: str | None = None
+    ) -> None:
         head = {
             "id": f"chatcmpl-{answer_id}",
             "object": "chat.completion.chunk",
             "created": int(time.time()),
             "model": model,
             "service_tier": None,
-            "system_fingerprint": None,
+            "system_fingerprint": fingerprint,
         }
-        self._n = call.n
+        self._call = call
         self._head = b"data: " + orjson.dumps(head)[:-1]
-        self._no_usage = b',"usage":null' if call.include_usage else b""
+        self._usage = ChunkUsage(call.stream_options)
         self._starts = [
             self._head + b',"choices":[{"index":%d,"delta":' % index for index in range(call.n)
         ]
-        self._plain_end = b',"logprobs":null,"finish_reason":null}]' + self._no_usage + b"}\n\n"
 
     def first(self) -> bytes:
         """The role of every choice, before any text."""
-        role = b'{"role":"assistant","content":"","refusal":null}'
-        return b"".join(start + role + self._plain_end for start in self._starts)
+        role = b'{"role":"assistant","content":"","refusal":null}' + _OPEN
+        return b"".join(start + role + self._end() for start in self._starts)
 
     def chunk(self, event: Event) -> bytes:
         """One event, with its finish reason in a chunk of its own after the last text."""
-        start = self._starts[event.index]
-        parts = []
+        self._usage.see(event)
+        choices = []
         if event.reasoning or event.tool_calls:
-            parts += [start, _special_delta(event), self._plain_end]
+            choices.append(_special_delta(event) + _OPEN)
         if event.text or event.logprobs:
             delta = b'{"content":' + orjson.dumps(event.text) + b"}"
             if event.logprobs:
                 logprobs = orjson.dumps(_render_logprobs(event.logprobs))
-                end = b',"logprobs":' + logprobs + b',"finish_reason":null}]'
-                parts += [start, delta, end, self._no_usage, b"}\n\n"]
+                choices.append(delta + b',"logprobs":' + logprobs + b',"finish_reason":null')
             else:
-                parts += [start, delta, self._plain_end]
+                choices.append(delta + _OPEN)
         if event.finish_reason is not None:
             reason = orjson.dumps(finish_reason(event.finish_reason))
-            end = b'{},"logprobs":null,"finish_reason":' + reason + b"}]"
-            parts += [start, end, self._no_usage, b"}\n\n"]
-        return b"".join(parts)
+            choices.append(b'{},"logprobs":null,"finish_reason":' + reason)
+        if self._call.token_ids:
+            return self._with_ids(event, choices)
+        start, end = self._starts[event.index], self._end()
+        return b"".join([part for choice in choices for part in (start, choice, end)])
+
+    def _with_ids(self, event: Event, choices: list[bytes]) -> bytes:
+        """The chunks of an event, with its tokens in the last one, which they may need alone."""
+        start, end = self._starts[event.index], self._end()
+        if event.prompt_token_ids is not None:
+            told = b',"prompt_token_ids":' + orjson.dumps(event.prompt_token_ids)
+            start = self._head + told + start[len(self._head) :]
+        if event.token_ids or event.prompt_token_ids is not None:
+            choices = choices or [b"{}" + _OPEN]
+            choices[-1] += b',"token_ids":' + orjson.dumps(event.token_ids)
+        return b"".join([part for choice in choices for part in (start, choice, end)])
+
+    def _end(self) -> bytes:
+        return b"}]" + self._usage.told + b"}\n\n"
 
     def last(self, usage: Usage | None) -> bytes:
         """The usage, when asked for, and the end mark."""
@@ -343,9 +294,12 @@ class ChatChunks:
         return self._head + b',"choices":[],"usage":' + counts + b"}\n\ndata: [DONE]\n\n"
 
 
+_OPEN = b',"logprobs":null,"finish_reason":null'
+
+
 def finish_reason(reason: str | None) -> str:
     """OpenAI's word for why a completion ended; an aborted one ended early, as by a limit."""
-    return reason if reason in ("stop", "tool_calls") else "length"
+    return reason if reason in ("stop", "tool_calls", "content_filter") else "length"
 
 
 def _special_delta(event: Event) -> bytes:

@@ -6,6 +6,7 @@ keeps the best.
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,12 +17,14 @@ from frontend.dialects.openai.chat import finish_reason
 from frontend.dialects.openai.sampling import (
     MAX_CHOICES,
     MAX_TOKENS,
+    StreamOptions,
     read_identity,
     read_response_format,
     read_sampling,
     read_stream_options,
+    structure_names,
 )
-from frontend.dialects.openai.usage import render_usage
+from frontend.dialects.openai.usage import ChunkUsage, render_usage
 from frontend.domain import Event, Generation, Usage
 
 _DEFAULT_MAX_TOKENS = 16
@@ -39,8 +42,12 @@ class CompletionCall:
     logprobs: int | None
     score_only: bool
     stream: bool
-    include_usage: bool
+    stream_options: StreamOptions
     user: str | None
+    token_ids: bool = False
+    """Whether the answer has them beside its text."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """What the caller calls fields that errors name as the contract does."""
 
 
 def parse_completion(body: object, max_prompts: int) -> CompletionCall:
@@ -65,7 +72,8 @@ def parse_completion(body: object, max_prompts: int) -> CompletionCall:
             "n", f"makes {choices} choices in all, at most {max_prompts} are allowed"
         )
     special = fields.boolean("add_special_tokens")
-    include_usage = read_stream_options(fields, stream)
+    stream_options = read_stream_options(fields, stream)
+    token_ids = fields.boolean("return_token_ids") or False
     user = read_identity(fields)
     fields.finish()
     if logprobs is not None or best_of > n:
@@ -75,13 +83,7 @@ def parse_completion(body: object, max_prompts: int) -> CompletionCall:
     if special is not None:
         prompts = [{**p, "add_special_tokens": special} if "text" in p else p for p in prompts]
     generations = [
-        Generation(
-            prompt,
-            sampling,
-            {"infill": True} if "suffix" in prompt else None,
-            param="prompt",
-            schemas=schemas,
-        )
+        Generation(prompt, sampling, _reading(prompt, token_ids), param="prompt", schemas=schemas)
         for prompt in prompts
     ]
     return CompletionCall(
@@ -93,9 +95,18 @@ def parse_completion(body: object, max_prompts: int) -> CompletionCall:
         logprobs,
         score_only,
         stream,
-        include_usage,
+        stream_options,
         user,
+        token_ids,
+        {"messages": "prompt", **structure_names(body)},
     )
+
+
+def _reading(prompt: dict[str, Any], token_ids: bool) -> dict[str, Any] | None:
+    """The text stays as the model writes it."""
+    if "suffix" in prompt:
+        return {"infill": True, **({"prompt_token_ids": True} if token_ids else {})}
+    return {"raw": True, "prompt_token_ids": True} if token_ids else None
 
 
 def _prompts(fields: Fields, most: int) -> list[dict[str, Any]]:
@@ -156,6 +167,7 @@ class _Choice:
     texts: list[str] = field(default_factory=list)
     reason: str | None = None
     tokens: list[dict[str, Any]] = field(default_factory=list)
+    token_ids: list[int] = field(default_factory=list)
 
     @property
     def mean_logprob(self) -> float:
@@ -166,10 +178,14 @@ class _Choice:
 class CompletionAnswer:
     """Collects the events of a unary request."""
 
-    def __init__(self, call: CompletionCall, answer_id: str, model: str) -> None:
+    def __init__(
+        self, call: CompletionCall, answer_id: str, model: str, fingerprint: str | None = None
+    ) -> None:
         self._call = call
         self._id = answer_id
         self._model = model
+        self._fingerprint = fingerprint
+        self._prompt_ids: dict[int, list[int]] = {}
         drawn = max(call.n, call.best_of)
         self._choices = [[_Choice() for _ in range(drawn)] for _ in call.generations]
         self._echoed: dict[int, list[dict[str, Any]]] = {}
@@ -180,8 +196,11 @@ class CompletionAnswer:
         if event.prompt_logprobs is not None:
             self._echoed[prompt] = echoed_tokens(event)
         choice.reason = event.finish_reason or choice.reason
+        if event.prompt_token_ids is not None:
+            self._prompt_ids[prompt] = event.prompt_token_ids
         if not self._call.score_only:
             choice.texts.append(event.text)
+            choice.token_ids += event.token_ids
             choice.tokens += event.logprobs or []
 
     def render(self, usage: Usage) -> bytes:
@@ -196,7 +215,7 @@ class CompletionAnswer:
                 "model": self._model,
                 "choices": self._render_choices(),
                 "usage": render_usage(usage),
-                "system_fingerprint": None,
+                "system_fingerprint": self._fingerprint,
             }
         )
 
@@ -219,23 +238,29 @@ class CompletionAnswer:
             tokens = echoed + tokens
         logprobs = None if self._call.logprobs is None else render_logprobs(tokens, 0)
         reason = "length" if self._call.score_only else finish_reason(choice.reason)
-        return {"index": index, "text": text, "logprobs": logprobs, "finish_reason": reason}
+        shown = {"index": index, "text": text, "logprobs": logprobs, "finish_reason": reason}
+        if self._call.token_ids:
+            prompt_ids = self._prompt_ids.get(prompt)
+            shown |= {"token_ids": choice.token_ids, "prompt_token_ids": prompt_ids}
+        return shown
 
 
 class CompletionChunks:
     """Renders a stream. What does not change between chunks is rendered once."""
 
-    def __init__(self, call: CompletionCall, answer_id: str, model: str) -> None:
+    def __init__(
+        self, call: CompletionCall, answer_id: str, model: str, fingerprint: str | None = None
+    ) -> None:
         head = {
             "id": f"cmpl-{answer_id}",
             "object": "text_completion",
             "created": int(time.time()),
             "model": model,
-            "system_fingerprint": None,
+            "system_fingerprint": fingerprint,
         }
         self._call = call
         self._head = b"data: " + orjson.dumps(head)[:-1]
-        self._end = (b',"usage":null' if call.include_usage else b"") + b"}\n\n"
+        self._usage = ChunkUsage(call.stream_options)
         self._offsets: dict[int, int] = {}
         self._echoed: dict[int, list[dict[str, Any]]] = {}
 
@@ -243,6 +268,7 @@ class CompletionChunks:
         """One event of prompt number `prompt`."""
         call = self._call
         index = prompt * call.n + event.index
+        self._usage.see(event, prompt)
         text = "" if call.score_only else event.text
         tokens = [] if call.score_only else event.logprobs or []
         if event.prompt_logprobs is not None:  # in the first event of the prompt alone
@@ -257,15 +283,28 @@ class CompletionChunks:
             reason = "length" if call.score_only else finish_reason(event.finish_reason)
         offset = self._offsets.get(index, 0)
         self._offsets[index] = offset + sum(len(token["token"]) for token in tokens)
-        if not text and not tokens and reason is None:
+        ids = self._ids(event)
+        if not text and not tokens and reason is None and not ids:
             return b""
         choice = {
             "index": index,
             "text": text,
             "logprobs": None if call.logprobs is None else render_logprobs(tokens, offset),
             "finish_reason": reason,
+            **ids,
         }
-        return b"".join((self._head, b',"choices":[', orjson.dumps(choice), b"]", self._end))
+        end = b"]" + self._usage.told + b"}\n\n"
+        return b"".join((self._head, b',"choices":[', orjson.dumps(choice), end))
+
+    def _ids(self, event: Event) -> dict[str, Any]:
+        if not self._call.token_ids:
+            return {}
+        told: dict[str, Any] = {}
+        if event.prompt_token_ids is not None:
+            told["prompt_token_ids"] = event.prompt_token_ids
+        if told or (event.token_ids and not self._call.score_only):
+            told["token_ids"] = [] if self._call.score_only else event.token_ids
+        return told
 
     def last(self, usage: Usage | None) -> bytes:
         """The usage, when asked for, and the end mark."""

@@ -73,14 +73,18 @@ def _inputs(fields: Fields, most: int) -> list[Any]:
     """Texts, or lists of token ids: never both in one request."""
     given = fields.required("input")
     if isinstance(given, str):
-        return [given]
+        given = [given]
     if not isinstance(given, list) or not given:
         raise fields.refuse("input", _WANTED)
     if type(given[0]) is int:
         given = [given]
     if len(given) > most:
         raise fields.refuse("input", f"has {len(given)} entries, at most {most} are allowed")
-    if not all(isinstance(one, str) for one in given):
+    if all(isinstance(one, str) for one in given):
+        if "" in given:
+            place = f"input[{given.index('')}]" if len(given) > 1 else "input"
+            raise InvalidRequest(f"'{place}' is an empty string", param=place)
+    else:
         for index, one in enumerate(given):
             if not is_token_ids(one) or not one:
                 place = f"input[{index}]" if len(given) > 1 else "input"

@@ -1,8 +1,20 @@
-"""An error in OpenAI's shape: `{"error": {"message", "type", "param", "code"}}`."""
+"""An error in OpenAI's shape: `{"error": {"message", "type", "param", "code"}}`.
+
+Where clients look into the text (LiteLLM, LangChain and agents fall back on what they recognise),
+it begins with the API's own words.
+"""
 
 import orjson
 
-from frontend.errors import GatewayError
+from frontend.errors import (
+    ContextOverflow,
+    GatewayError,
+    ModelNotFound,
+    RateLimited,
+)
+
+CONTENT_FILTER = ("content_filter", "content_policy_violation")
+_TEXTS = ("messages", "input", "documents", "query", "negative_prompt")
 
 
 def render_error(error: GatewayError) -> bytes:
@@ -10,10 +22,10 @@ def render_error(error: GatewayError) -> bytes:
     return orjson.dumps(
         {
             "error": {
-                "message": error.message,
+                "message": _words(error),
                 "type": error.type,
                 "param": error.param,
-                "code": error.code,
+                "code": CONTENT_FILTER[1] if error.code in CONTENT_FILTER else error.code,
             }
         }
     )
@@ -22,3 +34,35 @@ def render_error(error: GatewayError) -> bytes:
 def render_stream_error(error: GatewayError) -> bytes:
     """An error after the first byte of a stream: one SSE event, after which the stream closes."""
     return b"data: " + render_error(error) + b"\n\n"
+
+
+def _words(error: GatewayError) -> str:
+    if isinstance(error, ContextOverflow):
+        return _overflow(error)
+    if isinstance(error, ModelNotFound):
+        return (
+            f"The model `{error.model}` does not exist or you do not have access to it;"
+            " GET /v1/models lists what there is"
+        )
+    if isinstance(error, RateLimited) and "rate limit" not in error.message.lower():
+        return f"Rate limit reached: {error.message}"
+    if error.code in CONTENT_FILTER:
+        return f"Your request was rejected as a result of our safety system: {error.message}"
+    return error.message
+
+
+def _overflow(error: ContextOverflow) -> str:
+    limit, prompt, requested = error.limit, error.prompt_tokens, error.requested_tokens
+    named = (error.param or "").partition("[")[0]
+    what = named if named in _TEXTS else "prompt"
+    lead = "Your input exceeds the context window of this model. " if what == "input" else ""
+    plea = f"Please reduce the length of the {what}"
+    lead += f"This model's maximum context length is {limit} tokens. However, "
+    if prompt is None:
+        return f"{lead}{error.message}. {plea}."
+    if prompt <= limit and requested:
+        return (
+            f"{lead}you requested {prompt + requested} tokens ({prompt} in the {what},"
+            f" {requested} in the completion). {plea} or completion."
+        )
+    return f"{lead}your {what} resulted in {prompt} tokens. {plea}."

@@ -47,6 +47,8 @@ def messages_of(items: list[Item], images: list[ImageLink], earlier: int = 0) ->
         for name in _IGNORED:
             fields.take(name)
         reader(fields, messages, images)
+        if kind in _MODELS or (kind == "message" and messages[-1]["role"] == "assistant"):
+            fields.leave()  # whatever an SDK keeps beside what a model said
         fields.finish()
     return messages
 
@@ -93,7 +95,8 @@ def _part(part: Fields, images: list[ImageLink]) -> dict[str, str]:
     text = part.text(name)
     if text is None:
         raise part.refuse(name, "is required", code="missing_required_parameter")
-    part.take("annotations"), part.take("logprobs")
+    if kind != "input_text":  # whatever an SDK keeps beside what a model said
+        part.leave()
     part.finish()
     return {"type": "text", "text": text}
 
@@ -116,7 +119,6 @@ def _call(fields: Fields, messages: list[Message], _images: list[ImageLink]) -> 
         if not value:
             raise fields.refuse(field, "is required", code="missing_required_parameter")
     arguments = fields.text("arguments") or "{}"
-    fields.take("caller"), fields.take("namespace")
     function = {"name": name, "arguments": arguments}
     call = {"id": call_id, "type": "function", "function": function}
     _turn(messages, "").setdefault("tool_calls", []).append(call)
@@ -135,7 +137,6 @@ def _result(fields: Fields, messages: list[Message], images: list[ImageLink]) ->
 
 
 def _thought(fields: Fields, messages: list[Message], _images: list[ImageLink]) -> None:
-    fields.take("summary"), fields.take("encrypted_content")  # of a provider that hides thoughts
     texts = []
     for index, one in enumerate(fields.take("content") or ()):
         part = Fields(one, fields.at(f"content[{index}]"))
@@ -157,6 +158,7 @@ def _turn(messages: list[Message], field: str) -> Message:
     return last
 
 
+_MODELS = ("function_call", "reasoning")
 _READERS = {
     "message": _message,
     "function_call": _call,

@@ -1,5 +1,6 @@
 """`GET /v1/models`: what is served, in OpenAI's shape with the extensions that clients look for."""
 
+import hashlib
 from typing import Any
 
 import orjson
@@ -15,6 +16,12 @@ def render_models(models: list[Model]) -> bytes:
 def render_model(model: Model) -> bytes:
     """One model."""
     return orjson.dumps(_model(model))
+
+
+def fingerprint(model: Model) -> str:
+    """Names the weights and how they are served: another one may answer a seed in another way."""
+    known = (model.name, model.details, model.created_s, model.context_length)
+    return f"fp_{hashlib.sha256(repr(known).encode()).hexdigest()[:10]}"
 
 
 def _model(model: Model) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from frontend.dialects.openai.items import Item, messages_of, read_items
 from frontend.dialects.openai.sampling import (
     ANY_OBJECT,
     MAX_TOKENS,
+    VERBOSITIES,
     engine_schema,
     read_sampling,
 )
@@ -20,6 +21,14 @@ from frontend.domain import Generation, ImageLink, SchemaUse
 from frontend.errors import InvalidRequest
 
 _EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+NAMES = {
+    "messages": "input",
+    "max_tokens": "max_output_tokens",
+    "reasoning_effort": "reasoning.effort",
+    **dict.fromkeys(("structured_outputs", "structured_outputs.json"), "text.format.schema"),
+    "response_format": "text.format",
+}
+"""What the API calls fields that errors name as the contract does."""
 _INCLUDES = ("message.output_text.logprobs", "reasoning.encrypted_content")
 
 
@@ -70,8 +79,9 @@ def parse_response(body: object, max_items: int) -> ResponseCall:
         sampling["max_tokens"] = limit
     logprobs = _logprobs(fields, sampling)
     tools = _read_tools(fields)
-    schemas = (*tools.schemas, *_text(fields, sampling))
-    prompt, reading = _reasoning(fields)
+    wanted_schemas, verbosity = _text(fields, sampling)
+    schemas = (*tools.schemas, *wanted_schemas)
+    prompt, reading = _reasoning(fields, verbosity)
     if tools.tools:
         prompt["tools"] = tools.tools
     stream, store = fields.boolean("stream") or False, fields.boolean("store")
@@ -180,16 +190,23 @@ def _named(choice: Fields, tools: list[dict[str, Any]]) -> str:
     return str(name)
 
 
-def _text(fields: Fields, sampling: dict[str, Any]) -> tuple[SchemaUse, ...]:
-    """Takes `text`, puts what its format asks for into `sampling`; returns its schema."""
+def _text(fields: Fields, sampling: dict[str, Any]) -> tuple[tuple[SchemaUse, ...], str | None]:
+    """Takes `text`: what its format asks for, and how much of it there is to be."""
     text = fields.inner("text")
     if text is None:
-        return engine_schema(fields, sampling)
-    text.only("verbosity", ("medium",), "no model here has verbosity levels")
+        return engine_schema(fields, sampling), None
+    verbosity = text.choice("verbosity", VERBOSITIES)
     wanted = text.inner("format")
     text.finish()
     if wanted is None:
-        return engine_schema(fields, sampling)
+        schemas = engine_schema(fields, sampling)
+    else:
+        schemas = _format(fields, wanted, sampling)
+    return schemas, None if verbosity == "medium" else verbosity
+
+
+def _format(fields: Fields, wanted: Fields, sampling: dict[str, Any]) -> tuple[SchemaUse, ...]:
+    """Puts what the format asks for into `sampling`; returns its schema."""
     kind = wanted.choice("type", ("text", "json_object", "json_schema"))
     if kind is None:
         raise wanted.refuse("type", "is required", code="missing_required_parameter")
@@ -211,9 +228,11 @@ def _text(fields: Fields, sampling: dict[str, Any]) -> tuple[SchemaUse, ...]:
     return (SchemaUse("text.format.schema", schema),)
 
 
-def _reasoning(fields: Fields) -> tuple[dict[str, Any], dict[str, Any]]:
+def _reasoning(fields: Fields, verbosity: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the chat template is told, and what the reader of the reply."""
     options = fields.mapping("chat_template_kwargs") or {}
+    if verbosity is not None:  # for templates that know it
+        options = {"verbosity": verbosity, **options}
     wanted, prompt = fields.inner("reasoning"), dict[str, Any]()
     if wanted is not None:
         effort = wanted.choice("effort", _EFFORTS)

@@ -3,6 +3,7 @@
 Bounds are OpenAI's where it states them, the engine's for the fields that only engines know.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -11,6 +12,7 @@ from frontend.dialects.fields import Fields
 from frontend.domain import SchemaUse
 
 ANY_OBJECT = {"type": "object"}
+VERBOSITIES = ("low", "medium", "high")
 MAX_CHOICES = 128
 MAX_STOPS = 64
 MAX_BIASES = 4096
@@ -175,6 +177,16 @@ def engine_schema(fields: Fields, sampling: dict[str, Any]) -> tuple[SchemaUse, 
     return (SchemaUse(path, schema),)
 
 
+def structure_names(body: Any) -> dict[str, str]:
+    """What the caller calls the structure that errors call `structured_outputs`."""
+    if not isinstance(body, dict) or body.get("response_format") is None:
+        return {}
+    place = "response_format"
+    if isinstance(body["response_format"], dict) and "json_schema" in body["response_format"]:
+        place = "response_format.json_schema.schema"
+    return dict.fromkeys(("structured_outputs", "structured_outputs.json"), place)
+
+
 def _named_schema(wanted: Fields) -> dict[str, Any]:
     named = wanted.inner("json_schema")
     if named is None:
@@ -198,14 +210,23 @@ def read_identity(fields: Fields) -> str | None:
     return user
 
 
-def read_stream_options(fields: Fields, stream: bool) -> bool:
-    """Takes `stream_options`; returns whether usage is to be sent at the stream's end."""
+@dataclass(frozen=True, slots=True)
+class StreamOptions:
+    """What a stream tells of its usage: nothing, at its end, or so far with every chunk, too."""
+
+    usage: bool = False
+    continuous_usage: bool = False
+
+
+def read_stream_options(fields: Fields, stream: bool) -> StreamOptions:
+    """Takes `stream_options`."""
     options = fields.inner("stream_options")
     if options is None:
-        return False
+        return StreamOptions()
     if not stream:
         raise fields.refuse("stream_options", "is only allowed with 'stream': true")
-    include = options.boolean("include_usage") or False
+    usage = options.boolean("include_usage") or False
+    continuous = options.boolean("continuous_usage_stats") or False
     options.only("include_obfuscation", (False,), "streams are not padded")
     options.finish()
-    return include
+    return StreamOptions(usage, usage and continuous)

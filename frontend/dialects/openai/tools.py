@@ -5,6 +5,8 @@ Pure. The engine enforces and reads calls; here they are checked and told in Ope
 
 from typing import Any
 
+import orjson
+
 from frontend.dialects.fields import Fields
 from frontend.dialects.tools import ToolUse, make_use, names_of, take_function, take_tools
 
@@ -34,8 +36,9 @@ def _tool(fields: Fields) -> dict[str, Any]:
     if function is None:
         raise fields.refuse("function", "is required", code="missing_required_parameter")
     told = take_function(function, "parameters")
-    function.finish()
-    fields.finish()
+    for part in (function, fields):
+        part.take("cache_control")  # prefixes are cached without being asked
+        part.finish()
     return told
 
 
@@ -89,12 +92,10 @@ def _allowed(choice: Fields, tools: list[dict[str, Any]]) -> tuple[str, list[dic
 
 
 def read_calls(message: Fields) -> list[dict[str, Any]]:
-    """Takes an assistant message's `tool_calls`."""
-    if message.take("function_call"):
-        raise message.refuse(
-            "function_call", _LEGACY.format("'tool_calls'"), code="unsupported_parameter"
-        )
+    """Takes an assistant message's `tool_calls`, or the call that there was before them."""
     given = message.take("tool_calls")
+    if (legacy := message.inner("function_call")) is not None and not given:
+        return [{"type": "function", "function": _function(legacy)}]
     given = [] if given is None else given
     if not isinstance(given, list) or len(given) > MAX_CALLS:
         raise message.refuse("tool_calls", f"must be a list of at most {MAX_CALLS} calls")
@@ -102,21 +103,26 @@ def read_calls(message: Fields) -> list[dict[str, Any]]:
 
 
 def _call(fields: Fields) -> dict[str, Any]:
+    """A call as any server's SDK holds it: what else it has (`index`, what was parsed) is left."""
     fields.choice("type", ("function",))
     call_id = fields.text("id")
-    fields.take("index")  # streamed deltas that a client joined and sends back
     function = fields.inner("function")
     if function is None:
         raise fields.refuse("function", "is required", code="missing_required_parameter")
-    name, arguments = function.text("name"), function.text("arguments")
-    if not name:
-        raise function.refuse("name", "is required", code="missing_required_parameter")
-    function.finish()
-    fields.finish()
     call: dict[str, Any] = {"type": "function"}
     if call_id is not None:
         call["id"] = call_id
-    return {**call, "function": {"name": name, "arguments": arguments or "{}"}}
+    return {**call, "function": _function(function)}
+
+
+def _function(function: Fields) -> dict[str, str]:
+    name = function.text("name")
+    arguments = function.one_of_types("arguments", (str, dict), "a JSON object as a string")
+    if not name:
+        raise function.refuse("name", "is required", code="missing_required_parameter")
+    if isinstance(arguments, dict):
+        arguments = orjson.dumps(arguments).decode()
+    return {"name": name, "arguments": arguments or "{}"}
 
 
 def join_calls(deltas: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,8 +1,11 @@
-"""Usage in OpenAI's shape."""
+"""Usage in OpenAI's shape, of a whole answer and of a stream so far."""
 
 from typing import Any
 
-from frontend.domain import Usage
+import orjson
+
+from frontend.dialects.openai.sampling import StreamOptions
+from frontend.domain import Event, Usage, UsageCount
 
 
 def render_usage(usage: Usage) -> dict[str, Any]:
@@ -19,3 +22,18 @@ def render_usage(usage: Usage) -> dict[str, Any]:
             "rejected_prediction_tokens": 0,
         },
     }
+
+
+class ChunkUsage:
+    """What each chunk of a stream tells of its usage; the last one is not its concern."""
+
+    def __init__(self, options: StreamOptions) -> None:
+        self._count = UsageCount() if options.continuous_usage else None
+        self.told = b',"usage":null' if options.usage else b""
+        """The field, behind others."""
+
+    def see(self, event: Event, prompt: int = 0) -> None:
+        """Takes an event of prompt number `prompt`."""
+        if self._count is not None:
+            self._count.see(prompt, event)
+            self.told = b',"usage":' + orjson.dumps(render_usage(self._count.total))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frontend.dialects.anthropic.answers import MessageAnswer, MessageStream
+from frontend.dialects.anthropic.answers import MessageAnswer, MessageStream, render_count
 from frontend.dialects.anthropic.failures import render_error, status_of
 from frontend.dialects.anthropic.requests import MessagesCall, check_abilities, parse_messages
 from frontend.domain import Event, Usage
@@ -154,7 +154,7 @@ def test_errors_have_anthropics_types() -> None:
         assert status_of(error) == status
         assert told == {
             "type": "error",
-            "error": {"type": kind, "message": "x"},
+            "error": {"type": kind, "message": told["error"]["message"]},
             "request_id": "r1",
         }
 
@@ -237,3 +237,23 @@ def test_a_joined_stream_is_the_whole_message(events: list[Event]) -> None:
         answer.add(one)
     usage = Usage(3, 0, 7)
     assert joined(raw + stream.last(usage)) == orjson.loads(answer.render(usage))
+
+
+EDITS = {"edits": [{"type": "clear_tool_uses_20250919", "keep": {"type": "tool_uses", "value": 3}}]}
+
+
+def test_edits_of_the_context_are_taken_and_said_not_to_be_made() -> None:
+    call = parse(context_management=EDITS)
+    answer = MessageAnswer(call, "1", "m")
+    answer.add(event("a", finish="stop"))
+    told = orjson.loads(answer.render(Usage(3, 0, 1)))
+    assert told["context_management"] == {"applied_edits": []}
+    stream = MessageStream(call, "1", "m")
+    stream.chunk(event("a", finish="stop"))
+    assert b'"context_management":{"applied_edits":[]}' in stream.last(Usage(3, 0, 1))
+    counted = orjson.loads(render_count(call, 7))
+    assert counted == {"input_tokens": 7, "context_management": {"original_input_tokens": 7}}
+    assert orjson.loads(render_count(parse(), 7)) == {"input_tokens": 7}
+    for bad in ({"edits": {}}, {"edits": [{}]}, {"edits": [5]}, {"colour": 1}):
+        error = refused(parse_messages, body(context_management=bad), 10)
+        assert str(error.param).startswith("context_management.")

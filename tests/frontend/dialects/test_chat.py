@@ -1,5 +1,7 @@
 """Chat: nothing of a request is lost, and a stream joins to the unary answer."""
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -9,9 +11,10 @@ from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from frontend.dialects.openai.chat import ChatAnswer, ChatCall, ChatChunks, parse_chat
-from frontend.domain import UsageCount
+from frontend.dialects.openai.models import fingerprint
+from frontend.domain import Details, UsageCount
 from tests.frontend.dialects.bodies import refused, sse
-from tests.frontend.events import event, replies, token
+from tests.frontend.events import MODEL, event, replies, token
 
 HELLO = {"role": "user", "content": "hello"}
 
@@ -28,7 +31,7 @@ def test_messages_reach_the_prompt() -> None:
     messages = [
         {"role": "developer", "content": "be brief"},
         {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
-        {"role": "assistant", "content": None, "refusal": None, "tool_calls": None},
+        {"role": "assistant", "content": "", "refusal": None, "tool_calls": None},
         {"role": "user", "content": "c", "name": "ann"},
     ]
     assert parse(messages=messages).generation.prompt["messages"] == [
@@ -57,6 +60,16 @@ def test_options_of_the_chat_template_reach_the_prompt() -> None:
         ([{"role": "boss", "content": "x"}], "messages[0].role"),
         ([HELLO, {"role": "user"}], "messages[1].content"),
         ([{"role": "user", "content": 5}], "messages[0].content"),
+        ([{"role": "assistant"}], "messages[0].content"),
+        ([{"role": "assistant", "content": None, "tool_calls": []}], "messages[0].content"),
+        ([{"role": "assistant", "content": []}], "messages[0].content"),
+        ([{"role": "assistant", "content": "x", "prefix": True}], "messages[0].prefix"),
+        ([{"role": "assistant", "audio": {"id": "a"}}], "messages[0].audio"),
+        ([{"role": "tool", "content": "x"}], "messages[0].tool_call_id"),
+        ([{"role": "tool", "content": "x", "tool_call_id": ""}], "messages[0].tool_call_id"),
+        ([{"role": "function", "content": "x"}], "messages[0].name"),
+        ([{"role": "user", "content": "x", "tool_call_id": "c"}], "messages[0].tool_call_id"),
+        ([{"role": "user", "content": [{"text": "x"}]}], "messages[0].content[0].type"),
         ([{"role": "user", "content": "x", "colour": 1}], "messages[0].colour"),
         (
             [{"role": "assistant", "tool_calls": [{"id": "1"}]}],
@@ -89,7 +102,7 @@ def test_messages_that_cannot_be_honoured(messages: Any, param: str) -> None:
         ("audio", {"voice": "x", "format": "wav"}),
         ("prediction", {"type": "content", "content": "x"}),
         ("reasoning_effort", "huge"),
-        ("verbosity", "low"),
+        ("verbosity", "huge"),
         ("web_search_options", {}),
         ("prompt_cache_retention", "24h"),
         ("moderation", {}),
@@ -138,7 +151,7 @@ def both_ways(body: dict[str, Any], events: list[Any]) -> tuple[dict[str, Any], 
         count.see(0, one)
         answer.add(one)
         streamed.append(chunks.chunk(one))
-    streamed.append(chunks.last(count.total if call.include_usage else None))
+    streamed.append(chunks.last(count.total if call.stream_options.usage else None))
     return orjson.loads(answer.render(count.total)), sse(b"".join(streamed))
 
 
@@ -218,3 +231,57 @@ def test_links_of_other_kinds(url: Any) -> None:
     part = {"type": "image_url", "image_url": {"url": url}}
     path = "messages[0].content[0].image_url.url"
     assert refusal(messages=[{"role": "user", "content": [part]}]) == path
+
+
+def test_verbosity_reaches_templates_that_know_it() -> None:
+    generation = parse(verbosity="low").generation
+    assert generation.prompt["chat_template_kwargs"] == {"verbosity": "low"}
+    assert "chat_template_kwargs" not in parse(verbosity="medium").generation.prompt
+
+
+def test_a_stream_tells_its_usage_so_far() -> None:
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    events = [event("a", completion_tokens=1), event("b", finish="stop", completion_tokens=2)]
+    _, chunks = both_ways({"stream": True, "stream_options": options}, events)
+    assert [chunk["usage"]["completion_tokens"] for chunk in chunks[1:]] == [1, 2, 2, 2]
+    assert chunks[1]["usage"]["prompt_tokens"] == 3
+    _, chunks = both_ways(
+        {"stream": True, "stream_options": {"continuous_usage_stats": True}}, events
+    )
+    assert not any("usage" in chunk for chunk in chunks)
+
+
+def test_token_ids_come_beside_the_text_when_they_are_asked_for() -> None:
+    events = [
+        event("", token_ids=[5], prompt_token_ids=[1, 2, 3]),
+        event("é", token_ids=[6, 7]),
+        event("", finish="stop", token_ids=[8]),
+    ]
+    assert parse(return_token_ids=True).generation.reply == {"prompt_token_ids": True}
+    unary, chunks = both_ways({"stream": True, "return_token_ids": True}, events)
+    assert unary["prompt_token_ids"] == [1, 2, 3]
+    assert unary["choices"][0]["token_ids"] == [5, 6, 7, 8]
+    assert chunks[1]["prompt_token_ids"] == [1, 2, 3]
+    told = [chunk["choices"][0].get("token_ids") or [] for chunk in chunks]
+    assert [one for ids in told for one in ids] == [5, 6, 7, 8]
+    unary, chunks = both_ways({"stream": True}, events)
+    assert not any("token_ids" in str(one) for one in (unary, *chunks))
+
+
+def test_answers_say_what_made_them() -> None:
+    call = parse()
+    whole = orjson.loads(ChatAnswer(call, "1", "m", "fp_1").render(UsageCount().total))
+    assert whole["system_fingerprint"] == "fp_1"
+    (chunk,) = sse(ChatChunks(call, "1", "m", "fp_1").first() + b"data: [DONE]\n\n")
+    assert chunk["system_fingerprint"] == "fp_1"
+    assert fingerprint(MODEL) == fingerprint(replace(MODEL))
+    assert fingerprint(MODEL) != fingerprint(replace(MODEL, details=Details(digest="1")))
+
+
+@pytest.mark.parametrize("seed", [2**63, 2**64, -(2**64), 1e30])
+def test_a_seed_beyond_64_bits_is_refused_in_plain_words(seed: float) -> None:
+    sent = orjson.loads(json.dumps({"model": "m", "messages": [HELLO], "seed": seed}))
+    error = refused(parse_chat, sent, 10)
+    assert error.param == "seed"
+    assert "between -9223372036854775808 and 9223372036854775807" in error.message
+    assert "e+" not in error.message

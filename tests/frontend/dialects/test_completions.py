@@ -95,7 +95,7 @@ def both_ways(body: dict[str, Any], events: list[Any]) -> tuple[dict[str, Any], 
         count.see(prompt, one)
         answer.add(prompt, one)
         streamed.append(chunks.chunk(prompt, one))
-    streamed.append(chunks.last(count.total if call.include_usage else None))
+    streamed.append(chunks.last(count.total if call.stream_options.usage else None))
     return orjson.loads(answer.render(count.total)), sse(b"".join(streamed))
 
 
@@ -219,3 +219,22 @@ def test_a_suffix_reaches_the_prompt_and_ends_at_the_models_marks() -> None:
 def test_suffixes_that_cannot_be_honoured(more: dict[str, Any]) -> None:
     body = {"model": "m", "prompt": "a", "suffix": "z", **more}
     assert refused(parse_completion, body, 10).param == "suffix"
+
+
+def test_token_ids_come_beside_the_text_when_they_are_asked_for() -> None:
+    events = [
+        (0, event("a", token_ids=[5], prompt_token_ids=[1])),
+        (1, event("b", token_ids=[6], prompt_token_ids=[2, 3])),
+        (0, event("", finish="stop", token_ids=[7])),
+        (1, event("", finish="stop", token_ids=[])),
+    ]
+    asked = {"prompt": ["x", "y"], "return_token_ids": True}
+    assert parse(**asked).generations[0].reply == {"raw": True, "prompt_token_ids": True}
+    unary, chunks = both_ways(asked, events)
+    assert [one["token_ids"] for one in unary["choices"]] == [[5, 7], [6]]
+    assert [one["prompt_token_ids"] for one in unary["choices"]] == [[1], [2, 3]]
+    told: dict[int, list[int]] = {0: [], 1: []}
+    for chunk in chunks:
+        for choice in chunk["choices"]:
+            told[choice["index"]] += choice.get("token_ids") or []
+    assert told == {0: [5, 7], 1: [6]}

@@ -89,3 +89,10 @@ def test_cut_vectors_have_length_one_and_keep_their_direction(rows: list[list[fl
     assert vectors.cut(4) is vectors
     for cut, full in zip(found, whole[:, :2].astype(float), strict=True):
         np.testing.assert_allclose(cut, full / np.linalg.norm(full), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("given", "param"), [("", "input"), ([""], "input"), (["a", ""], "input[1]")]
+)
+def test_an_empty_text_is_refused(given: Any, param: str) -> None:
+    assert refused(parse_embedding, {"model": "m", "input": given}, 10).param == param

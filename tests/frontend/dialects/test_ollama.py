@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from frontend.backends.catalogue import spellings
 from frontend.dialects.ollama.answers import OllamaReply
 from frontend.dialects.ollama.embed import parse_embed
 from frontend.dialects.ollama.models import (
-    candidates,
     capabilities,
     full_name,
     render_running,
@@ -281,9 +281,9 @@ def test_context_is_prompt_and_answer() -> None:
 def test_names_have_tags() -> None:
     assert full_name("mistral") == "mistral:latest"
     assert full_name("mistral:7b") == "mistral:7b"
-    assert candidates("mistral:latest") == ["mistral:latest", "mistral"]
-    assert candidates("mistral") == ["mistral", "mistral:latest"]
-    assert candidates("mistral:7b") == ["mistral:7b"]
+    assert spellings("mistral:latest") == ["mistral:latest", "mistral"]
+    assert spellings("mistral") == ["mistral", "mistral:latest"]
+    assert spellings("mistral:7b") == ["mistral:7b"]
 
 
 def test_models_are_told_in_full() -> None:

@@ -107,7 +107,7 @@ def test_tools_are_chosen() -> None:
         ("text.format.schema", {"text": {"format": {"type": "json_schema", "name": "x"}}}),
         ("text.format.schema.not", {"text": {"format": {"type": "json_schema", "name": "x",
                                                         "schema": {"not": {}}}}}),
-        ("text.verbosity", {"text": {"verbosity": "high"}}),
+        ("text.verbosity", {"text": {"verbosity": "huge"}}),
         ("reasoning.effort", {"reasoning": {"effort": "huge"}}),
         ("truncation", {"truncation": "auto"}),
         ("background", {"background": True}),

@@ -4,12 +4,12 @@ import json
 from typing import Any
 
 import pytest
+from frontend.dialects.schemas import MAX_BYTES, MAX_DEPTH, Structure, check_schema
 from hypothesis import given
 from hypothesis import strategies as st
 
 from frontend.dialects.openai.chat import ChatAnswer, ChatChunks, parse_chat
 from frontend.dialects.openai.completions import CompletionAnswer, parse_completion
-from frontend.dialects.schemas import MAX_BYTES, MAX_DEPTH, Structure, check_schema
 from frontend.errors import BackendFailed, InvalidRequest
 from tests.frontend.dialects.test_chat import HELLO
 from tests.frontend.events import event

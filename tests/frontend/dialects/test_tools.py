@@ -100,13 +100,19 @@ def test_allowed_tools_leave_the_others_in_the_prompt() -> None:
         ),
         ({"messages": [{"role": "user", "content": "x", "tool_calls": [{}]}]}, None),
         (
-            {"messages": [{"role": "assistant", "function_call": {"name": "f"}}]},
-            "messages[0].function_call",
+            {"messages": [{"role": "assistant", "function_call": {"arguments": "{}"}}]},
+            "messages[0].function_call.name",
         ),
+        ({"tools": [tool("n" * 129)]}, "tools[0].function.name"),
     ],
 )
 def test_what_cannot_be_honoured(fields: dict[str, Any], param: str | None) -> None:
     assert refusal(**fields) == (param or "messages[0].tool_calls")
+
+
+@pytest.mark.parametrize("length", [1, 64, 65, 128])
+def test_names_are_as_long_as_the_longest_api_allows(length: int) -> None:
+    parse(tools=[tool("n" * length)])
 
 
 def test_a_schema_that_is_not_enforced_may_hold_any_keyword() -> None:
