@@ -55,6 +55,7 @@ def _listening(host: str, port: int) -> socket.socket:
 
 def main() -> int:
     """Reads the settings and serves."""
+    os.umask(0o077)  # stored answers are for this user alone
     try:
         settings = CliApp.run(Settings)
     except ValidationError as error:

@@ -11,7 +11,7 @@ import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tests.conftest import EchoTriton
-from tests.processes import free_port, wait_for
+from tests.processes import free_port, shared_memory, wait_for
 from tests.python_backends.repository import write_echo_embedding
 from toolkit.errors import RepositoryError, ServeError
 from toolkit.runtime.environments import link_environments
@@ -41,6 +41,14 @@ def test_only_the_owner_reaches_the_socket(server: TritonServer) -> None:
     assert stat.S_IMODE(server.folder.stat().st_mode) == 0o700
     ours = psutil.Process(server._child.pid).children(recursive=True)  # type: ignore[union-attr]
     assert not [c for p in ours for c in p.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+
+
+def test_other_users_read_no_prompts_in_shared_memory(server: TritonServer) -> None:
+    server.load(["echo-embedding"])
+    assert server._child is not None
+    shared = shared_memory(psutil.Process(server._child.pid).children(recursive=True))
+    assert shared
+    assert {stat.S_IMODE(path.stat().st_mode) & 0o077 for path in shared} == {0}
 
 
 def test_a_model_that_does_not_load_is_named_with_tritons_reason(server: TritonServer) -> None:

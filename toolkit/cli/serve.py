@@ -107,6 +107,7 @@ def serve(
             raise typer.BadParameter(
                 "--frontend-only needs --triton HOST:PORT", param_hint="--triton"
             )
+        os.umask(0o077)
         os.execv(sys.executable, options.gateway(triton))  # noqa: S606
     if triton is not None:
         raise typer.BadParameter("--triton goes with --frontend-only", param_hint="--triton")

@@ -40,7 +40,7 @@ def _ask_llm(model: ServedModel, api: service_pb2_grpc.GRPCInferenceServiceStub)
     answers: Iterator[service_pb2.ModelStreamInferResponse]
     answers = api.ModelStreamInfer(iter([cancel]), timeout=_TIMEOUT_S)
     for _ in answers:
-        return
+        pass  # to the end: Triton never unloads a model whose stream was left before it
 
 
 def _ask_embedding(model: ServedModel, api: service_pb2_grpc.GRPCInferenceServiceStub) -> None:

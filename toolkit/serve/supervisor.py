@@ -28,6 +28,7 @@ from toolkit.runtime.triton import ensure_triton
 from toolkit.serve.canary import sick_model
 from toolkit.serve.catalogue import ServedModel, check_target, public_models
 from toolkit.serve.child import Child, Command, clean_environment
+from toolkit.serve.folder import sweep
 from toolkit.serve.linkable import linkable
 from toolkit.serve.record import Record, recorded
 from toolkit.serve.triton import TritonDied, TritonOptions, TritonServer, reachable
@@ -131,6 +132,7 @@ class Supervisor:
         _check_free(*options.listening)
         if options.ollama_port is not None:
             _check_free(options.host, options.ollama_port)
+        sweep()
         runtime = ensure_triton(self.progress)
         repository = self._stack.enter_context(linkable(options.repository.absolute()))
         link_environments(repository, self.progress)
@@ -159,6 +161,7 @@ class Supervisor:
         assert self._triton is not None
         options = self.options
         settings = {name: value for name, value in os.environ.items() if name.startswith("TRITON_")}
+        settings["TMPDIR"] = str(self._triton.folder / "tmp")
         command = Command(
             argv=options.gateway(self._triton.address),
             log=log,

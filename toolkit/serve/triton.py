@@ -7,8 +7,6 @@ explicitly, so each failure has its own message. Knows nothing of the gateway.
 """
 
 import secrets
-import shutil
-import tempfile
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -26,6 +24,7 @@ from toolkit.progress import Progress, silent
 from toolkit.runtime.triton import TritonRuntime
 from toolkit.serve.catalogue import ServedModel, public, server_options
 from toolkit.serve.child import Child, Command, clean_environment
+from toolkit.serve.folder import PrivateFolder
 
 _END_S = 10  # a crash writes its trace first
 _START_TIMEOUT_S = 30.0
@@ -56,7 +55,7 @@ class TritonServer:
 
     runtime: TritonRuntime
     options: TritonOptions
-    folder: Path = field(init=False)
+    _folder: PrivateFolder = field(default_factory=PrivateFolder.claim, init=False)
     _child: Child | None = field(default=None, init=False)
     _channel: grpc.Channel | None = field(default=None, init=False)
     _stubs: dict[int, str] = field(default_factory=dict, init=False)
@@ -64,8 +63,13 @@ class TritonServer:
     _lacking: set[str] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="triton-toolkit-"))  # mode 0700
-        (self.folder / "empty").mkdir()
+        for name in ("empty", "tmp"):
+            (self.folder / name).mkdir()
+
+    @property
+    def folder(self) -> Path:
+        """For its owner alone: the socket, and what its processes keep in temporary files."""
+        return self._folder.path
 
     @property
     def address(self) -> str:
@@ -100,7 +104,7 @@ class TritonServer:
 
     def _command(self) -> Command:
         runtime, options = self.runtime, self.options
-        prefix = f"tritontk_{secrets.token_hex(4)}_"
+        prefix = self._folder.shm_prefix
         argv = [
             str(runtime.server),
             f"--model-repository={options.repository}",
@@ -131,6 +135,7 @@ class TritonServer:
             TRITON_TOOLKIT_TARGET="embedded",
             HF_HUB_OFFLINE="1",
             VLLM_NO_USAGE_STATS="1",
+            TMPDIR=str(self.folder / "tmp"),  # engines put sockets there
             # a model whose folder changed is loaded anew with the next ensemble that shares it
             PYTHONDONTWRITEBYTECODE="1",
             # weights and caches in huge pages, where the kernel gives them to those who ask: on 2
@@ -283,7 +288,7 @@ class TritonServer:
 
     def _forget(self) -> None:
         self._close_channel()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._folder.remove()
 
 
 def reachable(host: str) -> str:
