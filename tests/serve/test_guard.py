@@ -128,7 +128,7 @@ os.fchmod(made, 0o644)  # as Boost does with shared memory
     log.parent.mkdir(mode=0o755)
     log.touch(0o644)
     child = Child(command(code, log))
-    wait_for(lambda: child.exit_code is not None)
+    assert child.wait(10)
     child.kill()
     assert child.exit_code == 0, child.log_tail()
     assert stat.S_IMODE(made.stat().st_mode) == 0o600
@@ -140,7 +140,7 @@ def test_other_modes_are_the_commands_own_business(tmp_path: Path) -> None:
     made = tmp_path / "made"
     code = f"import os; os.fchmod(os.open({str(made)!r}, os.O_CREAT, 0o666), 0o755)"
     child = Child(command(code, tmp_path / "log"))
-    wait_for(lambda: child.exit_code is not None)
+    assert child.wait(10)
     child.kill()
     assert stat.S_IMODE(made.stat().st_mode) == 0o755
 
@@ -151,6 +151,6 @@ def test_shared_memory_is_noted_for_whoever_finds_a_killed_guard(tmp_path: Path)
     child = Child(command(stubborn, tmp_path / "log", name, scratch=str(tmp_path)))
     wait_for(child.log_tail)
     child.ask_to_end()  # every word makes it look
-    wait_for(lambda: (tmp_path / "shared_memory").exists())
+    wait_for((tmp_path / "shared_memory").exists)
     child.kill()
     assert name in (tmp_path / "shared_memory").read_text().split()

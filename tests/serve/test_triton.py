@@ -10,13 +10,11 @@ import psutil
 import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from tests.conftest import EchoTriton
-from tests.processes import free_port, shared_memory, wait_for
+from tests.processes import free_port, shared_memory
 from tests.python_backends.repository import write_echo_embedding
 from toolkit.errors import RepositoryError, ServeError
 from toolkit.runtime.environments import link_environments
 from toolkit.runtime.triton import ensure_triton
-from toolkit.serve.canary import sick_model
 from toolkit.serve.catalogue import check_target, public_models
 from toolkit.serve.triton import TritonOptions, TritonServer
 
@@ -56,24 +54,6 @@ def test_a_model_that_does_not_load_is_named_with_tritons_reason(server: TritonS
         server.load(["broken", "echo-embedding"])
     ready = service_pb2.ModelReadyRequest(name="echo-embedding")
     assert server.api.ModelReady(ready, timeout=5).ready
-
-
-def test_a_dead_stub_is_seen_and_canaries_fail(server: TritonServer) -> None:
-    server.load(["echo-embedding"])
-    models = [m for m in public_models(server.options.repository) if m.name != "broken"]
-    assert sick_model(models, server.api) is None
-    assert not server.dead_stub()
-    for pid in server._live_stubs():
-        psutil.Process(pid).kill()
-    wait_for(server.dead_stub)
-    assert "echo-embedding" in (sick_model(models, server.api) or "")
-    server.kill()  # unloading a dead stub takes Triton its whole exit timeout
-
-
-def test_canaries_of_every_kind_sing(echo_triton: EchoTriton, echo_repository: Path) -> None:
-    with grpc.insecure_channel(echo_triton.grpc_address) as channel:
-        api = service_pb2_grpc.GRPCInferenceServiceStub(channel)
-        assert sick_model(public_models(echo_repository), api) is None
 
 
 def test_a_killed_server_starts_again_at_the_same_address(server: TritonServer) -> None:

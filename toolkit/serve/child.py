@@ -70,11 +70,19 @@ class Child:
         """Starts the graceful end and returns at once; `end` waits for it."""
         self._say(b"t")
 
-    def end(self) -> int:
+    def wait(self, timeout_s: float) -> bool:
+        """Whether it has ended, within that time."""
+        try:
+            self._guard.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def end(self, grace_s: float | None = None) -> int:
         """Ends the child gracefully, by force when its grace is over; returns its exit code."""
         self.ask_to_end()
         try:
-            self._guard.wait(self.command.grace_s + 10)
+            self.wait(self.command.grace_s + 10 if grace_s is None else grace_s)
         finally:
             self.kill()
         return self._guard.returncode

@@ -1,8 +1,8 @@
 """The private folder of one service: sockets and temporary files, for its owner alone.
 
 Its owner holds a lock on it for as long as it lives, so a folder without one belonged to a service
-that was killed, and the next start removes it with the shared memory that it names. systemd-tmpfiles
-spares locked folders, too.
+that was killed, and the next start removes it with the shared memory that it names.
+systemd-tmpfiles spares locked folders, too.
 """
 
 import fcntl
