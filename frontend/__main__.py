@@ -19,6 +19,7 @@ from pydantic_settings import CliApp
 from frontend.access.keys import KeyFileError
 from frontend.app import create_app
 from frontend.backends.catalogue import find_cycle
+from frontend.liveness import liveness
 from frontend.server import BoundedHttp, DrainingServer
 from frontend.settings import Settings
 
@@ -41,11 +42,12 @@ async def serve(settings: Settings) -> None:
         timeout_keep_alive=75,
     )
     server = DrainingServer(config, app.state.runner, settings.drain_s)
-    if settings.ollama_port is None:
-        await server.serve()
-    else:
-        ports = (settings.port, settings.ollama_port)
-        await server.serve([_listening(settings.host, port) for port in ports])
+    async with liveness(settings.health_socket):
+        if settings.ollama_port is None:
+            await server.serve()
+        else:
+            ports = (settings.port, settings.ollama_port)
+            await server.serve([_listening(settings.host, port) for port in ports])
 
 
 def _listening(host: str, port: int) -> socket.socket:
@@ -55,6 +57,7 @@ def _listening(host: str, port: int) -> socket.socket:
 
 def main() -> int:
     """Reads the settings and serves."""
+    os.umask(0o077)  # stored answers are for this user alone
     try:
         settings = CliApp.run(Settings)
     except ValidationError as error:

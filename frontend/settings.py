@@ -30,6 +30,11 @@ class Settings(BaseSettings):
     ollama_port: int | None = Field(
         default=None, ge=1, le=65535, description="A second port, for tools that know Ollama's."
     )
+    health_socket: Path | None = Field(
+        default=None,
+        description="A unix socket on which GET /healthz is answered too, for whoever supervises"
+        " the gateway: no limit on connections applies there.",
+    )
     keys_file: Path | None = Field(
         default=None,
         description="File of the callers' keys (`toolkit keys`); requests without one are refused.",

@@ -22,6 +22,7 @@ from frontend.errors import BackendUnavailable, GatewayError, ModelNotFound
 CONTRACT = "1"
 _LATEST = ":latest"
 _DETAILS = {"family", "parameters", "size_bytes", "quantization"}
+_GENERATION = "toolkit.generation"
 _MISS_INTERVAL_S = 0.5
 _log = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ class Catalogue:
     _ready: dict[str, Model] = field(default_factory=dict)
     _seen: dict[str, str] = field(default_factory=dict)
     _since_s: dict[str, int] = field(default_factory=dict)
+    _generations: dict[str, str] = field(default_factory=dict)
     _reachable: bool = False
     _refreshed_at_s: float = -1e9
     _refreshing: asyncio.Task[None] | None = None
@@ -135,8 +137,19 @@ class Catalogue:
             self._reachable, self._ready = False, {}
         else:
             self._reachable = True
+            self._end_orphans(configs)
             self._learn([model for config in configs if (model := read_model(config))])
         self._refreshed_at_s = time.monotonic()
+
+    def _end_orphans(self, configs: list[model_config_pb2.ModelConfig]) -> None:
+        """A model with a new generation replaced one that died with what it was asked."""
+        generations = {c.name: c.parameters[_GENERATION].string_value for c in configs}
+        for name, generation in generations.items():
+            if generation and self._generations.get(name, generation) != generation:
+                _log.warning("%s was restarted; its streams end", name)
+                self.triton.abandon_engine(name)
+            if generation or name not in self._generations:
+                self._generations[name] = generation
 
     def _learn(self, models: list[Model]) -> None:
         now_s = int(time.time())

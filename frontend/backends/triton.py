@@ -18,7 +18,7 @@ from frontend.backends.events import read_events
 from frontend.backends.failures import from_message, from_status
 from frontend.backends.tensors import add_files, add_json, add_texts
 from frontend.domain import Event, Generation, Model
-from frontend.errors import BackendFailed, InvalidRequest, Overloaded
+from frontend.errors import BackendFailed, BackendUnavailable, InvalidRequest, Overloaded
 
 _CONTROL_TIMEOUT_S = 5.0
 _LOAD_TIMEOUT_S = 1800  # an engine of many gigabytes
@@ -60,7 +60,8 @@ class Triton:
             request_serializer=service_pb2.ModelInferRequest.SerializeToString,
             response_deserializer=service_pb2.ModelStreamInferResponse.FromString,
         )
-        self._calls: set[_Cancellable] = set()
+        self._calls: dict[_Cancellable, str] = {}
+        self._orphans: set[_Cancellable] = set()
         self._leaving: set[asyncio.Task[None]] = set()
         self._abandoned = False
 
@@ -130,7 +131,7 @@ class Triton:
         reader = _Reader(self._stream(request, timeout=timeout_s))
         ended = False
         try:
-            with self._running(reader.call, engine_id):
+            with self._running(reader.call, engine_id, model.cancel or model.name):
                 while (response := await reader.read()) is not grpc.aio.EOF:
                     if response.error_message:
                         ended = True
@@ -148,27 +149,36 @@ class Triton:
     ) -> service_pb2.ModelInferResponse:
         """One unary call. Raises GatewayError."""
         call = self._api.ModelInfer(request, timeout=timeout_s)
-        with self._running(call, request.id):
+        with self._running(call, request.id, request.model_name):
             return await call
 
     @contextlib.contextmanager
-    def _running(self, call: _Cancellable, engine_id: str) -> Iterator[None]:
-        """Keeps the call where `abandon` finds it, and tells its cancellation from the caller's."""
-        self._calls.add(call)
+    def _running(self, call: _Cancellable, engine_id: str, engine: str) -> Iterator[None]:
+        """Keeps the call where it can be ended, and tells that end from the caller's own."""
+        self._calls[call] = engine
         try:
             with self._translated(engine_id):
                 yield
         except asyncio.CancelledError:
             if self._abandoned:
                 raise Overloaded("the server is shutting down", code="draining") from None
+            if call in self._orphans:
+                raise BackendUnavailable("the model was restarted; try again") from None
             raise
         finally:
-            self._calls.discard(call)
+            self._calls.pop(call, None)
+            self._orphans.discard(call)
 
     def abandon(self) -> None:
         """Ends every call under way; each of them raises Overloaded."""
         self._abandoned = True
         for call in tuple(self._calls):
+            call.cancel()
+
+    def abandon_engine(self, engine: str) -> None:
+        """Ends the calls that wait for an engine whose process is gone: Triton never does."""
+        for call in [call for call, of in self._calls.items() if of == engine]:
+            self._orphans.add(call)
             call.cancel()
 
     def _leave_soon(self, reader: "_Reader", model: Model, engine_id: str) -> None:

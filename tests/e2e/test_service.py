@@ -14,9 +14,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from openai import OpenAI
+from openai import APIError, OpenAI
 
 from tests.e2e.conftest import CHAT, EMBEDDING, IMAGE
+from tests.frontend.conftest import script
 from tests.processes import (
     ROOT,
     Service,
@@ -27,6 +28,7 @@ from tests.processes import (
     status_of,
     wait_for,
 )
+from toolkit.home import home
 
 
 def test_every_model_of_the_catalogue_is_listed(client: OpenAI) -> None:
@@ -162,10 +164,120 @@ def test_a_triton_that_dies_while_it_loads_is_started_again(
             assert "loading once more" in service.log.read_text()
 
 
-def test_a_dead_python_stub_is_noticed_and_replaced(echo_repository: Path, tmp_path: Path) -> None:
+def test_a_dead_engine_alone_is_replaced_and_its_stream_ends(
+    echo_repository: Path, tmp_path: Path
+) -> None:
+    with (
+        served(echo_repository, tmp_path / "log", timeout_s=60) as service,
+        OpenAI(base_url=f"{service.url}/v1", api_key="unused", max_retries=0) as client,
+    ):
+        triton, engine = service.named("tritonserver"), service.named("/echo.engine/")
+        stream = client.chat.completions.create(
+            model="echo", messages=script(text="a b", delay_ms=600_000), stream=True, timeout=60
+        )
+        next(stream)
+        [process] = engine
+        process.kill()
+        with pytest.raises(APIError, match="was restarted"):
+            list(stream)
+        assert "echo.engine is back" in service.log.read_text()
+        answer = client.chat.completions.create(model="echo", messages=script(text="a b"))
+        assert answer.choices[0].message.content == "a b"
+        assert service.named("tritonserver") == triton
+        assert "restarting" not in service.log.read_text()
+
+
+def test_a_gateway_that_hangs_is_started_anew(echo_repository: Path, tmp_path: Path) -> None:
+    with served(
+        echo_repository, tmp_path / "log", "--gateway-timeout-s", "2", timeout_s=60
+    ) as service:
+        [gateway] = [p for p in service.named("--health-socket") if p.children() == []]
+        gateway.suspend()
+        wait_for(lambda: "did not answer for 2 s" in service.log.read_text(), 30, "a restart")
+        wait_for(lambda: status_of(f"{service.url}/readyz") == 200, 60, "its return")
+        assert not alive(gateway)
+        assert "Triton is back" not in service.log.read_text()
+
+
+def test_ctrl_c_ends_an_idle_service_within_5_s(echo_repository: Path, tmp_path: Path) -> None:
     with served(echo_repository, tmp_path / "log", timeout_s=60) as service:
-        stub = service.named("triton_python_backend_stub")[0]
-        stub.kill()
-        wait_for(lambda: "restarting" in service.log.read_text(), 30, "a restart")
-        wait_for(lambda: "Triton is back" in service.log.read_text(), 60, "recovery")
-        wait_for(lambda: status_of(f"{service.url}/readyz") == 200, 30, "readiness")
+        [engine] = service.named("/echo.engine/")
+        engine.kill()  # from then on Triton itself would not end before its exit timeout
+        wait_for(lambda: "echo.engine is back" in service.log.read_text(), 60, "its return")
+        started = time.monotonic()
+        service.process.send_signal(signal.SIGINT)
+        assert service.process.wait(60) == 0
+        assert time.monotonic() - started < 5
+
+
+def test_ctrl_c_ends_a_service_with_running_requests_within_5_s(
+    echo_repository: Path, tmp_path: Path
+) -> None:
+    with (
+        served(echo_repository, tmp_path / "log", timeout_s=60) as service,
+        OpenAI(base_url=f"{service.url}/v1", api_key="unused", max_retries=0) as client,
+    ):
+        stream = client.chat.completions.create(
+            model="echo", messages=script(text="a b", delay_ms=600_000), stream=True, timeout=60
+        )
+        next(stream)
+        started = time.monotonic()
+        service.process.send_signal(signal.SIGINT)
+        assert service.process.wait(60) == 0
+        assert time.monotonic() - started < 5
+        assert "running requests may take" in service.log.read_text()
+
+
+def test_ctrl_c_while_models_load_ends_it_at_once(echo_repository: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(echo_repository, own, symlinks=True)
+    source = own / "echo.engine" / "1" / "model.py"
+    source.write_text(f"import time\ntime.sleep(600)\n{source.read_text()}")
+    log = tmp_path / "log"
+    command = [sys.executable, "-m", "toolkit", "serve", str(own), "--port", str(free_port())]
+    with (
+        log.open("wb") as sink,
+        subprocess.Popen(command, stdout=sink, stderr=sink, cwd=ROOT) as process,
+    ):
+        wait_for(lambda: "load models" in log.read_text(), 60, "loading")
+        family = psutil.Process(process.pid).children(recursive=True)
+        started = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+        assert time.monotonic() - started < 5
+    assert not any(map(alive, family))
+    assert "stopped" in log.read_text()
+
+
+def test_a_model_that_does_not_load_is_left_out_and_named(
+    echo_repository: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(echo_repository, own, symlinks=True)
+    source = own / "echo.engine" / "1" / "model.py"
+    source.write_text("raise RuntimeError('the weights are gone')\n")
+    with served(own, tmp_path / "log", timeout_s=60) as service:
+        said = " ".join(service.log.read_text().split())
+        assert (
+            "echo is left out, since it does not load: RuntimeError: the weights are gone" in said
+        )
+        assert status_of(f"{service.url}/v1/models/echo-embedding") == 200
+        assert status_of(f"{service.url}/v1/models/echo") == 404
+    strict = [sys.executable, "-m", "toolkit", "serve", str(own), "--port", str(free_port())]
+    ran = subprocess.run(
+        [*strict, "--strict"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert ran.returncode == 1
+    assert "RuntimeError: the weights are gone" in ran.stderr
+
+
+def test_what_a_service_writes_is_its_owners_alone(service: Service) -> None:
+    logs = home() / "logs" / str(service.port)
+    for path in (logs, logs / "triton.log", logs / "gateway.log", *shared_memory(service.family())):
+        assert path.stat().st_mode & 0o077 == 0, path
+    umasks = {
+        re.search(r"^Umask:\s+(\d+)", Path(f"/proc/{p.pid}/status").read_text(), re.MULTILINE)[1]  # type: ignore[index]
+        for p in service.family()
+        if p.pid != service.process.pid
+    }
+    assert umasks == {"0077"}

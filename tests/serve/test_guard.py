@@ -2,6 +2,7 @@
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -114,3 +115,42 @@ time.sleep(600)
     wait_for(lambda: not any(psutil.pid_exists(pid) for pid in pids))
     assert not scratch.exists()
     assert not Path("/dev/shm", name).exists()
+
+
+def test_what_a_command_makes_is_its_owners_alone(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    code = f"""
+import os
+made = os.open({str(made)!r}, os.O_CREAT, 0o666)
+os.fchmod(made, 0o644)  # as Boost does with shared memory
+"""
+    log = tmp_path / "logs" / "log"
+    log.parent.mkdir(mode=0o755)
+    log.touch(0o644)
+    child = Child(command(code, log))
+    assert child.wait(10)
+    child.kill()
+    assert child.exit_code == 0, child.log_tail()
+    assert stat.S_IMODE(made.stat().st_mode) == 0o600
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+    assert stat.S_IMODE(log.parent.stat().st_mode) == 0o700
+
+
+def test_other_modes_are_the_commands_own_business(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    code = f"import os; os.fchmod(os.open({str(made)!r}, os.O_CREAT, 0o666), 0o755)"
+    child = Child(command(code, tmp_path / "log"))
+    assert child.wait(10)
+    child.kill()
+    assert stat.S_IMODE(made.stat().st_mode) == 0o755
+
+
+def test_shared_memory_is_noted_for_whoever_finds_a_killed_guard(tmp_path: Path) -> None:
+    name = f"guard-noted-{os.getpid()}"
+    stubborn = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n{FAMILY}"
+    child = Child(command(stubborn, tmp_path / "log", name, scratch=str(tmp_path)))
+    wait_for(child.log_tail)
+    child.ask_to_end()  # every word makes it look
+    wait_for((tmp_path / "shared_memory").exists)
+    child.kill()
+    assert name in (tmp_path / "shared_memory").read_text().split()

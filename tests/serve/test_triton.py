@@ -10,13 +10,11 @@ import psutil
 import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from tests.conftest import EchoTriton
-from tests.processes import free_port, wait_for
+from tests.processes import free_port, shared_memory
 from tests.python_backends.repository import write_echo_embedding
 from toolkit.errors import RepositoryError, ServeError
 from toolkit.runtime.environments import link_environments
 from toolkit.runtime.triton import ensure_triton
-from toolkit.serve.canary import sick_model
 from toolkit.serve.catalogue import check_target, public_models
 from toolkit.serve.triton import TritonOptions, TritonServer
 
@@ -43,29 +41,19 @@ def test_only_the_owner_reaches_the_socket(server: TritonServer) -> None:
     assert not [c for p in ours for c in p.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
 
 
+def test_other_users_read_no_prompts_in_shared_memory(server: TritonServer) -> None:
+    server.load(["echo-embedding"])
+    assert server._child is not None
+    shared = shared_memory(psutil.Process(server._child.pid).children(recursive=True))
+    assert shared
+    assert {stat.S_IMODE(path.stat().st_mode) & 0o077 for path in shared} == {0}
+
+
 def test_a_model_that_does_not_load_is_named_with_tritons_reason(server: TritonServer) -> None:
     with pytest.raises(ServeError, match=r"broken: .*nonesuch"):
         server.load(["broken", "echo-embedding"])
     ready = service_pb2.ModelReadyRequest(name="echo-embedding")
     assert server.api.ModelReady(ready, timeout=5).ready
-
-
-def test_a_dead_stub_is_seen_and_canaries_fail(server: TritonServer) -> None:
-    server.load(["echo-embedding"])
-    models = [m for m in public_models(server.options.repository) if m.name != "broken"]
-    assert sick_model(models, server.api) is None
-    assert not server.dead_stub()
-    for pid in server._live_stubs():
-        psutil.Process(pid).kill()
-    wait_for(server.dead_stub)
-    assert "echo-embedding" in (sick_model(models, server.api) or "")
-    server.kill()  # unloading a dead stub takes Triton its whole exit timeout
-
-
-def test_canaries_of_every_kind_sing(echo_triton: EchoTriton, echo_repository: Path) -> None:
-    with grpc.insecure_channel(echo_triton.grpc_address) as channel:
-        api = service_pb2_grpc.GRPCInferenceServiceStub(channel)
-        assert sick_model(public_models(echo_repository), api) is None
 
 
 def test_a_killed_server_starts_again_at_the_same_address(server: TritonServer) -> None:

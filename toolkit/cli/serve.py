@@ -16,6 +16,7 @@ from rich.table import Table
 from toolkit.cli.progress import console_progress
 from toolkit.serve.keys import read_keys
 from toolkit.serve.supervisor import ServeOptions, Supervisor
+from toolkit.serve.watch import Patience
 
 _PR_SET_PDEATHSIG = 1
 
@@ -65,6 +66,31 @@ def serve(
     drain_s: Annotated[
         float, typer.Option(min=0, help="Seconds that running requests may take at the end.")
     ] = 20.0,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="End when a model does not load; else it is left out.")
+    ] = False,
+    dead_after_s: Annotated[
+        float,
+        typer.Option(
+            min=1,
+            help="Seconds that a model, or Triton, may neither answer nor work before it is started"
+            " anew.",
+        ),
+    ] = 60.0,
+    hung_after_s: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="Seconds that one may work without finishing anything; more than the longest"
+            " request takes. 0: for ever.",
+        ),
+    ] = 900.0,
+    gateway_timeout_s: Annotated[
+        float,
+        typer.Option(
+            min=1, help="Seconds without an answer to /healthz before the gateway is started anew."
+        ),
+    ] = 30.0,
     stop_with_parent: Annotated[
         bool, typer.Option("--stop-with-parent", help="End when the calling process ends.")
     ] = False,
@@ -101,12 +127,16 @@ def serve(
         drain_s=drain_s,
         keys_file=keys_file,
         open=open_,
+        strict=strict,
+        patience=Patience(dead_after_s, hung_after_s),
+        gateway_timeout_s=gateway_timeout_s,
     )
     if frontend_only:
         if triton is None:
             raise typer.BadParameter(
                 "--frontend-only needs --triton HOST:PORT", param_hint="--triton"
             )
+        os.umask(0o077)
         os.execv(sys.executable, options.gateway(triton))  # noqa: S606
     if triton is not None:
         raise typer.BadParameter("--triton goes with --frontend-only", param_hint="--triton")

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from google.protobuf import text_format
+from google.protobuf import json_format, text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from toolkit.errors import RepositoryError
@@ -94,6 +94,12 @@ def read_config(repository: Path, name: str) -> ModelConfig | None:
     with contextlib.suppress(OSError, RepositoryError):
         return _read(repository / name / "config.pbtxt")
     return None
+
+
+def as_json(config: ModelConfig) -> str:
+    """A whole config as Triton's load call takes it."""
+    fields = json_format.MessageToDict(config, preserving_proto_field_name=True)
+    return json.dumps(fields | {"max_batch_size": config.max_batch_size})
 
 
 def _read(path: Path) -> ModelConfig:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from toolkit.serve import guard
+from toolkit.serve.folder import make_private
 
 _KILL_S = 30.0
 
@@ -40,11 +41,11 @@ class Child:
     _guard: subprocess.Popen[bytes] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.command.log.parent.mkdir(parents=True, exist_ok=True)
+        make_private(self.command.log.parent)
         runner = [sys.executable, "-I", "-S", str(Path(guard.__file__))]
         command = self.command
         settings = [command.scratch, command.shm_prefix, str(command.grace_s)]
-        with self.command.log.open("ab") as log:
+        with open(self.command.log, "ab", opener=_private) as log:
             self._guard = subprocess.Popen(
                 [*runner, *settings, *self.command.argv],
                 stdin=subprocess.PIPE,
@@ -69,11 +70,19 @@ class Child:
         """Starts the graceful end and returns at once; `end` waits for it."""
         self._say(b"t")
 
-    def end(self) -> int:
+    def wait(self, timeout_s: float) -> bool:
+        """Whether it has ended, within that time."""
+        try:
+            self._guard.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def end(self, grace_s: float | None = None) -> int:
         """Ends the child gracefully, by force when its grace is over; returns its exit code."""
         self.ask_to_end()
         try:
-            self._guard.wait(self.command.grace_s + 10)
+            self.wait(self.command.grace_s + 10 if grace_s is None else grace_s)
         finally:
             self.kill()
         return self._guard.returncode
@@ -96,6 +105,12 @@ class Child:
         """The last lines of the child's log."""
         text = self.command.log.read_text(errors="replace") if self.command.log.exists() else ""
         return "\n".join(text.splitlines()[-lines:])
+
+
+def _private(path: str, flags: int) -> int:
+    log = os.open(path, flags, 0o600)
+    os.fchmod(log, 0o600)
+    return log
 
 
 def clean_environment(**extra: str) -> dict[str, str]:

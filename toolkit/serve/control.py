@@ -4,7 +4,6 @@ Nothing here interrupts a model that was not named: a load replaces a model only
 up, and an unload takes along those steps alone that no other loaded model uses.
 """
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,13 +11,12 @@ from enum import Enum
 from pathlib import Path
 
 import grpc
-from google.protobuf import json_format
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from toolkit.errors import ServeError
 from toolkit.names import close_matches
-from toolkit.serve.catalogue import ServedModel, read_config
+from toolkit.serve.catalogue import ServedModel, as_json, read_config
 from toolkit.serve.connection import explained, told
 
 READY = "READY"
@@ -173,8 +171,7 @@ class Control:
         chosen = ModelConfig()
         chosen.CopyFrom(config)
         chosen.version_policy.specific.versions[:] = sorted(versions)
-        fields = json_format.MessageToDict(chosen, preserving_proto_field_name=True)
-        return json.dumps(fields | {"max_batch_size": chosen.max_batch_size})
+        return as_json(chosen)
 
     def _refused(self, before: Presence, error: grpc.RpcError) -> ServeError:
         reason = explained(f"{before.name} was not loaded", error)

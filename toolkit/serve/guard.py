@@ -3,8 +3,8 @@
 Standard input is a pipe that the parent holds. `t` asks for a graceful end: SIGTERM, then up to
 GRACE_S. `k` means now: SIGKILL for the command's whole session. The pipe's closing means that the
 parent is gone: as `k`, and the folder SCRATCH goes too. At the end the shared memory that the
-command left in /dev/shm is removed. Imports the standard library alone, so that it starts at once
-and no environment can break it.
+command left in /dev/shm is removed. What the command makes is its owner's alone. Imports the
+standard library alone, so that it starts at once and no environment can break it.
 """
 
 import contextlib
@@ -13,6 +13,7 @@ import os
 import select
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -20,7 +21,8 @@ from pathlib import Path
 
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 _LOOK_INTERVAL_S = 10.0
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 36, 38
+_UMASK = 0o077
 
 
 class Guard:
@@ -31,6 +33,7 @@ class Guard:
         self._prefix = shm_prefix
         self._grace_s = grace_s
         self._mapped: set[str] = set()
+        self._noted: set[str] = set()
         self._child = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -99,6 +102,14 @@ class Guard:
                     path = line.partition(f"{_SHARED_MEMORY}/")[2]
                     if path and not path.endswith("(deleted)"):
                         self._mapped.add(path)
+        self._note()
+
+    def _note(self) -> None:
+        """Leaves the names where the next service finds them, should this guard be killed, too."""
+        if self._scratch and self._mapped != self._noted:
+            with contextlib.suppress(OSError):
+                Path(self._scratch, "shared_memory").write_text("\n".join(sorted(self._mapped)))
+                self._noted = set(self._mapped)
 
     def _sweep(self) -> None:
         deadline = time.monotonic() + 5
@@ -115,13 +126,45 @@ class Guard:
 
 
 def _prctl(option: int, value: int) -> None:
-    ctypes.CDLL(None).prctl(option, value)
+    ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+def keep_private() -> None:
+    """From now on this process and its children make files for their owner alone.
+
+    Triton's shared memory ignores the umask: Boost makes it with fchmod(0644) after its creation
+    (boost/interprocess/shared_memory_object.hpp). A seccomp filter lets exactly that call succeed
+    without effect. Where the kernel refuses the filter, `/dev/shm` keeps Triton's own mode.
+    """
+    os.umask(_UMASK)
+    if os.uname().machine != "x86_64":
+        return
+    load, equal, answer = 0x20, 0x15, 0x06  # BPF: load a word, jump if equal, return
+    allow, succeed = 0x7FFF0000, 0x00050000  # SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO with errno 0
+    code = [
+        (load, 0, 0, 4),  # seccomp_data.arch
+        (equal, 0, 5, 0xC000003E),  # AUDIT_ARCH_X86_64
+        (load, 0, 0, 0),  # seccomp_data.nr
+        (equal, 0, 3, 91),  # fchmod
+        (load, 0, 0, 24),  # seccomp_data.args[1], its lower half: the mode
+        (equal, 0, 1, 0o644),
+        (answer, 0, 0, succeed),
+        (answer, 0, 0, allow),
+    ]
+    program = b"".join(struct.pack("HBBI", *line) for line in code)
+    kept = ctypes.create_string_buffer(program, len(program))
+    filter_ = struct.pack("HxxxxxxP", len(code), ctypes.addressof(kept))
+    libc = ctypes.CDLL(None)
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    # seccomp(SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW): no slower branches for it
+    libc.syscall(317, 1, 4, ctypes.create_string_buffer(filter_, len(filter_)))
 
 
 def main() -> int:
     """Runs the guarded command; signals of the terminal are the parent's business."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: None)  # a handler, as the command would inherit SIG_IGN
+    keep_private()
     # what a dying command orphans becomes the guard's child, in the session that it sweeps
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     scratch, shm_prefix, grace_s, *command = sys.argv[1:]

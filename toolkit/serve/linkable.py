@@ -6,10 +6,11 @@ same directories and links to all files. They cannot be one link: `..` leads out
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from toolkit.serve.folder import PrivateFolder
 
 
 @contextmanager
@@ -18,9 +19,12 @@ def linkable(repository: Path) -> Iterator[Path]:
     if os.access(repository, os.W_OK):
         yield repository
         return
-    with tempfile.TemporaryDirectory(prefix="triton-toolkit-") as scratch:
-        links = Path(scratch, "model_repository")
+    folder = PrivateFolder.claim()
+    try:
+        links = folder.path / "model_repository"
         shutil.copytree(
             repository, links, copy_function=os.symlink, ignore=shutil.ignore_patterns(".*")
         )
         yield links
+    finally:
+        folder.remove()

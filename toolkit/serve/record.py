@@ -15,6 +15,7 @@ import psutil
 
 from toolkit.errors import ServeError
 from toolkit.home import home
+from toolkit.serve.folder import make_private
 
 _FOLDER = "running"
 
@@ -51,10 +52,10 @@ def recorded(record: Record) -> Iterator[None]:
     """
     path = home() / _FOLDER / f"{record.port}.json"
     with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private(path.parent)
         fresh = path.with_suffix(f".{os.getpid()}")
+        fresh.touch(0o600)
         fresh.write_text(json.dumps(asdict(record)))
-        fresh.chmod(0o600)
         fresh.replace(path)
     try:
         yield

@@ -1,7 +1,8 @@
 """`toolkit serve`: Triton and the gateway as one service that starts, heals and ends as a whole.
 
-Whatever ends the supervisor, SIGKILL included, ends both (guard.py). A Triton that died or hangs is
-started again at the same address; the gateway answers 503 meanwhile and recovers by itself.
+Whatever ends the supervisor, SIGKILL included, ends both (guard.py). A model that died or hangs is
+started anew alone (healing.py). Only when Triton itself died or hangs is all of it started again,
+at the same address; the gateway answers 503 meanwhile and recovers by itself.
 """
 
 import os
@@ -10,31 +11,45 @@ import socket
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 import grpc
+from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from toolkit.errors import ServeError
 from toolkit.home import home
 from toolkit.progress import Progress, silent
 from toolkit.runtime.environments import link_environments
 from toolkit.runtime.triton import ensure_triton
-from toolkit.serve.canary import sick_model
-from toolkit.serve.catalogue import ServedModel, check_target, public_models
-from toolkit.serve.child import Child, Command, clean_environment
+from toolkit.serve import stubs
+from toolkit.serve.catalogue import ServedModel, check_target, public, public_models
+from toolkit.serve.child import Command, clean_environment
+from toolkit.serve.folder import sweep
+from toolkit.serve.gateway import Gateway
+from toolkit.serve.healing import Healer
 from toolkit.serve.linkable import linkable
 from toolkit.serve.record import Record, recorded
-from toolkit.serve.triton import TritonDied, TritonOptions, TritonServer, reachable
+from toolkit.serve.triton import (
+    LoadFailed,
+    TritonDied,
+    TritonOptions,
+    TritonServer,
+    reachable,
+)
+from toolkit.serve.watch import Patience, Watch, Work
 
 _LOOK_INTERVAL_S = 1.0
-_CANARY_INTERVAL_S = 20.0
-_GATEWAY_START_S = 30.0
+_READY_S = 10.0
+_ANSWER_S = 3600.0
+_SOON_S = 0.5
+_UNLOAD_S = 10.0
+_INTERRUPT_S, _INTERRUPT_DRAIN_S = 3.0, 1.5
+"""After Ctrl-C: in all, and for running requests."""
 _MAX_RESTARTS, _RESTART_WINDOW_S = 5, 600.0
 
 
@@ -43,6 +58,7 @@ class ServeOptions:
     """What to serve and where. `drain_s` is how long running requests may take at the end.
 
     With `triton_port` Triton listens there, for gateways elsewhere, and no gateway is started.
+    With `strict` a model that does not load ends the service. `patience` is for models and Triton.
     """
 
     repository: Path
@@ -54,6 +70,9 @@ class ServeOptions:
     drain_s: float = 20.0
     keys_file: Path | None = None
     open: bool = False
+    strict: bool = False
+    patience: Patience = field(default_factory=Patience)
+    gateway_timeout_s: float = 30.0
 
     @property
     def listening(self) -> tuple[str, int]:
@@ -86,7 +105,12 @@ class Supervisor:
     models: list[ServedModel] = field(default_factory=list, init=False)
     """What is to answer: all of the repository at first, then what `toolkit models` made of it."""
     _triton: TritonServer | None = field(default=None, init=False)
-    _gateway: Child | None = field(default=None, init=False)
+    _gateway: Gateway | None = field(default=None, init=False)
+    _healer: Healer | None = field(default=None, init=False)
+    _liveness: Watch | None = field(default=None, init=False)
+    _served: bool = field(default=False, init=False)
+    _signal: int = field(default=0, init=False)
+    _interrupted_at: float = field(default=0.0, init=False)
     _stop: threading.Event = field(default_factory=threading.Event, init=False)
     _restarts: list[float] = field(default_factory=list, init=False)
     _stack: ExitStack = field(default_factory=ExitStack, init=False)
@@ -99,8 +123,8 @@ class Supervisor:
         self._listen_for_signals()
         try:
             self._start()
-            if not self._stop.is_set():
-                ready()
+            self._served = True
+            ready()
             self._watch()
         except KeyboardInterrupt:
             self._stop.set()
@@ -119,6 +143,7 @@ class Supervisor:
                 finally:
                     os._exit(128 + number)
             self._stop.set()
+            self._signal, self._interrupted_at = number, time.monotonic()
             raise KeyboardInterrupt
 
         for each in signals:
@@ -131,6 +156,7 @@ class Supervisor:
         _check_free(*options.listening)
         if options.ollama_port is not None:
             _check_free(options.host, options.ollama_port)
+        sweep()
         runtime = ensure_triton(self.progress)
         repository = self._stack.enter_context(linkable(options.repository.absolute()))
         link_environments(repository, self.progress)
@@ -157,75 +183,59 @@ class Supervisor:
 
     def _start_gateway(self, log: Path) -> None:
         assert self._triton is not None
-        options = self.options
+        options, folder = self.options, self._triton.folder
         settings = {name: value for name, value in os.environ.items() if name.startswith("TRITON_")}
+        settings |= {"TMPDIR": str(folder / "tmp")}
+        health = folder / "gateway.sock"
         command = Command(
-            argv=options.gateway(self._triton.address),
+            argv=[*options.gateway(self._triton.address), "--health-socket", str(health)],
             log=log,
             environment=clean_environment(**settings),
             folder=Path("/"),
             grace_s=options.drain_s + 5,
         )
-        self._gateway = Child(command)
-        deadline = time.monotonic() + _GATEWAY_START_S
-        while not self._gateway_ready():
-            if self._gateway.exit_code is not None or time.monotonic() > deadline:
-                raise ServeError(f"the gateway did not start:\n{self._gateway.log_tail()}")
-            time.sleep(0.1)
-
-    def _gateway_ready(self) -> bool:
-        url = f"http://{reachable(self.options.host)}:{self.options.port}/readyz"
-        try:
-            with urllib.request.urlopen(url, timeout=2) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
+        url = f"http://{reachable(options.host)}:{options.port}"
+        self._gateway = Gateway(command, health, url, options.gateway_timeout_s)
+        self._gateway.start()
+        self._gateway.wait_until_ready(_READY_S)
 
     def _watch(self) -> None:
         assert self._triton is not None
-        next_canary = time.monotonic() + _CANARY_INTERVAL_S
+        assert self._healer is not None
         while not self._stop.wait(_LOOK_INTERVAL_S):
-            if self._gateway is not None and self._gateway.exit_code is not None:
-                self._count_restart("the gateway ended")
-                self._start_gateway(self._gateway.command.log)
-            reason = self._triton_trouble()
-            if not reason:
-                self._follow_models()
-            if not reason and time.monotonic() >= next_canary:
-                reason = self._sick_model()
-                next_canary = time.monotonic() + _CANARY_INTERVAL_S
-            if reason:
+            if self._gateway is not None and (reason := self._gateway.trouble()):
+                self._count_restart(reason)
+                self._gateway.kill()
+                self._gateway.start()
+            if reason := self._triton_trouble():
                 self._count_restart(reason)
                 self._restart_triton()
+            elif (configs := self._follow_models()) is not None:
+                self._healer.look(configs)
 
-    def _follow_models(self) -> None:
+    def _follow_models(self) -> dict[str, ModelConfig] | None:
         """Takes over what was loaded and unloaded meanwhile: a restart brings back just that."""
         assert self._triton is not None
         try:
-            serving = self._triton.serving()
+            configs = self._triton.serving()
         except grpc.RpcError:
-            return  # the canary's business
+            return None  # the watch's business
+        serving = public(list(configs.values()))
         before, after = (
             {model.name for model in models if model.kind} for models in (self.models, serving)
         )
         for name in sorted(before ^ after):  # steps that wait for their ensemble have no kind
             self.tell(f"{name} was {'loaded' if name in after else 'unloaded'}")
         self.models = serving
-
-    def _sick_model(self) -> str | None:
-        """The model that does not answer, twice: a busy machine may hold one up."""
-        assert self._triton is not None
-        if not sick_model(self.models, self._triton.api):
-            return None
-        self._follow_models()  # it may have been unloaded just then
-        return sick_model(self.models, self._triton.api)
+        return configs
 
     def _triton_trouble(self) -> str | None:
         assert self._triton is not None
+        assert self._liveness is not None
         if self._triton.exit_code is not None:
             return f"Triton ended with code {self._triton.exit_code}"
-        if self._triton.dead_stub():
-            return "a model's Python process died"
+        if reason := self._liveness.look():
+            return f"Triton hangs: {reason}"
         return None
 
     def _count_restart(self, reason: str) -> None:
@@ -250,25 +260,81 @@ class Supervisor:
         assert self._triton is not None
         names = [model.name for model in self.models]
         try:
-            self._triton.load(names, self.progress)
+            self._load_most(names)
         except TritonDied as death:
             self.tell(f"{death}\nloading once more")
             self._triton.kill()
             self._triton.start()
+            self._load_most(names)
+        self._begin_watching(self._triton)
+
+    def _load_most(self, names: list[str]) -> None:
+        """Leaves out what does not load, and says so; raises LoadFailed when that is all."""
+        assert self._triton is not None
+        try:
             self._triton.load(names, self.progress)
+        except LoadFailed as failed:
+            if self.options.strict or len(failed.reasons) == len(names):
+                raise
+            for model, reason in failed.reasons.items():
+                self.tell(f"{model} is left out, since it does not load: {reason}")
+            self.tell(f"all others are served; the details are in {self.options.logs}/triton.log")
+            self.models = [model for model in self.models if model.name not in failed.reasons]
+
+    def _begin_watching(self, triton: TritonServer) -> None:
+        self._healer = Healer(triton, self.tell, self.options.patience)
+        self._healer.begin()
+        self._liveness = Watch(
+            ask=partial(_ask, triton),
+            work=lambda: Work(cpu_s=stubs.own_cpu_s(triton.pid or 0)),
+            patience=self.options.patience,
+        )
 
     def _end(self) -> None:
         self._stop.set()
         try:
             if self._gateway:
-                self._gateway.end()  # first: it drains while Triton still answers
+                self._end_gateway(self._gateway)  # first: it drains while Triton still answers
             if self._triton:
-                self._triton.end()
+                self._end_triton(self._triton)
         except BaseException:
             self._kill()
             raise
         finally:
             self._stack.close()
+
+    def _end_gateway(self, gateway: Gateway) -> None:
+        gateway.ask_to_end()
+        if not gateway.wait(_SOON_S):
+            self.tell(f"running requests may take {self._drain_s:g} s; Ctrl-C again ends them now")
+            gateway.wait(self._drain_s)
+        gateway.kill()
+
+    def _end_triton(self, triton: TritonServer) -> None:
+        if not self._served:
+            triton.kill()  # nobody asked it anything yet, and a load cannot be interrupted
+        patience_s = self._unload_s
+        if self.options.triton_port is not None:
+            patience_s = max(patience_s, self._drain_s)
+        triton.ask_to_end()
+        if not triton.wait(_SOON_S):
+            self.tell(f"the models may take {patience_s:g} s to end; Ctrl-C again ends them now")
+        triton.end(patience_s)
+
+    @property
+    def _drain_s(self) -> float:
+        """A terminal's user waits for less than whoever sends SIGTERM."""
+        drain_s = self.options.drain_s
+        return min(drain_s, _INTERRUPT_DRAIN_S) if self._signal == signal.SIGINT else drain_s
+
+    @property
+    def _unload_s(self) -> float:
+        """How long models have to end in order. What they leave, the guard kills and sweeps."""
+        if self._healer is not None and self._healer.buried:
+            return _SOON_S  # Triton waits in vain for those whose process died
+        if self._signal != signal.SIGINT:
+            return _UNLOAD_S
+        return max(1.0, round(self._interrupted_at + _INTERRUPT_S - time.monotonic(), 1))
 
     def _kill(self) -> None:
         if self._gateway:
@@ -276,6 +342,10 @@ class Supervisor:
         if self._triton:
             self._triton.kill()
             self._triton.end()
+
+
+def _ask(triton: TritonServer) -> None:
+    triton.is_live(_ANSWER_S)
 
 
 def _check_free(host: str, port: int) -> None:

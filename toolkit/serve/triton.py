@@ -7,25 +7,26 @@ explicitly, so each failure has its own message. Knows nothing of the gateway.
 """
 
 import secrets
-import shutil
-import tempfile
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import suppress
+from collections.abc import Mapping
+from concurrent.futures import as_completed
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import grpc
-import psutil
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from toolkit.errors import ServeError
 from toolkit.progress import Progress, silent
 from toolkit.runtime.triton import TritonRuntime
-from toolkit.serve.catalogue import ServedModel, public, server_options
+from toolkit.serve.catalogue import server_options
 from toolkit.serve.child import Child, Command, clean_environment
+from toolkit.serve.folder import PrivateFolder
+from toolkit.serve.reasons import plain
+from toolkit.serve.watch import in_background
 
 _END_S = 10  # a crash writes its trace first
 _START_TIMEOUT_S = 30.0
@@ -50,22 +51,34 @@ class TritonDied(ServeError):
     """The server ended while it loaded models, whoever of them it was."""
 
 
+class LoadFailed(ServeError):
+    """Some models do not load; `reasons` holds one sentence for each."""
+
+    def __init__(self, reasons: Mapping[str, str], log: Path) -> None:
+        self.reasons = {model: plain(reason) for model, reason in sorted(reasons.items())}
+        details = "\n".join(f"{model}: {reason}" for model, reason in self.reasons.items())
+        super().__init__(f"Triton cannot load\n{details}", hint=f"the details are in {log}")
+
+
 @dataclass(slots=True)
 class TritonServer:
     """The server process, and a blocking gRPC stub for its control calls."""
 
     runtime: TritonRuntime
     options: TritonOptions
-    folder: Path = field(init=False)
+    _folder: PrivateFolder = field(default_factory=PrivateFolder.claim, init=False)
     _child: Child | None = field(default=None, init=False)
     _channel: grpc.Channel | None = field(default=None, init=False)
-    _stubs: dict[int, str] = field(default_factory=dict, init=False)
     _configs: dict[str, ModelConfig] = field(default_factory=dict, init=False)
-    _lacking: set[str] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="triton-toolkit-"))  # mode 0700
-        (self.folder / "empty").mkdir()
+        for name in ("empty", "tmp"):
+            (self.folder / name).mkdir()
+
+    @property
+    def folder(self) -> Path:
+        """For its owner alone: the socket, and what its processes keep in temporary files."""
+        return self._folder.path
 
     @property
     def address(self) -> str:
@@ -91,7 +104,7 @@ class TritonServer:
         (self.folder / "grpc.sock:1").unlink(missing_ok=True)
         self._child = Child(self._command())
         deadline = time.monotonic() + _START_TIMEOUT_S
-        while not self._is_live():
+        while not self.is_live():
             if self._child.exit_code is not None or time.monotonic() > deadline:
                 tail = self._child.log_tail()
                 self.kill()
@@ -100,7 +113,7 @@ class TritonServer:
 
     def _command(self) -> Command:
         runtime, options = self.runtime, self.options
-        prefix = f"tritontk_{secrets.token_hex(4)}_"
+        prefix = self._folder.shm_prefix
         argv = [
             str(runtime.server),
             f"--model-repository={options.repository}",
@@ -131,6 +144,7 @@ class TritonServer:
             TRITON_TOOLKIT_TARGET="embedded",
             HF_HUB_OFFLINE="1",
             VLLM_NO_USAGE_STATS="1",
+            TMPDIR=str(self.folder / "tmp"),  # engines put sockets there
             # a model whose folder changed is loaded anew with the next ensemble that shares it
             PYTHONDONTWRITEBYTECODE="1",
             # weights and caches in huge pages, where the kernel gives them to those who ask: on 2
@@ -147,28 +161,28 @@ class TritonServer:
             scratch=str(self.folder),
         )
 
-    def _is_live(self) -> bool:
+    def is_live(self, timeout_s: float = 1.0) -> bool:
+        """Whether the server answers in that time."""
         try:
-            return bool(self.api.ServerLive(service_pb2.ServerLiveRequest(), timeout=1).live)
+            request = service_pb2.ServerLiveRequest()
+            return bool(self.api.ServerLive(request, timeout=timeout_s).live)
         except grpc.RpcError:
             return False
 
     def load(self, models: list[str], progress: Progress = silent) -> None:
         """Loads `models` (ensembles bring their steps), several at a time.
 
-        Raises ServeError with Triton's own reason for each that fails.
+        Raises LoadFailed with Triton's own reason for each that fails. An interruption does not
+        wait for the loads.
         """
-        failures = []
-        with (
-            ThreadPoolExecutor(max_workers=max(1, len(models))) as pool,
-            progress.step("load models", total=len(models), unit="models") as step,
-        ):
-            loads = {pool.submit(self._load, model): model for model in models}
+        loads = {in_background(partial(self._load, model)): model for model in models}
+        failures = {}
+        with progress.step("load models", total=len(models), unit="models") as step:
             for done in as_completed(loads):
                 step.advance()
                 step.note(loads[done])
                 if reason := done.result():
-                    failures.append(f"{loads[done]}: {reason}")
+                    failures[loads[done]] = reason
         if failures and self._is_ending():
             assert self._child is not None
             raise TritonDied(
@@ -176,16 +190,12 @@ class TritonServer:
                 + self._child.log_tail(40)
             )
         if failures:
-            details = "\n".join(failures)
-            raise ServeError(
-                f"Triton cannot load\n{details}", hint=f"the whole story is in {self.options.log}"
-            )
-        self._stubs, self._lacking = self._live_stubs(), set()
+            raise LoadFailed(failures, self.options.log)
 
     def _is_ending(self) -> bool:
         """Whether the server is gone; its socket goes a little before its process does."""
         deadline = time.monotonic() + _END_S
-        while not self._is_live():
+        while not self.is_live():
             if self.exit_code is not None:
                 return True
             if time.monotonic() > deadline:
@@ -202,72 +212,49 @@ class TritonServer:
         return None
 
     @property
+    def pid(self) -> int | None:
+        """The process above the server; None before it was started."""
+        return self._child.pid if self._child else None
+
+    @property
     def exit_code(self) -> int | None:
         """None while the server runs."""
         return self._child.exit_code if self._child else 0
 
-    def serving(self) -> list[ServedModel]:
-        """The public models that are loaded now. Raises grpc.RpcError."""
-        ready = self._ready_versions()
+    def serving(self) -> dict[str, ModelConfig]:
+        """The configs of all models that are loaded now. Raises grpc.RpcError."""
+        ready = self.ready_versions()
         if ready.keys() != self._configs.keys():
-            self._configs = {name: self._config(name) for name in ready}
-        return public(list(self._configs.values()))
+            self._configs = {name: self.config(name) for name in ready}
+        return self._configs
 
-    def dead_stub(self) -> bool:
-        """Whether a Python process of a loaded model is gone: Triton never starts it again.
-
-        The processes of a model that was unloaded, or loaded anew, go because someone wants it. A
-        model has to lack one twice in a row, as a look in the middle of that could mislead.
-        """
-        live = self._live_stubs()
-        gone = {model for pid, model in self._stubs.items() if pid not in live}
-        lacking = {model for model in gone if self._lacks(model)}
-        dead = bool(lacking & self._lacking)
-        self._lacking = lacking
-        self._stubs = live | {p: model for p, model in self._stubs.items() if model in lacking}
-        return dead
-
-    def _lacks(self, model: str) -> bool:
-        """Whether a loaded model has fewer processes than its config asks for."""
-        try:
-            versions = self._ready_versions().get(model, 0)
-            groups = self._config(model).instance_group if versions else []
-        except grpc.RpcError:
-            return True
-        wanted: int = versions * sum(group.count * max(1, len(group.gpus)) for group in groups)
-        return sum(name == model for name in self._live_stubs().values()) < wanted
-
-    def _ready_versions(self) -> dict[str, int]:
+    def ready_versions(self) -> dict[str, int]:
+        """How many versions of each model answer now. Raises grpc.RpcError."""
         request = service_pb2.RepositoryIndexRequest(ready=True)
         index = self.api.RepositoryIndex(request, timeout=_CALL_TIMEOUT_S)
         return Counter(model.name for model in index.models if model.state == "READY")
 
-    def _config(self, model: str) -> ModelConfig:
+    def config(self, model: str) -> ModelConfig:
+        """A loaded model's config. Raises grpc.RpcError."""
         request = service_pb2.ModelConfigRequest(name=model)
         return self.api.ModelConfig(request, timeout=_CALL_TIMEOUT_S).config
-
-    def _live_stubs(self) -> dict[int, str]:
-        """The Python backend's stubs below this server: the model of each process id."""
-        if self._child is None:
-            return {}
-        found = {}
-        with suppress(psutil.NoSuchProcess):
-            for process in psutil.Process(self._child.pid).children(recursive=True):
-                with suppress(psutil.Error, IndexError):
-                    if process.name().startswith("triton_python"):
-                        # its first argument is REPOSITORY/MODEL/VERSION/model.py
-                        found[process.pid] = Path(process.cmdline()[1]).parts[-3]
-        return found
 
     def ask_to_end(self) -> None:
         """Starts the graceful end and returns at once."""
         if self._child:
             self._child.ask_to_end()
 
-    def end(self) -> None:
-        """Finishes running requests, unloads, ends, and removes its folder."""
+    def wait(self, timeout_s: float) -> bool:
+        """Whether it has ended, within that time."""
+        return self._child is None or self._child.wait(timeout_s)
+
+    def end(self, grace_s: float | None = None) -> None:
+        """Finishes running requests, unloads, ends, and removes its folder.
+
+        By force after `grace_s`, by default after Triton's own exit timeout.
+        """
         if self._child:
-            self._child.end()
+            self._child.end(grace_s)
         self._forget()
 
     def kill(self) -> None:
@@ -283,7 +270,7 @@ class TritonServer:
 
     def _forget(self) -> None:
         self._close_channel()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._folder.remove()
 
 
 def reachable(host: str) -> str:

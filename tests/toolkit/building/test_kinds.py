@@ -17,7 +17,7 @@ from toolkit.building import build
 from toolkit.errors import ServeError
 from toolkit.runtime.environments import link_environments
 from toolkit.runtime.triton import ensure_triton
-from toolkit.serve.canary import sick_model
+from toolkit.serve.canary import canaries
 from toolkit.serve.catalogue import public_models
 from toolkit.serve.triton import TritonOptions, TritonServer
 from toolkit.spec import load
@@ -276,7 +276,12 @@ def test_contracts_make_models_public_and_canaries_ask_them(built: Built) -> Non
         "letters": "embedding",
         "loud-letters": "embedding",
     }
-    assert sick_model(models, built.server.api) is None
+    asked = list(canaries(models, built.server.serving()))
+    steps = {"judge.tokenize", "judge.encoder", "letters", "shout"}
+    assert {canary.step for canary in asked} == steps
+    assert {canary.step: canary.refusal(built.server.api, 30) for canary in asked} == dict.fromkeys(
+        steps, ""
+    )
     aliases = {model.name: model.parameter("toolkit.aliases") for model in models}
     assert json.loads(aliases["loud-letters"]) == ["ll"]
 

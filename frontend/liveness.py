@@ -1,0 +1,35 @@
+"""Answers on a unix socket for as long as the event loop turns.
+
+Callers' connections, and the limits on them, have no part in it: who supervises the gateway can
+tell a full one from one that hangs.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+_ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+_READ_S = 5.0
+
+
+@contextlib.asynccontextmanager
+async def liveness(path: Path | None) -> AsyncIterator[None]:
+    """Listens at `path`, if there is one, until the block ends."""
+    if path is None:
+        yield
+        return
+    server = await asyncio.start_unix_server(_answer, path)
+    try:
+        yield
+    finally:
+        server.close()
+
+
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
+        async with asyncio.timeout(_READ_S):
+            await reader.readuntil(b"\r\n\r\n")
+        writer.write(_ANSWER)
+        await writer.drain()
+    writer.close()

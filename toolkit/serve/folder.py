@@ -1,0 +1,95 @@
+"""The private folder of one service: sockets and temporary files, for its owner alone.
+
+Its owner holds a lock on it for as long as it lives, so a folder without one belonged to a service
+that was killed, and the next start removes it with the shared memory that it names.
+systemd-tmpfiles spares locked folders, too.
+"""
+
+import fcntl
+import os
+import shutil
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+SHARED_MEMORY_LIST = "shared_memory"
+"""File in a folder: names in /dev/shm, one a line, that its processes had mapped."""
+_PREFIX = "tritontk-"
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
+_YOUNG_S = 10.0  # between its making and its lock a folder looks abandoned
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateFolder:
+    """A folder of mode 0700 that this process holds."""
+
+    path: Path
+    _lock: int
+
+    @classmethod
+    def claim(cls) -> "PrivateFolder":
+        """Makes one below the temporary folder."""
+        path = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return cls(path, lock)
+
+    @property
+    def shm_prefix(self) -> str:
+        """How the names of its service's shared memory begin."""
+        return _shm_prefix(self.path)
+
+    def remove(self) -> None:
+        """Removes it with all that is in it. May be called again."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        with suppress(OSError):
+            os.close(self._lock)
+
+
+def make_private(folder: Path) -> Path:
+    """Makes `folder`, or the one that is there, its owner's alone."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with suppress(OSError):  # a volume that somebody else owns stays as it is
+        folder.chmod(0o700)
+    return folder
+
+
+def sweep() -> list[Path]:
+    """Removes the folders and the shared memory of this user's killed services; returns which."""
+    return [path for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*") if _sweep(path)]
+
+
+def _sweep(path: Path) -> bool:
+    try:
+        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        status = os.fstat(lock)
+        if status.st_uid != os.geteuid() or time.time() - status.st_mtime < _YOUNG_S:
+            return False
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _sweep_shared_memory(path)
+        shutil.rmtree(path, ignore_errors=True)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(lock)
+    return True
+
+
+def _sweep_shared_memory(folder: Path) -> None:
+    names = {path.name for path in _SHARED_MEMORY.glob(f"{_shm_prefix(folder)}*")}
+    with suppress(OSError, UnicodeDecodeError):
+        names |= set((folder / SHARED_MEMORY_LIST).read_text().splitlines())
+    for name in names:
+        path = _SHARED_MEMORY / Path(name).name
+        with suppress(OSError):
+            if path.lstat().st_uid == os.geteuid():
+                path.unlink()
+
+
+def _shm_prefix(folder: Path) -> str:
+    return f"tritontk_{folder.name.removeprefix(_PREFIX)}_"

@@ -1,0 +1,62 @@
+"""The processes that run models inside Triton's Python backend: one stub for each instance.
+
+Triton starts them below itself and never again, so a look at the process tree tells what is there.
+"""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+def live_stubs(root: int) -> dict[int, str]:
+    """The stubs below the process `root`: the model of each process id."""
+    found = {}
+    with suppress(psutil.NoSuchProcess):
+        for process in psutil.Process(root).children(recursive=True):
+            with suppress(psutil.Error, IndexError):
+                if process.name().startswith("triton_python"):
+                    # its first argument is REPOSITORY/MODEL/VERSION/model.py
+                    found[process.pid] = Path(process.cmdline()[1]).parts[-3]
+    return found
+
+
+def cpu_s(pids: list[int]) -> float:
+    """Seconds that these processes and all below them have computed, or waited for their memory."""
+    return sum(_cpu_s(process.pid) for process in _families(pids))
+
+
+def own_cpu_s(root: int) -> float:
+    """Seconds that the processes directly below `root` have computed, without those below them."""
+    with suppress(psutil.Error):
+        return sum(_cpu_s(process.pid) for process in psutil.Process(root).children())
+    return 0.0
+
+
+def kill(pids: list[int]) -> None:
+    """Ends these processes and all below them at once; also those that are stopped."""
+    for process in _families(pids):
+        with suppress(psutil.Error):
+            process.kill()
+
+
+def _families(pids: list[int]) -> list[psutil.Process]:
+    found = []
+    for pid in pids:
+        with suppress(psutil.Error):
+            process = psutil.Process(pid)
+            found += [process, *process.children(recursive=True)]
+    return found
+
+
+def _cpu_s(pid: int) -> float:
+    try:
+        # after the command name in parentheses: state, ppid, …, majflt (10th), …, utime, stime
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    page_ins, ticks = int(fields[9]), int(fields[11]) + int(fields[12])
+    return ticks / _TICKS_PER_S + page_ins / 1000
