@@ -4,20 +4,24 @@ The graph holds pooling and L2 normalization. Only `torch.onnx.export(dynamo=Tru
 older exporter wrote MiniLM without an error and with cosine 0.79 to its source.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules.normalize import Normalize
 from sentence_transformers.base.modules.transformer import Transformer
 from sentence_transformers.sentence_transformer.modules.pooling import Pooling
+from transformers import AutoConfig, AutoModel
 
+from toolkit.convert.failures import refusing
 from toolkit.convert.graph import export, run
 from toolkit.convert.parity import SENTENCES, check_close
 from toolkit.convert.quiet import quiet
+from toolkit.convert.safetensors_file import read_tensors
+from toolkit.convert.strict import check_names, compare_with_files
 from toolkit.errors import ConvertError
 from toolkit.facts import EmbeddingFacts
 from toolkit.progress import Progress
@@ -72,15 +76,27 @@ def _load(folder: Path) -> SentenceTransformer:
             f"{folder} is no model directory: it has no config.json",
             hint="`source` must be a sentence-transformers or Hugging Face directory",
         )
-    try:
-        return SentenceTransformer(
+    with refusing(f"{folder.name} cannot be loaded"):
+        place = _weights(folder)
+        tensors = read_tensors(place)
+        config = AutoConfig.from_pretrained(place, local_files_only=True)
+        shapes = {tensor.name: tensor.shape for tensor in tensors.values()}
+        check_names(AutoModel, config, shapes, folder, body=True)
+        source = SentenceTransformer(
             str(folder),
             device="cpu",
             local_files_only=True,
             model_kwargs={"dtype": torch.float32, "use_safetensors": True},
         )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise ConvertError(f"{folder.name} cannot be loaded: {str(error).strip()}") from error
+        _pooling(source)
+        compare_with_files(_body(source), place, tensors)
+    return source
+
+
+def _weights(folder: Path) -> Path:
+    """Where the transformer's own files are: the first of the modules."""
+    modules = folder / "modules.json"
+    return folder / json.loads(modules.read_text())[0]["path"] if modules.exists() else folder
 
 
 def _pooling(source: SentenceTransformer) -> str:

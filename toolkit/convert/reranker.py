@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from toolkit.convert.failures import refusing
 from toolkit.convert.graph import export, run
 from toolkit.convert.parity import SENTENCES, check_close
 from toolkit.convert.quiet import quiet
+from toolkit.convert.strict import load
 from toolkit.errors import ConvertError
 from toolkit.facts import RerankFacts
 from toolkit.progress import Progress
@@ -74,29 +75,23 @@ def _load(folder: Path) -> tuple[Any, Any]:
             hint="`source` must be a Hugging Face directory of a cross-encoder",
         )
     try:
-        body, report = AutoModelForSequenceClassification.from_pretrained(
-            folder,
-            dtype=torch.float32,
-            local_files_only=True,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
+        body = load(AutoModelForSequenceClassification, folder)
+    except ConvertError as error:
+        if "missing: " in error.message:
+            error.hint = (
+                "`kind: rerank` needs a sequence classification checkpoint; for one that makes "
+                "vectors write `kind: embedding`"
+            )
+        raise
+    with refusing(f"the tokenizer of {folder.name} cannot be loaded"):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise ConvertError(f"{folder.name} cannot be loaded: {str(error).strip()}") from error
-    if missing := sorted(report["missing_keys"]):
-        raise ConvertError(
-            f"{folder.name} is no cross-encoder: it has no weights for {', '.join(missing[:3])}",
-            hint="`kind: rerank` needs a sequence classification checkpoint; for one that makes "
-            "vectors write `kind: embedding`",
-        )
     labels = int(body.config.num_labels)
     if labels != 1:
         raise ConvertError(
             f"{folder.name} gives {labels} labels, and a rerank model gives one score",
             hint="choose a cross-encoder with num_labels 1",
         )
-    return body.eval(), tokenizer
+    return body, tokenizer
 
 
 def _has_segments(body: Any, tokenizer: Any) -> bool:
