@@ -25,9 +25,9 @@ def refusing(
     """
     try:
         yield
-    except (ToolkitError, *through):
-        raise
     except Exception as error:
+        if isinstance(error, (ToolkitError, *through)):
+            raise
         raise kind(f"{what}: {told(error)}", hint=hint) from error
 
 

@@ -58,8 +58,8 @@ def convert_gguf(file: Path, place: Path, progress: Progress) -> LlmFacts:
             wanted = _save(source, whole, config, weights, tokens)
         step.advance()
         step.note("compare")
-        compare_tensors(source, weights, config)
         _compare(weights, tokens, wanted)
+        compare_tensors(source, weights, config)
         step.advance()
     share_tokenizer(weights, place / "prompt" / "tokenizer")
     return LlmFacts(
@@ -89,7 +89,7 @@ def _tokens(tokenizer: Any, config: Any) -> list[torch.Tensor]:
 
 def load_gguf(source: Gguf, whole: Path, config: Any) -> Any:
     """The model in float32, its tensors checked by name. Raises ConvertError."""
-    model, report = AutoModelForCausalLM.from_pretrained(
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
         whole.parent,
         gguf_file=whole.name,
         config=config,
@@ -97,6 +97,7 @@ def load_gguf(source: Gguf, whole: Path, config: Any) -> Any:
         output_loading_info=True,
         ignore_mismatched_sizes=True,
     )
+    model, report = loaded
     refuse_differences(
         source.file, report["missing_keys"], report["unexpected_keys"], report["mismatched_keys"]
     )

@@ -70,7 +70,11 @@ _NO_ANSWER = {
     "use_sliding_window",
 }
 """Settings that decide nothing about an answer, or that other ones stand for."""
-_LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
+_LLAMA3 = {
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8192,
+}
 """As all published Llama 3 models have it; the factor stands in the file."""
 
 
@@ -80,7 +84,8 @@ def read_gguf_config(source: Gguf, whole: Any) -> Any:
     _check_numbers(source)
     with refusing(f"{name}: its metadata cannot be read as a config"), quiet():
         config = AutoConfig.from_pretrained(whole.parent, gguf_file=whole.name)
-    known = set(GGUF_CONFIG_MAPPING.get(config.model_type.removesuffix("_text"), {})) | _READ_HERE
+    mapping: dict[str, dict[str, Any]] = GGUF_CONFIG_MAPPING
+    known = set(mapping.get(config.model_type.removesuffix("_text"), {})) | _READ_HERE
     prefix = f"{source.architecture}."
     unread = [
         f"{key} ({str(value)[:60]})"

@@ -1,7 +1,7 @@
 """What GGUF changes about a tensor: its name, the order of rows, a shift. And back, to compare.
 
-Written after llama.cpp's converter, apart from transformers' reader, so that one can be held against
-the other. Only architectures whose layout is written down here are converted.
+Written after llama.cpp's converter, apart from transformers' reader, so that one can be held
+against the other. Only architectures whose layout is written down here are converted.
 """
 
 import re
@@ -54,7 +54,7 @@ class Layout:
     def restore(self, name: str, place: str, values: Array) -> Array:
         """The Hugging Face tensor `name` from the numbers of the GGUF tensor `place`."""
         if expert := _EXPERT.search(name):
-            return values[int(expert[1])]
+            return np.asarray(values[int(expert[1])])
         if self.architecture == "llama" and ".attn_q." in place:
             return _halves(values, self.heads)
         if self.architecture == "llama" and ".attn_k." in place:

@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from toolkit.convert.failures import refusing
 from toolkit.convert.kept import open_to_all
 from toolkit.convert.parity import Parity, recording
 from toolkit.convert.quiet import quiet
@@ -53,7 +54,8 @@ def convert(source: Path, wish: Wish, output: Path, progress: Progress) -> dict[
     record: dict[str, Any] = {}
 
     def fill(place: Path) -> None:
-        with recording(wish.force) as parity:
+        what = f"{source.name} cannot be converted to {wish.goal}"
+        with recording(wish.force) as parity, refusing(what, through=(OSError,)):
             told = _convert(source, wish, place, progress)
         record.update(_record(source, wish, parity, told))
         if "command" in told:

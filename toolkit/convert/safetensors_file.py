@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from toolkit.errors import ConvertError
 
@@ -146,9 +147,9 @@ def _read(file: Path) -> Iterator[Tensor]:
     yield from tensors
 
 
-def _tensor(name: str, about: Mapping[str, object], file: str) -> Tensor:
-    dtype, shape = str(about["dtype"]), tuple(about["shape"])  # type: ignore[call-overload]
-    first, last = about["data_offsets"]  # type: ignore[misc]
+def _tensor(name: str, about: Mapping[str, Any], file: str) -> Tensor:
+    dtype, shape = str(about["dtype"]), tuple(int(size) for size in about["shape"])
+    first, last = about["data_offsets"]
     bits = math.prod(shape) * _BITS.get(dtype, 0)
     if dtype in _BITS and (last - first) * 8 != bits:
         raise ValueError(f"{name} takes {last - first} bytes, not {bits // 8}")

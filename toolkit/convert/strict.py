@@ -171,10 +171,7 @@ def _is_head(name: str, model: Any, shapes: Mapping[str, Any]) -> bool:
 
 def _differences(kind: Any, config: Any, shapes: Mapping[str, Any]) -> str:
     """Names of the model's tensors as they are published against those of the files."""
-    with torch.device("meta"):
-        model = kind._from_config(config)
-    expected = dict(revert_weight_conversion(model, model.state_dict()))
-    tied = set(getattr(model, "all_tied_weights_keys", ()))
+    expected, tied = _published(kind, config)
     parts = {
         "missing:": sorted(set(expected) - set(shapes) - tied),
         "unexpected:": sorted(set(shapes) - set(expected)),
@@ -199,6 +196,19 @@ def _class_of(kind: Any, config: Any) -> Any:
     known = found if isinstance(found, tuple) else (found,)
     names = config.architectures or []
     return next((each for each in known if each.__name__ in names), known[0])
+
+
+def published(kind: Any, config: Any) -> set[str]:
+    """The names under which a model's tensors are published, but those tied to others."""
+    expected, tied = _published(kind, config)
+    return set(expected) - tied
+
+
+def _published(kind: Any, config: Any) -> tuple[dict[str, Any], set[str]]:
+    with torch.device("meta"):
+        model = kind._from_config(config)
+    tied = set(getattr(model, "all_tied_weights_keys", ()))
+    return dict(revert_weight_conversion(model, model.state_dict())), tied
 
 
 def declared_class(config: Mapping[str, Any]) -> Any | None:

@@ -1,7 +1,7 @@
 """Loads the parts of a diffusers pipeline strictly, as `strict` loads transformers models.
 
-Invariant: a part that `load_part` returns has each of its parameters bit for bit as a second reading
-of its safetensors files has it, and every tensor of the files has its place in it.
+Invariant: a part that `load_part` returns has each of its parameters bit for bit as a second
+reading of its safetensors files has it, and every tensor of the files has its place in it.
 """
 
 import re

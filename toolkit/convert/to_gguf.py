@@ -96,9 +96,9 @@ def convert_to_gguf(folder: Path, place: Path, kind: str, progress: Progress) ->
         again = read_gguf_config(source, file)
         refuse_settings(model.config, again, architecture.name)
         del model
-        compare_tensors(folder, source, again)
         step.advance()
         _compare(source, again, tokenizer, tokens, wanted, TYPES[kind][2])
+        compare_tensors(folder, source, again)
         step.advance()
     return file
 

@@ -30,7 +30,7 @@ from toolkit.weights.cache import ensure
 from toolkit.weights.digest import text_digest
 from toolkit.weights.sources import Fetched
 
-_REVISION = 2
+_REVISION = 3
 _LIBRARIES = ("llmcompressor", "compressed-tensors", "torch", "transformers")
 LAYOUTS = ("compressed-tensors", "autoawq")
 _SAMPLES = {"cuda": (256, 512), "cpu": (32, 256)}
@@ -108,7 +108,13 @@ def quantize_language(
     quality = _measure(job, place, progress)
     rows = quality.pop("rows")
     if options.layout == "autoawq":
-        about = {"folder": str(place), "group_size": job.group_size, "symmetric": options.symmetric}
+        about = {
+            "source": str(job.checkpoint.folder),
+            "folder": str(place),
+            "group_size": job.group_size,
+            "symmetric": options.symmetric,
+            "smooths": job.method.smooths,
+        }
         run_worker(_own("autoawq"), about, progress)
     report = {
         "about": _about(job, made),
@@ -231,6 +237,7 @@ def _measure(job: _Job, place: Path, progress: Progress) -> dict[str, Any]:
         "count": len(job.passages) * 4,
         "length": _ENGINE_LENGTH,
         "device": job.options.device,
+        "smooths": job.method.smooths,
         "scratch": str(place.parent),
     }
     return run_worker(_own("quality"), work, progress)

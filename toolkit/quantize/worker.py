@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+from toolkit.convert.strict import load
 from toolkit.errors import QuantizeError
 from toolkit.quantize.events import Events, Job, work
 from toolkit.quantize.methods import Method, find_method
@@ -37,9 +38,7 @@ def _run(job: Job, events: Events) -> Job:
         recipe = _recipe(method, job)
     _check_architecture(method, job["architecture"])
     with events.step("load the model", unit="tensors"):
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            job["source"], dtype=_precision(device), local_files_only=True
-        )
+        model = load(AutoModelForCausalLM, Path(job["source"]), dtype=_precision(device))
         tokenizer = AutoTokenizer.from_pretrained(job["source"], local_files_only=True)
     batches = _batches(job, tokenizer) if method.reads_text else None
     _compress(model, recipe, batches, device, events)
