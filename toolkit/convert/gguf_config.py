@@ -84,7 +84,7 @@ def read_gguf_config(source: Gguf, whole: Any) -> Any:
     _check_numbers(source)
     with refusing(f"{name}: its metadata cannot be read as a config"), quiet():
         config = AutoConfig.from_pretrained(whole.parent, gguf_file=whole.name)
-    mapping: dict[str, dict[str, Any]] = GGUF_CONFIG_MAPPING
+    mapping: Any = GGUF_CONFIG_MAPPING
     known = set(mapping.get(config.model_type.removesuffix("_text"), {})) | _READ_HERE
     prefix = f"{source.architecture}."
     unread = [
