@@ -54,9 +54,7 @@ def quantize(
     ] = True,
     ignore: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Layers left in float besides lm_head: a name, its end (mlp.down_proj) or re:PATTERN."
-        ),
+        typer.Option(help="A layer left in float besides lm_head: a name, its end, or re:PATTERN."),
     ] = None,
     calibration: Annotated[
         str | None,

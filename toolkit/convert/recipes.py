@@ -51,13 +51,13 @@ _CHECKPOINT = Recipe("toolkit.convert.checkpoint", "convert_checkpoint", 4, ())
 _ENCODER = Recipe(
     "toolkit.convert.encoder",
     "convert_encoder",
-    1,
+    2,
     ("torch", "transformers", "sentence-transformers", "onnx", "onnxscript"),
 )
 _RERANKER = Recipe(
     "toolkit.convert.reranker",
     "convert_reranker",
-    1,
+    2,
     ("torch", "transformers", "sentence-transformers", "onnx", "onnxscript"),
 )
 _USER = Recipe("toolkit.convert.user", "copy_user_model", 1, ())

@@ -1,4 +1,4 @@
-"""Which layers are quantized: all linear ones but those that `--ignore` names; and a check of it."""
+"""Which layers are quantized: all linear ones but those that `--ignore` names, read back."""
 
 from collections.abc import Sequence
 
