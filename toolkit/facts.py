@@ -47,11 +47,13 @@ class LlmFacts(_Facts):
 
 
 class EmbeddingFacts(_Facts):
-    """`dimensions` of a vector; `context_length` in tokens, special ones included."""
+    """`dimensions` of a vector; `context_length` in tokens, special ones included; `normalized`:
+    vectors have length 1, as the source's have."""
 
     kind: Literal["embedding"] = "embedding"
     dimensions: int
     context_length: int
+    normalized: bool = True
 
 
 class RerankFacts(_Facts):

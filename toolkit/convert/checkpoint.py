@@ -18,7 +18,13 @@ from toolkit.facts import LlmFacts
 from toolkit.progress import Progress
 
 _BESIDE = ("*.json", "*.jinja", "*.txt", "*.model")
-_MOST_TOKENS = ("max_position_embeddings", "n_positions", "seq_length", "max_sequence_length")
+_MOST_TOKENS = (
+    "max_position_embeddings",
+    "n_positions",
+    "seq_length",
+    "max_sequence_length",
+    "max_seq_len",
+)
 
 
 def convert_checkpoint(folder: Path, place: Path, progress: Progress) -> LlmFacts:
@@ -61,7 +67,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     except OSError as error:
         reason = f"cannot be read: {error.strerror}"
     except (ValueError, TypeError) as error:
-        reason = f"is no JSON: {error}"
+        reason = f"is not valid JSON: {error}"
     else:
         return config
     raise ConvertError(
@@ -87,11 +93,16 @@ def _check(folder: Path) -> dict[str, Any]:
     return read_config(folder)
 
 
-def _context_length(config: dict[str, Any]) -> int:
+def positions(config: dict[str, Any]) -> int | None:
+    """How many tokens a language model's config says that it knows; None when it does not say."""
     text = config.get("text_config", config)
-    for name in _MOST_TOKENS:
-        if isinstance(value := text.get(name), int):
-            return value
+    found = (text.get(name) for name in _MOST_TOKENS)
+    return next((value for value in found if isinstance(value, int) and value > 0), None)
+
+
+def _context_length(config: dict[str, Any]) -> int:
+    if (found := positions(config)) is not None:
+        return found
     raise ConvertError(
         "config.json does not say how many tokens the model knows",
         hint=f"it should hold one of {', '.join(_MOST_TOKENS)}",

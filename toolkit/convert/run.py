@@ -143,7 +143,7 @@ def _kind(source: Path) -> str:
     try:
         names = json.loads(config.read_text()).get("architectures") or [] if config.exists() else []
     except ValueError as error:
-        raise ConvertError(f"{config} is no JSON: {error}") from error
+        raise ConvertError(f"{config} is not valid JSON: {error}") from error
     if not modules and any(str(name).endswith(("CausalLM", "LMHeadModel")) for name in names):
         return "llm"
     return "embedding"

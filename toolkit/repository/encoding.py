@@ -52,6 +52,8 @@ def embedding_configs(
     length = entry.context_length or facts.context_length
     about: dict[str, object] = {"toolkit.context_length": length}
     about["toolkit.dimensions"] = facts.dimensions
+    if not facts.normalized:
+        about["toolkit.normalized"] = "false"
     if entry.matryoshka:
         about["toolkit.matryoshka"] = sorted(entry.matryoshka)
     output = Tensor("embedding", "FP32", (facts.dimensions,))

@@ -89,3 +89,10 @@ def test_cut_vectors_have_length_one_and_keep_their_direction(rows: list[list[fl
     assert vectors.cut(4) is vectors
     for cut, full in zip(found, whole[:, :2].astype(float), strict=True):
         np.testing.assert_allclose(cut, full / np.linalg.norm(full), rtol=1e-5)
+
+
+def test_cut_vectors_of_other_lengths_are_cut_and_no_more() -> None:
+    whole = np.array([[3, 4, 5, 6]], dtype="<f4")
+    vectors = Vectors(whole.tobytes(), 1, 4, 1, normalized=False)
+    assert vectors.cut(2).raw == whole[:, :2].tobytes()
+    assert Vectors.join([vectors, vectors]).cut(2).normalized is False
