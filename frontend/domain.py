@@ -54,6 +54,8 @@ class Model:
     """The step that turns a prompt into token ids, where there is one."""
     matryoshka: frozenset[int] = frozenset()
     """Lengths to which its vectors may be cut."""
+    normalized: bool = True
+    """Its vectors have length 1."""
     takes: frozenset[str] = frozenset()
     """Names of the tensors that its ensemble takes."""
     max_text_bytes: int | None = None
@@ -276,6 +278,7 @@ class Vectors:
     count: int
     dimensions: int
     prompt_tokens: int
+    normalized: bool = True
 
     @classmethod
     def join(cls, parts: "list[Vectors]") -> "Vectors":
@@ -285,14 +288,18 @@ class Vectors:
             sum(part.count for part in parts),
             parts[0].dimensions,
             sum(part.prompt_tokens for part in parts),
+            parts[0].normalized,
         )
 
     def cut(self, dimensions: int) -> "Vectors":
-        """The first `dimensions` numbers of each vector, at length 1 again (Kusupati et al. 2022,
-        Matryoshka Representation Learning, §4)."""
+        """The first `dimensions` numbers of each vector (Kusupati et al. 2022, Matryoshka
+        Representation Learning, §4), at length 1 again where the model's vectors have that."""
         if dimensions == self.dimensions:
             return self
         rows = np.frombuffer(self.raw, dtype="<f4").reshape(-1, self.dimensions)[:, :dimensions]
+        if not self.normalized:
+            raw = np.ascontiguousarray(rows).tobytes()
+            return Vectors(raw, self.count, dimensions, self.prompt_tokens, normalized=False)
         norms = np.linalg.norm(rows, axis=1, keepdims=True)
         cut = np.ascontiguousarray(rows / np.maximum(norms, 1e-12), dtype="<f4")
         return Vectors(cut.tobytes(), self.count, dimensions, self.prompt_tokens)

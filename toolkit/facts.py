@@ -58,11 +58,13 @@ class LlmFacts(_Reads):
 
 
 class EmbeddingFacts(_Reads):
-    """`dimensions` of a vector; `context_length` in tokens, special ones included."""
+    """`dimensions` of a vector; `context_length` in tokens, special ones included; `normalized`:
+    vectors have length 1, as the source's have."""
 
     kind: Literal["embedding"] = "embedding"
     dimensions: int
     context_length: int
+    normalized: bool = True
 
 
 class RerankFacts(_Reads):

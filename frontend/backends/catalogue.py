@@ -212,6 +212,7 @@ def read_model(config: model_config_pb2.ModelConfig) -> Model | None:
             max_batch=max(1, config.max_batch_size),
             tokenizer=_tokenizer(config),
             matryoshka=frozenset(map(int, json.loads(values.get("toolkit.matryoshka") or "[]"))),
+            normalized=values.get("toolkit.normalized") != "false",
             takes=frozenset(tensor.name for tensor in config.input),
             max_text_bytes=_integer(values.get("toolkit.max_text_bytes")),
             details=_details(values),

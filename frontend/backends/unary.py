@@ -39,7 +39,13 @@ async def embed(triton: Triton, model: Model, embedding: Embedding, call: Call) 
     raw, counts = output(answer, "embedding"), output(answer, "num_tokens")
     if len(raw) % (4 * len(texts)) or len(counts) != 4 * len(texts):
         raise BackendFailed("the model answered with another number of vectors than texts")
-    return Vectors(raw, len(texts), len(raw) // (4 * len(texts)), sum(memoryview(counts).cast("i")))
+    return Vectors(
+        raw,
+        len(texts),
+        len(raw) // (4 * len(texts)),
+        sum(memoryview(counts).cast("i")),
+        model.normalized,
+    )
 
 
 async def count_tokens(triton: Triton, step: str, prompt: object, call: Call) -> int:

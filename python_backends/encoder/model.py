@@ -55,14 +55,21 @@ class TritonPythonModel:
         for row in rows:
             found.setdefault(row.request, []).append(None)
         for members in group(rows, self._budget):
-            try:
-                vectors = run_group(self._graph, members)
-            except Exception as error:  # onnxruntime raises anything; other groups go on
-                failed |= {row.request: error for row in members}
-                continue
-            for row, vector in zip(members, vectors, strict=True):
-                found[row.request][row.place] = vector
+            for row, vector in zip(members, self._run(members), strict=True):
+                if isinstance(vector, BaseException):
+                    failed[row.request] = vector
+                else:
+                    found[row.request][row.place] = vector
         return found | failed
+
+    def _run(self, members: Sequence[Row]) -> Sequence[Array | BaseException]:
+        """A vector for each row. When a run fails, its rows run alone: the fault is one row's."""
+        try:
+            return list(run_group(self._graph, members))
+        except Exception as error:  # onnxruntime raises anything
+            if len(members) == 1:
+                return [error]
+            return [vector for row in members for vector in self._run([row])]
 
     def _answer(self, found: Mapping[int, list[Array] | BaseException], number: int) -> object:
         vectors = found[number]

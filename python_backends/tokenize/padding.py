@@ -15,10 +15,18 @@ class Row(NamedTuple):
     types: Sequence[int] = ()
 
 
-def pad(rows: Sequence[Row], multiple: int = 1, *, segments: bool = False) -> dict[str, Array]:
-    """Rows filled up with 0 to the longest, rounded up to `multiple`; the mask is 0 there."""
+def pad(
+    rows: Sequence[Row], multiple: int = 1, *, most: int | None = None, segments: bool = False
+) -> dict[str, Array]:
+    """Rows filled up with 0 to the longest, rounded up to `multiple`; the mask is 0 there.
+
+    Rounding up ends at `most`: beyond the context length a model may have no positions.
+    """
     lengths = np.array([len(row.ids) for row in rows], dtype=np.int64)
-    width = -(-max(1, int(lengths.max())) // multiple) * multiple
+    longest = max(1, int(lengths.max()))
+    width = -(-longest // multiple) * multiple
+    if most is not None:
+        width = max(longest, min(width, most))
     arrays = {
         "input_ids": _fill([row.ids for row in rows], width),
         "attention_mask": (np.arange(width) < lengths[:, None]).astype(np.int64),

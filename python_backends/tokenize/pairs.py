@@ -51,7 +51,11 @@ class PairTokenizer:
         for part in batches(len(query) + len(document) for query, document in pairs):
             for encoding in self.tokenizer.encode_batch(pairs[part]):
                 rows.append(self._fit(len(rows), encoding, bool(cut[len(rows)])))
-        return pad(rows, self.multiple, segments=self.segments)
+        return pad(rows, self.multiple, most=self.context_length, segments=self.segments)
+
+    def count(self, query: str, document: str) -> int:
+        """Tokens of a pair, special ones included, however long it is."""
+        return len(self.tokenizer.encode(query, document).ids)
 
     def _head(self, text: str, param: str | None = None) -> str:
         """What of a text can have an effect; one with a `param` may not be cut."""

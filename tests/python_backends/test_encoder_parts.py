@@ -8,16 +8,22 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
+from tokenizers.processors import TemplateProcessing
 
-from python_backends import onnx
+from python_backends import onnx, triton
+from python_backends.encoder import model as encoder
 from python_backends.encoder.grouping import RUN_TOKENS, Row, group, run_group, trim
 from python_backends.errors import InvalidInput
 from python_backends.tokenize import padding
 from python_backends.tokenize.padding import pad
 from python_backends.tokenize.texts import TextTokenizer
 
-from .fakes import strings
+from .fakes import FakeRequest, FakeStub, strings
 
+TENSORS = ("input_ids", "attention_mask")
 LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=60)
 
 
@@ -71,6 +77,46 @@ def test_padding_comes_off_again(texts: list[list[int]]) -> None:
     assert arrays["num_tokens"].reshape(-1).tolist() == [len(ids) for ids in texts]
 
 
+@given(
+    st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=39), min_size=1, max_size=5),
+    st.integers(1, 50),
+)
+def test_padding_to_a_multiple_ends_at_the_models_last_position(
+    texts: list[list[int]], multiple: int
+) -> None:
+    width = pad([padding.Row(ids) for ids in texts], multiple, most=39)["input_ids"].shape[1]
+    longest = max(map(len, texts))
+    assert width == 39 or width % multiple == 0
+    assert longest <= width < longest + multiple
+
+
+class Picky:
+    """A graph that fails whenever a row holds a certain id."""
+
+    outputs = ("embedding",)
+
+    def run(self, feeds: dict[str, Any]) -> dict[str, Any]:
+        if (feeds["input_ids"] == 13).any():
+            raise RuntimeError("indices element out of data bounds")
+        return {"embedding": feeds["input_ids"].sum(axis=1, keepdims=True).astype(np.float32)}
+
+
+def test_a_fault_of_one_text_fails_no_other_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(triton, "backend", FakeStub)
+    step = object.__new__(encoder.TritonPythonModel)
+    vars(step).update(_graph=Picky(), _budget=1000, _output="embedding")
+    texts: list[list[list[int]]] = [[[1, 2]], [[3, 4], [5, 13]], [[6, 7], [8]], [[13, 9]], [[2]]]
+    requests = []
+    for rows_of in texts:
+        arrays = pad([padding.Row(ids) for ids in rows_of])
+        requests.append(FakeRequest({name: arrays[name] for name in TENSORS}))
+    answers: Any = step.execute(requests)
+    assert [answer.error is not None for answer in answers] == [False, True, False, True, False]
+    found = [a.arrays()["embedding"].reshape(-1).tolist() for a in answers if a.error is None]
+    assert found == [[3], [13, 8], [2]]
+    assert all("out of data bounds" in a.error.message for a in answers if a.error)
+
+
 class Words:
     """A tokenizer of words, with a token before and one after."""
 
@@ -121,3 +167,20 @@ def test_a_graphs_ports_are_compared_in_words() -> None:
     ]
     either = {"ids": ("tensor(float)|tensor(int32)", 1)}
     assert onnx.compare("input", found, either) == []
+
+
+@pytest.mark.parametrize(
+    ("template", "cut"),
+    [("<s> $A </s>", [0, 5, 1]), ("$A </s>", [5, 5, 1]), ("<s> $A", [0, 5, 5]), ("$A", [5, 5, 5])],
+)
+def test_a_cut_text_keeps_what_its_tokenizer_puts_around_it(template: str, cut: list[int]) -> None:
+    inner = Tokenizer(WordLevel({"<s>": 0, "</s>": 1, "a": 5, "[UNK]": 3}, "[UNK]"))
+    inner.pre_tokenizer = WhitespaceSplit()
+    special = [(name, place) for name, place in (("<s>", 0), ("</s>", 1)) if name in template]
+    if special:
+        inner.post_processor = TemplateProcessing(single=template, special_tokens=special)
+    tokenizer = TextTokenizer(inner, context_length=3)
+    texts = {"text": strings("a a a a a").reshape(-1, 1), "truncate": np.array([[True]])}
+    assert tokenizer.read(texts)["input_ids"].tolist() == [cut]
+    inner.enable_truncation(3)
+    assert inner.encode("a a a a a").ids == cut

@@ -11,12 +11,18 @@ from tokenizers.trainers import BpeTrainer
 from transformers import (
     Ernie4_5Config,
     Ernie4_5ForCausalLM,
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
     GraniteConfig,
     GraniteForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
     Phi3Config,
     Phi3ForCausalLM,
     PreTrainedTokenizerFast,
@@ -50,6 +56,16 @@ _MODELS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "ernie": (Ernie4_5ForCausalLM, Ernie4_5Config, {"tie_word_embeddings": True}),
 }
 ARCHITECTURES = tuple(_MODELS)
+"""Those that are also written as ONNX decoders."""
+_MODELS |= {
+    "gemma2": (Gemma2ForCausalLM, Gemma2Config, {"head_dim": 16, "pad_token_id": 2}),
+    "mixtral": (
+        MixtralForCausalLM,
+        MixtralConfig,
+        {"num_local_experts": 2, "num_experts_per_tok": 1, "sliding_window": None},
+    ),
+    "gpt2": (GPT2LMHeadModel, GPT2Config, {"n_inner": 128}),
+}
 
 
 def save_tiny_language(

@@ -41,7 +41,9 @@ def save_tokenizer(folder: Path, segments: bool = True) -> PreTrainedTokenizerFa
     return tokenizer
 
 
-def save_cross_encoder(folder: Path, *, labels: int = 1, segments: bool = True) -> Path:
+def save_cross_encoder(
+    folder: Path, *, labels: int = 1, segments: bool = True, pad: int = 0
+) -> Path:
     """A cross-encoder of two layers: BERT with segments, RoBERTa without."""
     torch.manual_seed(5)
     sizes = {
@@ -52,7 +54,7 @@ def save_cross_encoder(folder: Path, *, labels: int = 1, segments: bool = True) 
         "intermediate_size": 32,
         "max_position_embeddings": 64,
         "num_labels": labels,
-        "pad_token_id": 0,
+        "pad_token_id": pad,
         "initializer_range": 1.0,
     }
     model: torch.nn.Module

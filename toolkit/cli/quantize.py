@@ -54,7 +54,7 @@ def quantize(
     ] = True,
     ignore: Annotated[
         list[str] | None,
-        typer.Option(help="A layer left as it is: a name's end, or re:PATTERN. Default: lm_head."),
+        typer.Option(help="A layer left in float besides lm_head: a name, its end, or re:PATTERN."),
     ] = None,
     calibration: Annotated[
         str | None,
@@ -126,7 +126,7 @@ def quantize(
                 method=method,
                 group_size=group_size,
                 symmetric=symmetric,
-                ignore=tuple(ignore) if ignore is not None else ("lm_head",),
+                ignore=tuple(ignore or ()),
                 calibration=calibration,
                 samples=samples,
                 length=length,

@@ -1,6 +1,7 @@
 """A Hugging Face language model directory → the same files, checked, where the steps expect them.
 
-Only safetensors: a pickle runs code when it is loaded. Needs no library but this package.
+Only safetensors: a pickle runs code when it is loaded. Needs no library but this package; with
+transformers the names and shapes of all tensors are checked, too.
 """
 
 import json
@@ -8,20 +9,28 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from toolkit.convert.complete import check_complete
 from toolkit.convert.describe import describe
+from toolkit.convert.safetensors_file import weight_files
 from toolkit.convert.steps import share_tokenizer
 from toolkit.errors import ConvertError
 from toolkit.facts import LlmFacts
 from toolkit.progress import Progress
 
-_KEPT = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
-_MOST_TOKENS = ("max_position_embeddings", "n_positions", "seq_length", "max_sequence_length")
+_BESIDE = ("*.json", "*.jinja", "*.txt", "*.model")
+_MOST_TOKENS = (
+    "max_position_embeddings",
+    "n_positions",
+    "seq_length",
+    "max_sequence_length",
+    "max_seq_len",
+)
 
 
 def convert_checkpoint(folder: Path, place: Path, progress: Progress) -> LlmFacts:
     """Writes `engine/weights/` and `prompt/tokenizer/` below `place`. Raises ConvertError."""
     config = _check(folder)
-    files = sorted({path for pattern in _KEPT for path in folder.glob(pattern)})
+    files = files_of(folder, config)
     weights = place / "engine" / "weights"
     weights.mkdir(parents=True)
     size = sum(path.stat().st_size for path in files)
@@ -39,6 +48,16 @@ def convert_checkpoint(folder: Path, place: Path, progress: Progress) -> LlmFact
     )
 
 
+def files_of(folder: Path, config: dict[str, Any]) -> list[Path]:
+    """Weights, tokenizer and settings of a language model that is copied as it is.
+
+    Raises ConvertError for weights that are not those of the model that `config` describes.
+    """
+    check_complete(folder, config)
+    beside = {path for pattern in _BESIDE for path in folder.glob(pattern)}
+    return sorted({*beside, *weight_files(folder)})
+
+
 def read_config(folder: Path) -> dict[str, Any]:
     """`config.json` of a Hugging Face directory. Raises ConvertError."""
     try:
@@ -48,7 +67,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     except OSError as error:
         reason = f"cannot be read: {error.strerror}"
     except (ValueError, TypeError) as error:
-        reason = f"is no JSON: {error}"
+        reason = f"is not valid JSON: {error}"
     else:
         return config
     raise ConvertError(
@@ -74,11 +93,16 @@ def _check(folder: Path) -> dict[str, Any]:
     return read_config(folder)
 
 
-def _context_length(config: dict[str, Any]) -> int:
+def positions(config: dict[str, Any]) -> int | None:
+    """How many tokens a language model's config says that it knows; None when it does not say."""
     text = config.get("text_config", config)
-    for name in _MOST_TOKENS:
-        if isinstance(value := text.get(name), int):
-            return value
+    found = (text.get(name) for name in _MOST_TOKENS)
+    return next((value for value in found if isinstance(value, int) and value > 0), None)
+
+
+def _context_length(config: dict[str, Any]) -> int:
+    if (found := positions(config)) is not None:
+        return found
     raise ConvertError(
         "config.json does not say how many tokens the model knows",
         hint=f"it should hold one of {', '.join(_MOST_TOKENS)}",

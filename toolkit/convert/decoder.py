@@ -13,14 +13,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from toolkit.convert.checkpoint import read_config
 from toolkit.convert.decoder_parity import Decoder, compare
+from toolkit.convert.failures import refusing
 from toolkit.convert.parity import SENTENCES
 from toolkit.convert.quiet import quiet
 from toolkit.convert.safetensors_file import read_tensors
+from toolkit.convert.strict import check_names, load
 from toolkit.errors import ConvertError, MissingExtra, ToolkitError
 from toolkit.progress import Progress
 
@@ -54,9 +55,7 @@ def convert_decoder(
     config = _check(folder)
     _build(folder.absolute(), place, precision, config.num_hidden_layers, progress)
     with progress.step("compare", unit="texts") as step, quiet():
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
-        )
+        model = load(AutoModelForCausalLM, folder)
         rows = _rows(folder, config)
         step.total(len(rows) * (1 if precision == "fp32" else 2))
         decoder = compare(place, rows, model, step)
@@ -77,10 +76,10 @@ def _check(folder: Path) -> Any:
             "the checkpoint is quantized",
             hint="start from the original weights; --precision int4 quantizes them",
         )
-    if not read_tensors(folder):
-        raise ConvertError(f"{folder} holds no safetensors")
-    with quiet():
+    with refusing(f"{folder.name} cannot be loaded"), quiet():
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        shapes = {tensor.name: tensor.shape for tensor in read_tensors(folder).values()}
+        check_names(AutoModelForCausalLM, config, shapes, folder)
     kind = (config.rope_parameters or {}).get("rope_type", "default")
     if name not in _ROTARY.get(kind, ()):
         raise ConvertError(

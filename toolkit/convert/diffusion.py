@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from safetensors import SafetensorError
 from transformers import AutoTokenizer, CLIPTextModel, CLIPTextModelWithProjection
 
 from toolkit.convert import diffusion_xl
+from toolkit.convert.failures import refusing
 from toolkit.convert.graph import export, run
 from toolkit.convert.parity import SENTENCES, check_close
 from toolkit.convert.quiet import quiet
+from toolkit.convert.strict import load
+from toolkit.convert.strict_parts import check_part, load_part
 from toolkit.errors import ConvertError
 from toolkit.facts import DiffusionFacts
 from toolkit.progress import Progress
@@ -188,29 +190,22 @@ def _check_shape(folder: Path) -> dict[str, Any]:
 
 
 def _load(folder: Path, index: dict[str, Any]) -> _Pipeline:
-    options = {"local_files_only": True, "use_safetensors": True}
-    classes: dict[str, Any] = {
-        "text_encoder": CLIPTextModel,
-        "unet": UNet2DConditionModel,
-        "vae": AutoencoderKL,
-    }
+    encoders: dict[str, Any] = {"text_encoder": CLIPTextModel}
+    others: dict[str, Any] = {"unet": UNet2DConditionModel, "vae": AutoencoderKL}
     tokenizers = ["tokenizer"]
     if index["xl"]:
-        classes["text_encoder_2"] = CLIPTextModelWithProjection
+        encoders["text_encoder_2"] = CLIPTextModelWithProjection
         tokenizers.append("tokenizer_2")
-    try:
-        parts = {
-            name: kind.from_pretrained(
-                folder, subfolder=name, torch_dtype=torch.float32, **options
-            ).eval()
-            for name, kind in classes.items()
+    with refusing(f"{folder.name} cannot be loaded"):
+        files = {name: check_part(kind, folder / name) for name, kind in others.items()}
+        parts = {name: load(kind, folder / name) for name, kind in encoders.items()}
+        parts |= {
+            name: load_part(kind, folder / name, files[name]) for name, kind in others.items()
         }
         parts |= {
             name: AutoTokenizer.from_pretrained(folder / name, local_files_only=True)
             for name in tokenizers
         }
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise ConvertError(f"{folder.name} cannot be loaded: {str(error).strip()}") from error
     if index["xl"]:
         both = (parts["tokenizer"], parts["tokenizer_2"])
         diffusion_xl.check(parts["text_encoder"], parts["text_encoder_2"], both, parts["unet"])

@@ -1,23 +1,32 @@
-"""A sentence-transformers directory → one ONNX graph: tokens in, normalized vectors out.
+"""A sentence-transformers directory → one ONNX graph: tokens in, vectors out.
 
-The graph holds pooling and L2 normalization. Only `torch.onnx.export(dynamo=True)` is used: the
-older exporter wrote MiniLM without an error and with cosine 0.79 to its source.
+The graph holds pooling, and L2 normalization where the source normalizes. Only
+`torch.onnx.export(dynamo=True)` is used: the older exporter wrote MiniLM without an error and with
+cosine 0.79 to its source.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules.normalize import Normalize
 from sentence_transformers.base.modules.transformer import Transformer
 from sentence_transformers.sentence_transformer.modules.pooling import Pooling
+from transformers import AutoConfig, AutoModel
 
+from python_backends.tokenize.texts import TextTokenizer
+from python_backends.triton import Array
+from toolkit.convert.failures import refusing
 from toolkit.convert.graph import export, run
+from toolkit.convert.limit import MOST_TRIED, texts_at_limit
 from toolkit.convert.parity import SENTENCES, check_close
+from toolkit.convert.positions import find_limit
 from toolkit.convert.quiet import quiet
+from toolkit.convert.safetensors_file import read_tensors
+from toolkit.convert.strict import check_names, compare_with_files
 from toolkit.errors import ConvertError
 from toolkit.facts import EmbeddingFacts
 from toolkit.progress import Progress
@@ -29,10 +38,11 @@ TOLERANCE = 1e-4
 class _Encoder(torch.nn.Module):
     """INT64 `[B, L]` ids and mask → FP32 `[B, D]`."""
 
-    def __init__(self, body: torch.nn.Module, pooling: str) -> None:
+    def __init__(self, body: torch.nn.Module, pooling: str, normalized: bool) -> None:
         super().__init__()
         self._body = body
         self._pooling = pooling
+        self._normalized = normalized
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         hidden = self._body(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
@@ -41,7 +51,7 @@ class _Encoder(torch.nn.Module):
         else:
             mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
             pooled = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1e-9)
-        return torch.nn.functional.normalize(pooled, dim=-1)
+        return torch.nn.functional.normalize(pooled, dim=-1) if self._normalized else pooled
 
 
 def convert_encoder(folder: Path, place: Path, progress: Progress) -> EmbeddingFacts:
@@ -52,18 +62,23 @@ def convert_encoder(folder: Path, place: Path, progress: Progress) -> EmbeddingF
     """
     with progress.step("convert to ONNX", total=3, unit="stages") as step, quiet():
         source = _load(folder)
-        pooling = _pooling(source)
+        module = _module(source)
+        limit = find_limit(_body(source), source.max_seq_length)
+        source.max_seq_length = limit  # it would cut texts at more than it can compute
         step.advance()
         step.note("export")
         graph = place / "encoder" / "model.onnx"
-        _export(source, pooling, graph)
-        _save_tokenizer(source, place / "tokenize" / "tokenizer")
+        tokenizer = place / "tokenize" / "tokenizer"
+        _export(source, module, graph)
+        _save_tokenizer(source, tokenizer)
         step.advance()
         step.note("compare")
-        dimensions = _compare(source, graph)
-        _compare_random(source, pooling, graph)
+        dimensions = _compare(source, graph, TextTokenizer.load(tokenizer, limit))
+        _compare_random(source, module, graph)
         step.advance()
-    return EmbeddingFacts(dimensions=dimensions, context_length=_context_length(source))
+    return EmbeddingFacts(
+        dimensions=dimensions, context_length=limit, normalized=_is_normalized(source)
+    )
 
 
 def _load(folder: Path) -> SentenceTransformer:
@@ -72,19 +87,31 @@ def _load(folder: Path) -> SentenceTransformer:
             f"{folder} is no model directory: it has no config.json",
             hint="`source` must be a sentence-transformers or Hugging Face directory",
         )
-    try:
-        return SentenceTransformer(
+    with refusing(f"{folder.name} cannot be loaded"):
+        place = _weights(folder)
+        tensors = read_tensors(place)
+        config = AutoConfig.from_pretrained(place, local_files_only=True)
+        shapes = {tensor.name: tensor.shape for tensor in tensors.values()}
+        check_names(AutoModel, config, shapes, folder, body=True)
+        source = SentenceTransformer(
             str(folder),
             device="cpu",
             local_files_only=True,
             model_kwargs={"dtype": torch.float32, "use_safetensors": True},
         )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise ConvertError(f"{folder.name} cannot be loaded: {str(error).strip()}") from error
+        _module(source)
+        compare_with_files(_body(source), place, tensors)
+    return source
 
 
-def _pooling(source: SentenceTransformer) -> str:
-    """The pooling mode; the chain must be Transformer, Pooling and perhaps Normalize."""
+def _weights(folder: Path) -> Path:
+    """Where the transformer's own files are: the first of the modules."""
+    modules = folder / "modules.json"
+    return folder / json.loads(modules.read_text())[0]["path"] if modules.exists() else folder
+
+
+def _module(source: SentenceTransformer) -> _Encoder:
+    """What the chain of modules computes: Transformer, Pooling and perhaps Normalize."""
     names = [type(module).__name__ for module in source]
     modules = list(source)
     if (
@@ -95,12 +122,16 @@ def _pooling(source: SentenceTransformer) -> str:
     ):
         raise ConvertError(
             f"cannot convert the modules {' → '.join(names)}",
-            hint="supported: Transformer → Pooling (mean or cls) → Normalize",
+            hint="supported: Transformer → Pooling (mean or cls), with or without Normalize",
         )
     mode = modules[1].pooling_mode
     if mode not in {"mean", "cls"}:
         raise ConvertError(f"cannot convert the pooling '{mode}'", hint="supported: mean, cls")
-    return str(mode)
+    return _Encoder(_body(source), str(mode), _is_normalized(source))
+
+
+def _is_normalized(source: SentenceTransformer) -> bool:
+    return any(isinstance(module, Normalize) for module in source)
 
 
 def _body(source: SentenceTransformer) -> Any:
@@ -108,18 +139,18 @@ def _body(source: SentenceTransformer) -> Any:
     return source[0].auto_model
 
 
-def _context_length(source: SentenceTransformer) -> int:
-    positions = getattr(_body(source).config, "max_position_embeddings", None)
-    limits = [int(limit) for limit in (source.max_seq_length, positions) if limit]
-    return min(limits, default=512)
-
-
-def _export(source: SentenceTransformer, pooling: str, file: Path) -> None:
+def _export(source: SentenceTransformer, module: _Encoder, file: Path) -> None:
     # Two texts of two lengths: the exporter takes an axis of size 1 for a constant.
-    example = source.tokenizer(list(SENTENCES[:2]), padding=True, return_tensors="pt")
+    example = source.tokenizer(
+        list(SENTENCES[:2]),
+        padding=True,
+        truncation=True,
+        max_length=source.max_seq_length,
+        return_tensors="pt",
+    )
     axes = {0: "batch", 1: "length"}
     export(
-        _Encoder(_body(source), pooling),
+        module,
         {name: example[name] for name in ("input_ids", "attention_mask")},
         {"input_ids": axes, "attention_mask": axes},
         "embedding",
@@ -134,23 +165,31 @@ def _save_tokenizer(source: SentenceTransformer, folder: Path) -> None:
     source.tokenizer.save_pretrained(folder)
 
 
-def _compare(source: SentenceTransformer, file: Path) -> int:
-    """Checks the graph against the library's own vectors, padded and alone; returns dimensions."""
-    texts = list(SENTENCES)
-    wanted = np.asarray(source.encode(texts, normalize_embeddings=True, show_progress_bar=False))
-    for chunk in (texts, texts[:1]):
-        batch = source.tokenizer(chunk, padding=True, truncation=True, return_tensors="np")
-        tokens = {name: batch[name].astype(np.int64) for name in ("input_ids", "attention_mask")}
-        check_close("embedding", run(file, tokens), wanted[: len(chunk)], TOLERANCE)
+def _compare(source: SentenceTransformer, file: Path, tokenizer: TextTokenizer) -> int:
+    """Checks graph and serving tokenizer against the library's own vectors; returns dimensions.
+
+    Padded, alone, and for texts of exactly the limit and above it.
+    """
+    limit = min(tokenizer.context_length, MOST_TRIED)
+    longest = texts_at_limit(tokenizer.count, limit)
+    for texts in (list(SENTENCES), [SENTENCES[0]], *([text] for text in longest)):
+        wanted = np.asarray(source.encode(texts, show_progress_bar=False), dtype=np.float32)
+        check_close("embedding", run(file, _tokens(tokenizer, texts)), wanted, TOLERANCE)
     return int(wanted.shape[1])
 
 
-def _compare_random(source: SentenceTransformer, pooling: str, file: Path) -> None:
+def _tokens(tokenizer: TextTokenizer, texts: list[str]) -> dict[str, Array]:
+    """The graph's inputs as the serving step makes them, cut at the limit."""
+    values = np.array([[text.encode()] for text in texts], dtype=np.object_)
+    arrays = tokenizer.read({"text": values, "truncate": np.ones((len(texts), 1), dtype=np.bool_)})
+    return {name: arrays[name] for name in ("input_ids", "attention_mask")}
+
+
+def _compare_random(source: SentenceTransformer, module: _Encoder, file: Path) -> None:
     """Ids that no text has, of lengths that no sentence had, against the module itself."""
     generator = torch.Generator().manual_seed(0)
-    module = _Encoder(_body(source), pooling)
     words = int(_body(source).config.vocab_size)
-    for batch, length in ((1, 1), (5, 23)):
+    for batch, length in ((1, 1), (5, min(23, source.max_seq_length or 23))):
         ids = torch.randint(0, words, (batch, length), generator=generator)
         kept = torch.randint(1, length + 1, (batch, 1), generator=generator)
         mask = (torch.arange(length) < kept).long()

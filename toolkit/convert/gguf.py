@@ -1,24 +1,30 @@
-"""A GGUF file → a Hugging Face directory in bfloat16 that vLLM loads, and its tokenizer.
+"""A GGUF file, split or whole → a Hugging Face directory in bfloat16 that vLLM loads.
 
-Transformers reads and dequantizes the tensors. Invariant: what is kept has been loaded again and is
-bit for bit the source rounded to bfloat16, and answers like it.
+Transformers reads and dequantizes the tensors. Invariant: every written tensor is bit for bit what
+gguf's own reader has for it, rounded to bfloat16; no tensor of either side is left over; and the
+written model answers like the source.
 """
 
 from pathlib import Path
 from typing import Any
 
-import gguf
 import numpy as np
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
-from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
+from safetensors import safe_open
+from transformers import AutoModelForCausalLM
 
+from toolkit.convert import gguf_layout
 from toolkit.convert.checkpoint import cache_bytes_per_token
 from toolkit.convert.describe import describe
+from toolkit.convert.failures import refusing
+from toolkit.convert.gguf_config import ROPE_FACTORS, read_gguf_config
+from toolkit.convert.gguf_file import Gguf, as_one_file, read_gguf
 from toolkit.convert.gguf_tokenizer import save_tokenizer
-from toolkit.convert.parity import SENTENCES, check_distributions
+from toolkit.convert.parity import SENTENCES, Check, check_distributions, settle
 from toolkit.convert.quiet import quiet
+from toolkit.convert.safetensors_file import read_tensors
 from toolkit.convert.steps import share_tokenizer
+from toolkit.convert.strict import load, refuse_differences
 from toolkit.errors import ConvertError
 from toolkit.facts import LlmFacts
 from toolkit.progress import Progress
@@ -30,58 +36,79 @@ MAX_DIVERGENCE_NATS = 0.01
 def convert_gguf(file: Path, place: Path, progress: Progress) -> LlmFacts:
     """Writes `engine/weights/` (safetensors, config, tokenizer) and `prompt/tokenizer/`.
 
-    Raises ConvertError for files and architectures that cannot be read, and when the result
-    differs by more than `MAX_DIVERGENCE_NATS`.
+    Raises ConvertError for files and architectures that cannot be read, for tensors that are
+    missing or that the model has no place for, and when the result differs from its source.
     """
     weights = place / "engine" / "weights"
-    with progress.step("convert to safetensors", total=4, unit="stages") as step, quiet():
-        metadata = _metadata(file)
-        step.advance()
-        step.note("tokenizer")
-        tokenizer = save_tokenizer(metadata, file, weights)
-        tokens = [tokenizer(text, return_tensors="pt").input_ids for text in SENTENCES]
-        step.advance()
-        step.note("tensors")
-        wanted = _save(file, metadata, weights, tokens)
+    with (
+        refusing(f"{file.name} cannot be converted"),
+        progress.step("convert to safetensors", total=4, unit="stages") as step,
+        quiet(),
+    ):
+        source = read_gguf(file)
+        _check_architecture(source)
+        with as_one_file(source, place) as whole:
+            config = read_gguf_config(source, whole)
+            step.advance()
+            step.note("tokenizer")
+            tokenizer = save_tokenizer(source.metadata, whole, weights)
+            tokens = _tokens(tokenizer, config)
+            step.advance()
+            step.note("tensors")
+            wanted = _save(source, whole, config, weights, tokens)
         step.advance()
         step.note("compare")
         _compare(weights, tokens, wanted)
+        compare_tensors(source, weights, config)
         step.advance()
-        config = AutoConfig.from_pretrained(weights)
     share_tokenizer(weights, place / "prompt" / "tokenizer")
     return LlmFacts(
         context_length=int(config.max_position_embeddings),
-        chat="tokenizer.chat_template" in metadata,
+        chat="tokenizer.chat_template" in source.metadata,
         cache_bytes_per_token=cache_bytes_per_token(config.to_dict()),
         details=describe(weights),
     )
 
 
-def _metadata(file: Path) -> dict[str, Any]:
-    try:
-        reader = gguf.GGUFReader(file)
-    except (ValueError, IndexError, OSError) as error:
+def _check_architecture(source: Gguf) -> None:
+    if source.architecture not in gguf_layout.ARCHITECTURES:
         raise ConvertError(
-            f"{file.name} is no readable GGUF file: {error}", hint="is it cut short?"
-        ) from error
-    metadata = {name: field.contents() for name, field in reader.fields.items()}
-    architecture = metadata.get("general.architecture")
-    if architecture not in GGUF_SUPPORTED_ARCHITECTURES:
-        raise ConvertError(
-            f"{file.name} has the architecture '{architecture}', which cannot be read from GGUF",
-            hint=f"known: {', '.join(sorted(GGUF_SUPPORTED_ARCHITECTURES))};"
+            f"{source.file.name} has the architecture '{source.architecture}', which cannot be "
+            "read from GGUF here",
+            hint=f"known: {', '.join(gguf_layout.ARCHITECTURES)};"
             " or name the original safetensors directory as `source`",
         )
-    return metadata
+
+
+def _tokens(tokenizer: Any, config: Any) -> list[torch.Tensor]:
+    """INT64 `[1, L]` each: the parity sentences, within the model's context."""
+    most = int(config.max_position_embeddings)
+    rows = [tokenizer(text, return_tensors="pt").input_ids[:, :most] for text in SENTENCES]
+    return [row for row in rows if row.numel()]
+
+
+def load_gguf(source: Gguf, whole: Path, config: Any) -> Any:
+    """The model in float32, its tensors checked by name. Raises ConvertError."""
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
+        whole.parent,
+        gguf_file=whole.name,
+        config=config,
+        dtype=torch.float32,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,
+    )
+    model, report = loaded
+    refuse_differences(
+        source.file, report["missing_keys"], report["unexpected_keys"], report["mismatched_keys"]
+    )
+    return model.eval()
 
 
 def _save(
-    file: Path, metadata: dict[str, Any], weights: Path, tokens: list[torch.Tensor]
+    source: Gguf, whole: Path, config: Any, weights: Path, tokens: list[torch.Tensor]
 ) -> list[torch.Tensor]:
     """Saves the model rounded to bfloat16; returns the exact model's logits for `tokens`."""
-    model: Any = AutoModelForCausalLM.from_pretrained(
-        file.parent, gguf_file=file.name, dtype=torch.float32
-    )
+    model = load_gguf(source, whole, config)
     wanted = _logits(model, tokens)
     # Transformers takes the model for a quantized one and would refuse to cast or save it.
     model.hf_quantizer = None
@@ -89,9 +116,31 @@ def _save(
     for name in ("quantization_config", "_name_or_path"):
         if hasattr(model.config, name):
             delattr(model.config, name)
-    model.generation_config.eos_token_id = stop_tokens(metadata)
+    model.generation_config.eos_token_id = stop_tokens(source.metadata)
     model.to(torch.bfloat16).save_pretrained(weights)
     return wanted
+
+
+def compare_tensors(source: Gguf, weights: Path, config: Any) -> None:
+    """Each written tensor against gguf's own reading of the source, and each of the source's.
+
+    Raises ConvertError.
+    """
+    known = gguf_layout.layout(source.architecture, config)
+    left, wrong = set(source.tensors) - {ROPE_FACTORS}, 0
+    for name, tensor in read_tensors(weights).items():
+        place = known.place(name)
+        if place not in source.tensors:
+            raise ConvertError(f"{source.file.name} holds no {place}, which {name} is made of")
+        values = torch.from_numpy(known.restore(name, place, source.values(place)))
+        with safe_open(weights / tensor.file, framework="pt") as written:
+            wrong += not torch.equal(written.get_tensor(name), values.to(torch.bfloat16))
+        left.discard(place)
+    refuse_differences(source.file, set(), left)
+    settle(
+        Check("GGUF tensors", "tensors that are not the source's rounded to bfloat16", wrong, 0),
+        f"{wrong} tensors of {source.file.name} came out differently",
+    )
 
 
 def stop_tokens(metadata: dict[str, Any]) -> int | list[int] | None:
@@ -103,7 +152,7 @@ def stop_tokens(metadata: dict[str, Any]) -> int | list[int] | None:
 
 
 def _compare(weights: Path, tokens: list[torch.Tensor], wanted: list[torch.Tensor]) -> None:
-    model: Any = AutoModelForCausalLM.from_pretrained(weights, dtype=torch.bfloat16)
+    model = load(AutoModelForCausalLM, weights, dtype=torch.bfloat16)
     for found, target in zip(_logits(model.float(), tokens), wanted, strict=True):
         check_distributions(
             "GGUF to safetensors",

@@ -6,6 +6,7 @@ or recipe makes a new one beside the old.
 
 from pathlib import Path
 
+from toolkit.convert.failures import refusing
 from toolkit.convert.recipes import Recipe
 from toolkit.facts import write_facts
 from toolkit.home import home
@@ -22,7 +23,8 @@ def keep_converted(chosen: Recipe, fetched: Fetched, progress: Progress) -> Path
 
 
 def _convert(chosen: Recipe, source: Path, scratch: Path, progress: Progress) -> None:
-    write_facts(scratch, chosen.load()(source, scratch, progress))
+    with refusing(f"{source.name} cannot be converted", through=(OSError,)):
+        write_facts(scratch, chosen.load()(source, scratch, progress))
     open_to_all(scratch)
 
 

@@ -65,9 +65,9 @@ def quantize(
         except ImportError as error:
             raise MissingExtra("tensorrt-llm", f"{recipe.title} ({error})") from error
         transformers: Any = import_module("transformers")
-        load = transformers.AutoModelForCausalLM.from_pretrained
+        strict: Any = import_module("toolkit.convert.strict")
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        model = load(folder, dtype="auto", local_files_only=True).to(device).eval()
+        model = strict.load(transformers.AutoModelForCausalLM, folder, dtype="auto").to(device)
         kinds = {name: tensor.dtype for name, tensor in _tensors(model)}
         if device == "cpu":  # which computes 16-bit numbers several times as slowly
             model = model.float()
@@ -141,7 +141,6 @@ def _follow(model: Any, step: Step, passes: int) -> list[Any]:
 def _compare(folder: Path, checkpoint: Path, recipe: Recipe, tokenizer: Any, step: Step) -> None:
     """Each written matrix against the source's, then next tokens of both models."""
     torch: Any = import_module("torch")
-    load: Any = import_module("transformers").AutoModelForCausalLM.from_pretrained
     written, unrounded, worst = _read(folder, checkpoint, recipe, torch)
     settle(
         Check(
@@ -158,15 +157,18 @@ def _compare(folder: Path, checkpoint: Path, recipe: Recipe, tokenizer: Any, ste
                 yield model(row).logits[0].numpy()
             step.advance()
 
-    model = load(folder, dtype=torch.float32, local_files_only=True)
+    strict: Any = import_module("toolkit.convert.strict")
+    model = strict.load(import_module("transformers").AutoModelForCausalLM, folder)
     wanted = list(answers(model))
-    load, config = type(model).from_pretrained, model.config
+    kind, config = type(model), model.config
     del model
     for part, state, nats in (
         ("without rounding", unrounded, _REST_NATS),
         ("as written", written, recipe.nats),
     ):
-        model = load(None, config=config, state_dict=state, dtype=torch.float32)
+        shapes = {name: tuple(value.shape) for name, value in state.items()}
+        strict.check_names(kind, config, shapes, checkpoint)
+        model = kind.from_pretrained(None, config=config, state_dict=state, dtype=torch.float32)
         for found, target in zip(answers(model), wanted, strict=True):
             check_distributions(f"{recipe.title} {part}", found, target, nats)
 

@@ -1,11 +1,13 @@
 """A directory of PyTorch pickles → the same tensors as safetensors.
 
 Pickles can run code; here they are only ever loaded weights-only, which can make tensors and
-nothing else. Invariant: every tensor that is written was read again and is the same bit for bit.
+nothing else. Invariant: every tensor that is written was read again and is the same bit for bit,
+and what a config.json beside the pickles asks for is there.
 """
 
 import pickle
 import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,11 @@ import torch
 from huggingface_hub import save_torch_state_dict
 from safetensors import safe_open
 
+from toolkit.convert.complete import check_against_config
+from toolkit.convert.failures import refusing, told
 from toolkit.convert.parity import Check, settle
 from toolkit.convert.quiet import quiet
+from toolkit.convert.safetensors_file import listed, read_index
 from toolkit.errors import ConvertError
 from toolkit.progress import Progress
 
@@ -22,14 +27,27 @@ PATTERNS = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _NOT_WEIGHTS = {"training_args.bin", "optimizer.pt", "scheduler.pt", "optimizer.bin"}
 _KEPT = ("*.json", "*.jinja", "*.txt", "*.model")
 _WRAPPERS = ("state_dict", "model", "module")
+_MAIN = "pytorch_model.bin"
 
 
 def pickles(folder: Path) -> list[Path]:
-    """The files that hold weights, in order; a file stands for itself."""
+    """The files that hold weights, in order; a file stands for itself.
+
+    Where there is an index, those that it names; `pytorch_model.bin` alone where that is there.
+    Raises ConvertError for files that the index names and the directory lacks.
+    """
     if folder.is_file():
-        return (
-            [folder] if folder.match("*.*") and folder.suffix in {p[1:] for p in PATTERNS} else []
-        )
+        return [folder] if folder.suffix in {pattern[1:] for pattern in PATTERNS} else []
+    if index := _index(folder):
+        names = sorted(set(index.values()))
+        if missing := [name for name in names if not (folder / name).is_file()]:
+            raise ConvertError(
+                f"{folder} lacks {listed(missing)}, which {_MAIN}.index.json names",
+                hint="fetch the whole directory again",
+            )
+        return [folder / name for name in names]
+    if (folder / _MAIN).is_file():
+        return [folder / _MAIN]
     found = {file for pattern in PATTERNS for file in folder.glob(pattern)}
     return sorted(file for file in found if file.name not in _NOT_WEIGHTS)
 
@@ -37,7 +55,8 @@ def pickles(folder: Path) -> list[Path]:
 def convert_pickles(source: Path, place: Path, progress: Progress, shard_size: str) -> None:
     """Writes `*.safetensors` and everything else that stands beside the pickles.
 
-    Raises ConvertError for a pickle that holds anything but tensors, and for a truncated one.
+    Raises ConvertError for a pickle that holds anything but tensors, for a truncated one, and for
+    tensors that are missing or too many by the index or by config.json.
     """
     files = pickles(source)
     if not files:
@@ -45,16 +64,45 @@ def convert_pickles(source: Path, place: Path, progress: Progress, shard_size: s
     tensors: dict[str, torch.Tensor] = {}
     with progress.step("read pickles", total=len(files), unit="files") as step:
         for file in files:
-            tensors |= _load(file)
+            for name, tensor in _load(file).items():
+                if name in tensors:
+                    raise ConvertError(
+                        f"{file.name} holds {name}, which another file of {source.name} holds too",
+                        hint="name the file that holds the model as SOURCE",
+                    )
+                tensors[name] = tensor
             step.advance()
-    with progress.step("write safetensors", unit="files"), quiet():
-        save_torch_state_dict(tensors, place, max_shard_size=shard_size)
+    _check(source, tensors)
+    with (
+        progress.step("write safetensors", unit="files"),
+        quiet(),
+        refusing(f"{source.name} cannot be written as safetensors", through=(OSError,)),
+    ):
+        save_torch_state_dict(_own_memory(tensors), place, max_shard_size=shard_size)
+    del tensors
     if source.is_dir():
         for pattern in _KEPT:
             for file in source.glob(pattern):
-                if not file.name.endswith(".bin.index.json"):
+                if not file.name.endswith(".index.json"):
                     shutil.copyfile(file, place / file.name)
-    _compare(tensors, place)
+    _compare(files, place)
+
+
+def _index(folder: Path) -> dict[str, str]:
+    file = folder / f"{_MAIN}.index.json"
+    return read_index(file) if file.exists() else {}
+
+
+def _check(source: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    folder = source if source.is_dir() else source.parent
+    if source.is_dir() and (missing := sorted(_index(source).keys() - tensors.keys())):
+        raise ConvertError(
+            f"{source}: {_MAIN}.index.json names {listed(missing)}, which no file holds",
+            hint="fetch the whole directory again",
+        )
+    if source.is_dir() or source.name == _MAIN:
+        shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        check_against_config(folder, shapes)
 
 
 def _load(file: Path) -> dict[str, torch.Tensor]:
@@ -64,34 +112,82 @@ def _load(file: Path) -> dict[str, torch.Tensor]:
     except pickle.UnpicklingError as error:
         raise ConvertError(
             f"{file} holds more than tensors, and loading that could run code: "
-            f"{str(error).splitlines()[0]}",
+            f"{told(error).split('. ')[0]}",
             hint="it was not loaded; ask its author for safetensors",
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # it raises whatever the bytes lead to
         raise ConvertError(
-            f"{file} is no readable PyTorch file: {str(error).splitlines()[0]}",
-            hint="is it cut short?",
+            f"{file} is not a readable PyTorch file: {told(error)}", hint="is it cut short?"
         ) from error
     for name in _WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(name), dict):
             content = content[name]
-    found = {name: t for name, t in dict(content).items() if isinstance(t, torch.Tensor)}
+    if not isinstance(content, dict):
+        raise ConvertError(f"{file} holds a {type(content).__name__}, not tensors by their names")
+    odd = [str(name) for name, value in content.items() if not _is_plain(name, value)]
+    if odd:
+        raise ConvertError(
+            f"{file} holds {listed(odd)}, which safetensors cannot hold",
+            hint="it holds dense tensors by their names; nested and sparse ones would be lost",
+        )
+    found = {name: t for name, t in content.items() if isinstance(t, torch.Tensor)}
     if not found:
         raise ConvertError(f"{file} holds no named tensors")
     return found
 
 
-def _compare(tensors: dict[str, torch.Tensor], place: Path) -> None:
-    """Tied tensors are written once, under one of their names."""
-    seen: set[tuple[int, torch.Size]] = set()
+def _is_plain(name: Any, value: Any) -> bool:
+    """A dense tensor with a name, or something that holds no tensor."""
+    if isinstance(value, torch.Tensor):
+        dense = value.layout is torch.strided and not value.is_quantized
+        return isinstance(name, str) and dense and value.device.type == "cpu"
+    return not any(_tensors(value))
+
+
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _tensors(each)
+    elif isinstance(value, list | tuple | set):
+        for each in value:
+            yield from _tensors(each)
+
+
+def _own_memory(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Tensors that share memory become tensors of their own: the format holds no views, and whether
+    two names are tied is for config.json to say."""
+    taken: set[int] = set()
+    found = {}
+    for name, tensor in tensors.items():
+        storage = tensor.untyped_storage()
+        whole = tensor.numel() * tensor.element_size() == storage.nbytes()
+        own = whole and tensor.is_contiguous() and storage.data_ptr() not in taken
+        taken.add(storage.data_ptr())
+        found[name] = tensor.detach() if own else tensor.detach().contiguous().clone()
+    return found
+
+
+def _compare(files: list[Path], place: Path) -> None:
+    """Reads the pickles a second time, and every tensor of the result."""
+    wanted = {name: tensor for file in files for name, tensor in _load(file).items()}
     wrong = 0
     for file in sorted(place.glob("*.safetensors")):
         with safe_open(file, framework="pt") as written:
             for name in written.keys():  # noqa: SIM118  not a mapping
-                wrong += not torch.equal(written.get_tensor(name), tensors[name].contiguous())
-                seen.add((tensors[name].data_ptr(), tensors[name].shape))
-    wrong += sum((t.data_ptr(), t.shape) not in seen for t in tensors.values())
+                source = wanted.pop(name, None)
+                wrong += source is None or not _equal(written.get_tensor(name), source)
+    wrong += len(wanted)
     settle(
         Check("pickle to safetensors", "tensors that are not bit for bit the same", wrong, 0),
         f"{wrong} tensors came out differently",
     )
+
+
+def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Bit for bit, NaN included."""
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    flat = one.contiguous().flatten().view(torch.uint8)
+    return torch.equal(flat, other.contiguous().flatten().view(torch.uint8))

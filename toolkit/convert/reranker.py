@@ -12,20 +12,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from python_backends.tokenize.pairs import PairTokenizer
+from python_backends.triton import Array
+from toolkit.convert.failures import refusing
 from toolkit.convert.graph import export, run
+from toolkit.convert.limit import MOST_TRIED, texts_at_limit
 from toolkit.convert.parity import SENTENCES, check_close
+from toolkit.convert.positions import find_limit
 from toolkit.convert.quiet import quiet
+from toolkit.convert.strict import load
 from toolkit.errors import ConvertError
 from toolkit.facts import RerankFacts
 from toolkit.progress import Progress
 
 TOLERANCE = 1e-4
 """Largest difference of a score."""
-_LONGEST = 10**6
-"""Tokenizers without a limit of their own say 10³⁰."""
 
 
 class _Scorer(torch.nn.Module):
@@ -55,16 +58,19 @@ def convert_reranker(folder: Path, place: Path, progress: Progress) -> RerankFac
     with progress.step("convert to ONNX", total=3, unit="stages") as step, quiet():
         body, tokenizer = _load(folder)
         segments = _has_segments(body, tokenizer)
+        limit = find_limit(body, tokenizer.model_max_length)
         step.advance()
         step.note("export")
         graph = place / "encoder" / "model.onnx"
         _export(body, tokenizer, segments, graph)
-        _save_tokenizer(tokenizer, place / "tokenize" / "tokenizer")
+        saved = place / "tokenize" / "tokenizer"
+        _save_tokenizer(tokenizer, saved)
         step.advance()
         step.note("compare")
-        _compare(body, tokenizer, segments, graph)
+        serving = PairTokenizer.load(saved, limit, segments, 1)
+        _compare(body, tokenizer, serving, graph)
         step.advance()
-    return RerankFacts(context_length=_context_length(body, tokenizer), segments=segments)
+    return RerankFacts(context_length=limit, segments=segments)
 
 
 def _load(folder: Path) -> tuple[Any, Any]:
@@ -74,29 +80,23 @@ def _load(folder: Path) -> tuple[Any, Any]:
             hint="`source` must be a Hugging Face directory of a cross-encoder",
         )
     try:
-        body, report = AutoModelForSequenceClassification.from_pretrained(
-            folder,
-            dtype=torch.float32,
-            local_files_only=True,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
+        body = load(AutoModelForSequenceClassification, folder)
+    except ConvertError as error:
+        if "missing: " in error.message:
+            error.hint = (
+                "`kind: rerank` needs a sequence classification checkpoint; for one that makes "
+                "vectors write `kind: embedding`"
+            )
+        raise
+    with refusing(f"the tokenizer of {folder.name} cannot be loaded"):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise ConvertError(f"{folder.name} cannot be loaded: {str(error).strip()}") from error
-    if missing := sorted(report["missing_keys"]):
-        raise ConvertError(
-            f"{folder.name} is no cross-encoder: it has no weights for {', '.join(missing[:3])}",
-            hint="`kind: rerank` needs a sequence classification checkpoint; for one that makes "
-            "vectors write `kind: embedding`",
-        )
     labels = int(body.config.num_labels)
     if labels != 1:
         raise ConvertError(
             f"{folder.name} gives {labels} labels, and a rerank model gives one score",
             hint="choose a cross-encoder with num_labels 1",
         )
-    return body.eval(), tokenizer
+    return body, tokenizer
 
 
 def _has_segments(body: Any, tokenizer: Any) -> bool:
@@ -104,15 +104,6 @@ def _has_segments(body: Any, tokenizer: Any) -> bool:
     takes = "token_type_ids" in inspect.signature(body.forward).parameters
     gives = "token_type_ids" in tokenizer.model_input_names
     return takes and gives and int(getattr(body.config, "type_vocab_size", 0) or 0) > 1
-
-
-def _context_length(body: Any, tokenizer: Any) -> int:
-    config = body.config
-    positions = getattr(config, "max_position_embeddings", None)
-    if positions and (config.model_type or "") in {"roberta", "xlm-roberta", "camembert"}:
-        positions -= (config.pad_token_id or 0) + 1  # their first positions mean padding
-    limits = [int(limit) for limit in (positions, tokenizer.model_max_length) if limit]
-    return min((limit for limit in limits if limit < _LONGEST), default=512)
 
 
 def _names(segments: bool) -> list[str]:
@@ -145,12 +136,36 @@ def _save_tokenizer(tokenizer: Any, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def _compare(body: Any, tokenizer: Any, segments: bool, file: Path) -> None:
-    """Checks the graph against the model's own scores, padded and alone."""
-    for chunk in (_pairs(), _pairs()[:1]):
+def _compare(body: Any, tokenizer: Any, serving: PairTokenizer, file: Path) -> None:
+    """Checks graph and serving tokenizer against the model's own scores: padded, alone, and for
+    pairs of exactly the limit and above it."""
+    limit = min(serving.context_length, MOST_TRIED)
+    query = SENTENCES[4]
+    longest = texts_at_limit(lambda text: serving.count(query, text), limit)
+    for chunk in (_pairs(), _pairs()[:1], *([(query, text)] for text in longest)):
         queries, documents = zip(*chunk, strict=True)
-        batch = tokenizer(list(queries), list(documents), padding=True, return_tensors="pt")
+        batch = tokenizer(
+            list(queries),
+            list(documents),
+            padding=True,
+            truncation="only_second",
+            max_length=limit,
+            return_tensors="pt",
+        )
         with torch.no_grad():
             wanted = torch.sigmoid(body(**batch).logits).numpy()
-        tokens = {name: batch[name].numpy().astype(np.int64) for name in _names(segments)}
+        tokens = _tokens(serving, chunk)
         check_close("score", run(file, tokens), wanted, TOLERANCE)
+
+
+def _tokens(serving: PairTokenizer, pairs: list[tuple[str, str]]) -> dict[str, Array]:
+    """The graph's inputs as the serving step makes them, cut at the limit."""
+    values = np.array([[text.encode() for text in pair] for pair in pairs], dtype=np.object_)
+    arrays = serving.read(
+        {
+            "query": values[:, :1],
+            "document": values[:, 1:],
+            "truncate": np.ones((len(pairs), 1), dtype=np.bool_),
+        }
+    )
+    return {name: arrays[name] for name in _names(serving.segments)}

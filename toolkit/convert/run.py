@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from toolkit.convert.failures import refusing
 from toolkit.convert.kept import open_to_all
 from toolkit.convert.parity import Parity, recording
 from toolkit.convert.quiet import quiet
@@ -53,7 +54,8 @@ def convert(source: Path, wish: Wish, output: Path, progress: Progress) -> dict[
     record: dict[str, Any] = {}
 
     def fill(place: Path) -> None:
-        with recording(wish.force) as parity:
+        what = f"{source.name} cannot be converted to {wish.goal}"
+        with recording(wish.force) as parity, refusing(what, through=(OSError,)):
             told = _convert(source, wish, place, progress)
         record.update(_record(source, wish, parity, told))
         if "command" in told:
@@ -141,7 +143,7 @@ def _kind(source: Path) -> str:
     try:
         names = json.loads(config.read_text()).get("architectures") or [] if config.exists() else []
     except ValueError as error:
-        raise ConvertError(f"{config} is no JSON: {error}") from error
+        raise ConvertError(f"{config} is not valid JSON: {error}") from error
     if not modules and any(str(name).endswith(("CausalLM", "LMHeadModel")) for name in names):
         return "llm"
     return "embedding"

@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from toolkit.convert.checkpoint import cache_bytes_per_token, read_config
+from toolkit.convert.checkpoint import cache_bytes_per_token, files_of, read_config
 from toolkit.convert.llmapi import IMAGE, command, write_repository
 from toolkit.convert.modelopt import RECIPES, quantize
 from toolkit.convert.parity import Check, settle
@@ -31,7 +31,6 @@ ARCHITECTURES = (
     "DeepseekV3ForCausalLM",
 )
 """What TensorRT-LLM's PyTorch backend documents as supported and this conversion passes on."""
-_KEPT = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
 
 
 def convert_tensorrt_llm(
@@ -47,9 +46,8 @@ def convert_tensorrt_llm(
     checkpoint.mkdir()
     if quantization is None:
         with progress.step("copy weights", unit="files"):
-            for pattern in _KEPT:
-                for file in folder.glob(pattern):
-                    _link(file, checkpoint / file.name)
+            for file in files_of(folder, config):
+                _link(file, checkpoint / file.name)
         changed = float(_changed(folder, checkpoint))
         settle(
             Check("checkpoint", "files that differ from the source", changed, 0.0),

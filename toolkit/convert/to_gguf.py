@@ -1,7 +1,8 @@
 """A Hugging Face language model → one GGUF file, for a named list of architectures.
 
 Each architecture has its own mapping, so one that is not listed is refused rather than guessed.
-Invariant: what is kept was loaded again through transformers and answers like its source.
+Invariant: each tensor of what is kept was read again by gguf's own reader and is the source's; the
+file was loaded again through transformers and answers like its source.
 """
 
 import json
@@ -12,14 +13,21 @@ from typing import Any
 import gguf
 import numpy as np
 import torch
+from safetensors import safe_open
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from toolkit.convert.checkpoint import read_config
+from toolkit.convert.failures import refusing
+from toolkit.convert.gguf import load_gguf
+from toolkit.convert.gguf_config import read_gguf_config, refuse_settings
+from toolkit.convert.gguf_file import Gguf, read_gguf
+from toolkit.convert.gguf_layout import layout
 from toolkit.convert.gguf_tokenizer import STYLES, save_tokenizer, splitter
-from toolkit.convert.parity import SENTENCES, check_distributions
+from toolkit.convert.parity import SENTENCES, Check, check_distributions, settle
 from toolkit.convert.quiet import quiet
 from toolkit.convert.safetensors_file import read_tensors
+from toolkit.convert.strict import HARMLESS, load, refuse_differences
 from toolkit.errors import ConvertError
 from toolkit.progress import Progress
 
@@ -56,21 +64,23 @@ token on the parity sentences. The 4-bit limits catch a wrong mapping, not a rou
 
 def convert_to_gguf(folder: Path, place: Path, kind: str, progress: Progress) -> Path:
     """Writes `place/NAME-TYPE.gguf` and returns it. Raises ConvertError."""
-    config = read_config(folder)
-    architecture = _architecture(config)
+    architecture = _architecture(read_config(folder))
     if kind not in TYPES:
         raise ConvertError(f"no GGUF type '{kind}'", hint=f"known: {', '.join(TYPES)}")
-    read_tensors(folder)
-    file = place / f"{folder.absolute().name}-{kind}.gguf"
-    with progress.step("convert to GGUF", total=4, unit="stages") as step, quiet():
+    name = folder.absolute().name
+    file = place / f"{name}-{kind}.gguf"
+    with (
+        refusing(f"{name} cannot be converted"),
+        progress.step("convert to GGUF", total=4, unit="stages") as step,
+        quiet(),
+    ):
+        model = load(AutoModelForCausalLM, folder)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
-        )
+        config = model.config.to_dict()
         step.advance()
         step.note("write")
         writer = gguf.GGUFWriter(file, architecture.name)
-        _write_config(writer, config, kind, folder.absolute().name)
+        _write_config(writer, config, kind, name)
         _write_tokenizer(writer, tokenizer, int(config["vocab_size"]))
         _write_tensors(writer, model, architecture, config, kind)
         writer.write_header_to_file()
@@ -79,11 +89,16 @@ def convert_to_gguf(folder: Path, place: Path, kind: str, progress: Progress) ->
         writer.close()
         step.advance()
         step.note("compare")
-        tokens = [tokenizer(text, return_tensors="pt").input_ids for text in SENTENCES]
+        most = int(config["max_position_embeddings"])
+        tokens = [tokenizer(t, return_tensors="pt").input_ids[:, :most] for t in SENTENCES]
         wanted = _logits(model, tokens)
+        source = read_gguf(file)
+        again = read_gguf_config(source, file)
+        refuse_settings(model.config, again, architecture.name)
         del model
         step.advance()
-        _compare(file, tokenizer, tokens, wanted, TYPES[kind][2])
+        _compare(source, again, tokenizer, tokens, wanted, TYPES[kind][2])
+        compare_tensors(folder, source, again)
         step.advance()
     return file
 
@@ -100,6 +115,8 @@ def _architecture(config: dict[str, Any]) -> _Architecture:
         raise ConvertError(
             f"{name} with scaled rotary positions ({rope.get('rope_type')}) is not mapped here"
         )
+    if name == "Qwen3ForCausalLM" and config.get("attention_bias"):
+        raise ConvertError("attention_bias has no place in GGUF's qwen3: its readers expect none")
     if "quantization_config" in config:
         raise ConvertError("the checkpoint is quantized; convert the original weights")
     return ARCHITECTURES[name]
@@ -108,7 +125,7 @@ def _architecture(config: dict[str, Any]) -> _Architecture:
 def _write_config(writer: Any, config: dict[str, Any], kind: str, name: str) -> None:
     heads = config["num_attention_heads"]
     size = config.get("head_dim") or config["hidden_size"] // heads
-    rope = config.get("rope_parameters") or config
+    rope = config.get("rope_parameters") or {}
     writer.add_name(name)
     writer.add_file_type(TYPES[kind][1])
     writer.add_context_length(config["max_position_embeddings"])
@@ -205,18 +222,46 @@ def _interleave(values: Any, heads: int) -> Any:
     return np.ascontiguousarray(halves.swapaxes(1, 2).reshape(values.shape))
 
 
-def _compare(file: Path, tokenizer: Any, tokens: Any, wanted: Any, nats: float) -> None:
-    metadata = {name: f.contents() for name, f in gguf.GGUFReader(file).fields.items()}
-    again = save_tokenizer(metadata, file, file.parent / "tokenizer-check")
+def compare_tensors(folder: Path, written: Gguf, config: Any) -> None:
+    """Each tensor in the source's files against the GGUF file's, rounded as its type rounds.
+
+    Raises ConvertError.
+    """
+    known = layout(written.architecture, config)
+    left, wrong = set(written.tensors), 0
+    for name, tensor in read_tensors(folder).items():
+        if HARMLESS.search(name):
+            continue
+        place = known.place(name)
+        if place not in written.tensors:
+            if name == "lm_head.weight" and config.tie_word_embeddings:
+                continue  # equal to the embeddings, or it had not been loaded
+            raise ConvertError(f"{name} was not written: the GGUF file has no {place}")
+        with safe_open(folder / tensor.file, framework="pt") as source:
+            values = source.get_tensor(name).float().numpy()
+        form = written.tensors[place].tensor_type
+        rounded = gguf.quants.dequantize(gguf.quants.quantize(values, form), form)
+        wrong += not np.array_equal(known.restore(name, place, written.values(place)), rounded)
+        left.discard(place)
+    refuse_differences(written.file, set(), left)
+    settle(
+        Check("GGUF tensors", "tensors that are not the source's, rounded", wrong, 0),
+        f"{wrong} tensors came out differently",
+    )
+
+
+def _compare(
+    source: Gguf, config: Any, tokenizer: Any, tokens: Any, wanted: Any, nats: float
+) -> None:
+    file = source.file
+    again = save_tokenizer(source.metadata, file, file.parent / "tokenizer-check")
     for path in (file.parent / "tokenizer-check").iterdir():
         path.unlink()
     (file.parent / "tokenizer-check").rmdir()
     for text in SENTENCES:
         if again(text).input_ids != tokenizer(text).input_ids:
             raise ConvertError(f"the tokenizer came out differently on “{text[:40]}”")
-    model: Any = AutoModelForCausalLM.from_pretrained(
-        file.parent, gguf_file=file.name, dtype=torch.float32
-    )
+    model = load_gguf(source, file, config)
     for found, target in zip(_logits(model, tokens), wanted, strict=True):
         check_distributions("GGUF", found.numpy(), target.numpy(), nats)
 

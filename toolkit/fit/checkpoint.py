@@ -17,6 +17,7 @@ from toolkit.errors import MissingExtra, SourceError
 from toolkit.progress import Progress
 from toolkit.spec import GgufSource, HubSource, PackageSource, Source
 from toolkit.weights.fetch import fetch, kept
+from toolkit.weights.gguf_shards import shard_names
 
 _FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
 _SIZES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2}
@@ -122,13 +123,15 @@ def read_gguf(file: Path) -> Checkpoint:
     except ImportError as error:
         raise MissingExtra("weights", f"reading {file.name}") from error
     try:
-        reader = gguf.GGUFReader(file)
-        fields = {name: entry.contents() for name, entry in reader.fields.items()}
+        parts = [file.with_name(name) for name in shard_names(file.name)]
+        readers = [gguf.GGUFReader(part) for part in parts]
+        fields = {name: entry.contents() for name, entry in readers[0].fields.items()}
         kind = str(fields["general.architecture"])
         vocabulary = len(fields["tokenizer.ggml.tokens"])
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise SourceError(f"{file.name} is no GGUF model: {error}") from error
-    names = {tensor.name for tensor in reader.tensors}
+    tensors = [tensor for reader in readers for tensor in reader.tensors]
+    names = {tensor.name for tensor in tensors}
     config = {
         "model_type": kind,
         "vocab_size": vocabulary,
@@ -138,7 +141,7 @@ def read_gguf(file: Path) -> Checkpoint:
     for name, key in _GGUF_KEYS.items():
         if (value := fields.get(f"{kind}.{key}")) is not None:
             config[name] = value
-    floats = sum(int(tensor.n_elements) for tensor in reader.tensors)
+    floats = sum(int(tensor.n_elements) for tensor in tensors)
     return Checkpoint(config, {"": Tensors(floats)})
 
 

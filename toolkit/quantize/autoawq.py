@@ -6,6 +6,7 @@ an INT32, in the order 0 2 4 6 1 3 5 7 from the lowest bits up, and zero points 
 
 import json
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ def main() -> None:
 def _run(job: Job, events: Events) -> Job:
     with events.step("repack for AutoAWQ", unit="files"):
         repack(Path(job["folder"]), job["group_size"], job["symmetric"])
+        check: Any = import_module("toolkit.quantize.written").check_written
+        check(Path(job["source"]), Path(job["folder"]), job["smooths"])
     return {}
 
 
@@ -114,6 +117,13 @@ def pack(values: torch.Tensor) -> torch.Tensor:
     for place in range(8):
         result |= ordered[:, :, place] << (4 * place)
     return result
+
+
+def unpack_interleaved(packed: torch.Tensor) -> torch.Tensor:
+    """AutoAWQ's INT32 `[rows, n]` → FP32 `[rows, 8 n]` from 0 to 15: the inverse of `pack`."""
+    places = torch.tensor([_ORDER.index(place) for place in range(8)])
+    found = (packed.unsqueeze(-1) >> _SHIFTS) & 0xF
+    return found[..., places].reshape(packed.shape[0], -1).float()
 
 
 def _rename_in_index(index: Path, folder: Path) -> None:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolkit.convert.safetensors_file import Tensor, read_tensors
+from toolkit.convert.complete import check_complete
+from toolkit.convert.safetensors_file import Tensor, read_tensors, weight_files
 from toolkit.errors import QuantizeError
 from toolkit.quantize.methods import quantized_already
 
@@ -31,7 +32,7 @@ class Checkpoint:
 
 def weight_bytes(folder: Path) -> int:
     """Bytes of a directory's weights."""
-    return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    return sum(file.stat().st_size for file in weight_files(folder))
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:
@@ -47,6 +48,8 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         raise QuantizeError(f"{folder} holds no safetensors weights")
     if not (folder / "tokenizer.json").exists() and not (folder / "tokenizer.model").exists():
         raise QuantizeError(f"{folder} has no tokenizer.json", hint="copy it from the model's page")
+    if "quantization_config" not in config:
+        check_complete(folder, config)
     tensors = read_tensors(folder)
     if "quantization_config" in config or quantized_already(tensors):
         raise QuantizeError(

@@ -91,7 +91,7 @@ class _Engine:
         cpu = import_module("vllm.platforms").current_platform.is_cpu()
         arguments: Job = {
             "model": folder,
-            "max_model_len": job["length"] + 64,
+            "max_model_len": job["context_length"],
             "max_num_seqs": _STREAMS,
             "kv_cache_memory_bytes": job["cache_bytes"],
             "enforce_eager": True,
@@ -105,6 +105,7 @@ class _Engine:
         others, before = _descendants(), _gpu_free()
         self._llm = vllm.LLM(**arguments)
         self._sampling = vllm.SamplingParams
+        self._context_length = int(job["context_length"])
         self._own = _descendants() - others
         after = _gpu_free()
         self._gpu_bytes = None if before is None or after is None else before - after
@@ -132,20 +133,29 @@ class _Engine:
         try:
             messages = [{"role": "user", "content": _QUESTION}]
             outputs = self._llm.chat(messages, wanted, use_tqdm=False)
-        except (ValueError, TypeError):  # no chat template
-            outputs = self._llm.generate(_QUESTION, wanted, use_tqdm=False)
+        except (ValueError, TypeError):  # no chat template, or one that is longer than the model
+            prompt = self._tokens(_QUESTION, self._context_length - 1)
+            outputs = self._llm.generate([prompt], wanted, use_tqdm=False)
         return str(outputs[0].outputs[0].text)
 
     def race(self, tokens: int) -> Job:
         """Tokens per second with 1 and with 8 streams."""
         found = {}
         for streams in (1, _STREAMS):
-            prompts = [f"A story about the number {number}:" for number in range(streams)]
+            most = self._context_length - tokens
+            prompts = [
+                self._tokens(f"A story about the number {number}:", most)
+                for number in range(streams)
+            ]
             wanted = self._sampling(max_tokens=tokens, temperature=0, ignore_eos=True)
             started = time.monotonic()
             self._llm.generate(prompts, wanted, use_tqdm=False)
             found[f"{streams}"] = streams * tokens / (time.monotonic() - started)
         return found
+
+    def _tokens(self, text: str, most: int) -> Job:
+        ids = self._llm.get_tokenizer()(text)["input_ids"]
+        return {"prompt_token_ids": list(ids)[:most]}
 
     def _memory(self) -> int:
         """Resident bytes of the engine's processes."""

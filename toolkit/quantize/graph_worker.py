@@ -18,8 +18,10 @@ import onnxruntime
 from tokenizers import Tokenizer
 
 from toolkit.convert.images import draw, psnr
+from toolkit.convert.limit import MOST_TRIED, longest
 from toolkit.errors import QuantizeError
 from toolkit.quantize.events import Events, Job, work
+from toolkit.quantize.graph_weights import floats_of_products, prepare, rounded
 
 Array = npt.NDArray[Any]
 _ROUNDS = 3
@@ -40,11 +42,14 @@ def _run(job: Job, events: Events) -> Job:
     source = place.with_name(f"{place.name}-source")
     shutil.copytree(place, source)
     try:
+        if job["kind"] == "embedding":
+            job["context_length"] = _context_length(source, job["context_length"])
         with events.step("quantize graphs", total=len(job["graphs"]), unit="graphs") as step:
             for name in job["graphs"]:
                 step.note(name)
                 _quantize(place / name / "model.onnx", job)
                 step.advance()
+        weights = _count_rounded(source, place, job)
         measure = _compare_images if job["kind"] == "diffusion" else _compare_vectors
         found = measure(source, place, job, events)
     finally:
@@ -53,12 +58,58 @@ def _run(job: Job, events: Events) -> Job:
     return {
         "about": {
             "graphs": job["graphs"],
+            **weights,
             "seconds": round(time.monotonic() - started, 1),
             "onnxruntime": onnxruntime.__version__,
         },
         "size_bytes": {"before": before, "after": after, "ratio": after / before},
+        "context_length": job["context_length"],
         **found,
     }
+
+
+def _context_length(source: Path, claimed: int) -> int:
+    """Tokens that the graph computes, at most `claimed`: its tokenizer may promise more."""
+    session = _session(source)
+
+    def works(length: int) -> bool:
+        row = np.ones((1, length), dtype=np.int64)
+        try:
+            session.run(None, {"input_ids": row, "attention_mask": row})
+        except Exception:  # onnxruntime raises anything
+            return False
+        return True
+
+    most = min(claimed, MOST_TRIED)
+    found = longest(works, most)
+    if found == 0:
+        raise QuantizeError(
+            "the graph cannot be run with `input_ids` and `attention_mask` INT64 [1, 1]",
+            hint="is it an encoder that `toolkit convert --to onnx` wrote?",
+        )
+    return claimed if found == most else found
+
+
+def _count_rounded(source: Path, place: Path, job: Job) -> Job:
+    """How many weights each graph lost precision in, and those that kept it.
+
+    Raises QuantizeError when no weight of any graph was rounded: then nothing was quantized.
+    """
+    files = {name: f"{name}/model.onnx" for name in job["graphs"]}
+    counts = {name: rounded(source / file, place / file) for name, file in files.items()}
+    if not any(counts.values()):
+        raise QuantizeError(
+            f"--{job['method']} rounded no weight of {', '.join(files)}",
+            hint="matrix products of float32 weights are rounded; are these quantized already, "
+            "or computed in the graph?",
+        )
+    kept = [
+        f"{name}: {weight}"
+        for name, file in files.items()
+        if job["method"] != "fp16"
+        for weight in floats_of_products(place / file)
+    ]
+    return {"rounded_weights": counts, "kept_in_float": kept}
 
 
 def _size(place: Path) -> int:
@@ -110,13 +161,17 @@ def _drop_repeated(graph: Any) -> None:
 
 def _round(file: Path, fresh: Path, job: Job) -> None:
     tools: Any = import_module("onnxruntime.quantization")
-    _forget_shapes(file)
+    left_out = prepare(file)
     if job["method"] == "int8-dynamic":
         tools.quantize_dynamic(
-            str(file), str(fresh), per_channel=True, op_types_to_quantize=["MatMul", "Gather"]
+            str(file),
+            str(fresh),
+            per_channel=True,
+            op_types_to_quantize=["MatMul", "Gather"],
+            nodes_to_exclude=left_out,
         )
         return
-    encode = _encoder(Path(job["place"]))
+    encode = _encoder(Path(job["place"]), job["context_length"])
     batches = iter([encode([text]) for text in job["calibration"]])
 
     class Reader(tools.CalibrationDataReader):  # type: ignore[misc]
@@ -128,27 +183,19 @@ def _round(file: Path, fresh: Path, job: Job) -> None:
         str(fresh),
         Reader(),
         quant_format=tools.QuantFormat.QDQ,
-        op_types_to_quantize=["MatMul"],
+        op_types_to_quantize=["MatMul", "Gemm"],
+        nodes_to_exclude=left_out,
         per_channel=True,
         activation_type=tools.QuantType.QUInt8,
         weight_type=tools.QuantType.QInt8,
     )
 
 
-def _forget_shapes(file: Path) -> None:
-    """Drops what the exporter wrote about inner values: the tools infer shapes themselves, and end
-    in an error where the exporter's differ (convolutions of a UNet)."""
-    onnx: Any = import_module("onnx")
-    model = onnx.load(file, load_external_data=False)
-    del model.graph.value_info[:]
-    onnx.save(model, file)
-
-
-def _encoder(place: Path) -> Callable[[Sequence[str]], dict[str, Array]]:
+def _encoder(place: Path, context_length: int) -> Callable[[Sequence[str]], dict[str, Array]]:
     """Texts → padded `input_ids` and `attention_mask`, as the serving step makes them."""
     file = place / "tokenize" / "tokenizer" / "tokenizer.json"
     tokenizer = Tokenizer.from_file(str(file))
-    tokenizer.enable_truncation(_LENGTH)
+    tokenizer.enable_truncation(min(_LENGTH, context_length))
     tokenizer.enable_padding()
 
     def encode(texts: Sequence[str]) -> dict[str, Array]:
@@ -170,7 +217,7 @@ def _sentences(passages: Sequence[str]) -> list[str]:
 def _compare_vectors(source: Path, place: Path, job: Job, events: Events) -> Job:
     """Cosines, the order of pairs, neighbours, and sentences/s in turns on one thread."""
     texts = _sentences(job["evaluation"])
-    encode = _encoder(place)
+    encode = _encoder(place, job["context_length"])
     batches = [encode(texts[n : n + _BATCH]) for n in range(0, len(texts), _BATCH)]
     sessions = {"before": _session(source), "after": _session(place)}
     speeds: dict[str, list[float]] = {name: [] for name in sessions}
@@ -192,6 +239,7 @@ def _compare_vectors(source: Path, place: Path, job: Job, events: Events) -> Job
     return {
         "sentences": len(texts),
         "dimensions": int(found.shape[1]),
+        "normalized": bool(np.allclose(np.linalg.norm(vectors["before"], axis=1), 1, atol=1e-3)),
         "cosine": {"mean": float(cosines.mean()), "min": float(cosines.min())},
         "rank_correlation": rank_correlation(wanted, found),
         "neighbours": _neighbours(wanted, found),

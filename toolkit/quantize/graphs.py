@@ -79,6 +79,7 @@ def quantize_graph(
         "source": str(root or path),
         "place": str(place),
         "graphs": [name for name in _GRAPHS[kind] if options.method == "fp16" or name in _ROUNDED],
+        "context_length": _claimed_length(place),
         "calibration": texts[: options.samples or _SAMPLES],
         "evaluation": passages,
     }
@@ -97,8 +98,9 @@ def _finish(
         **report.pop("about"),
     }
     report = {"about": about, **report}
+    length = report.pop("context_length")
     if "dimensions" in report:
-        _write_facts(place, int(report.pop("dimensions")))
+        _write_facts(place, int(report.pop("dimensions")), length, bool(report.pop("normalized")))
     report["failures"] = failures(options.limits, report)
     report["limits"] = {"min_cosine": options.limits.min_cosine}
     write_report(place / "quality", report)
@@ -165,15 +167,24 @@ def _candidates(path: Path) -> list[Path]:
     return [folder, folder / "tokenizer", repository / "tokenizer"]
 
 
-def _write_facts(place: Path, dimensions: int) -> None:
-    """For a bare graph: what its vectors and its tokenizer say."""
+def _claimed_length(place: Path) -> int | None:
+    """What facts or else the tokenizer say of the longest text, in tokens."""
     if (place / FILE).exists():
-        return
+        facts = read_facts(place)
+        return facts.context_length if isinstance(facts, EmbeddingFacts) else None
     config = place / "tokenize" / "tokenizer" / "tokenizer_config.json"
     told = json.loads(config.read_text()) if config.exists() else {}
     most = told.get("model_max_length") or 512
-    length = int(most) if most < 1_000_000 else 512
-    write_facts(place, EmbeddingFacts(dimensions=dimensions, context_length=length))
+    return int(most) if most < 1_000_000 else 512
+
+
+def _write_facts(place: Path, dimensions: int, context_length: int, normalized: bool) -> None:
+    """For a bare graph: what its vectors say, and how long its texts may be."""
+    if not (place / FILE).exists():
+        facts = EmbeddingFacts(
+            dimensions=dimensions, context_length=context_length, normalized=normalized
+        )
+        write_facts(place, facts)
 
 
 def diffusion_facts(folder: Path) -> DiffusionFacts:

@@ -13,14 +13,16 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from toolkit.convert.checkpoint import cache_bytes_per_token
+from toolkit.convert.checkpoint import cache_bytes_per_token, positions
 from toolkit.convert.kept import open_to_all
+from toolkit.convert.safetensors_file import read_tensors
 from toolkit.errors import MissingExtra, QuantizeError
 from toolkit.home import home
 from toolkit.progress import Progress
 from toolkit.quantize.checkpoint import Checkpoint, read_checkpoint, weight_bytes
+from toolkit.quantize.layers import HEAD, Layers, check_quantized, select_layers
 from toolkit.quantize.limits import Limits, failures
-from toolkit.quantize.methods import Method, choose_group_size, find_method, linear_inputs
+from toolkit.quantize.methods import Method, choose_group_size, find_method
 from toolkit.quantize.process import Worker, run_worker
 from toolkit.quantize.report import write_report
 from toolkit.quantize.texts import Calibration, load_calibration, load_evaluation
@@ -30,12 +32,15 @@ from toolkit.weights.cache import ensure
 from toolkit.weights.digest import text_digest
 from toolkit.weights.sources import Fetched
 
-_REVISION = 2
+_REVISION = 3
 _LIBRARIES = ("llmcompressor", "compressed-tensors", "torch", "transformers")
 LAYOUTS = ("compressed-tensors", "autoawq")
 _SAMPLES = {"cuda": (256, 512), "cpu": (32, 256)}
 """Rows of calibration text and their length: what takes minutes."""
-_ENGINE_LENGTH = 512
+_JUDGED_LENGTH = 512
+"""Tokens of a passage that judges the result; fewer where the model knows fewer positions."""
+_ANSWER_LENGTH = 64
+_LEAST_POSITIONS = 8
 _STREAMS = 8
 
 
@@ -46,7 +51,7 @@ class Options:
     method: str
     group_size: int | None = None
     symmetric: bool = True
-    ignore: tuple[str, ...] = ("lm_head",)
+    ignore: tuple[str, ...] = ()
     calibration: str | None = None
     samples: int | None = None
     length: int | None = None
@@ -75,18 +80,26 @@ class _Job:
     digest: str
     method: Method
     options: Options
+    layers: Layers
     group_size: int | None
     calibration: Calibration | None
     passages: list[str]
     count: int
     length: int
+    context_length: int
+
+    @property
+    def judged_length(self) -> int:
+        """One less than the model knows at most: the engine adds a token to each passage."""
+        return min(_JUDGED_LENGTH, self.context_length - 1)
 
     @property
     def key(self) -> str:
         """What decides the quantized files, as one line."""
         o = self.options
         text = None if self.calibration is None else self.calibration.digest
-        settings = [o.symmetric, o.ignore, o.search, o.shard_size, self.count, self.length]
+        left_out = self.layers.left_out
+        settings = [o.symmetric, left_out, o.search, o.shard_size, self.count, self.length]
         return json.dumps(
             [_REVISION, self.digest, o.method, self.group_size, text, settings, libraries()]
         )
@@ -108,7 +121,13 @@ def quantize_language(
     quality = _measure(job, place, progress)
     rows = quality.pop("rows")
     if options.layout == "autoawq":
-        about = {"folder": str(place), "group_size": job.group_size, "symmetric": options.symmetric}
+        about = {
+            "source": str(job.checkpoint.folder),
+            "folder": str(place),
+            "group_size": job.group_size,
+            "symmetric": options.symmetric,
+            "smooths": job.method.smooths,
+        }
         run_worker(_own("autoawq"), about, progress)
     report = {
         "about": _about(job, made),
@@ -130,24 +149,37 @@ def _prepare(fetched: Fetched, options: Options, judging: Judging) -> _Job:
     method = find_method(options.method)
     _check_options(method, options)
     checkpoint = read_checkpoint(fetched.path)
-    inputs = linear_inputs(checkpoint.tensors, options.ignore)
-    if not inputs:
-        raise QuantizeError(
-            f"{fetched.path} has no linear layer left to quantize", hint="shorten --ignore"
-        )
+    layers = select_layers(checkpoint.tensors, options.ignore)
     passages = load_evaluation(judging.evaluation)
     count, length = _SAMPLES["cpu" if options.device == "cpu" or not _has_gpu() else "cuda"]
+    most = _context_length(checkpoint, options)
     return _Job(
         checkpoint=checkpoint,
         digest=fetched.digest,
         method=method,
         options=options,
-        group_size=choose_group_size(inputs, options.group_size) if method.grouped else None,
+        layers=layers,
+        group_size=choose_group_size(layers.inputs, options.group_size) if method.grouped else None,
         calibration=load_calibration(options.calibration, passages) if method.reads_text else None,
         passages=passages[: judging.passages],
         count=options.samples or count,
-        length=options.length or length,
+        length=options.length or min(length, most),
+        context_length=most,
     )
+
+
+def _context_length(checkpoint: Checkpoint, options: Options) -> int:
+    """Tokens that the model knows, as far as they are needed here."""
+    longest = max(_JUDGED_LENGTH, options.length or 0) + _ANSWER_LENGTH
+    most = min(positions(checkpoint.config) or longest, longest)
+    if options.length is not None and options.length > most:
+        raise QuantizeError(
+            f"--length {options.length} exceeds the model's maximum of {most} tokens",
+            hint=f"--length {most} at most",
+        )
+    if most < _LEAST_POSITIONS:
+        raise QuantizeError(f"{checkpoint.folder} knows only {most} positions", hint="at least 8")
+    return most
 
 
 def _check_options(method: Method, options: Options) -> None:
@@ -208,6 +240,7 @@ def _make(job: _Job, stage: Path, progress: Progress) -> None:
         "length": job.length,
     }
     made = run_worker(_own("worker"), work, progress)
+    made["quantized"] = check_quantized(job.layers, read_tensors(stage / "model"))
     (stage / "made.json").write_text(json.dumps(made))
 
 
@@ -229,8 +262,9 @@ def _measure(job: _Job, place: Path, progress: Progress) -> dict[str, Any]:
         "result": str(place),
         "passages": job.passages,
         "count": len(job.passages) * 4,
-        "length": _ENGINE_LENGTH,
+        "length": job.judged_length,
         "device": job.options.device,
+        "smooths": job.method.smooths,
         "scratch": str(place.parent),
     }
     return run_worker(_own("quality"), work, progress)
@@ -240,14 +274,15 @@ def _engine(
     job: _Job, place: Path, rows: list[list[int]], rounds: int, progress: Progress
 ) -> dict[str, Any]:
     python = ensure_environment("vllm", progress) / "bin" / "python"
-    tokens = _STREAMS * (_ENGINE_LENGTH + 64)
+    most = min(job.context_length, _JUDGED_LENGTH + _ANSWER_LENGTH)
+    tokens = _STREAMS * (_JUDGED_LENGTH + _ANSWER_LENGTH)
     work = {
         "models": {"before": str(job.checkpoint.folder), "after": str(place)},
         "rows": rows,
-        "length": _ENGINE_LENGTH,
+        "context_length": most,
         "cache_bytes": 2 * tokens * cache_bytes_per_token(job.checkpoint.config) + (64 << 20),
         "rounds": rounds,
-        "speed_tokens": 24,
+        "speed_tokens": min(24, most // 2),
     }
     libraries = ensure_triton(progress).libraries  # with libnuma, which vLLM's kernels want
     worker = Worker("toolkit.quantize.engine", python, _own("engine").log, libraries)
@@ -263,7 +298,8 @@ def _about(job: _Job, made: dict[str, Any]) -> dict[str, Any]:
         "architecture": job.checkpoint.architecture,
         "group_size": job.group_size,
         "symmetric": options.symmetric if job.method.grouped else None,
-        "left_out": list(options.ignore),
+        "quantized_layers": len(made["quantized"]),
+        "left_out": [HEAD, *job.layers.left_out],
         "layout": options.layout,
         "device": made["device"],
         "seconds": round(made["seconds"], 1),

@@ -12,7 +12,11 @@ from toolkit.errors import QuantizeError
 
 GROUP_SIZES = (128, 64, 32)
 """What engines have kernels for; the largest that fits is taken."""
-_EMBEDDINGS = re.compile(r"(^|\.)(embed_tokens|embed_positions|wte|wpe|embeddings?|lm_head)\.")
+NEVER_QUANTIZED = re.compile(
+    r"(^|\.)(lm_head|embed\w*|wte|wpe|\w*embeddings?|relative_attention_bias"
+    r"|gate|router|shared_expert_gate)(\.|$)"
+)
+"""Heads, embeddings and the routers of experts: engines keep them in float."""
 _QUANTIZED = re.compile(r"\.(weight_packed|weight_scale|qweight|qzeros|weight_zero_point)$")
 
 
@@ -58,7 +62,7 @@ def linear_inputs(tensors: Mapping[str, Tensor], ignore: Collection[str]) -> dic
         for tensor in tensors.values()
         if (name := tensor.name.removesuffix(".weight")) != tensor.name
         and len(tensor.shape) == 2
-        and not _EMBEDDINGS.search(tensor.name)
+        and not NEVER_QUANTIZED.search(name)
         and not is_ignored(name, ignore)
     }
 

@@ -17,8 +17,10 @@ import numpy as np
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from toolkit.convert.strict import load, refuse_differences
 from toolkit.quantize.events import Events, Job, work
 from toolkit.quantize.tokens import encode_samples
+from toolkit.quantize.written import check_written
 
 _LAYER_ROWS = 4
 """Rows of text whose hidden states are compared; the memory is rows × layers × tokens × width."""
@@ -48,6 +50,7 @@ def main() -> None:
 
 def _run(job: Job, events: Events) -> Job:
     """Perplexities, KL divergence in nats, top-1 agreement, and the error after each layer."""
+    check_written(Path(job["source"]), Path(job["result"]), job["smooths"])
     tokenizer = AutoTokenizer.from_pretrained(job["source"], local_files_only=True)
     rows = encode_samples(job["passages"], tokenizer, job["count"], job["length"])
     device = "cuda" if torch.cuda.is_available() and job["device"] != "cpu" else "cpu"
@@ -109,15 +112,21 @@ def _outputs(folder: str, rows: list[list[int]], device: str) -> Iterator[Any]:
 
 
 def _load(folder: str) -> Any:
-    options: dict[str, Any] = {}
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    if hasattr(config, "quantization_config"):  # unpacked weights, rounded activations
-        kind: Any = import_module("transformers").CompressedTensorsConfig
-        options["quantization_config"] = kind(run_compressed=False)
     dtype = torch.float32 if not torch.cuda.is_available() else "auto"
-    return AutoModelForCausalLM.from_pretrained(
-        folder, dtype=dtype, local_files_only=True, **options
+    if not hasattr(config, "quantization_config"):
+        return load(AutoModelForCausalLM, Path(folder), dtype)
+    kind: Any = import_module("transformers").CompressedTensorsConfig
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype=dtype,
+        local_files_only=True,
+        quantization_config=kind(run_compressed=False),  # unpacked weights, rounded activations
+        output_loading_info=True,
     )
+    model, report = loaded
+    refuse_differences(Path(folder), report["missing_keys"], report["unexpected_keys"])
+    return model
 
 
 def _losses(logits: torch.Tensor, row: list[int]) -> list[float]:

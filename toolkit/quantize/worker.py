@@ -16,9 +16,11 @@ from torch.utils.data import DataLoader
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+from toolkit.convert.strict import load
 from toolkit.errors import QuantizeError
 from toolkit.quantize.events import Events, Job, work
-from toolkit.quantize.methods import Method, find_method
+from toolkit.quantize.layers import check_fused
+from toolkit.quantize.methods import NEVER_QUANTIZED, Method, find_method, is_ignored
 from toolkit.quantize.tokens import pack_samples
 
 _TOKENIZER = ("tokenizer*", "special_tokens_map.json", "chat_template.jinja", "*.model", "vocab.*")
@@ -34,14 +36,13 @@ def _run(job: Job, events: Events) -> Job:
     method, started = find_method(job["method"]), time.monotonic()
     device = _device(job["device"])
     with events.step("load the library", unit="modules"):
-        recipe = _recipe(method, job)
+        import_module("llmcompressor")
     _check_architecture(method, job["architecture"])
     with events.step("load the model", unit="tensors"):
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            job["source"], dtype=_precision(device), local_files_only=True
-        )
+        model = load(AutoModelForCausalLM, Path(job["source"]), dtype=_precision(device))
         tokenizer = AutoTokenizer.from_pretrained(job["source"], local_files_only=True)
     batches = _batches(job, tokenizer) if method.reads_text else None
+    recipe = _recipe(method, job, _left_out(model, job["ignore"]))
     _compress(model, recipe, batches, device, events)
     output = Path(job["output"])
     with events.step("save", unit="files"):
@@ -90,12 +91,26 @@ def _check_architecture(method: Method, architecture: str) -> None:
         )
 
 
-def _recipe(method: Method, job: Job) -> list[Any]:
+def _left_out(model: Any, ignore: list[str]) -> list[str]:
+    """Exact names of the linear layers that stay in float: the library knows no ends of names."""
+    linear = [n for n, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
+    head = model.get_output_embeddings()
+    found = [
+        name
+        for name in linear
+        if NEVER_QUANTIZED.search(name)
+        or model.get_submodule(name) is head
+        or is_ignored(name, ignore)
+    ]
+    check_fused([n for n in linear if not NEVER_QUANTIZED.search(n)], found)
+    return found
+
+
+def _recipe(method: Method, job: Job, ignore: list[str]) -> list[Any]:
     """The library's modifiers, in the order in which they run."""
     modifiers = import_module("llmcompressor.modifiers.quantization")
     transforms = import_module("llmcompressor.modifiers.transform")
     gptq, rounding = modifiers.GPTQModifier, modifiers.QuantizationModifier
-    ignore = list(job["ignore"])
     if method.name == "int8":
         smooth = transforms.SmoothQuantModifier(smoothing_strength=0.8)
         return [smooth, gptq(targets="Linear", scheme="W8A8", ignore=ignore)]

@@ -53,6 +53,8 @@ def embedding_configs(
     about: dict[str, object] = {"toolkit.context_length": length}
     about["toolkit.max_text_bytes"] = text_bytes = facts.text_bytes(length)
     about["toolkit.dimensions"] = facts.dimensions
+    if not facts.normalized:
+        about["toolkit.normalized"] = "false"
     if entry.matryoshka:
         about["toolkit.matryoshka"] = sorted(entry.matryoshka)
     output = Tensor("embedding", "FP32", (facts.dimensions,))

@@ -4,6 +4,7 @@ A folder's digest covers relative names and contents, nothing else: no dates, no
 """
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -11,11 +12,13 @@ def digest(path: Path) -> str:
     """Digest of a file's bytes, or of a folder's tree. Raises OSError when it cannot be read."""
     if path.is_file():
         return f"sha256:{_file(path)}"
-    lines = [
-        f"{_file(file)}  {file.relative_to(path).as_posix()}\n"
-        for file in sorted(path.rglob("*"), key=lambda file: file.relative_to(path).as_posix())
-        if file.is_file()
-    ]
+    files = sorted(path.rglob("*"), key=lambda file: file.relative_to(path).as_posix())
+    return files_digest(path, [file for file in files if file.is_file()])
+
+
+def files_digest(folder: Path, files: Iterable[Path]) -> str:
+    """Digest of some files below a folder, in their order."""
+    lines = [f"{_file(file)}  {file.relative_to(folder).as_posix()}\n" for file in files]
     return f"sha256:{hashlib.sha256(''.join(lines).encode()).hexdigest()}"
 
 

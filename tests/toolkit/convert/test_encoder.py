@@ -78,5 +78,5 @@ def test_broken_weights_are_refused(source: Path, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(source, folder)
     (folder / "model.safetensors").write_bytes(b"short")
-    with pytest.raises(ConvertError, match="model cannot be loaded"):
+    with pytest.raises(ConvertError, match="is not a readable safetensors file"):
         convert_encoder(folder, tmp_path / "out", silent)

@@ -110,7 +110,7 @@ def test_an_unknown_architecture_is_named(tmp_path: Path) -> None:
 def test_a_file_cut_short_is_refused(tmp_path: Path, size: int) -> None:
     file = write_gguf(tmp_path / "a.gguf", "llama")
     file.write_bytes(file.read_bytes()[:size])
-    with pytest.raises(ConvertError, match=r"a\.gguf is no readable GGUF file"):
+    with pytest.raises(ConvertError, match=r"a\.gguf is not a readable GGUF file"):
         convert_gguf(file, tmp_path / "out", silent)
 
 

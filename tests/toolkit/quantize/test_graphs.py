@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.toolkit.tiny_models import save_tokenizer
 from toolkit.building import Built
+from toolkit.convert.quiet import quiet
 from toolkit.errors import QualityError, QuantizeError
 from toolkit.facts import EmbeddingFacts, read_facts
 from toolkit.progress import silent
@@ -90,6 +92,86 @@ def test_static_ranges_do_not_fit_diffusion(default_repository: Built, tmp_path:
     source = default_repository.prepared["emoji"].folder
     with pytest.raises(QuantizeError, match="change along a diffusion model's steps"):
         quantize_graph(source, GraphOptions("int8-static"), tmp_path, silent)
+
+
+def save_graph(folder: Path, weights: dict[str, tuple[int, ...]], positions: int = 64) -> Path:
+    """A bare encoder: token and position embeddings, products with `weights`, mean over tokens.
+
+    A weight whose name begins with `made` is computed in the graph, as one that is tied may be.
+    """
+    from onnx import TensorProto, helper, numpy_helper, save
+
+    random, nodes, last = np.random.default_rng(0), [], "summed"
+    sizes = {"words": (20, 32), "places": (positions, 32), **weights}
+    values = [
+        numpy_helper.from_array(random.normal(size=size).astype(np.float32), name)
+        for name, size in sizes.items()
+    ]
+    values += [numpy_helper.from_array(np.array(n), f"i{n}") for n in (0, 1)]
+    values += [numpy_helper.from_array(np.array([n]), f"v{n}") for n in (1, 2)]
+    nodes += [
+        helper.make_node("Gather", ["words", "input_ids"], ["hidden"]),
+        helper.make_node("Shape", ["input_ids"], ["shape"]),
+        helper.make_node("Gather", ["shape", "i1"], ["length"]),
+        helper.make_node("Range", ["i0", "length", "i1"], ["place"]),
+        helper.make_node("Gather", ["places", "place"], ["placed"]),
+        helper.make_node("Add", ["hidden", "placed"], ["summed"]),
+    ]
+    for name in weights:
+        weight = f"{name}_value" if name.startswith("made") else name
+        if weight != name:
+            nodes.append(helper.make_node("Neg", [name], [weight]))
+        nodes.append(helper.make_node("MatMul", [last, weight], [f"{name}_out"]))
+        last = f"{name}_out"
+    nodes += [
+        helper.make_node("Cast", ["attention_mask"], ["kept"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["kept", "v2"], ["column"]),
+        helper.make_node("Mul", [last, "column"], ["masked"]),
+        helper.make_node("ReduceSum", ["masked", "v1"], ["embedding"], keepdims=0),
+    ]
+    axes = ["batch", "length"]
+    inputs = [
+        helper.make_tensor_value_info(name, TensorProto.INT64, axes)
+        for name in ("input_ids", "attention_mask")
+    ]
+    output = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", 32])
+    graph = helper.make_graph(nodes, "bare", inputs, [output], values)
+    folder.mkdir()
+    save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10),
+        folder / "model.onnx",
+    )
+    with quiet():
+        save_tokenizer(folder)
+    return folder / "model.onnx"
+
+
+@pytest.mark.parametrize("method", ["int8-dynamic", "int8-static"])
+def test_weights_that_cannot_be_rounded_stay_float_and_are_named(
+    few: Path, tmp_path: Path, method: str
+) -> None:
+    file = save_graph(tmp_path / "bare", {"two": (32, 32), "three": (1, 32, 32)}, positions=40)
+    options = GraphOptions(method, samples=4, evaluation=few)
+    report = place_result(
+        tmp_path / "out", lambda place: quantize_graph(file, options, place, silent)
+    )
+    assert report["about"]["kept_in_float"] == ["encoder: three [1, 32, 32]"]
+    assert report["about"]["rounded_weights"]["encoder"] >= 1
+    assert "three [1, 32, 32]" in (tmp_path / "out" / "quality" / "report.md").read_text()
+    # what the graph computes, not what its tokenizer promises; and vectors of many lengths
+    facts = EmbeddingFacts(dimensions=32, context_length=40, normalized=False)
+    assert read_facts(tmp_path / "out") == facts
+
+
+@pytest.mark.parametrize("weights", [{"three": (1, 32, 32)}, {"made": (32, 32)}])
+def test_a_graph_of_which_nothing_was_rounded_is_refused(
+    few: Path, tmp_path: Path, weights: dict[str, tuple[int, ...]]
+) -> None:
+    file = save_graph(tmp_path / "bare", weights)
+    options = GraphOptions("int8-static", samples=4, evaluation=few)
+    with pytest.raises(QuantizeError, match="--int8-static rounded no weight of encoder"):
+        place_result(tmp_path / "out", lambda place: quantize_graph(file, options, place, silent))
+    assert [path.name for path in tmp_path.glob("out*")] == []
 
 
 def test_what_is_no_graph_or_lacks_its_tokenizer_is_refused(tmp_path: Path) -> None:

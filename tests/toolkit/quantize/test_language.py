@@ -80,6 +80,54 @@ def test_each_method(llama: Path, tmp_path: Path, method: str, bits: int, kind: 
     assert all(path.stat().st_mode & 0o444 == 0o444 for path in (tmp_path / "out").iterdir())
 
 
+@pytest.mark.parametrize(
+    ("method", "ignore", "left_out"),
+    [
+        ("int4-rtn", ("down_proj",), {"down_proj"}),
+        ("fp8", ("q_proj", "k_proj", "v_proj"), {"q_proj", "k_proj", "v_proj"}),
+        ("awq", (r"re:.*\.(gate|up)_proj",), {"gate_proj", "up_proj"}),
+    ],
+)
+def test_what_is_ignored_stays_as_it_was_and_all_else_is_quantized(
+    llama: Path, tmp_path: Path, method: str, ignore: tuple[str, ...], left_out: set[str]
+) -> None:
+    report = quantized(llama, tmp_path / "out", method, ignore=ignore)
+    before, after = all_tensors(llama), all_tensors(tmp_path / "out")
+    linear = {name.removesuffix(".weight") for name in before if "_proj." in name}
+    kept = {name for name in linear if f"{name}.weight_scale" not in after}
+    assert {name.rpartition(".")[2] for name in kept} == left_out
+    assert len(kept) == 2 * len(left_out)
+    assert set(report["about"]["left_out"]) == {"lm_head", *kept}
+    assert report["about"]["quantized_layers"] == len(linear - kept)
+    if method != "awq":  # it scales a layer's weight where it scales what the layer reads
+        assert all(torch.equal(before[f"{n}.weight"], after[f"{n}.weight"]) for n in kept)
+
+
+def test_a_model_of_few_positions_is_quantized_and_judged_within_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from toolkit.quantize import language
+
+    with quiet():
+        source = save_tiny_language(tmp_path / "short", max_position_embeddings=66)
+    jobs: list[dict[str, Any]] = []
+    run_worker = language.run_worker
+
+    def listening(worker: Any, job: Any, progress: Any) -> Any:
+        jobs.append(job)
+        return run_worker(worker, job, progress) if worker.module.endswith("worker") else {}
+
+    monkeypatch.setattr(language, "run_worker", listening)
+    chosen = Options("gptq", samples=2, device="cpu")
+    fetched = Fetched(source, digest(source))
+    (tmp_path / "out").mkdir()
+    with pytest.raises(KeyError, match="rows"):  # of the measuring, which is not done here
+        quantize_language(fetched, chosen, JUDGING, tmp_path / "out", silent)
+    assert [job["length"] for job in jobs] == [66, 65]  # an engine adds a token to what it judges
+    with pytest.raises(QuantizeError, match="--length 67 exceeds the model's maximum of 66"):
+        quantize_language(fetched, Options("gptq", length=67), JUDGING, tmp_path, silent)
+
+
 @pytest.fixture(scope="module")
 def rounded(llama: Path, home: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Path]:
     """By whether it is symmetric; the asymmetric one is in shards."""

@@ -44,7 +44,11 @@ class PairTokenizer:
                 zip(self.tokenizer.encode_batch(pairs), cut, strict=True)
             )
         ]
-        return pad(rows, self.multiple, segments=self.segments)
+        return pad(rows, self.multiple, most=self.context_length, segments=self.segments)
+
+    def count(self, query: str, document: str) -> int:
+        """Tokens of a pair, special ones included, however long it is."""
+        return len(self.tokenizer.encode(query, document).ids)
 
     def _fit(self, number: int, encoding: Any, may_cut: bool) -> Row:
         ids: Sequence[int] = encoding.ids

@@ -36,7 +36,11 @@ class TextTokenizer:
             Row(self._fit(number, ids, bool(may_cut)))
             for number, (ids, may_cut) in enumerate(zip(self._ids(texts, arrays), cut, strict=True))
         ]
-        return pad(rows, self.multiple)
+        return pad(rows, self.multiple, most=self.context_length)
+
+    def count(self, text: str) -> int:
+        """Tokens of a text, special ones included, however long it is."""
+        return len(self._encode([text])[0])
 
     def _ids(self, texts: Sequence[str], arrays: Arrays) -> list[list[int]]:
         if "token_ids" not in arrays:
@@ -61,8 +65,7 @@ class TextTokenizer:
                 param="input",
             )
         # special tokens stand at the end too ([SEP]), so the text is cut and not the ids
-        special = self.tokenizer.num_special_tokens_to_add(False)
-        tail = ids[len(ids) - max(0, special - 1) :] if special > 1 else []
+        tail = Given.of(self.tokenizer).last
         return ids[: self.context_length - len(tail)] + tail
 
 

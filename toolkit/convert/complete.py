@@ -1,0 +1,76 @@
+"""Does a directory hold the weights of the model that its config.json describes? From names alone.
+
+For copies, which load nothing. Without transformers only files and index are compared; a model that
+transformers does not know (engines know more) is taken as it is.
+"""
+
+import json
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from toolkit.convert.failures import refusing
+from toolkit.convert.quiet import quiet
+from toolkit.convert.safetensors_file import Tensor, listed, read_tensors
+from toolkit.errors import ConvertError
+
+_SAME_NAMES = 0.9
+"""Quantizers rename what is inside layers. Where fewer layers than this have their names, the
+quantizer named layers otherwise, and nothing can be said."""
+
+
+def check_complete(folder: Path, config: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Returns the directory's tensors. Raises ConvertError that names what is wrong."""
+    tensors = read_tensors(folder)
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    if tensors and (found := _model(folder, config)) is not None:
+        strict, kind, about = found
+        if "quantization_config" in config:
+            with quiet():
+                expected = strict.published(kind, about)
+            _check_layers(expected, set(shapes), folder)
+        else:
+            with quiet():
+                strict.check_names(kind, about, shapes, folder)
+    return tensors
+
+
+def check_against_config(folder: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """The same for tensors that were read elsewhere; a folder without config.json says nothing."""
+    file = folder / "config.json"
+    if not file.exists():
+        return
+    with refusing(f"{file} cannot be read"):
+        config = json.loads(file.read_text())
+    if isinstance(config, dict) and (found := _model(folder, config)) is not None:
+        strict, kind, about = found
+        with quiet():
+            strict.check_names(kind, about, shapes, folder)
+
+
+def _model(folder: Path, config: Mapping[str, Any]) -> tuple[Any, Any, Any] | None:
+    """The module `strict`, the model's class and its config, if transformers knows them."""
+    try:
+        with quiet():
+            strict: Any = import_module("toolkit.convert.strict")
+    except ImportError:
+        return None
+    if "auto_map" in config or (kind := strict.declared_class(config)) is None:
+        return None
+    plain = {key: value for key, value in config.items() if key != "quantization_config"}
+    with refusing(f"{folder.name}: config.json does not describe a {kind.__name__}"), quiet():
+        about = kind.config_class.from_dict(plain)
+    return strict, kind, about
+
+
+def _check_layers(expected: set[str], found: set[str], folder: Path) -> None:
+    layers = {name.rpartition(".")[0] for name in expected}
+    there = {name.rpartition(".")[0] for name in found}
+    missing = sorted(layers - there)
+    if missing and len(layers & there) >= _SAME_NAMES * len(layers):
+        raise ConvertError(
+            f"{folder.name} does not hold the weights of the model that its config.json describes; "
+            f"missing: {listed(missing)}",
+            hint="fetch the whole model again",
+        )

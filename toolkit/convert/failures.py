@@ -1,0 +1,41 @@
+"""What libraries raise about a user's model → a ConvertError that names the model and the step.
+
+Libraries raise anything: KeyError for a config field, AssertionError for a size. The library's own
+words are kept in the message, its traceback as the cause (`toolkit --debug` shows it).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from toolkit.errors import ConvertError, ToolkitError
+
+_MOST_LETTERS = 400
+
+
+@contextmanager
+def refusing(
+    what: str,
+    hint: str = "nothing was kept",
+    kind: type[ToolkitError] = ConvertError,
+    through: tuple[type[Exception], ...] = (),
+) -> Iterator[None]:
+    """Turns any error inside into `kind`: `what: the library's words`.
+
+    The toolkit's own errors, and those of `through`, pass unchanged.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, (ToolkitError, *through)):
+            raise
+        raise kind(f"{what}: {told(error)}", hint=hint) from error
+
+
+def told(error: Exception) -> str:
+    """An error in one line: its type too where its text alone says little."""
+    text = " ".join(str(error).split())
+    if len(text) > _MOST_LETTERS:
+        text = f"{text[:_MOST_LETTERS]} …"
+    if isinstance(error, OSError | ValueError | RuntimeError) and text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,243 @@
+"""A GGUF file's metadata → the model's config, with what transformers' own reader leaves out.
+
+That reader skips what it has no name for, so a model would answer differently without a word.
+Invariant: metadata that decides answers is either in the config or refused by name.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from transformers import AutoConfig
+from transformers.integrations.ggml import GGUF_CONFIG_MAPPING
+
+from toolkit.convert.failures import refusing
+from toolkit.convert.gguf_file import Gguf
+from toolkit.convert.quiet import quiet
+from toolkit.errors import ConvertError
+
+ROPE_FACTORS = "rope_freqs.weight"
+"""Llama 3.1's rescaled positions: one divisor for each frequency."""
+_NUMBERS = (
+    "context_length",
+    "embedding_length",
+    "block_count",
+    "feed_forward_length",
+    "attention.head_count",
+    "attention.head_count_kv",
+)
+_READ_HERE = {
+    "attention.head_count_kv",
+    "attention.key_length",
+    "attention.value_length",
+    "attention.sliding_window",
+    "rope.dimension_count",
+    "rope.freq_base",
+    "rope.scaling.type",
+    "rope.scaling.factor",
+    "attn_logit_softcapping",
+    "final_logit_softcapping",
+    "expert_feed_forward_length",
+    "expert_shared_feed_forward_length",
+    "vocab_size",
+}
+_NO_ANSWER = {
+    "_name_or_path",
+    "architectures",
+    "attention_dropout",
+    "attn_implementation",
+    "base_model_ep_plan",
+    "base_model_pp_plan",
+    "base_model_tp_plan",
+    "bos_token_id",
+    "chunk_size_feed_forward",
+    "dtype",
+    "eos_token_id",
+    "id2label",
+    "initializer_range",
+    "label2id",
+    "max_window_layers",
+    "model_type",
+    "output_attentions",
+    "output_hidden_states",
+    "pad_token_id",
+    "pretraining_tp",
+    "problem_type",
+    "return_dict",
+    "tie_word_embeddings",
+    "transformers_version",
+    "use_cache",
+    "use_sliding_window",
+}
+"""Settings that decide nothing about an answer, or that other ones stand for."""
+_LLAMA3 = {
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8192,
+}
+"""As all published Llama 3 models have it; the factor stands in the file."""
+
+
+def read_gguf_config(source: Gguf, whole: Any) -> Any:
+    """transformers' config of `source`, which `whole` holds as one file. Raises ConvertError."""
+    name = source.file.name
+    _check_numbers(source)
+    with refusing(f"{name}: its metadata cannot be read as a config"), quiet():
+        config = AutoConfig.from_pretrained(whole.parent, gguf_file=whole.name)
+    mapping: Any = GGUF_CONFIG_MAPPING
+    known = set(mapping.get(config.model_type.removesuffix("_text"), {})) | _READ_HERE
+    prefix = f"{source.architecture}."
+    unread = [
+        f"{key} ({str(value)[:60]})"
+        for key, value in source.metadata.items()
+        if key.startswith(prefix) and key.removeprefix(prefix) not in known
+    ]
+    if unread:
+        raise ConvertError(
+            f"{name} says {', '.join(sorted(unread))}, which is not read here",
+            hint="name the original safetensors directory as `source`",
+        )
+    _set_attention(config, source)
+    _set_rotary(config, source)
+    for key, field in (
+        ("attn_logit_softcapping", "attn_logit_softcapping"),
+        ("final_logit_softcapping", "final_logit_softcapping"),
+        ("expert_feed_forward_length", "moe_intermediate_size"),
+        ("expert_shared_feed_forward_length", "shared_expert_intermediate_size"),
+    ):
+        if (value := source.own(key)) is not None:
+            _set(config, field, value, f"{prefix}{key} of {name}")
+    return config
+
+
+def refuse_settings(wanted: Any, found: Any, architecture: str) -> None:
+    """Raises ConvertError for settings that a GGUF file does not give back as they were."""
+    lost = []
+    default = type(wanted)().to_dict()
+    ours, theirs = _effective(wanted), _effective(found)
+    for field in sorted(default.keys() - _NO_ANSWER):
+        value, other = ours.get(field), theirs.get(field)
+        if value != other and (value or other):
+            lost.append(f"{field} ({str(value)[:60]})")
+    if lost:
+        raise ConvertError(
+            f"config.json says {', '.join(lost)}, which GGUF's {architecture} does not hold",
+            hint="vLLM serves the safetensors themselves",
+        )
+
+
+def _effective(config: Any) -> dict[str, Any]:
+    """Settings in one way of writing them: None for those that have no effect."""
+    values = dict(config.to_dict())
+    values["head_dim"] = values.get("head_dim") or config.hidden_size // config.num_attention_heads
+    window = values.get("sliding_window")
+    if window is not None and window >= config.max_position_embeddings:
+        values["sliding_window"] = None
+    rope = values.get("rope_parameters") or {}
+    rope = {"rope_type": "default", "rope_theta": 10000.0} | rope
+    values["rope_parameters"] = {k: _single(v) for k, v in rope.items() if v is not None}
+    return {key: _single(value) for key, value in values.items()}
+
+
+def _single(value: Any) -> Any:
+    """Numbers in the format's precision, which is single."""
+    whole = isinstance(value, bool) or not isinstance(value, int | float)
+    return value if whole else float(np.float32(value))
+
+
+def _check_numbers(source: Gguf) -> None:
+    for key in _NUMBERS:
+        value = source.own(key)
+        if value is None and key.endswith(("head_count_kv", "feed_forward_length")):
+            continue
+        if not isinstance(value, int) or value < 1:
+            raise ConvertError(
+                f"{source.file.name}: {source.architecture}.{key} is {str(value)[:60]}, "
+                "not one number above 0",
+                hint="models whose layers differ in size are not read from GGUF here",
+            )
+
+
+def _set(config: Any, field: str, value: Any, what: str) -> None:
+    if not hasattr(config, field):
+        raise ConvertError(f"{what} is {value}, and {config.model_type} has no such setting")
+    setattr(config, field, value)
+
+
+def _set_attention(config: Any, source: Gguf) -> None:
+    """Sizes of heads, biases and windows; a setting that the file lacks is off in llama.cpp."""
+    name = source.file.name
+    heads = source.own("attention.head_count")
+    size = source.own("attention.key_length") or source.own("embedding_length") // heads
+    if source.own("attention.value_length", size) != size:
+        raise ConvertError(f"{name}: keys and values of different lengths are not read here")
+    if hasattr(config, "head_dim"):
+        config.head_dim = size
+    elif size * heads != source.own("embedding_length"):
+        raise ConvertError(f"{name}: {config.model_type} has no heads of {size} numbers")
+    if hasattr(config, "num_key_value_heads"):
+        config.num_key_value_heads = source.own("attention.head_count_kv") or heads
+    elif source.own("attention.head_count_kv", heads) != heads:
+        raise ConvertError(f"{name}: {config.model_type} has no grouped queries")
+    biases = {each for each in source.tensors if each.endswith(".bias")}
+    for field, part in (("attention_bias", "attn_q.bias"), ("mlp_bias", "ffn_up.bias")):
+        if hasattr(config, field):
+            setattr(config, field, any(each.endswith(part) for each in biases))
+    if hasattr(config, "sliding_window"):
+        config.sliding_window = source.own("attention.sliding_window")
+    if config.model_type in {"gemma2", "gemma3_text"}:
+        # as llama.cpp computes it; the largest of each family divides by the heads instead
+        largest = config.num_hidden_layers == (46 if config.model_type == "gemma2" else 62)
+        config.query_pre_attn_scalar = config.hidden_size // heads if largest else size
+
+
+def _set_rotary(config: Any, source: Gguf) -> None:
+    if source.architecture == "gpt2":
+        return
+    kind = source.own("rope.scaling.type", "none")
+    factor = source.own("rope.scaling.factor", 1.0)
+    size = source.own("rope.dimension_count")
+    if size is not None and size != getattr(config, "head_dim", size):
+        raise ConvertError(
+            f"{source.file.name} turns {size} of {config.head_dim} numbers of a head by position, "
+            "which is not read here"
+        )
+    theta = float(source.own("rope.freq_base", 10000.0))
+    if config.model_type == "gemma3_text":
+        _set_gemma3_rotary(config, theta, kind, factor)
+        return
+    rope: dict[str, Any] = {"rope_type": "default", "rope_theta": theta}
+    if ROPE_FACTORS in source.tensors:
+        rope = _llama3(source, theta)
+    elif kind == "linear":
+        rope |= {"rope_type": "linear", "factor": float(factor)}
+    elif kind != "none":
+        raise ConvertError(f"{source.file.name}: positions rescaled by '{kind}' are not read here")
+    config.rope_parameters = rope
+
+
+def _set_gemma3_rotary(config: Any, theta: float, kind: str, factor: float) -> None:
+    if kind not in {"none", "linear"}:
+        raise ConvertError(f"positions rescaled by '{kind}' are not read here")
+    scaled = {"rope_type": "linear", "factor": float(factor)} if kind == "linear" else {}
+    config.rope_parameters = {
+        "full_attention": {"rope_type": "default", "rope_theta": theta} | scaled,
+        "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+    }
+
+
+def _llama3(source: Gguf, theta: float) -> dict[str, Any]:
+    """The rope settings that give the divisors in the file. Raises ConvertError for others."""
+    found = source.values(ROPE_FACTORS).ravel()
+    factor = float(np.max(found))
+    lengths = 2 * math.pi * theta ** (np.arange(len(found)) / len(found))
+    original, low, high = 8192.0, _LLAMA3["low_freq_factor"], _LLAMA3["high_freq_factor"]
+    smooth = np.clip((original / lengths - low) / (high - low), 0.0, 1.0)
+    wanted = 1 / ((1 - smooth) / factor + smooth)
+    if not np.allclose(found, wanted, rtol=1e-3):
+        raise ConvertError(
+            f"{source.file.name}: its {ROPE_FACTORS} is not Llama 3's rescaling, and other ones "
+            "are not read here",
+            hint="name the original safetensors directory as `source`",
+        )
+    return {"rope_type": "llama3", "rope_theta": theta, "factor": factor} | _LLAMA3

@@ -1,0 +1,132 @@
+"""A GGUF file, split or whole: its metadata and all of its tensors, read without transformers.
+
+Invariant: a split file is read as a whole or refused with the names of the parts that are missing.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import gguf
+import numpy as np
+import numpy.typing as npt
+
+from toolkit.convert.failures import told
+from toolkit.convert.safetensors_file import listed
+from toolkit.errors import ConvertError
+from toolkit.weights.gguf_shards import shard_names
+
+_OWN = ("GGUF.", "split.", "general.alignment")
+"""Metadata that a writer makes itself, or that a whole file has no use for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gguf:
+    """`tensors` maps names to gguf's own readers of them, which read when they are asked."""
+
+    file: Path
+    metadata: dict[str, Any]
+    tensors: dict[str, Any]
+    readers: list[Any]
+
+    @property
+    def architecture(self) -> str:
+        return str(self.metadata.get("general.architecture"))
+
+    def own(self, key: str, default: Any = None) -> Any:
+        """A value of the architecture's own metadata."""
+        return self.metadata.get(f"{self.architecture}.{key}", default)
+
+    def values(self, name: str) -> npt.NDArray[np.float32]:
+        """A tensor's numbers, dequantized by gguf's own code. Raises ConvertError."""
+        tensor = self.tensors[name]
+        try:
+            values = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+        except NotImplementedError as error:
+            raise ConvertError(
+                f"{self.file.name}: {name} is of the type {tensor.tensor_type.name}, which cannot "
+                "be dequantized here",
+                hint="take a file of another type, or the original safetensors directory",
+            ) from error
+        return np.asarray(values, dtype=np.float32)
+
+
+def read_gguf(file: Path) -> Gguf:
+    """Reads the heads of all parts. Raises ConvertError."""
+    files = [file.with_name(name) for name in shard_names(file.name)]
+    if missing := [each.name for each in files if not each.exists()]:
+        raise ConvertError(
+            f"{file.name} is one of {len(files)} parts of a split GGUF file, and "
+            f"{listed(missing)} {'is' if len(missing) == 1 else 'are'} not beside it",
+            hint="fetch all parts into one directory, then name any of them",
+        )
+    readers = [_open(each) for each in files]
+    metadata = {name: field.contents() for name, field in readers[0].fields.items()}
+    tensors: dict[str, Any] = {}
+    for part, reader in zip(files, readers, strict=True):
+        for tensor in reader.tensors:
+            if tensor.name in tensors:
+                raise ConvertError(f"{part.name} holds {tensor.name}, which another part holds too")
+            tensors[tensor.name] = tensor
+    _check_split(files, readers, metadata, len(tensors))
+    return Gguf(files[0], metadata, tensors, readers)
+
+
+@contextmanager
+def as_one_file(source: Gguf, scratch: Path) -> Iterator[Path]:
+    """One file with everything, for libraries that read no split files: the file itself when it is
+    whole, else a copy in `scratch` that goes away."""
+    if len(source.readers) == 1:
+        yield source.file
+        return
+    with TemporaryDirectory(dir=scratch) as folder:
+        whole = Path(folder) / "whole.gguf"
+        _merge(source, whole)
+        yield whole
+
+
+def _open(file: Path) -> Any:
+    try:
+        return gguf.GGUFReader(file)
+    except Exception as error:  # it raises whatever numpy does about the bytes
+        raise ConvertError(
+            f"{file.name} is not a readable GGUF file: {told(error)}", hint="is it cut short?"
+        ) from error
+
+
+def _check_split(files: list[Path], readers: list[Any], metadata: Any, found: int) -> None:
+    count = int(metadata.get("split.count", 1) or 1)
+    if count != len(files):
+        raise ConvertError(
+            f"{files[0].name} is part of a GGUF file that was split into {count}, and its name "
+            f"says {len(files)}",
+            hint=f"give the parts their own names back: NAME-00001-of-{count:05}.gguf …",
+        )
+    for number, (file, reader) in enumerate(zip(files, readers, strict=True)):
+        field = reader.fields.get("split.no")
+        if field is not None and int(field.contents()) != number:
+            raise ConvertError(
+                f"{file.name} says that it is part {int(field.contents()) + 1} of the split file"
+            )
+    wanted = metadata.get("split.tensors.count")
+    if wanted is not None and int(wanted) != found:
+        raise ConvertError(f"the parts of {files[0].name} hold {found} of {wanted} tensors")
+
+
+def _merge(source: Gguf, whole: Path) -> None:
+    writer = gguf.GGUFWriter(whole, source.architecture)
+    for field in source.readers[0].fields.values():
+        if field.name == "general.architecture" or field.name.startswith(_OWN):
+            continue
+        kind = field.types[0]
+        inner = field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None
+        writer.add_key_value(field.name, field.contents(), kind, sub_type=inner)
+    for name, tensor in source.tensors.items():
+        writer.add_tensor(name, tensor.data, raw_dtype=tensor.tensor_type)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()

@@ -1,0 +1,26 @@
+"""The names of a split GGUF file's parts: `NAME-00001-of-00003.gguf` and its fellows.
+
+Pure text; what is in the files is for `toolkit.convert.gguf_file` to say.
+"""
+
+import re
+from pathlib import PurePosixPath
+
+_SHARD = re.compile(r"(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
+_MOST_SHARDS = 1000
+
+
+def shard_names(name: str) -> list[str]:
+    """All parts of the split file that `name` belongs to, in order; itself when it is whole.
+
+    A folder before the name is kept.
+    """
+    path = PurePosixPath(name)
+    match = _SHARD.fullmatch(path.name)
+    if match is None or not 1 <= int(match["count"]) <= _MOST_SHARDS:
+        return [name]
+    names = [
+        f"{match['stem']}-{number:05}-of-{match['count']}.gguf"
+        for number in range(1, int(match["count"]) + 1)
+    ]
+    return [str(path.with_name(each)) for each in names]
