@@ -33,7 +33,7 @@ class Budget:
             del self._used[caller]
         for waiter in tuple(self._waiting):
             name, wanted, turn = waiter
-            if self._fits(name, wanted):
+            if not turn.done() and self._fits(name, wanted):
                 self._waiting.remove(waiter)
                 self._used[name] += wanted
                 turn.set_result(None)

@@ -4,7 +4,7 @@ Plain data: no I/O, no wire format, no knowledge of dialects. Units stand in the
 """
 
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -169,14 +169,16 @@ class Ranking:
     queries: list[str]
     documents: list[str]
     truncate: bool = False
+    params: tuple[str, str] = ("query", "documents")
+    """The request's fields that they come from, for errors."""
 
     def split(self, size: int) -> "list[Ranking]":
         """The same pairs in parts of at most `size`."""
         return [
-            Ranking(
-                self.queries[start : start + size],
-                self.documents[start : start + size],
-                self.truncate,
+            replace(
+                self,
+                queries=self.queries[start : start + size],
+                documents=self.documents[start : start + size],
             )
             for start in range(0, len(self.documents), size)
         ]

@@ -106,14 +106,15 @@ def _cut(encode: Encode, text: str, start: int) -> _Cut:
 
 
 def _places(text: str, least: int, most: int) -> Iterator[int]:
-    """Where a word or number ends and another follows, the last such place first.
+    """Where a word or number ends, the last such place first.
 
-    Tokenizers look at letters, digits and the rest apart, so a run of one kind ends there whatever
-    stands before it.
+    Tokenizers look at letters, digits and the rest apart, and at spaces with what follows them, so
+    what comes next does not depend on what stands before.
     """
     for place in range(min(most, len(text) - 2), least, -1):
         before, here, after = text[place - 1], text[place], text[place + 1]
-        if before.isalnum() and not here.isalnum() and after.isalnum():
+        between = before.isalnum() and not here.isalnum() and after.isalnum()
+        if between or (here == " " and not before.isspace()):
             yield place
 
 

@@ -6,7 +6,7 @@ Knows neither dialects nor HTTP. Whoever stops iterating stops the engine.
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -34,6 +34,8 @@ from frontend.generation.structure import Structures
 
 T = TypeVar("T")
 _PROMPT_PARAMS = ("messages", "prompt")
+_PAIR_PARAMS = ("query", "documents")
+"""What the models' steps call their inputs."""
 _PIPELINED = 4  # batches of one request in Triton at once: enough to keep it busy
 
 
@@ -88,7 +90,7 @@ class Runner:
         left_s = await self._admitted()
         unfinished = int(generation.sampling.get("n") or 1)
         calls = CallGate()
-        with self.admission.held(), self._noticing_loss(), _naming(generation.param):
+        with self.admission.held(), self._noticing_loss(), _naming(_prompt_params(generation)):
             events = self.triton.generate(model, generation, engine_id, left_s)
             async with aclosing(events):  # type: ignore[type-var]
                 async for group in events:
@@ -118,7 +120,7 @@ class Runner:
             return counted
         self.check_generations(model, [generation])
         left_s = await self._admitted()
-        with self.admission.held(), self._noticing_loss(), _naming(generation.param):
+        with self.admission.held(), self._noticing_loss(), _naming(_prompt_params(generation)):
             call = (engine_id, left_s)
             return await unary.count_tokens(self.triton, model.tokenizer, generation.prompt, call)
 
@@ -137,7 +139,8 @@ class Runner:
         """The scores of all pairs, in order; long lists travel as several batches at once."""
         sizes.check_ranking(model, ranking, self.max_text_bytes)
         left_s = await self._admitted()
-        with self.admission.held(), self._noticing_loss():
+        names = dict(zip(_PAIR_PARAMS, ranking.params, strict=True))
+        with self.admission.held(), self._noticing_loss(), _naming(names):
             parts = await _all(
                 unary.rank(self.triton, model, batch, (f"{engine_id}-{number}", left_s))
                 for number, batch in enumerate(ranking.split(model.max_batch))
@@ -175,14 +178,17 @@ class Runner:
 
 
 @contextlib.contextmanager
-def _naming(param: str) -> Iterator[None]:
+def _naming(params: Mapping[str, str]) -> Iterator[None]:
     """A model's refusal names its own input; the caller knows it by another name."""
     try:
         yield
     except InvalidRequest as error:
-        if error.param in _PROMPT_PARAMS:
-            error.param = param
+        error.param = params.get(error.param or "", error.param)
         raise
+
+
+def _prompt_params(generation: Generation) -> dict[str, str]:
+    return dict.fromkeys(_PROMPT_PARAMS, generation.param)
 
 
 def _check_fit(model: Model, generation: Generation) -> None:

@@ -33,15 +33,16 @@ def check_embedding(model: Model, embedding: Embedding, total: int) -> None:
 
 def check_ranking(model: Model, ranking: Ranking, total: int) -> None:
     """Raises InvalidRequest naming query or document, or for pairs beyond `total`."""
+    query_param, document_param = ranking.params
     # the same query stands in many pairs
     queries = {query: size_of([query]) for query in set(ranking.queries)}
     for size in queries.values():
-        _check(model, size, "query")
+        _check(model, size, query_param)
     documents = [size_of([document]) for document in ranking.documents]
     for number, size in enumerate(() if ranking.truncate else documents):
-        _check(model, size, f"documents[{number}]")
+        _check(model, size, f"{document_param}[{number}]")
     _check_total(
-        sum(map(queries.__getitem__, ranking.queries)) + sum(documents), total, "documents"
+        sum(map(queries.__getitem__, ranking.queries)) + sum(documents), total, document_param
     )
 
 

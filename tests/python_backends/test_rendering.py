@@ -1,5 +1,6 @@
 """Prompts: messages, text or ids, every field honoured or refused."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from python_backends.errors import InvalidInput
+from python_backends.prompt.metered import Limits
 from python_backends.prompt.rendering import Renderer
 
 from .weights import write_chat_tokenizer
@@ -193,3 +195,73 @@ def test_reasoning_effort_is_a_level_a_switch_or_refused(tmp_path: Path) -> None
     neither.render(chat("!", reasoning_effort="none"))
     with pytest.raises(InvalidInput, match="no reasoning levels"):
         neither.render(chat("!", reasoning_effort="low"))
+
+
+LIMITS = Limits(text_bytes=2000, template_operations=3000, template_kwargs_bytes=100)
+
+
+def limited(folder: Path, template: str) -> Renderer:
+    write_chat_tokenizer(folder, template)
+    return Renderer.load(folder, context_length=4096, limits=LIMITS)
+
+
+def beyond(renderer: Renderer, words: str, prompt: dict[str, Any]) -> str | None:
+    with pytest.raises(InvalidInput, match=words) as caught:
+        renderer.render(prompt)
+    return caught.value.param
+
+
+def test_text_beyond_its_bytes_is_refused_before_it_is_tokenized(tmp_path: Path) -> None:
+    limited_one = limited(tmp_path, PLAIN)
+    unused = dataclasses.replace(limited_one, encode=lambda *_: pytest.fail("tokenized"))
+    words = "has 2001 bytes of text and the model takes at most 2000"
+    assert beyond(unused, words, {"text": "x" * 2001}) == "prompt"
+    assert beyond(unused, words, chat("hi", "x" * 2001)) == "messages[1].content"
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "x" * 2001}]
+    assert beyond(unused, words, chat(parts)) == "messages[0].content"
+    assert beyond(unused, "more than 2000 bytes", chat(*["x" * 500] * 5)) == "messages"
+
+
+def test_a_prompt_that_is_too_long_is_refused_however_long_it_is(tmp_path: Path) -> None:
+    renderer = with_template(tmp_path, PLAIN)
+    words = "more than 4096 tokens and the model's context holds 4096"
+    assert beyond(renderer, words, {"text": "word " * 100_000}) == "prompt"
+    assert beyond(renderer, words, chat("word " * 100_000)) == "messages"
+
+
+def test_a_long_text_has_the_tokens_around_it_that_a_short_one_has(tmp_path: Path) -> None:
+    write_chat_tokenizer(tmp_path)
+    renderer = Renderer.load(tmp_path, context_length=100_000)
+    assert (
+        renderer.render({"text": "word " * 5000}).tolist()[:2]
+        == renderer.render({"text": "word "}).tolist()[:2]
+    )
+
+
+def test_rendering_ends_at_its_bounds(tmp_path: Path) -> None:
+    squared = (
+        "{% for a in messages %}{% for b in messages %}{{ b.role[:0] }}{% endfor %}{% endfor %}"
+    )
+    renderer = limited(tmp_path / "a", squared + "x")
+    assert len(renderer.render(chat(*["x"] * 10)))
+    assert beyond(renderer, "takes too long", chat(*["x"] * 200)) == "messages"
+    same(renderer, chat("x"), "x")
+    silent = "{% for a in messages %}{% for b in messages %}{% if b.role == 1 %}{% endif %}"
+    silent += "{% endfor %}{% endfor %}x"
+    assert beyond(limited(tmp_path / "b", silent), "takes too long", chat(*["x"] * 200))
+
+
+def test_a_value_that_a_template_repeats_is_bounded(tmp_path: Path) -> None:
+    repeating = "{% for message in messages %}{{ bos_token }}{{ message.content }}{% endfor %}"
+    renderer = limited(tmp_path, repeating)
+    many = chat(*["x"] * 60, chat_template_kwargs={"bos_token": "y" * 60})
+    assert beyond(renderer, "prompt of more than 2000 bytes", many) == "messages"
+    large = chat("x", chat_template_kwargs={"bos_token": "y" * 101})
+    assert beyond(renderer, "more than 100 bytes", large) == "chat_template_kwargs"
+
+
+def test_a_template_that_complains_at_length_is_cut_short(tmp_path: Path) -> None:
+    renderer = with_template(tmp_path, "{{ raise_exception(messages[0].content) }}")
+    with pytest.raises(InvalidInput, match="cannot take these messages: x") as caught:
+        renderer.render(chat("x" * 10_000))
+    assert len(caught.value.message) <= 500

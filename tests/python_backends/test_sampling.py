@@ -80,3 +80,15 @@ def test_a_named_complaint_is_believed() -> None:
     complaint = ComplaintError("must be lower")
     complaint.parameter = "top_p"
     assert refusal(complaint).param == "top_p"
+
+
+def test_long_names_are_neither_compared_nor_sent_back() -> None:
+    with pytest.raises(InvalidInput, match="unknown sampling parameter 'temp") as caught:
+        SAMPLER.read({"temp" * 1_000_000: 1}, 1)
+    assert len(str(caught.value)) < 2000
+
+
+def test_what_the_engine_says_of_a_long_value_is_cut() -> None:
+    ids = list(range(100_000))
+    error = refusal(ValueError(f"token_id(s) {ids} in logit_bias contain out-of-vocab token ids."))
+    assert len(error.message) <= 500

@@ -67,7 +67,7 @@ def parse_score(body: object, most: int) -> RankCall:
     truncate = _truncate(fields)
     read_identity(fields)
     fields.finish()
-    return RankCall(model, Ranking(queries, documents, truncate), len(documents), False)
+    return RankCall(model, Ranking(queries, documents, truncate, names), len(documents), False)
 
 
 def _model(fields: Fields) -> str:

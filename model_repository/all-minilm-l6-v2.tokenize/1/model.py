@@ -19,13 +19,13 @@ class TritonPythonModel:
         settings = Settings.read(args)
         folder = settings.path("tokenizer", "tokenizer")
         length = int(settings.parameters["context_length"])
-        multiple = settings.number("pad_to_multiple", 1)
+        bounds = settings.number("pad_to_multiple", 1), settings.number("max_text_bytes", 0)
         self._tokenizer: TextTokenizer | PairTokenizer
         if "segments" in settings.parameters:
             segments = settings.text("segments", "") == "true"
-            self._tokenizer = PairTokenizer.load(folder, length, segments, multiple)
+            self._tokenizer = PairTokenizer.load(folder, length, segments, *bounds)
         else:
-            self._tokenizer = TextTokenizer.load(folder, length, multiple)
+            self._tokenizer = TextTokenizer.load(folder, length, *bounds)
 
     def execute(self, requests: Sequence[Request]) -> list[object]:
         return [self._answer(request) for request in requests]

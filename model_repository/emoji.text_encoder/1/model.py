@@ -19,7 +19,9 @@ class TritonPythonModel:
         os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
         settings = Settings.read(args)
         folder = settings.path("tokenizer", "tokenizer")
-        self._tokenizer = PromptTokenizer.load(folder, settings.number("length", 77))
+        self._tokenizer = PromptTokenizer.load(
+            folder, settings.number("length", 77), settings.number("max_text_bytes", 0)
+        )
         self._graph = Graph.load(settings, _INPUTS, _OUTPUTS)
 
     def execute(self, requests: Sequence[Request]) -> list[object]:

@@ -6,8 +6,18 @@ With the parameter `adapter` it also names that LoRA adapter to the engine, in e
 import os
 from collections.abc import Mapping, Sequence
 
+from python_backends.prompt.metered import DEFAULT_LIMITS, Limits
 from python_backends.prompt.rendering import Renderer
 from python_backends.triton import Request, Settings, json_object, read, refuse, respond, texts
+
+
+def _limits(settings: Settings) -> Limits:
+    default = DEFAULT_LIMITS
+    return Limits(
+        settings.number("max_text_bytes", default.text_bytes),
+        settings.number("max_template_operations", default.template_operations),
+        settings.number("max_template_kwargs_bytes", default.template_kwargs_bytes),
+    )
 
 
 class TritonPythonModel:
@@ -20,6 +30,7 @@ class TritonPythonModel:
             settings.path("tokenizer", "tokenizer"),
             int(settings.parameters["context_length"]),
             settings.parameters.get("toolkit.fim"),
+            _limits(settings),
         )
         adapter = settings.text("adapter", "")
         self._fixed = {"adapter": texts([adapter.encode()])} if adapter else {}

@@ -60,7 +60,7 @@ def test_other_content_types_and_encodings(raw: httpx2.Client) -> None:
 
 def test_a_body_beyond_its_bound(raw: httpx2.Client) -> None:
     body = {**HELLO, "user": "x" * (21 * 2**20)}
-    check(raw.post(CHAT, json=body), 413)
+    check(raw.post(CHAT, json=body), 413, "body")
 
 
 def test_headers_beyond_their_bound(raw: httpx2.Client) -> None:

@@ -83,7 +83,7 @@ def test_scores_are_those_of_reranking_in_input_order(judge: Gateway) -> None:
         ("/v1/rerank", {"query": "a", "documents": ["b"], "colour": 1}, "colour"),
         ("/v1/score", {"text_1": ["a", "b"], "text_2": ["a", "b", "c"]}, "text_1"),
         ("/v1/score", {"text_1": "a"}, "text_2"),
-        ("/v1/rerank", {"query": "a", "documents": ["red " * 50]}, "documents"),
+        ("/v1/rerank", {"query": "a", "documents": ["red " * 50]}, "documents[0]"),
     ],
 )
 def test_what_cannot_be_ranked_is_named(

@@ -80,3 +80,16 @@ def test_no_value_breaks_a_reader(value: Any, method: str) -> None:
     fields = Fields({"x": value})
     with contextlib.suppress(InvalidRequest):
         getattr(fields, method)("x")
+
+
+def test_long_names_and_values_are_neither_compared_nor_sent_back() -> None:
+    huge = "max_tokens" * 2_000_000
+    for value, read in (
+        ({huge: 1}, Fields.finish),
+        ({"a": huge}, lambda fields: fields.boolean("a")),
+        ({"a": huge}, lambda fields: fields.choice("a", ["b"])),
+    ):
+        with pytest.raises(InvalidRequest) as refused:
+            read(Fields(value))
+        assert len(refused.value.message) < 300
+        assert len(refused.value.param or "") <= 200

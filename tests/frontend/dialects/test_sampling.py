@@ -69,6 +69,8 @@ def test_all_together_and_nothing_else() -> None:
         ("logit_bias", {"1": True}),
         ("logit_bias", {"9999999999": 1}),
         ("logit_bias", {"²": 1}),
+        ("logit_bias", {"0" * 100_000: 1}),
+        ("logit_bias", {str(number): 1 for number in range(4097)}),
         ("top_k", 2**31),
         ("min_tokens", -1),
         ("stop_token_ids", [-1]),

@@ -12,6 +12,7 @@ import trustme
 
 from frontend.media.address import Address
 from frontend.media.fetch import Fetcher, FetchFailed
+from tests.processes import wait_for
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
 PUBLIC: Address = ipaddress.ip_address("8.8.8.8")
@@ -171,3 +172,28 @@ async def test_servers_that_make_no_sense(web: Web, answer: bytes) -> None:
 async def test_other_statuses_are_told(web: Web) -> None:
     with pytest.raises(FetchFailed, match="answers 404"):
         await fetcher().fetch(f"https://images.test:{web.port}/none", "ada")
+
+
+async def test_silent_servers_take_their_own_callers_places_alone(web: Web) -> None:
+    web.answers["/stall"] = ok(b"half", "content-length: 100")
+    web.answers["/a"] = ok(b"picture")
+    one = fetcher(timeout_s=60, width=2)
+    stall = f"https://images.test:{web.port}/stall"
+    silent = [asyncio.create_task(one.fetch(stall, "mallory")) for _ in range(16)]
+    await asyncio.to_thread(wait_for, lambda: web.asked, 10, "the first request")
+    assert await one.fetch(f"https://images.test:{web.port}/a", "ada") == b"picture"
+    assert sum("stall" in head for head in web.asked) == 1
+    for task in silent:
+        task.cancel()
+    await asyncio.gather(*silent, return_exceptions=True)
+
+
+async def test_the_time_starts_with_the_place(web: Web) -> None:
+    web.answers["/stall"] = ok(b"half", "content-length: 100")
+    web.answers["/a"] = ok(b"picture")
+    one = fetcher(timeout_s=0.5, width=2)  # one place for each caller
+    stall = one.fetch(f"https://images.test:{web.port}/stall", "ada")
+    waiting = one.fetch(f"https://images.test:{web.port}/a", "ada")
+    failed, picture = await asyncio.gather(stall, waiting, return_exceptions=True)
+    assert isinstance(failed, FetchFailed)
+    assert picture == b"picture"

@@ -1,11 +1,13 @@
 """Files that claim to be images, and a request's images as a whole."""
 
+import asyncio
 import base64
 import io
 import struct
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -146,3 +148,78 @@ async def test_what_is_refused_names_its_place(images: Images, url: str, problem
 async def test_images_are_counted(images: Images) -> None:
     with pytest.raises(InvalidRequest, match="3 images, at most 2"):
         await images.read((data(b""),) * 3, owner())
+
+
+def progressive(scans: int, size: tuple[int, int] = (64, 64)) -> bytes:
+    """A progressive JPEG of one colour whose last scan comes again and again."""
+    file = io.BytesIO()
+    Image.new("RGB", size).save(file, "JPEG", progressive=True)
+    jpeg = file.getvalue()
+    start = jpeg.rindex(b"\xff\xda")
+    return jpeg[:-2] + jpeg[start:-2] * scans + jpeg[-2:]
+
+
+def test_scans_are_counted_before_they_are_decoded() -> None:
+    assert opened(plain(progressive(30), 5000)).size == (64, 64)
+    with pytest.raises(BadPicture, match="more than 50 scans"):
+        plain(progressive(1000), 5000)
+
+
+def test_what_follows_the_end_of_a_jpeg_is_no_scan() -> None:
+    film = b"\xff\xda" * 1000  # as phones put behind their photos
+    assert opened(plain(picture("JPEG") + film, 100)).size == (6, 4)
+    exif = Image.Exif()
+    exif[0x010E] = "x\xff\xda" * 500
+    file = io.BytesIO()
+    Image.new("RGB", (6, 4)).save(file, "JPEG", exif=exif, comment=film)
+    assert opened(plain(file.getvalue(), 100)).size == (6, 4)
+
+
+def test_a_file_that_would_be_too_large_becomes_a_jpeg_or_is_refused() -> None:
+    noise = io.BytesIO()
+    Image.effect_noise((300, 300), 80).convert("RGB").save(noise, "JPEG", quality=60)
+
+    def made(most: int) -> Image.Image:
+        file = to_plain(noise.getvalue(), PictureLimits(10**6, encoded_bytes=most))
+        assert len(file) <= most
+        return Image.open(io.BytesIO(file))
+
+    assert made(10**6).format == "PNG"
+    assert made(100_000).format == "JPEG"
+    with pytest.raises(BadPicture, match="more than 10000 bytes when it is encoded"):
+        made(10_000)
+
+
+async def test_the_images_of_a_request_are_bounded_together(images: Images) -> None:
+    few = replace(BOUNDS, request_bytes=100)
+    one = data(picture("PNG"))
+    with pytest.raises(InvalidRequest, match="have more than 100 bytes") as refused:
+        await replace(images, bounds=few).read((one, one), owner())
+    assert refused.value.param == one.path
+
+
+async def test_what_takes_too_long_is_ended_and_others_go_on() -> None:
+    workers = Workers(2, deadline_s=1, memory_bytes=2**30)
+    bounds = ImageBounds(2, 10**7, 10**8, PictureLimits(10**8, 10**6, 10**8))
+    images = Images(Fetcher(1000, 1), workers, Budget(10**9), bounds)
+    await images.read((data(picture("PNG")),), owner())  # the processes have started
+    endless = data(progressive(3000, (2000, 2000)))
+    slow = asyncio.create_task(images.read((endless, endless), owner("mallory")))
+    assert await images.read((data(picture("PNG")),), owner("ada"))
+    assert not slow.done()
+    with pytest.raises(InvalidRequest, match="takes too long to decode"):
+        await slow
+    await workers.close()
+
+
+async def test_images_are_held_until_the_request_ends(images: Images) -> None:
+    first, second = owner(), owner()
+    tight = replace(images, budget=Budget(20_000))  # 10,000 for a caller, who asks for that
+    one = data(picture("PNG"))
+    await tight.read((one, one), first)
+    waiting = asyncio.create_task(tight.read((one, one), second))
+    await asyncio.sleep(0)
+    assert tight.budget._waiting
+    assert await tight.read((one,), owner("bob"))
+    first.ends.close()
+    assert len(await waiting) == 2

@@ -3,13 +3,23 @@
 import asyncio
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.types import Message
 
-from frontend.errors import ClientTimeout, GatewayError, InvalidRequest, TooLarge, UnsupportedMedia
+from frontend.budget import Budget
+from frontend.errors import (
+    ClientTimeout,
+    GatewayError,
+    InvalidRequest,
+    Overloaded,
+    TooLarge,
+    UnsupportedMedia,
+)
 from frontend.routes.client import BodyBounds, Client, ClientGone, is_deeper
+from frontend.routes.trace import Trace
 
 
 class Peer:
@@ -67,6 +77,41 @@ async def test_bodies_that_are_not_taken(
 @pytest.mark.parametrize("kind", ["application/json", "Application/JSON; charset=utf-8", ""])
 async def test_content_types_that_are_taken(kind: str) -> None:
     assert await Peer(body(b"{}")).client(content_type=kind).read_json(BodyBounds(100)) == {}
+
+
+async def test_a_body_that_says_its_length_is_refused_before_it_is_read() -> None:
+    peer = Peer()
+    with pytest.raises(TooLarge) as refused:
+        await peer.client(content_length="101").read_json(BodyBounds(100))
+    assert refused.value.param == "body"
+
+
+@pytest.mark.parametrize("piece", [b'"k":0,', b"0,", b"[],", b'{"a":{}},'])
+async def test_values_are_counted_while_they_arrive(piece: bytes) -> None:
+    peer = Peer(*[body(piece * 1000, True)] * 100)
+    with pytest.raises(InvalidRequest, match="more than 5000 JSON values") as refused:
+        await peer.client().read_json(BodyBounds(2**20, values=5000))
+    assert refused.value.param == "body"
+    assert len(peer.messages) > 90
+
+
+async def test_a_text_is_one_value_however_many_commas_it_has() -> None:
+    text = ',:[{"' * 10_000
+    large = Peer(body(orjson.dumps([text])))
+    assert await large.client().read_json(BodyBounds(2**20, values=1000)) == [text]
+
+
+async def test_large_bodies_wait_for_each_other_and_small_ones_do_not() -> None:
+    trace = Trace.begin({"headers": [], "method": "POST", "path": "/"})
+    budget = Budget(200_000)
+    bounds = BodyBounds(100_000, budget=budget)
+    large = body(b'"' + b"x" * 70_000 + b'"')
+    await Peer(large).client(content_length="70002").read_json(bounds)
+    with pytest.raises(Overloaded):
+        await Peer(large).client(timeout_s=0.01).read_json(bounds)
+    assert await Peer(body(b"{}")).client().read_json(bounds) == {}
+    trace.ends.close()
+    await Peer(large).client(timeout_s=0.01).read_json(bounds)
 
 
 async def test_a_body_that_does_not_come() -> None:

@@ -214,6 +214,8 @@ def test_only_documents_are_cut_and_only_when_asked(built: Built) -> None:
     exact = infer(built, "judge", query=[["paris"]], document=[["paris " * 20]])
     assert np.allclose(cut["score"], exact["score"], atol=1e-6)
     with pytest.raises(grpc.RpcError, match="leaves no room for a document"):
+        infer(built, "judge", query=[["paris " * 25]], document=[["paris"]], truncate=[[True]])
+    with pytest.raises(grpc.RpcError, match="'query' has 360 bytes of text"):
         infer(built, "judge", query=[[long]], document=[["paris"]], truncate=[[True]])
 
 

@@ -9,9 +9,30 @@ it is logged, and the caller learns no more than that the backend failed.
     └── Unavailable      503, try again later
 """
 
+import difflib
 import json
+from collections.abc import Iterable
 
 MARKER = "toolkit-error:"
+MAX_MESSAGE = 500
+"""Characters: messages name what a request brought, which may be of any length."""
+_LONGEST_NAME = 64
+_LONGEST_PARAM = 200
+
+
+def clip(text: str, most: int = MAX_MESSAGE) -> str:
+    """At most so many characters of a text, with a mark where the rest was."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def remedy(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """What to say of an unknown name: the known one that is most like it, or all of them."""
+    names = list(known)
+    # comparing takes the product of the lengths
+    near = difflib.get_close_matches(name, names, n=1) if len(name) <= _LONGEST_NAME else []
+    if near:
+        return f"did you mean '{prefix}{near[0]}'?"
+    return f"known: {', '.join(names) or 'none'}"
 
 
 class StepError(Exception):
@@ -21,10 +42,10 @@ class StepError(Exception):
     triton_code = "INTERNAL"
 
     def __init__(self, message: str, *, code: str = "backend_error", param: str | None = None):
-        super().__init__(message)
-        self.message = message
+        self.message = clip(message)
+        super().__init__(self.message)
         self.code = code
-        self.param = param
+        self.param = None if param is None else clip(param, _LONGEST_PARAM)
 
     def __str__(self) -> str:
         """The text that crosses Triton: the message for people, then the marked object."""

@@ -15,7 +15,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
-from python_backends.errors import InvalidInput, StepError
+from python_backends.errors import InvalidInput, StepError, clip
 
 Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]
@@ -196,4 +196,5 @@ def refuse(error: BaseException) -> object:
     if isinstance(error, StepError):
         code = getattr(stub.TritonError, error.triton_code)
         return stub.InferenceResponse([], stub.TritonError(str(error), code))
-    return stub.InferenceResponse([], stub.TritonError(f"{type(error).__name__}: {error}"))
+    text = clip(f"{type(error).__name__}: {error}", 4000)
+    return stub.InferenceResponse([], stub.TritonError(text))

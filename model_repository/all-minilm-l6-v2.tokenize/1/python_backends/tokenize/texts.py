@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from python_backends.errors import InvalidInput
+from python_backends.pieces import batches, check_bytes, head
 from python_backends.tokenize.given import Given, given_rows
 from python_backends.tokenize.padding import Row, pad
 from python_backends.triton import Array, Arrays, decode
@@ -18,11 +19,15 @@ class TextTokenizer:
     tokenizer: Any
     context_length: int
     multiple: int = 1
+    max_bytes: int = 0
 
     @classmethod
-    def load(cls, folder: Path, context_length: int, multiple: int = 1) -> "TextTokenizer":
-        """From a folder with `tokenizer.json`; lengths are rounded up to `multiple`."""
-        return cls(load_tokenizer(folder), context_length, multiple)
+    def load(
+        cls, folder: Path, context_length: int, multiple: int = 1, max_bytes: int = 0
+    ) -> "TextTokenizer":
+        """From a folder with `tokenizer.json`; lengths are rounded up to `multiple`, texts of more
+        than `max_bytes` refused unless they may be cut."""
+        return cls(load_tokenizer(folder), context_length, multiple, max_bytes)
 
     def read(self, arrays: Arrays) -> dict[str, Array]:
         """`text` STRING [B, 1], `truncate` BOOL [B, 1] -> ids and mask INT64 [B, L], `num_tokens`.
@@ -32,6 +37,9 @@ class TextTokenizer:
         """
         texts = [decode(value, "text") for value in arrays["text"].reshape(-1)]
         cut = arrays["truncate"].reshape(-1) if "truncate" in arrays else [False] * len(texts)
+        for text, may_cut in zip(texts, cut, strict=True):
+            if not may_cut:
+                check_bytes(text, self.max_bytes, "input")
         rows = [
             Row(self._fit(number, ids, bool(may_cut)))
             for number, (ids, may_cut) in enumerate(zip(self._ids(texts, arrays), cut, strict=True))
@@ -52,7 +60,13 @@ class TextTokenizer:
         return [ids or self._encode([text])[0] for ids, text in zip(rows, texts, strict=True)]
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
-        return [row.ids for row in self.tokenizer.encode_batch_fast(texts)]
+        texts = [head(self._plain, text, self.context_length) for text in texts]
+        parts = batches(map(len, texts))
+        return [row.ids for part in parts for row in self.tokenizer.encode_batch_fast(texts[part])]
+
+    def _plain(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
 
     def _fit(self, number: int, ids: list[int], may_cut: bool) -> list[int]:
         if len(ids) <= self.context_length:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from python_backends.errors import InvalidInput
+from python_backends.pieces import check_bytes
 from python_backends.triton import Array
 
 
@@ -17,16 +18,17 @@ class PromptTokenizer:
     encode: Callable[[str], list[int]]
     pad_id: int
     length: int
+    max_bytes: int = 0
 
     @classmethod
-    def load(cls, folder: Path, length: int) -> "PromptTokenizer":
+    def load(cls, folder: Path, length: int, max_bytes: int = 0) -> "PromptTokenizer":
         """From a Hugging Face tokenizer folder; never from the network."""
         from transformers import AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         pad_id = tokenizer.pad_token_id
         pad_id = tokenizer.eos_token_id if pad_id is None else pad_id
-        return cls(lambda text: list(tokenizer(text)["input_ids"]), pad_id or 0, length)
+        return cls(lambda text: list(tokenizer(text)["input_ids"]), pad_id or 0, length, max_bytes)
 
     def pair(self, negative: str, positive: str) -> Array:
         """INT64 [2, length], the negative prompt first. Raises InvalidInput for a long prompt."""
@@ -38,6 +40,7 @@ class PromptTokenizer:
         return np.array([sum(len(self.encode(prompt)) for prompt in prompts if prompt)], np.int32)
 
     def _row(self, prompt: str, param: str) -> list[int]:
+        check_bytes(prompt, self.max_bytes, param)
         ids = self.encode(prompt)
         if len(ids) > self.length:
             raise InvalidInput(

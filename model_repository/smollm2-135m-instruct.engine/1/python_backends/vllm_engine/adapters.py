@@ -3,13 +3,12 @@
 Which ones there are is the config's decision; a request can name one of them and nothing else.
 """
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from python_backends.errors import InvalidInput
+from python_backends.errors import InvalidInput, clip, remedy
 from python_backends.triton import Settings
 
 
@@ -30,10 +29,10 @@ class Adapters:
         if not name:
             return {}
         if name not in self.folders:
-            near = difflib.get_close_matches(name, self.folders, n=1)
-            known = ", ".join(self.folders) or "none"
-            remedy = f"did you mean '{near[0]}'?" if near else f"known: {known}"
-            raise InvalidInput(f"there is no LoRA adapter '{name}'; {remedy}", param="lora_name")
+            hint = remedy(name, self.folders)
+            raise InvalidInput(
+                f"there is no LoRA adapter '{clip(name, 64)}'; {hint}", param="lora_name"
+            )
         from vllm.lora.request import LoRARequest  # type: ignore[import-not-found]
 
         number = list(self.folders).index(name) + 1

@@ -4,13 +4,12 @@ Names are vLLM's SamplingParams fields plus `priority`. Nothing is dropped: an u
 refused with the nearest known one, a bad value with vLLM's own words.
 """
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from python_backends.errors import InvalidInput, StepError
+from python_backends.errors import InvalidInput, StepError, clip, remedy
 
 HIDDEN = frozenset(
     {
@@ -107,12 +106,11 @@ def check_names(given: Iterable[str], known: Iterable[str], prefix: str = "") ->
     known = sorted(known)
     for name in given:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            remedy = f"did you mean '{prefix}{near[0]}'?" if near else f"known: {', '.join(known)}"
+            shown = prefix + clip(name, 64)
             raise InvalidInput(
-                f"unknown sampling parameter '{prefix}{name}'; {remedy}",
+                f"unknown sampling parameter '{shown}'; {remedy(name, known, prefix)}",
                 code="unknown_parameter",
-                param=f"{prefix}{name}",
+                param=shown,
             )
 
 

@@ -4,6 +4,7 @@ Templates run in transformers' sandbox. Every field is honoured or refused.
 """
 
 import copy
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from python_backends.errors import InvalidInput
+from python_backends.pieces import PIECE, check_bytes, encode_up_to
 from python_backends.prompt.infill import Infill, find_infill, refuse
+from python_backends.prompt.metered import DEFAULT_LIMITS, Limits, metered
 from python_backends.prompt.tools import told, with_objects
 from python_backends.templates import knows_tools, read_template
 from python_backends.triton import Array
@@ -47,9 +50,16 @@ class Renderer:
     source: str = ""
     infill: Infill | None = None
     literal: Callable[..., list[int]] | None = None
+    limits: Limits = DEFAULT_LIMITS
 
     @classmethod
-    def load(cls, folder: Path, context_length: int, fim: str | None = None) -> "Renderer":
+    def load(
+        cls,
+        folder: Path,
+        context_length: int,
+        fim: str | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> "Renderer":
         """From a Hugging Face tokenizer folder; never from the network. `fim` as in the config."""
         from transformers import AutoTokenizer
 
@@ -65,16 +75,24 @@ class Renderer:
 
         source = read_template(folder)
         infill = find_infill(fim, tokenizer.get_vocab())
-        render = tokenizer.apply_chat_template
         literal = _literal(tokenizer) if infill is not None else None
-        return cls(render, encode, len(tokenizer), context_length, source, infill, literal)
+        return cls(
+            metered(tokenizer, limits),
+            encode,
+            len(tokenizer),
+            context_length,
+            source,
+            infill,
+            literal,
+            limits,
+        )
 
     def render(self, prompt: Mapping[str, Any]) -> Array:
         """`token_ids` INT32 [length]. Raises InvalidInput for anything that it cannot honour."""
         form = _form(prompt)
         if form == "messages":
             prefix = self._checked(prompt.get("prefix_token_ids") or [], "prefix_token_ids")
-            ids = prefix + self.encode(self._chat(prompt), False)
+            ids = prefix + self._bounded(self.encode, "messages")(self._chat(prompt), False)
         elif form == "text":
             if not isinstance(prompt["text"], str):
                 raise InvalidInput("'text' is not a string", param="prompt")
@@ -86,14 +104,32 @@ class Renderer:
 
     def _text(self, prompt: Mapping[str, Any]) -> list[int]:
         suffix = prompt.get("suffix")
+        check_bytes(prompt["text"], self.limits.text_bytes, "prompt")
+        encode = self._bounded(self.encode, "prompt")
         if suffix is None:
-            return self.encode(prompt["text"], _flag(prompt, "add_special_tokens", True))
+            return encode(prompt["text"], _flag(prompt, "add_special_tokens", True))
         if not isinstance(suffix, str):
             raise InvalidInput("'suffix' is not a string", param="suffix")
         if self.infill is None:
             raise refuse()
+        check_bytes(suffix, self.limits.text_bytes, "suffix")
         texts = {"prefix": prompt["text"], "suffix": suffix}
-        return self.infill.ids(texts, self.encode, self.literal or self.encode)
+        literal = self._bounded(self.literal or self.encode, "prompt")
+        return self.infill.ids(texts, encode, literal)
+
+    def _bounded(self, encode: Callable[..., list[int]], param: str) -> Callable[..., list[int]]:
+        """`encode` that stops, and raises InvalidInput, where the context is full."""
+
+        def ids(text: str, special: bool) -> list[int]:
+            if len(text) <= PIECE:
+                return encode(text, special)
+            inner = encode_up_to(lambda part: encode(part, False), text, self.context_length)
+            if len(inner) > self.context_length:
+                raise self._too_long(f"more than {self.context_length}", param)
+            first, last = _around(encode) if special else ([], [])
+            return [*first, *inner, *last]
+
+        return ids
 
     def _chat(self, prompt: Mapping[str, Any]) -> str:
         from jinja2 import TemplateError
@@ -104,6 +140,7 @@ class Renderer:
                 f"'chat_template_kwargs.{reserved[0]}' cannot be set by a request",
                 param="chat_template_kwargs",
             )
+        self._check_sizes(prompt, options)
         options = self._effort(prompt.get("reasoning_effort")) | options
         continues = _flag(prompt, "continue_final_message", False)
         images = "image" in self.source
@@ -112,19 +149,35 @@ class Renderer:
         if not knows_tools(self.source):
             messages, tools = told(messages, tools or ()), None
         try:
-            text = self.template(
-                messages,
-                **options,
-                tools=tools,
-                add_generation_prompt=_flag(prompt, "add_generation_prompt", not continues),
-                continue_final_message=continues,
-                tokenize=False,
+            text = str(
+                self.template(
+                    messages,
+                    **options,
+                    tools=tools,
+                    add_generation_prompt=_flag(prompt, "add_generation_prompt", not continues),
+                    continue_final_message=continues,
+                    tokenize=False,
+                )
             )
-            return str(text)
         except (TemplateError, ValueError, TypeError, KeyError) as error:
             raise InvalidInput(
                 f"the model's chat template cannot take these messages: {error}", param="messages"
             ) from error
+        check_bytes(text, self.limits.text_bytes, "messages")
+        return text
+
+    def _check_sizes(self, prompt: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+        """Before anything is rendered. Raises InvalidInput."""
+        most = self.limits.template_kwargs_bytes
+        if len(json.dumps(options)) > most:
+            raise InvalidInput(
+                f"'chat_template_kwargs' has more than {most} bytes; shorten it",
+                param="chat_template_kwargs",
+            )
+        left = self.limits.text_bytes
+        for number, message in enumerate(_messages(prompt) if left else ()):
+            for text in _texts(message.get("content")):
+                check_bytes(text, left, f"messages[{number}].content")
 
     def _effort(self, effort: str | None) -> dict[str, Any]:
         """A reasoning effort as the template's own arguments, levels or a switch."""
@@ -154,14 +207,35 @@ class Renderer:
 
     def _check_length(self, length: int, param: str) -> None:
         if length >= self.context_length:
-            raise InvalidInput(
-                f"the prompt has {length} tokens and the model's context holds"
-                f" {self.context_length}, reply included; shorten it",
-                code="context_length_exceeded",
-                param=param,
-            )
+            raise self._too_long(str(length), param)
         if not length:
             raise InvalidInput("the prompt is empty; send at least one token", param=param)
+
+    def _too_long(self, length: str, param: str) -> InvalidInput:
+        return InvalidInput(
+            f"the prompt has {length} tokens and the model's context holds"
+            f" {self.context_length}, reply included; shorten it",
+            code="context_length_exceeded",
+            param=param,
+        )
+
+
+def _around(encode: Callable[..., list[int]]) -> tuple[list[int], list[int]]:
+    """The special tokens that a tokenizer puts before and behind a text."""
+    plain, whole = encode("a", False), encode("a", True)
+    for start in range(len(whole) - len(plain) + 1):
+        if whole[start : start + len(plain)] == plain:
+            return whole[:start], whole[start + len(plain) :]
+    return [], []
+
+
+def _texts(content: Any) -> list[str]:
+    """The texts of a message's content, a string or parts."""
+    if isinstance(content, str):
+        return [content]
+    parts = content if isinstance(content, list) else ()
+    found = [part.get("text") for part in parts if isinstance(part, dict)]
+    return [text for text in found if isinstance(text, str)]
 
 
 def _literal(tokenizer: Any) -> Callable[..., list[int]] | None:

@@ -1,0 +1,129 @@
+"""Token ids of a text, piece by piece, and no further than they are needed.
+
+A tokenizer takes a hundred times a text's size in memory, so a text is cut where that changes
+nothing: what stands around a cut gives the same ids in one piece as in two. The ids are those of
+the whole text, unless it runs on for `_LONGEST` characters without a place where it can be cut.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from python_backends.errors import InvalidInput
+
+Encode = Callable[[str], list[int]]
+
+PIECE = 16_384
+"""Characters of a text that is tokenized at once."""
+_LONGEST = 131_072
+_AROUND = 256  # characters that decide whether a cut is one, more than the longest token has
+_TRIES = 32
+_BATCH = 131_072  # characters
+
+
+def check_bytes(text: str, most: int, param: str) -> None:
+    """Raises InvalidInput for a text of more bytes than `most`; 0 allows any number."""
+    if most and len(text) > most // 4 and (size := len(text.encode(errors="replace"))) > most:
+        raise InvalidInput(
+            f"'{param}' has {size} bytes of text and the model takes at most {most}; shorten it",
+            code="context_length_exceeded",
+            param=param,
+        )
+
+
+def encode_up_to(encode: Encode, text: str, most: int) -> list[int]:
+    """The ids of `text`, without special tokens around them.
+
+    When they are more than `most`, at least the first `most + 1` of them.
+    """
+    if len(text) <= PIECE:
+        return encode(text)
+    ids: list[int] = []
+    for piece in pieces(encode, text):
+        ids += encode(piece)
+        if len(ids) > most:
+            break
+    return ids
+
+
+def head(encode: Encode, text: str, tokens: int) -> str:
+    """The beginning of a text that holds its first `tokens` ids; all of it where it has fewer."""
+    if len(text) <= PIECE:
+        return text
+    end = 0
+    left = tokens
+    for start, end in _spans(encode, text):
+        left -= len(encode(text[start:end]))
+        if left < 0:
+            break
+    return text[:end]
+
+
+def batches(sizes: Iterable[int]) -> Iterator[slice]:
+    """Rows, given by their texts' lengths, in parts of which each is tokenized at once."""
+    start, end, held = 0, 0, 0
+    for end, size in enumerate(sizes):
+        held += size
+        if held > _BATCH and end > start:
+            yield slice(start, end)
+            start, held = end, size
+    yield slice(start, end + 1)
+
+
+def pieces(encode: Encode, text: str) -> Iterator[str]:
+    """Parts of a text whose ids, one after the other, are those of the whole."""
+    return (text[start:end] for start, end in _spans(encode, text))
+
+
+def _spans(encode: Encode, text: str) -> Iterator[tuple[int, int]]:
+    start = 0
+    while len(text) - start > PIECE:
+        cut = _cut(encode, text, start)
+        yield start, cut.end
+        start = cut.start
+    yield start, len(text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """Where a piece ends and the next one starts: a space between them may be left out, where the
+    tokenizer puts one before every text."""
+
+    end: int
+    start: int
+
+
+def _cut(encode: Encode, text: str, start: int) -> _Cut:
+    """A cut some `PIECE` characters behind `start`."""
+    least, most = start + PIECE // 2, start + PIECE
+    while most < min(len(text), start + _LONGEST):
+        for place in itertools.islice(_places(text, least, most), _TRIES):
+            if found := _checked(encode, text, start, place):
+                return found
+        least, most = most, most + PIECE
+    end = min(len(text), start + _LONGEST)
+    return _Cut(end, end)
+
+
+def _places(text: str, least: int, most: int) -> Iterator[int]:
+    """Where a word or number ends and another follows, the last such place first.
+
+    Tokenizers look at letters, digits and the rest apart, so a run of one kind ends there whatever
+    stands before it.
+    """
+    for place in range(min(most, len(text) - 2), least, -1):
+        before, here, after = text[place - 1], text[place], text[place + 1]
+        if before.isalnum() and not here.isalnum() and after.isalnum():
+            yield place
+
+
+def _checked(encode: Encode, text: str, start: int, place: int) -> _Cut | None:
+    """The cut at `place`, if the text around it gives the same ids in two pieces."""
+    before = text[max(start, place - _AROUND) : place]
+    after = text[place : place + _AROUND]
+    whole, first = encode(before + after), encode(before)
+    if whole == first + encode(after):
+        return _Cut(place, place)
+    if after.startswith(" ") and whole == first + encode(after[1:]):
+        return _Cut(place, place + 1)
+    return None
