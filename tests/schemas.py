@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 
 Schema = dict[str, Any]
 
-NAMES = st.text('abcdefgh_äé "\\', min_size=1, max_size=6)
+NAMES = st.text('abcdefgh_äé "\\/\n\x00\x7f世😀', max_size=6) | st.sampled_from(
+    ["title", "description", "default", "$comment", "type", "enum", "__proto__"]
+)
 _SCALARS = st.one_of(
     st.booleans(), st.none(), st.integers(-99, 99), st.text(max_size=5), st.just(1.5)
 )
@@ -44,8 +46,20 @@ def _objects(draw: st.DrawFn, children: st.SearchStrategy[Schema]) -> Schema:
         draw(st.lists(st.sampled_from(sorted(properties)), unique=True)) if properties else []
     )
     schema: Schema = {"type": "object", "properties": properties, "required": required}
-    extra = draw(st.sampled_from([None, False]))
-    return schema if extra is None else schema | {"additionalProperties": extra}
+    extra = draw(st.sampled_from([None, None, False, True, {"type": "integer"}]))
+    if extra is not None:
+        schema["additionalProperties"] = extra
+    if draw(st.integers(0, 5)) == 0:
+        least = draw(st.integers(0, len(properties)))
+        schema |= {"minProperties": least, "maxProperties": least + draw(st.integers(0, 3))}
+        schema["maxProperties"] = max(schema["maxProperties"], len(required))
+    return schema
+
+
+def _loose(children: st.SearchStrategy[Schema]) -> st.SearchStrategy[Schema]:
+    """Objects that never contradict each other."""
+    named = st.dictionaries(NAMES, children, max_size=3)
+    return named.map(lambda properties: {"type": "object", "properties": properties})
 
 
 @st.composite
@@ -55,10 +69,24 @@ def _arrays(draw: st.DrawFn, children: st.SearchStrategy[Schema]) -> Schema:
     return {"type": "array", "items": draw(children), "minItems": least, "maxItems": most}
 
 
+@st.composite
+def _tables(draw: st.DrawFn, children: st.SearchStrategy[Schema]) -> Schema:
+    keys = draw(st.sampled_from([{}, {"pattern": "^[a-c]+$"}, {"minLength": 1, "maxLength": 3}]))
+    schema = {"type": "object", "additionalProperties": draw(children)}
+    return schema | ({"propertyNames": keys} if keys else {})
+
+
 def _nested(children: st.SearchStrategy[Schema]) -> st.SearchStrategy[Schema]:
     choices = st.lists(children, min_size=1, max_size=3)
     return st.one_of(
-        _objects(children), _arrays(children), choices.map(lambda listed: {"anyOf": listed})
+        _objects(children),
+        _arrays(children),
+        _tables(children),
+        choices.map(lambda listed: {"anyOf": listed}),
+        st.lists(_loose(children), min_size=1, max_size=3).map(lambda listed: {"allOf": listed}),
+        st.tuples(_loose(children), st.lists(_loose(children), min_size=1, max_size=3)).map(
+            lambda pair: {**pair[0], "anyOf": pair[1]}
+        ),
     )
 
 

@@ -250,9 +250,9 @@ def _with_grammars(
     sampling, reply = dict(generation.sampling), generation.reply
     tools: dict[str, Any] = {}
     for use, plan in zip(generation.schemas, plans, strict=True):
-        if use.tool is not None:
+        if use.tool is not None and use.enforced:
             tools[use.tool] = orjson.loads(plan.grammar)
-        elif "json" in (wanted := sampling.get("structured_outputs") or {}):
+        elif use.tool is None and "json" in (wanted := sampling.get("structured_outputs") or {}):
             sampling["structured_outputs"] = {**wanted, "json": orjson.loads(plan.grammar)}
     if tools and reply is not None:
         reply = {**reply, "tools": [_with_parameters(one, tools) for one in reply["tools"]]}

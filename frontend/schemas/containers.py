@@ -165,9 +165,10 @@ def _count(node: Node, made: Node, fit: Fit) -> bool:
     for name in ("minProperties", "maxProperties"):
         if name not in node:
             continue
-        if node[name] * max(1, len(names)) > _MOST_COUNTED:
-            fit.note(node, name)
-        else:
+        counted = node[name] * max(1, len(names)) <= _MOST_COUNTED
+        if not counted or (name == "minProperties" and least > 0 and not closed):
+            fit.note(node, name)  # a name may come twice, which a grammar counts twice
+        if counted:
             made[name] = int(node[name])
     return True
 

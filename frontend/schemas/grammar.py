@@ -105,6 +105,8 @@ class _Fitting:
         if set(schema) == {"allOf"} and len(schema["allOf"]) == 1:
             return self._fit(schema["allOf"][0])
         before = len(self._expanding)
+        combined = bool(_COMBINING & set(schema))
+        self._guesses += combined  # what contradicts itself need not be what the caller wrote
         try:
             node = self._flatten(schema)
             return self._choose(node, node.pop(CHOICES, []))
@@ -112,6 +114,7 @@ class _Fitting:
             self.note(schema, "$ref" if "$ref" in schema else "allOf")
             return self._refer(found.reference)
         finally:
+            self._guesses -= combined
             del self._expanding[before:]
 
     def _refer(self, schema: Node) -> Node:
@@ -246,10 +249,8 @@ class _Fitting:
             made = fit_values(node, self)
             return made if made is None else self._mark(made, ("enum", "const"))
         kinds = types_of(node["type"]) if "type" in node else _implied_types(node)
-        if not kinds and "type" not in node:
+        if "type" not in node and not kinds:
             return {}
-        if not kinds:
-            self.never(node, "type", "contradicts what stands beside it")
         if "number" in kinds:
             kinds = [kind for kind in kinds if kind != "integer"]
         found = [one for kind in kinds if (one := self._typed(node, kind)) is not None]

@@ -1,5 +1,6 @@
 """What is made of a request's schemas before it is admitted. Runs in a worker process."""
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,8 @@ from frontend.schemas.grammar import grammar_of
 from frontend.schemas.keywords import draft_of, meta_uri, parts, refusal, table
 from frontend.schemas.limits import Limits
 from frontend.schemas.patterns import InvalidPattern, read_pattern
+
+_DEEPEST = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,17 @@ def make_plans(jobs: list[tuple[bytes, str, bool]], limits: Limits) -> list[Plan
 
 def make_plan(source: bytes, path: str, limits: Limits, enforced: bool) -> Plan:
     """`enforced`: what cannot be checked is refused, too. Raises InvalidRequest naming a place."""
-    schema: dict[str, Any] = orjson.loads(source)
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(_DEEPEST)  # references lead deeper than brackets
+    try:
+        return _plan(orjson.loads(source), path, limits, enforced)
+    except RecursionError:
+        raise refusal(path, "is too deep, references followed", "schema_too_complex") from None
+    finally:
+        sys.setrecursionlimit(before)
+
+
+def _plan(schema: dict[str, Any], path: str, limits: Limits, enforced: bool) -> Plan:
     measure(schema, path, limits)
     _check_meta(schema, path)
     document = canonical(schema, path, limits)

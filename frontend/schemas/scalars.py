@@ -21,7 +21,7 @@ FORMATS = frozenset(
 )
 MOST_REPEATS = 4096
 """Longer strings and lists are counted in the finished answer only."""
-_LARGE = 10**15
+_LARGE = {"integer": 2**53, "number": 10**15}
 _DECIMALS = 6
 _COMPARABLE = frozenset(
     {
@@ -47,6 +47,8 @@ def fit_values(node: Node, fit: Fit) -> Node | None:
     keyword = "enum" if "enum" in node else "const"
     listed: list[Any] = node["enum"] if keyword == "enum" else [node["const"]]
     rest = {name: value for name, value in node.items() if name in _COMPARABLE}
+    if rest.get("type") == []:  # what was merged leaves none
+        listed = []
     values = [one for one in listed if jsonschema_rs.is_valid(rest, one, offline=True)]
     if not values:
         fit.never(node, keyword, "has no value that the keywords beside it allow")
@@ -117,7 +119,7 @@ def fit_number(node: Node, kind: str, fit: Fit) -> Node | None:
         if bound is None:
             continue
         exclusive = f"exclusive{name.capitalize()}"
-        if abs(bound[0]) >= _LARGE or _decimals(bound[0]) > _DECIMALS:
+        if abs(bound[0]) >= _LARGE[kind] or _decimals(bound[0]) > _DECIMALS:
             fit.note(node, name if name in node else exclusive)
         else:
             made[exclusive if bound[1] else name] = bound[0]

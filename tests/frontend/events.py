@@ -1,12 +1,15 @@
 """Canonical events for tests, and scripted stand-ins for what is below the code under test."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from hypothesis import strategies as st
 
 from frontend.domain import Event, Generation, Model
 from frontend.errors import GatewayError
+from frontend.generation.structure import Structures
+from frontend.schemas.limits import Limits
+from frontend.workers import Result, Workers
 
 MODEL = Model(
     name="m",
@@ -66,6 +69,27 @@ def replies(draw: st.DrawFn, n: int) -> list[Event]:
         if finish:
             del left[index]
     return sent
+
+
+class InlineWorkers(Workers):
+    """Does the work at once, in this process."""
+
+    def __init__(self) -> None:
+        self.callers: list[str] = []
+
+    async def call(
+        self, function: Callable[..., Result], *arguments: object, caller: str
+    ) -> Result:
+        self.callers.append(caller)
+        return function(*arguments)
+
+    async def close(self) -> None:
+        return
+
+
+def structures(workers: Workers | None = None, retries: int = 0) -> Structures:
+    """Schemas checked without processes."""
+    return Structures(workers or InlineWorkers(), Limits(), retries)
 
 
 class ScriptedTriton:

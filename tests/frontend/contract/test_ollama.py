@@ -99,7 +99,7 @@ def test_a_schema_is_enforced_and_checked(api: ollama.Client, echo_triton: EchoT
     good = api.chat("echo", messages=script(text='{"a": 1}'), format=schema)
     assert json.loads(str(good.message.content)) == {"a": 1}
     parameters = echo_requests(echo_triton)[-1]["sampling_parameters"]
-    assert parameters["structured_outputs"] == {"json": schema}
+    assert parameters["structured_outputs"]["json"].items() >= schema.items()
     with pytest.raises(ollama.ResponseError):
         api.chat("echo", messages=script(text="nonsense"), format=schema)
 

@@ -147,7 +147,7 @@ def test_parsed_output_is_what_its_schema_says(client: OpenAI) -> None:
 
     answer = client.responses.parse(**asked(text='{"name": "Bergen"}'), text_format=Place)
     assert answer.output_parsed == Place(name="Bergen")
-    with pytest.raises(APIError, match=r"text\.format"):
+    with pytest.raises(APIError, match=r"text\.format\.schema"):
         client.responses.parse(**asked(text="no place"), text_format=Place)
 
 

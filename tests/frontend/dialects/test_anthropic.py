@@ -125,8 +125,6 @@ def test_thinking_needs_a_model_that_thinks() -> None:
         ("tools[0].type", {"tools": [{"type": "web_search_20250305", "name": "web_search"}]}),
         ("tools[0].input_schema", {"tools": [{"name": "a"}]}),
         ("tools[1].name", {"tools": [TOOL, TOOL]}),
-        ("tools[0].input_schema.not", {"tools": [{**TOOL, "input_schema": {"not": {}}}],
-                                       "tool_choice": {"type": "any"}}),
         ("tool_choice", {"tool_choice": {"type": "any"}}),
         ("tool_choice.name", {"tools": [TOOL], "tool_choice": {"type": "tool", "name": "b"}}),
         ("thinking.budget_tokens", {"thinking": {"type": "enabled"}}),

@@ -163,8 +163,11 @@ def test_format_constrains_the_engine() -> None:
         call = chat(format=given_format)
         assert call.generation is not None
         assert call.generation.sampling["structured_outputs"] == expected
-        assert call.structure is not None
-    assert chat(format="").structure is None
+        (use,) = call.generation.schemas
+        assert (use.path, use.tool, use.strict) == ("format", None, True)
+    unbound = chat(format="").generation
+    assert unbound is not None
+    assert unbound.schemas == ()
     assert "format" in refused(lambda: chat(format="yaml")).message
 
 

@@ -105,8 +105,6 @@ def test_tools_are_chosen() -> None:
         ("tool_choice", {"tool_choice": "required"}),
         ("tool_choice.name", {"tools": [TOOL], "tool_choice": {"type": "function", "name": "x"}}),
         ("text.format.schema", {"text": {"format": {"type": "json_schema", "name": "x"}}}),
-        ("text.format.schema.not", {"text": {"format": {"type": "json_schema", "name": "x",
-                                                        "schema": {"not": {}}}}}),
         ("text.verbosity", {"text": {"verbosity": "huge"}}),
         ("reasoning.effort", {"reasoning": {"effort": "huge"}}),
         ("truncation", {"truncation": "auto"}),

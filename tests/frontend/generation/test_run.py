@@ -12,7 +12,7 @@ from frontend.errors import BackendFailed, BackendUnavailable, GatewayError, Ove
 from frontend.generation.admission import Admission
 from frontend.generation.fanout import WIDTH, generate_all
 from frontend.generation.run import Runner
-from tests.frontend.events import MODEL, ScriptedTriton, event
+from tests.frontend.events import MODEL, ScriptedTriton, event, structures
 
 PROMPT = Generation({"text": "x"}, {})
 
@@ -28,7 +28,8 @@ class Losable:
 
 def runner(triton: ScriptedTriton, max_running: int = 256) -> Runner:
     admission = Admission(max_running, 4096)
-    return Runner(cast(Triton, triton), cast(Catalogue, Losable()), admission, 5)
+    catalogue = cast(Catalogue, Losable())
+    return Runner(cast(Triton, triton), catalogue, admission, 5, structures())
 
 
 async def collect(run: Runner, generation: Generation = PROMPT) -> list[Event]:
