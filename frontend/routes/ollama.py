@@ -23,6 +23,7 @@ from frontend.dialects.ollama.requests import (
     NAMES,
     OllamaCall,
     check_abilities,
+    fit_context,
     parse_chat,
     parse_generate,
 )
@@ -105,6 +106,8 @@ class OllamaRoutes:
                 return
             model = await self.runner.find(model.name, "chat" if call.chat else "completion")
             check_abilities(call, model)
+            call = fit_context(call, model)
+            assert call.generation is not None
             generation = await self.images.attach(model, call.generation, call.images)
             call = replace(call, generation=generation)
             reply.admitted()
@@ -179,6 +182,7 @@ class OllamaRoutes:
             found = await self._find(call.model)
             model = await self.runner.find(found.name, "embedding")
             check_dimensions(call, model)
+            call.options.warn_of_context(model.context_length)
             load_ns, vectors = time.perf_counter_ns() - start_ns, None
             if call.embedding.texts:
                 vectors = await self.runner.embed(model, call.embedding, current().id)

@@ -54,18 +54,22 @@ class Sampler:
     convert: Callable[[dict[str, Any]], Any]
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
-    def read(self, wanted: Mapping[str, Any], prompt_tokens: int) -> Sampling:
-        """For a prompt of known length: `max_tokens` is at most what the context leaves.
+    def read(
+        self, wanted: Mapping[str, Any], prompt_tokens: int, context_length: int | None = None
+    ) -> Sampling:
+        """For a prompt of known length: `max_tokens` is at most what the context leaves, of which
+        the request may want less.
 
         Raises InvalidInput for unknown names, bad values, and a prompt that fills the context.
         """
-        room = self.context_length - prompt_tokens
+        limit = min(context_length or self.context_length, self.context_length)
+        room = limit - prompt_tokens
         if room < 1:
             raise ContextOverflow(
                 f"the prompt has {prompt_tokens} tokens and the model's context holds"
-                f" {self.context_length}, reply included; shorten it",
+                f" {limit}, reply included; shorten it",
                 param="messages",
-                limit=self.context_length,
+                limit=limit,
                 prompt_tokens=prompt_tokens,
                 requested_tokens=1,
             )

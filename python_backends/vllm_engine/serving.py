@@ -83,11 +83,12 @@ class Serving:
         wanted: Mapping[str, Any] = json_object(arrays, "sampling_parameters") or {}
         reply = json_object(arrays, "reply")
         told_prompt = token_ids if reply and reply.pop("prompt_token_ids", False) else None
+        context_length = reply.pop("context_length", None) if reply else None
         reading = self._reading(reply, wanted)
         if reading is not None:
             wanted = reading.sampling
         wanted = self._ending(reply, self._control_characters.kept_out(wanted))
-        sampling = self._sampler.read(wanted, len(token_ids))
+        sampling = self._sampler.read(wanted, len(token_ids), context_length)
         params = sampling.params
         top = max(params.logprobs or 0, params.prompt_logprobs or 0)
         if -1 in (params.logprobs, params.prompt_logprobs):
