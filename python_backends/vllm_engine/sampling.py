@@ -7,7 +7,7 @@ refused with the nearest known one, a bad value with vLLM's own words.
 import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from python_backends.errors import ContextOverflow, InvalidInput, StepError
@@ -26,6 +26,9 @@ HIDDEN = frozenset(
         "watermarking",
     }
 )
+_GREEDY = 1e-5
+"""vLLM takes a lower temperature for none."""
+_MAX_COPIES = 128
 STRUCTURED = ("json", "regex", "choice", "grammar", "json_object", "structural_tag")
 _STRUCTURED_OPTIONS = (
     "disable_any_whitespace",
@@ -40,6 +43,8 @@ class Sampling:
 
     params: Any
     priority: int = 0
+    copies: int = 1
+    """How many equal completions are wanted, of which the engine makes one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +91,10 @@ class Sampler:
                     requested_tokens=asked,
                 )
             values["max_tokens"] = min(asked, room)
-        return self._make(values)
+        copies = _equal_completions(values)
+        if copies > 1:
+            values["n"] = 1
+        return replace(self._make(values), copies=copies)
 
     def read_plain(self, wanted: Mapping[str, Any]) -> Sampling:
         """With vLLM's defaults, as Triton's own vLLM backend does (`max_tokens` 16)."""
@@ -109,6 +117,14 @@ class Sampler:
             raise
         except (ValueError, TypeError) as error:
             raise refusal(error) from error
+
+
+def _equal_completions(values: Mapping[str, Any]) -> int:
+    """How many completions are sure to be the same, which vLLM refuses to make: more than one
+    without chance in them."""
+    n, temperature = values.get("n"), values.get("temperature")
+    greedy = isinstance(temperature, int | float) and 0 <= temperature < _GREEDY
+    return n if greedy and type(n) is int and 1 < n <= _MAX_COPIES else 1
 
 
 def check_names(given: Iterable[str], known: Iterable[str], prefix: str = "") -> None:

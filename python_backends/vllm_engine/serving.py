@@ -94,7 +94,9 @@ class Serving:
         if -1 in (params.logprobs, params.prompt_logprobs):
             top = -1
         readers = reading.readers(params.n, token_ids) if reading is not None else ()
-        writer = EventWriter(self._vocabulary, len(token_ids), params.n, top, readers, told_prompt)
+        writer = EventWriter(
+            self._vocabulary, len(token_ids), params.n, top, readers, told_prompt, sampling.copies
+        )
         prompt: dict[str, Any] = {"prompt_token_ids": token_ids}
         if "images" in arrays:
             images = await asyncio.to_thread(read_images, arrays)
