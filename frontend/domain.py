@@ -80,6 +80,8 @@ class Generation:
     reply: dict[str, Any] | None = None
     images: tuple[bytes, ...] = ()
     """PNG files, one for each image part of the messages, in order."""
+    structure_at: str | None = None
+    """The field of the request that says what the reply must match."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,8 @@ from frontend.generation.admission import Admission
 from frontend.generation.calls import CallGate
 
 T = TypeVar("T")
+_PROGRAMS = frozenset({"choice", "regex", "grammar", "structural_tag"})
+"""Of `structured_outputs`: what a caller writes that is no JSON schema."""
 _PIPELINED = 4  # batches of one request in Triton at once: enough to keep it busy
 
 
@@ -41,6 +43,8 @@ class Runner:
     catalogue: Catalogue
     admission: Admission
     timeout_s: float
+    constraints: frozenset[str] = frozenset()
+    """What callers may bind answers to besides schemas."""
 
     async def find(self, name: str, capability: str) -> Model:
         """The model `name`, if it can do `capability`. Raises NotFound, InvalidRequest."""
@@ -63,10 +67,11 @@ class Runner:
         finish reason.
         """
         _check_fit(model, generation)
+        self._check_constraint(generation)
         left_s = await self._admitted()
         unfinished = int(generation.sampling.get("n") or 1)
         calls = CallGate()
-        with self.admission.held(), self._noticing_loss():
+        with self.admission.held(), self._noticing_loss(), _naming_the_field(generation):
             events = self.triton.generate(model, generation, engine_id, left_s)
             async with aclosing(events):  # type: ignore[type-var]
                 async for group in events:
@@ -78,6 +83,18 @@ class Runner:
                         yield told
         if unfinished > 0:
             raise BackendFailed("the model stopped before the end of its answer", code="incomplete")
+
+    def _check_constraint(self, generation: Generation) -> None:
+        """Refuses what the operator has not allowed; a response format always is."""
+        structured = generation.sampling.get("structured_outputs") or {}
+        for name in _PROGRAMS & structured.keys() - self.constraints:
+            at = generation.structure_at or f"structured_outputs.{name}"
+            raise InvalidRequest(
+                f"'{at}' is not allowed on this server; the operator can allow {name!r} with the"
+                " setting 'constraints'",
+                param=at,
+                code="unsupported_parameter",
+            )
 
     async def count_tokens(self, model: Model, generation: Generation, engine_id: str) -> int:
         """Tokens of a prompt. What images become only the engine knows, so it reads them once."""
@@ -141,6 +158,19 @@ class Runner:
         except BackendUnavailable:
             self.catalogue.lost()
             raise
+
+
+@contextlib.contextmanager
+def _naming_the_field(generation: Generation) -> Iterator[None]:
+    """Names the field that the caller sent where the engine refuses `structured_outputs`."""
+    try:
+        yield
+    except InvalidRequest as error:
+        own, _, rest = (error.param or "").partition(".")
+        if own == "structured_outputs" and generation.structure_at:
+            _, _, inner = rest.partition(".")
+            error.param = ".".join(part for part in (generation.structure_at, inner) if part)
+        raise
 
 
 def _check_fit(model: Model, generation: Generation) -> None:

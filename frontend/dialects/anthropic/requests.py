@@ -15,6 +15,7 @@ from frontend.dialects.tools import ToolUse, make_use, names_of, take_function, 
 from frontend.domain import Generation, ImageLink, Model
 from frontend.errors import InvalidRequest
 
+_SCHEMA_AT = "output_config.format.schema"
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
 
@@ -55,7 +56,7 @@ def parse_messages(body: object, max_messages: int, *, counting: bool = False) -
     reading = {name: options[name] for name in ("chat_template_kwargs",) if name in options}
     return MessagesCall(
         model,
-        Generation(prompt, sampling, tools.reply | reading),
+        Generation(prompt, sampling, tools.reply | reading, structure_at=_SCHEMA_AT),
         stream,
         tuple(sampling.get("stop", ())),
         structure,
@@ -174,7 +175,7 @@ def _output(fields: Fields, sampling: dict[str, Any], options: dict[str, Any]) -
         raise wanted.refuse("schema", "is required", code="missing_required_parameter")
     wanted.finish()
     sampling["structured_outputs"] = {"json": schema}
-    return Structure.of(schema, "output_config.format.schema")
+    return Structure.of(schema, _SCHEMA_AT)
 
 
 def _refuse_what_is_missing(fields: Fields) -> None:

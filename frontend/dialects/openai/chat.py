@@ -16,6 +16,7 @@ from frontend.dialects.openai.sampling import (
     read_response_format,
     read_sampling,
     read_stream_options,
+    structure_at,
 )
 from frontend.dialects.openai.structured import StructureCheck
 from frontend.dialects.openai.tools import join_calls, read_calls, read_tools, render_call_delta
@@ -73,7 +74,7 @@ def parse_chat(body: object, max_messages: int) -> ChatCall:
     fields.finish()
     return ChatCall(
         model,
-        Generation(prompt, sampling, tools.reply | reading),
+        Generation(prompt, sampling, tools.reply | reading, structure_at=structure_at(body)),
         sampling.get("n", 1),
         stream,
         include_usage,

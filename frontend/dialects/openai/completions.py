@@ -20,6 +20,7 @@ from frontend.dialects.openai.sampling import (
     read_response_format,
     read_sampling,
     read_stream_options,
+    structure_at,
 )
 from frontend.dialects.openai.structured import StructureCheck
 from frontend.dialects.openai.usage import render_usage
@@ -72,7 +73,12 @@ def parse_completion(body: object, max_prompts: int) -> CompletionCall:
     if special is not None:
         prompts = [{**p, "add_special_tokens": special} if "text" in p else p for p in prompts]
     generations = [
-        Generation(prompt, sampling, {"infill": True} if "suffix" in prompt else None)
+        Generation(
+            prompt,
+            sampling,
+            {"infill": True} if "suffix" in prompt else None,
+            structure_at=structure_at(body),
+        )
         for prompt in prompts
     ]
     return CompletionCall(

@@ -12,6 +12,8 @@ MAX_CHOICES = 128
 MAX_STOPS = 64
 MAX_TOKEN_ID = MAX_TOKENS = 2**31 - 1  # they travel as INT32
 
+_GUIDED = ("json", "regex", "choice", "grammar")
+
 
 def read_sampling(fields: Fields) -> dict[str, Any]:
     """Takes every shared sampling field; what was absent is absent in the result."""
@@ -138,6 +140,14 @@ def read_response_format(fields: Fields, sampling: dict[str, Any]) -> Structure 
         return Structure.of_object()
     sampling["structured_outputs"] = {"json": schema}
     return Structure.of(schema, "response_format.json_schema.schema")
+
+
+def structure_at(body: Any) -> str | None:
+    """The field that says what the answer must match, unless it is `structured_outputs`."""
+    if isinstance(wanted := body.get("response_format"), dict):
+        is_schema = wanted.get("type") == "json_schema"
+        return "response_format.json_schema.schema" if is_schema else "response_format"
+    return next((f"guided_{name}" for name in _GUIDED if body.get(f"guided_{name}")), None)
 
 
 def _named_schema(wanted: Fields) -> dict[str, Any]:

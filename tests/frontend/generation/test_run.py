@@ -8,7 +8,13 @@ import pytest
 from frontend.backends.catalogue import Catalogue
 from frontend.backends.triton import Triton
 from frontend.domain import Event, Generation
-from frontend.errors import BackendFailed, BackendUnavailable, GatewayError, Overloaded
+from frontend.errors import (
+    BackendFailed,
+    BackendUnavailable,
+    GatewayError,
+    InvalidRequest,
+    Overloaded,
+)
 from frontend.generation.admission import Admission
 from frontend.generation.fanout import WIDTH, generate_all
 from frontend.generation.run import Runner
@@ -83,6 +89,37 @@ async def test_a_failure_before_the_first_token_is_no_event() -> None:
     groups = runner(ScriptedTriton([[failed]])).generate(MODEL, PROMPT, "id")
     with pytest.raises(BackendFailed):
         await anext(groups)
+
+
+@pytest.mark.parametrize("name", ["grammar", "structural_tag", "regex", "choice"])
+async def test_a_constraint_is_taken_where_the_operator_allows_it(name: str) -> None:
+    generation = Generation({"text": "x"}, {"structured_outputs": {name: "a"}})
+    run = runner(ScriptedTriton([[event("a", finish="stop")]]))
+    with pytest.raises(InvalidRequest, match="'constraints'") as caught:
+        await collect(run, generation)
+    assert caught.value.param == f"structured_outputs.{name}"
+    run.constraints = frozenset({name})
+    assert await collect(run, generation)
+
+
+@pytest.mark.parametrize(
+    ("told", "sent", "param"),
+    [
+        ("structured_outputs.json", "format", "format"),
+        ("structured_outputs.json.properties.a", "format", "format.properties.a"),
+        ("structured_outputs", "guided_regex", "guided_regex"),
+        ("structured_outputs.regex", None, "structured_outputs.regex"),
+        ("tools", "format", "tools"),
+    ],
+)
+async def test_what_the_engine_refuses_has_the_callers_name(
+    told: str, sent: str | None, param: str
+) -> None:
+    generation = Generation({"text": "x"}, {}, structure_at=sent)
+    run = runner(ScriptedTriton([], InvalidRequest("no", param=told)))
+    with pytest.raises(InvalidRequest) as caught:
+        await collect(run, generation)
+    assert caught.value.param == param
 
 
 async def test_losing_triton_is_told_to_the_catalogue() -> None:
