@@ -78,8 +78,8 @@ class Settings(BaseSettings):
     constraints: str = Field(
         default="choice,regex",
         description="What callers may bind answers to besides JSON schemas, comma-separated: "
-        "`choice`, `regex`, and, as these are programs of the caller's own, only where the operator "
-        "wants them, `grammar` and `structural_tag`.",
+        "`choice`, `regex`, and, as these are programs that callers write, where the operator "
+        "wants them: `grammar` and `structural_tag`.",
     )
     max_images: int = Field(default=16, ge=0, description="Images of one chat at most.")
     max_image_bytes: int = Field(
