@@ -42,7 +42,9 @@ def create_app(settings: Settings) -> FastAPI:
     triton = Triton(settings.triton)
     catalogue = Catalogue(triton, settings.poll_interval_s, settings.models)
     admission = Admission(settings.max_running, settings.max_waiting)
-    runner = Runner(triton, catalogue, admission, settings.request_timeout_s)
+    runner = Runner(
+        triton, catalogue, admission, settings.request_timeout_s, settings.allowed_constraints
+    )
 
     presence = Presence(triton, catalogue)
     images = _images(settings)

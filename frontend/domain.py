@@ -80,6 +80,8 @@ class Generation:
     reply: dict[str, Any] | None = None
     images: tuple[bytes, ...] = ()
     """PNG files, one for each image part of the messages, in order."""
+    structure_at: str | None = None
+    """The field of the request that says what the reply must match."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +179,10 @@ class Event:
     reasoning: str | None = None
     tool_calls: list[dict[str, Any]] | None = None
     reasoning_tokens: int = 0
+    unread: str = ""
+    """Of the last event: what the model wrote since it last told content or reasoning."""
+    partial_call: bool = False
+    """The reply holds what cannot be read as a call; its text stands in `text` instead."""
 
 
 @dataclass(slots=True)

@@ -34,4 +34,5 @@ def _event(value: dict[str, Any]) -> Event:
         value.get("reasoning"),
         value.get("tool_calls"),
         usage.get("reasoning_tokens", 0),
+        value.get("unread", ""),
     )

@@ -27,8 +27,11 @@ from frontend.domain import (
 )
 from frontend.errors import BackendFailed, BackendUnavailable, InvalidRequest, NotCapable
 from frontend.generation.admission import Admission
+from frontend.generation.calls import CallGate
 
 T = TypeVar("T")
+_PROGRAMS = frozenset({"choice", "regex", "grammar", "structural_tag"})
+"""Of `structured_outputs`: what a caller writes that is no JSON schema."""
 _PIPELINED = 4  # batches of one request in Triton at once: enough to keep it busy
 
 
@@ -40,6 +43,8 @@ class Runner:
     catalogue: Catalogue
     admission: Admission
     timeout_s: float
+    constraints: frozenset[str] = frozenset()
+    """What callers may bind answers to besides schemas."""
 
     async def find(self, name: str, capability: str) -> Model:
         """The model `name`, if it can do `capability`. Raises NotFound, NotCapable."""
@@ -62,20 +67,34 @@ class Runner:
         finish reason.
         """
         _check_fit(model, generation)
+        self._check_constraint(generation)
         left_s = await self._admitted()
         unfinished = int(generation.sampling.get("n") or 1)
-        with self.admission.held(), self._noticing_loss():
+        calls = CallGate()
+        with self.admission.held(), self._noticing_loss(), _naming_the_field(generation):
             events = self.triton.generate(model, generation, engine_id, left_s)
             async with aclosing(events):  # type: ignore[type-var]
                 async for group in events:
-                    # an abort that nobody here asked for is no end of an answer; the stream is
-                    # read on to its own end, to be refused there
-                    told = [event for event in group if event.finish_reason != "abort"]
+                    # neither an abort that nobody here asked for nor an error is the end of an
+                    # answer; the stream is read on to its own end, to be refused there
+                    told = [calls.pass_on(e) for e in map(_without_failure, group) if e is not None]
                     unfinished -= sum(event.finish_reason is not None for event in told)
                     if told:
                         yield told
         if unfinished > 0:
             raise BackendFailed("the model stopped before the end of its answer", code="incomplete")
+
+    def _check_constraint(self, generation: Generation) -> None:
+        """Refuses what the operator has not allowed; a response format always is."""
+        structured = generation.sampling.get("structured_outputs") or {}
+        for name in _PROGRAMS & structured.keys() - self.constraints:
+            at = generation.structure_at or f"structured_outputs.{name}"
+            raise InvalidRequest(
+                f"'{at}' is not allowed on this server; the operator can allow {name!r} with the"
+                " setting 'constraints'",
+                param=at,
+                code="unsupported_parameter",
+            )
 
     async def count_tokens(self, model: Model, generation: Generation, engine_id: str) -> int:
         """Tokens of a prompt. What images become only the engine knows, so it reads them once."""
@@ -141,6 +160,19 @@ class Runner:
             raise
 
 
+@contextlib.contextmanager
+def _naming_the_field(generation: Generation) -> Iterator[None]:
+    """Names the field that the caller sent where the engine refuses `structured_outputs`."""
+    try:
+        yield
+    except InvalidRequest as error:
+        own, _, rest = (error.param or "").partition(".")
+        if own == "structured_outputs" and generation.structure_at:
+            _, _, inner = rest.partition(".")
+            error.param = ".".join(part for part in (generation.structure_at, inner) if part)
+        raise
+
+
 def _check_fit(model: Model, generation: Generation) -> None:
     """Refuses what this model's repository, built by an older toolkit, has no tensor for."""
     if generation.reply and generation.reply.get("tools") and "reply" not in model.takes:
@@ -149,6 +181,21 @@ def _check_fit(model: Model, generation: Generation) -> None:
             param="tools",
             code="model_not_supported",
         )
+
+
+def _without_failure(event: Event) -> Event | None:
+    """An event that ends nothing in place of a failed one: what it counts was still produced.
+
+    None where nothing was: then the refusal can still have a status of its own.
+    """
+    if event.finish_reason not in ("abort", "error"):
+        return event
+    if not event.completion_tokens:
+        return None
+    return replace(
+        event, text="", token_ids=[], logprobs=None, reasoning=None, tool_calls=None,
+        finish_reason=None, stop_reason=None,
+    )  # fmt: skip
 
 
 async def _all(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

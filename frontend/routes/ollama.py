@@ -122,7 +122,7 @@ class OllamaRoutes:
     ) -> AsyncIterator[bytes]:
         assert call.generation is not None
         count = UsageCount()
-        groups = self.runner.generate(model, call.generation, current().id)
+        groups = self.runner.generate(model, call.generation, current().engine_id)
         try:
             async with aclosing(groups):  # type: ignore[type-var]
                 async for group in groups:
@@ -136,7 +136,7 @@ class OllamaRoutes:
     async def _whole(self, model: Model, call: OllamaCall, reply: OllamaReply) -> bytes:
         assert call.generation is not None
         count, events = UsageCount(), []
-        groups = self.runner.generate(model, call.generation, current().id)
+        groups = self.runner.generate(model, call.generation, current().engine_id)
         try:
             async for group in groups:
                 for event in group:

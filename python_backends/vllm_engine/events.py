@@ -7,12 +7,15 @@ merged on the way.
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from python_backends.vllm_engine.reading import Reader
+from python_backends.vllm_engine.reading import End, Reader
 from python_backends.vllm_engine.spelling import Speller
 from python_backends.vllm_engine.vocabulary import Vocabulary
 
 _LOWEST_LOGPROB = -9999.0
 """JSON has no -inf; vLLM's own server sends this in its place."""
+
+FAILED = "error"
+"""vLLM's finish reason of what it could not go on with."""
 
 Event = dict[str, Any]
 
@@ -98,6 +101,8 @@ class EventWriter:
     def _event(self, completion: Completion) -> Event:
         index = completion.index
         self._completion_tokens[index] += len(completion.token_ids)
+        if completion.finish_reason == FAILED:  # its tokens may be anything: they only count
+            return self._end(index, FAILED)
         logprobs = completion.logprobs
         event = self._end(index, completion.finish_reason) | {
             "text": completion.text,
@@ -119,14 +124,16 @@ class EventWriter:
 
     def _read(self, event: Event, completion: Completion, reader: Reader) -> None:
         """Tells reasoning and tool calls from content."""
-        finished = completion.finish_reason is not None
-        piece = reader.read(completion.text, completion.token_ids, finished=finished)
+        end = _end_of(completion)
+        piece = reader.read(completion.text, completion.token_ids, end=end)
         event["text"] = piece.text
         if piece.reasoning:
             event["reasoning"] = piece.reasoning
         if piece.tool_calls:
             event["tool_calls"] = piece.tool_calls
-        if finished:
+        if end is not End.NOT_YET:
+            if reader.unread:
+                event["unread"] = reader.unread
             event["finish_reason"] = reader.finish_reason(completion.finish_reason)
             event["usage"]["reasoning_tokens"] = reader.reasoning_tokens()
 
@@ -175,3 +182,16 @@ def _copy(event: Event, number: int) -> Event:
     calls = event.get("tool_calls") or ()
     named = [{**call, "id": f"{call['id']}-{number}"} if "id" in call else call for call in calls]
     return {**copy, "index": number, **({"tool_calls": named} if named else {})}
+
+
+def _end_of(completion: Completion) -> End:
+    if completion.finish_reason is None:
+        return End.NOT_YET
+    if completion.finish_reason == "stop" and not isinstance(completion.stop_reason, str):
+        return End.NATURAL
+    return End.CUT
+
+
+def has_failed(output: Output) -> bool:
+    """Whether the engine could not go on with one of the completions."""
+    return any(completion.finish_reason == FAILED for completion in output.outputs)

@@ -6,6 +6,7 @@ the readers hand on, joined, is all that the model wrote but the marks of its fo
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +24,14 @@ _FIELDS = (
 )
 
 
+class End(Enum):
+    """Whether a completion goes on, was cut by a limit or a stop string, or ended by itself."""
+
+    NOT_YET = auto()
+    CUT = auto()
+    NATURAL = auto()
+
+
 @dataclass(slots=True)
 class Piece:
     """What a delta turned out to be. A tool call is `{"index", "id"?, "name"?, "arguments"}`."""
@@ -33,9 +42,12 @@ class Piece:
 
 
 class Reader(Protocol):
-    """Reads one completion."""
+    """Reads one completion. `unread` is what was told as a call, or not at all, since the last
+    content or reasoning."""
 
-    def read(self, text: str, token_ids: Sequence[int], *, finished: bool) -> Piece: ...
+    unread: str
+
+    def read(self, text: str, token_ids: Sequence[int], *, end: End) -> Piece: ...
     def finish_reason(self, reason: str | None) -> str | None: ...
     def reasoning_tokens(self) -> int: ...
 
@@ -45,6 +57,8 @@ class Reading:
     """One request's way to be read: what the engine must obey, and a reader per completion."""
 
     sampling: Mapping[str, Any]
+    constrains: bool
+    """Whether the calls, not the request itself, say what the reply must match."""
     _parser: Any
     _request: Any
     _options: Mapping[str, Any]
@@ -98,7 +112,9 @@ class Readings:
             request = parser.adjust_request(request)
         except (ValueError, TypeError) as error:
             raise InvalidInput(f"the tools cannot be used: {error}", param="tools") from error
-        return Reading(_obeying(sampling, request), parser, request, options, make, self._logger)
+        obeying = _obeying(sampling, request)
+        constrains = obeying.get("structured_outputs") != sampling.get("structured_outputs")
+        return Reading(obeying, constrains, parser, request, options, make, self._logger)
 
     def _parser_class(self, request: Any) -> Any:
         from vllm.parser.abstract_parser import (  # type: ignore[import-not-found]
@@ -244,28 +260,50 @@ class _Reader:
         self._written: list[int] = []
         self._called = False
         self._broken = False
+        self.unread = ""
 
-    def read(self, text: str, token_ids: Sequence[int], *, finished: bool) -> Piece:
+    def read(self, text: str, token_ids: Sequence[int], *, end: End) -> Piece:
         if self._broken:
             return Piece(text)
         ids = list(token_ids)
         if self._parser.reasoning_parser is not None:
             self._written += ids
+        self.unread += text
         try:
-            delta = self._parser.parse_delta(
-                text, ids, self._request, prompt_token_ids=self._prompt, finished=finished
-            )
+            piece = self._parse(text, ids, finished=end is End.NATURAL)
+            if end is End.CUT:  # parsers now close what is open; the model wrote no such call
+                last = self._parse("", [], finished=True)
+                piece.text, piece.reasoning = (
+                    piece.text + last.text,
+                    piece.reasoning + last.reasoning,
+                )
         except Exception as error:  # a parser's fault must not end the request
             self._logger.log_error(f"a reply cannot be read by its parser: {error!r}")
-            self._broken = True
+            self._broken, self.unread = True, ""
             return Piece(text)
+        self._called = self._called or bool(piece.tool_calls)
+        if piece.text or piece.reasoning or self._is_reasoning():
+            self.unread = ""
+        return piece
+
+    def _parse(self, text: str, ids: list[int], *, finished: bool) -> Piece:
+        was_reasoning = self._is_reasoning()
+        delta = self._parser.parse_delta(
+            text, ids, self._request, prompt_token_ids=self._prompt, finished=finished
+        )
+        if was_reasoning and not self._is_reasoning():
+            self.unread = ""  # the mark that ends it
         return Piece() if delta is None else self._piece(delta)
+
+    def _is_reasoning(self) -> bool:
+        """Before the first token that is content."""
+        state = self._parser._stream_state
+        return self._parser.reasoning_parser is not None and not state.reasoning_ended
 
     def _piece(self, delta: Any) -> Piece:
         calls = [self._call(call) for call in delta.tool_calls or ()]
         if self._request.parallel_tool_calls is False:
             calls = [call for call in calls if call["index"] == 0]
-        self._called = self._called or bool(calls)
         return Piece(delta.content or "", delta.reasoning or "", calls)
 
     def _call(self, call: Any) -> dict[str, Any]:

@@ -105,6 +105,11 @@ class Sampler:
         structured = wanted.get("structured_outputs")
         if isinstance(structured, Mapping):
             check_names(structured, (*STRUCTURED, *_STRUCTURED_OPTIONS), "structured_outputs.")
+            if sum(structured.get(name) is not None for name in STRUCTURED) != 1:
+                raise InvalidInput(
+                    "'structured_outputs' must hold exactly one of " + ", ".join(STRUCTURED),
+                    param="structured_outputs",
+                )
         return {name: value for name, value in wanted.items() if value is not None}
 
     def _make(self, values: dict[str, Any]) -> Sampling:

@@ -57,6 +57,8 @@ def factory(monkeypatch: pytest.MonkeyPatch) -> Factory:
     made = Factory()
     monkeypatch.setattr(engine, "_make_llm", made)
     monkeypatch.setattr(engine, "Reaper", lambda: SimpleNamespace(close=lambda: None))
+    monkeypatch.setattr(engine, "Grammars", lambda _: SimpleNamespace(close=lambda: None))
+    monkeypatch.setattr(engine, "_start_grammars", lambda *_: None)
     monkeypatch.setattr(engine, "_WATCH_INTERVAL_S", 0.01)
     return made
 

@@ -187,15 +187,7 @@ def _whole(kind: str, about: dict[str, Any], text: str) -> dict[str, Any]:
         return {"type": kind, "text": text}
     if kind == "thinking":
         return {"type": kind, "thinking": text, "signature": ""}
-    return {"type": kind, **about, "input": _input(text)}
-
-
-def _input(text: str) -> Any:
-    """A call's arguments; of one that `max_tokens` cut short nothing can be read."""
-    try:
-        return orjson.loads(text or "{}")
-    except orjson.JSONDecodeError:
-        return {}
+    return {"type": kind, **about, "input": orjson.loads(text)}
 
 
 def _message(

@@ -70,7 +70,7 @@ def parse_messages(body: object, max_messages: int, *, counting: bool = False) -
     reading = {name: options[name] for name in ("chat_template_kwargs",) if name in options}
     return MessagesCall(
         model,
-        Generation(prompt, sampling, tools.reply | reading),
+        Generation(prompt, sampling, tools.reply | reading, structure_at=_SCHEMA),
         stream,
         tuple(sampling.get("stop", ())),
         structure,

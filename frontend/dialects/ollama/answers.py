@@ -121,14 +121,11 @@ def now() -> str:
 
 
 def _whole(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Calls with their arguments as objects; a call that is no JSON object keeps its text."""
+    """Calls with their arguments as objects."""
     whole = []
     for index, call in enumerate(join_calls(calls)):
         function = call["function"]
-        try:
-            arguments = orjson.loads(function["arguments"] or "{}")
-        except orjson.JSONDecodeError:
-            arguments = {"": function["arguments"]}
+        arguments = orjson.loads(function["arguments"])
         told = {"index": index, "name": function["name"], "arguments": arguments}
         whole.append({"id": call["id"], "function": told})
     return whole

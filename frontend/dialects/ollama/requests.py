@@ -115,7 +115,7 @@ def parse_chat(body: object, max_messages: int) -> OllamaCall:
         prompt["tools"] = tools.tools
     return OllamaCall(
         parts.model,
-        Generation(prompt, parts.sampling, tools.reply | parts.template),
+        Generation(prompt, parts.sampling, tools.reply | parts.template, structure_at="format"),
         parts.stream,
         chat=True,
         options=parts.options,
@@ -155,10 +155,11 @@ def parse_generate(body: object) -> OllamaCall:
     if not text and not images and not suffix:
         return _loading(parts, chat=False)
     if suffix or raw:
-        generation = Generation({"text": text}, parts.sampling)
+        generation = Generation({"text": text}, parts.sampling, structure_at="format")
         if suffix:
             infill = {"text": text, "suffix": suffix}
-            generation = Generation(infill, parts.sampling, {"infill": True})
+            reading = {"infill": True}
+            generation = Generation(infill, parts.sampling, reading, structure_at="format")
     else:
         generation = _templated(parts, system, _content(text, images), context)
     return OllamaCall(
@@ -185,7 +186,7 @@ def _templated(
     if context:
         prompt["prefix_token_ids"] = context
     reply = {**parts.template, "prompt_token_ids": True}
-    return Generation(prompt | parts.template, parts.sampling, reply)
+    return Generation(prompt | parts.template, parts.sampling, reply, structure_at="format")
 
 
 def _shared(fields: Fields) -> _Parts:

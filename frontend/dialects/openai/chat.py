@@ -20,6 +20,7 @@ from frontend.dialects.openai.sampling import (
     read_response_format,
     read_sampling,
     read_stream_options,
+    structure_at,
     structure_names,
 )
 from frontend.dialects.openai.structured import StructureCheck
@@ -76,7 +77,7 @@ def parse_chat(body: object, max_messages: int) -> ChatCall:
     fields.finish()
     return ChatCall(
         model,
-        Generation(prompt, sampling, tools.reply | reading),
+        Generation(prompt, sampling, tools.reply | reading, structure_at=structure_at(body)),
         sampling.get("n", 1),
         stream,
         stream_options,

@@ -22,6 +22,7 @@ from frontend.dialects.openai.sampling import (
     read_response_format,
     read_sampling,
     read_stream_options,
+    structure_at,
     structure_names,
 )
 from frontend.dialects.openai.structured import StructureCheck
@@ -79,7 +80,10 @@ def parse_completion(body: object, max_prompts: int) -> CompletionCall:
         sampling["prompt_logprobs"] = logprobs or 0
     if special is not None:
         prompts = [{**p, "add_special_tokens": special} if "text" in p else p for p in prompts]
-    generations = [Generation(prompt, sampling, _reading(prompt, token_ids)) for prompt in prompts]
+    generations = [
+        Generation(prompt, sampling, _reading(prompt, token_ids), structure_at=structure_at(body))
+        for prompt in prompts
+    ]
     return CompletionCall(
         model,
         generations,

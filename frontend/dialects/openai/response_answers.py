@@ -65,6 +65,7 @@ class ResponseWriter:
         self._items: list[_Item] = []
         self._open = False
         self._reason: str | None = None
+        self._cut_call = False
         self._check = StructureCheck(call.structure, 1)
 
     @property
@@ -96,7 +97,7 @@ class ResponseWriter:
             parts += self._called(call)
         self._check.see(event)
         if event.finish_reason is not None:
-            self._reason = event.finish_reason
+            self._reason, self._cut_call = event.finish_reason, event.partial_call
         return b"".join(parts)
 
     def last(self, usage: Usage) -> bytes:
@@ -125,7 +126,7 @@ class ResponseWriter:
 
     @property
     def _finished(self) -> bool:
-        return self._reason in ("stop", "tool_calls")
+        return self._reason in ("stop", "tool_calls") and not self._cut_call
 
     def _said(self, kind: str, text: str, logprobs: list[dict[str, Any]]) -> list[bytes]:
         parts = self._enter(kind, 0)
@@ -191,8 +192,9 @@ class ResponseWriter:
     def _response(
         self, status: str, output: list[dict[str, Any]], usage: Usage | None
     ) -> dict[str, Any]:
+        full = status == "incomplete" and self._reason not in ("stop", "tool_calls")
         why = "content_filter" if self._reason == "content_filter" else "max_output_tokens"
-        cut = {"reason": why} if status == "incomplete" else None
+        cut = {"reason": why} if full else None
         if status == "completed" and self._completed_s is None:  # streamed and stored alike
             self._completed_s = int(time.time())
         return {

@@ -9,7 +9,12 @@ from typing import Any
 
 from frontend.dialects.fields import Fields
 from frontend.dialects.openai.items import Item, messages_of, read_items
-from frontend.dialects.openai.sampling import MAX_TOKENS, VERBOSITIES, read_sampling
+from frontend.dialects.openai.sampling import (
+    MAX_TOKENS,
+    VERBOSITIES,
+    read_sampling,
+    structure_at,
+)
 from frontend.dialects.schemas import Structure
 from frontend.dialects.tools import ToolUse, make_use, names_of, take_function, take_tools
 from frontend.domain import Generation, ImageLink
@@ -81,7 +86,8 @@ def parse_response(body: object, max_items: int) -> ResponseCall:
     previous = fields.text("previous_response_id")
     _read_rest(fields)
     fields.finish()
-    generation = Generation(prompt, sampling, tools.reply | reading)
+    at = "text.format.schema" if structure else structure_at(body)
+    generation = Generation(prompt, sampling, tools.reply | reading, structure_at=at)
     return ResponseCall(
         model, items, instructions, generation, stream, store is not False, previous, logprobs,
         structure, told,

@@ -8,7 +8,13 @@ import pytest
 from frontend.backends.catalogue import Catalogue
 from frontend.backends.triton import Triton
 from frontend.domain import Event, Generation
-from frontend.errors import BackendFailed, BackendUnavailable, GatewayError, Overloaded
+from frontend.errors import (
+    BackendFailed,
+    BackendUnavailable,
+    GatewayError,
+    InvalidRequest,
+    Overloaded,
+)
 from frontend.generation.admission import Admission
 from frontend.generation.fanout import WIDTH, generate_all
 from frontend.generation.run import Runner
@@ -57,6 +63,63 @@ async def test_an_answer_without_its_end_is_a_failure(groups: list[Any], n: int)
         await collect(run, Generation({"text": "x"}, {"n": n}))
     assert failure.value.code == "incomplete"
     assert run.admission.idle
+
+
+@pytest.mark.parametrize("reason", ["error", "abort"])
+async def test_a_failed_event_ends_nothing_and_counts_what_was_produced(reason: str) -> None:
+    failed = event("secret", finish=reason, completion_tokens=7, tool_calls=[{"index": 0}])
+    run = runner(ScriptedTriton([[event("a")], [failed]], BackendFailed("the engine failed")))
+    seen: list[Event] = []
+
+    async def read() -> None:
+        async for group in run.generate(MODEL, PROMPT, "id"):
+            seen.extend(group)
+
+    with pytest.raises(BackendFailed, match="the engine failed"):
+        await read()
+    assert [(one.text, one.finish_reason, one.completion_tokens) for one in seen] == [
+        ("a", None, 1),
+        ("", None, 7),
+    ]
+    assert not seen[-1].tool_calls
+
+
+async def test_a_failure_before_the_first_token_is_no_event() -> None:
+    failed = event(finish="error", completion_tokens=0)
+    groups = runner(ScriptedTriton([[failed]])).generate(MODEL, PROMPT, "id")
+    with pytest.raises(BackendFailed):
+        await anext(groups)
+
+
+@pytest.mark.parametrize("name", ["grammar", "structural_tag", "regex", "choice"])
+async def test_a_constraint_is_taken_where_the_operator_allows_it(name: str) -> None:
+    generation = Generation({"text": "x"}, {"structured_outputs": {name: "a"}})
+    run = runner(ScriptedTriton([[event("a", finish="stop")]]))
+    with pytest.raises(InvalidRequest, match="'constraints'") as caught:
+        await collect(run, generation)
+    assert caught.value.param == f"structured_outputs.{name}"
+    run.constraints = frozenset({name})
+    assert await collect(run, generation)
+
+
+@pytest.mark.parametrize(
+    ("told", "sent", "param"),
+    [
+        ("structured_outputs.json", "format", "format"),
+        ("structured_outputs.json.properties.a", "format", "format.properties.a"),
+        ("structured_outputs", "guided_regex", "guided_regex"),
+        ("structured_outputs.regex", None, "structured_outputs.regex"),
+        ("tools", "format", "tools"),
+    ],
+)
+async def test_what_the_engine_refuses_has_the_callers_name(
+    told: str, sent: str | None, param: str
+) -> None:
+    generation = Generation({"text": "x"}, {}, structure_at=sent)
+    run = runner(ScriptedTriton([], InvalidRequest("no", param=told)))
+    with pytest.raises(InvalidRequest) as caught:
+        await collect(run, generation)
+    assert caught.value.param == param
 
 
 async def test_losing_triton_is_told_to_the_catalogue() -> None:
@@ -121,6 +184,6 @@ async def test_an_aborted_answer_is_read_to_its_end_and_the_abort_is_not_told() 
     triton = ScriptedTriton([[event("a"), event(finish="abort")], [event(index=1, finish="stop")]])
     groups = runner(triton).generate(MODEL, Generation({"text": "x"}, {"n": 2}), "id")
     told = [one.finish_reason for _ in range(2) for one in await anext(groups)]
-    assert told == [None, "stop"]
+    assert told == [None, None, "stop"], "the abort only counts what was produced"
     with pytest.raises(BackendFailed):
         await anext(groups)

@@ -1,0 +1,133 @@
+"""Tool calls of a reply, handed out whole or not at all.
+
+Whatever ends a reply may cut its last call. A client would run it, or fail to read it, so each call
+is held back until its arguments are a JSON object; one that never becomes one is text. Pure.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from frontend.domain import Event
+
+_OPENING, _CLOSING = frozenset("{["), frozenset("}]")
+
+
+class CallGate:
+    """Events of one generation, in order, with their calls made whole."""
+
+    def __init__(self) -> None:
+        self._calls: dict[int, _Calls] = {}
+
+    def pass_on(self, event: Event) -> Event:
+        """The event with the calls that are complete by now, each in one delta."""
+        if not event.tool_calls and not event.unread and event.index not in self._calls:
+            return event
+        calls = self._calls.setdefault(event.index, _Calls())
+        whole: list[dict[str, Any]] = []
+        for delta in event.tool_calls or ():
+            whole += calls.take(delta)
+        if event.finish_reason is not None:
+            whole += calls.end(natural=_ended_itself(event))
+            # all of it, where no call was read: the marks of the model's format may be what is cut
+            event.text += (event.unread if not calls.count else "") or calls.unread
+            event.partial_call = calls.cut or not calls.count
+            if event.finish_reason == "tool_calls" and not calls.count:
+                event.finish_reason = "stop"
+        event.tool_calls = whole or None
+        return event
+
+
+def _ended_itself(event: Event) -> bool:
+    """Whether the model was through: neither a limit nor a stop string cut it."""
+    return event.finish_reason in ("stop", "tool_calls") and not isinstance(event.stop_reason, str)
+
+
+@dataclass(slots=True)
+class _Calls:
+    """The calls of one completion: `count` were handed out, one was `cut`: `unread` is its text."""
+
+    count: int = 0
+    cut: bool = False
+    unread: str = ""
+    _open: "_Call | None" = None
+
+    def take(self, delta: dict[str, Any]) -> list[dict[str, Any]]:
+        whole: list[dict[str, Any]] = []
+        if self._open is None or self._open.number != delta["index"]:
+            whole += self.end(natural=True)
+            self._open = _Call(delta["index"])
+        self._open.add(delta)
+        return [*whole, *self._hand_out()] if self._open.is_closed else whole
+
+    def end(self, *, natural: bool) -> list[dict[str, Any]]:
+        """No more comes for the open call. `natural`: nothing cut it, so no arguments are none."""
+        call, whole = self._open, list[dict[str, Any]]()
+        if call is not None and natural and call.name and not call.arguments.strip():
+            call.pieces = ["{}"]
+            whole = self._hand_out()
+        if self._open is not None and not self._open.done:
+            self.cut = True
+            self.unread += self._open.arguments
+        self._open = None
+        return whole
+
+    def _hand_out(self) -> list[dict[str, Any]]:
+        call = self._open
+        if call is None or call.done or not call.is_whole:
+            return []
+        call.done = True
+        self.count += 1
+        told = {"index": self.count - 1, "id": call.id, "name": call.name}
+        return [{**told, "arguments": call.arguments}]
+
+
+@dataclass(slots=True)
+class _Call:
+    number: int
+    id: str = ""
+    name: str = ""
+    pieces: list[str] = field(default_factory=list)
+    done: bool = False
+    _depth: int = 0
+    _in_string: bool = False
+    _escaped: bool = False
+
+    def add(self, delta: dict[str, Any]) -> None:
+        self.id = delta.get("id") or self.id
+        self.name = delta.get("name") or self.name
+        if self.done:  # blanks after the end; anything else would make it unreadable
+            return
+        self.pieces.append(delta["arguments"])
+        for character in delta["arguments"]:
+            self._see(character)
+
+    def _see(self, character: str) -> None:
+        if self._escaped:
+            self._escaped = False
+        elif self._in_string:
+            self._escaped = character == "\\"
+            self._in_string = character != '"'
+        elif character == '"':
+            self._in_string = True
+        elif character in _OPENING:
+            self._depth += 1
+        elif character in _CLOSING:
+            self._depth -= 1
+
+    @property
+    def arguments(self) -> str:
+        return "".join(self.pieces)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it may be whole: every bracket is closed."""
+        return not self.done and self._depth == 0 and not self._in_string
+
+    @property
+    def is_whole(self) -> bool:
+        try:
+            return bool(self.name) and isinstance(orjson.loads(self.arguments), dict)
+        except orjson.JSONDecodeError:
+            return False
