@@ -7,7 +7,7 @@ merged on the way.
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from python_backends.vllm_engine.reading import End, Reader
+from python_backends.vllm_engine.pieces import End, Reader
 from python_backends.vllm_engine.spelling import Speller
 from python_backends.vllm_engine.vocabulary import Vocabulary
 

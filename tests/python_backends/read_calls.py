@@ -6,6 +6,7 @@ meant: `python -m tests.python_backends.read_calls FILE...` with the environment
 """
 
 import codecs
+import itertools
 import json
 import random
 import sys
@@ -109,13 +110,14 @@ def _value(arguments: str) -> Any:
 class Teller:
     """One model's tokenizer, whose marks are tokens or are spelled, and its parsers."""
 
-    def __init__(self, told: dict[str, Any], *, spelled: bool) -> None:
+    def __init__(self, told: dict[str, Any], *, marks: str) -> None:
+        """`marks`: are `special` tokens, `added` ones, or `spelled` by others."""
         from vllm.tokenizers import get_tokenizer
 
         with tempfile.TemporaryDirectory() as folder:
             tokenizer = write_chat_tokenizer(Path(folder))
-            if not spelled:
-                tokenizer.add_special_tokens({"additional_special_tokens": told["marks"]})
+            if marks != "spelled":
+                tokenizer.add_tokens(told["marks"], special_tokens=marks == "special")
                 tokenizer.save_pretrained(folder)
             self.tokenizer = get_tokenizer(folder)
         self.vocabulary = Vocabulary.read(self.tokenizer)
@@ -127,9 +129,9 @@ class Teller:
         logger = SimpleNamespace(log_error=_fail, log_warn=_fail, log_info=print)
         self.readings = Readings(Parsers(told["parser"], told["reasoning"]), llm, logger)
 
-    def tell(self, steps: Iterable[Sequence[int]]) -> dict[str, Any]:
+    def tell(self, steps: Iterable[Sequence[int]], choice: Any) -> dict[str, Any]:
         """What is read when the engine tells the tokens of each step at once."""
-        reading = self.readings.open({"tools": TOOLS, "tool_choice": "auto"}, {})
+        reading = self.readings.open({"tools": TOOLS, "tool_choice": choice}, {})
         assert reading is not None
         prompt = [1]
         writer = EventWriter(self.vocabulary, 1, 1, 0, reading.readers(1, prompt))
@@ -165,28 +167,30 @@ def tellings(tokens: Sequence[int], seed: int) -> Iterator[tuple[str, list[Seque
         edges = [0, *places, len(tokens)]
         yield (
             f"at {places}",
-            [tokens[a:b] for a, b in zip(edges, edges[1:], strict=False)],
+            [tokens[a:b] for a, b in itertools.pairwise(edges)],
         )
 
 
 def check(file: Path) -> list[str]:
     """What is wrong with one format."""
     told, wrong = json.loads(file.read_text()), []
-    for spelled in (False, True) if told["spelled"] else (False,):
-        teller = Teller(told, spelled=spelled)
+    for marks in told["marked"]:
+        teller = Teller(told, marks=marks)
         for case in told["cases"]:
             meant = {name: case[name] for name in ("content", "reasoning", "calls")}
-            meant["finish_reason"] = "tool_calls" if case["calls"] else "stop"
+            choice = case.get("choice", "auto")
+            called = case["calls"] and not isinstance(choice, dict)
+            meant["finish_reason"] = "tool_calls" if called else "stop"
             tokens = teller.tokenizer.encode(case["text"], add_special_tokens=False)
             bad = []
             for how, steps in tellings(tokens, len(tokens)):
                 try:
-                    found: Any = teller.tell(steps)
+                    found: Any = teller.tell(steps, choice)
                 except Exception as error:  # a parser's or the step's: to be told with its case
                     found = repr(error)
                 if found != meant:
                     bad.append(f"cut {how}: {json.dumps(found, ensure_ascii=False)}")
-            name = f"{file.stem}, {case['name']}{', marks spelled' if spelled else ''}"
+            name = f"{file.stem}, {case['name']}, marks {marks}"
             wrong += [f"{name}: {len(bad)} tellings; {one}" for one in bad[:MOST_SHOWN]]
     return wrong
 
@@ -194,7 +198,7 @@ def check(file: Path) -> list[str]:
 def main() -> None:
     """Of the files that are named."""
     found = {file: check(Path(file)) for file in sys.argv[1:]}
-    print("\n" + json.dumps(found, ensure_ascii=False))
+    sys.stdout.write("\n" + json.dumps(found, ensure_ascii=False))
 
 
 if __name__ == "__main__":
