@@ -63,6 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
         settings.request_timeout_s,
         structures,
         settings.max_text_bytes,
+        settings.allowed_constraints,
     )
 
     presence = Presence(triton, catalogue)

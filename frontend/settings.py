@@ -7,6 +7,8 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+CONSTRAINTS = frozenset({"choice", "grammar", "regex", "structural_tag"})
+
 
 class Settings(BaseSettings):
     """Read once at start, by `app` and `__main__` alone."""
@@ -101,6 +103,12 @@ class Settings(BaseSettings):
     max_messages: int = Field(default=2048, ge=1, description="Messages of one chat at most.")
     max_inputs: int = Field(
         default=8192, ge=1, description="Texts of one embeddings call, prompts of one completion."
+    )
+    constraints: str = Field(
+        default="choice,regex",
+        description="What callers may bind answers to besides JSON schemas, comma-separated: "
+        "`choice`, `regex`, and, as these are programs that callers write, where the operator "
+        "wants them: `grammar` and `structural_tag`.",
     )
     max_images: int = Field(default=16, ge=0, description="Images of one chat at most.")
     max_image_bytes: int = Field(
@@ -243,6 +251,19 @@ class Settings(BaseSettings):
         for part in _parts(value):
             ip_network(part)  # a ValueError is what pydantic wants
         return value
+
+    @field_validator("constraints")
+    @classmethod
+    def _are_constraints(cls, value: str) -> str:
+        if unknown := set(_parts(value)) - CONSTRAINTS:
+            known = ", ".join(sorted(CONSTRAINTS))
+            raise ValueError(f"{min(unknown)!r} is not one of {known}")
+        return value
+
+    @property
+    def allowed_constraints(self) -> frozenset[str]:
+        """`constraints`, one by one."""
+        return frozenset(_parts(self.constraints))
 
     @property
     def networks(self) -> list[str]:

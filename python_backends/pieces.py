@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from python_backends.errors import InvalidInput
+from python_backends.errors import ContextOverflow
 
 Encode = Callable[[str], list[int]]
 
@@ -21,13 +21,14 @@ _TRIES = 32
 _BATCH = 131_072  # characters
 
 
-def check_bytes(text: str, most: int, param: str) -> None:
-    """Raises InvalidInput for a text of more bytes than `most`; 0 allows any number."""
+def check_bytes(text: str, most: int, param: str, tokens: int) -> None:
+    """Raises ContextOverflow for a text of more bytes than `most`, the longest that the context's
+    `tokens` can stand for; 0 allows any number."""
     if most and len(text) > most // 4 and (size := len(text.encode(errors="replace"))) > most:
-        raise InvalidInput(
+        raise ContextOverflow(
             f"'{param}' has {size} bytes of text and the model takes at most {most}; shorten it",
-            code="context_length_exceeded",
             param=param,
+            limit=tokens,
         )
 
 

@@ -36,6 +36,8 @@ T = TypeVar("T")
 _PROMPT_PARAMS = ("messages", "prompt")
 _PAIR_PARAMS = ("query", "documents")
 """What the models' steps call their inputs."""
+_PROGRAMS = frozenset({"choice", "regex", "grammar", "structural_tag"})
+"""Of `structured_outputs`: what a caller writes that is no JSON schema."""
 _PIPELINED = 4  # batches of one request in Triton at once: enough to keep it busy
 
 
@@ -50,6 +52,8 @@ class Runner:
     structures: Structures
     max_text_bytes: int = 4 * 2**20
     """Of one request's prompts or inputs, all together."""
+    constraints: frozenset[str] = frozenset()
+    """What callers may bind answers to besides schemas."""
 
     async def find(self, name: str, capability: str) -> Model:
         """The model `name`, if it can do `capability`. Raises NotFound, NotCapable."""
@@ -87,6 +91,7 @@ class Runner:
         """
         _check_fit(model, generation)
         self.check_generations(model, [generation])
+        self._check_constraint(generation)
         left_s = await self._admitted()
         unfinished = int(generation.sampling.get("n") or 1)
         calls = CallGate()
@@ -106,6 +111,18 @@ class Runner:
     def check_generations(self, model: Model, generations: list[Generation]) -> None:
         """Raises InvalidRequest for prompts that cannot fit, one by one or all together."""
         sizes.check_generations(model, generations, self.max_text_bytes)
+
+    def _check_constraint(self, generation: Generation) -> None:
+        """Refuses what the operator has not allowed; a response format always is."""
+        structured = generation.sampling.get("structured_outputs") or {}
+        for name in _PROGRAMS & structured.keys() - self.constraints:
+            at = f"structured_outputs.{name}"
+            raise InvalidRequest(
+                f"'{at}' is not allowed on this server; the operator can allow {name!r} with the"
+                " setting 'constraints'",
+                param=at,
+                code="unsupported_parameter",
+            )
 
     async def count_tokens(self, model: Model, generation: Generation, engine_id: str) -> int:
         """Tokens of a prompt. What images become only the engine knows, so it reads them once."""

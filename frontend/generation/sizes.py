@@ -1,7 +1,7 @@
 """Whether a request's texts can fit its model, by their bytes, before anything is tokenized.
 
 Pure. What a token stands for has a longest text, so a context has a largest text (`toolkit`'s
-parameter `max_text_bytes`). Where the model cuts texts itself only the request's total counts.
+parameter `max_text_bytes`). Where texts are cut to fit only the request's total counts.
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,8 @@ def check_generations(model: Model, generations: Iterable[Generation], total: in
     size, param = 0, None
     for generation in generations:
         param = generation.param
-        _check(model, size_of(_texts(generation.prompt)), param)
+        if "truncate" not in generation.prompt:
+            _check(model, size_of(_texts(generation.prompt)), param)
         size += len(orjson.dumps(generation.prompt))
     _check_total(size, total, param)
 

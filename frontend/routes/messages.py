@@ -57,7 +57,7 @@ class MessagesRoutes:
         del body
         with client.watched():
             model, call = await self._settle(call)
-            tokens = await self.runner.count_tokens(model, call.generation, current().id)
+            tokens = await self.runner.count_tokens(model, call.generation, current().engine_id)
             await send_bytes(client.send, render_count(call, tokens))
 
     async def _settle(self, call: MessagesCall) -> tuple[Model, MessagesCall]:
@@ -72,7 +72,7 @@ class MessagesRoutes:
 
     async def _answer(self, model: Model, call: MessagesCall) -> bytes:
         answer, count = MessageAnswer(call, current().id, model.name), UsageCount()
-        groups = self.runner.generate(model, call.generation, current().id)
+        groups = self.runner.generate(model, call.generation, current().engine_id)
         try:
             async for group in groups:
                 for event in group:
@@ -84,7 +84,7 @@ class MessagesRoutes:
 
     async def _stream(self, model: Model, call: MessagesCall) -> AsyncIterator[bytes]:
         stream, count = MessageStream(call, current().id, model.name), UsageCount()
-        groups = self.runner.generate(model, call.generation, current().id)
+        groups = self.runner.generate(model, call.generation, current().engine_id)
         started = False
         try:
             async with aclosing(groups):  # type: ignore[type-var]

@@ -23,6 +23,7 @@ from frontend.dialects.ollama.requests import (
     NAMES,
     OllamaCall,
     check_abilities,
+    fit_context,
     parse_chat,
     parse_generate,
 )
@@ -106,6 +107,8 @@ class OllamaRoutes:
                 return
             model = await self.runner.find(model.name, "chat" if call.chat else "completion")
             check_abilities(call, model)
+            call = fit_context(call, model)
+            assert call.generation is not None
             generation = await self.images.attach(
                 model, call.generation, call.images, current().owner
             )
@@ -123,7 +126,7 @@ class OllamaRoutes:
     ) -> AsyncIterator[bytes]:
         assert call.generation is not None
         count = UsageCount()
-        groups = self.runner.generate(model, call.generation, current().id)
+        groups = self.runner.generate(model, call.generation, current().engine_id)
         try:
             async with aclosing(groups):  # type: ignore[type-var]
                 async for group in groups:
@@ -137,7 +140,7 @@ class OllamaRoutes:
     async def _whole(self, model: Model, call: OllamaCall, reply: OllamaReply) -> bytes:
         assert call.generation is not None
         count, events = UsageCount(), []
-        groups = self.runner.generate(model, call.generation, current().id)
+        groups = self.runner.generate(model, call.generation, current().engine_id)
         try:
             async for group in groups:
                 for event in group:
@@ -183,6 +186,7 @@ class OllamaRoutes:
             found = await self._find(call.model)
             model = await self.runner.find(found.name, "embedding")
             check_dimensions(call, model)
+            call.options.warn_of_context(model.context_length)
             load_ns, vectors = time.perf_counter_ns() - start_ns, None
             if call.embedding.texts:
                 vectors = await self.runner.embed(model, call.embedding, current().id)

@@ -91,7 +91,7 @@ class OpenAIRoutes:
 
     async def _chat_answer(self, model: Model, call: ChatCall) -> bytes:
         answer, count = ChatAnswer(call, *_about(model)), UsageCount()
-        groups = self.runner.generate(model, call.generation, current().id)
+        groups = self.runner.generate(model, call.generation, current().engine_id)
         try:
             async for group in groups:
                 for event in group:
@@ -103,7 +103,7 @@ class OpenAIRoutes:
 
     async def _chat_stream(self, model: Model, call: ChatCall) -> AsyncIterator[bytes]:
         chunks, count = ChatChunks(call, *_about(model)), UsageCount()
-        groups = self.runner.generate(model, call.generation, current().id)
+        groups = self.runner.generate(model, call.generation, current().engine_id)
         start = chunks.first()  # with the first token, so that a failure before it is a status
         try:
             async with aclosing(groups):  # type: ignore[type-var]
@@ -133,7 +133,7 @@ class OpenAIRoutes:
 
     async def _completion_answer(self, model: Model, call: CompletionCall) -> bytes:
         answer, count = CompletionAnswer(call, *_about(model)), UsageCount()
-        groups = generate_all(self.runner, model, call.generations, current().id)
+        groups = generate_all(self.runner, model, call.generations, current().engine_id)
         try:
             async with aclosing(groups):  # type: ignore[type-var]
                 async for prompt, group in groups:
@@ -146,7 +146,7 @@ class OpenAIRoutes:
 
     async def _completion_stream(self, model: Model, call: CompletionCall) -> AsyncIterator[bytes]:
         chunks, count = CompletionChunks(call, *_about(model)), UsageCount()
-        groups = generate_all(self.runner, model, call.generations, current().id)
+        groups = generate_all(self.runner, model, call.generations, current().engine_id)
         try:
             async with aclosing(groups):  # type: ignore[type-var]
                 async for prompt, group in groups:

@@ -61,7 +61,7 @@ class ResponsesRoutes:
         del body  # its images, which are decoded below
         with client.watched():
             model, call = await self._settle(call)
-            tokens = await self.runner.count_tokens(model, call.generation, current().id)
+            tokens = await self.runner.count_tokens(model, call.generation, current().engine_id)
             await send_bytes(client.send, render_input_tokens(tokens))
 
     async def retrieve(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -118,7 +118,7 @@ class ResponsesRoutes:
     ) -> AsyncIterator[bytes]:
         """The stream; kept before its last event, so that it can be continued at once."""
         count = UsageCount()
-        groups = self.runner.generate(model, call.generation, current().id)
+        groups = self.runner.generate(model, call.generation, current().engine_id)
         start = writer.first()  # with the first token, so that a failure before it is a status
         try:
             async with aclosing(groups):  # type: ignore[type-var]

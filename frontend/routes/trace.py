@@ -61,6 +61,11 @@ class Trace:
         return Owner(self.caller.name, self.ends)
 
     @property
+    def engine_id(self) -> str:
+        """What the engine knows the request by, and on whose behalf it comes."""
+        return f"{self.caller.name}/{self.id}"
+
+    @property
     def elapsed_ms(self) -> float:
         """Milliseconds since the request came in."""
         return (time.perf_counter() - self.start_s) * 1000

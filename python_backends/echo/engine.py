@@ -67,7 +67,7 @@ class EchoEngine:
 
     def _check(self, prompt: Mapping[str, Any]) -> None:
         tokens = count_tokens(prompt)
-        if tokens >= self._context_length:
+        if tokens >= self._context_length and "truncate" not in prompt:
             raise ContextOverflow(
                 f"the prompt has {tokens} tokens and the model's context holds"
                 f" {self._context_length}; shorten it",

@@ -40,7 +40,7 @@ class PromptTokenizer:
         return np.array([sum(len(self.encode(prompt)) for prompt in prompts if prompt)], np.int32)
 
     def _row(self, prompt: str, param: str) -> list[int]:
-        check_bytes(prompt, self.max_bytes, param)
+        check_bytes(prompt, self.max_bytes, param, self.length)
         ids = self.encode(prompt)
         if len(ids) > self.length:
             raise ContextOverflow(

@@ -41,7 +41,7 @@ class PairTokenizer:
         cut = arrays["truncate"].reshape(-1) if "truncate" in arrays else [False] * len(queries)
         for document, may_cut in zip(documents, cut, strict=True):
             if not may_cut:
-                check_bytes(document, self.max_bytes, "documents")
+                check_bytes(document, self.max_bytes, "documents", self.context_length)
         heads = {query: self._head(query, "query") for query in set(queries)}
         pairs = [
             (heads[query], self._head(document))
@@ -60,7 +60,7 @@ class PairTokenizer:
     def _head(self, text: str, param: str | None = None) -> str:
         """What of a text can have an effect; one with a `param` may not be cut."""
         if param:
-            check_bytes(text, self.max_bytes, param)
+            check_bytes(text, self.max_bytes, param, self.context_length)
         return head(self._plain, text, self.context_length)
 
     def _plain(self, text: str) -> list[int]:

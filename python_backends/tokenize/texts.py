@@ -39,7 +39,7 @@ class TextTokenizer:
         cut = arrays["truncate"].reshape(-1) if "truncate" in arrays else [False] * len(texts)
         for text, may_cut in zip(texts, cut, strict=True):
             if not may_cut:
-                check_bytes(text, self.max_bytes, "input")
+                check_bytes(text, self.max_bytes, "input", self.context_length)
         rows = [
             Row(self._fit(number, ids, bool(may_cut)))
             for number, (ids, may_cut) in enumerate(zip(self._ids(texts, arrays), cut, strict=True))

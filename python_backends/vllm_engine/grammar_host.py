@@ -31,8 +31,8 @@ _TRIAL_WALKS = 2
 REJECTED, SLOW, OK = b"\x01", b"\x02", b"\x00"
 
 
-class Refused(Exception):
-    """What the maker of the grammar is told."""
+class TooSlow(Exception):
+    """Its masks take too long."""
 
 
 def serve(maker: socket.socket, folder: str, info: Any, limits: Limits) -> None:
@@ -43,7 +43,10 @@ def serve(maker: socket.socket, folder: str, info: Any, limits: Limits) -> None:
         return
     try:
         compiled = _beside(lambda: _make(info, asked, limits))
-    except (Refused, RuntimeError, ValueError, TypeError, KeyError, MemoryError) as error:
+    except TooSlow:
+        send(maker, b'{"slow": true}')
+        return
+    except (RuntimeError, ValueError, TypeError, KeyError, MemoryError) as error:
         send(maker, json.dumps({"refused": _sentence(error)}).encode())
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as door:
@@ -106,7 +109,7 @@ def compile_grammar(info: Any, kind: str, text: str, limits: Limits) -> Any:
 
 
 def try_out(compiled: Any, limits: Limits) -> None:
-    """Walks through the grammar at random; raises Refused when its masks take too long."""
+    """Walks through the grammar at random. Raises TooSlow, and ValueError when nothing matches."""
     vocab_size = compiled.tokenizer_info.vocab_size
     mask = np.zeros((1, -(-vocab_size // 32)), dtype=np.int32)
     chance = random.Random(0)  # noqa: S311  the same grammar, the same verdict
@@ -119,16 +122,13 @@ def try_out(compiled: Any, limits: Limits) -> None:
             allowed = np.nonzero(np.unpackbits(mask[0].view(np.uint8), bitorder="little"))[0]
             going_on = [one for one in allowed if one not in stops]
             if not step and not len(allowed):
-                raise Refused("nothing can match it")
+                raise ValueError("nothing can match it")
             if not going_on:
                 break
             token = int(chance.choice(going_on))
             clock.run(lambda: matcher.accept_token(token))  # noqa: B023
             if clock.is_slow:
-                raise Refused(
-                    "its alternatives are too ambiguous: to find out which tokens may come next"
-                    " takes too long; make it smaller or less ambiguous"
-                )
+                raise TooSlow
 
 
 class _Clock:

@@ -65,19 +65,12 @@ class Grammar:
 
 
 def read_grammar(structured: Mapping[str, Any], limits: GrammarLimits) -> Grammar:
-    """From vLLM's StructuredOutputsParams by name.
+    """From vLLM's StructuredOutputsParams by name, of which one constraint is given.
 
     Raises InvalidInput for what is too large, cannot be one, or asks for what the compiler would
     leave out without a word.
     """
-    given = [(kind, structured[kind]) for kind in structured if structured[kind] is not None]
-    kinds = [(kind, value) for kind, value in given if kind in _READERS]
-    if len(kinds) != 1:
-        raise InvalidInput(
-            "'structured_outputs' must hold exactly one of " + ", ".join(_READERS),
-            param="structured_outputs",
-        )
-    ((kind, value),) = kinds
+    ((kind, value),) = ((k, v) for k, v in structured.items() if k in _READERS and v is not None)
     grammar = Grammar(kind, _READERS[kind](value, f"structured_outputs.{kind}", limits))
     if (size := len(grammar.text.encode(errors="replace"))) > limits.grammar_bytes:
         raise InvalidInput(

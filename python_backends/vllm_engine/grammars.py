@@ -66,12 +66,7 @@ class Host:
         """Why the engine gave up a request with this grammar; None when it is not to blame."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.slow.wait(), _FAREWELL_S)
-            return InvalidInput(
-                "what the reply must match is too ambiguous: to find out which tokens may come next"
-                " took too long; make it smaller or less ambiguous",
-                code="grammar_too_expensive",
-                param="structured_outputs",
-            )
+            return _too_slow("structured_outputs")
         return None
 
 
@@ -179,11 +174,13 @@ class Grammars:
                 writer.close()
         if "path" in told:
             return Host(told["path"], reader, writer)
-        raise self._refuse(digest, grammar, told.get("refused"))
+        raise self._refuse(digest, grammar, told)
 
-    def _refuse(self, digest: str, grammar: Grammar, sentence: str | None) -> InvalidInput:
-        limits = self._limits
-        if sentence is None or "bad_alloc" in sentence:
+    def _refuse(self, digest: str, grammar: Grammar, told: dict[str, Any]) -> InvalidInput:
+        limits, sentence = self._limits, told.get("refused", "")
+        if "slow" in told:
+            refusal = _too_slow(grammar.param)
+        elif not sentence or "bad_alloc" in sentence:
             refusal = InvalidInput(
                 "to compile what the reply must match takes more than"
                 f" {limits.grammar_compile_s:g} s of computing or {limits.grammar_memory_mb} MB of"
@@ -201,6 +198,15 @@ class Grammars:
         while len(self._refused) > _REFUSALS:
             self._refused.popitem(last=False)
         return refusal
+
+
+def _too_slow(param: str) -> InvalidInput:
+    return InvalidInput(
+        "what the reply must match is too ambiguous: to find out which tokens may come next takes"
+        " too long; make it smaller or less ambiguous",
+        code="grammar_too_expensive",
+        param=param,
+    )
 
 
 class _Making:

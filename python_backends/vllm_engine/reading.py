@@ -4,15 +4,17 @@ A request that asks for tools also constrains what the engine writes, as its par
 the readers hand on, joined, is all that the model wrote but the marks of its format.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import Enum, auto
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from python_backends.errors import InvalidInput
 from python_backends.templates import Parsers, read_parsers
 from python_backends.triton import Logger, Settings
+from python_backends.vllm_engine.held import MARKS, HeldReader, HeldText, Marks
+from python_backends.vllm_engine.pieces import End, Piece, Reader, WithoutBlanks
 from python_backends.vllm_engine.sampling import STRUCTURED, check_names
 
 _FIELDS = (
@@ -22,34 +24,6 @@ _FIELDS = (
     "chat_template_kwargs",
     "include_reasoning",
 )
-
-
-class End(Enum):
-    """Whether a completion goes on, was cut by a limit or a stop string, or ended by itself."""
-
-    NOT_YET = auto()
-    CUT = auto()
-    NATURAL = auto()
-
-
-@dataclass(slots=True)
-class Piece:
-    """What a delta turned out to be. A tool call is `{"index", "id"?, "name"?, "arguments"}`."""
-
-    text: str = ""
-    reasoning: str = ""
-    tool_calls: list[dict[str, Any]] = field(default_factory=list)
-
-
-class Reader(Protocol):
-    """Reads one completion. `unread` is what was told as a call, or not at all, since the last
-    content or reasoning."""
-
-    unread: str
-
-    def read(self, text: str, token_ids: Sequence[int], *, end: End) -> Piece: ...
-    def finish_reason(self, reason: str | None) -> str | None: ...
-    def reasoning_tokens(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +36,28 @@ class Reading:
     _parser: Any
     _request: Any
     _options: Mapping[str, Any]
-    _make: Any
+    _make: Callable[[Any], Any]
     _logger: Logger
+    _marks: Marks | None
+    """What calls begin with that are to be read at the end; None for those that come in deltas."""
+    _talk: Any
+    """The parser that knows no calls."""
 
     def readers(self, count: int, prompt_token_ids: Sequence[int]) -> list[Reader]:
         """Readers with a state of their own."""
-        parsers = [self._parser] + [self._make() for _ in range(count - 1)]
-        return [_Reader(one, self._request, prompt_token_ids, self._logger) for one in parsers]
+        first, others = self._parser, [self._make(type(self._parser)) for _ in range(count - 1)]
+        return [self._reader(one, prompt_token_ids) for one in (first, *others)]
+
+    def _reader(self, parser: Any, prompt_token_ids: Sequence[int]) -> Reader:
+        request = self._request
+        calls = bool(request.tools) and request.tool_choice != "none"
+        told_at_once = parser if self._marks is None else self._make(self._talk)
+        reader: Reader = _Reader(told_at_once, request, prompt_token_ids, self._logger)
+        if self._marks is not None:
+            find = partial(_calls_of, parser, request, self._logger)
+            named = not isinstance(request.tool_choice, str | None)
+            reader = HeldReader(reader, HeldText(self._marks), find, named=named)
+        return WithoutBlanks(reader) if calls else reader
 
     def engine_arguments(self, prompt_token_ids: Sequence[int]) -> dict[str, Any]:
         """From where on the engine is to enforce a structure: behind the reasoning."""
@@ -89,6 +78,7 @@ class Readings:
         self._model_config = llm.model_config
         self._logger = logger
         self._free, self._forced = _parser_classes(parsers, self._tokenizer)
+        self._talk, _ = _parser_classes(Parsers(None, parsers.reasoning), self._tokenizer)
 
     def open(self, reply: Mapping[str, Any], sampling: Mapping[str, Any]) -> Reading | None:
         """None when the reply is all content. Raises InvalidInput for tools that cannot be used."""
@@ -99,27 +89,38 @@ class Readings:
         parser_class = self._parser_class(request)
         options = reply.get("chat_template_kwargs") or {}
 
-        def make() -> Any:
-            return parser_class(
+        def make(chosen: Any) -> Any:
+            return chosen(
                 self._tokenizer,
                 request.tools,
                 chat_template_kwargs=dict(options),
                 model_config=self._model_config,
             )
 
-        parser = make()
+        parser = make(parser_class)
         try:
             request = parser.adjust_request(request)
         except (ValueError, TypeError) as error:
             raise InvalidInput(f"the tools cannot be used: {error}", param="tools") from error
         obeying = _obeying(sampling, request)
         constrains = obeying.get("structured_outputs") != sampling.get("structured_outputs")
-        return Reading(obeying, constrains, parser, request, options, make, self._logger)
+        return Reading(
+            obeying, constrains, parser, request, options, make, self._logger,
+            self._marks(parser, request), self._talk or _delegating(),
+        )  # fmt: skip
+
+    def _marks(self, parser: Any, request: Any) -> Marks | None:
+        """None also where calls are not written in the model's own format."""
+        tools = parser.tool_parser
+        if tools is None or not request.tools or request.tool_choice == "none":
+            return None
+        if request.tool_choice != "auto" and tools.supports_required_and_named:
+            return None
+        if self.parsers.tool == "mistral" and "[ARGS]" in self._tokenizer.get_vocab():
+            return None  # a later format, which is read well as it comes
+        return MARKS.get(self.parsers.tool or "")
 
     def _parser_class(self, request: Any) -> Any:
-        from vllm.parser.abstract_parser import (  # type: ignore[import-not-found]
-            DelegatingParser,
-        )
         from vllm.tool_parsers.abstract_tool_parser import (  # type: ignore[import-not-found]
             ToolParser,
         )
@@ -134,15 +135,45 @@ class Readings:
             )
         chosen = self._forced if forced else self._free
         if self.parsers.tool is not None or not forced:
-            return chosen if chosen is not None else DelegatingParser
+            return chosen if chosen is not None else _delegating()
 
-        class Plain(DelegatingParser):  # type: ignore[misc]
+        class Plain(_delegating()):  # type: ignore[misc]
             """A JSON list of calls, or one call's arguments: any model can be made to write it."""
 
             reasoning_parser_cls = getattr(chosen, "reasoning_parser_cls", None)
             tool_parser_cls = ToolParser
 
         return Plain
+
+
+def _delegating() -> Any:
+    """vLLM's parser of parsers, with none yet."""
+    from vllm.parser.abstract_parser import (  # type: ignore[import-not-found]
+        DelegatingParser,
+    )
+
+    return DelegatingParser
+
+
+def _calls_of(parser: Any, request: Any, logger: Logger, text: str) -> list[dict[str, Any]] | None:
+    """The calls in a whole text, each in one delta; None where it has none."""
+    try:
+        found = parser.extract_tool_calls(text, request)
+    except Exception as error:  # a parser's fault must not end the request
+        logger.log_error(f"a reply cannot be read by its parser: {error!r}")
+        return None
+    if not found.tools_called:
+        return None
+    calls = [
+        {
+            "index": number,
+            "id": call.id,
+            "name": call.function.name,
+            "arguments": call.function.arguments,
+        }
+        for number, call in enumerate(found.tool_calls)
+    ]
+    return calls[:1] if request.parallel_tool_calls is False else calls
 
 
 def fit_parsers(settings: Settings, arguments: Mapping[str, Any], logger: Logger) -> Parsers:

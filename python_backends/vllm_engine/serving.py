@@ -58,6 +58,7 @@ class Serving:
         self, request_id: str, arrays: Arrays, parameters: str, replies: Replies
     ) -> None:
         running = _Running(self._engine, str(next(self._numbers)), replies)
+        running.caller = request_id.rpartition("/")[0]
         self._engine.running += 1
         self._running.add(running)
         try:
@@ -83,18 +84,21 @@ class Serving:
         if "token_ids" not in arrays:
             raise InvalidInput("send one of 'token_ids', 'text_input' and 'cancel'")
         token_ids = arrays["token_ids"].reshape(-1).tolist()
-        wanted, caller = _with_caller(json_object(arrays, "sampling_parameters") or {})
+        wanted: Mapping[str, Any] = json_object(arrays, "sampling_parameters") or {}
         reply = json_object(arrays, "reply")
         told_prompt = token_ids if reply and reply.pop("prompt_token_ids", False) else None
+        context_length = reply.pop("context_length", None) if reply else None
         reading = self._reading(reply, wanted)
         kept = self._control_characters.kept_out(wanted if reading is None else reading.sampling)
-        sampling = self._sampler.read(self._ending(reply, kept), len(token_ids))
+        sampling = self._sampler.read(self._ending(reply, kept), len(token_ids), context_length)
         params = sampling.params
         top = max(params.logprobs or 0, params.prompt_logprobs or 0)
         if -1 in (params.logprobs, params.prompt_logprobs):
             top = -1
         readers = reading.readers(params.n, token_ids) if reading is not None else ()
-        writer = EventWriter(self._vocabulary, len(token_ids), params.n, top, readers, told_prompt)
+        writer = EventWriter(
+            self._vocabulary, len(token_ids), params.n, top, readers, told_prompt, sampling.copies
+        )
         prompt: dict[str, Any] = {"prompt_token_ids": token_ids}
         if "images" in arrays:
             images = await asyncio.to_thread(read_images, arrays)
@@ -103,7 +107,7 @@ class Serving:
         options = {**options, **self._engine.adapters.options(text(arrays, "adapter"))}
         by_tools = reading is not None and reading.constrains
         async with (
-            self._constrained(running, params, caller, by_tools=by_tools),
+            self._constrained(running, params, by_tools=by_tools),
             aclosing(running.generate(prompt, sampling, **options)) as outputs,
         ):
             async for output in outputs:
@@ -136,11 +140,11 @@ class Serving:
         """Triton's own vLLM tensors."""
         question = read_question(arrays, parameters)
         answer = Answer(question)
-        wanted, caller = _with_caller(question.sampling)
+        wanted = dict(question.sampling)
         options = self._engine.adapters.options(wanted.pop("lora_name", None))
         sampling = self._sampler.read_plain(wanted)
         async with (
-            self._constrained(running, sampling.params, caller),
+            self._constrained(running, sampling.params),
             aclosing(running.generate({"prompt": question.prompt}, sampling, **options)) as outputs,
         ):
             async for output in outputs:
@@ -152,7 +156,7 @@ class Serving:
 
     @asynccontextmanager
     async def _constrained(
-        self, running: "_Running", params: Any, caller: str, *, by_tools: bool = False
+        self, running: "_Running", params: Any, *, by_tools: bool = False
     ) -> AsyncIterator[None]:
         """While the block lasts, what the reply must match has a process that knows it."""
         structured = params.structured_outputs
@@ -162,7 +166,9 @@ class Serving:
         try:
             given = {kind: getattr(structured, kind) for kind in STRUCTURED}
             grammar = read_grammar(given, self._engine.grammar_limits)
-            async with running.hosted(self._engine.grammars.hosted(grammar, caller)) as host:
+            async with running.hosted(
+                self._engine.grammars.hosted(grammar, running.caller)
+            ) as host:
                 if host is not None:
                     params.structured_outputs = type(structured)(grammar=f'root ::= "{host.path}"')
                 yield
@@ -187,6 +193,7 @@ class _Running:
         self._engine = engine
         self._id = engine_id
         self.replies = replies
+        self.caller = ""
         self.cancelled = False
         self.finished = asyncio.Event()
         self._stopped = asyncio.Event()
@@ -250,15 +257,6 @@ class _Running:
                 await asyncio.wait_for(self.finished.wait(), _POLL_S)
             except TimeoutError:
                 continue
-
-
-def _with_caller(sampling: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """The sampling parameters, and on whose behalf they are: callers share what is scarce."""
-    wanted = dict(sampling)
-    caller = wanted.pop("caller", None)
-    if not isinstance(caller, str | None):
-        raise InvalidInput("'caller' must be a text", param="caller")
-    return wanted, caller or ""
 
 
 def _translate(error: Exception) -> Exception:

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import time
+from typing import Any
 
 import pytest
 from openai import AsyncOpenAI, BadRequestError, NotFoundError, OpenAI
@@ -129,3 +130,53 @@ def test_the_engine_stops_when_the_client_goes_away(client: OpenAI, service: Ser
     took_s = (int(found[1]) * 60 + float(found[2]) - gone_s) % 900
     # 12 ms on an idle machine; the 1,900 tokens would take a minute
     assert took_s < 1
+
+
+def test_log_probabilities_join_to_the_content(client: OpenAI) -> None:
+    cases: list[dict[str, Any]] = [{}, {"max_tokens": 7}, {"stop": ["ris"]}, {"stop": ["is P"]}]
+    for options in cases:
+        answer = client.chat.completions.create(
+            model=CHAT, messages=QUESTION, temperature=0, logprobs=True, top_logprobs=1, **options
+        )
+        choice = answer.choices[0]
+        assert choice.logprobs is not None
+        tokens = choice.logprobs.content or []
+        assert "".join(token.token for token in tokens) == choice.message.content
+        spelled = b"".join(bytes(token.bytes or []) for token in tokens)
+        assert spelled.decode() == choice.message.content
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_several_choices_without_chance_are_equal(client: OpenAI, stream: bool) -> None:
+    asked: dict[str, Any] = {"model": CHAT, "messages": QUESTION, "max_tokens": 12}
+    single: Any = client.chat.completions.create(**asked, temperature=0)
+    one = single.choices[0].message.content
+    texts = ["", "", ""]
+    answer: Any = client.chat.completions.create(**asked, temperature=0, n=3, stream=stream)
+    if stream:
+        for chunk in answer:
+            for choice in chunk.choices:
+                texts[choice.index] += choice.delta.content or ""
+    else:
+        texts = [choice.message.content for choice in answer.choices]
+        assert answer.usage.completion_tokens == 3 * single.usage.completion_tokens
+    assert texts == [one] * 3
+    best = client.completions.create(
+        model=CHAT, prompt="The capital of France is", temperature=0, max_tokens=4, best_of=2
+    )
+    assert len(best.choices) == 1
+
+
+def test_token_ids_are_those_of_the_engine(client: OpenAI) -> None:
+    answer: Any = client.chat.completions.create(
+        model=CHAT, messages=QUESTION, max_tokens=8, temperature=0,
+        extra_body={"return_token_ids": True},
+    )  # fmt: skip
+    assert len(answer.prompt_token_ids) == answer.usage.prompt_tokens
+    assert len(answer.choices[0].token_ids) == answer.usage.completion_tokens
+    again: Any = client.completions.create(
+        model=CHAT, prompt=answer.prompt_token_ids, max_tokens=8, temperature=0,
+        extra_body={"return_token_ids": True},
+    )  # fmt: skip
+    assert again.choices[0].prompt_token_ids == answer.prompt_token_ids
+    assert again.choices[0].token_ids == answer.choices[0].token_ids

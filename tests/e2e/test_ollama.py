@@ -107,3 +107,26 @@ def test_what_is_served_is_told_as_it_is(api: ollama.Client) -> None:
     lengths = [v for k, v in (shown.modelinfo or {}).items() if k.endswith(".context_length")]
     assert lengths == [2048]
     assert api.show("minilm").capabilities == ["embedding"]
+
+
+def test_a_conversation_beyond_the_context_goes_on(api: ollama.Client) -> None:
+    talk = [{"role": "system", "content": "You know all capitals."}]
+    for number in range(200):
+        talk += [
+            {"role": "user", "content": f"Remember the number {number}."},
+            {"role": "assistant", "content": f"I will remember {number}."},
+        ]
+    talk += QUESTION
+    for limit in (2048, 512):
+        options = GREEDY | {"num_predict": 24, "num_ctx": limit}
+        answer = api.chat(CHAT, messages=talk, options=options)
+        assert "Paris" in str(answer.message.content)
+        assert answer.prompt_eval_count is not None
+        assert limit // 2 < answer.prompt_eval_count <= limit - 24
+    with pytest.raises(ollama.ResponseError, match="the input length exceeds the context length"):
+        api._request_raw(
+            "POST", "/api/chat", json={"model": CHAT, "messages": talk, "truncate": False}
+        )
+    cut = api.generate(CHAT, "Once upon a time", options=GREEDY | {"num_ctx": 48, "num_keep": 0})
+    assert cut.done_reason == "length"
+    assert (cut.prompt_eval_count or 0) + (cut.eval_count or 0) == 48

@@ -71,6 +71,63 @@ def test_the_model_can_be_made_to_call(client: OpenAI) -> None:
     assert final.choices[0].message.content or final.choices[0].message.tool_calls
 
 
+NOW: Any = {"type": "function", "function": {"name": "now", "description": "The time"}}
+
+
+@pytest.mark.parametrize("choice", ["required", NAMED])
+@pytest.mark.parametrize("cut", [{"stop": ["Paris"]}, {"max_tokens": 4}])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_call_that_was_cut_is_told_as_text(
+    client: OpenAI, choice: Any, cut: dict[str, Any], stream: bool
+) -> None:
+    asked: Any = {"model": CHAT, "messages": ASK, "tools": [WEATHER], "tool_choice": choice}
+    asked |= {"temperature": 0, "max_tokens": 100, "parallel_tool_calls": False, **cut}
+    if stream:
+        chunks = [
+            chunk.choices[0] for chunk in client.chat.completions.create(**asked, stream=True)
+        ]
+        assert not any(chunk.delta.tool_calls for chunk in chunks)
+        text, reason = "".join(c.delta.content or "" for c in chunks), chunks[-1].finish_reason
+    else:
+        (answer,) = client.chat.completions.create(**asked).choices
+        assert not answer.message.tool_calls
+        text, reason = answer.message.content or "", answer.finish_reason
+    assert reason == ("stop" if "stop" in cut else "length")
+    assert text.lstrip().startswith("[" if choice == "required" else "{"), text
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "now"}}])
+def test_a_function_without_arguments_is_called_at_once(client: OpenAI, choice: Any) -> None:
+    answer = client.chat.completions.create(
+        model=CHAT,
+        messages=[{"role": "user", "content": "What time is it now?"}],
+        tools=[NOW],
+        tool_choice=choice,
+        parallel_tool_calls=False,
+        temperature=0,
+        max_tokens=100,
+    )
+    (call,) = answer.choices[0].message.tool_calls or ()
+    assert call.type == "function"
+    assert (call.function.name, json.loads(call.function.arguments)) == ("now", {})
+    assert answer.choices[0].finish_reason in ("stop", "tool_calls")
+
+
+def test_a_schema_that_cannot_be_compiled_is_refused_by_its_place(client: OpenAI) -> None:
+    for schema in ({"type": "string", "pattern": "^\\p{L}+$"}, {"$ref": "#"}):
+        with pytest.raises(BadRequestError) as caught:
+            client.chat.completions.create(
+                model=CHAT,
+                messages=ASK,
+                response_format={
+                    "type": "json_schema",
+                    "json_schema": {"name": "x", "schema": schema},
+                },
+                stream=True,
+            )
+        assert (caught.value.param or "").startswith("response_format.json_schema.schema")
+
+
 def test_a_streamed_named_call_joins_to_the_unary_one(client: OpenAI) -> None:
     asked: Any = {"model": CHAT, "messages": ASK, "tools": [WEATHER], "tool_choice": NAMED}
     asked |= {"temperature": 0, "max_tokens": 100}

@@ -23,6 +23,11 @@ from .server import Server, serve
 from .weights import write_llama
 
 pytestmark = [pytest.mark.slow_engine, pytest.mark.timeout(400)]
+CLOSED = {"additionalProperties": False}
+PROPERTIES = {
+    "type": "object",
+    "properties": {f"p{number}": {"type": "string"} for number in range(1200)},
+}
 LONG = {"max_tokens": 400, "ignore_eos": True, "temperature": 1.0, "seed": 1}
 
 
@@ -129,6 +134,90 @@ def test_bad_sampling_is_refused_by_name(client: Client) -> None:
     assert refusal(client, logprobs=10_000)["status"] == 400
     with pytest.raises(StreamError, match="context_length_exceeded"):
         client.events("tiny", prompt={"token_ids": [5] * 600})
+
+
+@pytest.mark.parametrize(
+    ("wanted", "code", "param"),
+    [
+        ({"regex": r"\p{L}+"}, "invalid_grammar", "regex"),
+        ({"json": {"$ref": "#"}}, "invalid_grammar", "json"),
+        ({"json": {"type": "object", "minProperties": 3, "properties": {}} | CLOSED}, "", "json"),
+        ({"json": {"type": "string", "pattern": r"^\p{L}+$"}}, "invalid_grammar", "json"),
+        ({"json": {"type": "integer", "multipleOf": 3}}, "unsupported_schema", "json.multipleOf"),
+        ({"grammar": "x" * 200_000}, "grammar_too_large", "grammar"),
+        ({"json": PROPERTIES | {"minProperties": 600}}, "grammar_too_expensive", "json"),
+        ({"choice": ["a"], "json_object": True}, "", ""),
+        ({"json_object": False}, "", "json_object"),
+    ],
+)
+def test_what_no_grammar_can_be_made_of_is_refused_before_the_first_event(
+    client: Client, wanted: dict[str, Any], code: str, param: str
+) -> None:
+    told = refusal(client, structured_outputs=wanted, max_tokens=9)
+    assert told["status"] == 400
+    if code:
+        assert told["code"] == code
+    assert told["param"] in (f"structured_outputs.{param}", "structured_outputs")
+    assert text_of(ask(client, structured_outputs={"choice": ["yes"]}, max_tokens=9)) == "yes"
+
+
+def test_every_kind_of_grammar_is_obeyed_whatever_came_first(client: Client) -> None:
+    digits = {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2}
+    tag = {"type": "structural_tag", "format": {"type": "const_string", "value": "tag"}}
+    for wanted, check in (
+        ({"json": digits}, lambda text: len(json.loads(text)) == 2),
+        ({"json": json.dumps(digits)}, lambda text: len(json.loads(text)) == 2),
+        ({"json_object": True}, lambda text: isinstance(json.loads(text), dict)),
+        ({"regex": "[ab]{3}"}, lambda text: len(text) == 3),
+        ({"choice": ["ye\n", 'n"o']}, lambda text: text in ("ye\n", 'n"o')),
+        ({"grammar": 'root ::= "x" | "y"'}, lambda text: text in "xy"),
+        ({"grammar": 'start: "x" | "y"'}, lambda text: text in "xy"),
+        ({"structural_tag": json.dumps(tag)}, lambda text: text == "tag"),
+    ):
+        events = ask(client, structured_outputs=wanted, max_tokens=300, temperature=1.0, seed=5)
+        if events[-1]["finish_reason"] == "stop":
+            assert check(text_of(events)), (wanted, text_of(events))  # type: ignore[no-untyped-call]
+        else:
+            assert wanted == {"json_object": True}, "the others are short"
+
+
+def test_several_completions_obey_one_grammar_each_on_its_way(client: Client) -> None:
+    events = ask(client, structured_outputs={"regex": "[a-z]{8}"}, n=4, temperature=1.0, seed=2)
+    texts = {text_of(events, index) for index in range(4)}
+    assert len(texts) == 4
+    assert all(len(text) == 8 and text.isalpha() for text in texts)
+
+
+def test_a_grammar_whose_masks_take_too_long_ends_its_request_alone(
+    engine_server: Server, client: Client, second: Client
+) -> None:
+    """What comes behind the first letter is not found by trying, and steered to from outside."""
+    bomb = "o((((.*)*)*)*)*x|[a-np-z][a-z ]*"
+    bias = {str(3 + ord("o") - ord("!")): 100}
+    started = (core := engine_processes("EngineCore"))
+    second.send("tiny", prompt=chat(), sampling_parameters=LONG)
+    second.next()
+    told = refusal(
+        client, structured_outputs={"regex": bomb}, logit_bias=bias, max_tokens=400, ignore_eos=True
+    )
+    assert (told["status"], told["code"]) == (400, "grammar_too_expensive")
+    assert "compile" not in told["message"], "it passed the trial"
+    events = [event for response in second.responses() for event in response.events]
+    assert events[-1]["usage"]["completion_tokens"] == LONG["max_tokens"]
+    assert core == started == engine_processes("EngineCore")
+
+
+def test_a_request_is_cancelled_while_its_grammar_is_compiled(
+    client: Client, second: Client
+) -> None:
+    slow = {"structured_outputs": {"json": PROPERTIES | {"minProperties": 599}}}
+    client.send("tiny", "compiles", prompt=chat(), sampling_parameters=slow)
+    second.send("tiny.engine", cancel="compiles")
+    list(second.responses())
+    started_s = time.monotonic()
+    (last,) = list(client.responses())
+    assert [event["finish_reason"] for event in last.events] == ["abort"]
+    assert time.monotonic() - started_s < 5
 
 
 def test_a_cancel_stops_one_of_two(engine_server: Server, client: Client, second: Client) -> None:

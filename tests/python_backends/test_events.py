@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from python_backends.errors import InvalidInput
 from python_backends.vllm_engine.compatible import Answer, read_question
-from python_backends.vllm_engine.events import EventWriter
+from python_backends.vllm_engine.events import EventWriter, _copy
 from python_backends.vllm_engine.structure import ControlCharacters
 from python_backends.vllm_engine.vocabulary import Vocabulary, byte_characters
 
@@ -87,7 +87,8 @@ def test_abort_ends_what_is_open() -> None:
 
 def test_logprobs_have_exact_bytes_and_the_asked_number_of_tops() -> None:
     choices = {2: Choice(-1.5, 3, ""), 1: Choice(-0.1, 1, " hi"), 3: Choice(float("-inf"), 2, "é")}
-    (event,) = writer(top=2).write(Delta([Part(token_ids=[2], logprobs=[choices])]))
+    part = Part(token_ids=[2], logprobs=[choices], finish_reason="length")
+    (event,) = writer(top=2).write(Delta([part]))
     (token,) = event["logprobs"]
     assert (token["id"], token["bytes"], token["logprob"]) == (2, [0xC3], -1.5)
     assert [(top["id"], top["logprob"]) for top in token["top"]] == [(1, -0.1), (3, -9999.0)]
@@ -172,3 +173,24 @@ def test_control_characters_are_kept_out_of_bounded_strings() -> None:
     assert mended["logit_bias"] == {"0": 5, "1": -100.0, "3": -100.0}
     free = {"structured_outputs": {"json": '{"type": "object"}'}, "temperature": 0}
     assert kept.kept_out(free) is free
+
+
+def test_equal_completions_are_told_of_each() -> None:
+    vocabulary = Vocabulary(spell, {4: "<end>"}, byte_level=True)
+    events = EventWriter(vocabulary, prompt_tokens=7, count=1, top=0, told_prompt=[5], copies=3)
+    told = events.write(Delta([Part(text=" hi", token_ids=[1])]))
+    told += events.write(Delta([Part(token_ids=[4], finish_reason="stop")]))
+    for index in range(3):
+        first, last = (event for event in told if event["index"] == index)
+        assert (first["text"], last["finish_reason"]) == (" hi", "stop")
+        assert last["usage"]["completion_tokens"] == 2
+        assert first.get("prompt_token_ids") == ([5] if index == 0 else None)
+    assert events.abort() == []
+    assert len(EventWriter(vocabulary, 7, 1, 0, copies=2).abort()) == 2
+
+
+def test_calls_of_equal_completions_have_ids_of_their_own() -> None:
+    calls = [{"index": 0, "id": "c", "name": "f", "arguments": "{"}, {"index": 0, "arguments": "}"}]
+    copies = [_copy({"index": 0, "tool_calls": calls}, number) for number in range(3)]
+    assert [copy["tool_calls"][0]["id"] for copy in copies] == ["c", "c-1", "c-2"]
+    assert all(copy["tool_calls"][1] == calls[1] for copy in copies)

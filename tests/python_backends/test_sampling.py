@@ -1,5 +1,6 @@
 """Sampling parameters are honoured or refused by name."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -27,6 +28,35 @@ def test_the_models_defaults_give_way() -> None:
     assert SAMPLER.read({}, 1).params["temperature"] == 0.7
     assert SAMPLER.read({"temperature": None}, 1).params["temperature"] == 0.7
     assert SAMPLER.read({"temperature": 0}, 1).params["temperature"] == 0
+
+
+@pytest.mark.parametrize(
+    ("wanted", "n", "copies"),
+    [
+        ({"n": 3, "temperature": 0}, 1, 3),
+        ({"n": 3, "temperature": 1e-6}, 1, 3),
+        ({"n": 3, "temperature": 0.5}, 3, 1),
+        ({"n": 3}, 3, 1),
+        ({"n": 1, "temperature": 0}, 1, 1),
+        ({"n": 10**9, "temperature": 0}, 10**9, 1),
+        ({"n": True, "temperature": 0}, True, 1),
+        ({"temperature": 0}, None, 1),
+    ],
+)
+def test_completions_without_chance_are_made_once(
+    wanted: dict[str, Any], n: int | None, copies: int
+) -> None:
+    sampler = replace(SAMPLER, names=SAMPLER.names | {"n"})
+    sampling = sampler.read(wanted, 1)
+    assert (sampling.params.get("n"), sampling.copies) == (n, copies)
+
+
+def test_a_request_may_want_less_context() -> None:
+    assert SAMPLER.read({}, 10, 40).params["max_tokens"] == 30
+    assert SAMPLER.read({"max_tokens": 5}, 10, 40).params["max_tokens"] == 5
+    assert SAMPLER.read({}, 10, 400).params["max_tokens"] == 90
+    with pytest.raises(InvalidInput):
+        SAMPLER.read({}, 40, 40)
 
 
 def test_a_full_context_is_refused() -> None:

@@ -198,7 +198,8 @@ def _context_management(fields: Fields) -> bool:
     management = fields.inner("context_management")
     if management is None:
         return False
-    edits = management.take("edits") or []
+    edits = management.take("edits")
+    edits = [] if edits is None else edits
     if not isinstance(edits, list) or len(edits) > MAX_EDITS:
         raise management.refuse("edits", f"must be a list of at most {MAX_EDITS} edits")
     for index, one in enumerate(edits):

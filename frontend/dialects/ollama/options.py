@@ -13,8 +13,10 @@ from frontend.dialects.fields import Fields
 MAX_TOKENS = 2**31 - 1
 _OPERATORS = (
     *("numa", "num_batch", "num_gpu", "main_gpu", "low_vram", "f16_kv", "use_mmap", "use_mlock"),
-    *("num_thread", "num_keep", "logits_all", "vocab_only", "draft_num_predict"),
+    *("num_thread", "logits_all", "vocab_only", "draft_num_predict"),
 )
+_KEEP = 4
+"""Ollama's default of `num_keep`."""
 """Placement and memory, which the operator decided when the model was loaded."""
 
 
@@ -24,6 +26,7 @@ class Options:
     def __init__(self, fields: Fields | None) -> None:
         self.warnings: list[str] = []
         self.context: int | None = None
+        self.keep = _KEEP
         self.sampling: dict[str, Any] = {} if fields is None else self._read(fields)
 
     def _read(self, fields: Fields) -> dict[str, Any]:
@@ -46,6 +49,8 @@ class Options:
         self._penalty_window(fields, found)
         self._impossible(fields)
         self.context = fields.integer("num_ctx", 1, MAX_TOKENS)
+        if (keep := fields.integer("num_keep", -1, MAX_TOKENS)) is not None:
+            self.keep = keep if keep >= 0 else MAX_TOKENS
         self._leave(fields)
         return {name: value for name, value in found.items() if value is not None}
 
@@ -84,7 +89,15 @@ class Options:
         for name in fields.leave():
             self.warnings.append(f"{name[:64]}: unknown")
 
-    def check_context(self, served: int | None) -> None:
-        """Warns when the model's context is smaller than what was asked for, as Ollama clamps."""
+    def warn_of_context(self, served: int | None) -> None:
+        """For embeddings, which are of as much of a text as the model reads."""
+        if served is not None and self.context not in (None, served):
+            self.warnings.append(f"num_ctx: the model reads {served} tokens of each text")
+
+    def settle_context(self, served: int | None) -> int | None:
+        """The tokens of prompt and reply; None where nobody knows. Warns of a context that is
+        smaller than what was asked for, as Ollama clamps."""
         if served is not None and self.context is not None and self.context > served:
             self.warnings.append(f"num_ctx: the model is served with {served} tokens")
+        known = [one for one in (served, self.context) if one is not None]
+        return min(known) if known else None

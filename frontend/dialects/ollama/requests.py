@@ -20,6 +20,8 @@ from frontend.errors import InvalidRequest
 
 MAX_IMAGES = 64
 _HEAD = 16  # characters of base64 that tell a file's format
+_ROOM = 4
+"""The part of the context that a shortened prompt leaves for its answer, at most."""
 _ROLES = ("system", "user", "assistant", "tool")
 NAMES = {
     "max_tokens": "options.num_predict",
@@ -55,6 +57,7 @@ class OllamaCall:
     tells_context: bool = False
     logprobs: bool = False
     drawing: "OllamaDrawing | None" = None
+    truncate: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,7 @@ class _Parts:
     think: bool | None
     logprobs: bool
     schemas: tuple[SchemaUse, ...]
+    truncate: bool
 
     @property
     def sampling(self) -> dict[str, Any]:
@@ -124,6 +128,7 @@ def parse_chat(body: object, max_messages: int) -> OllamaCall:
         tools=bool(tools.tools),
         images=tuple(images),
         logprobs=parts.logprobs,
+        truncate=parts.truncate,
     )
 
 
@@ -173,6 +178,7 @@ def parse_generate(body: object) -> OllamaCall:
         tells_context="messages" in generation.prompt,
         logprobs=parts.logprobs,
         drawing=drawing,
+        truncate=parts.truncate,
     )
 
 
@@ -194,7 +200,7 @@ def _shared(fields: Fields) -> _Parts:
     if not model:
         raise fields.refuse("model", "is required")
     options = Options(fields.inner("options"))
-    fields.boolean("truncate"), fields.boolean("shift")
+    fields.boolean("shift")  # answers end where the context does
     return _Parts(
         model,
         options,
@@ -203,6 +209,7 @@ def _shared(fields: Fields) -> _Parts:
         think=_think(fields),
         logprobs=_logprobs(fields, options.sampling),
         schemas=_format(fields, options.sampling),
+        truncate=fields.boolean("truncate") is not False,
     )
 
 
@@ -322,4 +329,29 @@ def check_abilities(call: OllamaCall, model: Model) -> None:
     for asked, capability, word in wanted:
         if asked and capability not in model.capabilities:
             raise InvalidRequest(f'"{call.model}" does not support {word}', param=word)
-    call.options.check_context(model.context_length)
+
+
+def fit_context(call: OllamaCall, model: Model) -> OllamaCall:
+    """The call within the context that `num_ctx` asks for, or the model has: a prompt that leaves
+    no room is shortened unless `truncate` is false, and the answer ends where the context does."""
+    limit = call.options.settle_context(model.context_length)
+    if call.generation is None or limit is None:
+        return call
+    sampling, prompt, reply = (
+        call.generation.sampling,
+        call.generation.prompt,
+        call.generation.reply,
+    )
+    asked = sampling.get("max_tokens")
+    if asked is not None and asked >= limit:
+        sampling = {name: value for name, value in sampling.items() if name != "max_tokens"}
+    if call.truncate:
+        room = max(1, limit // _ROOM)
+        told = {"reply": min(asked or room, room), "keep": call.options.keep}
+        prompt = {**prompt, "truncate": told}
+    if limit != model.context_length:
+        prompt = {**prompt, "context_length": limit}
+        reply = {**({"raw": True} if reply is None else reply), "context_length": limit}
+    return replace(
+        call, generation=replace(call.generation, sampling=sampling, prompt=prompt, reply=reply)
+    )

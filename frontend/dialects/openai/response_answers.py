@@ -189,8 +189,8 @@ class ResponseWriter:
     def _response(
         self, status: str, output: list[dict[str, Any]], usage: Usage | None
     ) -> dict[str, Any]:
-        why = "content_filter" if self._reason == "content_filter" else "max_output_tokens"
         full = status == "incomplete" and self._reason not in ("stop", "tool_calls")
+        why = "content_filter" if self._reason == "content_filter" else "max_output_tokens"
         cut = {"reason": why} if full else None
         if status == "completed" and self._completed_s is None:  # streamed and stored alike
             self._completed_s = int(time.time())

@@ -12,11 +12,15 @@ from frontend.dialects.fields import Fields
 from frontend.domain import SchemaUse
 
 ANY_OBJECT = {"type": "object"}
+_KINDS = ("json", "regex", "choice", "grammar", "json_object", "structural_tag")
+_STRUCTURES = ("structured_outputs", *(f"structured_outputs.{kind}" for kind in _KINDS))
 VERBOSITIES = ("low", "medium", "high")
 MAX_CHOICES = 128
 MAX_STOPS = 64
 MAX_BIASES = 4096
 MAX_TOKEN_ID = MAX_TOKENS = 2**31 - 1  # they travel as INT32
+
+_GUIDED = ("json", "regex", "choice", "grammar")
 
 
 def read_sampling(fields: Fields) -> dict[str, Any]:
@@ -177,14 +181,18 @@ def engine_schema(fields: Fields, sampling: dict[str, Any]) -> tuple[SchemaUse, 
     return (SchemaUse(path, schema),)
 
 
+def structure_at(body: Any) -> str | None:
+    """The field that says what the answer must match, unless it is `structured_outputs`."""
+    if isinstance(wanted := body.get("response_format"), dict):
+        is_schema = wanted.get("type") == "json_schema"
+        return "response_format.json_schema.schema" if is_schema else "response_format"
+    return next((f"guided_{name}" for name in _GUIDED if body.get(f"guided_{name}")), None)
+
+
 def structure_names(body: Any) -> dict[str, str]:
     """What the caller calls the structure that errors call `structured_outputs`."""
-    if not isinstance(body, dict) or body.get("response_format") is None:
-        return {}
-    place = "response_format"
-    if isinstance(body["response_format"], dict) and "json_schema" in body["response_format"]:
-        place = "response_format.json_schema.schema"
-    return dict.fromkeys(("structured_outputs", "structured_outputs.json"), place)
+    place = structure_at(body)
+    return {} if place is None else dict.fromkeys(_STRUCTURES, place)
 
 
 def _named_schema(wanted: Fields) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def test_generate_continues_from_its_context(api: ollama.Client, echo_triton: Ec
     assert told["reply"] == {"prompt_token_ids": True}
     raw = api.generate("echo", "just this", raw=True)
     assert raw.response == "just this"
-    assert echo_requests(echo_triton)[-1]["prompt"] == {"text": "just this"}
+    assert echo_requests(echo_triton)[-1]["prompt"]["text"] == "just this"
 
 
 def test_an_empty_prompt_loads(api: ollama.Client) -> None:
@@ -192,3 +192,20 @@ def test_names_are_mapped_and_circles_refused(echo_triton: EchoTriton, tmp_path:
         run_gateway(echo_triton.grpc_address, tmp_path / "log", "--models", circle),
     ):
         pass
+
+
+def test_a_history_beyond_the_context_is_shortened_unless_that_is_refused(
+    gateway: Gateway, api: ollama.Client, echo_triton: EchoTriton
+) -> None:
+    long = [{"role": "user", "content": "word " * 5000}, {"role": "user", "content": "hi"}]
+    assert api.chat("echo", messages=long).message.content == "hi"
+    told = echo_requests(echo_triton)[-1]["prompt"]
+    assert told["truncate"] == {"reply": 1024, "keep": 4}
+    body = {"model": "echo", "messages": long, "truncate": False, "stream": False}
+    refused = httpx2.post(f"{gateway.url}/api/chat", json=body)
+    assert refused.status_code == 400
+    assert "the input length exceeds the context length" in refused.json()["error"]
+    api.chat("echo", messages=long, options={"num_ctx": 512, "num_predict": 4096})
+    asked = echo_requests(echo_triton)[-1]
+    assert asked["prompt"]["context_length"] == asked["reply"]["context_length"] == 512
+    assert "max_tokens" not in asked["sampling_parameters"]

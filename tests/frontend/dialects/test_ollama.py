@@ -20,6 +20,7 @@ from frontend.dialects.ollama.models import (
 from frontend.dialects.ollama.requests import (
     OllamaCall,
     check_abilities,
+    fit_context,
     parse_chat,
     parse_generate,
 )
@@ -118,12 +119,54 @@ def test_the_impossible_is_refused_by_name(options: dict[str, Any], name: str) -
 
 def test_the_operators_and_unknown_options_are_warned_of() -> None:
     call = chat(options={"num_gpu": 99, "colour": "red", "num_ctx": 8192, "repeat_last_n": 64})
-    check_abilities(call, MODEL)
+    fit_context(call, MODEL)
     told = " ".join(call.options.warnings)
     assert "num_gpu" in told
     assert "colour: unknown" in told
     assert "served with 2048" in told
     assert "repeat_last_n" not in told, "it changes nothing without a penalty"
+
+
+@pytest.mark.parametrize(
+    ("fields", "truncate", "length"),
+    [
+        ({}, {"reply": 512, "keep": 4}, None),
+        ({"options": {"num_ctx": 9999}}, {"reply": 512, "keep": 4}, None),
+        ({"options": {"num_ctx": 1024}}, {"reply": 256, "keep": 4}, 1024),
+        ({"options": {"num_ctx": 1024, "num_keep": 9}}, {"reply": 256, "keep": 9}, 1024),
+        ({"options": {"num_predict": 20}}, {"reply": 20, "keep": 4}, None),
+        ({"options": {"num_predict": 2000}}, {"reply": 512, "keep": 4}, None),
+        ({"truncate": False}, None, None),
+        ({"truncate": False, "options": {"num_ctx": 1024}}, None, 1024),
+    ],
+)
+def test_a_prompt_is_made_to_fit_its_context(
+    fields: dict[str, Any], truncate: dict[str, int] | None, length: int | None
+) -> None:
+    for call in (
+        chat(**fields),
+        parse_generate({"model": "m", "prompt": "hi", **fields}),
+        parse_generate({"model": "m", "prompt": "hi", "raw": True, **fields}),
+    ):
+        generation = fit_context(call, MODEL).generation
+        assert generation is not None
+        assert generation.prompt.get("truncate") == truncate
+        assert generation.prompt.get("context_length") == length
+        assert (generation.reply or {}).get("context_length") == length
+
+
+def test_the_text_of_a_raw_answer_stays_as_it_is_in_any_context() -> None:
+    raw = {"model": "m", "prompt": "hi", "raw": True, "options": {"num_ctx": 64}}
+    generation = fit_context(parse_generate(raw), MODEL).generation
+    assert generation is not None
+    assert generation.reply == {"raw": True, "context_length": 64}
+
+
+def test_as_many_tokens_as_there_is_room_for_may_be_asked_for() -> None:
+    for asked, kept in ((2047, 2047), (2048, None), (10**6, None)):
+        generation = fit_context(chat(options={"num_predict": asked}), MODEL).generation
+        assert generation is not None
+        assert generation.sampling.get("max_tokens") == kept
 
 
 def test_streaming_is_the_default() -> None:

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 
 from frontend.dialects.openai.chat import parse_chat
+from frontend.dialects.openai.sampling import structure_names
+from frontend.errors import InvalidRequest
 from tests.frontend.dialects.bodies import refused
 
 HELLO = [{"role": "user", "content": "hello"}]
@@ -150,3 +152,19 @@ def test_vllms_own_constraints(given: dict[str, Any], expected: dict[str, Any]) 
 )
 def test_constraints_that_cannot_be_honoured(given: dict[str, Any], param: str) -> None:
     assert refusal(**given) == param
+
+
+@pytest.mark.parametrize(
+    ("told", "sent", "param"),
+    [
+        ("structured_outputs.json.properties.a", "guided_json", "guided_json.properties.a"),
+        ("structured_outputs", "guided_regex", "guided_regex"),
+        ("structured_outputs.regex", "guided_regex", "guided_regex"),
+        ("structured_outputs.regex", "structured_outputs", "structured_outputs.regex"),
+        ("tools", "guided_json", "tools"),
+    ],
+)
+def test_what_the_engine_refuses_has_the_callers_name(told: str, sent: str, param: str) -> None:
+    refusal = InvalidRequest("no", param=told)
+    refusal.rename(structure_names({sent: {"type": "object"}}))
+    assert refusal.param == param

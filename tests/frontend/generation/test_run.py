@@ -8,7 +8,13 @@ import pytest
 from frontend.backends.catalogue import Catalogue
 from frontend.backends.triton import Triton
 from frontend.domain import Event, Generation
-from frontend.errors import BackendFailed, BackendUnavailable, GatewayError, Overloaded
+from frontend.errors import (
+    BackendFailed,
+    BackendUnavailable,
+    GatewayError,
+    InvalidRequest,
+    Overloaded,
+)
 from frontend.generation.admission import Admission
 from frontend.generation.fanout import WIDTH, generate_all
 from frontend.generation.run import Runner
@@ -84,6 +90,17 @@ async def test_a_failure_before_the_first_token_is_no_event() -> None:
     groups = runner(ScriptedTriton([[failed]])).generate(MODEL, PROMPT, "id")
     with pytest.raises(BackendFailed):
         await anext(groups)
+
+
+@pytest.mark.parametrize("name", ["grammar", "structural_tag", "regex", "choice"])
+async def test_a_constraint_is_taken_where_the_operator_allows_it(name: str) -> None:
+    generation = Generation({"text": "x"}, {"structured_outputs": {name: "a"}})
+    run = runner(ScriptedTriton([[event("a", finish="stop")]]))
+    with pytest.raises(InvalidRequest, match="'constraints'") as caught:
+        await collect(run, generation)
+    assert caught.value.param == f"structured_outputs.{name}"
+    run.constraints = frozenset({name})
+    assert await collect(run, generation)
 
 
 async def test_losing_triton_is_told_to_the_catalogue() -> None:
