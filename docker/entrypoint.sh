@@ -18,14 +18,31 @@ if [ "$built" != "$wanted" ]; then
     exit 2
 fi
 
-# the key is thrown away: shared memory, log settings and traces are nobody's business
-closed=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
+umask 077
+# Who may load a model may run code: a load can bring its own config and files. So nobody may, but for
+# the holder of the key in a file that is mounted into this container and into its gateway's.
+key_file=${TRITON_TOOLKIT_CONTROL_KEY_FILE:-}
+if [ -z "$key_file" ]; then
+    control=(--model-control-mode=none)
+else
+    key=$(< "$key_file")
+    if [[ ! $key =~ ^[a-z][a-z0-9-]*=[A-Za-z0-9._~+/-]{16,}$ ]]; then
+        echo "error: $key_file does not hold NAME=VALUE with at least 16 characters of VALUE" >&2
+        echo "hint: (umask 077; echo control=\$(openssl rand -hex 32) > control.key)" >&2
+        exit 2
+    fi
+    control=(--model-control-mode=explicit --load-model='*')
+    control+=(--grpc-restricted-protocol="model-repository:$key")
+fi
+# shared memory, log settings and traces are nobody's business: no client sends such a key
+closed=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')$'\n\n'
 exec tritonserver \
     --model-repository="$repository" \
-    --model-control-mode=explicit --load-model='*' \
+    "${control[@]}" \
     --grpc-address=0.0.0.0 --grpc-port=8001 \
     --http-address=127.0.0.1 --http-port=8000 \
     --metrics-address=0.0.0.0 --metrics-port=8002 \
     --exit-timeout-secs=60 \
-    --grpc-restricted-protocol="shared-memory,logging,trace:closed=$closed" \
+    --grpc-restricted-protocol="shared-memory,logging,trace:closed=${closed}x" \
+    --http-restricted-api="model-repository,shared-memory,model-config,logging,trace:closed=${closed}x" \
     "$@"

@@ -52,7 +52,7 @@ _MAX_DECODING = 2048
 
 def create_app(settings: Settings) -> FastAPI:
     """The gateway as an ASGI application; create it inside the event loop that serves it."""
-    triton = Triton(settings.triton)
+    triton = Triton(settings.triton, settings.triton_key)
     catalogue = Catalogue(triton, settings.poll_interval_s, settings.models)
     admission = Admission(settings.max_running, settings.max_waiting)
     structures = _structures(settings)

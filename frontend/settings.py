@@ -29,6 +29,11 @@ class Settings(BaseSettings):
         default="127.0.0.1:8001",
         description="Triton's gRPC address: `HOST:PORT` or `unix:/path`.",
     )
+    triton_key_file: Path | None = Field(
+        default=None,
+        description="File with `NAME=VALUE`: what opens the control calls that Triton restricts,"
+        " for loading and unloading models.",
+    )
     ollama_port: int | None = Field(
         default=None, ge=1, le=65535, description="A second port, for tools that know Ollama's."
     )
@@ -244,6 +249,24 @@ class Settings(BaseSettings):
                 " (--keys-file), or say --open"
             )
         return self
+
+    @model_validator(mode="after")
+    def _has_a_key(self) -> Self:
+        _ = self.triton_key  # its ValueError is what pydantic wants
+        return self
+
+    @property
+    def triton_key(self) -> tuple[str, str] | None:
+        """Name and value of the key for Triton's control calls. Raises ValueError."""
+        if self.triton_key_file is None:
+            return None
+        try:
+            name, _, value = self.triton_key_file.read_text().strip().partition("=")
+        except OSError as error:
+            raise ValueError(f"triton_key_file: {error}") from error
+        if not name or not value:
+            raise ValueError(f"triton_key_file: {self.triton_key_file} does not hold NAME=VALUE")
+        return name.lower(), value
 
     @field_validator("image_networks")
     @classmethod

@@ -113,15 +113,19 @@ def run_pip(arguments: list[str], *, python: str = sys.executable, step: Step) -
     ) as pip:
         assert pip.stdout is not None
         done_before = 0
-        for line in pip.stdout:
-            if match := _RAW_PROGRESS.match(line):
-                done, total = int(match[1]), int(match[2])
-                step.total(total)
-                step.advance(done - done_before if done >= done_before else done)
-                done_before = done
-            elif line.strip():
-                lines.append(line.rstrip())
-                step.note(line.strip())
+        try:
+            for line in pip.stdout:
+                if match := _RAW_PROGRESS.match(line):
+                    done, total = int(match[1]), int(match[2])
+                    step.total(total)
+                    step.advance(done - done_before if done >= done_before else done)
+                    done_before = done
+                elif line.strip():
+                    lines.append(line.rstrip())
+                    step.note(line.strip())
+        except BaseException:  # an interruption of ours alone would leave it behind
+            pip.kill()
+            raise
     if pip.returncode:
         tail = [line for line in lines if not line.startswith("WARNING")][-8:]
         raise SourceError(

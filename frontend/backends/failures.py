@@ -15,6 +15,7 @@ from frontend.errors import (
     ContextOverflow,
     GatewayError,
     InvalidRequest,
+    NotSupported,
     RateLimited,
     clip,
 )
@@ -50,6 +51,12 @@ def from_status(code: str, details: str, engine_id: str) -> GatewayError:
         return from_message(details, engine_id)
     if code == "DEADLINE_EXCEEDED":
         return BackendTimeout("the request took longer than the server allows")
+    if is_restricted(code, details):
+        _log.warning("Triton restricts what %s asks for: %s", engine_id, details)
+        return NotSupported(
+            "the model server does not let this gateway load or unload models: its operator does,"
+            " or gives the gateway a key (triton_key_file)"
+        )
     if code == "UNAVAILABLE":
         _log.warning("request %s: Triton is unavailable: %s", engine_id, details)
         return BackendUnavailable("the model server is not available now; try again soon")
@@ -73,6 +80,12 @@ def _overflow(marked: dict[str, Any]) -> ContextOverflow | None:
         prompt_tokens=prompt if type(prompt) is int else None,
         requested_tokens=requested if type(requested) is int else 0,
     )
+
+
+def is_restricted(code: str, details: str) -> bool:
+    """Whether a control call was closed to us: no failure of a model, and never to be retried."""
+    closed = ("protocol is restricted", "load / unload is not allowed")
+    return code == "PERMISSION_DENIED" or any(words in details for words in closed)
 
 
 def _class_of(status: Any) -> type[GatewayError]:

@@ -15,7 +15,7 @@ import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from frontend.backends.events import read_events
-from frontend.backends.failures import from_message, from_status
+from frontend.backends.failures import from_message, from_status, is_restricted
 from frontend.backends.tensors import add_files, add_json, add_texts
 from frontend.domain import Event, Generation, Model
 from frontend.errors import BackendFailed, BackendUnavailable, InvalidRequest, Overloaded
@@ -50,7 +50,9 @@ class _Cancellable(Protocol):
 class Triton:
     """A connection to one server. Create it inside the event loop that uses it."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, key: tuple[str, str] | None = None) -> None:
+        """`key` is the name and value of what opens restricted control calls."""
+        self._key = [(f"triton-grpc-protocol-{key[0]}", key[1])] if key else []
         self._channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
         self._api = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         # one request per stream, so the client's side is a unary call: the same bytes on the wire,
@@ -69,7 +71,9 @@ class Triton:
         """The configs of every loaded model. Raises BackendUnavailable when Triton is not there."""
         with self._translated("catalogue"):
             index = await self._api.RepositoryIndex(
-                service_pb2.RepositoryIndexRequest(ready=True), timeout=_CONTROL_TIMEOUT_S
+                service_pb2.RepositoryIndexRequest(ready=True),
+                timeout=_CONTROL_TIMEOUT_S,
+                metadata=self._key,
             )
         names = sorted({model.name for model in index.models if model.state == "READY"})
         found = await asyncio.gather(*map(self._config, names))
@@ -79,7 +83,9 @@ class Triton:
         """The names of all models that could be loaded. Raises GatewayError."""
         with self._translated("repository"):
             index = await self._api.RepositoryIndex(
-                service_pb2.RepositoryIndexRequest(), timeout=_CONTROL_TIMEOUT_S
+                service_pb2.RepositoryIndexRequest(),
+                timeout=_CONTROL_TIMEOUT_S,
+                metadata=self._key,
             )
         return {model.name for model in index.models}
 
@@ -87,8 +93,12 @@ class Triton:
         """Loads a model and its steps as they are on disk. Raises BackendFailed."""
         try:
             request = service_pb2.RepositoryModelLoadRequest(model_name=name)
-            await self._api.RepositoryModelLoad(request, timeout=_LOAD_TIMEOUT_S)
+            await self._api.RepositoryModelLoad(
+                request, timeout=_LOAD_TIMEOUT_S, metadata=self._key
+            )
         except grpc.aio.AioRpcError as error:
+            if is_restricted(error.code().name, error.details() or ""):
+                raise from_status(error.code().name, error.details() or "", name) from None
             _log.error("%s does not load: %s", name, error.details())
             raise BackendFailed(
                 f"the model '{name}' does not load; Triton's log says why"
@@ -104,13 +114,17 @@ class Triton:
         for each in (name, *sorted(own.difference(*steps.values()))):
             request = service_pb2.RepositoryModelUnloadRequest(model_name=each)
             with self._translated(each):
-                await self._api.RepositoryModelUnload(request, timeout=_LOAD_TIMEOUT_S)
+                await self._api.RepositoryModelUnload(
+                    request, timeout=_LOAD_TIMEOUT_S, metadata=self._key
+                )
 
     async def _config(self, name: str) -> service_pb2.ModelConfigResponse | None:
         """None for a model that went away since the index was read."""
         request = service_pb2.ModelConfigRequest(name=name)
         try:
-            return await self._api.ModelConfig(request, timeout=_CONTROL_TIMEOUT_S)
+            return await self._api.ModelConfig(
+                request, timeout=_CONTROL_TIMEOUT_S, metadata=self._key
+            )
         except grpc.aio.AioRpcError:
             return None
 

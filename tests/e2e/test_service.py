@@ -124,8 +124,10 @@ def test_a_taken_port_is_a_clear_error(echo_repository: Path) -> None:
         command = [sys.executable, "-m", "toolkit", "serve", str(echo_repository), "--port", port]
         ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert ran.returncode == 1
-    assert f"cannot listen on 127.0.0.1:{port}" in ran.stderr
+    said = " ".join(ran.stderr.split())
+    assert f"cannot listen on 127.0.0.1:{port}: process {os.getpid()} has it" in said
     assert "--port" in ran.stderr
+    assert "load" not in ran.stderr
 
 
 def test_a_killed_triton_is_a_clear_503_and_comes_back(
@@ -191,6 +193,7 @@ def test_a_gateway_that_hangs_is_started_anew(echo_repository: Path, tmp_path: P
     with served(
         echo_repository, tmp_path / "log", "--gateway-timeout-s", "2", timeout_s=60
     ) as service:
+        wait_for(lambda: "Ready at" in service.log.read_text(), 30, "its watch")
         [gateway] = [p for p in service.named("--health-socket") if p.children() == []]
         gateway.suspend()
         wait_for(lambda: "did not answer for 2 s" in service.log.read_text(), 30, "a restart")

@@ -1,14 +1,17 @@
 """The real embedded server under `TritonServer`: private, explicit, honest about failures."""
 
+import json
 import shutil
+import socket
 import stat
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
 import psutil
 import pytest
-from tritonclient.grpc import service_pb2, service_pb2_grpc
+from tritonclient.grpc import service_pb2
 
 from tests.processes import free_port, shared_memory
 from tests.python_backends.repository import write_echo_embedding
@@ -94,19 +97,44 @@ def test_a_config_that_does_not_parse_is_named(tmp_path: Path) -> None:
         public_models(tmp_path)
 
 
-def test_a_tcp_port_serves_others_and_closes_shared_memory(
-    echo_repository: Path, tmp_path: Path
-) -> None:
-    options = TritonOptions(echo_repository, tmp_path / "log", grpc=("127.0.0.1", free_port()))
+def test_no_header_opens_what_http_closes(echo_repository: Path, tmp_path: Path) -> None:
+    port = free_port()
+    options = TritonOptions(echo_repository, tmp_path / "log", http_port=port)
     triton = TritonServer(ensure_triton(), options)
     triton.start()
     try:
-        with grpc.insecure_channel(triton.address) as channel:
-            api = service_pb2_grpc.GRPCInferenceServiceStub(channel)
-            assert api.ServerReady(service_pb2.ServerReadyRequest(), timeout=5).ready
-            with pytest.raises(grpc.RpcError, match="restricted"):
-                api.SystemSharedMemoryStatus(
-                    service_pb2.SystemSharedMemoryStatusRequest(), timeout=5
-                )
+        assert triton.pid is not None
+        [server] = psutil.Process(triton.pid).children()
+        [closed] = [word for word in server.cmdline() if "--http-restricted-api" in word]
+        name, _, key = closed.rpartition(":")[2].partition("=")  # as every user can read it
+        code = "import pathlib; pathlib.Path('ran').touch()"
+        attack = json.dumps(
+            {"parameters": {"config": "{}", "file:1/model.py": b64encode(code.encode()).decode()}}
+        ).encode()
+        folded = key.replace("\n", "\r\n ")
+        for value in (key, folded, key.replace("\n", ""), key.split("\n", maxsplit=1)[0], ""):
+            for path in ("repository/models/evil/load", "repository/index", "logging"):
+                status = http_post(port, f"/v2/{path}", f"{name}: {value}\r\n", attack)
+                assert b" 200 " not in status, (path, value)
+        assert b" 200 " in http_get(port, "/v2/health/live")
     finally:
         triton.end()
+
+
+def http_post(port: int, path: str, headers: str, body: bytes) -> bytes:
+    """The first line of the answer, "" where the connection was closed without one."""
+    head = f"POST {path} HTTP/1.1\r\nhost: x\r\n{headers}content-length: {len(body)}\r\n\r\n"
+    return exchange(port, head.encode() + body)
+
+
+def http_get(port: int, path: str) -> bytes:
+    return exchange(port, f"GET {path} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+
+
+def exchange(port: int, data: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(data)
+        try:
+            return connection.recv(4096).partition(b"\r\n")[0]
+        except ConnectionResetError:
+            return b""

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
@@ -14,8 +15,10 @@ from rich.console import Console
 from rich.table import Table
 
 from toolkit.cli.progress import console_progress
+from toolkit.serve.connection import Key
 from toolkit.serve.keys import read_keys
-from toolkit.serve.supervisor import ServeOptions, Supervisor
+from toolkit.serve.options import ServeOptions
+from toolkit.serve.supervisor import Supervisor
 from toolkit.serve.watch import Patience
 
 _PR_SET_PDEATHSIG = 1
@@ -55,11 +58,25 @@ def serve(
         bool, typer.Option("--frontend-only", help="Start no Triton; use the one at --triton.")
     ] = False,
     triton_only: Annotated[
-        bool, typer.Option("--triton-only", help="Start no gateway; open Triton's gRPC to others.")
+        bool,
+        typer.Option(
+            "--triton-only",
+            help="Start no gateway; open inference on Triton's gRPC to gateways elsewhere.",
+        ),
     ] = False,
     triton_port: Annotated[
         int, typer.Option(min=1, max=65535, help="With --triton-only: Triton's gRPC port.")
     ] = 8001,
+    control_key_file: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="TRITON_TOOLKIT_CONTROL_KEY_FILE",
+            exists=True,
+            dir_okay=False,
+            help="File with NAME=VALUE. With --triton-only: who shows it may load and unload models"
+            " by name; without it nobody may. With --frontend-only: what the gateway shows.",
+        ),
+    ] = None,
     triton_http_port: Annotated[
         int | None, typer.Option(help="Also open Triton's own HTTP API on this loopback port.")
     ] = None,
@@ -109,14 +126,24 @@ def serve(
     """
     if stop_with_parent:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if triton_only and keys_file is not None:
+        raise typer.BadParameter(
+            "callers' keys are the gateway's; Triton itself answers whoever reaches it",
+            param_hint="--keys-file",
+        )
     if keys_file is not None:
         read_keys(keys_file)
-    elif not (triton_only or open_ or is_loopback(host)):
+    elif not (open_ or is_loopback(host)):
+        remedy = "" if triton_only else "name a file of keys (--keys-file), or "
         raise typer.BadParameter(
-            f"whoever reaches '{host}' would be answered: name a file of keys (--keys-file), or say"
-            " --open",
-            param_hint="--host",
+            f"whoever reaches '{host}' would be answered: {remedy}say --open", param_hint="--host"
         )
+    if control_key_file is not None:
+        Key.read(control_key_file)
+        if not (triton_only or frontend_only):
+            raise typer.BadParameter(
+                "it goes with --triton-only or --frontend-only", param_hint="--control-key-file"
+            )
     options = ServeOptions(
         repository,
         host,
@@ -127,6 +154,7 @@ def serve(
         drain_s=drain_s,
         keys_file=keys_file,
         open=open_,
+        control_key_file=control_key_file,
         strict=strict,
         patience=Patience(dead_after_s, hung_after_s),
         gateway_timeout_s=gateway_timeout_s,
@@ -142,7 +170,8 @@ def serve(
         raise typer.BadParameter("--triton goes with --frontend-only", param_hint="--triton")
     console = Console(stderr=True)
     with console_progress(console) as progress:
-        supervisor = Supervisor(options, progress, tell=console.print)
+        tell = partial(console.print, markup=False, highlight=False)
+        supervisor = Supervisor(options, progress, tell=tell)
         supervisor.run(ready=lambda: _announce(console, supervisor))
     console.print("stopped")
 

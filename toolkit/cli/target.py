@@ -31,9 +31,9 @@ TritonAddress = Annotated[
 KeyText = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME=VALUE",
+        metavar="NAME=VALUE|@FILE",
         envvar="TRITON_TOOLKIT_KEY",
-        help="What opens calls that Triton's --grpc-restricted-protocol closes.",
+        help="What opens calls that a Triton restricts. In a file other users do not see it.",
     ),
 ]
 Timeout = Annotated[

@@ -7,6 +7,7 @@ from collections import namedtuple
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -14,6 +15,7 @@ from tritonclient.grpc import service_pb2_grpc
 
 from toolkit.errors import ServeError
 
+_SHORTEST = 16
 _UNBOUNDED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 
@@ -24,13 +26,38 @@ class Key:
     name: str
     value: str
 
+    @property
+    def header(self) -> str:
+        """The metadata that shows it."""
+        return f"triton-grpc-protocol-{self.name}"
+
+    @classmethod
+    def read(cls, path: Path) -> "Key":
+        """The key in a file that no other user can read. Raises ServeError."""
+        try:
+            mode, text = path.stat().st_mode, path.read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ServeError(f"the key file cannot be read: {error}") from error
+        if mode & 0o007:
+            raise ServeError(f"every user can read the key in {path}", hint=f"chmod 600 {path}")
+        key = cls.parse(text)
+        if len(key.value) < _SHORTEST:
+            raise ServeError(
+                f"the key in {path} is shorter than {_SHORTEST} characters",
+                hint=f"(umask 077; echo control=$(openssl rand -hex 32) > {path})",
+            )
+        return key
+
     @classmethod
     def parse(cls, text: str) -> "Key":
-        """Raises ServeError."""
+        """`NAME=VALUE`, or `@FILE` that holds it. Raises ServeError."""
+        if text.startswith("@"):
+            return cls.read(Path(text[1:]))
         name, found, value = text.partition("=")
         if not found or not name or not value:
             raise ServeError(
-                "a key is NAME=VALUE", hint="as in Triton's --grpc-restricted-protocol"
+                "a key is NAME=VALUE, or @FILE that holds it",
+                hint="as in Triton's --grpc-restricted-protocol",
             )
         return cls(name.lower(), value)
 
@@ -49,7 +76,7 @@ class _WithKey(
     """Adds the key to every call."""
 
     def __init__(self, key: Key) -> None:
-        self._entry = (f"triton-grpc-protocol-{key.name}", key.value)
+        self._entry = (key.header, key.value)
 
     def intercept_unary_unary(self, go_on: Callable[..., Any], call: Any, request: Any) -> Any:
         return go_on(self._keyed(call), request)
@@ -84,9 +111,14 @@ def told(doing: str) -> Iterator[None]:
 def explained(doing: str, error: grpc.RpcError) -> ServeError:
     """The same in words, with a remedy where there is one."""
     code, text = error.code(), (error.details() or "").strip()
+    if "by its name alone" in text:
+        return ServeError(
+            f"{doing}: this Triton loads models by name alone, as they are on disk",
+            hint="choose versions on the machine that serves: toolkit models load --port",
+        )
     if "restricted" in text:
         return ServeError(
-            f"{doing}: this Triton restricts the call", hint="--key NAME=VALUE opens it"
+            f"{doing}: this Triton restricts the call", hint="--key NAME=VALUE or @FILE opens it"
         )
     if "explicit model load / unload is not allowed" in text:
         return ServeError(

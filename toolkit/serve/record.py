@@ -66,7 +66,7 @@ def recorded(record: Record) -> Iterator[None]:
 
 def find_service(port: int | None = None) -> Record:
     """The service on `port`, or the only one. Raises ServeError when there is none, or several."""
-    services = {record.port: record for record in _records()}
+    services = {record.port: record for record in live_records()}
     if port is not None and port in services:
         return services[port]
     known = ", ".join(str(each) for each in sorted(services))
@@ -83,7 +83,8 @@ def find_service(port: int | None = None) -> Record:
     return next(iter(services.values()))
 
 
-def _records() -> list[Record]:
+def live_records() -> list[Record]:
+    """The services of this user that run now."""
     found = []
     for path in sorted((home() / _FOLDER).glob("*.json")):
         with suppress(OSError, ValueError, TypeError):

@@ -7,32 +7,29 @@ at the same address; the gateway answers 503 meanwhile and recovers by itself.
 
 import os
 import signal
-import socket
-import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from types import FrameType
 
 import grpc
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from toolkit.errors import ServeError
-from toolkit.home import home
 from toolkit.progress import Progress, silent
 from toolkit.runtime.environments import link_environments
 from toolkit.runtime.triton import ensure_triton
 from toolkit.serve import stubs
 from toolkit.serve.catalogue import ServedModel, check_target, public, public_models
-from toolkit.serve.child import Command, clean_environment
 from toolkit.serve.folder import sweep
-from toolkit.serve.gateway import Gateway
+from toolkit.serve.front import Front, gateway, relay, wait_until_ready
 from toolkit.serve.healing import Healer
 from toolkit.serve.linkable import linkable
+from toolkit.serve.options import ServeOptions
+from toolkit.serve.ports import check_free
 from toolkit.serve.record import Record, recorded
 from toolkit.serve.triton import (
     LoadFailed,
@@ -41,7 +38,7 @@ from toolkit.serve.triton import (
     TritonServer,
     reachable,
 )
-from toolkit.serve.watch import Patience, Watch, Work
+from toolkit.serve.watch import Watch, Work
 
 _LOOK_INTERVAL_S = 1.0
 _READY_S = 10.0
@@ -51,48 +48,6 @@ _UNLOAD_S = 10.0
 _INTERRUPT_S, _INTERRUPT_DRAIN_S = 3.0, 1.5
 """After Ctrl-C: in all, and for running requests."""
 _MAX_RESTARTS, _RESTART_WINDOW_S = 5, 600.0
-
-
-@dataclass(frozen=True, slots=True)
-class ServeOptions:
-    """What to serve and where. `drain_s` is how long running requests may take at the end.
-
-    With `triton_port` Triton listens there, for gateways elsewhere, and no gateway is started.
-    With `strict` a model that does not load ends the service. `patience` is for models and Triton.
-    """
-
-    repository: Path
-    host: str = "127.0.0.1"
-    port: int = 9000
-    triton_http_port: int | None = None
-    triton_port: int | None = None
-    ollama_port: int | None = None
-    drain_s: float = 20.0
-    keys_file: Path | None = None
-    open: bool = False
-    strict: bool = False
-    patience: Patience = field(default_factory=Patience)
-    gateway_timeout_s: float = 30.0
-
-    @property
-    def listening(self) -> tuple[str, int]:
-        """The address that clients are given."""
-        return self.host, self.port if self.triton_port is None else self.triton_port
-
-    def gateway(self, triton: str) -> list[str]:
-        """The command of a gateway in front of the Triton at this gRPC address."""
-        argv = [sys.executable, "-P", "-m", "frontend", "--host", self.host]
-        argv += ["--port", str(self.port), "--triton", triton]
-        if self.ollama_port is not None:
-            argv += ["--ollama-port", str(self.ollama_port)]
-        if self.keys_file is not None:
-            argv += ["--keys-file", str(self.keys_file.absolute())]
-        return [*argv, "--open"] if self.open else argv
-
-    @property
-    def logs(self) -> Path:
-        """The folder of both children's logs; each start begins them anew."""
-        return home() / "logs" / str(self.listening[1])
 
 
 @dataclass(slots=True)
@@ -105,7 +60,7 @@ class Supervisor:
     models: list[ServedModel] = field(default_factory=list, init=False)
     """What is to answer: all of the repository at first, then what `toolkit models` made of it."""
     _triton: TritonServer | None = field(default=None, init=False)
-    _gateway: Gateway | None = field(default=None, init=False)
+    _front: Front | None = field(default=None, init=False)
     _healer: Healer | None = field(default=None, init=False)
     _liveness: Watch | None = field(default=None, init=False)
     _served: bool = field(default=False, init=False)
@@ -153,9 +108,7 @@ class Supervisor:
         options = self.options
         check_target(options.repository, "embedded")
         self.models = public_models(options.repository)
-        _check_free(*options.listening)
-        if options.ollama_port is not None:
-            _check_free(options.host, options.ollama_port)
+        check_free(options.wanted_ports)
         sweep()
         runtime = ensure_triton(self.progress)
         repository = self._stack.enter_context(linkable(options.repository.absolute()))
@@ -165,48 +118,28 @@ class Supervisor:
             log.unlink()
         self._triton = TritonServer(
             runtime,
-            TritonOptions(
-                repository,
-                logs / "triton.log",
-                options.triton_http_port,
-                None if options.triton_port is None else options.listening,
-            ),
+            TritonOptions(repository, logs / "triton.log", options.triton_http_port),
         )
+        record = Record.here(options.listening[1], self._triton.address, repository)
+        self._stack.enter_context(recorded(record))
         with self.progress.step("start Triton"):
             self._triton.start()
         self._load()
-        record = Record.here(options.listening[1], self._triton.address, repository)
-        self._stack.enter_context(recorded(record))
-        if options.triton_port is None:
-            with self.progress.step("start the gateway"):
-                self._start_gateway(logs / "gateway.log")
-
-    def _start_gateway(self, log: Path) -> None:
-        assert self._triton is not None
-        options, folder = self.options, self._triton.folder
-        settings = {name: value for name, value in os.environ.items() if name.startswith("TRITON_")}
-        settings |= {"TMPDIR": str(folder / "tmp")}
-        health = folder / "gateway.sock"
-        command = Command(
-            argv=[*options.gateway(self._triton.address), "--health-socket", str(health)],
-            log=log,
-            environment=clean_environment(**settings),
-            folder=Path("/"),
-            grace_s=options.drain_s + 5,
-        )
-        url = f"http://{reachable(options.host)}:{options.port}"
-        self._gateway = Gateway(command, health, url, options.gateway_timeout_s)
-        self._gateway.start()
-        self._gateway.wait_until_ready(_READY_S)
+        make = gateway if options.triton_port is None else relay
+        self._front = make(options, self._triton)
+        with self.progress.step(f"start {self._front.name}"):
+            self._front.start()
+            if options.triton_port is None:
+                wait_until_ready(f"http://{reachable(options.host)}:{options.port}", _READY_S)
 
     def _watch(self) -> None:
-        assert self._triton is not None
+        assert self._front is not None
         assert self._healer is not None
         while not self._stop.wait(_LOOK_INTERVAL_S):
-            if self._gateway is not None and (reason := self._gateway.trouble()):
+            if reason := self._front.trouble():
                 self._count_restart(reason)
-                self._gateway.kill()
-                self._gateway.start()
+                self._front.kill()
+                self._front.start()
             if reason := self._triton_trouble():
                 self._count_restart(reason)
                 self._restart_triton()
@@ -293,8 +226,8 @@ class Supervisor:
     def _end(self) -> None:
         self._stop.set()
         try:
-            if self._gateway:
-                self._end_gateway(self._gateway)  # first: it drains while Triton still answers
+            if self._front:
+                self._end_front(self._front)  # first: it drains while Triton still answers
             if self._triton:
                 self._end_triton(self._triton)
         except BaseException:
@@ -303,19 +236,17 @@ class Supervisor:
         finally:
             self._stack.close()
 
-    def _end_gateway(self, gateway: Gateway) -> None:
-        gateway.ask_to_end()
-        if not gateway.wait(_SOON_S):
+    def _end_front(self, front: Front) -> None:
+        front.ask_to_end()
+        if not front.wait(_SOON_S):
             self.tell(f"running requests may take {self._drain_s:g} s; Ctrl-C again ends them now")
-            gateway.wait(self._drain_s)
-        gateway.kill()
+            front.wait(self._drain_s)
+        front.kill()
 
     def _end_triton(self, triton: TritonServer) -> None:
         if not self._served:
             triton.kill()  # nobody asked it anything yet, and a load cannot be interrupted
         patience_s = self._unload_s
-        if self.options.triton_port is not None:
-            patience_s = max(patience_s, self._drain_s)
         triton.ask_to_end()
         if not triton.wait(_SOON_S):
             self.tell(f"the models may take {patience_s:g} s to end; Ctrl-C again ends them now")
@@ -337,8 +268,8 @@ class Supervisor:
         return max(1.0, round(self._interrupted_at + _INTERRUPT_S - time.monotonic(), 1))
 
     def _kill(self) -> None:
-        if self._gateway:
-            self._gateway.kill()
+        if self._front:
+            self._front.kill()
         if self._triton:
             self._triton.kill()
             self._triton.end()
@@ -346,15 +277,3 @@ class Supervisor:
 
 def _ask(triton: TritonServer) -> None:
     triton.is_live(_ANSWER_S)
-
-
-def _check_free(host: str, port: int) -> None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise ServeError(
-                f"cannot listen on {host}:{port}: {error.strerror}", hint="choose another --port"
-            ) from error

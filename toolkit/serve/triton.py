@@ -1,12 +1,11 @@
 """One embedded Triton server on one repository: start, load, check, end.
 
 It listens on a unix socket in a folder that only its owner can enter, so nobody on a shared
-machine gets past the gateway (docs/decisions/0003-unix-socket.md), unless a TCP address is asked
-for. Models are loaded one by one and
-explicitly, so each failure has its own message. Knows nothing of the gateway.
+machine gets past the gateway (docs/decisions/0003-unix-socket.md); others are let in by the relay.
+Models are loaded one by one and explicitly, so each failure has its own message. Knows nothing of
+the gateway.
 """
 
-import secrets
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -33,17 +32,18 @@ _START_TIMEOUT_S = 30.0
 _EXIT_TIMEOUT_S = 30
 _CALL_TIMEOUT_S = 5.0
 _MAX_MESSAGE_BYTES = 2**31 - 1
+# every user can read a process's arguments, so the key that opens these is one that no HTTP header
+# can hold: two line ends close the head of a request
+_CLOSED_HTTP = "model-repository,shared-memory,model-config,logging,trace:closed=no\n\nkey"
 
 
 @dataclass(frozen=True, slots=True)
 class TritonOptions:
-    """How to run the server. `http_port` opens Triton's own HTTP API on loopback, for debugging;
-    `grpc` is a TCP host and port for gateways elsewhere."""
+    """How to run the server. `http_port` opens Triton's own HTTP API on loopback, for debugging."""
 
     repository: Path
     log: Path
     http_port: int | None = None
-    grpc: tuple[str, int] | None = None
     load_timeout_s: float = 600.0
 
 
@@ -83,9 +83,6 @@ class TritonServer:
     @property
     def address(self) -> str:
         """What a gRPC client here connects to."""
-        if self.options.grpc is not None:
-            host, port = self.options.grpc
-            return f"{reachable(host)}:{port}"
         return f"unix:{self.folder}/grpc.sock:1"  # Triton appends `:PORT` to the file's name
 
     @property
@@ -125,20 +122,12 @@ class TritonServer:
             f"--exit-timeout-secs={_EXIT_TIMEOUT_S}",
             *server_options(options.repository),
         ]
-        # a key is thrown away: nobody uses what it closes
-        if options.grpc is None:
-            argv += [f"--grpc-address=unix://{self.folder}/grpc.sock", "--grpc-port=1"]
-        else:
-            host, port = options.grpc
-            closed = f"shared-memory,logging,trace:closed={secrets.token_hex(16)}"
-            argv += [f"--grpc-address={host}", f"--grpc-port={port}"]
-            argv += [f"--grpc-restricted-protocol={closed}"]
+        argv += [f"--grpc-address=unix://{self.folder}/grpc.sock", "--grpc-port=1"]
         if options.http_port is None:
             argv += ["--allow-http=false"]
         else:
-            closed = "model-repository,shared-memory,model-config,logging,trace"
             argv += ["--http-address=127.0.0.1", f"--http-port={options.http_port}"]
-            argv += [f"--http-restricted-api={closed}:closed={secrets.token_hex(16)}"]
+            argv += [f"--http-restricted-api={_CLOSED_HTTP}"]
         environment = clean_environment(
             LD_LIBRARY_PATH=str(runtime.libraries),
             TRITON_TOOLKIT_TARGET="embedded",

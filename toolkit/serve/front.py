@@ -1,0 +1,151 @@
+"""What callers reach, as a child: the gateway, or the relay that lets other gateways in.
+
+It is asked whether it is well on a socket of its own in the private folder, which neither callers'
+connections nor the limits on them can fill.
+"""
+
+import os
+import socket
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from toolkit.errors import ServeError
+from toolkit.serve.child import Child, Command, clean_environment
+from toolkit.serve.options import ServeOptions
+from toolkit.serve.relay import is_up
+from toolkit.serve.triton import TritonServer
+from toolkit.serve.watch import Patience, Watch
+
+_START_S = 30.0
+_ASK_INTERVAL_S = 2.0
+_ASK_S = 3600.0
+
+
+@dataclass(slots=True)
+class Front:
+    """`name` is what people are told; `answers` asks it, for as many seconds as it is given.
+
+    One that leaves a question unanswered for `timeout_s` hangs.
+    """
+
+    name: str
+    command: Command
+    answers: Callable[[float], bool]
+    timeout_s: float
+    _child: Child | None = field(default=None, init=False)
+    _watch: Watch | None = field(default=None, init=False)
+
+    def start(self) -> None:
+        """Starts it and returns when it answers. Raises ServeError."""
+        self._child = Child(self.command)
+        deadline = time.monotonic() + _START_S
+        while not self.answers(2.0):
+            if self._child.exit_code is not None or time.monotonic() > deadline:
+                raise ServeError(f"{self.name} did not start:\n{self._child.log_tail()}")
+            time.sleep(0.1)
+        self._watch = Watch(ask=self._ask, patience=Patience(self.timeout_s, 0, _ASK_INTERVAL_S))
+
+    def _ask(self) -> None:
+        self.answers(_ASK_S)
+
+    @property
+    def log(self) -> Path:
+        """Where it writes what it has to say."""
+        return self.command.log
+
+    def trouble(self) -> str | None:
+        """Why it has to be started again; None while it is well."""
+        assert self._child is not None
+        assert self._watch is not None
+        if self._child.exit_code is not None:
+            return f"{self.name} ended with code {self._child.exit_code}"
+        if self._watch.look():
+            return f"{self.name} did not answer for {self.timeout_s:g} s"
+        return None
+
+    def ask_to_end(self) -> None:
+        """Starts the drain and returns at once."""
+        if self._child:
+            self._child.ask_to_end()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether it has ended, within that time."""
+        return self._child is None or self._child.wait(timeout_s)
+
+    def kill(self) -> None:
+        """Ends it at once, whatever it does."""
+        if self._child:
+            self._child.kill()
+
+
+def gateway(options: ServeOptions, triton: TritonServer) -> Front:
+    """The gateway in front of `triton`."""
+    health = triton.folder / "gateway.sock"
+    argv = [*options.gateway(triton.address), "--health-socket", str(health)]
+    settings = {name: value for name, value in os.environ.items() if name.startswith("TRITON_")}
+    command = _command("gateway", argv, options, triton, settings)
+    return Front(
+        "the gateway", command, partial(_gateway_answers, health), options.gateway_timeout_s
+    )
+
+
+def relay(options: ServeOptions, triton: TritonServer) -> Front:
+    """What lets gateways of other machines in."""
+    private = triton.folder / "relay.sock"
+    host, port = options.listening
+    host = f"[{host}]" if ":" in host else host
+    argv = [sys.executable, "-P", "-m", "toolkit.serve.relay", "--triton", triton.address]
+    argv += ["--listen", f"{host}:{port}", "--listen", f"unix:{private}"]
+    argv += ["--drain-s", str(options.drain_s)]
+    if options.control_key_file is not None:
+        argv += ["--key-file", str(options.control_key_file.absolute())]
+    command = _command("relay", argv, options, triton, {})
+    return Front("the relay", command, partial(is_up, private), options.gateway_timeout_s)
+
+
+def _command(
+    name: str,
+    argv: list[str],
+    options: ServeOptions,
+    triton: TritonServer,
+    settings: Mapping[str, str],
+) -> Command:
+    return Command(
+        argv=argv,
+        log=options.logs / f"{name}.log",
+        environment=clean_environment(**{**settings, "TMPDIR": str(triton.folder / "tmp")}),
+        folder=Path("/"),
+        grace_s=options.drain_s + 5,
+    )
+
+
+def _gateway_answers(health: Path, timeout_s: float) -> bool:
+    """Whether the gateway's event loop turns, asked as GET /healthz on the socket `health`."""
+    try:
+        with socket.socket(socket.AF_UNIX) as asking:
+            asking.settimeout(timeout_s)
+            asking.connect(str(health))
+            asking.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            return asking.recv(64).startswith(b"HTTP/1.1 200")
+    except OSError:
+        return False
+
+
+def wait_until_ready(url: str, timeout_s: float) -> None:
+    """Returns when the gateway at `url` serves models, or after `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    while not _ready(url) and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def _ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=2) as answer:  # noqa: S310
+            return bool(answer.status == 200)
+    except OSError:
+        return False
