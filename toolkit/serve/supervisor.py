@@ -54,6 +54,8 @@ class ServeOptions:
     drain_s: float = 20.0
     keys_file: Path | None = None
     open: bool = False
+    allowed_hosts: str | None = None
+    allowed_origins: str | None = None
 
     @property
     def listening(self) -> tuple[str, int]:
@@ -68,6 +70,10 @@ class ServeOptions:
             argv += ["--ollama-port", str(self.ollama_port)]
         if self.keys_file is not None:
             argv += ["--keys-file", str(self.keys_file.absolute())]
+        if self.allowed_hosts is not None:
+            argv += ["--allowed-hosts", self.allowed_hosts]
+        if self.allowed_origins is not None:
+            argv += ["--allowed-origins", self.allowed_origins]
         return [*argv, "--open"] if self.open else argv
 
     @property
