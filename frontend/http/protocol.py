@@ -8,6 +8,7 @@ own: `Connections` looks at all of them about once a second.
 
 import asyncio
 import logging
+import socket
 from typing import Any
 from urllib.parse import unquote
 
@@ -22,6 +23,8 @@ from frontend.http.connections import Connections
 from frontend.http.refusal import check_head, check_target, refusal_of
 
 _FRAMING = frozenset((b"host", b"transfer-encoding", b"content-length", b"expect"))
+_SEND_BYTES = 128 * 1024  # Linux takes it twice
+_REFUSED_BYTES = 2**20  # what is discarded after a refusal
 _log = logging.getLogger("frontend.access")
 
 
@@ -60,7 +63,8 @@ class BoundedHttp(HttpToolsProtocol):
     _upgrading = _replaying = False
     _error: GatewayError | None = None  # why a callback made the parser stop
     _refusal: GatewayError | None = None  # to be told after the answers that are due before it
-    _closing = False  # whatever still comes is thrown away
+    _closing = False  # whatever still comes is discarded,
+    _discard_bytes = 0  # as long as it is no more than this
 
     def __init__(
         self,
@@ -85,6 +89,9 @@ class BoundedHttp(HttpToolsProtocol):
         """Called once per connection."""
         super().connection_made(transport)
         self.waits_since_s = self._clock()
+        # the kernel would keep megabytes for each client that does not read
+        peer = transport.get_extra_info("socket")
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BYTES)
         full = self._all.admit(self, self.client[0] if self.client else "")
         if full is not None:
             problem = "the gateway has too many connections"
@@ -107,6 +114,9 @@ class BoundedHttp(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Called with what came: a part of a head or body, or several requests."""
         if self._closing:
+            self._discard_bytes -= len(data)
+            if self._discard_bytes < 0 and self.waits_since_s is not None:
+                self.transport.abort()
             return
         if self._in_body:
             if self._encoding is not None:
@@ -260,7 +270,7 @@ class BoundedHttp(HttpToolsProtocol):
         self.flow.resume_reading()
         assert self._active is not None
         if self._active.is_last:
-            self._linger()
+            self._linger(self._limits.discarded_bytes)
         elif self.pipeline:
             cycle, _ = self.pipeline.pop()
             self._start(cycle)  # type: ignore[arg-type]
@@ -299,10 +309,11 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _refuse_now(self, error: GatewayError) -> None:
         self.transport.write(refusal_of(error))
-        self._linger()
+        self._linger(min(self._limits.discarded_bytes, _REFUSED_BYTES))
 
-    def _linger(self) -> None:
+    def _linger(self, discard_bytes: int) -> None:
         """Says that no more comes, and reads on: closing at once would take the answer back."""
         self._closing, self.waits_since_s = True, self._clock()
+        self._discard_bytes = discard_bytes
         self.flow.resume_reading()
         self.transport.write_eof()

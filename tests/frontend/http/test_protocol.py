@@ -20,7 +20,7 @@ from frontend.http.protocol import BoundedHttp
 from frontend.routes.http import send_bytes
 from frontend.server import server_config
 
-LIMITS = Limits(connections=8, connections_per_address=8, pipelined=4)
+LIMITS = Limits(connections=8, connections_per_address=8, pipelined=4, discarded_bytes=10**6)
 HEAD_BYTES = LIMITS.head_bytes
 GET = b"GET / HTTP/1.1\r\nhost: x\r\n"
 POST = b"POST / HTTP/1.1\r\nhost: x\r\n"
@@ -350,6 +350,17 @@ async def test_an_answer_that_leaves_the_body_unread_ends_the_connection() -> No
             await until(lambda: not len(server.connections))
 
 
+async def test_no_more_than_a_body_is_discarded() -> None:
+    async with Server().listening() as server, server.connected() as (reader, writer):
+        writer.write(b"POST /unread HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
+        assert (await reader.read()).endswith(b"fine")
+        async with asyncio.timeout(10):
+            with contextlib.suppress(ConnectionError):
+                while True:
+                    writer.write(b"x" * 10_000)
+                    await writer.drain()
+
+
 async def test_an_unread_body_that_is_there_keeps_the_connection() -> None:
     raw = b"POST /unread HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc"
     async with Server().listening() as server, server.connected() as (reader, writer):
@@ -409,6 +420,32 @@ async def test_a_request_may_take_as_long_as_it_takes() -> None:
         server.connections.sweep()
         server.may_answer.set()
         await reader.readuntil(b"fine")
+
+
+async def test_connections_beyond_the_limit_are_told_so() -> None:
+    async with Server().listening() as server, contextlib.AsyncExitStack() as stack:
+        server.may_answer.clear()
+        clients = [await stack.enter_async_context(server.connected()) for _ in range(8)]
+        for _, writer in clients:
+            writer.write(GET + b"\r\n")
+        await until(lambda: all(each.waits_since_s is None for each in server.connections._open))
+        await until(lambda: len(server.connections) == 8)
+        async with server.connected() as (reader, _):
+            error = refusal(await reader.read(), 429)
+            assert "address" in error["message"]
+        server.may_answer.set()
+        for reader, _ in clients:
+            await reader.readuntil(b"fine")
+
+
+async def test_whoever_only_opens_connections_shuts_nobody_out() -> None:
+    async with Server().listening() as server, contextlib.AsyncExitStack() as stack:
+        reader, writer = await stack.enter_async_context(server.connected())
+        for _ in range(50):
+            await stack.enter_async_context(server.connected())
+            writer.write(GET + b"\r\n")
+            await reader.readuntil(b"fine")
+            assert (await server.said(GET + b"\r\n")).endswith(b"fine")
 
 
 FRAGMENTS = st.sampled_from(
