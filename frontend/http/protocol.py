@@ -117,6 +117,8 @@ class BoundedHttp(HttpToolsProtocol):
             self._discard_bytes -= len(data)
             if self._discard_bytes < 0 and self.waits_since_s is not None:
                 self.transport.abort()
+            elif self._discard_bytes < 0:  # answers are still due
+                self.flow.pause_reading()
             return
         if self._in_body:
             if self._encoding is not None:
@@ -290,6 +292,7 @@ class BoundedHttp(HttpToolsProtocol):
     def _refuse(self, error: GatewayError) -> None:
         """Nothing more is read; requests that came before are answered first."""
         self._closing = True
+        self._discard_bytes = min(self._limits.discarded_bytes, _REFUSED_BYTES)
         peer = self.client[0] if self.client else "-"
         _log.warning("refused a request from %s: %s", peer, error.message)
         if self._in_body and self.pipeline:
