@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import os
+import resource
 import socket
 import sys
 
@@ -11,7 +12,6 @@ import sys
 # without it a request costs a fifth to a third less CPU (alternating pairs over the echo engine)
 os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_client")
 
-import uvicorn
 import uvloop
 from pydantic import ValidationError
 from pydantic_settings import CliApp
@@ -19,35 +19,58 @@ from pydantic_settings import CliApp
 from frontend.access.keys import KeyFileError
 from frontend.app import create_app
 from frontend.backends.catalogue import find_cycle
+from frontend.ending import ended_by_signals
+from frontend.http.connections import Connections
+from frontend.http.limits import Limits
 from frontend.liveness import liveness
-from frontend.server import BoundedHttp, DrainingServer
+from frontend.server import DrainingServer, server_config
 from frontend.settings import Settings
+from frontend.telemetry.metrics import Metrics
+from frontend.telemetry.watchdog import Watchdog
+
+_END_S = 4.0  # for what follows the drain
+_OTHER_FILES = 256  # the log, Triton, images that are fetched
 
 
 async def serve(settings: Settings) -> None:
     """Serves until a signal ends it."""
     app = create_app(settings)
     gc.freeze()  # what is there now stays: no collection need look at it again
-    config = uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        http=BoundedHttp,
-        ws="none",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=2,
-        timeout_keep_alive=75,
+    metrics: Metrics = app.state.metrics
+    connections = Connections(_limits(settings), refused=metrics.refused.inc)
+    metrics.connections.set_function(connections.__len__)
+    config = server_config(app, connections, settings.host, settings.port)
+    server = DrainingServer(config, app.state.runner, connections, settings.drain_s)
+    watchdog = Watchdog(settings.block_warning_ms / 1000, metrics.blocks.inc, metrics.blocked_s.inc)
+    ports = [port for port in (settings.port, settings.ollama_port) if port is not None]
+    sockets = [_listening(settings.host, port) for port in ports] if len(ports) > 1 else None
+    loop = asyncio.get_running_loop()
+    with watchdog.watching(loop), ended_by_signals(settings.drain_s + _END_S):
+        async with liveness(settings.health_socket):
+            await server.serve(sockets)
+
+
+def _limits(settings: Settings) -> Limits:
+    """The settings' limits, as far as the process may have so many files open."""
+    connections = settings.max_connections
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < connections + _OTHER_FILES:
+        soft = min(hard, connections + _OTHER_FILES)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft < connections + _OTHER_FILES:
+        connections = max(1, soft - _OTHER_FILES)
+        text = "the limit of open files (%d) leaves room for %d connections, not for %d"
+        logging.getLogger(__name__).warning(text, soft, connections, settings.max_connections)
+    return Limits(
+        connections=connections,
+        connections_per_address=settings.max_connections_per_address,
+        head_bytes=settings.max_head_bytes,
+        headers=settings.max_headers,
+        pipelined=settings.max_pipelined,
+        discarded_bytes=settings.max_body_bytes,
+        client_s=settings.client_timeout_s,
+        idle_s=settings.idle_timeout_s,
     )
-    server = DrainingServer(config, app.state.runner, settings.drain_s)
-    async with liveness(settings.health_socket):
-        if settings.ollama_port is None:
-            await server.serve()
-        else:
-            ports = (settings.port, settings.ollama_port)
-            await server.serve([_listening(settings.host, port) for port in ports])
 
 
 def _listening(host: str, port: int) -> socket.socket:

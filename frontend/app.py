@@ -9,11 +9,13 @@ from contextlib import asynccontextmanager
 from ipaddress import ip_network
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from frontend.access.gate import Gate
-from frontend.access.keys import Keys, Role
+from frontend.access.keys import ANONYMOUS, Keys, Role
+from frontend.access.sites import sites_of
 from frontend.backends.catalogue import Catalogue
 from frontend.backends.triton import Triton
 from frontend.budget import Budget
@@ -31,6 +33,7 @@ from frontend.routes.frame import Frame
 from frontend.routes.health import HealthRoutes
 from frontend.routes.manager import ManagerRoutes
 from frontend.routes.messages import MessagesRoutes
+from frontend.routes.metrics import MetricsRoutes, is_local
 from frontend.routes.ollama import OllamaRoutes
 from frontend.routes.openai import Bounds, OpenAIRoutes
 from frontend.routes.pictures import FILES, PictureRoutes
@@ -40,6 +43,7 @@ from frontend.routes.trace import current
 from frontend.schemas.limits import Limits
 from frontend.settings import Settings
 from frontend.store.responses import ResponseStore
+from frontend.telemetry.metrics import Metrics
 from frontend.workers import Workers
 
 _DECODER_BYTES = 512 * 2**20
@@ -93,8 +97,18 @@ def create_app(settings: Settings) -> FastAPI:
     app = _App(lifespan=lifespan, openapi_url=None, redirect_slashes=False)
     app.state.runner = runner
     app.state.gate = _gate(settings)
+    app.state.metrics = Metrics()
+    app.state.sites = sites_of(
+        settings.host,
+        settings.hosts,
+        settings.origins,
+        settings.public_url,
+        keyed=settings.keys_file is not None and not settings.open,
+    )
+    app.state.has_cors = bool(settings.origins)
     app.router.routes[:] = [
         *routes(OpenAIRoutes(runner, bounds, images), HealthRoutes(runner)),
+        *metrics_routes(MetricsRoutes(app.state.metrics)),
         *picture_routes(_pictures(settings, runner, bounds)),
         *responses_routes(ResponsesRoutes(runner, bounds, images, store)),
         *docs_routes(DocsRoutes(runner, settings.keys_file is None or settings.open)),
@@ -157,11 +171,22 @@ def _gate(settings: Settings) -> Gate:
 
 
 class _App(FastAPI):
-    """FastAPI whose only middleware is Frame: it does what theirs do, once per message."""
+    """FastAPI whose middleware is Frame: it does what theirs do, once per message."""
 
     def build_middleware_stack(self) -> ASGIApp:
         """Called once, at the first request."""
-        return Frame(self.router)
+        frame, sites = Frame(self.router, self.state.sites), self.state.sites
+        if not self.state.has_cors:
+            return frame
+        return CORSMiddleware(
+            frame,
+            allow_origins=("*",) if sites.origins is None else (),
+            allow_origin_regex=None if sites.origins is None else sites.origins.pattern,
+            allow_methods=("GET", "HEAD", "POST", "DELETE"),
+            allow_headers=("*",),
+            expose_headers=("x-request-id", "request-id", "retry-after", "openai-processing-ms"),
+            allow_private_network=True,
+        )
 
 
 def routes(openai: OpenAIRoutes, health: HealthRoutes) -> list[Route]:
@@ -174,7 +199,13 @@ def routes(openai: OpenAIRoutes, health: HealthRoutes) -> list[Route]:
         _route("GET", "/v1/models/{model:path}", openai.model),
         _route("GET", "/healthz", health.live, Role.PUBLIC),
         _route("GET", "/readyz", health.ready, Role.PUBLIC),
+        _route("GET", "/health", health.ready, Role.PUBLIC),
     ]
+
+
+def metrics_routes(metrics: MetricsRoutes) -> list[Route]:
+    """For Prometheus, on this machine or with an admin's key."""
+    return [Route("/metrics", _Endpoint(metrics.show, Role.ADMIN, local=True), methods=["GET"])]
 
 
 def ranking_routes(ranking: RankingRoutes) -> list[Route]:
@@ -251,11 +282,16 @@ def _route(method: str, path: str, endpoint: ASGIApp, needed: Role = Role.USER) 
 class _Endpoint:
     """A guarded ASGI application that starlette does not wrap in request and response objects."""
 
-    def __init__(self, call: ASGIApp, needed: Role) -> None:
+    def __init__(self, call: ASGIApp, needed: Role, *, local: bool = False) -> None:
+        """`local`: this machine needs no key."""
         self._call = call
         self.needed = needed
+        self._local = local
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         gate: Gate = scope["app"].state.gate
-        current().caller = gate.admit(scope["headers"], self.needed)
+        if self._local and is_local(scope):
+            current().caller = ANONYMOUS
+        else:
+            current().caller = gate.admit(scope["headers"], self.needed)
         await self._call(scope, receive, send)

@@ -166,6 +166,10 @@ class MethodNotAllowed(GatewayError):
     type = "invalid_request_error"
     code = "method_not_allowed"
 
+    def __init__(self, methods: list[str]) -> None:
+        super().__init__(f"this route takes {', '.join(methods)}")
+        self.methods = methods
+
 
 class ClientTimeout(GatewayError):
     """The body did not come in time."""

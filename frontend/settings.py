@@ -1,5 +1,6 @@
 """The gateway's settings: environment variables, overridden by flags."""
 
+import re
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Self
@@ -55,13 +56,49 @@ class Settings(BaseSettings):
         default_factory=dict,
         description='More names for served models, as JSON: `{"mistral:latest": "my-chat"}`.',
     )
+    allowed_hosts: str = Field(
+        default="host.docker.internal,host.containers.internal",
+        description="Names in `Host` that a gateway without keys answers to, besides loopback's:"
+        " `llm.example.com,*.example.com`; `*` for any.",
+    )
+    allowed_origins: str = Field(
+        default="",
+        description="Origins of web pages that may use the gateway from a browser (CORS):"
+        " `https://chat.example.com,app://*`; `*` for any. Default: none but its own pages.",
+    )
+    max_connections: int = Field(
+        default=4096, ge=1, description="Open connections in all; idle ones make room for new ones."
+    )
+    max_connections_per_address: int = Field(
+        default=2048,
+        ge=1,
+        description="Open connections from one address at most; all, if it is a proxy's.",
+    )
+    idle_timeout_s: float = Field(
+        default=75, gt=0, description="Seconds that a connection may be open between two requests."
+    )
+    max_head_bytes: int = Field(
+        default=64 * 1024,
+        ge=1024,
+        description="Bytes of a request's URL and headers, and of a chunked body's framing.",
+    )
+    max_headers: int = Field(default=100, ge=1, description="Headers of one request at most.")
+    max_pipelined: int = Field(
+        default=16, ge=0, description="Requests on one connection that may wait for its answers."
+    )
+    block_warning_ms: int = Field(
+        default=100,
+        ge=1,
+        description="Milliseconds that the event loop may be blocked before the log says by what.",
+    )
     request_timeout_s: float = Field(
         default=600, gt=0, description="Seconds a request may take in all, waiting included."
     )
     client_timeout_s: float = Field(
         default=30,
         gt=0,
-        description="Seconds that a client may take to send its body, or stop reading its answer.",
+        description="Seconds that a client may take to send a request's head, and its body, and"
+        " that it may stop reading its answer.",
     )
     heartbeat_s: float = Field(
         default=10, gt=0, description="Seconds of silence after which a stream sends a comment."
@@ -268,6 +305,22 @@ class Settings(BaseSettings):
             raise ValueError(f"triton_key_file: {self.triton_key_file} does not hold NAME=VALUE")
         return name.lower(), value
 
+    @field_validator("allowed_origins")
+    @classmethod
+    def _are_origins(cls, value: str) -> str:
+        for part in _parts(value):
+            if part != "*" and not re.fullmatch(r"[a-zA-Z][\w+.-]*://[^/\s]+", part):
+                raise ValueError(f"'{part}' is not an origin such as 'https://chat.example.com'")
+        return value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _are_hosts(cls, value: str) -> str:
+        for part in _parts(value):
+            if "/" in part or (":" in part.rpartition("]")[2] and part.count(":") == 1):
+                raise ValueError(f"'{part}' is not a name or an address without a port")
+        return value
+
     @field_validator("image_networks")
     @classmethod
     def _are_networks(cls, value: str) -> str:
@@ -292,6 +345,16 @@ class Settings(BaseSettings):
     def networks(self) -> list[str]:
         """`image_networks`, one by one."""
         return _parts(self.image_networks)
+
+    @property
+    def hosts(self) -> list[str]:
+        """`allowed_hosts`, one by one."""
+        return _parts(self.allowed_hosts)
+
+    @property
+    def origins(self) -> list[str]:
+        """`allowed_origins`, one by one."""
+        return _parts(self.allowed_origins)
 
 
 def _is_loopback(host: str) -> bool:

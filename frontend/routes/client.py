@@ -96,18 +96,22 @@ class Client:
             return
 
     def _check_headers(self, max_bytes: int) -> None:
-        # a page of another site may post plain text and forms here without being asked first
-        strict = not self._any_type or any(name == b"origin" for name, _ in self._scope["headers"])
+        # a web page may post plain text, forms, and what has no type without being asked first
+        is_page, kinds = False, []
         for name, value in self._scope["headers"]:
-            if name == b"content-type" and strict:
-                kind = value.partition(b";")[0].strip().lower()
-                if kind not in (b"application/json", b""):
-                    shown = kind[:60].decode("latin-1")
-                    raise UnsupportedMedia(f"send 'application/json', not '{shown}'")
+            if name == b"content-type":
+                kinds.append(value)
+            elif name == b"origin":
+                is_page = True
             elif name == b"content-encoding" and value.lower() != b"identity":
-                raise UnsupportedMedia("send the body without a content encoding")
+                raise UnsupportedMedia(
+                    "send the body without a content encoding", param="content-encoding"
+                )
             elif name == b"content-length" and int(value) > max_bytes:
                 raise _too_large(max_bytes)
+        if is_page or not self._any_type:
+            for kind in kinds or ([b""] if is_page else []):
+                _check_kind(kind, is_page)
 
     async def _read(self, bounds: BodyBounds) -> tuple[bytes, int]:
         """The body, and its values where they were counted: where it is large enough for many."""
@@ -211,6 +215,13 @@ class Client:
 
 def _too_large(max_bytes: int) -> TooLarge:
     return TooLarge(f"the request body is larger than {max_bytes} bytes", param="body")
+
+
+def _check_kind(value: bytes, is_page: bool) -> None:
+    kind = value.partition(b";")[0].strip().lower()
+    if kind != b"application/json" and (kind or is_page):
+        shown = kind[:60].decode("latin-1")
+        raise UnsupportedMedia(f"send 'application/json', not '{shown}'", param="content-type")
 
 
 def is_deeper(value: object, levels: int) -> bool:

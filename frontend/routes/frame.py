@@ -7,8 +7,10 @@ been told in the stream already, and is only logged here.
 import logging
 
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.routing import Match, Router
+from starlette.types import Message, Receive, Scope, Send
 
+from frontend.access.sites import Sites
 from frontend.dialects.anthropic.failures import render_error as render_anthropic_error
 from frontend.dialects.anthropic.failures import status_of
 from frontend.dialects.ollama.failures import render_error as render_ollama_error
@@ -23,14 +25,15 @@ _log = logging.getLogger("frontend.access")
 
 
 class Frame:
-    """Wraps the application."""
+    """Wraps the router."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, router: Router, sites: Sites) -> None:
+        self._router = router
+        self._sites = sites
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self._router(scope, receive, send)
             return
         trace = Trace.begin(scope)
 
@@ -41,16 +44,35 @@ class Frame:
             await send(message)
 
         try:
-            await self._app(scope, receive, framed)
+            self._sites.check(scope["headers"])
+            await self._router(scope, receive, framed)
         except ClientGone as gone:
             trace.error = gone.reason
         except Exception as error:  # the one place that turns every failure into a response
-            failure = trace.failed(_of_routing(error))
+            failure = trace.failed(self._of_routing(error, scope))
             if not trace.status:
                 await send_error(framed, failure, trace)
         finally:
             trace.ends.close()
             _log.info("%s", trace.line())
+
+    def _of_routing(self, error: Exception, scope: Scope) -> Exception:
+        """The router's own exceptions as the gateway's; any other as it is."""
+        if not isinstance(error, HTTPException):
+            return error
+        if error.status_code == 404:
+            return NotFound("there is no such route; see /v1/models for a start")
+        if error.status_code == 405:
+            return MethodNotAllowed(self._methods(scope))
+        return InvalidRequest(str(error.detail))
+
+    def _methods(self, scope: Scope) -> list[str]:
+        """What the path of a request can be asked with; each method has a route of its own."""
+        found: set[str] = set()
+        for route in self._router.routes:
+            if route.matches(scope)[0] is not Match.NONE:
+                found |= getattr(route, "methods", None) or set()
+        return sorted(found)
 
 
 def _headers(trace: Trace) -> list[tuple[bytes, bytes]]:
@@ -69,6 +91,8 @@ async def send_error(send: Send, error: GatewayError, trace: Trace) -> None:
     headers, status = [], error.status
     if error.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
+    if isinstance(error, MethodNotAllowed):
+        headers.append((b"allow", ", ".join(error.methods).encode()))
     if error.retry_after_s is not None:
         headers.append((b"retry-after", b"%d" % error.retry_after_s))
     if trace.path.startswith("/api/"):
@@ -78,14 +102,3 @@ async def send_error(send: Send, error: GatewayError, trace: Trace) -> None:
     else:
         body = render_error(error)
     await send_bytes(send, body, status=status, headers=headers)
-
-
-def _of_routing(error: Exception) -> Exception:
-    """The router's own exceptions as the gateway's; any other as it is."""
-    if not isinstance(error, HTTPException):
-        return error
-    if error.status_code == 404:
-        return NotFound("there is no such route; see /v1/models for a start")
-    if error.status_code == 405:
-        return MethodNotAllowed("this route does not take that method")
-    return InvalidRequest(str(error.detail))

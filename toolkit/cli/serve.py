@@ -51,6 +51,20 @@ def serve(
             help="Answer requests without a key, also those of other machines.",
         ),
     ] = False,
+    allowed_hosts: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TRITON_FRONTEND_ALLOWED_HOSTS",
+            help="Names in `Host` that a gateway without keys answers to, besides loopback's.",
+        ),
+    ] = None,
+    allowed_origins: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TRITON_FRONTEND_ALLOWED_ORIGINS",
+            help="Origins of web pages that may use the gateway from a browser (CORS).",
+        ),
+    ] = None,
     triton: Annotated[
         str | None, typer.Option(help="With --frontend-only: gRPC address of a running Triton.")
     ] = None,
@@ -158,6 +172,8 @@ def serve(
         strict=strict,
         patience=Patience(dead_after_s, hung_after_s),
         gateway_timeout_s=gateway_timeout_s,
+        allowed_hosts=allowed_hosts,
+        allowed_origins=allowed_origins,
     )
     if frontend_only:
         if triton is None:

@@ -30,6 +30,8 @@ class ServeOptions:
     strict: bool = False
     patience: Patience = field(default_factory=Patience)
     gateway_timeout_s: float = 30.0
+    allowed_hosts: str | None = None
+    allowed_origins: str | None = None
 
     @property
     def listening(self) -> tuple[str, int]:
@@ -57,6 +59,10 @@ class ServeOptions:
             argv += ["--ollama-port", str(self.ollama_port)]
         if self.keys_file is not None:
             argv += ["--keys-file", str(self.keys_file.absolute())]
+        if self.allowed_hosts is not None:
+            argv += ["--allowed-hosts", self.allowed_hosts]
+        if self.allowed_origins is not None:
+            argv += ["--allowed-origins", self.allowed_origins]
         return [*argv, "--open"] if self.open else argv
 
     @property

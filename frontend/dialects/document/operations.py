@@ -145,6 +145,8 @@ OPERATIONS: tuple[Operation, ...] = (
     _refused("POST", "/api/blobs/{digest}"),
     Operation("GET", "/healthz", "Whether the process lives"),
     Operation("GET", "/readyz", "Whether it can serve"),
+    Operation("GET", "/health", "As /readyz"),
+    Operation("GET", "/metrics", "What Prometheus collects", media="text/plain"),
     Operation("GET", "/docs/api", "This document", answer=("openapi", "paths")),
     Operation("GET", "/docs/swagger", "This document, to be tried out", media="text/html"),
     Operation("GET", "/docs/swagger/{name}", "A file of that page", media="*/*"),

@@ -47,7 +47,8 @@ class Reader(threading.Thread):
 def posted(gateway: Gateway, body: dict[str, Any]) -> Iterator[None]:
     """A request whose answer nobody reads; the client goes away at the end of the block."""
     data = json.dumps(body).encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(data)}\r\n\r\n"
+    head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"
+    head += f"content-length: {len(data)}\r\n\r\n"
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.connect(("127.0.0.1", gateway.port))

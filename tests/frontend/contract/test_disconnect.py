@@ -142,6 +142,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(
         run_gateway(echo_triton.grpc_address, tmp_path / "log", *flags) as gateway,
         socket.create_connection(("127.0.0.1", gateway.port)) as slow,
     ):
-        slow.sendall(b"POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-length: 99\r\n\r\n{")
+        slow.sendall(b"POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\n")
+        slow.sendall(b"content-length: 99\r\n\r\n{")
         slow.settimeout(10)
         assert b" 408 " in slow.recv(1000)

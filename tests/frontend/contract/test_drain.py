@@ -3,6 +3,9 @@
 import json
 import os
 import signal
+import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -12,7 +15,7 @@ import pytest
 from tests.conftest import EchoTriton
 from tests.frontend.conftest import echo_requests, run_gateway, script
 from tests.frontend.contract.conftest import Reader
-from tests.processes import status_of, wait_for
+from tests.processes import ROOT, free_port, status_of, wait_for
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -78,3 +81,45 @@ def test_a_second_signal_ends_at_once(echo_triton: EchoTriton, tmp_path: Path) -
         assert time.monotonic() - asked_s < 2
         reader.join(10)
         assert reader.cut
+
+
+BLOCKING = """
+import itertools
+from frontend.routes.health import HealthRoutes
+
+def block(*_):
+    sum(itertools.repeat(0))  # in C, for ever: neither threads nor signal handlers run
+
+HealthRoutes.ready = block
+from frontend.__main__ import main
+main()
+"""
+
+
+def test_a_gateway_that_is_blocked_ends_all_the_same(tmp_path: Path) -> None:
+    port = free_port()
+    flags = ["--port", str(port), "--triton", "unix:/nowhere", "--drain-s", "0"]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", BLOCKING, *flags], stdout=log, stderr=log, cwd=ROOT
+        )
+    try:
+        wait_for(lambda: status_of(f"http://127.0.0.1:{port}/healthz") == 200, 30, "the start")
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            wait_for(lambda: _is_blocked(port), 10, "the block")
+            process.terminate()
+            assert process.wait(20) != 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _is_blocked(port: int) -> bool:
+    with socket.create_connection(("127.0.0.1", port), timeout=1) as client:
+        client.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        client.settimeout(0.5)
+        try:
+            return not client.recv(1)
+        except TimeoutError:
+            return True

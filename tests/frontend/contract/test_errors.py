@@ -53,9 +53,9 @@ def test_nesting_is_bounded(raw: httpx2.Client) -> None:
 
 def test_other_content_types_and_encodings(raw: httpx2.Client) -> None:
     content = json.dumps(HELLO).encode()
-    check(raw.post(CHAT, content=content, headers={"content-type": "text/plain"}), 415)
-    check(raw.post(CHAT, content=content, headers={"content-encoding": "gzip"}), 415)
-    check(raw.post(CHAT, data={"a": "b"}), 415)
+    for name, value in (("content-type", "text/plain"), ("content-encoding", "gzip")):
+        check(raw.post(CHAT, content=content, headers={name: value}), 415, name)
+    check(raw.post(CHAT, data={"a": "b"}), 415, "content-type")
 
 
 def test_a_body_beyond_its_bound(raw: httpx2.Client) -> None:

@@ -76,7 +76,8 @@ async def test_2000_streams_are_open_at_once_and_all_end_well(
 def _request(text: str) -> bytes:
     body = {"model": "echo", "messages": script(text=text), "stream": True}
     data = json.dumps(body).encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(data)}\r\n"
+    head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"
+    head += f"content-length: {len(data)}\r\n"
     return head.encode() + b"connection: close\r\n\r\n" + data
 
 

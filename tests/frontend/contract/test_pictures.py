@@ -86,7 +86,7 @@ def test_edits_and_variations_are_refused_clearly(client: OpenAI) -> None:
 
 def test_the_host_of_a_link_is_the_clients_own(raw: httpx2.Client) -> None:
     body = {"model": MODEL, "prompt": "x", "response_format": "url"}
-    there = raw.post("/v1/images/generations", json=body, headers={"host": "images.test:81"})
-    assert there.json()["data"][0]["url"].startswith("http://images.test:81/v1/images/files/")
+    there = raw.post("/v1/images/generations", json=body, headers={"host": "images.localhost:81"})
+    assert there.json()["data"][0]["url"].startswith("http://images.localhost:81/v1/images/files/")
     bad = raw.post("/v1/images/generations", json=body, headers={"host": "a/b?c"})
     assert bad.status_code == 400

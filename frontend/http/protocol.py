@@ -1,0 +1,322 @@
+"""uvicorn's HTTP/1.1 protocol within limits, and without framing that two readers read differently.
+
+The parser (llhttp) refuses two lengths, a length beside chunks, bare line feeds and folded headers.
+Added here: trailers and other encodings are refused; heads, chunk framing and pipelining are
+bounded; an answer that leaves a body unread ends its connection. No connection has timers of its
+own: `Connections` looks at all of them about once a second.
+"""
+
+import asyncio
+import logging
+import socket
+from typing import Any
+from urllib.parse import unquote
+
+import httptools
+import uvicorn
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from frontend.errors import GatewayError, InvalidRequest, Overloaded, RateLimited
+from frontend.http.connections import Connections
+from frontend.http.refusal import check_head, check_target, refusal_of
+
+_FRAMING = frozenset((b"host", b"transfer-encoding", b"content-length", b"expect"))
+_SEND_BYTES = 128 * 1024  # Linux takes it twice
+_REFUSED_BYTES = 2**20  # what is discarded after a refusal
+_log = logging.getLogger("frontend.access")
+
+
+class Cycle(RequestResponseCycle):
+    """One request and its answer."""
+
+    is_last = False
+
+    def send(self, message: Any) -> Any:
+        """An awaitable. An answer that begins before its request ends is the connection's last."""
+        if self.response_started or not self.more_body:
+            return super().send(message)
+        return self._send_early(message)
+
+    async def _send_early(self, message: Any) -> None:
+        self.is_last, self.keep_alive = True, False
+        await super().send(message)
+        self.keep_alive = True  # the protocol closes it, once its client has read the answer
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """One connection."""
+
+    cycle: Cycle
+    served = 0
+    waits_since_s: float | None = None
+    _active: Cycle | None = None  # the one that is being answered; others are in the pipeline
+    _in_head, _in_body = True, False
+    _partial_bytes = 0  # received since the last complete header
+    _header_bytes = 0  # of the headers that are complete
+    _framing_bytes = 0  # of a chunked body: all that is not data
+    _body_bytes = 0
+    _hosts: tuple[bytes, ...] = ()
+    _encoding: bytes | None = None
+    _length: bytes | None = None
+    _upgrading = _replaying = False
+    _error: GatewayError | None = None  # why a callback made the parser stop
+    _refusal: GatewayError | None = None  # to be told after the answers that are due before it
+    _closing = False  # whatever still comes is discarded,
+    _discard_bytes = 0  # as long as it is no more than this
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        connections: Connections,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._all = connections
+        self._limits = connections.limits
+        self._clock = connections.clock
+
+    def patience_s(self) -> float:
+        """How long it may wait for its client."""
+        idle = self.served and not (self._closing or self._in_head or self._partial_bytes)
+        return self._limits.idle_s if idle else self._limits.client_s
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Called once per connection."""
+        super().connection_made(transport)
+        self.waits_since_s = self._clock()
+        # the kernel would keep megabytes for each client that does not read
+        peer = transport.get_extra_info("socket")
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BYTES)
+        full = self._all.admit(self, self.client[0] if self.client else "")
+        if full is not None:
+            problem = "the gateway has too many connections"
+            from_one = "there are too many connections from this address"
+            error = Overloaded(problem) if full == "all" else RateLimited(from_one)
+            self._closing = True
+            transport.write(refusal_of(error))
+            transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called once per connection."""
+        self._all.leave(self)
+        self.pipeline.clear()
+        active = self._active
+        super().connection_lost(exc)
+        if active is not None and active is not self.cycle and not active.response_complete:
+            active.disconnected = True
+            active.message_event.set()
+
+    def data_received(self, data: bytes) -> None:
+        """Called with what came: a part of a head or body, or several requests."""
+        if self._closing:
+            self._discard_bytes -= len(data)
+            if self._discard_bytes < 0 and self.waits_since_s is not None:
+                self.transport.abort()
+            elif self._discard_bytes < 0:  # answers are still due
+                self.flow.pause_reading()
+            return
+        if self._in_body:
+            if self._encoding is not None:
+                self._framing_bytes += len(data)
+        else:
+            if self.waits_since_s is not None and not (self._in_head or self._partial_bytes):
+                self.waits_since_s = self._clock()  # the first bytes of a request
+            self._partial_bytes += len(data)
+        try:
+            self._feed(data)
+        except httptools.HttpParserError:
+            self._refuse(self._error or InvalidRequest("this is not a valid HTTP request"))
+            return
+        if self._partial_bytes > self._limits.head_bytes:
+            self._refuse(self._too_large())
+        elif self._framing_bytes > self._limits.head_bytes + self._body_bytes:
+            self._refuse(
+                InvalidRequest("the body's chunks are too small", param="transfer-encoding")
+            )
+
+    def _feed(self, data: bytes) -> None:
+        """Raises HttpParserError."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:  # is ignored: the request is as any other
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+            self._upgrading, self._replaying = False, True
+            head = b"POST / HTTP/1.1\r\nhost: x\r\n"
+            if self._encoding is not None:
+                head += b"transfer-encoding: chunked\r\n"
+            elif self._length is not None:
+                head += b"content-length: " + self._length + b"\r\n"
+            self.parser.feed_data(head + b"\r\n")
+            self._replaying = False
+            if rest := data[upgrade.args[0] :]:
+                self._feed(rest)
+
+    def on_message_begin(self) -> None:
+        """Called by the parser at the start of each request."""
+        if self._replaying:
+            return
+        if len(self.pipeline) >= self._limits.pipelined:
+            raise self._stop(InvalidRequest("too many requests were sent ahead of their answers"))
+        self._header_bytes = self._partial_bytes = self._framing_bytes = self._body_bytes = 0
+        self._in_head, self._hosts, self._encoding, self._length = True, (), None, None
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Called by the parser for each header, and for each trailer field."""
+        if not self._in_head:
+            if self._replaying:
+                return
+            raise self._stop(InvalidRequest("trailer fields are not accepted", param="trailer"))
+        self._partial_bytes = 0
+        self._header_bytes += len(name) + len(value)
+        if self._header_bytes > self._limits.head_bytes:
+            raise self._stop(self._too_large())
+        if len(self.headers) >= self._limits.headers:
+            problem = f"the request has more than {self._limits.headers} headers"
+            raise self._stop(InvalidRequest(problem, param="headers"))
+        name = name.lower()
+        if name in _FRAMING:
+            self._note(name, value)
+        self.headers.append((name, value))
+
+    def _note(self, name: bytes, value: bytes) -> None:
+        if name == b"host":
+            self._hosts += (value,)
+        elif name == b"transfer-encoding":
+            self._encoding = value
+        elif name == b"content-length":
+            self._length = value
+        elif value.lower() == b"100-continue":
+            self.expect_100_continue = True
+
+    def on_headers_complete(self) -> None:
+        """Called by the parser at the end of each request's head."""
+        if self._replaying:
+            return
+        version, method = self.parser.get_http_version(), self.parser.get_method()
+        try:
+            check_head(version, method, self._hosts, self._encoding)
+            raw_path, query = check_target(self.url, self._hosts)
+        except InvalidRequest as error:
+            raise self._stop(error) from error
+        self._in_head, self._in_body, self._partial_bytes = False, True, 0
+        self._upgrading = self.parser.should_upgrade()
+        self.waits_since_s = None
+        path = raw_path.decode("ascii")
+        self.scope["method"] = method.decode("ascii")
+        self.scope["http_version"] = version
+        self.scope["path"] = unquote(path) if "%" in path else path
+        self.scope["raw_path"] = raw_path
+        self.scope["query_string"] = query
+        self._begin(keep_alive=version == "1.1" and self.parser.should_keep_alive())
+
+    def _begin(self, *, keep_alive: bool) -> None:
+        before = self.cycle
+        self.cycle = Cycle(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=keep_alive,
+            on_response=self.on_response_complete,
+        )
+        if before is None or before.response_complete:
+            self._start(self.cycle)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+
+    def _start(self, cycle: Cycle) -> None:
+        self._active = cycle
+        self._start_asgi_task(cycle, self.app)
+
+    def on_body(self, body: bytes) -> None:
+        """Called by the parser for each piece of a body."""
+        size, cycle = len(body), self.cycle
+        self._body_bytes += size
+        self._framing_bytes -= size
+        if cycle.response_complete:
+            return
+        cycle.body += body
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
+
+    def on_message_complete(self) -> None:
+        """Called by the parser at the end of each request."""
+        if self._upgrading:
+            return
+        self._in_body = False
+        self._framing_bytes = 0
+        if not self.cycle.response_complete:
+            self.cycle.more_body = False
+            self.cycle.message_event.set()
+
+    def on_response_complete(self) -> None:
+        """Called at the end of each answer, which may have closed the connection."""
+        self.server_state.total_requests += 1
+        self.served += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        assert self._active is not None
+        if self._active.is_last:
+            self._linger(self._limits.discarded_bytes)
+        elif self.pipeline:
+            cycle, _ = self.pipeline.pop()
+            self._start(cycle)  # type: ignore[arg-type]
+        elif self._refusal is not None:
+            self._refuse_now(self._refusal)
+        else:
+            self.waits_since_s = self._clock()
+
+    def _stop(self, error: GatewayError) -> GatewayError:
+        self._error = error
+        return error
+
+    def _too_large(self) -> GatewayError:
+        problem = f"the URL or the headers are larger than {self._limits.head_bytes} bytes"
+        return InvalidRequest(problem, param="headers")
+
+    def _refuse(self, error: GatewayError) -> None:
+        """Nothing more is read; requests that came before are answered first."""
+        self._closing = True
+        self._discard_bytes = min(self._limits.discarded_bytes, _REFUSED_BYTES)
+        peer = self.client[0] if self.client else "-"
+        _log.warning("refused a request from %s: %s", peer, error.message)
+        if self._in_body and self.pipeline:
+            self.pipeline.popleft()  # the request itself is broken, and not begun
+        elif self._in_body and not self.cycle.response_started:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            self._refuse_now(error)
+            return
+        elif self._in_body:
+            self.cycle.is_last = True
+            return
+        if self._active is None or self._active.response_complete:
+            self._refuse_now(error)
+        else:
+            self._refusal = error
+
+    def _refuse_now(self, error: GatewayError) -> None:
+        self.transport.write(refusal_of(error))
+        self._linger(min(self._limits.discarded_bytes, _REFUSED_BYTES))
+
+    def _linger(self, discard_bytes: int) -> None:
+        """Says that no more comes, and reads on: closing at once would take the answer back."""
+        self._closing, self.waits_since_s = True, self._clock()
+        self._discard_bytes = discard_bytes
+        self.flow.resume_reading()
+        self.transport.write_eof()
