@@ -81,7 +81,7 @@ def save_tiny_language(
     `other` goes to the model's configuration.
     """
     torch.manual_seed(0)
-    tokenizer = _tokenizer(style)
+    tokenizer = tiny_tokenizer(style)
     sizes = {
         "vocab_size": len(tokenizer),
         "hidden_size": width,
@@ -105,7 +105,8 @@ def save_tiny_language(
     return folder
 
 
-def _tokenizer(style: str) -> PreTrainedTokenizerFast:
+def tiny_tokenizer(style: str) -> PreTrainedTokenizerFast:
+    """A byte-level tokenizer of 400 tokens that cuts words in the named way."""
     tokenizer = Tokenizer(BPE())
     tokenizer.pre_tokenizer = splitter(style, style)
     tokenizer.decoder = decoders.ByteLevel()

@@ -112,13 +112,27 @@ def _context_length(config: dict[str, Any]) -> int:
 def cache_bytes_per_token(config: dict[str, Any]) -> int:
     """Keys and values of one token in all layers, 2 bytes a number. Raises ConvertError."""
     text = config.get("text_config", config)
+    heads = _size(text, "num_attention_heads", "n_head")
+    kept = text.get("num_key_value_heads") or heads
+    size = text.get("head_dim") or _size(text, "hidden_size", "n_embd") // heads
     try:
-        heads = text["num_attention_heads"]
-        size = text.get("head_dim") or text["hidden_size"] // heads
-        kept = text.get("num_key_value_heads") or heads
-        return int(2 * 2 * text["num_hidden_layers"] * kept * size)
-    except KeyError as error:
-        raise ConvertError(f"config.json does not say {error}, which sizes the KV cache") from error
+        return int(2 * 2 * _size(text, "num_hidden_layers", "n_layer") * kept * size)
+    except TypeError as error:
+        raise ConvertError(
+            f"config.json: num_key_value_heads ({kept}) and head_dim ({size}) must be numbers"
+        ) from error
+
+
+def _size(config: dict[str, Any], *names: str) -> int:
+    """The first of the settings that is there; GPT-2 and its kin have names of their own."""
+    name = next((name for name in names if name in config), names[0])
+    value = config.get(name)
+    if not isinstance(value, int) or value < 1:
+        raise ConvertError(
+            f"config.json: {name} is {str(value)[:40]}, and the KV cache's size needs a number "
+            "above 0"
+        )
+    return value
 
 
 def _has_template(folder: Path) -> bool:

@@ -56,7 +56,7 @@ def _model(folder: Path, config: Mapping[str, Any]) -> tuple[Any, Any, Any] | No
             strict: Any = import_module("toolkit.convert.strict")
     except ImportError:
         return None
-    if "auto_map" in config or (kind := strict.declared_class(config)) is None:
+    if (kind := strict.declared_class(config)) is None:
         return None
     plain = {key: value for key, value in config.items() if key != "quantization_config"}
     with refusing(f"{folder.name}: config.json does not describe a {kind.__name__}"), quiet():

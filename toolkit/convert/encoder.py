@@ -100,6 +100,11 @@ def _load(folder: Path) -> SentenceTransformer:
             model_kwargs={"dtype": torch.float32, "use_safetensors": True},
         )
         _module(source)
+        if source.tokenizer.pad_token is None:
+            raise ConvertError(
+                f"the tokenizer of {folder.name} has no padding token, which an encoder needs",
+                hint="is it a language model? then `architectures` in config.json should say so",
+            )
         compare_with_files(_body(source), place, tensors)
     return source
 

@@ -34,6 +34,8 @@ def refusing(
 def told(error: Exception) -> str:
     """An error in one line: its type too where its text alone says little."""
     text = " ".join(str(error).split())
+    if type(error).__name__.endswith("FieldValidationError"):  # transformers', about config.json
+        return f"config.json: {text[max(text.find('Field '), 0) :][:_MOST_LETTERS]}"
     if len(text) > _MOST_LETTERS:
         text = f"{text[:_MOST_LETTERS]} …"
     if isinstance(error, OSError | ValueError | RuntimeError) and text:

@@ -113,6 +113,7 @@ def _save(
     # Transformers takes the model for a quantized one and would refuse to cast or save it.
     model.hf_quantizer = None
     model.is_quantized = False
+    model._weight_conversions = None  # so that experts get their published names
     for name in ("quantization_config", "_name_or_path"):
         if hasattr(model.config, name):
             delattr(model.config, name)

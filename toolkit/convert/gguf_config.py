@@ -97,6 +97,9 @@ def read_gguf_config(source: Gguf, whole: Any) -> Any:
             f"{name} says {', '.join(sorted(unread))}, which is not read here",
             hint="name the original safetensors directory as `source`",
         )
+    config.max_position_embeddings = source.own("context_length")
+    if config.pad_token_id is not None and config.pad_token_id >= config.vocab_size:
+        config.pad_token_id = None  # a class's default, of a larger vocabulary
     _set_attention(config, source)
     _set_rotary(config, source)
     for key, field in (
@@ -110,7 +113,7 @@ def read_gguf_config(source: Gguf, whole: Any) -> Any:
     return config
 
 
-def refuse_settings(wanted: Any, found: Any, architecture: str) -> None:
+def refuse_settings(name: str, wanted: Any, found: Any, architecture: str) -> None:
     """Raises ConvertError for settings that a GGUF file does not give back as they were."""
     lost = []
     default = type(wanted)().to_dict()
@@ -121,7 +124,7 @@ def refuse_settings(wanted: Any, found: Any, architecture: str) -> None:
             lost.append(f"{field} ({str(value)[:60]})")
     if lost:
         raise ConvertError(
-            f"config.json says {', '.join(lost)}, which GGUF's {architecture} does not hold",
+            f"config.json of {name} says {', '.join(lost)}, which GGUF's {architecture} does not hold",
             hint="vLLM serves the safetensors themselves",
         )
 
@@ -183,8 +186,12 @@ def _set_attention(config: Any, source: Gguf) -> None:
     for field, part in (("attention_bias", "attn_q.bias"), ("mlp_bias", "ffn_up.bias")):
         if hasattr(config, field):
             setattr(config, field, any(each.endswith(part) for each in biases))
-    if hasattr(config, "sliding_window"):
-        config.sliding_window = source.own("attention.sliding_window")
+    if (window := source.own("attention.sliding_window")) is not None:
+        _set(config, "sliding_window", window, f"the sliding window of {name}")
+    elif getattr(config, "sliding_window", None):  # a class's default
+        config.sliding_window = None
+        if getattr(config, "layer_types", None):
+            config.layer_types = ["full_attention"] * config.num_hidden_layers
     if config.model_type in {"gemma2", "gemma3_text"}:
         # as llama.cpp computes it; the largest of each family divides by the heads instead
         largest = config.num_hidden_layers == (46 if config.model_type == "gemma2" else 62)
@@ -196,24 +203,34 @@ def _set_rotary(config: Any, source: Gguf) -> None:
         return
     kind = source.own("rope.scaling.type", "none")
     factor = source.own("rope.scaling.factor", 1.0)
-    size = source.own("rope.dimension_count")
-    if size is not None and size != getattr(config, "head_dim", size):
-        raise ConvertError(
-            f"{source.file.name} turns {size} of {config.head_dim} numbers of a head by position, "
-            "which is not read here"
-        )
     theta = float(source.own("rope.freq_base", 10000.0))
     if config.model_type == "gemma3_text":
         _set_gemma3_rotary(config, theta, kind, factor)
         return
     rope: dict[str, Any] = {"rope_type": "default", "rope_theta": theta}
+    rope |= _turned_part(config, source)
     if ROPE_FACTORS in source.tensors:
-        rope = _llama3(source, theta)
+        rope |= _llama3(source, theta)
     elif kind == "linear":
         rope |= {"rope_type": "linear", "factor": float(factor)}
     elif kind != "none":
         raise ConvertError(f"{source.file.name}: positions rescaled by '{kind}' are not read here")
     config.rope_parameters = rope
+
+
+def _turned_part(config: Any, source: Gguf) -> dict[str, float]:
+    """The share of a head's numbers that is turned by position, for models that have one."""
+    heads = source.own("attention.head_count")
+    size = source.own("attention.key_length") or source.own("embedding_length") // heads
+    turned = source.own("rope.dimension_count", size)
+    if "partial_rotary_factor" in (config.rope_parameters or {}):
+        return {"partial_rotary_factor": turned / size}
+    if turned != size:
+        raise ConvertError(
+            f"{source.file.name} turns {turned} of {size} numbers of a head by position, and "
+            f"{config.model_type} has no such setting"
+        )
+    return {}
 
 
 def _set_gemma3_rotary(config: Any, theta: float, kind: str, factor: float) -> None:

@@ -22,6 +22,13 @@ from toolkit.errors import ConvertError
 
 HARMLESS = re.compile(r"(^|\.)(position_ids|rotary_emb\.inv_freq|inv_freq|masked_bias)$")
 """Tables that models compute from their config, and that older libraries wrote into files."""
+_SIZES = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "max_position_embeddings",
+)
 _POOLER = re.compile(r"(^|\.)pooler\.dense\.(weight|bias)$")
 """The pooled state of the first token, which neither vectors nor scores of ours are made of."""
 
@@ -57,6 +64,7 @@ def check_names(
     if not shapes:
         raise ConvertError(f"{source} holds no safetensors weights")
     kind = _class_of(kind, config)
+    _check_sizes(config, source)
     state = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
     try:
         model, report = kind.from_pretrained(
@@ -180,6 +188,19 @@ def _differences(kind: Any, config: Any, shapes: Mapping[str, Any]) -> str:
         ),
     }
     return "; ".join(f"{what} {listed(names)}" for what, names in parts.items() if names)
+
+
+def _check_sizes(config: Any, source: Path) -> None:
+    wrong = [
+        f"{field} ({str(value)[:40]})"
+        for field in _SIZES
+        if (value := getattr(config, field, None)) is not None
+        and not (isinstance(value, int) and value > 0)
+    ]
+    if wrong:
+        raise ConvertError(
+            f"config.json of {source.name}: {', '.join(wrong)} must be a number above 0"
+        )
 
 
 def _class_of(kind: Any, config: Any) -> Any:

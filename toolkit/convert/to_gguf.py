@@ -94,7 +94,7 @@ def convert_to_gguf(folder: Path, place: Path, kind: str, progress: Progress) ->
         wanted = _logits(model, tokens)
         source = read_gguf(file)
         again = read_gguf_config(source, file)
-        refuse_settings(model.config, again, architecture.name)
+        refuse_settings(name, model.config, again, architecture.name)
         del model
         step.advance()
         _compare(source, again, tokenizer, tokens, wanted, TYPES[kind][2])
