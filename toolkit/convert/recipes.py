@@ -46,7 +46,7 @@ class Recipe:
         return convert
 
 
-_GGUF = Recipe("toolkit.convert.gguf", "convert_gguf", 3, ("torch", "transformers", "gguf"))
+_GGUF = Recipe("toolkit.convert.gguf", "convert_gguf", 4, ("torch", "transformers", "gguf"))
 _CHECKPOINT = Recipe("toolkit.convert.checkpoint", "convert_checkpoint", 4, ())
 _ENCODER = Recipe(
     "toolkit.convert.encoder",

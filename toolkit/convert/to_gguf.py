@@ -4,7 +4,6 @@ Each architecture has its own mapping, so one that is not listed is refused rath
 Invariant: what is kept was loaded again through transformers and answers like its source.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,18 +11,16 @@ from typing import Any
 import gguf
 import numpy as np
 import torch
-from tokenizers import Tokenizer
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from toolkit.convert.checkpoint import read_config
-from toolkit.convert.gguf_tokenizer import STYLES, save_tokenizer, splitter
+from toolkit.convert.gguf_vocabulary import check_written, read_stop_tokens, write_tokenizer
 from toolkit.convert.parity import SENTENCES, check_distributions
 from toolkit.convert.quiet import quiet
 from toolkit.convert.safetensors_file import read_tensors
+from toolkit.convert.windows import refuse_window
 from toolkit.errors import ConvertError
 from toolkit.progress import Progress
-
-_NORMAL, _CONTROL, _USER_DEFINED, _UNUSED = 1, 3, 4, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +61,8 @@ def convert_to_gguf(folder: Path, place: Path, kind: str, progress: Progress) ->
     file = place / f"{folder.absolute().name}-{kind}.gguf"
     with progress.step("convert to GGUF", total=4, unit="stages") as step, quiet():
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        refuse_window(AutoConfig.from_pretrained(folder, local_files_only=True), "GGUF")
+        stops = read_stop_tokens(folder, config, tokenizer)
         model: Any = AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
         )
@@ -71,7 +70,7 @@ def convert_to_gguf(folder: Path, place: Path, kind: str, progress: Progress) ->
         step.note("write")
         writer = gguf.GGUFWriter(file, architecture.name)
         _write_config(writer, config, kind, folder.absolute().name)
-        _write_tokenizer(writer, tokenizer, int(config["vocab_size"]))
+        write_tokenizer(writer, tokenizer, int(config["vocab_size"]), stops)
         _write_tensors(writer, model, architecture, config, kind)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
@@ -125,56 +124,6 @@ def _write_config(writer: Any, config: dict[str, Any], kind: str, name: str) -> 
     writer.add_vocab_size(config["vocab_size"])
 
 
-def _write_tokenizer(writer: Any, tokenizer: Any, size: int) -> None:
-    """Byte-level BPE with a way of cutting words that the format has a name for."""
-    fast: Tokenizer = tokenizer.backend_tokenizer
-    content = json.loads(fast.to_str())
-    words = {index: word for word, index in tokenizer.get_vocab().items()}
-    added = tokenizer.added_tokens_decoder
-    tokens, types = [], []
-    for index in range(max(size, max(words) + 1)):
-        tokens.append(words.get(index, f"[PAD{index}]"))
-        if index in added:
-            types.append(_CONTROL if added[index].special else _USER_DEFINED)
-        else:
-            types.append(_NORMAL if index in words else _UNUSED)
-    merges = [m if isinstance(m, str) else " ".join(m) for m in content["model"].get("merges", [])]
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(_style(fast, content))
-    writer.add_token_list(tokens[:size])
-    writer.add_token_types(types[:size])
-    writer.add_token_merges(merges)
-    for role in ("bos", "eos", "unk", "pad"):
-        index = getattr(tokenizer, f"{role}_token_id")
-        if index is not None and index < size:  # a class's default may lie beyond the vocabulary
-            getattr(writer, f"add_{role}_token_id")(index)
-    first = tokenizer("a").input_ids[:1]
-    writer.add_add_bos_token(first == [tokenizer.bos_token_id])
-    if tokenizer.chat_template:
-        writer.add_chat_template(tokenizer.chat_template)
-
-
-def _style(fast: Tokenizer, content: dict[str, Any]) -> str:
-    """The format's name for how words are cut, found by cutting the same texts."""
-    if content["model"]["type"] != "BPE" or fast.pre_tokenizer is None:
-        raise ConvertError(
-            f"the tokenizer is {content['model']['type']} without byte-level words",
-            hint="supported: byte-level BPE, as most models since GPT-2 have it",
-        )
-    texts = [*SENTENCES, "it's 12345 dogs'LL\r\n\n  x=[1,22,333];   ", "don't\tstop  12"]
-    for style in STYLES:
-        known = splitter(style, style)
-        if all(
-            known.pre_tokenize_str(text) == fast.pre_tokenizer.pre_tokenize_str(text)
-            for text in texts
-        ):
-            return style
-    raise ConvertError(
-        "the tokenizer cuts words in a way that has no name here",
-        hint=f"known: {', '.join(STYLES)}",
-    )
-
-
 def _write_tensors(
     writer: Any, model: Any, architecture: _Architecture, config: dict[str, Any], kind: str
 ) -> None:
@@ -207,18 +156,12 @@ def _interleave(values: Any, heads: int) -> Any:
 
 def _compare(file: Path, tokenizer: Any, tokens: Any, wanted: Any, nats: float) -> None:
     metadata = {name: f.contents() for name, f in gguf.GGUFReader(file).fields.items()}
-    again = save_tokenizer(metadata, file, file.parent / "tokenizer-check")
-    for path in (file.parent / "tokenizer-check").iterdir():
-        path.unlink()
-    (file.parent / "tokenizer-check").rmdir()
-    for text in SENTENCES:
-        if again(text).input_ids != tokenizer(text).input_ids:
-            raise ConvertError(f"the tokenizer came out differently on “{text[:40]}”")
     model: Any = AutoModelForCausalLM.from_pretrained(
         file.parent, gguf_file=file.name, dtype=torch.float32
     )
     for found, target in zip(_logits(model, tokens), wanted, strict=True):
         check_distributions("GGUF", found.numpy(), target.numpy(), nats)
+    check_written(metadata, tokenizer, file.name)
 
 
 def _logits(model: Any, tokens: list[torch.Tensor]) -> list[torch.Tensor]:
