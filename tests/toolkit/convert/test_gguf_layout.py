@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import transformers
@@ -13,7 +12,6 @@ from tests.toolkit.tiny_language import tiny_tokenizer
 from toolkit.convert.gguf import convert_gguf
 from toolkit.convert.gguf_layout import ARCHITECTURES
 from toolkit.convert.quiet import quiet
-from toolkit.errors import ConvertError
 from toolkit.progress import silent
 
 _SIZES = {
