@@ -229,8 +229,8 @@ def _parser_classes(parsers: Parsers, tokenizer: Any) -> tuple[Any, Any, Any]:
     """
     from vllm.parser import ParserManager  # type: ignore[import-not-found]
 
-    free, forced, either = (
-        ParserManager.get_parser(
+    def at(level: str) -> Any:
+        found = ParserManager.get_parser(
             parsers.tool,
             parsers.reasoning,
             enable_auto_tools=True,
@@ -238,9 +238,12 @@ def _parser_classes(parsers: Parsers, tokenizer: Any) -> tuple[Any, Any, Any]:
             tool_strict_level=level,
             tokenizer=tokenizer,
         )
-        for level in ("auto", "parameter", "function")
-    )
-    return free, forced, either
+        if found is None:
+            return None
+        # some formats have one class, whose level is that of the last call
+        return type(found.__name__, (found,), {"tool_strict_level": found.tool_strict_level})
+
+    return at("auto"), at("parameter"), at("function")
 
 
 def _request(reply: Mapping[str, Any], sampling: Mapping[str, Any]) -> Any:

@@ -71,6 +71,13 @@ def ask(
     return client.events("tiny", prompt=prompt, sampling_parameters=wanted, reply=reply)
 
 
+def token_id(letter: str) -> int:
+    """In the vocabulary of `write_chat_tokenizer`."""
+    from tokenizers import pre_tokenizers
+
+    return sorted(pre_tokenizers.ByteLevel.alphabet()).index(letter) + 3
+
+
 def calls_of(events: list[dict[str, Any]], index: int = 0) -> list[tuple[str, Any]]:
     """(name, arguments) of each call of a completion."""
     deltas = [
@@ -129,7 +136,8 @@ def test_free_calls_are_told_from_content(client: Client) -> None:
         r'Sure\.<tool_call>\n\{"name": "look", "arguments": \{"at": "a\\u00fc"\}\}\n</tool_call>'
     )
     reply = {"tools": [LOOK], "chat_template_kwargs": {"enable_thinking": False}}
-    events = ask(client, reply, {"regex": written})
+    # beside tools the expression binds an answer, which this begins with a letter of
+    events = ask(client, reply, {"regex": written}, logit_bias={str(token_id("S")): 100})
     assert calls_of(events) == [("look", {"at": "aü"})]
     assert text_of(events) == "Sure."
     assert events[-1]["finish_reason"] == "tool_calls"
