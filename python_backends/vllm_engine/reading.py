@@ -13,6 +13,7 @@ from typing import Any
 from python_backends.errors import InvalidInput
 from python_backends.templates import Parsers, read_parsers
 from python_backends.triton import Logger, Settings
+from python_backends.vllm_engine.alternatives import widen
 from python_backends.vllm_engine.held import MARKS, HeldReader, HeldText, Marks
 from python_backends.vllm_engine.pieces import End, Piece, Reader, WithoutBlanks
 from python_backends.vllm_engine.sampling import STRUCTURED, check_names
@@ -77,16 +78,20 @@ class Readings:
         self._tokenizer = llm.get_tokenizer()
         self._model_config = llm.model_config
         self._logger = logger
-        self._free, self._forced = _parser_classes(parsers, self._tokenizer)
-        self._talk, _ = _parser_classes(Parsers(None, parsers.reasoning), self._tokenizer)
+        self._free, self._forced, self._either = _parser_classes(parsers, self._tokenizer)
+        self._talk, _, _ = _parser_classes(Parsers(None, parsers.reasoning), self._tokenizer)
 
     def open(self, reply: Mapping[str, Any], sampling: Mapping[str, Any]) -> Reading | None:
         """None when the reply is all content. Raises InvalidInput for tools that cannot be used."""
         check_names(reply, _FIELDS, "reply.")
         if not reply.get("tools") and self.parsers.reasoning is None:
             return None
+        if _is_forced(reply):  # then the call is the answer
+            sampling = {n: value for n, value in sampling.items() if n != "structured_outputs"}
         request = _request(reply, sampling)
-        parser_class = self._parser_class(request)
+        may_call = bool(request.tools) and request.tool_choice == "auto"
+        either = may_call and request.structured_outputs is not None
+        parser_class = self._parser_class(request, either=either)
         options = reply.get("chat_template_kwargs") or {}
 
         def make(chosen: Any) -> Any:
@@ -100,10 +105,13 @@ class Readings:
         parser = make(parser_class)
         try:
             request = parser.adjust_request(request)
+            if either:
+                request = widen(request, self.parsers.tool or "")
         except (ValueError, TypeError) as error:
             raise InvalidInput(f"the tools cannot be used: {error}", param="tools") from error
         obeying = _obeying(sampling, request)
         constrains = obeying.get("structured_outputs") != sampling.get("structured_outputs")
+        constrains = constrains and not either
         return Reading(
             obeying, constrains, parser, request, options, make, self._logger,
             self._marks(parser, request), self._talk or _delegating(),
@@ -120,7 +128,7 @@ class Readings:
             return None  # a later format, which is read well as it comes
         return MARKS.get(self.parsers.tool or "")
 
-    def _parser_class(self, request: Any) -> Any:
+    def _parser_class(self, request: Any, *, either: bool) -> Any:
         from vllm.tool_parsers.abstract_tool_parser import (  # type: ignore[import-not-found]
             ToolParser,
         )
@@ -133,7 +141,7 @@ class Readings:
                 code="unsupported_value",
                 param="tool_choice",
             )
-        chosen = self._forced if forced else self._free
+        chosen = self._forced if forced else self._either if either else self._free
         if self.parsers.tool is not None or not forced:
             return chosen if chosen is not None else _delegating()
 
@@ -144,6 +152,11 @@ class Readings:
             tool_parser_cls = ToolParser
 
         return Plain
+
+
+def _is_forced(reply: Mapping[str, Any]) -> bool:
+    choice = reply.get("tool_choice")
+    return bool(reply.get("tools")) and (choice == "required" or isinstance(choice, Mapping))
 
 
 def _delegating() -> Any:
@@ -208,15 +221,16 @@ def fit_parsers(settings: Settings, arguments: Mapping[str, Any], logger: Logger
     return parsers
 
 
-def _parser_classes(parsers: Parsers, tokenizer: Any) -> tuple[Any, Any]:
-    """vLLM's parser classes for free and for forced calls.
+def _parser_classes(parsers: Parsers, tokenizer: Any) -> tuple[Any, Any, Any]:
+    """vLLM's parser classes for free calls, for forced ones, and for calls or an answer.
 
-    In forced calls the arguments obey their schema also where the tool is not called strict.
+    In forced calls the arguments obey their schema also where the tool is not called strict; beside
+    an answer whose structure is enforced the calls must have a grammar, too.
     """
     from vllm.parser import ParserManager  # type: ignore[import-not-found]
 
-    free, forced = (
-        ParserManager.get_parser(
+    def at(level: str) -> Any:
+        found = ParserManager.get_parser(
             parsers.tool,
             parsers.reasoning,
             enable_auto_tools=True,
@@ -224,9 +238,12 @@ def _parser_classes(parsers: Parsers, tokenizer: Any) -> tuple[Any, Any]:
             tool_strict_level=level,
             tokenizer=tokenizer,
         )
-        for level in ("auto", "parameter")
-    )
-    return free, forced
+        if found is None:
+            return None
+        # some formats have one class, whose level is that of the last call
+        return type(found.__name__, (found,), {"tool_strict_level": found.tool_strict_level})
+
+    return at("auto"), at("parameter"), at("function")
 
 
 def _request(reply: Mapping[str, Any], sampling: Mapping[str, Any]) -> Any:
@@ -267,7 +284,9 @@ def _obeying(sampling: Mapping[str, Any], request: Any) -> dict[str, Any]:
     """The sampling parameters with what the parser added."""
     changed = {**sampling, "skip_special_tokens": request.skip_special_tokens}
     wanted = request.structured_outputs
-    if wanted is not None:
+    if wanted is None:
+        changed.pop("structured_outputs", None)
+    else:
         given = {name: getattr(wanted, name) for name in STRUCTURED}
         kept = {name: value for name, value in given.items() if value is not None}
         options = sampling.get("structured_outputs") or {}

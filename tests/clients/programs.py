@@ -37,6 +37,7 @@ class Program:
 
 
 PROGRAMS = (
+    Program("langchain-anthropic", "Anthropic", ("langchain-anthropic==1.7.10",)),
     Program("langchain-ollama", "Ollama", ("langchain-ollama==1.1.0",)),
     Program("langchain-openai", "OpenAI", ("langchain-openai==1.7.3",)),
     Program(
@@ -44,6 +45,7 @@ PROGRAMS = (
         "Ollama",
         ("llama-index-llms-ollama==0.11.0", "llama-index-embeddings-ollama==0.10.0"),
     ),
+    Program("litellm", "all three", ("litellm==1.110.2",)),
     Program("llm", "Ollama", ("llm==0.36", "llm-ollama==0.19.1")),
     Program("openai-agents", "OpenAI", ("openai-agents==0.24.0",)),
     Program("openai-2", "OpenAI", ("openai==2.54.0",)),

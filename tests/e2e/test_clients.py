@@ -10,7 +10,10 @@ from tests.processes import Service
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "name",
-    ["langchain-ollama", "langchain-openai", "llama-index", "llm", "openai-2", "openai-agents"],
+    [
+        *("langchain-anthropic", "langchain-ollama", "langchain-openai", "litellm"),
+        *("llama-index", "llm", "openai-2", "openai-agents"),
+    ],
 )
 def test_a_client_program_works_unchanged(service: Service, name: str) -> None:
     (program,) = [one for one in PROGRAMS if one.name == name]

@@ -71,6 +71,13 @@ def ask(
     return client.events("tiny", prompt=prompt, sampling_parameters=wanted, reply=reply)
 
 
+def token_id(letter: str) -> int:
+    """In the vocabulary of `write_chat_tokenizer`."""
+    from tokenizers import pre_tokenizers
+
+    return sorted(pre_tokenizers.ByteLevel.alphabet()).index(letter) + 3
+
+
 def calls_of(events: list[dict[str, Any]], index: int = 0) -> list[tuple[str, Any]]:
     """(name, arguments) of each call of a completion."""
     deltas = [
@@ -129,7 +136,8 @@ def test_free_calls_are_told_from_content(client: Client) -> None:
         r'Sure\.<tool_call>\n\{"name": "look", "arguments": \{"at": "a\\u00fc"\}\}\n</tool_call>'
     )
     reply = {"tools": [LOOK], "chat_template_kwargs": {"enable_thinking": False}}
-    events = ask(client, reply, {"regex": written})
+    # beside tools the expression binds an answer, which this begins with a letter of
+    events = ask(client, reply, {"regex": written}, logit_bias={str(token_id("S")): 100})
     assert calls_of(events) == [("look", {"at": "aü"})]
     assert text_of(events) == "Sure."
     assert events[-1]["finish_reason"] == "tool_calls"
@@ -176,6 +184,42 @@ def test_a_request_that_asks_for_the_bare_text_gets_it(client: Client) -> None:
         sampling_parameters={"structured_outputs": {"regex": written}, "max_tokens": 40},
     )
     assert text_of(events) == written
+
+
+ANSWER = {"type": "object", "properties": {"a": SHORT}, "required": ["a"]}
+ANSWER |= {"additionalProperties": False}
+OFF = {"chat_template_kwargs": {"enable_thinking": False}}
+
+
+def test_an_answer_has_its_structure_and_calls_stay_possible(client: Client) -> None:
+    reply = {"tools": [{**LOOK, "function": {**LOOK["function"], "strict": True}}], **OFF}
+    answers = calls = 0
+    for seed in range(12):
+        events = ask(client, reply, {"json": ANSWER}, seed=seed)
+        if found := calls_of(events):
+            calls += 1
+            assert all(
+                name == "look" and arguments["often"] in {1, 2, 3} for name, arguments in found
+            )
+        elif events[-1]["finish_reason"] == "stop":
+            answers += 1
+            jsonschema_rs.validate(ANSWER, json.loads(text_of(events)))
+    assert calls
+    assert answers
+
+
+@pytest.mark.parametrize("choice", ["required", {"name": "look"}])
+def test_a_forced_call_is_the_answer_whatever_structure_that_had(
+    client: Client, choice: Any
+) -> None:
+    events = ask(client, {"tools": [LOOK], "tool_choice": choice, **OFF}, {"json": ANSWER})
+    assert {name for name, _ in calls_of(events)} == {"look"}
+
+
+def test_without_calls_an_answer_has_its_structure(client: Client) -> None:
+    reply = {"tools": [LOOK], "tool_choice": "none", **OFF}
+    events = ask(client, reply, {"json": ANSWER})
+    jsonschema_rs.validate(ANSWER, json.loads(text_of(events)))
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,8 @@ def render_stream_error(error: GatewayError, request_id: str) -> bytes:
 def _words(error: GatewayError) -> str:
     if isinstance(error, ContextOverflow):
         return _overflow(error)
+    if error.code == ContextOverflow.code:  # found without counting tokens
+        return f"prompt is too long: {error.message}"
     if isinstance(error, ModelNotFound):
         return f"model: {error.model}; GET /v1/models lists what there is"
     if isinstance(error, RateLimited) and "rate limit" not in error.message.lower():

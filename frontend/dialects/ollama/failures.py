@@ -18,6 +18,8 @@ def render_error(error: GatewayError) -> bytes:
 def _words(error: GatewayError) -> str:
     if isinstance(error, ContextOverflow):
         return f"the input length exceeds the context length: {_counted(error)}"
+    if error.code == ContextOverflow.code:  # found without counting tokens
+        return f"the input length exceeds the context length: {error.message}"
     if isinstance(error, ModelNotFound):
         return f"model '{error.model}' not found"
     if isinstance(error, NotCapable):

@@ -39,6 +39,8 @@ def render_stream_error(error: GatewayError) -> bytes:
 def _words(error: GatewayError) -> str:
     if isinstance(error, ContextOverflow):
         return _overflow(error)
+    if error.code == ContextOverflow.code:  # found without counting tokens
+        return f"This model's maximum context length is exceeded: {error.message}"
     if isinstance(error, ModelNotFound):
         return (
             f"The model `{error.model}` does not exist or you do not have access to it;"

@@ -2,6 +2,7 @@
 
 import os
 
+from langchain_core.exceptions import ContextOverflowError
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from pydantic import BaseModel
 
@@ -26,3 +27,9 @@ assert isinstance(city, City), city
 embeddings = OpenAIEmbeddings(model=embedding, check_embedding_ctx_length=False, **own)
 vectors = embeddings.embed_documents(["a cat", "a kitten"])
 assert [len(vector) for vector in vectors] == [384, 384]
+for long in (model, ChatOpenAI(model=chat, use_responses_api=True, **own)):
+    try:
+        long.invoke("word " * 5000)
+    except ContextOverflowError:
+        continue
+    raise AssertionError("a long prompt was not recognised")

@@ -104,6 +104,13 @@ def test_ollamas_clients_know_a_long_prompt() -> None:
         assert "the input length exceeds the context length" in ollama_text(overflow(**numbers))
 
 
+def test_a_prompt_that_was_found_too_long_without_counting_is_known_as_such() -> None:
+    error = InvalidRequest("it has 9 MB", param="messages", code="context_length_exceeded")
+    assert openai_error(error)["message"].startswith("This model's maximum context length is ")
+    assert anthropic_text(error).startswith("prompt is too long")
+    assert ollama_text(error).startswith("the input length exceeds the context length")
+
+
 def test_an_unknown_model_is_said_as_each_api_says_it() -> None:
     error = ModelNotFound("gpt-9")
     told = openai_error(error)
