@@ -106,6 +106,11 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(
         default=20 * 2**20, ge=1024, description="The largest request body in bytes."
     )
+    max_bodies_bytes: int = Field(
+        default=128 * 2**20,
+        ge=1024,
+        description="Bytes of large request bodies in memory in all; half of it for one address.",
+    )
     max_messages: int = Field(default=2048, ge=1, description="Messages of one chat at most.")
     max_inputs: int = Field(
         default=8192, ge=1, description="Texts of one embeddings call, prompts of one completion."
