@@ -467,11 +467,12 @@ async def test_large_bodies_are_bounded_together_and_small_ones_are_taken() -> N
         ).endswith(b"fine")
         await reader.readuntil(b"fine")
         await until(lambda: not server.connections.bodies.total_bytes)
-        server.may_answer.clear()
         for sent in (b"x" * 700_000, b"x" * 300_000):
+            server.may_answer.clear()
             async with server.connected() as (_, other):
                 other.write(large + sent)
                 await until(lambda: server.connections.bodies.total_bytes)
+            server.may_answer.set()
             await until(lambda: not server.connections.bodies.total_bytes)
 
 
@@ -482,6 +483,7 @@ async def test_bodies_that_wait_in_the_pipeline_are_counted_and_released() -> No
         async with server.connected() as (_, writer):
             writer.write(large * 3)
             await until(lambda: server.connections.bodies.total_bytes > 100_000)
+        server.may_answer.set()
         await until(lambda: not server.connections.bodies.total_bytes)
         assert not server.connections.bodies._held
 
