@@ -19,7 +19,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from frontend.errors import GatewayError, InvalidRequest, Overloaded, RateLimited
-from frontend.http.connections import Connections
+from frontend.http.bodies import FREE_BYTES
+from frontend.http.connections import Connections, network_of
 from frontend.http.refusal import check_head, check_target, refusal_of
 
 _FRAMING = frozenset((b"host", b"transfer-encoding", b"content-length", b"expect"))
@@ -32,6 +33,7 @@ class Cycle(RequestResponseCycle):
     """One request and its answer."""
 
     is_last = False
+    held_bytes = 0  # of its body, in `Bodies`
 
     def send(self, message: Any) -> Any:
         """An awaitable. An answer that begins before its request ends is the connection's last."""
@@ -51,6 +53,7 @@ class BoundedHttp(HttpToolsProtocol):
     cycle: Cycle
     served = 0
     waits_since_s: float | None = None
+    _address = ""
     _active: Cycle | None = None  # the one that is being answered; others are in the pipeline
     _in_head, _in_body = True, False
     _partial_bytes = 0  # received since the last complete header
@@ -92,7 +95,8 @@ class BoundedHttp(HttpToolsProtocol):
         # the kernel would keep megabytes for each client that does not read
         peer = transport.get_extra_info("socket")
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BYTES)
-        full = self._all.admit(self, self.client[0] if self.client else "")
+        self._address = network_of(self.client[0] if self.client else "")
+        full = self._all.admit(self, self._address)
         if full is not None:
             problem = "the gateway has too many connections"
             from_one = "there are too many connections from this address"
@@ -104,8 +108,11 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Called once per connection."""
         self._all.leave(self)
-        self.pipeline.clear()
         active = self._active
+        for cycle in (active, self.cycle, *(cycle for cycle, _ in self.pipeline)):
+            if cycle is not None:
+                self._release(cycle)  # type: ignore[arg-type]
+        self.pipeline.clear()
         super().connection_lost(exc)
         if active is not None and active is not self.cycle and not active.response_complete:
             active.disconnected = True
@@ -248,6 +255,10 @@ class BoundedHttp(HttpToolsProtocol):
         self._framing_bytes -= size
         if cycle.response_complete:
             return
+        if self._body_bytes > FREE_BYTES:
+            if not self._all.bodies.hold(self._address, size):
+                raise self._stop(Overloaded("too many large requests are under way"))
+            cycle.held_bytes += size
         cycle.body += body
         if len(cycle.body) > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
@@ -267,10 +278,11 @@ class BoundedHttp(HttpToolsProtocol):
         """Called at the end of each answer, which may have closed the connection."""
         self.server_state.total_requests += 1
         self.served += 1
+        assert self._active is not None
+        self._release(self._active)
         if self.transport.is_closing():
             return
         self.flow.resume_reading()
-        assert self._active is not None
         if self._active.is_last:
             self._linger(self._limits.discarded_bytes)
         elif self.pipeline:
@@ -280,6 +292,11 @@ class BoundedHttp(HttpToolsProtocol):
             self._refuse_now(self._refusal)
         else:
             self.waits_since_s = self._clock()
+
+    def _release(self, cycle: Cycle) -> None:
+        if cycle.held_bytes:
+            self._all.bodies.release(self._address, cycle.held_bytes)
+            cycle.held_bytes = 0
 
     def _stop(self, error: GatewayError) -> GatewayError:
         self._error = error
@@ -293,9 +310,9 @@ class BoundedHttp(HttpToolsProtocol):
         """Nothing more is read; requests that came before are answered first."""
         self._closing = True
         self._discard_bytes = min(self._limits.discarded_bytes, _REFUSED_BYTES)
-        peer = self.client[0] if self.client else "-"
-        _log.warning("refused a request from %s: %s", peer, error.message)
+        _log.warning("refused a request from %s: %r", self._address, error.message)
         if self._in_body and self.pipeline:
+            self._release(self.cycle)
             self.pipeline.popleft()  # the request itself is broken, and not begun
         elif self._in_body and not self.cycle.response_started:
             self.cycle.disconnected = True
