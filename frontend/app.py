@@ -46,7 +46,7 @@ def create_app(settings: Settings) -> FastAPI:
     catalogue = Catalogue(triton, settings.poll_interval_s, settings.models)
     admission = Admission(settings.max_running, settings.max_waiting)
     structures = _structures(settings)
-    runner = Runner(triton, catalogue, admission, settings.request_timeout_s, structures)
+    runner = Runner(triton, catalogue, admission, settings.request_timeout_s, structures=structures)
 
     presence = Presence(triton, catalogue)
     images = _images(settings)

@@ -42,7 +42,8 @@ class Runner:
     catalogue: Catalogue
     admission: Admission
     timeout_s: float
-    structures: Structures
+    structures: Structures | None = None
+    """Without them requests cannot bring schemas."""
 
     async def find(self, name: str, capability: str) -> Model:
         """The model `name`, if it can do `capability`. Raises NotFound, InvalidRequest."""
@@ -65,7 +66,9 @@ class Runner:
         GatewayError.
         """
         assert not generation.schemas, "schemas that nobody checked"
-        groups = self.structures.hold(partial(self._generate, model), generation, engine_id)
+        run = partial(self._generate, model)
+        hold = run if self.structures is None else partial(self.structures.hold, run)
+        groups = hold(generation, engine_id)
         async with aclosing(groups):  # type: ignore[type-var]
             async for group in groups:
                 yield group
