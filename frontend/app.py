@@ -128,7 +128,10 @@ def _pictures(settings: Settings, runner: Runner, bounds: Bounds) -> PictureRout
 
 def _structures(settings: Settings) -> Structures:
     workers = Workers(
-        settings.schema_workers, settings.schema_timeout_s, settings.max_schema_memory_bytes
+        settings.schema_workers,
+        settings.schema_timeout_s,
+        settings.max_schema_memory_bytes,
+        max_waiting=4 * settings.max_running,  # answers that end at once, of one caller or many
     )
     limits = Limits(
         size_bytes=settings.max_schema_bytes,

@@ -1,5 +1,6 @@
 """What tests of several packages share: the echo models on the real server."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +13,11 @@ from toolkit.runtime.triton import ensure_triton
 from toolkit.serve.catalogue import public_models
 from toolkit.serve.triton import TritonOptions, TritonServer
 
-# timings never decide a test
-settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("here")
+# timings never decide a test, and every run draws the same examples; `make fuzz` draws new ones
+_CALM = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("same", derandomize=True, **_CALM)
+settings.register_profile("fuzz", max_examples=500, print_blob=True, **_CALM)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -49,7 +49,8 @@ class Runner:
     catalogue: Catalogue
     admission: Admission
     timeout_s: float
-    structures: Structures
+    structures: Structures | None = None
+    """Without them requests cannot bring schemas."""
     max_text_bytes: int = 4 * 2**20
     """Of one request's prompts or inputs, all together."""
     constraints: frozenset[str] = frozenset()
@@ -76,7 +77,9 @@ class Runner:
         GatewayError.
         """
         assert not generation.schemas, "schemas that nobody checked"
-        groups = self.structures.hold(partial(self._generate, model), generation, engine_id)
+        run = partial(self._generate, model)
+        hold = run if self.structures is None else partial(self.structures.hold, run)
+        groups = hold(generation, engine_id)
         async with aclosing(groups):  # type: ignore[type-var]
             async for group in groups:
                 yield group

@@ -12,8 +12,8 @@ async def prepare(runner: Runner, generation: Generation, *, whole: bool) -> Gen
 
     Raises InvalidRequest for a schema that cannot be used.
     """
-    trace = current()
-    structures = runner.structures
+    trace, structures = current(), runner.structures
+    assert structures is not None
     return await structures.prepare(generation, trace.caller.name, trace.warnings, whole=whole)
 
 

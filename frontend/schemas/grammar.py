@@ -9,6 +9,8 @@ differ only in properties called like annotations (taken for the same one).
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 from frontend.schemas.canonical import Document
 from frontend.schemas.containers import fit_array, fit_object, is_plain
 from frontend.schemas.keywords import Schema, refusal, table
@@ -38,6 +40,7 @@ _MISTAKEN = frozenset(
 )
 """Properties of these names are overlooked where xgrammar compares schemas."""
 _MOST_NODES = 20_000
+_MOST_BYTES = 50_000
 _MOST_MERGED = 32
 _MOST_COMPARED = 200
 _MOST_NOTES = 50
@@ -52,8 +55,14 @@ class Grammar:
 
 
 def grammar_of(document: Document, path: str, *, enforced: bool) -> Grammar:
-    """`enforced`: a schema that no value fits is refused with InvalidRequest."""
-    return _Fitting(document, path, enforced).whole()
+    """`enforced`: a schema that no value fits is refused with InvalidRequest.
+
+    What is merged is written out wherever it is used; where that makes too much of it, nothing is.
+    """
+    made = _Fitting(document, path, enforced, _MOST_NODES, dict(document.paths)).whole()
+    if len(orjson.dumps(made.schema)) > _MOST_BYTES + 2 * len(orjson.dumps(document.root)):
+        return _Fitting(document, path, enforced, 0, dict(document.paths)).whole()
+    return made
 
 
 @dataclass(slots=True)
@@ -61,6 +70,8 @@ class _Fitting:
     document: Document
     path: str
     enforced: bool
+    most_nodes: int
+    _paths: dict[int, str]
     _notes: dict[str, None] = field(default_factory=dict)
     _definitions: dict[str, Node] = field(default_factory=dict)
     _wanted: list[tuple[str, Schema]] = field(default_factory=list)
@@ -87,12 +98,12 @@ class _Fitting:
 
     def note(self, node: Node, keyword: str) -> None:
         if len(self._notes) < _MOST_NOTES:
-            where = self.document.paths.get(id(node), self.path)
+            where = self._paths.get(id(node), self.path)
             self._notes[f"{where}.{keyword}"] = None
 
     def never(self, node: Node, keyword: str, problem: str) -> None:
         if self.enforced and not self._guesses:
-            where = self.document.paths.get(id(node), self.path)
+            where = self._paths.get(id(node), self.path)
             raise refusal(f"{where}.{keyword}", problem)
 
     def _fit(self, schema: Schema) -> Node | None:
@@ -100,7 +111,10 @@ class _Fitting:
         if not isinstance(schema, dict):
             return {} if schema else None
         self._nodes += 1
-        if set(schema) == {"$ref"} or ("$ref" in schema and self._nodes > _MOST_NODES):
+        if set(schema) == {"$ref"}:
+            return self._refer(schema)
+        if "$ref" in schema and self._nodes > self.most_nodes:
+            self.note(schema, "$ref")
             return self._refer(schema)
         if set(schema) == {"allOf"} and len(schema["allOf"]) == 1:
             return self._fit(schema["allOf"][0])
@@ -173,14 +187,14 @@ class _Fitting:
             self._expanding.append(target)
             sources.insert(0, target)
         self._nodes += len(sources)
-        if sources and self._nodes > _MOST_NODES:
+        if sources and self._nodes > self.most_nodes:
             self.note(schema, "allOf")
             return []
         return sources
 
     def _remember(self, node: Node, schema: Node) -> None:
         self._kept.append(node)  # an `id()` must not be used twice
-        self.document.paths[id(node)] = self.document.paths.get(id(schema), self.path)
+        self._paths[id(node)] = self._paths.get(id(schema), self.path)
 
     def _choose(self, node: Node, choices: list[tuple[Node, str]]) -> Node | None:
         """Each alternative with the keywords beside it, as far as that does not grow too large."""
@@ -192,7 +206,7 @@ class _Fitting:
             self.note(schema, keyword)
         alone = not rest and self._is_implied(node, arms)
         self._nodes += len(arms)
-        if not alone and (len(arms) > _MOST_MERGED or self._nodes > _MOST_NODES):
+        if not alone and (len(arms) > _MOST_MERGED or self._nodes > self.most_nodes):
             self.note(schema, keyword)
             return self._choose(node, rest)
         self._guesses += 1

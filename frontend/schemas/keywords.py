@@ -19,8 +19,9 @@ DRAFTS = {
     "draft/2019-09/": "Draft201909Validator",
     "draft/2020-12/": "Draft202012Validator",
 }
-_BY_URI = {_JSON_SCHEMA.format(path): name for path, name in DRAFTS.items()}
 NEWEST = "Draft202012Validator"
+_BY_URI = {_JSON_SCHEMA.format(path): name for path, name in DRAFTS.items()}
+_BY_URI[_JSON_SCHEMA.format("")] = NEWEST
 REFERENCE_ALONE = frozenset({"Draft4Validator", "Draft6Validator", "Draft7Validator"})
 """Drafts that ignore whatever stands beside `$ref`."""
 
@@ -93,7 +94,7 @@ def draft_of(schema: dict[str, Any], path: str) -> str:
         raise refusal(
             f"{path}.$schema",
             f"is {shorten(str(given))!r}; use 'https://json-schema.org/draft/2020-12/schema', the"
-            " URI of another published draft, or leave it out",
+            " URI of draft 4, 6, 7 or 2019-09, or leave it out",
         )
     return _BY_URI[bare]
 

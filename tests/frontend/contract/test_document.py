@@ -91,6 +91,12 @@ def test_nothing_that_it_allows_or_forbids_makes_the_gateway_fail(gateway: Gatew
     assert sorted(tried) == sorted(wanted)
 
 
+_STRUCTURED = (
+    *("structured_outputs", "guided_json", "response_format"),
+    *("text", "format", "output_config"),
+)
+
+
 def fuzz(operation: Any, mode: GenerationMode, model: str | None, checks: list[Any]) -> None:
     """Twenty requests, of the kind that the document allows or of the other."""
 
@@ -106,7 +112,7 @@ def fuzz(operation: Any, mode: GenerationMode, model: str | None, checks: list[A
     def run(case: Case) -> None:
         if isinstance(case.body, dict) and model is not None and "model" in case.body:
             case.body["model"] = model
-            for structured in ("structured_outputs", "response_format", "text", "format"):
+            for structured in _STRUCTURED:
                 case.body.pop(structured, None)  # the scripted engine obeys no grammar
         case.call_and_validate(checks=checks, timeout=20)
 

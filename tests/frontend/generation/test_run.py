@@ -18,7 +18,7 @@ from frontend.errors import (
 from frontend.generation.admission import Admission
 from frontend.generation.fanout import WIDTH, generate_all
 from frontend.generation.run import Runner
-from tests.frontend.events import MODEL, ScriptedTriton, event, structures
+from tests.frontend.events import MODEL, ScriptedTriton, event
 
 PROMPT = Generation({"text": "x"}, {})
 
@@ -34,8 +34,7 @@ class Losable:
 
 def runner(triton: ScriptedTriton, max_running: int = 256) -> Runner:
     admission = Admission(max_running, 4096)
-    catalogue = cast(Catalogue, Losable())
-    return Runner(cast(Triton, triton), catalogue, admission, 5, structures())
+    return Runner(cast(Triton, triton), cast(Catalogue, Losable()), admission, 5)
 
 
 async def collect(run: Runner, generation: Generation = PROMPT) -> list[Event]:
