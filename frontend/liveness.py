@@ -19,17 +19,30 @@ async def liveness(path: Path | None) -> AsyncIterator[None]:
     if path is None:
         yield
         return
-    server = await asyncio.start_unix_server(_answer, path)
+    answering: set[asyncio.Task[None]] = set()
+
+    def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(_answer(reader, writer))
+        answering.add(task)
+        task.add_done_callback(answering.discard)
+
+    path.unlink(missing_ok=True)
+    server = await asyncio.start_unix_server(answer, path)
     try:
         yield
     finally:
         server.close()
+        for task in answering:
+            task.cancel()
+        await asyncio.gather(*answering, return_exceptions=True)
 
 
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
-        async with asyncio.timeout(_READ_S):
-            await reader.readuntil(b"\r\n\r\n")
-        writer.write(_ANSWER)
-        await writer.drain()
-    writer.close()
+        try:
+            async with asyncio.timeout(_READ_S):
+                await reader.readuntil(b"\r\n\r\n")
+            writer.write(_ANSWER)
+        finally:
+            writer.close()
+            await writer.wait_closed()

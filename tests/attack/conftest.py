@@ -35,8 +35,8 @@ USUAL_S, WORST_S = 0.25, 1.5
 """How long `/v1/models` takes at most: nearly always; and ever, where two cores are shared."""
 GROWTH_BYTES = 200 * 2**20
 """How much the gateway may grow."""
-FLAGS: tuple[str, ...] = ()
-"""More flags of `toolkit serve`."""
+FLAGS: tuple[str, ...] = ("--dead-after-s", "10")
+"""More flags of `toolkit serve`: it takes what is busy for dead sooner than any other would."""
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -37,3 +38,15 @@ def test_the_environment_sets_them(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_only_loopback_is_listened_on_unless_told() -> None:
     assert Settings.model_fields["host"].default == "127.0.0.1"
+
+
+def test_tritons_key_comes_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("Control=secret\n")
+    assert Settings(triton_key_file=file).triton_key == ("control", "secret")
+    for text in ("", "secret", "=secret", "control="):
+        file.write_text(text)
+        with pytest.raises(ValueError, match="does not hold NAME=VALUE"):
+            Settings(triton_key_file=file)
+    with pytest.raises(ValueError, match="No such file"):
+        Settings(triton_key_file=tmp_path / "absent")

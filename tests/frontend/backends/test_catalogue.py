@@ -109,3 +109,43 @@ async def test_polling_ends_with_its_block() -> None:
     async with found.polling():
         await server.asked_often.wait()
     assert len(asyncio.all_tasks()) == 1
+
+
+class Reviving(Server):
+    """A server whose engine is started anew now and then, as its generation says."""
+
+    def __init__(self) -> None:
+        super().__init__("a")
+        self.generation = ""
+        self.abandoned: list[str] = []
+
+    def _config(self, name: str) -> ModelConfigResponse:
+        answer = super()._config(name)
+        if self.generation:
+            answer.config.parameters["toolkit.generation"].string_value = self.generation
+        return answer
+
+    def abandon_engine(self, engine: str) -> None:
+        self.abandoned.append(engine)
+
+
+async def test_streams_end_when_their_engine_gets_a_new_generation_and_only_then() -> None:
+    server = Reviving()
+    found = catalogue(server)
+    for generation, abandoned in (
+        ("", 0),
+        ("1", 1),  # it died, and was loaded once more
+        ("1", 1),
+        ("", 1),  # an operator loaded it from disk: what runs is finished first
+        ("2", 2),
+    ):
+        server.generation = generation
+        await found.refresh()
+        assert server.abandoned == ["a"] * abandoned, generation
+
+
+async def test_a_gateway_that_comes_later_takes_a_generation_for_the_first() -> None:
+    server = Reviving()
+    server.generation = "1"
+    await catalogue(server).refresh()
+    assert server.abandoned == []

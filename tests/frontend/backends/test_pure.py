@@ -117,3 +117,17 @@ def test_other_configs_are_no_public_models(parameters: dict[str, str]) -> None:
     for key, value in parameters.items():
         config.parameters[key].string_value = value
     assert read_model(config) is None
+
+
+@pytest.mark.parametrize(
+    ("code", "details"),
+    [
+        ("PERMISSION_DENIED", "this call is restricted; …"),
+        ("UNAVAILABLE", "This protocol is restricted, expecting header 'a'"),
+        ("UNAVAILABLE", "explicit model load / unload is not allowed if polling is enabled"),
+    ],
+)
+def test_a_closed_control_call_is_nothing_to_try_again(code: str, details: str) -> None:
+    refusal = from_status(code, details, "req-1")
+    assert refusal.status == 501
+    assert "its operator does" in refusal.message
