@@ -6,7 +6,7 @@ from typing import Any, Literal
 import jsonschema_rs
 import pytest
 from hypothesis import HealthCheck, given, settings
-from openai import InternalServerError, OpenAI
+from openai import BadRequestError, InternalServerError, OpenAI
 from pydantic import BaseModel
 
 from tests.e2e.conftest import CHAT
