@@ -78,11 +78,11 @@ class Service:
 
 
 @contextlib.contextmanager
-def served(repository: Path, log: Path, *, timeout_s: float = 300) -> Iterator[Service]:
+def served(repository: Path, log: Path, *flags: str, timeout_s: float = 300) -> Iterator[Service]:
     """Runs `toolkit serve` on a built repository until the block ends; it must end cleanly."""
     port = free_port()
     command = [sys.executable, "-m", "toolkit", "serve", str(repository), "--port", str(port)]
-    command.append("--stop-with-parent")
+    command += ["--stop-with-parent", *flags]
     with log.open("wb") as sink:
         process = subprocess.Popen(command, stdout=sink, stderr=sink, cwd=ROOT)
     service = Service(process, port, log)

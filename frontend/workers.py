@@ -1,0 +1,115 @@
+"""Work that a stranger's input can make slow or large, in processes that are killed at a deadline.
+
+Decoding images and checking answers against schemas run in C and Rust, where nothing but the end of
+the process stops them. The event loop only waits. A caller never holds more than half of the
+processes and never fills the queue. The clock of a call starts when a process takes it.
+"""
+
+import asyncio
+import ctypes
+import multiprocessing
+import os
+import resource
+import signal
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import TimeoutError as DeadlinePassed
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from pebble import ProcessExpired, ProcessPool
+
+from frontend.errors import Overloaded, RateLimited
+
+_PR_SET_PDEATHSIG = 1
+_NICENESS = 10
+"""Below the gateway itself: its event loop comes first on a busy machine."""
+
+Result = TypeVar("Result")
+
+
+class WorkerTimeout(Exception):
+    """The work took longer than its deadline; its process was killed."""
+
+
+class WorkerDied(Exception):
+    """The process ended in the middle of the work, for example beyond its memory limit."""
+
+
+class Workers:
+    """`count` processes, started at the first call. Create it inside the event loop that uses it.
+
+    `deadline_s` bounds one call, `memory_bytes` one process, `max_waiting` the queue: half of it
+    is the most that one caller can fill.
+    """
+
+    def __init__(
+        self, count: int, deadline_s: float, memory_bytes: int, max_waiting: int = 64
+    ) -> None:
+        self._deadline_s = deadline_s
+        self._max_waiting = max_waiting
+        self._share = max(1, count // 2)
+        self._slots = asyncio.Semaphore(count)
+        self._own_slots: defaultdict[str, asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(self._share)
+        )
+        self._calls: Counter[str] = Counter()
+        self._pool = ProcessPool(
+            count,
+            initializer=_limit,
+            initargs=(memory_bytes,),
+            context=multiprocessing.get_context("spawn"),
+        )
+        self._started: asyncio.Task[bool] | None = None
+
+    async def call(
+        self, function: Callable[..., Result], *arguments: object, caller: str
+    ) -> Result:
+        """Runs an importable function on arguments that can be pickled; raises what it raises.
+
+        Raises WorkerTimeout, WorkerDied, RateLimited when the caller has too many calls waiting,
+        Overloaded when the queue is full.
+        """
+        if self._started is None:  # starting processes takes a few milliseconds each
+            self._started = asyncio.create_task(asyncio.to_thread(lambda: self._pool.active))
+        await asyncio.shield(self._started)
+        async with self._turn(caller):
+            future = self._pool.schedule(function, args=arguments, timeout=self._deadline_s)
+            try:
+                return await asyncio.wrap_future(future)
+            except DeadlinePassed:
+                raise WorkerTimeout(f"not done after {self._deadline_s:g} s") from None
+            except ProcessExpired as error:
+                raise WorkerDied(f"the process ended with code {error.exitcode}") from None
+
+    @asynccontextmanager
+    async def _turn(self, caller: str) -> AsyncIterator[None]:
+        if self._calls[caller] >= max(1, self._max_waiting // 2):
+            raise RateLimited("too many of your requests are waiting for the same kind of work")
+        if self._calls.total() >= self._max_waiting:
+            raise Overloaded("too many requests are waiting for the same kind of work")
+        self._calls[caller] += 1
+        try:
+            async with self._own_slots[caller], self._slots:
+                yield
+        finally:
+            self._calls[caller] -= 1
+            if not self._calls[caller]:
+                del self._calls[caller], self._own_slots[caller]
+
+    async def close(self) -> None:
+        """Ends the processes, whatever they do."""
+        if self._started is None:
+            return
+        await asyncio.shield(self._started)
+        self._pool.stop()  # type: ignore[no-untyped-call]
+        await asyncio.to_thread(self._pool.join)
+
+
+def _limit(memory_bytes: int) -> None:
+    """Runs in each new process."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the whole group
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.nice(_NICENESS)
