@@ -227,7 +227,13 @@ class _Fitting:
     ) -> Node | None:
         schema, rest = more
         before = len(self._expanding)
-        merged = merge(node, self._flatten(arm), lambda keyword: self.note(schema, keyword))
+        try:
+            flat = self._flatten(arm)
+        except _Recursion:  # then the alternative stands for itself
+            self.note(schema, "anyOf" if "anyOf" in schema else "oneOf")
+            del self._expanding[before:]
+            return self._fit(arm)
+        merged = merge(node, flat, lambda keyword: self.note(schema, keyword))
         self._remember(merged, schema)
         made = self._choose(merged, [*merged.pop(CHOICES, []), *rest])
         del self._expanding[before:]

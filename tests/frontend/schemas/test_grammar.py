@@ -114,6 +114,13 @@ def test_recursion_stays_a_reference() -> None:
     assert grammar({"items": {"$ref": "#"}})["items"] == {"$ref": "#/$defs/root"}
 
 
+def test_an_alternative_that_leads_back_stands_for_itself() -> None:
+    inner = {**of_properties(k={}), "anyOf": [{"$ref": "#/$defs/n"}, {"required": ["k"]}]}
+    made = grammar({"$defs": {"n": of_properties(a=inner)}, "$ref": "#/$defs/n"})
+    arms = made["properties"]["a"]["anyOf"]
+    assert arms == [{"$ref": "#/$defs/r0"}, {**of_properties(k={}), "required": ["k"], **CLOSED}]
+
+
 @pytest.mark.parametrize("name", ['"', "\\", "a\nb", "\x00", "ä", "世", "😀"])
 def test_an_object_with_a_name_beyond_plain_ascii_is_closed(name: str) -> None:
     """xgrammar cannot tell such names from others, and would write invalid JSON."""
