@@ -130,9 +130,8 @@ class Fields:
 
     def finish(self) -> None:
         """Refuses every field that was not read."""
-        unread = [*self._left, *sorted(self._nulls - self._known)]
-        if unread:
-            name = unread[0]
+        name = next(iter(self._left), None) or min(self._nulls - self._known, default=None)
+        if name is not None:
             short = len(name) <= _MAX_COMPARED  # comparing takes the product of the lengths
             near = difflib.get_close_matches(name, self._known, n=1) if short else []
             hint = f"; did you mean '{near[0]}'?" if near else ""
