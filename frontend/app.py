@@ -85,9 +85,10 @@ def create_app(settings: Settings) -> FastAPI:
         await triton.close()
 
     bodies = Budget(settings.max_bodies_bytes)
+    counts = settings.max_json_values, settings.max_json_containers
     bounds = Bounds(
-        body=BodyBounds(settings.max_body_bytes, settings.max_json_values, bodies),
-        image_body=BodyBounds(settings.max_image_body_bytes, settings.max_json_values, bodies),
+        body=BodyBounds(settings.max_body_bytes, *counts, bodies),
+        image_body=BodyBounds(settings.max_image_body_bytes, *counts, bodies),
         messages=settings.max_messages,
         inputs=settings.max_inputs,
         client_timeout_s=settings.client_timeout_s,

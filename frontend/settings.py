@@ -136,6 +136,9 @@ class Settings(BaseSettings):
         ge=1000,
         description="Values of one request body at most; an object's keys count as values.",
     )
+    max_json_containers: int = Field(
+        default=20_000, ge=100, description="Objects and lists of one request body at most."
+    )
     max_text_bytes: int = Field(
         default=4 * 2**20,
         ge=1024,

@@ -143,9 +143,9 @@ class Fields:
     def finish(self) -> None:
         """Refuses every field that was not read. What is null inside of a field says nothing."""
         nulls = set() if self._path else self._nulls - self._known
-        unread = [*self._left, *sorted(nulls)]
+        unread = [*self._left, *nulls]
         if unread:
-            name = unread[0]
+            name = unread[0] if self._left else min(nulls)
             short = len(name) <= _MAX_COMPARED  # comparing takes the product of the lengths
             near = difflib.get_close_matches(name, self._known, n=1) if short else []
             hint = f"; did you mean '{near[0]}'?" if near else ""

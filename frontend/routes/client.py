@@ -32,11 +32,12 @@ _VALUE = 48
 
 @dataclass(frozen=True, slots=True)
 class BodyBounds:
-    """The largest body that a route takes, in bytes and in JSON values; larger ones than `_SMALL`
-    wait for their place in the budget."""
+    """The largest body that a route takes, in bytes, in JSON values, and in objects and lists;
+    larger ones than `_SMALL` wait for their place in the budget."""
 
     size_bytes: int
     values: int = 300_000
+    containers: int = 20_000
     budget: Budget | None = None
 
 
@@ -130,17 +131,14 @@ class Client:
             if size > _SMALL and hold is None and bounds.budget is not None:
                 hold = await self._hold(bounds)
                 deadline_s = self._loop.time() + self._timeout_s
-            if size > min(_SMALL, bounds.values):  # a smaller one cannot hold too many
+            if size > min(_SMALL, bounds.values, bounds.containers):  # else it cannot hold so many
                 for new in parts[counted:]:
                     count.add(new)
                 counted = len(parts)
             if count.total > bounds.values:
-                raise InvalidRequest(
-                    f"the request body holds more than {bounds.values} JSON values; send less at a"
-                    " time",
-                    param="body",
-                    code="request_too_large",
-                )
+                raise _too_many(f"{bounds.values} JSON values")
+            if count.containers > bounds.containers:
+                raise _too_many(f"{bounds.containers} JSON objects and lists")
         if hold is not None:
             hold.resize(size + _VALUE * count.total)
         return parts[0] if len(parts) == 1 else b"".join(parts), count.total
@@ -222,6 +220,14 @@ def _check_kind(value: bytes, is_page: bool) -> None:
     if kind != b"application/json" and (kind or is_page):
         shown = kind[:60].decode("latin-1")
         raise UnsupportedMedia(f"send 'application/json', not '{shown}'", param="content-type")
+
+
+def _too_many(what: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"the request body holds more than {what}; send less at a time",
+        param="body",
+        code="request_too_large",
+    )
 
 
 def is_deeper(value: object, levels: int) -> bool:

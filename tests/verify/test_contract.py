@@ -55,6 +55,7 @@ def test_a_public_model_that_fits_is_clean(repository: Repository) -> None:
         ("capabilities", '["image"]'),
         ("context_length", "many"),
         ("context_length", "0"),
+        ("max_text_bytes", "0"),
         ("cancel", "nobody"),
     ],
 )

@@ -80,6 +80,22 @@ def test_what_is_not_fetched_is_named(client: OpenAI, url: str) -> None:
     assert caught.value.code == "invalid_image"
 
 
+def test_an_image_that_takes_long_to_decode_is_refused(client: OpenAI) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (2000, 2000)).save(file, "JPEG", progressive=True)
+    jpeg = file.getvalue()
+    scan = jpeg[jpeg.rindex(b"\xff\xda") : -2]
+    for scans, problem in ((1000, "more than 50 scans"), (0, None)):
+        data = base64.b64encode(jpeg[:-2] + scan * scans + jpeg[-2:]).decode()
+        messages = asked(*[f"data:image/jpeg;base64,{data}"] * 4)
+        if problem is None:
+            assert client.chat.completions.create(model="echo", messages=messages)
+            continue
+        with pytest.raises(BadRequestError, match=problem) as caught:
+            client.chat.completions.create(model="echo", messages=messages)
+        assert caught.value.param == "messages[0].content[0].image_url.url"
+
+
 def test_bounds_are_settings(echo_triton: EchoTriton, tmp_path: Path) -> None:
     flags = ("--max-images", "1", "--max-image-pixels", "50")
     with (

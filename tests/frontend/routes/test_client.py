@@ -95,6 +95,14 @@ async def test_values_are_counted_while_they_arrive(piece: bytes) -> None:
     assert len(peer.messages) > 90
 
 
+async def test_objects_and_lists_are_counted_apart() -> None:
+    peer = Peer(*[body(b"[{}],[]," * 1000, True)] * 100)
+    with pytest.raises(InvalidRequest, match="more than 5000 JSON objects and lists"):
+        await peer.client().read_json(BodyBounds(2**20, containers=5000))
+    flat = Peer(body(b"[" + b"0," * 10_000 + b"0]"))
+    assert len(await flat.client().read_json(BodyBounds(2**20, containers=5000))) == 10_001
+
+
 async def test_a_text_is_one_value_however_many_commas_it_has() -> None:
     text = ',:[{"' * 10_000
     large = Peer(body(orjson.dumps([text])))

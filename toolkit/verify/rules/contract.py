@@ -23,6 +23,7 @@ _NUMBERS = {
     "embedding": ("toolkit.context_length", "toolkit.dimensions"),
     "rerank": ("toolkit.context_length",),
 }
+_TEXT_BYTES = "toolkit.max_text_bytes"
 _IMAGE = {"width", "height", "multiple_of", "max_size", "steps", "max_steps", "guidance"}
 _REQUIRED: dict[str, dict[str, type]] = {
     "prompt": {"context_length": int},
@@ -85,8 +86,11 @@ def _faults(model: Model, kind: str) -> Iterator[tuple[str, str]]:
             yield key, f"a model of kind {kind} has no capability '{min(odd)}'"
     for key in _NUMBERS.get(kind, ()):
         value = _parameter(model, key) or ""
-        if not value.isdigit() or int(value) < 1:
+        if not _is_count(value):
             yield key, f"{key} is '{value}', not a number above 0"
+    bytes_at_most = _parameter(model, _TEXT_BYTES)
+    if bytes_at_most is not None and not _is_count(bytes_at_most):
+        yield _TEXT_BYTES, f"{_TEXT_BYTES} is '{bytes_at_most}', not a number above 0"
     if kind == "diffusion":
         image = _json(_parameter(model, "toolkit.image") or "")
         if not isinstance(image, dict) or not image.keys() >= _IMAGE:
@@ -97,6 +101,10 @@ def _faults(model: Model, kind: str) -> Iterator[tuple[str, str]]:
     cancel = _parameter(model, "toolkit.cancel")
     if cancel is not None and cancel not in model.neighbours:
         yield "toolkit.cancel", f"toolkit.cancel names '{cancel}', which is no model here"
+
+
+def _is_count(value: str) -> bool:
+    return value.isdigit() and int(value) > 0
 
 
 def _kinds(model: Model) -> Iterator[tuple[str, Path]]:
