@@ -67,7 +67,6 @@ def _limits(settings: Settings) -> Limits:
         head_bytes=settings.max_head_bytes,
         headers=settings.max_headers,
         pipelined=settings.max_pipelined,
-        bodies_bytes=settings.max_bodies_bytes,
         discarded_bytes=settings.max_body_bytes,
         client_s=settings.client_timeout_s,
         idle_s=settings.idle_timeout_s,

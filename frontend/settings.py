@@ -145,11 +145,6 @@ class Settings(BaseSettings):
         description="Bytes of text in all prompts or inputs of one request. What fits a model's"
         " context is bounded besides, by the model.",
     )
-    max_bodies_bytes: int = Field(
-        default=128 * 2**20,
-        ge=1024,
-        description="Bytes of large request bodies in memory in all; half of it for one address.",
-    )
     max_messages: int = Field(default=2048, ge=1, description="Messages of one chat at most.")
     max_inputs: int = Field(
         default=8192, ge=1, description="Texts of one embeddings call, prompts of one completion."

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
 from typing import Protocol
 
-from frontend.http.bodies import Bodies
 from frontend.http.limits import Limits
 
 _RETRY_S = 0.1  # a server full of busy connections does not look for idle ones at each new one
@@ -48,14 +47,10 @@ class Connections:
     limits: Limits = field(default_factory=Limits)
     clock: Callable[[], float] = time.monotonic
     refused: Callable[[], None] = lambda: None
-    bodies: Bodies = field(init=False)
     _open: dict[Connection, str] = field(default_factory=dict)
     _counts: Counter[str] = field(default_factory=Counter)
     _drains: dict[Connection, _Drain] = field(default_factory=dict)
     _full_until_s: dict[str, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.bodies = Bodies(self.limits.bodies_bytes)
 
     def __len__(self) -> int:
         return len(self._open)

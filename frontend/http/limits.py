@@ -15,7 +15,6 @@ class Limits:
     head_bytes: int = 64 * 1024
     headers: int = 100
     pipelined: int = 16
-    bodies_bytes: int = 128 * 2**20
     discarded_bytes: int = 20 * 2**20
     client_s: float = 30.0
     idle_s: float = 75.0

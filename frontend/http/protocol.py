@@ -19,7 +19,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from frontend.errors import GatewayError, InvalidRequest, Overloaded, RateLimited
-from frontend.http.bodies import FREE_BYTES
 from frontend.http.connections import Connections, network_of
 from frontend.http.refusal import check_head, check_target, refusal_of
 
@@ -33,7 +32,6 @@ class Cycle(RequestResponseCycle):
     """One request and its answer."""
 
     is_last = False
-    held_bytes = 0  # of its body, in `Bodies`
 
     def send(self, message: Any) -> Any:
         """An awaitable. An answer that begins before its request ends is the connection's last."""
@@ -109,9 +107,6 @@ class BoundedHttp(HttpToolsProtocol):
         """Called once per connection."""
         self._all.leave(self)
         active = self._active
-        for cycle in (active, self.cycle, *(cycle for cycle, _ in self.pipeline)):
-            if cycle is not None:
-                self._release(cycle)  # type: ignore[arg-type]
         self.pipeline.clear()
         super().connection_lost(exc)
         if active is not None and active is not self.cycle and not active.response_complete:
@@ -255,10 +250,6 @@ class BoundedHttp(HttpToolsProtocol):
         self._framing_bytes -= size
         if cycle.response_complete:
             return
-        if self._body_bytes > FREE_BYTES:
-            if not self._all.bodies.hold(self._address, size):
-                raise self._stop(Overloaded("too many large requests are under way"))
-            cycle.held_bytes += size
         cycle.body += body
         if len(cycle.body) > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
@@ -279,7 +270,6 @@ class BoundedHttp(HttpToolsProtocol):
         self.server_state.total_requests += 1
         self.served += 1
         assert self._active is not None
-        self._release(self._active)
         if self.transport.is_closing():
             return
         self.flow.resume_reading()
@@ -292,11 +282,6 @@ class BoundedHttp(HttpToolsProtocol):
             self._refuse_now(self._refusal)
         else:
             self.waits_since_s = self._clock()
-
-    def _release(self, cycle: Cycle) -> None:
-        if cycle.held_bytes:
-            self._all.bodies.release(self._address, cycle.held_bytes)
-            cycle.held_bytes = 0
 
     def _stop(self, error: GatewayError) -> GatewayError:
         self._error = error
@@ -312,7 +297,6 @@ class BoundedHttp(HttpToolsProtocol):
         self._discard_bytes = min(self._limits.discarded_bytes, _REFUSED_BYTES)
         _log.warning("refused a request from %s: %r", self._address, error.message)
         if self._in_body and self.pipeline:
-            self._release(self.cycle)
             self.pipeline.popleft()  # the request itself is broken, and not begun
         elif self._in_body and not self.cycle.response_started:
             self.cycle.disconnected = True

@@ -25,7 +25,6 @@ LIMITS = Limits(
     connections_per_address=8,
     pipelined=4,
     discarded_bytes=10**6,
-    bodies_bytes=2_000_000,
 )
 HEAD_BYTES = LIMITS.head_bytes
 GET = b"GET / HTTP/1.1\r\nhost: x\r\n"
@@ -452,40 +451,6 @@ async def test_whoever_only_opens_connections_shuts_nobody_out() -> None:
             writer.write(GET + b"\r\n")
             await reader.readuntil(b"fine")
             assert (await server.said(GET + b"\r\n")).endswith(b"fine")
-
-
-async def test_large_bodies_are_bounded_together_and_small_ones_are_taken() -> None:
-    large = POST + b"content-length: 700000\r\n\r\n"
-    async with Server().listening() as server, server.connected() as (reader, writer):
-        server.may_answer.clear()
-        writer.write(large + b"x" * 700_000)
-        await until(lambda: server.connections.bodies.total_bytes > 600_000)
-        assert refusal(await server.said(large + b"x" * 700_000), 503)["code"] == "overloaded"
-        server.may_answer.set()
-        assert (
-            await server.said(POST + b"content-length: 60000\r\n\r\n" + b"x" * 60_000)
-        ).endswith(b"fine")
-        await reader.readuntil(b"fine")
-        await until(lambda: not server.connections.bodies.total_bytes)
-        for sent in (b"x" * 700_000, b"x" * 300_000):
-            server.may_answer.clear()
-            async with server.connected() as (_, other):
-                other.write(large + sent)
-                await until(lambda: server.connections.bodies.total_bytes)
-            server.may_answer.set()
-            await until(lambda: not server.connections.bodies.total_bytes)
-
-
-async def test_bodies_that_wait_in_the_pipeline_are_counted_and_released() -> None:
-    large = POST + b"content-length: 200000\r\n\r\n" + b"x" * 200_000
-    async with Server().listening() as server:
-        server.may_answer.clear()
-        async with server.connected() as (_, writer):
-            writer.write(large * 3)
-            await until(lambda: server.connections.bodies.total_bytes > 100_000)
-        server.may_answer.set()
-        await until(lambda: not server.connections.bodies.total_bytes)
-        assert not server.connections.bodies._held
 
 
 FRAGMENTS = st.sampled_from(

@@ -1,4 +1,4 @@
-"""Every architecture that is read from GGUF: the tensors and the answers of the model it came from."""
+"""Every architecture that is read from GGUF: tensors and answers of the model it came from."""
 
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,5 @@ def test_each_architecture_answers_as_the_model_it_came_from(
     weights = tmp_path / "out" / "engine" / "weights"
     ids = torch.arange(3, 80)[None]  # longer than the sliding windows above
     with quiet(), torch.inference_mode():
-        kept: Any = transformers.AutoModelForCausalLM.from_pretrained(
-            weights, dtype=torch.float32
-        )
+        kept: Any = transformers.AutoModelForCausalLM.from_pretrained(weights, dtype=torch.float32)
         assert torch.allclose(kept(ids).logits, model(ids).logits, atol=2e-2, rtol=2e-2)
