@@ -115,7 +115,7 @@ def test_a_function_without_arguments_is_called_at_once(client: OpenAI, choice: 
 
 
 def test_a_schema_that_cannot_be_compiled_is_refused_by_its_place(client: OpenAI) -> None:
-    for schema in ({"type": "string", "pattern": "^\\p{L}+$"}, {"$ref": "#"}):
+    for schema in ({"$ref": "#"}, {"type": "string", "pattern": "(((a{1,99}){1,99}){1,99}"}):
         with pytest.raises(BadRequestError) as caught:
             client.chat.completions.create(
                 model=CHAT,
