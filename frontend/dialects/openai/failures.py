@@ -1,7 +1,7 @@
 """An error in OpenAI's shape: `{"error": {"message", "type", "param", "code"}}`.
 
 Where clients look into the text (LiteLLM, LangChain and agents fall back on what they recognise),
-it begins with the API's own words.
+it begins with the API's own words and ends with the code, since newer SDKs show no more than it.
 """
 
 import orjson
@@ -38,9 +38,9 @@ def render_stream_error(error: GatewayError) -> bytes:
 
 def _words(error: GatewayError) -> str:
     if isinstance(error, ContextOverflow):
-        return _overflow(error)
+        return f"{_overflow(error)} ({error.code})"
     if error.code == ContextOverflow.code:  # found without counting tokens
-        return f"This model's maximum context length is exceeded: {error.message}"
+        return f"This model's maximum context length is exceeded: {error.message} ({error.code})"
     if isinstance(error, ModelNotFound):
         return (
             f"The model `{error.model}` does not exist or you do not have access to it;"
@@ -49,7 +49,8 @@ def _words(error: GatewayError) -> str:
     if isinstance(error, RateLimited) and "rate limit" not in error.message.lower():
         return f"Rate limit reached: {error.message}"
     if error.code in CONTENT_FILTER:
-        return f"Your request was rejected as a result of our safety system: {error.message}"
+        lead = "Your request was rejected as a result of the safety system"
+        return f"{lead}: {error.message} ({CONTENT_FILTER[1]})"
     return error.message
 
 

@@ -72,7 +72,7 @@ def ollama_text(error: GatewayError) -> str:
 )
 def test_openais_clients_know_a_long_prompt(error: ContextOverflow, words: str) -> None:
     told = openai_error(error)
-    assert told["message"] == words
+    assert told["message"] == f"{words} (context_length_exceeded)"
     assert told["code"] == "context_length_exceeded"
     assert told["type"] == "invalid_request_error"
     assert told["param"] == error.param
@@ -132,7 +132,7 @@ def test_a_filter_of_the_operators_is_known_as_one(code: str) -> None:
     error = InvalidRequest("weapons", code=code)
     told = openai_error(error)
     assert told["code"] == "content_policy_violation"
-    assert "rejected as a result of our safety system" in told["message"]
+    assert "request was rejected as a result of the safety system" in told["message"]
     assert "content filtering policy" in anthropic_text(error)
 
 
