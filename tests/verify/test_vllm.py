@@ -126,10 +126,11 @@ def test_the_real_server_agrees(tmp_path: Path) -> None:
     try:
         for config in CONFIGS:
             code = _load(server, config.name)
-            if code is not (grpc.StatusCode.INTERNAL if config.rule else None):
-                differences.append(f"{config.name}: {code}")
-            if server.exit_code is not None:
+            if server.exit_code is not None:  # this release may abort where `initialize` raises
                 server.start()
+                code = _load(server, config.name)
+            if code is not (grpc.StatusCode.INVALID_ARGUMENT if config.rule else None):
+                differences.append(f"{config.name}: {code}")
     finally:
         server.kill()
         server.end()

@@ -162,8 +162,10 @@ def _problems(content: Mapping[str, Any], style: str) -> Iterator[str]:
 def _unmerged(content: Mapping[str, Any]) -> str | None:
     """A word of the vocabulary that merging does not give, if there is one."""
     model, added = content["model"], {token["content"] for token in content["added_tokens"]}
-    merges: Any = [m.split(" ", 1) if isinstance(m, str) else m for m in model["merges"]]
-    merging: Any = BPE(model["vocab"], [(left, right) for left, right in merges])
+    merges: Any = [
+        tuple(m.split(" ", 1)) if isinstance(m, str) else tuple(m) for m in model["merges"]
+    ]
+    merging: Any = BPE(model["vocab"], merges)
     words = (word for word in model["vocab"] if word not in added)
     return next((word for word in words if len(merging.tokenize(word)) != 1), None)
 

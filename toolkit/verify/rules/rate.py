@@ -20,7 +20,7 @@ Resource = tuple[str, int]
 """Its name and device; −1 for one that all devices share."""
 Units = dict[Resource, int]
 
-_HANGS = "{target} loads both; a request waits for ever, and so does every one after it"
+_HANGS = "{target} loads both; a request waits for ever, and with it the server's other models"
 _MAY_HANG = "{target} loads both; requests wait for ever %s"
 _FLAG = "--rate-limit=execution_count"
 
