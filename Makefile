@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve build test test-clients check bench docs lock clean
+.PHONY: help install serve build test fuzz test-clients check bench docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ build: install ## build model_repository/ from models.yaml
 
 test: install ## run every test, real Triton and real models included
 	@$(BIN)/python -m pytest
+
+fuzz: install ## explore random inputs for longer than `make test` does
+	@FUZZ=1 $(BIN)/python -m pytest tests/toolkit/convert/test_fuzz.py
 
 test-clients: install ## run real client programs against the service, with a table; SLOW=1 for all
 	@$(BIN)/python -m tests.clients $(if $(SLOW),--slow)
