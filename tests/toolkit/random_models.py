@@ -89,7 +89,7 @@ class Case:
 
 
 def draw(number: int) -> Case:
-    """Architectures in turn; a third of the folders is damaged, a third has an edited config."""
+    """Architectures in turn; a third of the directories is damaged, a third's config is edited."""
     chance = random.Random(number)
     architecture = ARCHITECTURES[number % len(ARCHITECTURES)]
     known = _ENCODER_SETTINGS if architecture in ENCODERS else _SETTINGS

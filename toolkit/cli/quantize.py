@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from toolkit.cli.progress import console_progress
+from toolkit.convert.failures import refusing
 from toolkit.errors import QuantizeError
 from toolkit.quantize.graphs import GRAPH_METHODS, GraphOptions, is_graph, quantize_graph
 from toolkit.quantize.language import Judging, Options, quantize_language
@@ -112,14 +113,16 @@ def quantize(
     place = output or Path(f"{Path(model.rstrip('/')).stem}-{method}")
     limits = Limits(max_ppl_ratio, max_kl, min_cosine)
     console = Console(file=sys.stderr, soft_wrap=True)
+    named = refusing(f"{model} cannot be quantized", kind=QuantizeError, through=(OSError,))
     with console_progress(console) as progress:
         fetched = find_source(model, progress)
         if method in GRAPH_METHODS:
             _only_for_language(group_size, layout, "ONNX graphs")
             graph = GraphOptions(method, tokenizer, calibration, samples, limits, evaluation)
-            report = place_result(
-                place, lambda folder: quantize_graph(fetched.path, graph, folder, progress)
-            )
+            with named:
+                report = place_result(
+                    place, lambda folder: quantize_graph(fetched.path, graph, folder, progress)
+                )
         else:
             _refuse_graph(fetched.path, method)
             options = Options(
@@ -136,11 +139,12 @@ def quantize(
                 layout=layout,
             )
             judging = Judging(limits, evaluation, engine=engine)
-            source = as_checkpoint(fetched, progress)
-            report = place_result(
-                place,
-                lambda folder: quantize_language(source, options, judging, folder, progress),
-            )
+            with named:
+                source = as_checkpoint(fetched, progress)
+                report = place_result(
+                    place,
+                    lambda folder: quantize_language(source, options, judging, folder, progress),
+                )
     if as_json:
         typer.echo(json.dumps(report, indent=2, ensure_ascii=False))
     _show(console, place, report)

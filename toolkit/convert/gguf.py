@@ -98,9 +98,14 @@ def load_gguf(source: Gguf, whole: Path, config: Any) -> Any:
         ignore_mismatched_sizes=True,
     )
     model, report = loaded
-    refuse_differences(
-        source.file, report["missing_keys"], report["unexpected_keys"], report["mismatched_keys"]
-    )
+    with torch.device("meta"):
+        expected = type(model)._from_config(config).state_dict()
+    shapes = {  # the library puts a tensor of any shape into its place
+        (name, tuple(tensor.shape), tuple(expected[name].shape))
+        for name, tensor in model.state_dict().items()
+        if tensor.shape != expected[name].shape
+    }
+    refuse_differences(source.file, report["missing_keys"], report["unexpected_keys"], shapes)
     return model.eval()
 
 

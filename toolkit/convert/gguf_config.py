@@ -124,8 +124,8 @@ def refuse_settings(name: str, wanted: Any, found: Any, architecture: str) -> No
             lost.append(f"{field} ({str(value)[:60]})")
     if lost:
         raise ConvertError(
-            f"config.json of {name} says {', '.join(lost)}, which GGUF's {architecture} does not"
-            " hold",
+            f"config.json of {name} says {', '.join(lost)}, which GGUF's {architecture} does not "
+            "hold",
             hint="vLLM serves the safetensors themselves",
         )
 

@@ -141,7 +141,7 @@ def _is_plain(name: Any, value: Any) -> bool:
     if isinstance(value, torch.Tensor):
         dense = value.layout is torch.strided and not value.is_quantized
         return isinstance(name, str) and dense and value.device.type == "cpu"
-    return not any(_tensors(value))
+    return next(_tensors(value), None) is None
 
 
 def _tensors(value: Any) -> Iterator[torch.Tensor]:

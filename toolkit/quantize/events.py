@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1
+_MOST_LETTERS = 500
 Job = dict[str, Any]
 
 
@@ -43,6 +44,13 @@ class Events:
         self._pipe = os.fdopen(descriptor, "w", encoding="utf-8")
         self._numbers = itertools.count()
 
+        self._titles: list[str] = []
+
+    @property
+    def title(self) -> str:
+        """What is being done."""
+        return self._titles[-1] if self._titles else "begin"
+
     def send(self, event: Job) -> None:
         self._pipe.write(json.dumps(event) + "\n")
         self._pipe.flush()
@@ -52,24 +60,30 @@ class Events:
         self, title: str, *, total: float | None = None, unit: str = "steps"
     ) -> Iterator[Step]:
         number = next(self._numbers)
+        self._titles.append(title)
         self.send({"step": number, "open": title, "total": total, "unit": unit})
         yield Step(self.send, number)
         self.send({"step": number, "close": True})
+        self._titles.pop()
 
 
 def work(run: Callable[[Job, Events], Job]) -> None:
     """A worker's whole life: reads the job from stdin, answers with `result` or `error`, ends.
 
     It dies with its parent. Errors that carry a `message` of their own are told with their hint;
-    of others the log has the traceback.
+    others with the model and the step, and the log has the traceback.
     """
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     events = Events(int(sys.argv[1]))
+    job: Job = {}
     try:
-        result = run(json.load(sys.stdin), events)
+        job = json.load(sys.stdin)
+        result = run(job, events)
     except Exception as error:
         traceback.print_exc()
-        message = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
+        text = " ".join(f"{type(error).__name__}: {error}".split())[:_MOST_LETTERS]
+        name = os.path.basename(str(job.get("source", "the model")).rstrip("/"))  # noqa: PTH119
+        message = getattr(error, "message", None) or f"{name}: cannot {events.title}: {text}"
         events.send({"error": message, "hint": getattr(error, "hint", None)})
         sys.exit(1)
     events.send({"result": result})

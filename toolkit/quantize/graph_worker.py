@@ -21,6 +21,7 @@ from toolkit.convert.images import draw, psnr
 from toolkit.convert.limit import MOST_TRIED, longest
 from toolkit.errors import QuantizeError
 from toolkit.quantize.events import Events, Job, work
+from toolkit.quantize.graph_files import check_graphs
 from toolkit.quantize.graph_weights import floats_of_products, prepare, rounded
 
 Array = npt.NDArray[Any]
@@ -38,6 +39,7 @@ def main() -> None:
 
 def _run(job: Job, events: Events) -> Job:
     place, started = Path(job["place"]), time.monotonic()
+    check_graphs(place, job["needed"])
     before = _size(place)
     source = place.with_name(f"{place.name}-source")
     shutil.copytree(place, source)

@@ -18,6 +18,7 @@ from toolkit.errors import QuantizeError
 from toolkit.facts import FILE, DiffusionFacts, EmbeddingFacts, read_facts, write_facts
 from toolkit.home import home
 from toolkit.progress import Progress
+from toolkit.quantize.graph_files import files_of
 from toolkit.quantize.limits import Limits, failures
 from toolkit.quantize.process import Worker, run_worker
 from toolkit.quantize.report import write_report
@@ -78,6 +79,7 @@ def quantize_graph(
         "method": options.method,
         "source": str(root or path),
         "place": str(place),
+        "needed": _GRAPHS[kind],
         "graphs": [name for name in _GRAPHS[kind] if options.method == "fp16" or name in _ROUNDED],
         "context_length": _claimed_length(place),
         "calibration": texts[: options.samples or _SAMPLES],
@@ -149,10 +151,9 @@ def _assemble(path: Path, options: GraphOptions, place: Path) -> None:
             hint="--tokenizer DIR with a tokenizer.json",
         )
     (place / "encoder").mkdir()
-    shutil.copyfile(path, place / "encoder" / "model.onnx")
-    data = path.with_name(path.name + ".data")
-    if data.exists():
-        shutil.copyfile(data, place / "encoder" / data.name)
+    for file in files_of(path):
+        name = "model.onnx" if file == path else file.name
+        shutil.copyfile(file, place / "encoder" / name)
     target = place / "tokenize" / "tokenizer"
     target.mkdir(parents=True)
     for name in TOKENIZER_FILES:  # the folder may hold the graph, and `place` itself
