@@ -25,7 +25,7 @@ from toolkit.quantize.language import Judging, Options, quantize_language
 from toolkit.quantize.limits import Limits
 from toolkit.weights.sources import Fetched
 
-COUNT = 200 if os.environ.get("FUZZ") else 24
+COUNT = 200 if os.environ.get("HYPOTHESIS_PROFILE") == "fuzz" else 24
 TOKENS = (5, 9, 3, 12, 7, 11, 4)
 _DAMAGED = {"drop", "rename", "extra", "reshape", "cut", "index", "shard", "text"}
 
@@ -51,7 +51,8 @@ def test_a_random_model_ends_as_right_or_as_a_named_refusal(tmp_path: Path, numb
         except (ConvertError, QuantizeError) as error:
             assert_named(error, source, case)
             assert not (place / "out").exists()
-            assert not (case.plain and goal in ALWAYS[case.architecture]), error.message
+            refusable = not (case.plain and goal in ALWAYS[case.architecture])
+            assert refusable, str(error)  # noqa: PT017 a refusal is one of two right ends
         else:
             assert case.damage not in _DAMAGED
             assert wanted is not None
@@ -156,7 +157,7 @@ GOALS = {
 }
 TOLERANCES = {"gguf": 0.05}
 ALWAYS = (
-    dict.fromkeys(ARCHITECTURES, {"quantize"})
+    dict.fromkeys(ARCHITECTURES, frozenset({"quantize"}))
     | {name: {"onnx"} for name in ENCODERS}
     | {name: {"gguf", "copy", "onnx decoder"} for name in ("llama", "mistral", "qwen2", "qwen3")}
 )
