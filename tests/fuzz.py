@@ -1,8 +1,8 @@
 """`python -m tests.fuzz SECONDS`: random inputs for as long as that, more than `make test` draws.
 
 First all random models, then the property tests with new examples, again and again. Ends with the
-first failure, which pytest prints with the example to add as a case. Tests that start an engine draw
-the same examples as ever: they are too slow for this.
+first failure, which pytest prints with the example to add as a case. Tests that start an engine
+draw the same examples as ever: they are too slow for this.
 """
 
 import itertools
