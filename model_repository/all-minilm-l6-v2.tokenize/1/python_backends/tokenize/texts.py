@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from python_backends.errors import InvalidInput
+from python_backends.errors import ContextOverflow
 from python_backends.tokenize.given import Given, given_rows
 from python_backends.tokenize.padding import Row, pad
 from python_backends.triton import Array, Arrays, decode
@@ -54,11 +54,12 @@ class TextTokenizer:
         if len(ids) <= self.context_length:
             return ids
         if not may_cut:
-            raise InvalidInput(
+            raise ContextOverflow(
                 f"input {number} has {len(ids)} tokens and the model takes"
                 f" {self.context_length}; shorten it or ask for truncation",
-                code="context_length_exceeded",
                 param="input",
+                limit=self.context_length,
+                prompt_tokens=len(ids),
             )
         # special tokens stand at the end too ([SEP]), so the text is cut and not the ids
         special = self.tokenizer.num_special_tokens_to_add(False)

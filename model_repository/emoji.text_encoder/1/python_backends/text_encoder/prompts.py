@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from python_backends.errors import InvalidInput
+from python_backends.errors import ContextOverflow
 from python_backends.triton import Array
 
 
@@ -40,9 +40,10 @@ class PromptTokenizer:
     def _row(self, prompt: str, param: str) -> list[int]:
         ids = self.encode(prompt)
         if len(ids) > self.length:
-            raise InvalidInput(
+            raise ContextOverflow(
                 f"'{param}' has {len(ids)} tokens and the model reads {self.length}; shorten it",
-                code="context_length_exceeded",
                 param=param,
+                limit=self.length,
+                prompt_tokens=len(ids),
             )
         return ids + [self.pad_id] * (self.length - len(ids))

@@ -3,20 +3,23 @@
 Templates run in transformers' sandbox. Every field is honoured or refused.
 """
 
+import contextlib
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from python_backends.errors import InvalidInput
+from python_backends.errors import ContextOverflow, InvalidInput
 from python_backends.prompt.infill import Infill, find_infill, refuse
 from python_backends.prompt.tools import told, with_objects
+from python_backends.prompt.truncation import Truncation, has_images, last_turns, shorten, within
 from python_backends.templates import knows_tools, read_template
 from python_backends.triton import Array
 
+_BOUNDS = ("context_length", "truncate")
 _FORMS = {
     "messages": {
         "tools",
@@ -25,8 +28,9 @@ _FORMS = {
         "add_generation_prompt",
         "continue_final_message",
         "prefix_token_ids",
+        *_BOUNDS,
     },
-    "text": {"add_special_tokens", "suffix"},
+    "text": {"add_special_tokens", "suffix", *_BOUNDS},
     "token_ids": set[str](),
 }
 _RESERVED = {"tokenize", "chat_template", "messages", "conversation", "tools", "return_tensors"}
@@ -72,27 +76,66 @@ class Renderer:
     def render(self, prompt: Mapping[str, Any]) -> Array:
         """`token_ids` INT32 [length]. Raises InvalidInput for anything that it cannot honour."""
         form = _form(prompt)
+        limit = self._limit(prompt)
+        truncation = Truncation.read(prompt.get("truncate"), limit)
         if form == "messages":
-            prefix = self._checked(prompt.get("prefix_token_ids") or [], "prefix_token_ids")
-            ids = prefix + self.encode(self._chat(prompt), False)
+            ids = self._messages(prompt, limit, truncation)
         elif form == "text":
             if not isinstance(prompt["text"], str):
                 raise InvalidInput("'text' is not a string", param="prompt")
-            ids = self._text(prompt)
+            ids = self._text(prompt, truncation)
         else:
             ids = self._checked(prompt["token_ids"], "token_ids")
-        self._check_length(len(ids), "messages" if form == "messages" else "prompt")
+        if truncation is not None and len(ids) >= limit and not _shows_images(prompt):
+            ids = truncation.cut(ids)
+        self._check_length(len(ids), "messages" if form == "messages" else "prompt", limit)
         return np.array(ids, dtype=np.int32)
 
-    def _text(self, prompt: Mapping[str, Any]) -> list[int]:
-        suffix = prompt.get("suffix")
+    def _messages(
+        self, prompt: Mapping[str, Any], limit: int, truncation: Truncation | None
+    ) -> list[int]:
+        """The ids of a conversation, without its oldest messages where they have no room."""
+        prefix = self._checked(prompt.get("prefix_token_ids") or [], "prefix_token_ids")
+
+        def ids_of(messages: Sequence[Mapping[str, Any]]) -> list[int]:
+            return prefix + self.encode(self._chat({**prompt, "messages": messages}), False)
+
+        messages = _messages(prompt)
+        if truncation is None:
+            return ids_of(messages)
+        found = within(ids_of, messages, limit - 1)
+        if found is None:
+            found = shorten(messages, lambda some: within(ids_of, some, truncation.most))
+        if found is not None or _shows_images(prompt):
+            return ids_of(messages) if found is None else found
+        *others, last = last_turns(messages, truncation)
+        for turn in others:
+            with contextlib.suppress(InvalidInput):
+                return ids_of(turn)
+        return ids_of(last)
+
+    def _limit(self, prompt: Mapping[str, Any]) -> int:
+        """Tokens of prompt and reply: the model's context, or less if the request says so."""
+        wanted = prompt.get("context_length")
+        if wanted is None:
+            return self.context_length
+        if type(wanted) is not int or wanted < 1:
+            raise InvalidInput(
+                "'context_length' must be a number of tokens", param="context_length"
+            )
+        return min(wanted, self.context_length)
+
+    def _text(self, prompt: Mapping[str, Any], truncation: Truncation | None) -> list[int]:
+        suffix, text = prompt.get("suffix"), prompt["text"]
+        if truncation is not None:
+            text = truncation.cut_text(text)
         if suffix is None:
-            return self.encode(prompt["text"], _flag(prompt, "add_special_tokens", True))
+            return self.encode(text, _flag(prompt, "add_special_tokens", True))
         if not isinstance(suffix, str):
             raise InvalidInput("'suffix' is not a string", param="suffix")
         if self.infill is None:
             raise refuse()
-        texts = {"prefix": prompt["text"], "suffix": suffix}
+        texts = {"prefix": text, "suffix": suffix}
         return self.infill.ids(texts, self.encode, self.literal or self.encode)
 
     def _chat(self, prompt: Mapping[str, Any]) -> str:
@@ -152,13 +195,15 @@ class Renderer:
             )
         return list(ids)
 
-    def _check_length(self, length: int, param: str) -> None:
-        if length >= self.context_length:
-            raise InvalidInput(
+    def _check_length(self, length: int, param: str, limit: int) -> None:
+        if length >= limit:
+            raise ContextOverflow(
                 f"the prompt has {length} tokens and the model's context holds"
-                f" {self.context_length}, reply included; shorten it",
-                code="context_length_exceeded",
+                f" {limit}, reply included; shorten it",
                 param=param,
+                limit=limit,
+                prompt_tokens=length,
+                requested_tokens=1,
             )
         if not length:
             raise InvalidInput("the prompt is empty; send at least one token", param=param)
@@ -229,6 +274,10 @@ def _check_part(part: Any, takes_images: bool) -> None:
             code="unsupported_content",
             param="messages",
         )
+
+
+def _shows_images(prompt: Mapping[str, Any]) -> bool:
+    return any(map(has_images, prompt.get("messages") or ()))
 
 
 def _flag(prompt: Mapping[str, Any], name: str, default: bool) -> bool:
