@@ -6,6 +6,7 @@ it is logged, and the caller learns no more than that the backend failed.
 
     StepError            carries code, param, message, status
     ├── InvalidInput     400, the caller can mend it
+    │   └── ContextOverflow  more tokens than the context holds, with the numbers
     └── Unavailable      503, try again later
 """
 
@@ -54,8 +55,13 @@ class StepError(Exception):
             "param": self.param,
             "message": self.message,
             "status": self.status,
+            **self.facts(),
         }
         return f"{self.message} {MARKER}{json.dumps(fields)}"
+
+    def facts(self) -> dict[str, object]:
+        """What else the gateway must know in order to say it in a dialect's words."""
+        return {}
 
 
 class InvalidInput(StepError):
@@ -66,6 +72,28 @@ class InvalidInput(StepError):
 
     def __init__(self, message: str, *, code: str = "invalid_value", param: str | None = None):
         super().__init__(message, code=code, param=param)
+
+
+class ContextOverflow(InvalidInput):
+    """More tokens than the model's context holds, those that were asked for included."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str,
+        limit: int,
+        prompt_tokens: int | None = None,
+        requested_tokens: int = 0,
+    ):
+        super().__init__(message, code="context_length_exceeded", param=param)
+        self.limit = limit
+        self.prompt_tokens = prompt_tokens
+        self.requested_tokens = requested_tokens
+
+    def facts(self) -> dict[str, object]:
+        names = ("limit", "prompt_tokens", "requested_tokens")
+        return {"context": {name: getattr(self, name) for name in names}}
 
 
 class Unavailable(StepError):

@@ -89,6 +89,11 @@ def choose(template: str, architectures: Sequence[str] = ()) -> Parsers:
     return Parsers(tool, _reasoning(template, architecture))
 
 
+def tool_marks(parser: str) -> list[str]:
+    """What a call begins with in the format of that parser."""
+    return [mark for mark, name in _TOOL_MARKS if name == parser]
+
+
 def knows_tools(template: str) -> bool:
     """Whether the template shows the tools of a request to the model at all."""
     code = "".join(re.findall(r"\{[{%].*?[%}]\}", template, re.DOTALL))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from python_backends.errors import InvalidInput
+from python_backends.errors import ContextOverflow
 from python_backends.tokenize.padding import Row, pad
 from python_backends.tokenize.texts import load_tokenizer
 from python_backends.triton import Array, Arrays, decode
@@ -56,20 +56,22 @@ class PairTokenizer:
         if len(ids) <= self.context_length:
             return Row(ids, types)
         if not may_cut:
-            raise InvalidInput(
+            raise ContextOverflow(
                 f"query and document {number} have {len(ids)} tokens and the model takes"
                 f" {self.context_length}; shorten them or ask for truncation",
-                code="context_length_exceeded",
                 param="documents",
+                limit=self.context_length,
+                prompt_tokens=len(ids),
             )
         inside = [place for place, part in enumerate(encoding.sequence_ids) if part == 1]
         first, end = (inside[0], inside[-1] + 1) if inside else (len(ids), len(ids))
         keep = self.context_length - (len(ids) - end)  # what stands after the document stays
         if keep <= first:
-            raise InvalidInput(
+            raise ContextOverflow(
                 f"the query leaves no room for a document: the model takes {self.context_length}"
                 " tokens of both together; shorten the query",
-                code="context_length_exceeded",
                 param="query",
+                limit=self.context_length,
+                prompt_tokens=len(ids),
             )
         return Row([*ids[:keep], *ids[end:]], [*types[:keep], *types[end:]])

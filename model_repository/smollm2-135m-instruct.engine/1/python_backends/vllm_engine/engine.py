@@ -7,6 +7,7 @@ in one loop thread. Knows nothing of requests but how many there are.
 import asyncio
 import time
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from python_backends.loop import LoopThread
 from python_backends.templates import Parsers
 from python_backends.triton import Logger, Settings
 from python_backends.vllm_engine.adapters import Adapters
+from python_backends.vllm_engine.grammar_limits import GrammarLimits
+from python_backends.vllm_engine.grammars import Grammars
 from python_backends.vllm_engine.machine import fit_to_cpu
 from python_backends.vllm_engine.reading import fit_parsers
 from python_backends.vllm_engine.reaper import Reaper
@@ -37,18 +40,27 @@ class Engine:
         self.parsers = Parsers()
         self.loop = LoopThread("engine")
         self.running = 0
+        self.grammar_limits = GrammarLimits.read(settings)
         self._restart_limit = settings.number("restart_limit", 5)
         self._name = settings.model
         self.logger = logger
         self._stopping = False
         self._llm: Any = None
         self._reaper: Reaper | None = None
+        self._grammars: Grammars | None = None
         self._deaths: deque[float] = deque()
 
     @property
     def llm(self) -> Any:
         self.check()
         return self._llm
+
+    @property
+    def grammars(self) -> Grammars:
+        """Of the engine that is there."""
+        self.check()
+        assert self._grammars is not None
+        return self._grammars
 
     def check(self) -> None:
         """Raises Unavailable unless the engine takes requests. Any thread may ask."""
@@ -81,7 +93,10 @@ class Engine:
     async def _build(self) -> None:
         self._reaper = Reaper()
         started = time.monotonic()
-        self._llm = _make_llm(self.arguments)
+        self._grammars = Grammars(self.grammar_limits)
+        llm = _make_llm(self.arguments)
+        _start_grammars(self._grammars, llm)
+        self._llm = llm
         self.logger.log_info(
             f"engine of '{self._name}' ready after {time.monotonic() - started:.1f} s"
         )
@@ -92,9 +107,10 @@ class Engine:
             llm.shutdown(timeout=_SHUTDOWN_S)
 
     def _clear(self) -> None:
-        reaper, self._reaper = self._reaper, None
-        if reaper is not None:
-            reaper.close()
+        for owned in (self._grammars, self._reaper):
+            if owned is not None:
+                owned.close()
+        self._grammars = self._reaper = None
 
     async def _watch(self) -> None:
         while True:
@@ -142,10 +158,62 @@ def _make_llm(arguments: dict[str, Any]) -> Any:
     from vllm import AsyncEngineArgs  # type: ignore[import-not-found]
     from vllm.config import StructuredOutputsConfig  # type: ignore[import-not-found]
     from vllm.platforms import current_platform  # type: ignore[import-not-found]
+    from vllm.usage.usage_lib import UsageContext  # type: ignore[import-not-found]
     from vllm.v1.engine.async_llm import AsyncLLM  # type: ignore[import-not-found]
+    from vllm.v1.executor import Executor  # type: ignore[import-not-found]
 
     if current_platform.is_cpu():
         arguments = fit_to_cpu(arguments)
-    if isinstance(given := arguments.get("structured_outputs_config"), dict):
-        arguments = {**arguments, "structured_outputs_config": StructuredOutputsConfig(**given)}
-    return AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
+    structure = StructuredOutputsConfig(**_structure(arguments))
+    made = AsyncEngineArgs(**{**arguments, "structured_outputs_config": structure})
+    config = made.create_engine_config(UsageContext.ENGINE_CONTEXT)
+    _choose_scheduler(config.scheduler_config)
+    return AsyncLLM(
+        config,
+        Executor.get_class(config),
+        log_stats=not made.disable_log_stats,
+        log_requests=made.enable_log_requests,
+        usage_context=UsageContext.ENGINE_CONTEXT,
+    )
+
+
+def _structure(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The engine's one backend for structured output. vLLM's default lets the first request choose
+    it for all that follow, and what another one needs then ends with nothing. Raises ValueError."""
+    given = arguments.get("structured_outputs_config") or {}
+    if given.get("backend", "xgrammar") != "xgrammar":
+        raise ValueError(
+            f"'structured_outputs_config.backend' is '{given['backend']}'; only 'xgrammar' is"
+            " supported"
+        )
+    return {**given, "backend": "xgrammar"}
+
+
+def _choose_scheduler(config: Any) -> None:
+    """Raises ValueError for a scheduler that is not vLLM's own."""
+    from vllm.v1.core.sched.async_scheduler import (  # type: ignore[import-not-found]
+        AsyncScheduler,
+    )
+    from vllm.v1.core.sched.scheduler import Scheduler  # type: ignore[import-not-found]
+
+    from python_backends.vllm_engine.scheduler import HostedAsyncScheduler, HostedScheduler
+
+    hosted = {Scheduler: HostedScheduler, AsyncScheduler: HostedAsyncScheduler}
+    chosen = config.get_scheduler_cls()
+    if chosen in hosted:
+        config.scheduler_cls = hosted[chosen]
+    elif not chosen.__module__.startswith("vllm."):  # the others take no structured output
+        raise ValueError(f"'scheduler_cls' {chosen.__name__} is not supported")
+
+
+def _start_grammars(grammars: Grammars, llm: Any) -> None:
+    """With the vocabulary as vLLM itself would hand it to xgrammar."""
+    from vllm.v1.structured_output.backend_xgrammar import (  # type: ignore[import-not-found]
+        XgrammarBackend,
+    )
+
+    size = llm.vllm_config.model_config.get_vocab_size()
+    backend = XgrammarBackend(llm.vllm_config, llm.get_tokenizer(), size)
+    compiled = backend.compiler.compile_grammar('root ::= "a"')
+    compact = llm.vllm_config.structured_outputs_config.disable_any_whitespace
+    grammars.start(str(compiled.tokenizer_info.serialize_json()), compact=compact)

@@ -7,11 +7,15 @@ merged on the way.
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from python_backends.vllm_engine.reading import Reader
+from python_backends.vllm_engine.pieces import End, Reader
+from python_backends.vllm_engine.spelling import Speller
 from python_backends.vllm_engine.vocabulary import Vocabulary
 
 _LOWEST_LOGPROB = -9999.0
 """JSON has no -inf; vLLM's own server sends this in its place."""
+
+FAILED = "error"
+"""vLLM's finish reason of what it could not go on with."""
 
 Event = dict[str, Any]
 
@@ -55,7 +59,9 @@ class EventWriter:
         top: int,
         readers: Sequence[Reader] = (),
         told_prompt: Sequence[int] | None = None,
+        copies: int = 1,
     ) -> None:
+        """`copies`: how many equal completions are told of each, numbered on."""
         self._vocabulary = vocabulary
         self._readers = readers
         self._told_prompt = told_prompt
@@ -63,6 +69,8 @@ class EventWriter:
         self._completion_tokens = [0] * count
         self._open = set(range(count))
         self._top = top
+        self._copies = copies
+        self._spellers = [Speller(vocabulary.is_added, reads=bool(readers)) for _ in range(count)]
 
     def write(self, output: Output) -> list[Event]:
         """One event per completion in the output; the prompt's logprobs go into the first."""
@@ -79,15 +87,22 @@ class EventWriter:
                 self._unscored(token_id) if choices is None else self._token(token_id, choices)
                 for token_id, choices in zip(ids, output.prompt_logprobs, strict=False)
             ]
-        return written
+        return self._copied(written)
 
     def abort(self) -> list[Event]:
         """The last event of every completion that is still open."""
-        return [self._end(index, "abort") for index in sorted(self._open)]
+        return self._copied([self._end(index, "abort") for index in sorted(self._open)])
+
+    def _copied(self, events: list[Event]) -> list[Event]:
+        if self._copies == 1:
+            return events
+        return [_copy(event, number) for event in events for number in range(self._copies)]
 
     def _event(self, completion: Completion) -> Event:
         index = completion.index
         self._completion_tokens[index] += len(completion.token_ids)
+        if completion.finish_reason == FAILED:  # its tokens may be anything: they only count
+            return self._end(index, FAILED)
         logprobs = completion.logprobs
         event = self._end(index, completion.finish_reason) | {
             "text": completion.text,
@@ -98,19 +113,27 @@ class EventWriter:
             self._read(event, completion, self._readers[index])
         if logprobs is not None:
             pairs = zip(completion.token_ids, logprobs, strict=False)
-            event["logprobs"] = [self._token(token_id, choices) for token_id, choices in pairs]
+            event["logprobs"] = self._spellers[index].take(
+                [self._token(token_id, choices) for token_id, choices in pairs],
+                event["text"],
+                apart="reasoning" in event or "tool_calls" in event,
+                ended=completion.finish_reason,
+                stopped=isinstance(completion.stop_reason, str),
+            )
         return event
 
     def _read(self, event: Event, completion: Completion, reader: Reader) -> None:
         """Tells reasoning and tool calls from content."""
-        finished = completion.finish_reason is not None
-        piece = reader.read(completion.text, completion.token_ids, finished=finished)
+        end = _end_of(completion)
+        piece = reader.read(completion.text, completion.token_ids, end=end)
         event["text"] = piece.text
         if piece.reasoning:
             event["reasoning"] = piece.reasoning
         if piece.tool_calls:
             event["tool_calls"] = piece.tool_calls
-        if finished:
+        if end is not End.NOT_YET:
+            if reader.unread:
+                event["unread"] = reader.unread
             event["finish_reason"] = reader.finish_reason(completion.finish_reason)
             event["usage"]["reasoning_tokens"] = reader.reasoning_tokens()
 
@@ -149,3 +172,26 @@ class EventWriter:
             "bytes": self._vocabulary.bytes_of(token_id),
             "logprob": max(choice.logprob, _LOWEST_LOGPROB),
         }
+
+
+def _copy(event: Event, number: int) -> Event:
+    """The same of completion `number`; the prompt is told once, and calls have ids of their own."""
+    if not number:
+        return event
+    copy = {name: value for name, value in event.items() if not name.startswith("prompt_")}
+    calls = event.get("tool_calls") or ()
+    named = [{**call, "id": f"{call['id']}-{number}"} if "id" in call else call for call in calls]
+    return {**copy, "index": number, **({"tool_calls": named} if named else {})}
+
+
+def _end_of(completion: Completion) -> End:
+    if completion.finish_reason is None:
+        return End.NOT_YET
+    if completion.finish_reason == "stop" and not isinstance(completion.stop_reason, str):
+        return End.NATURAL
+    return End.CUT
+
+
+def has_failed(output: Output) -> bool:
+    """Whether the engine could not go on with one of the completions."""
+    return any(completion.finish_reason == FAILED for completion in output.outputs)

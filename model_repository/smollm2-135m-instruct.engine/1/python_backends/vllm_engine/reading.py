@@ -4,14 +4,18 @@ A request that asks for tools also constrains what the engine writes, as its par
 the readers hand on, joined, is all that the model wrote but the marks of its format.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from python_backends.errors import InvalidInput
 from python_backends.templates import Parsers, read_parsers
 from python_backends.triton import Logger, Settings
+from python_backends.vllm_engine.alternatives import widen
+from python_backends.vllm_engine.held import MARKS, HeldReader, HeldText, Marks
+from python_backends.vllm_engine.pieces import End, Piece, Reader, WithoutBlanks
 from python_backends.vllm_engine.sampling import STRUCTURED, check_names
 
 _FIELDS = (
@@ -23,38 +27,38 @@ _FIELDS = (
 )
 
 
-@dataclass(slots=True)
-class Piece:
-    """What a delta turned out to be. A tool call is `{"index", "id"?, "name"?, "arguments"}`."""
-
-    text: str = ""
-    reasoning: str = ""
-    tool_calls: list[dict[str, Any]] = field(default_factory=list)
-
-
-class Reader(Protocol):
-    """Reads one completion."""
-
-    def read(self, text: str, token_ids: Sequence[int], *, finished: bool) -> Piece: ...
-    def finish_reason(self, reason: str | None) -> str | None: ...
-    def reasoning_tokens(self) -> int: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Reading:
     """One request's way to be read: what the engine must obey, and a reader per completion."""
 
     sampling: Mapping[str, Any]
+    constrains: bool
+    """Whether the calls, not the request itself, say what the reply must match."""
     _parser: Any
     _request: Any
     _options: Mapping[str, Any]
-    _make: Any
+    _make: Callable[[Any], Any]
     _logger: Logger
+    _marks: Marks | None
+    """What calls begin with that are to be read at the end; None for those that come in deltas."""
+    _talk: Any
+    """The parser that knows no calls."""
 
     def readers(self, count: int, prompt_token_ids: Sequence[int]) -> list[Reader]:
         """Readers with a state of their own."""
-        parsers = [self._parser] + [self._make() for _ in range(count - 1)]
-        return [_Reader(one, self._request, prompt_token_ids, self._logger) for one in parsers]
+        first, others = self._parser, [self._make(type(self._parser)) for _ in range(count - 1)]
+        return [self._reader(one, prompt_token_ids) for one in (first, *others)]
+
+    def _reader(self, parser: Any, prompt_token_ids: Sequence[int]) -> Reader:
+        request = self._request
+        calls = bool(request.tools) and request.tool_choice != "none"
+        told_at_once = parser if self._marks is None else self._make(self._talk)
+        reader: Reader = _Reader(told_at_once, request, prompt_token_ids, self._logger)
+        if self._marks is not None:
+            find = partial(_calls_of, parser, request, self._logger)
+            named = not isinstance(request.tool_choice, str | None)
+            reader = HeldReader(reader, HeldText(self._marks), find, named=named)
+        return WithoutBlanks(reader) if calls else reader
 
     def engine_arguments(self, prompt_token_ids: Sequence[int]) -> dict[str, Any]:
         """From where on the engine is to enforce a structure: behind the reasoning."""
@@ -74,36 +78,57 @@ class Readings:
         self._tokenizer = llm.get_tokenizer()
         self._model_config = llm.model_config
         self._logger = logger
-        self._free, self._forced = _parser_classes(parsers, self._tokenizer)
+        self._free, self._forced, self._either = _parser_classes(parsers, self._tokenizer)
+        self._talk, _, _ = _parser_classes(Parsers(None, parsers.reasoning), self._tokenizer)
 
     def open(self, reply: Mapping[str, Any], sampling: Mapping[str, Any]) -> Reading | None:
         """None when the reply is all content. Raises InvalidInput for tools that cannot be used."""
         check_names(reply, _FIELDS, "reply.")
         if not reply.get("tools") and self.parsers.reasoning is None:
             return None
+        if _is_forced(reply):  # then the call is the answer
+            sampling = {n: value for n, value in sampling.items() if n != "structured_outputs"}
         request = _request(reply, sampling)
-        parser_class = self._parser_class(request)
+        may_call = bool(request.tools) and request.tool_choice == "auto"
+        either = may_call and request.structured_outputs is not None
+        parser_class = self._parser_class(request, either=either)
         options = reply.get("chat_template_kwargs") or {}
 
-        def make() -> Any:
-            return parser_class(
+        def make(chosen: Any) -> Any:
+            return chosen(
                 self._tokenizer,
                 request.tools,
                 chat_template_kwargs=dict(options),
                 model_config=self._model_config,
             )
 
-        parser = make()
+        parser = make(parser_class)
         try:
             request = parser.adjust_request(request)
+            if either:
+                request = widen(request, self.parsers.tool or "")
         except (ValueError, TypeError) as error:
             raise InvalidInput(f"the tools cannot be used: {error}", param="tools") from error
-        return Reading(_obeying(sampling, request), parser, request, options, make, self._logger)
+        obeying = _obeying(sampling, request)
+        constrains = obeying.get("structured_outputs") != sampling.get("structured_outputs")
+        constrains = constrains and not either
+        return Reading(
+            obeying, constrains, parser, request, options, make, self._logger,
+            self._marks(parser, request), self._talk or _delegating(),
+        )  # fmt: skip
 
-    def _parser_class(self, request: Any) -> Any:
-        from vllm.parser.abstract_parser import (  # type: ignore[import-not-found]
-            DelegatingParser,
-        )
+    def _marks(self, parser: Any, request: Any) -> Marks | None:
+        """None also where calls are not written in the model's own format."""
+        tools = parser.tool_parser
+        if tools is None or not request.tools or request.tool_choice == "none":
+            return None
+        if request.tool_choice != "auto" and tools.supports_required_and_named:
+            return None
+        if self.parsers.tool == "mistral" and "[ARGS]" in self._tokenizer.get_vocab():
+            return None  # a later format, which is read well as it comes
+        return MARKS.get(self.parsers.tool or "")
+
+    def _parser_class(self, request: Any, *, either: bool) -> Any:
         from vllm.tool_parsers.abstract_tool_parser import (  # type: ignore[import-not-found]
             ToolParser,
         )
@@ -116,17 +141,52 @@ class Readings:
                 code="unsupported_value",
                 param="tool_choice",
             )
-        chosen = self._forced if forced else self._free
+        chosen = self._forced if forced else self._either if either else self._free
         if self.parsers.tool is not None or not forced:
-            return chosen if chosen is not None else DelegatingParser
+            return chosen if chosen is not None else _delegating()
 
-        class Plain(DelegatingParser):  # type: ignore[misc]
+        class Plain(_delegating()):  # type: ignore[misc]
             """A JSON list of calls, or one call's arguments: any model can be made to write it."""
 
             reasoning_parser_cls = getattr(chosen, "reasoning_parser_cls", None)
             tool_parser_cls = ToolParser
 
         return Plain
+
+
+def _is_forced(reply: Mapping[str, Any]) -> bool:
+    choice = reply.get("tool_choice")
+    return bool(reply.get("tools")) and (choice == "required" or isinstance(choice, Mapping))
+
+
+def _delegating() -> Any:
+    """vLLM's parser of parsers, with none yet."""
+    from vllm.parser.abstract_parser import (  # type: ignore[import-not-found]
+        DelegatingParser,
+    )
+
+    return DelegatingParser
+
+
+def _calls_of(parser: Any, request: Any, logger: Logger, text: str) -> list[dict[str, Any]] | None:
+    """The calls in a whole text, each in one delta; None where it has none."""
+    try:
+        found = parser.extract_tool_calls(text, request)
+    except Exception as error:  # a parser's fault must not end the request
+        logger.log_error(f"a reply cannot be read by its parser: {error!r}")
+        return None
+    if not found.tools_called:
+        return None
+    calls = [
+        {
+            "index": number,
+            "id": call.id,
+            "name": call.function.name,
+            "arguments": call.function.arguments,
+        }
+        for number, call in enumerate(found.tool_calls)
+    ]
+    return calls[:1] if request.parallel_tool_calls is False else calls
 
 
 def fit_parsers(settings: Settings, arguments: Mapping[str, Any], logger: Logger) -> Parsers:
@@ -161,15 +221,16 @@ def fit_parsers(settings: Settings, arguments: Mapping[str, Any], logger: Logger
     return parsers
 
 
-def _parser_classes(parsers: Parsers, tokenizer: Any) -> tuple[Any, Any]:
-    """vLLM's parser classes for free and for forced calls.
+def _parser_classes(parsers: Parsers, tokenizer: Any) -> tuple[Any, Any, Any]:
+    """vLLM's parser classes for free calls, for forced ones, and for calls or an answer.
 
-    In forced calls the arguments obey their schema also where the tool is not called strict.
+    In forced calls the arguments obey their schema also where the tool is not called strict; beside
+    an answer whose structure is enforced the calls must have a grammar, too.
     """
     from vllm.parser import ParserManager  # type: ignore[import-not-found]
 
-    free, forced = (
-        ParserManager.get_parser(
+    def at(level: str) -> Any:
+        found = ParserManager.get_parser(
             parsers.tool,
             parsers.reasoning,
             enable_auto_tools=True,
@@ -177,9 +238,12 @@ def _parser_classes(parsers: Parsers, tokenizer: Any) -> tuple[Any, Any]:
             tool_strict_level=level,
             tokenizer=tokenizer,
         )
-        for level in ("auto", "parameter")
-    )
-    return free, forced
+        if found is None:
+            return None
+        # some formats have one class, whose level is that of the last call
+        return type(found.__name__, (found,), {"tool_strict_level": found.tool_strict_level})
+
+    return at("auto"), at("parameter"), at("function")
 
 
 def _request(reply: Mapping[str, Any], sampling: Mapping[str, Any]) -> Any:
@@ -220,7 +284,9 @@ def _obeying(sampling: Mapping[str, Any], request: Any) -> dict[str, Any]:
     """The sampling parameters with what the parser added."""
     changed = {**sampling, "skip_special_tokens": request.skip_special_tokens}
     wanted = request.structured_outputs
-    if wanted is not None:
+    if wanted is None:
+        changed.pop("structured_outputs", None)
+    else:
         given = {name: getattr(wanted, name) for name in STRUCTURED}
         kept = {name: value for name, value in given.items() if value is not None}
         options = sampling.get("structured_outputs") or {}
@@ -244,28 +310,50 @@ class _Reader:
         self._written: list[int] = []
         self._called = False
         self._broken = False
+        self.unread = ""
 
-    def read(self, text: str, token_ids: Sequence[int], *, finished: bool) -> Piece:
+    def read(self, text: str, token_ids: Sequence[int], *, end: End) -> Piece:
         if self._broken:
             return Piece(text)
         ids = list(token_ids)
         if self._parser.reasoning_parser is not None:
             self._written += ids
+        self.unread += text
         try:
-            delta = self._parser.parse_delta(
-                text, ids, self._request, prompt_token_ids=self._prompt, finished=finished
-            )
+            piece = self._parse(text, ids, finished=end is End.NATURAL)
+            if end is End.CUT:  # parsers now close what is open; the model wrote no such call
+                last = self._parse("", [], finished=True)
+                piece.text, piece.reasoning = (
+                    piece.text + last.text,
+                    piece.reasoning + last.reasoning,
+                )
         except Exception as error:  # a parser's fault must not end the request
             self._logger.log_error(f"a reply cannot be read by its parser: {error!r}")
-            self._broken = True
+            self._broken, self.unread = True, ""
             return Piece(text)
+        self._called = self._called or bool(piece.tool_calls)
+        if piece.text or piece.reasoning or self._is_reasoning():
+            self.unread = ""
+        return piece
+
+    def _parse(self, text: str, ids: list[int], *, finished: bool) -> Piece:
+        was_reasoning = self._is_reasoning()
+        delta = self._parser.parse_delta(
+            text, ids, self._request, prompt_token_ids=self._prompt, finished=finished
+        )
+        if was_reasoning and not self._is_reasoning():
+            self.unread = ""  # the mark that ends it
         return Piece() if delta is None else self._piece(delta)
+
+    def _is_reasoning(self) -> bool:
+        """Before the first token that is content."""
+        state = self._parser._stream_state
+        return self._parser.reasoning_parser is not None and not state.reasoning_ended
 
     def _piece(self, delta: Any) -> Piece:
         calls = [self._call(call) for call in delta.tool_calls or ()]
         if self._request.parallel_tool_calls is False:
             calls = [call for call in calls if call["index"] == 0]
-        self._called = self._called or bool(calls)
         return Piece(delta.content or "", delta.reasoning or "", calls)
 
     def _call(self, call: Any) -> dict[str, Any]:

@@ -6,20 +6,23 @@ to its client or its engine.
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import Any
 
 from python_backends.cancellation import Cancellations
-from python_backends.errors import InvalidInput, Unavailable
+from python_backends.errors import InvalidInput, StepError, Unavailable
 from python_backends.replies import Replies
 from python_backends.templates import INFILL_MARKS
 from python_backends.triton import Arrays, json_object, text
 from python_backends.vllm_engine.compatible import Answer, read_question
 from python_backends.vllm_engine.engine import Engine
-from python_backends.vllm_engine.events import EventWriter, Output
+from python_backends.vllm_engine.events import EventWriter, Output, has_failed
+from python_backends.vllm_engine.grammar_limits import read_grammar
+from python_backends.vllm_engine.grammars import Host
 from python_backends.vllm_engine.images import read_images
 from python_backends.vllm_engine.reading import Reading, Readings
-from python_backends.vllm_engine.sampling import Sampling, make_sampler, refusal
+from python_backends.vllm_engine.sampling import STRUCTURED, Sampling, make_sampler, refusal
 from python_backends.vllm_engine.structure import ControlCharacters
 from python_backends.vllm_engine.vocabulary import Vocabulary
 
@@ -55,6 +58,7 @@ class Serving:
         self, request_id: str, arrays: Arrays, parameters: str, replies: Replies
     ) -> None:
         running = _Running(self._engine, str(next(self._numbers)), replies)
+        running.caller = request_id.rpartition("/")[0]
         self._engine.running += 1
         self._running.add(running)
         try:
@@ -83,25 +87,35 @@ class Serving:
         wanted: Mapping[str, Any] = json_object(arrays, "sampling_parameters") or {}
         reply = json_object(arrays, "reply")
         told_prompt = token_ids if reply and reply.pop("prompt_token_ids", False) else None
+        context_length = reply.pop("context_length", None) if reply else None
         reading = self._reading(reply, wanted)
-        if reading is not None:
-            wanted = reading.sampling
-        wanted = self._ending(reply, self._control_characters.kept_out(wanted))
-        sampling = self._sampler.read(wanted, len(token_ids))
+        kept = self._control_characters.kept_out(wanted if reading is None else reading.sampling)
+        sampling = self._sampler.read(self._ending(reply, kept), len(token_ids), context_length)
         params = sampling.params
         top = max(params.logprobs or 0, params.prompt_logprobs or 0)
         if -1 in (params.logprobs, params.prompt_logprobs):
             top = -1
         readers = reading.readers(params.n, token_ids) if reading is not None else ()
-        writer = EventWriter(self._vocabulary, len(token_ids), params.n, top, readers, told_prompt)
+        writer = EventWriter(
+            self._vocabulary, len(token_ids), params.n, top, readers, told_prompt, sampling.copies
+        )
         prompt: dict[str, Any] = {"prompt_token_ids": token_ids}
         if "images" in arrays:
             images = await asyncio.to_thread(read_images, arrays)
             prompt["multi_modal_data"] = {"image": images}
         options = reading.engine_arguments(token_ids) if reading is not None else {}
         options = {**options, **self._engine.adapters.options(text(arrays, "adapter"))}
-        async for output in running.generate(prompt, sampling, **options):
-            running.replies.send_events(writer.write(output), final=output.finished)
+        by_tools = reading is not None and reading.constrains
+        async with (
+            self._constrained(running, params, by_tools=by_tools),
+            aclosing(running.generate(prompt, sampling, **options)) as outputs,
+        ):
+            async for output in outputs:
+                failed = has_failed(output)
+                final = output.finished and not failed
+                running.replies.send_events(writer.write(output), final=final)
+                if failed:
+                    raise await running.failure()
         if not running.replies.ended:
             running.replies.send_events(writer.abort(), final=True)
 
@@ -109,7 +123,7 @@ class Serving:
         self, reply: Mapping[str, Any] | None, wanted: Mapping[str, Any]
     ) -> Reading | None:
         """How the reply is to be read; a request without `reply` wants the bare text."""
-        if reply is None or reply.get("infill"):
+        if reply is None or reply.get("infill") or reply.get("raw"):
             return None
         return self._readings.open(reply, wanted)
 
@@ -129,10 +143,39 @@ class Serving:
         wanted = dict(question.sampling)
         options = self._engine.adapters.options(wanted.pop("lora_name", None))
         sampling = self._sampler.read_plain(wanted)
-        async for output in running.generate({"prompt": question.prompt}, sampling, **options):
-            if (tensors := answer.write(output)) is not None:
-                running.replies.send(tensors, final=output.finished)
+        async with (
+            self._constrained(running, sampling.params),
+            aclosing(running.generate({"prompt": question.prompt}, sampling, **options)) as outputs,
+        ):
+            async for output in outputs:
+                if has_failed(output):
+                    raise await running.failure()
+                if (tensors := answer.write(output)) is not None:
+                    running.replies.send(tensors, final=output.finished)
         running.replies.end()
+
+    @asynccontextmanager
+    async def _constrained(
+        self, running: "_Running", params: Any, *, by_tools: bool = False
+    ) -> AsyncIterator[None]:
+        """While the block lasts, what the reply must match has a process that knows it."""
+        structured = params.structured_outputs
+        if structured is None or structured.all_constraints_none():
+            yield
+            return
+        try:
+            given = {kind: getattr(structured, kind) for kind in STRUCTURED}
+            grammar = read_grammar(given, self._engine.grammar_limits)
+            async with running.hosted(
+                self._engine.grammars.hosted(grammar, running.caller)
+            ) as host:
+                if host is not None:
+                    params.structured_outputs = type(structured)(grammar=f'root ::= "{host.path}"')
+                yield
+        except InvalidInput as error:
+            if by_tools:
+                error.param = "tools"
+            raise
 
     async def _poll(self) -> None:
         """Triton tells of clients that went away only when asked; inside ensembles never."""
@@ -150,12 +193,15 @@ class _Running:
         self._engine = engine
         self._id = engine_id
         self.replies = replies
+        self.caller = ""
         self.cancelled = False
         self.finished = asyncio.Event()
+        self._stopped = asyncio.Event()
+        self._host: Host | None = None
 
     async def generate(
         self, prompt: dict[str, Any], sampling: Sampling, **options: Any
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncGenerator[Any]:
         """The engine's outputs until it is finished or cancelled."""
         if self.cancelled:
             return
@@ -163,13 +209,44 @@ class _Running:
             prompt, sampling.params, self._id, priority=sampling.priority, **options
         )
         output: Output
-        async for output in outputs:
-            yield output
+        async with aclosing(outputs):
+            async for output in outputs:
+                yield output
+
+    @asynccontextmanager
+    async def hosted(
+        self, hosting: AbstractAsyncContextManager[Host]
+    ) -> AsyncIterator[Host | None]:
+        """Enters unless the request is cancelled meanwhile: then there is None."""
+        entering = asyncio.ensure_future(hosting.__aenter__())
+        stopping = asyncio.ensure_future(self._stopped.wait())
+        try:
+            await asyncio.wait((entering, stopping), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+            if not entering.done():
+                entering.cancel()
+        if entering.cancelled() or not entering.done():
+            yield None
+            return
+        self._host = entering.result()
+        try:
+            yield self._host
+        finally:
+            await hosting.__aexit__(None, None, None)
+
+    async def failure(self) -> StepError:
+        """Why the engine could not go on."""
+        cause = None if self._host is None else await self._host.failure()
+        return cause or StepError(
+            "the engine failed while it worked on this request", code="engine_failed"
+        )
 
     def cancel(self) -> None:
         """Makes the engine stop; its last output then ends the stream."""
         if not self.cancelled:
             self.cancelled = True
+            self._stopped.set()
             self._engine.loop.spawn(self._abort())
 
     async def _abort(self) -> None:

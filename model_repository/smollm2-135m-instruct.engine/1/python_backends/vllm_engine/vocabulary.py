@@ -39,6 +39,10 @@ class Vocabulary:
         added = {number: str(token) for number, token in tokenizer.added_tokens_decoder.items()}
         return cls(tokenizer.convert_ids_to_tokens, added, _is_byte_level(tokenizer))
 
+    def is_added(self, token_id: int) -> bool:
+        """Whether it stands for a text of its own, which may be left out of an answer's."""
+        return token_id in self._added
+
     def bytes_of(self, token_id: int) -> list[int]:
         if token_id not in self._known:
             self._known[token_id] = list(self._bytes(token_id))

@@ -1,0 +1,126 @@
+"""Keeps a warm process from which each grammar gets one of its own, and ends those nobody wants.
+
+It has xgrammar and the model's vocabulary loaded, so that a fork costs milliseconds. A connection
+to its socket is a grammar: while it is open the process lives, when it closes the process is
+killed, whatever it is doing. The settings are the first line of standard input, whose end is this
+process's end, too.
+"""
+
+import contextlib
+import ctypes
+import gc
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+
+_PR_SET_PDEATHSIG = 1
+Serve = Callable[[socket.socket], None]
+
+
+def main() -> None:
+    """`{"folder", "limits", "vocabulary"}`: where to listen, GrammarLimits, xgrammar's
+    TokenizerInfo as JSON."""
+    import xgrammar as xgr  # type: ignore[import-not-found]
+
+    # whatever the stub did to its signals: this one must end a child that computes for too long
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPROF})
+    settings = json.loads(sys.stdin.buffer.readline() or b"{}")
+    if not settings:
+        return
+    info = xgr.TokenizerInfo.deserialize_json(settings["vocabulary"])
+    # imported before the first fork, or every child would
+    from python_backends.vllm_engine import grammar_host
+
+    gc.collect()
+    gc.freeze()  # a collection in a child would copy every page
+    folder, limits = settings["folder"], settings["limits"]
+    try:
+        with socket.socket(socket.AF_UNIX) as door:
+            door.bind(f"{folder}/keeper")
+            door.listen(128)
+            sys.stdout.write("ready\n")
+            sys.stdout.flush()
+            _Keeper(door).run(lambda maker: grammar_host.serve(maker, folder, info, limits))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Child:
+    pid: int
+    maker: socket.socket
+    handle: int
+
+    def close(self) -> None:
+        self.maker.close()
+        os.close(self.handle)
+
+
+class _Keeper:
+    def __init__(self, door: socket.socket) -> None:
+        self._door = door
+        self._poll = select.poll()
+        self._poll.register(0, select.POLLIN)
+        self._poll.register(door, select.POLLIN)
+        self._children: dict[int, _Child] = {}
+        """By either number at which its end shows: the maker hangs up, or the process ends."""
+
+    def run(self, serve: Serve) -> None:
+        while True:
+            for number, _ in self._poll.poll():
+                if number == 0:
+                    for pid in {child.pid for child in self._children.values()}:
+                        os.kill(pid, signal.SIGKILL)
+                    return
+                if number == self._door.fileno():
+                    self._fork(serve)
+                elif number in self._children:
+                    self._end(self._children[number])
+
+    def _fork(self, serve: Serve) -> None:
+        maker, _ = self._door.accept()
+        pid = os.fork()
+        if pid == 0:
+            for child in self._children.values():
+                with contextlib.suppress(OSError):  # each is there twice
+                    child.close()
+            self._door.close()
+            _run_child(maker, serve)
+        child = _Child(pid, maker, os.pidfd_open(pid))
+        # what the maker says is the child's: only that it hangs up is of interest here
+        self._poll.register(maker, select.POLLRDHUP)
+        self._poll.register(child.handle, select.POLLIN)
+        self._children[maker.fileno()] = self._children[child.handle] = child
+
+    def _end(self, child: _Child) -> None:
+        for number in (child.maker.fileno(), child.handle):
+            self._poll.unregister(number)
+            del self._children[number]
+        os.kill(child.pid, signal.SIGKILL)  # a zombie keeps its number until it is waited for
+        os.waitpid(child.pid, 0)
+        child.close()
+
+
+def _run_child(maker: socket.socket, serve: Serve) -> None:
+    """Never returns."""
+    try:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        serve(maker)
+    except OSError:
+        pass  # the maker hung up
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

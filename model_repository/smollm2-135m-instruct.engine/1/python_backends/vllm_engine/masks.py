@@ -1,0 +1,170 @@
+"""Masks from the processes of grammars, for vLLM's scheduler; lives in the engine's core process.
+
+The engine's step waits for all of them together and never longer than `WAIT_S`. A grammar that does
+not answer has failed: vLLM ends its request with an error, and the step goes on.
+"""
+
+import select
+import socket
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+import xgrammar as xgr  # type: ignore[import-not-found]
+from vllm.v1.structured_output.backend_types import (  # type: ignore[import-not-found]
+    StructuredOutputBackend,
+    StructuredOutputGrammar,
+)
+
+WAIT_S = 2.0
+"""The processes end themselves much earlier (`grammar_mask_ms` of computing); a machine that has no
+time for them may stop them for a while."""
+_LARGEST = 1 << 20
+_FULL = -1
+
+
+class MaskBackend(StructuredOutputBackend):  # type: ignore[misc]
+    """vLLM's backend: a request's grammar says where its process is (`grammars.py`)."""
+
+    def compile_grammar(
+        self, _request_type: Any, grammar_spec: str, stop_token_ids: set[int] | None = None
+    ) -> "HostedGrammar":
+        path = grammar_spec.partition('"')[2].rpartition('"')[0]
+        grammar = HostedGrammar(path, stop_token_ids)
+        self.vocab_size = grammar.vocab_size
+        return grammar
+
+    def allocate_token_bitmask(self, max_num_seqs: int) -> Any:
+        return xgr.allocate_token_bitmask(max_num_seqs, self.vocab_size)
+
+    def destroy(self) -> None:
+        """The processes are the stub's."""
+
+
+class HostedGrammar(StructuredOutputGrammar):  # type: ignore[misc]
+    """One request's way through a grammar. Accepted tokens travel with the next question."""
+
+    def __init__(self, path: str, stop_token_ids: set[int] | None) -> None:
+        self.failed = False
+        self._ended = False
+        self._accepted: list[int] = []
+        self._mask: Any = None
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket.settimeout(WAIT_S)
+        self._socket.connect(path)
+        self._send(b"o", sorted(stop_token_ids or ()))
+        answer = self._receive()
+        if answer is None:
+            raise RuntimeError("the process of the grammar is gone")
+        self.vocab_size, *stops = np.frombuffer(answer, dtype=np.int32).tolist()
+        self._stops = frozenset(stops)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_socket"):
+            self._socket.close()
+
+    def accept_tokens(self, _request_id: str, tokens: list[int]) -> bool:
+        if self.failed:
+            return False
+        for token in tokens:
+            if self._ended:
+                break
+            self._accepted.append(token)
+            self._mask = None
+            self._ended = token in self._stops
+        return True
+
+    def is_terminated(self) -> bool:
+        return self._ended
+
+    @property
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def ask(self) -> bool:
+        """Asks for the next mask, unless it is known or not wanted; says whether it did."""
+        if self.failed or self._ended or self._mask is not None:
+            return False
+        accepted, self._accepted = self._accepted, []
+        self._send(b"m", accepted)
+        return not self.failed
+
+    def take(self) -> None:
+        """Takes the mask that was asked for and has arrived."""
+        answer = self._receive()
+        if answer:
+            self._mask = np.frombuffer(answer, dtype=np.int32)
+        else:
+            self.fail()
+
+    def fail(self) -> None:
+        self.failed = True
+        self._socket.close()
+
+    def fill_bitmask(self, bitmask: Any, batch_index: int) -> None:
+        if self._mask is None:
+            wait_for_masks([self])
+        if self._mask is None:  # failed: the token that comes of this is thrown away
+            bitmask[batch_index].fill_(_FULL)
+            return
+        row = torch.from_numpy(self._mask.copy())
+        bitmask[batch_index, : row.shape[0]].copy_(row)
+
+    def validate_tokens(self, tokens: list[int]) -> list[int]:
+        if self.failed or self._ended:
+            return []
+        self._flush()
+        self._send(b"v", tokens)
+        answer = self._receive()
+        if answer is None:
+            self.fail()
+            return []
+        return tokens[: int(np.frombuffer(answer, dtype=np.int32)[0])]
+
+    def rollback(self, num_tokens: int) -> None:
+        kept = max(0, len(self._accepted) - num_tokens)
+        left = num_tokens - (len(self._accepted) - kept)
+        self._accepted = self._accepted[:kept]
+        self._mask, self._ended = None, False
+        if left and not self.failed:
+            self._send(b"r", [left])
+            if self._receive() is None:
+                self.fail()
+
+    def reset(self) -> None:
+        raise NotImplementedError("vLLM never starts a grammar again")
+
+    def _flush(self) -> None:
+        if self._accepted and self.ask():
+            wait_for_masks([self], asked=True)
+
+    def _send(self, letter: bytes, tokens: Iterable[int]) -> None:
+        try:
+            self._socket.send(letter + np.fromiter(tokens, dtype=np.int32).tobytes())
+        except OSError:
+            self.fail()
+
+    def _receive(self) -> bytes | None:
+        """What follows an OK; None for anything else."""
+        try:
+            answer = self._socket.recv(_LARGEST)
+        except OSError:
+            return None
+        return answer[1:] if answer[:1] == b"\0" else None
+
+
+def wait_for_masks(grammars: Iterable[HostedGrammar], *, asked: bool = False) -> None:
+    """Gets the next masks of all grammars, computed side by side."""
+    waiting = {one.fileno: one for one in grammars if asked or one.ask()}
+    poll = select.poll()
+    for number in waiting:
+        poll.register(number, select.POLLIN)
+    deadline = time.monotonic() + WAIT_S
+    while waiting and (left := deadline - time.monotonic()) > 0:
+        for number, _ in poll.poll(left * 1000):
+            poll.unregister(number)
+            waiting.pop(number).take()
+    for grammar in waiting.values():
+        grammar.fail()

@@ -1,0 +1,70 @@
+"""Places that callers share: nobody takes more than half of them, and who has fewer goes first.
+
+Lives in one asyncio loop.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from python_backends.errors import Unavailable
+
+MAX_WAITING = 256
+
+
+class Shares:
+    """`count` places. A place is held by a caller from `acquire` to `release`."""
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+        self._most = -(-count // 2)
+        self._held: Counter[str] = Counter()
+        self._waiting: list[tuple[str, asyncio.Future[None]]] = []
+
+    def may(self, caller: str) -> bool:
+        """Whether a place is free and the caller has not had its share."""
+        return self._free > 0 and self._held[caller] < self._most
+
+    async def acquire(self, caller: str) -> None:
+        """Waits for a place. Raises Unavailable when too many wait."""
+        if self.may(caller):
+            self._take(caller)
+            return
+        if len(self._waiting) >= MAX_WAITING:
+            raise Unavailable("too many requests wait for their grammar; try again soon")
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((caller, place))
+        try:
+            await place
+        except asyncio.CancelledError:
+            if place.done() and not place.cancelled():
+                self.release(caller)
+            self._waiting = [one for one in self._waiting if one[1] is not place]
+            raise
+
+    def release(self, caller: str) -> None:
+        """Gives a place back, or to who waits for one."""
+        self._free += 1
+        self._held[caller] -= 1
+        if not self._held[caller]:
+            del self._held[caller]
+        self._waiting = [one for one in self._waiting if not one[1].done()]
+        allowed = [one for one in self._waiting if self.may(one[0])]
+        if allowed:
+            chosen = min(allowed, key=lambda one: self._held[one[0]])  # the first of equals
+            self._waiting.remove(chosen)
+            self._take(chosen[0])
+            chosen[1].set_result(None)
+
+    @asynccontextmanager
+    async def held(self, caller: str) -> AsyncIterator[None]:
+        await self.acquire(caller)
+        try:
+            yield
+        finally:
+            self.release(caller)
+
+    def _take(self, caller: str) -> None:
+        self._free -= 1
+        self._held[caller] += 1

@@ -1,0 +1,91 @@
+"""Which of a completion's tokens spell its content, so that log probabilities join to it.
+
+An engine also tells tokens that no text shows: the one that ended the answer, those of a stop
+string, special ones, and those that became reasoning or calls. Pure.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+Token = dict[str, Any]
+
+
+class Speller:
+    """Tokens of one completion in, with pieces of its content; those out that spell it.
+
+    `is_added` knows the ids that may be skipped in text. `reads`: parts of the answer are told
+    apart from its content, so tokens that do not fit belong to those.
+    """
+
+    def __init__(self, is_added: Callable[[int], bool], *, reads: bool) -> None:
+        self._is_added = is_added
+        self._reads = reads
+        self._tokens: list[Token] = []
+        self._text = b""
+        self._begun = False
+
+    def take(
+        self, tokens: list[Token], text: str, *, apart: bool, ended: str | None, stopped: bool
+    ) -> list[Token]:
+        """`apart`: some of these became reasoning or calls. `ended` is why there is no more, and
+        `stopped` that a stop string cut the text."""
+        self._tokens += tokens
+        self._text += text.encode(errors="replace")
+        if apart:
+            self._keep_end_only()
+        spelled = self._spell()
+        if ended is not None:
+            spelled += self._rest(cut=ended != "stop" and not stopped)
+        return spelled
+
+    def _keep_end_only(self) -> None:
+        """Content comes last in what was told apart; without any, no token is its."""
+        for start in range(len(self._tokens), -1, -1):
+            if b"".join(map(_bytes, self._tokens[start:])) == self._text:
+                self._tokens = self._tokens[start:]
+                return
+
+    def _spell(self) -> list[Token]:
+        found = []
+        while self._tokens and self._text:
+            token = self._tokens[0]
+            spelled = _bytes(token)
+            if not self._text.startswith(spelled):
+                if spelled.startswith(self._text):
+                    break  # the rest of it has not been told yet
+                token, spelled = self._fitted(token, spelled)
+            del self._tokens[0]
+            self._text = self._text[len(spelled) :]
+            if token:
+                found.append(token)
+                self._begun = True
+        return found
+
+    def _fitted(self, token: Token, spelled: bytes) -> tuple[Token, bytes]:
+        """A token that the text does not go on with: without the blanks that a text may lose at its
+        beginning, or none, or as it is where its bytes are no text."""
+        bare = spelled.lstrip()
+        if not self._begun and bare and self._text.startswith(bare):
+            return _cut(token, bare), bare
+        if self._reads or self._is_added(token["id"]):
+            return {}, b""
+        return token, self._text[: len(spelled)]
+
+    def _rest(self, *, cut: bool) -> list[Token]:
+        """What is left at the end: the bytes of half a character where a limit `cut` the answer,
+        else the part of a token before a stop string; never what ended the answer."""
+        tokens, text = self._tokens, self._text
+        self._tokens, self._text = [], b""
+        if cut and not self._reads:
+            return [token for token in tokens if not self._is_added(token["id"])]
+        if tokens and text and _bytes(tokens[0]).startswith(text):
+            return [_cut(tokens[0], text)]
+        return []
+
+
+def _bytes(token: Token) -> bytes:
+    return bytes(token["bytes"])
+
+
+def _cut(token: Token, spelled: bytes) -> Token:
+    return {**token, "token": spelled.decode(errors="replace"), "bytes": list(spelled)}

@@ -1,0 +1,137 @@
+"""A prompt beyond its context made to fit, where the request wants that, as Ollama does it.
+
+A conversation loses its oldest messages: the system's messages and the last one stay, and a result
+never loses its call. What is still too long, and a text, loses tokens behind its first `keep`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from python_backends.errors import ContextOverflow, InvalidInput
+
+Message = Mapping[str, Any]
+Ids = list[int]
+
+_CHARACTERS = 32
+"""Of a token at most, on average: a longer text's middle is never looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Truncation:
+    """`most` tokens of a prompt may stay, the first `keep` of them from its beginning."""
+
+    most: int
+    keep: int
+
+    @classmethod
+    def read(cls, wanted: Any, context_length: int) -> "Truncation | None":
+        """From `{"reply": tokens, "keep": tokens}`. Raises InvalidInput."""
+        if wanted is None:
+            return None
+        numbers = [wanted.get(name) for name in ("reply", "keep")] if _is_table(wanted) else []
+        if not numbers or not all(type(one) is int and one >= 0 for one in numbers):
+            raise InvalidInput(
+                "'truncate' must hold 'reply' and 'keep', numbers of tokens", param="truncate"
+            )
+        most = max(1, context_length - max(1, numbers[0]))
+        return cls(most, min(numbers[1], most - 1))
+
+    def cut(self, ids: Ids) -> Ids:
+        """The beginning and the end of ids that are too many."""
+        if len(ids) <= self.most:
+            return ids
+        return ids[: self.keep] + ids[len(ids) - (self.most - self.keep) :]
+
+    def cut_text(self, text: str) -> str:
+        """A text without the middle that cannot stay; what is left may still be too long."""
+        head, tail = self.keep * _CHARACTERS, self.most * _CHARACTERS
+        return text if len(text) <= head + tail else text[:head] + text[len(text) - tail :]
+
+
+def _is_table(wanted: Any) -> bool:
+    return isinstance(wanted, Mapping) and set(wanted) <= {"reply", "keep"}
+
+
+def within(
+    ids_of: Callable[[Sequence[Message]], Ids], messages: Sequence[Message], most: int
+) -> Ids | None:
+    """The ids of messages, None when they are more than `most`."""
+    try:
+        ids = ids_of(messages)
+    except ContextOverflow:  # found before all of them were counted
+        return None
+    return ids if len(ids) <= most else None
+
+
+def shorten(
+    messages: Sequence[Message], fit: Callable[[Sequence[Message]], Ids | None]
+) -> Ids | None:
+    """The ids of as many of the newest messages as fit; None when the last turn alone does not.
+
+    `fit` gives None for messages that are too many, and raises InvalidInput for a conversation
+    that the model's template cannot take, which is no one to begin with.
+    """
+    points = _points(messages)
+    found, low, high = None, 0, len(points) - 1
+    while low <= high:
+        middle = (low + high) // 2
+        ids = _fit_from(messages, points[middle], fit)
+        if ids is None:
+            low = middle + 1
+        else:
+            found, high = ids, middle - 1
+    return found
+
+
+def _fit_from(
+    messages: Sequence[Message], point: int, fit: Callable[[Sequence[Message]], Ids | None]
+) -> Ids | None:
+    """With the messages from `point` on, or from the next user's: some templates want to begin
+    with one."""
+    try:
+        return fit(rest_from(messages, point))
+    except InvalidInput:
+        users = [n for n in range(point + 1, len(messages)) if messages[n]["role"] == "user"]
+        return fit(rest_from(messages, users[0])) if users else None
+
+
+def rest_from(messages: Sequence[Message], point: int) -> list[Message]:
+    """The messages from `point` on, after the system's before it."""
+    kept = [message for message in messages[:point] if message["role"] == "system"]
+    return [*kept, *messages[point:]]
+
+
+def last_turns(messages: Sequence[Message], truncation: Truncation) -> Iterator[list[Message]]:
+    """What stays in any case, without the middles of texts that cannot: the last message, with the
+    call that it answers; and, for a template that wants to begin with a user, from theirs on."""
+    users = [number for number, message in enumerate(messages) if message["role"] == "user"]
+    for point in dict.fromkeys([_points(messages)[-1], *users[-1:]]):
+        yield [_cut(message, truncation) for message in rest_from(messages, point)]
+
+
+def _cut(message: Message, truncation: Truncation) -> Message:
+    content = message.get("content")
+    if not isinstance(content, str):
+        return message
+    return {**message, "content": truncation.cut_text(content)}
+
+
+def _points(messages: Sequence[Message]) -> list[int]:
+    """Where a conversation may begin: with no result whose call is gone, and before any image,
+    since the images that travel beside the prompt are all of them."""
+    points = []
+    for number, message in enumerate(messages):
+        if message["role"] not in ("system", "tool", "function"):
+            points.append(number)
+        if has_images(message):
+            break
+    return points or [len(messages) - 1]
+
+
+def has_images(message: Message) -> bool:
+    """Whether images belong to it."""
+    content = message.get("content")
+    return isinstance(content, list) and any(
+        isinstance(part, dict) and part.get("type") == "image" for part in content
+    )
