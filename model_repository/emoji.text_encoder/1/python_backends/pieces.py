@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from python_backends.errors import InvalidInput
+from python_backends.errors import ContextOverflow
 
 Encode = Callable[[str], list[int]]
 
@@ -21,13 +21,14 @@ _TRIES = 32
 _BATCH = 131_072  # characters
 
 
-def check_bytes(text: str, most: int, param: str) -> None:
-    """Raises InvalidInput for a text of more bytes than `most`; 0 allows any number."""
+def check_bytes(text: str, most: int, param: str, tokens: int) -> None:
+    """Raises ContextOverflow for a text of more bytes than `most`, the longest that the context's
+    `tokens` can stand for; 0 allows any number."""
     if most and len(text) > most // 4 and (size := len(text.encode(errors="replace"))) > most:
-        raise InvalidInput(
+        raise ContextOverflow(
             f"'{param}' has {size} bytes of text and the model takes at most {most}; shorten it",
-            code="context_length_exceeded",
             param=param,
+            limit=tokens,
         )
 
 
@@ -106,14 +107,15 @@ def _cut(encode: Encode, text: str, start: int) -> _Cut:
 
 
 def _places(text: str, least: int, most: int) -> Iterator[int]:
-    """Where a word or number ends and another follows, the last such place first.
+    """Where a word or number ends, the last such place first.
 
-    Tokenizers look at letters, digits and the rest apart, so a run of one kind ends there whatever
-    stands before it.
+    Tokenizers look at letters, digits and the rest apart, and at spaces with what follows them, so
+    what comes next does not depend on what stands before.
     """
     for place in range(min(most, len(text) - 2), least, -1):
         before, here, after = text[place - 1], text[place], text[place + 1]
-        if before.isalnum() and not here.isalnum() and after.isalnum():
+        between = before.isalnum() and not here.isalnum() and after.isalnum()
+        if between or (here == " " and not before.isspace()):
             yield place
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from python_backends.errors import ContextOverflow
+from python_backends.pieces import batches, check_bytes, head
 from python_backends.tokenize.padding import Row, pad
 from python_backends.tokenize.texts import load_tokenizer
 from python_backends.triton import Array, Arrays, decode
@@ -19,13 +20,14 @@ class PairTokenizer:
     context_length: int
     segments: bool
     multiple: int = 1
+    max_bytes: int = 0
 
     @classmethod
     def load(
-        cls, folder: Path, context_length: int, segments: bool, multiple: int
+        cls, folder: Path, context_length: int, segments: bool, multiple: int, max_bytes: int = 0
     ) -> "PairTokenizer":
         """From a folder with `tokenizer.json`; `segments`: the graph takes `token_type_ids`."""
-        return cls(load_tokenizer(folder), context_length, segments, multiple)
+        return cls(load_tokenizer(folder), context_length, segments, multiple, max_bytes)
 
     def read(self, arrays: Arrays) -> dict[str, Array]:
         """`query`, `document` STRING [B, 1], `truncate` BOOL [B, 1] -> ids, mask and perhaps
@@ -37,18 +39,33 @@ class PairTokenizer:
         queries = [decode(value, "query") for value in arrays["query"].reshape(-1)]
         documents = [decode(value, "document") for value in arrays["document"].reshape(-1)]
         cut = arrays["truncate"].reshape(-1) if "truncate" in arrays else [False] * len(queries)
-        pairs = list(zip(queries, documents, strict=True))
-        rows = [
-            self._fit(number, encoding, bool(may_cut))
-            for number, (encoding, may_cut) in enumerate(
-                zip(self.tokenizer.encode_batch(pairs), cut, strict=True)
-            )
+        for document, may_cut in zip(documents, cut, strict=True):
+            if not may_cut:
+                check_bytes(document, self.max_bytes, "documents", self.context_length)
+        heads = {query: self._head(query, "query") for query in set(queries)}
+        pairs = [
+            (heads[query], self._head(document))
+            for query, document in zip(queries, documents, strict=True)
         ]
+        rows: list[Row] = []
+        for part in batches(len(query) + len(document) for query, document in pairs):
+            for encoding in self.tokenizer.encode_batch(pairs[part]):
+                rows.append(self._fit(len(rows), encoding, bool(cut[len(rows)])))
         return pad(rows, self.multiple, most=self.context_length, segments=self.segments)
 
     def count(self, query: str, document: str) -> int:
         """Tokens of a pair, special ones included, however long it is."""
         return len(self.tokenizer.encode(query, document).ids)
+
+    def _head(self, text: str, param: str | None = None) -> str:
+        """What of a text can have an effect; one with a `param` may not be cut."""
+        if param:
+            check_bytes(text, self.max_bytes, param, self.context_length)
+        return head(self._plain, text, self.context_length)
+
+    def _plain(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
 
     def _fit(self, number: int, encoding: Any, may_cut: bool) -> Row:
         ids: Sequence[int] = encoding.ids

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from python_backends.errors import InvalidInput
+from python_backends.errors import ContextOverflow
 from python_backends.pieces import batches, check_bytes, head
 from python_backends.tokenize.given import Given, given_rows
 from python_backends.tokenize.padding import Row, pad
@@ -39,7 +39,7 @@ class TextTokenizer:
         cut = arrays["truncate"].reshape(-1) if "truncate" in arrays else [False] * len(texts)
         for text, may_cut in zip(texts, cut, strict=True):
             if not may_cut:
-                check_bytes(text, self.max_bytes, "input")
+                check_bytes(text, self.max_bytes, "input", self.context_length)
         rows = [
             Row(self._fit(number, ids, bool(may_cut)))
             for number, (ids, may_cut) in enumerate(zip(self._ids(texts, arrays), cut, strict=True))
@@ -72,11 +72,12 @@ class TextTokenizer:
         if len(ids) <= self.context_length:
             return ids
         if not may_cut:
-            raise InvalidInput(
+            raise ContextOverflow(
                 f"input {number} has {len(ids)} tokens and the model takes"
                 f" {self.context_length}; shorten it or ask for truncation",
-                code="context_length_exceeded",
                 param="input",
+                limit=self.context_length,
+                prompt_tokens=len(ids),
             )
         # special tokens stand at the end too ([SEP]), so the text is cut and not the ids
         tail = Given.of(self.tokenizer).last

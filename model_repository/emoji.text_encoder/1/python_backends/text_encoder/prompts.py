@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from python_backends.errors import InvalidInput
+from python_backends.errors import ContextOverflow
 from python_backends.pieces import check_bytes
 from python_backends.triton import Array
 
@@ -40,12 +40,13 @@ class PromptTokenizer:
         return np.array([sum(len(self.encode(prompt)) for prompt in prompts if prompt)], np.int32)
 
     def _row(self, prompt: str, param: str) -> list[int]:
-        check_bytes(prompt, self.max_bytes, param)
+        check_bytes(prompt, self.max_bytes, param, self.length)
         ids = self.encode(prompt)
         if len(ids) > self.length:
-            raise InvalidInput(
+            raise ContextOverflow(
                 f"'{param}' has {len(ids)} tokens and the model reads {self.length}; shorten it",
-                code="context_length_exceeded",
                 param=param,
+                limit=self.length,
+                prompt_tokens=len(ids),
             )
         return ids + [self.pad_id] * (self.length - len(ids))

@@ -6,10 +6,10 @@ refused with the nearest known one, a bad value with vLLM's own words.
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from python_backends.errors import InvalidInput, StepError, clip, remedy
+from python_backends.errors import ContextOverflow, InvalidInput, StepError, clip, remedy
 
 HIDDEN = frozenset(
     {
@@ -25,6 +25,9 @@ HIDDEN = frozenset(
         "watermarking",
     }
 )
+_GREEDY = 1e-5
+"""vLLM takes a lower temperature for none."""
+_MAX_COPIES = 128
 STRUCTURED = ("json", "regex", "choice", "grammar", "json_object", "structural_tag")
 _STRUCTURED_OPTIONS = (
     "disable_any_whitespace",
@@ -39,6 +42,8 @@ class Sampling:
 
     params: Any
     priority: int = 0
+    copies: int = 1
+    """How many equal completions are wanted, of which the engine makes one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,30 +58,42 @@ class Sampler:
     convert: Callable[[dict[str, Any]], Any]
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
-    def read(self, wanted: Mapping[str, Any], prompt_tokens: int) -> Sampling:
-        """For a prompt of known length: `max_tokens` is at most what the context leaves.
+    def read(
+        self, wanted: Mapping[str, Any], prompt_tokens: int, context_length: int | None = None
+    ) -> Sampling:
+        """For a prompt of known length: `max_tokens` is at most what the context leaves, of which
+        the request may want less.
 
         Raises InvalidInput for unknown names, bad values, and a prompt that fills the context.
         """
-        room = self.context_length - prompt_tokens
+        limit = min(context_length or self.context_length, self.context_length)
+        room = limit - prompt_tokens
         if room < 1:
-            raise InvalidInput(
+            raise ContextOverflow(
                 f"the prompt has {prompt_tokens} tokens and the model's context holds"
-                f" {self.context_length}, reply included; shorten it",
-                code="context_length_exceeded",
+                f" {limit}, reply included; shorten it",
                 param="messages",
+                limit=limit,
+                prompt_tokens=prompt_tokens,
+                requested_tokens=1,
             )
         values = {**self.defaults, **self._given(wanted)}
         asked = values.setdefault("max_tokens", room)
         if isinstance(asked, int):  # else `convert` refuses it
             if asked > self.context_length:
-                raise InvalidInput(
+                raise ContextOverflow(
                     f"'max_tokens' is {asked} and the model's context holds"
                     f" {self.context_length}; ask for fewer",
                     param="max_tokens",
+                    limit=self.context_length,
+                    prompt_tokens=prompt_tokens,
+                    requested_tokens=asked,
                 )
             values["max_tokens"] = min(asked, room)
-        return self._make(values)
+        copies = _equal_completions(values)
+        if copies > 1:
+            values["n"] = 1
+        return replace(self._make(values), copies=copies)
 
     def read_plain(self, wanted: Mapping[str, Any]) -> Sampling:
         """With vLLM's defaults, as Triton's own vLLM backend does (`max_tokens` 16)."""
@@ -87,6 +104,11 @@ class Sampler:
         structured = wanted.get("structured_outputs")
         if isinstance(structured, Mapping):
             check_names(structured, (*STRUCTURED, *_STRUCTURED_OPTIONS), "structured_outputs.")
+            if sum(structured.get(name) is not None for name in STRUCTURED) != 1:
+                raise InvalidInput(
+                    "'structured_outputs' must hold exactly one of " + ", ".join(STRUCTURED),
+                    param="structured_outputs",
+                )
         return {name: value for name, value in wanted.items() if value is not None}
 
     def _make(self, values: dict[str, Any]) -> Sampling:
@@ -99,6 +121,14 @@ class Sampler:
             raise
         except (ValueError, TypeError) as error:
             raise refusal(error) from error
+
+
+def _equal_completions(values: Mapping[str, Any]) -> int:
+    """How many completions are sure to be the same, which vLLM refuses to make: more than one
+    without chance in them."""
+    n, temperature = values.get("n"), values.get("temperature")
+    greedy = isinstance(temperature, int | float) and 0 <= temperature < _GREEDY
+    return n if greedy and type(n) is int and 1 < n <= _MAX_COPIES else 1
 
 
 def check_names(given: Iterable[str], known: Iterable[str], prefix: str = "") -> None:

@@ -3,23 +3,26 @@
 Templates run in transformers' sandbox. Every field is honoured or refused.
 """
 
+import contextlib
 import copy
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from python_backends.errors import InvalidInput
+from python_backends.errors import ContextOverflow, InvalidInput
 from python_backends.pieces import PIECE, check_bytes, encode_up_to
 from python_backends.prompt.infill import Infill, find_infill, refuse
 from python_backends.prompt.metered import DEFAULT_LIMITS, Limits, metered
 from python_backends.prompt.tools import told, with_objects
+from python_backends.prompt.truncation import Truncation, has_images, last_turns, shorten, within
 from python_backends.templates import knows_tools, read_template
 from python_backends.triton import Array
 
+_BOUNDS = ("context_length", "truncate")
 _FORMS = {
     "messages": {
         "tools",
@@ -28,8 +31,9 @@ _FORMS = {
         "add_generation_prompt",
         "continue_final_message",
         "prefix_token_ids",
+        *_BOUNDS,
     },
-    "text": {"add_special_tokens", "suffix"},
+    "text": {"add_special_tokens", "suffix", *_BOUNDS},
     "token_ids": set[str](),
 }
 _RESERVED = {"tokenize", "chat_template", "messages", "conversation", "tools", "return_tensors"}
@@ -90,46 +94,91 @@ class Renderer:
     def render(self, prompt: Mapping[str, Any]) -> Array:
         """`token_ids` INT32 [length]. Raises InvalidInput for anything that it cannot honour."""
         form = _form(prompt)
+        limit = self._limit(prompt)
+        truncation = Truncation.read(prompt.get("truncate"), limit)
         if form == "messages":
-            prefix = self._checked(prompt.get("prefix_token_ids") or [], "prefix_token_ids")
-            ids = prefix + self._bounded(self.encode, "messages")(self._chat(prompt), False)
+            ids = self._messages(prompt, limit, truncation)
         elif form == "text":
             if not isinstance(prompt["text"], str):
                 raise InvalidInput("'text' is not a string", param="prompt")
-            ids = self._text(prompt)
+            ids = self._text(prompt, truncation)
         else:
             ids = self._checked(prompt["token_ids"], "token_ids")
-        self._check_length(len(ids), "messages" if form == "messages" else "prompt")
+        if truncation is not None and len(ids) >= limit and not _shows_images(prompt):
+            ids = truncation.cut(ids)
+        self._check_length(len(ids), "messages" if form == "messages" else "prompt", limit)
         return np.array(ids, dtype=np.int32)
 
-    def _text(self, prompt: Mapping[str, Any]) -> list[int]:
-        suffix = prompt.get("suffix")
-        check_bytes(prompt["text"], self.limits.text_bytes, "prompt")
+    def _messages(
+        self, prompt: Mapping[str, Any], limit: int, truncation: Truncation | None
+    ) -> list[int]:
+        """The ids of a conversation, without its oldest messages where they have no room."""
+        prefix = self._checked(prompt.get("prefix_token_ids") or [], "prefix_token_ids")
+        bounded = self._bounded(self.encode, "messages")
+
+        def ids_of(
+            messages: Sequence[Mapping[str, Any]], encode: Callable[..., list[int]] = bounded
+        ) -> list[int]:
+            return prefix + encode(self._chat({**prompt, "messages": messages}), False)
+
+        messages = _messages(prompt)
+        if truncation is None:
+            return ids_of(messages)
+        found = within(ids_of, messages, limit - 1)
+        if found is None:
+            found = shorten(messages, lambda some: within(ids_of, some, truncation.most))
+        if found is not None or _shows_images(prompt):
+            return ids_of(messages) if found is None else found
+        *others, last = last_turns(messages, truncation)
+        for turn in others:
+            with contextlib.suppress(InvalidInput):
+                return ids_of(turn, self.encode)  # all of it: the end is what stays
+        return ids_of(last, self.encode)
+
+    def _limit(self, prompt: Mapping[str, Any]) -> int:
+        """Tokens of prompt and reply: the model's context, or less if the request says so."""
+        wanted = prompt.get("context_length")
+        if wanted is None:
+            return self.context_length
+        if type(wanted) is not int or wanted < 1:
+            raise InvalidInput(
+                "'context_length' must be a number of tokens", param="context_length"
+            )
+        return min(wanted, self.context_length)
+
+    def _text(self, prompt: Mapping[str, Any], truncation: Truncation | None) -> list[int]:
+        suffix, text = prompt.get("suffix"), prompt["text"]
         encode = self._bounded(self.encode, "prompt")
+        if truncation is not None:
+            text, encode = truncation.cut_text(text), self.encode
+        self._check_bytes(text, "prompt")
         if suffix is None:
-            return encode(prompt["text"], _flag(prompt, "add_special_tokens", True))
+            return encode(text, _flag(prompt, "add_special_tokens", True))
         if not isinstance(suffix, str):
             raise InvalidInput("'suffix' is not a string", param="suffix")
         if self.infill is None:
             raise refuse()
-        check_bytes(suffix, self.limits.text_bytes, "suffix")
-        texts = {"prefix": prompt["text"], "suffix": suffix}
+        self._check_bytes(suffix, "suffix")
+        texts = {"prefix": text, "suffix": suffix}
         literal = self._bounded(self.literal or self.encode, "prompt")
         return self.infill.ids(texts, encode, literal)
 
     def _bounded(self, encode: Callable[..., list[int]], param: str) -> Callable[..., list[int]]:
-        """`encode` that stops, and raises InvalidInput, where the context is full."""
+        """`encode` that stops, and raises ContextOverflow, where the context is full."""
 
         def ids(text: str, special: bool) -> list[int]:
             if len(text) <= PIECE:
                 return encode(text, special)
             inner = encode_up_to(lambda part: encode(part, False), text, self.context_length)
             if len(inner) > self.context_length:
-                raise self._too_long(f"more than {self.context_length}", param)
+                raise _too_long(None, param, self.context_length)
             first, last = _around(encode) if special else ([], [])
             return [*first, *inner, *last]
 
         return ids
+
+    def _check_bytes(self, text: str, param: str) -> None:
+        check_bytes(text, self.limits.text_bytes, param, self.context_length)
 
     def _chat(self, prompt: Mapping[str, Any]) -> str:
         from jinja2 import TemplateError
@@ -163,7 +212,7 @@ class Renderer:
             raise InvalidInput(
                 f"the model's chat template cannot take these messages: {error}", param="messages"
             ) from error
-        check_bytes(text, self.limits.text_bytes, "messages")
+        self._check_bytes(text, "messages")
         return text
 
     def _check_sizes(self, prompt: Mapping[str, Any], options: Mapping[str, Any]) -> None:
@@ -174,10 +223,9 @@ class Renderer:
                 f"'chat_template_kwargs' has more than {most} bytes; shorten it",
                 param="chat_template_kwargs",
             )
-        left = self.limits.text_bytes
-        for number, message in enumerate(_messages(prompt) if left else ()):
+        for number, message in enumerate(_messages(prompt)):
             for text in _texts(message.get("content")):
-                check_bytes(text, left, f"messages[{number}].content")
+                self._check_bytes(text, f"messages[{number}].content")
 
     def _effort(self, effort: str | None) -> dict[str, Any]:
         """A reasoning effort as the template's own arguments, levels or a switch."""
@@ -205,19 +253,24 @@ class Renderer:
             )
         return list(ids)
 
-    def _check_length(self, length: int, param: str) -> None:
-        if length >= self.context_length:
-            raise self._too_long(str(length), param)
+    def _check_length(self, length: int, param: str, limit: int) -> None:
+        if length >= limit:
+            raise _too_long(length, param, limit)
         if not length:
             raise InvalidInput("the prompt is empty; send at least one token", param=param)
 
-    def _too_long(self, length: str, param: str) -> InvalidInput:
-        return InvalidInput(
-            f"the prompt has {length} tokens and the model's context holds"
-            f" {self.context_length}, reply included; shorten it",
-            code="context_length_exceeded",
-            param=param,
-        )
+
+def _too_long(length: int | None, param: str, limit: int) -> ContextOverflow:
+    """`length` of None: it was not tokenized further than the context holds."""
+    shown = f"more than {limit}" if length is None else str(length)
+    return ContextOverflow(
+        f"the prompt has {shown} tokens and the model's context holds {limit}, reply included;"
+        " shorten it",
+        param=param,
+        limit=limit,
+        prompt_tokens=length,
+        requested_tokens=1,
+    )
 
 
 def _around(encode: Callable[..., list[int]]) -> tuple[list[int], list[int]]:
@@ -303,6 +356,10 @@ def _check_part(part: Any, takes_images: bool) -> None:
             code="unsupported_content",
             param="messages",
         )
+
+
+def _shows_images(prompt: Mapping[str, Any]) -> bool:
+    return any(map(has_images, prompt.get("messages") or ()))
 
 
 def _flag(prompt: Mapping[str, Any], name: str, default: bool) -> bool:
