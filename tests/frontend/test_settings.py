@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from pydantic import ValidationError
 
 from frontend.settings import Settings
 from tests.processes import ROOT
@@ -37,3 +38,18 @@ def test_the_environment_sets_them(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_only_loopback_is_listened_on_unless_told() -> None:
     assert Settings.model_fields["host"].default == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"allowed_origins": "chat.example"},
+        {"allowed_origins": "https://chat.example/"},
+        {"allowed_origins": "null"},
+        {"allowed_hosts": "https://llm.example"},
+        {"allowed_hosts": "llm.example:9000"},
+    ],
+)
+def test_what_can_never_match_is_refused(given: dict[str, str]) -> None:
+    with pytest.raises(ValidationError, match="is not"):
+        Settings(**given)  # type: ignore[arg-type]
