@@ -120,7 +120,9 @@ class Connections:
         elif not drain.left_bytes - _MIN_DRAINED_BYTES < left_bytes <= drain.left_bytes:
             drain.left_bytes, drain.since_s = left_bytes, now
         else:
-            return now - drain.since_s > self.limits.client_s
+            # while a request is handled, its own watch comes first and knows more of it
+            patience_s = self.limits.client_s * (2 if connection.waits_since_s is None else 1)
+            return now - drain.since_s > patience_s
         return False
 
 

@@ -163,7 +163,8 @@ class BoundedHttp(HttpToolsProtocol):
         """Called by the parser at the start of each request."""
         if self._replaying:
             return
-        if len(self.pipeline) >= self._limits.pipelined:
+        is_ahead = self._active is not None and not self._active.response_complete
+        if is_ahead and len(self.pipeline) >= self._limits.pipelined:
             raise self._stop(InvalidRequest("too many requests were sent ahead of their answers"))
         self._header_bytes = self._partial_bytes = self._framing_bytes = self._body_bytes = 0
         self._in_head, self._hosts, self._encoding, self._length = True, (), None, None

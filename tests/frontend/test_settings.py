@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from frontend.settings import Settings
 from tests.processes import ROOT
@@ -50,3 +51,18 @@ def test_tritons_key_comes_from_a_file(tmp_path: Path) -> None:
             Settings(triton_key_file=file)
     with pytest.raises(ValueError, match="No such file"):
         Settings(triton_key_file=tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"allowed_origins": "chat.example"},
+        {"allowed_origins": "https://chat.example/"},
+        {"allowed_origins": "null"},
+        {"allowed_hosts": "https://llm.example"},
+        {"allowed_hosts": "llm.example:9000"},
+    ],
+)
+def test_what_can_never_match_is_refused(given: dict[str, str]) -> None:
+    with pytest.raises(ValidationError, match="is not"):
+        Settings(**given)  # type: ignore[arg-type]

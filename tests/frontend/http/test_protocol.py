@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -335,6 +335,18 @@ async def test_requests_sent_ahead_are_bounded() -> None:
             server.may_answer.set()
             raw = await reader.read()
         assert len(server.seen) == LIMITS.pipelined + 1
+        assert "ahead" in refusal(raw[raw.rindex(b"fine") + 4 :])["message"]
+
+
+async def test_requests_ahead_can_be_forbidden() -> None:
+    async with Server(replace(LIMITS, pipelined=0)).listening() as server:
+        async with server.connected() as (reader, writer):
+            for _ in range(2):
+                writer.write(GET + b"\r\n")
+                await reader.readuntil(b"fine")
+            writer.write((GET + b"\r\n") * 2)
+            raw = await reader.read()
+        assert raw.count(b"fine") == 1
         assert "ahead" in refusal(raw[raw.rindex(b"fine") + 4 :])["message"]
 
 
