@@ -169,7 +169,7 @@ class Settings(BaseSettings):
         default=8 * 2**20,
         ge=1024,
         description="Bytes of one image as it goes to the model: as PNG, else as JPEG of quality"
-        " 95, else it is refused.",
+        " 95 or 85, else it is refused.",
     )
     max_encoded_images_bytes: int = Field(
         default=32 * 2**20,

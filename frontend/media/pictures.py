@@ -17,7 +17,12 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])", re.DOTALL)
 """Of a JPEG; in its compressed data 0xFF is followed by 0 or a restart marker."""
 _SCAN, _END = b"\xda", b"\xd9"
-_QUALITY = 95
+_ENCODINGS: tuple[tuple[str, dict[str, int]], ...] = (
+    ("PNG", {"compress_level": 1}),
+    ("JPEG", {"quality": 95}),
+    ("JPEG", {"quality": 85}),
+)
+"""What a file becomes: the first of them that is small enough."""
 
 
 class BadPicture(ValueError):
@@ -48,7 +53,7 @@ def to_plain(file: bytes, limits: PictureLimits) -> bytes:
     Raises BadPicture. Blocks for as long as decoding takes.
     """
     picture = _open(file, limits)
-    for kind, options in (("PNG", {"compress_level": 1}), ("JPEG", {"quality": _QUALITY})):
+    for kind, options in _ENCODINGS:
         out = _Bounded(limits.encoded_bytes)
         try:
             picture.save(out, kind, **options)
