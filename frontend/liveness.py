@@ -26,7 +26,6 @@ async def liveness(path: Path | None) -> AsyncIterator[None]:
         answering.add(task)
         task.add_done_callback(answering.discard)
 
-    path.unlink(missing_ok=True)  # noqa: ASYNC240 one system call before anything is served
     server = await asyncio.start_unix_server(answer, path)
     try:
         yield

@@ -30,6 +30,9 @@ from tests.processes import (
 )
 from toolkit.home import home
 
+PROMPT_S = 10
+"""5 s on a machine with nothing else to do; Triton itself would take 30 s in each of these."""
+
 
 def test_every_model_of_the_catalogue_is_listed(client: OpenAI) -> None:
     listed = {model.id for model in client.models.list()}
@@ -202,7 +205,7 @@ def test_a_gateway_that_hangs_is_started_anew(echo_repository: Path, tmp_path: P
         assert "Triton is back" not in service.log.read_text()
 
 
-def test_ctrl_c_ends_an_idle_service_within_5_s(echo_repository: Path, tmp_path: Path) -> None:
+def test_ctrl_c_ends_an_idle_service_promptly(echo_repository: Path, tmp_path: Path) -> None:
     with served(echo_repository, tmp_path / "log", timeout_s=60) as service:
         [engine] = service.named("/echo.engine/")
         engine.kill()  # from then on Triton itself would not end before its exit timeout
@@ -210,10 +213,10 @@ def test_ctrl_c_ends_an_idle_service_within_5_s(echo_repository: Path, tmp_path:
         started = time.monotonic()
         service.process.send_signal(signal.SIGINT)
         assert service.process.wait(60) == 0
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < PROMPT_S
 
 
-def test_ctrl_c_ends_a_service_with_running_requests_within_5_s(
+def test_ctrl_c_ends_a_service_with_running_requests_promptly(
     echo_repository: Path, tmp_path: Path
 ) -> None:
     with (
@@ -227,7 +230,7 @@ def test_ctrl_c_ends_a_service_with_running_requests_within_5_s(
         started = time.monotonic()
         service.process.send_signal(signal.SIGINT)
         assert service.process.wait(60) == 0
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < PROMPT_S
         assert "running requests may take" in service.log.read_text()
 
 
@@ -247,7 +250,7 @@ def test_ctrl_c_while_models_load_ends_it_at_once(echo_repository: Path, tmp_pat
         started = time.monotonic()
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < PROMPT_S
     assert not any(map(alive, family))
     assert "stopped" in log.read_text()
 

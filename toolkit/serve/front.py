@@ -11,7 +11,6 @@ import time
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 from toolkit.errors import ServeError
@@ -28,30 +27,32 @@ _ASK_S = 3600.0
 
 @dataclass(slots=True)
 class Front:
-    """`name` is what people are told; `answers` asks it, for as many seconds as it is given.
+    """`name` is what people are told; `answers` asks it at `socket`, for so many seconds.
 
     One that leaves a question unanswered for `timeout_s` hangs.
     """
 
     name: str
     command: Command
-    answers: Callable[[float], bool]
+    socket: Path
+    answers: Callable[[Path, float], bool]
     timeout_s: float
     _child: Child | None = field(default=None, init=False)
     _watch: Watch | None = field(default=None, init=False)
 
     def start(self) -> None:
         """Starts it and returns when it answers. Raises ServeError."""
+        self.socket.unlink(missing_ok=True)
         self._child = Child(self.command)
+        self._watch = Watch(ask=self._ask, patience=Patience(self.timeout_s, 0, _ASK_INTERVAL_S))
         deadline = time.monotonic() + _START_S
-        while not self.answers(2.0):
+        while not self.answers(self.socket, 2.0):
             if self._child.exit_code is not None or time.monotonic() > deadline:
                 raise ServeError(f"{self.name} did not start:\n{self._child.log_tail()}")
             time.sleep(0.1)
-        self._watch = Watch(ask=self._ask, patience=Patience(self.timeout_s, 0, _ASK_INTERVAL_S))
 
     def _ask(self) -> None:
-        self.answers(_ASK_S)
+        self.answers(self.socket, _ASK_S)
 
     @property
     def log(self) -> Path:
@@ -89,9 +90,7 @@ def gateway(options: ServeOptions, triton: TritonServer) -> Front:
     argv = [*options.gateway(triton.address), "--health-socket", str(health)]
     settings = {name: value for name, value in os.environ.items() if name.startswith("TRITON_")}
     command = _command("gateway", argv, options, triton, settings)
-    return Front(
-        "the gateway", command, partial(_gateway_answers, health), options.gateway_timeout_s
-    )
+    return Front("the gateway", command, health, _gateway_answers, options.gateway_timeout_s)
 
 
 def relay(options: ServeOptions, triton: TritonServer) -> Front:
@@ -105,7 +104,7 @@ def relay(options: ServeOptions, triton: TritonServer) -> Front:
     if options.control_key_file is not None:
         argv += ["--key-file", str(options.control_key_file.absolute())]
     command = _command("relay", argv, options, triton, {})
-    return Front("the relay", command, partial(is_up, private), options.gateway_timeout_s)
+    return Front("the relay", command, private, is_up, options.gateway_timeout_s)
 
 
 def _command(

@@ -42,10 +42,11 @@ from toolkit.serve.watch import Watch, Work
 
 _LOOK_INTERVAL_S = 1.0
 _READY_S = 10.0
+_LONGEST_PAUSE_S = 30.0
 _ANSWER_S = 3600.0
 _SOON_S = 0.5
 _UNLOAD_S = 10.0
-_INTERRUPT_S, _INTERRUPT_DRAIN_S = 3.0, 1.5
+_INTERRUPT_S, _INTERRUPT_DRAIN_S = 3.0, 1.0
 """After Ctrl-C: in all, and for running requests."""
 _MAX_RESTARTS, _RESTART_WINDOW_S = 5, 600.0
 
@@ -68,6 +69,7 @@ class Supervisor:
     _interrupted_at: float = field(default=0.0, init=False)
     _stop: threading.Event = field(default_factory=threading.Event, init=False)
     _restarts: list[float] = field(default_factory=list, init=False)
+    _front_restarts: list[float] = field(default_factory=list, init=False)
     _stack: ExitStack = field(default_factory=ExitStack, init=False)
 
     def run(self, ready: Callable[[], None]) -> None:
@@ -137,14 +139,25 @@ class Supervisor:
         assert self._healer is not None
         while not self._stop.wait(_LOOK_INTERVAL_S):
             if reason := self._front.trouble():
-                self._count_restart(reason)
-                self._front.kill()
-                self._front.start()
+                self._restart_front(self._front, reason)
             if reason := self._triton_trouble():
                 self._count_restart(reason)
                 self._restart_triton()
             elif (configs := self._follow_models()) is not None:
                 self._healer.look(configs)
+
+    def _restart_front(self, front: Front, reason: str) -> None:
+        """Never ends the service, however often: callers could bring that about."""
+        now = time.monotonic()
+        recent = [at for at in self._front_restarts if now - at < _RESTART_WINDOW_S]
+        self._front_restarts = [*recent, now]
+        self.tell(f"{reason}; restarting")
+        front.kill()
+        self._stop.wait(min(len(recent) ** 2, _LONGEST_PAUSE_S))
+        try:
+            front.start()
+        except ServeError as error:
+            self.tell(error.message)
 
     def _follow_models(self) -> dict[str, ModelConfig] | None:
         """Takes over what was loaded and unloaded meanwhile: a restart brings back just that."""
@@ -240,7 +253,7 @@ class Supervisor:
         front.ask_to_end()
         if not front.wait(_SOON_S):
             self.tell(f"running requests may take {self._drain_s:g} s; Ctrl-C again ends them now")
-            front.wait(self._drain_s)
+            front.wait(max(0.0, self._drain_s - _SOON_S))
         front.kill()
 
     def _end_triton(self, triton: TritonServer) -> None:
@@ -250,7 +263,7 @@ class Supervisor:
         triton.ask_to_end()
         if not triton.wait(_SOON_S):
             self.tell(f"the models may take {patience_s:g} s to end; Ctrl-C again ends them now")
-        triton.end(patience_s)
+        triton.end(max(0.0, patience_s - _SOON_S))
 
     @property
     def _drain_s(self) -> float:
@@ -265,7 +278,7 @@ class Supervisor:
             return _SOON_S  # Triton waits in vain for those whose process died
         if self._signal != signal.SIGINT:
             return _UNLOAD_S
-        return max(1.0, round(self._interrupted_at + _INTERRUPT_S - time.monotonic(), 1))
+        return max(_SOON_S, round(self._interrupted_at + _INTERRUPT_S - time.monotonic(), 1))
 
     def _kill(self) -> None:
         if self._front:
