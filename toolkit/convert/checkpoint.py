@@ -11,6 +11,7 @@ from typing import Any
 
 from toolkit.convert.complete import check_complete
 from toolkit.convert.describe import describe
+from toolkit.convert.failures import refusing
 from toolkit.convert.safetensors_file import weight_files
 from toolkit.convert.steps import share_tokenizer
 from toolkit.errors import ConvertError
@@ -61,18 +62,31 @@ def files_of(folder: Path, config: dict[str, Any]) -> list[Path]:
 def read_config(folder: Path) -> dict[str, Any]:
     """`config.json` of a Hugging Face directory. Raises ConvertError."""
     try:
-        config = json.loads((folder / "config.json").read_text())
-        if not isinstance(config, dict):
-            raise TypeError("it holds no object")
+        config: dict[str, Any] = json.loads((folder / "config.json").read_text())
+        check_config(config)
     except OSError as error:
         reason = f"cannot be read: {error.strerror}"
     except (ValueError, TypeError) as error:
-        reason = f"is not valid JSON: {error}"
+        reason = f"is not valid: {error}"
     else:
         return config
     raise ConvertError(
         f"{folder} is no checkpoint: config.json {reason}", hint="name a Hugging Face directory"
     )
+
+
+def check_config(config: Any) -> None:
+    """Raises TypeError for what is not an object with a list of names as `architectures`."""
+    if not isinstance(config, dict):
+        raise TypeError(f"it holds a {type(config).__name__}, not an object")
+    names = config.get("architectures")
+    if names is not None and not (
+        isinstance(names, list) and all(isinstance(name, str) for name in names)
+    ):
+        raise TypeError(f"architectures ({str(names)[:40]}) must be a list of names")
+    for field in ("text_config", "vision_config", "quantization_config"):
+        if not isinstance(config.get(field) or {}, dict):
+            raise TypeError(f"{field} ({str(config[field])[:40]}) must be an object")
 
 
 def _check(folder: Path) -> dict[str, Any]:
@@ -139,4 +153,5 @@ def _has_template(folder: Path) -> bool:
     if (folder / "chat_template.jinja").exists():
         return True
     tokenizer = folder / "tokenizer_config.json"
-    return tokenizer.exists() and "chat_template" in json.loads(tokenizer.read_text())
+    with refusing(f"{tokenizer} cannot be read"):
+        return tokenizer.exists() and "chat_template" in json.loads(tokenizer.read_text())

@@ -43,7 +43,9 @@ def check_against_config(folder: Path, shapes: Mapping[str, tuple[int, ...]]) ->
         return
     with refusing(f"{file} cannot be read"):
         config = json.loads(file.read_text())
-    if isinstance(config, dict) and (found := _model(folder, config)) is not None:
+        if not isinstance(config, dict):
+            raise TypeError(f"it holds a {type(config).__name__}, not an object")
+    if (found := _model(folder, config)) is not None:
         strict, kind, about = found
         with quiet():
             strict.check_names(kind, about, shapes, folder)

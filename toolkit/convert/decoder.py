@@ -74,7 +74,7 @@ def _check(folder: Path) -> Any:
         )
     if "quantization_config" in content:
         raise ConvertError(
-            "the checkpoint is quantized",
+            "the checkpoint is quantized (quantization_config in config.json)",
             hint="start from the original weights; --precision int4 quantizes them",
         )
     with refusing(f"{folder.name} cannot be loaded"), quiet():

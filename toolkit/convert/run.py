@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from toolkit.convert.checkpoint import read_config
 from toolkit.convert.failures import refusing
 from toolkit.convert.kept import open_to_all
 from toolkit.convert.parity import Parity, recording
@@ -140,10 +141,7 @@ def _kind(source: Path) -> str:
             f"{source} is no model directory: it has neither config.json nor model_index.json",
             hint="name a Hugging Face, sentence-transformers or diffusers directory",
         )
-    try:
-        names = json.loads(config.read_text()).get("architectures") or [] if config.exists() else []
-    except ValueError as error:
-        raise ConvertError(f"{config} is not valid JSON: {error}") from error
+    names = read_config(source).get("architectures") or [] if config.exists() else []
     if not modules and any(str(name).endswith(("CausalLM", "LMHeadModel")) for name in names):
         return "llm"
     return "embedding"

@@ -235,4 +235,5 @@ def _published(kind: Any, config: Any) -> tuple[dict[str, Any], set[str]]:
 def declared_class(config: Mapping[str, Any]) -> Any | None:
     """The class that a config.json names, if transformers has it."""
     names = config.get("architectures") or [""]
-    return getattr(transformers, str(names[0]), None) if isinstance(names, list) else None
+    found = getattr(transformers, str(names[0]), None) if isinstance(names, list) else None
+    return found if hasattr(found, "config_class") else None

@@ -117,7 +117,10 @@ def _architecture(config: dict[str, Any]) -> _Architecture:
     if name == "Qwen3ForCausalLM" and config.get("attention_bias"):
         raise ConvertError("attention_bias has no place in GGUF's qwen3: its readers expect none")
     if "quantization_config" in config:
-        raise ConvertError("the checkpoint is quantized; convert the original weights")
+        raise ConvertError(
+            "the checkpoint is quantized (quantization_config in config.json)",
+            hint="convert the original weights",
+        )
     return ARCHITECTURES[name]
 
 

