@@ -139,6 +139,10 @@ def _engine(name: str, entry: LlmEntry, facts: LlmFacts, target: Target) -> Step
         own["environment"] = environment
     if entry.adapters:
         own["adapters"] = {adapter: f"adapters/{adapter}" for adapter in entry.adapters}
+    own |= {
+        f"grammar_{name}": value
+        for name, value in entry.grammars.model_dump(exclude_unset=True).items()
+    }
     for field in ("tool_parser", "reasoning_parser"):
         if value := getattr(entry, field):
             own[f"toolkit.{field}"] = value

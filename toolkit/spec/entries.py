@@ -9,7 +9,15 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from toolkit.spec.contract import Contract
-from toolkit.spec.serving import Batching, Groups, Part, Priority, VersionPolicy, WarmUps
+from toolkit.spec.serving import (
+    Batching,
+    GrammarBounds,
+    Groups,
+    Part,
+    Priority,
+    VersionPolicy,
+    WarmUps,
+)
 from toolkit.spec.source import Source, parse_source
 from toolkit.spec.strict import Many, Strict
 from toolkit.spec.tensors import Input, Output
@@ -184,6 +192,10 @@ class LlmEntry(_Weights):
         description="How the model was trained to fill in the middle, for completions with a "
         "`suffix`: `<a>{prefix}<b>{suffix}<c>` with the model's own marks. `false`: not at all; "
         "default: by the tokenizer's special tokens.",
+    )
+    grammars: GrammarBounds = Field(
+        default=GrammarBounds(),
+        description="Bounds of what requests bind their answers to.",
     )
     parts: dict[Literal["prompt"], Part] = Field(
         default={}, description="Settings of the step `prompt`."

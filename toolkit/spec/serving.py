@@ -137,3 +137,34 @@ class Part(Strict):
     instances: Groups | None = Field(default=None, description="Its instance groups.")
     batching: Batching | None = Field(default=None, description="Its batches.")
     warmup: bool | None = Field(default=None, description="Whether it is warmed up.")
+
+
+class GrammarBounds(Strict):
+    """What the schema, pattern or grammar that a request binds its answer to may cost."""
+
+    bytes: int = Field(default=131_072, ge=1, description="Its size at most.")
+    compile_s: float = Field(
+        default=10.0, gt=0, description="Seconds of computing that compiling it takes at most."
+    )
+    memory_mb: int = Field(default=1024, ge=1, description="MiB that compiling it takes at most.")
+    mask_ms: int = Field(
+        default=100,
+        ge=1,
+        description="Milliseconds of computing after which the request ends whose next tokens are "
+        "not known.",
+    )
+    share_ms: int = Field(
+        default=5, ge=1, description="The same on average, after a second in all."
+    )
+    compiles: int = Field(
+        default=4, ge=1, description="Compiled at once, one caller's half of them at most."
+    )
+    processes: int = Field(
+        default=64,
+        ge=1,
+        description="Grammars in use at once, one caller's half of them at most; each is a process "
+        "of about 12 MiB.",
+    )
+    whitespace: int = Field(
+        default=16, ge=1, description="Blanks that follow one another in JSON answers at most."
+    )

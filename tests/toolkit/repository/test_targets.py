@@ -33,6 +33,7 @@ models:
     reasoning_parser: qwen3
     fim: <a>{prefix}<b>{suffix}<c>
     priority: true
+    grammars: {compile_s: 2.5, processes: 8}
     targets:
       container: {instances: {gpus: [2, 3]}, engine_args: {tensor_parallel_size: 2}}
   judge:
@@ -106,6 +107,8 @@ def test_an_engine_on_gpus(sources: Path, tmp_path: Path) -> None:
     assert told["toolkit.tool_parser"] == "hermes"
     assert told["toolkit.reasoning_parser"] == "qwen3"
     assert told["toolkit.target"] == "container:26.08"
+    assert (told["grammar_compile_s"], told["grammar_processes"]) == ("2.5", "8")
+    assert "grammar_bytes" not in told, "the engine has its own default"
 
 
 @pytest.mark.usefixtures("shared_home")

@@ -126,8 +126,9 @@ def _structural_tag(value: Any, param: str, limits: GrammarLimits) -> str:
     for depth, node in _walk(tag):
         if depth > 2 * MAX_DEPTH:
             raise _too_deep(param)
-        if node.get("type") == "json_schema" and "json_schema" in node:
-            node.setdefault("max_whitespace_cnt", limits.grammar_whitespace)
+        is_format = node.get("type") == "json_schema" and "json_schema" in node
+        if is_format and node.get("max_whitespace_cnt") is None:  # vLLM's tags say null
+            node["max_whitespace_cnt"] = limits.grammar_whitespace
     return json.dumps(tag, ensure_ascii=False)
 
 
