@@ -105,12 +105,13 @@ class Target:
         url = self.service.url + path
         return httpx2.post(url, content=content, headers=headers, timeout=timeout_s)
 
-    def chat(self, **fields: Any) -> httpx2.Response:
+    def chat(self, *, timeout_s: float = 60, **fields: Any) -> httpx2.Response:
         """A chat completion of the attacker."""
         said = [{"role": "user", "content": "Say something."}]
         return self.post(
             "/v1/chat/completions",
             {"model": CHAT, "messages": said, "max_tokens": 16} | fields,
+            timeout_s=timeout_s,
         )
 
     def connect(self) -> socket.socket:
