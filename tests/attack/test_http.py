@@ -152,7 +152,7 @@ PARTS = st.sampled_from(
 
 
 def test_any_framing_leaves_the_second_caller_alone(target: Target) -> None:
-    @settings(max_examples=300, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=100, suppress_health_check=list(HealthCheck))
     @given(st.lists(PARTS, min_size=1, max_size=10))
     def attack(parts: list[bytes]) -> None:
         with target.connect() as client:
