@@ -19,6 +19,7 @@ _LONGEST = 131_072
 _AROUND = 256  # characters that decide whether a cut is one, more than the longest token has
 _TRIES = 32
 _BATCH = 131_072  # characters
+_FILLER = 128  # characters for each token; words have about five
 
 
 def check_bytes(text: str, most: int, param: str) -> None:
@@ -44,6 +45,12 @@ def encode_up_to(encode: Encode, text: str, most: int) -> list[int]:
         if len(ids) > most:
             break
     return ids
+
+
+def beginning(text: str, tokens: int) -> str:
+    """What is looked at of a text that may be cut at `tokens`, without tokenizing: more than holds
+    them, unless nearly all of it is space or one word."""
+    return text[: tokens * _FILLER]
 
 
 def head(encode: Encode, text: str, tokens: int) -> str:
@@ -106,14 +113,15 @@ def _cut(encode: Encode, text: str, start: int) -> _Cut:
 
 
 def _places(text: str, least: int, most: int) -> Iterator[int]:
-    """Where a word or number ends and another follows, the last such place first.
+    """Where a word or number ends, the last such place first.
 
-    Tokenizers look at letters, digits and the rest apart, so a run of one kind ends there whatever
-    stands before it.
+    Tokenizers look at letters, digits and the rest apart, and at spaces with what follows them, so
+    what comes next does not depend on what stands before.
     """
     for place in range(min(most, len(text) - 2), least, -1):
         before, here, after = text[place - 1], text[place], text[place + 1]
-        if before.isalnum() and not here.isalnum() and after.isalnum():
+        between = before.isalnum() and not here.isalnum() and after.isalnum()
+        if between or (here == " " and not before.isspace()):
             yield place
 
 
