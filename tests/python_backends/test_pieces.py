@@ -8,7 +8,7 @@ import pytest
 
 from python_backends import pieces
 from python_backends.errors import InvalidInput
-from python_backends.pieces import PIECE, batches, check_bytes, encode_up_to, head
+from python_backends.pieces import PIECE, batches, beginning, check_bytes, encode_up_to, head
 
 from .tokenizers import families, texts
 
@@ -82,6 +82,11 @@ def test_the_head_of_a_text_holds_its_first_tokens(
         assert len(beginning) < 3 * PIECE, family
         assert encode(beginning)[:256] == encode(TEXTS["mixed"])[:256], family
     assert head(encoders["bert"], "short", 1) == "short"
+
+
+def test_of_a_text_that_may_be_cut_a_bounded_part_is_looked_at() -> None:
+    assert beginning("a" * 1_000_000, 256) == "a" * 256 * 128
+    assert beginning("a b", 256) == "a b"
 
 
 def test_rows_are_tokenized_in_parts_of_bounded_size() -> None:

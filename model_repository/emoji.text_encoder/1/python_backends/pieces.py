@@ -19,6 +19,7 @@ _LONGEST = 131_072
 _AROUND = 256  # characters that decide whether a cut is one, more than the longest token has
 _TRIES = 32
 _BATCH = 131_072  # characters
+_FILLER = 128  # characters for each token; words have about five
 
 
 def check_bytes(text: str, most: int, param: str, tokens: int) -> None:
@@ -45,6 +46,12 @@ def encode_up_to(encode: Encode, text: str, most: int) -> list[int]:
         if len(ids) > most:
             break
     return ids
+
+
+def beginning(text: str, tokens: int) -> str:
+    """What is looked at of a text that may be cut at `tokens`, without tokenizing: more than holds
+    them, unless nearly all of it is space or one word."""
+    return text[: tokens * _FILLER]
 
 
 def head(encode: Encode, text: str, tokens: int) -> str:
