@@ -46,25 +46,25 @@ class Recipe:
         return convert
 
 
-_GGUF = Recipe("toolkit.convert.gguf", "convert_gguf", 4, ("torch", "transformers", "gguf"))
-_CHECKPOINT = Recipe("toolkit.convert.checkpoint", "convert_checkpoint", 5, ())
+_GGUF = Recipe("toolkit.convert.gguf", "convert_gguf", 5, ("torch", "transformers", "gguf"))
+_CHECKPOINT = Recipe("toolkit.convert.checkpoint", "convert_checkpoint", 6, ())
 _ENCODER = Recipe(
     "toolkit.convert.encoder",
     "convert_encoder",
-    2,
+    3,
     ("torch", "transformers", "sentence-transformers", "onnx", "onnxscript"),
 )
 _RERANKER = Recipe(
     "toolkit.convert.reranker",
     "convert_reranker",
-    2,
+    3,
     ("torch", "transformers", "sentence-transformers", "onnx", "onnxscript"),
 )
 _USER = Recipe("toolkit.convert.user", "copy_user_model", 1, ())
 _DIFFUSION = Recipe(
     "toolkit.convert.diffusion",
     "convert_diffusion",
-    2,
+    3,
     ("torch", "transformers", "diffusers", "onnx", "onnxscript"),
 )
 

@@ -32,7 +32,7 @@ from toolkit.weights.cache import ensure
 from toolkit.weights.digest import text_digest
 from toolkit.weights.sources import Fetched
 
-_REVISION = 4
+_REVISION = 5
 _LIBRARIES = ("llmcompressor", "compressed-tensors", "torch", "transformers")
 LAYOUTS = ("compressed-tensors", "autoawq")
 _SAMPLES = {"cuda": (256, 512), "cpu": (32, 256)}
