@@ -114,34 +114,30 @@ class Client:
             for kind in kinds or ([b""] if is_page else []):
                 _check_kind(kind, is_page)
 
-    async def _read(self, bounds: BodyBounds) -> tuple[bytes, int]:
+    async def _read(self, bounds: BodyBounds) -> tuple[bytearray, int]:
         """The body, and its values where they were counted: where it is large enough for many."""
-        parts: list[bytes] = []
-        size, more, count, counted = 0, True, ValueCount(), 0
+        body, more, count, counted = bytearray(), True, ValueCount(), 0
         hold: Hold | None = None
         deadline_s = self._loop.time() + self._timeout_s
         while more:
             message = await self._next_part(deadline_s)
-            part = message.get("body", b"")
-            size += len(part)
-            parts.append(part)
+            body += message.get("body", b"")
             more = message.get("more_body", False)
-            if size > bounds.size_bytes:
+            if len(body) > bounds.size_bytes:
                 raise _too_large(bounds.size_bytes)
-            if size > _SMALL and hold is None and bounds.budget is not None:
+            if len(body) > _SMALL and hold is None and bounds.budget is not None:
                 hold = await self._hold(bounds)
                 deadline_s = self._loop.time() + self._timeout_s
-            if size > min(_SMALL, bounds.values, bounds.containers):  # else it cannot hold so many
-                for new in parts[counted:]:
-                    count.add(new)
-                counted = len(parts)
+            if len(body) > min(_SMALL, bounds.values, bounds.containers):  # else too few fit
+                count.add(bytes(memoryview(body)[counted:]))
+                counted = len(body)
             if count.total > bounds.values:
                 raise _too_many(f"{bounds.values} JSON values")
             if count.containers > bounds.containers:
                 raise _too_many(f"{bounds.containers} JSON objects and lists")
         if hold is not None:
-            hold.resize(size + _VALUE * count.total)
-        return parts[0] if len(parts) == 1 else b"".join(parts), count.total
+            hold.resize(len(body) + _VALUE * count.total)
+        return body, count.total
 
     async def _next_part(self, deadline_s: float) -> Message:
         try:

@@ -52,6 +52,7 @@ class Frame:
             failure = trace.failed(self._of_routing(error, scope))
             if not trace.status:
                 await send_error(framed, failure, trace)
+            _release(failure)
         finally:
             trace.ends.close()
             _log.info("%s", trace.line())
@@ -73,6 +74,12 @@ class Frame:
             if route.matches(scope)[0] is not Match.NONE:
                 found |= getattr(route, "methods", None) or set()
         return sorted(found)
+
+
+def _release(error: Exception) -> None:
+    """Lets go of what led to an error: it refers to the frame that refers to it, and the request's
+    body would stay in memory until the next collection of garbage."""
+    error.__traceback__ = error.__context__ = error.__cause__ = None
 
 
 def _headers(trace: Trace) -> list[tuple[bytes, bytes]]:
