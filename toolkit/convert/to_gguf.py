@@ -17,6 +17,7 @@ from safetensors import safe_open
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from toolkit.convert.checkpoint import architecture as architecture_of
 from toolkit.convert.checkpoint import read_config
 from toolkit.convert.failures import refusing
 from toolkit.convert.gguf import load_gguf
@@ -64,7 +65,8 @@ token on the parity sentences. The 4-bit limits catch a wrong mapping, not a rou
 
 def convert_to_gguf(folder: Path, place: Path, kind: str, progress: Progress) -> Path:
     """Writes `place/NAME-TYPE.gguf` and returns it. Raises ConvertError."""
-    architecture = _architecture(read_config(folder))
+    config_json = read_config(folder)
+    architecture = _architecture(architecture_of(folder, config_json), config_json)
     if kind not in TYPES:
         raise ConvertError(f"no GGUF type '{kind}'", hint=f"known: {', '.join(TYPES)}")
     name = folder.absolute().name
@@ -103,8 +105,7 @@ def convert_to_gguf(folder: Path, place: Path, kind: str, progress: Progress) ->
     return file
 
 
-def _architecture(config: dict[str, Any]) -> _Architecture:
-    name = (config.get("architectures") or ["none"])[0]
+def _architecture(name: str, config: dict[str, Any]) -> _Architecture:
     if name not in ARCHITECTURES:
         raise ConvertError(
             f"the architecture {name} has no mapping to GGUF here",
