@@ -22,6 +22,7 @@ from toolkit.convert.parity import SENTENCES
 from toolkit.convert.quiet import quiet
 from toolkit.convert.safetensors_file import read_tensors
 from toolkit.convert.strict import check_names, load
+from toolkit.convert.windows import refuse_window
 from toolkit.errors import ConvertError, MissingExtra, ToolkitError
 from toolkit.progress import Progress
 
@@ -86,12 +87,7 @@ def _check(folder: Path) -> Any:
             f"{name} with '{kind}' rotary positions comes out wrong as an ONNX decoder",
             hint="vLLM serves the safetensors themselves",
         )
-    window = getattr(config, "sliding_window", None)
-    if window and window < config.max_position_embeddings:
-        raise ConvertError(
-            f"{name} attends to the last {window} tokens only, which the ONNX decoder does not",
-            hint="vLLM serves the safetensors themselves",
-        )
+    refuse_window(config, "the ONNX decoder")
     return config
 
 

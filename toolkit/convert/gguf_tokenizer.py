@@ -1,20 +1,25 @@
 """The tokenizer inside a GGUF file → tokenizer.json, as the model's authors had it.
 
-Transformers' own reader takes the first control token for the end of text and loses how words are
-cut before merging, so byte-level BPE (most models since GPT-2) is built here from the metadata.
+Transformers' own reader takes the beginning of text for its end, drops it, splits added tokens and
+loses how words are cut before merging, so both kinds are built here from the metadata: byte-level
+BPE (most models since GPT-2) and SentencePiece. Other kinds are refused.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, processors
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, processors
 from tokenizers import pre_tokenizers as pre
 from tokenizers.models import BPE
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from toolkit.convert.gguf_sentencepiece import sentencepiece
+from toolkit.convert.tokenizer_parity import check_tokenizers
 from toolkit.errors import ConvertError
 
-_NORMAL, _CONTROL, _USER_DEFINED = 1, 3, 4
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED = 1, 2, 3, 4, 5
+"""Types of tokens in the format; bytes are 6."""
 _LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -23,42 +28,151 @@ _QWEN2 = _LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
 
 STYLES = ("gpt-2", "smollm", "llama-bpe", "qwen2")
 """The ways of cutting words that are known here, by GGUF's names for them."""
+ORIGINAL = "tokenizer.huggingface.json"
+"""The whole tokenizer.json, which the format has a key for; our own files hold it."""
+_ROLES = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}
 
 
 def save_tokenizer(metadata: dict[str, Any], file: Path, folder: Path) -> Any:
     """Writes the tokenizer and its chat template into `folder`; returns it.
 
-    Raises ConvertError for a byte-level tokenizer whose word splitting is not known here.
+    Raises ConvertError for a tokenizer that is not known here or is incomplete, and when what was
+    written reads text in another way.
     """
-    if metadata.get("tokenizer.ggml.model") == "gpt2":
-        tokenizer: Any = _wrap(_byte_level(metadata, file.name), metadata)
-    else:
-        tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-    if template := metadata.get("tokenizer.chat_template"):
-        tokenizer.chat_template = template
+    tokenizer = read_tokenizer(metadata, file.name)
     tokenizer.save_pretrained(folder)
+    again = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    check_tokenizers("saved tokenizer", again, tokenizer, added=tokenizer.get_added_vocab())
     return tokenizer
 
 
-def _byte_level(metadata: dict[str, Any], name: str) -> Tokenizer:
+def read_tokenizer(metadata: Mapping[str, Any], name: str) -> Any:
+    """transformers' tokenizer for the metadata of the file `name`. Raises ConvertError."""
+    words = metadata.get("tokenizer.ggml.tokens")
+    kind = metadata.get("tokenizer.ggml.model", "none")
+    if not words or kind not in {"gpt2", "llama"}:
+        raise ConvertError(
+            f"{name} has a tokenizer of the kind '{kind}', which cannot be read here",
+            hint="known: gpt2 (byte-level BPE) and llama (SentencePiece);"
+            " or name the original safetensors directory as `source`",
+        )
+    types = _types(metadata, words, name)
+    if ORIGINAL in metadata:
+        known = {word: n for n, word in enumerate(words) if types[n] != UNUSED}
+        tokenizer = _original(metadata[ORIGINAL], known, name)
+    else:
+        own = sentencepiece if kind == "llama" else _byte_level
+        tokenizer = own(metadata, types, name)
+        _add(tokenizer, words, types)
+        tokenizer.post_processor = _ends(metadata, words, name)
+    wrapped = _wrap(tokenizer, metadata, name)
+    if template := _template(metadata):
+        wrapped.chat_template = template
+    return wrapped
+
+
+def _types(metadata: Mapping[str, Any], words: Sequence[str], name: str) -> list[int]:
+    if (told := metadata.get("tokenizer.ggml.token_type")) is None:
+        special = {_role(metadata, role, words, name) for role in _ROLES}
+        return [CONTROL if word in special else NORMAL for word in words]
+    if len(told) != len(words):
+        raise ConvertError(f"{name} has {len(words)} tokens and {len(told)} token types")
+    return [int(kind) for kind in told]
+
+
+def _original(text: str, known: Mapping[str, int], name: str) -> Tokenizer:
+    """The authors' own tokenizer.json, when it is for this vocabulary."""
+    try:
+        tokenizer = Tokenizer.from_str(text)
+    except Exception as error:  # tokenizers raises Exception itself
+        raise ConvertError(f"{name}: its {ORIGINAL} cannot be read: {error}") from error
+    found = tokenizer.get_vocab(with_added_tokens=True)
+    if wrong := found.items() ^ known.items():
+        word, index = min(wrong, key=lambda each: each[1])
+        raise ConvertError(
+            f"{name}: its {ORIGINAL} and its tokenizer.ggml.tokens differ at token {index}, "
+            f"{word[:40]!r}"
+        )
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def _byte_level(metadata: Mapping[str, Any], _: Sequence[int], name: str) -> Tokenizer:
     words: list[str] = metadata["tokenizer.ggml.tokens"]
+    if "tokenizer.ggml.merges" not in metadata:
+        raise ConvertError(f"{name} has no tokenizer.ggml.merges, which say how text is cut")
     merges = [tuple(merge.split(" ", 1)) for merge in metadata["tokenizer.ggml.merges"]]
     style = metadata.get("tokenizer.ggml.pre", "default")
     vocabulary = {word: index for index, word in enumerate(words)}
     tokenizer = Tokenizer(BPE(vocabulary, merges, ignore_merges=style == "llama-bpe"))
     tokenizer.pre_tokenizer = splitter(style, name)
     tokenizer.decoder = decoders.ByteLevel()
-    types: list[int] = metadata.get("tokenizer.ggml.token_type", [_NORMAL] * len(words))
-    for word, kind in zip(words, types, strict=True):
-        if kind in {_CONTROL, _USER_DEFINED}:
-            token = AddedToken(word, normalized=False, special=kind == _CONTROL)
-            tokenizer.add_tokens([token])
-    if metadata.get("tokenizer.ggml.add_bos_token", style == "llama-bpe"):
-        first = int(metadata["tokenizer.ggml.bos_token_id"])
-        tokenizer.post_processor = processors.TemplateProcessing(
-            single=f"{words[first]} $A", special_tokens=[(words[first], first)]
-        )
+    if style == "qwen2":
+        tokenizer.normalizer = normalizers.NFC()  # as all of Qwen's own have it
     return tokenizer
+
+
+def _add(tokenizer: Tokenizer, words: Sequence[str], types: Sequence[int]) -> None:
+    """Tokens that are found in text before it is cut."""
+    special = {UNKNOWN, CONTROL}
+    tokenizer.add_tokens(
+        [
+            AddedToken(word, normalized=False, special=kind in special)
+            for word, kind in zip(words, types, strict=True)
+            if kind in {*special, USER_DEFINED}
+        ]
+    )
+
+
+def _ends(metadata: Mapping[str, Any], words: Sequence[str], name: str) -> Any:
+    """What stands before and after every text; llama.cpp knows what a file does not say."""
+    llama = metadata.get("tokenizer.ggml.model") == "llama"
+    first = llama or metadata.get("tokenizer.ggml.pre") == "llama-bpe"
+    wanted = {
+        "bos": metadata.get("tokenizer.ggml.add_bos_token", first),
+        "eos": metadata.get("tokenizer.ggml.add_eos_token", False),
+    }
+    ends = {}
+    for role in (role for role, is_added in wanted.items() if is_added):
+        ends[role] = _role(metadata, role, words, name)
+        if ends[role] is None:
+            raise ConvertError(f"{name} adds its {role} token to texts and names no such token")
+    if not ends:
+        return None
+    before, after = ends.get("bos"), ends.get("eos")
+
+    def around(text: str, kind: int) -> str:
+        parts = [before, f"${text}", after]
+        return " ".join(f"{part}:{kind}" for part in parts if part)
+
+    return processors.TemplateProcessing(
+        single=around("A", 0),
+        pair=f"{around('A', 0)} {around('B', 1)}",
+        special_tokens=[(word, words.index(word)) for word in set(ends.values()) if word],
+    )
+
+
+def _role(metadata: Mapping[str, Any], role: str, words: Sequence[str], name: str) -> str | None:
+    index = metadata.get(f"tokenizer.ggml.{_ROLES[role]}_token_id")
+    if index is None:
+        return None
+    if not 0 <= int(index) < len(words):
+        raise ConvertError(f"{name}: its {role} token is {index}, and it has {len(words)} tokens")
+    return words[int(index)]
+
+
+def _template(metadata: Mapping[str, Any]) -> Any:
+    """One chat template, or several by name."""
+    key = "tokenizer.chat_template"
+    named = {
+        each: metadata[f"{key}.{each}"]
+        for each in metadata.get("tokenizer.chat_templates", [])
+        if f"{key}.{each}" in metadata
+    }
+    if not named:
+        return metadata.get(key)
+    return {**({"default": metadata[key]} if key in metadata else {}), **named}
 
 
 def splitter(style: str, name: str) -> Any:
@@ -86,11 +200,12 @@ def _split_by(pattern: str) -> Any:
     return pre.Sequence([pre.Split(Regex(pattern), behavior="isolated"), level])
 
 
-def _wrap(tokenizer: Tokenizer, metadata: dict[str, Any]) -> Any:
+def _wrap(tokenizer: Tokenizer, metadata: Mapping[str, Any], name: str) -> Any:
     words: list[str] = metadata["tokenizer.ggml.tokens"]
-    special = {}
-    for role, key in {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}.items():
-        if (index := metadata.get(f"tokenizer.ggml.{key}_token_id")) is not None:
-            special[f"{role}_token"] = words[int(index)]
+    special = {
+        f"{role}_token": word
+        for role in _ROLES
+        if (word := _role(metadata, role, words, name)) is not None
+    }
     fast: Any = PreTrainedTokenizerFast
     return fast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **special)

@@ -5,7 +5,6 @@ Invariant: each tensor of what is kept was read again by gguf's own reader and i
 file was loaded again through transformers and answers like its source.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ import gguf
 import numpy as np
 import torch
 from safetensors import safe_open
-from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from toolkit.convert.checkpoint import architecture as architecture_of
@@ -24,15 +22,14 @@ from toolkit.convert.gguf import load_gguf
 from toolkit.convert.gguf_config import read_gguf_config, refuse_settings
 from toolkit.convert.gguf_file import Gguf, read_gguf
 from toolkit.convert.gguf_layout import layout
-from toolkit.convert.gguf_tokenizer import STYLES, save_tokenizer, splitter
+from toolkit.convert.gguf_vocabulary import check_written, read_stop_tokens, write_tokenizer
 from toolkit.convert.parity import SENTENCES, Check, check_distributions, settle
 from toolkit.convert.quiet import quiet
 from toolkit.convert.safetensors_file import read_tensors
 from toolkit.convert.strict import HARMLESS, load, refuse_differences
+from toolkit.convert.windows import refuse_window
 from toolkit.errors import ConvertError
 from toolkit.progress import Progress
-
-_NORMAL, _CONTROL, _USER_DEFINED, _UNUSED = 1, 3, 4, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +75,14 @@ def convert_to_gguf(folder: Path, place: Path, kind: str, progress: Progress) ->
     ):
         model = load(AutoModelForCausalLM, folder)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        refuse_window(model.config, "GGUF")
         config = model.config.to_dict()
+        stops = read_stop_tokens(folder, config, tokenizer)
         step.advance()
         step.note("write")
         writer = gguf.GGUFWriter(file, architecture.name)
         _write_config(writer, config, kind, name)
-        _write_tokenizer(writer, tokenizer, int(config["vocab_size"]))
+        write_tokenizer(writer, tokenizer, int(config["vocab_size"]), stops)
         _write_tensors(writer, model, architecture, config, kind)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
@@ -144,56 +143,6 @@ def _write_config(writer: Any, config: dict[str, Any], kind: str, name: str) -> 
     writer.add_rope_dimension_count(size)
     writer.add_rope_freq_base(float(rope.get("rope_theta", 10000.0)))
     writer.add_vocab_size(config["vocab_size"])
-
-
-def _write_tokenizer(writer: Any, tokenizer: Any, size: int) -> None:
-    """Byte-level BPE with a way of cutting words that the format has a name for."""
-    fast: Tokenizer = tokenizer.backend_tokenizer
-    content = json.loads(fast.to_str())
-    words = {index: word for word, index in tokenizer.get_vocab().items()}
-    added = tokenizer.added_tokens_decoder
-    tokens, types = [], []
-    for index in range(max(size, max(words) + 1)):
-        tokens.append(words.get(index, f"[PAD{index}]"))
-        if index in added:
-            types.append(_CONTROL if added[index].special else _USER_DEFINED)
-        else:
-            types.append(_NORMAL if index in words else _UNUSED)
-    merges = [m if isinstance(m, str) else " ".join(m) for m in content["model"].get("merges", [])]
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(_style(fast, content))
-    writer.add_token_list(tokens[:size])
-    writer.add_token_types(types[:size])
-    writer.add_token_merges(merges)
-    for role in ("bos", "eos", "unk", "pad"):
-        index = getattr(tokenizer, f"{role}_token_id")
-        if index is not None and index < size:  # a class's default may lie beyond the vocabulary
-            getattr(writer, f"add_{role}_token_id")(index)
-    first = tokenizer("a").input_ids[:1]
-    writer.add_add_bos_token(first == [tokenizer.bos_token_id])
-    if tokenizer.chat_template:
-        writer.add_chat_template(tokenizer.chat_template)
-
-
-def _style(fast: Tokenizer, content: dict[str, Any]) -> str:
-    """The format's name for how words are cut, found by cutting the same texts."""
-    if content["model"]["type"] != "BPE" or fast.pre_tokenizer is None:
-        raise ConvertError(
-            f"the tokenizer is {content['model']['type']} without byte-level words",
-            hint="supported: byte-level BPE, as most models since GPT-2 have it",
-        )
-    texts = [*SENTENCES, "it's 12345 dogs'LL\r\n\n  x=[1,22,333];   ", "don't\tstop  12"]
-    for style in STYLES:
-        known = splitter(style, style)
-        if all(
-            known.pre_tokenize_str(text) == fast.pre_tokenizer.pre_tokenize_str(text)
-            for text in texts
-        ):
-            return style
-    raise ConvertError(
-        "the tokenizer cuts words in a way that has no name here",
-        hint=f"known: {', '.join(STYLES)}",
-    )
 
 
 def _write_tensors(
@@ -257,17 +206,10 @@ def compare_tensors(folder: Path, written: Gguf, config: Any) -> None:
 def _compare(
     source: Gguf, config: Any, tokenizer: Any, tokens: Any, wanted: Any, nats: float
 ) -> None:
-    file = source.file
-    again = save_tokenizer(source.metadata, file, file.parent / "tokenizer-check")
-    for path in (file.parent / "tokenizer-check").iterdir():
-        path.unlink()
-    (file.parent / "tokenizer-check").rmdir()
-    for text in SENTENCES:
-        if again(text).input_ids != tokenizer(text).input_ids:
-            raise ConvertError(f"the tokenizer came out differently on “{text[:40]}”")
-    model = load_gguf(source, file, config)
+    model = load_gguf(source, source.file, config)
     for found, target in zip(_logits(model, tokens), wanted, strict=True):
         check_distributions("GGUF", found.numpy(), target.numpy(), nats)
+    check_written(source.metadata, tokenizer, source.file.name)
 
 
 def _logits(model: Any, tokens: list[torch.Tensor]) -> list[torch.Tensor]:

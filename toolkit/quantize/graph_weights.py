@@ -58,17 +58,17 @@ def floats_of_products(file: Path) -> list[str]:
     }
     return [
         f"{name} {list(dims)}"
-        for name, kind, dims in _weights(file)
+        for name, kind, dims in _weights(file, least=1)
         if kind == "FLOAT" and name in used
     ]
 
 
-def _weights(file: Path) -> Iterator[tuple[str, str, tuple[int, ...]]]:
-    """Name, type and shape of every constant that is not a vector or a number."""
+def _weights(file: Path, least: int = 2) -> Iterator[tuple[str, str, tuple[int, ...]]]:
+    """Name, type and shape of every constant of at least so many dimensions."""
     onnx: Any = import_module("onnx")
     graph = onnx.load(file, load_external_data=False).graph
     for name, each in [*((each.name, each) for each in graph.initializer), *_constants(graph)]:
-        if len(each.dims) > 1:
+        if len(each.dims) >= least:
             yield name, onnx.TensorProto.DataType.Name(each.data_type), tuple(each.dims)
 
 

@@ -72,7 +72,10 @@ def _run(job: Job, events: Events) -> Job:
 
 def _context_length(source: Path, claimed: int) -> int:
     """Tokens that the graph computes, at most `claimed`: its tokenizer may promise more."""
-    session = _session(source)
+    try:
+        session = _session(source)
+    except Exception as error:  # onnxruntime raises anything
+        raise _refusal(source / "encoder" / "model.onnx", error) from error
 
     def works(length: int) -> bool:
         row = np.ones((1, length), dtype=np.int64)
@@ -127,12 +130,16 @@ def _quantize(file: Path, job: Job) -> None:
         else:
             _round(file, fresh, job)
     except Exception as error:  # the tools raise anything
-        raise QuantizeError(
-            f"{file.name} of {file.parent.name} cannot be quantized: {error}",
-            hint="is it a float32 graph that onnxruntime can run?",
-        ) from error
+        raise _refusal(file, error) from error
     file.with_name(file.name + ".data").unlink(missing_ok=True)
     fresh.replace(file)
+
+
+def _refusal(file: Path, error: Exception) -> QuantizeError:
+    return QuantizeError(
+        f"{file.name} of {file.parent.name} cannot be quantized: {error}",
+        hint="is it a float32 graph that onnxruntime can run?",
+    )
 
 
 def _halve(file: Path, fresh: Path) -> None:

@@ -19,6 +19,7 @@ def find_entry(root: Entry, path: str) -> tuple[Entry, bool]:
         found = entry.named(name)
         if key:
             found = [each for each in found if any(k.text() == key for k in each.named("key"))]
+            found = found[-1:]  # of a key that stands twice the last one counts
         position = int(index) if index else 0
         if position >= len(found):
             return entry, False

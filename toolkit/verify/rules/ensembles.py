@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 
 from toolkit.verify.ensemble import Ensemble, Step, readable
+from toolkit.verify.maps import explained
 from toolkit.verify.model import Hit, Model
 from toolkit.verify.problem import Effect
 from toolkit.verify.rule import rule
@@ -105,13 +106,14 @@ def ensemble_unused(model: Model) -> Iterator[Hit]:
     """
     if (ensemble := graph(model)) is None:
         return
+    known = explained(model, ensemble)  # by `map-key-twice`
     for index, name in enumerate(ensemble.inputs):
-        if name not in ensemble.readers and name not in ensemble.writers:
+        if name not in {*ensemble.readers, *ensemble.writers, *known}:
             text = f"no step reads the ensemble input '{name}'"
             yield model.hit(f"input[{index}].name", text, "map it to a step's input, or remove it")
     for step in ensemble.steps:
         for key, tensor in sorted(step.config.output_map.items()):
-            if tensor not in ensemble.readers and tensor not in ensemble.outputs:
+            if tensor not in {*ensemble.readers, *ensemble.outputs, *known}:
                 near = get_close_matches(tensor, _missing(ensemble), 1, 0.6)
                 yield model.hit(
                     f"{step.output_path(key)}.value",
@@ -126,16 +128,16 @@ def ensemble_undefined(model: Model) -> Iterator[Hit]:
     if (ensemble := graph(model)) is None:
         return
     sources = [*ensemble.inputs, *ensemble.writers]
+    known = explained(model, ensemble)  # by `map-key-twice`
     for step in ensemble.steps:
         for key, tensor in sorted(step.config.input_map.items()):
-            if tensor not in sources:
+            if tensor not in {*sources, *known}:
                 text = f"nothing writes '{tensor}': it is no ensemble input and no step's output"
                 path = f"{step.input_path(key)}.value"
                 yield model.hit(path, text, _suggest(tensor, sources))
     for index, name in enumerate(ensemble.outputs):
-        if name not in ensemble.writers and not (
-            name in ensemble.inputs and name in ensemble.readers
-        ):
+        passed_on = name in ensemble.inputs and name in ensemble.readers
+        if name not in {*ensemble.writers, *known} and not passed_on:
             text = f"no step writes the ensemble output '{name}'"
             yield model.hit(f"output[{index}].name", text, _suggest(name, list(ensemble.writers)))
 

@@ -1,0 +1,23 @@
+"""Does a language model attend to its last tokens only? Formats that cannot say so refuse it."""
+
+from typing import Any
+
+from toolkit.errors import ConvertError
+
+
+def refuse_window(config: Any, what: str) -> None:
+    """Raises ConvertError when a layer's window is shorter than the model's context.
+
+    `config` is transformers': a window that is switched off or that no layer uses is none.
+    """
+    window = getattr(config, "sliding_window", None)
+    kinds = getattr(config, "layer_types", None)
+    if not window or window >= config.max_position_embeddings:
+        return
+    if kinds and "sliding_attention" not in kinds:
+        return
+    raise ConvertError(
+        f"{(config.architectures or ['the model'])[0]} attends to the last {window} tokens only "
+        f"(sliding_window), which {what} does not",
+        hint="vLLM serves the safetensors themselves",
+    )

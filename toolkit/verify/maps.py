@@ -1,0 +1,91 @@
+"""Keys that a map of the config gives twice: protobuf takes the last one and says nothing.
+
+Facts only; what follows from them is the rules' business.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from google.protobuf.descriptor import Descriptor
+from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+from toolkit.verify.ensemble import Ensemble
+from toolkit.verify.model import Model
+from toolkit.verify.tree import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Shadowed:
+    """An entry of the map `field` that another one with the same `key` replaces."""
+
+    field: str
+    key: str
+    entry: Entry
+    kept: Entry
+
+    @property
+    def lost(self) -> str:
+        """The value that counts for nothing; "" for a message."""
+        return _text(self.entry)
+
+    @property
+    def taken(self) -> str:
+        return _text(self.kept)
+
+
+def shadowed(model: Model) -> list[Shadowed]:
+    """All of a config's entries that are replaced, in the order of the text."""
+    return list(_shadowed(model.tree, ModelConfig.DESCRIPTOR, ""))
+
+
+def _shadowed(entry: Entry, message: Descriptor, path: str) -> Iterator[Shadowed]:
+    counts: dict[str, int] = {}
+    last: dict[tuple[str, str], Entry] = {}
+    for child in entry.children or []:
+        index = counts[child.name] = counts.get(child.name, -1) + 1
+        field = message.fields_by_name.get(child.name)
+        inner = field.message_type if field is not None else None
+        if not isinstance(inner, Descriptor) or child.children is None or field is None:
+            continue
+        if not inner.GetOptions().map_entry:
+            here = f"{path}{child.name}" + (f"[{index}]." if field.is_repeated else ".")
+            yield from _shadowed(child, inner, here)
+            continue
+        key = "".join(each.text() for each in child.named("key")[-1:])
+        before = last.get((child.name, key))
+        if before is not None and _content(before) != _content(child):
+            yield Shadowed(f"{path}{child.name}", key, before, child)
+        last[child.name, key] = child
+
+
+def _content(entry: Entry) -> list[str]:
+    """What an entry says, whatever its layout: two that say the same do no harm."""
+    return [text for each in entry.walk() for text in (each.name, each.text())]
+
+
+def _text(entry: Entry) -> str:
+    values = [each for each in entry.named("value") if each.children is None]
+    return values[-1].text() if values else ""
+
+
+def breaks(ensemble: Ensemble, each: Shadowed) -> bool:
+    """Whether the ensemble's graph lacks a tensor because of a replaced entry."""
+    inputs, outputs = set(ensemble.inputs), set(ensemble.outputs)
+    if each.field.endswith("output_map"):
+        needed = {*ensemble.readers, *outputs}
+        return (each.lost in needed and each.lost not in ensemble.writers) or (
+            each.taken not in needed
+        )
+    sources = {*inputs, *ensemble.writers}
+    return (each.lost in sources and each.lost not in {*ensemble.readers, *outputs}) or (
+        each.taken not in sources
+    )
+
+
+def explained(model: Model, ensemble: Ensemble) -> set[str]:
+    """Tensors that are missing or unread because an entry of a map was replaced."""
+    found: set[str] = set()
+    for each in shadowed(model):
+        if each.field.endswith(("input_map", "output_map")) and breaks(ensemble, each):
+            found |= {each.lost, each.taken}
+    return found
