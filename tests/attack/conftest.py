@@ -54,7 +54,9 @@ class Bystander:
     def watch(self) -> None:
         """Runs in a thread of its own, each time on a new connection."""
         headers = {"authorization": f"Bearer {self.key}"}
-        while not self._stop.wait(0.02):
+        done = False
+        while not done:  # once more after the end: an attack may be over in no time
+            done = self._stop.wait(0.02)
             started = time.monotonic()
             try:
                 answer = httpx2.get(f"{self.service.url}/v1/models", headers=headers, timeout=60)

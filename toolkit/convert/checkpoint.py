@@ -75,6 +75,16 @@ def read_config(folder: Path) -> dict[str, Any]:
     )
 
 
+def architecture(folder: Path, config: dict[str, Any]) -> str:
+    """The class that a checkpoint was saved with. Raises ConvertError."""
+    if names := config.get("architectures"):
+        return str(names[0])
+    raise ConvertError(
+        f"config.json of {folder.absolute().name} names no architecture",
+        hint='it should say what the model is, as "architectures": ["LlamaForCausalLM"]',
+    )
+
+
 def check_config(config: Any) -> None:
     """Raises TypeError for what is not an object with a list of names as `architectures`."""
     if not isinstance(config, dict):

@@ -60,6 +60,12 @@ def _model(folder: Path, config: Mapping[str, Any]) -> tuple[Any, Any, Any] | No
         return None
     if (kind := strict.declared_class(config)) is None:
         return None
+    if (own := config.get("model_type")) not in strict.transformers.CONFIG_MAPPING:
+        raise ConvertError(
+            f"config.json of {folder.name}: model_type ({str(own)[:40]}) is not one of "
+            f"transformers', which a {kind.__name__} has",
+            hint=f"it should be '{kind.config_class.model_type}'",
+        )
     plain = {key: value for key, value in config.items() if key != "quantization_config"}
     with refusing(f"{folder.name}: config.json does not describe a {kind.__name__}"), quiet():
         about = kind.config_class.from_dict(plain)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from toolkit.convert.checkpoint import read_config
+from toolkit.convert.checkpoint import architecture, read_config
 from toolkit.convert.decoder_parity import Decoder, compare
 from toolkit.convert.failures import refusing
 from toolkit.convert.parity import SENTENCES
@@ -66,7 +66,7 @@ def convert_decoder(
 def _check(folder: Path) -> Any:
     """The checkpoint's configuration, when the builder gets such a model right."""
     content = read_config(folder)
-    name = (content.get("architectures") or ["none"])[0]
+    name = architecture(folder, content)
     if name not in ARCHITECTURES:
         raise ConvertError(
             f"{name} is not written as an ONNX decoder here",

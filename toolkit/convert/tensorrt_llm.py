@@ -11,7 +11,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from toolkit.convert.checkpoint import cache_bytes_per_token, files_of, read_config
+from toolkit.convert.checkpoint import (
+    architecture,
+    cache_bytes_per_token,
+    files_of,
+    read_config,
+)
 from toolkit.convert.llmapi import IMAGE, command, write_repository
 from toolkit.convert.modelopt import RECIPES, quantize
 from toolkit.convert.parity import Check, settle
@@ -67,7 +72,7 @@ def convert_tensorrt_llm(
 
 def _check(folder: Path, quantization: str | None) -> dict[str, Any]:
     config = read_config(folder)
-    name = (config.get("architectures") or ["none"])[0]
+    name = architecture(folder, config)
     if name not in ARCHITECTURES:
         raise ConvertError(
             f"TensorRT-LLM is not known to load {name}", hint=f"known: {', '.join(ARCHITECTURES)}"

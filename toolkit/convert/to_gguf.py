@@ -15,6 +15,7 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from toolkit.convert.checkpoint import architecture as architecture_of
 from toolkit.convert.checkpoint import read_config
 from toolkit.convert.failures import refusing
 from toolkit.convert.gguf import load_gguf
@@ -61,7 +62,8 @@ token on the parity sentences. The 4-bit limits catch a wrong mapping, not a rou
 
 def convert_to_gguf(folder: Path, place: Path, kind: str, progress: Progress) -> Path:
     """Writes `place/NAME-TYPE.gguf` and returns it. Raises ConvertError."""
-    architecture = _architecture(read_config(folder))
+    config_json = read_config(folder)
+    architecture = _architecture(architecture_of(folder, config_json), config_json)
     if kind not in TYPES:
         raise ConvertError(f"no GGUF type '{kind}'", hint=f"known: {', '.join(TYPES)}")
     name = folder.absolute().name
@@ -102,8 +104,7 @@ def convert_to_gguf(folder: Path, place: Path, kind: str, progress: Progress) ->
     return file
 
 
-def _architecture(config: dict[str, Any]) -> _Architecture:
-    name = (config.get("architectures") or ["none"])[0]
+def _architecture(name: str, config: dict[str, Any]) -> _Architecture:
     if name not in ARCHITECTURES:
         raise ConvertError(
             f"the architecture {name} has no mapping to GGUF here",
@@ -205,11 +206,18 @@ def compare_tensors(folder: Path, written: Gguf, config: Any) -> None:
 def _compare(
     source: Gguf, config: Any, tokenizer: Any, tokens: Any, wanted: Any, nats: float
 ) -> None:
+<<<<<<< HEAD
     file = source.file
     model = load_gguf(source, file, config)
     for found, target in zip(_logits(model, tokens), wanted, strict=True):
         check_distributions("GGUF", found.numpy(), target.numpy(), nats)
     check_written(source.metadata, tokenizer, file.name)
+=======
+    model = load_gguf(source, source.file, config)
+    for found, target in zip(_logits(model, tokens), wanted, strict=True):
+        check_distributions("GGUF", found.numpy(), target.numpy(), nats)
+    check_written(source.metadata, tokenizer, source.file.name)
+>>>>>>> weights
 
 
 def _logits(model: Any, tokens: list[torch.Tensor]) -> list[torch.Tensor]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from python_backends.errors import ContextOverflow
-from python_backends.pieces import batches, check_bytes, head
+from python_backends.pieces import batches, beginning, check_bytes, head
 from python_backends.tokenize.padding import Row, pad
 from python_backends.tokenize.texts import load_tokenizer
 from python_backends.triton import Array, Arrays, decode
@@ -39,9 +39,11 @@ class PairTokenizer:
         queries = [decode(value, "query") for value in arrays["query"].reshape(-1)]
         documents = [decode(value, "document") for value in arrays["document"].reshape(-1)]
         cut = arrays["truncate"].reshape(-1) if "truncate" in arrays else [False] * len(queries)
-        for document, may_cut in zip(documents, cut, strict=True):
-            if not may_cut:
-                check_bytes(document, self.max_bytes, "documents", self.context_length)
+        for number, may_cut in enumerate(cut):
+            if may_cut:
+                documents[number] = beginning(documents[number], self.context_length)
+            else:
+                check_bytes(documents[number], self.max_bytes, "documents", self.context_length)
         heads = {query: self._head(query, "query") for query in set(queries)}
         pairs = [
             (heads[query], self._head(document))

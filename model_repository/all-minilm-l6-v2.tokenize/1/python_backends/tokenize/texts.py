@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from python_backends.errors import ContextOverflow
-from python_backends.pieces import batches, check_bytes, head
+from python_backends.pieces import batches, beginning, check_bytes, head
 from python_backends.tokenize.given import Given, given_rows
 from python_backends.tokenize.padding import Row, pad
 from python_backends.triton import Array, Arrays, decode
@@ -37,9 +37,11 @@ class TextTokenizer:
         """
         texts = [decode(value, "text") for value in arrays["text"].reshape(-1)]
         cut = arrays["truncate"].reshape(-1) if "truncate" in arrays else [False] * len(texts)
-        for text, may_cut in zip(texts, cut, strict=True):
-            if not may_cut:
-                check_bytes(text, self.max_bytes, "input", self.context_length)
+        for number, may_cut in enumerate(cut):
+            if may_cut:
+                texts[number] = beginning(texts[number], self.context_length)
+            else:
+                check_bytes(texts[number], self.max_bytes, "input", self.context_length)
         rows = [
             Row(self._fit(number, ids, bool(may_cut)))
             for number, (ids, may_cut) in enumerate(zip(self._ids(texts, arrays), cut, strict=True))

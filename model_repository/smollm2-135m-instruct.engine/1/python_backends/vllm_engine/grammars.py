@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -44,6 +45,7 @@ class Host:
         self.users = 0
         self.slow = asyncio.Event()
         """It ended itself or a request's walk through it: computing the masks took too long."""
+        self.gone = False
         self._reader = reader
         self._writer = writer
         self._wanted = True
@@ -54,6 +56,7 @@ class Host:
             while True:
                 await _receive(self._reader)
                 self.slow.set()
+        self.gone = True
         if self._wanted:
             self.slow.set()
         self._writer.close()
@@ -75,17 +78,26 @@ class Grammars:
 
     def __init__(self, limits: GrammarLimits) -> None:
         self._limits = limits
-        self._folder = tempfile.mkdtemp(prefix="toolkit-grammars-")  # nobody else can look inside
-        self._keeper = _start_keeper()
+        self._settings: dict[str, Any] = {}
+        self._spawn()
         self._hosts: OrderedDict[Key, _Making] = OrderedDict()
         self._refused: OrderedDict[str, InvalidInput] = OrderedDict()
         self._compiles = Shares(limits.grammar_compiles)
         self._processes = Shares(limits.grammar_processes)
+        self._reviving = asyncio.Lock()
 
     def start(self, vocabulary: str, *, compact: bool) -> None:
         """Hands over the vocabulary, xgrammar's TokenizerInfo as JSON. Raises RuntimeError."""
         limits = asdict(self._limits) | {"compact": compact}
-        settings = {"folder": self._folder, "limits": limits, "vocabulary": vocabulary}
+        self._settings = {"limits": limits, "vocabulary": vocabulary}
+        self._introduce()
+
+    def _spawn(self) -> None:
+        self._folder = tempfile.mkdtemp(prefix="toolkit-grammars-")  # nobody else can look inside
+        self._keeper = _start_keeper()
+
+    def _introduce(self) -> None:
+        settings = self._settings | {"folder": self._folder}
         assert self._keeper.stdin is not None
         assert self._keeper.stdout is not None
         self._keeper.stdin.write(json.dumps(settings).encode() + b"\n")
@@ -104,8 +116,7 @@ class Grammars:
         except subprocess.TimeoutExpired:
             self._keeper.kill()
             self._keeper.wait()
-        with contextlib.suppress(OSError):
-            Path(self._folder).rmdir()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     @contextlib.asynccontextmanager
     async def hosted(self, grammar: Grammar, caller: str) -> AsyncIterator[Host]:
@@ -118,7 +129,7 @@ class Grammars:
         if (refusal := self._refused.get(key[1])) is not None:
             raise InvalidInput(refusal.message, code=refusal.code, param=grammar.param)
         making = self._hosts.get(key)
-        if making is None:
+        if making is None or (making.host is not None and making.host.gone):
             making = self._hosts[key] = _Making(self._make(key, grammar))
         self._hosts.move_to_end(key)
         host = await making.wait()
@@ -143,7 +154,7 @@ class Grammars:
                 if not watched:
                     self._processes.release(caller)
         except BaseException:
-            self._hosts.pop(key, None)
+            del self._hosts[key]
             raise
         self._hosts[key].watching = asyncio.get_running_loop().create_task(self._watch(key, host))
         return host
@@ -151,15 +162,21 @@ class Grammars:
     async def _watch(self, key: Key, host: Host) -> None:
         await host.watch()
         self._processes.release(key[0])
-        self._hosts.pop(key, None)
+        if (making := self._hosts.get(key)) is not None and making.host is host:
+            del self._hosts[key]
 
     def _close_idle(self, kept: int) -> None:
-        idle = [m.host for m in self._hosts.values() if m.host is not None and not m.host.users]
-        for host in idle[: max(0, len(idle) - kept)]:  # the longest unused first
+        idle = [(key, host) for key, m in self._hosts.items() if (host := m.idle) is not None]
+        for key, host in idle[: max(0, len(idle) - kept)]:  # the longest unused first
+            del self._hosts[key]
             host.close()
 
     async def _compile(self, digest: str, grammar: Grammar) -> Host:
-        reader, writer = await asyncio.open_unix_connection(f"{self._folder}/keeper")
+        try:
+            reader, writer = await asyncio.open_unix_connection(f"{self._folder}/keeper")
+        except OSError:  # the keeper is gone, and all its children with it
+            await self._revive()
+            raise Unavailable("grammars cannot be compiled at this moment; try again") from None
         told = None
         try:
             _send(writer, {"kind": grammar.kind, "text": grammar.text})
@@ -175,6 +192,13 @@ class Grammars:
         if "path" in told:
             return Host(told["path"], reader, writer)
         raise self._refuse(digest, grammar, told)
+
+    async def _revive(self) -> None:
+        async with self._reviving:
+            if self._keeper.poll() is not None:
+                self.close()
+                self._spawn()
+                await asyncio.to_thread(self._introduce)
 
     def _refuse(self, digest: str, grammar: Grammar, told: dict[str, Any]) -> InvalidInput:
         limits, sentence = self._limits, told.get("refused", "")
@@ -221,6 +245,12 @@ class _Making:
     def host(self) -> Host | None:
         done = self._task.done() and not self._task.cancelled() and not self._task.exception()
         return self._task.result() if done else None
+
+    @property
+    def idle(self) -> Host | None:
+        """The host when no request uses it."""
+        host = self.host
+        return host if host is not None and not host.users and not self._waiting else None
 
     async def wait(self) -> Host:
         self._waiting += 1
