@@ -46,13 +46,8 @@ class Recipe:
         return convert
 
 
-<<<<<<< HEAD
 _GGUF = Recipe("toolkit.convert.gguf", "convert_gguf", 5, ("torch", "transformers", "gguf"))
 _CHECKPOINT = Recipe("toolkit.convert.checkpoint", "convert_checkpoint", 6, ())
-=======
-_GGUF = Recipe("toolkit.convert.gguf", "convert_gguf", 4, ("torch", "transformers", "gguf"))
-_CHECKPOINT = Recipe("toolkit.convert.checkpoint", "convert_checkpoint", 5, ())
->>>>>>> weights
 _ENCODER = Recipe(
     "toolkit.convert.encoder",
     "convert_encoder",

@@ -206,18 +206,10 @@ def compare_tensors(folder: Path, written: Gguf, config: Any) -> None:
 def _compare(
     source: Gguf, config: Any, tokenizer: Any, tokens: Any, wanted: Any, nats: float
 ) -> None:
-<<<<<<< HEAD
-    file = source.file
-    model = load_gguf(source, file, config)
-    for found, target in zip(_logits(model, tokens), wanted, strict=True):
-        check_distributions("GGUF", found.numpy(), target.numpy(), nats)
-    check_written(source.metadata, tokenizer, file.name)
-=======
     model = load_gguf(source, source.file, config)
     for found, target in zip(_logits(model, tokens), wanted, strict=True):
         check_distributions("GGUF", found.numpy(), target.numpy(), nats)
     check_written(source.metadata, tokenizer, source.file.name)
->>>>>>> weights
 
 
 def _logits(model: Any, tokens: list[torch.Tensor]) -> list[torch.Tensor]:
