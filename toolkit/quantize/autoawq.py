@@ -1,12 +1,10 @@
 """Packed 4-bit weights of compressed-tensors → the layout that AutoAWQ wrote, for other engines.
 
-The numbers stay the same; only their places change. In AutoAWQ's GEMM layout eight outputs share
-an INT32, in the order 0 2 4 6 1 3 5 7 from the lowest bits up, and zero points are always written.
+The numbers stay the same; only their places change, and zero points are always written.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +13,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from toolkit.quantize.events import Events, Job, work
+from toolkit.quantize.packing import pack, unpack
+from toolkit.quantize.written import check_written
 
-_ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
-_SHIFTS = torch.arange(0, 32, 4, dtype=torch.int32)
 _MIDDLE = 8
 """What symmetric weights store for 0."""
 
@@ -30,8 +28,7 @@ def main() -> None:
 def _run(job: Job, events: Events) -> Job:
     with events.step("repack for AutoAWQ", unit="files"):
         repack(Path(job["folder"]), job["group_size"], job["symmetric"])
-        check: Any = import_module("toolkit.quantize.written").check_written
-        check(Path(job["source"]), Path(job["folder"]), job["smooths"])
+        check_written(Path(job["source"]), Path(job["folder"]), job["smooths"])
     return {}
 
 
@@ -103,27 +100,6 @@ def _repack_layer(
         f"{layer}.qzeros": pack(zeros.t()),
         f"{layer}.scales": scales.t().to(torch.float16).contiguous(),
     }
-
-
-def unpack(packed: torch.Tensor) -> torch.Tensor:
-    """INT32 `[rows, n]`, eight values each from the lowest bits up → `[rows, 8 n]` from 0 to 15."""
-    return ((packed.unsqueeze(-1) >> _SHIFTS) & 0xF).reshape(packed.shape[0], -1)
-
-
-def pack(values: torch.Tensor) -> torch.Tensor:
-    """`[rows, 8 n]` from 0 to 15 → INT32 `[rows, n]` in AutoAWQ's order."""
-    ordered = values.reshape(values.shape[0], -1, 8)[:, :, list(_ORDER)].to(torch.int32)
-    result = torch.zeros(ordered.shape[:2], dtype=torch.int32)
-    for place in range(8):
-        result |= ordered[:, :, place] << (4 * place)
-    return result
-
-
-def unpack_interleaved(packed: torch.Tensor) -> torch.Tensor:
-    """AutoAWQ's INT32 `[rows, n]` → FP32 `[rows, 8 n]` from 0 to 15: the inverse of `pack`."""
-    places = torch.tensor([_ORDER.index(place) for place in range(8)])
-    found = (packed.unsqueeze(-1) >> _SHIFTS) & 0xF
-    return found[..., places].reshape(packed.shape[0], -1).float()
 
 
 def _rename_in_index(index: Path, folder: Path) -> None:

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from toolkit.convert.safetensors_file import Tensor, listed, read_tensors
 from toolkit.convert.strict import HARMLESS
 from toolkit.errors import QuantizeError
-from toolkit.quantize.autoawq import unpack, unpack_interleaved
+from toolkit.quantize.packing import unpack, unpack_interleaved
 
 _PARTS = {
     "weight_packed",

@@ -20,9 +20,10 @@ from tests.toolkit.tiny_language import save_tiny_language
 from toolkit.convert.quiet import quiet
 from toolkit.errors import ConvertError, QualityError, QuantizeError
 from toolkit.progress import silent
-from toolkit.quantize.autoawq import pack, repack, unpack
+from toolkit.quantize.autoawq import repack
 from toolkit.quantize.language import Judging, Options, quantize_language
 from toolkit.quantize.limits import Limits
+from toolkit.quantize.packing import pack, unpack
 from toolkit.quantize.run import place_result
 from toolkit.weights.digest import digest
 from toolkit.weights.sources import Fetched
