@@ -10,7 +10,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from .conftest import CHAT, Target
+from tests.processes import wait_for
+
+from .conftest import CHAT, Bystander, Target
 
 pytestmark = [pytest.mark.slow_engine, pytest.mark.timeout(400)]
 PATIENCE_S = 30
@@ -51,6 +53,11 @@ def structured(target: Target) -> httpx2.Response:
     headers = {"authorization": f"Bearer {target.ada}"}
     url = f"{target.service.url}/v1/chat/completions"
     return httpx2.post(url, json=body, headers=headers, timeout=PATIENCE_S)
+
+
+def watch_on(second: Bystander) -> None:
+    """Until there are enough samples to say what is usual."""
+    wait_for(lambda: len(second.latencies_s) >= 100, 60, "enough looks of the second caller")
 
 
 @pytest.mark.parametrize("name", ["grammar", "structural_tag"])
@@ -107,7 +114,7 @@ def attacks() -> dict[str, list[dict[str, Any]]]:
 
 @pytest.mark.parametrize("kind", attacks())
 def test_a_costly_grammar_costs_its_sender_alone(target: Target, kind: str) -> None:
-    with target.beside(), ThreadPoolExecutor(5) as pool:
+    with target.beside() as second, ThreadPoolExecutor(5) as pool:
         sent = [pool.submit(target.chat, timeout_s=200, **body) for body in attacks()[kind]]
         answer = structured(target)
         assert answer.status_code == 200, answer.text
@@ -119,10 +126,11 @@ def test_a_costly_grammar_costs_its_sender_alone(target: Target, kind: str) -> N
                 assert told.json()["error"]["param"], told.text
             if told.status_code == 200:
                 assert told.json()["usage"]["completion_tokens"] > 0
+        watch_on(second)
 
 
 def test_abandoned_compiles_hold_nobody_up(target: Target) -> None:
-    with target.beside():
+    with target.beside() as second:
         for number in range(8):
             schema = properties(700 + number, minProperties=350)
             with contextlib.suppress(httpx2.TransportError):
@@ -138,3 +146,4 @@ def test_abandoned_compiles_hold_nobody_up(target: Target) -> None:
         started_s = time.monotonic()
         assert structured(target).status_code == 200
         assert time.monotonic() - started_s < PATIENCE_S
+        watch_on(second)
