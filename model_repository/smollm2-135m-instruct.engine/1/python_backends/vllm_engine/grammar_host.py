@@ -13,9 +13,10 @@ import resource
 import selectors
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ Limits = Mapping[str, Any]
 _FRAME = 4
 _ALLOWANCE_S = 1.0
 """What masks may take in all before their average counts."""
+_USUAL_S = 0.5
+"""What takes longer to compile is unusual, and waits for everything else."""
 _TRIAL_TOKENS = 48
 _TRIAL_WALKS = 2
 REJECTED, SLOW, OK = b"\x01", b"\x02", b"\x00"
@@ -69,17 +72,23 @@ def _make(info: Any, asked: Mapping[str, str], limits: Limits) -> Any:
 
 
 def _beside(work: Callable[[], Any]) -> Any:
-    """Runs in a thread that gives way to the engine: nobody waits for it but its own request.
+    """Runs in a thread that gives way to everybody, more so when it takes long: only its own
+    request waits for it.
 
     Niceness is a thread's own on Linux, and a process cannot take it back: masks are not nice.
     """
+    thread: list[int] = []
 
     def run() -> Any:
-        os.setpriority(os.PRIO_PROCESS, 0, 10)
+        thread.append(threading.get_native_id())
+        os.setpriority(os.PRIO_PROCESS, thread[0], 5)
         return work()
 
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(run).result()
+        future = pool.submit(run)
+        if not wait([future], _USUAL_S).done:
+            os.setpriority(os.PRIO_PROCESS, thread[0], 19)
+        return future.result()
 
 
 def compile_grammar(info: Any, kind: str, text: str, limits: Limits) -> Any:
