@@ -5,6 +5,7 @@ import json
 import math
 import os
 import signal
+import tempfile
 import threading
 import time
 import urllib.request
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from python_backends.errors import MARKER
-from python_backends.vllm_engine.reaper import mapped
+from python_backends.vllm_engine.reaper import MARK, mapped
 
 from .client import Client, StreamError, text_of
 from .models import write_chat
@@ -207,13 +208,17 @@ def test_a_grammar_whose_masks_take_too_long_ends_its_request_alone(
     assert core == started == engine_processes("EngineCore")
 
 
+@pytest.mark.parametrize("early", [False, True])
 def test_a_request_is_cancelled_while_its_grammar_is_compiled(
-    client: Client, second: Client
+    client: Client, second: Client, early: bool
 ) -> None:
-    slow = {"structured_outputs": {"json": PROPERTIES | {"minProperties": 599}}}
-    client.send("tiny", "compiles", prompt=chat(), sampling_parameters=slow)
+    slow = {"structured_outputs": {"json": PROPERTIES | {"minProperties": 590 + early}}}
+    if not early:
+        client.send("tiny", "compiles", prompt=chat(), sampling_parameters=slow)
     second.send("tiny.engine", cancel="compiles")
     list(second.responses())
+    if early:
+        client.send("tiny", "compiles", prompt=chat(), sampling_parameters=slow)
     started_s = time.monotonic()
     (last,) = list(client.responses())
     assert [event["finish_reason"] for event in last.events] == ["abort"]
@@ -343,6 +348,11 @@ def test_nothing_outlives_a_killed_stub(engine_server: Server) -> None:
     workers = engine_processes("VLLM::Worker")
     stub = int(Path(f"/proc/{core}/stat").read_text().rpartition(")")[2].split()[1])
     segments = [Path("/dev/shm", name) for name in mapped([stub, core, *workers])]
+    mark = dict(
+        line.split("=", 1) for line in Path(f"/proc/{core}/environ").read_text().split("\0") if line
+    )[MARK]
+    segments += (folders := list(Path(tempfile.gettempdir()).glob(f"toolkit-grammars-{mark}-*")))
+    assert folders
     assert workers
     assert segments
     os.kill(stub, signal.SIGKILL)
