@@ -121,7 +121,7 @@ def test_the_engine_stops_when_the_client_goes_away(client: OpenAI, service: Ser
     gone_s = time.time()
     stream.close()
     stopped = re.compile(
-        rf"^I\d{{4}} \d\d:(\d\d):(\S+) .*request '{request_id}' cancelled and stopped", re.M
+        rf"^I\d{{4}} \d\d:(\d\d):(\S+) .*request '\S+/{request_id}' cancelled and stopped", re.M
     )
     wait_for(lambda: stopped.search(service.triton_log), 10, "the engine's stop")
     found = stopped.search(service.triton_log)

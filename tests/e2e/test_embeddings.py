@@ -15,7 +15,6 @@ TEXTS = [
     "A cat sits on the mat.",
     "A kitten is resting on a rug.",
     "Interest rates rose by half a percent.",
-    "",
     "short",
     "A much longer sentence that wanders on, past commas and clauses, to fill more of the context, "
     "so that a batch holds texts of very different lengths. " * 4,

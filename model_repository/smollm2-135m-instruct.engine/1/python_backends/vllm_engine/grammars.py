@@ -12,7 +12,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import asdict
@@ -21,6 +20,7 @@ from typing import Any
 
 from python_backends.errors import InvalidInput, StepError, Unavailable
 from python_backends.vllm_engine.grammar_limits import Grammar, GrammarLimits
+from python_backends.vllm_engine.reaper import private_folder
 from python_backends.vllm_engine.shares import Shares
 
 _ROOT = Path(__file__).parents[2]
@@ -93,7 +93,7 @@ class Grammars:
         self._introduce()
 
     def _spawn(self) -> None:
-        self._folder = tempfile.mkdtemp(prefix="toolkit-grammars-")  # nobody else can look inside
+        self._folder = private_folder("grammars")
         self._keeper = _start_keeper()
 
     def _introduce(self) -> None:

@@ -3,17 +3,19 @@
 vLLM's engine core has no parent watch: after a SIGKILL of the stub it would live on, with its
 workers and some 400 MB of /dev/shm. So a guard process, in a session of its own, holds one end of a
 pipe. When the other end closes, for whatever reason, it kills every process that carries the
-engine's mark in its environment and unlinks the shared memory that it saw mapped there. Run as a
-script it imports the standard library alone.
+engine's mark in its environment, unlinks the shared memory that it saw mapped there and removes
+folders with the mark in their names. Run as a script it imports the standard library alone.
 """
 
 import contextlib
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Iterable
@@ -25,6 +27,11 @@ _LOOK_INTERVAL_S = 2.0
 _SHARED_MEMORY = "/dev/shm/"  # noqa: S108
 _OWNED = re.compile(r"(psm_|sem\.mp-|torch_|VLLM_|vllm)")
 """What vLLM, torch and multiprocessing call their segments; Triton's own are its business."""
+
+
+def private_folder(kind: str) -> str:
+    """A temporary folder of this process's user alone, removed with what the reaper guards."""
+    return tempfile.mkdtemp(prefix=f"toolkit-{kind}-{os.environ.get(MARK, '')}-")
 
 
 class Reaper:
@@ -97,6 +104,8 @@ def main() -> None:
     for name in names:
         with contextlib.suppress(OSError):
             Path(_SHARED_MEMORY, name).unlink()
+    for folder in Path(tempfile.gettempdir()).glob(f"*-{mark}-*"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

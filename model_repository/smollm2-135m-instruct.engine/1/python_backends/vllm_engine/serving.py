@@ -63,7 +63,7 @@ class Serving:
         self._running.add(running)
         try:
             if not self._cancellations.start(request_id, running.cancel):
-                running.cancelled = True
+                running.forget()
             if "text_input" in arrays:
                 await self._answer(running, arrays, parameters)
             else:
@@ -241,6 +241,11 @@ class _Running:
         return cause or StepError(
             "the engine failed while it worked on this request", code="engine_failed"
         )
+
+    def forget(self) -> None:
+        """Its cancel came first: the engine will never know it."""
+        self.cancelled = True
+        self._stopped.set()
 
     def cancel(self) -> None:
         """Makes the engine stop; its last output then ends the stream."""
