@@ -10,7 +10,7 @@ from python_backends import pieces
 from python_backends.errors import InvalidInput
 from python_backends.pieces import PIECE, batches, beginning, check_bytes, encode_up_to, head
 
-from .tokenizers import families, texts
+from .tokenizing import families, texts
 
 EMOJI = Path(__file__).parents[2] / "models/emoji/pipeline/tokenizer/tokenizer.json"
 MANY = 10**9
@@ -97,10 +97,10 @@ def test_rows_are_tokenized_in_parts_of_bounded_size() -> None:
 
 
 def test_bytes_are_checked_and_told() -> None:
-    check_bytes("é" * 50, 100, "prompt")
-    check_bytes("é" * 5000, 0, "prompt")
+    check_bytes("é" * 50, 100, "prompt", 9)
+    check_bytes("é" * 5000, 0, "prompt", 9)
     with pytest.raises(
         InvalidInput, match="102 bytes of text and the model takes at most 100"
     ) as e:
-        check_bytes("é" * 51, 100, "prompt")
+        check_bytes("é" * 51, 100, "prompt", 9)
     assert (e.value.param, e.value.code) == ("prompt", "context_length_exceeded")

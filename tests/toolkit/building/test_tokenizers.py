@@ -12,7 +12,7 @@ from python_backends.pieces import encode_up_to
 from python_backends.prompt.rendering import Renderer
 from python_backends.tokenize.texts import TextTokenizer
 from tests.python_backends.fakes import strings
-from tests.python_backends.tokenizers import texts
+from tests.python_backends.tokenizing import texts
 from toolkit.building import Built
 
 CHAT, EMBEDDING = "smollm2-135m-instruct", "all-minilm-l6-v2"
