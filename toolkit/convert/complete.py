@@ -13,6 +13,7 @@ from typing import Any
 from toolkit.convert.failures import refusing
 from toolkit.convert.quiet import quiet
 from toolkit.convert.safetensors_file import Tensor, listed, read_tensors
+from toolkit.convert.settings_files import check_settings
 from toolkit.errors import ConvertError
 
 _SAME_NAMES = 0.9
@@ -23,6 +24,7 @@ quantizer named layers otherwise, and nothing can be said."""
 def check_complete(folder: Path, config: Mapping[str, Any]) -> dict[str, Tensor]:
     """Returns the directory's tensors. Raises ConvertError that names what is wrong."""
     tensors = read_tensors(folder)
+    check_settings(folder)
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     if tensors and (found := _model(folder, config)) is not None:
         strict, kind, about = found

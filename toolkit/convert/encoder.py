@@ -26,6 +26,7 @@ from toolkit.convert.parity import SENTENCES, check_close
 from toolkit.convert.positions import find_limit
 from toolkit.convert.quiet import quiet
 from toolkit.convert.safetensors_file import read_tensors
+from toolkit.convert.settings_files import check_settings
 from toolkit.convert.strict import check_names, compare_with_files
 from toolkit.errors import ConvertError
 from toolkit.facts import EmbeddingFacts
@@ -87,6 +88,7 @@ def _load(folder: Path) -> SentenceTransformer:
             f"{folder} is no model directory: it has no config.json",
             hint="`source` must be a sentence-transformers or Hugging Face directory",
         )
+    check_settings(folder)
     with refusing(f"{folder.name} cannot be loaded"):
         place = _weights(folder)
         tensors = read_tensors(place)
@@ -106,7 +108,21 @@ def _load(folder: Path) -> SentenceTransformer:
                 hint="is it a language model? then `architectures` in config.json should say so",
             )
         compare_with_files(_body(source), place, tensors)
+    _check_texts(source, folder)
     return source
+
+
+def _check_texts(source: SentenceTransformer, folder: Path) -> None:
+    """Refuses what happens to texts before they are tokenized, which the serving step does not."""
+    length, name = source.max_seq_length, source.default_prompt_name
+    if length is not None and (not isinstance(length, int) or length < 1):
+        raise ConvertError(f"{folder.name}: max_seq_length ({length}) must be a number above 0")
+    if prompt := (source.prompts or {}).get(name or ""):
+        raise ConvertError(
+            f"config_sentence_transformers.json of {folder.name} begins every text with "
+            f"{prompt[:60]!r} (default_prompt_name '{name}'), which the served model does not",
+            hint="set default_prompt_name to null, and let callers write the prompt",
+        )
 
 
 def _weights(folder: Path) -> Path:

@@ -18,6 +18,7 @@ from transformers.core_model_loading import revert_weight_conversion
 from toolkit.convert.failures import refusing
 from toolkit.convert.quiet import quiet
 from toolkit.convert.safetensors_file import Tensor, listed, read_tensors
+from toolkit.convert.settings_files import check_settings
 from toolkit.errors import ConvertError
 
 HARMLESS = re.compile(r"(^|\.)(position_ids|rotary_emb\.inv_freq|inv_freq|masked_bias)$")
@@ -43,6 +44,7 @@ def load(
     tensors.
     """
     tensors = read_tensors(folder)
+    check_settings(folder)
     with refusing(f"{folder.name} cannot be loaded"), quiet():
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
         check_names(kind, config, {t.name: t.shape for t in tensors.values()}, folder, body=body)

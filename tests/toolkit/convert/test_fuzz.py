@@ -25,7 +25,7 @@ from toolkit.quantize.language import Judging, Options, quantize_language
 from toolkit.quantize.limits import Limits
 from toolkit.weights.sources import Fetched
 
-COUNT = 200 if os.environ.get("HYPOTHESIS_PROFILE") == "fuzz" else 24
+COUNT = 200 if os.environ.get("HYPOTHESIS_PROFILE") == "fuzz" else 16
 TOKENS = (5, 9, 3, 12, 7, 11, 4)
 _DAMAGED = {"drop", "rename", "extra", "reshape", "cut", "index", "shard", "text"}
 

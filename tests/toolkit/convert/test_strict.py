@@ -303,3 +303,44 @@ def test_a_quantized_checkpoint_is_copied_whole_or_not_at_all(
     save_file(tensors, source / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ConvertError, match=r"missing: model\.layers\.1\.mlp\.up_proj(\n|$)"):
         convert_checkpoint(source, tmp_path / "other", silent)
+
+
+@pytest.fixture(scope="module")
+def sentences(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An encoder as sentence-transformers publishes it."""
+    from sentence_transformers import SentenceTransformer
+
+    folder = tmp_path_factory.mktemp("sentences") / "encoder"
+    with quiet():
+        SentenceTransformer(str(sources / "bert"), device="cpu").save(str(folder))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        (
+            "config_sentence_transformers.json",
+            {"prompts": {"q": "query: "}, "default_prompt_name": "q"},
+            r"begins every text with 'query: ' \(default_prompt_name 'q'\)",
+        ),
+        ("config_sentence_transformers.json", [1], "holds a list, not an object"),
+        ("modules.json", [], "does not list modules"),
+        ("sentence_bert_config.json", {"max_seq_length": "x"}, r"max_seq_length \(x\) must be"),
+        ("tokenizer_config.json", None, "tokenizer_config.json holds a NoneType"),
+        ("config.json", {"hidden_size": "16"}, "config.json: Field 'hidden_size' expected int"),
+    ],
+)
+def test_odd_settings_of_an_encoder_are_named(
+    sentences: Path, tmp_path: Path, file: str, content: Any, message: str
+) -> None:
+    source = tmp_path / "source"
+    shutil.copytree(sentences, source)
+    if isinstance(content, dict):
+        content = json.loads((source / file).read_text()) | content
+    (source / file).write_text(json.dumps(content))
+    with pytest.raises(ConvertError, match=message):
+        convert(source, Wish("onnx"), tmp_path / "out", silent)
+    (source / file).write_text("{")
+    with pytest.raises(ConvertError, match=f"{file}.* is not valid"):
+        convert(source, Wish("onnx"), tmp_path / "out", silent)
