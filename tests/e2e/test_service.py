@@ -197,7 +197,8 @@ def test_a_gateway_that_hangs_is_started_anew(echo_repository: Path, tmp_path: P
         echo_repository, tmp_path / "log", "--gateway-timeout-s", "2", timeout_s=60
     ) as service:
         wait_for(lambda: "Ready at" in service.log.read_text(), 30, "its watch")
-        [gateway] = [p for p in service.named("--health-socket") if p.children() == []]
+        command = ["-P", "-m", "frontend"]  # its guard has that further back
+        [gateway] = [p for p in service.named("--health-socket") if p.cmdline()[1:4] == command]
         gateway.suspend()
         wait_for(lambda: "did not answer for 2 s" in service.log.read_text(), 30, "a restart")
         wait_for(lambda: status_of(f"{service.url}/readyz") == 200, 60, "its return")
