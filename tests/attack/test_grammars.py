@@ -121,7 +121,8 @@ def test_a_costly_grammar_costs_its_sender_alone(target: Target, kind: str) -> N
         assert json.loads(answer.json()["choices"][0]["message"]["content"]) in ("yes", "no")
         for one in sent:
             told = one.result()
-            assert told.status_code in (200, 400, 503), told.text[:300]
+            # 502: the answer that the grammar left possible broke the schema
+            assert told.status_code in (200, 400, 502, 503), told.text[:300]
             if told.status_code == 400:
                 assert told.json()["error"]["param"], told.text
             if told.status_code == 200:

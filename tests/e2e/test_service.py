@@ -185,7 +185,7 @@ def test_a_dead_engine_alone_is_replaced_and_its_stream_ends(
         process.kill()
         with pytest.raises(APIError, match="was restarted"):
             list(stream)
-        assert "echo.engine is back" in service.log.read_text()
+        wait_for(lambda: "echo.engine is back" in service.log.read_text(), 30, "the word of it")
         answer = client.chat.completions.create(model="echo", messages=script(text="a b"))
         assert answer.choices[0].message.content == "a b"
         assert service.named("tritonserver") == triton
