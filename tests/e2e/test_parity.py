@@ -31,7 +31,9 @@ def peer(repository: Path) -> Iterator[OpenAI]:
 
 
 def close(ours: float, theirs: float) -> bool:
-    return abs(ours - theirs) < 1e-3
+    """Within what bfloat16 leaves: both engines compute in it, and whether two prompts meet in one
+    step, or find a part in the prefix cache, changes how sums are rounded (0.014 was seen)."""
+    return abs(ours - theirs) < 0.05
 
 
 def check_tokens(ours: Any, theirs: Any) -> None:
