@@ -18,15 +18,15 @@ from pydantic_settings import CliApp
 
 from frontend.access.keys import KeyFileError
 from frontend.app import create_app
-from frontend.backends.catalogue import find_cycle
 from frontend.ending import ended_by_signals
 from frontend.http.connections import Connections
 from frontend.http.limits import Limits
+from frontend.http.server import DrainingServer, server_config
 from frontend.liveness import liveness
-from frontend.server import DrainingServer, server_config
 from frontend.settings import Settings
 from frontend.telemetry.metrics import Metrics
 from frontend.telemetry.watchdog import Watchdog
+from frontend.upstreams.registry import find_cycle
 
 _END_S = 4.0  # for what follows the drain
 _OTHER_FILES = 256  # the log, Triton, images that are fetched

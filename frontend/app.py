@@ -16,20 +16,19 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from frontend.access.gate import Gate
 from frontend.access.keys import ANONYMOUS, Keys, Role
 from frontend.access.sites import sites_of
-from frontend.backends.catalogue import Catalogue
-from frontend.backends.triton import Triton
 from frontend.budget import Budget
 from frontend.generation.admission import Admission
 from frontend.generation.presence import Presence
 from frontend.generation.run import Runner
 from frontend.generation.structure import Structures
+from frontend.http.client import BodyBounds
+from frontend.http.middleware import Frame
+from frontend.http.trace import current
 from frontend.media.fetch import Fetcher
 from frontend.media.images import ImageBounds, Images
-from frontend.media.pictures import PictureLimits
 from frontend.media.shelf import Shelf
-from frontend.routes.client import BodyBounds
+from frontend.media.transcode import PictureLimits
 from frontend.routes.docs import DocsRoutes
-from frontend.routes.frame import Frame
 from frontend.routes.health import HealthRoutes
 from frontend.routes.manager import ManagerRoutes
 from frontend.routes.messages import MessagesRoutes
@@ -39,11 +38,12 @@ from frontend.routes.openai import Bounds, OpenAIRoutes
 from frontend.routes.pictures import FILES, PictureRoutes
 from frontend.routes.ranking import RankingRoutes
 from frontend.routes.responses import ResponsesRoutes
-from frontend.routes.trace import current
 from frontend.schemas.limits import Limits
 from frontend.settings import Settings
 from frontend.store.responses import ResponseStore
 from frontend.telemetry.metrics import Metrics
+from frontend.upstreams.registry import Catalogue
+from frontend.upstreams.triton.client import Triton
 from frontend.workers import Workers
 
 _DECODER_BYTES = 512 * 2**20

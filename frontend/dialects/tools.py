@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from frontend.dialects.fields import Fields
-from frontend.domain import SchemaUse
+from frontend.domain.structure import SchemaUse
 
 MAX_TOOLS = 128
 _NAME = re.compile(r"[a-zA-Z0-9_.-]{1,128}")

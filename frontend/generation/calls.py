@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from frontend.domain import Event
+from frontend.domain.events import Event
 
 _OPENING, _CLOSING = frozenset("{["), frozenset("}]")
 

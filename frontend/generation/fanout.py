@@ -8,7 +8,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
-from frontend.domain import Event, Generation, Model
+from frontend.domain.events import Event
+from frontend.domain.generation import Generation
+from frontend.domain.models import Model
 from frontend.generation.run import Runner
 
 WIDTH = 32

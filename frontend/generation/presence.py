@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from frontend.backends.catalogue import Catalogue
-from frontend.backends.triton import Triton
 from frontend.errors import NotFound
+from frontend.upstreams.registry import Catalogue
+from frontend.upstreams.triton.client import Triton
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,25 +12,19 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
-from frontend.backends import unary
-from frontend.backends.catalogue import Catalogue
-from frontend.backends.triton import Triton
-from frontend.domain import (
-    Drawing,
-    Drawn,
-    Embedding,
-    Event,
-    Generation,
-    Model,
-    Ranking,
-    Scores,
-    Vectors,
-)
+from frontend.domain.events import Event
+from frontend.domain.generation import Generation
+from frontend.domain.images import Drawing, Drawn
+from frontend.domain.models import Model
+from frontend.domain.vectors import Embedding, Ranking, Scores, Vectors
 from frontend.errors import BackendFailed, BackendUnavailable, InvalidRequest, NotCapable
 from frontend.generation import sizes
 from frontend.generation.admission import Admission
 from frontend.generation.calls import CallGate
 from frontend.generation.structure import Structures
+from frontend.upstreams.registry import Catalogue
+from frontend.upstreams.triton import unary
+from frontend.upstreams.triton.client import Triton
 
 T = TypeVar("T")
 _PROMPT_PARAMS = ("messages", "prompt")

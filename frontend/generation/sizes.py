@@ -9,7 +9,10 @@ from typing import Any
 
 import orjson
 
-from frontend.domain import Drawing, Embedding, Generation, Model, Ranking
+from frontend.domain.generation import Generation
+from frontend.domain.images import Drawing
+from frontend.domain.models import Model
+from frontend.domain.vectors import Embedding, Ranking
 from frontend.errors import ContextOverflow, InvalidRequest
 
 

@@ -17,7 +17,9 @@ from typing import Any
 
 import orjson
 
-from frontend.domain import Event, Expected, Generation, Held, SchemaUse
+from frontend.domain.events import Event
+from frontend.domain.generation import Generation
+from frontend.domain.structure import Expected, Held, SchemaUse
 from frontend.errors import BackendFailed, GatewayError
 from frontend.schemas.check import Checker, find_faults
 from frontend.schemas.keywords import refusal

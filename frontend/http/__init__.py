@@ -1,1 +1,1 @@
-"""HTTP below the application: connections, framing, their limits. Knows no route and no dialect."""
+"""HTTP: the server below the application, bounded reads, answers. Knows no route or dialect."""

@@ -10,10 +10,12 @@ import re
 from dataclasses import dataclass, replace
 
 from frontend.budget import Budget
-from frontend.domain import Generation, ImageLink, Model, Owner
+from frontend.domain.generation import Generation, ImageLink
+from frontend.domain.identity import Owner
+from frontend.domain.models import Model
 from frontend.errors import InvalidRequest
 from frontend.media.fetch import Fetcher, FetchFailed
-from frontend.media.pictures import BadPicture, PictureLimits, decode, to_plain
+from frontend.media.transcode import BadPicture, PictureLimits, decode, to_plain
 from frontend.workers import WorkerDied, Workers, WorkerTimeout
 
 _DATA = re.compile(r"data:image/[a-z0-9.+-]{1,20}(?:;[a-z]+=[\w.-]{1,40})*;base64,", re.I | re.A)

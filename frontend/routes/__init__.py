@@ -1,1 +1,1 @@
-"""HTTP: bounded requests in, bytes out. The route table is `frontend.app`."""
+"""Each route reads, translates, runs and renders. The route table is `frontend.app`."""

@@ -8,10 +8,10 @@ import orjson
 import swagger_ui_bundle  # type: ignore[import-untyped]
 from starlette.types import Receive, Scope, Send
 
-from frontend.dialects.document.build import build_document
 from frontend.errors import NotFound
 from frontend.generation.run import Runner
-from frontend.routes.http import send_bytes
+from frontend.http.send import send_bytes
+from frontend.openapi.build import build_document
 
 _FILES = {
     "swagger-ui.css": b"text/css; charset=utf-8",

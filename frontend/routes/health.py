@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from starlette.types import Receive, Scope, Send
 
 from frontend.generation.run import Runner
-from frontend.routes.http import send_bytes
+from frontend.http.send import send_bytes
 
 
 @dataclass(frozen=True, slots=True)

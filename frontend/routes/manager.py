@@ -11,16 +11,16 @@ from dataclasses import dataclass
 import orjson
 from starlette.types import Receive, Scope, Send
 
-from frontend.backends.catalogue import spellings
 from frontend.dialects.fields import Fields
 from frontend.dialects.ollama.failures import render_error
 from frontend.dialects.ollama.models import parse_name
 from frontend.errors import NotSupported
 from frontend.generation.presence import Presence
-from frontend.routes.http import send_bytes
-from frontend.routes.ndjson import send_lines
+from frontend.http.ndjson import send_lines
+from frontend.http.send import send_bytes
 from frontend.routes.ollama import ollama_client
 from frontend.routes.openai import Bounds
+from frontend.upstreams.registry import spellings
 
 _AGAIN_S = 5.0  # a load takes a minute, and clients wait for a line
 

@@ -15,16 +15,17 @@ from frontend.dialects.anthropic.requests import (
     check_abilities,
     parse_messages,
 )
-from frontend.domain import Model, UsageCount
+from frontend.domain.models import Model
+from frontend.domain.usage import UsageCount
 from frontend.errors import GatewayError
 from frontend.generation.run import Runner
+from frontend.http.client import Client
+from frontend.http.send import send_bytes
+from frontend.http.sse import send_stream
+from frontend.http.trace import current
 from frontend.media.images import Images
-from frontend.routes.client import Client
-from frontend.routes.http import send_bytes
 from frontend.routes.openai import Bounds
-from frontend.routes.sse import send_stream
 from frontend.routes.structure import prepare
-from frontend.routes.trace import current
 
 
 @dataclass(frozen=True, slots=True)

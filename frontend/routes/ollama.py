@@ -27,17 +27,19 @@ from frontend.dialects.ollama.requests import (
     parse_chat,
     parse_generate,
 )
-from frontend.domain import Drawing, Model, Usage, UsageCount
+from frontend.domain.images import Drawing
+from frontend.domain.models import Model
+from frontend.domain.usage import Usage, UsageCount
 from frontend.errors import Forbidden
 from frontend.generation.presence import Presence
 from frontend.generation.run import Runner
+from frontend.http.client import Client
+from frontend.http.ndjson import send_lines
+from frontend.http.send import send_bytes
+from frontend.http.trace import current
 from frontend.media.images import Images
-from frontend.routes.client import Client
-from frontend.routes.http import send_bytes
-from frontend.routes.ndjson import send_lines
 from frontend.routes.openai import Bounds
 from frontend.routes.structure import prepare
-from frontend.routes.trace import current
 
 
 @dataclass(frozen=True, slots=True)

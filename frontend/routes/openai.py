@@ -22,16 +22,17 @@ from frontend.dialects.openai.embeddings import (
     render_embedding,
 )
 from frontend.dialects.openai.models import fingerprint, render_model, render_models
-from frontend.domain import Model, Usage, UsageCount
+from frontend.domain.models import Model
+from frontend.domain.usage import Usage, UsageCount
 from frontend.errors import UnknownFields
 from frontend.generation.fanout import generate_all
 from frontend.generation.run import Runner
+from frontend.http.client import BodyBounds, Client
+from frontend.http.send import send_bytes
+from frontend.http.sse import send_stream
+from frontend.http.trace import current
 from frontend.media.images import Images
-from frontend.routes.client import BodyBounds, Client
-from frontend.routes.http import send_bytes
-from frontend.routes.sse import send_stream
 from frontend.routes.structure import prepare, prepare_all
-from frontend.routes.trace import current
 
 T = TypeVar("T")
 

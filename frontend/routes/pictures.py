@@ -19,16 +19,17 @@ from frontend.dialects.openai.images import (
     render_partial,
     settle,
 )
-from frontend.domain import Drawn, Model
+from frontend.domain.images import Drawn
+from frontend.domain.models import Model
 from frontend.errors import InvalidRequest
 from frontend.generation.run import Runner
-from frontend.media.pictures import recode
+from frontend.http.client import Client
+from frontend.http.send import send_bytes
+from frontend.http.sse import send_stream
+from frontend.http.trace import current
 from frontend.media.shelf import Shelf
-from frontend.routes.client import Client
-from frontend.routes.http import send_bytes
+from frontend.media.transcode import recode
 from frontend.routes.openai import Bounds
-from frontend.routes.sse import send_stream
-from frontend.routes.trace import current
 
 FILES = "/v1/images/files/"
 _HOST = re.compile(rb"[A-Za-z0-9._:\[\]-]{1,255}")

@@ -11,12 +11,13 @@ from frontend.dialects.openai.ranking import (
     render_rerank,
     render_score,
 )
-from frontend.domain import Scores, Usage
+from frontend.domain.usage import Usage
+from frontend.domain.vectors import Scores
 from frontend.generation.run import Runner
-from frontend.routes.client import Client
-from frontend.routes.http import send_bytes
+from frontend.http.client import Client
+from frontend.http.send import send_bytes
+from frontend.http.trace import current
 from frontend.routes.openai import Bounds
-from frontend.routes.trace import current
 
 
 @dataclass(frozen=True, slots=True)

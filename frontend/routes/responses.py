@@ -14,16 +14,17 @@ from frontend.dialects.openai.response_answers import (
     render_input_tokens,
 )
 from frontend.dialects.openai.responses import NAMES, ResponseCall, parse_response
-from frontend.domain import Model, Usage, UsageCount
+from frontend.domain.models import Model
+from frontend.domain.usage import Usage, UsageCount
 from frontend.errors import InvalidRequest, NotFound
 from frontend.generation.run import Runner
+from frontend.http.client import Client
+from frontend.http.send import send_bytes
+from frontend.http.sse import send_stream
+from frontend.http.trace import current
 from frontend.media.images import Images
-from frontend.routes.client import Client
-from frontend.routes.http import send_bytes
 from frontend.routes.openai import Bounds
-from frontend.routes.sse import send_stream
 from frontend.routes.structure import prepare
-from frontend.routes.trace import current
 from frontend.store.responses import ResponseStore
 
 

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from frontend.domain import Generation
+from frontend.domain.generation import Generation
 from frontend.generation.run import Runner
-from frontend.routes.trace import current
+from frontend.http.trace import current
 
 
 async def prepare(runner: Runner, generation: Generation, *, whole: bool) -> Generation:

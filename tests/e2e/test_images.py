@@ -18,7 +18,7 @@ from PIL import Image
 from tests.e2e.conftest import IMAGE
 from tests.processes import ROOT
 
-EMOJI = ROOT / "models" / "emoji"
+EMOJI = ROOT / "examples" / "emoji"
 SIDE = 32
 SEEDS = (1, 2, 3)
 

@@ -16,7 +16,7 @@ from openai import OpenAI
 from openai.types.chat import ChatCompletionMessageParam
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from frontend.backends.tensors import add_texts, output, unpack_bytes
+from frontend.upstreams.triton.tensors import add_texts, output, unpack_bytes
 from tests.conftest import EchoTriton
 from tests.processes import ROOT, free_port, status_of, wait_for
 

@@ -5,7 +5,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from frontend.domain import Event, Generation, Model
+from frontend.domain.events import Event
+from frontend.domain.generation import Generation
+from frontend.domain.models import Model
 from frontend.errors import GatewayError
 from frontend.generation.structure import Structures
 from frontend.schemas.limits import Limits

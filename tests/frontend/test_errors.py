@@ -1,7 +1,7 @@
 """Errors never send much back of what a caller sent."""
 
-from frontend.backends.failures import from_message
 from frontend.errors import InvalidRequest
+from frontend.upstreams.triton.failures import from_message
 
 
 def test_messages_and_params_are_cut() -> None:

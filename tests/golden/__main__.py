@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from frontend.backends.catalogue import read_model
-from frontend.backends.triton import Triton
+from frontend.upstreams.registry import read_model
+from frontend.upstreams.triton.client import Triton
 from tests.conftest import EchoTriton
 from tests.golden.cases import CASES, FOLDER, MODEL, read
 from tests.processes import ROOT

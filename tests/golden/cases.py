@@ -16,7 +16,9 @@ from frontend.dialects.openai.completions import (
 )
 from frontend.dialects.openai.response_answers import ResponseWriter
 from frontend.dialects.openai.responses import parse_response
-from frontend.domain import Event, Generation, UsageCount
+from frontend.domain.events import Event
+from frontend.domain.generation import Generation
+from frontend.domain.usage import UsageCount
 
 FOLDER = Path(__file__).parent / "transcripts"
 MODEL = "smollm2-135m-instruct"

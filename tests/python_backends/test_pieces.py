@@ -12,7 +12,7 @@ from python_backends.pieces import PIECE, batches, beginning, check_bytes, encod
 
 from .tokenizing import families, texts
 
-EMOJI = Path(__file__).parents[2] / "models/emoji/pipeline/tokenizer/tokenizer.json"
+EMOJI = Path(__file__).parents[2] / "examples/emoji/pipeline/tokenizer/tokenizer.json"
 MANY = 10**9
 TEXTS = texts()
 

@@ -9,7 +9,8 @@ from typing import Any
 import orjson
 
 from frontend.dialects.anthropic.requests import MessagesCall
-from frontend.domain import Event, Usage
+from frontend.domain.events import Event
+from frontend.domain.usage import Usage
 
 
 class MessageStream:

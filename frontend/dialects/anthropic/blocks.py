@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from frontend.dialects.fields import Fields
-from frontend.domain import ImageLink
+from frontend.domain.generation import ImageLink
 from frontend.errors import InvalidRequest
 
 _MEDIA = ("image/png", "image/jpeg", "image/gif", "image/webp")

@@ -11,7 +11,9 @@ from frontend.dialects.anthropic.blocks import read_messages, read_system
 from frontend.dialects.fields import Fields
 from frontend.dialects.openai.sampling import MAX_STOPS, MAX_TOKEN_ID, MAX_TOKENS
 from frontend.dialects.tools import ToolUse, make_use, names_of, take_function, take_tools
-from frontend.domain import Generation, ImageLink, Model, SchemaUse
+from frontend.domain.generation import Generation, ImageLink
+from frontend.domain.models import Model
+from frontend.domain.structure import SchemaUse
 from frontend.errors import InvalidRequest
 
 MAX_EDITS = 16

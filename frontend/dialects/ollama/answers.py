@@ -11,7 +11,8 @@ import orjson
 
 from frontend.dialects.ollama.requests import OllamaCall
 from frontend.dialects.openai.tools import join_calls
-from frontend.domain import Event, Usage
+from frontend.domain.events import Event
+from frontend.domain.usage import Usage
 
 
 class OllamaReply:

@@ -7,7 +7,8 @@ import orjson
 
 from frontend.dialects.fields import Fields
 from frontend.dialects.ollama.options import Options
-from frontend.domain import Embedding, Model, Vectors
+from frontend.domain.models import Model
+from frontend.domain.vectors import Embedding, Vectors
 from frontend.errors import InvalidRequest
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from frontend.dialects.fields import Fields
-from frontend.domain import Model
+from frontend.domain.models import Model
 
 VERSION = "0.30.0"
 """The release of Ollama whose API this speaks."""

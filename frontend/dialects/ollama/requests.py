@@ -15,7 +15,9 @@ from frontend.dialects.fields import Fields, is_token_ids
 from frontend.dialects.ollama.options import Options
 from frontend.dialects.openai.sampling import ANY_OBJECT
 from frontend.dialects.openai.tools import read_tools
-from frontend.domain import Generation, ImageLink, Model, SchemaUse
+from frontend.domain.generation import Generation, ImageLink
+from frontend.domain.models import Model
+from frontend.domain.structure import SchemaUse
 from frontend.errors import InvalidRequest
 
 MAX_IMAGES = 64

@@ -24,7 +24,9 @@ from frontend.dialects.openai.sampling import (
 )
 from frontend.dialects.openai.tools import join_calls, read_tools, render_call_delta
 from frontend.dialects.openai.usage import ChunkUsage, render_usage
-from frontend.domain import Event, Generation, ImageLink, Usage
+from frontend.domain.events import Event
+from frontend.domain.generation import Generation, ImageLink
+from frontend.domain.usage import Usage
 
 _EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
 

@@ -25,7 +25,9 @@ from frontend.dialects.openai.sampling import (
     structure_names,
 )
 from frontend.dialects.openai.usage import ChunkUsage, render_usage
-from frontend.domain import Event, Generation, Usage
+from frontend.domain.events import Event
+from frontend.domain.generation import Generation
+from frontend.domain.usage import Usage
 
 _DEFAULT_MAX_TOKENS = 16
 

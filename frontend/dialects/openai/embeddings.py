@@ -9,7 +9,8 @@ import orjson
 
 from frontend.dialects.fields import Fields, is_token_ids
 from frontend.dialects.openai.sampling import read_identity
-from frontend.domain import Embedding, Model, Vectors
+from frontend.domain.models import Model
+from frontend.domain.vectors import Embedding, Vectors
 from frontend.errors import InvalidRequest
 
 _WANTED = "must be a string, a list of strings, a list of token ids or a list of such lists"

@@ -14,7 +14,9 @@ import orjson
 
 from frontend.dialects.fields import Fields
 from frontend.dialects.openai.sampling import read_identity
-from frontend.domain import Drawing, ImageLimits, Model, Usage
+from frontend.domain.images import Drawing
+from frontend.domain.models import ImageLimits, Model
+from frontend.domain.usage import Usage
 from frontend.errors import InvalidRequest
 
 _SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")

@@ -6,7 +6,7 @@ What a model said in one turn comes as several items (thoughts, text, calls) and
 from typing import Any
 
 from frontend.dialects.fields import Fields
-from frontend.domain import ImageLink
+from frontend.domain.generation import ImageLink
 from frontend.errors import InvalidRequest
 
 Item = dict[str, Any]

@@ -9,7 +9,7 @@ from typing import Any
 
 from frontend.dialects.fields import Fields
 from frontend.dialects.openai.tools import read_calls
-from frontend.domain import ImageLink
+from frontend.domain.generation import ImageLink
 from frontend.errors import InvalidRequest
 
 Message = dict[str, Any]

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from frontend.domain import Model
+from frontend.domain.models import Model
 
 
 def render_models(models: list[Model]) -> bytes:

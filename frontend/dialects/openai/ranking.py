@@ -8,7 +8,7 @@ import orjson
 
 from frontend.dialects.fields import Fields
 from frontend.dialects.openai.sampling import read_identity
-from frontend.domain import Ranking, Scores
+from frontend.domain.vectors import Ranking, Scores
 
 
 @dataclass(frozen=True, slots=True)

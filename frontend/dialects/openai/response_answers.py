@@ -12,7 +12,8 @@ import orjson
 
 from frontend.dialects.openai.failures import render_error
 from frontend.dialects.openai.responses import ResponseCall
-from frontend.domain import Event, Usage
+from frontend.domain.events import Event
+from frontend.domain.usage import Usage
 from frontend.errors import GatewayError
 
 _ITEMS = {"reasoning": "rs", "message": "msg", "function_call": "fc"}

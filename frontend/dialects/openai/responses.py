@@ -17,7 +17,8 @@ from frontend.dialects.openai.sampling import (
     read_sampling,
 )
 from frontend.dialects.tools import ToolUse, make_use, names_of, take_function, take_tools
-from frontend.domain import Generation, ImageLink, SchemaUse
+from frontend.domain.generation import Generation, ImageLink
+from frontend.domain.structure import SchemaUse
 from frontend.errors import InvalidRequest
 
 _EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from frontend.dialects.fields import Fields
-from frontend.domain import SchemaUse
+from frontend.domain.structure import SchemaUse
 
 ANY_OBJECT = {"type": "object"}
 _KINDS = ("json", "regex", "choice", "grammar", "json_object", "structural_tag")

@@ -5,7 +5,8 @@ from typing import Any
 import orjson
 
 from frontend.dialects.openai.sampling import StreamOptions
-from frontend.domain import Event, Usage, UsageCount
+from frontend.domain.events import Event
+from frontend.domain.usage import Usage, UsageCount
 
 
 def render_usage(usage: Usage) -> dict[str, Any]:

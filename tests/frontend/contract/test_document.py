@@ -16,7 +16,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from frontend.dialects.document.operations import OPERATIONS
+from frontend.openapi.operations import OPERATIONS
 from tests.frontend.conftest import Gateway
 
 pytestmark = pytest.mark.timeout(240)

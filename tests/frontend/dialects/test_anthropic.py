@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from frontend.dialects.anthropic.answers import MessageAnswer, MessageStream, render_count
 from frontend.dialects.anthropic.failures import render_error, status_of
 from frontend.dialects.anthropic.requests import MessagesCall, check_abilities, parse_messages
-from frontend.domain import Event, Usage
+from frontend.domain.events import Event
+from frontend.domain.usage import Usage
 from frontend.errors import InvalidRequest, NotFound, Overloaded, RateLimited
 from tests.frontend.dialects.bodies import refused
 from tests.frontend.events import MODEL, event

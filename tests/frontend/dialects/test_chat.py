@@ -12,7 +12,8 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from frontend.dialects.openai.chat import ChatAnswer, ChatCall, ChatChunks, parse_chat
 from frontend.dialects.openai.models import fingerprint
-from frontend.domain import Details, UsageCount
+from frontend.domain.models import Details
+from frontend.domain.usage import UsageCount
 from tests.frontend.dialects.bodies import refused, sse
 from tests.frontend.events import MODEL, event, replies, token
 

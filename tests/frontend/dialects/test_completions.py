@@ -14,7 +14,7 @@ from frontend.dialects.openai.completions import (
     CompletionChunks,
     parse_completion,
 )
-from frontend.domain import UsageCount
+from frontend.domain.usage import UsageCount
 from tests.frontend.dialects.bodies import refused, sse
 from tests.frontend.events import event, replies, token
 

@@ -16,7 +16,7 @@ from frontend.dialects.openai.embeddings import (
     parse_embedding,
     render_embedding,
 )
-from frontend.domain import Vectors
+from frontend.domain.vectors import Vectors
 from tests.frontend.dialects.bodies import refused
 from tests.frontend.events import MODEL
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from frontend.domain import Event
+from frontend.domain.events import Event
 from tests.golden.cases import CASES, FOLDER, read
 
 

@@ -19,7 +19,9 @@ from frontend.dialects.openai.images import (
     render_images,
     settle,
 )
-from frontend.domain import Drawing, ImageLimits, Usage
+from frontend.domain.images import Drawing
+from frontend.domain.models import ImageLimits
+from frontend.domain.usage import Usage
 from tests.frontend.dialects.bodies import refused
 from tests.frontend.events import MODEL as CHAT
 

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frontend.backends.catalogue import spellings
 from frontend.dialects.ollama.answers import OllamaReply
 from frontend.dialects.ollama.embed import parse_embed
 from frontend.dialects.ollama.models import (
@@ -24,8 +23,11 @@ from frontend.dialects.ollama.requests import (
     parse_chat,
     parse_generate,
 )
-from frontend.domain import Details, Event, Model, Usage
+from frontend.domain.events import Event
+from frontend.domain.models import Details, Model
+from frontend.domain.usage import Usage
 from frontend.errors import InvalidRequest
+from frontend.upstreams.registry import spellings
 
 PIXEL = "iVBORw0KGgo="
 MODEL = Model(

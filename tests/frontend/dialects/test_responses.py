@@ -8,7 +8,8 @@ from hypothesis import given
 
 from frontend.dialects.openai.response_answers import ResponseWriter
 from frontend.dialects.openai.responses import ResponseCall, parse_response
-from frontend.domain import Event, Usage
+from frontend.domain.events import Event
+from frontend.domain.usage import Usage
 from frontend.errors import BackendFailed
 from tests.frontend.dialects.bodies import refused
 from tests.frontend.dialects.test_anthropic import replies

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frontend.domain import Event
+from frontend.domain.events import Event
 from frontend.generation.calls import CallGate
 from tests.frontend.events import event
 

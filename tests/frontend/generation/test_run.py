@@ -5,9 +5,8 @@ from typing import Any, cast
 
 import pytest
 
-from frontend.backends.catalogue import Catalogue
-from frontend.backends.triton import Triton
-from frontend.domain import Event, Generation
+from frontend.domain.events import Event
+from frontend.domain.generation import Generation
 from frontend.errors import (
     BackendFailed,
     BackendUnavailable,
@@ -18,6 +17,8 @@ from frontend.errors import (
 from frontend.generation.admission import Admission
 from frontend.generation.fanout import WIDTH, generate_all
 from frontend.generation.run import Runner
+from frontend.upstreams.registry import Catalogue
+from frontend.upstreams.triton.client import Triton
 from tests.frontend.events import MODEL, ScriptedTriton, event
 
 PROMPT = Generation({"text": "x"}, {})

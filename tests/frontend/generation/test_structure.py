@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from frontend.domain import Event, Generation, SchemaUse
+from frontend.domain.events import Event
+from frontend.domain.generation import Generation
+from frontend.domain.structure import SchemaUse
 from frontend.errors import BackendFailed, InvalidRequest
 from frontend.generation.structure import Structures
 from frontend.schemas.check import find_faults

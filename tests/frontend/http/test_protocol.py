@@ -17,8 +17,8 @@ from uvicorn.server import ServerState
 from frontend.http.connections import Connections
 from frontend.http.limits import Limits
 from frontend.http.protocol import BoundedHttp
-from frontend.routes.http import send_bytes
-from frontend.server import server_config
+from frontend.http.send import send_bytes
+from frontend.http.server import server_config
 
 LIMITS = Limits(
     connections=8,

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from frontend.budget import Budget
-from frontend.domain import ImageLink, Owner
+from frontend.domain.generation import ImageLink
+from frontend.domain.identity import Owner
 from frontend.errors import InvalidRequest
 from frontend.media.fetch import Fetcher
 from frontend.media.images import ImageBounds, Images
-from frontend.media.pictures import BadPicture, PictureLimits, to_plain
+from frontend.media.transcode import BadPicture, PictureLimits, to_plain
 from frontend.workers import Workers
 
 

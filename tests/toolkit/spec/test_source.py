@@ -10,7 +10,7 @@ from toolkit.spec.source import HubSource, PackageSource, PathSource, parse_sour
     [
         ("package:a-b==1.2/c/d.gguf", PackageSource("a-b==1.2", "c/d.gguf")),
         ("package:a==1.0+cpu/c", PackageSource("a==1.0+cpu", "c")),
-        ("path:models/emoji", PathSource("models/emoji")),
+        ("path:examples/emoji", PathSource("examples/emoji")),
         ("path:/abs", PathSource("/abs")),
         ("hf:org/name", HubSource("org/name", None)),
         ("hf:org/na.me@refs/pr/1", HubSource("org/na.me", "refs/pr/1")),

@@ -1,1 +1,0 @@
-"""The OpenAPI document: one entry for each route, whose examples run."""

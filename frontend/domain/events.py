@@ -1,0 +1,28 @@
+"""What happens to one completion."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(slots=True)
+class Event:
+    """What happened to one completion since its last event: deltas, and counts so far."""
+
+    index: int
+    text: str
+    token_ids: list[int]
+    finish_reason: str | None
+    stop_reason: str | int | None
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    logprobs: list[dict[str, Any]] | None = None
+    prompt_logprobs: list[dict[str, Any] | None] | None = None
+    prompt_token_ids: list[int] | None = None
+    reasoning: str | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+    reasoning_tokens: int = 0
+    unread: str = ""
+    """Of the last event: what the model wrote since it last told content or reasoning."""
+    partial_call: bool = False
+    """The reply holds what cannot be read as a call; its text stands in `text` instead."""

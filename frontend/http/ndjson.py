@@ -1,0 +1,41 @@
+"""Newline-delimited JSON streams: whole lines only, a failure is the last line.
+
+The head goes out with the first line, so that a failure before it is an ordinary error response.
+There are no heartbeats: the clients of this format parse every line.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+from starlette.types import Send
+
+from frontend.errors import GatewayError
+from frontend.http.trace import current
+
+
+async def send_lines(
+    send: Send,
+    lines: AsyncIterator[bytes],
+    render_error: Callable[[GatewayError], bytes],
+) -> None:
+    """Sends every line as it comes."""
+    head = [(b"content-type", b"application/x-ndjson"), (b"x-accel-buffering", b"no")]
+    started = False
+
+    async def write(line: bytes) -> None:
+        nonlocal started
+        if not started:
+            started = True
+            await send({"type": "http.response.start", "status": 200, "headers": head})
+        await send({"type": "http.response.body", "body": line, "more_body": True})
+
+    async with contextlib.aclosing(lines):  # type: ignore[type-var]
+        try:
+            async for line in lines:
+                if line:
+                    await write(line)
+        except Exception as error:  # the client must hear of it, whatever it is
+            if not started:
+                raise
+            await write(render_error(current().failed(error)))
+    await send({"type": "http.response.body", "body": b""})

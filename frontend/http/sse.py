@@ -1,0 +1,99 @@
+"""Server-sent events: whole events only, never an end in silence, a sign of life while it waits.
+
+The head of a stream goes out with its first bytes, so that a failure before them is an ordinary
+error response. A failure after them is an event of its own, then the stream closes.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator
+
+from starlette.types import Send
+
+from frontend.dialects.openai.failures import render_stream_error
+from frontend.errors import GatewayError
+from frontend.http.trace import current
+
+# a comment, which clients skip; proxies and load balancers cut connections that are silent
+HEARTBEAT = b": waiting\n\n"
+_TIMER_STEP_S = 0.002  # the event loop rounds to milliseconds
+_HEADERS = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+)
+
+
+async def send_stream(
+    send: Send,
+    pieces: AsyncIterator[bytes],
+    heartbeat_s: float,
+    render_failure: Callable[[GatewayError], bytes] = render_stream_error,
+) -> None:
+    """Sends every piece, and a comment whenever none came for `heartbeat_s`."""
+    stream = EventStream(send, heartbeat_s)
+    with stream.alive():
+        async with contextlib.aclosing(pieces):  # type: ignore[type-var]
+            try:
+                async for piece in pieces:
+                    if piece:
+                        await stream.write(piece)
+            except Exception as error:  # the client must hear of it, whatever it is
+                if not stream.started:
+                    raise
+                await stream.write(render_failure(current().failed(error)))
+    await send({"type": "http.response.body", "body": b""})
+
+
+class EventStream:
+    """The writing side of one stream: one write at a time, in order."""
+
+    def __init__(self, send: Send, heartbeat_s: float) -> None:
+        self._send = send
+        self._heartbeat_s = heartbeat_s
+        self._loop = asyncio.get_running_loop()
+        self._written_s = self._loop.time()
+        self._writing = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._beat: asyncio.Task[None] | None = None
+        self.started = False
+
+    async def write(self, data: bytes) -> None:
+        """Sends whole events, after a heartbeat that is under way. Waits for a slow client."""
+        if self._beat is not None:
+            await self._beat
+            self._beat = None
+        await self._write(data)
+
+    @contextlib.contextmanager
+    def alive(self) -> Iterator[None]:
+        """Sends a comment whenever nothing was sent for long, until the block ends."""
+        self._look()
+        try:
+            yield
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            if self._beat is not None:
+                self._beat.cancel()
+
+    def _look(self) -> None:
+        """Sends a heartbeat when it is time for one, and looks again when it may be."""
+        now_s = self._loop.time()
+        due_s = self._written_s + self._heartbeat_s
+        if due_s - now_s < _TIMER_STEP_S:
+            due_s = now_s + self._heartbeat_s
+            if not self._writing:  # a client that does not read has enough
+                self._writing = True
+                self._beat = self._loop.create_task(self._write(HEARTBEAT))
+        self._timer = self._loop.call_at(due_s, self._look)
+
+    async def _write(self, data: bytes) -> None:
+        self._writing = True
+        if not self.started:
+            self.started = True
+            head = {"type": "http.response.start", "status": 200, "headers": list(_HEADERS)}
+            await self._send(head)
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        self._written_s = self._loop.time()
+        self._writing = False

@@ -1,0 +1,115 @@
+"""Operations → an OpenAPI 3.0 document, its examples filled in with served models. Pure."""
+
+import re
+from typing import Any
+
+from frontend.domain.models import Model
+from frontend.openapi.operations import OPERATIONS, Operation
+
+_PARAMETER = re.compile(r"\{(\w+)\}")
+_TEXT = {"type": "string"}
+_ERRORS: dict[str, dict[str, Any]] = {
+    "OpenAI": {
+        "type": "object",
+        "required": ["error"],
+        "properties": {
+            "error": {
+                "type": "object",
+                "required": ["message", "type", "param", "code"],
+                "properties": {
+                    "message": _TEXT,
+                    "type": _TEXT,
+                    "param": {"type": "string", "nullable": True},
+                    "code": {"type": "string", "nullable": True},
+                },
+            }
+        },
+    },
+    "Anthropic": {
+        "type": "object",
+        "required": ["type", "error", "request_id"],
+        "properties": {
+            "type": {"type": "string", "enum": ["error"]},
+            "error": {
+                "type": "object",
+                "required": ["type", "message"],
+                "properties": {"type": _TEXT, "message": _TEXT},
+            },
+            "request_id": _TEXT,
+        },
+    },
+    "Ollama": {"type": "object", "required": ["error"], "properties": {"error": _TEXT}},
+}
+
+
+def build_document(models: list[Model]) -> dict[str, Any]:
+    """The document of a gateway that serves these models."""
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in OPERATIONS:
+        rendered = _operation(operation, models)
+        paths.setdefault(operation.path, {})[operation.method.lower()] = rendered
+    return {
+        "openapi": "3.0.3",
+        "info": {
+            "title": "Triton Toolkit gateway",
+            "version": "1",
+            "description": "OpenAI's, Anthropic's and Ollama's APIs before NVIDIA Triton.",
+        },
+        "paths": paths,
+        "components": {"schemas": {f"{tag}Error": schema for tag, schema in _ERRORS.items()}},
+    }
+
+
+def _operation(operation: Operation, models: list[Model]) -> dict[str, Any]:
+    name = f"{operation.method} {operation.path}"
+    rendered: dict[str, Any] = {
+        "operationId": re.sub(r"\W+", "_", name.lower()).strip("_"),
+        "summary": operation.summary,
+        "tags": [operation.tag],
+        "responses": _responses(operation),
+    }
+    if names := _PARAMETER.findall(operation.path):
+        rendered["parameters"] = [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+            for name in names
+        ]
+    if operation.body is not None:
+        schema: dict[str, Any] = {
+            "type": "object",
+            "properties": operation.body,
+            "required": list(operation.required),
+        }
+        if operation.tag != "Ollama":  # whose clients send fields of all ages
+            schema["additionalProperties"] = False
+        content: dict[str, Any] = {"schema": schema}
+        if (example := example_of(operation, models)) is not None:
+            content["example"] = example
+        rendered["requestBody"] = {"required": True, "content": {"application/json": content}}
+    return rendered
+
+
+def example_of(operation: Operation, models: list[Model]) -> dict[str, Any] | None:
+    """A request that runs here; None where no model can do it."""
+    if operation.example is None:
+        return None
+    able = [model.name for model in models if operation.kind in model.capabilities]
+    return {"model": able[0], **operation.example} if able else None
+
+
+def _responses(operation: Operation) -> dict[str, Any]:
+    tag = operation.tag if operation.tag in _ERRORS else "OpenAI"
+    error = {"schema": {"$ref": f"#/components/schemas/{tag}Error"}}
+    responses: dict[str, Any] = {
+        "4XX": {"description": "A mistake of the caller", "content": {"application/json": error}},
+        "5XX": {"description": "A failure behind", "content": {"application/json": error}},
+    }
+    if not operation.refuses:
+        answer: dict[str, Any] = {"type": "object", "required": list(operation.answer)}
+        content = {operation.media: {"schema": answer if operation.answer else {}}}
+        if operation.streams:
+            content[operation.streams] = {"schema": {}}
+        responses["200"] = {"description": "Done", "content": content}
+    if operation.path == "/readyz":
+        plain: dict[str, Any] = {"application/json": {"schema": {}}}
+        responses["5XX"] = {"description": "Not now", "content": plain}
+    return responses

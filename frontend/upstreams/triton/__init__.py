@@ -1,0 +1,1 @@
+"""One Triton server: its gRPC, its tensors, its contract."""
