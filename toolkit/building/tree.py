@@ -3,6 +3,7 @@
 Configs and code are written; weights are hard links into the cache, or copies without links.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -112,10 +113,27 @@ def _manifest(plan: Plan, prepared: Mapping[str, Prepared]) -> dict[str, object]
                 "kind": model.entry.kind,
                 **_origin(model, prepared),
                 "folders": list(model.folders),
+                **_code(model),
             }
             for model in plan.models
         },
     }
+
+
+def _code(model: ModelPlan) -> dict[str, object]:
+    """One digest for each step's copy of python_backends, which stands for its files in git."""
+    backends = {step.name: step.backend for step in model.steps if step.backend}
+    code = {name: _code_digest(backend) for name, backend in backends.items()}
+    return {"code": code} if code else {}
+
+
+def _code_digest(backend: str) -> str:
+    """SHA-256 over path, length and bytes of each file, in order."""
+    total = hashlib.sha256()
+    for place, source in sorted(python_backends.files(backend).items()):
+        content = source.read_bytes()
+        total.update(f"{place}\0{len(content)}\0".encode() + content)
+    return f"sha256:{total.hexdigest()}"
 
 
 def _origin(model: ModelPlan, prepared: Mapping[str, Prepared]) -> dict[str, object]:
