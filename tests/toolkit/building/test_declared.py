@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.python_backends.client import request_of, tensors_of
-from tests.toolkit.checkpoint import save_spec
+from tests.support.checkpoint import save_spec
+from tests.support.client import request_of, tensors_of
 from toolkit.building import build
 from toolkit.errors import ConvertError, SourceError, SpecError
 from toolkit.finding import Finding
