@@ -71,8 +71,8 @@ def print_error(error: ToolkitError) -> None:
     if isinstance(error, SpecError):
         for finding in error.findings:
             say(("error:", "error"), f" {finding}")
-            if finding.hint:
-                say("  ", ("hint:", "hint"), f" {finding.hint}")
+            if finding.fix:
+                say("  ", ("hint:", "hint"), f" {finding.fix}")
         return
     say(("error:", "error"), f" {error.message}")
     if error.hint:

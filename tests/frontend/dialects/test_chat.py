@@ -14,8 +14,8 @@ from frontend.dialects.openai.chat import ChatAnswer, ChatCall, ChatChunks, pars
 from frontend.dialects.openai.models import fingerprint
 from frontend.domain.models import Details
 from frontend.domain.usage import UsageCount
-from tests.frontend.dialects.bodies import refused, sse
-from tests.frontend.events import MODEL, event, replies, token
+from tests.support.bodies import refused, sse
+from tests.support.events import MODEL, event, replies, token
 
 HELLO = {"role": "user", "content": "hello"}
 

@@ -15,8 +15,8 @@ from frontend.dialects.openai.completions import (
     parse_completion,
 )
 from frontend.domain.usage import UsageCount
-from tests.frontend.dialects.bodies import refused, sse
-from tests.frontend.events import event, replies, token
+from tests.support.bodies import refused, sse
+from tests.support.events import event, replies, token
 
 
 def parse(**fields: Any) -> CompletionCall:

@@ -7,7 +7,7 @@ import pytest
 from frontend.dialects.openai.chat import parse_chat
 from frontend.dialects.openai.sampling import structure_names
 from frontend.errors import InvalidRequest
-from tests.frontend.dialects.bodies import refused
+from tests.support.bodies import refused
 
 HELLO = [{"role": "user", "content": "hello"}]
 
