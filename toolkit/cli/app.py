@@ -146,7 +146,7 @@ def tell(error: ToolkitError) -> None:
     if isinstance(error, SpecError):
         for finding in error.findings:
             _say(console, "error", str(finding))
-            _say(console, "hint", finding.hint, indent="  ")
+            _say(console, "hint", finding.fix, indent="  ")
         return
     _say(console, "error", error.message)
     _say(console, "hint", error.hint)

@@ -13,9 +13,9 @@ from openai import AuthenticationError, BadRequestError, NotFoundError, OpenAI
 from frontend.access.keys import LOOK_S, Role
 from frontend.app import create_app
 from frontend.settings import Settings
-from tests.conftest import EchoTriton
-from tests.frontend.conftest import Gateway, run_gateway, script
-from tests.processes import wait_for
+from tests.support.echo import EchoTriton, script
+from tests.support.gateway import Gateway, run_gateway
+from tests.support.processes import wait_for
 from toolkit.serve.keys import add_key, remove_key
 
 pytestmark = pytest.mark.timeout(120)

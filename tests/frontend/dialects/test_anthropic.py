@@ -15,8 +15,8 @@ from frontend.domain.events import Event
 from frontend.domain.usage import Usage
 from frontend.errors import InvalidRequest, NotFound, Overloaded, RateLimited
 from frontend.upstreams.triton.contract import write_prompt, write_reply, write_sampling
-from tests.frontend.dialects.bodies import refused
-from tests.frontend.events import MODEL, event
+from tests.support.bodies import refused
+from tests.support.events import MODEL, event
 
 PIXEL = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}}
 TOOL = {"name": "look", "input_schema": {"type": "object", "properties": {"at": {}}}}

@@ -15,8 +15,8 @@ from frontend.dialects.openai.models import fingerprint
 from frontend.domain.models import Details
 from frontend.domain.usage import UsageCount
 from frontend.upstreams.triton.contract import write_prompt, write_reply, write_sampling
-from tests.frontend.dialects.bodies import refused, sse
-from tests.frontend.events import MODEL, event, replies, token
+from tests.support.bodies import refused, sse
+from tests.support.events import MODEL, event, replies, token
 
 HELLO = {"role": "user", "content": "hello"}
 

@@ -16,8 +16,8 @@ from frontend.dialects.openai.completions import (
 )
 from frontend.domain.usage import UsageCount
 from frontend.upstreams.triton.contract import write_prompt, write_reply, write_sampling
-from tests.frontend.dialects.bodies import refused, sse
-from tests.frontend.events import event, replies, token
+from tests.support.bodies import refused, sse
+from tests.support.events import event, replies, token
 
 
 def parse(**fields: Any) -> CompletionCall:

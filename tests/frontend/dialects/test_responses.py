@@ -12,9 +12,9 @@ from frontend.domain.events import Event
 from frontend.domain.usage import Usage
 from frontend.errors import BackendFailed
 from frontend.upstreams.triton.contract import write_prompt, write_reply, write_sampling
-from tests.frontend.dialects.bodies import refused
 from tests.frontend.dialects.test_anthropic import replies
-from tests.frontend.events import event, token
+from tests.support.bodies import refused
+from tests.support.events import event, token
 
 TOOL = {"type": "function", "name": "look", "parameters": {"type": "object", "properties": {}}}
 PICTURE = {"type": "input_image", "image_url": "data:image/png;base64,AAAA"}

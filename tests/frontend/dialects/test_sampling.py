@@ -8,7 +8,7 @@ from frontend.dialects.openai.chat import parse_chat
 from frontend.dialects.openai.sampling import structure_names
 from frontend.errors import InvalidRequest
 from frontend.upstreams.triton.contract import write_sampling
-from tests.frontend.dialects.bodies import refused
+from tests.support.bodies import refused
 
 HELLO = [{"role": "user", "content": "hello"}]
 

@@ -9,9 +9,9 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from frontend.dialects.openai.chat import ChatCall, parse_chat
 from frontend.upstreams.triton.contract import write_prompt, write_reply
-from tests.frontend.dialects.bodies import refused
 from tests.frontend.dialects.test_chat import HELLO, both_ways
-from tests.frontend.events import event
+from tests.support.bodies import refused
+from tests.support.events import event
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 

@@ -21,7 +21,7 @@ from frontend.generation.fanout import WIDTH, generate_all
 from frontend.generation.run import Runner
 from frontend.upstreams.registry import Catalogue
 from frontend.upstreams.triton.client import Triton
-from tests.frontend.events import MODEL, ScriptedTriton, event
+from tests.support.events import MODEL, ScriptedTriton, event
 
 PROMPT = Generation(Passage("x"))
 

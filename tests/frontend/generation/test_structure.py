@@ -16,7 +16,7 @@ from frontend.generation.structure import Structures
 from frontend.schemas.check import find_faults
 from frontend.schemas.limits import Limits
 from frontend.workers import Result, Workers, WorkerTimeout
-from tests.frontend.events import InlineWorkers, event, structures
+from tests.support.events import InlineWorkers, event, structures
 
 INTEGER = {"type": "object", "properties": {"a": {"type": "integer", "multipleOf": 2}}}
 ANSWER = SchemaUse("response_format", INTEGER)

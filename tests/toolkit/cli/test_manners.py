@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.processes import ROOT
-from tests.toolkit.checkpoint import save_spec
+from tests.support.checkpoint import save_spec
+from tests.support.processes import ROOT
 from toolkit.cli import app as commands
 from toolkit.cli.app import command, main
 
