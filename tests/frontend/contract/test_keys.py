@@ -15,9 +15,9 @@ from frontend.accounts.keys import CHECK_S
 from frontend.app import create_app
 from frontend.domain.identity import Permission, Role
 from frontend.settings import Settings
-from tests.conftest import EchoTriton
-from tests.frontend.conftest import Gateway, run_gateway, script
-from tests.processes import wait_for
+from tests.support.echo import EchoTriton, script
+from tests.support.gateway import Gateway, run_gateway
+from tests.support.processes import wait_for
 
 pytestmark = pytest.mark.timeout(120)
 HELLO = {"model": "echo", "messages": script(text="a b")}

@@ -7,7 +7,7 @@ import sys
 import psutil
 import pytest
 
-from tests.processes import ROOT, alive, wait_for
+from tests.support.processes import ROOT, alive, wait_for
 
 SCRIPT = """
 import asyncio, itertools, signal, uvloop
