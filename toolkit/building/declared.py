@@ -1,12 +1,13 @@
-"""Findings about models that users declared themselves, told where they are declared.
+"""Findings about models that users declared themselves, at their place in models.yaml.
 
-`toolkit verify` sees a config.pbtxt; the one who can change it sees models.yaml.
+`toolkit verify` reads the generated config.pbtxt; users edit models.yaml.
 """
 
 import re
 
+from toolkit.fields.entry import DeclaredFields
 from toolkit.finding import Finding
-from toolkit.spec import EnsembleEntry, PythonEntry, Spec
+from toolkit.spec import Spec
 from toolkit.spec.document import Path
 from toolkit.verify.problem import Problem
 
@@ -15,8 +16,8 @@ _FIELD = re.compile(r"(\w+)(?:\[(\d+)\])?")
 
 def is_users_own(spec: Spec, problem: Problem) -> bool:
     """Whether a problem's model is a `python` or `ensemble` entry."""
-    entry = spec.catalogue.models.get(problem.model)
-    return isinstance(entry, PythonEntry | EnsembleEntry)
+    entry = spec.models.get(problem.model)
+    return isinstance(entry, DeclaredFields)
 
 
 def finding_of(spec: Spec, problem: Problem) -> Finding:
@@ -34,8 +35,8 @@ def _inner(problem: Problem) -> str:
 
 def _place(spec: Spec, problem: Problem) -> Path:
     """`input[1].dims` is `inputs.NAME`, a step's `input_map` is `steps[0].inputs`."""
-    entry = spec.catalogue.models[problem.model]
-    assert isinstance(entry, PythonEntry | EnsembleEntry)
+    entry = spec.models[problem.model]
+    assert isinstance(entry, DeclaredFields)
     parts = [match.groups() for match in _FIELD.finditer(problem.field)]
     if not parts:
         return ()
