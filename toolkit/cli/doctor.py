@@ -35,7 +35,9 @@ def doctor(
     strict: Annotated[bool, typer.Option("--strict", help="Treat warnings as errors.")] = False,
     output: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Check whether this machine can serve models, and show how to fix what is missing.
+    """Check whether this machine can serve models, and how to fix what is missing.
+
+    Checks processor, GPUs, memory, disks, Python, Docker and the gateway's port.
 
     Changes nothing. Exit status: 0 models can be served, 1 there are errors (with --strict also
     warnings), 2 wrong use.
@@ -62,8 +64,8 @@ def doctor(
         _show(findings)
     count = {level: sum(each.severity is level for each in findings) for level in Severity}
     Console(stderr=True, highlight=False).print(
-        f"target {chosen.name}: errors {count[Severity.ERROR]}, warnings {count[Severity.WARNING]}, "
-        f"passed {count[Severity.OK]}",
+        f"target {chosen.name}: errors {count[Severity.ERROR]}, "
+        f"warnings {count[Severity.WARNING]}, passed {count[Severity.OK]}",
         soft_wrap=True,
     )
     raise typer.Exit(1 if failed else 0)

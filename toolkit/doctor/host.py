@@ -108,7 +108,7 @@ def memory(probe: Probe) -> Iterator[Finding]:
         yield warning(
             "memory",
             f"{text}; this is enough only for small models",
-            "run `toolkit fit`; a smaller KV cache (`engine_args: {kv_cache_memory_bytes: …}`) helps",
+            "run `toolkit fit`, or use a smaller KV cache (`engine_args: {kv_cache_memory_bytes: …}`)",
         )
     else:
         yield ok("memory", text)

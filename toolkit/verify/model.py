@@ -11,9 +11,9 @@ from functools import cached_property
 from pathlib import Path
 
 from google.protobuf import text_format
-from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from toolkit.finding import Place
+from toolkit.model_config import ModelConfig
 from toolkit.verify.backends import Served, complete
 from toolkit.verify.finding import ModelFinding, draft
 from toolkit.verify.position import find_entry, place_of, place_of_entry

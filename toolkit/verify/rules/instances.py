@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from typing import TypeAlias
 
-from tritonclient.grpc.model_config_pb2 import ModelInstanceGroup
-
+from toolkit.model_config import ModelInstanceGroup
 from toolkit.verify.finding import Effect, ModelFinding
 from toolkit.verify.model import Model
 from toolkit.verify.rule import rule

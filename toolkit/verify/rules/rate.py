@@ -8,8 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from tritonclient.grpc.model_config_pb2 import ModelInstanceGroup
-
+from toolkit.model_config import ModelInstanceGroup
 from toolkit.verify.ensemble import is_decoupled, readable
 from toolkit.verify.finding import Effect, ModelFinding
 from toolkit.verify.model import Model

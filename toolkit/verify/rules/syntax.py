@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from toolkit.finding import Place
+from toolkit.model_config import ModelConfig
 from toolkit.names import close_matches
 from toolkit.verify.backends import FILES
 from toolkit.verify.finding import Effect, ModelFinding, draft

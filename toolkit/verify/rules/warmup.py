@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from tritonclient.grpc.model_config_pb2 import DataType, ModelInput, ModelWarmup
-
+from toolkit.model_config import DataType, ModelInput, ModelWarmup
 from toolkit.verify.finding import Effect, ModelFinding
 from toolkit.verify.model import Model
 from toolkit.verify.rule import rule
