@@ -108,7 +108,7 @@ def memory(probe: Probe) -> Iterator[Finding]:
         yield warning(
             "memory",
             f"{text}; this is enough only for small models",
-            "run `toolkit fit`, or use a smaller KV cache (`engine_args: {kv_cache_memory_bytes: …}`)",
+            "run `toolkit fit`, or set a smaller `kv_cache_memory_bytes` in `engine_args`",
         )
     else:
         yield ok("memory", text)

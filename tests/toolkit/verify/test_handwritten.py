@@ -102,7 +102,7 @@ def test_an_unknown_field_is_told_once_at_its_name(
     [
         ("max_batch_size = 4", "colon"),
         ('platform "x"', "colon"),
-        ("name: “model”", "plain quotes"),
+        ("name: “model”", "straight quotes"),
         ("max_batch_size:", "write the value"),
     ],
 )
