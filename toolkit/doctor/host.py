@@ -101,13 +101,13 @@ def memory(probe: Probe) -> Iterator[Finding]:
         yield problem(
             "memory",
             f"{said}; the default catalogue takes about {size(LEAST_MEMORY)}",
-            "end other programs, raise the limit, or see `toolkit plan` for what would fit",
+            "end other programs, raise the limit, or see `toolkit fit` for what would fit",
         )
     elif found.available_bytes < GOOD_MEMORY:
         yield warning(
             "memory",
             f"{said}; enough for small models only",
-            "see `toolkit plan`; a smaller KV cache (`engine: {kv_cache_memory_bytes: …}`) helps",
+            "see `toolkit fit`; a smaller KV cache (`engine: {kv_cache_memory_bytes: …}`) helps",
         )
     else:
         yield ok("memory", said)

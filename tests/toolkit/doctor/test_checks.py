@@ -82,7 +82,7 @@ BAD: dict[str, tuple[FakeProbe, str, Level, str, str]] = {
         "memory",
         Level.PROBLEM,
         "2.0 GiB of 4.0 GiB",
-        "toolkit plan",
+        "toolkit fit",
     ),
     "a container's limit": (
         FakeProbe(
@@ -94,7 +94,7 @@ BAD: dict[str, tuple[FakeProbe, str, Level, str, str]] = {
         "memory",
         Level.WARNING,
         "5.0 GiB of 6.0 GiB (this container's limit)",
-        "toolkit plan",
+        "toolkit fit",
     ),
     "an old container's limit": (
         FakeProbe(files={"/sys/fs/cgroup/memory/memory.limit_in_bytes": f"{3 * GIB}\n"}),
