@@ -13,7 +13,7 @@ from typing import Any
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig, ModelInput, ModelInstanceGroup
 
-IMAGE = "nvcr.io/nvidia/tritonserver:26.08-trtllm-python-py3"
+IMAGE = "nvcr.io/nvidia/tritonserver:26.07-trtllm-python-py3"
 NAME = "tensorrt_llm"
 _MOST_TOKENS = 8192
 

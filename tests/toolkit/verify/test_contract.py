@@ -117,12 +117,12 @@ def test_engine_arguments_of_tritons_own_backend(repository: Repository) -> None
         "own/config.pbtxt": 'backend: "vllm"\ninstance_group [{ kind: KIND_MODEL }]\n',
         "own/1/model.json": '{"model": "m", "gpu_memory_utilisation": 0.5}',
     }
-    problems = verify_repository(repository(files), "container:26.08")
+    problems = verify_repository(repository(files), "container:26.08-vllm")
     (problem,) = [each for each in problems if each.rule == "engine-argument"]
     assert problem.place.file.endswith("own/1/model.json")
     assert "gpu_memory_utilization" in problem.fix
     assert not [
         each
-        for each in verify_repository(repository(files), "container:25.10")
+        for each in verify_repository(repository(files), "container:25.10-vllm")
         if each.rule == "engine-argument"
     ]
