@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks import chain, embeddings, gateway, memory
 from benchmarks.pairs import Ratio
-from tests.processes import served
+from tests.support.processes import served
 from toolkit.serve.catalogue import public_models
 
 RESULTS = Path(__file__).parent / "RESULTS.md"

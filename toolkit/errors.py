@@ -12,7 +12,7 @@ ToolkitError
 └── ServeError        a server cannot be started, died, or refuses what was asked of it
 """
 
-from dataclasses import dataclass
+from toolkit.finding import Finding
 
 
 class ToolkitError(Exception):
@@ -24,23 +24,6 @@ class ToolkitError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing wrong in a file: `file:line: field: problem`, and what to do about it."""
-
-    file: str
-    line: int
-    field: str
-    problem: str
-    hint: str | None = None
-
-    def __str__(self) -> str:
-        where = f"{self.file}:{self.line}"
-        return (
-            f"{where}: {self.field}: {self.problem}" if self.field else f"{where}: {self.problem}"
-        )
 
 
 class SpecError(ToolkitError):

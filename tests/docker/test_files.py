@@ -14,7 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from tests.processes import ROOT, free_port, status_of, wait_for
+from tests.support.processes import ROOT, free_port, status_of, wait_for
 from toolkit.runtime.triton import ensure_triton
 from toolkit.serve.child import Child, Command
 

@@ -13,7 +13,7 @@ import pytest
 from openai import OpenAI
 
 from tests.e2e.conftest import CHAT, EMBEDDING, IMAGE
-from tests.processes import ROOT, Service, shared_memory
+from tests.support.processes import ROOT, Service, shared_memory
 from toolkit.runtime.environments import ensure_environment
 
 WITHIN = 0.15

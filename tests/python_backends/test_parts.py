@@ -16,8 +16,7 @@ from python_backends.cancellation import MEMORY_COUNT, MEMORY_S, Cancellations
 from python_backends.errors import MARKER, InvalidInput, StepError, Unavailable
 from python_backends.replies import GAP_S, LONGEST_GAP_S, SHARE_S, Pace, Replies
 from python_backends.triton import Settings
-
-from .fakes import FakeSender, FakeStub, strings
+from tests.support.fakes import FakeSender, FakeStub, strings
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@
 
 import re
 
-from toolkit.errors import Finding
+from toolkit.finding import Finding
 from toolkit.spec import EnsembleEntry, PythonEntry, Spec
 from toolkit.spec.document import Path
 from toolkit.verify.problem import Problem

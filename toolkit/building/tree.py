@@ -10,11 +10,10 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tritonclient.grpc.model_config_pb2 import ModelConfig
-
 import python_backends
 import toolkit
 from toolkit.building.weights import Prepared
+from toolkit.model_config import ModelConfig
 from toolkit.repository.configs import CONTRACT, ensemble_configs, model_configs
 from toolkit.repository.pbtxt import generate
 from toolkit.repository.plan import ModelPlan, Plan, StepPlan

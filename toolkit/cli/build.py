@@ -29,7 +29,9 @@ def build_repo(
         bool, typer.Option("--json", help="Print the plan, or what was built, as JSON.")
     ] = False,
 ) -> None:
-    """Build a Triton model repository: fetch weights, convert them, write and verify configs.
+    """Build a Triton model repository from models.yaml.
+
+    Downloads the weights, converts them, writes the configs and verifies the result.
 
     Weights are kept in the toolkit's home by content, so a second build is quick. A failed build
     leaves the repository that is there untouched.

@@ -32,7 +32,9 @@ def doctor(
     strict: Annotated[bool, typer.Option("--strict", help="Warnings fail as problems do.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Examine this machine: processor, GPUs, memory, disks, Python, Docker, port; with remedies.
+    """Check whether this machine can serve models.
+
+    Examines processor, GPUs, memory, disks, Python, Docker and port, and says how to fix problems.
 
     Changes nothing. Exit status: 0 models can be served here, 1 something has to be mended first
     (with --strict also when it only could be better), 2 wrong use.

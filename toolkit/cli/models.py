@@ -34,7 +34,7 @@ from toolkit.progress import Progress
 from toolkit.serve.control import Control, Presence, Steps, steps_of
 
 models = typer.Typer(
-    help="See, load, unload and try the models of a running Triton, while the others go on.",
+    help="List, load, unload and test the models of a running Triton.",
     no_args_is_help=True,
 )
 

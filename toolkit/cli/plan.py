@@ -55,7 +55,9 @@ def plan(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
-    """Estimate whether a catalogue fits: weights, KV cache, memory, threads, GPUs; what would.
+    """Estimate whether the models fit on this or other hardware.
+
+    Covers weights, KV cache, memory, threads and GPUs, and suggests what would fit.
 
     Reads config.json and headers of weights; starts nothing. Estimates are within 15 % of what the
     running engines report. Exit status: 0 everything fits, 1 something does not, 2 wrong use.

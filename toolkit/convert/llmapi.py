@@ -11,7 +11,8 @@ from textwrap import dedent
 from typing import Any
 
 from google.protobuf import text_format
-from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig, ModelInput, ModelInstanceGroup
+
+from toolkit.model_config import DataType, ModelConfig, ModelInput, ModelInstanceGroup
 
 IMAGE = "nvcr.io/nvidia/tritonserver:26.07-trtllm-python-py3"
 NAME = "tensorrt_llm"

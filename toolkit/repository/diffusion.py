@@ -5,9 +5,8 @@ The tensor contract is python_backends/README.md.
 
 from typing import Literal
 
-from tritonclient.grpc.model_config_pb2 import ModelConfig
-
 from toolkit.facts import DiffusionFacts
+from toolkit.model_config import ModelConfig
 from toolkit.repository.parts import (
     Ensemble,
     Route,

@@ -7,9 +7,8 @@ are padded to a multiple there. The tensor contract is python_backends/README.md
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from tritonclient.grpc.model_config_pb2 import ModelConfig
-
 from toolkit.facts import EmbeddingFacts, RerankFacts
+from toolkit.model_config import ModelConfig
 from toolkit.repository.parts import (
     Ensemble,
     Route,

@@ -14,8 +14,8 @@ from random import choice, choices
 
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
-from tritonclient.grpc.model_config_pb2 import TYPE_INT64, TYPE_STRING, ModelConfig
 
+from toolkit.model_config import TYPE_INT64, TYPE_STRING, ModelConfig
 from toolkit.serve.catalogue import ServedModel
 
 _UNHEALTHY = "is not healthy"

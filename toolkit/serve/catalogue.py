@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from google.protobuf import json_format, text_format
-from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from toolkit.errors import RepositoryError
+from toolkit.model_config import ModelConfig
 
 CACHE_BYTES = 256 << 20
 """Of Triton's response cache, where a model wants one."""

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
-from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from toolkit.errors import ServeError
+from toolkit.model_config import ModelConfig
 from toolkit.names import close_matches
 from toolkit.serve.catalogue import ServedModel, as_json, read_config
 from toolkit.serve.connection import explained, told

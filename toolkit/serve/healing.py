@@ -13,9 +13,9 @@ from functools import partial
 
 import grpc
 from tritonclient.grpc import service_pb2
-from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from toolkit.errors import ServeError
+from toolkit.model_config import ModelConfig
 from toolkit.serve import stubs
 from toolkit.serve.canary import Canary, canaries
 from toolkit.serve.catalogue import as_json, public

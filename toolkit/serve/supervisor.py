@@ -16,9 +16,9 @@ from functools import partial
 from types import FrameType
 
 import grpc
-from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from toolkit.errors import ServeError
+from toolkit.model_config import ModelConfig
 from toolkit.progress import Progress, silent
 from toolkit.runtime.environments import link_environments
 from toolkit.runtime.triton import ensure_triton

@@ -13,9 +13,9 @@ from typing import Any
 
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
-from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
 
 from toolkit.errors import ServeError
+from toolkit.model_config import DataType, ModelConfig
 from toolkit.serve.catalogue import ServedModel
 
 _CONTENTS = {

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from toolkit.errors import Finding
+from toolkit.finding import Finding
 from toolkit.names import close_matches
 from toolkit.spec.document import Document, Path
 from toolkit.spec.entries import KINDS, Catalogue

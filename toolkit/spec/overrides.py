@@ -4,7 +4,7 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
-from toolkit.spec.contract import Fault
+from toolkit.finding import FieldFinding
 from toolkit.spec.document import Path
 
 _FIXED = {
@@ -38,7 +38,7 @@ def changed(
     return merged, origins
 
 
-def change_faults(raw: dict[str, Any]) -> Iterator[Fault]:
+def change_findings(raw: dict[str, Any]) -> Iterator[FieldFinding]:
     """Fields that no target may change."""
     overrides = raw.get("targets")
     for target, change in overrides.items() if isinstance(overrides, dict) else ():

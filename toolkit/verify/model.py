@@ -11,8 +11,8 @@ from functools import cached_property
 from pathlib import Path
 
 from google.protobuf import text_format
-from tritonclient.grpc.model_config_pb2 import ModelConfig
 
+from toolkit.model_config import ModelConfig
 from toolkit.verify.backends import Served, complete
 from toolkit.verify.position import find_entry, place_of, place_of_entry
 from toolkit.verify.problem import Effect, Place

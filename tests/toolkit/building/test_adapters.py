@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.python_backends.client import request_of, tensors_of
-from tests.python_backends.weights import write_llama
+from tests.support.client import request_of, tensors_of
+from tests.support.weights import write_llama
 from toolkit.building import build
 from toolkit.errors import SourceError
 from toolkit.runtime.environments import link_environments

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.toolkit.checkpoint import NO_TENSORS, save_spec, tree
+from tests.support.checkpoint import NO_TENSORS, save_spec, tree
 from toolkit.building import apply, build
 from toolkit.building.swap import replacing
 from toolkit.errors import ConvertError, RepositoryError, SourceError

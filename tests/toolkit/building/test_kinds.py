@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2
 
-from tests.python_backends.client import request_of, tensors_of
-from tests.toolkit.tiny_models import save_cross_encoder
+from tests.support.client import request_of, tensors_of
+from tests.support.tiny_models import save_cross_encoder
 from toolkit.building import build
 from toolkit.errors import ServeError
 from toolkit.runtime.environments import link_environments

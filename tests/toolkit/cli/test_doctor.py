@@ -4,7 +4,7 @@ import json
 
 from typer.testing import CliRunner
 
-from tests.toolkit.machines import FakeProbe
+from tests.support.machines import FakeProbe
 from toolkit.cli import app
 
 runner = CliRunner()

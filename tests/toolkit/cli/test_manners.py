@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.processes import ROOT
-from tests.toolkit.checkpoint import save_spec
+from tests.support.checkpoint import save_spec
+from tests.support.processes import ROOT
 from toolkit.cli import app as commands
 from toolkit.cli.app import command, main
 
@@ -98,7 +98,7 @@ def test_help_has_an_example_and_fits(
     assert all(option.help for option in LEAVES[path].params)
 
 
-@pytest.mark.parametrize("path", LEAVES.keys() - PRINTS_NO_RESULT, ids=" ".join)
+@pytest.mark.parametrize("path", sorted(LEAVES.keys() - PRINTS_NO_RESULT), ids=" ".join)
 def test_results_come_as_json_too(path: tuple[str, ...]) -> None:
     assert any("--json" in option.opts for option in LEAVES[path].params)
 
@@ -122,19 +122,17 @@ def test_bad_input_is_told_in_the_one_format(
     assert re.search(r"^error: .+", said.err, re.MULTILINE)
     assert re.search(r"^ *hint: .+", said.err, re.MULTILINE)
     assert "Traceback" not in said.err
-    assert "a fault of the toolkit" not in said.err
+    assert "a bug in the toolkit" not in said.err
 
 
-def test_a_fault_of_ours_says_so(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_bug_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def fail() -> None:
         raise KeyError("lost")
 
     monkeypatch.setattr("toolkit.cli.init.catalogue_schema", fail)
     assert call(monkeypatch, "schema") == 70
     said = capsys.readouterr().err
-    assert said.startswith("error: a fault of the toolkit: KeyError: 'lost'\nhint: ")
+    assert said.startswith("error: this is a bug in the toolkit: KeyError: 'lost'\nhint: ")
     assert call(monkeypatch, "--debug", "schema") == 70
     assert "Traceback" in capsys.readouterr().err
 

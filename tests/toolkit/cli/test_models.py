@@ -12,8 +12,8 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 from typer.testing import CliRunner, Result
 
-from tests.processes import free_port
-from tests.python_backends.repository import echo_repository, write_echo_chat
+from tests.support.processes import free_port
+from tests.support.repository import echo_repository, write_echo_chat
 from toolkit.cli import app
 from toolkit.errors import ServeError
 from toolkit.runtime.environments import link_environments

@@ -9,7 +9,7 @@ import pytest
 import tritonclient.grpc
 from typer.testing import CliRunner
 
-from tests.python_backends.server import serve
+from tests.support.triton import serve
 from toolkit.cli.app import app
 from toolkit.convert.llmapi import NAME, write_repository
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.toolkit.machines import GIB, H100, FakeProbe, nvidia
+from tests.support.machines import GIB, H100, FakeProbe, nvidia
 from toolkit.doctor import Finding, Level, Request, examine
 from toolkit.machine import LocalProbe, Ran
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from tests.toolkit.checkpoint import save_checkpoint
+from tests.support.checkpoint import save_checkpoint
+from tests.support.machines import GIB, H100, FakeProbe, nvidia
 from tests.toolkit.fit import configs
-from tests.toolkit.machines import GIB, H100, FakeProbe, nvidia
 from toolkit.cli import app
 from toolkit.errors import RepositoryError, SourceError, ToolkitError
 from toolkit.fit import parse_gpus, parse_size

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 
-from tests.toolkit.checkpoint import save_checkpoint
-from tests.toolkit.tiny_models import save_cross_encoder
+from tests.support.checkpoint import save_checkpoint
+from tests.support.tiny_models import save_cross_encoder
 from toolkit.building import build
 from toolkit.engine_arguments import collected, engine_arguments
 from toolkit.engine_arguments.collect import from_environment, read_arguments

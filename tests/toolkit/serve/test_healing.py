@@ -12,9 +12,9 @@ import psutil
 import pytest
 from tritonclient.grpc import service_pb2
 
-from tests.conftest import EchoTriton
-from tests.processes import alive, wait_for
-from tests.python_backends.repository import (
+from tests.support.echo import EchoTriton
+from tests.support.processes import alive, wait_for
+from tests.support.repository import (
     EMBED_INPUTS,
     echo_repository,
     write_ensemble,

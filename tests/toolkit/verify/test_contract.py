@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.python_backends.repository import echo_repository
+from tests.support.repository import echo_repository
 from tests.toolkit.verify.conftest import Repository
 from tests.toolkit.verify.corpus.dsl import Files, ensemble, python
 from toolkit.targets import TARGETS

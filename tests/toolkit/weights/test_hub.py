@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.toolkit.hub import COMMIT, serve_model
-from tests.toolkit.web import Web
+from tests.support.hub import COMMIT, serve_model
+from tests.support.web import Web
 
 WEIGHTS = os.urandom(2_000_000)
 FILES = {

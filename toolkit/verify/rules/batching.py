@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from tritonclient.grpc.model_config_pb2 import (
+from toolkit.model_config import (
     TYPE_FP32,
     TYPE_INT32,
     BatchInput,
@@ -10,7 +10,6 @@ from tritonclient.grpc.model_config_pb2 import (
     ModelDynamicBatching,
     ModelQueuePolicy,
 )
-
 from toolkit.verify.model import Hit, Model
 from toolkit.verify.problem import Effect
 from toolkit.verify.rule import rule

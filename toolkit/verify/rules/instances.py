@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from typing import TypeAlias
 
-from tritonclient.grpc.model_config_pb2 import ModelInstanceGroup
-
+from toolkit.model_config import ModelInstanceGroup
 from toolkit.verify.model import Hit, Model
 from toolkit.verify.problem import Effect
 from toolkit.verify.rule import rule

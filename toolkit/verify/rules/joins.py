@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
-
+from toolkit.model_config import DataType, ModelConfig
 from toolkit.names import close_matches
 from toolkit.verify.ensemble import Ensemble, Step, Use
 from toolkit.verify.model import Hit, Model

@@ -4,8 +4,7 @@ from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig, ModelInput, ModelOutput
-
+from toolkit.model_config import DataType, ModelConfig, ModelInput, ModelOutput
 from toolkit.names import close_matches
 from toolkit.verify.model import Hit, Model
 from toolkit.verify.onnx_file import (

@@ -7,8 +7,7 @@ own units until the answer is there.
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
-from tritonclient.grpc.model_config_pb2 import ModelInstanceGroup
-
+from toolkit.model_config import ModelInstanceGroup
 from toolkit.verify.ensemble import is_decoupled, readable
 from toolkit.verify.model import Hit, Model
 from toolkit.verify.problem import Effect

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TypeAlias
 
-from tritonclient.grpc.model_config_pb2 import (
+from toolkit.model_config import (
     TYPE_INT32,
     TYPE_INT64,
     TYPE_STRING,
@@ -12,7 +12,6 @@ from tritonclient.grpc.model_config_pb2 import (
     DataType,
     ModelSequenceBatching,
 )
-
 from toolkit.verify.model import Hit, Model
 from toolkit.verify.problem import Effect
 from toolkit.verify.rule import rule

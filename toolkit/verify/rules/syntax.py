@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from tritonclient.grpc.model_config_pb2 import ModelConfig
 
+from toolkit.model_config import ModelConfig
 from toolkit.names import close_matches
 from toolkit.verify.backends import FILES
 from toolkit.verify.model import CONFIG, Hit, Model

@@ -4,8 +4,7 @@ from collections.abc import Iterator, Sequence
 from math import prod
 from typing import TypeAlias
 
-from tritonclient.grpc.model_config_pb2 import TYPE_INVALID, ModelInput, ModelOutput
-
+from toolkit.model_config import TYPE_INVALID, ModelInput, ModelOutput
 from toolkit.verify.backends import COMPLETING
 from toolkit.verify.model import Hit, Model
 from toolkit.verify.problem import Effect

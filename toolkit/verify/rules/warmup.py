@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from tritonclient.grpc.model_config_pb2 import DataType, ModelInput, ModelWarmup
-
+from toolkit.model_config import DataType, ModelInput, ModelWarmup
 from toolkit.verify.model import Hit, Model
 from toolkit.verify.problem import Effect
 from toolkit.verify.rule import rule

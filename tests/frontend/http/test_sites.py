@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from frontend.access.sites import Sites, name_of, sites_of
 from frontend.errors import Forbidden
+from frontend.http.sites import Sites, name_of, sites_of
 
 
 def sites(listening: str = "127.0.0.1", **changed: Any) -> Sites:

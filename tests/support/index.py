@@ -5,7 +5,7 @@ import io
 import os
 import zipfile
 
-from tests.toolkit.web import Web
+from tests.support.web import Web
 
 NAME = "some_weights-1.0-py3-none-any.whl"
 METADATA = "Metadata-Version: 2.1\nName: some-weights\nVersion: 1.0\n"

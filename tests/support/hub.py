@@ -3,7 +3,7 @@
 import hashlib
 import json
 
-from tests.toolkit.web import Web
+from tests.support.web import Web
 
 COMMIT = "c" * 40
 

@@ -1,6 +1,6 @@
 """Kills the process PID when it does not end in time after SIGTERM or SIGINT.
 
-Run as `python reaper.py PID GRACE_S` by `ending.py`. Standard input is the pipe into which the
+Run as `python reaper.py PID GRACE_S` by `signals.py`. Standard input is the pipe into which the
 watched process's signal handler writes each signal's number; it is closed when that process ends.
 """
 

@@ -13,8 +13,8 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from tests.toolkit.tiny_language import save_tiny_language
-from tests.toolkit.tiny_models import WORDS, save_tokenizer
+from tests.support.tiny_language import save_tiny_language
+from tests.support.tiny_models import WORDS, save_tokenizer
 
 LANGUAGE = ("llama", "mistral", "qwen2", "qwen3", "phi3", "granite", "gemma2", "mixtral", "gpt2")
 ENCODERS = ("Bert", "Roberta", "MPNet")

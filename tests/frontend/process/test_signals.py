@@ -7,11 +7,11 @@ import sys
 import psutil
 import pytest
 
-from tests.processes import ROOT, alive, wait_for
+from tests.support.processes import ROOT, alive, wait_for
 
 SCRIPT = """
 import asyncio, itertools, signal, uvloop
-from frontend.ending import ended_by_signals
+from frontend.process.signals import ended_by_signals
 
 async def main():
     for number in (signal.SIGTERM, signal.SIGINT):

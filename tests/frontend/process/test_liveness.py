@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from frontend.liveness import liveness
+from frontend.process.liveness import liveness
 
 
 async def ask(path: Path) -> bytes:

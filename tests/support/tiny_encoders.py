@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModel
 
-from tests.toolkit.tiny_models import WORDS, save_tokenizer
+from tests.support.tiny_models import WORDS, save_tokenizer
 
 _CHAIN = {
     "Transformer": ("", "sentence_transformers.models.Transformer"),

@@ -18,7 +18,7 @@ _KINDS = {"png": b"image/png", "jpeg": b"image/jpeg", "webp": b"image/webp"}
 
 
 @dataclass(slots=True)
-class Shelf:
+class Links:
     """Files by name; `ttl_s` is how long a link lives."""
 
     max_bytes: int

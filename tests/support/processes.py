@@ -16,7 +16,7 @@ import psutil
 
 from toolkit.home import home
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def free_port() -> int:
