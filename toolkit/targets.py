@@ -173,11 +173,11 @@ def newest_trtllm() -> str:
     return [name for name in TARGETS if name.endswith("-trtllm")][-1]
 
 
-def with_engine(target: Target, engine: str) -> str:
-    """The target of the same release, else the newest, whose image has that engine."""
-    same = [each for each in TARGETS.values() if each.release == target.release and each.image]
-    found = [each.name for each in same if each.engine == engine]
-    return found[0] if found else (NEWEST if engine == "vllm" else newest_trtllm())
+def with_engine(release: str, engine: str) -> list[str]:
+    """The targets of that release whose server has the engine; else the newest that has it."""
+    able = [each for each in TARGETS.values() if each.engine == engine and each.gpu]
+    same = [each.name for each in able if each.release == release]
+    return same or [NEWEST if engine == "vllm" else newest_trtllm()]
 
 
 def with_backend(release: str, backend: str) -> list[str]:

@@ -311,7 +311,7 @@ def _missing_engine(entry: LlmEntry, target: Target) -> Iterator[FieldFinding]:
     yield (
         ("engine",),
         f"is {entry.engine}, and {where} has no {_ENGINES[entry.engine]}",
-        f"build for --target {with_engine(target, entry.engine)}",
+        f"build for --target {with_engine(target.release, entry.engine)[0]}",
     )
 
 

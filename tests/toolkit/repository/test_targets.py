@@ -132,8 +132,11 @@ def test_a_language_model_needs_an_image_with_its_engine(
     with pytest.raises(SpecError) as refused:
         load(sources / "models.yaml").for_target(find_target(target))
     (finding,) = refused.value.findings
-    assert (finding.field, finding.hint) == ("models.chat.engine", f"build for --target {remedy}")
-    assert "has no vLLM" in finding.problem
+    assert (finding.place.field, finding.fix) == (
+        "models.chat.engine",
+        f"build for --target {remedy}",
+    )
+    assert "has no vLLM" in finding.text
 
 
 def test_a_release_without_a_tensorrt_llm_image_is_refused() -> None:
