@@ -10,7 +10,7 @@ from rich.text import Text
 
 from toolkit.doctor import Finding, Level, Request, examine
 from toolkit.machine import LocalProbe, Probe
-from toolkit.targets import TARGETS, find_target
+from toolkit.targets import FORMS, find_target
 
 _SIGNS = {
     Level.OK: ("✓", "green"),
@@ -21,9 +21,7 @@ _SIGNS = {
 
 def doctor(
     context: typer.Context,
-    target: Annotated[
-        str, typer.Option(help=f"What is to be served here: {', '.join(TARGETS)}.")
-    ] = "embedded",
+    target: Annotated[str, typer.Option(help=f"What is to be served here: {FORMS}.")] = "embedded",
     port: Annotated[
         int, typer.Option(min=1, max=65535, help="The port that the gateway is to have.")
     ] = 9000,

@@ -16,7 +16,7 @@ from toolkit.fit.estimate import LlmNeed
 from toolkit.fit.report import as_json as fit_json
 from toolkit.machine import LocalProbe, Probe, cores, found_gpus, memory_bytes
 from toolkit.spec import load
-from toolkit.targets import TARGETS, find_target
+from toolkit.targets import FORMS, find_target
 
 
 def fit(
@@ -40,8 +40,7 @@ def fit(
     target: Annotated[
         str | None,
         typer.Option(
-            help=f"What is to serve them: {', '.join(TARGETS)}. Default: embedded, or container "
-            "with --gpus."
+            help=f"What is to serve them: {FORMS}. Default: embedded, or container with --gpus."
         ),
     ] = None,
     memory: Annotated[

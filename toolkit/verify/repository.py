@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 from toolkit.errors import RepositoryError
+from toolkit.targets import KNOWN_BACKENDS, RELEASES, TARGETS
 from toolkit.verify.backends import FILES
 from toolkit.verify.model import CONFIG, Model
 from toolkit.verify.problem import Problem
@@ -65,14 +66,18 @@ def _is_model(folder: Path) -> bool:
 
 
 def guess_target(path: Path) -> str:
-    """What `repository.json` says; else the container if a model's backend is only found there."""
+    """What `repository.json` says, else the newest target that has all backends of the models."""
     manifest = path / MANIFEST
     if manifest.is_file():
         try:
             return str(json.loads(manifest.read_text())["target"])
         except (ValueError, KeyError, TypeError) as error:
             raise RepositoryError(f"{manifest} names no target", hint="give --target") from error
-    embedded, container = find_target("embedded"), find_target("container")
+    embedded = find_target("embedded")
     backends = {model.served.backend for model in read_models(path, embedded).values()}
-    elsewhere = backends & (container.backends | {"tensorflow"}) - embedded.backends
-    return "container" if elsewhere else "embedded"
+    elsewhere = backends & (KNOWN_BACKENDS | {"tensorflow"}) - embedded.backends
+    if not elsewhere:
+        return "embedded"
+    images = [each for each in TARGETS.values() if each.release == RELEASES[-1].name]
+    able = [each.name for each in images if elsewhere <= each.backends]
+    return able[0] if able else images[0].name

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from toolkit.names import close_matches
+from toolkit.targets import KNOWN_BACKENDS, with_backend
 from toolkit.verify.backends import PLATFORMS, USUAL_NAMES
 from toolkit.verify.model import Hit, Model
 from toolkit.verify.problem import Effect
@@ -28,8 +29,10 @@ def name_mismatch(model: Model) -> Iterator[Hit]:
 def backend(model: Model) -> Iterator[Hit]:
     """The server must know what runs the model: `backend`, a `platform`, or a file that tells.
 
-    The embedded server has the Python backend only. A backend of your own is found when its
-    library stands in the model's folder or its version's folder; for a container it is only noted.
+    The embedded server has the Python backend only. Of NVIDIA's images `-py3` has
+    onnxruntime and others but no engine, `-vllm-python-py3` has vllm and python only, and
+    `-trtllm-python-py3` has tensorrtllm and python only. A backend of your own is found when its
+    library is in the model's folder or its version's folder; for a container it is only noted.
     """
     if model.is_ensemble:
         yield from _ensemble(model)
@@ -52,6 +55,8 @@ def backend(model: Model) -> Iterator[Hit]:
         fix = f"use one of {', '.join(names)}, or verify and serve with another --target"
         if served.backend == _GONE:
             fix = f"convert the model to ONNX, or verify and serve with --target {_HAD_IT}"
+        elif others := with_backend(model.target.release, served.backend):
+            fix = f"build and serve for a target that has it: {', '.join(others)}"
         elif near and near != served.backend:
             fix = f"did you mean '{near}'?"
         text = f"the target {model.target.name} has no backend '{served.backend}'"
@@ -95,7 +100,7 @@ def _may_be_custom(model: Model) -> bool:
     if _own_library(model):
         return True
     misspelt = _meant(name, sorted(model.target.backends), 0.8)
-    gone = name == _GONE or model.served.platform == "custom"
+    gone = name in KNOWN_BACKENDS or name == _GONE or model.served.platform == "custom"
     return not model.target.embedded and not misspelt and not gone
 
 
