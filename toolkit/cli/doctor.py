@@ -11,7 +11,7 @@ from rich.text import Text
 from toolkit.doctor import Setup, as_json, check
 from toolkit.finding import Finding, Severity
 from toolkit.machine import LocalProbe, Probe
-from toolkit.targets import TARGETS, find_target
+from toolkit.targets import FORMS, find_target
 
 _SIGNS = {
     Severity.OK: ("✓", "green"),
@@ -22,9 +22,7 @@ _SIGNS = {
 
 def doctor(
     context: typer.Context,
-    target: Annotated[
-        str, typer.Option(help=f"What is to be served here: {', '.join(TARGETS)}.")
-    ] = "embedded",
+    target: Annotated[str, typer.Option(help=f"What is to be served here: {FORMS}.")] = "embedded",
     port: Annotated[
         int, typer.Option(min=1, max=65535, help="The port that the gateway is to have.")
     ] = 9000,

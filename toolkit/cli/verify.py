@@ -24,8 +24,8 @@ def verify(
     target: Annotated[
         str | None,
         typer.Option(
-            help="Server to check for: embedded, container or container:YY.MM. Default: what the "
-            "repository was built for; else embedded, or container where a backend needs it.",
+            help="Server to check for: embedded or container:YY.MM[-vllm|-trtllm]. Default: what "
+            "the repository was built for; else embedded, or container where a backend needs it.",
         ),
     ] = None,
     gpus: Annotated[
@@ -50,7 +50,7 @@ def verify(
 
         toolkit verify
 
-        toolkit verify /srv/models --target container:26.08 --gpus 1 --json
+        toolkit verify /srv/models --target container:26.08-vllm --gpus 1 --json
 
         toolkit verify /srv/models --fix
     """

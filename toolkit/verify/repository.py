@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 from toolkit.errors import RepositoryError
+from toolkit.targets import KNOWN_BACKENDS, RELEASES, TARGETS
 from toolkit.verify.backends import FILES
 from toolkit.verify.finding import ModelFinding
 from toolkit.verify.model import CONFIG, Model
@@ -66,7 +67,7 @@ def _is_model(folder: Path) -> bool:
 
 
 def guess_target(path: Path) -> str:
-    """The target in `repository.json`; else `container` if only containers have all backends."""
+    """The target in `repository.json`, else the newest one that has all backends of the models."""
     manifest = path / MANIFEST
     if manifest.is_file():
         try:
@@ -75,7 +76,11 @@ def guess_target(path: Path) -> str:
             raise RepositoryError(
                 f"{manifest} does not name a target", hint="pass --target"
             ) from error
-    embedded, container = find_target("embedded"), find_target("container")
+    embedded = find_target("embedded")
     backends = {model.served.backend for model in read_models(path, embedded).values()}
-    elsewhere = backends & (container.backends | {"tensorflow"}) - embedded.backends
-    return "container" if elsewhere else "embedded"
+    elsewhere = backends & (KNOWN_BACKENDS | {"tensorflow"}) - embedded.backends
+    if not elsewhere:
+        return "embedded"
+    images = [each for each in TARGETS.values() if each.release == RELEASES[-1].name]
+    able = [each.name for each in images if elsewhere <= each.backends]
+    return able[0] if able else images[0].name

@@ -101,6 +101,20 @@ def test_a_step_for_another_server_is_told_with_the_command(repository: Reposito
 
 
 @pytest.mark.parametrize("target", TARGETS)
+def test_an_engine_needs_a_server_that_has_it(repository: Repository, target: str) -> None:
+    files = {
+        "1/model.py": "class TritonPythonModel:\n    def execute(self, requests): ...\n",
+        "1/python_backends/vllm_engine/engine.py": "",
+    }
+    root = repository(python(name="lib.f32", files=files))
+    found = [p for p in verify_repository(root, target) if p.rule == "engine"]
+    assert bool(found) == (TARGETS[target].engine != "vllm")
+    for problem in found:
+        assert f"{target} lacks it" in problem.message
+        assert f"container:{TARGETS[target].release}-vllm" in (problem.fix or "")
+
+
+@pytest.mark.parametrize("target", [name for name, row in TARGETS.items() if row.vllm])
 def test_engine_arguments_are_those_of_the_targets_vllm(
     repository: Repository, target: str
 ) -> None:
@@ -120,12 +134,12 @@ def test_engine_arguments_of_tritons_own_backend(repository: Repository) -> None
         "own/config.pbtxt": 'backend: "vllm"\ninstance_group [{ kind: KIND_MODEL }]\n',
         "own/1/model.json": '{"model": "m", "gpu_memory_utilisation": 0.5}',
     }
-    findings = verify_repository(repository(files), "container:26.08")
+    findings = verify_repository(repository(files), "container:26.08-vllm")
     (finding,) = [each for each in findings if each.code == "engine-argument"]
     assert finding.place.file.endswith("own/1/model.json")
     assert "gpu_memory_utilization" in finding.fix
     assert not [
         each
-        for each in verify_repository(repository(files), "container:25.10")
+        for each in verify_repository(repository(files), "container:25.10-vllm")
         if each.code == "engine-argument"
     ]

@@ -65,6 +65,26 @@ def test_what_runs_the_model_must_be_named_right(
     assert (rule, True) in [(finding.code, fix in finding.fix) for finding in errors]
 
 
+@pytest.mark.parametrize(
+    ("target", "backend", "remedy"),
+    [
+        ("container:26.08-vllm", "onnxruntime", "container:26.08, container:26.08-vllm-onnx"),
+        ("container:26.08-vllm", "tensorrt", "container:26.08"),
+        ("container:26.07-trtllm", "pytorch", "container:26.07"),
+        ("container:26.08", "vllm", "container:26.08-vllm, container:26.08-vllm-onnx"),
+        ("container:26.07", "tensorrtllm", "container:26.07-trtllm"),
+    ],
+)
+def test_a_backend_that_the_image_lacks_is_reported(
+    repository: Repository, target: str, backend: str, remedy: str
+) -> None:
+    files = _model(f'backend: "{backend}"', "model.onnx")
+    (problem,) = [p for p in verify_repository(repository(files), target) if p.rule == "backend"]
+    assert problem.severity == Severity.ERROR
+    assert f"the target {target} has no backend '{backend}'" in problem.message
+    assert problem.fix == f"build and serve for a target that has it: {remedy}"
+
+
 def test_a_templates_parameter_is_the_backends_business(repository: Repository) -> None:
     parameter = 'parameters { key: "a" value { string_value: "${a}" } }\n'
     files = python(environment=False, more=parameter)

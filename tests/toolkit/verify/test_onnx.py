@@ -42,7 +42,7 @@ def _verify(root: Path, files: Files, graph: bytes) -> list[ModelFinding]:
     (folder / "model.onnx").write_bytes(graph)
     for path, text in files.items():
         (root / path).write_text(text)
-    return verify_repository(root, "container")
+    return verify_repository(root, "container:26.08")
 
 
 def test_a_config_that_fits_is_clean(tmp_path: Path, graph: bytes) -> None:

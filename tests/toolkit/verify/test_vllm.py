@@ -98,7 +98,7 @@ def _files(config: Config, backend: str) -> Files:
 def test_the_expected_rule_fires_and_no_other(config: Config, repository: Repository) -> None:
     root = repository(_files(config, "vllm"))
     (root / "model" / "1" / "model.json").write_bytes(config.engine)
-    found = verify_repository(root, "container:26.08")
+    found = verify_repository(root, "container:26.08-vllm")
     assert [finding.code for finding in found] == ([config.rule] if config.rule else [])
     for finding in found:
         assert finding.effect is Effect.REFUSED
@@ -109,7 +109,7 @@ def test_the_expected_rule_fires_and_no_other(config: Config, repository: Reposi
 def test_letters_beyond_ascii_are_noted(repository: Repository) -> None:
     root = repository(_files(Config("letters"), "vllm"))
     (root / "model" / "1" / "model.json").write_bytes('{"model": "mü"}'.encode())
-    (finding,) = verify_repository(root, "container:26.08")
+    (finding,) = verify_repository(root, "container:26.08-vllm")
     assert (finding.code, finding.effect) == ("vllm-engine", Effect.RISK)
 
 

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from toolkit.targets import with_engine
 from toolkit.verify.finding import Effect, ModelFinding
 from toolkit.verify.model import Model
 from toolkit.verify.python_source import read_source
@@ -14,6 +15,8 @@ from toolkit.verify.rules.python import sources
 _ENVIRONMENT = 'parameters["EXECUTION_ENV_PATH"].value.string_value'
 _VARIABLE = "$$TRITON_MODEL_DIRECTORY"
 _GIVEN = sys.stdlib_module_names | {"triton_python_backend_utils", "c_python_backend_utils"}
+_ENGINES = {"vllm_engine": "vllm", "trtllm_engine": "tensorrt-llm"}
+"""Steps below python_backends/ -> what their `model.py` imports."""
 _OWN = re.compile(r"own-[0-9a-f]{12}")
 _NUMPY = re.compile(r"numpy-(\d+)\.[^-]*\.dist-info")
 
@@ -119,6 +122,22 @@ def python_import(model: Model) -> Iterator[ModelFinding]:
                 yield model.file_finding(path, text, fix, line)
 
 
+@rule("engine", "Language model whose engine the server lacks", Effect.REFUSED)
+def engine(model: Model) -> Iterator[ModelFinding]:
+    """The toolkit's engines are Python models that import vLLM or TensorRT-LLM.
+
+    Each of NVIDIA's images has one of them at most, and `-py3` has neither.
+    """
+    for folder in model.served_versions.values():
+        for step, name in _ENGINES.items():
+            if (folder / "python_backends" / step).is_dir() and model.target.engine != name:
+                others = ", ".join(with_engine(model.target.release, name)) or "another release"
+                text = f"'{model.name}' runs in {name}, and the target {model.target.name} lacks it"
+                yield model.finding(
+                    "backend", text, f"build and serve for a target that has it: {others}"
+                )
+
+
 def _packages(environment: Path) -> set[str] | None:
     """Top-level names that can be imported; None if the environment also uses other folders."""
     folders = list(environment.glob("lib/python3.*/site-packages"))
@@ -138,4 +157,4 @@ def _text(path: Path) -> str:
     return path.read_text(errors="replace") if path.is_file() else ""
 
 
-RULES = (python_environment, python_host, python_numpy, python_import)
+RULES = (python_environment, python_host, python_numpy, python_import, engine)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from toolkit.names import close_matches
+from toolkit.targets import KNOWN_BACKENDS, with_backend
 from toolkit.verify.backends import PLATFORMS, USUAL_NAMES
 from toolkit.verify.finding import Effect, ModelFinding, draft
 from toolkit.verify.model import Model
@@ -28,8 +29,10 @@ def name_mismatch(model: Model) -> Iterator[ModelFinding]:
 def backend(model: Model) -> Iterator[ModelFinding]:
     """`backend`, `platform` or a file name must tell the server which backend runs the model.
 
-    The embedded server has only the Python backend. A custom backend is found if its library is in
-    the folder of the model or of a version; for containers, see `custom-backend`.
+    The embedded server has only the Python backend. Of NVIDIA's images, `-py3` has onnxruntime and
+    others but no engine, `-vllm-python-py3` has only vllm and python, and `-trtllm-python-py3` has
+    only tensorrtllm and python. A custom backend is found if its library is in the folder of the
+    model or of a version; for containers, see `custom-backend`.
     """
     if model.is_ensemble:
         yield from _ensemble(model)
@@ -52,6 +55,8 @@ def backend(model: Model) -> Iterator[ModelFinding]:
         fix = f"use one of {', '.join(names)}, or choose another --target"
         if served.backend == _GONE:
             fix = f"convert the model to ONNX, or use --target {_HAD_IT}"
+        elif others := with_backend(model.target.release, served.backend):
+            fix = f"use a target that has it: {', '.join(others)}"
         elif near and near != served.backend:
             fix = f"did you mean '{near}'?"
         text = f"the target {model.target.name} has no backend '{served.backend}'"
@@ -95,7 +100,7 @@ def _may_be_custom(model: Model) -> bool:
     if _own_library(model):
         return True
     misspelled = _meant(name, sorted(model.target.backends), 0.8)
-    gone = name == _GONE or model.served.platform == "custom"
+    gone = name in KNOWN_BACKENDS or name == _GONE or model.served.platform == "custom"
     return not model.target.embedded and not misspelled and not gone
 
 
