@@ -18,8 +18,8 @@ from tempfile import TemporaryDirectory
 import psutil
 
 from benchmarks.loopback import run_load
-from tests.processes import Service, served
-from tests.python_backends.repository import echo_repository
+from tests.support.processes import Service, served
+from tests.support.repository import echo_repository
 
 UNARY, BURST, SPACED = "hello", '{"chunks": 64}', '{"chunks": 64, "delay_ms": 12}'
 

@@ -7,11 +7,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.python_backends.repository import echo_repository as write_echo_repository
+from tests.support.echo import EchoTriton
+from tests.support.repository import echo_repository as write_echo_repository
 from toolkit.runtime.environments import link_environments
-from toolkit.runtime.triton import ensure_triton
-from toolkit.serve.catalogue import public_models
-from toolkit.serve.triton import TritonOptions, TritonServer
 
 # timings never decide a test, and every run draws the same examples; `make fuzz` draws new ones
 _CALM = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
@@ -24,29 +22,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "slow_engine: starts a real vLLM engine, about a minute and 3 GB"
     )
-
-
-class EchoTriton:
-    """The real Triton with the echo models; tests may kill it and start it again in place."""
-
-    def __init__(self, repository: Path, log: Path) -> None:
-        self._models = [model.name for model in public_models(repository)]
-        self._server = TritonServer(ensure_triton(), TritonOptions(repository, log))
-        self.grpc_address = self._server.address
-        self.log = log
-
-    def start(self) -> None:
-        """Starts the server and loads every model; returns when they answer."""
-        self._server.start()
-        self._server.load(self._models)
-
-    def kill(self) -> None:
-        """Ends it as `kill -9` does."""
-        self._server.kill()
-
-    def stop(self) -> None:
-        """Ends it in order, for good."""
-        self._server.end()
 
 
 @pytest.fixture(scope="session")

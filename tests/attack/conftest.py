@@ -16,7 +16,7 @@ import httpx2
 import psutil
 import pytest
 
-from tests.processes import ROOT, Service, served
+from tests.support.processes import ROOT, Service, served
 from toolkit.serve.keys import add_key
 
 CHAT, EMBEDDING = "smollm2-135m-instruct", "all-minilm-l6-v2"

@@ -10,9 +10,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.processes import wait_for
-
-from .conftest import CHAT, Bystander, Target
+from tests.attack.conftest import CHAT, Bystander, Target
+from tests.support.processes import wait_for
 
 pytestmark = [pytest.mark.slow_engine, pytest.mark.timeout(400)]
 PATIENCE_S = 30

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.attack.conftest import CHAT, Bystander, Target
-from tests.processes import wait_for
+from tests.support.processes import wait_for
 
 pytestmark = [pytest.mark.slow_engine, pytest.mark.timeout(300)]
 MODELS = b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n"

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.clients.programs import PROGRAMS, Outcome, run
-from tests.processes import ROOT, served
+from tests.support.processes import ROOT, served
 
 MODELS = {"CHAT": "smollm2-135m-instruct", "EMBEDDING": "all-minilm-l6-v2"}
 

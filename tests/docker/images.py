@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.processes import ROOT, alive, wait_for
+from tests.support.processes import ROOT, alive, wait_for
 
 PACKAGES = "python3,python3-venv,python3-pip,python3-numpy,libpython3.11,ca-certificates,binutils"
 TOOLS = ("buildah", "debootstrap")

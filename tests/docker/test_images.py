@@ -10,8 +10,8 @@ import pytest
 from openai import OpenAI
 
 from tests.docker.images import Images, missing
-from tests.processes import ROOT, free_port, status_of, wait_for
-from tests.python_backends.repository import echo_repository
+from tests.support.processes import ROOT, free_port, status_of, wait_for
+from tests.support.repository import echo_repository
 from toolkit.runtime.triton import ensure_triton
 
 pytestmark = [

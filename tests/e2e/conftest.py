@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from openai import OpenAI
 
-from tests.processes import ROOT, Service, served
+from tests.support.processes import ROOT, Service, served
 
 CHAT, EMBEDDING, IMAGE = "smollm2-135m-instruct", "all-minilm-l6-v2", "emoji"
 

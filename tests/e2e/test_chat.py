@@ -10,7 +10,7 @@ from openai import AsyncOpenAI, BadRequestError, NotFoundError, OpenAI
 from openai.types.chat import ChatCompletionMessageParam
 
 from tests.e2e.conftest import CHAT
-from tests.processes import Service, wait_for
+from tests.support.processes import Service, wait_for
 
 QUESTION: list[ChatCompletionMessageParam] = [
     {"role": "user", "content": "What is the capital of France?"}

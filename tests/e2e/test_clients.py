@@ -4,7 +4,7 @@ import pytest
 
 from tests.clients.programs import PROGRAMS, run
 from tests.e2e.conftest import CHAT, EMBEDDING
-from tests.processes import Service
+from tests.support.processes import Service
 
 
 @pytest.mark.timeout(900)

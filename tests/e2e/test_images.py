@@ -16,7 +16,7 @@ from openai import BadRequestError, OpenAI
 from PIL import Image
 
 from tests.e2e.conftest import IMAGE
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 EMOJI = ROOT / "examples" / "emoji"
 SIDE = 32

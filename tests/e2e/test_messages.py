@@ -7,7 +7,7 @@ import pytest
 from anthropic import Anthropic
 
 from tests.e2e.conftest import CHAT
-from tests.processes import Service
+from tests.support.processes import Service
 
 TOOL: Any = {
     "name": "weather",

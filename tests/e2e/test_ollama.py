@@ -12,7 +12,7 @@ from PIL import Image
 from pydantic import BaseModel
 
 from tests.e2e.conftest import CHAT, EMBEDDING, IMAGE
-from tests.processes import Service
+from tests.support.processes import Service
 
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
 GREEDY = {"temperature": 0}

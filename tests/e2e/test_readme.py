@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 
-from tests.processes import ROOT, Service
+from tests.support.processes import ROOT, Service
 
 
 def test_the_sdk_example_runs(service: Service) -> None:

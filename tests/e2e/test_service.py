@@ -17,8 +17,8 @@ import pytest
 from openai import APIError, OpenAI
 
 from tests.e2e.conftest import CHAT, EMBEDDING, IMAGE
-from tests.frontend.conftest import script
-from tests.processes import (
+from tests.support.echo import script
+from tests.support.processes import (
     ROOT,
     Service,
     alive,

@@ -10,7 +10,7 @@ from openai import BadRequestError, InternalServerError, OpenAI
 from pydantic import BaseModel
 
 from tests.e2e.conftest import CHAT
-from tests.schemas import schemas
+from tests.support.schemas import schemas
 
 WEATHER: Any = {
     "type": "function",

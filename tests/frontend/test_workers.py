@@ -11,7 +11,7 @@ import pytest
 
 from frontend.errors import Overloaded, RateLimited
 from frontend.workers import WorkerDied, Workers, WorkerTimeout
-from tests.processes import wait_for
+from tests.support.processes import wait_for
 
 
 def _number() -> int:

@@ -10,9 +10,9 @@ from tempfile import TemporaryDirectory
 
 from frontend.upstreams.registry import read_model
 from frontend.upstreams.triton.client import Triton
-from tests.conftest import EchoTriton
 from tests.golden.cases import CASES, FOLDER, MODEL, read
-from tests.processes import ROOT
+from tests.support.echo import EchoTriton
+from tests.support.processes import ROOT
 from toolkit.runtime.environments import link_environments
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from . import models
-from .client import Client
-from .repository import echo_repository
-from .server import Server, serve
+from tests.python_backends import models
+from tests.support.client import Client
+from tests.support.repository import echo_repository
+from tests.support.triton import Server, serve
 
 
 @pytest.fixture(scope="session")

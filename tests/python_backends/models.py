@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from . import weights
-from .repository import (
+from tests.support import weights
+from tests.support.repository import (
     CHAT_INPUTS,
     CHAT_OUTPUTS,
     DRAW_INPUTS,

@@ -21,7 +21,7 @@ from python_backends.templates import Parsers
 from python_backends.vllm_engine.events import EventWriter
 from python_backends.vllm_engine.reading import Readings
 from python_backends.vllm_engine.vocabulary import Vocabulary
-from tests.python_backends.weights import write_chat_tokenizer
+from tests.support.weights import write_chat_tokenizer
 
 TOOLS = [
     {"type": "function", "function": {"name": name, "parameters": {"type": "object", **schema}}}

@@ -13,7 +13,7 @@ import pytest
 
 from python_backends.vllm_engine.held import MARKS, HeldText, Marks
 from python_backends.vllm_engine.pieces import End, Piece, WithoutBlanks
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 from toolkit.runtime.environments import ensure_environment
 
 TRANSCRIPTS = sorted((ROOT / "tests" / "golden" / "calls").glob("*.json"))

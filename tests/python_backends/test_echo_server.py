@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from .client import Client, StreamError, text_of
-from .repository import write_echo_chat
-from .server import Server, serve
+from tests.support.client import Client, StreamError, text_of
+from tests.support.repository import write_echo_chat
+from tests.support.triton import Server, serve
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -20,8 +20,7 @@ from python_backends.errors import InvalidInput
 from python_backends.tokenize import padding
 from python_backends.tokenize.padding import pad
 from python_backends.tokenize.texts import TextTokenizer
-
-from .fakes import FakeRequest, FakeStub, strings
+from tests.support.fakes import FakeRequest, FakeStub, strings
 
 TENSORS = ("input_ids", "attention_mask")
 LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=60)

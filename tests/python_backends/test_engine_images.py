@@ -11,12 +11,11 @@ import pytest
 from openai import BadRequestError, OpenAI
 from PIL import Image
 
-from tests.frontend.conftest import run_gateway
-
-from .client import Client, StreamError, text_of
-from .models import write_chat
-from .server import Server, serve
-from .weights import write_idefics
+from tests.python_backends.models import write_chat
+from tests.support.client import Client, StreamError, text_of
+from tests.support.gateway import run_gateway
+from tests.support.triton import Server, serve
+from tests.support.weights import write_idefics
 
 pytestmark = [pytest.mark.slow_engine, pytest.mark.timeout(400)]
 GREEDY = {"max_tokens": 12, "temperature": 0, "ignore_eos": True}

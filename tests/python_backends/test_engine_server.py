@@ -17,11 +17,10 @@ import pytest
 
 from python_backends.errors import MARKER
 from python_backends.vllm_engine.reaper import MARK, mapped
-
-from .client import Client, StreamError, text_of
-from .models import write_chat
-from .server import Server, serve
-from .weights import write_llama
+from tests.python_backends.models import write_chat
+from tests.support.client import Client, StreamError, text_of
+from tests.support.triton import Server, serve
+from tests.support.weights import write_llama
 
 pytestmark = [pytest.mark.slow_engine, pytest.mark.timeout(400)]
 CLOSED = {"additionalProperties": False}

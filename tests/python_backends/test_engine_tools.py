@@ -14,13 +14,12 @@ from hypothesis import HealthCheck, given, settings
 
 from frontend.schemas.check import find_faults
 from python_backends.errors import MARKER
-from tests.frontend.schemas.made import plan
-from tests.schemas import schemas
-
-from .client import Client, StreamError, text_of
-from .models import write_chat
-from .server import Server, serve
-from .weights import write_chat_tokenizer, write_llama
+from tests.python_backends.models import write_chat
+from tests.support.client import Client, StreamError, text_of
+from tests.support.schema_grammars import plan
+from tests.support.schemas import schemas
+from tests.support.triton import Server, serve
+from tests.support.weights import write_chat_tokenizer, write_llama
 
 pytestmark = [pytest.mark.slow_engine, pytest.mark.timeout(400)]
 TEMPLATE = (

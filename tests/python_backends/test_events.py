@@ -14,8 +14,7 @@ from python_backends.vllm_engine.compatible import Answer, read_question
 from python_backends.vllm_engine.events import EventWriter, _copy
 from python_backends.vllm_engine.structure import ControlCharacters
 from python_backends.vllm_engine.vocabulary import Vocabulary, byte_characters
-
-from .fakes import strings
+from tests.support.fakes import strings
 
 
 @dataclass

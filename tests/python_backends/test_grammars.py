@@ -20,7 +20,7 @@ from python_backends.loop import LoopThread
 from python_backends.vllm_engine import grammars as module
 from python_backends.vllm_engine.grammar_limits import Grammar, GrammarLimits, read_grammar
 from python_backends.vllm_engine.grammars import Grammars, Host
-from tests.processes import wait_for
+from tests.support.processes import wait_for
 from toolkit.runtime.environments import ensure_environment
 
 pytestmark = pytest.mark.timeout(120)

@@ -9,8 +9,7 @@ import pytest
 from python_backends import pieces
 from python_backends.errors import InvalidInput
 from python_backends.pieces import PIECE, batches, beginning, check_bytes, encode_up_to, head
-
-from .tokenizing import families, texts
+from tests.support.tokenizing import families, texts
 
 EMOJI = Path(__file__).parents[2] / "examples/emoji/pipeline/tokenizer/tokenizer.json"
 MANY = 10**9

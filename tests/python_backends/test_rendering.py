@@ -10,8 +10,7 @@ import pytest
 from python_backends.errors import InvalidInput
 from python_backends.prompt.metered import Limits
 from python_backends.prompt.rendering import Renderer
-
-from .weights import write_chat_tokenizer
+from tests.support.weights import write_chat_tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from frontend.schemas.check import find_faults
-from tests.frontend.schemas.cases import ALL
-from tests.frontend.schemas.libraries import AGENTS, pydantic_schemas
-from tests.frontend.schemas.made import Schema, of_properties, plan
-from tests.schemas import schemas
+from tests.support.schema_cases import ALL
+from tests.support.schema_grammars import Schema, of_properties, plan
+from tests.support.schema_libraries import AGENTS, pydantic_schemas
+from tests.support.schemas import schemas
 from toolkit.runtime.environments import ensure_environment
 
 pytestmark = pytest.mark.timeout(300)

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from python_backends.errors import ContextOverflow, InvalidInput
 from python_backends.prompt.rendering import Renderer
 from python_backends.prompt.truncation import Truncation, rest_from, shorten
-
-from .weights import write_chat_tokenizer
+from tests.support.weights import write_chat_tokenizer
 
 LIMIT = 256
 STRICT = (

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.toolkit.web import Web, web_server
+from tests.support.processes import ROOT
+from tests.support.web import Web, web_server
 from toolkit.building import Built, build
 from toolkit.spec import load
 from toolkit.targets import find_target
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import wait_for
-from tests.toolkit.web import Web
+from tests.support.processes import wait_for
+from tests.support.web import Web
 from toolkit import download
 from toolkit.download import Remote, check_url, download_all
 from toolkit.errors import SourceError

@@ -6,7 +6,7 @@ The completion follows what `AutoCompleteBackendFields` of Triton's core does, i
 from dataclasses import dataclass
 from pathlib import Path
 
-from tritonclient.grpc.model_config_pb2 import ModelConfig
+from toolkit.model_config import ModelConfig
 
 FILES = {
     "tensorrt": "model.plan",

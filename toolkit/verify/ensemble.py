@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from tritonclient.grpc.model_config_pb2 import ModelEnsembling, ModelInstanceGroup
-
+from toolkit.model_config import ModelEnsembling, ModelInstanceGroup
 from toolkit.verify.backends import COMPLETING
 from toolkit.verify.model import Model
 from toolkit.verify.python_source import defines

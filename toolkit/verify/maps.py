@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from google.protobuf.descriptor import Descriptor
-from tritonclient.grpc.model_config_pb2 import ModelConfig
 
+from toolkit.model_config import ModelConfig
 from toolkit.verify.ensemble import Ensemble
 from toolkit.verify.model import Model
 from toolkit.verify.tree import Entry

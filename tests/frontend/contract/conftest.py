@@ -11,8 +11,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.conftest import EchoTriton
-from tests.frontend.conftest import Gateway, script
+from tests.support.echo import EchoTriton, script
+from tests.support.gateway import Gateway
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from openai import OpenAI
 
-from tests.frontend.conftest import script
+from tests.support.echo import script
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -10,10 +10,10 @@ import httpx2
 import pytest
 from openai import APITimeoutError, OpenAI
 
-from tests.conftest import EchoTriton
-from tests.frontend.conftest import echo_requests, run_gateway, script
 from tests.frontend.contract.conftest import posted
-from tests.processes import wait_for
+from tests.support.echo import EchoTriton, echo_requests, script
+from tests.support.gateway import run_gateway
+from tests.support.processes import wait_for
 
 pytestmark = pytest.mark.timeout(120)
 FAST_S = 0.1

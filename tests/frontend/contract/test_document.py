@@ -17,7 +17,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from frontend.openapi.operations import OPERATIONS
-from tests.frontend.conftest import Gateway
+from tests.support.gateway import Gateway
 
 pytestmark = pytest.mark.timeout(240)
 KINDS = {"chat": "echo", "completion": "echo", "embedding": "echo-embedding"}

@@ -12,10 +12,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.conftest import EchoTriton
-from tests.frontend.conftest import echo_requests, run_gateway, script
 from tests.frontend.contract.conftest import Reader
-from tests.processes import ROOT, free_port, status_of, wait_for
+from tests.support.echo import EchoTriton, echo_requests, script
+from tests.support.gateway import run_gateway
+from tests.support.processes import ROOT, free_port, status_of, wait_for
 
 pytestmark = pytest.mark.timeout(120)
 

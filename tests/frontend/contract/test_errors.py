@@ -8,7 +8,8 @@ import openai
 import pytest
 from openai import OpenAI
 
-from tests.frontend.conftest import Gateway, script
+from tests.support.echo import script
+from tests.support.gateway import Gateway
 
 pytestmark = pytest.mark.timeout(120)
 CHAT = "/v1/chat/completions"

@@ -11,10 +11,10 @@ import psutil
 import pytest
 from openai import APIError, APITimeoutError, AsyncOpenAI, OpenAI
 
-from tests.conftest import EchoTriton
-from tests.frontend.conftest import Gateway, run_gateway, script
 from tests.frontend.contract.conftest import Reader, posted
-from tests.processes import wait_for
+from tests.support.echo import EchoTriton, script
+from tests.support.gateway import Gateway, run_gateway
+from tests.support.processes import wait_for
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -10,9 +10,9 @@ import pytest
 from anthropic import Anthropic
 from pydantic import BaseModel
 
-from tests.conftest import EchoTriton
-from tests.frontend.conftest import Gateway, echo_requests
 from tests.frontend.contract.test_vision import picture
+from tests.support.echo import EchoTriton, echo_requests
+from tests.support.gateway import Gateway
 
 pytestmark = pytest.mark.timeout(120)
 TOOL: Any = {

@@ -5,8 +5,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.conftest import EchoTriton
-from tests.frontend.conftest import run_gateway
+from tests.support.echo import EchoTriton
+from tests.support.gateway import run_gateway
 from toolkit.serve.keys import add_key
 
 pytestmark = pytest.mark.timeout(120)

@@ -9,9 +9,9 @@ import httpx2
 import ollama
 import pytest
 
-from tests.conftest import EchoTriton
-from tests.frontend.conftest import Gateway, echo_requests, run_gateway, script
-from tests.processes import free_port
+from tests.support.echo import EchoTriton, echo_requests, script
+from tests.support.gateway import Gateway, run_gateway
+from tests.support.processes import free_port
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -12,7 +12,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.frontend.conftest import Gateway, script
+from tests.support.echo import script
+from tests.support.gateway import Gateway
 
 pytestmark = pytest.mark.timeout(120)
 

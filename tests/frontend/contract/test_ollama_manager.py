@@ -7,8 +7,8 @@ import httpx2
 import ollama
 import pytest
 
-from tests.conftest import EchoTriton
-from tests.frontend.conftest import Gateway, run_gateway, script
+from tests.support.echo import EchoTriton, script
+from tests.support.gateway import Gateway, run_gateway
 from toolkit.serve.keys import add_key
 
 pytestmark = pytest.mark.timeout(120)

@@ -8,9 +8,9 @@ import pytest
 from openai import InternalServerError, NotFoundError, OpenAI
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from tests.conftest import EchoTriton
-from tests.frontend.conftest import run_gateway, script
-from tests.processes import status_of, wait_for
+from tests.support.echo import EchoTriton, script
+from tests.support.gateway import run_gateway
+from tests.support.processes import status_of, wait_for
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.conftest import EchoTriton
-from tests.frontend.conftest import Gateway, run_gateway, script
+from tests.support.echo import EchoTriton, script
+from tests.support.gateway import Gateway, run_gateway
 
 pytestmark = pytest.mark.timeout(120)
 CHAT = "/v1/chat/completions"

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 
-from tests.conftest import EchoTriton
-from tests.frontend.conftest import Gateway, run_gateway
-from tests.toolkit.tiny_models import save_cross_encoder
+from tests.support.echo import EchoTriton
+from tests.support.gateway import Gateway, run_gateway
+from tests.support.tiny_models import save_cross_encoder
 from toolkit.building import build
 from toolkit.runtime.environments import link_environments
 from toolkit.spec import load

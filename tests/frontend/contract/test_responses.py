@@ -7,9 +7,9 @@ import pytest
 from openai import APIError, BadRequestError, NotFoundError, OpenAI
 from pydantic import BaseModel
 
-from tests.conftest import EchoTriton
-from tests.frontend.conftest import echo_requests, run_gateway
 from tests.frontend.contract.test_vision import picture
+from tests.support.echo import EchoTriton, echo_requests
+from tests.support.gateway import run_gateway
 
 pytestmark = pytest.mark.timeout(120)
 TOOL: Any = {

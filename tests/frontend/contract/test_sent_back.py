@@ -6,8 +6,7 @@ import pytest
 from openai import OpenAI, pydantic_function_tool
 from pydantic import BaseModel
 
-from tests.conftest import EchoTriton
-from tests.frontend.conftest import echo_requests, script
+from tests.support.echo import EchoTriton, echo_requests, script
 
 
 class City(BaseModel):

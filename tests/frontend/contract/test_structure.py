@@ -8,9 +8,9 @@ import httpx2
 import pytest
 from openai import APIError, InternalServerError, OpenAI
 
-from tests.conftest import EchoTriton
-from tests.frontend.conftest import echo_requests, run_gateway, script
-from tests.frontend.schemas.libraries import AGENTS
+from tests.support.echo import EchoTriton, echo_requests, script
+from tests.support.gateway import run_gateway
+from tests.support.schema_libraries import AGENTS
 
 
 def test_a_wrong_answer_is_an_error_and_no_answer(client: OpenAI) -> None:

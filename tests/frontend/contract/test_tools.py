@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 from openai import BadRequestError, OpenAI
 
-from tests.conftest import EchoTriton
-from tests.frontend.conftest import echo_requests, script
+from tests.support.echo import EchoTriton, echo_requests, script
 
 WEATHER: Any = {
     "type": "function",

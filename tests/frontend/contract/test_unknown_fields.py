@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 
-from tests.conftest import EchoTriton
-from tests.frontend.conftest import run_gateway
+from tests.support.echo import EchoTriton
+from tests.support.gateway import run_gateway
 
 pytestmark = pytest.mark.timeout(120)
 HELLO = {"role": "user", "content": "hi"}

@@ -11,8 +11,8 @@ import pytest
 from openai import BadRequestError, OpenAI
 from PIL import Image
 
-from tests.conftest import EchoTriton
-from tests.frontend.conftest import Gateway, echo_requests, run_gateway
+from tests.support.echo import EchoTriton, echo_requests
+from tests.support.gateway import Gateway, run_gateway
 
 
 def picture(colour: str = "red", size: tuple[int, int] = (8, 8)) -> str:

@@ -17,8 +17,8 @@ from frontend.dialects.openai.embeddings import (
     render_embedding,
 )
 from frontend.domain.vectors import Vectors
-from tests.frontend.dialects.bodies import refused
-from tests.frontend.events import MODEL
+from tests.support.bodies import refused
+from tests.support.events import MODEL
 
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 

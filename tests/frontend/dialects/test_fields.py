@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from frontend.dialects.fields import Fields
 from frontend.errors import InvalidRequest
-from tests.frontend.dialects.bodies import refused
+from tests.support.bodies import refused
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),

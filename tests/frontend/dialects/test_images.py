@@ -22,8 +22,8 @@ from frontend.dialects.openai.images import (
 from frontend.domain.images import Drawing
 from frontend.domain.models import ImageLimits
 from frontend.domain.usage import Usage
-from tests.frontend.dialects.bodies import refused
-from tests.frontend.events import MODEL as CHAT
+from tests.support.bodies import refused
+from tests.support.events import MODEL as CHAT
 
 LIMITS = ImageLimits(32, 32, 8, 64, 20, 50, 4.0, 2)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from frontend.domain.events import Event
 from frontend.generation.calls import CallGate
-from tests.frontend.events import event
+from tests.support.events import event
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),

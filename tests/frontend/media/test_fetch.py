@@ -12,7 +12,7 @@ import trustme
 
 from frontend.media.address import Address
 from frontend.media.fetch import Fetcher, FetchFailed
-from tests.processes import wait_for
+from tests.support.processes import wait_for
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
 PUBLIC: Address = ipaddress.ip_address("8.8.8.8")

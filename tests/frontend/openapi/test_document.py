@@ -24,7 +24,7 @@ from frontend.openapi.build import build_document
 from frontend.openapi.fields import REFUSED
 from frontend.openapi.operations import OPERATIONS
 from frontend.settings import Settings
-from tests.frontend.events import MODEL
+from tests.support.events import MODEL
 
 PARSERS: dict[str, Callable[[Any], object]] = {
     "/v1/chat/completions": lambda body: parse_chat(body, 9),

@@ -8,7 +8,7 @@ import pytest
 from frontend.schemas.check import find_faults
 from frontend.schemas.limits import Limits
 from frontend.schemas.plan import make_plans
-from tests.frontend.schemas.made import Schema, of_properties, plan
+from tests.support.schema_grammars import Schema, of_properties, plan
 
 SCHEMA = {**of_properties(a={"type": "integer", "maximum": 3}), "required": ["a"]}
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from frontend.schemas.limits import Limits
-from tests.frontend.schemas.made import Schema, fits, of_properties, plan, refusal
+from tests.support.schema_grammars import Schema, fits, of_properties, plan, refusal
 
 
 def chain(levels: int, link: Any) -> Schema:

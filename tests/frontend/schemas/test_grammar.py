@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 
 from frontend.schemas.keywords import parts
-from tests.frontend.schemas.made import Schema, grammar, of_properties, plan, refusal
-from tests.schemas import schemas
+from tests.support.schema_grammars import Schema, grammar, of_properties, plan, refusal
+from tests.support.schemas import schemas
 
 CLOSED = {"additionalProperties": False}
 

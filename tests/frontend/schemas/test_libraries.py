@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests.frontend.schemas.cases import ALL
-from tests.frontend.schemas.libraries import AGENTS, as_object, pydantic_schemas
-from tests.frontend.schemas.made import fits, plan
+from tests.support.schema_cases import ALL
+from tests.support.schema_grammars import fits, plan
+from tests.support.schema_libraries import AGENTS, as_object, pydantic_schemas
 
 PYDANTIC = pydantic_schemas()
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frontend.schemas.patterns import InvalidPattern, read_pattern
-from tests.frontend.schemas.made import fits, grammar, plan, refusal
+from tests.support.schema_grammars import fits, grammar, plan, refusal
 
 ANY = r'[^"\\\x00-\x1f]'
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.frontend.schemas.made import Schema, fits, of_properties, plan, refusal
+from tests.support.schema_grammars import Schema, fits, of_properties, plan, refusal
 
 POINT = {"type": "object", "properties": {"x": {"type": "integer"}}, "required": ["x"]}
 DRAFTS = [

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.python_backends.client import request_of, tensors_of
-from tests.python_backends.weights import write_llama
+from tests.support.client import request_of, tensors_of
+from tests.support.weights import write_llama
 from toolkit.building import build
 from toolkit.errors import SourceError
 from toolkit.runtime.environments import link_environments
 from toolkit.runtime.triton import ensure_triton
-from toolkit.serve.catalogue import public_models
+from toolkit.serve.models import public_models
 from toolkit.serve.triton import TritonOptions, TritonServer
 from toolkit.spec import load
 from toolkit.targets import find_target

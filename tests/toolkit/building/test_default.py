@@ -3,7 +3,7 @@
 import hashlib
 import json
 
-from tests.toolkit.conftest import ROOT
+from tests.support.processes import ROOT
 from toolkit.building import Built
 
 

@@ -8,7 +8,7 @@ import pytest
 from openai import OpenAI
 from typer.testing import CliRunner
 
-from tests.processes import ROOT, served
+from tests.support.processes import ROOT, served
 from toolkit.cli import app
 
 GUIDE = (ROOT / "docs" / "guides" / "models.md").read_text()

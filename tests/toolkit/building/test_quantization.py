@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.toolkit.tiny_language import save_tiny_language
+from tests.support.tiny_language import save_tiny_language
 from toolkit.building import build, quantization
 from toolkit.convert.quiet import quiet
 from toolkit.errors import QualityError

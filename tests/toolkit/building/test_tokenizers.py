@@ -11,8 +11,8 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 from python_backends.pieces import encode_up_to
 from python_backends.prompt.rendering import Renderer
 from python_backends.tokenize.texts import TextTokenizer
-from tests.python_backends.fakes import strings
-from tests.python_backends.tokenizing import texts
+from tests.support.fakes import strings
+from tests.support.tokenizing import texts
 from toolkit.building import Built
 
 CHAT, EMBEDDING = "smollm2-135m-instruct", "all-minilm-l6-v2"

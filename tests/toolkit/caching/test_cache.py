@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tests.toolkit.checkpoint import save_spec
+from tests.support.checkpoint import save_spec
 from toolkit.building import build
 from toolkit.caching import Entry, list_entries, parse_age, prune
 from toolkit.cli import app

@@ -11,7 +11,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import toolkit
-from tests.toolkit.checkpoint import save_spec
+from tests.support.checkpoint import save_spec
 from toolkit.cli import app, main
 from toolkit.cli.progress import console_progress
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 from toolkit.cli import app
 from toolkit.errors import RepositoryError, SpecError
 from toolkit.spec import load

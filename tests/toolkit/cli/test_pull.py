@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from tests.processes import wait_for
-from tests.toolkit.hub import COMMIT, serve_model
-from tests.toolkit.index import NAME, serve_wheel
-from tests.toolkit.web import Web
+from tests.support.hub import COMMIT, serve_model
+from tests.support.index import NAME, serve_wheel
+from tests.support.processes import wait_for
+from tests.support.web import Web
 
 BODY = os.urandom(3_000_000)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.toolkit.checkpoint import save_checkpoint
+from tests.support.checkpoint import save_checkpoint
 from toolkit.convert.checkpoint import convert_checkpoint
 from toolkit.errors import ConvertError
 from toolkit.progress import silent

@@ -15,7 +15,7 @@ from onnx import numpy_helper
 from transformers import AutoModelForCausalLM
 from typer.testing import CliRunner
 
-from tests.toolkit.tiny_language import ARCHITECTURES, save_tiny_language
+from tests.support.tiny_language import ARCHITECTURES, save_tiny_language
 from toolkit.cli import app
 from toolkit.convert import decoder
 from toolkit.convert.decoder_parity import Decoder

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.toolkit.tiny_pipeline import TOKENS, WIDTH, save_tiny_pipeline
+from tests.support.tiny_pipeline import TOKENS, WIDTH, save_tiny_pipeline
 from toolkit.convert.diffusion import convert_diffusion
 from toolkit.convert.graph import run
 from toolkit.convert.quiet import quiet

@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.python_backends.client import request_of, tensors_of
-from tests.toolkit.tiny_pipeline import TOKENS, WIDTH, save_tiny_xl
+from tests.support.client import request_of, tensors_of
+from tests.support.tiny_pipeline import TOKENS, WIDTH, save_tiny_xl
 from toolkit.building import build
 from toolkit.convert.diffusion import convert_diffusion
 from toolkit.convert.quiet import quiet

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.toolkit.conftest import ROOT
+from tests.support.processes import ROOT
 from toolkit.building import Built
 from toolkit.convert.encoder import convert_encoder
 from toolkit.convert.graph import run

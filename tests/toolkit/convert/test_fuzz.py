@@ -14,7 +14,7 @@ import pytest
 import torch
 import transformers
 
-from tests.toolkit.random_models import ARCHITECTURES, ENCODERS, Case, draw, make
+from tests.support.random_models import ARCHITECTURES, ENCODERS, Case, draw, make
 from toolkit.convert.decoder_parity import Decoder
 from toolkit.convert.graph import run
 from toolkit.convert.quiet import quiet

@@ -7,7 +7,7 @@ import gguf
 import numpy as np
 import pytest
 
-from tests.toolkit.conftest import ROOT
+from tests.support.processes import ROOT
 from toolkit.building import Built
 from toolkit.convert.gguf import convert_gguf, stop_tokens
 from toolkit.convert.gguf_tokenizer import save_tokenizer

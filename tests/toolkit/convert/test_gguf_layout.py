@@ -9,9 +9,9 @@ import torch
 import transformers
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-from tests.toolkit.checkpoint import tree
-from tests.toolkit.gguf_writer import split_gguf, tokenizer_metadata, write_gguf
-from tests.toolkit.tiny_language import tiny_tokenizer
+from tests.support.checkpoint import tree
+from tests.support.gguf_writer import split_gguf, tokenizer_metadata, write_gguf
+from tests.support.tiny_language import tiny_tokenizer
 from toolkit.convert.gguf import convert_gguf
 from toolkit.convert.gguf_layout import ARCHITECTURES
 from toolkit.convert.quiet import quiet

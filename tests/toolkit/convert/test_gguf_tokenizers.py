@@ -9,8 +9,8 @@ import pytest
 from tokenizers import AddedToken, normalizers, processors
 from tokenizers import pre_tokenizers as pre
 
-from tests.toolkit.tiny_language import save_tiny_language
-from tests.toolkit.tiny_sentencepiece import (
+from tests.support.tiny_language import save_tiny_language
+from tests.support.tiny_sentencepiece import (
     USER_DEFINED,
     reference_ids,
     sentencepiece_metadata,

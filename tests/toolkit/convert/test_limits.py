@@ -8,8 +8,8 @@ import pytest
 
 from python_backends.tokenize.pairs import PairTokenizer
 from python_backends.tokenize.texts import TextTokenizer
-from tests.toolkit.tiny_encoders import save_encoder
-from tests.toolkit.tiny_models import save_cross_encoder
+from tests.support.tiny_encoders import save_encoder
+from tests.support.tiny_models import save_cross_encoder
 from toolkit.convert.encoder import convert_encoder
 from toolkit.convert.graph import run
 from toolkit.convert.limit import longest, texts_at_limit

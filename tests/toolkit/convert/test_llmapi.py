@@ -9,7 +9,7 @@ import pytest
 import tritonclient.grpc
 from typer.testing import CliRunner
 
-from tests.python_backends.server import serve
+from tests.support.triton import serve
 from toolkit.cli.app import app
 from toolkit.convert.llmapi import NAME, write_repository
 
@@ -31,7 +31,14 @@ def for_this_server(repository: Path) -> Path:
 
 
 def test_it_is_verified_offline(repository: Path) -> None:
-    command = ["verify", str(repository), "--target", "container:26.08", "--strict", "--json"]
+    command = [
+        "verify",
+        str(repository),
+        "--target",
+        "container:26.07-trtllm",
+        "--strict",
+        "--json",
+    ]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["problems"] == []

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
-from tests.toolkit.tiny_language import save_tiny_language
+from tests.support.tiny_language import save_tiny_language
 from toolkit.cli import app
 from toolkit.convert import modelopt
 from toolkit.convert.quiet import quiet

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.toolkit.tiny_language import save_tiny_language
+from tests.support.tiny_language import save_tiny_language
 from toolkit.convert.quiet import quiet
 from toolkit.convert.run import Wish, convert
 from toolkit.errors import ConvertError

@@ -9,10 +9,10 @@ import torch
 import transformers
 from safetensors.torch import load_file
 
-from tests.toolkit.checkpoint import tree
-from tests.toolkit.tiny_language import save_tiny_language
-from tests.toolkit.tiny_models import WORDS, save_cross_encoder, save_tokenizer
-from tests.toolkit.tiny_pipeline import save_tiny_pipeline
+from tests.support.checkpoint import tree
+from tests.support.tiny_language import save_tiny_language
+from tests.support.tiny_models import WORDS, save_cross_encoder, save_tokenizer
+from tests.support.tiny_pipeline import save_tiny_pipeline
 from toolkit.convert.quiet import quiet
 from toolkit.convert.reranker import convert_reranker
 from toolkit.convert.run import Wish, convert

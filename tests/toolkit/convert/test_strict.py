@@ -12,9 +12,9 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from tests.toolkit.tiny_language import save_tiny_language
-from tests.toolkit.tiny_models import WORDS, save_cross_encoder, save_tokenizer
-from tests.toolkit.tiny_pipeline import save_tiny_pipeline, save_tiny_xl
+from tests.support.tiny_language import save_tiny_language
+from tests.support.tiny_models import WORDS, save_cross_encoder, save_tokenizer
+from tests.support.tiny_pipeline import save_tiny_pipeline, save_tiny_xl
 from toolkit.convert import strict
 from toolkit.convert.checkpoint import convert_checkpoint
 from toolkit.convert.quiet import quiet

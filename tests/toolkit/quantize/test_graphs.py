@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.toolkit.tiny_models import save_tokenizer
+from tests.support.tiny_models import save_tokenizer
 from toolkit.building import Built
 from toolkit.convert.quiet import quiet
 from toolkit.errors import QualityError, QuantizeError

@@ -15,8 +15,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.processes import alive, wait_for
-from tests.toolkit.tiny_language import save_tiny_language
+from tests.support.processes import alive, wait_for
+from tests.support.tiny_language import save_tiny_language
 from toolkit.convert.quiet import quiet
 from toolkit.errors import ConvertError, QualityError, QuantizeError
 from toolkit.progress import silent

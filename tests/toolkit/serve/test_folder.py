@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 from toolkit.serve import folder as module
 from toolkit.serve.folder import SHARED_MEMORY_LIST, PrivateFolder, make_private, sweep
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.python_backends.repository import write_echo_embedding
+from tests.support.repository import write_echo_embedding
 from toolkit.runtime.environments import link_environments
 from toolkit.runtime.triton import ensure_triton
 from toolkit.serve.linkable import linkable

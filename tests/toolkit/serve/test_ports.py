@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import free_port
+from tests.support.processes import free_port
 from toolkit.errors import ServeError
 from toolkit.serve.options import ServeOptions
 from toolkit.serve.ports import check_free

@@ -20,8 +20,9 @@ from openai import OpenAI
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 from typer.testing import CliRunner
 
-from tests.frontend.conftest import run_gateway, script
-from tests.processes import ROOT, Service, free_port, wait_for
+from tests.support.echo import script
+from tests.support.gateway import run_gateway
+from tests.support.processes import ROOT, Service, free_port, wait_for
 from toolkit.cli import app
 from toolkit.errors import ServeError
 from toolkit.serve.connection import Key, connected

@@ -13,12 +13,12 @@ import psutil
 import pytest
 from tritonclient.grpc import service_pb2
 
-from tests.processes import free_port, shared_memory
-from tests.python_backends.repository import write_echo_embedding
+from tests.support.processes import free_port, shared_memory
+from tests.support.repository import write_echo_embedding
 from toolkit.errors import RepositoryError, ServeError
 from toolkit.runtime.environments import link_environments
 from toolkit.runtime.triton import ensure_triton
-from toolkit.serve.catalogue import check_target, public_models
+from toolkit.serve.models import check_target, public_models
 from toolkit.serve.triton import TritonOptions, TritonServer
 
 

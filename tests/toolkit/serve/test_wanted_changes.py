@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from openai import InternalServerError, OpenAI
 
-from tests.frontend.conftest import script
-from tests.processes import ROOT, Service, served, status_of, wait_for
+from tests.support.echo import script
+from tests.support.processes import ROOT, Service, served, status_of, wait_for
 
 NAME = "echo-embedding"
 

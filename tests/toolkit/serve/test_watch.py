@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.processes import wait_for
+from tests.support.processes import wait_for
 from toolkit.serve.watch import Patience, Watch, Work
 
 PATIENCE = Patience(quiet_s=60, hung_s=900, interval_s=20)

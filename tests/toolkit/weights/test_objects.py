@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.processes import free_port
+from tests.support.processes import free_port
 from toolkit.errors import MissingExtra, SourceError
 from toolkit.home import home
 from toolkit.progress import silent

@@ -1,0 +1,62 @@
+"""The echo models on the real server: what they are told to do, and what they say they did."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import grpc
+from openai.types.chat import ChatCompletionMessageParam
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from frontend.upstreams.triton.tensors import add_texts, output, unpack_bytes
+from toolkit.runtime.triton import ensure_triton
+from toolkit.serve.models import public_models
+from toolkit.serve.triton import TritonOptions, TritonServer
+
+
+class EchoTriton:
+    """The real Triton with the echo models; tests may kill it and start it again in place."""
+
+    def __init__(self, repository: Path, log: Path) -> None:
+        self._models = [model.name for model in public_models(repository)]
+        self._server = TritonServer(ensure_triton(), TritonOptions(repository, log))
+        self.grpc_address = self._server.address
+        self.log = log
+
+    def start(self) -> None:
+        """Starts the server and loads every model; returns when they answer."""
+        self._server.start()
+        self._server.load(self._models)
+
+    def kill(self) -> None:
+        """Ends it as `kill -9` does."""
+        self._server.kill()
+
+    def stop(self) -> None:
+        """Ends it in order, for good."""
+        self._server.end()
+
+
+def script(**fields: Any) -> list[ChatCompletionMessageParam]:
+    """Messages that tell the echo engine what to do."""
+    return [{"role": "user", "content": json.dumps(fields)}]
+
+
+def echo_requests(triton: EchoTriton, engine_id: str = "") -> list[dict[str, Any]]:
+    """What the echo engine did for one request, or for all it remembers, oldest first."""
+    found: list[dict[str, Any]] = echo_stats(triton, engine_id)["requests"]
+    return found
+
+
+def echo_stats(triton: EchoTriton, request_id: str) -> dict[str, Any]:
+    """What the echo engine did for a request."""
+    request = service_pb2.ModelInferRequest(model_name="echo.engine")
+    add_texts(request, "stats", [request_id], [1])
+    with grpc.insecure_channel(triton.grpc_address) as channel:
+        api = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        # read to its end: a call that is dropped halfway is a cancellation to the server
+        (answer,) = api.ModelStreamInfer(iter([request]), timeout=10)
+    assert not answer.error_message, answer.error_message
+    (text,) = unpack_bytes(output(answer.infer_response, "stats"))
+    stats: dict[str, Any] = json.loads(text)
+    return stats

@@ -1,0 +1,48 @@
+"""A gateway process: `python -m frontend` in front of a Triton that runs already."""
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.processes import ROOT, free_port, status_of, wait_for
+
+
+@dataclass
+class Gateway:
+    """A running `python -m frontend`."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+@contextlib.contextmanager
+def run_gateway(triton: str, log: Path, *flags: str, wait_ready: bool = True) -> Iterator[Gateway]:
+    """Runs a gateway until the block ends."""
+    port = free_port()
+    command = [sys.executable, "-m", "frontend", "--port", str(port), "--triton", triton]
+    with log.open("wb") as sink:
+        process = subprocess.Popen([*command, *flags], stdout=sink, stderr=sink, cwd=ROOT)
+    gateway = Gateway(process, port, log)
+    route = "readyz" if wait_ready else "healthz"
+    try:
+        wait_for(
+            lambda: status_of(f"{gateway.url}/{route}") == 200 or process.poll() is not None,
+            30,
+            "an answer of the gateway",
+        )
+        assert process.poll() is None, log.read_text()
+        yield gateway
+    finally:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+        process.kill()
+        process.wait()

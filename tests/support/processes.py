@@ -1,0 +1,122 @@
+"""Starting and observing real processes in tests: free ports, deadlines, a served repository."""
+
+import contextlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from toolkit.home import home
+
+ROOT = Path(__file__).parents[2]
+
+
+def free_port() -> int:
+    """A TCP port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(condition: Callable[[], object], timeout_s: float = 10, what: str = "it") -> None:
+    """Polls `condition` until it is true; fails the test after `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen in {timeout_s} s"
+        time.sleep(0.02)
+
+
+def status_of(url: str) -> int:
+    """The HTTP status of a GET; 0 when nobody answers."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return 0
+
+
+@dataclass
+class Service:
+    """A running `toolkit serve`."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def triton_log(self) -> str:
+        """What Triton and the models in it have said so far."""
+        return (home() / "logs" / str(self.port) / "triton.log").read_text(errors="replace")
+
+    def family(self) -> list[psutil.Process]:
+        """The serving process and everything below it."""
+        top = psutil.Process(self.process.pid)
+        return [top, *top.children(recursive=True)]
+
+    def named(self, part: str) -> list[psutil.Process]:
+        """Processes of the family whose name or command line has `part` in it."""
+        found = []
+        for process in self.family():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if part in process.name() or any(part in word for word in process.cmdline()):
+                    found.append(process)
+        return found
+
+
+@contextlib.contextmanager
+def served(repository: Path, log: Path, *flags: str, timeout_s: float = 300) -> Iterator[Service]:
+    """Runs `toolkit serve` on a built repository until the block ends; it must end cleanly."""
+    port = free_port()
+    command = [sys.executable, "-m", "toolkit", "serve", str(repository), "--port", str(port)]
+    command += ["--stop-with-parent", *flags]
+    with log.open("wb") as sink:
+        process = subprocess.Popen(command, stdout=sink, stderr=sink, cwd=ROOT)
+    service = Service(process, port, log)
+    try:
+        wait_for(
+            lambda: status_of(f"{service.url}/readyz") == 200 or process.poll() is not None,
+            timeout_s,
+            "serving",
+        )
+        assert process.poll() is None, log.read_text()
+        yield service
+    finally:
+        family = service.family() if process.poll() is None else []
+        shared = shared_memory(family)
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        process.wait(90)
+    wait_for(lambda: not any(alive(member) for member in family), what="the end of every process")
+    assert not [path for path in shared if path.exists()], "shared memory was left"
+
+
+def shared_memory(processes: list[psutil.Process]) -> set[Path]:
+    """The files of /dev/shm that the processes have mapped."""
+    found = set()
+    for process in processes:
+        with contextlib.suppress(OSError):
+            maps = Path(f"/proc/{process.pid}/maps").read_text()
+            found |= {Path(path) for path in re.findall(r"(/dev/shm/\S+)$", maps, re.MULTILINE)}
+    return found
+
+
+def alive(process: psutil.Process) -> bool:
+    """Whether it runs: a zombie that waits for its parent does not."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
