@@ -94,7 +94,8 @@ class _Fitting:
             self._prune()
         if not self._changed:
             return None
-        data, starts = [], []
+        data: list[int] = []
+        starts = []
         for expression in self._expressions:
             starts.append(len(data))
             data += expression
