@@ -1,6 +1,6 @@
 """A finding about a model: besides place, text and fix it says what the server does about it.
 
-Plain data. It knows neither the rules nor how it is shown.
+Plain data. It does not depend on the rules or on how it is shown.
 """
 
 from dataclasses import dataclass

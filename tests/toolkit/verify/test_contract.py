@@ -107,11 +107,11 @@ def test_an_engine_needs_a_server_that_has_it(repository: Repository, target: st
         "1/python_backends/vllm_engine/engine.py": "",
     }
     root = repository(python(name="lib.f32", files=files))
-    found = [p for p in verify_repository(root, target) if p.rule == "engine"]
+    found = [p for p in verify_repository(root, target) if p.code == "engine"]
     assert bool(found) == (TARGETS[target].engine != "vllm")
-    for problem in found:
-        assert f"{target} lacks it" in problem.message
-        assert f"container:{TARGETS[target].release}-vllm" in (problem.fix or "")
+    for finding in found:
+        assert f"which {target} does not include" in finding.text
+        assert f"container:{TARGETS[target].release}-vllm" in (finding.fix or "")
 
 
 @pytest.mark.parametrize("target", [name for name, row in TARGETS.items() if row.vllm])

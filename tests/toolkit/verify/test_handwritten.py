@@ -79,10 +79,10 @@ def test_a_backend_that_the_image_lacks_is_reported(
     repository: Repository, target: str, backend: str, remedy: str
 ) -> None:
     files = _model(f'backend: "{backend}"', "model.onnx")
-    (problem,) = [p for p in verify_repository(repository(files), target) if p.rule == "backend"]
-    assert problem.severity == Severity.ERROR
-    assert f"the target {target} has no backend '{backend}'" in problem.message
-    assert problem.fix == f"build and serve for a target that has it: {remedy}"
+    (finding,) = [p for p in verify_repository(repository(files), target) if p.code == "backend"]
+    assert finding.severity == Severity.ERROR
+    assert f"the target {target} has no backend '{backend}'" in finding.text
+    assert finding.fix == f"use a target that has it: {remedy}"
 
 
 def test_a_templates_parameter_is_the_backends_business(repository: Repository) -> None:

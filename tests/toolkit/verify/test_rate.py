@@ -84,7 +84,7 @@ _LIKE_SHARE = {"named", "smaller", "itself"}
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """A request to `@.a` waits for ever where `hangs`, and only under load where `risk`."""
+    """A request to `@.a` waits forever where `hangs`, and only under load where `risk`."""
 
     name: str
     files: Files

@@ -122,20 +122,18 @@ def python_import(model: Model) -> Iterator[ModelFinding]:
                 yield model.file_finding(path, text, fix, line)
 
 
-@rule("engine", "Language model whose engine the server lacks", Effect.REFUSED)
+@rule("engine", "Engine not available on this target", Effect.REFUSED)
 def engine(model: Model) -> Iterator[ModelFinding]:
     """The toolkit's engines are Python models that import vLLM or TensorRT-LLM.
 
-    Each of NVIDIA's images has one of them at most, and `-py3` has neither.
+    NVIDIA's images include at most one of them, and `-py3` includes neither.
     """
     for folder in model.served_versions.values():
         for step, name in _ENGINES.items():
             if (folder / "python_backends" / step).is_dir() and model.target.engine != name:
                 others = ", ".join(with_engine(model.target.release, name)) or "another release"
-                text = f"'{model.name}' runs in {name}, and the target {model.target.name} lacks it"
-                yield model.finding(
-                    "backend", text, f"build and serve for a target that has it: {others}"
-                )
+                text = f"'{model.name}' needs {name}, which {model.target.name} does not include"
+                yield model.finding("backend", text, f"use a target that has it: {others}")
 
 
 def _packages(environment: Path) -> set[str] | None:
