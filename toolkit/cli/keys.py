@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from toolkit.cli.target import Json
+from toolkit.cli.endpoint import Json
 from toolkit.serve.keys import add_key, read_keys, remove_key
 
 keys = typer.Typer(help="Create, list and revoke the keys of the gateway's clients.")

@@ -146,6 +146,7 @@ class Encoding:
             outputs=(self._output,),
             max_batch_size=batch,
             batches=True,
+            device="gpu",
             running=Running(
                 entry.instances,
                 entry.batching,
@@ -155,7 +156,7 @@ class Encoding:
             ),
         )
         if target.native_onnx:
-            return replace(step, backend="onnxruntime", device="gpu")
+            return replace(step, backend="onnxruntime")
         return replace(step, parameters=self._own())
 
     def _own(self) -> dict[str, object]:

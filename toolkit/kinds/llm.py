@@ -26,7 +26,7 @@ from toolkit.kinds.encoding import check_context
 from toolkit.kinds.kind import Building, Kind, KindStep, StepPlan, Surroundings
 from toolkit.kinds.parts import Ensemble, Model, Route, Running, Step, Tensor, with_text
 from toolkit.names import nearest, shown
-from toolkit.targets import Target
+from toolkit.targets import Target, with_engine
 
 _TEXT = (1,)
 _MANY = (-1,)
@@ -419,7 +419,9 @@ def _llm_findings(entry: LlmEntry, around: Surroundings) -> Iterator[FieldFindin
         if argument in SET_BY_US:
             hint = f"use `{SET_BY_US[argument]}`"
             yield ("engine_args", argument), "is set by the toolkit", hint
-    if around.target:
+    if around.target and around.target.engine != entry.engine:
+        yield from _missing_engine(entry, around.target)
+    elif around.target:
         yield from _engine_arguments(entry, around.target)
     if entry.chat_template and not (around.folder / entry.chat_template).is_file():
         hint = f"paths are relative to the folder of {around.file}"
@@ -430,6 +432,18 @@ def _llm_findings(entry: LlmEntry, around: Surroundings) -> Iterator[FieldFindin
     if entry.priority and entry.engine_args.get("scheduling_policy", "priority") != "priority":
         hint = "leave out one of them"
         yield ("priority",), "contradicts scheduling_policy in engine_args", hint
+
+
+_ENGINES = {"vllm": "vLLM", "tensorrt-llm": "TensorRT-LLM"}
+
+
+def _missing_engine(entry: LlmEntry, target: Target) -> Iterator[FieldFinding]:
+    where = f"the image {target.image}" if target.image else f"the target {target.name}"
+    yield (
+        ("engine",),
+        f"is {entry.engine}, and {where} has no {_ENGINES[entry.engine]}",
+        f"build for --target {with_engine(target.release, entry.engine)[0]}",
+    )
 
 
 def _engine_arguments(entry: LlmEntry, target: Target) -> Iterator[FieldFinding]:
