@@ -98,7 +98,7 @@ def test_help_has_an_example_and_fits(
     assert all(option.help for option in LEAVES[path].params)
 
 
-@pytest.mark.parametrize("path", LEAVES.keys() - PRINTS_NO_RESULT, ids=" ".join)
+@pytest.mark.parametrize("path", sorted(LEAVES.keys() - PRINTS_NO_RESULT), ids=" ".join)
 def test_results_come_as_json_too(path: tuple[str, ...]) -> None:
     assert any("--json" in option.opts for option in LEAVES[path].params)
 
