@@ -54,6 +54,7 @@ check: install ## lint, types, import rules, documentation drift
 	@$(BIN)/shellcheck .ci/run requirements/lock.sh docker/entrypoint.sh docker/install-tools
 	@$(BIN)/hadolint docker/*.Dockerfile
 	@$(BIN)/python -m docs.generate --check
+	@$(BIN)/python -m docs.words
 
 bench: install ## measure the path against its peers; results in benchmarks/RESULTS.md
 	@$(BIN)/python -m benchmarks

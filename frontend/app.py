@@ -8,25 +8,26 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
 
-from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from frontend.access.gate import Gate
-from frontend.access.keys import ANONYMOUS, Keys, Role
-from frontend.access.sites import sites_of
+from frontend.accounts.authorize import Authorizer
+from frontend.accounts.keys import Keys
 from frontend.budget import Budget
+from frontend.domain.identity import ANONYMOUS, Permission
 from frontend.generation.admission import Admission
 from frontend.generation.presence import Presence
 from frontend.generation.run import Runner
 from frontend.generation.structure import Structures
 from frontend.http.client import BodyBounds
 from frontend.http.middleware import Frame
+from frontend.http.sites import sites_of
 from frontend.http.trace import current
 from frontend.media.fetch import Fetcher
 from frontend.media.images import ImageBounds, Images
-from frontend.media.shelf import Shelf
+from frontend.media.links import Links
 from frontend.media.transcode import PictureLimits
 from frontend.routes.docs import DocsRoutes
 from frontend.routes.health import HealthRoutes
@@ -54,7 +55,7 @@ _MAX_DECODING = 2048
 """Images that are decoded or wait for it."""
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings) -> Starlette:
     """The gateway as an ASGI application; create it inside the event loop that serves it."""
     triton = Triton(settings.triton, settings.triton_key)
     catalogue = Catalogue(triton, settings.poll_interval_s, settings.models)
@@ -77,7 +78,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with catalogue.polling(), structures.working():
             yield
         await images.workers.close()
@@ -95,9 +96,10 @@ def create_app(settings: Settings) -> FastAPI:
         heartbeat_s=settings.heartbeat_s,
         unknown_fields=settings.unknown_fields,
     )
-    app = _App(lifespan=lifespan, openapi_url=None, redirect_slashes=False)
+    app = _App(lifespan=lifespan)
+    app.router.redirect_slashes = False
     app.state.runner = runner
-    app.state.gate = _gate(settings)
+    app.state.authorizer = _authorizer(settings)
     app.state.metrics = Metrics()
     app.state.sites = sites_of(
         settings.host,
@@ -123,8 +125,8 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def _pictures(settings: Settings, runner: Runner, bounds: Bounds) -> PictureRoutes:
-    shelf = Shelf(settings.max_stored_bytes, settings.link_ttl_s)
-    return PictureRoutes(runner, bounds, shelf, settings.public_url)
+    links = Links(settings.max_stored_bytes, settings.link_ttl_s)
+    return PictureRoutes(runner, bounds, links, settings.public_url)
 
 
 def _structures(settings: Settings) -> Structures:
@@ -166,16 +168,16 @@ def _images(settings: Settings) -> Images:
     return Images(fetcher, workers, Budget(4 * settings.max_encoded_images_bytes), bounds)
 
 
-def _gate(settings: Settings) -> Gate:
+def _authorizer(settings: Settings) -> Authorizer:
     if settings.keys_file is None:
-        return Gate(None, settings.open)
+        return Authorizer(None, settings.open)
     keys = Keys(settings.keys_file)
     keys.read()
-    return Gate(keys, settings.open)
+    return Authorizer(keys, settings.open)
 
 
-class _App(FastAPI):
-    """FastAPI whose middleware is Frame: it does what theirs do, once per message."""
+class _App(Starlette):
+    """Starlette whose middleware is Frame: it does what theirs do, once per message."""
 
     def build_middleware_stack(self) -> ASGIApp:
         """Called once, at the first request."""
@@ -201,15 +203,17 @@ def routes(openai: OpenAIRoutes, health: HealthRoutes) -> list[Route]:
         _route("POST", "/v1/embeddings", openai.embedding),
         _route("GET", "/v1/models", openai.models),
         _route("GET", "/v1/models/{model:path}", openai.model),
-        _route("GET", "/healthz", health.live, Role.PUBLIC),
-        _route("GET", "/readyz", health.ready, Role.PUBLIC),
-        _route("GET", "/health", health.ready, Role.PUBLIC),
+        _route("GET", "/healthz", health.live, Permission.PUBLIC),
+        _route("GET", "/readyz", health.ready, Permission.PUBLIC),
+        _route("GET", "/health", health.ready, Permission.PUBLIC),
     ]
 
 
 def metrics_routes(metrics: MetricsRoutes) -> list[Route]:
     """For Prometheus, on this machine or with an admin's key."""
-    return [Route("/metrics", _Endpoint(metrics.show, Role.ADMIN, local=True), methods=["GET"])]
+    return [
+        Route("/metrics", _Endpoint(metrics.show, Permission.OBSERVE, local=True), methods=["GET"])
+    ]
 
 
 def ranking_routes(ranking: RankingRoutes) -> list[Route]:
@@ -222,7 +226,7 @@ def picture_routes(pictures: PictureRoutes) -> list[Route]:
     """Images, and the links to them."""
     return [
         _route("POST", "/v1/images/generations", pictures.generate),
-        _route("GET", f"{FILES}{{name}}", pictures.file, Role.PUBLIC),
+        _route("GET", f"{FILES}{{name}}", pictures.file, Permission.PUBLIC),
         _route("POST", "/v1/images/edits", pictures.refused),
         _route("POST", "/v1/images/variations", pictures.refused),
     ]
@@ -244,9 +248,9 @@ def responses_routes(responses: ResponsesRoutes) -> list[Route]:
 def docs_routes(docs: DocsRoutes) -> list[Route]:
     """The OpenAPI document; a test compares it with these tables."""
     return [
-        _route("GET", "/docs/api", docs.document, Role.PUBLIC),
-        _route("GET", "/docs/swagger", docs.page, Role.PUBLIC),
-        _route("GET", "/docs/swagger/{name}", docs.file, Role.PUBLIC),
+        _route("GET", "/docs/api", docs.document, Permission.PUBLIC),
+        _route("GET", "/docs/swagger", docs.page, Permission.PUBLIC),
+        _route("GET", "/docs/swagger/{name}", docs.file, Permission.PUBLIC),
     ]
 
 
@@ -261,9 +265,9 @@ def messages_routes(messages: MessagesRoutes) -> list[Route]:
 def ollama_routes(ollama: OllamaRoutes, manager: ManagerRoutes) -> list[Route]:
     """Ollama's API."""
     files = ("create", "copy", "push", "blobs/{digest}")
-    refused = [_route("POST", f"/api/{name}", manager.refused, Role.ADMIN) for name in files]
+    refused = [_route("POST", f"/api/{name}", manager.refused, Permission.LOAD) for name in files]
     return [
-        _route("GET", "/", ollama.hello, Role.PUBLIC),
+        _route("GET", "/", ollama.hello, Permission.PUBLIC),
         _route("GET", "/api/version", ollama.version),
         _route("GET", "/api/tags", ollama.tags),
         _route("GET", "/api/ps", ollama.running),
@@ -272,30 +276,32 @@ def ollama_routes(ollama: OllamaRoutes, manager: ManagerRoutes) -> list[Route]:
         _route("POST", "/api/generate", ollama.generate),
         _route("POST", "/api/embed", ollama.embed),
         _route("POST", "/api/embeddings", ollama.embeddings),
-        _route("POST", "/api/pull", manager.pull, Role.ADMIN),
-        _route("DELETE", "/api/delete", manager.delete, Role.ADMIN),
-        _route("HEAD", "/api/blobs/{digest}", manager.refused, Role.ADMIN),
+        _route("POST", "/api/pull", manager.pull, Permission.LOAD),
+        _route("DELETE", "/api/delete", manager.delete, Permission.LOAD),
+        _route("HEAD", "/api/blobs/{digest}", manager.refused, Permission.LOAD),
         *refused,
     ]
 
 
-def _route(method: str, path: str, endpoint: ASGIApp, needed: Role = Role.USER) -> Route:
+def _route(
+    method: str, path: str, endpoint: ASGIApp, needed: Permission = Permission.INFER
+) -> Route:
     return Route(path, _Endpoint(endpoint, needed), methods=[method])
 
 
 class _Endpoint:
     """A guarded ASGI application that starlette does not wrap in request and response objects."""
 
-    def __init__(self, call: ASGIApp, needed: Role, *, local: bool = False) -> None:
+    def __init__(self, call: ASGIApp, needed: Permission, *, local: bool = False) -> None:
         """`local`: this machine needs no key."""
         self._call = call
         self.needed = needed
         self._local = local
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        gate: Gate = scope["app"].state.gate
+        authorizer: Authorizer = scope["app"].state.authorizer
         if self._local and is_local(scope):
             current().caller = ANONYMOUS
         else:
-            current().caller = gate.admit(scope["headers"], self.needed)
+            current().caller = authorizer.authorize(scope["headers"], self.needed)
         await self._call(scope, receive, send)

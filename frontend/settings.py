@@ -45,7 +45,8 @@ class Settings(BaseSettings):
     )
     keys_file: Path | None = Field(
         default=None,
-        description="File of the callers' keys (`toolkit keys`); requests without one are refused.",
+        description="File of the callers' keys (`triton-gateway keys`); requests without one are"
+        " refused.",
     )
     open: bool = Field(
         default=False,

@@ -1,6 +1,7 @@
 """What the toolkit raises on purpose. `cli` prints message and hint, and exits with `exit_code`.
 
 ToolkitError
+├── UsageError        a command was used in a wrong way, as with options that exclude each other
 ├── SpecError         models.yaml is wrong: all findings at once, each with its line and field
 ├── SourceError       weights cannot be found, fetched or verified
 ├── ConvertError      weights were found but cannot be converted, or came out wrong
@@ -12,7 +13,7 @@ ToolkitError
 └── ServeError        a server cannot be started, died, or refuses what was asked of it
 """
 
-from dataclasses import dataclass
+from toolkit.finding import Finding
 
 
 class ToolkitError(Exception):
@@ -26,21 +27,10 @@ class ToolkitError(Exception):
         self.hint = hint
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing wrong in a file: `file:line: field: problem`, and what to do about it."""
+class UsageError(ToolkitError):
+    """A command was used in a wrong way."""
 
-    file: str
-    line: int
-    field: str
-    problem: str
-    hint: str | None = None
-
-    def __str__(self) -> str:
-        where = f"{self.file}:{self.line}"
-        return (
-            f"{where}: {self.field}: {self.problem}" if self.field else f"{where}: {self.problem}"
-        )
+    exit_code = 2
 
 
 class SpecError(ToolkitError):

@@ -1,15 +1,32 @@
-"""JSON schemas that requests bring, and what answers are held to."""
+"""What answers must match: structures, the JSON schemas of a request, and how they are checked."""
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+StructureKind = Literal["json", "json_object", "regex", "choice", "grammar", "structural_tag"]
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """What the engine's grammar holds an answer to.
+
+    `value` is a schema, the texts to choose from, a pattern or a grammar; `path` is the request's
+    field that it came in, and `options` are settings of the engine's grammar by name.
+    """
+
+    kind: StructureKind | None
+    value: Any
+    path: str
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class SchemaUse:
-    """A JSON schema that a request brought: for the arguments of `tool`, else for the answer.
+    """A JSON schema of a request: for the arguments of `tool`, else for the answer.
 
     `path` is the field that it came in. `enforced`: the engine's grammar holds the model to it.
-    `strict`: what breaks it all the same is an error; otherwise the client is warned.
+    `strict`: an answer that does not match is an error; otherwise the client is warned.
     """
 
     path: str

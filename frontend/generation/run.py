@@ -16,6 +16,7 @@ from frontend.domain.events import Event
 from frontend.domain.generation import Generation
 from frontend.domain.images import Drawing, Drawn
 from frontend.domain.models import Model
+from frontend.domain.sampling import Sampling
 from frontend.domain.vectors import Embedding, Ranking, Scores, Vectors
 from frontend.errors import BackendFailed, BackendUnavailable, InvalidRequest, NotCapable
 from frontend.generation import sizes
@@ -90,7 +91,7 @@ class Runner:
         self.check_generations(model, [generation])
         self._check_constraint(generation)
         left_s = await self._admitted()
-        unfinished = int(generation.sampling.get("n") or 1)
+        unfinished = generation.sampling.choices
         calls = CallGate()
         with self.admission.held(), self._noticing_loss(), _naming(_prompt_params(generation)):
             events = self.triton.generate(model, generation, engine_id, left_s)
@@ -111,8 +112,8 @@ class Runner:
 
     def _check_constraint(self, generation: Generation) -> None:
         """Refuses what the operator has not allowed; a response format always is."""
-        structured = generation.sampling.get("structured_outputs") or {}
-        for name in _PROGRAMS & structured.keys() - self.constraints:
+        name = None if generation.structure is None else generation.structure.kind
+        if name in _PROGRAMS - self.constraints:
             at = f"structured_outputs.{name}"
             raise InvalidRequest(
                 f"'{at}' is not allowed on this server; the operator can allow {name!r} with the"
@@ -124,8 +125,8 @@ class Runner:
     async def count_tokens(self, model: Model, generation: Generation, engine_id: str) -> int:
         """Tokens of a prompt. What images become only the engine knows, so it reads them once."""
         if model.tokenizer is None or generation.images:
-            once = {"max_tokens": 1, "temperature": 0}
-            read_once = replace(generation, sampling=once, reply=None)
+            once = Sampling(max_tokens=1, temperature=0)
+            read_once = replace(generation, sampling=once, structure=None, reply=None)
             groups = self._generate(model, read_once, engine_id)
             counted = 0
             async with aclosing(groups):  # type: ignore[type-var]
@@ -136,7 +137,7 @@ class Runner:
         left_s = await self._admitted()
         with self.admission.held(), self._noticing_loss(), _naming(_prompt_params(generation)):
             call = (engine_id, left_s)
-            return await unary.count_tokens(self.triton, model.tokenizer, generation.prompt, call)
+            return await unary.count_tokens(self.triton, model.tokenizer, generation, call)
 
     async def embed(self, model: Model, embedding: Embedding, engine_id: str) -> Vectors:
         """The vectors of all texts, in order; long lists travel as several batches at once."""
@@ -207,7 +208,7 @@ def _prompt_params(generation: Generation) -> dict[str, str]:
 
 def _check_fit(model: Model, generation: Generation) -> None:
     """Refuses what this model's repository, built by an older toolkit, has no tensor for."""
-    if generation.reply and generation.reply.get("tools") and "reply" not in model.takes:
+    if generation.tools is not None and "reply" not in model.takes:
         raise InvalidRequest(
             f"the model '{model.name}' was built without tools; build its repository again",
             param="tools",

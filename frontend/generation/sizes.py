@@ -5,15 +5,17 @@ parameter `max_text_bytes`). Where texts are cut to fit only the request's total
 """
 
 from collections.abc import Iterable
-from typing import Any
 
 import orjson
 
-from frontend.domain.generation import Generation
+from frontend.domain.generation import Conversation, Generation, Passage
 from frontend.domain.images import Drawing
+from frontend.domain.messages import Message, Text
 from frontend.domain.models import Model
 from frontend.domain.vectors import Embedding, Ranking
 from frontend.errors import ContextOverflow, InvalidRequest
+
+_PER_MESSAGE = 32  # bytes of its role and marks
 
 
 def check_generations(model: Model, generations: Iterable[Generation], total: int) -> None:
@@ -21,9 +23,10 @@ def check_generations(model: Model, generations: Iterable[Generation], total: in
     size, param = 0, None
     for generation in generations:
         param = generation.param
-        if "truncate" not in generation.prompt:
-            _check(model, size_of(_texts(generation.prompt)), param)
-        size += len(orjson.dumps(generation.prompt))
+        shown = size_of(_texts(generation))
+        if generation.truncation is None:
+            _check(model, shown, param)
+        size += shown + _rest(generation)
     _check_total(size, total, param)
 
 
@@ -61,13 +64,37 @@ def size_of(texts: Iterable[str]) -> int:
     return sum(len(text) if text.isascii() else len(text.encode()) for text in texts)
 
 
-def _texts(prompt: dict[str, Any]) -> Iterable[str]:
+def _texts(generation: Generation) -> Iterable[str]:
     """What a prompt surely shows its model: a template may leave earlier thoughts out."""
-    for message in prompt.get("messages", ()):
-        content = message.get("content") or ""
-        parts = [{"text": content}] if isinstance(content, str) else content
-        yield from (part.get("text", "") for part in parts)
-    yield from (prompt[name] for name in ("text", "suffix") if name in prompt)
+    prompt = generation.prompt
+    if isinstance(prompt, Conversation):
+        for message in prompt.messages:
+            yield from _contents(message)
+    elif isinstance(prompt, Passage):
+        yield prompt.text
+        yield prompt.suffix or ""
+
+
+def _contents(message: Message) -> Iterable[str]:
+    if isinstance(message.content, str):
+        return (message.content,)
+    return (part.text for part in message.content if isinstance(part, Text))
+
+
+def _rest(generation: Generation) -> int:
+    """Bytes of what stands beside the texts: tools, earlier calls and reasoning, token ids."""
+    prompt = generation.prompt
+    size = 0 if generation.tools is None else len(orjson.dumps(generation.tools.declared))
+    if isinstance(prompt, Passage):
+        return size
+    if not isinstance(prompt, Conversation):
+        return size + len(orjson.dumps(prompt.ids))
+    if prompt.prefix:
+        size += len(orjson.dumps(prompt.prefix))
+    for message in prompt.messages:
+        if message.calls or message.reasoning:
+            size += size_of([message.reasoning or "", *(c.arguments for c in message.calls)])
+    return size + _PER_MESSAGE * len(prompt.messages)
 
 
 def _check(model: Model, size: int, param: str) -> None:

@@ -18,8 +18,10 @@ from typing import Any
 import orjson
 
 from frontend.domain.events import Event
-from frontend.domain.generation import Generation
+from frontend.domain.generation import Conversation, Generation
+from frontend.domain.messages import Message
 from frontend.domain.structure import Expected, Held, SchemaUse
+from frontend.domain.tools import Function
 from frontend.errors import BackendFailed, GatewayError
 from frontend.schemas.check import Checker, find_faults
 from frontend.schemas.keywords import refusal
@@ -75,10 +77,9 @@ class Structures:
         )
         for use, plan in zip(uses, plans, strict=True):
             warnings += [one for one in _told(use, plan) if one not in warnings]
-        retries = self._retries if whole and generation.sampling.get("n", 1) == 1 else 0
+        retries = self._retries if whole and generation.sampling.choices == 1 else 0
         held = Held(expected, caller, retries, warnings)
-        sampling, reply = _with_grammars(generation, plans)
-        return replace(generation, sampling=sampling, reply=reply, schemas=(), held=held)
+        return replace(_with_grammars(generation, plans), schemas=(), held=held)
 
     async def hold(
         self, run: Run, generation: Generation, engine_id: str
@@ -113,10 +114,11 @@ class Structures:
                     kept.append(group)
             except AnswerFault as fault:
                 failure = fault
-            if failure is None or attempt == held.retries or "messages" not in generation.prompt:
+            talk = generation.prompt
+            if failure is None or attempt == held.retries or not isinstance(talk, Conversation):
                 break
             spent = kept[-1][-1].completion_tokens
-            generation = _asked_again(generation, failure)
+            generation = replace(generation, prompt=_asked_again(talk, failure))
         for group in kept:
             yield group
         if failure is not None:
@@ -245,26 +247,23 @@ def _key(use: SchemaUse, source: bytes) -> bytes:
     return hashlib.sha256(b"%d %b\0%b" % (use.strict, use.path.encode(), source)).digest()
 
 
-def _with_grammars(
-    generation: Generation, plans: list[Plan]
-) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """`sampling` and `reply` with what the engine's grammar can hold of each schema."""
-    sampling, reply = dict(generation.sampling), generation.reply
-    tools: dict[str, Any] = {}
+def _with_grammars(generation: Generation, plans: list[Plan]) -> Generation:
+    """The generation with what the engine's grammar can hold of each schema."""
+    structure, tools = generation.structure, generation.tools
+    parameters: dict[str, Any] = {}
     for use, plan in zip(generation.schemas, plans, strict=True):
         if use.tool is not None and use.enforced:
-            tools[use.tool] = orjson.loads(plan.grammar)
-        elif use.tool is None and "json" in (wanted := sampling.get("structured_outputs") or {}):
-            sampling["structured_outputs"] = {**wanted, "json": orjson.loads(plan.grammar)}
-    if tools and reply is not None:
-        reply = {**reply, "tools": [_with_parameters(one, tools) for one in reply["tools"]]}
-    return sampling, reply
+            parameters[use.tool] = orjson.loads(plan.grammar)
+        elif use.tool is None and structure is not None and structure.kind == "json":
+            structure = replace(structure, value=orjson.loads(plan.grammar))
+    if parameters and tools is not None:
+        allowed = tuple(_with_parameters(one, parameters) for one in tools.allowed)
+        tools = replace(tools, allowed=allowed)
+    return replace(generation, structure=structure, tools=tools)
 
 
-def _with_parameters(tool: dict[str, Any], grammars: dict[str, Any]) -> dict[str, Any]:
-    function = tool["function"]
-    parameters = grammars.get(function["name"], function["parameters"])
-    return {**tool, "function": {**function, "parameters": parameters}}
+def _with_parameters(function: Function, grammars: dict[str, Any]) -> Function:
+    return replace(function, parameters=grammars.get(function.name, function.parameters))
 
 
 def _told(use: SchemaUse, plan: Plan) -> list[str]:
@@ -282,11 +281,10 @@ def _listed(paths: tuple[str, ...]) -> str:
     return ", ".join(paths[:_SHOWN]) + more
 
 
-def _asked_again(generation: Generation, failure: AnswerFault) -> Generation:
+def _asked_again(talk: Conversation, failure: AnswerFault) -> Conversation:
     """The conversation with the answer, and what was wrong with it."""
-    more = [
-        {"role": "assistant", "content": failure.text},
-        {"role": "user", "content": f"This is not valid: {failure.fault}. Answer again."},
-    ]
-    prompt = {**generation.prompt, "messages": [*generation.prompt["messages"], *more]}
-    return replace(generation, prompt=prompt)
+    more = (
+        Message("assistant", failure.text),
+        Message("user", f"This is not valid: {failure.fault}. Answer again."),
+    )
+    return replace(talk, messages=(*talk.messages, *more))

@@ -10,7 +10,6 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match, Router
 from starlette.types import Message, Receive, Scope, Send
 
-from frontend.access.sites import Sites
 from frontend.dialects.anthropic.failures import render_error as render_anthropic_error
 from frontend.dialects.anthropic.failures import status_of
 from frontend.dialects.ollama.failures import render_error as render_ollama_error
@@ -18,6 +17,7 @@ from frontend.dialects.openai.failures import render_error
 from frontend.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotFound
 from frontend.http.client import ClientGone
 from frontend.http.send import send_bytes, warning
+from frontend.http.sites import Sites
 from frontend.http.trace import Trace
 
 ANTHROPIC = "/v1/messages"

@@ -16,8 +16,7 @@ from typing import Any
 import orjson
 from starlette.types import Scope
 
-from frontend.access.keys import ANONYMOUS, Caller
-from frontend.domain.identity import Owner
+from frontend.domain.identity import ANONYMOUS, Caller, Owner
 from frontend.domain.usage import Usage
 from frontend.errors import GatewayError
 

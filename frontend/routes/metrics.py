@@ -5,8 +5,8 @@ from ipaddress import ip_address
 
 from starlette.types import Receive, Scope, Send
 
-from frontend.access.sites import is_loopback, name_of
 from frontend.http.send import send_bytes
+from frontend.http.sites import is_loopback, name_of
 from frontend.telemetry.metrics import CONTENT_TYPE, Metrics
 
 _RELAYED = frozenset((b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via"))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from starlette.types import Receive, Scope, Send
 
-from frontend.access.keys import Role
+from frontend.accounts.authorize import require
 from frontend.dialects.ollama.answers import OllamaReply, render_drawing, render_loading
 from frontend.dialects.ollama.embed import check_dimensions, parse_embed, render_embed
 from frontend.dialects.ollama.failures import render_error
@@ -27,10 +27,10 @@ from frontend.dialects.ollama.requests import (
     parse_chat,
     parse_generate,
 )
+from frontend.domain.identity import Permission
 from frontend.domain.images import Drawing
 from frontend.domain.models import Model
 from frontend.domain.usage import Usage, UsageCount
-from frontend.errors import Forbidden
 from frontend.generation.presence import Presence
 from frontend.generation.run import Runner
 from frontend.http.client import Client
@@ -156,11 +156,7 @@ class OllamaRoutes:
     async def _load(self, client: Client, model: Model, call: OllamaCall) -> None:
         """Models are loaded already; unloading one takes it from everybody."""
         if call.unload:
-            if current().caller.role < Role.ADMIN:
-                raise Forbidden(
-                    f"'{call.model[:100]}' is kept loaded for others; unloading it takes an"
-                    " admin's key"
-                )
+            require(current().caller, Permission.LOAD)
             await self.presence.unload(model.name)
         await send_bytes(client.send, render_loading(call))
 

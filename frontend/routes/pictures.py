@@ -27,7 +27,7 @@ from frontend.http.client import Client
 from frontend.http.send import send_bytes
 from frontend.http.sse import send_stream
 from frontend.http.trace import current
-from frontend.media.shelf import Shelf
+from frontend.media.links import Links
 from frontend.media.transcode import recode
 from frontend.routes.openai import Bounds
 
@@ -41,7 +41,7 @@ class PictureRoutes:
 
     runner: Runner
     bounds: Bounds
-    shelf: Shelf
+    links: Links
     public_url: str
 
     async def generate(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,11 +65,11 @@ class PictureRoutes:
 
     async def file(self, scope: Scope, receive: Receive, send: Send) -> None:
         """GET /v1/images/files/{name}"""
-        kind, file = self.shelf.get(
+        kind, file = self.links.get(
             scope["path_params"]["name"], scope["query_string"].decode("latin-1")
         )
         headers = [
-            (b"cache-control", b"private, max-age=%d" % self.shelf.ttl_s),
+            (b"cache-control", b"private, max-age=%d" % self.links.ttl_s),
             (b"x-content-type-options", b"nosniff"),
         ]
         await send_bytes(send, file, headers=headers, kind=kind)
@@ -108,7 +108,7 @@ class PictureRoutes:
         return replace(drawn, files=files)
 
     def _link(self, scope: Scope, file: bytes, call: ImageCall) -> str:
-        return _origin(scope, self.public_url) + FILES + self.shelf.put(file, call.format)
+        return _origin(scope, self.public_url) + FILES + self.links.put(file, call.format)
 
 
 def _origin(scope: Scope, public_url: str) -> str:

@@ -23,6 +23,6 @@ async def prepare_all(
     """Several prompts with the same sampling and schemas."""
     first = await prepare(runner, generations[0], whole=whole)
     return [
-        replace(one, sampling=first.sampling, schemas=first.schemas, held=first.held)
+        replace(one, structure=first.structure, schemas=first.schemas, held=first.held)
         for one in generations
     ]

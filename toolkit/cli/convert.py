@@ -48,7 +48,9 @@ def convert(
     shard_size: Annotated[str, typer.Option(help="Safetensors: the largest file.")] = "5GB",
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
-    """Convert weights, and compare the result with its source.
+    """Convert weights to another format.
+
+    The result is compared with the source.
 
     Encoders, language models and Stable Diffusion pipelines become ONNX, GGUF files and pickles
     become safetensors, language models also become GGUF or a directory for TensorRT-LLM. A result

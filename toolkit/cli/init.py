@@ -50,7 +50,9 @@ def init(
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
-    """Write a commented models.yaml to begin with, and its JSON Schema beside it.
+    """Write a commented models.yaml to start from.
+
+    Its JSON Schema is written beside it.
 
     Sources: `package:NAME==VERSION/path`, `path:FOLDER`, `hf:ORG/NAME`, `gguf:FILE.gguf`,
     `s3:BUCKET/PATH`, `gs:BUCKET/PATH`. Without any, it asks.
@@ -81,7 +83,9 @@ def init(
 
 
 def schema() -> None:
-    """Print the JSON Schema of models.yaml, for editors that complete and check YAML.
+    """Print the JSON Schema of models.yaml.
+
+    Editors use it to complete and check the file.
 
     Examples:
 

@@ -8,10 +8,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from toolkit.cli.target import Json
+from toolkit.cli.endpoint import Json
 from toolkit.serve.keys import add_key, read_keys, remove_key
 
-keys = typer.Typer(help="Make, list and take back the keys of the gateway's callers.")
+keys = typer.Typer(help="Create, list and revoke the keys of the gateway's clients.")
 
 _File = Annotated[Path, typer.Option("--file", "-f", help="The file of keys; holds no secrets.")]
 _DEFAULT = Path("gateway.keys")

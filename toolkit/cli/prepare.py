@@ -19,7 +19,9 @@ def prepare(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the folders as JSON.")] = False,
 ) -> None:
-    """Install Triton and the Python environments of its models, so that `serve` starts offline.
+    """Install Triton and the environments its models run in.
+
+    Afterwards `toolkit serve` can start without a network.
 
     `serve` does this by itself for what its repository needs; images are built with it.
 

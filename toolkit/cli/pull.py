@@ -39,7 +39,8 @@ class _Download(TyperGroup):
 
 pull = typer.Typer(
     cls=_Download,
-    help="Fetch weights: `toolkit pull` gets what models.yaml needs, `toolkit pull SOURCE…` more.",
+    help="Download model weights into the cache.\n\nWithout a source, downloads what models.yaml "
+    "needs.",
 )
 _Models = Annotated[Path, typer.Option("--models", "-m", help="The catalogue.")]
 _DEFAULT = Path("models.yaml")

@@ -91,7 +91,9 @@ def quantize(
     ] = 0.9,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Quantize a model, and measure what it cost: perplexity, KL divergence, size, speed.
+    """Quantize a model and measure what quality it loses.
+
+    The report compares perplexity, KL divergence, size and speed.
 
     Choose one method. The result appears at once and whole, with `quality/report.md` in it. Exit
     status 3: it breaks a limit, and was kept aside as OUTPUT.rejected. Interrupted after the

@@ -126,7 +126,7 @@ def serve(
         bool, typer.Option("--stop-with-parent", help="End when the calling process ends.")
     ] = False,
 ) -> None:
-    """Serve a model repository: the real Triton, and the OpenAI-compatible gateway in front.
+    """Serve a model repository with Triton and the gateway.
 
     Needs neither GPU nor Docker. Ctrl-C ends everything in order; a second Ctrl-C ends it now.
 

@@ -6,10 +6,9 @@ which the gateway learns everything (python_backends/README.md).
 
 from collections.abc import Mapping, Sequence
 
-from tritonclient.grpc.model_config_pb2 import ModelConfig
-
 from toolkit.errors import ConvertError
 from toolkit.facts import DiffusionFacts, EmbeddingFacts, Facts, LlmFacts, RerankFacts, UserFacts
+from toolkit.model_config import ModelConfig
 from toolkit.repository.diffusion import diffusion_configs
 from toolkit.repository.encoding import embedding_configs, rerank_configs
 from toolkit.repository.llm import llm_configs

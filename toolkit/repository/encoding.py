@@ -7,9 +7,8 @@ are padded to a multiple there. The tensor contract is python_backends/README.md
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from tritonclient.grpc.model_config_pb2 import ModelConfig
-
 from toolkit.facts import EmbeddingFacts, RerankFacts
+from toolkit.model_config import ModelConfig
 from toolkit.repository.parts import (
     Ensemble,
     Route,
@@ -151,6 +150,7 @@ class _Parts:
             outputs=(self._output,),
             max_batch_size=batch,
             batches=True,
+            device="gpu",
             running=Running(
                 entry.instances,
                 entry.batching,
@@ -160,7 +160,7 @@ class _Parts:
             ),
         )
         if target.native_onnx:
-            return replace(step, backend="onnxruntime", device="gpu")
+            return replace(step, backend="onnxruntime")
         return replace(step, parameters=self._own())
 
     def _own(self) -> dict[str, object]:

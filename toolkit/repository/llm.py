@@ -4,9 +4,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 
-from tritonclient.grpc.model_config_pb2 import ModelConfig
-
 from toolkit.facts import LlmFacts
+from toolkit.model_config import ModelConfig
 from toolkit.repository.parts import (
     Ensemble,
     Route,

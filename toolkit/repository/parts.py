@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tritonclient.grpc.model_config_pb2 import (
+from toolkit.model_config import (
     DataType,
     ModelConfig,
     ModelEnsembling,
@@ -15,7 +15,6 @@ from tritonclient.grpc.model_config_pb2 import (
     ModelOutput,
     ModelParameter,
 )
-
 from toolkit.repository.running import Running, add_instances, add_queue, add_versions
 from toolkit.repository.warmup import add_warmups
 from toolkit.targets import Target

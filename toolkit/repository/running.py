@@ -5,13 +5,12 @@ Knows no kind of model and no tensor.
 
 from dataclasses import dataclass, replace
 
-from tritonclient.grpc.model_config_pb2 import (
+from toolkit.model_config import (
     ModelConfig,
     ModelInstanceGroup,
     ModelQueuePolicy,
     ModelRateLimiter,
 )
-
 from toolkit.spec.serving import Batching, Instances, Part, Priority, VersionPolicy, WarmUp
 from toolkit.targets import Target
 

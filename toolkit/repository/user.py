@@ -4,8 +4,7 @@ import json
 from collections.abc import Mapping
 from hashlib import sha256
 
-from tritonclient.grpc.model_config_pb2 import ModelConfig
-
+from toolkit.model_config import ModelConfig
 from toolkit.repository.parts import (
     Ensemble,
     Route,

@@ -8,8 +8,7 @@ import hashlib
 import struct
 from collections.abc import Sequence
 
-from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInput, ModelWarmup
-
+from toolkit.model_config import ModelConfig, ModelInput, ModelWarmup
 from toolkit.repository.running import Running
 from toolkit.spec import EnsembleEntry, Entry
 from toolkit.spec.serving import WarmUp, WarmUpInput

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.engine_arguments import SET_BY_US
-from toolkit.errors import Finding
+from toolkit.finding import FieldFinding, Finding
 from toolkit.spec import document
-from toolkit.spec.contract import Fault, contract_faults
+from toolkit.spec.contract import contract_findings
 from toolkit.spec.document import Document
 from toolkit.spec.entries import (
     STEPS,
@@ -27,7 +27,7 @@ from toolkit.spec.entries import (
 from toolkit.spec.explain import nearest, shown
 from toolkit.spec.serving import Instances, Part
 from toolkit.spec.source import FORMS, parse_source, path_of
-from toolkit.targets import Target
+from toolkit.targets import Target, with_engine
 
 RESERVED = {"repository.json"}
 STEP_NAMES = {step for steps in STEPS.values() for step in steps}
@@ -44,7 +44,7 @@ class Surroundings:
     file: str
 
 
-def name_faults(read: Document, models: Mapping[str, Mapping[str, object]]) -> Iterator[Finding]:
+def name_findings(read: Document, models: Mapping[str, Mapping[str, object]]) -> Iterator[Finding]:
     """Names of models, aliases and adapters that clash. Takes what stands there, checked or not."""
     taken: dict[str, document.Path] = {name: ("models", name) for name in models}
     for name, entry in models.items():
@@ -81,7 +81,7 @@ def _take(
         taken[name] = here
 
 
-def entry_faults(name: str, entry: AnyEntry, around: Surroundings) -> Iterator[Fault]:
+def entry_findings(name: str, entry: AnyEntry, around: Surroundings) -> Iterator[FieldFinding]:
     """Everything that is wrong with one entry as a whole."""
     if not isinstance(entry, EnsembleEntry):
         yield from _source(entry.source, entry.revision, ("source",), around)
@@ -105,7 +105,7 @@ def entry_faults(name: str, entry: AnyEntry, around: Surroundings) -> Iterator[F
 
 def _source(
     text: str, revision: str | None, place: tuple[str | int, ...], around: Surroundings
-) -> Iterator[Fault]:
+) -> Iterator[FieldFinding]:
     try:
         origin = parse_source(text, revision)
     except ValueError as error:
@@ -117,7 +117,7 @@ def _source(
         yield place, f"there is no {path}", hint
 
 
-def _placement(entry: SourcedEntry, target: Target | None) -> Iterator[Fault]:
+def _placement(entry: SourcedEntry, target: Target | None) -> Iterator[FieldFinding]:
     yield from _groups(("instances",), entry.instances or (), target)
     parts: list[tuple[str, Part]] = []
     if not isinstance(entry, PythonEntry):
@@ -132,7 +132,7 @@ def _placement(entry: SourcedEntry, target: Target | None) -> Iterator[Fault]:
 
 def _groups(
     at: document.Path, groups: Sequence[Instances], target: Target | None
-) -> Iterator[Fault]:
+) -> Iterator[FieldFinding]:
     for index, group in enumerate(groups):
         place = (*at, index)
         if group.gpus and group.device == "cpu":
@@ -144,7 +144,7 @@ def _groups(
             yield place, f"the target {target.name} has no GPUs", hint
 
 
-def _one_engine(groups: tuple[Instances, ...]) -> Iterator[Fault]:
+def _one_engine(groups: tuple[Instances, ...]) -> Iterator[FieldFinding]:
     if len(groups) > 1 or groups[0].count > 1:
         yield (
             ("instances",),
@@ -155,7 +155,7 @@ def _one_engine(groups: tuple[Instances, ...]) -> Iterator[Fault]:
         yield ("instances", 0, "device"), "the engine runs where its vLLM does", "leave it out"
 
 
-def _versions(entry: AnyEntry) -> Iterator[Fault]:
+def _versions(entry: AnyEntry) -> Iterator[FieldFinding]:
     policy = entry.version_policy
     if policy is None:
         return
@@ -170,7 +170,7 @@ def _versions(entry: AnyEntry) -> Iterator[Fault]:
         yield ("version_policy", "specific"), problem, "write [1]"
 
 
-def _warmups(entry: SourcedEntry) -> Iterator[Fault]:
+def _warmups(entry: SourcedEntry) -> Iterator[FieldFinding]:
     for index, request in enumerate(entry.warmup):
         if not isinstance(entry, PythonEntry):
             if request.inputs:
@@ -193,7 +193,7 @@ def _warmups(entry: SourcedEntry) -> Iterator[Fault]:
                 yield ("warmup", index), problem, f"write inputs: {{{name}: {{dims: […]}}}}"
 
 
-def _queue(entry: EmbeddingEntry | RerankEntry | PythonEntry) -> Iterator[Fault]:
+def _queue(entry: EmbeddingEntry | RerankEntry | PythonEntry) -> Iterator[FieldFinding]:
     priority = entry.priority
     if priority and priority.default is not None and priority.default > priority.levels:
         problem = f"is {priority.default}, more than levels {priority.levels}"
@@ -207,7 +207,7 @@ def _queue(entry: EmbeddingEntry | RerankEntry | PythonEntry) -> Iterator[Fault]
             yield ("batching", "preferred"), problem, None
 
 
-def _python(entry: PythonEntry) -> Iterator[Fault]:
+def _python(entry: PythonEntry) -> Iterator[FieldFinding]:
     batched = entry.max_batch_size > 0
     if entry.batching and entry.batching.max_batch_size is not None:
         hint = "write max_batch_size beside `inputs`"
@@ -228,7 +228,7 @@ def _python(entry: PythonEntry) -> Iterator[Fault]:
                 problem = f"{shown(requirement)} is no pinned requirement"
                 yield ("packages", index), problem, "write NAME==VERSION"
     if entry.contract:
-        yield from contract_faults(entry.contract, entry.inputs, entry.outputs, batched)
+        yield from contract_findings(entry.contract, entry.inputs, entry.outputs, batched)
         wants = entry.contract.kind == "llm"
         if wants != entry.decoupled:
             text = "is decoupled" if wants else "is not decoupled"
@@ -236,7 +236,7 @@ def _python(entry: PythonEntry) -> Iterator[Fault]:
             yield ("decoupled",), f"a model with the contract '{entry.contract.kind}' {text}", fix
 
 
-def _dims(entry: PythonEntry | EnsembleEntry) -> Iterator[Fault]:
+def _dims(entry: PythonEntry | EnsembleEntry) -> Iterator[FieldFinding]:
     for side, tensors in (("inputs", entry.inputs), ("outputs", entry.outputs)):
         for name, tensor in tensors.items():
             if any(size == 0 or size < -1 for size in tensor.dims):
@@ -244,7 +244,7 @@ def _dims(entry: PythonEntry | EnsembleEntry) -> Iterator[Fault]:
                 yield (side, name, "dims"), problem, "sizes are 1 or more, or -1 for any"
 
 
-def _ensemble(name: str, entry: EnsembleEntry, around: Surroundings) -> Iterator[Fault]:
+def _ensemble(name: str, entry: EnsembleEntry, around: Surroundings) -> Iterator[FieldFinding]:
     known = [
         *around.entries,
         *(f"{n}.{s}" for n, e in around.entries.items() for s in STEPS[e.kind]),
@@ -261,7 +261,7 @@ def _ensemble(name: str, entry: EnsembleEntry, around: Surroundings) -> Iterator
     yield from _dims(entry)
     if entry.contract:
         batched = entry.max_batch_size > 0
-        yield from contract_faults(entry.contract, entry.inputs, entry.outputs, batched)
+        yield from contract_findings(entry.contract, entry.inputs, entry.outputs, batched)
         if entry.contract.cancel and entry.contract.cancel not in known:
             problem = f"there is no model '{entry.contract.cancel}' in this file"
             yield ("contract", "cancel"), problem, nearest(entry.contract.cancel, known)
@@ -283,12 +283,14 @@ def _cycles(name: str, entries: Mapping[str, AnyEntry]) -> Iterator[list[str]]:
                 paths.append([*path, step.model])
 
 
-def _llm(entry: LlmEntry, around: Surroundings) -> Iterator[Fault]:
+def _llm(entry: LlmEntry, around: Surroundings) -> Iterator[FieldFinding]:
     for argument in entry.engine_args:
         if argument in SET_BY_US:
             hint = f"use `{SET_BY_US[argument]}`"
             yield ("engine_args", argument), "is set by the toolkit", hint
-    if around.target:
+    if around.target and around.target.engine != entry.engine:
+        yield from _missing_engine(entry, around.target)
+    elif around.target:
         yield from _engine_arguments(entry, around.target)
     if entry.chat_template and not (around.folder / entry.chat_template).is_file():
         hint = f"paths start at the folder of {around.file}"
@@ -301,7 +303,19 @@ def _llm(entry: LlmEntry, around: Surroundings) -> Iterator[Fault]:
         yield ("priority",), "contradicts scheduling_policy in engine_args", hint
 
 
-def _engine_arguments(entry: LlmEntry, target: Target) -> Iterator[Fault]:
+_ENGINES = {"vllm": "vLLM", "tensorrt-llm": "TensorRT-LLM"}
+
+
+def _missing_engine(entry: LlmEntry, target: Target) -> Iterator[FieldFinding]:
+    where = f"the image {target.image}" if target.image else f"the target {target.name}"
+    yield (
+        ("engine",),
+        f"is {entry.engine}, and {where} has no {_ENGINES[entry.engine]}",
+        f"build for --target {with_engine(target.release, entry.engine)[0]}",
+    )
+
+
+def _engine_arguments(entry: LlmEntry, target: Target) -> Iterator[FieldFinding]:
     known = target.engine_arguments
     for argument, value in entry.engine_args.items():
         place = ("engine_args", argument)

@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from toolkit.finding import FieldFinding
 from toolkit.spec.strict import Many, Strict
 from toolkit.spec.tensors import Input, Output
 
@@ -108,16 +109,13 @@ CAPABILITIES = {
 }
 _EXTRA = ("tools", "reasoning", "infill")
 
-Fault = tuple[tuple[str | int, ...], str, str | None]
-"""Where inside the entry, what is wrong, what to do."""
 
-
-def contract_faults(
+def contract_findings(
     contract: Contract,
     inputs: Mapping[str, Input],
     outputs: Mapping[str, Output],
     batched: bool,
-) -> Iterator[Fault]:
+) -> Iterator[FieldFinding]:
     """Everything in which declared tensors differ from what the contract says."""
     wanted = CONTRACTS[contract.kind]
     kind = f"the contract '{contract.kind}'"
@@ -146,7 +144,7 @@ def contract_faults(
             yield from _compare(("outputs", name), outputs[name], shape, contract, kind)
 
 
-def _needed(contract: Contract) -> Iterator[Fault]:
+def _needed(contract: Contract) -> Iterator[FieldFinding]:
     needs = {
         "embedding": ("context_length", "dimensions"),
         "llm": ("context_length",),
@@ -170,7 +168,7 @@ def _compare(
     wanted: tuple[str, tuple[int, ...]],
     contract: Contract,
     kind: str,
-) -> Iterator[Fault]:
+) -> Iterator[FieldFinding]:
     name, dims = wanted
     if dims == (-2,):
         dims = (contract.dimensions,) if contract.dimensions else tensor.dims

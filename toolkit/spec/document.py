@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from toolkit.errors import Finding
+from toolkit.finding import Finding, Place, Severity
 
 Path = tuple[str | int, ...]
 
@@ -33,9 +33,15 @@ class Document:
             path = path[:-1]
         return self.lines.get(path, 1)
 
-    def finding(self, path: Path, problem: str, hint: str | None = None) -> Finding:
+    def finding(self, path: Path, text: str, fix: str | None = None) -> Finding:
         """A finding at `path`'s line."""
-        return Finding(self.file, self.line(path), dotted(path), problem, hint)
+        return finding(self.file, self.line(path), path, text, fix)
+
+
+def finding(file: str, line: int, path: Path, text: str, fix: str | None = None) -> Finding:
+    """An error in a YAML file."""
+    place = Place(file, line, field=dotted(path))
+    return Finding(Severity.ERROR, place, text, fix)
 
 
 def dotted(path: Path) -> str:
@@ -56,12 +62,12 @@ def read(file: str, text: str) -> Document:
         line = mark.line + 1 if mark else 1
         problem = " ".join(filter(None, (error.context, error.problem)))
         document.findings.append(
-            Finding(file, line, "", f"not valid YAML: {problem}", "check indentation and quotes")
+            finding(file, line, (), f"not valid YAML: {problem}", "check indentation and quotes")
         )
         return document
     except YAMLError as error:
         first = str(error).strip().splitlines()[0]
-        document.findings.append(Finding(file, 1, "", f"not valid YAML: {first}"))
+        document.findings.append(finding(file, 1, (), f"not valid YAML: {first}"))
         return document
     if node is not None:
         document.data = _Reader(document).value(node, ())
@@ -126,5 +132,4 @@ class _Reader:
         self._add(self._document.line(path), path, problem, None)
 
     def _add(self, line: int, path: Path, problem: str, hint: str | None) -> None:
-        finding = Finding(self._document.file, line, dotted(path), problem, hint)
-        self._document.findings.append(finding)
+        self._document.findings.append(finding(self._document.file, line, path, problem, hint))

@@ -9,13 +9,14 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from toolkit.errors import Finding, SpecError
+from toolkit.errors import SpecError
+from toolkit.finding import Finding
 from toolkit.spec import document
-from toolkit.spec.checks import Surroundings, entry_faults, name_faults
+from toolkit.spec.checks import Surroundings, entry_findings, name_findings
 from toolkit.spec.document import Document
 from toolkit.spec.entries import KINDS, Catalogue, EnsembleEntry, Entry, SourcedEntry
 from toolkit.spec.explain import errors, explain
-from toolkit.spec.overrides import change_faults, changed, names_for
+from toolkit.spec.overrides import change_findings, changed, names_for
 from toolkit.targets import Target
 
 _ENTRY: TypeAdapter[SourcedEntry | EnsembleEntry] = TypeAdapter(Entry)
@@ -56,11 +57,15 @@ def load(path: Path) -> Spec:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise SpecError(
-            [Finding(str(path), 1, "", f"cannot be read: {error.strerror}", "name another file")]
+            [
+                document.finding(
+                    str(path), 1, (), f"cannot be read: {error.strerror}", "check the path"
+                )
+            ]
         ) from error
     except UnicodeDecodeError as error:
         problem, hint = f"is not UTF-8 text: {error.reason}", "save it as UTF-8"
-        raise SpecError([Finding(name, 1, "", problem, hint)]) from error
+        raise SpecError([document.finding(name, 1, (), problem, hint)]) from error
     return parse(name, text, path.absolute().parent)
 
 
@@ -81,7 +86,7 @@ def parse(name: str, text: str, folder: Path) -> Spec:
         found.quiet = True  # what is wrong with single values has just been said
         for model, raw in _raw_models(read).items():
             found.entry(model, raw)
-        found.findings += name_faults(read, _raw_models(read))
+        found.findings += name_findings(read, _raw_models(read))
         found.check()
         found.quiet = False
         for model, raw in _raw_models(read).items():
@@ -130,13 +135,13 @@ class _Reading:
         """Everything that several fields, entries or the disk decide."""
         around = Surroundings(self._entries, self._folder, target, self._read.file)
         for name, entry in self._entries.items():
-            for place, problem, hint in entry_faults(name, entry, around):
+            for place, problem, hint in entry_findings(name, entry, around):
                 path = ("models", name, *self._moved(name, place))
                 self._add(self._read.finding(path, problem, hint))
 
     def changes(self, name: str, raw: dict[str, Any]) -> None:
         """What is wrong inside `targets` of one entry, before any target is chosen."""
-        for place, problem, hint in change_faults(raw):
+        for place, problem, hint in change_findings(raw):
             self._add(self._read.finding(("models", name, *place), problem, hint))
         overrides = raw.get("targets")
         for target in overrides if isinstance(overrides, dict) else ():
@@ -155,7 +160,10 @@ class _Reading:
         """Raises SpecError when anything was found."""
         if self.findings:
             raise SpecError(
-                sorted(set(self.findings), key=lambda each: (each.line, each.field, each.problem))
+                sorted(
+                    set(self.findings),
+                    key=lambda each: (each.place.line, each.place.field, each.text),
+                )
             )
 
     def _add(self, finding: Finding) -> None:

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
-from toolkit.spec.contract import Fault
+from toolkit.finding import FieldFinding
 from toolkit.spec.document import Path
 
 _FIXED = {
@@ -16,8 +16,8 @@ _FIXED = {
 
 def names_for(target: str) -> tuple[str, ...]:
     """The keys of `targets` that hold for a target, the more general ones first."""
-    general = target.partition(":")[0]
-    return (general,) if general == target else (general, target)
+    general, release = target.partition(":")[0], target.partition("-")[0]
+    return tuple(dict.fromkeys((general, release, target)))
 
 
 def changed(
@@ -38,7 +38,7 @@ def changed(
     return merged, origins
 
 
-def change_faults(raw: dict[str, Any]) -> Iterator[Fault]:
+def change_findings(raw: dict[str, Any]) -> Iterator[FieldFinding]:
     """Fields that no target may change."""
     overrides = raw.get("targets")
     for target, change in overrides.items() if isinstance(overrides, dict) else ():

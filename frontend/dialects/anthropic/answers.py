@@ -139,7 +139,7 @@ class _Ending:
         if self._reason == "content_filter":
             return "refusal", None
         if self._reason not in ("stop", "tool_calls"):
-            limit = self._call.generation.sampling.get("max_tokens", 0)
+            limit = self._call.generation.sampling.max_tokens or 0
             full = self._reason == "length" and usage.completion_tokens < limit
             return ("model_context_window_exceeded" if full else "max_tokens"), None
         if self._called:

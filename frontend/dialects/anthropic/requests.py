@@ -11,6 +11,7 @@ from frontend.dialects.anthropic.blocks import read_messages, read_system
 from frontend.dialects.fields import Fields
 from frontend.dialects.openai.sampling import MAX_STOPS, MAX_TOKEN_ID, MAX_TOKENS
 from frontend.dialects.tools import ToolUse, make_use, names_of, take_function, take_tools
+from frontend.dialects.typed import make_generation
 from frontend.domain.generation import Generation, ImageLink
 from frontend.domain.models import Model
 from frontend.domain.structure import SchemaUse
@@ -70,7 +71,7 @@ def parse_messages(body: object, max_messages: int, *, counting: bool = False) -
     reading = {name: options[name] for name in ("chat_template_kwargs",) if name in options}
     return MessagesCall(
         model,
-        Generation(prompt, sampling, tools.reply | reading, schemas=schemas),
+        make_generation(prompt, sampling, tools.reply | reading, schemas=schemas),
         stream,
         tuple(sampling.get("stop", ())),
         tuple(images),

@@ -15,7 +15,8 @@ from frontend.dialects.fields import Fields, is_token_ids
 from frontend.dialects.ollama.options import Options
 from frontend.dialects.openai.sampling import ANY_OBJECT
 from frontend.dialects.openai.tools import read_tools
-from frontend.domain.generation import Generation, ImageLink
+from frontend.dialects.typed import make_generation
+from frontend.domain.generation import Conversation, Generation, ImageLink, Truncation
 from frontend.domain.models import Model
 from frontend.domain.structure import SchemaUse
 from frontend.errors import InvalidRequest
@@ -117,7 +118,7 @@ def parse_chat(body: object, max_messages: int) -> OllamaCall:
         prompt["tools"] = tools.tools
     return OllamaCall(
         parts.model,
-        Generation(
+        make_generation(
             prompt,
             parts.sampling,
             tools.reply | parts.template,
@@ -161,12 +162,11 @@ def parse_generate(body: object) -> OllamaCall:
     if not text and not images and not suffix:
         return _loading(parts, chat=False)
     if suffix or raw:
-        generation = Generation(
-            {"text": text}, parts.sampling, param="prompt", schemas=parts.schemas
+        asked = {"text": text, "suffix": suffix} if suffix else {"text": text}
+        reply = {"infill": True} if suffix else None
+        generation = make_generation(
+            asked, parts.sampling, reply, param="prompt", schemas=parts.schemas
         )
-        if suffix:
-            infill = {"text": text, "suffix": suffix}
-            generation = replace(generation, prompt=infill, reply={"infill": True})
     else:
         generation = _templated(parts, system, _content(text, images), context)
     return OllamaCall(
@@ -177,7 +177,7 @@ def parse_generate(body: object) -> OllamaCall:
         options=parts.options,
         think=parts.think,
         images=tuple(images),
-        tells_context="messages" in generation.prompt,
+        tells_context=isinstance(generation.prompt, Conversation),
         logprobs=parts.logprobs,
         drawing=drawing,
         truncate=parts.truncate,
@@ -192,7 +192,7 @@ def _templated(
     if context:
         prompt["prefix_token_ids"] = context
     reply = {**parts.template, "prompt_token_ids": True}
-    return Generation(
+    return make_generation(
         prompt | parts.template, parts.sampling, reply, param="prompt", schemas=parts.schemas
     )
 
@@ -339,21 +339,15 @@ def fit_context(call: OllamaCall, model: Model) -> OllamaCall:
     limit = call.options.settle_context(model.context_length)
     if call.generation is None or limit is None:
         return call
-    sampling, prompt, reply = (
-        call.generation.sampling,
-        call.generation.prompt,
-        call.generation.reply,
-    )
-    asked = sampling.get("max_tokens")
+    generation = call.generation
+    asked = generation.sampling.max_tokens
     if asked is not None and asked >= limit:
-        sampling = {name: value for name, value in sampling.items() if name != "max_tokens"}
+        sampling = replace(generation.sampling, max_tokens=None)
+        generation = replace(generation, sampling=sampling)
     if call.truncate:
         room = max(1, limit // _ROOM)
-        told = {"reply": min(asked or room, room), "keep": call.options.keep}
-        prompt = {**prompt, "truncate": told}
+        cut = Truncation(reply=min(asked or room, room), keep=call.options.keep)
+        generation = replace(generation, truncation=cut)
     if limit != model.context_length:
-        prompt = {**prompt, "context_length": limit}
-        reply = {**({"raw": True} if reply is None else reply), "context_length": limit}
-    return replace(
-        call, generation=replace(call.generation, sampling=sampling, prompt=prompt, reply=reply)
-    )
+        generation = replace(generation, context_length=limit)
+    return replace(call, generation=generation)

@@ -24,6 +24,7 @@ from frontend.dialects.openai.sampling import (
 )
 from frontend.dialects.openai.tools import join_calls, read_tools, render_call_delta
 from frontend.dialects.openai.usage import ChunkUsage, render_usage
+from frontend.dialects.typed import make_generation
 from frontend.domain.events import Event
 from frontend.domain.generation import Generation, ImageLink
 from frontend.domain.usage import Usage
@@ -75,7 +76,7 @@ def parse_chat(body: object, max_messages: int) -> ChatCall:
     fields.finish()
     return ChatCall(
         model,
-        Generation(prompt, sampling, tools.reply | reading, schemas=schemas),
+        make_generation(prompt, sampling, tools.reply | reading, schemas=schemas),
         sampling.get("n", 1),
         stream,
         stream_options,

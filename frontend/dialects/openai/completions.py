@@ -25,8 +25,9 @@ from frontend.dialects.openai.sampling import (
     structure_names,
 )
 from frontend.dialects.openai.usage import ChunkUsage, render_usage
+from frontend.dialects.typed import make_generation
 from frontend.domain.events import Event
-from frontend.domain.generation import Generation
+from frontend.domain.generation import Generation, Passage
 from frontend.domain.usage import Usage
 
 _DEFAULT_MAX_TOKENS = 16
@@ -85,7 +86,9 @@ def parse_completion(body: object, max_prompts: int) -> CompletionCall:
     if special is not None:
         prompts = [{**p, "add_special_tokens": special} if "text" in p else p for p in prompts]
     generations = [
-        Generation(prompt, sampling, _reading(prompt, token_ids), param="prompt", schemas=schemas)
+        make_generation(
+            prompt, sampling, _reading(prompt, token_ids), param="prompt", schemas=schemas
+        )
         for prompt in prompts
     ]
     return CompletionCall(
@@ -236,7 +239,7 @@ class CompletionAnswer:
         if self._call.echo:
             echoed = self._echoed.get(prompt, [])
             given = self._call.generations[prompt].prompt
-            text = (given["text"] if "text" in given else joined_text(echoed)) + text
+            text = (given.text if isinstance(given, Passage) else joined_text(echoed)) + text
             tokens = echoed + tokens
         logprobs = None if self._call.logprobs is None else render_logprobs(tokens, 0)
         reason = "length" if self._call.score_only else finish_reason(choice.reason)
@@ -278,7 +281,7 @@ class CompletionChunks:
         if call.echo and index not in self._offsets:
             echoed = self._echoed.get(prompt, [])
             given = call.generations[prompt].prompt
-            text = (given["text"] if "text" in given else joined_text(echoed)) + text
+            text = (given.text if isinstance(given, Passage) else joined_text(echoed)) + text
             tokens = echoed + tokens
         reason = None
         if event.finish_reason is not None:

@@ -17,7 +17,8 @@ from frontend.dialects.openai.sampling import (
     read_sampling,
 )
 from frontend.dialects.tools import ToolUse, make_use, names_of, take_function, take_tools
-from frontend.domain.generation import Generation, ImageLink
+from frontend.dialects.typed import make_generation, make_messages
+from frontend.domain.generation import Conversation, Generation, ImageLink
 from frontend.domain.structure import SchemaUse
 from frontend.errors import InvalidRequest
 
@@ -57,11 +58,10 @@ class ResponseCall:
             messages.insert(0, {"role": "system", "content": self.instructions})
         if not messages:
             raise InvalidRequest("'input' must not be empty", param="input")
-        generation = replace(
-            self.generation,
-            prompt={"messages": messages, **self.generation.prompt},
-            param="input",
-        )
+        prompt = self.generation.prompt
+        assert isinstance(prompt, Conversation)
+        prompt = replace(prompt, messages=make_messages(messages))
+        generation = replace(self.generation, prompt=prompt, param="input")
         return replace(self, items=items, generation=generation, images=tuple(images))
 
 
@@ -89,7 +89,7 @@ def parse_response(body: object, max_items: int) -> ResponseCall:
     previous = fields.text("previous_response_id")
     _read_rest(fields)
     fields.finish()
-    generation = Generation(prompt, sampling, tools.reply | reading, schemas=schemas)
+    generation = make_generation(prompt, sampling, tools.reply | reading, schemas=schemas)
     return ResponseCall(
         model, items, instructions, generation, stream, store is not False, previous, logprobs,
         told,

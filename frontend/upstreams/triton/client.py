@@ -18,6 +18,7 @@ from frontend.domain.events import Event
 from frontend.domain.generation import Generation
 from frontend.domain.models import Model
 from frontend.errors import BackendFailed, BackendUnavailable, InvalidRequest, Overloaded
+from frontend.upstreams.triton.contract import write_prompt, write_reply, write_sampling
 from frontend.upstreams.triton.events import read_events
 from frontend.upstreams.triton.failures import from_message, from_status, is_restricted
 from frontend.upstreams.triton.tensors import add_files, add_json, add_texts
@@ -138,10 +139,10 @@ class Triton:
         Close the iterator to stop the engine. Raises GatewayError, also after some events.
         """
         request = service_pb2.ModelInferRequest(model_name=model.name, id=engine_id)
-        add_json(request, "prompt", generation.prompt)
-        add_json(request, "sampling_parameters", generation.sampling)
-        if generation.reply is not None and "reply" in model.takes:
-            add_json(request, "reply", generation.reply)
+        add_json(request, "prompt", write_prompt(generation))
+        add_json(request, "sampling_parameters", write_sampling(generation))
+        if "reply" in model.takes and (reply := write_reply(generation)) is not None:
+            add_json(request, "reply", reply)
         if generation.images:
             add_files(request, "images", generation.images)
         reader = _Reader(self._stream(request, timeout=timeout_s))

@@ -5,11 +5,13 @@ Knows the tensors' names and types, not how they travel. A call is (unique id, s
 
 from tritonclient.grpc import service_pb2
 
+from frontend.domain.generation import Generation
 from frontend.domain.images import Drawing, Drawn
 from frontend.domain.models import Model
 from frontend.domain.vectors import Embedding, Ranking, Scores, Vectors
 from frontend.errors import BackendFailed, ContextOverflow
 from frontend.upstreams.triton.client import Triton
+from frontend.upstreams.triton.contract import write_prompt
 from frontend.upstreams.triton.tensors import add_json, add_numbers, add_texts, output, unpack_bytes
 
 Call = tuple[str, float]
@@ -50,10 +52,10 @@ async def embed(triton: Triton, model: Model, embedding: Embedding, call: Call) 
     )
 
 
-async def count_tokens(triton: Triton, step: str, prompt: object, call: Call) -> int:
-    """Tokens of a prompt object, as its model's first step makes them. Raises GatewayError."""
+async def count_tokens(triton: Triton, step: str, generation: Generation, call: Call) -> int:
+    """Tokens of a prompt, as its model's first step makes them. Raises GatewayError."""
     request = service_pb2.ModelInferRequest(model_name=step, id=call[0])
-    add_json(request, "prompt", prompt)
+    add_json(request, "prompt", write_prompt(generation))
     return len(output(await triton.infer(request, call[1]), "token_ids")) // 4
 
 

@@ -14,6 +14,7 @@ from frontend.dialects.anthropic.requests import MessagesCall, check_abilities, 
 from frontend.domain.events import Event
 from frontend.domain.usage import Usage
 from frontend.errors import InvalidRequest, NotFound, Overloaded, RateLimited
+from frontend.upstreams.triton.contract import write_prompt, write_reply, write_sampling
 from tests.support.bodies import refused
 from tests.support.events import MODEL, event
 
@@ -38,14 +39,14 @@ def test_parameters_reach_the_engine() -> None:
     call = parse(
         temperature=0.5, top_p=0.9, top_k=5, stop_sequences=["END"], system="be brief", stream=True
     )
-    assert call.generation.sampling == {
+    assert write_sampling(call.generation) == {
         "max_tokens": 9,
         "temperature": 0.5,
         "top_p": 0.9,
         "top_k": 5,
         "stop": ["END"],
     }
-    assert call.generation.prompt["messages"] == [
+    assert write_prompt(call.generation)["messages"] == [
         {"role": "system", "content": "be brief"},
         {"role": "user", "content": "hi"},
     ]
@@ -71,7 +72,7 @@ def test_a_conversation_with_tools_and_thoughts() -> None:
             ),
         ],
     )
-    _, assistant, failed, seen, user = call.generation.prompt["messages"]
+    _, assistant, failed, seen, user = write_prompt(call.generation)["messages"]
     assert assistant["content"] == "let me see"
     assert assistant["reasoning_content"] == "hm"
     (made,) = assistant["tool_calls"]
@@ -80,21 +81,21 @@ def test_a_conversation_with_tools_and_thoughts() -> None:
     assert seen == {"role": "tool", "tool_call_id": "c2", "content": ""}
     assert user["content"] == [{"type": "image"}, {"type": "text", "text": "so?"}]
     assert [link.url for link in call.images] == ["data:image/png;base64,AAAA"]
-    assert call.generation.reply is not None
-    assert call.generation.reply["tool_choice"] == "required"
-    assert call.generation.reply["parallel_tool_calls"] is False
+    assert write_reply(call.generation) is not None
+    assert write_reply(call.generation)["tool_choice"] == "required"
+    assert write_reply(call.generation)["parallel_tool_calls"] is False
 
 
 def test_the_assistant_is_continued() -> None:
     call = parse(messages=[*said({"type": "text", "text": "a"}), *said(role="assistant")])
-    assert call.generation.prompt["continue_final_message"] is True
-    assert call.generation.prompt["add_generation_prompt"] is False
+    assert write_prompt(call.generation)["continue_final_message"] is True
+    assert write_prompt(call.generation)["add_generation_prompt"] is False
 
 
 def test_thinking_needs_a_model_that_thinks() -> None:
     call = parse(thinking={"type": "enabled", "budget_tokens": 5})
-    assert call.generation.prompt["chat_template_kwargs"] == {"enable_thinking": True}
-    assert call.generation.sampling["thinking_token_budget"] == 5
+    assert write_prompt(call.generation)["chat_template_kwargs"] == {"enable_thinking": True}
+    assert write_sampling(call.generation)["thinking_token_budget"] == 5
     assert refused(check_abilities, call, MODEL).param == "thinking"
     check_abilities(call, replace(MODEL, capabilities=frozenset({"chat", "reasoning"})))
     check_abilities(parse(thinking={"type": "adaptive"}), MODEL)

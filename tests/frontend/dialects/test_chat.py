@@ -14,6 +14,7 @@ from frontend.dialects.openai.chat import ChatAnswer, ChatCall, ChatChunks, pars
 from frontend.dialects.openai.models import fingerprint
 from frontend.domain.models import Details
 from frontend.domain.usage import UsageCount
+from frontend.upstreams.triton.contract import write_prompt, write_reply, write_sampling
 from tests.support.bodies import refused, sse
 from tests.support.events import MODEL, event, replies, token
 
@@ -35,7 +36,7 @@ def test_messages_reach_the_prompt() -> None:
         {"role": "assistant", "content": "", "refusal": None, "tool_calls": None},
         {"role": "user", "content": "c", "name": "ann"},
     ]
-    assert parse(messages=messages).generation.prompt["messages"] == [
+    assert write_prompt(parse(messages=messages).generation)["messages"] == [
         {"role": "system", "content": "be brief"},
         {"role": "user", "content": "ab"},
         {"role": "assistant", "content": ""},
@@ -45,7 +46,7 @@ def test_messages_reach_the_prompt() -> None:
 
 def test_options_of_the_chat_template_reach_the_prompt() -> None:
     options = {"chat_template_kwargs": {"enable_thinking": False}, "continue_final_message": True}
-    prompt = parse(**options).generation.prompt
+    prompt = write_prompt(parse(**options).generation)
     assert {name: prompt[name] for name in options} == options
 
 
@@ -133,9 +134,9 @@ def test_null_is_absent() -> None:
 
 
 def test_logprobs_are_asked_of_the_engine() -> None:
-    assert parse(logprobs=True).generation.sampling == {"logprobs": 0}
-    assert parse(logprobs=True, top_logprobs=5).generation.sampling == {"logprobs": 5}
-    assert parse(logprobs=False).generation.sampling == {}
+    assert write_sampling(parse(logprobs=True).generation) == {"logprobs": 0}
+    assert write_sampling(parse(logprobs=True, top_logprobs=5).generation) == {"logprobs": 5}
+    assert write_sampling(parse(logprobs=False).generation) == {}
 
 
 def test_parameters_that_say_nothing_here_are_taken() -> None:
@@ -216,7 +217,7 @@ def test_images_stand_where_they_stood_and_their_links_beside() -> None:
         image("data:y", detail="low"),
     ]
     call = parse(messages=[HELLO, {"role": "user", "content": parts}])
-    assert call.generation.prompt["messages"][1]["content"] == [
+    assert write_prompt(call.generation)["messages"][1]["content"] == [
         {"type": "image"},
         {"type": "text", "text": "?"},
         {"type": "image"},
@@ -236,8 +237,8 @@ def test_links_of_other_kinds(url: Any) -> None:
 
 def test_verbosity_reaches_templates_that_know_it() -> None:
     generation = parse(verbosity="low").generation
-    assert generation.prompt["chat_template_kwargs"] == {"verbosity": "low"}
-    assert "chat_template_kwargs" not in parse(verbosity="medium").generation.prompt
+    assert write_prompt(generation)["chat_template_kwargs"] == {"verbosity": "low"}
+    assert "chat_template_kwargs" not in write_prompt(parse(verbosity="medium").generation)
 
 
 def test_a_stream_tells_its_usage_so_far() -> None:
@@ -258,7 +259,7 @@ def test_token_ids_come_beside_the_text_when_they_are_asked_for() -> None:
         event("é", token_ids=[6, 7]),
         event("", finish="stop", token_ids=[8]),
     ]
-    assert parse(return_token_ids=True).generation.reply == {"prompt_token_ids": True}
+    assert write_reply(parse(return_token_ids=True).generation) == {"prompt_token_ids": True}
     unary, chunks = both_ways({"stream": True, "return_token_ids": True}, events)
     assert unary["prompt_token_ids"] == [1, 2, 3]
     assert unary["choices"][0]["token_ids"] == [5, 6, 7, 8]

@@ -15,6 +15,7 @@ from frontend.dialects.openai.completions import (
     parse_completion,
 )
 from frontend.domain.usage import UsageCount
+from frontend.upstreams.triton.contract import write_prompt, write_reply, write_sampling
 from tests.support.bodies import refused, sse
 from tests.support.events import event, replies, token
 
@@ -37,7 +38,7 @@ def refusal(**fields: Any) -> str | None:
     ],
 )
 def test_every_form_of_prompt(prompt: Any, prompts: list[Any]) -> None:
-    assert [one.prompt for one in parse(prompt=prompt).generations] == prompts
+    assert [write_prompt(one) for one in parse(prompt=prompt).generations] == prompts
 
 
 @pytest.mark.parametrize(
@@ -73,16 +74,18 @@ def test_every_unknown_field_is_refused(name: str) -> None:
 
 
 def test_what_the_engine_is_asked_for() -> None:
-    assert parse().generations[0].sampling == {"max_tokens": 16}
-    asked = parse(echo=True, max_tokens=0, logprobs=2).generations[0].sampling
+    assert write_sampling(parse().generations[0]) == {"max_tokens": 16}
+    asked = write_sampling(parse(echo=True, max_tokens=0, logprobs=2).generations[0])
     assert asked == {"max_tokens": 1, "logprobs": 2, "prompt_logprobs": 2}
-    assert parse(n=2, best_of=4).generations[0].sampling == {
+    assert write_sampling(parse(n=2, best_of=4).generations[0]) == {
         "n": 4,
         "max_tokens": 16,
         "logprobs": 0,
     }
-    assert parse(prompt=[1, 2], echo=True).generations[0].sampling["prompt_logprobs"] == 0
-    assert parse(add_special_tokens=False).generations[0].prompt["add_special_tokens"] is False
+    assert write_sampling(parse(prompt=[1, 2], echo=True).generations[0])["prompt_logprobs"] == 0
+    assert (
+        write_prompt(parse(add_special_tokens=False).generations[0])["add_special_tokens"] is False
+    )
 
 
 def both_ways(body: dict[str, Any], events: list[Any]) -> tuple[dict[str, Any], list[Any]]:
@@ -206,13 +209,13 @@ def test_every_completion_of_an_echoed_prompt_has_its_tokens() -> None:
 def test_a_suffix_reaches_the_prompt_and_ends_at_the_models_marks() -> None:
     body = {"model": "m", "prompt": ["a", "b"], "suffix": "z"}
     generations = parse_completion(body, 10).generations
-    assert [g.prompt for g in generations] == [
+    assert [write_prompt(g) for g in generations] == [
         {"text": "a", "suffix": "z"},
         {"text": "b", "suffix": "z"},
     ]
-    assert {str(g.reply) for g in generations} == {"{'infill': True}"}
+    assert {str(write_reply(g)) for g in generations} == {"{'infill': True}"}
     (plain,) = parse_completion({"model": "m", "prompt": "a", "suffix": ""}, 10).generations
-    assert (plain.prompt, plain.reply) == ({"text": "a"}, None)
+    assert (write_prompt(plain), write_reply(plain)) == ({"text": "a"}, None)
 
 
 @pytest.mark.parametrize("more", [{"prompt": [1, 2]}, {"echo": True}, {"suffix": 5}])
@@ -229,7 +232,7 @@ def test_token_ids_come_beside_the_text_when_they_are_asked_for() -> None:
         (1, event("", finish="stop", token_ids=[])),
     ]
     asked = {"prompt": ["x", "y"], "return_token_ids": True}
-    assert parse(**asked).generations[0].reply == {"raw": True, "prompt_token_ids": True}
+    assert write_reply(parse(**asked).generations[0]) == {"raw": True, "prompt_token_ids": True}
     unary, chunks = both_ways(asked, events)
     assert [one["token_ids"] for one in unary["choices"]] == [[5, 7], [6]]
     assert [one["prompt_token_ids"] for one in unary["choices"]] == [[1], [2, 3]]

@@ -28,6 +28,7 @@ from frontend.domain.models import Details, Model
 from frontend.domain.usage import Usage
 from frontend.errors import InvalidRequest
 from frontend.upstreams.registry import spellings
+from frontend.upstreams.triton.contract import write_prompt, write_reply, write_sampling
 
 PIXEL = "iVBORw0KGgo="
 MODEL = Model(
@@ -54,7 +55,7 @@ def chat(**fields: Any) -> OllamaCall:
 def sampling(**options: Any) -> dict[str, Any]:
     call = chat(options=options)
     assert call.generation is not None
-    return call.generation.sampling
+    return write_sampling(call.generation)
 
 
 def refused(call: Any, *arguments: Any) -> InvalidRequest:
@@ -152,23 +153,23 @@ def test_a_prompt_is_made_to_fit_its_context(
     ):
         generation = fit_context(call, MODEL).generation
         assert generation is not None
-        assert generation.prompt.get("truncate") == truncate
-        assert generation.prompt.get("context_length") == length
-        assert (generation.reply or {}).get("context_length") == length
+        assert write_prompt(generation).get("truncate") == truncate
+        assert write_prompt(generation).get("context_length") == length
+        assert (write_reply(generation) or {}).get("context_length") == length
 
 
 def test_the_text_of_a_raw_answer_stays_as_it_is_in_any_context() -> None:
     raw = {"model": "m", "prompt": "hi", "raw": True, "options": {"num_ctx": 64}}
     generation = fit_context(parse_generate(raw), MODEL).generation
     assert generation is not None
-    assert generation.reply == {"raw": True, "context_length": 64}
+    assert write_reply(generation) == {"raw": True, "context_length": 64}
 
 
 def test_as_many_tokens_as_there_is_room_for_may_be_asked_for() -> None:
     for asked, kept in ((2047, 2047), (2048, None), (10**6, None)):
         generation = fit_context(chat(options={"num_predict": asked}), MODEL).generation
         assert generation is not None
-        assert generation.sampling.get("max_tokens") == kept
+        assert write_sampling(generation).get("max_tokens") == kept
 
 
 def test_streaming_is_the_default() -> None:
@@ -191,7 +192,7 @@ def test_messages_keep_all_that_they_say() -> None:
         ]
     )
     assert call.generation is not None
-    system, user, assistant, tool = call.generation.prompt["messages"]
+    system, user, assistant, tool = write_prompt(call.generation)["messages"]
     assert system == {"role": "system", "content": "be brief"}
     assert user["content"] == [{"type": "image"}, {"type": "text", "text": "look"}]
     assert assistant["reasoning_content"] == "hm"
@@ -207,7 +208,7 @@ def test_format_constrains_the_engine() -> None:
     for given_format, expected in (("json", {"json_object": True}), (schema, {"json": schema})):
         call = chat(format=given_format)
         assert call.generation is not None
-        assert call.generation.sampling["structured_outputs"] == expected
+        assert write_sampling(call.generation)["structured_outputs"] == expected
         (use,) = call.generation.schemas
         assert (use.path, use.tool, use.strict) == ("format", None, True)
     unbound = chat(format="").generation
@@ -219,7 +220,7 @@ def test_format_constrains_the_engine() -> None:
 def test_thinking_is_asked_of_the_template_and_of_models_that_can() -> None:
     call = chat(think=True)
     assert call.generation is not None
-    assert call.generation.prompt["chat_template_kwargs"] == {"enable_thinking": True}
+    assert write_prompt(call.generation)["chat_template_kwargs"] == {"enable_thinking": True}
     assert "does not support thinking" in refused(check_abilities, call, MODEL).message
     check_abilities(chat(think=False), MODEL)
     assert chat(think="high").think is True
@@ -234,22 +235,22 @@ def test_what_a_model_cannot_do_is_said_in_ollamas_words() -> None:
 def test_a_suffix_is_filled_in_before() -> None:
     call = parse_generate({"model": "m", "prompt": "def f(", "suffix": "return 1"})
     assert call.generation is not None
-    assert call.generation.prompt == {"text": "def f(", "suffix": "return 1"}
-    assert call.generation.reply == {"infill": True}
+    assert write_prompt(call.generation) == {"text": "def f(", "suffix": "return 1"}
+    assert write_reply(call.generation) == {"infill": True}
     assert not call.tells_context
 
 
 def test_generate_renders_a_template_unless_it_is_raw() -> None:
     call = parse_generate({"model": "m", "prompt": "x", "system": "s", "context": [1, 2]})
     assert call.generation is not None
-    assert call.generation.prompt == {
+    assert write_prompt(call.generation) == {
         "messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "x"}],
         "prefix_token_ids": [1, 2],
     }
     assert call.tells_context
     raw = parse_generate({"model": "m", "prompt": "x", "raw": True})
     assert raw.generation is not None
-    assert raw.generation.prompt == {"text": "x"}
+    assert write_prompt(raw.generation) == {"text": "x"}
     assert (
         "raw"
         in refused(

@@ -11,6 +11,7 @@ from frontend.dialects.openai.responses import ResponseCall, parse_response
 from frontend.domain.events import Event
 from frontend.domain.usage import Usage
 from frontend.errors import BackendFailed
+from frontend.upstreams.triton.contract import write_prompt, write_reply, write_sampling
 from tests.frontend.dialects.test_anthropic import replies
 from tests.support.bodies import refused
 from tests.support.events import event, token
@@ -29,8 +30,8 @@ def test_parameters_reach_the_engine() -> None:
         temperature=0.5, top_p=0.9, max_output_tokens=7, top_logprobs=2, seed=3, instructions="be"
     )
     wanted = {"temperature": 0.5, "top_p": 0.9, "max_tokens": 7, "logprobs": 2, "seed": 3}
-    assert call.generation.sampling == wanted
-    assert call.generation.prompt["messages"] == [
+    assert write_sampling(call.generation) == wanted
+    assert write_prompt(call.generation)["messages"] == [
         {"role": "system", "content": "be"},
         {"role": "user", "content": "hi"},
     ]
@@ -53,7 +54,7 @@ def test_the_items_of_a_turn_are_one_message() -> None:
             {"role": "user", "content": [{"type": "input_text", "text": "so"}, PICTURE]},
         ],
     )  # fmt: skip
-    first, turn, sea, sky, user = call.generation.prompt["messages"]
+    first, turn, sea, sky, user = write_prompt(call.generation)["messages"]
     assert first == {"role": "user", "content": "a"}
     assert (turn["content"], turn["reasoning_content"]) == ("let me", "hm")
     assert [one["id"] for one in turn["tool_calls"]] == ["c", "d"]
@@ -66,17 +67,17 @@ def test_the_items_of_a_turn_are_one_message() -> None:
 def test_tools_are_chosen() -> None:
     other = {**TOOL, "name": "hear"}
     forced = parse(tools=[TOOL, other], tool_choice={"type": "function", "name": "hear"})
-    assert forced.generation.reply is not None
-    assert forced.generation.reply["tool_choice"] == {"name": "hear"}
+    assert write_reply(forced.generation) is not None
+    assert write_reply(forced.generation)["tool_choice"] == {"name": "hear"}
     some = {
         "type": "allowed_tools",
         "mode": "required",
         "tools": [{"type": "function", "name": "look"}],
     }
     allowed = parse(tools=[TOOL, other], tool_choice=some)
-    assert allowed.generation.reply is not None
-    assert [one["function"]["name"] for one in allowed.generation.reply["tools"]] == ["look"]
-    assert allowed.generation.reply["tool_choice"] == "required"
+    assert write_reply(allowed.generation) is not None
+    assert [one["function"]["name"] for one in write_reply(allowed.generation)["tools"]] == ["look"]
+    assert write_reply(allowed.generation)["tool_choice"] == "required"
 
 
 @pytest.mark.parametrize(

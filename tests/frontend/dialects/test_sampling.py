@@ -7,13 +7,14 @@ import pytest
 from frontend.dialects.openai.chat import parse_chat
 from frontend.dialects.openai.sampling import structure_names
 from frontend.errors import InvalidRequest
+from frontend.upstreams.triton.contract import write_sampling
 from tests.support.bodies import refused
 
 HELLO = [{"role": "user", "content": "hello"}]
 
 
 def sampling(**fields: Any) -> dict[str, Any]:
-    return parse_chat({"model": "m", "messages": HELLO, **fields}, 10).generation.sampling
+    return write_sampling(parse_chat({"model": "m", "messages": HELLO, **fields}, 10).generation)
 
 
 def refusal(**fields: Any) -> str | None:

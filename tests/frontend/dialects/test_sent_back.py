@@ -7,6 +7,7 @@ import pytest
 from frontend.dialects.anthropic.requests import parse_messages
 from frontend.dialects.openai.chat import parse_chat
 from frontend.dialects.openai.responses import parse_response
+from frontend.upstreams.triton.contract import write_prompt
 
 HELLO = {"role": "user", "content": "hello"}
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}
@@ -17,13 +18,14 @@ NULLS = dict.fromkeys(
         *("provider_specific_fields", "reasoning_content", "reasoning", "name", "images"),
     )
 )
+
 CACHED = {"cache_control": {"type": "ephemeral"}}
 Message = dict[str, Any]
 
 
 def chat(*messages: Message) -> list[Message]:
     parsed = parse_chat({"model": "m", "messages": list(messages)}, 9)
-    found: list[Message] = parsed.generation.prompt["messages"]
+    found: list[Message] = write_prompt(parsed.generation)["messages"]
     return found
 
 
@@ -125,7 +127,7 @@ def test_what_has_no_effect_is_taken_in_every_message(role: str) -> None:
 def test_marks_for_caches_are_taken_on_tools() -> None:
     tool = {"type": "function", "function": {"name": "f", **CACHED}, **CACHED}
     parsed = parse_chat({"model": "m", "messages": [HELLO], "tools": [tool]}, 9)
-    assert parsed.generation.prompt["tools"][0]["function"]["name"] == "f"
+    assert write_prompt(parsed.generation)["tools"][0]["function"]["name"] == "f"
     assert "cache_control" not in str(parsed.generation)
 
 
@@ -151,7 +153,7 @@ def test_the_items_of_a_response_are_taken_as_they_are() -> None:
         {"type": "function_call_output", "call_id": "c1", "output": "4", "status": None},
     ]
     call = parse_response({"model": "m", "input": [HELLO, *items]}, 9).settled([])
-    _, assistant, result = call.generation.prompt["messages"]
+    _, assistant, result = write_prompt(call.generation)["messages"]
     assert assistant["content"] == "x"
     assert assistant["tool_calls"][0]["function"]["name"] == "f"
     assert result["content"] == "4"
@@ -171,7 +173,7 @@ def test_blocks_of_an_assistant_are_taken_as_they_are() -> None:
         "max_tokens": 9,
         "messages": [HELLO, {"role": "assistant", "content": blocks}, HELLO],
     }
-    _, said, _ = parse_messages(body, 9).generation.prompt["messages"]
+    _, said, _ = write_prompt(parse_messages(body, 9).generation)["messages"]
     assert said["content"] == "x"
     assert said["reasoning_content"] == "hm"
     assert said["tool_calls"][0]["id"] == "c1"

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from frontend.dialects.openai.chat import ChatCall, parse_chat
+from frontend.upstreams.triton.contract import write_prompt, write_reply
 from tests.frontend.dialects.test_chat import HELLO, both_ways
 from tests.support.bodies import refused
 from tests.support.events import event
@@ -29,18 +30,21 @@ def refusal(**fields: Any) -> str | None:
 
 def test_tools_reach_the_template_and_the_engine() -> None:
     generation = parse(tools=[tool(description="d", strict=True)]).generation
-    assert generation.prompt["tools"] == [tool(description="d", strict=True)]
-    assert generation.reply == {"tools": generation.prompt["tools"], "tool_choice": "auto"}
+    assert write_prompt(generation)["tools"] == [tool(description="d", strict=True)]
+    assert write_reply(generation) == {
+        "tools": write_prompt(generation)["tools"],
+        "tool_choice": "auto",
+    }
 
 
 def test_without_tools_the_reply_is_read_for_reasoning_alone() -> None:
-    assert parse().generation.reply == {}
-    assert parse(tools=[], tool_choice="none").generation.reply == {}
+    assert write_reply(parse().generation) == {}
+    assert write_reply(parse(tools=[], tool_choice="none").generation) == {}
     options = {"chat_template_kwargs": {"enable_thinking": False}, "include_reasoning": False}
-    assert parse(**options).generation.reply == options
+    assert write_reply(parse(**options).generation) == options
     asked = parse(reasoning_effort="none").generation
-    assert asked.prompt["reasoning_effort"] == "none"
-    assert asked.reply == {"chat_template_kwargs": {"enable_thinking": False}}
+    assert write_prompt(asked)["reasoning_effort"] == "none"
+    assert write_reply(asked) == {"chat_template_kwargs": {"enable_thinking": False}}
 
 
 @pytest.mark.parametrize(
@@ -55,17 +59,17 @@ def test_without_tools_the_reply_is_read_for_reasoning_alone() -> None:
 )
 def test_choices(choice: Any, told: Any) -> None:
     call = parse(tools=[tool(), tool("time")], tool_choice=choice, parallel_tool_calls=False)
-    assert call.generation.reply is not None
-    assert call.generation.reply["tool_choice"] == told
-    assert call.generation.reply["parallel_tool_calls"] is False
+    assert write_reply(call.generation) is not None
+    assert write_reply(call.generation)["tool_choice"] == told
+    assert write_reply(call.generation)["parallel_tool_calls"] is False
 
 
 def test_allowed_tools_leave_the_others_in_the_prompt() -> None:
     one = {"type": "function", "function": {"name": "time"}}
     allowed = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [one]}}
     generation = parse(tools=[tool(), tool("time")], tool_choice=allowed).generation
-    assert generation.reply == {"tools": [tool("time")], "tool_choice": "required"}
-    assert generation.prompt["tools"] == [tool(), tool("time")]
+    assert write_reply(generation) == {"tools": [tool("time")], "tool_choice": "required"}
+    assert write_prompt(generation)["tools"] == [tool(), tool("time")]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +133,7 @@ def test_calls_and_results_reach_the_prompt() -> None:
         {"role": "assistant", "content": None, "tool_calls": [called], "reasoning": "hm"},
         {"role": "tool", "tool_call_id": "c1", "content": [{"type": "text", "text": "4"}]},
     ]
-    assert parse(messages=messages).generation.prompt["messages"] == [
+    assert write_prompt(parse(messages=messages).generation)["messages"] == [
         HELLO,
         {"role": "assistant", "content": "", "tool_calls": [called], "reasoning_content": "hm"},
         {"role": "tool", "content": "4", "tool_call_id": "c1"},

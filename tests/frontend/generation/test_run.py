@@ -6,7 +6,9 @@ from typing import Any, cast
 import pytest
 
 from frontend.domain.events import Event
-from frontend.domain.generation import Generation
+from frontend.domain.generation import Generation, Passage
+from frontend.domain.sampling import Sampling
+from frontend.domain.structure import Structure, StructureKind
 from frontend.errors import (
     BackendFailed,
     BackendUnavailable,
@@ -21,7 +23,7 @@ from frontend.upstreams.registry import Catalogue
 from frontend.upstreams.triton.client import Triton
 from tests.support.events import MODEL, ScriptedTriton, event
 
-PROMPT = Generation({"text": "x"}, {})
+PROMPT = Generation(Passage("x"))
 
 
 class Losable:
@@ -61,7 +63,7 @@ async def test_events_come_as_they_were_sent() -> None:
 async def test_an_answer_without_its_end_is_a_failure(groups: list[Any], n: int) -> None:
     run = runner(ScriptedTriton(groups))
     with pytest.raises(BackendFailed) as failure:
-        await collect(run, Generation({"text": "x"}, {"n": n}))
+        await collect(run, Generation(Passage("x"), Sampling(n=n)))
     assert failure.value.code == "incomplete"
     assert run.admission.idle
 
@@ -93,8 +95,8 @@ async def test_a_failure_before_the_first_token_is_no_event() -> None:
 
 
 @pytest.mark.parametrize("name", ["grammar", "structural_tag", "regex", "choice"])
-async def test_a_constraint_is_taken_where_the_operator_allows_it(name: str) -> None:
-    generation = Generation({"text": "x"}, {"structured_outputs": {name: "a"}})
+async def test_a_constraint_is_taken_where_the_operator_allows_it(name: StructureKind) -> None:
+    generation = Generation(Passage("x"), structure=Structure(name, "a", "guided"))
     run = runner(ScriptedTriton([[event("a", finish="stop")]]))
     with pytest.raises(InvalidRequest, match="'constraints'") as caught:
         await collect(run, generation)
@@ -163,7 +165,7 @@ async def test_an_unforeseen_failure_ends_all_as_well() -> None:
 async def test_an_aborted_answer_is_read_to_its_end_and_the_abort_is_not_told() -> None:
     """To stop reading would cancel the call while its last response is on its way."""
     triton = ScriptedTriton([[event("a"), event(finish="abort")], [event(index=1, finish="stop")]])
-    groups = runner(triton).generate(MODEL, Generation({"text": "x"}, {"n": 2}), "id")
+    groups = runner(triton).generate(MODEL, Generation(Passage("x"), Sampling(n=2)), "id")
     told = [one.finish_reason for _ in range(2) for one in await anext(groups)]
     assert told == [None, None, "stop"], "the abort only counts what was produced"
     with pytest.raises(BackendFailed):

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
-from frontend.domain.generation import Generation
+from frontend.domain.generation import Conversation, Generation, Passage, TokenIds
 from frontend.domain.images import Drawing
+from frontend.domain.messages import Image, Message, Text
 from frontend.domain.models import Model
+from frontend.domain.tools import Function, Tools
 from frontend.domain.vectors import Embedding, Ranking
 from frontend.errors import InvalidRequest
 from frontend.generation.sizes import (
@@ -43,18 +45,18 @@ def refused(check: Any, *arguments: Any) -> InvalidRequest:
 
 
 def chat(*contents: Any, **fields: Any) -> Generation:
-    messages = [{"role": "user", "content": content} for content in contents]
-    return Generation({"messages": messages, **fields}, {})
+    messages = tuple(Message("user", content) for content in contents)
+    return Generation(Conversation(messages), **fields)
 
 
 def test_a_prompt_beyond_its_models_bytes_is_refused_with_the_bound() -> None:
     for generation, param in (
         (chat(LONG), "messages"),
         (chat("a" * 60, "b" * 60), "messages"),
-        (chat([{"type": "image"}, {"type": "text", "text": LONG}]), "messages"),
+        (chat((Image(), Text(LONG))), "messages"),
         (replace(chat(LONG), param="input"), "input"),
-        (Generation({"text": LONG}, {}, param="prompt"), "prompt"),
-        (Generation({"text": "a" * 60, "suffix": "b" * 60}, {}, param="prompt"), "prompt"),
+        (Generation(Passage(LONG), param="prompt"), "prompt"),
+        (Generation(Passage("a" * 60, "b" * 60), param="prompt"), "prompt"),
     ):
         error = refused(check_generations, MODEL, [generation], MUCH)
         assert (error.param, error.code) == (param, "context_length_exceeded")
@@ -62,16 +64,17 @@ def test_a_prompt_beyond_its_models_bytes_is_refused_with_the_bound() -> None:
 
 
 def test_what_fits_passes_and_thoughts_of_earlier_turns_do_not_count() -> None:
-    thought = {"role": "assistant", "content": None, "reasoning_content": LONG}
-    fitting = [chat("é" * 50), chat(None), Generation({"messages": [thought]}, {})]
-    check_generations(MODEL, [*fitting, Generation({"token_ids": [1] * 999}, {})], MUCH)
+    thought = Message("assistant", "", reasoning=LONG)
+    fitting = [chat("é" * 50), chat(""), Generation(Conversation((thought,)))]
+    check_generations(MODEL, [*fitting, Generation(TokenIds([1] * 999))], MUCH)
     check_generations(replace(MODEL, max_text_bytes=None), [chat(LONG)], MUCH)
 
 
 def test_the_texts_of_a_request_are_bounded_together() -> None:
     error = refused(check_generations, MODEL, [chat("a" * 50)] * 20, 1000)
     assert error.code == "request_too_large"
-    tools = [{"type": "function", "function": {"name": "f", "description": "d" * 2000}}]
+    functions = (Function("f", {}, "d" * 2000),)
+    tools = Tools(functions, functions)
     assert refused(check_generations, MODEL, [chat("a", tools=tools)], 1000).param == "messages"
     assert refused(check_embedding, MODEL, Embedding(["a" * 50] * 21), 1000).param == "input"
     # a query that stands in many pairs is sent many times

@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 
 from frontend.domain.events import Event
-from frontend.domain.generation import Generation
-from frontend.domain.structure import SchemaUse
+from frontend.domain.generation import Conversation, Generation
+from frontend.domain.messages import Message
+from frontend.domain.sampling import Sampling
+from frontend.domain.structure import SchemaUse, Structure
+from frontend.domain.tools import Function, Tools
 from frontend.errors import BackendFailed, InvalidRequest
 from frontend.generation.structure import Structures
 from frontend.schemas.check import find_faults
@@ -17,19 +20,19 @@ from tests.support.events import InlineWorkers, event, structures
 
 INTEGER = {"type": "object", "properties": {"a": {"type": "integer", "multipleOf": 2}}}
 ANSWER = SchemaUse("response_format", INTEGER)
-MESSAGES = [{"role": "user", "content": "hi"}]
+MESSAGES = (Message("user", "hi"),)
 
 
 def generation(*uses: SchemaUse, n: int = 1) -> Generation:
-    tools = [
-        {"type": "function", "function": {"name": use.tool, "parameters": use.schema}}
-        for use in uses
-        if use.tool
-    ]
-    sampling: dict[str, Any] = {"n": n}
-    if any(use.tool is None for use in uses):
-        sampling["structured_outputs"] = {"json": INTEGER}
-    return Generation({"messages": MESSAGES}, sampling, {"tools": tools}, schemas=uses)
+    functions = tuple(Function(use.tool, use.schema) for use in uses if use.tool)
+    answer = next((use for use in uses if use.tool is None), None)
+    return Generation(
+        Conversation(MESSAGES),
+        Sampling(n=n),
+        tools=Tools(functions, functions) if functions else None,
+        structure=None if answer is None else Structure("json", INTEGER, answer.path),
+        schemas=uses,
+    )
 
 
 class Engine:
@@ -73,9 +76,12 @@ async def test_the_engine_gets_what_its_grammar_can_hold_and_the_template_all() 
     ready = await structures().prepare(asked, "ada", [], whole=True)
     bare = {"type": "object", "properties": {"a": {"type": "integer"}}}
     bare |= {"additionalProperties": False}
-    assert ready.sampling["structured_outputs"] == {"json": bare}
-    assert ready.reply is not None
-    assert ready.reply["tools"][0]["function"]["parameters"] == bare
+    assert ready.structure is not None
+    assert ready.structure.value == bare
+    assert ready.tools is not None
+    assert asked.tools is not None
+    assert ready.tools.allowed[0].parameters == bare
+    assert ready.tools.declared == asked.tools.declared
     assert ready.prompt == asked.prompt
     assert ready.schemas == ()
 
@@ -155,9 +161,10 @@ async def test_an_answer_is_generated_again_as_often_as_the_operator_allows() ->
     assert "".join(one.text for one in events) == '{"a":4}'
     assert events[-1].completion_tokens == 3  # what was produced is counted
     assert [engine_id for _, engine_id in engine.asked] == ["id", "id-again1", "id-again2"]
-    again = engine.asked[1][0].prompt["messages"]
-    assert again[:2] == [*MESSAGES, {"role": "assistant", "content": '{"a":1}'}]
-    assert "'/a'" in again[2]["content"]
+    talk = engine.asked[1][0].prompt
+    assert isinstance(talk, Conversation)
+    assert talk.messages[:2] == (*MESSAGES, Message("assistant", '{"a":1}'))
+    assert "'/a'" in str(talk.messages[2].content)
 
 
 async def test_after_the_last_try_the_request_fails() -> None:

@@ -5,9 +5,9 @@ import weakref
 
 from starlette.types import Message, Receive, Scope, Send
 
-from frontend.access.sites import Sites
 from frontend.errors import InvalidRequest
 from frontend.http.middleware import Frame
+from frontend.http.sites import Sites
 
 
 class Body(bytearray):

@@ -10,7 +10,8 @@ import pytest
 from tests.support.checkpoint import save_spec
 from tests.support.client import request_of, tensors_of
 from toolkit.building import build
-from toolkit.errors import ConvertError, Finding, SourceError, SpecError
+from toolkit.errors import ConvertError, SourceError, SpecError
+from toolkit.finding import Finding
 from toolkit.runtime import environments
 from toolkit.runtime.environments import link_environments
 from toolkit.runtime.triton import ensure_triton
@@ -103,18 +104,18 @@ def test_joins_that_do_not_fit_are_told_at_their_step(
     folder: Path, models: str, field: str, words: str
 ) -> None:
     told = refused(folder, models)
-    fits = [each for each in told if each.field.startswith(field) and words in str(each)]
+    fits = [each for each in told if each.place.field.startswith(field) and words in str(each)]
     assert fits, [str(each) for each in told]
     text = written(folder, models).read_text().splitlines()
-    assert all(text[each.line - 1].strip() for each in told)
-    assert fits[0].hint
+    assert all(text[each.place.line - 1].strip() for each in told)
+    assert fits[0].fix
 
 
 @pytest.mark.parametrize(
     ("code", "words"),
     [
         ("class Model: ...\n", "class TritonPythonModel"),
-        ("def broken(:\n", "not Python"),
+        ("def broken(:\n", "invalid Python"),
         (MODEL.replace("execute", "exekute"), "execute"),
     ],
 )

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from frontend.access.keys import Role, parse
+from frontend.accounts.keys import Keys
+from frontend.domain.identity import Caller, Role
 from toolkit.cli.app import app
 from toolkit.errors import ServeError
 from toolkit.serve.keys import add_key, read_keys, remove_key
@@ -20,8 +21,7 @@ def test_a_key_is_told_once_and_kept_as_a_digest(tmp_path: Path) -> None:
     assert len(secret) > 40
     assert secret not in file.read_text()
     assert file.stat().st_mode & 0o777 == 0o600
-    (caller,) = parse(file.read_text()).values()
-    assert (caller.name, caller.role) == ("ada", Role.ADMIN)
+    assert Keys(file).find(secret.encode()) == Caller("ada", Role.ADMIN)
     listed = CliRunner().invoke(app, ["keys", "list", "--json", "-f", str(file)])
     assert json.loads(listed.stdout) == [{"name": "ada", "role": "admin"}]
     assert CliRunner().invoke(app, ["keys", "remove", "ada", "-f", str(file)]).exit_code == 0

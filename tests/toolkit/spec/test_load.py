@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.errors import Finding, SpecError
+from toolkit.errors import SpecError
+from toolkit.finding import Finding
 from toolkit.spec import EmbeddingEntry, LlmEntry, load, parse
 from toolkit.spec.document import MAX_NODES
 
@@ -127,7 +128,7 @@ def test_tells_all_errors_at_once_in_line_order() -> None:
         "    steps: 500\n"
     )
     found = findings(text)
-    assert [(finding.line, finding.field) for finding in found] == [
+    assert [(finding.place.line, finding.place.field) for finding in found] == [
         (1, "version"),
         (3, "models.bad name"),
         (3, "models.bad name.source"),
@@ -137,7 +138,7 @@ def test_tells_all_errors_at_once_in_line_order() -> None:
         (10, "models.chat.engine_args.model"),
         (14, "models.draw.steps"),
     ]
-    hints = {finding.field: finding.hint for finding in found}
+    hints = {finding.place.field: finding.fix for finding in found}
     assert hints["models.bad name.sorce"] == "did you mean `source`?"
 
 
@@ -174,7 +175,7 @@ def is_told(text: str) -> bool:
     try:
         parse("models.yaml", text, Path())
     except SpecError as error:
-        return bool(error.findings) and all(finding.line >= 1 for finding in error.findings)
+        return bool(error.findings) and all(finding.place.line >= 1 for finding in error.findings)
     return True
 
 
