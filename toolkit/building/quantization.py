@@ -8,6 +8,7 @@ import json
 import shutil
 from pathlib import Path
 
+from toolkit.atomic import ensure
 from toolkit.convert.describe import describe
 from toolkit.convert.kept import open_to_all
 from toolkit.errors import QualityError
@@ -16,7 +17,6 @@ from toolkit.home import home
 from toolkit.progress import Progress
 from toolkit.quantize.language import Judging, Options, libraries, quantize_language
 from toolkit.spec import LlmEntry
-from toolkit.weights.cache import ensure
 from toolkit.weights.digest import text_digest
 from toolkit.weights.sources import Fetched
 

@@ -10,8 +10,8 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import python_backends
 import toolkit
+from toolkit.backends import backend_files
 from toolkit.building.weights import Prepared
 from toolkit.model_config import ModelConfig
 from toolkit.repository.configs import CONTRACT, ensemble_configs, model_configs
@@ -78,7 +78,7 @@ def _write_warmups(config: ModelConfig, folder: Path, texts: Sequence[str]) -> N
 
 
 def _copy_code(step: StepPlan, version: Path) -> None:
-    for place, source in python_backends.files(step.backend).items() if step.backend else ():
+    for place, source in backend_files(step.backend).items() if step.backend else ():
         target = version / place
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(source.read_bytes())
@@ -129,7 +129,7 @@ def _code(model: ModelPlan) -> dict[str, object]:
 def _code_digest(backend: str) -> str:
     """SHA-256 over path, length and bytes of each file, in order."""
     total = hashlib.sha256()
-    for place, source in sorted(python_backends.files(backend).items()):
+    for place, source in sorted(backend_files(backend).items()):
         content = source.read_bytes()
         total.update(f"{place}\0{len(content)}\0".encode() + content)
     return f"sha256:{total.hexdigest()}"

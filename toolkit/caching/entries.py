@@ -70,8 +70,6 @@ def list_entries(spec: Spec | None) -> list[Entry]:
     entries = []
     for kind in KINDS:
         for path in sorted((home() / kind).glob("[!.]*")):
-            if path.suffix == ".lock":
-                continue
             entry = _entry(kind, path)
             entry.uses += used.get(path, []) + own.get(path, [])
             entry.uses += _processes([pid for pid in running if _inside(running[pid], path)])

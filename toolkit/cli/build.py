@@ -13,7 +13,7 @@ from toolkit.building import Built, build
 from toolkit.cli.progress import console_progress
 from toolkit.repository.plan import Plan, make_plan
 from toolkit.spec import EnsembleEntry, load
-from toolkit.targets import TARGETS, find_target
+from toolkit.targets import FORMS, find_target
 
 
 def build_repo(
@@ -21,9 +21,7 @@ def build_repo(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The repository; replaced as a whole.")
     ] = Path("model_repository"),
-    target: Annotated[
-        str, typer.Option(help=f"What will serve it: container, {', '.join(TARGETS)}.")
-    ] = "embedded",
+    target: Annotated[str, typer.Option(help=f"What will serve it: {FORMS}.")] = "embedded",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan; fetch and write nothing.")
     ] = False,
@@ -42,7 +40,7 @@ def build_repo(
 
         toolkit build-repo --dry-run
 
-        toolkit build-repo models.yaml --target container:26.08 --output models
+        toolkit build-repo models.yaml --target container:26.08-vllm --output models
     """
     spec = load(models)
     chosen = find_target(target)

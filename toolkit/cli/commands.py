@@ -12,6 +12,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from toolkit.errors import UsageError
+
 SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 
 
@@ -35,12 +37,16 @@ COMMANDS: dict[str, Lazy] = {
     "quantize": Lazy("quantize", "Quantize a model and measure what quality it loses.", _WEIGHTS),
     "cache": Lazy("cache", "List or delete cached downloads, weights and environments.", _WEIGHTS),
     "doctor": Lazy("doctor", "Check whether this machine can serve models.", _SERVE),
-    "plan": Lazy("plan", "Estimate whether the models fit on this or other hardware.", _SERVE),
+    "fit": Lazy("fit", "Estimate whether the models fit on this or other hardware.", _SERVE),
     "prepare": Lazy("prepare", "Install Triton and the environments its models run in.", _SERVE),
     "serve": Lazy("serve", "Serve a model repository with Triton and the gateway.", _SERVE),
     "models": Lazy("models", "List, load, unload and test the models of a running Triton.", _SERVE),
-    "keys": Lazy("keys", "Create, list and revoke the keys of the gateway's clients.", _SERVE),
 }
+RENAMED = {
+    "keys": "the gateway has it: triton-gateway keys add|list|remove",
+    "plan": "it is now called `toolkit fit`",
+}
+"""Former names, and what to type instead."""
 
 
 class LazyGroup(TyperGroup):
@@ -54,6 +60,8 @@ class LazyGroup(TyperGroup):
         }
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] in RENAMED:
+            raise UsageError(f"there is no command '{args[0]}'", hint=RENAMED[args[0]])
         if args[0] in COMMANDS:
             self.load(args[0])
         return super().resolve_command(ctx, args)
@@ -70,7 +78,8 @@ def load_command(name: str) -> Any:
     found = getattr(module, name.replace("-", "_"))
     if not isinstance(found, typer.Typer):
         function, found = found, typer.Typer(add_completion=False, rich_markup_mode="markdown")
-        found.command(name, context_settings=SETTINGS)(function)
+        cls = getattr(function, "command_class", TyperCommand)
+        found.command(name, cls=cls, context_settings=SETTINGS)(function)
     else:
         found.info.context_settings = SETTINGS
         found.rich_markup_mode, found._add_completion = "markdown", False

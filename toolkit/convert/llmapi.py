@@ -14,7 +14,7 @@ from google.protobuf import text_format
 
 from toolkit.model_config import DataType, ModelConfig, ModelInput, ModelInstanceGroup
 
-IMAGE = "nvcr.io/nvidia/tritonserver:26.08-trtllm-python-py3"
+IMAGE = "nvcr.io/nvidia/tritonserver:26.07-trtllm-python-py3"
 NAME = "tensorrt_llm"
 _MOST_TOKENS = 8192
 

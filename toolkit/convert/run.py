@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from toolkit.atomic import ensure
 from toolkit.convert.checkpoint import read_config
 from toolkit.convert.failures import refusing
 from toolkit.convert.kept import open_to_all
@@ -20,7 +21,6 @@ from toolkit.convert.recipes import Recipe, recipe
 from toolkit.errors import ConvertError, MissingExtra
 from toolkit.facts import write_facts
 from toolkit.progress import Progress
-from toolkit.weights.cache import ensure
 
 GOALS = ("onnx", "safetensors", "gguf", "tensorrt-llm")
 RECORD = "conversion.json"

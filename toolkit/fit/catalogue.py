@@ -218,7 +218,7 @@ def _advise_on_host(fit: Fit, model: ModelFit, wanted: Wanted, need: LlmNeed) ->
         model.advice += advise(
             wanted, lambda each: each.need(on_gpu=False).total <= room, small_cache=False
         )
-        model.advice.append("GPUs: toolkit plan --gpus h100:1")
+        model.advice.append("GPUs: toolkit fit --gpus h100:1")
     elif model.problems:
         model.advice.append(
             f"{ENGINE_FIELD}: {{max_num_seqs: {wanted.sequences}, "

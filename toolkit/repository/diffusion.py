@@ -93,8 +93,8 @@ def _steps(name: str, entry: DiffusionEntry, facts: DiffusionFacts) -> tuple[Ste
             parameters={
                 "length": facts.tokens,
                 "max_text_bytes": facts.text_bytes(facts.tokens),
-                **_providers(_part(entry, "text_encoder")),
             },
+            device="gpu",
             running=_part(entry, "text_encoder"),
         ),
         Step(
@@ -102,7 +102,8 @@ def _steps(name: str, entry: DiffusionEntry, facts: DiffusionFacts) -> tuple[Ste
             "onnx",
             inputs=(embeddings, *_SETTINGS),
             outputs=(latents,),
-            parameters={**denoising, **_providers(main)},
+            parameters=denoising,
+            device="gpu",
             running=main,
         ),
         Step(
@@ -110,7 +111,8 @@ def _steps(name: str, entry: DiffusionEntry, facts: DiffusionFacts) -> tuple[Ste
             "onnx",
             inputs=(latents,),
             outputs=(_IMAGE,),
-            parameters={**scaling, **_providers(_part(entry, "decode"))},
+            parameters=scaling,
+            device="gpu",
             running=_part(entry, "decode"),
         ),
     )
@@ -118,11 +120,3 @@ def _steps(name: str, entry: DiffusionEntry, facts: DiffusionFacts) -> tuple[Ste
 
 def _part(entry: DiffusionEntry, step: Literal["text_encoder", "decode"]) -> Running:
     return Running.part(entry.parts.get(step))
-
-
-def _providers(running: Running) -> dict[str, object]:
-    """What computes a graph inside our backends, where models.yaml puts instances on GPUs."""
-    groups = running.instances or ()
-    if any(group.device == "gpu" or group.gpus for group in groups):
-        return {"providers": "CUDAExecutionProvider,CPUExecutionProvider"}
-    return {}

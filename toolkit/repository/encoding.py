@@ -150,6 +150,7 @@ class _Parts:
             outputs=(self._output,),
             max_batch_size=batch,
             batches=True,
+            device="gpu",
             running=Running(
                 entry.instances,
                 entry.batching,
@@ -159,7 +160,7 @@ class _Parts:
             ),
         )
         if target.native_onnx:
-            return replace(step, backend="onnxruntime", device="gpu")
+            return replace(step, backend="onnxruntime")
         return replace(step, parameters=self._own())
 
     def _own(self) -> dict[str, object]:

@@ -6,7 +6,7 @@ have; what only they can tell (vector length, image size) enters with `configs.m
 
 from dataclasses import dataclass
 
-import python_backends
+from toolkit.backends import backend_files
 from toolkit.spec import Catalogue, EnsembleEntry, Entry, LlmEntry, PythonEntry
 from toolkit.spec.entries import STEPS
 from toolkit.targets import Target
@@ -42,7 +42,7 @@ class StepPlan:
     @property
     def code(self) -> tuple[str, ...]:
         """Files below the repository that are copied from python_backends/."""
-        files = sorted(python_backends.files(self.backend)) if self.backend else []
+        files = sorted(backend_files(self.backend)) if self.backend else []
         return tuple(f"{self.name}/1/{file}" for file in files)
 
     @property

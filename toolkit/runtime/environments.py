@@ -4,24 +4,21 @@ An environment is named by the digest of its lock, so an upgrade makes a new one
 is complete or absent. Why there are several: docs/decisions/0002-environments.md.
 """
 
-import fcntl
 import hashlib
 import os
 import re
-import shutil
 import sys
 import tempfile
 import venv
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
 
+from toolkit.atomic import ensure_in_place
 from toolkit.errors import SetupError
 from toolkit.home import home
 from toolkit.machine.probe import library_folders
 from toolkit.progress import Progress, silent
-from toolkit.weights.cache import touch
 from toolkit.wheels import run_pip
 
 NAMES = ("onnx", "vllm")
@@ -44,12 +41,9 @@ def ensure_environment(name: str, progress: Progress = silent) -> Path:
     lock = resources.files("toolkit.runtime").joinpath("locks", f"{name}.lock").read_text()
     digest = hashlib.sha256(f"{sys.version_info[:2]}\n{lock}".encode()).hexdigest()[:12]
     root = home() / "environments" / f"{name}-{digest}"
-    if not (root / "complete").exists():
-        with _locked(root.with_suffix(".lock")):
-            if not (root / "complete").exists():
-                _install(name, lock, root, progress)
-    touch(root)
-    return root
+    return ensure_in_place(
+        root, _environment(lambda: _install_packages(name, lock, root, progress))
+    )
 
 
 def own_name(requirements: Sequence[str]) -> str:
@@ -65,11 +59,9 @@ def ensure_own_environment(requirements: Sequence[str], progress: Progress = sil
     """
     name = own_name(requirements)
     root = home() / "environments" / f"{name}-py{sys.version_info.major}{sys.version_info.minor}"
-    if not (root / "complete").exists():
-        with _locked(root.with_suffix(".lock")):
-            if not (root / "complete").exists():
-                _make(root, lambda: _install_own(name, requirements, root, progress))
-    return root
+    return ensure_in_place(
+        root, _environment(lambda: _install_own(name, requirements, root, progress))
+    )
 
 
 def _install_own(name: str, requirements: Sequence[str], root: Path, progress: Progress) -> None:
@@ -117,21 +109,16 @@ def _named_environments(repository: Path) -> set[str]:
     return {name for config in configs for name in pattern.findall(config.read_text())}
 
 
-def _install(name: str, lock: str, root: Path, progress: Progress) -> None:
-    _make(root, lambda: _install_packages(name, lock, root, progress))
+def _environment(install: Callable[[], None]) -> Callable[[Path], None]:
+    """Makes a venv that the stub can run in, then installs its packages."""
 
-
-def _make(root: Path, install: Callable[[], None]) -> None:
-    library = _libpython()
-    shutil.rmtree(root, ignore_errors=True)
-    try:
+    def make(root: Path) -> None:
+        library = _libpython()
         venv.create(root, symlinks=True)
         (root / "lib" / library.name).symlink_to(library)
         install()
-        (root / "complete").touch()
-    except BaseException:
-        shutil.rmtree(root, ignore_errors=True)
-        raise
+
+    return make
 
 
 def _install_packages(name: str, lock: str, root: Path, progress: Progress) -> None:
@@ -165,11 +152,3 @@ def _libpython() -> Path:
         f"{name} is not on this machine, and Triton's Python backend needs it",
         hint=f"install it (Debian, Ubuntu: apt-get install {name.split('.so', maxsplit=1)[0]})",
     )
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

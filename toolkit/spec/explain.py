@@ -29,7 +29,7 @@ _ALIAS_HINT = "letters, digits and . _ - : / @, beginning with a letter or digit
 _HINTS = {
     "digest": "write sha256: and 64 hex digits",
     "revision": "a branch, a tag or a commit",
-    "targets": "write embedded, container or container:YY.MM",
+    "targets": "write embedded, container, container:YY.MM or container:YY.MM-vllm",
     "aliases": _ALIAS_HINT,
     "parameters": "letters, digits, '_', '.' and '-', beginning with a letter or '_'",
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.toolkit.checkpoint import save_spec
+from tests.support.checkpoint import save_spec
 from toolkit.cli.app import command
 from toolkit.cli.commands import COMMANDS
 
@@ -44,7 +44,7 @@ def test_the_version_needs_no_command() -> None:
     assert not packages(found) & LISTING
     assert {name for name in found if name.startswith("toolkit")} == {
         "toolkit", "toolkit.cli", "toolkit.cli.app", "toolkit.cli.commands", "toolkit.cli.output",
-        "toolkit.errors",
+        "toolkit.errors", "toolkit.finding",
     }  # fmt: skip
 
 

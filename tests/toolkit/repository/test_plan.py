@@ -122,7 +122,7 @@ def test_vectors_are_not_cut_to_more_than_they_have(spec: Spec) -> None:
 
 
 def test_unknown_targets_are_refused() -> None:
-    assert find_target("container").name == "container:26.08"
+    assert find_target("container").name == "container:26.08-vllm"
     with pytest.raises(RepositoryError, match="no target 'moon'"):
         find_target("moon")
 

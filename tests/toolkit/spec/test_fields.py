@@ -7,7 +7,7 @@ import pytest
 from toolkit.errors import SpecError
 from toolkit.finding import Finding
 from toolkit.spec import LlmEntry, PythonEntry, RerankEntry, parse
-from toolkit.spec.overrides import changed
+from toolkit.spec.overrides import changed, names_for
 from toolkit.targets import TARGETS, find_target
 
 HEAD = "version: 1\nmodels:\n  m:\n    kind: {kind}\n    source: hf:o/n\n"
@@ -173,7 +173,7 @@ def test_short_forms_mean_lists() -> None:
     assert len(entry.warmup) == 1  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", [name for name, row in TARGETS.items() if row.engine == "vllm"])
 def test_unknown_engine_arguments_are_refused_for_every_target(target: str) -> None:
     told = findings(LLM + "    engine_args:\n      max_num_seq: 4\n      seed: 1\n", target)
     assert [(each.place.line, each.place.field) for each in told] == [
@@ -192,13 +192,13 @@ def test_engine_arguments_have_types() -> None:
 
 
 def test_an_argument_may_exist_on_one_target_only() -> None:
-    new = find_target("container:26.08").engine_arguments
-    old = find_target("container:25.08").engine_arguments
+    new = find_target("container:26.08-vllm").engine_arguments
+    old = find_target("container:25.08-vllm").engine_arguments
     name = min(name for name in new if name not in old and new[name] == "bool")
     text = LLM + f"    targets: {{'container:26.08': {{engine_args: {{{name}: true}}}}}}\n"
     spec = parse("models.yaml", text, Path())
-    assert isinstance(spec.for_target(find_target("container:25.08")).models["m"], LlmEntry)
-    entry = spec.for_target(find_target("container:26.08")).models["m"]
+    assert isinstance(spec.for_target(find_target("container:25.08-vllm")).models["m"], LlmEntry)
+    entry = spec.for_target(find_target("container:26.08-vllm")).models["m"]
     assert isinstance(entry, LlmEntry)
     assert list(entry.engine_args) == [name]
 
@@ -223,7 +223,7 @@ def test_changes_are_merged_key_by_key() -> None:
         "b": [1],
         "targets": {"container": {"a": {"y": 3}, "b": [2]}, "container:26.08": {"a": {"z": 4}}},
     }
-    merged, origins = changed(raw, ("container", "container:26.08"))
+    merged, origins = changed(raw, names_for("container:26.08-vllm"))
     assert merged == {"a": {"x": 1, "y": 3, "z": 4}, "b": [2]}
     assert origins[("a", "z")] == ("targets", "container:26.08", "a", "z")
     assert raw["a"] == {"x": 1, "y": 2}

@@ -1,4 +1,4 @@
-"""`toolkit plan`: will it fit, before anything starts?"""
+"""`toolkit fit`: an estimate of what the models need, before anything starts."""
 
 import json
 from pathlib import Path
@@ -16,16 +16,16 @@ from toolkit.fit.estimate import LlmNeed
 from toolkit.fit.report import as_json as fit_json
 from toolkit.machine import LocalProbe, Probe, cores, found_gpus, memory_bytes
 from toolkit.spec import load
-from toolkit.targets import TARGETS, find_target
+from toolkit.targets import FORMS, find_target
 
 
-def plan(
+def fit(
     context: typer.Context,
     models: Annotated[Path, typer.Argument(help="What is to be served.")] = Path("models.yaml"),
     gpus: Annotated[
         str | None,
         typer.Option(
-            help="GPUs to plan for instead of those found here: NAME:COUNT or SIZE:COUNT, with "
+            help="GPUs to check instead of those found here: NAME:COUNT or SIZE:COUNT, with "
             "commas, as in h100:2 or l4:1,24GiB:2; none for a machine without."
         ),
     ] = None,
@@ -40,21 +40,20 @@ def plan(
     target: Annotated[
         str | None,
         typer.Option(
-            help=f"What is to serve them: {', '.join(TARGETS)}. Default: embedded, or container "
-            "with --gpus."
+            help=f"What is to serve them: {FORMS}. Default: embedded, or container with --gpus."
         ),
     ] = None,
     memory: Annotated[
         str | None,
-        typer.Option(help="Host memory to plan for, as in 64GiB. Default: what is free here."),
+        typer.Option(help="Host memory to check, as in 64GiB. Default: what is free here."),
     ] = None,
     processors: Annotated[
-        int | None, typer.Option(min=1, help="Processors to plan for. Default: those of here.")
+        int | None, typer.Option(min=1, help="Processors to check. Default: those of here.")
     ] = None,
     offline: Annotated[
         bool, typer.Option("--offline", help="Fetch nothing; fail for weights that are not here.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the estimate as JSON.")] = False,
 ) -> None:
     """Estimate whether the models fit on this or other hardware.
 
@@ -65,11 +64,11 @@ def plan(
 
     Examples:
 
-        toolkit plan
+        toolkit fit
 
-        toolkit plan --gpus h100:2 --concurrency 32
+        toolkit fit --gpus h100:2 --concurrency 32
 
-        toolkit plan big.yaml --gpus 24GiB:4 --memory 128GiB --json
+        toolkit fit big.yaml --gpus 24GiB:4 --memory 128GiB --json
     """
     spec = load(models)
     probe: Probe = context.obj if context.obj is not None else LocalProbe()
@@ -89,19 +88,22 @@ def plan(
         offline=offline,
     )
     with console_progress(Console(stderr=True)) as progress:
-        fit = fit_catalogue(question, progress)
+        result = fit_catalogue(question, progress)
     if as_json:
-        typer.echo(json.dumps(fit_json(fit), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(fit_json(result), indent=2, ensure_ascii=False))
     else:
-        _show(fit)
-    raise typer.Exit(0 if fit.fits else 1)
+        _show(result)
+    raise typer.Exit(0 if result.fits else 1)
 
 
 def _show(fit: Fit) -> None:
     console = Console(highlight=False)
     question = fit.question
     table = Table(
-        title=f"Plan for {question.target.name}", title_justify="left", box=None, pad_edge=False
+        title=f"Fit for the target {question.target.name}",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
     )
     table.add_column("model", overflow="fold")
     for column in ("weights", "KV cache", "requests", "host"):

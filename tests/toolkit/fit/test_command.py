@@ -40,7 +40,7 @@ def save_catalogue(folder: Path, **models: dict[str, Any]) -> Path:
 
 
 def plan(spec: Path, *options: str, probe: FakeProbe | None = None) -> dict[str, Any]:
-    result = runner.invoke(app, ["plan", str(spec), "--json", *options], obj=probe or FakeProbe())
+    result = runner.invoke(app, ["fit", str(spec), "--json", *options], obj=probe or FakeProbe())
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     told: dict[str, Any] = json.loads(result.stdout)
     assert result.exit_code == (0 if told["fits"] else 1)
@@ -168,7 +168,7 @@ def test_headers_of_weights_count_more_than_config(tmp_path: Path) -> None:
     (on_cpu,) = plan(spec, probe=FakeProbe(files={"/proc/cpuinfo": "flags: avx2\n"}))["models"]
     assert on_cpu["weights_bytes"] == 4 * 1000 * 1000 + 40 + 500  # float32 without AVX-512
     file.write_bytes(b"nonsense")
-    result = runner.invoke(app, ["plan", str(spec)], obj=FakeProbe())
+    result = runner.invoke(app, ["fit", str(spec)], obj=FakeProbe())
     assert isinstance(result.exception, SourceError)
     assert "chat: " in result.exception.message
     assert "is no safetensors file" in result.exception.message
@@ -203,7 +203,7 @@ def test_shared_memory_and_threads_are_looked_at(tmp_path: Path) -> None:
 
 def test_everything_that_cannot_be_read_is_told_at_once(tmp_path: Path) -> None:
     spec = save_catalogue(tmp_path, one={"model_type": "x"}, two=configs.LLAMA_8B, three={})
-    result = runner.invoke(app, ["plan", str(spec)], obj=FakeProbe())
+    result = runner.invoke(app, ["fit", str(spec)], obj=FakeProbe())
     assert isinstance(result.exception, ToolkitError)
     assert result.exception.message.splitlines() == [
         "one: config.json of one does not say hidden_size, which sizes it",
@@ -217,7 +217,7 @@ def test_offline_fetches_nothing(tmp_path: Path, own_home: Path) -> None:
     spec.write_text(
         "version: 1\nmodels:\n  a:\n    kind: embedding\n    source: package:none-such==1/a.zip\n"
     )
-    result = runner.invoke(app, ["plan", str(spec), "--offline"], obj=FakeProbe())
+    result = runner.invoke(app, ["fit", str(spec), "--offline"], obj=FakeProbe())
     assert isinstance(result.exception, SourceError)
     assert result.exception.hint == "toolkit pull"
     assert not own_home.exists()
@@ -241,12 +241,12 @@ def test_gpus_are_described_or_refused() -> None:
 def test_people_read_a_table(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "weights")
     spec = save_catalogue(tmp_path, big=configs.LLAMA_70B)
-    result = runner.invoke(app, ["plan", str(spec), "--gpus", "h100"], obj=FakeProbe())
+    result = runner.invoke(app, ["fit", str(spec), "--gpus", "h100"], obj=FakeProbe())
     assert result.exit_code == 1
     said = " ".join(result.stdout.split())
     assert "does not fit: big: needs" in said
     assert "70.6 B parameters, GQA 64:8, 16 bit, context 8192 × 16" in said
     assert "would fit: " in said
-    fits = runner.invoke(app, ["plan", str(spec), "--gpus", "h200:2"], obj=FakeProbe())
+    fits = runner.invoke(app, ["fit", str(spec), "--gpus", "h200:2"], obj=FakeProbe())
     assert fits.exit_code == 0
     assert "everything fits" in fits.stdout

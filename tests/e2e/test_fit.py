@@ -1,4 +1,4 @@
-"""`toolkit plan` tells before what the running engines report after: within 15 %, under load."""
+"""`toolkit fit` tells before what the running engines report after: within 15 %, under load."""
 
 import json
 import re
@@ -39,7 +39,7 @@ if __name__ == "__main__":
 
 @pytest.fixture(scope="module")
 def planned() -> dict[str, Any]:
-    command = [sys.executable, "-m", "toolkit", "plan", "models.yaml", "--json"]
+    command = [sys.executable, "-m", "toolkit", "fit", "models.yaml", "--json"]
     ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert ran.returncode in (0, 1), ran.stderr  # 1: this machine is busy with the very models
     told: dict[str, Any] = json.loads(ran.stdout)

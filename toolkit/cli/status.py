@@ -8,11 +8,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from toolkit.serve.control import Control, Presence, steps_of
-from toolkit.serve.trial import Answer
+from toolkit.serve.canary import Answer
+from toolkit.serve.control import Control, ModelStatus, steps_of
 
 
-def described(model: Presence) -> dict[str, Any]:
+def described(model: ModelStatus) -> dict[str, Any]:
     """A model as JSON."""
     served = model.served
     aliases = served.parameter("toolkit.aliases")
@@ -31,7 +31,7 @@ def described(model: Presence) -> dict[str, Any]:
     }
 
 
-def state(model: Presence) -> str:
+def state(model: ModelStatus) -> str:
     """`ready`, `not loaded`, `loading`, or the reason of what failed."""
     if model.serving:
         failed = [each for each in model.versions if each.reason not in ("", "unloaded")]
@@ -46,7 +46,7 @@ def state(model: Presence) -> str:
     return "not loaded"
 
 
-def work_of(control: Control, model: Presence) -> list[dict[str, Any]]:
+def work_of(control: Control, model: ModelStatus) -> list[dict[str, Any]]:
     """What each loaded version has done, as rows."""
     rows = []
     for each in control.statistics(model.name):
@@ -74,7 +74,7 @@ def on_disk(repository: Path | None, name: str) -> list[int] | None:
     return [int(folder) for folder in folders if folder.isdecimal() and int(folder)]
 
 
-def policy_of(model: Presence) -> str:
+def policy_of(model: ModelStatus) -> str:
     """The version policy in words."""
     policy = model.served.config.version_policy
     if policy.HasField("all"):
@@ -84,7 +84,7 @@ def policy_of(model: Presence) -> str:
     return f"latest {policy.latest.num_versions or 1}"
 
 
-def tell_loaded(loaded: Presence, as_json: bool) -> None:
+def tell_loaded(loaded: ModelStatus, as_json: bool) -> None:
     """Says which versions serve now."""
     if as_json:
         print_json(described(loaded))

@@ -43,7 +43,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class Endpoint:
     """Which Triton is meant."""
 
     port: int | None
@@ -65,9 +65,9 @@ class Target:
             yield Control(api, repository, self.timeout_s)
 
 
-def run(target: Target, work: Callable[[Control, Progress], _Result]) -> _Result:
+def run(endpoint: Endpoint, work: Callable[[Control, Progress], _Result]) -> _Result:
     """Does `work` on that Triton while progress is shown."""
-    with target.control() as control, console_progress(Console(stderr=True)) as progress:
+    with endpoint.control() as control, console_progress(Console(stderr=True)) as progress:
         return work(control, progress)
 
 
