@@ -7,9 +7,10 @@ import httpx2
 import ollama
 import pytest
 
+from frontend.accounts.keyfile import add_key
+from frontend.domain.identity import Role
 from tests.support.echo import EchoTriton, script
 from tests.support.gateway import Gateway, run_gateway
-from toolkit.serve.keys import add_key
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -27,7 +28,7 @@ def own_triton(
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     file = tmp_path_factory.mktemp("keys") / "keys"
-    return file, add_key(file, "ops", "admin")
+    return file, add_key(file, "ops", Role.ADMIN)
 
 
 @pytest.fixture(scope="module")
