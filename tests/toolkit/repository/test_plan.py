@@ -101,9 +101,7 @@ def test_engine_arguments_are_passed_on(spec: Spec) -> None:
 
 
 def test_a_context_beyond_the_weights_is_refused(spec: Spec) -> None:
-    with pytest.raises(
-        ConvertError, match="context_length 100 exceeds the model"
-    ) as caught:
+    with pytest.raises(ConvertError, match="context_length 100 exceeds the model") as caught:
         model_configs(
             "chat",
             spec.models["chat"],
