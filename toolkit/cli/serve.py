@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+from dataclasses import replace
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -14,11 +15,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from toolkit.cli.device import Device, choose_placement
 from toolkit.cli.progress import console_progress
+from toolkit.machine import LocalProbe
 from toolkit.serve.connection import Key
 from toolkit.serve.keys import read_keys
+from toolkit.serve.models import check_target
 from toolkit.serve.options import ServeOptions
 from toolkit.serve.supervisor import Supervisor
+from toolkit.serve.waiting import wait_for_triton
 from toolkit.serve.watch import Patience
 
 _PR_SET_PDEATHSIG = 1
@@ -94,6 +99,18 @@ def serve(
     triton_http_port: Annotated[
         int | None, typer.Option(help="Also open Triton's own HTTP API on this loopback port.")
     ] = None,
+    device: Annotated[
+        Device,
+        typer.Option(
+            help="What models compute on; auto is cuda where nvidia-smi shows a usable GPU."
+        ),
+    ] = Device.AUTO,
+    wait_s: Annotated[
+        float,
+        typer.Option(
+            min=0, help="With --frontend-only: seconds to wait until Triton has loaded its models."
+        ),
+    ] = 0.0,
     drain_s: Annotated[
         float, typer.Option(min=0, help="Seconds that running requests may take at the end.")
     ] = 20.0,
@@ -128,7 +145,8 @@ def serve(
 ) -> None:
     """Serve a model repository with Triton and the gateway.
 
-    Needs neither GPU nor Docker. Ctrl-C ends everything in order; a second Ctrl-C ends it now.
+    Needs neither GPU nor Docker. Models compute on NVIDIA GPUs where those can be used, else on the
+    CPU. Ctrl-C ends everything in order; a second Ctrl-C ends it now.
 
     Examples:
 
@@ -180,13 +198,17 @@ def serve(
             raise typer.BadParameter(
                 "--frontend-only needs --triton HOST:PORT", param_hint="--triton"
             )
+        if wait_s:
+            wait_for_triton(triton, wait_s)
         os.umask(0o077)
         os.execv(sys.executable, options.gateway(triton))  # noqa: S606
     if triton is not None:
         raise typer.BadParameter("--triton goes with --frontend-only", param_hint="--triton")
     console = Console(stderr=True)
+    tell = partial(console.print, markup=False, highlight=False)
+    check_target(repository, "embedded")
+    options = replace(options, placement=choose_placement(device, repository, LocalProbe(), tell))
     with console_progress(console) as progress:
-        tell = partial(console.print, markup=False, highlight=False)
         supervisor = Supervisor(options, progress, tell=tell)
         supervisor.run(ready=lambda: _announce(console, supervisor))
     console.print("stopped")

@@ -1,6 +1,7 @@
 """What `toolkit serve` was asked for, and the gateway's command that follows from it."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,7 @@ class ServeOptions:
 
     With `triton_port` a relay listens there, for gateways elsewhere, and no gateway is started;
     who shows the key in `control_key_file` may load and unload there.
+    `placement` gives each step its GPUs, and None serves on the CPU.
     With `strict` a model that does not load ends the service. `patience` is for models and Triton.
     """
 
@@ -28,6 +30,7 @@ class ServeOptions:
     open: bool = False
     control_key_file: Path | None = None
     strict: bool = False
+    placement: Mapping[str, Mapping[str, object]] | None = None
     patience: Patience = field(default_factory=Patience)
     gateway_timeout_s: float = 30.0
     allowed_hosts: str | None = None
