@@ -48,7 +48,7 @@ def _table(schema: dict[str, Any], skip: frozenset[str] | set[str] = frozenset()
 
 
 def _type(schema: dict[str, Any]) -> str:
-    """What may stand there, in a few words."""
+    """The type of a field in a few words."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         if name.endswith("Changes"):

@@ -69,13 +69,13 @@ def _replacing(output: Path) -> Iterator[Path]:
 def _verify(spec: Spec, root: Path, target: Target) -> None:
     """Raises SpecError for what users declared wrong, RepositoryError for what the toolkit did."""
     errors = [
-        problem
-        for problem in verify_repository(root, target.name)
-        if problem.severity is Severity.ERROR
+        finding
+        for finding in verify_repository(root, target.name)
+        if finding.severity is Severity.ERROR
     ]
-    declared = [problem for problem in errors if is_users_own(spec, problem)]
+    declared = [finding for finding in errors if is_users_own(spec, finding)]
     if declared:
-        raise SpecError([finding_of(spec, problem) for problem in declared])
+        raise SpecError([finding_of(spec, finding) for finding in declared])
     if errors:
         raise RepositoryError(
             "the generated repository is wrong:\n" + "\n".join(map(str, errors)),

@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+from toolkit.errors import UsageError
 
-from toolkit.machine import Probe
-from toolkit.machine.cuda import usable_cuda
-from toolkit.machine.gpus import found_gpus
+if TYPE_CHECKING:
+    from toolkit.machine import Probe
 
 Placement = dict[str, dict[str, Any]]
 
@@ -23,23 +22,26 @@ class Device(StrEnum):
 
 
 def choose_placement(
-    device: Device, repository: Path, probe: Probe, tell: Callable[[str], None]
+    device: Device, repository: Path, probe: "Probe", tell: Callable[[str], None]
 ) -> Placement | None:
     """The GPUs of each step, None for the CPU; says why a GPU that is there is not used.
 
-    Raises typer.BadParameter when CUDA was asked for and cannot be used, RepositoryError when the
+    Raises UsageError when CUDA was asked for and cannot be used, RepositoryError when the
     models do not fit.
     """
+    from toolkit.machine.cuda import usable_cuda
+    from toolkit.machine.gpus import found_gpus
+
     if device is Device.CPU or (device is Device.AUTO and not found_gpus(probe)):
         return None
     cuda = usable_cuda(probe)
     if not cuda.gpus and device is Device.CUDA:
-        raise typer.BadParameter(f"{cuda.reason}: {cuda.fix}", param_hint="--device")
+        raise UsageError(f"--device cuda cannot be used: {cuda.reason}", hint=cuda.fix)
     if not cuda.gpus:
         tell(f"serving on the CPU: {cuda.reason}; to use the GPU, {cuda.fix}")
         return None
-    from toolkit.fit.devices import devices_of  # noqa: PLC0415  a CPU needs none of it
-    from toolkit.fit.served import place_repository  # noqa: PLC0415
+    from toolkit.fit.devices import devices_of
+    from toolkit.fit.served import place_repository
 
     placed = place_repository(repository, devices_of(list(cuda.gpus)))
     for step, place in placed.items():

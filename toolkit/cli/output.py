@@ -46,8 +46,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: st
         for row in (columns, *rows):
             typer.echo("\t".join(row))
         return
-    from rich.console import Console  # noqa: PLC0415 - only where a table is drawn
-    from rich.table import Table  # noqa: PLC0415
+    from rich.console import Console
+    from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
     for column in columns:

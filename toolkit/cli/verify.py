@@ -7,8 +7,9 @@ import typer
 
 from toolkit.cli.output import print_line, say
 from toolkit.errors import RepositoryError
+from toolkit.finding import Severity
+from toolkit.verify.finding import ModelFinding
 from toolkit.verify.fix import apply_fixes, write_batch_size
-from toolkit.verify.problem import Problem, Severity
 from toolkit.verify.releases import find_target
 from toolkit.verify.report import as_json, lines, summary
 from toolkit.verify.repository import guess_target, read_models, verify_repository
@@ -59,25 +60,25 @@ def verify(
     except RepositoryError as error:
         error.exit_code = _USAGE
         raise
-    problems = verify_repository(directory, chosen)
+    findings = verify_repository(directory, chosen)
     if fix:
-        changes = apply_fixes(directory, problems)
-        broken = {problem.model for problem in problems if problem.rule == "syntax"}
+        changes = apply_fixes(directory, findings)
+        broken = {finding.model for finding in findings if finding.code == "syntax"}
         changes += write_batch_size(directory, sorted(set(models) - broken))
         for change in changes:
             say(f"fixed: {change}")
-        problems = verify_repository(directory, chosen)
+        findings = verify_repository(directory, chosen)
     if json:
-        typer.echo(as_json(problems, chosen.name))
+        typer.echo(as_json(findings, chosen.name))
     else:
-        _show(problems)
-    say(summary(problems, len(models), chosen.name))
-    fatal = [each for each in problems if strict or each.severity is Severity.ERROR]
+        _show(findings)
+    say(summary(findings, len(models), chosen.name))
+    fatal = [each for each in findings if strict or each.severity is Severity.ERROR]
     raise typer.Exit(1 if fatal else 0)
 
 
-def _show(problems: list[Problem]) -> None:
-    for problem in problems:
-        for line in lines(problem):
+def _show(findings: list[ModelFinding]) -> None:
+    for finding in findings:
+        for line in lines(finding):
             print_line(*line)
         print_line()

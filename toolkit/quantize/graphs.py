@@ -20,15 +20,11 @@ from toolkit.home import home
 from toolkit.progress import Progress
 from toolkit.quantize.graph_files import files_of
 from toolkit.quantize.limits import Limits, failures
+from toolkit.quantize.methods import GRAPH_METHODS
 from toolkit.quantize.process import Worker, run_worker
 from toolkit.quantize.report import write_report
 from toolkit.quantize.texts import load_calibration, load_evaluation
 
-GRAPH_METHODS = {
-    "int8-dynamic": "8-bit weights, activations rounded as they come",
-    "int8-static": "8-bit weights, activations rounded by calibrated ranges",
-    "fp16": "half precision, in and out as before",
-}
 _SAMPLES = 64
 _GRAPHS = {
     "embedding": ("encoder",),

@@ -1,7 +1,7 @@
-"""What each Triton release has, as far as checking a repository is concerned.
+"""The properties of Triton releases that matter for checking a repository.
 
-The releases that the toolkit builds for are rows of `toolkit.targets`. Any other container release
-can be checked against, too: its images have the backends of their variant.
+The releases that the toolkit builds for are in `toolkit.targets`. Repositories can be checked for
+any other container release as well: its images have the backends of their variant.
 """
 
 import re
@@ -17,9 +17,11 @@ _CONTAINER = re.compile(r"container:(\d\d\.(?:0\d|1[0-2]))(?:-([a-z-]+))?")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A server that a repository is meant for. `gpus` is None when nobody knows how many; `vllm` is
-    None when the version is unknown or the image has none; `engine` is what runs language models
-    in its Python, None where nothing does."""
+    """The server that a repository is checked for.
+
+    `gpus` is None if the number is unknown, `vllm` is None if the version is unknown or the image
+    has no vLLM. `engine` is the library for language models in its Python, if there is one.
+    """
 
     name: str
     release: str
@@ -30,7 +32,7 @@ class Target:
 
     @property
     def engine_arguments(self) -> dict[str, str] | None:
-        """Name → type of what this server's vLLM takes, None when that is not known."""
+        """The arguments of this server's vLLM, name → type; None if they are unknown."""
         return None if self.vllm is None else engine_arguments(self.vllm)
 
     @property
@@ -39,16 +41,16 @@ class Target:
 
     @property
     def label(self) -> str:
-        """How messages call it."""
+        """The name of the server in messages."""
         return f"Triton {self.release}"
 
     @property
     def numpy_below_2(self) -> bool:
-        """Whether its Python stub was built for numpy 1: with numpy 2 tensors arrive corrupted."""
+        """Whether the Python stub was built for numpy 1; numpy 2 then corrupts tensors."""
         return self.embedded
 
     def lacks(self, field: str) -> str | None:
-        """The release that brought protobuf field `field`, if this one does not have it yet."""
+        """The release that introduced the protobuf field `field`, if this one does not have it."""
         since = FIELDS_SINCE.get(field)
         return since if since is not None and self.release < since else None
 
@@ -62,7 +64,7 @@ def find_target(name: str, gpus: int | None = None) -> Target:
     variant = VARIANTS.get(match[2] or "") if match else None
     if match is None or variant is None:
         raise RepositoryError(
-            f"there is no target '{name}'", hint=f"known targets: container, {', '.join(TARGETS)}"
+            f"unknown target '{name}'", hint=f"known targets: container, {', '.join(TARGETS)}"
         )
     old = _UNTIL_25_02 if match[1] <= "25.02" and not match[2] else frozenset()
     return Target(name, match[1], variant.backends | old, gpus, engine=variant.engine)

@@ -83,7 +83,7 @@ def test_other_errors_exit_1_and_show_no_traceback(
     spec = str(save_spec(tmp_path, "chat"))
     assert call(monkeypatch, "build-repo", spec, "--target", "moon") == 1
     said = capsys.readouterr().err
-    assert said.startswith("error: no target 'moon'\nhint: known: container, embedded")
+    assert said.startswith("error: no target 'moon'\nhint: known targets: container, embedded")
     assert call(monkeypatch, "--debug", "build-repo", spec, "--target", "moon") == 1
     assert "Traceback" in capsys.readouterr().err
 

@@ -4,11 +4,11 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-import typer
 
 from tests.support.machines import H100, FakeProbe, nvidia
 from tests.support.processes import ROOT
 from toolkit.cli.device import Device, choose_placement
+from toolkit.errors import UsageError
 from toolkit.machine import Ran
 from toolkit.machine.cuda import usable_cuda
 
@@ -53,7 +53,7 @@ def test_auto_is_the_cpu_without_a_word_where_there_is_no_gpu() -> None:
 )
 def test_cuda_is_refused_with_the_reason_and_auto_says_it(probe: FakeProbe, reason: str) -> None:
     told: list[str] = []
-    with pytest.raises(typer.BadParameter, match=reason):
+    with pytest.raises(UsageError, match=reason):
         choose_placement(Device.CUDA, REPOSITORY, probe, told.append)
     assert choose_placement(Device.AUTO, REPOSITORY, probe, told.append) is None
     assert not told or reason in told[0]

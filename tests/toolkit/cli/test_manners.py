@@ -40,9 +40,6 @@ BAD: dict[tuple[str, ...], list[list[str]]] = {
     ("models", "canary"): [["m", "--promote"], ["m", "--port", "1", "--request", "gone.json"]],
     ("quantize",): [["gone", "--awq"], ["weights"]],
     ("convert",): [["gone", "--to", "onnx"], ["weights", "--to", "moon"]],
-    ("keys", "add"): [["a b"], ["ada", "--role", "root"], ["ada", "--file", "bad.yaml"]],
-    ("keys", "list"): [["--file", "gone"], ["--file", "bad.yaml"]],
-    ("keys", "remove"): [["ada", "--file", "gone"]],
     ("cache", "list"): [["--models", "gone.yaml"], ["--models", "bad.yaml"]],
     ("cache", "prune"): [["--older-than", "soon"], ["--kind", "moon"]],
 }
