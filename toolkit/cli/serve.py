@@ -138,8 +138,9 @@ class Options:
 def serve(options: Options) -> None:
     """Serve a model repository with Triton and the gateway.
 
-    Needs neither a GPU nor Docker. Models compute on NVIDIA GPUs where those can be used. Settings of the gateway go after `--`; `triton-gateway --help`
-    lists them. Ctrl-C stops the service; a second Ctrl-C stops it at once.
+    Needs neither a GPU nor Docker. Models compute on NVIDIA GPUs where those can be used.
+    Settings of the gateway go after `--`; `triton-gateway --help` lists them. Ctrl-C stops the
+    service; a second Ctrl-C stops it at once.
 
     Examples:
 
