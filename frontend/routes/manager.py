@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import orjson
 from starlette.types import Receive, Scope, Send
 
-from frontend.dialects.fields import Fields
 from frontend.dialects.ollama.failures import render_error
-from frontend.dialects.ollama.models import parse_name
+from frontend.dialects.ollama.models import parse_name, parse_pull
 from frontend.errors import NotSupported
 from frontend.generation.presence import Presence
 from frontend.http.ndjson import send_lines
@@ -36,8 +35,8 @@ class ManagerRoutes:
         """POST /api/pull"""
         client = ollama_client(scope, receive, send, self.bounds)
         body = await client.read_json(self.bounds.body)
-        stream = Fields(body).boolean("stream") is not False
-        name = await self.presence.find(spellings(parse_name(body)))
+        asked, stream = parse_pull(body)
+        name = await self.presence.find(spellings(asked))
         with client.watched():
             if stream:
                 await send_lines(client.send, self._loading(name), render_error)

@@ -8,13 +8,10 @@ from typing import Any, TypeVar
 from starlette.types import Receive, Scope, Send
 
 from frontend.dialects.anthropic import models as anthropic_models
-from frontend.dialects.openai.chat import ChatAnswer, ChatCall, ChatChunks, parse_chat
-from frontend.dialects.openai.completions import (
-    CompletionAnswer,
-    CompletionCall,
-    CompletionChunks,
-    parse_completion,
-)
+from frontend.dialects.openai.chat import ChatCall, parse_chat
+from frontend.dialects.openai.chat_answers import ChatAnswer, ChatChunks
+from frontend.dialects.openai.completion_answers import CompletionAnswer, CompletionChunks
+from frontend.dialects.openai.completions import CompletionCall, parse_completion
 from frontend.dialects.openai.embeddings import (
     check_dimensions,
     check_ids,

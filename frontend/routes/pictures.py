@@ -8,17 +8,14 @@ from dataclasses import dataclass, replace
 
 from starlette.types import Receive, Scope, Send
 
-from frontend.dialects.openai.images import (
-    ImageCall,
+from frontend.dialects.openai.image_answers import (
     count_usage,
     encode,
-    parse_image,
-    previews,
     render_completed,
     render_images,
     render_partial,
-    settle,
 )
+from frontend.dialects.openai.images import ImageCall, parse_image, previews, settle
 from frontend.domain.images import Drawn
 from frontend.domain.models import Model
 from frontend.errors import InvalidRequest

@@ -9,8 +9,8 @@ from typing import Any
 
 import orjson
 
+from frontend.dialects.calls import join_calls
 from frontend.dialects.ollama.requests import OllamaCall
-from frontend.dialects.openai.tools import join_calls
 from frontend.domain.events import Event
 from frontend.domain.usage import Usage
 

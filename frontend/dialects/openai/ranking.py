@@ -2,13 +2,64 @@
 
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import orjson
+from msgspec import Meta
 
-from frontend.dialects.fields import Fields
-from frontend.dialects.openai.sampling import read_identity
+from frontend.dialects.declare import Positive, about
+from frontend.dialects.openai.identity import Identity, check_model
+from frontend.dialects.read import check_count, listed, read, refuse, require
 from frontend.domain.vectors import Ranking, Scores
+
+_Documents = Annotated[list[Any], Meta(min_length=1)]
+_Cut = Annotated[int, Meta(ge=-1, le=-1)]
+_TextField = Annotated[list[Literal["text"]], Meta(min_length=1, max_length=1)]
+
+
+class _Compared(Identity, kw_only=True):
+    """What both requests share."""
+
+    truncate_prompt_tokens: Annotated[
+        _Cut | None, about("-1 cuts texts that are longer than the model reads.")
+    ] = None
+    truncation: Annotated[
+        Literal["true", "false"] | None, about("Another name for truncate_prompt_tokens.")
+    ] = None
+    max_tokens_per_doc: Annotated[
+        Positive | None, about("Accepted: texts are cut where the model's context ends.")
+    ] = None
+
+
+class RerankBody(_Compared, kw_only=True):
+    """Documents to be ordered by a query."""
+
+    query: Annotated[str, about("The query.")]
+    documents: Annotated[
+        _Documents,
+        about(
+            "Texts, or objects with a 'text'.",
+            says="must be a non-empty list of texts",
+            shown_as=(list[str | dict[str, str]],),
+        ),
+    ]
+    top_n: Annotated[Positive | None, about("How many of the best to return.")] = None
+    return_documents: Annotated[bool | None, about("Whether results contain the documents.")] = None
+    rank_fields: Annotated[
+        _TextField | None,
+        about("Only ['text'].", reason="documents have one field, 'text'"),
+    ] = None
+
+
+class ScoreBody(_Compared, kw_only=True):
+    """Pairs of texts to be scored: one with many, or two lists of equal length."""
+
+    queries: Annotated[str | list[str] | None, about("The texts on one side.")] = None
+    documents: Annotated[str | list[str] | None, about("The texts on the other side.")] = None
+    text_1: Annotated[str | list[str] | None, about("Another name for queries.")] = None
+    text_2: Annotated[str | list[str] | None, about("Another name for documents.")] = None
+    data_1: Annotated[str | list[str] | None, about("Another name for queries.")] = None
+    data_2: Annotated[str | list[str] | None, about("Another name for documents.")] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,79 +74,61 @@ class RankCall:
 
 def parse_rerank(body: object, most: int, *, with_documents: bool) -> RankCall:
     """`with_documents` is the route's default. Raises InvalidRequest naming the field."""
-    fields = Fields(body)
-    model = _model(fields)
-    query = fields.text("query")
-    if not query:
-        raise fields.refuse("query", "is required", code="missing_required_parameter")
-    documents = _documents(fields, most)
-    top = fields.integer("top_n", 1)
-    told = fields.boolean("return_documents")
-    truncate = _truncate(fields)
-    fields.only("rank_fields", (["text"],), "documents have one field, 'text'")
-    read_identity(fields)
-    fields.finish()
+    given = read(RerankBody, body)
+    check_model(given)
+    if not given.query:
+        raise require("query")
+    check_count("documents", given.documents, most)
+    documents = [_document(index, one) for index, one in enumerate(given.documents)]
+    asked = given.return_documents
     return RankCall(
-        model,
-        Ranking([query] * len(documents), documents, truncate),
-        min(top or len(documents), len(documents)),
-        with_documents if told is None else told,
+        given.model,
+        Ranking([given.query] * len(documents), documents, _truncates(given)),
+        min(given.top_n or len(documents), len(documents)),
+        with_documents if asked is None else asked,
     )
 
 
 def parse_score(body: object, most: int) -> RankCall:
-    """One text with many, or two lists of equal length. Raises InvalidRequest."""
-    fields = Fields(body)
-    model = _model(fields)
+    """Raises InvalidRequest."""
+    given = read(ScoreBody, body)
+    check_model(given)
     names = ("text_1", "text_2")
     for other in (("queries", "documents"), ("data_1", "data_2")):  # what vLLM also takes
-        if fields.has(other[0]):
+        if any(getattr(given, name) is not None for name in other):
             names = other
-    queries, documents = (fields.texts(name, most) for name in names)
+    _check_names(given, names)
+    queries, documents = (listed(getattr(given, name)) for name in names)
     for name, texts in zip(names, (queries, documents), strict=True):
+        check_count(name, texts, most)
         if not texts:
-            raise fields.refuse(name, "is required", code="missing_required_parameter")
-    assert queries is not None
-    assert documents is not None
+            raise require(name)
     if len(queries) == 1:
         queries = queries * len(documents)
     if len(queries) != len(documents):
-        raise fields.refuse(
+        raise refuse(
             names[0],
             f"has {len(queries)} texts and '{names[1]}' {len(documents)}; send one or as many",
         )
-    truncate = _truncate(fields)
-    read_identity(fields)
-    fields.finish()
-    return RankCall(model, Ranking(queries, documents, truncate, names), len(documents), False)
+    ranking = Ranking(queries, documents, _truncates(given), names)
+    return RankCall(given.model, ranking, len(documents), False)
 
 
-def _model(fields: Fields) -> str:
-    model = fields.text("model")
-    if not model:
-        raise fields.refuse("model", "is required", code="missing_required_parameter")
-    return model
+def _check_names(body: ScoreBody, names: tuple[str, str]) -> None:
+    """Refuses a second pair of names."""
+    for name in ("queries", "documents", "text_1", "text_2", "data_1", "data_2"):
+        if name not in names and getattr(body, name) is not None:
+            raise refuse(name, f"cannot be combined with '{names[0]}'")
 
 
-def _truncate(fields: Fields) -> bool:
-    fields.integer("max_tokens_per_doc", 1)
-    cohere = fields.choice("truncation", ("true", "false"))
-    return fields.integer("truncate_prompt_tokens", -1, -1) is not None or cohere == "true"
+def _truncates(body: _Compared) -> bool:
+    return body.truncate_prompt_tokens is not None or body.truncation == "true"
 
 
-def _documents(fields: Fields, most: int) -> list[str]:
-    given = fields.required("documents")
-    if not isinstance(given, list) or not given:
-        raise fields.refuse("documents", "must be a non-empty list of texts")
-    if len(given) > most:
-        raise fields.refuse("documents", f"has {len(given)} entries, at most {most} are allowed")
-    return [_document(fields, index, one) for index, one in enumerate(given)]
-
-
-def _document(fields: Fields, index: int, given: Any) -> str:
+def _document(index: int, given: Any) -> str:
     text = given.get("text") if isinstance(given, dict) else given
     if not isinstance(text, str):
-        raise fields.refuse(f"documents[{index}]", "must be a text, or an object with a 'text'")
+        raise refuse(f"documents[{index}]", "must be a text, or an object with a 'text'")
     return text
 
 

@@ -9,16 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frontend.dialects.openai.images import (
-    ImageCall,
-    check_limits,
-    count_usage,
-    encode,
-    parse_image,
-    previews,
-    render_images,
-    settle,
-)
+from frontend.dialects.openai.image_answers import count_usage, encode, render_images
+from frontend.dialects.openai.images import ImageCall, check_limits, parse_image, previews, settle
 from frontend.domain.images import Drawing
 from frontend.domain.models import ImageLimits
 from frontend.domain.usage import Usage
