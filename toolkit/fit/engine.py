@@ -89,6 +89,8 @@ def _arguments(
     for config in model_configs(name, entry, facts, "", target):
         if "engine" in config.parameters:
             found: dict[str, Any] = json.loads(config.parameters["engine"].string_value)
+            if "engine_cpu" in config.parameters:
+                found |= json.loads(config.parameters["engine_cpu"].string_value)
             return found
     return dict(entry.engine_args)
 

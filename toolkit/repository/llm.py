@@ -134,9 +134,10 @@ def _prompt_running(entry: LlmEntry) -> Running:
 def _engine(name: str, entry: LlmEntry, facts: LlmFacts, target: Target) -> Step:
     defaults = {} if target.gpu else _cpu_defaults(entry, facts)
     fixed: dict[str, object] = {"model": "weights", "max_model_len": entry.context_length}
-    own: dict[str, object] = {
-        "engine": fixed | defaults | _wanted(entry, facts) | entry.engine_args
-    }
+    own: dict[str, object] = {"engine": fixed | _wanted(entry, facts) | entry.engine_args}
+    # apart, since the embedded server runs the same repository on a CPU and on GPUs
+    if on_cpu := {key: value for key, value in defaults.items() if key not in entry.engine_args}:
+        own["engine_cpu"] = on_cpu
     if environment := _environment(entry):
         own["environment"] = environment
     if entry.adapters:

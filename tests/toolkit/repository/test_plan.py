@@ -130,10 +130,11 @@ def test_unknown_targets_are_refused() -> None:
 def test_a_cpu_engine_gets_a_cache_that_fits_beside_others(spec: Spec) -> None:
     facts = FACTS["chat"]
     entry = spec.catalogue.models["chat"]
-    engine = {}
     for target in ("embedded", "container"):
-        configs = model_configs("chat", entry, facts, "", find_target(target))
-        engine[target] = json.loads(configs[2].parameters["engine"].string_value)
-    assert engine["embedded"]["kv_cache_memory_bytes"] == 16 * 256 * 100 * 2
-    assert engine["embedded"]["dtype"] == "float32"
-    assert engine["container"] == {"model": "weights", "max_model_len": 100, "dtype": "float32"}
+        config = model_configs("chat", entry, facts, "", find_target(target))[2]
+        arguments = json.loads(config.parameters["engine"].string_value)
+        assert arguments == {"model": "weights", "max_model_len": 100, "dtype": "float32"}
+        assert ("engine_cpu" in config.parameters) == (target == "embedded")
+        if target == "embedded":
+            on_cpu = json.loads(config.parameters["engine_cpu"].string_value)
+            assert on_cpu["kv_cache_memory_bytes"] == 16 * 256 * 100 * 2
