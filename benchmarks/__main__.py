@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from benchmarks import chain, embeddings, gateway, memory
 from benchmarks.pairs import Ratio
 from tests.support.processes import served
-from toolkit.serve.catalogue import public_models
+from toolkit.serve.models import public_models
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 REPOSITORY = Path("model_repository").absolute()

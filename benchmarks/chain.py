@@ -19,8 +19,8 @@ from benchmarks.pairs import Ratio, compare
 from python_backends.vllm_engine.machine import EXECUTOR, fit_to_cpu
 from tests.support.processes import free_port, status_of, wait_for
 from toolkit.runtime.environments import ensure_environment
-from toolkit.serve.catalogue import ServedModel
 from toolkit.serve.child import Child, Command, clean_environment
+from toolkit.serve.models import ServedModel
 
 TOKENS = 64
 

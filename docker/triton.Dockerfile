@@ -1,7 +1,12 @@
-# Triton for GPU hosts: NVIDIA's image with what our Python backends need beside vLLM.
-# `docker build -f docker/triton.Dockerfile -t triton-toolkit/triton .`, then mount a repository that
-# was built for the target of the same release, `toolkit build-repo --target container:26.08`.
-ARG BASE=nvcr.io/nvidia/tritonserver:26.08-vllm-python-py3
+# Triton for GPU hosts: NVIDIA's image with what our Python backends need beside its engine.
+# `docker build -f docker/triton.Dockerfile -t triton-toolkit/triton .`, then mount a repository that was
+# built for the same target, `toolkit build-repo --target container:26.08-vllm`. VARIANT is what follows
+# the release in the target: `vllm` runs ONNX graphs in onnxruntime-gpu, in the Python backend;
+# `vllm-onnx` copies Triton's onnxruntime backend from the release's -py3 image, which is pulled for that.
+ARG RELEASE=26.08
+ARG VARIANT=vllm
+ARG BASE=nvcr.io/nvidia/tritonserver:${RELEASE}-vllm-python-py3
+ARG FULL=nvcr.io/nvidia/tritonserver:${RELEASE}-py3
 
 FROM ${BASE} AS build
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
@@ -9,7 +14,20 @@ COPY docker/triton.lock /tmp/triton.lock
 RUN python3 -m pip install --no-cache-dir --no-deps --require-hashes \
     --target /opt/python -r /tmp/triton.lock
 
-FROM ${BASE}
+# hadolint ignore=DL3006
+FROM ${FULL} AS full
+
+# hadolint ignore=DL3006
+FROM ${BASE} AS vllm
+
+# hadolint ignore=DL3006
+FROM ${BASE} AS vllm-onnx
+COPY --from=full /opt/tritonserver/backends/onnxruntime /opt/tritonserver/backends/onnxruntime
+
+# hadolint ignore=DL3006
+FROM ${VARIANT}
+ARG RELEASE
+ARG VARIANT
 # after the base's own packages: what it has stays what it is
 COPY --from=build /opt/python /opt/triton-toolkit/python
 RUN python3 -c "import site; print('/opt/triton-toolkit/python', file=open(site.getsitepackages()[0] + '/triton-toolkit.pth', 'w'))" \
@@ -22,7 +40,7 @@ ENV HOME=/tmp \
     HF_HUB_OFFLINE=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     VLLM_NO_USAGE_STATS=1 \
-    TRITON_TOOLKIT_TARGET=container:26.08
+    TRITON_TOOLKIT_TARGET=container:${RELEASE}-${VARIANT}
 EXPOSE 8001 8002
 HEALTHCHECK --interval=10s --timeout=5s --start-period=900s \
     CMD ["python3", "/opt/triton-toolkit/healthcheck.py"]

@@ -1,46 +1,102 @@
-"""`python -m frontend`: reads the settings, serves until a signal ends it, exits with 0."""
+"""`triton-gateway`, or `python -m frontend`: `serve`, which is the default, `check` and `keys`."""
 
-import asyncio
-import gc
-import logging
 import os
-import resource
-import socket
 import sys
 
 # read when gRPC makes its first channel: its new event engine polls from threads of its own, and
 # without it a request costs a fifth to a third less CPU (alternating pairs over the echo engine)
 os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_client")
 
+import asyncio
+import gc
+import logging
+import socket
+from collections.abc import Sequence
+
 import uvloop
 from pydantic import ValidationError
 from pydantic_settings import CliApp
 
-from frontend.access.keys import KeyFileError
-from frontend.app import create_app
-from frontend.ending import ended_by_signals
+from frontend.accounts.keys import KeyFileError, Keys
+from frontend.app import create_gateway
+from frontend.commands import keys
 from frontend.http.connections import Connections
 from frontend.http.limits import Limits
 from frontend.http.server import DrainingServer, server_config
-from frontend.liveness import liveness
+from frontend.process.files import allow_connections
+from frontend.process.liveness import liveness
+from frontend.process.signals import ended_by_signals
 from frontend.settings import Settings
-from frontend.telemetry.metrics import Metrics
+from frontend.settings.limits import LimitSettings
 from frontend.telemetry.watchdog import Watchdog
 from frontend.upstreams.registry import find_cycle
 
 _END_S = 4.0  # for what follows the drain
-_OTHER_FILES = 256  # the log, Triton, images that are fetched
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; returns its exit code."""
+    given = [*(sys.argv[1:] if arguments is None else arguments)]
+    if given[:1] == ["keys"]:
+        return keys.main(given[1:])
+    command = given.pop(0) if given[:1] in (["serve"], ["check"]) else "serve"
+    settings = _read(given)
+    if settings is None:
+        return 2
+    return _check(settings) if command == "check" else _serve(settings)
+
+
+def _read(arguments: list[str]) -> Settings | None:
+    """The settings; None when they are invalid, which was printed."""
+    try:
+        settings = CliApp.run(Settings, cli_args=arguments)
+    except ValidationError as error:
+        for wrong in error.errors():
+            field = ".".join(map(str, wrong["loc"])) or "host"
+            text = wrong["msg"].removeprefix("Value error, ")
+            sys.stderr.write(f"error: setting '{field}': {text}\n")
+        return None
+    if cycle := find_cycle(settings.models):
+        sys.stderr.write(f"error: setting 'models': {' → '.join(cycle)} is a cycle\n")
+        return None
+    return settings
+
+
+def _check(settings: Settings) -> int:
+    """Reads the key file too, and starts nothing."""
+    try:
+        if settings.keys_file is not None:
+            Keys(settings.keys_file).read()
+    except KeyFileError as error:
+        sys.stderr.write(f"error: setting 'keys_file': {error}\n")
+        return 2
+    return 0
+
+
+def _serve(settings: Settings) -> int:
+    os.umask(0o077)  # stored answers are for this user alone
+    logging.basicConfig(
+        level=settings.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+    )
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            runner.run(serve(settings))
+        except KeyFileError as error:
+            sys.stderr.write(f"error: setting 'keys_file': {error}\n")
+            return 2
+    return 0
 
 
 async def serve(settings: Settings) -> None:
     """Serves until a signal ends it."""
-    app = create_app(settings)
-    gc.freeze()  # what is there now stays: no collection need look at it again
-    metrics: Metrics = app.state.metrics
+    gateway = create_gateway(settings)
+    gc.freeze()  # what exists now stays: no collection needs to look at it again
+    metrics = gateway.metrics
     connections = Connections(_limits(settings), refused=metrics.refused.inc)
     metrics.connections.set_function(connections.__len__)
-    config = server_config(app, connections, settings.host, settings.port)
-    server = DrainingServer(config, app.state.runner, connections, settings.drain_s)
+    config = server_config(gateway.app, connections, settings.host, settings.port)
+    server = DrainingServer(config, gateway.path, connections, settings.drain_s)
     watchdog = Watchdog(settings.block_warning_ms / 1000, metrics.blocks.inc, metrics.blocked_s.inc)
     ports = [port for port in (settings.port, settings.ollama_port) if port is not None]
     sockets = [_listening(settings.host, port) for port in ports] if len(ports) > 1 else None
@@ -50,19 +106,9 @@ async def serve(settings: Settings) -> None:
             await server.serve(sockets)
 
 
-def _limits(settings: Settings) -> Limits:
-    """The settings' limits, as far as the process may have so many files open."""
-    connections = settings.max_connections
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < connections + _OTHER_FILES:
-        soft = min(hard, connections + _OTHER_FILES)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    if soft < connections + _OTHER_FILES:
-        connections = max(1, soft - _OTHER_FILES)
-        text = "the limit of open files (%d) leaves room for %d connections, not for %d"
-        logging.getLogger(__name__).warning(text, soft, connections, settings.max_connections)
+def _limits(settings: LimitSettings) -> Limits:
     return Limits(
-        connections=connections,
+        connections=allow_connections(settings.max_connections),
         connections_per_address=settings.max_connections_per_address,
         head_bytes=settings.max_head_bytes,
         headers=settings.max_headers,
@@ -76,32 +122,6 @@ def _limits(settings: Settings) -> Limits:
 def _listening(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=2048)
-
-
-def main() -> int:
-    """Reads the settings and serves."""
-    os.umask(0o077)  # stored answers are for this user alone
-    try:
-        settings = CliApp.run(Settings)
-    except ValidationError as error:
-        for problem in error.errors():
-            field = ".".join(map(str, problem["loc"])) or "host"
-            sys.stderr.write(f"error: setting '{field}': {problem['msg']}\n")
-        return 2
-    if cycle := find_cycle(settings.models):
-        sys.stderr.write(f"error: setting 'models': {' → '.join(cycle)} is a circle\n")
-        return 2
-    logging.basicConfig(
-        level=settings.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-    )
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        try:
-            runner.run(serve(settings))
-        except KeyFileError as error:
-            sys.stderr.write(f"error: setting 'keys_file': {error}\n")
-            return 2
-    return 0
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ from python_backends.triton import Array, Arrays, Settings
 Ports = Mapping[str, tuple[str, int]]
 """Name -> (onnxruntime type, or several with `|` between them; rank)."""
 
+_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+
 FLOAT, INT64 = "tensor(float)", "tensor(int64)"
 
 
@@ -28,9 +30,10 @@ class Graph:
 
     @classmethod
     def load(cls, settings: Settings, inputs: Ports, outputs: Ports) -> "Graph":
-        """From the step's `model`, `threads`, `providers`.
+        """From the step's `model`, `threads`, `providers`, and the GPU that it was placed on.
 
-        Raises ValueError when the graph's inputs or outputs are not exactly the given ones.
+        Raises ValueError when the graph's inputs or outputs are not exactly the given ones, or when
+        it was placed on a GPU and onnxruntime cannot use that.
         """
         import onnxruntime
 
@@ -41,8 +44,13 @@ class Graph:
         options.add_session_config_entry("session.force_spinning_stop", "1")
         options.add_session_config_entry("session.intra_op.spin_duration_us", "20")
         options.log_severity_level = 3
-        providers = settings.text("providers", "CPUExecutionProvider").split(",")
-        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers(settings))
+        if settings.gpus and _CUDA not in session.get_providers():
+            # onnxruntime only warns and computes on the CPU, many times slower
+            raise ValueError(
+                f"'{settings.model}' was placed on GPU {settings.gpus[0]}, and onnxruntime cannot"
+                " use CUDA there; its own reason is in Triton's log"
+            )
         faults = [
             *compare("input", session.get_inputs(), inputs),
             *compare("output", session.get_outputs(), outputs),
@@ -59,6 +67,22 @@ class Graph:
     def input_type(self, name: str) -> str:
         """onnxruntime's name for it, such as `tensor(float)`."""
         return next(str(port.type) for port in self.session.get_inputs() if port.name == name)
+
+
+def providers(settings: Settings) -> list[Any]:
+    """onnxruntime's execution providers, the first one that can run a node runs it."""
+    import onnxruntime
+
+    named = settings.text("providers", "")
+    if named:
+        return named.split(",")
+    if not settings.gpus:
+        return [_CPU]
+    if hasattr(onnxruntime, "preload_dlls"):  # CUDA and cuDNN from wheels beside it, if there are
+        onnxruntime.preload_dlls()
+    # the arena grows by what is asked for: engines beside it measured what is free on the GPU
+    options = {"device_id": str(settings.gpus[0]), "arena_extend_strategy": "kSameAsRequested"}
+    return [(_CUDA, options), _CPU]
 
 
 def compare(side: str, found: Any, wanted: Ports) -> list[str]:

@@ -8,7 +8,7 @@ import importlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -19,6 +19,9 @@ from python_backends.errors import InvalidInput, StepError, clip
 
 Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]
+
+PLACEMENT = "TRITON_TOOLKIT_PLACEMENT"
+"""Set by `toolkit serve --device cuda`: a JSON object, model → `{"gpus": [0], "engine": {…}}`."""
 
 FINAL = 1
 """TRITONSERVER_RESPONSE_COMPLETE_FINAL: no response follows this one."""
@@ -72,11 +75,14 @@ def backend() -> Backend:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Who a step is: its model's name, its version's folder, the `parameters` of its config."""
+    """Who a step is: its model's name, its version's folder, the `parameters` of its config, and
+    what it was given of this machine: `gpus` by index, `engine` arguments that they call for."""
 
     model: str
     folder: Path
     parameters: Mapping[str, str]
+    gpus: tuple[int, ...] = ()
+    engine: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def read(cls, args: Mapping[str, str]) -> "Settings":
@@ -89,7 +95,7 @@ class Settings:
         }
         check_server(parameters.get("toolkit.target", ""), os.environ)
         folder = Path(args["model_repository"], args["model_version"])
-        return cls(args["model_name"], folder, parameters)
+        return cls(args["model_name"], folder, parameters, *_placement(args, os.environ))
 
     def text(self, name: str, default: str) -> str:
         return self.parameters.get(name, default)
@@ -112,6 +118,17 @@ class Settings:
         return self.folder / self.parameters.get(name, default)
 
 
+def _placement(
+    args: Mapping[str, str], environment: Mapping[str, str]
+) -> tuple[tuple[int, ...], dict[str, Any]]:
+    """The GPUs of an instance, and engine arguments: Triton says the first (KIND_GPU), else
+    `toolkit serve`, whose Triton knows nothing of GPUs."""
+    if args.get("model_instance_kind") == "GPU":
+        return (int(args["model_instance_device_id"]),), {}
+    placed = json.loads(environment.get(PLACEMENT, "{}")).get(args["model_name"], {})
+    return tuple(placed.get("gpus", ())), placed.get("engine", {})
+
+
 def check_server(target: str, environment: Mapping[str, str]) -> None:
     """Raises ValueError, with the command that helps, when `target` is not this server.
 
@@ -119,9 +136,11 @@ def check_server(target: str, environment: Mapping[str, str]) -> None:
     is known, and then Triton itself refuses Python environments that are not there.
     """
     here = environment.get("TRITON_TOOLKIT_TARGET", "")
+    built = target
     if not here and (release := environment.get("NVIDIA_TRITON_SERVER_VERSION", "")):
-        here = f"container:{release}"
-    if here and target and here != target:
+        # NVIDIA's images tell their release, and not which of its images they are
+        here, built = f"container:{release}", target.partition("-")[0]
+    if here and target and here != built:
         raise ValueError(
             f"this repository was built for the target '{target}' and this server is '{here}';"
             f" build it again: toolkit build-repo --target {here}"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.stages import STAGES, Stages
 from tests.support.echo import EchoTriton
 from tests.support.repository import echo_repository as write_echo_repository
 from toolkit.runtime.environments import link_environments
@@ -19,9 +20,10 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers", "slow_engine: starts a real vLLM engine, about a minute and 3 GB"
-    )
+    """Every test belongs to a stage, `pytest -m pure` runs one."""
+    for stage in STAGES:
+        config.addinivalue_line("markers", f"{stage}: see tests/stages.py, which sets it")
+    config.pluginmanager.register(Stages(), "stages")
 
 
 @pytest.fixture(scope="session")

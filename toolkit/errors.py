@@ -1,6 +1,7 @@
 """What the toolkit raises on purpose. `cli` prints message and hint, and exits with `exit_code`.
 
 ToolkitError
+├── UsageError        a command was used in a wrong way, as with options that exclude each other
 ├── SpecError         models.yaml is wrong: all findings at once, each with its line and field
 ├── SourceError       weights cannot be found, fetched or verified
 ├── ConvertError      weights were found but cannot be converted, or came out wrong
@@ -24,6 +25,12 @@ class ToolkitError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+class UsageError(ToolkitError):
+    """A command was used in a wrong way."""
+
+    exit_code = 2
 
 
 class SpecError(ToolkitError):

@@ -23,6 +23,8 @@ from typing import Any
 import numpy as np
 import xgrammar as xgr  # type: ignore[import-not-found]
 
+from python_backends.vllm_engine.alphabet import Alphabet, fit, holds_only_json, words_of
+
 Limits = Mapping[str, Any]
 _FRAME = 4
 _ALLOWANCE_S = 1.0
@@ -31,21 +33,29 @@ _USUAL_S = 0.5
 """What takes longer to compile is unusual, and waits for everything else."""
 _TRIAL_TOKENS = 48
 _TRIAL_WALKS = 2
-REJECTED, SLOW, OK = b"\x01", b"\x02", b"\x00"
+REJECTED, SLOW, STUCK, OK = b"\x01", b"\x02", b"\x03", b"\x00"
+
+
+class Vocabulary:
+    """The model's tokens: xgrammar's TokenizerInfo, and the characters that they can write."""
+
+    def __init__(self, serialized: str) -> None:
+        self.info = xgr.TokenizerInfo.deserialize_json(serialized)
+        self.alphabet = Alphabet(words_of(self.info))
 
 
 class TooSlow(Exception):
     """Its masks take too long."""
 
 
-def serve(maker: socket.socket, folder: str, info: Any, limits: Limits) -> None:
+def serve(maker: socket.socket, folder: str, vocabulary: Vocabulary, limits: Limits) -> None:
     """Compiles what the maker sends, answers it, then serves masks until it hangs up."""
     _bound_memory(int(limits["grammar_memory_mb"]))
     asked = json.loads(receive(maker) or b"{}")
     if not asked:
         return
     try:
-        compiled = _beside(lambda: _make(info, asked, limits))
+        compiled = _beside(lambda: _make(vocabulary, asked, limits))
     except TooSlow:
         send(maker, b'{"slow": true}')
         return
@@ -63,9 +73,9 @@ def serve(maker: socket.socket, folder: str, info: Any, limits: Limits) -> None:
             Path(path).unlink()
 
 
-def _make(info: Any, asked: Mapping[str, str], limits: Limits) -> Any:
+def _make(vocabulary: Vocabulary, asked: Mapping[str, str], limits: Limits) -> Any:
     signal.setitimer(signal.ITIMER_PROF, float(limits["grammar_compile_s"]))
-    compiled = compile_grammar(info, asked["kind"], asked["text"], limits)
+    compiled = compile_grammar(vocabulary, asked["kind"], asked["text"], limits)
     signal.setitimer(signal.ITIMER_PROF, 0)
     try_out(compiled, limits)
     return compiled
@@ -91,16 +101,30 @@ def _beside(work: Callable[[], Any]) -> Any:
         return future.result()
 
 
-def compile_grammar(info: Any, kind: str, text: str, limits: Limits) -> Any:
+def compile_grammar(
+    vocabulary: Vocabulary, kind: str, text: str, limits: Limits
+) -> xgr.CompiledGrammar:
     """Raises what xgrammar raises for a text that is not one."""
-    compiler = xgr.GrammarCompiler(info, max_threads=1, cache_enabled=False)
+    grammar, alphabet = _read(kind, text, limits), vocabulary.alphabet
+    if not alphabet.is_complete:
+        is_json = kind in ("json", "json_object") or (
+            kind == "structural_tag" and holds_only_json(json.loads(text), alphabet)
+        )
+        grammar = xgr.Grammar.deserialize_json(
+            fit(grammar.serialize_json(), alphabet, is_json=is_json)
+        )
+    compiler = xgr.GrammarCompiler(vocabulary.info, max_threads=1, cache_enabled=False)
+    return compiler.compile_grammar(grammar)
+
+
+def _read(kind: str, text: str, limits: Limits) -> xgr.Grammar:
     if kind in ("json", "json_object"):
         if limits.get("compact"):
-            return compiler.compile_json_schema(text, any_whitespace=False, separators=(",", ":"))
+            return xgr.Grammar.from_json_schema(text, any_whitespace=False, separators=(",", ":"))
         blanks = int(limits["grammar_whitespace"])
-        return compiler.compile_json_schema(text, max_whitespace_cnt=blanks)
+        return xgr.Grammar.from_json_schema(text, max_whitespace_cnt=blanks)
     if kind == "regex":
-        return compiler.compile_regex(text)
+        return xgr.Grammar.from_regex(text)
     if kind == "structural_tag":
         tag = json.loads(text)
         if "structures" in tag:
@@ -110,11 +134,11 @@ def compile_grammar(info: Any, kind: str, text: str, limits: Limits) -> Any:
                 )
                 for one in tag["structures"]
             ]
-            return compiler.compile_structural_tag(items, tag["triggers"])
-        return compiler.compile_structural_tag(text)
+            return xgr.Grammar.from_structural_tag(items, tag["triggers"])
+        return xgr.Grammar.from_structural_tag(text)
     if kind == "grammar" and "::=" not in text:
-        return compiler.compile_lark(text)
-    return compiler.compile_grammar(text)
+        return xgr.Grammar.from_lark(text)
+    return xgr.Grammar.from_ebnf(text)
 
 
 def try_out(compiled: Any, limits: Limits) -> None:
@@ -133,6 +157,8 @@ def try_out(compiled: Any, limits: Limits) -> None:
             if not step and not len(allowed):
                 raise ValueError("nothing can match it")
             if not going_on:
+                if not len(allowed):
+                    raise ValueError("no token can follow after some of what matches it")
                 break
             token = int(chance.choice(going_on))
             clock.run(lambda: matcher.accept_token(token))  # noqa: B023
@@ -209,8 +235,9 @@ class _Masks:
     def vocab_size(self) -> int:
         return int(self._compiled.tokenizer_info.vocab_size)
 
-    def tell_slow(self) -> None:
-        send(self._maker, b'{"slow": true}')
+    def report(self, failure: str) -> None:
+        """Tells the maker why a request that obeys the grammar cannot go on."""
+        send(self._maker, json.dumps({"failure": failure}).encode())
 
 
 class _Walk:
@@ -230,7 +257,7 @@ class _Walk:
         tokens = np.frombuffer(asked[1:], dtype=np.int32).tolist()
         found = self._clock.run(lambda: self._work(asked[:1], tokens))
         if self._clock.is_slow:
-            self._masks.tell_slow()
+            self._masks.report("slow")
             return SLOW
         return bytes(found)
 
@@ -248,10 +275,14 @@ class _Walk:
                 self._matcher.rollback(accepted)
             return OK + np.array([accepted], dtype=np.int32).tobytes()
         if self._accept(tokens) < len(tokens):
+            self._masks.report("rejected")
             return REJECTED
         if self._matcher.is_terminated():
             return OK
         self._matcher.fill_next_token_bitmask(self._mask, 0)
+        if not self._mask.any():
+            self._masks.report("stuck")
+            return STUCK
         return OK + self._mask.tobytes()
 
     def _accept(self, tokens: list[int]) -> int:

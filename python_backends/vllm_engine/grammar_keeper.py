@@ -27,7 +27,8 @@ Serve = Callable[[socket.socket], None]
 def main() -> None:
     """`{"folder", "limits", "vocabulary"}`: where to listen, GrammarLimits, xgrammar's
     TokenizerInfo as JSON."""
-    import xgrammar as xgr  # type: ignore[import-not-found]
+    # imported before the first fork, or every child would
+    from python_backends.vllm_engine import grammar_host
 
     # whatever the stub did to its signals: this one must end a child that computes for too long
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
@@ -35,10 +36,7 @@ def main() -> None:
     settings = json.loads(sys.stdin.buffer.readline() or b"{}")
     if not settings:
         return
-    info = xgr.TokenizerInfo.deserialize_json(settings["vocabulary"])
-    # imported before the first fork, or every child would
-    from python_backends.vllm_engine import grammar_host
-
+    vocabulary = grammar_host.Vocabulary(settings["vocabulary"])
     gc.collect()
     gc.freeze()  # a collection in a child would copy every page
     folder, limits = settings["folder"], settings["limits"]
@@ -48,7 +46,7 @@ def main() -> None:
             door.listen(128)
             sys.stdout.write("ready\n")
             sys.stdout.flush()
-            _Keeper(door).run(lambda maker: grammar_host.serve(maker, folder, info, limits))
+            _Keeper(door).run(lambda maker: grammar_host.serve(maker, folder, vocabulary, limits))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

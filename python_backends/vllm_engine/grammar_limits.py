@@ -72,7 +72,16 @@ def read_grammar(structured: Mapping[str, Any], limits: GrammarLimits) -> Gramma
     """
     ((kind, value),) = ((k, v) for k, v in structured.items() if k in _READERS and v is not None)
     grammar = Grammar(kind, _READERS[kind](value, f"structured_outputs.{kind}", limits))
-    if (size := len(grammar.text.encode(errors="replace"))) > limits.grammar_bytes:
+    try:
+        size = len(grammar.text.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidInput(
+            f"what the reply must match contains U+{ord(error.object[error.start]):04X}, half of a"
+            " surrogate pair, which is not a character",
+            code="invalid_grammar",
+            param=grammar.param,
+        ) from None
+    if size > limits.grammar_bytes:
         raise InvalidInput(
             f"what the reply must match has {size} bytes, at most {limits.grammar_bytes} are"
             " allowed",

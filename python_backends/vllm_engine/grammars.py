@@ -43,9 +43,10 @@ class Host:
     def __init__(self, path: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter):
         self.path = path
         self.users = 0
-        self.slow = asyncio.Event()
-        """It ended itself or a request's walk through it: computing the masks took too long."""
         self.gone = False
+        self._failed = asyncio.Event()
+        self._cause = "slow"
+        """Of the last failure. The kernel ends a process that computes too long: no word of it."""
         self._reader = reader
         self._writer = writer
         self._wanted = True
@@ -54,11 +55,11 @@ class Host:
         """Returns when the process is gone."""
         with contextlib.suppress(asyncio.IncompleteReadError, OSError):
             while True:
-                await _receive(self._reader)
-                self.slow.set()
+                self._cause = json.loads(await _receive(self._reader))["failure"]
+                self._failed.set()
         self.gone = True
-        if self._wanted:
-            self.slow.set()
+        if self._wanted and not self._failed.is_set():
+            self._failed.set()
         self._writer.close()
 
     def close(self) -> None:
@@ -68,8 +69,8 @@ class Host:
     async def failure(self) -> StepError | None:
         """Why the engine gave up a request with this grammar; None when it is not to blame."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.slow.wait(), _FAREWELL_S)
-            return _too_slow("structured_outputs")
+            await asyncio.wait_for(self._failed.wait(), _FAREWELL_S)
+            return _FAILURES[self._cause]("structured_outputs")
         return None
 
 
@@ -231,6 +232,26 @@ def _too_slow(param: str) -> InvalidInput:
         code="grammar_too_expensive",
         param=param,
     )
+
+
+def _stuck(param: str) -> InvalidInput:
+    return InvalidInput(
+        "the reply reached a point where no token of the model matches what it must match",
+        code="invalid_grammar",
+        param=param,
+    )
+
+
+def _rejected(param: str) -> InvalidInput:
+    return InvalidInput(
+        "the sampling parameters exclude every token that matches what the reply must match; check"
+        " 'allowed_token_ids', 'bad_words', 'logit_bias' and 'min_tokens'",
+        code="invalid_grammar",
+        param=param,
+    )
+
+
+_FAILURES = {"slow": _too_slow, "stuck": _stuck, "rejected": _rejected}
 
 
 class _Making:

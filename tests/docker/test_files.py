@@ -66,14 +66,14 @@ def test_the_entry_point_refuses_what_was_built_for_another_server(tmp_path: Pat
     (tmp_path / "repository.json").write_text('{"target": "embedded"}')
     environment = {
         "PATH": "/usr/bin:/bin",
-        "TRITON_TOOLKIT_TARGET": "container:26.08",
+        "TRITON_TOOLKIT_TARGET": "container:26.08-vllm",
         "TRITON_TOOLKIT_REPOSITORY": str(tmp_path),
     }
     entry = str(ROOT / "docker" / "entrypoint.sh")
     refused = _run(entry, environment)
     assert refused.returncode == 2
     assert "built for the target 'embedded'" in refused.stderr
-    assert "toolkit build-repo --target container:26.08" in refused.stderr
+    assert "toolkit build-repo --target container:26.08-vllm" in refused.stderr
     (tmp_path / "repository.json").unlink()
     refused = _run(entry, environment)
     assert refused.returncode == 2
@@ -136,7 +136,7 @@ def test_a_key_that_is_none_is_refused(echo_repository: Path, tmp_path: Path) ->
             str(ROOT / "docker" / "entrypoint.sh"),
             {
                 "PATH": "/usr/bin:/bin",
-                "TRITON_TOOLKIT_TARGET": "container:26.08",
+                "TRITON_TOOLKIT_TARGET": "container:26.08-vllm",
                 "TRITON_TOOLKIT_REPOSITORY": str(echo_repository),
                 "TRITON_TOOLKIT_CONTROL_KEY_FILE": str(key),
             },
@@ -169,7 +169,7 @@ def _entry_point(echo: Path, folder: Path, **environment: str) -> Iterator[grpc.
         environment={
             "PATH": f"{server.parent}:/usr/bin:/bin",
             "LD_LIBRARY_PATH": str(runtime.libraries),
-            "TRITON_TOOLKIT_TARGET": "container:26.08",
+            "TRITON_TOOLKIT_TARGET": "container:26.08-vllm",
             "TRITON_TOOLKIT_REPOSITORY": str(repository),
             "PYTHONDONTWRITEBYTECODE": "1",
             **environment,

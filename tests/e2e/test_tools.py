@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import jsonschema_rs
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from openai import BadRequestError, InternalServerError, OpenAI
 from pydantic import BaseModel
 
@@ -202,12 +202,38 @@ def test_names_that_json_escapes_are_enforced(client: OpenAI) -> None:
         jsonschema_rs.validate(schema, json.loads(answer.choices[0].message.content or ""))
 
 
+def of_character(character: str) -> dict[str, Any]:
+    """A schema that wants a character in a constant, a name and a pattern."""
+    properties = {
+        "c": {"const": character},
+        character: {"enum": [[character]]},
+        "p": {"type": "string", "pattern": f"^{character}$"},
+    }
+    schema = {"type": "object", "properties": properties, "required": list(properties)}
+    return schema | {"additionalProperties": False}
+
+
+@pytest.mark.parametrize("character", ["\U00040000", "\U000bffff", "\U0010ffff", "\uffff", "😀"])
+def test_characters_that_the_vocabulary_lacks_are_written_as_escapes(
+    client: OpenAI, character: str
+) -> None:
+    schema = of_character(character)
+    wanted: Any = {"type": "json_schema", "json_schema": {"name": "made", "schema": schema}}
+    answer = client.chat.completions.create(
+        model=CHAT, messages=ASK, response_format=wanted, seed=1, max_tokens=200
+    )
+    (choice,) = answer.choices
+    assert choice.finish_reason == "stop"
+    jsonschema_rs.validate(schema, json.loads(choice.message.content or ""))
+
+
 @settings(
     max_examples=12,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(schema=schemas())
+@example(schema={"type": "object", "properties": {"": {"enum": [["\U00040000"], []]}}})
 def test_no_schema_is_broken_at_a_stop(client: OpenAI, schema: dict[str, Any]) -> None:
     wanted: Any = {"type": "json_schema", "json_schema": {"name": "made", "schema": schema}}
     try:

@@ -22,7 +22,7 @@ from tests.support.client import Client, StreamError, text_of
 from tests.support.triton import Server, serve
 from tests.support.weights import write_llama
 
-pytestmark = [pytest.mark.slow_engine, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.timeout(400)
 CLOSED = {"additionalProperties": False}
 PROPERTIES = {
     "type": "object",

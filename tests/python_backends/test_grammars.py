@@ -28,7 +28,7 @@ STOP = 256
 LIMITS = GrammarLimits(grammar_compile_s=2, grammar_memory_mb=300, grammar_mask_ms=100)
 MAKE_VOCABULARY = """
 import xgrammar as xgr
-words = [bytes([one]) for one in range(256)] + [b"</s>"]
+words = [b"" if one == 0xF1 else bytes([one]) for one in range(256)] + [b"</s>"]
 print(xgr.TokenizerInfo(words, stop_token_ids=[256]).serialize_json())
 """
 
@@ -231,6 +231,50 @@ def test_a_mask_that_takes_too_long_ends_its_grammar_alone(
     assert innocent.mask() == {ord("1")}
     assert loop.run(other.failure()) is None
     walk.close(), innocent.close()
+
+
+def test_what_the_vocabulary_cannot_write_is_escaped_or_left_out(
+    hosted: Callable[..., Host],
+) -> None:
+    """It lacks the byte 0xF1, with which U+40000 begins."""
+    walk = Walk(hosted(schema({"enum": ["\U00040000"]})))
+    assert walk.say('"') == {ord("\\")}
+    assert walk.say("\\ud8c0\\udc00") == {ord('"')}
+    walk.close()
+    for kind, value in (("regex", "a|[\U00040000]*b?"), ("choice", ["a", "\U00040000"])):
+        walk = Walk(hosted(read_grammar({kind: value}, LIMITS)))
+        assert walk.mask() >= {ord("a")}
+        walk.close()
+    with pytest.raises(InvalidInput, match="has no tokens for its characters"):
+        hosted(read_grammar({"choice": ["\U00040000"]}, LIMITS))
+
+
+def test_a_request_that_cannot_go_on_says_why(
+    hosted: Callable[..., Host], loop: LoopThread
+) -> None:
+    tag = {"begin": "<tool>", "content": {"type": "const_string", "value": "\U00040000"}, "end": ""}
+    tags = {"type": "triggered_tags", "triggers": ["<tool"], "tags": [tag]}
+    stuck = hosted(
+        read_grammar({"structural_tag": {"type": "structural_tag", "format": tags}}, LIMITS)
+    )
+    rejected = hosted(schema({"const": 1}))
+    for host, text, answer, said in (
+        (stuck, b"<tool>", b"\3", "no token of the model"),
+        (rejected, b"x", b"\1", "allowed_token_ids"),
+    ):
+        walk = Walk(host)
+        assert walk.ask(b"m", *text)[:1] == answer
+        failure = loop.run(host.failure())
+        assert failure is not None
+        assert (failure.status, failure.code) == (400, "invalid_grammar")
+        assert said in failure.message
+        walk.close()
+
+
+def test_half_of_a_surrogate_pair_is_refused() -> None:
+    for kind, value in (("json", {"const": "\ud800"}), ("regex", "\udfff"), ("choice", ["\ud800"])):
+        with pytest.raises(InvalidInput, match="half of a surrogate pair"):
+            read_grammar({kind: value}, LIMITS)
 
 
 def test_what_cannot_be_compiled_is_refused_with_the_compilers_sentence(

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import python_backends
 from python_backends import triton
 from python_backends.cancellation import MEMORY_COUNT, MEMORY_S, Cancellations
 from python_backends.errors import MARKER, InvalidInput, StepError, Unavailable
 from python_backends.replies import GAP_S, LONGEST_GAP_S, SHARE_S, Pace, Replies
 from python_backends.triton import Settings
 from tests.support.fakes import FakeSender, FakeStub, strings
+from toolkit.backends import backend_files, backends
 
 
 @pytest.fixture(autouse=True)
@@ -169,9 +169,9 @@ def test_an_unforeseen_error_makes_no_promise() -> None:
     assert MARKER not in sender.sent[0][0].error.message
 
 
-@pytest.mark.parametrize("kind", python_backends.KINDS)
+@pytest.mark.parametrize("kind", backends())
 def test_a_kind_is_made_of_all_that_it_imports(kind: str) -> None:
-    files = python_backends.files(kind)
+    files = backend_files(kind)
     assert all(source.is_file() for source in files.values())
     for source in files.values():
         for node in ast.walk(ast.parse(source.read_text())):
@@ -182,7 +182,7 @@ def test_a_kind_is_made_of_all_that_it_imports(kind: str) -> None:
                 assert wanted & set(files), f"{source.name} imports {node.module}"
 
 
-@pytest.mark.parametrize("kind", python_backends.KINDS)
+@pytest.mark.parametrize("kind", backends())
 def test_a_step_can_be_imported_without_its_libraries(kind: str) -> None:
     module = importlib.import_module(f"python_backends.{kind}.model")
     assert {"initialize", "execute", "finalize"} >= {

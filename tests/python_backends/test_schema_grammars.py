@@ -107,6 +107,26 @@ def test_any_name_is_enforced_whatever_stands_beside_it(walk: Walk, name: str, e
     assert check(schema, walk) > 0
 
 
+@pytest.mark.parametrize(
+    "character", ["\x04", "\x7f", "é", "\ud7ff", "\uffff", "\U00040000", "\U000bffff", "\U0010ffff"]
+)
+def test_any_character_can_be_asked_for(walk: Walk, character: str) -> None:
+    """Some vocabularies have no tokens for it: it is written as an escape then."""
+    schema = of_properties(
+        **{
+            f"a{character}": {"const": f"{character}b"},
+            "e": {"enum": [[character], {character: 1}]},
+            "p": {"type": "string", "pattern": f"^{character}{{2}}[{character}]$"},
+            "k": {"type": "object", "propertyNames": {"pattern": f"^{character}+$"}}
+            | {"additionalProperties": {"const": character}},
+        }
+    )
+    if character < " ":  # xgrammar takes control characters of patterns as they are
+        del schema["properties"]["p"], schema["properties"]["k"]
+    schema |= {"required": list(schema["properties"]), "additionalProperties": False}
+    assert sum(check(schema, walk, seed) for seed in range(0, 40, 4)) > 10
+
+
 def test_the_cases_of_the_standard_hold(walk: Walk) -> None:
     written = 0
     for schema, _, _ in ALL:

@@ -10,7 +10,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from frontend.upstreams.triton.tensors import add_texts, output, unpack_bytes
 from toolkit.runtime.triton import ensure_triton
-from toolkit.serve.catalogue import public_models
+from toolkit.serve.models import public_models
 from toolkit.serve.triton import TritonOptions, TritonServer
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from google.protobuf import json_format, text_format
 from tritonclient.grpc import model_config_pb2
 
-import python_backends
+from toolkit.backends import backend_files
 
 Tensors = Mapping[str, tuple[str, list[int]]]
 """Name -> (type without TYPE_, dims). A name that ends with `?` is optional."""
@@ -90,7 +90,7 @@ def write_step(
     config.setdefault("instance_group", [{"kind": "KIND_CPU", "count": 1}])
     fields = {"backend": "python", "parameters": parameters, **config}
     version = _write_config(root, name, tensors, fields) / "1"
-    for destination, source in python_backends.files(kind).items():
+    for destination, source in backend_files(kind).items():
         target = version / destination
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)

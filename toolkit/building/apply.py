@@ -1,22 +1,26 @@
-"""models.yaml → a model repository in its place: plan, prepare, write, verify, exchange.
+"""models.yaml → a model repository in its place: plan, prepare, write, verify, replace.
 
-Until the last step the repository that is there stays as it is.
+An existing repository stays as it is until the last step.
 """
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolkit.atomic import replacing
 from toolkit.building.declared import finding_of, is_users_own
 from toolkit.building.previous import keep_links, refuse_foreign
-from toolkit.building.swap import replacing
 from toolkit.building.tree import write_tree
 from toolkit.building.weights import Prepared, prepare
 from toolkit.errors import RepositoryError, SpecError
+from toolkit.home import home
 from toolkit.progress import Progress, silent
 from toolkit.repository.plan import Plan, make_plan
-from toolkit.spec import EnsembleEntry, Spec
+from toolkit.spec import SourcedEntry, Spec
 from toolkit.targets import Target
 from toolkit.verify import Severity, verify_repository
+from toolkit.weights.digest import text_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,27 +43,41 @@ def build(spec: Spec, target: Target, output: Path, progress: Progress = silent)
     prepared = {
         model.name: prepare(model.name, model.entry, spec.folder, progress)
         for model in plan.models
-        if not isinstance(model.entry, EnsembleEntry)
+        if isinstance(model.entry, SourcedEntry)
     }
-    with replacing(output) as scratch:
+    with _replacing(output) as scratch:
         write_tree(plan, prepared, scratch)
         _verify(spec, scratch, target)
         keep_links(output, scratch)
     return Built(plan, output, prepared)
 
 
+@contextmanager
+def _replacing(output: Path) -> Iterator[Path]:
+    """Yields an empty folder that becomes `output`. One build at a time. Raises RepositoryError."""
+    lock = home() / "locks" / f"{text_digest(str(output.absolute()))[:32]}.lock"
+    with ExitStack() as stack:
+        try:
+            scratch = stack.enter_context(replacing(output, lock))
+        except BlockingIOError as error:
+            raise RepositoryError(
+                f"another build is writing {output}", hint="wait until it ends, then run again"
+            ) from error
+        yield scratch
+
+
 def _verify(spec: Spec, root: Path, target: Target) -> None:
-    """Raises SpecError for what users declared wrong, RepositoryError for what the toolkit did."""
+    """Raises SpecError for errors in what users declared, RepositoryError for any others."""
     errors = [
-        problem
-        for problem in verify_repository(root, target.name)
-        if problem.severity is Severity.ERROR
+        finding
+        for finding in verify_repository(root, target.name)
+        if finding.severity is Severity.ERROR
     ]
-    declared = [problem for problem in errors if is_users_own(spec, problem)]
+    declared = [finding for finding in errors if is_users_own(spec, finding)]
     if declared:
-        raise SpecError([finding_of(spec, problem) for problem in declared])
+        raise SpecError([finding_of(spec, finding) for finding in declared])
     if errors:
         raise RepositoryError(
             "the generated repository is wrong:\n" + "\n".join(map(str, errors)),
-            hint="this is a fault of the toolkit; nothing was changed",
+            hint="this is a bug in the toolkit; nothing was changed",
         )

@@ -1,42 +1,43 @@
-"""Findings about models that users declared themselves, told where they are declared.
+"""Moves findings about models that users declared to the place where they declared them.
 
-`toolkit verify` sees a config.pbtxt; the one who can change it sees models.yaml.
+`toolkit verify` reports a line of config.pbtxt; the user can only change models.yaml.
 """
 
 import re
 
+from toolkit.fields.entry import DeclaredFields
 from toolkit.finding import Finding
-from toolkit.spec import EnsembleEntry, PythonEntry, Spec
+from toolkit.spec import Spec
 from toolkit.spec.document import Path
-from toolkit.verify.problem import Problem
+from toolkit.verify.finding import ModelFinding
 
 _FIELD = re.compile(r"(\w+)(?:\[(\d+)\])?")
 
 
-def is_users_own(spec: Spec, problem: Problem) -> bool:
-    """Whether a problem's model is a `python` or `ensemble` entry."""
-    entry = spec.catalogue.models.get(problem.model)
-    return isinstance(entry, PythonEntry | EnsembleEntry)
+def is_users_own(spec: Spec, finding: ModelFinding) -> bool:
+    """Whether the finding's model is a `python` or `ensemble` entry."""
+    entry = spec.models.get(finding.model)
+    return isinstance(entry, DeclaredFields)
 
 
-def finding_of(spec: Spec, problem: Problem) -> Finding:
-    """The problem at its place in models.yaml, or in the user's own file."""
-    path: Path = ("models", problem.model, *_place(spec, problem))
-    where = "" if problem.place.file.endswith("config.pbtxt") else f"{_inner(problem)}: "
-    return spec.read.finding(path, f"{where}{problem.message} ({problem.outcome})", problem.fix)
+def finding_of(spec: Spec, finding: ModelFinding) -> Finding:
+    """The finding at its place in models.yaml."""
+    path: Path = ("models", finding.model, *_place(spec, finding))
+    where = "" if finding.place.file.endswith("config.pbtxt") else f"{_inner(finding)}: "
+    return spec.read.finding(path, f"{where}{finding.text} ({finding.outcome})", finding.fix)
 
 
-def _inner(problem: Problem) -> str:
+def _inner(finding: ModelFinding) -> str:
     """A file of the user's model, relative to the source that it was copied from."""
-    name = problem.place.file.rpartition(f"{problem.model}/1/")[2]
-    return f"{name}:{problem.place.line}" if problem.place.line else name
+    name = finding.place.file.rpartition(f"{finding.model}/1/")[2]
+    return f"{name}:{finding.place.line}" if finding.place.line else name
 
 
-def _place(spec: Spec, problem: Problem) -> Path:
+def _place(spec: Spec, finding: ModelFinding) -> Path:
     """`input[1].dims` is `inputs.NAME`, a step's `input_map` is `steps[0].inputs`."""
-    entry = spec.catalogue.models[problem.model]
-    assert isinstance(entry, PythonEntry | EnsembleEntry)
-    parts = [match.groups() for match in _FIELD.finditer(problem.field)]
+    entry = spec.models[finding.model]
+    assert isinstance(entry, DeclaredFields)
+    parts = [match.groups() for match in _FIELD.finditer(finding.place.field)]
     if not parts:
         return ()
     head, index = parts[0]

@@ -3,15 +3,14 @@
 It is renamed first, so that nobody finds half of it; a lock that is held keeps it.
 """
 
-import fcntl
 import re
 import shutil
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolkit.atomic import lock_of, locked
 from toolkit.caching.entries import Entry
 from toolkit.errors import RepositoryError
 
@@ -60,24 +59,14 @@ def prune(
 
 def _remove(path: Path) -> bool:
     """False when the lock of its maker is held."""
-    locks = [path.parent / f".{path.name}.lock", path.with_suffix(".lock")]
-    held = []
     try:
-        for lock in locks:
-            if lock.exists():
-                file = lock.open("r+")
-                held.append(file)
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        aside = path.with_name(f".{path.name}.removing")
-        path.replace(aside)
-        if aside.is_dir() and not aside.is_symlink():
-            shutil.rmtree(aside)
-        else:
-            aside.unlink()
-        return True
+        with locked(lock_of(path), wait=False):
+            aside = path.with_name(f".{path.name}.removing")
+            path.replace(aside)
+            if aside.is_dir() and not aside.is_symlink():
+                shutil.rmtree(aside)
+            else:
+                aside.unlink()
     except BlockingIOError:
         return False
-    finally:
-        for file in held:
-            with suppress(OSError):
-                file.close()
+    return True

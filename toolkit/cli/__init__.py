@@ -1,8 +1,8 @@
-"""The `toolkit` command. Each command group stands in a file of its own and is listed in `app`."""
+"""The `toolkit` command. Each command has a module of its own, imported when it is run."""
 
 try:
     from toolkit.cli.app import app, main
-except KeyboardInterrupt:  # what is imported takes a second
+except KeyboardInterrupt:
     raise SystemExit(130) from None
 
 __all__ = ["app", "main"]

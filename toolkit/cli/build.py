@@ -9,11 +9,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from toolkit import kinds
 from toolkit.building import Built, build
 from toolkit.cli.progress import console_progress
 from toolkit.repository.plan import Plan, make_plan
-from toolkit.spec import EnsembleEntry, load
-from toolkit.targets import TARGETS, find_target
+from toolkit.spec import SourcedEntry, load
+from toolkit.targets import FORMS, find_target
 
 
 def build_repo(
@@ -21,9 +22,7 @@ def build_repo(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The repository; replaced as a whole.")
     ] = Path("model_repository"),
-    target: Annotated[
-        str, typer.Option(help=f"What will serve it: container, {', '.join(TARGETS)}.")
-    ] = "embedded",
+    target: Annotated[str, typer.Option(help=f"What will serve it: {FORMS}.")] = "embedded",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan; fetch and write nothing.")
     ] = False,
@@ -31,7 +30,9 @@ def build_repo(
         bool, typer.Option("--json", help="Print the plan, or what was built, as JSON.")
     ] = False,
 ) -> None:
-    """Build a Triton model repository: fetch weights, convert them, write and verify configs.
+    """Build a Triton model repository from models.yaml.
+
+    Downloads the weights, converts them, writes the configs and verifies the result.
 
     Weights are kept in the toolkit's home by content, so a second build is quick. A failed build
     leaves the repository that is there untouched.
@@ -40,7 +41,7 @@ def build_repo(
 
         toolkit build-repo --dry-run
 
-        toolkit build-repo models.yaml --target container:26.08 --output models
+        toolkit build-repo models.yaml --target container:26.08-vllm --output models
     """
     spec = load(models)
     chosen = find_target(target)
@@ -67,13 +68,13 @@ def _print_plan(plan: Plan, output: Path, as_json: bool) -> None:
         return
     typer.echo(f"{output}: {len(plan.models)} models for {plan.target.name} (nothing written)")
     for model in plan.models:
-        steps = " → ".join(step.step for step in model.steps[: 2 if model.adapters else None])
+        steps = " → ".join(step.name for step in kinds.of(model.entry).steps)
         typer.echo(f"\n{model.name}: {model.entry.kind}" + (f", {steps}" if steps else ""))
-        if isinstance(model.entry, EnsembleEntry):
-            typer.echo(f"  of {' → '.join(step.model for step in model.entry.steps)}")
-        else:
+        if isinstance(model.entry, SourcedEntry):
             typer.echo(f"  from {model.entry.origin}")
-        for adapter in model.adapters:
+        else:
+            typer.echo(f"  of {' → '.join(kinds.of(model.entry).parts_of(model.entry))}")
+        for adapter in model.public[1:]:
             typer.echo(f"  with the adapter {adapter}")
         for file in model.files:
             typer.echo(f"  {file}")

@@ -16,7 +16,7 @@ from toolkit.errors import RepositoryError
 from toolkit.home import home
 from toolkit.spec import Spec, load
 
-cache = typer.Typer(help="Look into the cache of downloads, weights and environments; tidy it.")
+cache = typer.Typer(help="List or delete cached downloads, weights and environments.")
 
 _Models = Annotated[
     Path,

@@ -5,22 +5,22 @@ from typing import Annotated
 
 import typer
 
-from toolkit.cli.presence import numbers, say, show_answers
-from toolkit.cli.target import (
+from toolkit.cli.endpoint import (
+    Endpoint,
     Json,
     KeyText,
     Name,
     Port,
-    Target,
     Timeout,
     TritonAddress,
     prepare,
     run,
 )
+from toolkit.cli.status import numbers, say, show_answers
 from toolkit.errors import ServeError
 from toolkit.progress import Progress
-from toolkit.serve.control import Control, Presence
-from toolkit.serve.trial import Answer, ask, read_request, request_for
+from toolkit.serve.canary import Answer, ask, read_request, request_for
+from toolkit.serve.control import Control, ModelStatus
 
 
 def canary(
@@ -59,7 +59,7 @@ def canary(
     """
     if promote and version is None:
         raise typer.BadParameter("--promote needs --version", param_hint="--promote")
-    target = Target(port, triton, key, timeout_s)
+    endpoint = Endpoint(port, triton, key, timeout_s)
     text = _read(request) if request is not None else None
 
     def trying(control: Control, progress: Progress) -> list[Answer]:
@@ -92,7 +92,7 @@ def canary(
                     _back(control, before)
         return answers
 
-    answers = run(target, trying)
+    answers = run(endpoint, trying)
     failed = [answer for answer in answers if answer.problem is not None]
     show_answers(answers, as_json)
     if failed:
@@ -103,7 +103,7 @@ def canary(
     raise typer.Exit(1 if failed else 0)
 
 
-def _back(control: Control, before: Presence) -> None:
+def _back(control: Control, before: ModelStatus) -> None:
     if before.serving:
         control.load(before.name, before.serving)
     else:

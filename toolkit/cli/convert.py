@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from toolkit.cli.progress import console_progress
-from toolkit.convert.run import GOALS, Wish
+from toolkit.convert.run import GOALS, Request
 from toolkit.convert.run import convert as run
 from toolkit.errors import ConvertError
 from toolkit.quantize.sources import find_source
@@ -48,7 +48,9 @@ def convert(
     shard_size: Annotated[str, typer.Option(help="Safetensors: the largest file.")] = "5GB",
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
-    """Convert weights, and compare the result with its source.
+    """Convert weights to another format.
+
+    The result is compared with the source.
 
     Encoders, language models and Stable Diffusion pipelines become ONNX, GGUF files and pickles
     become safetensors, language models also become GGUF or a directory for TensorRT-LLM. A result
@@ -64,7 +66,7 @@ def convert(
     _check(to, from_pickle, quantizations, gguf_type, precision)
     place = output or Path(f"{Path(source.rstrip('/')).stem}-{to}")
     console = Console(file=sys.stderr)  # this very stream: conversions redirect sys.stderr
-    wish = Wish(
+    asked = Request(
         goal=to,
         force=force,
         from_pickle=from_pickle,
@@ -76,7 +78,7 @@ def convert(
     )
     with console_progress(console) as progress:
         fetched = find_source(source, progress)
-        record = run(fetched.path, wish, place, progress)
+        record = run(fetched.path, asked, place, progress)
     if as_json:
         typer.echo(json.dumps(record, indent=2, ensure_ascii=False))
     _show(console, place, record)

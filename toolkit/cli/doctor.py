@@ -8,22 +8,21 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from toolkit.doctor import Finding, Level, Request, examine
+from toolkit.doctor import Setup, as_json, check
+from toolkit.finding import Finding, Severity
 from toolkit.machine import LocalProbe, Probe
-from toolkit.targets import TARGETS, find_target
+from toolkit.targets import FORMS, find_target
 
 _SIGNS = {
-    Level.OK: ("✓", "green"),
-    Level.WARNING: ("!", "bold yellow"),
-    Level.PROBLEM: ("✗", "red"),
+    Severity.OK: ("✓", "green"),
+    Severity.WARNING: ("!", "bold yellow"),
+    Severity.ERROR: ("✗", "red"),
 }
 
 
 def doctor(
     context: typer.Context,
-    target: Annotated[
-        str, typer.Option(help=f"What is to be served here: {', '.join(TARGETS)}.")
-    ] = "embedded",
+    target: Annotated[str, typer.Option(help=f"What is to be served here: {FORMS}.")] = "embedded",
     port: Annotated[
         int, typer.Option(min=1, max=65535, help="The port that the gateway is to have.")
     ] = 9000,
@@ -31,13 +30,15 @@ def doctor(
     repository: Annotated[
         Path, typer.Option(help="Where the model repository stands, or is to stand.")
     ] = Path("model_repository"),
-    strict: Annotated[bool, typer.Option("--strict", help="Warnings fail as problems do.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Treat warnings as errors.")] = False,
+    output: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Examine this machine: processor, GPUs, memory, disks, Python, Docker, port; with remedies.
+    """Check whether this machine can serve models, and how to fix what is missing.
 
-    Changes nothing. Exit status: 0 models can be served here, 1 something has to be mended first
-    (with --strict also when it only could be better), 2 wrong use.
+    Checks processor, GPUs, memory, disks, Python, Docker and the gateway's port.
+
+    Changes nothing. Exit status: 0 models can be served, 1 there are errors (with --strict also
+    warnings), 2 wrong use.
 
     Examples:
 
@@ -47,22 +48,22 @@ def doctor(
     """
     chosen = find_target(target)
     probe: Probe = context.obj if context.obj is not None else LocalProbe()
-    request = Request.here(
+    setup = Setup.here(
         target=chosen.name, address=host, port=port, repository=repository.absolute()
     )
-    findings = examine(probe, request)
-    fatal = {Level.PROBLEM, Level.WARNING} if strict else {Level.PROBLEM}
-    failed = [finding for finding in findings if finding.level in fatal]
-    if as_json:
-        told = {"target": chosen.name, "ok": not failed}
-        told |= {"findings": [finding.as_json() for finding in findings]}
-        typer.echo(json.dumps(told, indent=2, ensure_ascii=False))
+    findings = check(probe, setup)
+    fatal = {Severity.ERROR, Severity.WARNING} if strict else {Severity.ERROR}
+    failed = [finding for finding in findings if finding.severity in fatal]
+    if output:
+        document = {"target": chosen.name, "ok": not failed}
+        document |= {"findings": [as_json(finding) for finding in findings]}
+        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
     else:
         _show(findings)
-    count = {level: sum(each.level is level for each in findings) for level in Level}
+    count = {level: sum(each.severity is level for each in findings) for level in Severity}
     Console(stderr=True, highlight=False).print(
-        f"for the target {chosen.name}: problems {count[Level.PROBLEM]}, "
-        f"warnings {count[Level.WARNING]}, fine {count[Level.OK]}",
+        f"target {chosen.name}: errors {count[Severity.ERROR]}, "
+        f"warnings {count[Severity.WARNING]}, passed {count[Severity.OK]}",
         soft_wrap=True,
     )
     raise typer.Exit(1 if failed else 0)
@@ -70,12 +71,12 @@ def doctor(
 
 def _show(findings: list[Finding]) -> None:
     console = Console(highlight=False)
-    width = max(len(finding.check) for finding in findings)
+    width = max(len(finding.code) for finding in findings)
     for finding in findings:
-        sign, style = _SIGNS[finding.level]
-        head = Text.assemble((sign, style), f" {finding.check.ljust(width)}  {finding.text}")
+        sign, style = _SIGNS[finding.severity]
+        head = Text.assemble((sign, style), f" {finding.code.ljust(width)}  {finding.text}")
         console.print(head, soft_wrap=True)
-        if finding.remedy:
+        if finding.fix:
             indent = " " * (width + 4)
-            remedy = Text.assemble(indent, ("remedy:", "bold cyan"), f" {finding.remedy}")
-            console.print(remedy, soft_wrap=True)
+            fix = Text.assemble(indent, ("fix:", "bold cyan"), f" {finding.fix}")
+            console.print(fix, soft_wrap=True)

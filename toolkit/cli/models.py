@@ -5,7 +5,18 @@ from typing import Annotated, Any
 import typer
 
 from toolkit.cli.canary import canary
-from toolkit.cli.presence import (
+from toolkit.cli.endpoint import (
+    Endpoint,
+    Json,
+    KeyText,
+    Name,
+    Port,
+    Timeout,
+    TritonAddress,
+    prepare,
+    run,
+)
+from toolkit.cli.status import (
     described,
     first_line,
     new_table,
@@ -19,22 +30,11 @@ from toolkit.cli.presence import (
     tell_loaded,
     work_of,
 )
-from toolkit.cli.target import (
-    Json,
-    KeyText,
-    Name,
-    Port,
-    Target,
-    Timeout,
-    TritonAddress,
-    prepare,
-    run,
-)
 from toolkit.progress import Progress
-from toolkit.serve.control import Control, Presence, Steps, steps_of
+from toolkit.serve.control import Control, ModelStatus, Steps, steps_of
 
 models = typer.Typer(
-    help="See, load, unload and try the models of a running Triton, while the others go on.",
+    help="List, load, unload and test the models of a running Triton.",
     no_args_is_help=True,
 )
 
@@ -55,7 +55,7 @@ def list_(
 
         toolkit models list --triton gpu-host:8001 --steps --json
     """
-    with Target(port, triton, key).control() as control:
+    with Endpoint(port, triton, key).control() as control:
         found = [each for each in control.models().values() if steps or each.public]
     if as_json:
         print_json([described(each) for each in found])
@@ -84,7 +84,7 @@ def status(
 
         toolkit models status smollm2-135m-instruct --json
     """
-    with Target(port, triton, key).control() as control:
+    with Endpoint(port, triton, key).control() as control:
         all_models = control.models()
         model = control.find(name)
         family = [name, *(step for step in steps_of(model.config) if step in all_models)]
@@ -123,7 +123,7 @@ def versions(
 
         toolkit models load smollm2-135m-instruct.engine --version 1 --version 2
     """
-    with Target(port, triton, key).control() as control:
+    with Endpoint(port, triton, key).control() as control:
         model = control.find(name)
         disk = on_disk(control.repository, name)
     known = {version.number: version for version in model.versions}
@@ -172,14 +172,14 @@ def load(
 
         toolkit models load my-model --version 2
     """
-    target = Target(port, triton, key, timeout_s)
+    endpoint = Endpoint(port, triton, key, timeout_s)
 
-    def loading(control: Control, progress: Progress) -> Presence:
+    def loading(control: Control, progress: Progress) -> ModelStatus:
         prepare(control, progress)
         with progress.step(f"load {name}"):
             return control.load(name, version or ())
 
-    loaded = run(target, loading)
+    loaded = run(endpoint, loading)
     tell_loaded(loaded, as_json)
 
 
@@ -209,13 +209,13 @@ def unload(
 
         toolkit models unload emoji --steps none
     """
-    target = Target(port, triton, key, timeout_s)
+    endpoint = Endpoint(port, triton, key, timeout_s)
 
     def unloading(control: Control, progress: Progress) -> list[str]:
         with progress.step(f"unload {name}"):
             return control.unload(name, steps)
 
-    gone = run(target, unloading)
+    gone = run(endpoint, unloading)
     if as_json:
         print_json({"model": name, "unloaded": gone})
     else:
@@ -239,16 +239,16 @@ def reload(
 
         toolkit models reload smollm2-135m-instruct
     """
-    target = Target(port, triton, key, timeout_s)
+    endpoint = Endpoint(port, triton, key, timeout_s)
 
-    def reloading(control: Control, progress: Progress) -> Presence:
+    def reloading(control: Control, progress: Progress) -> ModelStatus:
         prepare(control, progress)
         with progress.step(f"unload {name}"):
             control.unload(name)
         with progress.step(f"load {name}"):
             return control.load(name)
 
-    loaded = run(target, reloading)
+    loaded = run(endpoint, reloading)
     tell_loaded(loaded, as_json)
 
 

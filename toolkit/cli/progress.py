@@ -3,6 +3,7 @@
 Implements `toolkit.progress.Progress` with rich; both kinds write to the console they are given.
 """
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,8 +30,10 @@ from toolkit.progress import Progress, Step
 
 
 @contextmanager
-def console_progress(console: Console) -> Iterator[Progress]:
-    """A Progress that tells `console`; on a terminal it owns the last lines while it is open."""
+def console_progress(console: Console | None = None) -> Iterator[Progress]:
+    """A Progress on `console`, else on stderr; on a terminal it owns the last lines while open."""
+    # this very stream: conversions redirect sys.stderr while they run
+    console = console or Console(file=sys.stderr, soft_wrap=True)
     if not console.is_terminal:
         yield _Lines(console)
         return

@@ -4,24 +4,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
+from toolkit.cli.output import print_line, say
 from toolkit.errors import RepositoryError
+from toolkit.finding import Severity
+from toolkit.verify.finding import ModelFinding
 from toolkit.verify.fix import apply_fixes, write_batch_size
-from toolkit.verify.problem import Problem, Severity
 from toolkit.verify.releases import find_target
-from toolkit.verify.report import Style, as_json, lines, summary
+from toolkit.verify.report import as_json, lines, summary
 from toolkit.verify.repository import guess_target, read_models, verify_repository
 
-_STYLES: dict[Style, str] = {
-    "": "",
-    "bold": "bold",
-    "error": "bold red",
-    "warning": "bold yellow",
-    "dim": "cyan",
-    "help": "bold green",
-}
 _USAGE = 2
 
 
@@ -32,8 +24,8 @@ def verify(
     target: Annotated[
         str | None,
         typer.Option(
-            help="Server to check for: embedded, container or container:YY.MM. Default: what the "
-            "repository was built for; else embedded, or container where a backend needs it.",
+            help="Server to check for: embedded or container:YY.MM[-vllm|-trtllm]. Default: what "
+            "the repository was built for; else embedded, or container where a backend needs it.",
         ),
     ] = None,
     gpus: Annotated[
@@ -47,7 +39,9 @@ def verify(
         typer.Option("--fix", help="First mend what needs no choice, and say what was changed."),
     ] = False,
 ) -> None:
-    """Check a model repository: what Triton would refuse, fail on or get wrong, and how to fix it.
+    """Check a model repository without starting a server.
+
+    Reports what Triton would refuse, fail on or get wrong, and how to fix it.
 
     Reads files only. Exit status: 0 nothing wrong, 1 errors (with --strict also warnings), 2 wrong
     use. Every rule is explained in docs/reference/rules.md.
@@ -56,38 +50,35 @@ def verify(
 
         toolkit verify
 
-        toolkit verify /srv/models --target container:26.08 --gpus 1 --json
+        toolkit verify /srv/models --target container:26.08-vllm --gpus 1 --json
 
         toolkit verify /srv/models --fix
     """
-    talk = Console(stderr=True, highlight=False)
     try:
         chosen = find_target(target or guess_target(directory), gpus)
         models = read_models(directory, chosen)
     except RepositoryError as error:
         error.exit_code = _USAGE
         raise
-    problems = verify_repository(directory, chosen)
+    findings = verify_repository(directory, chosen)
     if fix:
-        changes = apply_fixes(directory, problems)
-        broken = {problem.model for problem in problems if problem.rule == "syntax"}
+        changes = apply_fixes(directory, findings)
+        broken = {finding.model for finding in findings if finding.code == "syntax"}
         changes += write_batch_size(directory, sorted(set(models) - broken))
         for change in changes:
-            talk.print(f"fixed: {change}", markup=False, soft_wrap=True)
-        problems = verify_repository(directory, chosen)
+            say(f"fixed: {change}")
+        findings = verify_repository(directory, chosen)
     if json:
-        typer.echo(as_json(problems, chosen.name))
+        typer.echo(as_json(findings, chosen.name))
     else:
-        _show(problems)
-    talk.print(summary(problems, len(models), chosen.name), markup=False, soft_wrap=True)
-    fatal = [each for each in problems if strict or each.severity is Severity.ERROR]
+        _show(findings)
+    say(summary(findings, len(models), chosen.name))
+    fatal = [each for each in findings if strict or each.severity is Severity.ERROR]
     raise typer.Exit(1 if fatal else 0)
 
 
-def _show(problems: list[Problem]) -> None:
-    console = Console(highlight=False)
-    for problem in problems:
-        for line in lines(problem):
-            text = Text.assemble(*((piece, _STYLES[style]) for piece, style in line))
-            console.print(text, soft_wrap=True)
-        console.print()
+def _show(findings: list[ModelFinding]) -> None:
+    for finding in findings:
+        for line in lines(finding):
+            print_line(*line)
+        print_line()

@@ -17,8 +17,7 @@ from sentence_transformers.base.modules.transformer import Transformer
 from sentence_transformers.sentence_transformer.modules.pooling import Pooling
 from transformers import AutoConfig, AutoModel
 
-from python_backends.tokenize.texts import TextTokenizer
-from python_backends.triton import Array
+from toolkit.backends import load_served
 from toolkit.convert.failures import refusing
 from toolkit.convert.graph import export, run
 from toolkit.convert.limit import MOST_TRIED, texts_at_limit
@@ -26,10 +25,11 @@ from toolkit.convert.parity import SENTENCES, check_close
 from toolkit.convert.positions import find_limit
 from toolkit.convert.quiet import quiet
 from toolkit.convert.safetensors_file import read_tensors
+from toolkit.convert.serving import Array, Tokenizing
 from toolkit.convert.settings_files import check_settings
 from toolkit.convert.strict import check_names, compare_with_files
 from toolkit.errors import ConvertError
-from toolkit.facts import EmbeddingFacts
+from toolkit.kinds.embedding import EmbeddingFacts
 from toolkit.progress import Progress
 
 TOLERANCE = 1e-4
@@ -74,7 +74,7 @@ def convert_encoder(folder: Path, place: Path, progress: Progress) -> EmbeddingF
         _save_tokenizer(source, tokenizer)
         step.advance()
         step.note("compare")
-        dimensions = _compare(source, graph, TextTokenizer.load(tokenizer, limit))
+        dimensions = _compare(source, graph, _serving(tokenizer, limit))
         _compare_random(source, module, graph)
         step.advance()
     return EmbeddingFacts(
@@ -186,7 +186,13 @@ def _save_tokenizer(source: SentenceTransformer, folder: Path) -> None:
     source.tokenizer.save_pretrained(folder)
 
 
-def _compare(source: SentenceTransformer, file: Path, tokenizer: TextTokenizer) -> int:
+def _serving(folder: Path, limit: int) -> Tokenizing:
+    """The tokenizer of the serving step."""
+    tokenizer: Tokenizing = load_served("tokenize/texts.py").TextTokenizer.load(folder, limit)
+    return tokenizer
+
+
+def _compare(source: SentenceTransformer, file: Path, tokenizer: Tokenizing) -> int:
     """Checks graph and serving tokenizer against the library's own vectors; returns dimensions.
 
     Padded, alone, and for texts of exactly the limit and above it.
@@ -199,7 +205,7 @@ def _compare(source: SentenceTransformer, file: Path, tokenizer: TextTokenizer) 
     return int(wanted.shape[1])
 
 
-def _tokens(tokenizer: TextTokenizer, texts: list[str]) -> dict[str, Array]:
+def _tokens(tokenizer: Tokenizing, texts: list[str]) -> dict[str, Array]:
     """The graph's inputs as the serving step makes them, cut at the limit."""
     values = np.array([[text.encode()] for text in texts], dtype=np.object_)
     arrays = tokenizer.read({"text": values, "truncate": np.ones((len(texts), 1), dtype=np.bool_)})

@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from python_backends.decode.pictures import to_pixels
-from python_backends.denoise.diffusion import Denoiser
-from python_backends.denoise.order import Order
-from python_backends.onnx import FLOAT, INT64, Graph
-from python_backends.text_encoder.prompts import PromptTokenizer
-from python_backends.triton import Settings
+from toolkit.backends import load_served
 from toolkit.errors import ConvertError
-from toolkit.facts import DiffusionFacts, read_facts
+from toolkit.kinds import read_facts
+from toolkit.kinds.diffusion import DiffusionFacts
 
+FLOAT, INT64 = "tensor(float)", "tensor(int64)"
+"""Types as ONNX Runtime writes them."""
+_Tensors = dict[str, tuple[str, int]]
 Pixels = npt.NDArray[np.uint8]
 STEPS = 8
 _GUIDANCE = 2.0
@@ -31,12 +30,12 @@ def draw(folder: Path, prompt: str, seed: int) -> Pixels:
     if not isinstance(facts, DiffusionFacts):
         raise ConvertError(f"{folder} is a {facts.kind} model and draws no images")
     embeddings = _embeddings(folder, prompt, facts)
-    order = Order(STEPS, _GUIDANCE, facts.size, facts.size, seed, 1)
+    order = load_served("denoise/order.py").Order(STEPS, _GUIDANCE, facts.size, facts.size, seed, 1)
     latents = _denoiser(folder, facts).run(embeddings, order)
     unscaled = (latents / facts.latent_scaling + facts.latent_shift).astype(np.float32)
-    settings = _settings(folder, "decode", {})
-    graph = Graph.load(settings, {"latents": (FLOAT, 4)}, {"image": (FLOAT, 4)})
-    return np.asarray(to_pixels(graph.run({"latents": unscaled})["image"][0]), dtype=np.uint8)
+    graph = _graph(_settings(folder, "decode", {}), {"latents": (FLOAT, 4)}, {"image": (FLOAT, 4)})
+    image = graph.run({"latents": unscaled})["image"][0]
+    return np.asarray(load_served("decode/pictures.py").to_pixels(image), dtype=np.uint8)
 
 
 def psnr(one: Pixels, other: Pixels) -> float:
@@ -45,18 +44,23 @@ def psnr(one: Pixels, other: Pixels) -> float:
     return min(_LOSSLESS_DB, 10 * math.log10(255**2 / error)) if error else _LOSSLESS_DB
 
 
-def _settings(folder: Path, step: str, parameters: dict[str, str]) -> Settings:
-    return Settings(step, folder / step, parameters)
+def _settings(folder: Path, step: str, parameters: dict[str, str]) -> Any:
+    return load_served("triton.py").Settings(step, folder / step, parameters)
+
+
+def _graph(settings: Any, inputs: _Tensors, outputs: _Tensors) -> Any:
+    return load_served("onnx.py").Graph.load(settings, inputs, outputs)
 
 
 def _embeddings(folder: Path, prompt: str, facts: DiffusionFacts) -> Any:
     settings = _settings(folder, "text_encoder", {})
-    graph = Graph.load(settings, {"input_ids": (INT64, 2)}, {"embeddings": (FLOAT, 3)})
-    tokenizer = PromptTokenizer.load(folder / "text_encoder" / "tokenizer", facts.tokens)
+    graph = _graph(settings, {"input_ids": (INT64, 2)}, {"embeddings": (FLOAT, 3)})
+    prompts = load_served("text_encoder/prompts.py")
+    tokenizer = prompts.PromptTokenizer.load(folder / "text_encoder" / "tokenizer", facts.tokens)
     return graph.run({"input_ids": tokenizer.pair("", prompt)})["embeddings"]
 
 
-def _denoiser(folder: Path, facts: DiffusionFacts) -> Denoiser:
+def _denoiser(folder: Path, facts: DiffusionFacts) -> Any:
     about = {"latent_channels": str(facts.latent_channels), "latent_scale": str(facts.scale)}
     settings = _settings(folder, "denoise", about)
     inputs = {
@@ -64,4 +68,5 @@ def _denoiser(folder: Path, facts: DiffusionFacts) -> Denoiser:
         "timestep": (f"{FLOAT}|{INT64}", 1),
         "encoder_hidden_states": (FLOAT, 3),
     }
-    return Denoiser.load(settings, Graph.load(settings, inputs, {"noise": (FLOAT, 4)}))
+    graph = _graph(settings, inputs, {"noise": (FLOAT, 4)})
+    return load_served("denoise/diffusion.py").Denoiser.load(settings, graph)

@@ -6,12 +6,12 @@ or recipe makes a new one beside the old.
 
 from pathlib import Path
 
+from toolkit.atomic import ensure
 from toolkit.convert.failures import refusing
 from toolkit.convert.recipes import Recipe
 from toolkit.facts import write_facts
 from toolkit.home import home
 from toolkit.progress import Progress
-from toolkit.weights.cache import ensure
 from toolkit.weights.digest import text_digest
 from toolkit.weights.sources import Fetched
 

@@ -11,9 +11,10 @@ from textwrap import dedent
 from typing import Any
 
 from google.protobuf import text_format
-from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig, ModelInput, ModelInstanceGroup
 
-IMAGE = "nvcr.io/nvidia/tritonserver:26.08-trtllm-python-py3"
+from toolkit.model_config import DataType, ModelConfig, ModelInput, ModelInstanceGroup
+
+IMAGE = "nvcr.io/nvidia/tritonserver:26.07-trtllm-python-py3"
 NAME = "tensorrt_llm"
 _MOST_TOKENS = 8192
 

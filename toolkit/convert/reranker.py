@@ -14,17 +14,17 @@ import numpy as np
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from python_backends.tokenize.pairs import PairTokenizer
-from python_backends.triton import Array
+from toolkit.backends import load_served
 from toolkit.convert.failures import refusing
 from toolkit.convert.graph import export, run
 from toolkit.convert.limit import MOST_TRIED, texts_at_limit
 from toolkit.convert.parity import SENTENCES, check_close
 from toolkit.convert.positions import find_limit
 from toolkit.convert.quiet import quiet
+from toolkit.convert.serving import Array, Tokenizing
 from toolkit.convert.strict import load
 from toolkit.errors import ConvertError
-from toolkit.facts import RerankFacts
+from toolkit.kinds.rerank import RerankFacts
 from toolkit.progress import Progress
 
 TOLERANCE = 1e-4
@@ -67,7 +67,7 @@ def convert_reranker(folder: Path, place: Path, progress: Progress) -> RerankFac
         _save_tokenizer(tokenizer, saved)
         step.advance()
         step.note("compare")
-        serving = PairTokenizer.load(saved, limit, segments, 1)
+        serving = _serving(saved, limit, segments)
         _compare(body, tokenizer, serving, graph)
         step.advance()
     return RerankFacts(context_length=limit, segments=segments)
@@ -136,7 +136,14 @@ def _save_tokenizer(tokenizer: Any, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def _compare(body: Any, tokenizer: Any, serving: PairTokenizer, file: Path) -> None:
+def _serving(folder: Path, limit: int, segments: bool) -> Tokenizing:
+    """The tokenizer of the serving step."""
+    pairs = load_served("tokenize/pairs.py")
+    tokenizer: Tokenizing = pairs.PairTokenizer.load(folder, limit, segments, 1)
+    return tokenizer
+
+
+def _compare(body: Any, tokenizer: Any, serving: Tokenizing, file: Path) -> None:
     """Checks graph and serving tokenizer against the model's own scores: padded, alone, and for
     pairs of exactly the limit and above it."""
     limit = min(serving.context_length, MOST_TRIED)
@@ -158,7 +165,7 @@ def _compare(body: Any, tokenizer: Any, serving: PairTokenizer, file: Path) -> N
         check_close("score", run(file, tokens), wanted, TOLERANCE)
 
 
-def _tokens(serving: PairTokenizer, pairs: list[tuple[str, str]]) -> dict[str, Array]:
+def _tokens(serving: Tokenizing, pairs: list[tuple[str, str]]) -> dict[str, Array]:
     """The graph's inputs as the serving step makes them, cut at the limit."""
     values = np.array([[text.encode() for text in pair] for pair in pairs], dtype=np.object_)
     arrays = serving.read(
@@ -168,4 +175,4 @@ def _tokens(serving: PairTokenizer, pairs: list[tuple[str, str]]) -> dict[str, A
             "truncate": np.ones((len(pairs), 1), dtype=np.bool_),
         }
     )
-    return {name: arrays[name] for name in _names(serving.segments)}
+    return {name: array for name, array in arrays.items() if name != "num_tokens"}

@@ -1,9 +1,9 @@
-"""`toolkit doctor`: what this machine has and lacks for serving models, and what to do about it.
+"""`toolkit doctor`: checks whether this machine can serve models, and how to fix what is missing.
 
-Each check asks a Probe and returns findings; a finding that is not `ok` carries its remedy.
+Each check reads from a Probe and returns findings; every warning and error has a fix.
 """
 
-from toolkit.doctor.examination import Request, examine
-from toolkit.doctor.finding import Finding, Level
+from toolkit.doctor.checks import Setup, check
+from toolkit.doctor.finding import as_json
 
-__all__ = ["Finding", "Level", "Request", "examine"]
+__all__ = ["Setup", "as_json", "check"]

@@ -1,52 +1,35 @@
-"""One thing that was looked at: how it stands, and the remedy where it does not stand well."""
+"""The findings of `doctor`: each check reports `ok`, or what to do about a warning or an error."""
 
-from dataclasses import asdict, dataclass
-from enum import StrEnum
-
-
-class Level(StrEnum):
-    """`problem`: serving here fails. `warning`: it works, with less speed, room or safety."""
-
-    OK = "ok"
-    WARNING = "warning"
-    PROBLEM = "problem"
+from toolkit.finding import Finding, Place, Severity
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """`check` names what was looked at, stable for scripts; `remedy` is what to do or run."""
-
-    check: str
-    level: Level
-    text: str
-    remedy: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.level is not Level.OK and not self.remedy:
-            raise ValueError(f"finding '{self.check}' has no remedy")
-
-    def as_json(self) -> dict[str, str | None]:
-        """All fields, under their names."""
-        return asdict(self)
+def ok(code: str, text: str) -> Finding:
+    """The check passed."""
+    return Finding(Severity.OK, Place(), text, code=code)
 
 
-def ok(check: str, text: str) -> Finding:
-    """A finding that needs nothing done."""
-    return Finding(check, Level.OK, text)
+def warning(code: str, text: str, fix: str) -> Finding:
+    """Models can be served, but slower, with less memory or less safely."""
+    return Finding(Severity.WARNING, Place(), text, fix, code)
 
 
-def warning(check: str, text: str, remedy: str) -> Finding:
-    """A finding that costs something."""
-    return Finding(check, Level.WARNING, text, remedy)
+def error(code: str, text: str, fix: str) -> Finding:
+    """Models cannot be served."""
+    return Finding(Severity.ERROR, Place(), text, fix, code)
 
 
-def problem(check: str, text: str, remedy: str) -> Finding:
-    """A finding that makes serving here fail."""
-    return Finding(check, Level.PROBLEM, text, remedy)
+def as_json(finding: Finding) -> dict[str, str | None]:
+    """A finding about a machine; it has no file or line."""
+    return {
+        "code": finding.code,
+        "severity": finding.severity,
+        "text": finding.text,
+        "fix": finding.fix,
+    }
 
 
 def size(size_bytes: float) -> str:
-    """A size as people write it: `3.2 GiB`, `512 MiB`."""
+    """A size in text: `3.2 GiB`, `512 MiB`."""
     if size_bytes >= 2**30:
         return f"{size_bytes / 2**30:.1f} GiB"
     return f"{size_bytes / 2**20:.0f} MiB"

@@ -1,17 +1,17 @@
-"""`toolkit plan`: will a catalogue fit a machine? Memory, KV cache, threads, placement, remedies.
+"""`toolkit fit`: will a catalogue fit a machine? Memory, KV cache, threads, placement, remedies.
 
 Reads configs and headers of weights, never the weights themselves; starts nothing.
 """
 
-from toolkit.fit.catalogue import Fit, Question, fit_catalogue
 from toolkit.fit.devices import Device, devices_of, parse_gpus, parse_size
+from toolkit.fit.models import Fit, Question, fit_models
 
 __all__ = [
     "Device",
     "Fit",
     "Question",
     "devices_of",
-    "fit_catalogue",
+    "fit_models",
     "parse_gpus",
     "parse_size",
 ]

@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from toolkit.backends import load_served
 from toolkit.quantize.events import Events, Job, work
 
 _STREAMS = 8
@@ -29,7 +30,7 @@ def main() -> None:
 
 def _run(job: Job, events: Events) -> Job:
     """For `before` and `after`: perplexity, answer, memory, tokens/s; ratios of paired rounds."""
-    reaper = import_module("python_backends.vllm_engine.reaper").Reaper()
+    reaper = load_served("vllm_engine/reaper.py").Reaper()
     try:
         return _measure(job, events)
     finally:
@@ -99,7 +100,7 @@ class _Engine:
             "enable_prefix_caching": False,
         }
         if cpu:
-            arguments = import_module("python_backends.vllm_engine.machine").fit_to_cpu(arguments)
+            arguments = load_served("vllm_engine/machine.py").fit_to_cpu(arguments)
         else:
             arguments["gpu_memory_utilization"] = 0.45
         others, before = _descendants(), _gpu_free()

@@ -15,20 +15,19 @@ from typing import Any
 from toolkit.convert.kept import open_to_all
 from toolkit.convert.steps import TOKENIZER_FILES
 from toolkit.errors import QuantizeError
-from toolkit.facts import FILE, DiffusionFacts, EmbeddingFacts, read_facts, write_facts
+from toolkit.facts import FILE, write_facts
 from toolkit.home import home
+from toolkit.kinds import read_facts
+from toolkit.kinds.diffusion import DiffusionFacts
+from toolkit.kinds.embedding import EmbeddingFacts
 from toolkit.progress import Progress
 from toolkit.quantize.graph_files import files_of
 from toolkit.quantize.limits import Limits, failures
+from toolkit.quantize.methods import GRAPH_METHODS
 from toolkit.quantize.process import Worker, run_worker
 from toolkit.quantize.report import write_report
 from toolkit.quantize.texts import load_calibration, load_evaluation
 
-GRAPH_METHODS = {
-    "int8-dynamic": "8-bit weights, activations rounded as they come",
-    "int8-static": "8-bit weights, activations rounded by calibrated ranges",
-    "fp16": "half precision, in and out as before",
-}
 _SAMPLES = 64
 _GRAPHS = {
     "embedding": ("encoder",),

@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from toolkit.atomic import ensure
 from toolkit.convert.checkpoint import cache_bytes_per_token, positions
 from toolkit.convert.kept import open_to_all
 from toolkit.convert.safetensors_file import read_tensors
@@ -28,7 +29,6 @@ from toolkit.quantize.report import write_report
 from toolkit.quantize.texts import Calibration, load_calibration, load_evaluation
 from toolkit.runtime.environments import ensure_environment
 from toolkit.runtime.triton import ensure_triton
-from toolkit.weights.cache import ensure
 from toolkit.weights.digest import text_digest
 from toolkit.weights.sources import Fetched
 

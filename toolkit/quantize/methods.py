@@ -43,6 +43,13 @@ METHODS = {
     )
 }
 
+GRAPH_METHODS = {
+    "int8-dynamic": "8-bit weights, activations rounded as they come",
+    "int8-static": "8-bit weights, activations rounded by calibrated ranges",
+    "fp16": "half precision, in and out as before",
+}
+"""Of ONNX models."""
+
 
 def find_method(name: str) -> Method:
     """Raises QuantizeError for a name that is not in `METHODS`."""

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from toolkit.atomic import ensure
 from toolkit.errors import QuantizeError
 from toolkit.quantize.limits import refuse
-from toolkit.weights.cache import ensure
 
 Make = Callable[[Path], dict[str, Any]]
 

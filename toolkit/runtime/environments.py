@@ -4,27 +4,26 @@ An environment is named by the digest of its lock, so an upgrade makes a new one
 is complete or absent. Why there are several: docs/decisions/0002-environments.md.
 """
 
-import fcntl
 import hashlib
 import os
 import re
-import shutil
 import sys
 import tempfile
 import venv
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
 
+from toolkit.atomic import ensure_in_place
 from toolkit.errors import SetupError
 from toolkit.home import home
 from toolkit.machine.probe import library_folders
 from toolkit.progress import Progress, silent
-from toolkit.weights.cache import touch
 from toolkit.wheels import run_pip
 
 NAMES = ("onnx", "vllm")
+CUDA = {name: f"{name}-cuda" for name in NAMES}
+"""The environment in whose place another one stands where models run on NVIDIA GPUs."""
 OWN = "own-"
 """What the names of environments begin with that users' models ask for."""
 REQUIREMENTS = "requirements.txt"
@@ -39,17 +38,15 @@ def ensure_environment(name: str, progress: Progress = silent) -> Path:
     Raises SetupError when there is no such environment or this machine's Python cannot serve as
     its base, SourceError when packages cannot be fetched.
     """
-    if name not in NAMES:
-        raise SetupError(f"no environment '{name}'", hint=f"known ones: {', '.join(NAMES)}")
+    known = (*NAMES, *CUDA.values())
+    if name not in known:
+        raise SetupError(f"no environment '{name}'", hint=f"known environments: {', '.join(known)}")
     lock = resources.files("toolkit.runtime").joinpath("locks", f"{name}.lock").read_text()
     digest = hashlib.sha256(f"{sys.version_info[:2]}\n{lock}".encode()).hexdigest()[:12]
     root = home() / "environments" / f"{name}-{digest}"
-    if not (root / "complete").exists():
-        with _locked(root.with_suffix(".lock")):
-            if not (root / "complete").exists():
-                _install(name, lock, root, progress)
-    touch(root)
-    return root
+    return ensure_in_place(
+        root, _environment(lambda: _install_packages(name, lock, root, progress))
+    )
 
 
 def own_name(requirements: Sequence[str]) -> str:
@@ -65,11 +62,9 @@ def ensure_own_environment(requirements: Sequence[str], progress: Progress = sil
     """
     name = own_name(requirements)
     root = home() / "environments" / f"{name}-py{sys.version_info.major}{sys.version_info.minor}"
-    if not (root / "complete").exists():
-        with _locked(root.with_suffix(".lock")):
-            if not (root / "complete").exists():
-                _make(root, lambda: _install_own(name, requirements, root, progress))
-    return root
+    return ensure_in_place(
+        root, _environment(lambda: _install_own(name, requirements, root, progress))
+    )
 
 
 def _install_own(name: str, requirements: Sequence[str], root: Path, progress: Progress) -> None:
@@ -90,17 +85,20 @@ def _requirements(repository: Path, name: str) -> list[str]:
     )
 
 
-def link_environments(repository: Path, progress: Progress = silent) -> list[Path]:
+def link_environments(
+    repository: Path, progress: Progress = silent, *, cuda: bool = False
+) -> list[Path]:
     """Makes every environment that the repository's configs name, and links it where they look.
 
-    The links stand in `repository/.environments/`, so that no config carries an absolute path.
+    The links stand in `repository/.environments/`, so that no config carries an absolute path; with
+    `cuda` they lead to the CUDA build of each environment.
     """
     linked = []
     for name in sorted(_named_environments(repository)):
         if name.startswith(OWN):
             root = ensure_own_environment(_requirements(repository, name), progress)
         else:
-            root = ensure_environment(name, progress)
+            root = ensure_environment(CUDA[name] if cuda else name, progress)
         link = repository / _LINK_FOLDER / name
         link.parent.mkdir(exist_ok=True)
         if not link.is_symlink() or link.readlink() != root:
@@ -111,27 +109,28 @@ def link_environments(repository: Path, progress: Progress = silent) -> list[Pat
     return linked
 
 
+def uses_cuda(repository: Path) -> bool:
+    """Whether the links of a repository that is being served lead to environments for CUDA."""
+    links = [repository / _LINK_FOLDER / name for name in NAMES]
+    return any(link.is_symlink() and "-cuda-" in link.readlink().name for link in links)
+
+
 def _named_environments(repository: Path) -> set[str]:
     pattern = re.compile(rf"\$\$TRITON_MODEL_DIRECTORY/\.\./{re.escape(_LINK_FOLDER)}/([\w-]+)\"")
     configs = repository.glob("*/config.pbtxt")
     return {name for config in configs for name in pattern.findall(config.read_text())}
 
 
-def _install(name: str, lock: str, root: Path, progress: Progress) -> None:
-    _make(root, lambda: _install_packages(name, lock, root, progress))
+def _environment(install: Callable[[], None]) -> Callable[[Path], None]:
+    """Makes a venv that the stub can run in, then installs its packages."""
 
-
-def _make(root: Path, install: Callable[[], None]) -> None:
-    library = _libpython()
-    shutil.rmtree(root, ignore_errors=True)
-    try:
+    def make(root: Path) -> None:
+        library = _libpython()
         venv.create(root, symlinks=True)
         (root / "lib" / library.name).symlink_to(library)
         install()
-        (root / "complete").touch()
-    except BaseException:
-        shutil.rmtree(root, ignore_errors=True)
-        raise
+
+    return make
 
 
 def _install_packages(name: str, lock: str, root: Path, progress: Progress) -> None:
@@ -142,10 +141,12 @@ def _install_packages(name: str, lock: str, root: Path, progress: Progress) -> N
         constraints.write_text("\n".join(pins))
         locked = Path(scratch, "lock.txt")
         locked.write_text(lock)
-        # torch goes first and by itself: which build it is (CPU, CUDA) is pip's configuration, so
-        # its hash cannot be pinned; the lock then holds no torch and needs no dependencies.
-        with progress.step(f"environment {name}: {_TORCH}", unit="bytes") as step:
-            run_pip([*python, "install", "-c", str(constraints), _TORCH], step=step)
+        # torch goes first and by itself: which build for the CPU it is is pip's configuration, so
+        # its hash cannot be pinned; the lock then holds no torch and needs no dependencies. The
+        # locks for CUDA hold it: its hash admits PyPI's build alone.
+        if _TORCH not in pins:
+            with progress.step(f"environment {name}: {_TORCH}", unit="bytes") as step:
+                run_pip([*python, "install", "-c", str(constraints), _TORCH], step=step)
         with progress.step(f"environment {name}: {len(pins)} packages", unit="bytes") as step:
             run_pip(
                 [*python, "install", "--no-deps", "--require-hashes", "-r", str(locked)], step=step
@@ -165,11 +166,3 @@ def _libpython() -> Path:
         f"{name} is not on this machine, and Triton's Python backend needs it",
         hint=f"install it (Debian, Ubuntu: apt-get install {name.split('.so', maxsplit=1)[0]})",
     )
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

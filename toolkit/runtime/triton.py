@@ -8,15 +8,14 @@ import contextlib
 import os
 import shutil
 import sys
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from toolkit.atomic import ensure
 from toolkit.errors import SetupError
 from toolkit.home import home
 from toolkit.progress import Progress, silent
-from toolkit.weights.cache import touch
 from toolkit.wheels import fetch_wheel
 
 WHEEL = "nvidia-pytriton==0.7.0"
@@ -55,11 +54,12 @@ def ensure_triton(progress: Progress = silent) -> TritonRuntime:
     """
     _check_platform()
     root = home() / "triton" / f"{VERSION}-{WHEEL_SHA256[:12]}-{_python()}"
-    if not root.exists():
-        wheel = fetch_wheel(WHEEL, sha256=WHEEL_SHA256, progress=progress)
-        _unpack(wheel, root, progress)
+
+    def unpack(place: Path) -> None:
+        _unpack(fetch_wheel(WHEEL, sha256=WHEEL_SHA256, progress=progress), place, progress)
+
+    ensure(root, unpack)
     _link_numa(root / "lib")
-    touch(root)
     return TritonRuntime(root)
 
 
@@ -77,32 +77,22 @@ def _check_platform() -> None:
 
 
 def _unpack(wheel: Path, root: Path, progress: Progress) -> None:
-    root.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(dir=root.parent, prefix=".unpack-"))
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            wanted = {name: place for name in archive.namelist() if (place := _place(name))}
-            title = f"unpack Triton {VERSION}"
-            with progress.step(title, total=len(wanted), unit="files") as step:
-                for name, place in wanted.items():
-                    target = scratch / place
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    with archive.open(name) as source, target.open("wb") as sink:
-                        shutil.copyfileobj(source, sink)
-                    target.chmod(0o755)
-                    step.advance()
-        if not (scratch / "backends/python/triton_python_backend_stub").exists():
-            raise SetupError(
-                f"the embedded Triton has no Python stub for Python {_python()}",
-                hint="run the toolkit with Python 3.11",
-            )
-        scratch.chmod(0o755)  # it was made for its owner alone, and images are run by another
-        scratch.rename(root)
-    except OSError:
-        if not root.exists():  # else another process was first
-            raise
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with zipfile.ZipFile(wheel) as archive:
+        wanted = {name: place for name in archive.namelist() if (place := _place(name))}
+        title = f"unpack Triton {VERSION}"
+        with progress.step(title, total=len(wanted), unit="files") as step:
+            for name, place in wanted.items():
+                target = root / place
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(name) as source, target.open("wb") as sink:
+                    shutil.copyfileobj(source, sink)
+                target.chmod(0o755)
+                step.advance()
+    if not (root / "backends/python/triton_python_backend_stub").exists():
+        raise SetupError(
+            f"the embedded Triton has no Python stub for Python {_python()}",
+            hint="run the toolkit with Python 3.11",
+        )
 
 
 def _link_numa(folder: Path) -> None:

@@ -1,132 +1,182 @@
-"""Small requests that prove each model still answers: Triton calls a dead model READY.
+"""One real request to one version of a model: does it answer, how fast, and what?
 
-A canary asks one step, so that it waits behind nothing but that step's own work, and costs next to
-nothing: an engine gets a cancel request for an id that nobody has, an encoder one token. A refusal
-is an answer, too.
+Knows the shapes of the toolkit's kinds; any other model gets zeros of the shapes that it declares,
+or a request of the user's own. The supervisor's canaries are cheaper and prove less.
 """
 
-import struct
+import json
+import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
-from random import choice, choices
+from typing import Any
 
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
-from tritonclient.grpc.model_config_pb2 import TYPE_INT64, TYPE_STRING, ModelConfig
 
-from toolkit.serve.catalogue import ServedModel
+from toolkit.errors import ServeError
+from toolkit.model_config import DataType, ModelConfig
+from toolkit.serve.models import ServedModel
 
-_UNHEALTHY = "is not healthy"
-_AGAIN_S = 1.0
-_TOKENS, _IDS = 8, (0, 1, 2, 3)
-_SPECIAL = {"mask": (1,), "type": (0,)}
+_CONTENTS = {
+    "BOOL": "bool_contents",
+    "INT8": "int_contents",
+    "INT16": "int_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "UINT8": "uint_contents",
+    "UINT16": "uint_contents",
+    "UINT32": "uint_contents",
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
+}
+_SIZES = {"FP16": 2, "BF16": 2}
 
 
 @dataclass(frozen=True, slots=True)
-class Canary:
-    """One step of a model, and how to make a request for it that no cache answers."""
+class Answer:
+    """`problem` is Triton's, or the model's, own text; None when it answered."""
 
-    step: str
-    make: Callable[[], service_pb2.ModelInferRequest]
-    decoupled: bool = False
-
-    def ask(self, api: service_pb2_grpc.GRPCInferenceServiceStub, timeout_s: float) -> None:
-        """Returns when the step has answered, or is not there to answer.
-
-        "Not healthy" is no answer: Triton says so when a process is gone or stopped, but also when
-        a busy machine held it up for a second (measured with SIGSTOP).
-        """
-        while _UNHEALTHY in self.refusal(api, timeout_s):
-            time.sleep(_AGAIN_S)
-
-    def refusal(self, api: service_pb2_grpc.GRPCInferenceServiceStub, timeout_s: float) -> str:
-        """Waits for the answer; the text of the error that it is, "" when it is none."""
-        try:
-            if not self.decoupled:
-                api.ModelInfer(self.make(), timeout=timeout_s)
-                return ""
-            answers: Iterator[service_pb2.ModelStreamInferResponse]
-            answers = api.ModelStreamInfer(iter([self.make()]), timeout=timeout_s)
-            # read to the end: Triton 2.51 never unloads a model whose stream was left before it
-            return " ".join([answer.error_message for answer in answers]).strip()
-        except grpc.RpcError as error:
-            return error.details() or error.code().name
+    model: str
+    version: int
+    latency_ms: float
+    responses: int
+    outputs: dict[str, str]
+    problem: str | None
 
 
-def canaries(models: Iterable[ServedModel], configs: Mapping[str, ModelConfig]) -> Iterator[Canary]:
-    """For each step that can be asked cheaply; `configs` are those of all loaded models."""
-    for model in models:
-        if make := _KINDS.get(model.kind):
-            yield from make(model, configs)
+def ask(
+    model: ServedModel,
+    version: int,
+    api: service_pb2_grpc.GRPCInferenceServiceStub,
+    request: service_pb2.ModelInferRequest,
+    timeout_s: float,
+) -> Answer:
+    """Sends the request to that version and reads the whole answer."""
+    asked = service_pb2.ModelInferRequest()
+    asked.CopyFrom(request)
+    asked.model_name, asked.model_version, asked.id = model.name, str(version), "canary"
+    started = time.monotonic()
+    responses, problem = 0, None
+    outputs: dict[str, str] = {}
+    try:
+        stream: Iterator[service_pb2.ModelStreamInferResponse]
+        stream = api.ModelStreamInfer(iter([asked]), timeout=timeout_s)
+        for response in stream:
+            problem = problem or response.error_message or None
+            responses += 1
+            outputs |= {
+                tensor.name: f"{tensor.datatype}{list(tensor.shape)}"
+                for tensor in response.infer_response.outputs
+            }
+    except grpc.RpcError as error:
+        problem = error.details() or error.code().name
+    latency_ms = (time.monotonic() - started) * 1000
+    if problem is None and not responses:
+        problem = "it ended without a response"
+    return Answer(model.name, version, latency_ms, responses, outputs, problem)
 
 
-def _llm(model: ServedModel, configs: Mapping[str, ModelConfig]) -> Iterator[Canary]:
-    engine = model.parameter("toolkit.cancel")
-    if not engine:
-        return  # a user's own: only a whole request would prove anything
-    yield from (each for each in _first(model, configs) if each.step != engine)
-
-    def cancel() -> service_pb2.ModelInferRequest:
-        request = _request(engine, cancel="canary")
-        request.parameters["triton_enable_empty_final_response"].bool_param = True
-        return request
-
-    yield Canary(engine, cancel, decoupled=True)
+def request_for(model: ServedModel) -> service_pb2.ModelInferRequest:
+    """A small request that the model's whole path has to answer. Raises ServeError."""
+    if model.kind in _KINDS:
+        batched = model.config.max_batch_size > 0
+        values = {
+            name: (kind, [value]) for name, (kind, value) in _KINDS[model.kind](model).items()
+        }
+        return _request(values, batched=batched)
+    return _zeros(model.config)
 
 
-def _first(model: ServedModel, _: Mapping[str, ModelConfig]) -> Iterator[Canary]:
-    """The step that takes the ensemble's `prompt`; none where a user has built it otherwise."""
-    steps = model.config.ensemble_scheduling.step
-    if steps and "prompt" in steps[0].input_map:
-        name, text = steps[0].model_name, '{"text": "ok"}' if model.kind == "llm" else "ok"
-        yield Canary(name, lambda: _request(name, prompt=text))
+def read_request(text: str) -> service_pb2.ModelInferRequest:
+    """A user's request, as Triton's HTTP API takes it: `{"inputs": [{"name", "shape", …}]}`.
 
-
-def _every(model: ServedModel, configs: Mapping[str, ModelConfig]) -> Iterator[Canary]:
-    """Each step, or the model itself where a user has built it without any."""
-    steps = [step.model_name for step in model.config.ensemble_scheduling.step]
-    for config in (configs[name] for name in steps or [model.name] if name in configs):
-        kinds = {tensor.data_type for tensor in config.input if not tensor.optional}
-        if kinds <= {TYPE_STRING, TYPE_INT64}:
-            yield Canary(config.name, partial(_small, config))
-
-
-_KINDS: dict[str, Callable[[ServedModel, Mapping[str, ModelConfig]], Iterator[Canary]]] = {
-    "llm": _llm,
-    "embedding": _every,
-    "rerank": _every,
-    "diffusion": _first,
-}
-
-
-def _request(model: str, **texts: str) -> service_pb2.ModelInferRequest:
-    """A request whose inputs are one STRING each, of shape [1]."""
-    request = service_pb2.ModelInferRequest(model_name=model, id="canary")
-    for name, text in texts.items():
-        request.inputs.add(name=name, datatype="BYTES", shape=[1])
-        request.raw_input_contents.append(_bytes(text))
+    Raises ServeError, which says what is wrong with it.
+    """
+    try:
+        body = json.loads(text)
+        request = service_pb2.ModelInferRequest()
+        for tensor in body["inputs"]:
+            added = request.inputs.add(
+                name=tensor["name"], datatype=tensor["datatype"], shape=tensor["shape"]
+            )
+            _fill(added, tensor["datatype"], _flat(tensor["data"]))
+    except KeyError as error:
+        raise ServeError(
+            f"the request has no {error}",
+            hint='{"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": [0.5]}]}',
+        ) from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ServeError(f"the request cannot be read: {error}") from error
     return request
 
 
-def _small(config: ModelConfig) -> service_pb2.ModelInferRequest:
-    """One short text, or a few tokens, for each input that has to be there."""
-    request = service_pb2.ModelInferRequest(model_name=config.name, id="canary")
+def _llm(_: ServedModel) -> dict[str, tuple[str, Any]]:
+    sampling = json.dumps({"max_tokens": 1, "temperature": 0})
+    return {
+        "prompt": ("BYTES", json.dumps({"text": "ok"})),
+        "sampling_parameters": ("BYTES", sampling),
+    }
+
+
+def _embedding(_: ServedModel) -> dict[str, tuple[str, Any]]:
+    return {"text": ("BYTES", "ok")}
+
+
+def _rerank(_: ServedModel) -> dict[str, tuple[str, Any]]:
+    return {"query": ("BYTES", "ok"), "document": ("BYTES", "ok")}
+
+
+def _diffusion(_: ServedModel) -> dict[str, tuple[str, Any]]:
+    return {"prompt": ("BYTES", "ok"), "steps": ("INT32", 1), "count": ("INT32", 1)}
+
+
+_KINDS = {"llm": _llm, "embedding": _embedding, "rerank": _rerank, "diffusion": _diffusion}
+
+
+def _request(
+    values: Mapping[str, tuple[str, list[Any]]], *, batched: bool
+) -> service_pb2.ModelInferRequest:
+    request = service_pb2.ModelInferRequest()
+    for name, (kind, data) in values.items():
+        shape = [1, len(data)] if batched else [len(data)]
+        _fill(request.inputs.add(name=name, datatype=kind, shape=shape), kind, data)
+    return request
+
+
+def _zeros(config: ModelConfig) -> service_pb2.ModelInferRequest:
+    """Zeros and empty texts for every input that has to be there; a free dimension is 1."""
+    request = service_pb2.ModelInferRequest()
     for tensor in config.input:
         if tensor.optional:
             continue
-        texts = tensor.data_type == TYPE_STRING
-        shape = [1] * (config.max_batch_size > 0) + [1 if texts else _TOKENS]
-        request.inputs.add(name=tensor.name, datatype="BYTES" if texts else "INT64", shape=shape)
-        if texts:
-            data = _bytes(f"ok {choice(range(1000))}")  # noqa: S311
-        else:
-            ids = next((ids for part, ids in _SPECIAL.items() if part in tensor.name), _IDS)
-            data = struct.pack(f"<{_TOKENS}q", *choices(ids, k=_TOKENS))  # noqa: S311
-        request.raw_input_contents.append(data)
+        kind = DataType.Name(tensor.data_type).removeprefix("TYPE_").replace("STRING", "BYTES")
+        shape = [1] if config.max_batch_size > 0 else []
+        shape += [max(1, size) for size in tensor.dims]
+        count = math.prod(shape)
+        if kind in _SIZES:
+            raise ServeError(
+                f"{config.name} takes {kind}, which only a request of your own can hold",
+                hint="--request FILE",
+            )
+        zero = b"" if kind == "BYTES" else 0
+        _fill(
+            request.inputs.add(name=tensor.name, datatype=kind, shape=shape), kind, [zero] * count
+        )
     return request
 
 
-def _bytes(text: str) -> bytes:
-    return struct.pack("<I", len(text)) + text.encode()
+def _fill(tensor: Any, kind: str, data: list[Any]) -> None:
+    if kind not in _CONTENTS:
+        raise ServeError(f"{tensor.name}: no type '{kind}'", hint=", ".join(_CONTENTS))
+    if kind == "BYTES":
+        data = [each.encode() if isinstance(each, str) else each for each in data]
+    if kind == "BOOL":
+        data = [bool(each) for each in data]
+    getattr(tensor.contents, _CONTENTS[kind]).extend(data)
+
+
+def _flat(data: Any) -> list[Any]:
+    return [each for part in data for each in _flat(part)] if isinstance(data, list) else [data]

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
-from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from toolkit.errors import ServeError
+from toolkit.model_config import ModelConfig
 from toolkit.names import close_matches
-from toolkit.serve.catalogue import ServedModel, as_json, read_config
 from toolkit.serve.connection import explained, told
+from toolkit.serve.models import ServedModel, as_json, read_config
 
 READY = "READY"
 _CALL_TIMEOUT_S = 10.0
@@ -43,7 +43,7 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
-class Presence:
+class ModelStatus:
     """One model of the repository. `config` is what is loaded, else what stands on disk, if seen.
 
     `step_of` names the loaded ensembles that it serves.
@@ -79,14 +79,14 @@ class Control:
     timeout_s: float = 600.0
     now: Callable[[], float] = field(default=time.monotonic)
 
-    def models(self) -> dict[str, Presence]:
+    def models(self) -> dict[str, ModelStatus]:
         """Every model of the repository by name. Raises ServeError."""
         versions = self._index()
         configs = {name: self._config(name, known) for name, known in versions.items()}
         users = _users({n: c for n, c in configs.items() if c and _serves(versions[n])})
         stale = _users({n: c for n, c in configs.items() if c})
         return {
-            name: Presence(
+            name: ModelStatus(
                 name,
                 tuple(known),
                 configs[name],
@@ -108,7 +108,7 @@ class Control:
                     known.append(Version(int(row.version), row.state, row.reason))
         return versions
 
-    def find(self, name: str) -> Presence:
+    def find(self, name: str) -> ModelStatus:
         """One model. Raises ServeError, with the nearest name, when the repository has none."""
         models = self.models()
         if name in models:
@@ -127,7 +127,7 @@ class Control:
                 pass  # it went away meanwhile
         return read_config(self.repository, name) if self.repository else None
 
-    def load(self, name: str, versions: Sequence[int] = ()) -> Presence:
+    def load(self, name: str, versions: Sequence[int] = ()) -> ModelStatus:
         """Loads a model, or again one whose files changed; with `versions`, these and no others.
 
         What answers now goes on until the new one is up, and for good when that fails. Raises
@@ -160,7 +160,7 @@ class Control:
                     hint=f"its folder would be {self.repository / name / str(version)}",
                 )
 
-    def _with_versions(self, model: Presence, versions: Sequence[int]) -> str:
+    def _with_versions(self, model: ModelStatus, versions: Sequence[int]) -> str:
         config = read_config(self.repository, model.name) if self.repository else None
         config = config or model.config
         if config is None:
@@ -173,7 +173,7 @@ class Control:
         chosen.version_policy.specific.versions[:] = sorted(versions)
         return as_json(chosen)
 
-    def _refused(self, before: Presence, error: grpc.RpcError) -> ServeError:
+    def _refused(self, before: ModelStatus, error: grpc.RpcError) -> ServeError:
         reason = explained(f"{before.name} was not loaded", error)
         if reason.hint:
             return reason
@@ -244,7 +244,7 @@ def _users(configs: dict[str, ModelConfig]) -> dict[str, list[str]]:
     return users
 
 
-def _leaving(name: str, models: dict[str, Presence], which: Steps) -> list[str]:
+def _leaving(name: str, models: dict[str, ModelStatus], which: Steps) -> list[str]:
     """The model, and the steps below it that go too: never one that something else uses.
 
     `chat.engine` is a part of `chat` and goes when `chat` does not serve; a step without such a

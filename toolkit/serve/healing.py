@@ -13,13 +13,13 @@ from functools import partial
 
 import grpc
 from tritonclient.grpc import service_pb2
-from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from toolkit.errors import ServeError
+from toolkit.model_config import ModelConfig
 from toolkit.serve import stubs
-from toolkit.serve.canary import Canary, canaries
-from toolkit.serve.catalogue import as_json, public
 from toolkit.serve.connection import told
+from toolkit.serve.models import as_json, public
+from toolkit.serve.probe import Probe, probes
 from toolkit.serve.reasons import plain
 from toolkit.serve.triton import TritonServer
 from toolkit.serve.watch import Patience, Watch, Work, in_background
@@ -28,7 +28,7 @@ GENERATION = "toolkit.generation"
 """Config parameter of a model that was started anew: the gateway ends the streams of the old."""
 MAX_REVIVALS, REVIVAL_WINDOW_S = 5, 600.0
 _CALL_TIMEOUT_S = 5.0
-_ANSWER_S = 3600.0  # for as long as a canary may wait behind other work
+_ANSWER_S = 3600.0  # for as long as a probe may wait behind other work
 
 
 @dataclass(slots=True)
@@ -89,16 +89,16 @@ class Healer:
 
     def _follow(self, configs: Mapping[str, ModelConfig]) -> None:
         """Watches what is loaded now, and nothing that is not."""
-        known = {each.step: each for each in canaries(public(list(configs.values())), configs)}
+        known = {each.step: each for each in probes(public(list(configs.values())), configs)}
         for model in self._watches.keys() - known.keys():
             del self._watches[model]
         for model in known.keys() - self._watches.keys() - self._revivals.keys():
             self._watches[model] = self._watch(known[model])
 
-    def _watch(self, canary: Canary) -> Watch:
+    def _watch(self, probe: Probe) -> Watch:
         return Watch(
-            ask=lambda: canary.ask(self.server.api, _ANSWER_S),
-            work=partial(self._work, canary.step),
+            ask=lambda: probe.ask(self.server.api, _ANSWER_S),
+            work=partial(self._work, probe.step),
             patience=self.patience,
             now=self.now,
         )

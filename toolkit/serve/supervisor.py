@@ -16,18 +16,18 @@ from functools import partial
 from types import FrameType
 
 import grpc
-from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from toolkit.errors import ServeError
+from toolkit.model_config import ModelConfig
 from toolkit.progress import Progress, silent
 from toolkit.runtime.environments import link_environments
 from toolkit.runtime.triton import ensure_triton
 from toolkit.serve import stubs
-from toolkit.serve.catalogue import ServedModel, check_target, public, public_models
 from toolkit.serve.folder import sweep
 from toolkit.serve.front import Front, gateway, relay, wait_until_ready
 from toolkit.serve.healing import Healer
 from toolkit.serve.linkable import linkable
+from toolkit.serve.models import ServedModel, check_target, public, public_models
 from toolkit.serve.options import ServeOptions
 from toolkit.serve.ports import check_free
 from toolkit.serve.record import Record, recorded
@@ -114,13 +114,18 @@ class Supervisor:
         sweep()
         runtime = ensure_triton(self.progress)
         repository = self._stack.enter_context(linkable(options.repository.absolute()))
-        link_environments(repository, self.progress)
+        link_environments(repository, self.progress, cuda=options.placement is not None)
         logs = options.logs
         for log in logs.glob("*.log"):
             log.unlink()
         self._triton = TritonServer(
             runtime,
-            TritonOptions(repository, logs / "triton.log", options.triton_http_port),
+            TritonOptions(
+                repository,
+                logs / "triton.log",
+                options.triton_http_port,
+                placement=options.placement,
+            ),
         )
         record = Record.here(options.listening[1], self._triton.address, repository)
         self._stack.enter_context(recorded(record))

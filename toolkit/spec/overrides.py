@@ -16,8 +16,8 @@ _FIXED = {
 
 def names_for(target: str) -> tuple[str, ...]:
     """The keys of `targets` that hold for a target, the more general ones first."""
-    general = target.partition(":")[0]
-    return (general,) if general == target else (general, target)
+    general, release = target.partition(":")[0], target.partition("-")[0]
+    return tuple(dict.fromkeys((general, release, target)))
 
 
 def changed(

@@ -1,10 +1,10 @@
-"""Offline check of a model repository: what a Triton release would refuse, fail on, or get wrong.
+"""Offline check of a model repository: what a Triton release refuses, fails on, or gets wrong.
 
-`verify_repository` reads files only; it starts no server and changes nothing. The rules are in
-`rules/`, the table of them in `table`.
+`verify_repository` only reads files. The rules are in `rules/`, and `table` lists them.
 """
 
-from toolkit.verify.problem import Effect, Place, Problem, Severity
+from toolkit.finding import Place, Severity
+from toolkit.verify.finding import Effect, ModelFinding
 from toolkit.verify.repository import guess_target, verify_repository
 
-__all__ = ["Effect", "Place", "Problem", "Severity", "guess_target", "verify_repository"]
+__all__ = ["Effect", "ModelFinding", "Place", "Severity", "guess_target", "verify_repository"]

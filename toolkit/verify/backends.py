@@ -1,12 +1,12 @@
-"""What the server works out by itself about a model: backend, platform, file name.
+"""Completes backend, platform and file name of a model in the same way as the server.
 
-The completion follows what `AutoCompleteBackendFields` of Triton's core does, in its order.
+The order is that of `AutoCompleteBackendFields` in Triton's core.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from tritonclient.grpc.model_config_pb2 import ModelConfig
+from toolkit.model_config import ModelConfig
 
 FILES = {
     "tensorrt": "model.plan",
@@ -15,7 +15,7 @@ FILES = {
     "pytorch": "model.pt",
     "python": "model.py",
 }
-"""Backend -> the file it opens when the config names none. The order is the server's."""
+"""Backend → the file that it opens by default. The order is the server's."""
 
 PLATFORMS = {
     "tensorrt_plan": "tensorrt",
@@ -30,9 +30,9 @@ USUAL_NAMES = PLATFORMS | {
     "libtorch": "pytorch",
     "trt": "tensorrt",
 }
-"""What people write for a backend -> its name."""
+"""Other names for backends → Triton's name."""
 _OWN_FILES = {"vllm": "model.json"}
-"""Files that a backend opens and nobody guesses it from."""
+"""Backend → its file, for backends that the server does not guess from a file."""
 _TENSORFLOW_FILES = {
     "tensorflow_savedmodel": "model.savedmodel",
     "tensorflow_graphdef": "model.graphdef",
@@ -41,12 +41,12 @@ COMPLETING = frozenset(
     {"tensorrt", "onnxruntime", "openvino", "pytorch", "tensorflow", "vllm", "tensorrtllm", "fil"}
     | {"dali", "python"}
 )
-"""Backends that may fill in a config's inputs, outputs and batch size by themselves."""
+"""Backends that may complete inputs, outputs and batch size of a config."""
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """`filename` is "" where it is the backend's own business; `guessed` when it came from disk."""
+    """`filename` is "" if the backend chooses it; `guessed`: the backend was derived from files."""
 
     backend: str
     platform: str
@@ -55,7 +55,7 @@ class Served:
 
 
 def complete(name: str, config: ModelConfig, version: Path | None) -> Served:
-    """Fills in what `config` leaves open from the files in `version`; "" where nothing fits."""
+    """Completes `config` from the files in `version`; "" for what stays unknown."""
     platform, backend = config.platform, config.backend
     filename = config.default_model_filename
     if platform == "ensemble":

@@ -1,7 +1,7 @@
-"""An ensemble as a graph: steps, the tensors between them, and what flows where.
+"""An ensemble as a graph of steps and the tensors between them.
 
-The graph is built from the ensemble's config and its steps' configs, the way Triton's core builds
-it. It holds facts; what is wrong with them is the rules' business.
+The graph is built from the configs of the ensemble and its steps in the same way as in Triton's
+core. It contains facts only; the rules decide what is wrong.
 """
 
 from collections import defaultdict
@@ -9,20 +9,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from tritonclient.grpc.model_config_pb2 import ModelEnsembling, ModelInstanceGroup
-
+from toolkit.model_config import ModelEnsembling, ModelInstanceGroup
 from toolkit.verify.backends import COMPLETING
 from toolkit.verify.model import Model
 from toolkit.verify.python_source import defines
 
 _STREAMING = {"vllm", "tensorrtllm"}
-"""Backends that make their models decoupled, or may, whatever the config says."""
+"""Backends whose models are or may be decoupled, regardless of the config."""
 _TWO_ON_CPU = {"onnxruntime", "tensorflow"}
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step. `model` is None when the repository has no such model that can be read."""
+    """One step. `model` is None if it does not exist or its config cannot be read."""
 
     index: int
     config: ModelEnsembling.Step
@@ -30,7 +29,7 @@ class Step:
 
     @property
     def path(self) -> str:
-        """Where it stands in the ensemble's config."""
+        """The path of the step in the ensemble's config."""
         return f"ensemble_scheduling.step[{self.index}]"
 
     def input_path(self, name: str) -> str:
@@ -41,13 +40,13 @@ class Step:
 
     @property
     def known(self) -> bool:
-        """Whether the model's inputs and outputs are those in its config."""
+        """Whether the config of the model declares all its inputs and outputs."""
         return self.model is not None and declares_tensors(self.model)
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A tensor of the ensemble at one of its ends: `owner` calls it `name`, dims without batch."""
+    """One end of a tensor, at the ensemble or a step (`owner`). Dims do not include the batch."""
 
     tensor: str
     path: str
@@ -58,13 +57,13 @@ class Use:
 
     @property
     def full(self) -> tuple[int, ...]:
-        """Dims with the batch dimension, where the owner has one."""
+        """Dims with the batch dimension, if the owner has one."""
         return (-1, *self.dims) if self.batch > 0 else self.dims
 
 
 @dataclass
 class Ensemble:
-    """`model`, which must be an ensemble."""
+    """The graph of `model`, which must be an ensemble."""
 
     model: Model
     readers: dict[str, list[Step]] = field(default_factory=lambda: defaultdict(list), init=False)
@@ -93,7 +92,7 @@ class Ensemble:
 
     @cached_property
     def ready(self) -> set[str]:
-        """Tensors that come to be once all ensemble inputs are there."""
+        """Tensors that can be computed from the ensemble inputs."""
         ready, waiting = set(self.inputs), list(self.steps)
         while runnable := [s for s in waiting if set(s.config.input_map.values()) <= ready]:
             waiting = [step for step in waiting if step not in runnable]
@@ -101,7 +100,7 @@ class Ensemble:
         return ready
 
     def uses(self) -> Iterator[Use]:
-        """Every end of every tensor whose type is known: the ensemble's own first."""
+        """All ends of all tensors whose type is known, those of the ensemble first."""
         config = self.model.config
         for kind in ("input", "output"):
             for index, each in enumerate(getattr(config, kind)):
@@ -115,9 +114,9 @@ class Ensemble:
 
     @cached_property
     def labels(self) -> dict[str, int]:
-        """Tensor -> which decoupled step its responses count with; 0: one for each request.
+        """Tensor → the decoupled step that determines its number of responses; 0: one per request.
 
-        Tensors behind a step that joins different ones are missing.
+        Tensors after a step that joins different numbers are missing.
         """
         labels = dict.fromkeys(self.inputs, 0)
         waiting, latest = list(self.steps), 0
@@ -136,12 +135,12 @@ class Ensemble:
 
 
 def readable(model: Model | None) -> Model | None:
-    """The model if its config can be read."""
+    """The model, if its config can be read."""
     return model if model and model.text is not None and model.error is None else None
 
 
 def declares_tensors(model: Model) -> bool:
-    """False where the backend may add inputs and outputs to those in the config."""
+    """False if the backend may add inputs and outputs to those in the config."""
     config = model.config
     if model.is_ensemble or (config.input and config.output):
         return True
@@ -153,7 +152,7 @@ def declares_tensors(model: Model) -> bool:
 
 
 def is_decoupled(model: Model, above: frozenset[str] = frozenset()) -> bool:
-    """Whether a request may have several responses; for an ensemble its steps decide."""
+    """Whether a request may have several responses; an ensemble depends on its steps."""
     if model.config.HasField("ensemble_scheduling"):
         steps = [s.model for s in Ensemble(model).steps if s.model and s.model.name not in above]
         return any(is_decoupled(step, above | {model.name}) for step in steps)
@@ -163,7 +162,7 @@ def is_decoupled(model: Model, above: frozenset[str] = frozenset()) -> bool:
 
 
 def instances(model: Model) -> int:
-    """How many requests the model works on at once."""
+    """How many requests the model can process at the same time."""
     if model.is_ensemble:
         return 1
     groups = model.config.instance_group

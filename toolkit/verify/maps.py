@@ -1,14 +1,14 @@
-"""Keys that a map of the config gives twice: protobuf takes the last one and says nothing.
+"""Duplicate keys in the maps of a config; protobuf silently keeps the last entry.
 
-Facts only; what follows from them is the rules' business.
+This module finds them; the rules decide what is wrong.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from google.protobuf.descriptor import Descriptor
-from tritonclient.grpc.model_config_pb2 import ModelConfig
 
+from toolkit.model_config import ModelConfig
 from toolkit.verify.ensemble import Ensemble
 from toolkit.verify.model import Model
 from toolkit.verify.tree import Entry
@@ -16,7 +16,7 @@ from toolkit.verify.tree import Entry
 
 @dataclass(frozen=True, slots=True)
 class Shadowed:
-    """An entry of the map `field` that another one with the same `key` replaces."""
+    """An entry of the map `field` that a later entry with the same `key` replaces."""
 
     field: str
     key: str
@@ -25,7 +25,7 @@ class Shadowed:
 
     @property
     def lost(self) -> str:
-        """The value that counts for nothing; "" for a message."""
+        """The value that is ignored; "" for a message."""
         return _text(self.entry)
 
     @property
@@ -34,7 +34,7 @@ class Shadowed:
 
 
 def shadowed(model: Model) -> list[Shadowed]:
-    """All of a config's entries that are replaced, in the order of the text."""
+    """All replaced entries of a config, in the order of the text."""
     return list(_shadowed(model.tree, ModelConfig.DESCRIPTOR, ""))
 
 
@@ -59,7 +59,7 @@ def _shadowed(entry: Entry, message: Descriptor, path: str) -> Iterator[Shadowed
 
 
 def _content(entry: Entry) -> list[str]:
-    """What an entry says, whatever its layout: two that say the same do no harm."""
+    """The content of an entry without its layout; two equal entries do no harm."""
     return [text for each in entry.walk() for text in (each.name, each.text())]
 
 
@@ -69,7 +69,7 @@ def _text(entry: Entry) -> str:
 
 
 def breaks(ensemble: Ensemble, each: Shadowed) -> bool:
-    """Whether the ensemble's graph lacks a tensor because of a replaced entry."""
+    """Whether the ensemble's graph lacks a tensor because this entry was replaced."""
     inputs, outputs = set(ensemble.inputs), set(ensemble.outputs)
     if each.field.endswith("output_map"):
         needed = {*ensemble.readers, *outputs}

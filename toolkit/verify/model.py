@@ -1,21 +1,22 @@
 """One model's folder: its config as text, as a tree with positions and as a protobuf message.
 
-Everything the server would fill in by itself before it looks at the model (backend, platform, file
-name) is worked out here, the same way. It knows no rules.
+Backend, platform and file name are completed here in the same way as the server completes them
+before it loads a model. The rules are elsewhere.
 """
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from google.protobuf import text_format
-from tritonclient.grpc.model_config_pb2 import ModelConfig
 
+from toolkit.finding import Place
+from toolkit.model_config import ModelConfig
 from toolkit.verify.backends import Served, complete
+from toolkit.verify.finding import ModelFinding, draft
 from toolkit.verify.position import find_entry, place_of, place_of_entry
-from toolkit.verify.problem import Effect, Place
 from toolkit.verify.releases import Target
 from toolkit.verify.tokens import TextError, Token
 from toolkit.verify.tree import Entry, parse
@@ -23,18 +24,6 @@ from toolkit.verify.tree import Entry, parse
 CONFIG = "config.pbtxt"
 _ERROR = re.compile(r"(\d+):(\d+) ?: ?(.*)", re.DOTALL)
 _VERSION = re.compile(r"0|[1-9][0-9]*")
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """What a rule saw: where, what is wrong, how to mend it. `effect` if not the rule's own."""
-
-    place: Place
-    field: str
-    message: str
-    fix: str
-    outcome: str = ""
-    effect: Effect | None = None
 
 
 @dataclass
@@ -53,7 +42,7 @@ class Model:
 
     @property
     def file(self) -> str:
-        """The config's path as it is shown."""
+        """The config's path as messages show it."""
         return self.shown(self.folder / CONFIG)
 
     def shown(self, path: Path) -> str:
@@ -62,7 +51,7 @@ class Model:
 
     @cached_property
     def text(self) -> str | None:
-        """The config, None when there is no such file."""
+        """The text of config.pbtxt; None if the file does not exist."""
         path = self.folder / CONFIG
         return path.read_bytes().decode(errors="replace") if path.is_file() else None
 
@@ -86,17 +75,17 @@ class Model:
 
     @property
     def tree(self) -> Entry:
-        """The config's fields with their positions; empty when it does not follow the grammar."""
+        """The config's fields with their positions; empty if the text is not valid text format."""
         return self._parsed[0]
 
     @property
     def config(self) -> ModelConfig:
-        """The config as the server reads it; incomplete when `error` is set."""
+        """The config as the server reads it; incomplete if `error` is set."""
         return self._parsed[1]
 
     @property
     def error(self) -> TextError | None:
-        """Why the config cannot be parsed."""
+        """The error that the parser reported, if any."""
         return self._parsed[2]
 
     @cached_property
@@ -112,7 +101,7 @@ class Model:
 
     @cached_property
     def served_versions(self) -> dict[int, Path]:
-        """The versions that the config's policy picks among those that are there."""
+        """The version folders that the config's policy selects."""
         policy = self.config.version_policy
         there = dict(sorted(self.versions.items(), reverse=True))
         match policy.WhichOneof("policy_choice"):
@@ -128,7 +117,7 @@ class Model:
 
     @property
     def first_version(self) -> Path | None:
-        """The folder that the server looks into to guess a backend: first by spelling."""
+        """The folder from whose files the server guesses a backend: the first by name."""
         folders = sorted(each for each in _entries(self.folder) if each.is_dir())
         return folders[0] if folders else None
 
@@ -138,22 +127,30 @@ class Model:
         return bool(config.platform == "ensemble" or config.HasField("ensemble_scheduling"))
 
     def at(self, path: str, *, name: bool = False) -> Place:
-        """Where `path` is written in the config; of its name, not of its value, with `name`."""
+        """Where the config sets `path`: the place of the value or, with `name`, of the name."""
         entry, exact = find_entry(self.tree, path)
-        return place_of_entry(self.file, self.lines, entry, value=exact and not name)
+        return replace(self.at_entry(entry, value=exact and not name), field=path)
 
-    def hit(self, path: str, message: str, fix: str, outcome: str = "") -> Hit:
-        """What a rule yields about the config's field `path`."""
-        return Hit(self.at(path), path, message, fix, outcome)
+    def at_entry(self, entry: Entry, *, value: bool = True) -> Place:
+        """The place of a config's entry."""
+        return place_of_entry(self.file, self.lines, entry, value=value)
 
-    def hit_file(self, path: Path, message: str, fix: str, line: int = 0) -> Hit:
-        """What a rule yields about a file or folder, or a line in it."""
+    def at_token(self, token: Token, field: str = "") -> Place:
+        """The place of a config's token, which belongs to `field`."""
+        return replace(place_of(self.file, self.lines, token), field=field)
+
+    def finding(self, path: str, text: str, fix: str, outcome: str = "") -> ModelFinding:
+        """A finding about the config's field `path`."""
+        return draft(self.at(path), text, fix, outcome)
+
+    def file_finding(self, path: Path, text: str, fix: str, line: int = 0) -> ModelFinding:
+        """A finding about a file or folder, or about one line of a file."""
         shown = self.shown(path)
         if not line:
-            return Hit(Place(shown), "", message, fix)
+            return draft(Place(shown), text, fix)
         lines = path.read_text(errors="replace").split("\n")
         token = Token("word", lines[line - 1].strip(), line, _indent(lines[line - 1]) + 1)
-        return Hit(place_of(shown, lines, token), "", message, fix)
+        return draft(place_of(shown, lines, token), text, fix)
 
 
 def _entries(folder: Path) -> Iterator[Path]:

@@ -1,6 +1,6 @@
-"""What an ONNX file says about its inputs and outputs, without its weights.
+"""Reads inputs and outputs of an ONNX file, without its weights.
 
-The one place that imports onnx. Shapes hold -1 where a dimension has a name or is open.
+Only this module of `verify` imports onnx. A shape has -1 for each named or unknown dimension.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class OnnxTensor:
-    """`data_type` as Triton calls it, such as TYPE_FP32; `shape` None when the rank is open."""
+    """`data_type` is Triton's name, such as TYPE_FP32; `shape` is None if the rank is unknown."""
 
     data_type: str
     shape: tuple[int, ...] | None
@@ -24,8 +24,10 @@ class OnnxTensor:
 
 @dataclass(frozen=True, slots=True)
 class OnnxGraph:
-    """By name, in the file's order. `defaults` are inputs that the file has a value for; `missing`
-    are files of external data that are not there."""
+    """Tensors by name, in the order of the file.
+
+    `defaults` are inputs with an initializer, `missing` files of external data that do not exist.
+    """
 
     inputs: dict[str, OnnxTensor]
     outputs: dict[str, OnnxTensor]
@@ -34,16 +36,16 @@ class OnnxGraph:
 
 
 class UnreadableOnnx(ValueError):
-    """The file is not ONNX."""
+    """The file is not a valid ONNX model."""
 
 
 def read_onnx(path: Path) -> OnnxGraph:
-    """Reads the graph of `path`. Raises UnreadableOnnx, and MissingExtra without the library."""
-    found = path.stat()
-    return _read(path, found.st_mtime_ns, found.st_size)
+    """Reads the graph of `path`. Raises UnreadableOnnx, or MissingExtra without onnx."""
+    status = path.stat()
+    return _read(path, status.st_mtime_ns, status.st_size)
 
 
-@lru_cache(maxsize=32)  # several rules ask for the same file, which may be large
+@lru_cache(maxsize=32)  # several rules read the same file, which may be large
 def _read(path: Path, _modified: int, _size: int) -> OnnxGraph:
     try:
         import onnx  # noqa: PLC0415
@@ -56,7 +58,7 @@ def _read(path: Path, _modified: int, _size: int) -> OnnxGraph:
     except (DecodeError, ValueError) as error:
         raise UnreadableOnnx(str(error)) from error
     if not model.graph.output:
-        raise UnreadableOnnx("it holds no graph")
+        raise UnreadableOnnx("it has no graph")
     constants = {each.name for each in model.graph.initializer}
     return OnnxGraph(
         {each.name: _tensor(each) for each in model.graph.input if each.name not in constants},
@@ -67,9 +69,9 @@ def _read(path: Path, _modified: int, _size: int) -> OnnxGraph:
 
 
 def infer_outputs(path: Path) -> dict[str, OnnxTensor]:
-    """The outputs with what shape inference, as ONNX Runtime runs it, finds out of open dimensions.
+    """The outputs after shape inference, which ONNX Runtime also runs.
 
-    The same as `read_onnx` says where inference fails, as it does on graphs beyond 2 GB.
+    If inference fails, as it does for graphs above 2 GB, the outputs are those of `read_onnx`.
     """
     import onnx  # noqa: PLC0415
 
@@ -85,7 +87,7 @@ _TYPES = {
     1: "FP32", 2: "UINT8", 3: "INT8", 4: "UINT16", 5: "INT16", 6: "INT32", 7: "INT64",
     8: "STRING", 9: "BOOL", 10: "FP16", 11: "FP64", 12: "UINT32", 13: "UINT64", 16: "BF16",
 }  # fmt: skip
-"""onnx.TensorProto.DataType -> Triton's name."""
+"""onnx.TensorProto.DataType → Triton's name."""
 
 
 def _tensor(info: "ValueInfoProto") -> OnnxTensor:

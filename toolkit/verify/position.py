@@ -1,11 +1,12 @@
 """Finds the place of a field from its path, such as `input[0].dims` or `step[1].input_map["x"]`.
 
-When the field itself is not written, the place is the nearest message around it that is.
+If the config does not contain the field, the place is the nearest message around it that it does
+contain.
 """
 
 import re
 
-from toolkit.verify.problem import Place
+from toolkit.finding import Place
 from toolkit.verify.tokens import Token
 from toolkit.verify.tree import Entry
 
@@ -13,13 +14,13 @@ _PART = re.compile(r'([A-Za-z_]\w*)(?:\[(\d+)\]|\["([^"]*)"\])?')
 
 
 def find_entry(root: Entry, path: str) -> tuple[Entry, bool]:
-    """The entry at `path`, or the nearest one around it; and whether it was `path` itself."""
+    """The entry at `path`, or the nearest one around it; and whether it is `path` itself."""
     entry = root
     for name, index, key in _PART.findall(path):
         found = entry.named(name)
         if key:
             found = [each for each in found if any(k.text() == key for k in each.named("key"))]
-            found = found[-1:]  # of a key that stands twice the last one counts
+            found = found[-1:]  # protobuf keeps the last of two entries with the same key
         position = int(index) if index else 0
         if position >= len(found):
             return entry, False
@@ -27,8 +28,8 @@ def find_entry(root: Entry, path: str) -> tuple[Entry, bool]:
     return entry, True
 
 
-def place_of(file: str, lines: list[str], token: Token, length: int | None = None) -> Place:
-    """The place of a token, with the text of its line."""
+def place_of(file: str, lines: list[str], token: Token, length: int = 0) -> Place:
+    """The place of a token, with the text of its line; `length` unless it is the token's own."""
     text = lines[token.line - 1] if token.line <= len(lines) else ""
     return Place(file, token.line, token.column, length or max(1, len(token.text)), text)
 

@@ -1,7 +1,7 @@
-"""Which other models a Python model calls while it executes, read from its source.
+"""Finds the models that a Python model calls, by reading its source.
 
-Business logic scripting names them in `pb_utils.InferenceRequest(model_name=…)`. A name that is
-computed is looked for among the texts of the file and of the config.
+Business logic scripting names them in `pb_utils.InferenceRequest(model_name=…)`. If the name is
+computed, every string of the file and of the config that is a model's name counts.
 """
 
 import ast
@@ -17,7 +17,7 @@ _CALL = "InferenceRequest"
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call of `target` at a line of `file`; not `sure` where the name is computed."""
+    """A call of `target` at a line of `file`; not `sure` if the name is computed."""
 
     target: str
     file: Path
@@ -26,25 +26,25 @@ class Call:
 
 
 def calls(model: Model) -> Iterator[Call]:
-    """Calls in every Python file of the served versions, once for each target and file."""
+    """Calls in all Python files of the served versions, one for each target and file."""
     if model.served.backend != "python":
         return
-    said = {each.string_value for each in model.config.parameters.values()}
+    parameters = {each.string_value for each in model.config.parameters.values()}
     for folder in model.served_versions.values():
         for file in sorted(folder.rglob("*.py")):
-            found: dict[str, Call] = {}
-            for call in _calls(file, set(model.neighbours), said):
-                found.setdefault(call.target, call)
-            yield from found.values()
+            targets: dict[str, Call] = {}
+            for call in _calls(file, set(model.neighbours), parameters):
+                targets.setdefault(call.target, call)
+            yield from targets.values()
 
 
-def _calls(file: Path, known: set[str], said: set[str]) -> Iterator[Call]:
+def _calls(file: Path, known: set[str], parameters: set[str]) -> Iterator[Call]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # invalid escapes are not our subject
+            warnings.simplefilter("ignore")  # invalid escapes are not reported
             tree = ast.parse(file.read_bytes(), str(file))
     except (SyntaxError, ValueError):
-        return  # `python-code` says so
+        return  # `python-code` reports this
     values = _assigned(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and _name(node.func) == _CALL:
@@ -52,7 +52,7 @@ def _calls(file: Path, known: set[str], said: set[str]) -> Iterator[Call]:
                 if keyword.arg == "model_name":
                     names = _texts(keyword.value, values)
                     sure = bool(names)
-                    names = names or {*_constants(tree), *said}
+                    names = names or {*_constants(tree), *parameters}
                     for name in sorted(names & known):
                         yield Call(name, file, node.lineno, sure)
 
@@ -63,7 +63,7 @@ def _name(node: ast.expr) -> str:
 
 
 def _texts(node: ast.expr, values: Mapping[str, set[str]]) -> set[str]:
-    """Every text that an expression may be; empty where that cannot be read."""
+    """The strings that an expression may have as value; empty if they are unknown."""
     if isinstance(node, ast.Constant):
         return {node.value} if isinstance(node.value, str) else set()
     if isinstance(node, ast.IfExp):
@@ -74,8 +74,8 @@ def _texts(node: ast.expr, values: Mapping[str, set[str]]) -> set[str]:
 
 
 def _assigned(tree: ast.Module) -> dict[str, set[str]]:
-    """Names → the texts that are assigned to them anywhere in the file."""
-    found: dict[str, set[str]] = {}
+    """Names → the strings that are assigned to them anywhere in the file."""
+    values: dict[str, set[str]] = {}
     for node in ast.walk(tree):
         targets = node.targets if isinstance(node, ast.Assign) else []
         if isinstance(node, ast.AnnAssign):
@@ -83,8 +83,8 @@ def _assigned(tree: ast.Module) -> dict[str, set[str]]:
         value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
         if isinstance(value, ast.Constant) and isinstance(value.value, str):
             for target in targets:
-                found.setdefault(_name(target), set()).add(value.value)
-    return found
+                values.setdefault(_name(target), set()).add(value.value)
+    return values
 
 
 def _constants(tree: ast.Module) -> Iterator[str]:

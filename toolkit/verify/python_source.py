@@ -1,6 +1,6 @@
-"""What a `model.py` defines, read without running it.
+"""Finds what a `model.py` defines, without running it.
 
-A name that is imported with `*`, or made in a way that reading cannot see, counts as defined.
+A name that is imported with `*` or created dynamically counts as defined.
 """
 
 import ast
@@ -18,9 +18,9 @@ Method: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """`error` is why it does not compile. `model` is the class if it is written in this file.
+    """`error` is the syntax error, if any. `model` is the class if this file defines it.
 
-    `imports` are top-level packages, with the line of their import, that nothing guards.
+    `imports` are top-level packages with the line of their import, outside of `try` and `if`.
     """
 
     error: SyntaxError | None = None
@@ -30,7 +30,7 @@ class Source:
     imports: tuple[tuple[str, int], ...] = ()
 
     def method(self, name: str) -> Method | None:
-        """The class's own method of that name."""
+        """The method of that name, if the class itself defines it."""
         for node in self.model.body if self.model else []:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name:
                 return node
@@ -38,16 +38,16 @@ class Source:
 
     @property
     def inherits(self) -> bool:
-        """Whether methods may come from elsewhere."""
+        """Whether methods may be inherited or added."""
         model = self.model
         return model is None or bool(model.bases or model.keywords or model.decorator_list)
 
 
 def read_source(path: Path) -> Source:
-    """Reads one file; it is not run."""
+    """Parses one file."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # invalid escapes are not our subject
+            warnings.simplefilter("ignore")  # invalid escapes are not reported
             tree = ast.parse(path.read_bytes(), str(path))
     except SyntaxError as error:
         return Source(error=error)
@@ -61,7 +61,7 @@ def read_source(path: Path) -> Source:
 
 
 def defines(path: Path, method: str) -> bool:
-    """Whether the model's class has that method, or may inherit it; True for an unreadable file."""
+    """Whether the model's class has or may inherit the method; True if the file cannot be read."""
     if not path.is_file():
         return True
     source = read_source(path)
@@ -73,7 +73,7 @@ def defines(path: Path, method: str) -> bool:
 def _imports(tree: ast.Module) -> Iterator[tuple[str, int]]:
     nodes = ast.walk(tree)
     if any(isinstance(node, ast.Attribute) and node.attr == "path" for node in nodes):
-        return  # it may change sys.path
+        return  # the file may change sys.path
     for node in tree.body:
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom) and node.module and not node.level:

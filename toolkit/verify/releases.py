@@ -1,33 +1,38 @@
-"""What each Triton release knows, as far as checking a repository is concerned.
+"""The properties of Triton releases that matter for checking a repository.
 
-The releases that the toolkit builds for are rows of `toolkit.targets`; any other container release
-can be checked against, too, with what is known of all of them.
+The releases that the toolkit builds for are in `toolkit.targets`. Repositories can be checked for
+any other container release as well: its images have the backends of their variant.
 """
 
+import re
 from dataclasses import dataclass
 
 from toolkit.engine_arguments import engine_arguments
 from toolkit.errors import RepositoryError
-from toolkit.targets import CONTAINER_BACKENDS, FIELDS_SINCE, TARGETS
+from toolkit.targets import FIELDS_SINCE, NEWEST, TARGETS, VARIANTS
 
-NEWEST_RELEASE = max(target.release for target in TARGETS.values())
 _UNTIL_25_02 = frozenset({"tensorflow"})
+_CONTAINER = re.compile(r"container:(\d\d\.(?:0\d|1[0-2]))(?:-([a-z-]+))?")
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A server that a repository is meant for. `gpus` is None when nobody knows how many; `vllm` is
-    None when nobody knows which version it carries."""
+    """The server that a repository is checked for.
+
+    `gpus` is None if the number is unknown, `vllm` is None if the version is unknown or the image
+    has no vLLM. `engine` is the library for language models in its Python, if there is one.
+    """
 
     name: str
     release: str
     backends: frozenset[str]
     gpus: int | None
     vllm: str | None = None
+    engine: str | None = None
 
     @property
     def engine_arguments(self) -> dict[str, str] | None:
-        """Name → type of what this server's vLLM takes, None when that is not known."""
+        """The arguments of this server's vLLM, name → type; None if they are unknown."""
         return None if self.vllm is None else engine_arguments(self.vllm)
 
     @property
@@ -36,37 +41,30 @@ class Target:
 
     @property
     def label(self) -> str:
-        """How messages call it."""
+        """The name of the server in messages."""
         return f"Triton {self.release}"
 
     @property
     def numpy_below_2(self) -> bool:
-        """Whether its Python stub was built for numpy 1: with numpy 2 tensors arrive corrupted."""
+        """Whether the Python stub was built for numpy 1; numpy 2 then corrupts tensors."""
         return self.embedded
 
     def lacks(self, field: str) -> str | None:
-        """The release that brought protobuf field `field`, if this one does not have it yet."""
+        """The release that introduced the protobuf field `field`, if this one does not have it."""
         since = FIELDS_SINCE.get(field)
         return since if since is not None and self.release < since else None
 
 
 def find_target(name: str, gpus: int | None = None) -> Target:
-    """Reads `embedded`, `container` or `container:YY.MM`. Raises RepositoryError."""
-    if name == "embedded":
-        known = TARGETS[name]
-        return Target(name, known.release, known.backends, 0, known.vllm)
-    kind, _, release = name.partition(":")
-    release = release or NEWEST_RELEASE
-    if kind != "container" or not _is_release(release):
+    """Reads a name of `toolkit.targets.FORMS`. Raises RepositoryError."""
+    name = NEWEST if name == "container" else name
+    if row := TARGETS.get(name):
+        return Target(name, row.release, row.backends, gpus if row.gpu else 0, row.vllm, row.engine)
+    match = _CONTAINER.fullmatch(name)
+    variant = VARIANTS.get(match[2] or "") if match else None
+    if match is None or variant is None:
         raise RepositoryError(
-            f"there is no target '{name}'", hint=f"targets: container, {', '.join(TARGETS)}"
+            f"unknown target '{name}'", hint=f"known targets: container, {', '.join(TARGETS)}"
         )
-    full = f"container:{release}"
-    old = _UNTIL_25_02 if release <= "25.02" else frozenset()
-    vllm = TARGETS[full].vllm if full in TARGETS else None
-    return Target(full, release, CONTAINER_BACKENDS | old, gpus, vllm)
-
-
-def _is_release(text: str) -> bool:
-    year, _, month = text.partition(".")
-    return year.isdigit() and month.isdigit() and len(year) == len(month) == 2 and int(month) <= 12
+    old = _UNTIL_25_02 if match[1] <= "25.02" and not match[2] else frozenset()
+    return Target(name, match[1], variant.backends | old, gpus, engine=variant.engine)

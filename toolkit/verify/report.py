@@ -1,26 +1,27 @@
-"""Shows problems: the way rustc does for people, as JSON for programs.
+"""Formats findings: as text in the style of rustc, and as JSON.
 
-Pure text; colours are marks that the caller turns into escapes or drops.
+It returns text with style names; the caller turns these into colours or drops them.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
-from toolkit.verify.problem import Problem, Severity
+from toolkit.finding import Finding, Severity
+from toolkit.verify.finding import ModelFinding
 
 Style = Literal["", "bold", "error", "warning", "dim", "help"]
 Piece = tuple[str, Style]
-"""Text and how it is set."""
+"""Text and its style."""
 
 
-def lines(problem: Problem) -> Iterator[list[Piece]]:
-    """One problem, line by line."""
-    style: Style = "error" if problem.severity is Severity.ERROR else "warning"
-    yield [(f"{problem.severity}[{problem.rule}]", style), (f": {problem.message}", "bold")]
-    place = problem.place
+def lines(finding: ModelFinding) -> Iterator[list[Piece]]:
+    """One finding, line by line."""
+    style: Style = "error" if finding.severity is Severity.ERROR else "warning"
+    yield [(f"{finding.severity}[{finding.code}]", style), (f": {finding.text}", "bold")]
+    place = finding.place
     margin = " " * len(str(place.line))
-    field = f"  ({problem.field})" if problem.field else ""
+    field = f"  ({place.field})" if place.field else ""
     yield [(f"{margin}--> ", "dim"), (str(place), ""), (field, "dim")]
     if place.line:
         text, shift = _shown(place.text, place.column)
@@ -28,54 +29,53 @@ def lines(problem: Problem) -> Iterator[list[Piece]]:
         yield [(f"{place.line} | ", "dim"), (text, "")]
         carets = "^" * max(1, min(place.length, len(text) - shift))
         yield [(f"{margin} | ", "dim"), (" " * shift + carets, style)]
-    yield [(f"{margin} = ", "dim"), ("then: ", "bold"), (problem.outcome, "")]
-    yield [(f"{margin} = ", "dim"), ("help: ", "help"), (problem.fix, "")]
+    yield [(f"{margin} = ", "dim"), ("effect: ", "bold"), (finding.outcome, "")]
+    yield [(f"{margin} = ", "dim"), ("help: ", "help"), (finding.fix or "", "")]
 
 
 def _shown(text: str, column: int) -> tuple[str, int]:
-    """A line with its tabs as spaces, cut around `column`; and where that is in it, from 0."""
+    """A line with tabs expanded, cut around `column`; and the offset of `column` in it."""
     before = text[: column - 1].expandtabs(4)
     whole = text.rstrip("\r\n").expandtabs(4)
     start = max(0, len(before) - 60) if len(whole) > 100 else 0
     return whole[start : start + 100], len(before) - start
 
 
-def summary(problems: Iterable[Problem], models: int, target: str) -> str:
+def summary(findings: Iterable[Finding], models: int, target: str) -> str:
     """One closing sentence."""
-    severities = [problem.severity for problem in problems]
+    severities = [finding.severity for finding in findings]
     counts = [
         f"{count} {severity}{'' if count == 1 else 's'}"
-        for severity in Severity
+        for severity in (Severity.ERROR, Severity.WARNING)
         if (count := severities.count(severity))
     ]
-    what = f"{models} model{'' if models == 1 else 's'} for the target {target}"
+    what = f"checked {models} model{'' if models == 1 else 's'} for the target {target}"
     return f"{what}: {', '.join(counts) if counts else 'nothing to report'}"
 
 
-def as_json(problems: Iterable[Problem], target: str) -> str:
-    """An object with `target`, `errors`, `warnings` and the list of `problems`."""
-    found = list(problems)
+def as_json(findings: Sequence[ModelFinding], target: str) -> str:
+    """An object with `target`, `errors`, `warnings` and the list `findings`."""
     document = {
         "target": target,
-        "errors": sum(problem.severity is Severity.ERROR for problem in found),
-        "warnings": sum(problem.severity is Severity.WARNING for problem in found),
-        "problems": [_document(problem) for problem in found],
+        "errors": sum(finding.severity is Severity.ERROR for finding in findings),
+        "warnings": sum(finding.severity is Severity.WARNING for finding in findings),
+        "findings": [_document(finding) for finding in findings],
     }
     return json.dumps(document, indent=2)
 
 
-def _document(problem: Problem) -> dict[str, object]:
-    place = problem.place
+def _document(finding: ModelFinding) -> dict[str, object]:
+    place = finding.place
     return {
-        "rule": problem.rule,
-        "severity": problem.severity,
-        "effect": problem.effect,
-        "model": problem.model,
+        "code": finding.code,
+        "severity": finding.severity,
+        "effect": finding.effect,
+        "model": finding.model,
         "file": place.file,
         "line": place.line or None,
         "column": place.column or None,
-        "field": problem.field or None,
-        "message": problem.message,
-        "outcome": problem.outcome,
-        "fix": problem.fix,
+        "field": place.field or None,
+        "text": finding.text,
+        "outcome": finding.outcome,
+        "fix": finding.fix,
     }

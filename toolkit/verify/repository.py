@@ -1,16 +1,17 @@
-"""Finds the models of a repository on disk, and applies all rules to each.
+"""Finds the models of a repository on disk and applies all rules to each.
 
-It only reads. Which target is meant is said by the caller, by the repository, or guessed from the
-backends that the models name.
+It only reads files. The target comes from the caller, from `repository.json`, or is guessed from
+the backends that the models use.
 """
 
 import json
 from pathlib import Path
 
 from toolkit.errors import RepositoryError
+from toolkit.targets import KNOWN_BACKENDS, RELEASES, TARGETS
 from toolkit.verify.backends import FILES
+from toolkit.verify.finding import ModelFinding
 from toolkit.verify.model import CONFIG, Model
-from toolkit.verify.problem import Problem
 from toolkit.verify.releases import Target, find_target
 from toolkit.verify.table import RULES
 
@@ -18,35 +19,36 @@ MANIFEST = "repository.json"
 _WEIGHTS = {*FILES.values(), "model.graphdef", "model.savedmodel"}
 
 
-def verify_repository(path: Path, target: str | Target) -> list[Problem]:
-    """Every problem of the repository at `path`, by file and line.
+def verify_repository(path: Path, target: str | Target) -> list[ModelFinding]:
+    """All findings about the repository at `path`, ordered by model, file and line.
 
-    Raises RepositoryError when there is no repository or no such target, MissingExtra when ONNX
+    Raises RepositoryError if the repository or the target does not exist, MissingExtra if ONNX
     files must be read and the library is not installed.
     """
     chosen = find_target(target) if isinstance(target, str) else target
     models = read_models(path, chosen)
-    problems = [
-        p for model in models.values() for rule in RULES.values() for p in rule.apply(model)
+    findings = [
+        each for model in models.values() for rule in RULES.values() for each in rule.apply(model)
     ]
-    return sorted(problems, key=lambda p: (p.model, p.place.file, p.place.line, p.place.column))
+    return sorted(findings, key=lambda f: (f.model, f.place.file, f.place.line, f.place.column))
 
 
 def read_models(path: Path, target: Target) -> dict[str, Model]:
-    """The models below `path` by name. Raises RepositoryError when there are none."""
+    """The models in `path` by name. Raises RepositoryError if there are none."""
     if not path.is_dir():
         raise RepositoryError(
-            f"there is no folder {path}", hint="name the folder that holds one folder per model"
+            f"the folder {path} does not exist",
+            hint="pass the folder that contains one folder per model",
         )
     if (path / CONFIG).is_file():
         raise RepositoryError(
-            f"{path} is one model, not a repository", hint=f"toolkit verify {path.parent}"
+            f"{path} is a single model, not a repository", hint=f"toolkit verify {path.parent}"
         )
     folders = [each for each in sorted(path.iterdir()) if _is_model(each)]
     if not folders:
         inner = sorted(path.glob(f"*/*/{CONFIG}"))
         hint = f"toolkit verify {inner[0].parent.parent}" if inner else "toolkit build-repo"
-        raise RepositoryError(f"{path} holds no models", hint=hint)
+        raise RepositoryError(f"{path} contains no models", hint=hint)
     models: dict[str, Model] = {}
     for folder in folders:
         models[folder.name] = Model(folder, path, target, models)
@@ -65,14 +67,20 @@ def _is_model(folder: Path) -> bool:
 
 
 def guess_target(path: Path) -> str:
-    """What `repository.json` says; else the container if a model's backend is only found there."""
+    """The target in `repository.json`, else the newest one that has all backends of the models."""
     manifest = path / MANIFEST
     if manifest.is_file():
         try:
             return str(json.loads(manifest.read_text())["target"])
         except (ValueError, KeyError, TypeError) as error:
-            raise RepositoryError(f"{manifest} names no target", hint="give --target") from error
-    embedded, container = find_target("embedded"), find_target("container")
+            raise RepositoryError(
+                f"{manifest} does not name a target", hint="pass --target"
+            ) from error
+    embedded = find_target("embedded")
     backends = {model.served.backend for model in read_models(path, embedded).values()}
-    elsewhere = backends & (container.backends | {"tensorflow"}) - embedded.backends
-    return "container" if elsewhere else "embedded"
+    elsewhere = backends & (KNOWN_BACKENDS | {"tensorflow"}) - embedded.backends
+    if not elsewhere:
+        return "embedded"
+    images = [each for each in TARGETS.values() if each.release == RELEASES[-1].name]
+    able = [each.name for each in images if elsewhere <= each.backends]
+    return able[0] if able else images[0].name

@@ -1,23 +1,23 @@
 """What a rule is: a function over one model, with a name, a title and an explanation.
 
-Rules do not know of each other or of how findings are shown; `table` lists them all.
+Rules do not depend on each other or on how findings are shown; `table` lists them all.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import cleandoc
 
-from toolkit.verify.model import Hit, Model
-from toolkit.verify.problem import Effect, Problem, Severity
+from toolkit.finding import Severity
+from toolkit.verify.finding import Effect, ModelFinding
+from toolkit.verify.model import Model
 
 _OUTCOMES = {
-    Effect.REFUSED: "{target} refuses to load the whole model",
+    Effect.REFUSED: "{target} refuses to load the model",
     Effect.FAILS: "{target} loads the model, then requests fail",
-    Effect.SILENT: "{target} loads the model and answers with wrong data, in silence",
-    Effect.RISK: "{target} loads the model; it works only under conditions",
-    Effect.IGNORED: "{target} loads the model and ignores this",
+    Effect.SILENT: "{target} loads the model and returns wrong data without an error",
+    Effect.RISK: "{target} loads the model, but it may not work",
+    Effect.IGNORED: "{target} loads the model and ignores this setting",
 }
-_SEVERITIES = {Effect.RISK: Severity.WARNING, Effect.IGNORED: Severity.WARNING}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,42 +27,35 @@ class Rule:
     id: str
     title: str
     effect: Effect
-    check: Callable[[Model], Iterable[Hit]]
+    check: Callable[[Model], Iterable[ModelFinding]]
     parsed: bool = True
 
     @property
     def severity(self) -> Severity:
-        return _severity(self.effect)
+        return self.effect.severity
 
     @property
     def explanation(self) -> str:
         return cleandoc(self.check.__doc__ or "")
 
-    def apply(self, model: Model) -> Iterator[Problem]:
-        """The problems of one model."""
+    def apply(self, model: Model) -> Iterator[ModelFinding]:
+        """The findings about one model, completed with the rule's own effect and outcome."""
         if self.parsed and model.error is not None:
             return
-        for hit in self.check(model):
-            effect = hit.effect or self.effect
-            outcome = hit.outcome or _OUTCOMES[effect]
-            yield Problem(
-                rule=self.id,
-                severity=_severity(effect),
-                effect=effect,
+        for draft in self.check(model):
+            effect = draft.effect or self.effect
+            outcome = draft.outcome or _OUTCOMES[effect]
+            yield replace(
+                draft,
+                severity=effect.severity,
+                code=self.id,
                 model=model.name,
-                place=hit.place,
-                field=hit.field,
-                message=hit.message,
+                effect=effect,
                 outcome=outcome.format(target=model.target.label),
-                fix=hit.fix,
             )
 
 
-def _severity(effect: Effect) -> Severity:
-    return _SEVERITIES.get(effect, Severity.ERROR)
-
-
-Check = Callable[[Model], Iterable[Hit]]
+Check = Callable[[Model], Iterable[ModelFinding]]
 
 
 def rule(name: str, title: str, effect: Effect, *, parsed: bool = True) -> Callable[[Check], Rule]:

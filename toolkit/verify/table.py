@@ -1,6 +1,6 @@
-"""All rules, in the order of the reference page, and that page."""
+"""All rules in the order of the reference page, and that page."""
 
-from toolkit.verify.problem import Effect
+from toolkit.verify.finding import Effect
 from toolkit.verify.rule import Rule
 from toolkit.verify.rules import (
     batching,
@@ -39,24 +39,30 @@ _SUBJECTS = {
     "ONNX Runtime": onnx.RULES,
     "vLLM backend": vllm.RULES,
     "Ensembles: config and graph": ensembles.RULES,
-    "Ensembles: joins": joins.RULES,
+    "Ensembles: tensors between steps": joins.RULES,
     "Ensembles: decoupled steps": flow.RULES,
-    "Habits": habits.RULES,
-    "Models of the toolkit": contract.RULES,
+    "Likely mistakes": habits.RULES,
+    "Models that the toolkit builds": contract.RULES,
 }
 RULES: dict[str, Rule] = {rule.id: rule for rules in _SUBJECTS.values() for rule in rules}
 _EFFECTS = {
     Effect.REFUSED: "Triton refuses to load the model",
-    Effect.FAILS: "it loads, requests fail",
-    Effect.SILENT: "it loads, answers are wrong in silence",
-    Effect.RISK: "it loads and works under conditions",
-    Effect.IGNORED: "it loads, this part is ignored",
+    Effect.FAILS: "the model loads, requests fail",
+    Effect.SILENT: "the model loads and returns wrong data without an error",
+    Effect.RISK: "the model loads and works only under some conditions",
+    Effect.IGNORED: "the model loads, Triton ignores this setting",
 }
 
 
 def rules_page() -> str:
     """The reference page of all rules, in Markdown."""
-    lines = ["# Rules of `toolkit verify`", "", f"{len(RULES)} rules.", ""]
+    lines = [
+        "# Rules of `toolkit verify`",
+        "",
+        f"`toolkit verify` applies {len(RULES)} rules. A message starts with `error[RULE]` or "
+        "`warning[RULE]`; look the rule up here.",
+        "",
+    ]
     for subject, rules in _SUBJECTS.items():
         lines += [f"## {subject}", ""]
         for rule in rules:

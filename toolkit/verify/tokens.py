@@ -1,7 +1,7 @@
-"""Splits protobuf text format into tokens that remember where they stood.
+"""Splits protobuf text format into tokens with their positions.
 
-It follows the text format language specification (protobuf.dev/reference/protobuf/textformat-spec)
-and knows nothing of fields.
+It follows the text format language specification (protobuf.dev/reference/protobuf/textformat-spec).
+It does not know which fields exist.
 """
 
 import re
@@ -30,7 +30,7 @@ class Token:
 
 
 class TextError(ValueError):
-    """The text is not text format; `token` is where that shows."""
+    """The text is not valid text format; `token` is the position of the error."""
 
     def __init__(self, message: str, token: Token) -> None:
         super().__init__(message)
@@ -39,24 +39,24 @@ class TextError(ValueError):
 
 
 def tokenize(text: str) -> Iterator[Token]:
-    """Yields the tokens and a last one of kind `end`. Raises TextError."""
+    """Yields the tokens, the last one of kind `end`. Raises TextError."""
     line, start = 1, 0
     for match in _TOKEN.finditer(text):
-        kind, found = str(match.lastgroup), match.group()
-        token = Token(kind, found, line, match.start() - start + 1)
+        kind, piece = str(match.lastgroup), match.group()
+        token = Token(kind, piece, line, match.start() - start + 1)
         if kind == "bad":
-            raise TextError(_complaint(found), token)
+            raise TextError(_message(piece), token)
         if kind != "space":
             yield token
-        if newlines := found.count("\n"):
+        if newlines := piece.count("\n"):
             line += newlines
-            start = match.start() + found.rindex("\n") + 1
+            start = match.start() + piece.rindex("\n") + 1
     yield Token("end", "", line, len(text) - start + 1)
 
 
-def _complaint(character: str) -> str:
+def _message(character: str) -> str:
     if character in "\"'":
         return "this string is not closed on its line"
     if character == "\ufeff":
         return "the file begins with a byte order mark"
-    return f"the character {character!r} means nothing here"
+    return f"unexpected character {character!r}"

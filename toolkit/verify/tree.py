@@ -1,7 +1,7 @@
 """A config's text as a tree of fields with their positions.
 
-The tree follows the grammar only; whether a field exists and what its value may be is checked
-against the protobuf descriptor elsewhere. An entry's children stand in the order of the text.
+The tree follows the grammar only; `values` and the rules compare it with the protobuf descriptor.
+Children are in the order of the text.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from toolkit.verify.tokens import TextError, Token, tokenize
 
 _CLOSING = {"{": "}", "<": ">"}
 _OPENING = {":", "[", *_CLOSING}
-"""What follows a field's name and never a word that is a value."""
+"""Characters that can follow a field's name but not a value."""
 
 
 @dataclass(slots=True)

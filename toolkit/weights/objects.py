@@ -10,11 +10,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from toolkit.atomic import ensure
 from toolkit.errors import MissingExtra, SourceError
 from toolkit.home import home
 from toolkit.progress import Progress, Step
 from toolkit.spec import ObjectSource
-from toolkit.weights.cache import ensure
 from toolkit.weights.digest import text_digest
 
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".h5", ".msgpack", ".joblib")

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolkit.atomic import ensure, locked
 from toolkit.download import Remote, download_all, total_bytes
 from toolkit.home import home
 from toolkit.progress import Progress
-from toolkit.weights.cache import ensure, locked
 from toolkit.weights.digest import digest, text_digest
 
 ABOUT = "digest"

@@ -11,7 +11,7 @@ from msgspec import Meta
 from frontend.dialects.declare import Positive, TokenIdList, about
 from frontend.dialects.openai.identity import Identity, check_model
 from frontend.dialects.read import check_count, is_token_ids, read, refuse
-from frontend.domain.models import Model
+from frontend.domain.models import Input, Model
 from frontend.domain.vectors import Embedding, Vectors
 from frontend.errors import InvalidRequest
 
@@ -82,7 +82,7 @@ def check_dimensions(asked: int | None, model: Model) -> None:
 
 def check_ids(embedding: Embedding, model: Model) -> None:
     """Raises InvalidRequest when the model takes text alone."""
-    if embedding.ids is not None and "token_ids" not in model.takes:
+    if embedding.ids is not None and Input.TOKEN_IDS not in model.accepts:
         raise InvalidRequest(
             f"the model '{model.name}' takes no token ids; send text "
             "(LangChain: check_embedding_ctx_length=False)",

@@ -9,15 +9,6 @@ import orjson
 from frontend.dialects.openai.images import ImageCall
 from frontend.domain.usage import Usage
 
-_PATCH = 16
-
-
-def count_usage(call: ImageCall, prompt_tokens: int) -> Usage:
-    """An image counts as one token for each patch of 16x16 pixels, begun ones included."""
-    width, height = call.drawing.width or 0, call.drawing.height or 0
-    patches = -(-width // _PATCH) * -(-height // _PATCH)
-    return Usage(prompt_tokens, completion_tokens=patches * call.drawing.count)
-
 
 def render_images(call: ImageCall, shown: list[str], usage: Usage) -> bytes:
     """The response body; `shown` are base64 texts or URLs."""

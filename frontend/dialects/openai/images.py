@@ -14,8 +14,8 @@ from frontend.dialects.declare import Refused, about
 from frontend.dialects.openai.identity import Identity, check_model
 from frontend.dialects.openai.sampling import MAX_CHOICES
 from frontend.dialects.read import read, refuse, require
-from frontend.domain.images import Drawing
-from frontend.domain.models import ImageLimits, Model
+from frontend.domain.images import ImageRequest
+from frontend.domain.models import ImageLimits, Input, Model
 from frontend.errors import InvalidRequest
 
 _SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
@@ -71,7 +71,7 @@ class ImageCall:
     """A parsed image request."""
 
     model: str
-    drawing: Drawing
+    drawing: ImageRequest
     user: str | None
     quality: str
     as_url: bool
@@ -88,7 +88,7 @@ def parse_image(body: object) -> ImageCall:
     if not given.prompt:
         raise require("prompt")
     width, height = _size(given.size)
-    drawing = Drawing(
+    drawing = ImageRequest(
         prompt=given.prompt,
         negative_prompt=given.negative_prompt,
         count=given.n or 1,
@@ -150,7 +150,7 @@ def settle(call: ImageCall, model: Model) -> ImageCall:
         drawing, width=drawing.width or limits.width, height=drawing.height or limits.height
     )
     check_limits(drawing, limits)
-    if call.partial_images and "stop_after" not in model.takes:
+    if call.partial_images and Input.PREVIEWS not in model.accepts:
         raise InvalidRequest(
             f"the model '{model.name}' shows no previews; leave 'partial_images' out",
             param="partial_images",
@@ -159,7 +159,7 @@ def settle(call: ImageCall, model: Model) -> ImageCall:
     return replace(call, drawing=drawing)
 
 
-def check_limits(drawing: Drawing, limits: ImageLimits) -> None:
+def check_limits(drawing: ImageRequest, limits: ImageLimits) -> None:
     """Raises InvalidRequest when the model does not draw this."""
     for name, value in (("width", drawing.width), ("height", drawing.height)):
         if value is None:

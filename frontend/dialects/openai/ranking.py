@@ -10,7 +10,7 @@ from msgspec import Meta
 from frontend.dialects.declare import Positive, about
 from frontend.dialects.openai.identity import Identity, check_model
 from frontend.dialects.read import check_count, listed, read, refuse, require
-from frontend.domain.vectors import Ranking, Scores
+from frontend.domain.vectors import Pairs, Scores
 
 _Documents = Annotated[list[Any], Meta(min_length=1)]
 _Cut = Annotated[int, Meta(ge=-1, le=-1)]
@@ -67,7 +67,7 @@ class RankCall:
     """A parsed request. `documents` are told with their scores when they are asked for."""
 
     model: str
-    ranking: Ranking
+    ranking: Pairs
     top: int
     with_documents: bool
 
@@ -83,7 +83,7 @@ def parse_rerank(body: object, most: int, *, with_documents: bool) -> RankCall:
     asked = given.return_documents
     return RankCall(
         given.model,
-        Ranking([given.query] * len(documents), documents, _truncates(given)),
+        Pairs([given.query] * len(documents), documents, _truncates(given)),
         min(given.top_n or len(documents), len(documents)),
         with_documents if asked is None else asked,
     )
@@ -110,7 +110,7 @@ def parse_score(body: object, most: int) -> RankCall:
             names[0],
             f"has {len(queries)} texts and '{names[1]}' {len(documents)}; send one or as many",
         )
-    ranking = Ranking(queries, documents, _truncates(given), names)
+    ranking = Pairs(queries, documents, _truncates(given), names)
     return RankCall(given.model, ranking, len(documents), False)
 
 

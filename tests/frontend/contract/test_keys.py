@@ -1,5 +1,6 @@
 """Keys in front of every route: who is let in, who is not, and what is never told."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +11,15 @@ import ollama
 import pytest
 from openai import AuthenticationError, BadRequestError, NotFoundError, OpenAI
 
-from frontend.access.keys import LOOK_S, Role
-from frontend.app import create_app
+from frontend.accounts.keyfile import add_key, remove_key
+from frontend.accounts.keys import CHECK_S
+from frontend.app import create_gateway
+from frontend.domain.identity import Permission, Role
 from frontend.settings import Settings
 from tests.support.echo import EchoTriton, script
 from tests.support.gateway import Gateway, run_gateway
 from tests.support.processes import wait_for
-from toolkit.serve.keys import add_key, remove_key
+from tests.support.upstream import ScriptedUpstream
 
 pytestmark = pytest.mark.timeout(120)
 HELLO = {"model": "echo", "messages": script(text="a b")}
@@ -41,7 +44,7 @@ class Guarded:
 def guarded(echo_triton: EchoTriton, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     folder = tmp_path_factory.mktemp("guarded")
     file = folder / "keys"
-    user, admin = add_key(file, "ada", "user"), add_key(file, "ops", "admin")
+    user, admin = add_key(file, "ada", Role.USER), add_key(file, "ops", Role.ADMIN)
     file.write_text("# people\n\n" + file.read_text())
     flags = ("--keys-file", str(file))
     with run_gateway(echo_triton.grpc_address, folder / "log", *flags) as gateway:
@@ -50,19 +53,18 @@ def guarded(echo_triton: EchoTriton, tmp_path_factory: pytest.TempPathFactory) -
 
 async def test_every_route_asks_for_a_key(guarded: Guarded) -> None:
     public = set()
-    for route in create_app(Settings()).router.routes:
-        path = route.path.replace("{model:path}", "echo")  # type: ignore[attr-defined]
-        path = path.replace("{name}", "x").replace("{id}", "x").replace("{digest}", "x")
-        for method in route.methods - {"HEAD"}:  # type: ignore[attr-defined]
-            # as a proxy on this machine would pass it on: what is local needs no key for all routes
-            headers = {"x-forwarded-for": "192.0.2.1"}
-            url = guarded.gateway.url + path
-            status = httpx2.request(method, url, headers=headers).status_code
-            if route.endpoint.needed is Role.PUBLIC:  # type: ignore[attr-defined]
-                public.add(path)
-                assert status in (200, 404), path
-            else:
-                assert status == 401, path
+    for route in create_gateway(Settings(), ScriptedUpstream()).routes.all:
+        path = re.sub(r"\{\w+(:path)?\}", "x", route.path)
+        # as a proxy on this machine would pass it on: what is local needs no key for all routes
+        headers = {"x-forwarded-for": "192.0.2.1"}
+        status = httpx2.request(
+            route.method, guarded.gateway.url + path, headers=headers
+        ).status_code
+        if route.permission is Permission.PUBLIC:
+            public.add(path)
+            assert status in (200, 404), path
+        else:
+            assert status == 401, path
     assert public == {
         "/",
         "/health",
@@ -139,24 +141,24 @@ def test_users_are_no_admins(guarded: Guarded) -> None:
 
 
 def test_a_key_made_and_taken_back_while_it_runs(guarded: Guarded) -> None:
-    secret = add_key(guarded.file, "bob", "user")
+    secret = add_key(guarded.file, "bob", Role.USER)
     path = "/v1/chat/completions"
-    wait_for(lambda: guarded.post(path, secret).status_code == 200, LOOK_S * 5, "the new key")
+    wait_for(lambda: guarded.post(path, secret).status_code == 200, CHECK_S * 5, "the new key")
     remove_key(guarded.file, "bob")
-    wait_for(lambda: guarded.post(path, secret).status_code == 401, LOOK_S * 5, "the refusal")
+    wait_for(lambda: guarded.post(path, secret).status_code == 401, CHECK_S * 5, "the refusal")
     assert guarded.post(path, guarded.user).status_code == 200
 
 
 def test_a_broken_file_changes_nothing(guarded: Guarded) -> None:
     kept = guarded.file.read_text()
     guarded.file.write_text(f"broken {guarded.user}\n")
-    said = "the keys stay as they were"
+    said = "the previous keys stay in use"
 
     def told() -> bool:
         assert guarded.post("/v1/chat/completions", guarded.user).status_code == 200
         return said in guarded.gateway.log.read_text()
 
-    wait_for(told, LOOK_S * 5, "the complaint")
+    wait_for(told, CHECK_S * 5, "the complaint")
     guarded.file.write_text(kept)
 
 

@@ -12,7 +12,7 @@ from toolkit.building import build
 from toolkit.errors import SourceError
 from toolkit.runtime.environments import link_environments
 from toolkit.runtime.triton import ensure_triton
-from toolkit.serve.catalogue import public_models
+from toolkit.serve.models import public_models
 from toolkit.serve.triton import TritonOptions, TritonServer
 from toolkit.spec import load
 from toolkit.targets import find_target

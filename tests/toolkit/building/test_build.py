@@ -10,7 +10,6 @@ import pytest
 
 from tests.support.checkpoint import NO_TENSORS, save_spec, tree
 from toolkit.building import apply, build
-from toolkit.building.swap import replacing
 from toolkit.errors import ConvertError, RepositoryError, SourceError
 from toolkit.repository.pbtxt import read
 from toolkit.spec import load
@@ -165,27 +164,3 @@ def test_a_killed_build_leaves_the_repository_and_the_next_one_clears_up(tmp_pat
     build_at(tmp_path, "other")
     assert [path.name for path in output.parent.iterdir()] == ["model_repository"]
     assert (output / "other").is_dir()
-
-
-@pytest.mark.parametrize("exchanges", [True, False])
-def test_folders_change_places(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchanges: bool
-) -> None:
-    if not exchanges:
-        monkeypatch.setattr("toolkit.building.swap._exchange_names", lambda *_: False)
-    place = tmp_path / "a" / "place"
-    for content in ("first", "second"):
-        with replacing(place) as scratch:
-            (scratch / content).touch()
-        assert [path.name for path in place.iterdir()] == [content]
-    assert [path.name for path in place.parent.iterdir()] == ["place"]
-
-
-def test_a_folder_taken_away_by_a_killed_build_comes_back(tmp_path: Path) -> None:
-    aside = tmp_path / ".place.previous-1"
-    aside.mkdir()
-    (aside / "old").touch()
-    with pytest.raises(ValueError, match="stop"), replacing(tmp_path / "place"):
-        raise ValueError("stop")
-    assert (tmp_path / "place" / "old").exists()
-    assert not aside.exists()

@@ -115,7 +115,7 @@ def test_joins_that_do_not_fit_are_told_at_their_step(
     ("code", "words"),
     [
         ("class Model: ...\n", "class TritonPythonModel"),
-        ("def broken(:\n", "not Python"),
+        ("def broken(:\n", "invalid Python"),
         (MODEL.replace("execute", "exekute"), "execute"),
     ],
 )

@@ -17,8 +17,8 @@ from toolkit.building import build
 from toolkit.errors import ServeError
 from toolkit.runtime.environments import link_environments
 from toolkit.runtime.triton import ensure_triton
-from toolkit.serve.canary import canaries
-from toolkit.serve.catalogue import public_models
+from toolkit.serve.models import public_models
+from toolkit.serve.probe import probes
 from toolkit.serve.triton import TritonOptions, TritonServer
 from toolkit.spec import load
 from toolkit.targets import find_target
@@ -278,10 +278,10 @@ def test_contracts_make_models_public_and_canaries_ask_them(built: Built) -> Non
         "letters": "embedding",
         "loud-letters": "embedding",
     }
-    asked = list(canaries(models, built.server.serving()))
+    asked = list(probes(models, built.server.serving()))
     steps = {"judge.tokenize", "judge.encoder", "letters", "shout"}
-    assert {canary.step for canary in asked} == steps
-    assert {canary.step: canary.refusal(built.server.api, 30) for canary in asked} == dict.fromkeys(
+    assert {probe.step for probe in asked} == steps
+    assert {probe.step: probe.refusal(built.server.api, 30) for probe in asked} == dict.fromkeys(
         steps, ""
     )
     aliases = {model.name: model.parameter("toolkit.aliases") for model in models}

@@ -72,7 +72,7 @@ def test_spec_errors_are_told_with_hints_and_exit_2(
     assert capsys.readouterr().err == (
         "error: models.yaml:1: models: is missing\n"
         "  hint: add `models: …`\n"
-        "error: models.yaml:2: modls: is no known field\n"
+        "error: models.yaml:2: modls: is not a known field\n"
         "  hint: did you mean `models`?\n"
     )
 
@@ -83,7 +83,7 @@ def test_other_errors_exit_1_and_show_no_traceback(
     spec = str(save_spec(tmp_path, "chat"))
     assert call(monkeypatch, "build-repo", spec, "--target", "moon") == 1
     said = capsys.readouterr().err
-    assert said.startswith("error: no target 'moon'\nhint: known: container, embedded")
+    assert said.startswith("error: no target 'moon'\nhint: known targets: container, embedded")
     assert call(monkeypatch, "--debug", "build-repo", spec, "--target", "moon") == 1
     assert "Traceback" in capsys.readouterr().err
 

@@ -1,4 +1,4 @@
-"""`toolkit doctor`: findings for people and scripts, and an exit code that tells which."""
+"""`toolkit doctor`: findings as text and as JSON, and the exit code."""
 
 import json
 
@@ -15,9 +15,9 @@ def test_findings_on_stdout_and_the_sum_on_stderr() -> None:
     result = runner.invoke(app, ["doctor"], obj=FakeProbe(libpython=None))
     assert result.exit_code == 1
     assert "✓ python     Python 3.11.2" in result.stdout
-    assert "✗ libpython  libpython3.11.so.1.0 is not on this machine" in result.stdout
-    assert "remedy: Debian, Ubuntu: apt-get install libpython3.11" in result.stdout
-    assert result.stderr.strip() == "for the target embedded: problems 1, warnings 0, fine 10"
+    assert "✗ libpython  libpython3.11.so.1.0 is missing" in result.stdout
+    assert "fix: Debian, Ubuntu: apt-get install libpython3.11" in result.stdout
+    assert result.stderr.strip() == "target embedded: errors 1, warnings 0, passed 10"
 
 
 def test_scripts_read_json_and_the_exit_code() -> None:
@@ -28,7 +28,7 @@ def test_scripts_read_json_and_the_exit_code() -> None:
     assert runner.invoke(app, ["doctor"], obj=weak).exit_code == 0
     strict = runner.invoke(app, ["doctor", "--strict", "--json"], obj=weak)
     assert strict.exit_code == 1
-    told = json.loads(strict.stdout)
-    (finding,) = [each for each in told["findings"] if each["check"] == "processor"]
-    assert finding["level"] == "warning"
-    assert finding["remedy"]
+    document = json.loads(strict.stdout)
+    (finding,) = [each for each in document["findings"] if each["code"] == "processor"]
+    assert finding["severity"] == "warning"
+    assert finding["fix"]

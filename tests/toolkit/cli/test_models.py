@@ -18,7 +18,7 @@ from toolkit.cli import app
 from toolkit.errors import ServeError
 from toolkit.runtime.environments import link_environments
 from toolkit.runtime.triton import ensure_triton
-from toolkit.serve.control import Presence, Steps, Version, _leaving
+from toolkit.serve.control import ModelStatus, Steps, Version, _leaving
 from toolkit.serve.triton import TritonOptions, TritonServer
 
 runner = CliRunner()
@@ -110,10 +110,10 @@ def test_a_step_that_is_a_model_of_its_own_stays_unless_all_go() -> None:
         config.ensemble_scheduling.step.add(model_name=step)
     ready = (Version(1, "READY", ""),)
     models = {
-        "e": Presence("e", ready, config, ()),
-        "tidy": Presence("tidy", ready, None, ("e",)),
-        "e.own": Presence("e.own", ready, None, ("e",)),
-        "shared": Presence("shared", ready, None, ("e", "other")),
+        "e": ModelStatus("e", ready, config, ()),
+        "tidy": ModelStatus("tidy", ready, None, ("e",)),
+        "e.own": ModelStatus("e.own", ready, None, ("e",)),
+        "shared": ModelStatus("shared", ready, None, ("e", "other")),
     }
     assert _leaving("e", models, Steps.OWN) == ["e", "e.own"]
     assert _leaving("e", models, Steps.ALL) == ["e", "tidy", "e.own"]

@@ -31,7 +31,14 @@ def for_this_server(repository: Path) -> Path:
 
 
 def test_it_is_verified_offline(repository: Path) -> None:
-    command = ["verify", str(repository), "--target", "container:26.08", "--strict", "--json"]
+    command = [
+        "verify",
+        str(repository),
+        "--target",
+        "container:26.07-trtllm",
+        "--strict",
+        "--json",
+    ]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["problems"] == []

@@ -1,11 +1,12 @@
-"""Each check on machines that have, lack or half have what it looks at; remedies always."""
+"""Each check on machines that pass it and that fail it; every failure has a fix."""
 
 from pathlib import Path
 
 import pytest
 
 from tests.support.machines import GIB, H100, FakeProbe, nvidia
-from toolkit.doctor import Finding, Level, Request, examine
+from toolkit.doctor import Setup, check
+from toolkit.finding import Finding, Severity
 from toolkit.machine import LocalProbe, Ran
 
 PCI = "/sys/bus/pci/devices/0000:01:00.0"
@@ -13,76 +14,76 @@ NVIDIA_CARD = {f"{PCI}/vendor": "0x10de\n", f"{PCI}/class": "0x030200\n"}
 RUNTIMES = {"docker version": Ran(0, "27.3.1\n"), "docker info": Ran(0, '{"nvidia":{},"runc":{}}')}
 
 
-def look(probe: FakeProbe, target: str = "embedded") -> dict[str, Finding]:
-    found = examine(probe, Request(target=target, home=Path("/home/me"), repository=Path("/r/m")))
-    assert len({finding.check for finding in found}) == len(found)
-    assert all(finding.remedy for finding in found if finding.level is not Level.OK)
-    return {finding.check: finding for finding in found}
+def run(probe: FakeProbe, target: str = "embedded") -> dict[str, Finding]:
+    findings = check(probe, Setup(target=target, home=Path("/home/me"), repository=Path("/r/m")))
+    assert len({finding.code for finding in findings}) == len(findings)
+    assert all(finding.fix for finding in findings if finding.severity is not Severity.OK)
+    return {finding.code: finding for finding in findings}
 
 
-def test_a_sound_machine_has_nothing_to_mend() -> None:
-    found = look(FakeProbe())
-    assert {finding.level for finding in found.values()} == {Level.OK}
+def test_a_sound_machine_passes_all_checks() -> None:
+    found = run(FakeProbe())
+    assert {finding.severity for finding in found.values()} == {Severity.OK}
     assert found["processor"].text == "8 processors with AVX2, AVX-512, BF16"
     assert found["libpython"].text == "/usr/lib/libpython3.11.so.1.0"
 
 
-BAD: dict[str, tuple[FakeProbe, str, Level, str, str]] = {
+BAD: dict[str, tuple[FakeProbe, str, Severity, str, str]] = {
     "arm": (
         FakeProbe(architecture="aarch64"),
         "platform",
-        Level.PROBLEM,
+        Severity.ERROR,
         "Linux aarch64",
         "--target container",
     ),
     "mac": (
         FakeProbe(system="Darwin", architecture="arm64", files={}),
         "metal",
-        Level.WARNING,
+        Severity.WARNING,
         "does not run on macOS",
         "Linux host",
     ),
     "old glibc": (
         FakeProbe(programs={"ldd": Ran(0, "ldd (GNU libc) 2.31\n")}),
         "platform",
-        Level.PROBLEM,
+        Severity.ERROR,
         "glibc 2.31",
         "Ubuntu 22.04",
     ),
     "musl": (
         FakeProbe(programs={"ldd": Ran(1, "musl libc (x86_64)\nVersion 1.2\n")}),
         "platform",
-        Level.WARNING,
+        Severity.WARNING,
         "musl",
         "glibc",
     ),
     "avx2 only": (
         FakeProbe(files={"/proc/cpuinfo": "flags : avx avx2\n"}),
         "processor",
-        Level.WARNING,
+        Severity.WARNING,
         "float32",
         "AVX-512",
     ),
     "no avx2": (
         FakeProbe(files={"/proc/cpuinfo": "flags : sse4_2\n"}),
         "processor",
-        Level.PROBLEM,
+        Severity.ERROR,
         "needs AVX2",
         "-cpu host",
     ),
     "one processor": (
         FakeProbe(files={"/sys/fs/cgroup/cpu.max": "150000 100000\n"}),
         "processors",
-        Level.WARNING,
+        Severity.WARNING,
         "one processor",
         "at least 2",
     ),
     "little memory": (
         FakeProbe(ram=(4 * GIB, 2 * GIB)),
         "memory",
-        Level.PROBLEM,
+        Severity.ERROR,
         "2.0 GiB of 4.0 GiB",
-        "toolkit plan",
+        "toolkit fit",
     ),
     "a container's limit": (
         FakeProbe(
@@ -92,63 +93,63 @@ BAD: dict[str, tuple[FakeProbe, str, Level, str, str]] = {
             }
         ),
         "memory",
-        Level.WARNING,
+        Severity.WARNING,
         "5.0 GiB of 6.0 GiB (this container's limit)",
-        "toolkit plan",
+        "toolkit fit",
     ),
     "an old container's limit": (
         FakeProbe(files={"/sys/fs/cgroup/memory/memory.limit_in_bytes": f"{3 * GIB}\n"}),
         "memory",
-        Level.PROBLEM,
+        Severity.ERROR,
         "this container's limit",
         "raise the limit",
     ),
     "docker's shm": (
         FakeProbe(disks={"/dev/shm": (64 * 2**20, 63 * 2**20)}),
         "/dev/shm",
-        Level.PROBLEM,
+        Severity.ERROR,
         "63 MiB of 64 MiB",
         "--shm-size",
     ),
     "small shm": (
         FakeProbe(disks={"/dev/shm": (GIB, GIB // 2)}),
         "/dev/shm",
-        Level.WARNING,
+        Severity.WARNING,
         "512 MiB",
         "remount",
     ),
     "full disk": (
         FakeProbe(disks={"/home": (100 * GIB, GIB)}),
         "disk",
-        Level.PROBLEM,
+        Severity.ERROR,
         "1.0 GiB of 100.0 GiB",
         "TRITON_TOOLKIT_HOME",
     ),
     "two disks": (
         FakeProbe(disks={"/r": (90 * GIB, 80 * GIB)}),
         "repository",
-        Level.WARNING,
+        Severity.WARNING,
         "copied, not linked",
         "--output",
     ),
     "other python": (
         FakeProbe(python=(3, 12, 1)),
         "python",
-        Level.PROBLEM,
+        Severity.ERROR,
         "Python 3.12.1",
         "Python 3.11",
     ),
     "no libpython": (
         FakeProbe(libpython=None),
         "libpython",
-        Level.PROBLEM,
+        Severity.ERROR,
         "libpython3.11.so.1.0",
         "apt-get install libpython3.11",
     ),
     "taken port": (
         FakeProbe(taken={9000: "Address already in use"}),
         "port",
-        Level.WARNING,
+        Severity.WARNING,
         "127.0.0.1:9000",
         "--port",
     ),
@@ -163,16 +164,16 @@ BAD: dict[str, tuple[FakeProbe, str, Level, str, str]] = {
             }
         ),
         "rocm",
-        Level.WARNING,
+        Severity.WARNING,
         "AMD Instinct MI300X with 192.0 GiB (ROCm 6.4.1)",
         "upstream",
     ),
     "nvidia without driver": (
         FakeProbe(files=NVIDIA_CARD),
         "cuda",
-        Level.WARNING,
-        "there is no nvidia-smi",
-        "install the NVIDIA driver",
+        Severity.WARNING,
+        "nvidia-smi is not installed",
+        "install NVIDIA driver",
     ),
     "nvidia with a broken driver": (
         FakeProbe(
@@ -180,21 +181,21 @@ BAD: dict[str, tuple[FakeProbe, str, Level, str, str]] = {
             programs={"nvidia-smi": Ran(9, "NVIDIA-SMI has failed because it couldn't …\n")},
         ),
         "cuda",
-        Level.WARNING,
+        Severity.WARNING,
         "NVIDIA-SMI has failed",
-        "install the NVIDIA driver",
+        "install NVIDIA driver",
     ),
     "busy gpu": (
         FakeProbe(programs=nvidia("0, NVIDIA A100, 81920, 1000, 8.0, 580.1")),
         "cuda.gpu0",
-        Level.WARNING,
-        "other programs hold the rest",
+        Severity.WARNING,
+        "other programs use the rest",
         "gpu_memory_utilization",
     ),
     "old gpu": (
         FakeProbe(programs=nvidia("0, Tesla V100-SXM2-16GB, 16384, 16000, 7.0, 570.1")),
         "cuda.gpu0",
-        Level.WARNING,
+        Severity.WARNING,
         "too old for CUDA 13",
         "25.06",
     ),
@@ -202,17 +203,17 @@ BAD: dict[str, tuple[FakeProbe, str, Level, str, str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_is_wrong_is_said_with_its_remedy(name: str) -> None:
-    probe, check, level, text, remedy = BAD[name]
-    finding = look(probe)[check]
-    assert finding.level is level
+def test_a_warning_or_error_has_a_fix(name: str) -> None:
+    probe, code, severity, text, fix = BAD[name]
+    finding = run(probe)[code]
+    assert finding.severity is severity
     assert text in finding.text
-    assert remedy in (finding.remedy or "")
+    assert fix in (finding.fix or "")
 
 
 def test_a_gpu_host_for_containers() -> None:
-    found = look(FakeProbe(programs=nvidia(H100) | RUNTIMES), "container:26.08")
-    assert {finding.level for finding in found.values()} == {Level.OK}
+    found = run(FakeProbe(programs=nvidia(H100) | RUNTIMES), "container:26.08")
+    assert {finding.severity for finding in found.values()} == {Severity.OK}
     assert "H100 80GB HBM3, compute capability 9.0, 79.2 GiB" in found["cuda.gpu0"].text
     assert found["docker"].text == "Docker Engine 27.3.1"
     assert "libpython" not in found  # the container brings its own
@@ -221,24 +222,24 @@ def test_a_gpu_host_for_containers() -> None:
 def test_the_container_target_is_stricter_about_what_only_it_needs() -> None:
     old = H100.replace("580.65.06", "535.104")
     probe = FakeProbe(programs=nvidia(old) | {"docker version": Ran(1, "x\nCannot connect to …\n")})
-    assert look(probe)["cuda.driver"].level is Level.WARNING
-    assert look(probe)["docker"].level is Level.OK
-    found = look(probe, "container:26.08")
-    assert found["cuda.driver"].level is Level.PROBLEM
+    assert run(probe)["cuda.driver"].severity is Severity.WARNING
+    assert run(probe)["docker"].severity is Severity.OK
+    found = run(probe, "container:26.08")
+    assert found["cuda.driver"].severity is Severity.ERROR
     assert "Cannot connect" in found["docker"].text
-    assert "systemctl start docker" in (found["docker"].remedy or "")
-    assert look(FakeProbe(), "container:26.08")["docker"].level is Level.PROBLEM
+    assert "systemctl start docker" in (found["docker"].fix or "")
+    assert run(FakeProbe(), "container:26.08")["docker"].severity is Severity.ERROR
     runc = {"docker version": Ran(0, "27"), "docker info": Ran(0, '{"runc":{}}')}
-    blind = look(FakeProbe(programs=nvidia(H100) | runc), "container:26.08")["cuda.containers"]
-    assert blind.level is Level.PROBLEM
-    assert "nvidia-ctk" in (blind.remedy or "")
+    blind = run(FakeProbe(programs=nvidia(H100) | runc), "container:26.08")["cuda.containers"]
+    assert blind.severity is Severity.ERROR
+    assert "nvidia-ctk" in (blind.fix or "")
 
 
-def test_this_machine_can_be_examined() -> None:
+def test_this_machine_can_be_checked() -> None:
     probe = LocalProbe()
-    found = examine(probe, Request.here())
+    found = check(probe, Setup.here())
     assert {"platform", "processor", "memory", "disk", "python", "libpython"} <= {
-        finding.check for finding in found
+        finding.code for finding in found
     }
     assert probe.run("no-such-program-anywhere") is None
     assert probe.read("/no/such/file") is None

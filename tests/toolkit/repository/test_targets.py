@@ -11,7 +11,7 @@ from tests.support.tiny_models import save_cross_encoder
 from toolkit.building import build
 from toolkit.engine_arguments import collected, engine_arguments
 from toolkit.engine_arguments.collect import from_environment, read_arguments
-from toolkit.errors import RepositoryError
+from toolkit.errors import RepositoryError, SpecError
 from toolkit.repository.pbtxt import read
 from toolkit.runtime.environments import ensure_environment
 from toolkit.spec import load
@@ -19,7 +19,9 @@ from toolkit.targets import TARGETS, find_target
 from toolkit.verify import verify_repository
 from toolkit.verify.releases import find_target as verify_target
 
-CONTAINERS = [name for name in TARGETS if name != "embedded"]
+WITH_VLLM = [name for name, target in TARGETS.items() if target.engine == "vllm"]
+JOINED = [name for name in WITH_VLLM if TARGETS[name].native_onnx]
+SEPARATE = [name for name in WITH_VLLM if name.endswith("-vllm")]
 MODELS = """
 version: 1
 models:
@@ -68,8 +70,10 @@ def built(sources: Path, folder: Path, target: str) -> dict[str, ModelConfig]:
 
 
 @pytest.mark.usefixtures("shared_home")
-@pytest.mark.parametrize("target", CONTAINERS)
-def test_containers_run_graphs_themselves(sources: Path, tmp_path: Path, target: str) -> None:
+@pytest.mark.parametrize("target", JOINED)
+def test_images_with_onnxruntime_run_graphs_themselves(
+    sources: Path, tmp_path: Path, target: str
+) -> None:
     configs = built(sources, tmp_path, target)
     encoder = configs["judge.encoder"]
     assert (encoder.backend, encoder.max_batch_size) == ("onnxruntime", 16)
@@ -90,8 +94,62 @@ def test_containers_run_graphs_themselves(sources: Path, tmp_path: Path, target:
 
 
 @pytest.mark.usefixtures("shared_home")
+@pytest.mark.parametrize("target", SEPARATE)
+def test_the_vllm_images_run_graphs_in_our_encoder(
+    sources: Path, tmp_path: Path, target: str
+) -> None:
+    encoder = built(sources, tmp_path, target)["judge.encoder"]
+    assert (encoder.backend, encoder.max_batch_size) == ("python", 16)
+    (group,) = encoder.instance_group
+    assert (group.kind, list(group.gpus)) == (ModelInstanceGroup.KIND_GPU, [0, 1])
+
+
+def test_each_image_has_the_backends_that_nvidia_lists() -> None:
+    for name, target in TARGETS.items():
+        assert "python" in target.backends
+        if name.endswith("-vllm"):
+            assert target.backends == {"python", "vllm"}
+        if name.endswith("-trtllm"):
+            assert target.backends == {"python", "tensorrtllm"}
+        if (target.image or "").endswith("-py3") and target.engine is None:
+            assert "onnxruntime" in target.backends
+            assert not target.backends & {"vllm", "tensorrtllm"}
+        if name != "embedded":
+            built = str(target.image).split(":")[-1].removesuffix("-python-py3")
+            assert target.image is None or built.removesuffix("-py3") == name.split(":")[1]
+
+
+@pytest.mark.parametrize(
+    ("target", "remedy"),
+    [
+        ("container:26.08", "container:26.08-vllm"),
+        ("container:26.07-trtllm", "container:26.07-vllm"),
+    ],
+)
+def test_a_language_model_needs_an_image_with_its_engine(
+    sources: Path, target: str, remedy: str
+) -> None:
+    with pytest.raises(SpecError) as refused:
+        load(sources / "models.yaml").for_target(find_target(target))
+    (finding,) = refused.value.findings
+    assert (finding.place.field, finding.fix) == (
+        "models.chat.engine",
+        f"build for --target {remedy}",
+    )
+    assert "has no vLLM" in finding.text
+
+
+def test_a_release_without_a_tensorrt_llm_image_is_refused() -> None:
+    with pytest.raises(
+        RepositoryError, match=r"no TensorRT-LLM image for release 26\.08"
+    ) as refused:
+        find_target("container:26.08-trtllm")
+    assert refused.value.hint == "use container:26.07-trtllm"
+
+
+@pytest.mark.usefixtures("shared_home")
 def test_an_engine_on_gpus(sources: Path, tmp_path: Path) -> None:
-    configs = built(sources, tmp_path, "container:26.08")
+    configs = built(sources, tmp_path, "container:26.08-vllm")
     engine = configs["chat.engine"]
     assert engine.instance_group[0].kind == ModelInstanceGroup.KIND_MODEL
     told = {key: value.string_value for key, value in engine.parameters.items()}
@@ -106,7 +164,7 @@ def test_an_engine_on_gpus(sources: Path, tmp_path: Path) -> None:
     }
     assert told["toolkit.tool_parser"] == "hermes"
     assert told["toolkit.reasoning_parser"] == "qwen3"
-    assert told["toolkit.target"] == "container:26.08"
+    assert told["toolkit.target"] == "container:26.08-vllm"
     assert (told["grammar_compile_s"], told["grammar_processes"]) == ("2.5", "8")
     assert "grammar_bytes" not in told, "the engine has its own default"
 
@@ -135,8 +193,9 @@ def test_the_embedded_target_batches_ragged_requests_in_our_encoder(
 
 
 def test_every_target_knows_its_engines_arguments() -> None:
-    assert {target.vllm for target in TARGETS.values()} == set(collected())
-    for target in TARGETS.values():
+    targets = [target for target in TARGETS.values() if target.engine == "vllm"]
+    assert {target.vllm for target in targets} == set(collected())
+    for target in targets:
         assert {"model", "dtype", "max_model_len", "enable_lora"} <= set(target.engine_arguments)
         assert target.vllm_note
 
@@ -148,7 +207,10 @@ def test_the_installed_engine_has_the_arguments_of_the_table() -> None:
     assert read_arguments(source) == engine_arguments(version)
 
 
-@pytest.mark.parametrize("name", ["container:24.10", "container:2508", "moon", "embedded:24.10"])
+@pytest.mark.parametrize(
+    "name",
+    ["container:24.10", "container:2508", "moon", "embedded:24.10", "container:26.08-sglang"],
+)
 def test_targets_that_are_not_in_the_table_are_refused(name: str) -> None:
     with pytest.raises(RepositoryError, match="no target"):
         find_target(name)

@@ -22,9 +22,9 @@ from tests.support.repository import (
 )
 from toolkit.runtime.environments import link_environments
 from toolkit.runtime.triton import ensure_triton
-from toolkit.serve.canary import canaries
-from toolkit.serve.catalogue import public
 from toolkit.serve.healing import GENERATION, MAX_REVIVALS, Healer
+from toolkit.serve.models import public
+from toolkit.serve.probe import probes
 from toolkit.serve.triton import TritonOptions, TritonServer
 from toolkit.serve.watch import Patience, in_background
 
@@ -130,7 +130,7 @@ def untouched(service: Service, but: str) -> dict[str, set[int]]:
 
 def test_canaries_of_every_kind_are_answered(echo_triton: EchoTriton, service: Service) -> None:
     configs = service.server.serving()
-    asked = list(canaries(public(list(configs.values())), configs))
+    asked = list(probes(public(list(configs.values())), configs))
     assert {"echo.engine", "echo-embedding.encoder", "slow.encoder"} <= {c.step for c in asked}
     assert [c.step for c in asked if c.refusal(service.server.api, 30)] == []
 

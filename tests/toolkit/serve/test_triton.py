@@ -18,7 +18,7 @@ from tests.support.repository import write_echo_embedding
 from toolkit.errors import RepositoryError, ServeError
 from toolkit.runtime.environments import link_environments
 from toolkit.runtime.triton import ensure_triton
-from toolkit.serve.catalogue import check_target, public_models
+from toolkit.serve.models import check_target, public_models
 from toolkit.serve.triton import TritonOptions, TritonServer
 
 

@@ -42,8 +42,8 @@ def test_json_is_one_document(repository: Repository) -> None:
     done = _run(repository(python("x:FP32:0")), "--json", "--target", "container")
     document = json.loads(done.stdout)
     assert (done.returncode, document["errors"]) == (1, 1)
-    (problem,) = document["problems"]
-    assert (problem["rule"], problem["line"], problem["model"]) == ("tensor-dims", 7, "model")
+    (finding,) = document["findings"]
+    assert (finding["code"], finding["line"], finding["model"]) == ("tensor-dims", 7, "model")
 
 
 def test_wrong_use_exits_2(repository: Repository, tmp_path: Path) -> None:
@@ -74,5 +74,5 @@ def test_the_number_of_gpus_is_taken_into_account(repository: Repository) -> Non
     container = (root, "--target", "container")
     assert _run(*container).returncode == 0
     assert _run(*container, "--gpus", "4").returncode == 0
-    assert "no GPU 3" in _run(*container, "--gpus", "2").stdout
+    assert "GPU 3 does not exist" in _run(*container, "--gpus", "2").stdout
     assert "no GPU" in _run(root, "--target", "embedded").stdout

@@ -9,7 +9,7 @@ from tests.support.repository import echo_repository
 from tests.toolkit.verify.conftest import Repository
 from tests.toolkit.verify.corpus.dsl import Files, ensemble, python
 from toolkit.targets import TARGETS
-from toolkit.verify import Problem, verify_repository
+from toolkit.verify import ModelFinding, verify_repository
 
 _KIND = {"toolkit.contract": "1", "toolkit.kind": "llm", "toolkit.context_length": "4096"}
 
@@ -32,7 +32,7 @@ def _prompt(files: dict[str, str], **parameters: str) -> Files:
     return python(name="lib.f32", files={**beside, **files}, more=_parameters(parameters))
 
 
-def _found(root: Path) -> list[Problem]:
+def _found(root: Path) -> list[ModelFinding]:
     return verify_repository(root, "embedded")
 
 
@@ -62,28 +62,31 @@ def test_a_public_model_that_fits_is_clean(repository: Repository) -> None:
 def test_a_parameter_that_the_gateway_cannot_read_is_told(
     repository: Repository, key: str, value: str
 ) -> None:
-    (problem,) = _found(repository(_public(**{key: value})))
-    assert (problem.rule, problem.field) == ("toolkit-parameter", f"parameters[toolkit.{key}]")
-    assert problem.place.line
+    (finding,) = _found(repository(_public(**{key: value})))
+    assert (finding.code, finding.place.field) == (
+        "toolkit-parameter",
+        f"parameters[toolkit.{key}]",
+    )
+    assert finding.place.line
 
 
 def test_a_step_needs_its_parameters_and_tokenizer(repository: Repository) -> None:
-    rules = [problem.rule for problem in _found(repository(_prompt({})))]
+    rules = [finding.code for finding in _found(repository(_prompt({})))]
     assert sorted(rules) == ["toolkit-files", "toolkit-step"]
 
 
 def test_a_malformed_parameter_is_told_with_its_line(repository: Repository) -> None:
     files = {"1/tokenizer/tokenizer.json": "{}"}
-    (problem,) = _found(repository(_prompt(files, context_length="long")))
-    assert problem.rule == "toolkit-step"
-    assert "long" in problem.place.text
+    (finding,) = _found(repository(_prompt(files, context_length="long")))
+    assert finding.code == "toolkit-step"
+    assert "long" in finding.place.text
 
 
 def test_who_chats_needs_a_template(repository: Repository) -> None:
     step = _prompt({"1/tokenizer/tokenizer.json": "{}"}, context_length="4096")
     files = {**_public(capabilities='["chat"]'), **step}
-    (problem,) = _found(repository(files))
-    assert "chat template" in problem.message
+    (finding,) = _found(repository(files))
+    assert "chat template" in finding.text
     with_template = {"lib.f32/1/tokenizer/chat_template.jinja": "{{ messages }}"}
     assert _found(repository({**files, **with_template})) == []
 
@@ -91,13 +94,27 @@ def test_who_chats_needs_a_template(repository: Repository) -> None:
 def test_a_step_for_another_server_is_told_with_the_command(repository: Repository) -> None:
     root = repository(python(name="lib.f32", more=_parameters({"toolkit.target": "embedded"})))
     assert verify_repository(root, "embedded") == []
-    (problem,) = [
-        each for each in verify_repository(root, "container:25.08") if each.rule == "toolkit-target"
+    (finding,) = [
+        each for each in verify_repository(root, "container:25.08") if each.code == "toolkit-target"
     ]
-    assert problem.fix == "run: toolkit build-repo --target container:25.08"
+    assert finding.fix == "run: toolkit build-repo --target container:25.08"
 
 
 @pytest.mark.parametrize("target", TARGETS)
+def test_an_engine_needs_a_server_that_has_it(repository: Repository, target: str) -> None:
+    files = {
+        "1/model.py": "class TritonPythonModel:\n    def execute(self, requests): ...\n",
+        "1/python_backends/vllm_engine/engine.py": "",
+    }
+    root = repository(python(name="lib.f32", files=files))
+    found = [p for p in verify_repository(root, target) if p.code == "engine"]
+    assert bool(found) == (TARGETS[target].engine != "vllm")
+    for finding in found:
+        assert f"which {target} does not include" in finding.text
+        assert f"container:{TARGETS[target].release}-vllm" in (finding.fix or "")
+
+
+@pytest.mark.parametrize("target", [name for name, row in TARGETS.items() if row.vllm])
 def test_engine_arguments_are_those_of_the_targets_vllm(
     repository: Repository, target: str
 ) -> None:
@@ -108,8 +125,8 @@ def test_engine_arguments_are_those_of_the_targets_vllm(
     }
     engine = _parameters({"engine": json.dumps(arguments)})
     root = repository(python(name="lib.f32", files=files, more=engine))
-    found = [p for p in verify_repository(root, target) if p.rule == "engine-argument"]
-    assert [problem.fix for problem in found] == ["did you mean 'max_num_seqs'?"]
+    found = [p for p in verify_repository(root, target) if p.code == "engine-argument"]
+    assert [finding.fix for finding in found] == ["did you mean 'max_num_seqs'?"]
 
 
 def test_engine_arguments_of_tritons_own_backend(repository: Repository) -> None:
@@ -117,12 +134,12 @@ def test_engine_arguments_of_tritons_own_backend(repository: Repository) -> None
         "own/config.pbtxt": 'backend: "vllm"\ninstance_group [{ kind: KIND_MODEL }]\n',
         "own/1/model.json": '{"model": "m", "gpu_memory_utilisation": 0.5}',
     }
-    problems = verify_repository(repository(files), "container:26.08")
-    (problem,) = [each for each in problems if each.rule == "engine-argument"]
-    assert problem.place.file.endswith("own/1/model.json")
-    assert "gpu_memory_utilization" in problem.fix
+    findings = verify_repository(repository(files), "container:26.08-vllm")
+    (finding,) = [each for each in findings if each.code == "engine-argument"]
+    assert finding.place.file.endswith("own/1/model.json")
+    assert "gpu_memory_utilization" in finding.fix
     assert not [
         each
-        for each in verify_repository(repository(files), "container:25.10")
-        if each.rule == "engine-argument"
+        for each in verify_repository(repository(files), "container:25.10-vllm")
+        if each.code == "engine-argument"
     ]

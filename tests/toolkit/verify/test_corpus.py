@@ -11,7 +11,7 @@ from tests.toolkit.verify.corpus import all_cases
 from tests.toolkit.verify.corpus.dsl import Case, Verdict
 from tests.toolkit.verify.corpus.library import LIBRARY, used_by
 from tests.toolkit.verify.corpus.server import judge_all, reasons, serving, write
-from toolkit.verify import Effect, Problem, verify_repository
+from toolkit.verify import Effect, ModelFinding, verify_repository
 
 CASES = all_cases()
 _NO_NUMPY = "whether the system's own Python has numpy is the machine's business: only a warning"
@@ -25,8 +25,8 @@ EXCEPTIONS = {
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Problem]]:
-    """Each case's problems, the case being a repository of its own."""
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[ModelFinding]]:
+    """Each case's findings, the case being a repository of its own."""
     root = tmp_path_factory.mktemp("cases")
     for case in CASES:
         files = case.written()
@@ -40,8 +40,10 @@ def test_the_corpus_is_large_enough() -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_the_expected_rules_fire_and_no_others(case: Case, found: dict[str, list[Problem]]) -> None:
-    fired = {problem.rule for problem in found[case.name]}
+def test_the_expected_rules_fire_and_no_others(
+    case: Case, found: dict[str, list[ModelFinding]]
+) -> None:
+    fired = {finding.code for finding in found[case.name]}
     if not case.rules:
         assert not fired
     assert set(case.rules) <= fired
@@ -57,7 +59,7 @@ def test_the_library_is_clean(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(600)
 def test_the_real_server_agrees(
-    found: dict[str, list[Problem]], tmp_path_factory: pytest.TempPathFactory
+    found: dict[str, list[ModelFinding]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     scratch = tmp_path_factory.mktemp("server")
     with serving(CASES, scratch) as server:
@@ -73,5 +75,5 @@ def test_the_real_server_agrees(
     assert not differences, "\n".join(differences)
 
 
-def _refuses(problems: list[Problem]) -> bool:
-    return any(problem.effect is Effect.REFUSED for problem in problems)
+def _refuses(findings: list[ModelFinding]) -> bool:
+    return any(finding.effect is Effect.REFUSED for finding in findings)

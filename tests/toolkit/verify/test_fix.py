@@ -1,4 +1,4 @@
-"""`--fix`: mends what needs no choice, changes nothing else, and says what it did."""
+"""`--fix`: fixes what needs no decision, changes nothing else, and reports each change."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def _fix(root: Path) -> list[str]:
 
 def test_an_ensemble_gets_its_version_folder(repository: Repository) -> None:
     root = repository(without(_ENSEMBLE, "@/1/.gitkeep"))
-    assert _fix(root) == ["model/1: made, with a .gitkeep so that git keeps it"]
+    assert _fix(root) == ["model/1: created with a .gitkeep, so that git keeps it"]
     assert (root / "model" / "1" / ".gitkeep").exists()
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.toolkit.verify.conftest import Repository
 from tests.toolkit.verify.corpus.dsl import Files, edit, ensemble, python, tensors
-from toolkit.verify import Problem, Severity, verify_repository
+from toolkit.verify import ModelFinding, Severity, verify_repository
 
 _IO = tensors("input", "x:FP32:4") + tensors("output", "y:FP32:4")
 _TARGET = "container:25.08"
@@ -17,7 +17,7 @@ def _model(head: str, file: str = "model.plan", io: str = _IO) -> Files:
     return {"@/config.pbtxt": f"{head}\n{io}", f"@/1/{file}": "x"}
 
 
-def _found(repository: Repository, files: Files) -> list[Problem]:
+def _found(repository: Repository, files: Files) -> list[ModelFinding]:
     return verify_repository(repository(files), _TARGET)
 
 
@@ -62,17 +62,37 @@ def test_what_runs_the_model_must_be_named_right(
     repository: Repository, head: str, rule: str, fix: str
 ) -> None:
     errors = [p for p in _found(repository, _model(head)) if p.severity == Severity.ERROR]
-    assert (rule, True) in [(problem.rule, fix in problem.fix) for problem in errors]
+    assert (rule, True) in [(finding.code, fix in finding.fix) for finding in errors]
+
+
+@pytest.mark.parametrize(
+    ("target", "backend", "remedy"),
+    [
+        ("container:26.08-vllm", "onnxruntime", "container:26.08, container:26.08-vllm-onnx"),
+        ("container:26.08-vllm", "tensorrt", "container:26.08"),
+        ("container:26.07-trtllm", "pytorch", "container:26.07"),
+        ("container:26.08", "vllm", "container:26.08-vllm, container:26.08-vllm-onnx"),
+        ("container:26.07", "tensorrtllm", "container:26.07-trtllm"),
+    ],
+)
+def test_a_backend_that_the_image_lacks_is_reported(
+    repository: Repository, target: str, backend: str, remedy: str
+) -> None:
+    files = _model(f'backend: "{backend}"', "model.onnx")
+    (finding,) = [p for p in verify_repository(repository(files), target) if p.code == "backend"]
+    assert finding.severity == Severity.ERROR
+    assert f"the target {target} has no backend '{backend}'" in finding.text
+    assert finding.fix == f"use a target that has it: {remedy}"
 
 
 def test_a_templates_parameter_is_the_backends_business(repository: Repository) -> None:
     parameter = 'parameters { key: "a" value { string_value: "${a}" } }\n'
     files = python(environment=False, more=parameter)
     (found,) = _found(repository, files)
-    assert (found.rule, found.severity) == ("placeholder", Severity.WARNING)
-    rules = {p.rule for p in _found(repository, edit(files, '"python"', "python"))}
+    assert (found.code, found.severity) == ("placeholder", Severity.WARNING)
+    rules = {p.code for p in _found(repository, edit(files, '"python"', "python"))}
     assert rules == {"placeholder", "syntax"}
-    rules = {p.rule for p in _found(repository, edit(files, "size: 0", "size: ${b}"))}
+    rules = {p.code for p in _found(repository, edit(files, "size: 0", "size: ${b}"))}
     assert rules == {"placeholder"}
 
 
@@ -90,7 +110,7 @@ def test_an_unknown_field_is_told_once_at_its_name(
     files = python("x:FP32:-1", "z:INT8:7,8", environment=False)
     config = files["@/config.pbtxt"].replace(old, new, 1)
     found = _found(repository, {**files, "@/config.pbtxt": config})
-    (unknown,) = [problem for problem in found if problem.rule == "unknown-field"]
+    (unknown,) = [finding for finding in found if finding.code == "unknown-field"]
     assert fix in unknown.fix
     place = unknown.place
     name = place.text[place.column - 1 : place.column - 1 + place.length]
@@ -102,14 +122,14 @@ def test_an_unknown_field_is_told_once_at_its_name(
     [
         ("max_batch_size = 4", "colon"),
         ('platform "x"', "colon"),
-        ("name: “model”", "plain quotes"),
+        ("name: “model”", "straight quotes"),
         ("max_batch_size:", "write the value"),
     ],
 )
 def test_a_slip_of_the_pen_is_explained(repository: Repository, line: str, fix: str) -> None:
     files = {"@/config.pbtxt": f'{line}\nbackend: "python"\n', "@/1/model.py": ""}
     (found,) = _found(repository, files)
-    assert found.rule == "syntax"
+    assert found.code == "syntax"
     assert fix in found.fix
 
 
@@ -120,7 +140,7 @@ def test_a_missing_model_is_not_taken_for_another_step(repository: Repository) -
         **python(name="preprocess", environment=False),
     }
     (found,) = _found(repository, files)
-    assert found.rule == "ensemble-model"
+    assert found.code == "ensemble-model"
     assert "add the model 'postprocess'" in found.fix
 
 
@@ -132,4 +152,4 @@ def test_a_tensor_without_a_type_is_reported_where_it_is_declared(repository: Re
         "one/config.pbtxt": config,
         **ensemble("x:FP32:-1", "y:FP32:-1", "one x=x > y=y", name="pipeline"),
     }
-    assert {(p.model, p.rule) for p in _found(repository, files)} == {("one", "tensor-type")}
+    assert {(p.model, p.code) for p in _found(repository, files)} == {("one", "tensor-type")}

@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from tests.toolkit.verify.corpus.dsl import Files, tensors
-from toolkit.verify import Problem, verify_repository
+from toolkit.verify import ModelFinding, verify_repository
 
 _IDS = "ids:INT64:-1"
 _VECTOR = "vector:FP32:8"
@@ -36,13 +36,13 @@ def graph() -> bytes:
     return bytes(helper.make_model(made, opset_imports=opsets).SerializeToString())
 
 
-def _verify(root: Path, files: Files, graph: bytes) -> list[Problem]:
+def _verify(root: Path, files: Files, graph: bytes) -> list[ModelFinding]:
     folder = root / "model" / "1"
     folder.mkdir(parents=True)
     (folder / "model.onnx").write_bytes(graph)
     for path, text in files.items():
         (root / path).write_text(text)
-    return verify_repository(root, "container")
+    return verify_repository(root, "container:26.08")
 
 
 def test_a_config_that_fits_is_clean(tmp_path: Path, graph: bytes) -> None:
@@ -66,8 +66,8 @@ def test_a_config_that_fits_is_clean(tmp_path: Path, graph: bytes) -> None:
 def test_what_differs_is_named(
     tmp_path: Path, graph: bytes, files: Files, rule: str, field: str, fix: str
 ) -> None:
-    found = [problem for problem in _verify(tmp_path, files, graph) if problem.field == field]
-    assert [problem.rule for problem in found] == [rule]
+    found = [finding for finding in _verify(tmp_path, files, graph) if finding.place.field == field]
+    assert [finding.code for finding in found] == [rule]
     assert fix in found[0].fix
     assert found[0].place.line
 
@@ -78,12 +78,12 @@ def test_a_graph_without_batch_dimension_cannot_batch(tmp_path: Path) -> None:
     node = helper.make_node("Identity", ["x"], ["y"])
     model = helper.make_model(helper.make_graph([node], "g", [value], [result]))
     files = _config("x:FP32:3", "y:FP32:3")
-    rules = {p.rule for p in _verify(tmp_path, files, model.SerializeToString())}
+    rules = {p.code for p in _verify(tmp_path, files, model.SerializeToString())}
     assert rules == {"onnx-shape"}
 
 
 def test_a_file_that_is_no_onnx_is_told(tmp_path: Path) -> None:
-    assert {p.rule for p in _verify(tmp_path, _config(), b"not onnx")} == {"onnx-file"}
+    assert {p.code for p in _verify(tmp_path, _config(), b"not onnx")} == {"onnx-file"}
 
 
 def test_external_data_must_be_there(tmp_path: Path) -> None:
@@ -95,8 +95,8 @@ def test_external_data_must_be_there(tmp_path: Path) -> None:
     node = helper.make_node("Identity", ["w"], ["vector"])
     model = helper.make_model(helper.make_graph([node], "g", [ids], [result], [weight]))
     found = _verify(tmp_path, _config(), model.SerializeToString())
-    assert [problem.rule for problem in found] == ["onnx-file"]
-    assert "weights.bin" in found[0].message
+    assert [finding.code for finding in found] == ["onnx-file"]
+    assert "weights.bin" in found[0].text
 
 
 def _model(
@@ -113,7 +113,7 @@ def _model(
 
 
 def _rules(root: Path, files: Files, graph: bytes) -> list[tuple[str, str]]:
-    return [(problem.rule, problem.field) for problem in _verify(root, files, graph)]
+    return [(finding.code, finding.place.field) for finding in _verify(root, files, graph)]
 
 
 def test_what_is_open_in_an_output_stays_open(tmp_path: Path) -> None:

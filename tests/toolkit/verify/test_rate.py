@@ -19,7 +19,7 @@ from tests.toolkit.verify.corpus.dsl import Files, ensemble, python
 from tests.toolkit.verify.corpus.server import write
 from toolkit.runtime.triton import ensure_triton
 from toolkit.serve.triton import TritonOptions, TritonServer
-from toolkit.verify import Effect, Problem, verify_repository
+from toolkit.verify import Effect, ModelFinding, verify_repository
 
 _IO = ("x:FP32:-1", "y:FP32:-1")
 _CODE = """
@@ -84,7 +84,7 @@ _LIKE_SHARE = {"named", "smaller", "itself"}
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """A request to `@.a` waits for ever where `hangs`, and only under load where `risk`."""
+    """A request to `@.a` waits forever where `hangs`, and only under load where `risk`."""
 
     name: str
     files: Files
@@ -138,8 +138,8 @@ def _named(files: Files, name: str) -> Files:
     return {path.replace("@", name): text.replace("@", name) for path, text in files.items()}
 
 
-def _found(root: Path, target: str = "embedded") -> list[Problem]:
-    return [each for each in verify_repository(root, target) if each.rule.startswith("rate-")]
+def _found(root: Path, target: str = "embedded") -> list[ModelFinding]:
+    return [each for each in verify_repository(root, target) if each.code.startswith("rate-")]
 
 
 @pytest.mark.parametrize("calls", CALLS, ids=lambda calls: calls.name)
@@ -149,11 +149,11 @@ def test_a_call_for_a_resource_that_the_caller_holds_is_reported(
     root = repository(_named(calls.files, "model"))
     found = _found(root)
     wanted = [Effect.FAILS] if calls.hangs else [Effect.RISK] if calls.risk else []
-    assert [problem.effect for problem in found] == wanted
-    for problem in found:
-        assert problem.model == "model.a"
-        assert "InferenceRequest" in problem.place.text
-        assert "resource 'modelr'" in problem.message
+    assert [finding.effect for finding in found] == wanted
+    for finding in found:
+        assert finding.model == "model.a"
+        assert "InferenceRequest" in finding.place.text
+        assert "resource 'modelr'" in finding.text
     # containers have the limiter off unless they are told otherwise
     assert [each.effect for each in _found(root, "container:25.08")] == [
         Effect.RISK for _ in wanted
@@ -162,15 +162,15 @@ def test_a_call_for_a_resource_that_the_caller_holds_is_reported(
 
 def test_a_computed_name_is_looked_for(repository: Repository) -> None:
     files = _named(_pair(_ONE, _ONE, written='f"{NAME}"'), "model")
-    (problem,) = _found(repository(files))
-    assert problem.effect is Effect.RISK
+    (finding,) = _found(repository(files))
+    assert finding.effect is Effect.RISK
     unknown = {path: text.replace('"model.b"\n', '"another"\n') for path, text in files.items()}
     assert _found(repository(unknown)) == []
 
 
 def test_a_resource_is_global_in_all_models_or_in_none(repository: Repository) -> None:
     files = _named(_pair(_group("r:1:global"), _group("r:1")), "model")
-    found = [each for each in _found(repository(files)) if each.rule == "rate-limiter-resource"]
+    found = [each for each in _found(repository(files)) if each.code == "rate-limiter-resource"]
     assert [(each.model, each.effect) for each in found] == [
         ("model.a", Effect.REFUSED),
         ("model.b", Effect.REFUSED),

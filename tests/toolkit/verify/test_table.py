@@ -31,9 +31,11 @@ def test_the_reference_page_is_up_to_date() -> None:
     assert _PAGE.read_text().endswith(rules_page())
 
 
-@pytest.mark.parametrize("name", ["", "embedded:24.10", "container:26", "k8s"])
+@pytest.mark.parametrize(
+    "name", ["", "embedded:24.10", "container:26", "container:26.13", "container:26.08-x", "k8s"]
+)
 def test_unknown_targets_are_refused(name: str) -> None:
-    with pytest.raises(RepositoryError, match="no target"):
+    with pytest.raises(RepositoryError, match="unknown target"):
         find_target(name)
 
 

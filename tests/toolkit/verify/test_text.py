@@ -110,7 +110,7 @@ def test_a_missing_value_is_told_at_its_name(text: str) -> None:
 def test_values_that_do_not_fit_are_named(text: str, path: str, fix: str) -> None:
     (found,) = misfits(parse(text), ModelConfig.DESCRIPTOR)
     assert found.path == path
-    assert fix in f"{found.message} {found.fix}"
+    assert fix in f"{found.text} {found.fix}"
 
 
 @given(_configs())

@@ -98,19 +98,19 @@ def _files(config: Config, backend: str) -> Files:
 def test_the_expected_rule_fires_and_no_other(config: Config, repository: Repository) -> None:
     root = repository(_files(config, "vllm"))
     (root / "model" / "1" / "model.json").write_bytes(config.engine)
-    found = verify_repository(root, "container:26.08")
-    assert [problem.rule for problem in found] == ([config.rule] if config.rule else [])
-    for problem in found:
-        assert problem.effect is Effect.REFUSED
-        assert "model.json" in problem.message or problem.place.line
-        assert problem.fix
+    found = verify_repository(root, "container:26.08-vllm")
+    assert [finding.code for finding in found] == ([config.rule] if config.rule else [])
+    for finding in found:
+        assert finding.effect is Effect.REFUSED
+        assert "model.json" in finding.text or finding.place.line
+        assert finding.fix
 
 
 def test_letters_beyond_ascii_are_noted(repository: Repository) -> None:
     root = repository(_files(Config("letters"), "vllm"))
     (root / "model" / "1" / "model.json").write_bytes('{"model": "mü"}'.encode())
-    (problem,) = verify_repository(root, "container:26.08")
-    assert (problem.rule, problem.effect) == ("vllm-engine", Effect.RISK)
+    (finding,) = verify_repository(root, "container:26.08-vllm")
+    assert (finding.code, finding.effect) == ("vllm-engine", Effect.RISK)
 
 
 @pytest.mark.timeout(300)

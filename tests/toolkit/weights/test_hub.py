@@ -134,7 +134,7 @@ def test_a_plan_needs_the_config_alone(
         "    context_length: 256\n"
     )
     ran = subprocess.run(
-        [sys.executable, "-m", "toolkit", "plan", str(spec), "--json", "--gpus", "l4"],
+        [sys.executable, "-m", "toolkit", "fit", str(spec), "--json", "--gpus", "l4"],
         capture_output=True,
         text=True,
         env=environment,

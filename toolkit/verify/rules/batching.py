@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from tritonclient.grpc.model_config_pb2 import (
+from toolkit.model_config import (
     TYPE_FP32,
     TYPE_INT32,
     BatchInput,
@@ -10,24 +10,25 @@ from tritonclient.grpc.model_config_pb2 import (
     ModelDynamicBatching,
     ModelQueuePolicy,
 )
-
-from toolkit.verify.model import Hit, Model
-from toolkit.verify.problem import Effect
+from toolkit.verify.finding import Effect, ModelFinding
+from toolkit.verify.model import Model
 from toolkit.verify.rule import rule
 
 
 @rule("max-batch-size", "Negative batch size", Effect.REFUSED)
-def max_batch_size(model: Model) -> Iterator[Hit]:
-    """`max_batch_size` is 0 for a model without a batch dimension, else the largest batch."""
+def max_batch_size(model: Model) -> Iterator[ModelFinding]:
+    """`max_batch_size` is the largest batch; 0 means that the model has no batch dimension."""
     if model.config.max_batch_size < 0:
-        yield model.hit("max_batch_size", "max_batch_size is negative", "write 0, or a batch size")
+        yield model.finding(
+            "max_batch_size", "max_batch_size is negative", "write 0 or a batch size"
+        )
 
 
-@rule("preferred-batch-size", "Preferred batch larger than the largest", Effect.REFUSED)
-def preferred_batch_size(model: Model) -> Iterator[Hit]:
-    """Each `preferred_batch_size` lies between 1 and `max_batch_size`.
+@rule("preferred-batch-size", "Preferred batch size out of range", Effect.REFUSED)
+def preferred_batch_size(model: Model) -> Iterator[ModelFinding]:
+    """Each `preferred_batch_size` must be between 1 and `max_batch_size`.
 
-    With `max_batch_size` 0 there is none that fits.
+    With `max_batch_size` 0, no value is valid.
     """
     limit = model.config.max_batch_size
     oldest = model.config.sequence_batching.oldest
@@ -37,64 +38,64 @@ def preferred_batch_size(model: Model) -> Iterator[Hit]:
     ):
         for index, size in enumerate(sizes):
             if not 1 <= size <= limit:
-                yield model.hit(
+                yield model.finding(
                     f"{path}.preferred_batch_size[{index}]",
-                    f"preferred_batch_size {size} does not lie in 1 … {limit} (max_batch_size)",
-                    f"raise max_batch_size to {size}, or prefer a smaller batch"
+                    f"preferred_batch_size {size} is not between 1 and max_batch_size ({limit})",
+                    f"raise max_batch_size to {size}, or lower preferred_batch_size"
                     if size > 0
-                    else "write a positive size",
+                    else "write a positive number",
                 )
 
 
-@rule("batching-unbatched", "Dynamic batching of a model without batches", Effect.IGNORED)
-def batching_unbatched(model: Model) -> Iterator[Hit]:
-    """`dynamic_batching` needs `max_batch_size` of at least 1 to join requests.
+@rule("batching-unbatched", "Dynamic batching without a batch dimension", Effect.IGNORED)
+def batching_unbatched(model: Model) -> Iterator[ModelFinding]:
+    """`dynamic_batching` needs a `max_batch_size` of at least 1.
 
-    With 0 the server loads the model and never batches. Backends that complete their own config
-    (ONNX Runtime, TensorRT, TensorFlow) may raise a `max_batch_size` that is not written.
+    With 0 the server loads the model and never batches. Backends that complete the config (ONNX
+    Runtime, TensorRT, TensorFlow) may raise a `max_batch_size` that is not set.
     """
     config = model.config
     if not config.HasField("dynamic_batching") or config.max_batch_size != 0:
         return
     if not config.input or not config.output:
-        return  # may be completed
-    yield model.hit(
+        return  # the backend may complete the config
+    yield model.finding(
         "dynamic_batching",
-        "dynamic_batching with max_batch_size 0 never joins requests",
-        "write max_batch_size above 0 and dims without the batch, or remove dynamic_batching",
+        "dynamic_batching has no effect with max_batch_size 0",
+        "set max_batch_size above 0 and dims without the batch, or remove dynamic_batching",
     )
 
 
-@rule("priority", "Priorities and order that contradict each other", Effect.REFUSED)
-def priority(model: Model) -> Iterator[Hit]:
-    """Priority levels count from 1, need a default, and do not go with `preserve_ordering`."""
+@rule("priority", "Contradictory priorities or ordering", Effect.REFUSED)
+def priority(model: Model) -> Iterator[ModelFinding]:
+    """Priority levels start at 1, need a default, and exclude `preserve_ordering`."""
     batching = model.config.dynamic_batching
     path = "dynamic_batching."
-    levels = batching.priority_levels
-    if levels and not 1 <= batching.default_priority_level <= levels:
-        yield model.hit(
+    levels, default = batching.priority_levels, batching.default_priority_level
+    if levels and not 1 <= default <= levels:
+        yield model.finding(
             f"{path}default_priority_level",
-            f"default_priority_level {batching.default_priority_level} is not in 1 … {levels}",
+            f"default_priority_level {default} is not between 1 and {levels}",
             f"write default_priority_level: {(levels + 1) // 2}",
         )
     for level in sorted(batching.priority_queue_policy) if levels else []:
         if not 1 <= level <= levels:
-            yield model.hit(
+            yield model.finding(
                 f'{path}priority_queue_policy["{level}"].key',
-                f"there is no priority level {level}, only 1 … {levels}",
+                f"priority level {level} does not exist; priority_levels is {levels}",
                 "use one of the levels, or raise priority_levels",
             )
     if batching.preserve_ordering:
         yield from _ordering(model, batching)
 
 
-def _ordering(model: Model, batching: ModelDynamicBatching) -> Iterator[Hit]:
+def _ordering(model: Model, batching: ModelDynamicBatching) -> Iterator[ModelFinding]:
     path = "dynamic_batching."
     if batching.priority_levels > 1:
-        yield model.hit(
+        yield model.finding(
             f"{path}preserve_ordering",
-            "preserve_ordering allows a single priority level",
-            "remove priority_levels, or preserve_ordering",
+            "preserve_ordering allows only one priority level",
+            "remove priority_levels or preserve_ordering",
         )
     policies = {f"{path}default_queue_policy": batching.default_queue_policy}
     policies |= {
@@ -104,56 +105,57 @@ def _ordering(model: Model, batching: ModelDynamicBatching) -> Iterator[Hit]:
     for where, policy in policies.items():
         delays = policy.timeout_action == ModelQueuePolicy.DELAY
         if delays and policy.default_timeout_microseconds:
-            yield model.hit(
+            yield model.finding(
                 f"{where}.timeout_action",
-                "timeout_action DELAY does not go with preserve_ordering",
+                "timeout_action DELAY cannot be combined with preserve_ordering",
                 "write timeout_action: REJECT",
             )
 
 
-@rule("cache", "Response cache where there can be none", Effect.REFUSED)
-def cache(model: Model) -> Iterator[Hit]:
-    """The response cache holds one answer for one request.
+@rule("cache", "Response cache that the model cannot use", Effect.REFUSED)
+def cache(model: Model) -> Iterator[ModelFinding]:
+    """The response cache stores one response for each request.
 
-    So it does not go with decoupled models, nor with sequence batching.
+    It cannot be combined with decoupled models or sequence batching.
     """
     config = model.config
     if not config.response_cache.enable:
         return
     if config.model_transaction_policy.decoupled:
-        yield model.hit(
+        yield model.finding(
             "response_cache.enable",
-            "the response cache does not go with a decoupled model",
+            "the response cache cannot be combined with a decoupled model",
             "remove response_cache",
         )
     if config.HasField("sequence_batching"):
-        yield model.hit(
+        yield model.finding(
             "response_cache.enable",
-            "the response cache does not go with sequence batching",
+            "the response cache cannot be combined with sequence batching",
             "remove response_cache",
         )
 
 
-@rule("ragged", "Ragged input that is never joined", Effect.IGNORED)
-def ragged(model: Model) -> Iterator[Hit]:
-    """`allow_ragged_batch` lets requests of different shapes into one batch.
+@rule("ragged", "Ragged batches without a batch dimension", Effect.IGNORED)
+def ragged(model: Model) -> Iterator[ModelFinding]:
+    """`allow_ragged_batch` puts requests of different shapes into one batch.
 
-    It means nothing without `max_batch_size` above 0.
+    It has no effect unless `max_batch_size` is above 0.
     """
     for index, tensor in enumerate(model.config.input):
         if tensor.allow_ragged_batch and model.config.max_batch_size == 0 and not model.is_ensemble:
-            yield model.hit(
+            yield model.finding(
                 f"input[{index}].allow_ragged_batch",
-                f"input '{tensor.name}' may be ragged, but max_batch_size 0 allows no batch",
-                "write max_batch_size above 0, or remove the line",
+                f"allow_ragged_batch of input '{tensor.name}' has no effect with max_batch_size 0",
+                "set max_batch_size above 0, or remove the line",
             )
 
 
-@rule("batch-io", "Batch input or output that fits nothing", Effect.REFUSED)
-def batch_io(model: Model) -> Iterator[Hit]:
-    """`batch_input` and `batch_output` name one declared input as their source.
+@rule("batch-io", "Batch input or output without a valid source", Effect.REFUSED)
+def batch_io(model: Model) -> Iterator[ModelFinding]:
+    """`batch_input` and `batch_output` must name one declared input as their source.
 
-    A batch input is FP32 or INT32; a batch output's targets are declared outputs.
+    The type of a batch input must be FP32 or INT32; the targets of a batch output must be declared
+    outputs.
     """
     config = model.config
     inputs, outputs = {i.name for i in config.input}, {o.name for o in config.output}
@@ -161,27 +163,29 @@ def batch_io(model: Model) -> Iterator[Hit]:
         path = f"batch_input[{index}]"
         yield from _source(model, path, each, inputs)
         if each.data_type not in (TYPE_INT32, TYPE_FP32):
-            text = "a batch input is TYPE_INT32 or TYPE_FP32"
-            yield model.hit(f"{path}.data_type", text, "write one of the two")
+            text = "a batch input must be TYPE_INT32 or TYPE_FP32"
+            yield model.finding(f"{path}.data_type", text, "write one of these types")
     for index, out in enumerate(config.batch_output):
         path = f"batch_output[{index}]"
         yield from _source(model, path, out, inputs)
         for position, name in enumerate(out.target_name):
             if name not in outputs or name in out.target_name[:position]:
-                text = f"'{name}' is no output of this model, or stands twice"
-                yield model.hit(f"{path}.target_name[{position}]", text, "name a declared output")
+                text = f"'{name}' is not an output of this model, or appears twice"
+                yield model.finding(
+                    f"{path}.target_name[{position}]", text, "name a declared output"
+                )
 
 
 def _source(
     model: Model, path: str, each: BatchInput | BatchOutput, inputs: set[str]
-) -> Iterator[Hit]:
+) -> Iterator[ModelFinding]:
     if len(each.source_input) != 1:
-        text = f"one source_input is needed, here are {len(each.source_input)}"
-        yield model.hit(f"{path}.source_input", text, 'write source_input: [ "…" ]')
+        text = f"expected one source_input, got {len(each.source_input)}"
+        yield model.finding(f"{path}.source_input", text, 'write source_input: [ "…" ]')
     for index, name in enumerate(each.source_input):
         if name not in inputs:
-            text = f"'{name}' is no input of this model"
-            yield model.hit(f"{path}.source_input[{index}]", text, "name a declared input")
+            text = f"'{name}' is not an input of this model"
+            yield model.finding(f"{path}.source_input[{index}]", text, "name a declared input")
 
 
 RULES = (

@@ -1,15 +1,16 @@
-"""The toolkit's own models: the parameters that the gateway reads, and the files their steps need.
+"""The toolkit's own models: the parameters that the gateway reads and the files that steps need.
 
-Only models with `toolkit.` parameters, and steps with a `python_backends` folder, are looked at.
+Only models with `toolkit.` parameters and steps with a `python_backends` folder are checked.
 """
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from toolkit.names import close_matches
-from toolkit.verify.model import Hit, Model
-from toolkit.verify.problem import Effect
+from toolkit.verify.finding import Effect, ModelFinding, draft
+from toolkit.verify.model import Model
 from toolkit.verify.rule import rule
 
 _CAPABILITIES = {
@@ -53,44 +54,46 @@ def _json(text: str) -> object:
 
 
 @rule("toolkit-parameter", "Parameter that the gateway cannot read", Effect.FAILS)
-def toolkit_parameter(model: Model) -> Iterator[Hit]:
-    """Public models say what they are in `toolkit.*` parameters; the gateway knows nothing else.
+def toolkit_parameter(model: Model) -> Iterator[ModelFinding]:
+    """The gateway learns what a public model is only from its `toolkit.*` parameters.
 
-    Contract version 1: kind, capabilities and aliases as JSON lists, numbers as digits.
+    In contract version 1 capabilities and aliases are JSON lists, and numbers are digits.
     """
     kind = _parameter(model, "toolkit.kind")
     if kind is None and _parameter(model, "toolkit.contract") is None:
         return
-    for key, fault in _faults(model, kind or ""):
-        yield Hit(
-            model.at(_path(key)),
-            f"parameters[{key}]",
-            fault,
-            "build the repository again, or write the value by hand",
+    for key, text in _wrong(model, kind or ""):
+        yield draft(
+            replace(model.at(_path(key)), field=f"parameters[{key}]"),
+            text,
+            "build the repository again, or correct the value",
             "{target} loads the model; the gateway does not serve it",
         )
 
 
-def _faults(model: Model, kind: str) -> Iterator[tuple[str, str]]:
+def _wrong(model: Model, kind: str) -> Iterator[tuple[str, str]]:
     contract = _parameter(model, "toolkit.contract")
     if contract not in (None, "1"):
-        yield "toolkit.contract", f"contract '{contract}' is not 1"
+        yield (
+            "toolkit.contract",
+            f"contract version '{contract}' is not supported; this toolkit supports 1",
+        )
     if kind not in _CAPABILITIES:
-        yield "toolkit.kind", f"kind '{kind}' is none of {', '.join(_CAPABILITIES)}"
+        yield "toolkit.kind", f"kind '{kind}' is not one of {', '.join(_CAPABILITIES)}"
         return
     for key in ("toolkit.aliases", "toolkit.capabilities"):
         names = _json(_parameter(model, key) or "[]")
         if not isinstance(names, list) or not all(isinstance(each, str) for each in names):
             yield key, f"{key} is not a JSON list of strings"
         elif key == "toolkit.capabilities" and (odd := set(names) - _CAPABILITIES[kind]):
-            yield key, f"a model of kind {kind} has no capability '{min(odd)}'"
+            yield key, f"a model of kind {kind} cannot have the capability '{min(odd)}'"
     for key in _NUMBERS.get(kind, ()):
         value = _parameter(model, key) or ""
         if not _is_count(value):
-            yield key, f"{key} is '{value}', not a number above 0"
+            yield key, f"{key} is '{value}'; expected a number above 0"
     bytes_at_most = _parameter(model, _TEXT_BYTES)
     if bytes_at_most is not None and not _is_count(bytes_at_most):
-        yield _TEXT_BYTES, f"{_TEXT_BYTES} is '{bytes_at_most}', not a number above 0"
+        yield _TEXT_BYTES, f"{_TEXT_BYTES} is '{bytes_at_most}'; expected a number above 0"
     if kind == "diffusion":
         image = _json(_parameter(model, "toolkit.image") or "")
         if not isinstance(image, dict) or not image.keys() >= _IMAGE:
@@ -100,7 +103,10 @@ def _faults(model: Model, kind: str) -> Iterator[tuple[str, str]]:
             )
     cancel = _parameter(model, "toolkit.cancel")
     if cancel is not None and cancel not in model.neighbours:
-        yield "toolkit.cancel", f"toolkit.cancel names '{cancel}', which is no model here"
+        yield (
+            "toolkit.cancel",
+            f"toolkit.cancel names '{cancel}', which is not a model in this repository",
+        )
 
 
 def _is_count(value: str) -> bool:
@@ -108,7 +114,7 @@ def _is_count(value: str) -> bool:
 
 
 def _kinds(model: Model) -> Iterator[tuple[str, Path]]:
-    """Which of the toolkit's steps a model is, and the version's folder."""
+    """The toolkit's steps in each served version: kind and folder."""
     for folder in model.served_versions.values():
         own = folder / "python_backends"
         for each in sorted(own.iterdir()) if own.is_dir() else ():
@@ -116,26 +122,28 @@ def _kinds(model: Model) -> Iterator[tuple[str, Path]]:
                 yield each.name, folder
 
 
-@rule("toolkit-step", "Step of the toolkit without its parameters", Effect.REFUSED)
-def toolkit_step(model: Model) -> Iterator[Hit]:
-    """The toolkit's steps read their parameters when they start, and end if one is malformed."""
+@rule("toolkit-step", "Toolkit step without its parameters", Effect.REFUSED)
+def toolkit_step(model: Model) -> Iterator[ModelFinding]:
+    """The toolkit's steps read their parameters when they start, and fail if one is malformed."""
     for kind, _ in _kinds(model):
-        for key, wanted in _REQUIRED.get(kind, {}).items():
+        for key, expected in _REQUIRED.get(kind, {}).items():
             value = _parameter(model, key)
-            what = "a number" if wanted is int else "a JSON object"
+            what = "a number" if expected is int else "a JSON object"
             if value is None:
                 fix = f'add parameters {{ key: "{key}" value {{ string_value: "…" }} }}'
-                yield model.hit("parameters", f"a step of kind {kind} needs '{key}', {what}", fix)
-            elif not isinstance(_json(value), wanted):
+                yield model.finding(
+                    "parameters", f"a step of kind {kind} needs the parameter '{key}', {what}", fix
+                )
+            elif not isinstance(_json(value), expected):
                 text = f"parameter '{key}' is not {what}: {value}"
-                yield model.hit(_path(key), text, f"write {what} in quotes")
+                yield model.finding(_path(key), text, f"write {what} as a quoted string")
 
 
-@rule("toolkit-files", "Step of the toolkit without its files", Effect.REFUSED)
-def toolkit_files(model: Model) -> Iterator[Hit]:
-    """A step needs its tokenizer, graph or weights below the version's folder.
+@rule("toolkit-files", "Toolkit step without its files", Effect.REFUSED)
+def toolkit_files(model: Model) -> Iterator[ModelFinding]:
+    """A step needs its tokenizer, graph or weights in the version folder.
 
-    They are not kept in git; `toolkit build-repo` puts them there.
+    They are not in git; `toolkit build-repo` creates them.
     """
     for kind, folder in _kinds(model):
         if kind in _TOKENIZERS:
@@ -143,10 +151,10 @@ def toolkit_files(model: Model) -> Iterator[Hit]:
             if not any((tokenizer / name).is_file() for name in _TOKENIZER_FILES):
                 yield _absent(model, folder, tokenizer, "tokenizer")
             elif kind == "prompt" and _chats(model) and not _template(tokenizer):
-                yield model.hit_file(
+                yield model.file_finding(
                     tokenizer,
-                    "this tokenizer has no chat template, and the model says it can chat",
-                    "put a chat_template.jinja there, or take chat out of toolkit.capabilities",
+                    "the tokenizer has no chat template, but the model has the capability 'chat'",
+                    "add a chat_template.jinja, or remove chat from toolkit.capabilities",
                 )
         if kind in _GRAPHS:
             graph = folder / (_parameter(model, "model") or "model.onnx")
@@ -156,9 +164,9 @@ def toolkit_files(model: Model) -> Iterator[Hit]:
             yield _absent(model, folder, weights, "weights")
 
 
-@rule("toolkit-target", "Step that was built for another server", Effect.REFUSED)
-def toolkit_target(model: Model) -> Iterator[Hit]:
-    """The toolkit's steps know the server that they were built for and refuse to load on another.
+@rule("toolkit-target", "Step built for another server", Effect.REFUSED)
+def toolkit_target(model: Model) -> Iterator[ModelFinding]:
+    """A toolkit step loads only on the server that it was built for.
 
     Configs differ between servers: backends, placement, Python environments.
     """
@@ -166,15 +174,15 @@ def toolkit_target(model: Model) -> Iterator[Hit]:
     if built is not None and built != model.target.name:
         command = f"toolkit build-repo --target {model.target.name}"
         text = f"'{model.name}' was built for the target '{built}', not '{model.target.name}'"
-        yield model.hit(_path("toolkit.target"), text, f"run: {command}")
+        yield model.finding(_path("toolkit.target"), text, f"run: {command}")
 
 
-@rule("engine-argument", "Engine argument that vLLM does not know", Effect.REFUSED)
-def engine_argument(model: Model) -> Iterator[Hit]:
-    """vLLM refuses to start with an argument that its version does not have.
+@rule("engine-argument", "Unknown vLLM engine argument", Effect.REFUSED)
+def engine_argument(model: Model) -> Iterator[ModelFinding]:
+    """vLLM does not start with an argument that its version does not have.
 
-    Checked where the target's vLLM version is known: the toolkit's engines (parameter `engine`) and
-    `model.json` of the backend vllm.
+    Checked if the vLLM version of the target is known, for the toolkit's engines (parameter
+    `engine`) and for `model.json` of the vLLM backend.
     """
     known = model.target.engine_arguments
     if known is None:
@@ -186,29 +194,29 @@ def engine_argument(model: Model) -> Iterator[Hit]:
                 text = f"vLLM {model.target.vllm} of {model.target.label} has no argument '{name}'"
                 fix = f"did you mean '{near[0]}'?" if near else "remove it"
                 if isinstance(place, Path):
-                    yield model.hit_file(place, text, fix)
+                    yield model.file_finding(place, text, fix)
                 else:
-                    yield model.hit(place, text, fix)
+                    yield model.finding(place, text, fix)
 
 
 def _engines(model: Model) -> Iterator[tuple[str | Path, dict[str, object]]]:
-    """Where a model's engine arguments stand, and they."""
+    """A model's engine arguments, each set with the file or field that contains it."""
     if any(kind == "vllm_engine" for kind, _ in _kinds(model)):
-        found = _json(_parameter(model, "engine") or "")
-        if isinstance(found, dict):
-            yield _path("engine"), found
+        arguments = _json(_parameter(model, "engine") or "")
+        if isinstance(arguments, dict):
+            yield _path("engine"), arguments
     if model.served.backend == "vllm":
         for folder in model.served_versions.values():
             path = folder / "model.json"
-            found = _json(path.read_text(errors="replace")) if path.is_file() else None
-            if isinstance(found, dict):
-                yield path, found
+            arguments = _json(path.read_text(errors="replace")) if path.is_file() else None
+            if isinstance(arguments, dict):
+                yield path, arguments
 
 
-def _absent(model: Model, folder: Path, path: Path, what: str) -> Hit:
+def _absent(model: Model, folder: Path, path: Path, what: str) -> ModelFinding:
     name = path.relative_to(folder) if path.is_relative_to(folder) else path
     text = f"'{model.name}' has no {what} at {folder.name}/{name}"
-    return model.hit_file(folder, text, "run: toolkit build-repo")
+    return model.file_finding(folder, text, "run: toolkit build-repo")
 
 
 def _weights(model: Model, folder: Path) -> Path | None:

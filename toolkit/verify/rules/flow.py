@@ -1,21 +1,21 @@
-"""Decoupled steps: what may be joined behind them, in which order answers come, what is cached."""
+"""Decoupled steps: joining their responses, the order of responses, caching."""
 
 from collections.abc import Iterator
 
 from toolkit.verify.ensemble import Ensemble, Step, instances, is_decoupled
-from toolkit.verify.model import Hit, Model
-from toolkit.verify.problem import Effect
+from toolkit.verify.finding import Effect, ModelFinding
+from toolkit.verify.model import Model
 from toolkit.verify.rule import rule
 from toolkit.verify.rules.ensembles import graph
 
 
-@rule("ensemble-decoupled-join", "Join of different numbers of answers", Effect.REFUSED)
-def decoupled_join(model: Model) -> Iterator[Hit]:
-    """What a step, or the ensemble's outputs, join must come from one and the same decoupled step.
+@rule("ensemble-decoupled-join", "Join of different numbers of responses", Effect.REFUSED)
+def decoupled_join(model: Model) -> Iterator[ModelFinding]:
+    """All inputs of a step, and all ensemble outputs, must depend on the same decoupled step.
 
-    A decoupled step answers any number of times. Its answers can be joined neither with another
-    one's nor with a tensor of the request or of a step before it. Pass such a tensor through the
-    decoupled step, as one more output of it.
+    A decoupled step returns any number of responses. They cannot be joined with those of another
+    decoupled step, with a tensor of the request, or with a tensor of an earlier step. Pass such a
+    tensor through the decoupled step as an additional output.
     """
     if (ensemble := graph(model)) is None:
         return
@@ -29,12 +29,14 @@ def decoupled_join(model: Model) -> Iterator[Hit]:
         yield _join(model, "output", "the ensemble returns", ensemble, outputs)
 
 
-def _join(model: Model, path: str, who: str, ensemble: Ensemble, labels: dict[str, int]) -> Hit:
+def _join(
+    model: Model, path: str, who: str, ensemble: Ensemble, labels: dict[str, int]
+) -> ModelFinding:
     parts = [f"'{name}' ({_origin(ensemble, name, label)})" for name, label in labels.items()]
-    return model.hit(
+    return model.finding(
         path,
-        f"{who} {' and '.join(parts)}, which do not come in equal numbers",
-        "let the decoupled step take the other tensor in and give it out again",
+        f"{who} {' and '.join(parts)}, which arrive in different numbers",
+        "pass the other tensor through the decoupled step as an additional output",
     )
 
 
@@ -44,40 +46,40 @@ def _origin(ensemble: Ensemble, name: str, label: int) -> str:
     if label == 0:
         return "once for each request"
     writers: list[Step] = ensemble.writers[name]
-    return f"many, from or after a decoupled step: {writers[0].config.model_name}"
+    return f"many times, from or after the decoupled step {writers[0].config.model_name}"
 
 
-@rule("ensemble-decoupled", "Ensemble that does not say how often it answers", Effect.RISK)
-def decoupled_declared(model: Model) -> Iterator[Hit]:
-    """An ensemble with a decoupled step is decoupled, whatever its own config says.
+@rule("ensemble-decoupled", "Undeclared or wrong transaction policy of an ensemble", Effect.RISK)
+def decoupled_declared(model: Model) -> Iterator[ModelFinding]:
+    """An ensemble with a decoupled step is decoupled, regardless of its own config.
 
-    Unary calls (HTTP `infer`, gRPC `ModelInfer`) of it are refused, clients must stream. Say so in
-    the config, for those who read it.
+    The server refuses unary calls (HTTP `infer`, gRPC `ModelInfer`) to it; clients must stream.
+    Declare this in the config for its readers.
     """
     if graph(model) is None:
         return
-    said, meant = model.config.model_transaction_policy.decoupled, is_decoupled(model)
-    if meant and not said:
-        yield model.hit(
+    declared, actual = model.config.model_transaction_policy.decoupled, is_decoupled(model)
+    if actual and not declared:
+        yield model.finding(
             "model_transaction_policy",
-            "a step is decoupled, so the ensemble is, and its config does not say so",
+            "the ensemble has a decoupled step, but its config does not declare it as decoupled",
             "write model_transaction_policy { decoupled: true }",
-            "{target} makes the ensemble decoupled: clients must stream, unary calls are refused",
+            "{target} makes the ensemble decoupled: it refuses unary calls, clients must stream",
         )
-    elif said and not meant and all(step.model for step in Ensemble(model).steps):
-        yield model.hit(
+    elif declared and not actual and all(step.model for step in Ensemble(model).steps):
+        yield model.finding(
             "model_transaction_policy.decoupled",
-            "the ensemble says it is decoupled, and none of its steps is",
+            "the ensemble is declared as decoupled, but none of its steps is",
             "remove it, or make the step decoupled",
-            "{target} ignores this: there is one answer for each request",
+            "{target} ignores this and returns one response for each request",
         )
 
 
-@rule("ensemble-order", "Answers that may overtake each other", Effect.RISK)
-def order(model: Model) -> Iterator[Hit]:
-    """A step behind a decoupled one with more than one instance may return answers out of order.
+@rule("ensemble-order", "Responses that may arrive out of order", Effect.RISK)
+def order(model: Model) -> Iterator[ModelFinding]:
+    """A step with several instances after a decoupled step may return responses out of order.
 
-    Each answer of the stream goes to whichever instance is free.
+    Each response of the stream goes to the next free instance.
     """
     if (ensemble := graph(model)) is None:
         return
@@ -86,22 +88,22 @@ def order(model: Model) -> Iterator[Hit]:
         if step.model is None or label == {0} or is_decoupled(step.model):
             continue
         if (count := instances(step.model)) > 1:
-            yield model.hit(
+            yield model.finding(
                 f"{step.path}.model_name",
                 f"'{step.model.name}' follows a decoupled step and has {count} instances",
                 f"write instance_group {{ count: 1 }} in {step.model.name}",
-                "{target} loads the ensemble; parts of a stream may come out of order",
+                "{target} loads the ensemble; parts of a stream may arrive out of order",
             )
 
 
-@rule("ensemble-cache", "Cache of an ensemble that streams", Effect.REFUSED)
-def cached_stream(model: Model) -> Iterator[Hit]:
-    """A response cache on an ensemble with a decoupled step, which makes it decoupled."""
+@rule("ensemble-cache", "Response cache of a decoupled ensemble", Effect.REFUSED)
+def cached_stream(model: Model) -> Iterator[ModelFinding]:
+    """An ensemble with a decoupled step is decoupled and cannot use the response cache."""
     config = model.config
     declared = config.model_transaction_policy.decoupled
     if config.response_cache.enable and graph(model) and not declared and is_decoupled(model):
-        text = "a step is decoupled, so the ensemble is, and may have no response cache"
-        yield model.hit("response_cache.enable", text, "remove response_cache")
+        text = "the ensemble has a decoupled step, so it cannot use the response cache"
+        yield model.finding("response_cache.enable", text, "remove response_cache")
 
 
 RULES = (decoupled_join, decoupled_declared, order, cached_stream)

@@ -1,22 +1,23 @@
-"""What loads and is most likely a mistake all the same."""
+"""Settings that load but are most likely a mistake."""
 
 import re
 from collections.abc import Iterator
 
-from toolkit.verify.model import Hit, Model
-from toolkit.verify.problem import Effect
+from toolkit.verify.finding import Effect, ModelFinding
+from toolkit.verify.model import Model
 from toolkit.verify.rule import rule
 from toolkit.verify.rules.tensors import tensors
 
 _NAME = re.compile(r"[\w.+@:=-]+")
 
 
-@rule("batch-in-dims", "Batch dimension written into dims", Effect.RISK)
-def batch_in_dims(model: Model) -> Iterator[Hit]:
-    """With `max_batch_size` above 0 the server puts the batch in front of `dims` by itself.
+@rule("batch-in-dims", "Batch dimension included in dims", Effect.RISK)
+def batch_in_dims(model: Model) -> Iterator[ModelFinding]:
+    """If `max_batch_size` is above 0, the server adds the batch dimension to `dims`.
 
-    Reported where every tensor of at least two dims begins with -1 and has fixed dims behind, as
-    [ -1, 3, 224, 224 ]: then requests of that shape are refused, they need one dimension more.
+    Reported if every tensor with at least two dims starts with -1 followed by fixed dims, as in
+    [ -1, 3, 224, 224 ]. The server then refuses requests of that shape, because it expects one more
+    dimension.
     """
     config = model.config
     if config.max_batch_size <= 0 or model.is_ensemble or not (config.input and config.output):
@@ -30,20 +31,20 @@ def batch_in_dims(model: Model) -> Iterator[Hit]:
     images = [each for each in suspects if len(each[1].dims) >= 4]
     for path, tensor in suspects if len(suspects) == everything else images:
         shape = [-1, *tensor.dims]
-        yield model.hit(
+        yield model.finding(
             f"{path}.dims",
             f"max_batch_size is {config.max_batch_size}, so '{tensor.name}' has the shape {shape}",
-            f"write dims: {list(tensor.dims)[1:]} if the first one is meant to be the batch",
-            "{target} loads the model and refuses requests without one more dimension in front",
+            f"write dims: {list(tensor.dims)[1:]} if the first dimension is the batch",
+            "{target} loads the model and refuses requests without an additional first dimension",
         )
 
 
-@rule("model-name", "Name that does not fit into a URL", Effect.RISK, parsed=False)
-def model_name(model: Model) -> Iterator[Hit]:
+@rule("model-name", "Name that needs escaping in URLs", Effect.RISK, parsed=False)
+def model_name(model: Model) -> Iterator[ModelFinding]:
     """The model's name is part of HTTP paths such as `/v2/models/NAME/infer`."""
     if not _NAME.fullmatch(model.name):
-        text = f"the model's name '{model.name}' needs escaping in every URL"
-        yield model.hit_file(model.folder, text, "use letters, digits, '_', '-' and '.'")
+        text = f"the model name '{model.name}' must be escaped in URLs"
+        yield model.file_finding(model.folder, text, "use letters, digits, '_', '-' and '.'")
 
 
 RULES = (batch_in_dims, model_name)

@@ -1,22 +1,21 @@
-"""Where an ensemble's tensors meet its steps: names, types, shapes, batches."""
+"""The tensors between an ensemble and its steps: names, types, shapes, batches."""
 
 from collections.abc import Iterator, Sequence
 
-from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
-
+from toolkit.model_config import DataType, ModelConfig
 from toolkit.names import close_matches
 from toolkit.verify.ensemble import Ensemble, Step, Use
-from toolkit.verify.model import Hit, Model
-from toolkit.verify.problem import Effect
+from toolkit.verify.finding import Effect, ModelFinding
+from toolkit.verify.model import Model
 from toolkit.verify.rule import rule
 from toolkit.verify.rules.ensembles import graph
 
 
-@rule("ensemble-map", "Map that does not fit the step's model", Effect.REFUSED)
-def ensemble_map(model: Model) -> Iterator[Hit]:
-    """A map's key is the step model's own tensor, its value the ensemble's.
+@rule("ensemble-map", "Map that does not match the step's model", Effect.REFUSED)
+def ensemble_map(model: Model) -> Iterator[ModelFinding]:
+    """The key of a map is a tensor of the step's model, the value a tensor of the ensemble.
 
-    Every input that the model does not call optional must be mapped.
+    Each input that is not optional must be mapped.
     """
     ensemble = graph(model)
     for step in ensemble.steps if ensemble else ():
@@ -24,7 +23,7 @@ def ensemble_map(model: Model) -> Iterator[Hit]:
             yield from _keys(model, step, step.model.config)
 
 
-def _keys(model: Model, step: Step, used: ModelConfig) -> Iterator[Hit]:
+def _keys(model: Model, step: Step, used: ModelConfig) -> Iterator[ModelFinding]:
     name = step.config.model_name
     for kind, mapping, path in (
         ("input", step.config.input_map, step.input_path),
@@ -34,9 +33,9 @@ def _keys(model: Model, step: Step, used: ModelConfig) -> Iterator[Hit]:
         for key in sorted(set(mapping) - set(known)):
             swapped = mapping[key] in known
             near = close_matches(key, known, 1, 0.5)
-            yield model.hit(
+            yield model.finding(
                 f"{path(key)}.key",
-                f"'{name}' has no {kind} '{key}', only {', '.join(known)}"
+                f"'{name}' has no {kind} '{key}'; it has {', '.join(known)}"
                 + ("; key and value are swapped" if swapped else ""),
                 f'write key: "{mapping[key]}" value: "{key}"'
                 if swapped
@@ -46,31 +45,31 @@ def _keys(model: Model, step: Step, used: ModelConfig) -> Iterator[Hit]:
             )
     for each in used.input:
         if each.name not in step.config.input_map and not each.optional:
-            yield model.hit(
+            yield model.finding(
                 step.path,
                 f"input '{each.name}' of '{name}' is not mapped",
                 f'add input_map {{ key: "{each.name}" value: "…" }}',
             )
 
 
-@rule("ensemble-type", "Types that do not meet", Effect.REFUSED)
-def ensemble_type(model: Model) -> Iterator[Hit]:
-    """Both ends of a tensor have the same type. Triton converts nothing, not INT32 to INT64."""
+@rule("ensemble-type", "Types that differ", Effect.REFUSED)
+def ensemble_type(model: Model) -> Iterator[ModelFinding]:
+    """Both ends of a tensor must have the same type; Triton does not convert INT32 to INT64."""
     for first, other in _pairs(model):
         if first.data_type != other.data_type:
             one, two = DataType.Name(first.data_type), DataType.Name(other.data_type)
-            yield model.hit(
+            yield model.finding(
                 other.path,
-                f"'{other.tensor}' is {one} as {first.owner}, {two} as {other.owner}",
+                f"'{other.tensor}' is {one} as {first.owner} but {two} as {other.owner}",
                 f"declare the same type at both ends, or add a step that casts {one} to {two}",
             )
 
 
-@rule("ensemble-shape", "Shapes that do not meet", Effect.REFUSED)
-def ensemble_shape(model: Model) -> Iterator[Hit]:
-    """Both ends of a tensor have as many dims, equal or -1.
+@rule("ensemble-shape", "Shapes that differ", Effect.REFUSED)
+def ensemble_shape(model: Model) -> Iterator[ModelFinding]:
+    """Both ends of a tensor must have the same number of dims, and each pair must be equal or -1.
 
-    They are compared without the batch dimension and, should that fail, with it.
+    They are compared without the batch dimension and, if that fails, with it.
     """
     for first, other in _pairs(model):
         same = first.data_type == other.data_type
@@ -78,17 +77,17 @@ def ensemble_shape(model: Model) -> Iterator[Hit]:
             one, two = list(first.full), list(other.full)
             deep = other.batch > 0 and _meet(first.dims, other.full)
             deep = deep or (first.batch > 0 and _meet(other.dims, first.full))
-            yield model.hit(
+            yield model.finding(
                 other.path,
-                f"'{other.tensor}' is {one} as {first.owner}, {two} as {other.owner}",
-                "dims are written without the batch dimension when max_batch_size is above 0"
+                f"'{other.tensor}' is {one} as {first.owner} but {two} as {other.owner}",
+                "write dims without the batch dimension if max_batch_size is above 0"
                 if deep
-                else "give both ends the same dims, with -1 where the size varies",
+                else "declare the same dims at both ends, with -1 for variable sizes",
             )
 
 
 def _pairs(model: Model) -> Iterator[tuple[Use, Use]]:
-    """Each end of a tensor with the first one, which is what the server compares it to."""
+    """Each end of a tensor with the first one, because the server compares all with the first."""
     first: dict[str, Use] = {}
     for use in Ensemble(model).uses() if graph(model) else ():
         if use.tensor not in first:
@@ -103,8 +102,8 @@ def _meet(one: Sequence[int], two: Sequence[int]) -> bool:
 
 
 @rule("ensemble-batch", "Step with smaller batches than the ensemble", Effect.REFUSED)
-def ensemble_batch(model: Model) -> Iterator[Hit]:
-    """A step's `max_batch_size` is 0 or at least the ensemble's."""
+def ensemble_batch(model: Model) -> Iterator[ModelFinding]:
+    """The `max_batch_size` of a step must be 0 or at least that of the ensemble."""
     limit = model.config.max_batch_size
     ensemble = graph(model)
     for step in ensemble.steps if ensemble else ():
@@ -112,19 +111,19 @@ def ensemble_batch(model: Model) -> Iterator[Hit]:
             continue
         theirs = step.model.config.max_batch_size
         if 0 < theirs < limit:
-            yield model.hit(
+            yield model.finding(
                 "max_batch_size",
-                f"this allows batches of {limit}, the step '{step.model.name}' only {theirs}",
+                f"batches may have {limit} rows here, but {theirs} in the step '{step.model.name}'",
                 f"write max_batch_size: {theirs} here, or raise it in {step.model.name}",
             )
 
 
-@rule("ensemble-batch-mix", "Step that cannot take a batch", Effect.FAILS)
-def ensemble_batch_mix(model: Model) -> Iterator[Hit]:
-    """A batching ensemble with a non-batching step whose dims have no room for the batch.
+@rule("ensemble-batch-mix", "Step that does not accept batches", Effect.FAILS)
+def ensemble_batch_mix(model: Model) -> Iterator[ModelFinding]:
+    """An ensemble with batches has a step without batches whose dims do not include the batch.
 
-    It loads, and one row may pass. With two the step is handed [2, …] and refuses. Room is a first
-    dimension of -1 in the step's own dims.
+    The ensemble loads, and requests with one row may work. With two rows the step gets [2, …] and
+    refuses it. The step needs a first dimension of -1 to accept batches.
     """
     if model.config.max_batch_size <= 1:
         return
@@ -138,12 +137,12 @@ def ensemble_batch_mix(model: Model) -> Iterator[Hit]:
         if roomy or not _meet_somehow(first, other):
             continue
         reported.add(plain.owner)
-        yield model.hit(
+        yield model.finding(
             plain.path,
-            f"'{plain.tensor}' comes in batches up to {model.config.max_batch_size}, and "
+            f"'{plain.tensor}' has batches of up to {model.config.max_batch_size}, but "
             f"{plain.owner} has dims {list(plain.dims)} and max_batch_size 0",
-            "give the step a max_batch_size, or dims that begin with -1 for the batch",
-            "{target} loads the ensemble; one row may work, requests with more fail",
+            "set max_batch_size in the step, or start its dims with -1 for the batch",
+            "{target} loads the ensemble; requests with more than one row fail",
         )
 
 
@@ -154,8 +153,8 @@ def _meet_somehow(first: Use, other: Use) -> bool:
 
 
 @rule("ensemble-optional", "Optional input that a step needs", Effect.FAILS)
-def ensemble_optional(model: Model) -> Iterator[Hit]:
-    """An ensemble input called optional goes to a step's input that is not."""
+def ensemble_optional(model: Model) -> Iterator[ModelFinding]:
+    """An optional ensemble input is mapped to a required input of a step."""
     ensemble = graph(model)
     optional = {each.name for each in model.config.input if each.optional}
     for step in ensemble.steps if ensemble else ():
@@ -164,11 +163,11 @@ def ensemble_optional(model: Model) -> Iterator[Hit]:
         needed = {each.name for each in step.model.config.input if not each.optional}
         for key, tensor in sorted(step.config.input_map.items()):
             if tensor in optional and key in needed:
-                yield model.hit(
+                yield model.finding(
                     f"{step.input_path(key)}.value",
-                    f"'{tensor}' is optional here, input '{key}' of '{step.model.name}' is not",
-                    f"write optional: true at that input, or make '{tensor}' required",
-                    "{target} loads the ensemble; requests that leave it out fail",
+                    f"'{tensor}' is optional, but input '{key}' of '{step.model.name}' is required",
+                    f"write optional: true for that input, or make '{tensor}' required",
+                    "{target} loads the ensemble; requests without this input fail",
                 )
 
 

@@ -1,13 +1,13 @@
-"""ONNX Runtime models: the config against the file's real inputs and outputs."""
+"""ONNX Runtime models: the config compared with the inputs and outputs of the file."""
 
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig, ModelInput, ModelOutput
-
+from toolkit.model_config import DataType, ModelConfig, ModelInput, ModelOutput
 from toolkit.names import close_matches
-from toolkit.verify.model import Hit, Model
+from toolkit.verify.finding import Effect, ModelFinding
+from toolkit.verify.model import Model
 from toolkit.verify.onnx_file import (
     OnnxGraph,
     OnnxTensor,
@@ -15,7 +15,6 @@ from toolkit.verify.onnx_file import (
     infer_outputs,
     read_onnx,
 )
-from toolkit.verify.problem import Effect
 from toolkit.verify.rule import rule
 from toolkit.verify.rules.tensors import Tensor
 from toolkit.verify.rules.versions import is_pointer
@@ -26,7 +25,7 @@ def _graphs(model: Model) -> Iterator[tuple[Path, OnnxGraph]]:
         try:
             yield path, read_onnx(path)
         except UnreadableOnnx:
-            continue  # `onnx-file` says so
+            continue  # `onnx-file` reports this
 
 
 def _files(model: Model) -> Iterator[Path]:
@@ -39,10 +38,10 @@ def _files(model: Model) -> Iterator[Path]:
 
 
 def _filename(model: Model, folder: Path) -> str:
-    """The file whose tensors are the config's; a name that nothing has when there is none.
+    """The file that defines the tensors; a name that does not exist if there is none.
 
-    The toolkit's `encoder` hands its tensors to the graph as they are, so it is held to it too,
-    where onnx is installed.
+    The toolkit's `encoder` passes its tensors to the graph unchanged, so its config is compared as
+    well if onnx is installed.
     """
     if model.served.backend == "onnxruntime":
         return model.served.filename
@@ -52,24 +51,24 @@ def _filename(model: Model, folder: Path) -> str:
     return ".none"
 
 
-@rule("onnx-file", "File that is not ONNX", Effect.REFUSED)
-def onnx_file(model: Model) -> Iterator[Hit]:
-    """The weights cannot be read, or the files that they keep their data in are not there."""
+@rule("onnx-file", "Invalid ONNX file", Effect.REFUSED)
+def onnx_file(model: Model) -> Iterator[ModelFinding]:
+    """The model cannot be read, or a file with its external data does not exist."""
     for path in _files(model):
         try:
             graph = read_onnx(path)
         except UnreadableOnnx as error:
-            text = f"{path.name} is not an ONNX model: {error}"
-            yield model.hit_file(path, text, "export it again")
+            text = f"{path.name} is not a valid ONNX model: {error}"
+            yield model.file_finding(path, text, "export the model again")
             continue
         for name in graph.missing:
-            text = f"{path.name} keeps weights in '{name}', which is not there"
-            yield model.hit_file(path, text, f"put {name} beside {path.name}")
+            text = f"{path.name} refers to the weights file '{name}', which does not exist"
+            yield model.file_finding(path, text, f"put {name} next to {path.name}")
 
 
-@rule("onnx-name", "Tensor that the ONNX file does not have", Effect.REFUSED)
-def onnx_name(model: Model) -> Iterator[Hit]:
-    """All inputs of the file must be declared, and nothing that it does not have."""
+@rule("onnx-name", "Tensor names that differ from the ONNX file", Effect.REFUSED)
+def onnx_name(model: Model) -> Iterator[ModelFinding]:
+    """The config must declare all inputs of the file, and only tensors that the file has."""
     fed = set(_fed(model.config))
     for path, graph in _graphs(model):
         for kind, real in (("input", graph.inputs), ("output", graph.outputs)):
@@ -77,19 +76,19 @@ def onnx_name(model: Model) -> Iterator[Hit]:
             for index, name in enumerate(declared):
                 if name and name not in real and not (kind == "input" and name in graph.defaults):
                     near = close_matches(name, list(real), 1, 0.5)
-                    yield model.hit(
+                    yield model.finding(
                         f"{kind}[{index}].name",
-                        f"{path.name} has no {kind} '{name}', only {', '.join(real)}",
+                        f"{path.name} has no {kind} '{name}'; it has {', '.join(real)}",
                         f"did you mean '{near[0]}'?" if near else f"use one of {', '.join(real)}",
                     )
             absent = [name for name in real if name not in declared and name not in fed]
             if kind == "input" and declared and absent:
                 text = f"{path.name} also needs the input {', '.join(map(repr, absent))}"
-                yield model.hit("input", text, "declare it")
+                yield model.finding("input", text, "declare this input")
 
 
 def _fed(config: ModelConfig) -> Iterator[str]:
-    """Inputs that the server fills by itself: controls, states, batch inputs."""
+    """Inputs that the server fills: controls, states, batch inputs."""
     batching = config.sequence_batching
     yield from (each.name for each in batching.control_input)
     yield from (each.input_name for each in batching.state)
@@ -97,45 +96,47 @@ def _fed(config: ModelConfig) -> Iterator[str]:
         yield from each.target_name
 
 
-@rule("onnx-optional", "Optional input that the ONNX file needs", Effect.REFUSED)
-def onnx_optional(model: Model) -> Iterator[Hit]:
-    """`optional: true` belongs to inputs that the file has a value for, an initializer.
+@rule("onnx-optional", "Optional input that the ONNX file requires", Effect.REFUSED)
+def onnx_optional(model: Model) -> Iterator[ModelFinding]:
+    """An input can be optional only if the file has a default for it, an initializer.
 
-    It goes neither with `max_batch_size` above 0 nor with `allow_ragged_batch`.
+    `optional` cannot be combined with `max_batch_size` above 0 or `allow_ragged_batch`.
     """
     config = model.config
     for path, graph in _graphs(model) if model.served.backend == "onnxruntime" else ():
         for index, tensor in enumerate(config.input):
             place, name = f"input[{index}].optional", tensor.name
             if tensor.optional and (config.max_batch_size or tensor.allow_ragged_batch):
-                text = f"input '{name}' is optional, and the model joins requests"
-                yield model.hit(place, text, "remove the line, or write max_batch_size: 0")
+                text = f"input '{name}' is optional, but the model batches requests"
+                yield model.finding(place, text, "remove the line, or write max_batch_size: 0")
             elif tensor.optional and name in graph.inputs:
-                text = f"input '{name}' is optional, and {path.name} has no value for it"
-                yield model.hit(place, text, "remove the line")
+                text = f"input '{name}' is optional, but {path.name} has no default for it"
+                yield model.finding(place, text, "remove the line")
             elif not tensor.optional and name in graph.defaults:
-                text = f"{path.name} has a value for the input '{name}'"
-                yield model.hit(place, text, "write optional: true, or remove the input")
+                text = f"input '{name}' is required, but {path.name} has a default for it"
+                yield model.finding(place, text, "write optional: true, or remove the input")
 
 
-@rule("onnx-type", "Type that the ONNX file does not have", Effect.REFUSED)
-def onnx_type(model: Model) -> Iterator[Hit]:
-    """Config and file agree on every type: INT32 is not INT64, FP16 not FP32."""
+@rule("onnx-type", "Types that differ from the ONNX file", Effect.REFUSED)
+def onnx_type(model: Model) -> Iterator[ModelFinding]:
+    """Config and file must agree on each type. INT32 is not INT64, and FP16 is not FP32."""
     for path, place, tensor, real in _both(model):
-        said = DataType.Name(tensor.data_type)
-        if said not in (real.data_type, "TYPE_INVALID"):
-            text = f"'{tensor.name}' is {real.data_type} in {path.name}, the config says {said}"
-            yield model.hit(f"{place}.data_type", text, f"write data_type: {real.data_type}")
+        declared = DataType.Name(tensor.data_type)
+        if declared not in (real.data_type, "TYPE_INVALID"):
+            text = (
+                f"'{tensor.name}' is {real.data_type} in {path.name}, but {declared} in the config"
+            )
+            yield model.finding(f"{place}.data_type", text, f"write data_type: {real.data_type}")
 
 
-@rule("onnx-shape", "Shape that the ONNX file does not have", Effect.REFUSED)
-def onnx_shape(model: Model) -> Iterator[Hit]:
-    """With `max_batch_size` above 0 the file's first dimension is the batch and not in `dims`.
+@rule("onnx-shape", "Shapes that differ from the ONNX file", Effect.REFUSED)
+def onnx_shape(model: Model) -> Iterator[ModelFinding]:
+    """If `max_batch_size` is above 0, the first dimension in the file is the batch.
 
-    It must be open in the file, also where the config leaves inputs or outputs to the file. The
-    other dims are the file's; where the file is open, an input may have any size and an output must
-    have -1. A tensor without dimensions has dims of 1, a ragged input has one open dimension in the
-    file.
+    `dims` does not include it. It must be variable in the file, even if the config leaves inputs or
+    outputs to the file. The other dims must match the file. For a variable dimension an input may
+    set any size, and an output must set -1. For a tensor without dimensions write `dims: [ 1 ]`. A
+    ragged input must have one variable dimension in the file.
     """
     yield from _unbatched(model)
     batch, native = model.config.max_batch_size, model.served.backend == "onnxruntime"
@@ -145,45 +146,49 @@ def onnx_shape(model: Model) -> Iterator[Hit]:
             continue
         dims = list(tensor.reshape.shape if tensor.HasField("reshape") else tensor.dims)
         shape = list(real.shape)
-        wanted = shape[1:] if batch > 0 else shape
+        expected = shape[1:] if batch > 0 else shape
         text = f"'{tensor.name}' is {shape} in {path.name}"
         if isinstance(tensor, ModelInput) and tensor.allow_ragged_batch and native:
             if shape != [-1]:
-                fix = "remove allow_ragged_batch, or export with one open dimension"
-                yield model.hit(f"{place}.allow_ragged_batch", f"{text}, ragged needs [-1]", fix)
+                fix = "remove allow_ragged_batch, or export the model with one variable dimension"
+                yield model.finding(
+                    f"{place}.allow_ragged_batch", f"{text}; a ragged input must be [-1]", fix
+                )
         elif not shape:
             if set(dims) != {1}:
-                yield model.hit(f"{place}.dims", f"{text}, a single value", "write dims: [ 1 ]")
+                yield model.finding(f"{place}.dims", f"{text}, a single value", "write dims: [ 1 ]")
         elif batch > 0 and shape[0] != -1:
-            fix = "write max_batch_size: 0 and the whole shape, or export with an open batch"
-            yield model.hit(f"{place}.dims", f"{text}: no batch dimension", fix)
-        elif not _fits(dims, wanted):
-            text += f", the config says {dims}"
+            fix = "write max_batch_size: 0 and the whole shape, or export with a variable batch"
+            yield model.finding(f"{place}.dims", f"{text} and has no batch dimension", fix)
+        elif not _fits(dims, expected):
+            text += f", but {dims} in the config"
             if batch > 0 and len(dims) == len(shape):
                 text += "; dims do not include the batch dimension"
-            yield model.hit(f"{place}.dims", text, f"write dims: {wanted}")
+            yield model.finding(f"{place}.dims", text, f"write dims: {expected}")
         elif (
-            isinstance(tensor, ModelOutput) and dims != wanted and not _settled(model, path, tensor)
+            isinstance(tensor, ModelOutput)
+            and dims != expected
+            and not _inferred(model, path, tensor)
         ):
-            text += f", the config says {dims}: what is open in an output stays open"
-            yield model.hit(f"{place}.dims", text, f"write dims: {wanted}")
+            text += f", but {dims} in the config; a variable output dimension must be -1"
+            yield model.finding(f"{place}.dims", text, f"write dims: {expected}")
 
 
-def _unbatched(model: Model) -> Iterator[Hit]:
-    """A config that is completed from the file and batches more than the file can."""
+def _unbatched(model: Model) -> Iterator[ModelFinding]:
+    """Finds configs without tensors whose `max_batch_size` the file does not support."""
     config = model.config
     if not config.max_batch_size or (config.input and config.output):
         return
     for path, graph in _graphs(model) if model.served.backend == "onnxruntime" else ():
         for name, real in (graph.inputs | graph.outputs).items():
             if real.shape is not None and real.shape[:1] != (-1,):
-                text = f"'{name}' is {list(real.shape)} in {path.name}: no batch dimension"
-                fix = "write max_batch_size: 0, or export with an open batch"
-                yield model.hit("max_batch_size", text, fix)
+                text = f"'{name}' is {list(real.shape)} in {path.name} and has no batch dimension"
+                fix = "write max_batch_size: 0, or export with a variable batch"
+                yield model.finding("max_batch_size", text, fix)
 
 
-def _settled(model: Model, path: Path, tensor: ModelOutput) -> bool:
-    """Whether the runtime itself finds the sizes that the file leaves open to be the config's."""
+def _inferred(model: Model, path: Path, tensor: ModelOutput) -> bool:
+    """Whether shape inference of the runtime gives the sizes in the config."""
     if model.served.backend != "onnxruntime":
         return True
     dims = list(tensor.reshape.shape if tensor.HasField("reshape") else tensor.dims)

@@ -1,83 +1,79 @@
-"""Rate limiter: resources that models share, and calls that wait for what their caller holds.
+"""Rate limiter: shared resources, and calls that wait for a resource that their caller holds.
 
-A resource has as many units as its largest user takes. A model that calls another one keeps its
-own units until the answer is there.
+The number of units of a resource is the largest `count` in any model. A model that calls another
+model keeps its own units until it gets the response.
 """
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
-from tritonclient.grpc.model_config_pb2 import ModelInstanceGroup
-
+from toolkit.model_config import ModelInstanceGroup
 from toolkit.verify.ensemble import is_decoupled, readable
-from toolkit.verify.model import Hit, Model
-from toolkit.verify.problem import Effect
+from toolkit.verify.finding import Effect, ModelFinding
+from toolkit.verify.model import Model
 from toolkit.verify.python_calls import Call, calls
 from toolkit.verify.rule import rule
 from toolkit.verify.rules.instances import groups
 
 Resource = tuple[str, int]
-"""Its name and device; −1 for one that all devices share."""
+"""Its name and device; -1 if all devices share it."""
 Units = dict[Resource, int]
 
-_HANGS = "{target} loads both; a request waits for ever, and with it the server's other models"
-_MAY_HANG = "{target} loads both; requests wait for ever %s"
+_HANGS = "{target} loads both models; a request waits forever and blocks the server's other models"
+_MAY_HANG = "{target} loads both models; requests can wait forever %s"
 _FLAG = "--rate-limit=execution_count"
 
 
-@rule("rate-limiter-call", "Call that waits for what its caller holds", Effect.FAILS)
-def rate_limiter_call(model: Model) -> Iterator[Hit]:
-    """A model and one that it calls (BLS, also through ensembles) take units of one resource.
+@rule("rate-limiter-call", "Call that waits for a resource of its caller", Effect.FAILS)
+def rate_limiter_call(model: Model) -> Iterator[ModelFinding]:
+    """A model and a model that it calls (BLS, also through ensembles) use the same resource.
 
-    The caller keeps its units while it waits, so both together must fit into what there is: the
-    largest `count` that any model asks for. `toolkit serve` turns the rate limiter on where a
-    config has one; a container's server has it off unless it is started with the flag.
+    The caller keeps its units while it waits, so the resource must have enough units for both. It
+    has as many as the largest `count` in any model. `toolkit serve` enables the rate limiter if a
+    config uses it; in a container it is disabled unless Triton is started with the flag.
     """
     total = _total(model)
     held = [_units(group) for _, group in groups(model)]
     if not any(held):
         return
     for call in calls(model):
-        blocked = next(
-            (found for own in held if (found := _blocked(model, call, own, total))), None
-        )
+        blocked = next((each for own in held if (each := _blocked(model, call, own, total))), None)
         if blocked is not None:
-            yield _hit(model, call, *blocked, sure=call.sure and not is_decoupled(model))
+            yield _finding(model, call, *blocked, sure=call.sure and not is_decoupled(model))
             continue
         busy = _together(model, total)
         if (blocked := _blocked(model, call, busy, total)) is not None:
-            yield _hit(model, call, *blocked, sure=False, busy=True)
+            yield _finding(model, call, *blocked, sure=False, busy=True)
 
 
-def _hit(
+def _finding(
     model: Model, call: Call, name: str, waiting: str, *, sure: bool, busy: bool = False
-) -> Hit:
+) -> ModelFinding:
     through = "" if waiting == call.target else f" (through '{call.target}')"
-    when = f"when the server has {_FLAG}" if not model.target.embedded else "under load"
+    when = f"if the server is started with {_FLAG}" if not model.target.embedded else "under load"
     sure = sure and model.target.embedded
-    hit = model.hit_file(
+    finding = model.file_finding(
         call.file,
         f"'{model.name}' holds the resource '{name}' and calls '{waiting}'{through}, which needs it"
-        + (": with all instances at work too little is left" if busy else " too"),
-        f"give '{waiting}' a resource of its own, or raise the count of '{name}' elsewhere so that "
-        "both fit",
+        + (": if all instances are busy, too few units are left" if busy else " too"),
+        f"give '{waiting}' its own resource, or raise the count of '{name}' in another model so "
+        "that there are enough units for both",
         call.line,
     )
-    effect = Effect.FAILS if sure else Effect.RISK
-    return Hit(
-        hit.place, hit.field, hit.message, hit.fix, _HANGS if sure else _MAY_HANG % when, effect
-    )
+    outcome = _HANGS if sure else _MAY_HANG % when
+    return replace(finding, outcome=outcome, effect=Effect.FAILS if sure else Effect.RISK)
 
 
 def _blocked(
     model: Model, call: Call, held: Units, total: Units, seen: frozenset[str] = frozenset()
 ) -> tuple[str, str] | None:
-    """The resource that is lacking for a call, and the model that waits for it."""
+    """The resource that a call waits for, and the model that needs it."""
     called = readable(model.neighbours.get(call.target))
     if called is None or call.target in seen:
         return None
     seen |= {call.target}
-    if called.is_ensemble:  # its steps run one after the other, and hold nothing together
+    if called.is_ensemble:  # steps run one after another and never hold resources together
         steps = {step.model_name for step in called.config.ensemble_scheduling.step}
         inner = [Call(step, call.file, call.line) for step in sorted(steps)]
         return _first(called, inner, held, total, seen)
@@ -108,7 +104,7 @@ def _add(one: Units, other: Units) -> Units:
 
 
 def _together(model: Model, total: Units) -> Units:
-    """What all of a model's instances hold that can work at once."""
+    """The units that all instances of a model can hold at the same time."""
     held: Units = {}
     for _, group in groups(model):
         for resource, count in _units(group).items():
@@ -118,7 +114,7 @@ def _together(model: Model, total: Units) -> Units:
 
 
 def _total(model: Model) -> Units:
-    """Units that there are of each resource, when every model is loaded."""
+    """The units of each resource when all models are loaded."""
     found: Units = defaultdict(int)
     for each in model.neighbours.values():
         for _, group in groups(each) if readable(each) else ():
@@ -128,7 +124,7 @@ def _total(model: Model) -> Units:
 
 
 def _units(group: ModelInstanceGroup) -> Units:
-    """What one instance takes; the CPU counts as device 0."""
+    """The units that one instance takes; the CPU counts as device 0."""
     device = group.gpus[0] if group.gpus else 0
     return {
         (each.name, -1 if getattr(each, "global") else device): each.count
@@ -137,29 +133,33 @@ def _units(group: ModelInstanceGroup) -> Units:
     }
 
 
-@rule("rate-limiter-resource", "Resource that is global here and not there", Effect.REFUSED)
-def rate_limiter_resource(model: Model) -> Iterator[Hit]:
-    """A resource belongs to the whole server (`global`) or to each device, in all models alike.
+@rule(
+    "rate-limiter-resource",
+    "Resource that is global in one model and not in another",
+    Effect.REFUSED,
+)
+def rate_limiter_resource(model: Model) -> Iterator[ModelFinding]:
+    """A resource must be global, or belong to each device, in all models alike.
 
-    With the rate limiter on, the server refuses the model that it loads second.
+    If the rate limiter is enabled, the server refuses the second model that it loads.
     """
     kinds = _kinds(model.neighbours)
     for path, group in groups(model):
         for index, each in enumerate(group.rate_limiter.resources):
             mine = bool(getattr(each, "global"))
             if other := next((n for n, kind in kinds[each.name] if kind != mine), None):
-                hit = model.hit(
+                finding = model.finding(
                     f"{path}.rate_limiter.resources[{index}]",
-                    f"the resource '{each.name}' is {'global' if mine else 'one of each device'} "
-                    f"here and {'one of each device' if mine else 'global'} in '{other}'",
-                    "write the same in both, or give one of them another name",
+                    f"the resource '{each.name}' is {'global' if mine else 'per device'} here but "
+                    f"{'per device' if mine else 'global'} in '{other}'",
+                    "use the same setting in both models, or rename one of the resources",
                 )
                 effect = Effect.REFUSED if model.target.embedded else Effect.RISK
-                yield Hit(hit.place, hit.field, hit.message, hit.fix, effect=effect)
+                yield replace(finding, effect=effect)
 
 
 def _kinds(models: Mapping[str, Model]) -> dict[str, list[tuple[str, bool]]]:
-    """Resource → the models that use it, and whether as a global one."""
+    """Resource → the models that use it, and whether it is global there."""
     found: dict[str, list[tuple[str, bool]]] = defaultdict(list)
     for name, model in models.items():
         for _, group in groups(model) if readable(model) else ():

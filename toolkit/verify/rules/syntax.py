@@ -1,16 +1,17 @@
-"""The text of a config: grammar, fields that exist, values that fit, templates left unfilled."""
+"""The text of a config: syntax, unknown fields, values of the wrong type, unfilled templates."""
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from tritonclient.grpc.model_config_pb2 import ModelConfig
 
+from toolkit.finding import Place
+from toolkit.model_config import ModelConfig
 from toolkit.names import close_matches
 from toolkit.verify.backends import FILES
-from toolkit.verify.model import CONFIG, Hit, Model
-from toolkit.verify.position import place_of, place_of_entry
-from toolkit.verify.problem import Effect, Place
+from toolkit.verify.finding import Effect, ModelFinding, draft
+from toolkit.verify.model import CONFIG, Model
 from toolkit.verify.rule import rule
 from toolkit.verify.tokens import Token
 from toolkit.verify.tree import Entry
@@ -20,52 +21,51 @@ _PLACEHOLDER = re.compile(r"\$\{\s*[\w.:-]*\s*\}?|\{\{[^{}\n]*\}\}|<%[^%\n]*%>")
 
 
 @rule("missing-config", "No config.pbtxt", Effect.RISK, parsed=False)
-def missing_config(model: Model) -> Iterator[Hit]:
-    """Without `config.pbtxt` the server guesses everything from the files it finds.
+def missing_config(model: Model) -> Iterator[ModelFinding]:
+    """Without `config.pbtxt` the server derives the config from the files.
 
     Some backends (ONNX Runtime, TensorRT, TensorFlow, OpenVINO) read inputs and outputs from the
-    weights, so that may be on purpose. The Python backend can only if `model.py` has
-    `auto_complete_config`. With `--disable-auto-complete-config` the server refuses the model.
+    weights, so this may be intended. The Python backend needs `auto_complete_config` in `model.py`.
+    With `--disable-auto-complete-config` the server refuses the model.
     """
     if model.text is not None or (model.folder / "configs").is_dir():
         return
     near = [each for each in model.folder.iterdir() if "config" in each.name and each.is_file()]
     if near:
-        yield model.hit_file(
+        yield model.file_finding(
             near[0],
-            f"the server does not read '{near[0].name}', and there is no {CONFIG}",
+            f"there is no {CONFIG}, and the server does not read '{near[0].name}'",
             f"rename it to {CONFIG}",
         )
     elif model.served.backend not in set(FILES) - {"python", "pytorch"} | {"tensorflow"}:
-        yield model.hit_file(
+        yield model.file_finding(
             model.folder,
-            f"model '{model.name}' has no {CONFIG}, so nothing declares its inputs and outputs",
-            f"write {model.name}/{CONFIG} with backend, max_batch_size, input and output",
+            f"model '{model.name}' has no {CONFIG}, so its inputs and outputs are not declared",
+            f"add {model.name}/{CONFIG} with backend, max_batch_size, input and output",
         )
 
 
-@rule("placeholder", "Unfilled template", Effect.REFUSED, parsed=False)
-def placeholder(model: Model) -> Iterator[Hit]:
-    """A `${…}` or `{{…}}` of a template that nobody filled in.
+@rule("placeholder", "Template variable that was not replaced", Effect.REFUSED, parsed=False)
+def placeholder(model: Model) -> Iterator[ModelFinding]:
+    """A template variable, `${…}` or `{{…}}`, was not replaced.
 
-    Outside of quotes it does not parse; inside of quotes it is taken as the value, so that names
-    do not match and files are not found. A parameter's text goes to the backend as it stands, which
-    may take it for unset. Templates of config files are commonly filled by a script of their
-    project (`fill_template.py`): run it first.
+    Outside quotes the config does not parse. Inside quotes the text becomes the value, so names do
+    not match and files are not found. Parameters are passed to the backend unchanged, and it may
+    treat such a text as unset. Projects with config templates usually have a script to fill them
+    (`fill_template.py`); run it first.
     """
     for number, line in enumerate(model.lines, 1):
         code = _without_comment(line)
         for match in _PLACEHOLDER.finditer(code):
-            place = Place(model.file, number, match.start() + 1, len(match[0]), line)
             quoted = code.count('"', 0, match.start()) % 2 == 1
             field = _field_before(code[: match.start()])
+            place = Place(model.file, number, match.start() + 1, len(match[0]), line, field)
             effect = Effect.RISK if field == "string_value" else Effect.FAILS
-            yield Hit(
+            yield draft(
                 place,
-                field,
-                f"the placeholder {match[0]} was never filled in",
+                f"the placeholder {match[0]} was not replaced",
                 "write the value, or run the script that fills this template",
-                "{target} takes the text as it stands for the value" if quoted else "",
+                "{target} uses this text as the value" if quoted else "",
                 effect if quoted else None,
             )
 
@@ -88,112 +88,111 @@ def _field_before(text: str) -> str:
 
 
 @rule("syntax", "Not a valid config", Effect.REFUSED, parsed=False)
-def syntax(model: Model) -> Iterator[Hit]:
-    """The file is not protobuf text format, or a value does not fit its field.
+def syntax(model: Model) -> Iterator[ModelFinding]:
+    """The file is not valid protobuf text format, or a value has the wrong type for its field.
 
-    One such mistake makes the server drop the whole model; its log shows the position, the answer
-    to a load request only says that polling failed.
+    One such error makes the server refuse the model. Its log shows the position; the response to a
+    load request only says that polling failed.
     """
     error = model.error
-    if error is None or any(hit.effect is None for hit in placeholder.check(model)):
+    if error is None or any(each.effect is None for each in placeholder.check(model)):
         return
     wrong = list(misfits(model.tree, ModelConfig.DESCRIPTOR))
     for each in wrong:
-        place = place_of_entry(model.file, model.lines, each.entry)
-        yield Hit(place, each.path, each.message, each.fix)
+        place = replace(model.at_entry(each.entry), field=each.path)
+        yield draft(place, each.text, each.fix)
     if wrong or any(unknown_field.check(model)):
         return
     token = error.token
-    place = place_of(model.file, model.lines, token) if token.kind != "end" else _end(model)
+    place = model.at_token(token) if token.kind != "end" else _end(model)
     text = _plain(error.message)
-    yield Hit(place, "", f"this does not parse: {text}", _advice(text))
+    yield draft(place, f"syntax error: {text}", _fix(text))
 
 
 def _end(model: Model) -> Place:
     last = max((n for n, line in enumerate(model.lines, 1) if line.strip()), default=1)
     text = model.lines[last - 1]
     token = Token("end", "", last, len(text) + 1)
-    return place_of(model.file, model.lines, token)
+    return model.at_token(token)
 
 
 def _plain(message: str) -> str:
-    """Protobuf's message without its line, or in other words."""
+    """Protobuf's message without its line number, some of them reworded."""
     text = re.sub(r"^'[^']*' ?: ", "", message.strip()).rstrip(".")
     if match := re.match(r'Field "(\w+)" is specified along with field "(\w+)"', text):
-        return f"'{match[1]}' and '{match[2]}' exclude each other"
+        return f"'{match[1]}' and '{match[2]}' cannot be combined"
     if match := re.search(r'type "(?:\w+\.)*(\w+)" should not have multiple "(\w+)"', text):
-        return f"'{match[2]}' stands twice in one {match[1]}"
+        return f"'{match[2]}' appears twice in one {match[1]}"
     return text
 
 
-_ADVICE = {
-    "MapEntry": "give each pair a map of its own: input_map { … } input_map { … }",
-    "stands twice": "keep one of the two",
-    "exclude each other": "keep one of the two",
+_FIXES = {
+    "MapEntry": "write one map for each pair: input_map { … } input_map { … }",
+    "appears twice": "keep one of the two",
+    "cannot be combined": "keep one of the two",
     "not closed": "close it",
-    "not '}'": "there is one closing brace too many, or an opening one is missing",
-    "not '/'": "comments begin with #",
-    "expected, not '{'": "leave out the outermost braces: a config is no JSON",
+    "not '}'": "remove one closing brace, or add the missing opening brace",
+    "not '/'": "start comments with #",
+    "expected, not '{'": "remove the outermost braces: a config is not JSON",
     "comma": "remove the comma",
     "value of": "write the value, or remove the line",
     "expected after": "write a colon between the name and its value",
     'Expected ":"': "write a colon between the name and its value",
     "'='": "write a colon between the name and its value",
     "'('": "write a list as [a, b]",
-    "“": "write plain quotes, \" or '",
-    "”": "write plain quotes, \" or '",
-    r"'\xa0'": "replace it by a plain space",
+    "“": "use straight quotes, \" or '",
+    "”": "use straight quotes, \" or '",
+    r"'\xa0'": "replace it with a normal space",
     "byte order mark": "save the file as UTF-8 without a byte order mark",
 }
-"""Part of a message -> what to do about it."""
+"""Part of a message → how to fix it."""
 
 
-def _advice(message: str) -> str:
-    found = [advice for part, advice in _ADVICE.items() if part in message]
-    usual = "mend the text; a message reads `name { … }`, a value `name: value`, a list `[a, b]`"
-    return found[0] if found else usual
+def _fix(message: str) -> str:
+    default = "correct the text: messages are `name { … }`, values `name: value`, lists `[a, b]`"
+    return next((fix for part, fix in _FIXES.items() if part in message), default)
 
 
-@rule("unknown-field", "Field that this Triton does not know", Effect.REFUSED, parsed=False)
-def unknown_field(model: Model) -> Iterator[Hit]:
-    """A field that the target's `model_config.proto` lacks: misspelt, misplaced, or newer.
+@rule("unknown-field", "Field unknown to this Triton release", Effect.REFUSED, parsed=False)
+def unknown_field(model: Model) -> Iterator[ModelFinding]:
+    """The target's `model_config.proto` has no such field: it is misspelled, misplaced, or newer.
 
-    Triton parses strictly. One unknown field and the whole model is gone, also when the field is
-    one that the next release knows.
+    Triton parses strictly: one unknown field makes it refuse the model, even if a later release
+    has the field.
     """
     yield from _unknown(model, model.tree, ModelConfig.DESCRIPTOR, "")
 
 
-def _unknown(model: Model, entry: Entry, message: Descriptor, path: str) -> Iterator[Hit]:
+def _unknown(model: Model, entry: Entry, message: Descriptor, path: str) -> Iterator[ModelFinding]:
     counts: dict[str, int] = {}
-    told: Token | None = None
+    reported: Token | None = None
     for child in entry.children or []:
         index = counts[child.name] = counts.get(child.name, -1) + 1
-        found = message.fields_by_name.get(child.name)
+        field = message.fields_by_name.get(child.name)
         here = f"{path}{child.name}"
-        place = place_of(model.file, model.lines, child.token)
-        if found is None:
-            if child.token is not told:
-                yield Hit(place, here, *_describe(child.name, message))
-            told = child.token
-        elif since := model.target.lacks(found.full_name):
-            text = f"{model.target.label} does not know '{child.name}', which came with {since}"
-            yield Hit(place, here, text, f"remove it, or serve with Triton {since} or newer")
-        elif isinstance(found.message_type, Descriptor) and child.children is not None:
-            inner = f"{here}[{index}]." if found.is_repeated else f"{here}."
-            yield from _unknown(model, child, found.message_type, inner)
+        place = model.at_token(child.token, here)
+        if field is None:
+            if child.token is not reported:
+                yield draft(place, *_describe(child.name, message))
+            reported = child.token
+        elif since := model.target.lacks(field.full_name):
+            text = f"'{child.name}' needs Triton {since} or newer; this is {model.target.label}"
+            yield draft(place, text, f"remove it, or use Triton {since} or newer")
+        elif isinstance(field.message_type, Descriptor) and child.children is not None:
+            inner = f"{here}[{index}]." if field.is_repeated else f"{here}."
+            yield from _unknown(model, child, field.message_type, inner)
 
 
 _USUAL_NAMES = {"shape": "dims", "dim": "dims", "dtype": "data_type", "type": "data_type"}
-"""What other tools call a tensor's fields."""
+"""Names of tensor fields in other tools → Triton's names."""
 
 
 def _describe(name: str, message: Descriptor) -> tuple[str, str]:
     known: list[str] = [field.name for field in message.fields]
-    text = f"'{name}' is no field of {message.name}"
+    text = f"'{name}' is not a field of {message.name}"
     if message.GetOptions().map_entry:
-        return f"{text}: entries of a map are written key and value", (
-            'write { key: "…" value: … }, for a parameter value { string_value: "…" }'
+        return f"{text}: a map entry has the fields key and value", (
+            'write { key: "…" value: … }; for a parameter, value { string_value: "…" }'
         )
     usual = [_USUAL_NAMES[name]] if _USUAL_NAMES.get(name) in known else []
     if near := usual or close_matches(name, known, 1, 0.7):
@@ -201,10 +200,10 @@ def _describe(name: str, message: Descriptor) -> tuple[str, str]:
     homes = _homes(name)
     if homes:
         return (
-            f"{text}: it belongs into {homes[0]}",
-            f"move it into {homes[0]}, or check the braces",
+            f"{text}: it belongs in {homes[0]}",
+            f"move it to {homes[0]}, or check the braces",
         )
-    return text, f"remove it; the fields here are {', '.join(known)}"
+    return text, f"remove it; the fields of {message.name} are {', '.join(known)}"
 
 
 def _homes(name: str) -> list[str]:

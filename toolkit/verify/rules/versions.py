@@ -1,37 +1,38 @@
-"""What stands beside the config: version folders and the files the backend opens."""
+"""Version folders and the files that the backend opens."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from toolkit.verify.model import Hit, Model
-from toolkit.verify.problem import Effect
+from toolkit.verify.finding import Effect, ModelFinding
+from toolkit.verify.model import Model
 from toolkit.verify.rule import rule
 
 _PLACEHOLDERS = {".gitkeep", ".gitignore", ".keep", ".placeholder", "README.md", ".gitattributes"}
 _LFS = b"version https://git-lfs"
 _LFS_BYTES = 1024
-_HANGS = "{target} never finishes loading the model: no error, and it is never ready"
+_HANGS = "{target} never finishes loading the model and does not report an error"
 
 
 @rule("no-version", "No version folder", Effect.REFUSED, parsed=False)
-def no_version(model: Model) -> Iterator[Hit]:
-    """Every model, ensembles too, needs a folder whose name is a number, as `1`.
+def no_version(model: Model) -> Iterator[ModelFinding]:
+    """Each model, including ensembles, needs a folder whose name is a number, such as `1`.
 
-    Git keeps no empty folder: an ensemble's `1/` needs a file, such as `.gitkeep`, to survive a
-    clone. Names such as `v1`, `latest` or `01` are no versions.
+    Git does not keep empty folders: add a file such as `.gitkeep` to the `1/` of an ensemble. Names
+    such as `v1`, `latest` or `01` are not valid versions.
     """
     if model.versions:
         return
     near = [each.name for each in model.folder.iterdir() if each.is_dir() and _resembles(each.name)]
     loose = [each for each in model.folder.iterdir() if each.name == model.served.filename]
-    yield model.hit_file(
+    yield model.file_finding(
         model.folder,
         f"model '{model.name}' has no version folder"
-        + (f"; '{near[0]}' is not a number as the server reads it" if near else "")
-        + (f"; {loose[0].name} stands outside of one" if loose else ""),
+        + (f"; '{near[0]}' is not a valid version number" if near else "")
+        + (f"; {loose[0].name} is not in a version folder" if loose else ""),
         f"rename {model.name}/{near[0]} to {model.name}/1"
         if near
-        else f"make {model.name}/1" + (f" and move {loose[0].name} into it" if loose else ""),
+        else f"create {model.name}/1" + (f" and move {loose[0].name} into it" if loose else ""),
     )
 
 
@@ -39,42 +40,44 @@ def _resembles(name: str) -> bool:
     return name == "latest" or name.lstrip("vV").replace("_", "").replace(".", "").isdigit()
 
 
-@rule("version-policy", "Version policy that picks nothing", Effect.REFUSED)
-def version_policy(model: Model) -> Iterator[Hit]:
-    """The policy must pick at least one version folder that is there."""
+@rule("version-policy", "Version policy without a matching version", Effect.REFUSED)
+def version_policy(model: Model) -> Iterator[ModelFinding]:
+    """The policy must select at least one existing version folder."""
     policy = model.config.version_policy
     if not model.versions:
-        return  # `no-version` says so
-    there = ", ".join(map(str, sorted(model.versions)))
+        return  # `no-version` reports this
+    available = ", ".join(map(str, sorted(model.versions)))
     path = f"version_policy.{policy.WhichOneof('policy_choice')}"
     if not model.served_versions:
-        yield model.hit(
-            path, f"this picks no version; there is {there}", "name one of the versions there"
+        yield model.finding(
+            path,
+            f"the policy matches no version; available: {available}",
+            "name an available version",
         )
 
 
-@rule("version-missing", "Version that is asked for and not there", Effect.RISK)
-def version_missing(model: Model) -> Iterator[Hit]:
-    """A version in `specific` without a folder: the server serves the others."""
+@rule("version-missing", "Listed version not found", Effect.RISK)
+def version_missing(model: Model) -> Iterator[ModelFinding]:
+    """A version in `specific` has no folder. The server serves the other versions."""
     policy = model.config.version_policy
     for index, number in enumerate(policy.specific.versions):
         if number not in model.versions and model.served_versions:
-            yield model.hit(
+            yield model.finding(
                 f"version_policy.specific.versions[{index}]",
-                f"there is no folder {model.name}/{number}",
+                f"the folder {model.name}/{number} does not exist",
                 "add the folder, or remove the number",
                 "{target} serves the other versions",
             )
 
 
-@rule("missing-file", "File that the backend opens is not there", Effect.REFUSED)
-def missing_file(model: Model) -> Iterator[Hit]:
-    """Each served version needs the backend's file, under its exact name.
+@rule("missing-file", "Model file not found", Effect.REFUSED)
+def missing_file(model: Model) -> Iterator[ModelFinding]:
+    """Each served version needs the file that its backend opens, with its exact name.
 
-    DALI takes a `dali.py` in its place, PyTorch with `runtime: "model.py"` a `model.py`.
+    DALI also accepts `dali.py`, and PyTorch with `runtime: "model.py"` also accepts `model.py`.
 
-    The Python backend is worst: without its `model.py` Triton 24.10 reports nothing at all, the
-    load never ends and the server is never ready.
+    For a Python model without `model.py`, Triton 24.10 does not report an error: loading never
+    ends, and the server never becomes ready.
     """
     name = model.served.filename
     if not name or model.is_ensemble:
@@ -83,53 +86,53 @@ def missing_file(model: Model) -> Iterator[Hit]:
         if any((folder / each).exists() for each in _accepted(model)) or _only_placeholder(folder):
             continue
         near = _near(folder, name)
-        hit = model.hit_file(
+        finding = model.file_finding(
             folder,
             f"version {number} of '{model.name}' has no {name}"
-            + (f", only {near}" if near else ""),
+            + (f"; it has {near}" if near else ""),
             f'rename {near} to {name}, or write default_model_filename: "{near}"'
             if near
             else f"put {name} into {model.name}/{number}",
         )
         hangs = model.served.backend == "python" and model.target.embedded
-        yield Hit(hit.place, "", hit.message, hit.fix, _HANGS if hangs else "")
+        yield replace(finding, outcome=_HANGS if hangs else "")
 
 
 def _accepted(model: Model) -> tuple[str, ...]:
-    """Names of files of which a version needs one."""
+    """File names; a version needs one of them."""
     served = model.served
     if served.backend == "pytorch" and model.config.runtime == "model.py":
         return (served.filename, "model.py", "model.pt")
     return (served.filename, "dali.py") if served.backend == "dali" else (served.filename,)
 
 
-@rule("absent-weights", "Weights that are not in this checkout", Effect.RISK)
-def absent_weights(model: Model) -> Iterator[Hit]:
-    """A version folder that holds a placeholder, so that git keeps it, and no weights.
+@rule("absent-weights", "Weights not in this checkout", Effect.RISK)
+def absent_weights(model: Model) -> Iterator[ModelFinding]:
+    """A version folder contains only a placeholder for git and no weights.
 
-    They are meant to be fetched or converted before the server starts.
+    Fetch or convert the weights before the server starts.
     """
     name = model.served.filename
     if not name or model.is_ensemble:
         return
     for number, folder in model.served_versions.items():
         if not (folder / name).exists() and _only_placeholder(folder):
-            text = f"version {number} of '{model.name}' holds no {name} yet"
-            yield model.hit_file(folder, text, f"put {name} there before the server starts")
+            text = f"version {number} of '{model.name}' has no {name} yet"
+            yield model.file_finding(folder, text, f"add {name} before the server starts")
 
 
-@rule("weights-pointer", "Git LFS pointer in place of weights", Effect.REFUSED)
-def weights_pointer(model: Model) -> Iterator[Hit]:
-    """The file is Git LFS's note about the weights, not the weights."""
+@rule("weights-pointer", "Git LFS pointer instead of weights", Effect.REFUSED)
+def weights_pointer(model: Model) -> Iterator[ModelFinding]:
+    """The file is a Git LFS pointer; the weights were not downloaded."""
     name = model.served.filename
     for folder in model.served_versions.values() if name and not model.is_ensemble else ():
         path = folder / name
         if path.is_file() and is_pointer(path):
-            yield model.hit_file(path, f"{name} is a Git LFS pointer", "run: git lfs pull")
+            yield model.file_finding(path, f"{name} is a Git LFS pointer", "run: git lfs pull")
 
 
 def is_pointer(path: Path) -> bool:
-    """Whether the file is Git LFS's note about a file."""
+    """Whether the file is a Git LFS pointer."""
     return path.stat().st_size < _LFS_BYTES and path.read_bytes().startswith(_LFS)
 
 

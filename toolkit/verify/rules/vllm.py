@@ -1,54 +1,55 @@
-"""Triton's own vLLM backend: what it sets in the config by itself, and the engine's `model.json`.
+"""Triton's vLLM backend: the settings that it makes itself, and the engine's `model.json`.
 
-It makes its models decoupled and unbatched, and refuses a config that says otherwise
+It makes its models decoupled and unbatched and refuses a config that contradicts this
 (`src/model.py` of triton-inference-server/vllm_backend).
 """
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from toolkit.verify.model import Hit, Model
-from toolkit.verify.problem import Effect
+from toolkit.verify.finding import Effect, ModelFinding
+from toolkit.verify.model import Model
 from toolkit.verify.rule import rule
 
 _FILE = "model.json"
 
 
 @rule("vllm-batch", "Batch size of a vLLM model", Effect.REFUSED)
-def vllm_batch(model: Model) -> Iterator[Hit]:
-    """vLLM batches by itself: the backend sets `max_batch_size` 0 and refuses a larger one."""
+def vllm_batch(model: Model) -> Iterator[ModelFinding]:
+    """vLLM does its own batching: the backend sets `max_batch_size` 0 and refuses other values."""
     if model.served.backend == "vllm" and (size := model.config.max_batch_size) > 0:
-        yield model.hit(
+        yield model.finding(
             "max_batch_size",
-            f"max_batch_size is {size}, and the backend vllm batches by itself",
+            f"max_batch_size is {size}, but vLLM does its own batching",
             "write max_batch_size: 0",
         )
 
 
 @rule("vllm-decoupled", "vLLM model that is not decoupled", Effect.REFUSED)
-def vllm_decoupled(model: Model) -> Iterator[Hit]:
-    """The backend answers each request any number of times.
+def vllm_decoupled(model: Model) -> Iterator[ModelFinding]:
+    """The backend returns any number of responses to a request, so its models are decoupled.
 
-    It makes its models decoupled; `model_transaction_policy` may say so, be absent, and nothing
-    else. An empty one says that the model is not.
+    `model_transaction_policy` must be omitted or set `decoupled: true`. If it is empty, it means
+    that the model is not decoupled.
     """
     policy = model.config.model_transaction_policy
-    said = model.config.HasField("model_transaction_policy")
-    if model.served.backend == "vllm" and said and not policy.decoupled:
-        yield model.hit(
+    declared = model.config.HasField("model_transaction_policy")
+    if model.served.backend == "vllm" and declared and not policy.decoupled:
+        yield model.finding(
             "model_transaction_policy",
-            "the backend vllm is decoupled, and this says that the model is not",
+            "vLLM models are decoupled, but model_transaction_policy is not",
             "write model_transaction_policy { decoupled: true }, or remove it",
         )
 
 
-@rule("vllm-engine", "model.json that cannot be read", Effect.REFUSED)
-def vllm_engine(model: Model) -> Iterator[Hit]:
-    """`model.json` holds the engine's arguments as one JSON object, in plain ASCII.
+@rule("vllm-engine", "Invalid model.json", Effect.REFUSED)
+def vllm_engine(model: Model) -> Iterator[ModelFinding]:
+    """`model.json` must contain the engine's arguments as one JSON object, in ASCII.
 
-    The server's Python may read it as ASCII, so write other letters as `\\u…`. A byte order mark is
-    refused by every reader.
+    The server's Python may read it as ASCII, so write other characters as `\\u…`. A byte order mark
+    is not valid.
     """
     if model.served.backend != "vllm":
         return
@@ -58,26 +59,26 @@ def vllm_engine(model: Model) -> Iterator[Hit]:
             yield from _unreadable(model, path)
 
 
-def _unreadable(model: Model, path: Path) -> Iterator[Hit]:
+def _unreadable(model: Model, path: Path) -> Iterator[ModelFinding]:
     content = path.read_bytes()
     try:
         value = json.loads(content.decode())
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        yield model.hit_file(path, f"{_FILE} is not UTF-8 text", "save it as UTF-8", line)
+        yield model.file_finding(path, f"{_FILE} is not UTF-8 text", "save it as UTF-8", line)
     except json.JSONDecodeError as error:
         text = f"{_FILE} is not valid JSON: {error.msg}"
-        yield model.hit_file(path, text, "correct the line", min(error.lineno, _lines(content)))
+        yield model.file_finding(path, text, "correct the line", min(error.lineno, _lines(content)))
     except RecursionError:
-        yield model.hit_file(path, f"{_FILE} is nested too deeply", "write one flat object")
+        yield model.file_finding(path, f"{_FILE} is nested too deeply", "write one flat object")
     else:
         if not isinstance(value, dict):
-            text = f"{_FILE} is not a JSON object but {type(value).__name__}"
-            yield model.hit_file(path, text, 'write { "model": "…" }')
+            text = f"{_FILE} must be a JSON object, got {type(value).__name__}"
+            yield model.file_finding(path, text, 'write { "model": "…" }')
         elif not content.isascii():
-            text = f"{_FILE} holds letters beyond ASCII"
-            hit = model.hit_file(path, text, "write them as \\u…")
-            yield Hit(hit.place, hit.field, hit.message, hit.fix, effect=Effect.RISK)
+            text = f"{_FILE} contains non-ASCII characters"
+            finding = model.file_finding(path, text, "write them as \\u…")
+            yield replace(finding, effect=Effect.RISK)
 
 
 def _lines(content: bytes) -> int:

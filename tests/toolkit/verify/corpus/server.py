@@ -2,7 +2,7 @@
 
 Loads run side by side, because most of a load is waiting. Models that fail late go one by one:
 this release sometimes crashes when one does while others load. A load that hangs blocks all others,
-so the server starts afresh after it.
+so the server starts again after it.
 """
 
 import re
@@ -100,7 +100,7 @@ def _order(case: Case) -> tuple[bool, bool]:
 
 
 def _judge_alone(server: TritonServer, case: Case) -> Answer:
-    """A hanging load holds a lock that every later load needs, so the server starts afresh."""
+    """A hanging load holds a lock that every later load needs, so the server starts again."""
     answer = _judge(server, case)
     if answer is None or answer[0] is Verdict.HANGS:
         server.kill()

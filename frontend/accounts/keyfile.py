@@ -1,0 +1,53 @@
+"""Adds keys to a key file and removes them. Comments and the order of lines stay as they are.
+
+A key is shown once, when it is made: the file holds its digest alone.
+"""
+
+import secrets
+from pathlib import Path
+
+from frontend.accounts.keys import Key, KeyFileError, check_name, digest_of, read_lines
+from frontend.domain.identity import Caller, Role
+
+PREFIX = "tk-"
+
+
+def list_keys(path: Path) -> list[Key]:
+    """The keys of a file, in order. Raises KeyFileError."""
+    return [key for _, key in read_lines(path) if key is not None]
+
+
+def add_key(path: Path, name: str, role: Role) -> str:
+    """Adds a key and returns it. Raises KeyFileError."""
+    try:
+        check_name(name)
+    except ValueError as error:
+        raise KeyFileError(str(error)) from None
+    lines = read_lines(path) if path.exists() else []
+    if any(key is not None and key.caller.name == name for _, key in lines):
+        raise KeyFileError(f"{path} already has a key with the name '{name}'")
+    secret = PREFIX + secrets.token_urlsafe(32)
+    added = Key(Caller(name, role), digest_of(secret.encode()))
+    _write(path, [*(line for line, _ in lines), added.line()])
+    return secret
+
+
+def remove_key(path: Path, name: str) -> None:
+    """Removes every key with this name. Raises KeyFileError when there is none."""
+    lines = read_lines(path)
+    kept = [line for line, key in lines if key is None or key.caller.name != name]
+    if len(kept) == len(lines):
+        raise KeyFileError(f"{path} has no key with the name '{name[:64]}'")
+    _write(path, kept)
+
+
+def _write(path: Path, lines: list[str]) -> None:
+    """At once: a gateway that reads the file meanwhile sees all of it or none."""
+    scratch = path.with_name(f".{path.name}.new")
+    try:
+        scratch.unlink(missing_ok=True)
+        scratch.touch(0o600)
+        scratch.write_text("".join(f"{line}\n" for line in lines))
+        scratch.replace(path)
+    except OSError as error:
+        raise KeyFileError(f"{path}: {error}") from error

@@ -1,0 +1,1 @@
+"""The sub-commands of `triton-gateway` besides `serve`, which is in `frontend.__main__`."""

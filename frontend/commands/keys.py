@@ -1,0 +1,86 @@
+"""`triton-gateway keys`: makes, lists and removes the keys of the gateway's callers."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from frontend.accounts.keyfile import add_key, list_keys, remove_key
+from frontend.accounts.keys import KeyFileError
+from frontend.domain.identity import Role
+
+_DEFAULT = Path("gateway.keys")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the command; returns its exit code: 0, or 2 for a file or argument that is invalid."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except KeyFileError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="triton-gateway keys",
+        description="Make, list and remove the keys of the gateway's callers.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    add = _command(commands, "add", "make a key and print it; it cannot be shown again")
+    add.add_argument("name", help="the key's owner; appears in the gateway's log")
+    add.add_argument(
+        "--role",
+        type=Role,
+        choices=list(Role),
+        default=Role.USER,
+        help="user (default), or admin: may also load and unload models",
+    )
+    add.set_defaults(run=_add)
+    _command(commands, "list", "list the keys and their owners").set_defaults(run=_list)
+    remove = _command(commands, "remove", "remove a key; a running gateway refuses it in seconds")
+    remove.add_argument("name", help="the key's owner")
+    remove.set_defaults(run=_remove)
+    return parser
+
+
+def _command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, text: str
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+    command.add_argument(
+        "-f", "--file", type=Path, default=_DEFAULT, help=f"the key file (default: {_DEFAULT})"
+    )
+    command.add_argument("--json", action="store_true", help="print JSON")
+    return command
+
+
+def _add(options: argparse.Namespace) -> None:
+    secret = add_key(options.file, options.name, options.role)
+    made = {"name": options.name, "role": options.role, "key": secret}
+    sys.stdout.write((json.dumps(made) if options.json else secret) + "\n")
+    sys.stderr.write(
+        f"Added to {options.file}. A running gateway accepts the key within seconds."
+        " The key cannot be shown again.\n"
+    )
+
+
+def _list(options: argparse.Namespace) -> None:
+    keys = list_keys(options.file)
+    if options.json:
+        shown = [{"name": key.caller.name, "role": key.caller.role} for key in keys]
+        sys.stdout.write(json.dumps(shown, indent=2) + "\n")
+        return
+    width = max([len(key.caller.name) for key in keys], default=0)
+    for key in keys:
+        sys.stdout.write(f"{key.caller.name:<{width}}  {key.caller.role:<5}  {key.digest[:19]}…\n")
+
+
+def _remove(options: argparse.Namespace) -> None:
+    remove_key(options.file, options.name)
+    if options.json:
+        sys.stdout.write(json.dumps({"removed": options.name}) + "\n")
+    sys.stderr.write(f"Removed the key of '{options.name}' from {options.file}.\n")

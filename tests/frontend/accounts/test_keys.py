@@ -1,0 +1,105 @@
+"""The one parser of key files is strict, and says which line is wrong without showing it."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from frontend.accounts.keys import (
+    NAME,
+    Key,
+    KeyFileError,
+    Keys,
+    digest_of,
+    parse_line,
+    read_lines,
+)
+from frontend.domain.identity import Caller, Role
+
+DIGEST = digest_of(b"secret")
+LINE = f"ada user {DIGEST}"
+
+
+def keys(folder: Path, text: str) -> Keys:
+    file = folder / "keys"
+    file.write_text(text)
+    found = Keys(file)
+    found.read()
+    return found
+
+
+def test_a_caller_is_found_by_the_key(tmp_path: Path) -> None:
+    found = keys(tmp_path, f"# people\n\n{LINE}\nops admin {digest_of(b'other')}\n")
+    assert found.find(b"secret") == Caller("ada", Role.USER)
+    assert found.find(b"other") == Caller("ops", Role.ADMIN)
+    assert found.find(b"unknown") is None
+
+
+@given(
+    st.from_regex(NAME, fullmatch=True).filter(lambda n: n != "anonymous"), st.sampled_from(Role)
+)
+def test_a_line_is_read_as_it_was_written(name: str, role: Role) -> None:
+    key = Key(Caller(name, role), DIGEST)
+    assert parse_line(key.line()) == key
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (LINE[:-1], "64 lowercase"),
+        (LINE.replace("sha256:", "md5:"), "64 lowercase"),
+        (LINE.upper().replace("ADA USER SHA256", "ada user sha256"), "64 lowercase"),
+        (LINE.replace(" user", "  user"), "single spaces"),
+        (LINE.replace(" ", "\t"), "single spaces"),
+        (f" {LINE}", "single spaces"),
+        (f"{LINE} ", "single spaces"),
+        (f"{LINE} # comment", "single spaces"),
+        (LINE.replace("user", "root"), "user, admin"),
+        (LINE.replace("user", "USER"), "user, admin"),
+        (LINE.replace("ada", "anonymous"), "reserved"),
+        (LINE.replace("ada", "a" * 65), "1 to 64"),
+        (LINE.replace("ada", "ä"), "1 to 64"),
+        ("tk-a-secret", "single spaces"),
+    ],
+)
+def test_any_other_line_is_refused_with_its_place(tmp_path: Path, line: str, problem: str) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"# people\n{line}\n")
+    with pytest.raises(KeyFileError) as refused:
+        read_lines(file)
+    assert str(refused.value).startswith(f"{file}:2: ")
+    assert problem in str(refused.value)
+    assert "tk-a-secret" not in str(refused.value)
+    assert DIGEST[:20] not in str(refused.value)
+
+
+def test_a_key_has_one_owner(tmp_path: Path) -> None:
+    with pytest.raises(KeyFileError, match=r":2: the key is the same as in line 1"):
+        keys(tmp_path, f"{LINE}\nbob user {DIGEST}\n")
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(KeyFileError, match="No such file"):
+        Keys(tmp_path / "absent").read()
+    (tmp_path / "keys").write_bytes(b"\xff")
+    with pytest.raises(KeyFileError, match="utf-8"):
+        Keys(tmp_path / "keys").read()
+
+
+def test_an_invalid_file_leaves_the_keys_as_they_are(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = keys(tmp_path, LINE)
+    found.path.write_text("broken tk-a-secret\n")
+    found._checked_at_s = -1e9
+    assert found.find(b"secret") == Caller("ada", Role.USER)
+    assert f"{found.path}:1:" in caplog.text
+    assert "tk-a-secret" not in caplog.text
+
+
+def test_a_removed_key_stops_working(tmp_path: Path) -> None:
+    found = keys(tmp_path, LINE)
+    found.path.write_text("# nobody\n")
+    found._checked_at_s = -1e9
+    assert found.find(b"secret") is None

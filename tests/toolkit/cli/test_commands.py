@@ -1,0 +1,79 @@
+"""What a command imports: its own modules, and no heavy library that it does not use."""
+
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.support.checkpoint import save_spec
+from toolkit.cli.app import command
+from toolkit.cli.commands import COMMANDS
+
+SHARED = {"app", "commands", "output"}
+HEAVY = {"torch", "transformers", "onnx", "onnxruntime", "diffusers", "huggingface_hub", "gguf"}
+HEAVY |= {"fastapi", "starlette", "frontend", "python_backends", "numpy", "grpc", "tritonclient"}
+LISTING = HEAVY | {"pydantic", "google", "ruamel", "rich", "jinja2", "psutil"}
+_LIST_MODULES = """
+import atexit, sys
+atexit.register(lambda: print("modules:", *sys.modules, file=sys.stderr))
+from toolkit.cli import main
+main()
+"""
+
+
+@cache
+def imported(*arguments: str) -> frozenset[str]:
+    """The modules that `toolkit ARGUMENTS` imports."""
+    argv = [sys.executable, "-c", _LIST_MODULES, *arguments]
+    ran = subprocess.run(argv, capture_output=True, text=True, check=False)
+    return frozenset(ran.stderr.rpartition("modules: ")[2].split())
+
+
+def packages(modules: frozenset[str]) -> set[str]:
+    return {module.partition(".")[0] for module in modules}
+
+
+def commands(modules: frozenset[str]) -> set[str]:
+    return {name.split(".")[2] for name in modules if name.startswith("toolkit.cli.")}
+
+
+def test_the_version_needs_no_command() -> None:
+    found = imported("--version")
+    assert not packages(found) & LISTING
+    assert {name for name in found if name.startswith("toolkit")} == {
+        "toolkit", "toolkit.cli", "toolkit.cli.app", "toolkit.cli.commands", "toolkit.cli.output",
+        "toolkit.errors", "toolkit.finding",
+    }  # fmt: skip
+
+
+def test_the_list_of_commands_needs_no_command() -> None:
+    found = imported("--help")
+    assert not packages(found) & (LISTING - {"rich"})
+    assert commands(found) == SHARED
+
+
+def test_verify_reads_a_repository_with_protobuf_alone(tmp_path: Path) -> None:
+    spec, output = save_spec(tmp_path, "chat"), tmp_path / "out"
+    argv = [sys.executable, "-m", "toolkit", "build-repo", str(spec), "-o", str(output)]
+    subprocess.run(argv, check=True, capture_output=True)
+    found = imported("verify", str(output))
+    assert "toolkit.verify.rules" in found
+    assert not packages(found) & (HEAVY | {"rich", "ruamel", "jinja2"})
+    assert commands(found) == SHARED | {"verify"}
+    assert not {name for name in found if name.startswith(("toolkit.serve", "toolkit.building"))}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_imports_no_other(name: str) -> None:
+    found = commands(imported(name, "--help"))
+    modules = {each.module for each in COMMANDS.values()} - {COMMANDS[name].module}
+    assert COMMANDS[name].module in found
+    assert not found & modules
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_says_what_the_command_says(name: str) -> None:
+    help_text = command().commands[name].help or ""
+    assert help_text.partition("\n\n")[0].replace("\n", " ").strip() == COMMANDS[name].help

@@ -1,0 +1,173 @@
+"""Folders that are complete or absent, and replaced in one step, also after a kill.
+
+A folder is made beside its place under a lock, then renamed, so its presence alone says that it is
+complete. The kernel releases the lock of a process that dies; the next holder removes what that
+process left behind. Knows nothing of what is in a folder.
+"""
+
+import ctypes
+import errno
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+COMPLETE = "complete"
+"""The file that marks a folder as complete where it cannot be renamed into place."""
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+
+
+def ensure(place: Path, make: Callable[[Path], None]) -> Path:
+    """Returns `place`, after letting `make` fill an empty folder for it if it does not exist.
+
+    When `make` raises, nothing is kept. The folder's modification time is the time of its last use.
+    """
+    return _ensure(place, place.exists, lambda: _make_and_rename(place, make))
+
+
+def ensure_in_place(place: Path, make: Callable[[Path], None]) -> Path:
+    """As `ensure`, for a folder that holds its own path and cannot be renamed, as a venv.
+
+    The file `complete` in it says that it is.
+    """
+    marker = place / COMPLETE
+    return _ensure(place, marker.exists, lambda: _make_and_mark(place, make))
+
+
+def _ensure(place: Path, exists: Callable[[], bool], make: Callable[[], None]) -> Path:
+    if not exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with locked(lock_of(place)):
+            if not exists():
+                make()
+    touch(place)
+    return place
+
+
+@contextmanager
+def replacing(place: Path, lock: Path) -> Iterator[Path]:
+    """Yields an empty folder beside `place` that takes its place when the block ends normally.
+
+    When the block raises, or the process is killed, `place` stays as it was. `lock` is a file
+    elsewhere, because the folder of `place` may be under version control. Raises BlockingIOError
+    while another process replaces `place`, OSError when the file system refuses.
+    """
+    place = place.absolute()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with locked(lock, wait=False):
+        _recover(place)
+        scratch = Path(tempfile.mkdtemp(prefix=_prefix(place, "building"), dir=place.parent))
+        scratch.chmod(0o755)
+        try:
+            yield scratch
+            _exchange(scratch, place)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def touch(place: Path) -> None:
+    """Records that `place` is used now; a read-only cache stays usable."""
+    with suppress(OSError):
+        os.utime(place)
+
+
+def lock_of(place: Path) -> Path:
+    """The lock that is held while `place` is made."""
+    return place.parent / f".{place.name}.lock"
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Holds the lock; its file is removed with the last holder, so the folder stays tidy.
+
+    Without `wait`, raises BlockingIOError when another process holds it.
+    """
+    while True:
+        with path.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            if not _is_current(path, file.fileno()):
+                continue
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+def _is_current(path: Path, descriptor: int) -> bool:
+    """False when the file that was locked has been removed by its former holder meanwhile."""
+    try:
+        return path.stat().st_ino == os.fstat(descriptor).st_ino
+    except FileNotFoundError:
+        return False
+
+
+def _make_and_rename(place: Path, make: Callable[[Path], None]) -> None:
+    prefix = _prefix(place, "making")
+    for left_over in place.parent.glob(f"{prefix}*"):
+        shutil.rmtree(left_over)
+    scratch = Path(tempfile.mkdtemp(prefix=prefix, dir=place.parent))
+    try:
+        inner = scratch / "made"
+        inner.mkdir()
+        make(inner)
+        inner.rename(place)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _make_and_mark(place: Path, make: Callable[[Path], None]) -> None:
+    shutil.rmtree(place, ignore_errors=True)
+    try:
+        place.mkdir()
+        make(place)
+        (place / COMPLETE).touch()
+    except BaseException:
+        shutil.rmtree(place, ignore_errors=True)
+        raise
+
+
+def _exchange(scratch: Path, place: Path) -> None:
+    """Afterwards `place` is new, and `scratch` is what was there, or nothing."""
+    if not place.exists():
+        scratch.rename(place)
+    elif not _exchange_names(scratch, place):
+        aside = place.with_name(f"{_prefix(place, 'previous')}{os.getpid()}")
+        place.rename(aside)
+        scratch.rename(place)
+        shutil.rmtree(aside)
+
+
+def _exchange_names(one: Path, other: Path) -> bool:
+    """Linux exchanges two names atomically; False where kernel or file system cannot.
+
+    https://man7.org/linux/man-pages/man2/rename.2.html
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    names = os.fsencode(one), os.fsencode(other)
+    if libc.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in {errno.ENOSYS, errno.EINVAL}:
+        return False
+    raise OSError(code, os.strerror(code), str(other))
+
+
+def _recover(place: Path) -> None:
+    """Removes what a killed process left, and puts back what it had just renamed away."""
+    for aside in place.parent.glob(f"{_prefix(place, 'previous')}*"):
+        if place.exists():
+            shutil.rmtree(aside)
+        else:
+            aside.rename(place)
+    for left_over in place.parent.glob(f"{_prefix(place, 'building')}*"):
+        shutil.rmtree(left_over)
+
+
+def _prefix(place: Path, state: str) -> str:
+    return f".{place.name}.{state}-"

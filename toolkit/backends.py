@@ -1,0 +1,93 @@
+"""The code that runs inside Triton's Python backend, as files on disk.
+
+It is found without being imported: `toolkit` and `python_backends` are independent packages, and a
+model repository gets copies. A step's `model.py` stands in its model's version folder; what it
+imports stands beside it under `python_backends/`, so that imports read the same in both places.
+"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from functools import cache
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+from toolkit.errors import SetupError
+
+_PACKAGE = "python_backends"
+
+
+@cache
+def backends_folder() -> Path:
+    """Where the package's files are. Raises SetupError when it is not installed."""
+    found = find_spec(_PACKAGE)
+    if found is None or not found.submodule_search_locations:
+        raise SetupError(
+            f"the package {_PACKAGE} is not installed", hint="pip install triton-toolkit"
+        )
+    return Path(found.submodule_search_locations[0])
+
+
+def backends() -> tuple[str, ...]:
+    """The names of all backends: the folders with a `model.py`."""
+    return tuple(sorted(path.parent.name for path in backends_folder().glob("*/model.py")))
+
+
+def backend_files(backend: str) -> dict[str, Path]:
+    """What to copy into a version's folder: relative destination → source file.
+
+    The backend's own folder, and of the shared modules those that it imports, directly or through
+    another. Raises KeyError when there is no such backend.
+    """
+    root = backends_folder()
+    if not (root / backend / "model.py").is_file():
+        raise KeyError(backend)
+    own = [path for path in sorted((root / backend).glob("*.py")) if path.name != "__init__.py"]
+    found = {path.relative_to(root).as_posix(): path for path in own}
+    pending = list(own)
+    while pending:
+        for name in _imported(pending.pop()):
+            path = root / f"{name}.py"
+            if name not in found and path.is_file():
+                found[name] = path
+                pending.append(path)
+    files = {"model.py": root / backend / "model.py"}
+    for path in sorted(found.values()):
+        if path != files["model.py"]:
+            files[f"{_PACKAGE}/{path.relative_to(root).as_posix()}"] = path
+    return files
+
+
+def load_served(file: str) -> ModuleType:
+    """Runs a file of a backend, as `tokenize/texts.py`, from where it is on disk.
+
+    Conversions compare their results through the code that will serve them. What the file itself
+    imports is found on `sys.path`, as inside Triton. Raises FileNotFoundError.
+    """
+    path = backends_folder() / file
+    name = "served_" + file.removesuffix(".py").replace("/", "_")
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their own module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def _imported(path: Path) -> Iterator[str]:
+    """Modules of the package that a file imports, as `errors` or `prompt/rendering`."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            package, _, module = node.module.partition(".")
+            if package == _PACKAGE:
+                names = [module] if module else [alias.name for alias in node.names]
+                yield from (name.replace(".", "/") for name in names)
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                package, _, module = alias.name.partition(".")
+                if package == _PACKAGE and module:
+                    yield module.replace(".", "/")

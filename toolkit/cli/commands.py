@@ -1,0 +1,99 @@
+"""The table of commands, and a Typer group that imports a command's module when it is run.
+
+A listing (`toolkit --help`, completion of names) reads the table alone; `toolkit verify` imports
+what verify needs and nothing of the other commands. A test compares the sentences here with the
+commands' own help texts.
+"""
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from toolkit.errors import UsageError
+
+SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
+
+
+@dataclass(frozen=True, slots=True)
+class Lazy:
+    """Where a command is defined, the sentence that lists it, and the panel it is listed in."""
+
+    module: str
+    help: str
+    panel: str
+
+
+_BUILD, _WEIGHTS, _SERVE = "Build", "Weights", "Serve"
+COMMANDS: dict[str, Lazy] = {
+    "init": Lazy("init", "Write a commented models.yaml to start from.", _BUILD),
+    "build-repo": Lazy("build", "Build a Triton model repository from models.yaml.", _BUILD),
+    "verify": Lazy("verify", "Check a model repository without starting a server.", _BUILD),
+    "schema": Lazy("init", "Print the JSON Schema of models.yaml.", _BUILD),
+    "pull": Lazy("pull", "Download model weights into the cache.", _WEIGHTS),
+    "convert": Lazy("convert", "Convert weights to another format.", _WEIGHTS),
+    "quantize": Lazy("quantize", "Quantize a model and measure what quality it loses.", _WEIGHTS),
+    "cache": Lazy("cache", "List or delete cached downloads, weights and environments.", _WEIGHTS),
+    "doctor": Lazy("doctor", "Check whether this machine can serve models.", _SERVE),
+    "fit": Lazy("fit", "Estimate whether the models fit on this or other hardware.", _SERVE),
+    "prepare": Lazy("prepare", "Install Triton and the environments its models run in.", _SERVE),
+    "serve": Lazy("serve", "Serve a model repository with Triton and the gateway.", _SERVE),
+    "models": Lazy("models", "List, load, unload and test the models of a running Triton.", _SERVE),
+}
+RENAMED = {
+    "keys": "the gateway has it: triton-gateway keys add|list|remove",
+    "plan": "it is now called `toolkit fit`",
+}
+"""Former names, and what to type instead."""
+
+
+class LazyGroup(TyperGroup):
+    """The root group: it knows all names, and imports a command once that command is run."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = {
+            name: TyperCommand(name, help=each.help, rich_help_panel=each.panel)
+            for name, each in COMMANDS.items()
+        }
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] in RENAMED:
+            raise UsageError(f"there is no command '{args[0]}'", hint=RENAMED[args[0]])
+        if args[0] in COMMANDS:
+            self.load(args[0])
+        return super().resolve_command(ctx, args)
+
+    def load(self, name: str) -> None:
+        """Replaces the row that stands for the command `name` by the command itself."""
+        self.commands[name] = load_command(name)
+
+
+def load_command(name: str) -> Any:
+    """Imports one command. Flags get no value in its help, which would read `--json <bool>`."""
+    each = COMMANDS[name]
+    module = import_module(f"toolkit.cli.{each.module}")
+    found = getattr(module, name.replace("-", "_"))
+    if not isinstance(found, typer.Typer):
+        function, found = found, typer.Typer(add_completion=False, rich_markup_mode="markdown")
+        cls = getattr(function, "command_class", TyperCommand)
+        found.command(name, cls=cls, context_settings=SETTINGS)(function)
+    else:
+        found.info.context_settings = SETTINGS
+        found.rich_markup_mode, found._add_completion = "markdown", False
+    command = typer.main.get_command(found)
+    command.name = name
+    drop_flag_values(command)
+    return command
+
+
+def drop_flag_values(command: Any) -> None:
+    """Also for all sub-commands."""
+    context = typer.Context(command, **SETTINGS)
+    for option in [*command.params, command.get_help_option(context)]:
+        if getattr(option, "is_flag", False):
+            option.metavar = ""
+    for each in getattr(command, "commands", {}).values():
+        drop_flag_values(each)

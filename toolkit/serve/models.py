@@ -1,0 +1,111 @@
+"""Which models of a repository are public, and whether it was built for this server.
+
+Reads the repository on disk only.
+"""
+
+import contextlib
+import json
+import shlex
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from google.protobuf import json_format, text_format
+
+from toolkit.errors import RepositoryError
+from toolkit.model_config import ModelConfig
+
+CACHE_BYTES = 256 << 20
+"""Of Triton's response cache, where a model wants one."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A model of the catalogue: an ensemble, or a user's own model."""
+
+    name: str
+    config: ModelConfig
+
+    @property
+    def kind(self) -> str:
+        """`llm`, `embedding`, `rerank`, `diffusion`, or "" for one without toolkit parameters."""
+        return self.parameter("toolkit.kind")
+
+    def parameter(self, key: str) -> str:
+        """A config parameter's text, "" when absent."""
+        return self.config.parameters[key].string_value if key in self.config.parameters else ""
+
+
+def public_models(repository: Path) -> list[ServedModel]:
+    """All models that clients reach, by name: those that say so, and those that are no step.
+
+    Raises RepositoryError.
+    """
+    configs = [_read(path) for path in sorted(repository.glob("[!.]*/config.pbtxt"))]
+    if not configs:
+        raise RepositoryError(
+            f"{repository} holds no models", hint="build it first: toolkit build-repo"
+        )
+    return public(configs)
+
+
+def public(configs: list[ModelConfig]) -> list[ServedModel]:
+    """Those that say so, and those that are no step of another."""
+    steps = {step.model_name for config in configs for step in config.ensemble_scheduling.step}
+    models = [ServedModel(config.name, config) for config in configs]
+    return [model for model in models if model.kind or model.name not in steps]
+
+
+def server_options(repository: Path) -> list[str]:
+    """Flags that the server needs for what the repository's configs ask of it.
+
+    A config that cannot be read asks for nothing: the server itself refuses its model.
+    """
+    configs = []
+    for path in repository.glob("[!.]*/config.pbtxt"):
+        with suppress(RepositoryError):
+            configs.append(_read(path))
+    flags = []
+    if any(config.response_cache.enable for config in configs):
+        flags.append(f"--cache-config=local,size={CACHE_BYTES}")
+    groups = [group for config in configs for group in config.instance_group]
+    if any(group.HasField("rate_limiter") for group in groups):
+        flags.append("--rate-limit=execution_count")
+    return flags
+
+
+def check_target(repository: Path, expected: str) -> None:
+    """Refuses a repository that says it was built for another target."""
+    manifest = repository / "repository.json"
+    if not manifest.exists():
+        return
+    target = str(json.loads(manifest.read_text()).get("target", expected))
+    if target != expected:
+        catalogue = json.loads(manifest.read_text()).get("catalogue", "models.yaml")
+        command = ["toolkit", "build-repo", catalogue, "--target", expected]
+        raise RepositoryError(
+            f"{repository} was built for the target '{target}', not '{expected}'",
+            hint=shlex.join([*command, "--output", str(repository)]),
+        )
+
+
+def read_config(repository: Path, name: str) -> ModelConfig | None:
+    """One model's config as it stands on disk; None when it has none that can be read."""
+    with contextlib.suppress(OSError, RepositoryError):
+        return _read(repository / name / "config.pbtxt")
+    return None
+
+
+def as_json(config: ModelConfig) -> str:
+    """A whole config as Triton's load call takes it."""
+    fields = json_format.MessageToDict(config, preserving_proto_field_name=True)
+    return json.dumps(fields | {"max_batch_size": config.max_batch_size})
+
+
+def _read(path: Path) -> ModelConfig:
+    try:
+        config = text_format.Parse(path.read_text(), ModelConfig())
+    except text_format.ParseError as error:
+        raise RepositoryError(f"{path}:{error}", hint="toolkit verify explains it") from error
+    config.name = config.name or path.parent.name
+    return config

@@ -1,0 +1,132 @@
+"""Small requests that prove each model still answers: Triton calls a dead model READY.
+
+A probe asks one step, so that it waits behind nothing but that step's own work, and costs next to
+nothing: an engine gets a cancel request for an id that nobody has, an encoder one token. A refusal
+is an answer, too.
+"""
+
+import struct
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from random import choice, choices
+
+import grpc
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from toolkit.model_config import TYPE_INT64, TYPE_STRING, ModelConfig
+from toolkit.serve.models import ServedModel
+
+_UNHEALTHY = "is not healthy"
+_AGAIN_S = 1.0
+_TOKENS, _IDS = 8, (0, 1, 2, 3)
+_SPECIAL = {"mask": (1,), "type": (0,)}
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One step of a model, and how to make a request for it that no cache answers."""
+
+    step: str
+    make: Callable[[], service_pb2.ModelInferRequest]
+    decoupled: bool = False
+
+    def ask(self, api: service_pb2_grpc.GRPCInferenceServiceStub, timeout_s: float) -> None:
+        """Returns when the step has answered, or is not there to answer.
+
+        "Not healthy" is no answer: Triton says so when a process is gone or stopped, but also when
+        a busy machine held it up for a second (measured with SIGSTOP).
+        """
+        while _UNHEALTHY in self.refusal(api, timeout_s):
+            time.sleep(_AGAIN_S)
+
+    def refusal(self, api: service_pb2_grpc.GRPCInferenceServiceStub, timeout_s: float) -> str:
+        """Waits for the answer; the text of the error that it is, "" when it is none."""
+        try:
+            if not self.decoupled:
+                api.ModelInfer(self.make(), timeout=timeout_s)
+                return ""
+            answers: Iterator[service_pb2.ModelStreamInferResponse]
+            answers = api.ModelStreamInfer(iter([self.make()]), timeout=timeout_s)
+            # read to the end: Triton 2.51 never unloads a model whose stream was left before it
+            return " ".join([answer.error_message for answer in answers]).strip()
+        except grpc.RpcError as error:
+            return error.details() or error.code().name
+
+
+def probes(models: Iterable[ServedModel], configs: Mapping[str, ModelConfig]) -> Iterator[Probe]:
+    """For each step that can be asked cheaply; `configs` are those of all loaded models."""
+    for model in models:
+        if make := _KINDS.get(model.kind):
+            yield from make(model, configs)
+
+
+def _llm(model: ServedModel, configs: Mapping[str, ModelConfig]) -> Iterator[Probe]:
+    engine = model.parameter("toolkit.cancel")
+    if not engine:
+        return  # a user's own: only a whole request would prove anything
+    yield from (each for each in _first(model, configs) if each.step != engine)
+
+    def cancel() -> service_pb2.ModelInferRequest:
+        request = _request(engine, cancel="canary")
+        request.parameters["triton_enable_empty_final_response"].bool_param = True
+        return request
+
+    yield Probe(engine, cancel, decoupled=True)
+
+
+def _first(model: ServedModel, _: Mapping[str, ModelConfig]) -> Iterator[Probe]:
+    """The step that takes the ensemble's `prompt`; none where a user has built it otherwise."""
+    steps = model.config.ensemble_scheduling.step
+    if steps and "prompt" in steps[0].input_map:
+        name, text = steps[0].model_name, '{"text": "ok"}' if model.kind == "llm" else "ok"
+        yield Probe(name, lambda: _request(name, prompt=text))
+
+
+def _every(model: ServedModel, configs: Mapping[str, ModelConfig]) -> Iterator[Probe]:
+    """Each step, or the model itself where a user has built it without any."""
+    steps = [step.model_name for step in model.config.ensemble_scheduling.step]
+    for config in (configs[name] for name in steps or [model.name] if name in configs):
+        kinds = {tensor.data_type for tensor in config.input if not tensor.optional}
+        if kinds <= {TYPE_STRING, TYPE_INT64}:
+            yield Probe(config.name, partial(_small, config))
+
+
+_KINDS: dict[str, Callable[[ServedModel, Mapping[str, ModelConfig]], Iterator[Probe]]] = {
+    "llm": _llm,
+    "embedding": _every,
+    "rerank": _every,
+    "diffusion": _first,
+}
+
+
+def _request(model: str, **texts: str) -> service_pb2.ModelInferRequest:
+    """A request whose inputs are one STRING each, of shape [1]."""
+    request = service_pb2.ModelInferRequest(model_name=model, id="canary")
+    for name, text in texts.items():
+        request.inputs.add(name=name, datatype="BYTES", shape=[1])
+        request.raw_input_contents.append(_bytes(text))
+    return request
+
+
+def _small(config: ModelConfig) -> service_pb2.ModelInferRequest:
+    """One short text, or a few tokens, for each input that has to be there."""
+    request = service_pb2.ModelInferRequest(model_name=config.name, id="canary")
+    for tensor in config.input:
+        if tensor.optional:
+            continue
+        texts = tensor.data_type == TYPE_STRING
+        shape = [1] * (config.max_batch_size > 0) + [1 if texts else _TOKENS]
+        request.inputs.add(name=tensor.name, datatype="BYTES" if texts else "INT64", shape=shape)
+        if texts:
+            data = _bytes(f"ok {choice(range(1000))}")  # noqa: S311
+        else:
+            ids = next((ids for part, ids in _SPECIAL.items() if part in tensor.name), _IDS)
+            data = struct.pack(f"<{_TOKENS}q", *choices(ids, k=_TOKENS))  # noqa: S311
+        request.raw_input_contents.append(data)
+    return request
+
+
+def _bytes(text: str) -> bytes:
+    return struct.pack("<I", len(text)) + text.encode()
