@@ -14,7 +14,7 @@ from frontend.dialects.openai.chat import ChatBody
 from frontend.dialects.openai.completions import CompletionBody
 from frontend.dialects.openai.embeddings import EmbeddingBody
 from frontend.dialects.openai.images import ImageBody
-from frontend.dialects.openai.ranking import RerankBody, ScoreBody
+from frontend.dialects.openai.rerank import RerankBody, ScoreBody
 from frontend.dialects.openai.responses import ResponseBody
 
 

@@ -37,6 +37,7 @@ from frontend.domain.generation import (
     Reply,
     Truncation,
 )
+from frontend.domain.images import ImageRequest
 from frontend.domain.messages import Message
 from frontend.domain.models import Model
 from frontend.domain.sampling import Sampling
@@ -152,19 +153,9 @@ class OllamaCall:
     images: tuple[ImageLink, ...] = ()
     tells_context: bool = False
     logprobs: bool = False
-    drawing: "OllamaDrawing | None" = None
+    image: ImageRequest | None = None
+    """What an image model is to generate."""
     truncate: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class OllamaDrawing:
-    """`/api/generate` for an image model."""
-
-    prompt: str
-    width: int | None
-    height: int | None
-    steps: int | None
-    seed: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,8 +231,12 @@ def parse_generate(body: object) -> OllamaCall:
         unload=False,
         images=tuple(images),
         tells_context=isinstance(generation.prompt, Conversation),
-        drawing=OllamaDrawing(
-            text, given.width, given.height, given.steps, parts.options.sampling.seed
+        image=ImageRequest(
+            text,
+            width=given.width,
+            height=given.height,
+            steps=given.steps,
+            seed=parts.options.sampling.seed,
         ),
     )
 

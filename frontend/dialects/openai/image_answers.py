@@ -42,8 +42,8 @@ def _event(call: ImageCall, name: str, file: bytes, more: dict[str, Any]) -> byt
 def _about(call: ImageCall) -> dict[str, str]:
     """What was drawn; OpenAI's answers have no word for a quality of 'auto'."""
     about = {"background": "opaque", "output_format": call.format}
-    if call.drawing.width is not None:
-        about["size"] = f"{call.drawing.width}x{call.drawing.height}"
+    if call.image.width is not None:
+        about["size"] = f"{call.image.width}x{call.image.height}"
     quality = {"hd": "high", "standard": "medium"}.get(call.quality, call.quality)
     return about if quality == "auto" else {**about, "quality": quality}
 

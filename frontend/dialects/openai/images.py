@@ -71,7 +71,7 @@ class ImageCall:
     """A parsed image request."""
 
     model: str
-    drawing: ImageRequest
+    image: ImageRequest
     user: str | None
     quality: str
     as_url: bool
@@ -88,7 +88,7 @@ def parse_image(body: object) -> ImageCall:
     if not given.prompt:
         raise require("prompt")
     width, height = _size(given.size)
-    drawing = ImageRequest(
+    image = ImageRequest(
         prompt=given.prompt,
         negative_prompt=given.negative_prompt,
         count=given.n or 1,
@@ -102,7 +102,7 @@ def parse_image(body: object) -> ImageCall:
     kind, compression = _format(given)
     return ImageCall(
         given.model,
-        drawing,
+        image,
         given.user,
         given.quality or "auto",
         given.response_format == "url",
@@ -139,29 +139,27 @@ def _format(body: ImageBody) -> tuple[str, int]:
 
 def settle(call: ImageCall, model: Model) -> ImageCall:
     """The call with what its quality means for this model, whose limits it must keep."""
-    limits, drawing = model.image, call.drawing
+    limits, image = model.image, call.image
     if limits is None:
         return call
     factor = _QUALITIES.get(call.quality)
-    if drawing.steps is None and factor is not None:
+    if image.steps is None and factor is not None:
         steps = min(limits.max_steps, max(1, round(limits.steps * factor)))
-        drawing = replace(drawing, steps=steps)
-    drawing = replace(
-        drawing, width=drawing.width or limits.width, height=drawing.height or limits.height
-    )
-    check_limits(drawing, limits)
+        image = replace(image, steps=steps)
+    image = replace(image, width=image.width or limits.width, height=image.height or limits.height)
+    check_limits(image, limits)
     if call.partial_images and Input.PREVIEWS not in model.accepts:
         raise InvalidRequest(
             f"the model '{model.name}' shows no previews; leave 'partial_images' out",
             param="partial_images",
             code="model_not_supported",
         )
-    return replace(call, drawing=drawing)
+    return replace(call, image=image)
 
 
-def check_limits(drawing: ImageRequest, limits: ImageLimits) -> None:
+def check_limits(image: ImageRequest, limits: ImageLimits) -> None:
     """Raises InvalidRequest when the model does not draw this."""
-    for name, value in (("width", drawing.width), ("height", drawing.height)):
+    for name, value in (("width", image.width), ("height", image.height)):
         if value is None:
             continue
         if value > limits.max_size or value % limits.multiple_of:
@@ -171,8 +169,8 @@ def check_limits(drawing: ImageRequest, limits: ImageLimits) -> None:
                 param="size",
             )
     for param, asked, most in (
-        ("n", drawing.count, limits.max_count),
-        ("steps", drawing.steps, limits.max_steps),
+        ("n", image.count, limits.max_count),
+        ("steps", image.steps, limits.max_steps),
     ):
         if asked is not None and asked > most:
             raise InvalidRequest(
@@ -181,8 +179,8 @@ def check_limits(drawing: ImageRequest, limits: ImageLimits) -> None:
 
 
 def previews(call: ImageCall, model: Model) -> list[int]:
-    """The steps after which to look, spread over the drawing; fewer when it has few steps."""
-    steps = call.drawing.steps or (model.image.steps if model.image else 1)
+    """The steps after which to look, spread over the image; fewer when it has few steps."""
+    steps = call.image.steps or (model.image.steps if model.image else 1)
     parts = call.partial_images + 1
     looks = {round(steps * number / parts) for number in range(1, parts)}
     return sorted(look for look in looks if 0 < look < steps)

@@ -63,7 +63,7 @@ class ScoreBody(_Compared, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class RankCall:
+class RerankCall:
     """A parsed request. `documents` are told with their scores when they are asked for."""
 
     model: str
@@ -72,7 +72,7 @@ class RankCall:
     with_documents: bool
 
 
-def parse_rerank(body: object, most: int, *, with_documents: bool) -> RankCall:
+def parse_rerank(body: object, most: int, *, with_documents: bool) -> RerankCall:
     """`with_documents` is the route's default. Raises InvalidRequest naming the field."""
     given = read(RerankBody, body)
     check_model(given)
@@ -81,7 +81,7 @@ def parse_rerank(body: object, most: int, *, with_documents: bool) -> RankCall:
     check_count("documents", given.documents, most)
     documents = [_document(index, one) for index, one in enumerate(given.documents)]
     asked = given.return_documents
-    return RankCall(
+    return RerankCall(
         given.model,
         Pairs([given.query] * len(documents), documents, _truncates(given)),
         min(given.top_n or len(documents), len(documents)),
@@ -89,7 +89,7 @@ def parse_rerank(body: object, most: int, *, with_documents: bool) -> RankCall:
     )
 
 
-def parse_score(body: object, most: int) -> RankCall:
+def parse_score(body: object, most: int) -> RerankCall:
     """Raises InvalidRequest."""
     given = read(ScoreBody, body)
     check_model(given)
@@ -111,7 +111,7 @@ def parse_score(body: object, most: int) -> RankCall:
             f"has {len(queries)} texts and '{names[1]}' {len(documents)}; send one or as many",
         )
     ranking = Pairs(queries, documents, _truncates(given), names)
-    return RankCall(given.model, ranking, len(documents), False)
+    return RerankCall(given.model, ranking, len(documents), False)
 
 
 def _check_names(body: ScoreBody, names: tuple[str, str]) -> None:
@@ -132,7 +132,7 @@ def _document(index: int, given: Any) -> str:
     return text
 
 
-def render_rerank(call: RankCall, scores: Scores, answer_id: str, model: str) -> bytes:
+def render_rerank(call: RerankCall, scores: Scores, answer_id: str, model: str) -> bytes:
     """Best first; equal ones in their order."""
     order = sorted(range(len(scores.values)), key=lambda index: -scores.values[index])
     results = []
