@@ -3,7 +3,7 @@
 Knows no kind of model and no tensor.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from toolkit.model_config import (
     ModelConfig,
@@ -39,10 +39,6 @@ class Running:
             return cls()
         requests = (WarmUp(),) if part.warmup else ()
         return cls(part.instances, part.batching, warmup=requests)
-
-    def without_cache(self) -> "Running":
-        """The same, for a step whose ensemble has the cache."""
-        return replace(self, response_cache=False)
 
 
 def add_instances(
