@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from pydantic_settings import CliApp
 
 from frontend.accounts.keys import KeyFileError, Keys
-from frontend.app import create_app
+from frontend.app import create_gateway
 from frontend.commands import keys
 from frontend.http.connections import Connections
 from frontend.http.limits import Limits
@@ -27,7 +27,7 @@ from frontend.process.files import allow_connections
 from frontend.process.liveness import liveness
 from frontend.process.signals import ended_by_signals
 from frontend.settings import Settings
-from frontend.telemetry.metrics import Metrics
+from frontend.settings.limits import LimitSettings
 from frontend.telemetry.watchdog import Watchdog
 from frontend.upstreams.registry import find_cycle
 
@@ -90,13 +90,13 @@ def _serve(settings: Settings) -> int:
 
 async def serve(settings: Settings) -> None:
     """Serves until a signal ends it."""
-    app = create_app(settings)
+    gateway = create_gateway(settings)
     gc.freeze()  # what exists now stays: no collection needs to look at it again
-    metrics: Metrics = app.state.metrics
+    metrics = gateway.metrics
     connections = Connections(_limits(settings), refused=metrics.refused.inc)
     metrics.connections.set_function(connections.__len__)
-    config = server_config(app, connections, settings.host, settings.port)
-    server = DrainingServer(config, app.state.runner, connections, settings.drain_s)
+    config = server_config(gateway.app, connections, settings.host, settings.port)
+    server = DrainingServer(config, gateway.path, connections, settings.drain_s)
     watchdog = Watchdog(settings.block_warning_ms / 1000, metrics.blocks.inc, metrics.blocked_s.inc)
     ports = [port for port in (settings.port, settings.ollama_port) if port is not None]
     sockets = [_listening(settings.host, port) for port in ports] if len(ports) > 1 else None
@@ -106,7 +106,7 @@ async def serve(settings: Settings) -> None:
             await server.serve(sockets)
 
 
-def _limits(settings: Settings) -> Limits:
+def _limits(settings: LimitSettings) -> Limits:
     return Limits(
         connections=allow_connections(settings.max_connections),
         connections_per_address=settings.max_connections_per_address,

@@ -1,5 +1,6 @@
 """What happens to one completion."""
 
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,3 +27,7 @@ class Event:
     """Of the last event: what the model wrote since it last told content or reasoning."""
     partial_call: bool = False
     """The reply holds what cannot be read as a call; its text stands in `text` instead."""
+
+
+Events = AsyncGenerator[list[Event], None]
+"""Events in the groups in which they arrive. Closing it stops the work behind it."""

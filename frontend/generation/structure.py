@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from frontend.domain.events import Event
+from frontend.domain.events import Event, Events
 from frontend.domain.generation import Conversation, Generation
 from frontend.domain.messages import Message
 from frontend.domain.structure import Expected, Held, SchemaUse
@@ -29,7 +29,7 @@ from frontend.schemas.limits import Limits
 from frontend.schemas.plan import Plan, make_plans
 from frontend.workers import WorkerDied, Workers, WorkerTimeout
 
-Run = Callable[[Generation, str], AsyncIterator[list[Event]]]
+Attempt = Callable[[Generation, str], Events]
 _KEPT_BYTES = 4 * 2**20
 _SHOWN = 5
 
@@ -76,59 +76,45 @@ class Structures:
             for use, plan in zip(uses, plans, strict=True)
         )
         for use, plan in zip(uses, plans, strict=True):
-            warnings += [one for one in _told(use, plan) if one not in warnings]
+            warnings += [one for one in _warnings(use, plan) if one not in warnings]
         retries = self._retries if whole and generation.sampling.choices == 1 else 0
         held = Held(expected, caller, retries, warnings)
         return replace(_with_grammars(generation, plans), schemas=(), held=held)
 
-    async def hold(
-        self, run: Run, generation: Generation, engine_id: str
-    ) -> AsyncIterator[list[Event]]:
-        """The events of `run`, in whose place BackendFailed is raised when an answer ends wrong."""
+    def checked(self, attempt: Attempt, generation: Generation, call_id: str) -> Events:
+        """The events of `attempt`; AnswerFault is raised for an answer that breaks its schema."""
         held = generation.held
         if held is None:
-            groups = run(generation, engine_id)
-        elif held.retries:
-            groups = self._repeated(run, generation, engine_id)
-        else:
-            groups = self._checked(run(generation, engine_id), held)
-        async with aclosing(groups):  # type: ignore[type-var]
-            async for group in groups:
-                yield group
+            return attempt(generation, call_id)
+        if held.retries:
+            return self._repeated(attempt, generation, call_id)
+        return self._checked(attempt(generation, call_id), held)
 
-    async def _repeated(
-        self, run: Run, generation: Generation, engine_id: str
-    ) -> AsyncIterator[list[Event]]:
+    async def _repeated(self, attempt: Attempt, generation: Generation, call_id: str) -> Events:
         """Asks again, with what was wrong, as often as the operator allows."""
-        held, spent = generation.held, 0
+        held = generation.held
         assert held is not None
-        for attempt in range(held.retries + 1):
+        for number in range(held.retries + 1):
             kept: list[list[Event]] = []
             failure: AnswerFault | None = None
-            name = f"{engine_id}-again{attempt}" if attempt else engine_id
+            name = f"{call_id}-again{number}" if number else call_id
             try:
-                groups = self._checked(run(generation, name), held)
-                async for group in groups:
-                    for event in group:
-                        event.completion_tokens += spent
+                async for group in self._checked(attempt(generation, name), held):
                     kept.append(group)
             except AnswerFault as fault:
                 failure = fault
             talk = generation.prompt
-            if failure is None or attempt == held.retries or not isinstance(talk, Conversation):
+            if failure is None or number == held.retries or not isinstance(talk, Conversation):
                 break
-            spent = kept[-1][-1].completion_tokens
             generation = replace(generation, prompt=_asked_again(talk, failure))
         for group in kept:
             yield group
         if failure is not None:
             raise failure
 
-    async def _checked(
-        self, groups: AsyncIterator[list[Event]], held: Held
-    ) -> AsyncIterator[list[Event]]:
+    async def _checked(self, groups: Events, held: Held) -> Events:
         answers: dict[int, _Answer] = {}
-        async with aclosing(groups):  # type: ignore[type-var]
+        async with aclosing(groups):
             async for group in groups:
                 for number, event in enumerate(group):
                     answer = answers.setdefault(event.index, _Answer())
@@ -266,14 +252,14 @@ def _with_parameters(function: Function, grammars: dict[str, Any]) -> Function:
     return replace(function, parameters=grammars.get(function.name, function.parameters))
 
 
-def _told(use: SchemaUse, plan: Plan) -> list[str]:
+def _warnings(use: SchemaUse, plan: Plan) -> list[str]:
     """What the client is warned of before the answer."""
-    told = []
+    warnings = []
     if plan.left_out and use.enforced:
-        told.append(f"checked in the finished answer only: {_listed(plan.left_out)}")
+        warnings.append(f"checked in the finished answer only: {_listed(plan.left_out)}")
     if plan.unchecked:
-        told.append(f"ignored, because it cannot be checked: {_listed(plan.unchecked)}")
-    return told
+        warnings.append(f"ignored, because it cannot be checked: {_listed(plan.unchecked)}")
+    return warnings
 
 
 def _listed(paths: tuple[str, ...]) -> str:

@@ -5,7 +5,7 @@ A client that leaves, or stops reading for too long, ends the work that is done 
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ import orjson
 from starlette.types import Message, Receive, Scope, Send
 
 from frontend.budget import Budget, Hold
+from frontend.domain.request import Dialect, Request
 from frontend.errors import (
     ClientTimeout,
     InvalidRequest,
@@ -21,7 +22,7 @@ from frontend.errors import (
     UnsupportedMedia,
 )
 from frontend.http.json_values import ValueCount
-from frontend.http.trace import current
+from frontend.http.send import send_bytes
 
 MAX_DEPTH = 64
 _SMALL = 65_536
@@ -53,17 +54,10 @@ class Client:
     """One request's client. `timeout_s` is how long it may take to send, or to take a piece."""
 
     def __init__(
-        self,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        timeout_s: float,
-        *,
-        any_type: bool = False,
+        self, request: Request, scope: Scope, receive: Receive, send: Send, timeout_s: float
     ) -> None:
-        """`any_type`: the body is JSON whatever the header says, unless a web page sent it."""
-        self._any_type = any_type
-        self._scope = scope
+        self._request = request
+        self.scope = scope
         self._receive = receive
         self._send = send
         self._timeout_s = timeout_s
@@ -99,7 +93,7 @@ class Client:
     def _check_headers(self, max_bytes: int) -> None:
         # a web page may post plain text, forms, and what has no type without being asked first
         is_page, kinds = False, []
-        for name, value in self._scope["headers"]:
+        for name, value in self.scope["headers"]:
             if name == b"content-type":
                 kinds.append(value)
             elif name == b"origin":
@@ -110,7 +104,8 @@ class Client:
                 )
             elif name == b"content-length" and int(value) > max_bytes:
                 raise _too_large(max_bytes)
-        if is_page or not self._any_type:
+        # Ollama reads JSON whatever a client calls its body, and its examples rely on that
+        if is_page or self._request.dialect is not Dialect.OLLAMA:
             for kind in kinds or ([b""] if is_page else []):
                 _check_kind(kind, is_page)
 
@@ -152,15 +147,26 @@ class Client:
     async def _hold(self, bounds: BodyBounds) -> Hold:
         """The memory for a body of the length that its head says, until the request's end."""
         assert bounds.budget is not None
-        lengths = [value for name, value in self._scope["headers"] if name == b"content-length"]
+        lengths = [value for name, value in self.scope["headers"] if name == b"content-length"]
         size = int(lengths[0]) if lengths else bounds.size_bytes
         try:
             async with asyncio.timeout(self._timeout_s):
-                hold = await bounds.budget.take(current().caller.name, size)
+                hold = await bounds.budget.take(self._request.user, size)
         except TimeoutError:
             raise Overloaded("too many large requests are under way; try again later") from None
-        current().ends.callback(hold.release)
+        self._request.outcome.cleanup.callback(hold.release)
         return hold
+
+    async def respond(
+        self,
+        body: bytes,
+        *,
+        status: int = 200,
+        headers: Iterable[tuple[bytes, bytes]] = (),
+        kind: bytes = b"application/json",
+    ) -> None:
+        """Sends one whole response."""
+        await send_bytes(self.send, body, status=status, headers=headers, kind=kind)
 
     async def send(self, message: Message) -> None:
         """Passes a message on, and notes since when the client has not taken it."""

@@ -13,9 +13,12 @@ from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from starlette.types import Scope
+
 from frontend.errors import Forbidden
 
 _SHOWN = 100
+_RELAYED = frozenset((b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via"))
 _PRIVATE_ZONES = (".local", ".internal", ".home.arpa", ".svc")  # which no public DNS answers for
 _HOST = re.compile(r"(?P<name>\[[^]]*\]|[^:]*)(:\d*)?")
 
@@ -108,6 +111,22 @@ def is_loopback(name: str) -> bool:
         return ip_address(name).is_loopback
     except ValueError:
         return name == "localhost" or name.endswith(".localhost")
+
+
+def is_local(scope: Scope) -> bool:
+    """Whether it is this machine that asks: not a proxy on it, and no page under another's name."""
+    client, hosts = scope.get("client"), []
+    for name, value in scope["headers"]:
+        if name in _RELAYED:
+            return False
+        if name == b"host":
+            hosts.append(value)
+    if client is None or not all(is_loopback(name_of(host)) for host in hosts):
+        return False
+    try:
+        return ip_address(client[0]).is_loopback
+    except ValueError:
+        return False
 
 
 def _cannot_be_rebound(name: str) -> bool:

@@ -6,13 +6,9 @@ error response. A failure after them is an event of its own, then the stream clo
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 
 from starlette.types import Send
-
-from frontend.dialects.openai.failures import render_stream_error
-from frontend.errors import GatewayError
-from frontend.http.trace import current
 
 # a comment, which clients skip; proxies and load balancers cut connections that are silent
 HEARTBEAT = b": waiting\n\n"
@@ -26,14 +22,14 @@ _HEADERS = (
 
 async def send_stream(
     send: Send,
-    pieces: AsyncIterator[bytes],
+    pieces: AsyncGenerator[bytes, None],
     heartbeat_s: float,
-    render_failure: Callable[[GatewayError], bytes] = render_stream_error,
+    render_failure: Callable[[Exception], bytes],
 ) -> None:
     """Sends every piece, and a comment whenever none came for `heartbeat_s`."""
     stream = EventStream(send, heartbeat_s)
     with stream.alive():
-        async with contextlib.aclosing(pieces):  # type: ignore[type-var]
+        async with contextlib.aclosing(pieces):
             try:
                 async for piece in pieces:
                     if piece:
@@ -41,7 +37,7 @@ async def send_stream(
             except Exception as error:  # the client must hear of it, whatever it is
                 if not stream.started:
                     raise
-                await stream.write(render_failure(current().failed(error)))
+                await stream.write(render_failure(error))
     await send({"type": "http.response.body", "body": b""})
 
 

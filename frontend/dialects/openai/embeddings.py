@@ -9,7 +9,7 @@ import orjson
 
 from frontend.dialects.fields import Fields, is_token_ids
 from frontend.dialects.openai.sampling import read_identity
-from frontend.domain.models import Model
+from frontend.domain.models import Input, Model
 from frontend.domain.vectors import Embedding, Vectors
 from frontend.errors import InvalidRequest
 
@@ -61,7 +61,7 @@ def check_dimensions(asked: int | None, model: Model) -> None:
 
 def check_ids(embedding: Embedding, model: Model) -> None:
     """Raises InvalidRequest when the model takes text alone."""
-    if embedding.ids is not None and "token_ids" not in model.takes:
+    if embedding.ids is not None and Input.TOKEN_IDS not in model.accepts:
         raise InvalidRequest(
             f"the model '{model.name}' takes no token ids; send text "
             "(LangChain: check_embedding_ctx_length=False)",

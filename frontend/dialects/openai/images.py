@@ -14,15 +14,14 @@ import orjson
 
 from frontend.dialects.fields import Fields
 from frontend.dialects.openai.sampling import read_identity
-from frontend.domain.images import Drawing
-from frontend.domain.models import ImageLimits, Model
+from frontend.domain.images import ImageRequest
+from frontend.domain.models import ImageLimits, Input, Model
 from frontend.domain.usage import Usage
 from frontend.errors import InvalidRequest
 
 _SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
 _QUALITIES = {"low": 0.5, "high": 2.0, "hd": 2.0}
 """Times the model's own number of steps."""
-_PATCH = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +29,7 @@ class ImageCall:
     """A parsed image request."""
 
     model: str
-    drawing: Drawing
+    drawing: ImageRequest
     user: str | None
     quality: str
     as_url: bool
@@ -50,7 +49,7 @@ def parse_image(body: object) -> ImageCall:
     if not prompt:
         raise fields.refuse("prompt", "is required", code="missing_required_parameter")
     width, height = _size(fields)
-    drawing = Drawing(
+    drawing = ImageRequest(
         prompt=prompt,
         negative_prompt=fields.text("negative_prompt"),
         count=fields.integer("n", 1, 128) or 1,
@@ -119,7 +118,7 @@ def settle(call: ImageCall, model: Model) -> ImageCall:
         drawing, width=drawing.width or limits.width, height=drawing.height or limits.height
     )
     check_limits(drawing, limits)
-    if call.partial_images and "stop_after" not in model.takes:
+    if call.partial_images and Input.PREVIEWS not in model.accepts:
         raise InvalidRequest(
             f"the model '{model.name}' shows no previews; leave 'partial_images' out",
             param="partial_images",
@@ -128,7 +127,7 @@ def settle(call: ImageCall, model: Model) -> ImageCall:
     return replace(call, drawing=drawing)
 
 
-def check_limits(drawing: Drawing, limits: ImageLimits) -> None:
+def check_limits(drawing: ImageRequest, limits: ImageLimits) -> None:
     """Raises InvalidRequest when the model does not draw this."""
     for name, value in (("width", drawing.width), ("height", drawing.height)):
         if value is None:
@@ -155,13 +154,6 @@ def previews(call: ImageCall, model: Model) -> list[int]:
     parts = call.partial_images + 1
     looks = {round(steps * number / parts) for number in range(1, parts)}
     return sorted(look for look in looks if 0 < look < steps)
-
-
-def count_usage(call: ImageCall, prompt_tokens: int) -> Usage:
-    """An image counts as one token for each patch of 16x16 pixels, begun ones included."""
-    width, height = call.drawing.width or 0, call.drawing.height or 0
-    patches = -(-width // _PATCH) * -(-height // _PATCH)
-    return Usage(prompt_tokens, completion_tokens=patches * call.drawing.count)
 
 
 def render_images(call: ImageCall, shown: list[str], usage: Usage) -> bytes:

@@ -8,7 +8,7 @@ import orjson
 
 from frontend.dialects.fields import Fields
 from frontend.dialects.openai.sampling import read_identity
-from frontend.domain.vectors import Ranking, Scores
+from frontend.domain.vectors import Pairs, Scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class RankCall:
     """A parsed request. `documents` are told with their scores when they are asked for."""
 
     model: str
-    ranking: Ranking
+    ranking: Pairs
     top: int
     with_documents: bool
 
@@ -37,7 +37,7 @@ def parse_rerank(body: object, most: int, *, with_documents: bool) -> RankCall:
     fields.finish()
     return RankCall(
         model,
-        Ranking([query] * len(documents), documents, truncate),
+        Pairs([query] * len(documents), documents, truncate),
         min(top or len(documents), len(documents)),
         with_documents if told is None else told,
     )
@@ -67,7 +67,7 @@ def parse_score(body: object, most: int) -> RankCall:
     truncate = _truncate(fields)
     read_identity(fields)
     fields.finish()
-    return RankCall(model, Ranking(queries, documents, truncate, names), len(documents), False)
+    return RankCall(model, Pairs(queries, documents, truncate, names), len(documents), False)
 
 
 def _model(fields: Fields) -> str:

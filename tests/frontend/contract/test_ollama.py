@@ -188,7 +188,7 @@ def test_names_are_mapped_and_circles_refused(echo_triton: EchoTriton, tmp_path:
             client._client.close()
     circle = json.dumps({"a": "b", "b": "a"})
     with (
-        pytest.raises(AssertionError, match="is a circle"),
+        pytest.raises(AssertionError, match="is a cycle"),
         run_gateway(echo_triton.grpc_address, tmp_path / "log", "--models", circle),
     ):
         pass

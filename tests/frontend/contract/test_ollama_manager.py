@@ -78,7 +78,7 @@ def test_unloaded_by_keep_alive_and_loaded_whole(api: ollama.Client) -> None:
 
 def test_what_is_not_there(api: ollama.Client) -> None:
     for call in (api.pull, api.delete):
-        with pytest.raises(ollama.ResponseError, match="holds no model 'nothing'") as refused:
+        with pytest.raises(ollama.ResponseError, match="has no model 'nothing'") as refused:
             call("nothing")
         assert refused.value.status_code == 404
     for name in ("../../etc", "echo/../x", "a" * 3000):

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 from openapi_spec_validator import validate
-from starlette.routing import Route
 
-from frontend.app import create_app
+from frontend.app import create_gateway
 from frontend.dialects.anthropic.requests import parse_messages
 from frontend.dialects.fields import Fields
 from frontend.dialects.ollama import requests as ollama
@@ -25,6 +24,7 @@ from frontend.openapi.fields import REFUSED
 from frontend.openapi.operations import OPERATIONS
 from frontend.settings import Settings
 from tests.support.events import MODEL
+from tests.support.upstream import ScriptedUpstream
 
 PARSERS: dict[str, Callable[[Any], object]] = {
     "/v1/chat/completions": lambda body: parse_chat(body, 9),
@@ -45,16 +45,12 @@ PARSERS: dict[str, Callable[[Any], object]] = {
 
 def test_it_has_every_route_and_no_other() -> None:
     async def routes() -> set[tuple[str, str]]:
-        app = create_app(Settings(triton="127.0.0.1:1"))
-        found = {
-            (method, re.sub(r":\w+}", "}", route.path))
-            for route in app.router.routes
-            if isinstance(route, Route)
-            for method in route.methods or ()
-            if method != "HEAD"
+        gateway = create_gateway(Settings(), ScriptedUpstream())
+        return {
+            (route.method, re.sub(r":\w+}", "}", route.path))
+            for route in gateway.routes.all
+            if route.method != "HEAD"
         }
-        await app.state.runner.triton.close()
-        return found
 
     assert {(one.method, one.path) for one in OPERATIONS} == asyncio.run(routes())
 

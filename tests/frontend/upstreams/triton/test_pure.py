@@ -10,9 +10,9 @@ from tritonclient.grpc import service_pb2
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from frontend.errors import BackendFailed
-from frontend.upstreams.registry import read_model
 from frontend.upstreams.triton.events import read_events
 from frontend.upstreams.triton.failures import from_message, from_status
+from frontend.upstreams.triton.models import Restarts, read_model
 from frontend.upstreams.triton.tensors import (
     add_numbers,
     add_texts,
@@ -101,10 +101,11 @@ def test_a_config_says_what_a_model_is() -> None:
         "toolkit.dimensions": "384",
     }.items():
         config.parameters[key].string_value = value
-    model = read_model(config)
-    assert model is not None
+    served = read_model(config)
+    assert served is not None
+    model = served.model
     assert (model.kind, model.aliases, model.dimensions) == ("embedding", ("a", "b"), 384)
-    assert model.max_batch == 8
+    assert served.max_batch == 8
 
 
 @pytest.mark.parametrize(
@@ -137,3 +138,20 @@ def test_a_closed_control_call_is_nothing_to_try_again(code: str, details: str) 
     refusal = from_status(code, details, "req-1")
     assert refusal.status == 501
     assert "its operator does" in refusal.message
+
+
+def restarts(*loads: str) -> list[list[str]]:
+    """The restarts that are seen of a model that was loaded as these, one after the other."""
+    seen, found = Restarts(), []
+    for loaded_as in loads:
+        config = ModelConfig(name="m")
+        if loaded_as:
+            config.parameters["toolkit.generation"].string_value = loaded_as
+        found.append(seen.see([config]))
+    return found
+
+
+def test_a_restart_is_a_new_number_and_nothing_else() -> None:
+    # it died and was loaded again; an operator loaded it from disk: what runs is finished first
+    assert restarts("", "1", "1", "", "2") == [[], ["m"], [], [], ["m"]]
+    assert restarts("1") == [[]], "a gateway that started later knows of no other"
