@@ -17,7 +17,7 @@ class TritonPythonModel:
 
     def initialize(self, args: Mapping[str, str]) -> None:
         settings = Settings.read(args)
-        prepare_process(settings.table("environment"))
+        prepare_process(settings.table("environment"), settings.gpus)
         self._engine = Engine(settings, backend().Logger)
         self._engine.start()
         self._serving = Serving(self._engine)

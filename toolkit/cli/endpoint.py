@@ -11,7 +11,7 @@ from rich.console import Console
 
 from toolkit.cli.progress import console_progress
 from toolkit.progress import Progress
-from toolkit.runtime.environments import link_environments
+from toolkit.runtime.environments import link_environments, uses_cuda
 from toolkit.serve.connection import Key, connected
 from toolkit.serve.control import Control
 from toolkit.serve.record import find_service
@@ -74,4 +74,4 @@ def run(endpoint: Endpoint, work: Callable[[Control, Progress], _Result]) -> _Re
 def prepare(control: Control, progress: Progress) -> None:
     """A repository that was built anew has to find its environments, as at the start."""
     if control.repository is not None:
-        link_environments(control.repository, progress)
+        link_environments(control.repository, progress, cuda=uses_cuda(control.repository))

@@ -2,13 +2,14 @@
 
 import os
 import signal
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
+from toolkit.cli.device import Device
 from toolkit.cli.options import takes
 from toolkit.cli.output import say
 from toolkit.cli.progress import console_progress
@@ -97,6 +98,12 @@ class Options:
     triton_http_port: Annotated[
         int | None, typer.Option(help="Also open Triton's HTTP API on this loopback port.")
     ] = None
+    device: Annotated[
+        Device,
+        typer.Option(
+            help="What models compute on. auto: cuda if nvidia-smi shows a usable GPU, else cpu."
+        ),
+    ] = Device.AUTO
     drain_s: Annotated[
         float, typer.Option(min=0, help="Seconds that running requests get to finish at the end.")
     ] = 20.0
@@ -131,8 +138,9 @@ class Options:
 def serve(options: Options) -> None:
     """Serve a model repository with Triton and the gateway.
 
-    Needs neither a GPU nor Docker. Settings of the gateway go after `--`; `triton-gateway --help`
-    lists them. Ctrl-C stops the service; a second Ctrl-C stops it at once.
+    Needs neither a GPU nor Docker. Models compute on NVIDIA GPUs where those can be used.
+    Settings of the gateway go after `--`; `triton-gateway --help` lists them. Ctrl-C stops the
+    service; a second Ctrl-C stops it at once.
 
     Examples:
 
@@ -154,10 +162,20 @@ def serve(options: Options) -> None:
         chosen.check_gateway()
     from toolkit.serve.supervisor import Supervisor
 
+    chosen = replace(chosen, placement=_placement(options))
     with console_progress() as progress:
         supervisor = Supervisor(chosen, progress, tell=say)
         supervisor.run(ready=lambda: _announce(supervisor))
     say("stopped")
+
+
+def _placement(options: Options) -> dict[str, dict[str, Any]] | None:
+    from toolkit.cli.device import choose_placement
+    from toolkit.machine import LocalProbe
+    from toolkit.serve.models import check_target
+
+    check_target(options.repository, "embedded")
+    return choose_placement(options.device, options.repository, LocalProbe(), say)
 
 
 def _stop_with_parent() -> None:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +20,7 @@ class ServeOptions:
 
     With `triton_port` a relay listens there, for gateways elsewhere, and no gateway is started;
     who shows the key in `control_key_file` may load and unload there.
+    `placement` gives each step its GPUs, and None serves on the CPU.
     With `strict` a model that does not load ends the service. `patience` is for models and Triton.
     `gateway` are further settings of the gateway, as flags.
     """
@@ -33,6 +35,7 @@ class ServeOptions:
     open: bool = False
     control_key_file: Path | None = None
     strict: bool = False
+    placement: Mapping[str, Mapping[str, object]] | None = None
     patience: Patience = field(default_factory=Patience)
     gateway_timeout_s: float = 30.0
     gateway: tuple[str, ...] = ()
