@@ -9,10 +9,10 @@ import asyncio
 import json
 import os
 import statistics
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from benchmarks.loopback import run_load
 from benchmarks.pairs import Ratio, compare
@@ -74,13 +74,19 @@ def vllm_server(repository: Path, model: str, *flags: str) -> Iterator[int]:
     environment = clean_environment(
         HF_HUB_OFFLINE="1", VLLM_NO_USAGE_STATS="1", **_engine_environment(engine)
     )
-    child = Child(Command(argv, Path("/tmp/vllm-peer.log"), environment, Path("/tmp")))  # noqa: S108
-    try:
+    with TemporaryDirectory() as scratch, _child(argv, environment, Path(scratch)) as child:
         url = f"http://127.0.0.1:{port}/health"
         wait_for(lambda: status_of(url) == 200 or child.exit_code is not None, 300, "vLLM")
         if child.exit_code is not None:
-            sys.exit(child.log_tail())
+            raise RuntimeError(f"vLLM's server ended:\n{child.log_tail(200)}")
         yield port
+
+
+@contextmanager
+def _child(argv: list[str], environment: dict[str, str], folder: Path) -> Iterator[Child]:
+    child = Child(Command(argv, folder / "log", environment, folder))
+    try:
+        yield child
     finally:
         child.end()
 
@@ -88,7 +94,10 @@ def vllm_server(repository: Path, model: str, *flags: str) -> Iterator[int]:
 def _engine_arguments(engine: Path) -> list[str]:
     """The config's `engine` parameter as command-line flags."""
     # what the engine decides by this machine's CPU, the peer gets as well
-    values = fit_to_cpu(json.loads(_parameter(engine, "engine")))
+    given, on_a_cpu = (
+        json.loads(_parameter(engine, key) or "{}") for key in ("engine", "engine_cpu")
+    )
+    values = fit_to_cpu(on_a_cpu | given)
     if values["distributed_executor_backend"] == EXECUTOR:  # ours, and the peer has its own
         del values["distributed_executor_backend"]
     flags = []
