@@ -200,7 +200,7 @@ def _check_options(method: Method, options: Options) -> None:
             "--search must be at least 4: with fewer tries there is nothing to choose from"
         )
     if options.device == "cuda" and not _has_gpu():
-        wrong.append("--device cuda needs a GPU, but this machine has none; use --device cpu")
+        wrong.append("--device cuda needs a GPU, but none was found; use --device cpu")
     if wrong:
         raise QuantizeError(f"--{method.name}: {'; '.join(wrong)}")
 

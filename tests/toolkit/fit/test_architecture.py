@@ -1,4 +1,4 @@
-"""Sizes of public models out of their config.json alone, and what is said when one is no model."""
+"""Sizes of public models out of their config.json alone, and what is said for files that are not models."""
 
 from typing import Any
 
