@@ -8,32 +8,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from toolkit import contract
+from toolkit.contract import BACKENDS, GRAPH, INTERFACES, TOKENIZER, WEIGHTS, Backend
 from toolkit.names import close_matches
 from toolkit.verify.finding import Effect, ModelFinding, draft
 from toolkit.verify.model import Model
 from toolkit.verify.rule import rule
 
-_CAPABILITIES = {
-    "llm": {"chat", "completion", "tools", "reasoning", "infill", "vision"},
-    "embedding": {"embedding"},
-    "rerank": {"rerank"},
-    "diffusion": {"image"},
-}
-_NUMBERS = {
-    "llm": ("toolkit.context_length",),
-    "embedding": ("toolkit.context_length", "toolkit.dimensions"),
-    "rerank": ("toolkit.context_length",),
-}
-_TEXT_BYTES = "toolkit.max_text_bytes"
-_IMAGE = {"width", "height", "multiple_of", "max_size", "steps", "max_steps", "guidance"}
-_REQUIRED: dict[str, dict[str, type]] = {
-    "prompt": {"context_length": int},
-    "tokenize": {"context_length": int},
-    "vllm_engine": {"engine": dict},
-    "denoise": {"image": dict},
-}
-_TOKENIZERS = {"prompt", "tokenize", "text_encoder"}
-_GRAPHS = {"encoder", "text_encoder", "denoise", "decode"}
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
 
 
@@ -59,8 +40,8 @@ def toolkit_parameter(model: Model) -> Iterator[ModelFinding]:
 
     In contract version 1 capabilities and aliases are JSON lists, and numbers are digits.
     """
-    kind = _parameter(model, "toolkit.kind")
-    if kind is None and _parameter(model, "toolkit.contract") is None:
+    kind = _parameter(model, contract.KIND)
+    if kind is None and _parameter(model, contract.CONTRACT) is None:
         return
     for key, text in _wrong(model, kind or ""):
         yield draft(
@@ -72,45 +53,43 @@ def toolkit_parameter(model: Model) -> Iterator[ModelFinding]:
 
 
 def _wrong(model: Model, kind: str) -> Iterator[tuple[str, str]]:
-    contract = _parameter(model, "toolkit.contract")
-    if contract not in (None, "1"):
-        yield (
-            "toolkit.contract",
-            f"contract version '{contract}' is not supported; this toolkit supports 1",
-        )
-    if kind not in _CAPABILITIES:
-        yield "toolkit.kind", f"kind '{kind}' is not one of {', '.join(_CAPABILITIES)}"
+    version = _parameter(model, contract.CONTRACT)
+    if version not in (None, str(contract.VERSION)):
+        text = f"contract version '{version}' is not supported; this toolkit supports "
+        yield contract.CONTRACT, f"{text}{contract.VERSION}"
+    if (interface := INTERFACES.get(kind)) is None:
+        yield contract.KIND, f"kind '{kind}' is not one of {', '.join(INTERFACES)}"
         return
-    for key in ("toolkit.aliases", "toolkit.capabilities"):
+    for key in (contract.ALIASES, contract.CAPABILITIES):
         names = _json(_parameter(model, key) or "[]")
         if not isinstance(names, list) or not all(isinstance(each, str) for each in names):
             yield key, f"{key} is not a JSON list of strings"
-        elif key == "toolkit.capabilities" and (odd := set(names) - _CAPABILITIES[kind]):
-            yield key, f"a model of kind {kind} cannot have the capability '{min(odd)}'"
-    for key in _NUMBERS.get(kind, ()):
+        elif key == contract.CAPABILITIES:
+            for name in sorted(set(names) - set(interface.known_capabilities))[:1]:
+                yield key, f"a model of kind {kind} cannot have the capability '{name}'"
+    optional = _parameter(model, contract.MAX_TEXT_BYTES) is not None
+    for key in (*interface.numbers, *((contract.MAX_TEXT_BYTES,) if optional else ())):
         value = _parameter(model, key) or ""
         if not _is_count(value):
             yield key, f"{key} is '{value}'; expected a number above 0"
-    bytes_at_most = _parameter(model, _TEXT_BYTES)
-    if bytes_at_most is not None and not _is_count(bytes_at_most):
-        yield _TEXT_BYTES, f"{_TEXT_BYTES} is '{bytes_at_most}'; expected a number above 0"
-    if kind == "diffusion":
-        image = _json(_parameter(model, "toolkit.image") or "")
-        if not isinstance(image, dict) or not image.keys() >= _IMAGE:
-            yield (
-                "toolkit.image",
-                f"toolkit.image is not a JSON object with {', '.join(sorted(_IMAGE))}",
-            )
-    cancel = _parameter(model, "toolkit.cancel")
+    if interface.has_image:
+        image = _json(_parameter(model, contract.IMAGE) or "")
+        if not isinstance(image, dict) or not image.keys() >= contract.IMAGE_LIMITS:
+            fields = ", ".join(sorted(contract.IMAGE_LIMITS))
+            yield contract.IMAGE, f"{contract.IMAGE} is not a JSON object with {fields}"
+    cancel = _parameter(model, contract.CANCEL)
     if cancel is not None and cancel not in model.neighbours:
-        yield (
-            "toolkit.cancel",
-            f"toolkit.cancel names '{cancel}', which is not a model in this repository",
-        )
+        text = f"{contract.CANCEL} names '{cancel}', which is not a model in this repository"
+        yield contract.CANCEL, text
 
 
 def _is_count(value: str) -> bool:
     return value.isdigit() and int(value) > 0
+
+
+def _needs(backend: str) -> Backend:
+    """What a step of that folder needs; nothing for one that is not the toolkit's."""
+    return BACKENDS.get(backend, Backend(()))
 
 
 def _kinds(model: Model) -> Iterator[tuple[str, Path]]:
@@ -126,7 +105,7 @@ def _kinds(model: Model) -> Iterator[tuple[str, Path]]:
 def toolkit_step(model: Model) -> Iterator[ModelFinding]:
     """The toolkit's steps read their parameters when they start, and fail if one is malformed."""
     for kind, _ in _kinds(model):
-        for key, expected in _REQUIRED.get(kind, {}).items():
+        for key, expected in _needs(kind).parameters.items():
             value = _parameter(model, key)
             what = "a number" if expected is int else "a JSON object"
             if value is None:
@@ -146,7 +125,8 @@ def toolkit_files(model: Model) -> Iterator[ModelFinding]:
     They are not in git; `toolkit build-repo` creates them.
     """
     for kind, folder in _kinds(model):
-        if kind in _TOKENIZERS:
+        needs = _needs(kind).files
+        if TOKENIZER in needs:
             tokenizer = folder / (_parameter(model, "tokenizer") or "tokenizer")
             if not any((tokenizer / name).is_file() for name in _TOKENIZER_FILES):
                 yield _absent(model, folder, tokenizer, "tokenizer")
@@ -156,11 +136,11 @@ def toolkit_files(model: Model) -> Iterator[ModelFinding]:
                     "the tokenizer has no chat template, but the model has the capability 'chat'",
                     "add a chat_template.jinja, or remove chat from toolkit.capabilities",
                 )
-        if kind in _GRAPHS:
-            graph = folder / (_parameter(model, "model") or "model.onnx")
+        if GRAPH in needs:
+            graph = folder / (_parameter(model, "model") or GRAPH)
             if not graph.exists():
                 yield _absent(model, folder, graph, "graph")
-        if kind == "vllm_engine" and (weights := _weights(model, folder)):
+        if WEIGHTS in needs and (weights := _weights(model, folder)):
             yield _absent(model, folder, weights, "weights")
 
 
@@ -170,11 +150,11 @@ def toolkit_target(model: Model) -> Iterator[ModelFinding]:
 
     Configs differ between servers: backends, placement, Python environments.
     """
-    built = _parameter(model, "toolkit.target")
+    built = _parameter(model, contract.TARGET)
     if built is not None and built != model.target.name:
         command = f"toolkit build-repo --target {model.target.name}"
         text = f"'{model.name}' was built for the target '{built}', not '{model.target.name}'"
-        yield model.finding(_path("toolkit.target"), text, f"run: {command}")
+        yield model.finding(_path(contract.TARGET), text, f"run: {command}")
 
 
 @rule("engine-argument", "Unknown vLLM engine argument", Effect.REFUSED)
@@ -233,7 +213,7 @@ def _chats(step: Model) -> bool:
         for model in step.neighbours.values()
         if any(each.model_name == step.name for each in model.config.ensemble_scheduling.step)
     ]
-    return any('"chat"' in (_parameter(user, "toolkit.capabilities") or "") for user in users)
+    return any('"chat"' in (_parameter(user, contract.CAPABILITIES) or "") for user in users)
 
 
 def _template(tokenizer: Path) -> bool:
