@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -90,7 +89,8 @@ folder, target = Path(sys.argv[1]), find_target("embedded")
 spec = load(folder / "models.yaml")
 built = build(spec, target, folder / "repository")
 fit = fit_models(Question(spec, target, [], 2**34, 4, True, 2**30))
-wrong = "version: 1\\nmodels:\\n  s: {kind: scorer, source: 'path:s', context_length: 9999, batching: {}}\\n"
+wrong = "version: 1\\nmodels:\\n  s:\\n    kind: scorer\\n    source: path:s\\n"
+wrong += "    context_length: 9999\\n    batching: {}\\n"
 try:
     parse("models.yaml", wrong, folder)
 except SpecError as error:
