@@ -42,7 +42,7 @@ def build(
 def verify(
     repository: str | PathLike[str] = "model_repository", *, target: str | None = None
 ) -> "list[ModelFinding]":
-    """Checks a model repository, as `toolkit verify` does; an empty list means nothing was found.
+    """Checks a model repository, as `toolkit verify` does; the list is empty if it is correct.
 
     `target` is what the repository is checked for; by default the one that it was built for. Reads
     files only. Raises `toolkit.errors.RepositoryError` when there is no repository.

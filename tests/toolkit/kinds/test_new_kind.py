@@ -152,10 +152,10 @@ def test_its_capacity_is_estimated(found: dict[str, Any]) -> None:
 
 def test_its_own_checks_and_reasons_are_reported(found: dict[str, Any]) -> None:
     assert found["findings"] == [
+        ["models.s.context_length", "is more than 4096", "write 4096"],
         [
             "models.s.batching",
             "is not a field of kind `scorer`",
             "a scorer takes one pair at a time",
         ],
-        ["models.s.context_length", "is more than 4096", "write 4096"],
     ]
