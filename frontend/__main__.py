@@ -27,6 +27,7 @@ from frontend.process.files import allow_connections
 from frontend.process.liveness import liveness
 from frontend.process.signals import ended_by_signals
 from frontend.settings import Settings
+from frontend.settings.limits import LimitSettings
 from frontend.telemetry.watchdog import Watchdog
 from frontend.upstreams.registry import find_cycle
 
@@ -105,7 +106,7 @@ async def serve(settings: Settings) -> None:
             await server.serve(sockets)
 
 
-def _limits(settings: Settings) -> Limits:
+def _limits(settings: LimitSettings) -> Limits:
     return Limits(
         connections=allow_connections(settings.max_connections),
         connections_per_address=settings.max_connections_per_address,

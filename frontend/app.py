@@ -44,6 +44,8 @@ from frontend.routes.rerank import RerankRoutes
 from frontend.routes.responses import ResponsesRoutes
 from frontend.schemas.limits import Limits
 from frontend.settings import Settings
+from frontend.settings.media import MediaSettings
+from frontend.settings.server import ServerSettings
 from frontend.store.responses import ResponseStore
 from frontend.table import Handlers, table
 from frontend.telemetry.metrics import Metrics
@@ -162,7 +164,7 @@ def _bounds(settings: Settings) -> Bounds:
     )
 
 
-def _sites(settings: Settings) -> Sites:
+def _sites(settings: ServerSettings) -> Sites:
     return sites_of(
         settings.host,
         settings.hosts,
@@ -172,7 +174,7 @@ def _sites(settings: Settings) -> Sites:
     )
 
 
-def _authorizer(settings: Settings) -> Authorizer:
+def _authorizer(settings: ServerSettings) -> Authorizer:
     if settings.keys_file is None:
         return Authorizer(None, settings.open)
     keys = Keys(settings.keys_file)
@@ -200,7 +202,7 @@ def _structures(settings: Settings) -> Structures:
     return Structures(workers, limits, settings.schema_retries)
 
 
-def _images(settings: Settings) -> Images:
+def _images(settings: MediaSettings) -> Images:
     networks = tuple(map(ip_network, settings.networks))
     fetcher = Fetcher(settings.max_image_bytes, settings.image_timeout_s, networks)
     pixels = settings.max_image_pixels

@@ -11,7 +11,7 @@ from python_backends.errors import InvalidInput, Unavailable
 from python_backends.triton import Settings
 from python_backends.vllm_engine.grammar_limits import GrammarLimits, read_grammar
 from python_backends.vllm_engine.shares import MAX_WAITING, Shares
-from toolkit.spec.serving import GrammarBounds
+from toolkit.fields.serving import GrammarBounds
 
 LIMITS = GrammarLimits()
 STRING = {"type": "string"}

@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from toolkit import kinds
 from toolkit.building import Built, build
 from toolkit.cli.progress import console_progress
 from toolkit.repository.plan import Plan, make_plan
-from toolkit.spec import EnsembleEntry, load
+from toolkit.spec import SourcedEntry, load
 from toolkit.targets import FORMS, find_target
 
 
@@ -67,13 +68,13 @@ def _print_plan(plan: Plan, output: Path, as_json: bool) -> None:
         return
     typer.echo(f"{output}: {len(plan.models)} models for {plan.target.name} (nothing written)")
     for model in plan.models:
-        steps = " → ".join(step.step for step in model.steps[: 2 if model.adapters else None])
+        steps = " → ".join(step.name for step in kinds.of(model.entry).steps)
         typer.echo(f"\n{model.name}: {model.entry.kind}" + (f", {steps}" if steps else ""))
-        if isinstance(model.entry, EnsembleEntry):
-            typer.echo(f"  of {' → '.join(step.model for step in model.entry.steps)}")
-        else:
+        if isinstance(model.entry, SourcedEntry):
             typer.echo(f"  from {model.entry.origin}")
-        for adapter in model.adapters:
+        else:
+            typer.echo(f"  of {' → '.join(kinds.of(model.entry).parts_of(model.entry))}")
+        for adapter in model.public[1:]:
             typer.echo(f"  with the adapter {adapter}")
         for file in model.files:
             typer.echo(f"  {file}")

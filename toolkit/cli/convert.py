@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from toolkit.cli.progress import console_progress
-from toolkit.convert.run import GOALS, Wish
+from toolkit.convert.run import GOALS, Request
 from toolkit.convert.run import convert as run
 from toolkit.errors import ConvertError
 from toolkit.quantize.sources import find_source
@@ -66,7 +66,7 @@ def convert(
     _check(to, from_pickle, quantizations, gguf_type, precision)
     place = output or Path(f"{Path(source.rstrip('/')).stem}-{to}")
     console = Console(file=sys.stderr)  # this very stream: conversions redirect sys.stderr
-    wish = Wish(
+    asked = Request(
         goal=to,
         force=force,
         from_pickle=from_pickle,
@@ -78,7 +78,7 @@ def convert(
     )
     with console_progress(console) as progress:
         fetched = find_source(source, progress)
-        record = run(fetched.path, wish, place, progress)
+        record = run(fetched.path, asked, place, progress)
     if as_json:
         typer.echo(json.dumps(record, indent=2, ensure_ascii=False))
     _show(console, place, record)

@@ -10,9 +10,9 @@ from rich.table import Table
 
 from toolkit.cli.progress import console_progress
 from toolkit.cli.sizes import size
-from toolkit.fit import Fit, Question, devices_of, fit_catalogue, parse_gpus, parse_size
-from toolkit.fit.catalogue import SHARED_MEMORY, ModelFit
+from toolkit.fit import Fit, Question, devices_of, fit_models, parse_gpus, parse_size
 from toolkit.fit.estimate import LlmNeed
+from toolkit.fit.models import SHARED_MEMORY, ModelFit
 from toolkit.fit.report import as_json as fit_json
 from toolkit.machine import LocalProbe, Probe, cores, found_gpus, memory_bytes
 from toolkit.spec import load
@@ -88,7 +88,7 @@ def fit(
         offline=offline,
     )
     with console_progress(Console(stderr=True)) as progress:
-        result = fit_catalogue(question, progress)
+        result = fit_models(question, progress)
     if as_json:
         typer.echo(json.dumps(fit_json(result), indent=2, ensure_ascii=False))
     else:

@@ -10,16 +10,11 @@ import typer
 from rich.console import Console
 
 from toolkit.errors import RepositoryError, SourceError
-from toolkit.spec.schema import catalogue_schema
-from toolkit.spec.source import parse_source
-from toolkit.spec.starter import EXAMPLES, Wish, starter
+from toolkit.fields.source import parse_source
+from toolkit.kinds import all_kinds
+from toolkit.spec.schema import models_schema
+from toolkit.spec.starter import Choice, starter
 
-_QUESTIONS = {
-    "llm": "A language model (chat, completions)",
-    "embedding": "An embedding model",
-    "rerank": "A rerank model",
-    "diffusion": "A model that draws images",
-}
 _DEFAULT = ("llm", "embedding")
 SCHEMA_FILE = "models.schema.json"
 
@@ -65,12 +60,14 @@ def init(
     """
     talk = Console(file=sys.stderr, highlight=False, soft_wrap=True)
     if models.exists() and not force:
-        raise RepositoryError(f"{models} is there already", hint="choose another name, or --force")
+        raise RepositoryError(f"{models} exists already", hint="choose another name, or --force")
     given = {"llm": llm, "embedding": embedding, "rerank": rerank, "diffusion": diffusion}
     wishes = [_wish(kind, text) for kind, texts in given.items() for text in texts or ()]
     if not wishes:
         asks = not yes and sys.stdin.isatty()
-        wishes = _ask(talk) if asks else [Wish(kind, EXAMPLES[kind]) for kind in _DEFAULT]
+        wishes = (
+            _ask(talk) if asks else [Choice(kind, all_kinds()[kind].example) for kind in _DEFAULT]
+        )
     schema = models.with_name(SCHEMA_FILE)
     text, spec = starter(
         wishes, models.absolute().parent, context_length=context_length, schema=schema.name
@@ -78,7 +75,7 @@ def init(
     models.parent.mkdir(parents=True, exist_ok=True)
     _write(schema, _schema_text())
     _write(models, text)
-    talk.print(f"{models}: {', '.join(spec.catalogue.models)}", markup=False)
+    talk.print(f"{models}: {', '.join(spec.models)}", markup=False)
     talk.print(f"next: toolkit build-repo {models} && toolkit serve", markup=False)
 
 
@@ -94,24 +91,24 @@ def schema() -> None:
     typer.echo(_schema_text(), nl=False)
 
 
-def _wish(kind: str, text: str) -> Wish:
+def _wish(kind: str, text: str) -> Choice:
     """`NAME=SOURCE`, or a source alone; a `=` behind the first `:` is the source's own."""
     name, sign, source = text.partition("=")
     if sign and ":" not in name:
-        return Wish(kind, source, name)
+        return Choice(kind, source, name)
     try:
         parse_source(text)
     except ValueError as error:
         problem, _, forms = str(error).partition(": ")
         raise SourceError(f"--{kind}: {problem}", hint=forms or None) from error
-    return Wish(kind, text)
+    return Choice(kind, text)
 
 
-def _ask(talk: Console) -> list[Wish]:
+def _ask(talk: Console) -> list[Choice]:
     """One question per kind; an empty answer leaves it out, `-` too where an example is offered."""
     wishes = []
-    for kind, question in _QUESTIONS.items():
-        offered = EXAMPLES[kind] if kind in _DEFAULT else ""
+    for kind, question in _questions().items():
+        offered = all_kinds()[kind].example if kind in _DEFAULT else ""
         text = f"{question}: source{' (- for none)' if offered else ' (empty for none)'}"
         talk.print(text + (f" [{offered}]" if offered else "") + ": ", end="", markup=False)
         answer = sys.stdin.readline().strip() or offered
@@ -124,8 +121,12 @@ def _ask(talk: Console) -> list[Wish]:
     return wishes
 
 
+def _questions() -> dict[str, str]:
+    return {name: kind.title for name, kind in all_kinds().items() if kind.example}
+
+
 def _schema_text() -> str:
-    return json.dumps(catalogue_schema(), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(models_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 def _write(path: Path, text: str) -> None:

@@ -13,13 +13,13 @@ from typer.core import TyperGroup
 from toolkit.cli.progress import console_progress
 from toolkit.cli.sizes import size
 from toolkit.errors import SourceError, SpecError, ToolkitError
+from toolkit.fields.source import parse_source
 from toolkit.progress import Progress
 from toolkit.spec import Source, load
-from toolkit.spec.source import parse_source
 from toolkit.weights.fetch import UrlSource, fetch
 from toolkit.weights.known import KNOWN
 from toolkit.weights.sources import Fetched
-from toolkit.weights.state import Standing, State, catalogue_sources, size_of, standings
+from toolkit.weights.state import Standing, State, size_of, spec_sources, standings
 
 _PARALLEL = 3
 _STYLES = {State.HERE: "green", State.PARTIAL: "yellow", State.CORRUPTED: "bold red"}
@@ -185,7 +185,7 @@ def _wanted(
         if sha256 is not None and (len(sources) > 1 or not _is_url(sources[0])):
             raise SourceError("--sha256 goes with one https address")
         return {text: _parse(text, sha256) for text in sources}
-    needed = catalogue_sources(load(models))
+    needed = spec_sources(load(models))
     if unknown := sorted(set(only) - set(needed)):
         raise SourceError(
             f"{models} has no model '{unknown[0]}'", hint=f"it has {', '.join(needed)}"

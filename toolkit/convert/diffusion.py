@@ -22,7 +22,7 @@ from toolkit.convert.quiet import quiet
 from toolkit.convert.strict import load
 from toolkit.convert.strict_parts import check_part, load_part
 from toolkit.errors import ConvertError
-from toolkit.facts import DiffusionFacts
+from toolkit.kinds.diffusion import DiffusionFacts
 from toolkit.progress import Progress
 
 TOLERANCE = 1e-3

@@ -29,7 +29,7 @@ from toolkit.convert.serving import Array, Tokenizing
 from toolkit.convert.settings_files import check_settings
 from toolkit.convert.strict import check_names, compare_with_files
 from toolkit.errors import ConvertError
-from toolkit.facts import EmbeddingFacts
+from toolkit.kinds.embedding import EmbeddingFacts
 from toolkit.progress import Progress
 
 TOLERANCE = 1e-4

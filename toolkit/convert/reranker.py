@@ -24,7 +24,7 @@ from toolkit.convert.quiet import quiet
 from toolkit.convert.serving import Array, Tokenizing
 from toolkit.convert.strict import load
 from toolkit.errors import ConvertError
-from toolkit.facts import RerankFacts
+from toolkit.kinds.rerank import RerankFacts
 from toolkit.progress import Progress
 
 TOLERANCE = 1e-4

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from toolkit.errors import ConvertError
-from toolkit.facts import UserFacts
+from toolkit.kinds.python import UserFacts
 from toolkit.progress import Progress
 
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", ".*", "config.pbtxt")

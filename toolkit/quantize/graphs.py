@@ -15,8 +15,11 @@ from typing import Any
 from toolkit.convert.kept import open_to_all
 from toolkit.convert.steps import TOKENIZER_FILES
 from toolkit.errors import QuantizeError
-from toolkit.facts import FILE, DiffusionFacts, EmbeddingFacts, read_facts, write_facts
+from toolkit.facts import FILE, write_facts
 from toolkit.home import home
+from toolkit.kinds import read_facts
+from toolkit.kinds.diffusion import DiffusionFacts
+from toolkit.kinds.embedding import EmbeddingFacts
 from toolkit.progress import Progress
 from toolkit.quantize.graph_files import files_of
 from toolkit.quantize.limits import Limits, failures

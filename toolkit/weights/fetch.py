@@ -16,14 +16,7 @@ from toolkit.download import Remote
 from toolkit.errors import MissingExtra, SourceError
 from toolkit.home import home
 from toolkit.progress import Progress, Step
-from toolkit.spec import (
-    GgufSource,
-    HubSource,
-    ObjectSource,
-    PackageSource,
-    PathSource,
-    Source,
-)
+from toolkit.spec import GgufSource, HubSource, ObjectSource, PackageSource, PathSource, Source
 from toolkit.weights import objects
 from toolkit.weights.digest import digest, files_digest, text_digest
 from toolkit.weights.gguf_shards import shard_names

@@ -72,7 +72,7 @@ def test_spec_errors_are_told_with_hints_and_exit_2(
     assert capsys.readouterr().err == (
         "error: models.yaml:1: models: is missing\n"
         "  hint: add `models: …`\n"
-        "error: models.yaml:2: modls: is no known field\n"
+        "error: models.yaml:2: modls: is not a known field\n"
         "  hint: did you mean `models`?\n"
     )
 

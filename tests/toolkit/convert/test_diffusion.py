@@ -12,7 +12,7 @@ from toolkit.convert.diffusion import convert_diffusion
 from toolkit.convert.graph import run
 from toolkit.convert.quiet import quiet
 from toolkit.errors import ConvertError
-from toolkit.facts import DiffusionFacts
+from toolkit.kinds.diffusion import DiffusionFacts
 from toolkit.progress import silent
 
 

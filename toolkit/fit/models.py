@@ -1,12 +1,15 @@
-"""A catalogue, a target and a machine → whether everything fits, model by model.
+"""models.yaml, a target and a machine → whether everything fits, model by model.
 
-The sum of all findings: what each model takes and where, what does not fit, and what would.
+What each model takes and where, what does not fit, and what would.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from toolkit import kinds
 from toolkit.errors import SourceError, ToolkitError
+from toolkit.fields.entry import BaseEntry, SourcedEntry
 from toolkit.fit.advice import advise, more_devices
 from toolkit.fit.architecture import read_architecture
 from toolkit.fit.cache import sequences_in
@@ -26,19 +29,10 @@ from toolkit.fit.estimate import (
     llm_weights,
 )
 from toolkit.fit.placement import Placement, Room, Wanted, place, place_one
+from toolkit.kinds.encoding import TOKENIZE_INSTANCES
+from toolkit.kinds.llm import PROMPT_INSTANCES, LlmEntry
 from toolkit.progress import Progress, silent
-from toolkit.repository.encoding import TOKENIZE_INSTANCES
-from toolkit.repository.llm import PROMPT_INSTANCES
-from toolkit.spec import (
-    DiffusionEntry,
-    EmbeddingEntry,
-    EnsembleEntry,
-    Entry,
-    LlmEntry,
-    PythonEntry,
-    RerankEntry,
-    Spec,
-)
+from toolkit.spec import Spec
 from toolkit.targets import Target
 
 SHARED_MEMORY = "/dev/shm"  # noqa: S108
@@ -46,7 +40,7 @@ SHARED_MEMORY = "/dev/shm"  # noqa: S108
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked: this catalogue on that machine. `host_bytes` is the memory that may be used;
+    """What is asked: these models on that machine. `host_bytes` is the memory that may be used;
     `sequences` of full context run at once in each language model, None for the engine's own."""
 
     spec: Spec
@@ -104,10 +98,10 @@ class Fit:
         return sum(model.threads for model in self.models)
 
 
-def fit_catalogue(question: Question, progress: Progress = silent) -> Fit:
-    """Raises SourceError with every model whose weights cannot be looked at."""
+def fit_models(question: Question, progress: Progress = silent) -> Fit:
+    """Raises SourceError with every model whose weights cannot be read."""
     models, failures = [], []
-    for name, entry in question.spec.for_target(question.target).models.items():
+    for name, entry in question.spec.for_target(question.target).items():
         try:
             models.append(_measure(name, entry, question, progress))
         except ToolkitError as error:
@@ -126,10 +120,12 @@ def fit_catalogue(question: Question, progress: Progress = silent) -> Fit:
     return fit
 
 
-def _measure(name: str, entry: Entry, question: Question, progress: Progress) -> ModelFit:
-    if isinstance(entry, EnsembleEntry):  # its steps are models of the catalogue themselves
+def _measure(name: str, entry: BaseEntry, question: Question, progress: Progress) -> ModelFit:
+    estimate = kinds.of(entry).estimate
+    if not estimate:  # its steps are models of the file themselves
         return ModelFit(name, entry.kind, host_bytes=0, shm_bytes=0, threads=0)
-    if isinstance(entry, PythonEntry):  # what it takes, only its author knows
+    assert isinstance(entry, SourcedEntry)
+    if estimate == "process":  # only its author knows what else it takes
         count = sum(group.count for group in entry.instances or ()) or 1
         return ModelFit(
             name,
@@ -143,7 +139,7 @@ def _measure(name: str, entry: Entry, question: Question, progress: Progress) ->
     )
     if isinstance(entry, LlmEntry):
         return _measure_llm(name, entry, checkpoint, question)
-    need = _steps_need(entry, checkpoint)
+    need = _STEPS[estimate](entry, checkpoint)
     return ModelFit(
         name=name,
         kind=entry.kind,
@@ -154,18 +150,24 @@ def _measure(name: str, entry: Entry, question: Question, progress: Progress) ->
     )
 
 
-def _steps_need(
-    entry: EmbeddingEntry | RerankEntry | DiffusionEntry, checkpoint: Checkpoint
-) -> StepsNeed:
-    if isinstance(entry, EmbeddingEntry | RerankEntry):
-        longest = int(checkpoint.config.get("max_position_embeddings", 512))
-        return encoder_need(
-            checkpoint, entry.context_length or longest, entry.token_budget, TOKENIZE_INSTANCES
-        )
+def _encoder(entry: Any, checkpoint: Checkpoint) -> StepsNeed:
+    longest = int(checkpoint.config.get("max_position_embeddings", 512))
+    return encoder_need(
+        checkpoint, entry.context_length or longest, entry.token_budget, TOKENIZE_INSTANCES
+    )
+
+
+def _diffusion(entry: Any, checkpoint: Checkpoint) -> StepsNeed:
     vae, unet = checkpoint.configs.get("vae", {}), checkpoint.configs.get("unet", {})
     scale = 2 ** (len(vae.get("block_out_channels") or [1, 1, 1, 1]) - 1)
     trained = int(unet.get("sample_size") or 64) * scale
     return diffusion_need(checkpoint, entry.max_size or trained, scale)
+
+
+_STEPS: dict[str, Callable[[Any, Checkpoint], StepsNeed]] = {
+    "encoder": _encoder,
+    "diffusion": _diffusion,
+}
 
 
 def _measure_llm(

@@ -66,3 +66,8 @@ def test_tritons_key_comes_from_a_file(tmp_path: Path) -> None:
 def test_what_can_never_match_is_refused(given: dict[str, str]) -> None:
     with pytest.raises(ValidationError, match="is not"):
         Settings(**given)  # type: ignore[arg-type]
+
+
+def test_they_never_change() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().port = 1

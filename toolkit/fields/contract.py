@@ -1,21 +1,25 @@
 """The declared contract of a user's model: what it must take and give to be served to clients.
 
-The tensors are those of python_backends/README.md, contract version 1.
+Which tensors and capabilities a contract has is in `toolkit.contract`.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from toolkit.contract import INTERFACES, Shape
+from toolkit.fields.strict import Many, Strict
+from toolkit.fields.tensors import Input, Output
 from toolkit.finding import FieldFinding
-from toolkit.spec.strict import Many, Strict
-from toolkit.spec.tensors import Input, Output
 
-Capability = Literal[
-    "chat", "completion", "tools", "reasoning", "infill", "embedding", "rerank", "image"
-]
+if TYPE_CHECKING:
+    Capability = str
+    InterfaceName = str
+else:
+    _DECLARABLE = [(*one.capabilities, *one.further) for one in INTERFACES.values()]
+    Capability = Literal[tuple(name for names in _DECLARABLE for name in names)]
+    InterfaceName = Literal[tuple(INTERFACES)]
 
 
 class Image(Strict):
@@ -34,9 +38,7 @@ class Image(Strict):
 class Contract(Strict):
     """What the gateway learns of a user's own model."""
 
-    kind: Literal["llm", "embedding", "rerank", "diffusion"] = Field(
-        description="As which kind clients reach it."
-    )
+    kind: InterfaceName = Field(description="The kind of model that clients see.")
     capabilities: Many[Capability] | None = Field(
         default=None, description="Default: `chat` and `completion`, or what the kind is for."
     )
@@ -53,63 +55,6 @@ class Contract(Strict):
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Tensors:
-    """`required` must be declared so, `optional` may be; outputs must be there. -2 is any fixed
-    length, the contract's `dimensions`."""
-
-    required: Mapping[str, tuple[str, tuple[int, ...]]]
-    optional: Mapping[str, tuple[str, tuple[int, ...]]]
-    outputs: Mapping[str, tuple[str, tuple[int, ...]]]
-    batched: bool
-    decoupled: bool = False
-
-
-_TEXT = ("STRING", (1,))
-_TRUNCATE = {"truncate": ("BOOL", (1,))}
-_COUNT = {"num_tokens": ("INT32", (1,))}
-_INT = ("INT32", (1,))
-CONTRACTS = {
-    "llm": Tensors(
-        {"prompt": _TEXT, "sampling_parameters": _TEXT},
-        {"reply": _TEXT},
-        {"event": ("STRING", (-1,))},
-        batched=False,
-        decoupled=True,
-    ),
-    "embedding": Tensors(
-        {"text": _TEXT},
-        {**_TRUNCATE, "token_ids": ("INT32", (-1,))},
-        {"embedding": ("FP32", (-2,)), **_COUNT},
-        batched=True,
-    ),
-    "rerank": Tensors(
-        {"query": _TEXT, "document": _TEXT},
-        _TRUNCATE,
-        {"score": ("FP32", (1,)), **_COUNT},
-        batched=True,
-    ),
-    "diffusion": Tensors(
-        {"prompt": _TEXT, "count": _INT},
-        {
-            "negative_prompt": _TEXT,
-            "guidance": ("FP32", (1,)),
-            "seed": ("INT64", (1,)),
-            **dict.fromkeys(("steps", "width", "height", "stop_after"), _INT),
-        },
-        {"image": ("STRING", (-1,))},
-        batched=False,
-    ),
-}
-CAPABILITIES = {
-    "llm": ("chat", "completion"),
-    "embedding": ("embedding",),
-    "rerank": ("rerank",),
-    "diffusion": ("image",),
-}
-_EXTRA = ("tools", "reasoning", "infill")
-
-
 def contract_findings(
     contract: Contract,
     inputs: Mapping[str, Input],
@@ -117,23 +62,23 @@ def contract_findings(
     batched: bool,
 ) -> Iterator[FieldFinding]:
     """Everything in which declared tensors differ from what the contract says."""
-    wanted = CONTRACTS[contract.kind]
+    wanted = INTERFACES[contract.kind]
     kind = f"the contract '{contract.kind}'"
     yield from _needed(contract)
     if batched != wanted.batched:
         fix = "set max_batch_size to 1 or more" if wanted.batched else "set max_batch_size to 0"
         words = "have a batch dimension" if wanted.batched else "have no batch dimension"
-        yield ("max_batch_size",), f"{kind} says that its tensors {words}", fix
+        yield ("max_batch_size",), f"{kind} requires that tensors {words}", fix
     known = {**wanted.required, **wanted.optional}
     for name, tensor in inputs.items():
         if name not in known:
             if not tensor.optional:
-                problem = f"{kind} has no such tensor, so no request could fill it"
+                problem = f"{kind} has no such tensor, so no request can fill it"
                 yield ("inputs", name), problem, f"make it optional; known: {', '.join(known)}"
             continue
         yield from _compare(("inputs", name), tensor, known[name], contract, kind)
         if name in wanted.optional and not tensor.optional:
-            yield ("inputs", name), f"{kind} leaves it out when it can", "add optional: true"
+            yield ("inputs", name), f"{kind} may leave it out", "add optional: true"
     for name in wanted.required:
         if name not in inputs:
             yield ("inputs",), f"{kind} needs the input '{name}'", _declare(name, known[name])
@@ -145,27 +90,23 @@ def contract_findings(
 
 
 def _needed(contract: Contract) -> Iterator[FieldFinding]:
-    needs = {
-        "embedding": ("context_length", "dimensions"),
-        "llm": ("context_length",),
-        "rerank": ("context_length",),
-        "diffusion": ("image",),
-    }
-    for field in needs[contract.kind]:
+    interface = INTERFACES[contract.kind]
+    for parameter in interface.parameters:
+        field = parameter.removeprefix("toolkit.")
         if getattr(contract, field) is None:
             yield ("contract", field), f"is missing for kind '{contract.kind}'", f"add `{field}: …`"
+    known = (*interface.capabilities, *interface.further)
     for index, capability in enumerate(contract.capabilities or ()):
-        able = (*CAPABILITIES[contract.kind], *(_EXTRA if contract.kind == "llm" else ()))
-        if capability not in able:
-            known = ", ".join(able)
+        if capability not in known:
             place = ("contract", "capabilities", index)
-            yield place, f"a model of kind '{contract.kind}' cannot do that", f"known: {known}"
+            text = f"a model of kind '{contract.kind}' does not have this capability"
+            yield place, text, f"known: {', '.join(known)}"
 
 
 def _compare(
     place: tuple[str, str],
     tensor: Output,
-    wanted: tuple[str, tuple[int, ...]],
+    wanted: Shape,
     contract: Contract,
     kind: str,
 ) -> Iterator[FieldFinding]:
@@ -173,13 +114,13 @@ def _compare(
     if dims == (-2,):
         dims = (contract.dimensions,) if contract.dimensions else tensor.dims
     if tensor.type != name:
-        yield (*place, "type"), f"{kind} says {name}, not {tensor.type}", f"write type: {name}"
+        yield (*place, "type"), f"{kind} requires {name}, not {tensor.type}", f"write type: {name}"
     if tensor.dims != dims:
         found, right = list(tensor.dims), list(dims)
-        yield (*place, "dims"), f"{kind} says {right}, not {found}", f"write dims: {right}"
+        yield (*place, "dims"), f"{kind} requires {right}, not {found}", f"write dims: {right}"
 
 
-def _declare(name: str, wanted: tuple[str, tuple[int, ...]]) -> str:
+def _declare(name: str, wanted: Shape) -> str:
     kind, dims = wanted
     shown = "[dimensions]" if dims == (-2,) else str(list(dims))
     return f"add {name}: {{type: {kind}, dims: {shown}}}"

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from toolkit.spec.strict import Many, Strict
+from toolkit.fields.strict import Many, Strict
 
 
 class Resource(Strict):

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from toolkit.spec.strict import Many, Strict
+from toolkit.fields.strict import Many, Strict
 
 Type = Literal[
     "BOOL",

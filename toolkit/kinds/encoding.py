@@ -1,26 +1,30 @@
-"""Configs of embedding and rerank models: `tokenize` → `encoder`, batched.
+"""What embedding and rerank models share: `tokenize` → `encoder`, batched.
 
 Where the server itself runs ONNX graphs it does; it batches requests of equal length only, so texts
 are padded to a multiple there. The tensor contract is python_backends/README.md.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Literal
 
-from toolkit.facts import EmbeddingFacts, RerankFacts
-from toolkit.model_config import ModelConfig
-from toolkit.repository.parts import (
-    Ensemble,
-    Route,
-    Step,
-    Tensor,
-    ensemble_config,
-    step_config,
+from pydantic import Field
+
+from toolkit.errors import ConvertError
+from toolkit.fields.entry import QueuedFields, SourcedEntry
+from toolkit.fields.serving import Part
+from toolkit.finding import FieldFinding
+from toolkit.kinds.checks import (
+    queue_findings,
+    sourced_findings,
+    version_findings,
+    warmup_findings,
 )
-from toolkit.repository.running import Running
-from toolkit.spec import EmbeddingEntry, RerankEntry
+from toolkit.kinds.kind import KindStep, Surroundings
+from toolkit.kinds.parts import Ensemble, Model, Route, Running, Step, Tensor
 from toolkit.targets import Target
 
+STEPS = (KindStep("tokenize", "tokenize"), KindStep("encoder", "encoder", native=True))
 MAX_BATCH_SIZE = 256
 """Texts of one request, and rows that Triton may hand over together. The encoder itself splits what
 it gets by length, so this is a limit on queues, not on memory."""
@@ -31,61 +35,55 @@ PAD_TO_MULTIPLE = 32
 TOKENIZE_INSTANCES = 2
 
 _TRUNCATE = Tensor("truncate", "BOOL", (1,), optional=True)
-_IDS_GIVEN = Tensor("token_ids", "INT32", (-1,), optional=True)
+IDS_GIVEN = Tensor("token_ids", "INT32", (-1,), optional=True)
 _COUNT = Tensor("num_tokens", "INT32", (1,))
-_IDS = ("input_ids", "attention_mask")
+IDS = ("input_ids", "attention_mask")
 
 
-def _text(name: str) -> Tensor:
+def text_tensor(name: str) -> Tensor:
+    """A text per row."""
     return Tensor(name, "STRING", (1,))
 
 
-def embedding_configs(
-    name: str,
-    entry: EmbeddingEntry,
-    facts: EmbeddingFacts,
-    public: Mapping[str, object],
-    target: Target,
-) -> list[ModelConfig]:
-    """The ensemble and its two steps; `public` are the parameters of every ensemble."""
-    length = entry.context_length or facts.context_length
-    about: dict[str, object] = {"toolkit.context_length": length}
-    about["toolkit.max_text_bytes"] = text_bytes = facts.text_bytes(length)
-    about["toolkit.dimensions"] = facts.dimensions
-    if not facts.normalized:
-        about["toolkit.normalized"] = "false"
-    if entry.matryoshka:
-        about["toolkit.matryoshka"] = sorted(entry.matryoshka)
-    output = Tensor("embedding", "FP32", (facts.dimensions,))
-    parts = _Parts(name, entry, length, [_text("text"), _IDS_GIVEN], _IDS, output)
-    return parts.configs({**public, **about}, {"max_text_bytes": text_bytes}, target)
+class EncodingEntry(SourcedEntry, QueuedFields):
+    """The fields of both kinds."""
+
+    context_length: int | None
+    token_budget: int = Field(
+        default=1024,
+        ge=64,
+        description="Tokens, padding included, that the encoder computes in one go where it "
+        "batches by itself.",
+    )
+    parts: dict[Literal["tokenize"], Part] = Field(
+        default={}, description="Settings of the step `tokenize`."
+    )
 
 
-def rerank_configs(
-    name: str,
-    entry: RerankEntry,
-    facts: RerankFacts,
-    public: Mapping[str, object],
-    target: Target,
-) -> list[ModelConfig]:
-    """The ensemble and its two steps; `public` are the parameters of every ensemble."""
-    length = entry.context_length or facts.context_length
-    ids = (*_IDS, "token_type_ids") if facts.segments else _IDS
-    texts = [_text("query"), _text("document")]
-    parts = _Parts(name, entry, length, texts, ids, Tensor("score", "FP32", (1,)))
-    text_bytes = facts.text_bytes(length)
-    about = {"toolkit.context_length": length, "toolkit.max_text_bytes": text_bytes}
-    own = {"max_text_bytes": text_bytes, "segments": "true" if facts.segments else "false"}
-    return parts.configs({**public, **about}, own, target)
+def encoding_findings(entry: EncodingEntry, around: Surroundings) -> Iterator[FieldFinding]:
+    """What is wrong with the entry as a whole."""
+    yield from sourced_findings(entry, entry.parts.items(), around)
+    yield from warmup_findings(entry)
+    yield from version_findings(entry, only_first=True)
+    yield from queue_findings(entry, entry.batching.max_batch_size if entry.batching else None)
 
 
-class _Parts:
-    """What both kinds have in common; they differ in texts, ids and what comes out."""
+def check_context(name: str, asked: int, most: int) -> None:
+    """Raises ConvertError when a context length exceeds that of the weights."""
+    if asked > most:
+        raise ConvertError(
+            f"'{name}': context_length {asked} exceeds the model's maximum of {most}",
+            hint=f"set context_length to {most} or less",
+        )
+
+
+class Encoding:
+    """The models of an entry; kinds differ in texts, ids and output."""
 
     def __init__(
         self,
         name: str,
-        entry: EmbeddingEntry | RerankEntry,
+        entry: EncodingEntry,
         context_length: int,
         texts: Sequence[Tensor],
         ids: Sequence[str],
@@ -98,9 +96,10 @@ class _Parts:
         self._ids = [Tensor(part, "INT64", (-1,)) for part in ids]
         self._output = output
 
-    def configs(
+    def models(
         self, public: Mapping[str, object], own: Mapping[str, object], target: Target
-    ) -> list[ModelConfig]:
+    ) -> list[Model]:
+        """The ensemble and its two steps. `own` are parameters of `tokenize`."""
         batch = self._batch_size(target)
         tokenize = self._tokenize(batch, own, target)
         encoder = self._encoder(batch, target)
@@ -109,19 +108,16 @@ class _Parts:
             Route.same(tokenize, [each.name for each in self._inputs], [*ids, "num_tokens"]),
             Route.same(encoder, ids, [self._output.name]),
         )
-        entry = self._entry
         ensemble = Ensemble(
             name=self._name,
             inputs=self._inputs,
             outputs=(self._output, _COUNT),
+            routes=routes,
+            parameters=public,
             max_batch_size=batch,
-            running=Running(response_cache=entry.response_cache),
+            running=Running(response_cache=self._entry.response_cache),
         )
-        return [
-            ensemble_config(ensemble, routes, public),
-            step_config(tokenize, target),
-            step_config(encoder, target),
-        ]
+        return [ensemble, tokenize, encoder]
 
     def _batch_size(self, target: Target) -> int:
         batching = self._entry.batching
