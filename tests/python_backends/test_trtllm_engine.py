@@ -14,8 +14,10 @@ from tests.support.client import Client, StreamError
 from tests.support.repository import write_step
 from tests.support.triton import Server, serve
 from tests.support.weights import write_chat_tokenizer
-from toolkit.convert.llmapi import model_config
+from toolkit.kinds.tensorrt_llm import llmapi_step
+from toolkit.repository.parts import model_config
 from toolkit.repository.pbtxt import generate
+from toolkit.targets import find_target, newest_trtllm
 
 INPUTS = {
     "token_ids?": ("INT32", [-1]),
@@ -38,8 +40,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         model_transaction_policy={"decoupled": True},
     )
     write_chat_tokenizer(root / "chat.engine" / "1" / "tokenizer")
-    config = model_config()
-    config.name = "chat.tensorrt_llm"
+    config = model_config(llmapi_step("chat.tensorrt_llm"), find_target(newest_trtllm()))
+    del config.parameters["toolkit.target"]
     config.model_transaction_policy.decoupled = True
     environment = "$$TRITON_MODEL_DIRECTORY/../.environments/onnx"
     config.parameters["EXECUTION_ENV_PATH"].string_value = environment
