@@ -51,6 +51,7 @@ check: install ## lint, types, import rules, documentation drift
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/vulture
 	@$(BIN)/shellcheck .ci/run requirements/lock.sh docker/entrypoint.sh docker/install-tools
 	@$(BIN)/hadolint docker/*.Dockerfile
 	@$(BIN)/python -m docs.generate --check

@@ -18,7 +18,6 @@ from toolkit.errors import QuantizeError
 from toolkit.facts import FILE, write_facts
 from toolkit.home import home
 from toolkit.kinds import read_facts
-from toolkit.kinds.diffusion import DiffusionFacts
 from toolkit.kinds.embedding import EmbeddingFacts
 from toolkit.progress import Progress
 from toolkit.quantize.graph_files import files_of
@@ -185,11 +184,3 @@ def _write_facts(place: Path, dimensions: int, context_length: int, normalized: 
             dimensions=dimensions, context_length=context_length, normalized=normalized
         )
         write_facts(place, facts)
-
-
-def diffusion_facts(folder: Path) -> DiffusionFacts:
-    """Raises QuantizeError for a directory of another kind."""
-    facts = read_facts(folder)
-    if not isinstance(facts, DiffusionFacts):
-        raise QuantizeError(f"{folder} is a {facts.kind} model, not a diffusion model")
-    return facts

@@ -134,4 +134,3 @@ _FIXES: dict[str, Callable[[Path, ModelFinding], str | None]] = {
     "ensemble-model": _newest_version,
     "platform-pair": _first_of_ours(r'platform\s*:\s*"[^"]*"'),
 }
-FIXABLE = frozenset(_FIXES)
