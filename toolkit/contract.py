@@ -152,6 +152,8 @@ TOKENIZER, GRAPH, WEIGHTS = "tokenizer/", "model.onnx", "weights/"
 BACKENDS = {
     "prompt": Backend((TOKENIZER,), {"context_length": int}),
     "vllm_engine": Backend((WEIGHTS,), {"engine": dict}),
+    "trtllm_engine": Backend((TOKENIZER,), {"context_length": int}),
+    "llmapi": Backend((WEIGHTS, "model.yaml")),
     "tokenize": Backend((TOKENIZER,), {"context_length": int}),
     "encoder": Backend((GRAPH,)),
     "text_encoder": Backend((TOKENIZER, GRAPH)),

@@ -1,18 +1,14 @@
-"""Orders for images: defaults, limits, seeds; pixels."""
+"""What an image request may ask for: defaults, limits, seeds."""
 
-import io
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
-from python_backends.decode.pictures import encode_png, to_pixels
 from python_backends.denoise.order import Limits, Order, read_order
 from python_backends.errors import InvalidInput
-from python_backends.text_encoder.prompts import PromptTokenizer
 
 LIMITS = Limits(width=32, height=32, multiple_of=8, max_size=64, steps=5, max_steps=9, max_count=3)
 
@@ -51,19 +47,3 @@ def test_beyond_the_limits_is_refused_by_name(name: str, value: float) -> None:
     with pytest.raises(InvalidInput, match=f"'{name}' is") as caught:
         order(**{name: value})
     assert caught.value.param == name
-
-
-def test_pixels_are_clipped_and_rounded() -> None:
-    image = np.array([[-2.0, -1.0], [1.0, np.nan]], dtype=np.float32)
-    pixels = to_pixels(np.stack([image] * 3))
-    assert pixels[..., 0].tolist() == [[0, 0], [255, 0]]
-    read = Image.open(io.BytesIO(encode_png(pixels)))
-    assert (np.asarray(read) == pixels).all()
-
-
-def test_prompts_are_padded_or_refused() -> None:
-    tokenizer = PromptTokenizer(lambda text: [1, *map(len, text.split()), 2], pad_id=9, length=4)
-    assert tokenizer.pair("", "a bb").tolist() == [[1, 2, 9, 9], [1, 1, 2, 2]]
-    with pytest.raises(InvalidInput) as caught:
-        tokenizer.pair("a b c", "a")
-    assert caught.value.param == "negative_prompt"

@@ -2,7 +2,7 @@
 
 A scripted engine tells each transcript in every way in which it may be cut into steps; vLLM's
 parsers and the step's event writer read it. Prints, as JSON, what was read otherwise than it is
-meant: `python -m tests.python_backends.read_calls FILE...` with the environment's Python.
+meant. The environment's Python runs it, with the transcripts' files as arguments.
 """
 
 import codecs

@@ -23,7 +23,12 @@ TRANSCRIPTS = sorted((ROOT / "tests" / "golden" / "calls").glob("*.json"))
 def wrong() -> dict[str, list[str]]:
     """What was read otherwise than it is meant, by file."""
     python = ensure_environment("vllm") / "bin" / "python"
-    command = [str(python), "-m", "tests.python_backends.read_calls", *map(str, TRANSCRIPTS)]
+    command = [
+        str(python),
+        "-m",
+        "tests.python_backends.vllm_engine.read_calls",
+        *map(str, TRANSCRIPTS),
+    ]
     quiet = {"VLLM_LOGGING_LEVEL": "ERROR", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
     environment = {**os.environ, **quiet, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
