@@ -9,8 +9,8 @@ from typing import Any
 
 import orjson
 
+from frontend.dialects.calls import join_calls
 from frontend.dialects.ollama.requests import OllamaCall
-from frontend.dialects.openai.tools import join_calls
 from frontend.domain.events import Event
 from frontend.domain.usage import Usage
 
@@ -102,7 +102,7 @@ def render_loading(call: OllamaCall) -> bytes:
     return orjson.dumps(answer) + b"\n"
 
 
-def render_drawing(call: OllamaCall, image: str, start_ns: int) -> bytes:
+def render_image(call: OllamaCall, image: str, start_ns: int) -> bytes:
     """A drawn image, base64."""
     answer = {"model": call.model, "created_at": now(), "response": "", "image": image}
     answer |= {"done": True, "done_reason": "stop"}  # type: ignore[dict-item]

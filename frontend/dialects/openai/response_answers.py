@@ -205,7 +205,7 @@ class ResponseWriter:
             "incomplete_details": cut,
             "model": self._model,
             "output": output,
-            **self._call.told,
+            **self._call.repeated,
             "background": False,
             "service_tier": "default",
             "truncation": "disabled",

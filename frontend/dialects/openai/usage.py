@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-from frontend.dialects.openai.sampling import StreamOptions
+from frontend.dialects.openai.streaming import StreamOptions
 from frontend.domain.events import Event
 from frontend.domain.usage import Usage, UsageCount
 
