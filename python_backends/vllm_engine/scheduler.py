@@ -4,11 +4,13 @@ Named in the engine's configuration; they live in the core process. All masks of
 for at once, and vLLM ends a request whose grammar failed, because its token is not accepted.
 """
 
+import os
 from typing import Any
 
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler  # type: ignore[import-not-found]
 from vllm.v1.core.sched.scheduler import Scheduler  # type: ignore[import-not-found]
 
+from python_backends.stages import VARIABLE, open_stages
 from python_backends.vllm_engine.masks import HostedGrammar, MaskBackend, wait_for_masks
 
 
@@ -17,12 +19,28 @@ class _Hosted:
 
     structured_output_manager: Any
     requests: dict[str, Any]
+    add_request: Any
+    schedule: Any
+    update_from_output: Any
 
     def __init__(self, *values: Any, **named: Any) -> None:
         super().__init__(*values, **named)
         manager = self.structured_output_manager
         # before the first request, which would choose one for all that follow
         manager.backend = MaskBackend(manager.vllm_config, None, 0)
+        self._stamp = open_stages(os.environ.get(VARIABLE, ""))
+        if self._stamp is not None:
+            self.add_request = self._stamped("core in", self.add_request, _id_of)
+            self.schedule = self._stamped("step in", self.schedule, _none)
+            self.update_from_output = self._stamped("step out", self.update_from_output, _none)
+
+    def _stamped(self, stage: str, work: Any, name: Any) -> Any:
+        def run(*values: Any, **named: Any) -> Any:
+            assert self._stamp is not None
+            self._stamp(stage, name(*values))
+            return work(*values, **named)
+
+        return run
 
     def get_grammar_bitmask(self, scheduler_output: Any) -> Any:
         drafts = scheduler_output.scheduled_spec_decode_tokens
@@ -42,6 +60,14 @@ class HostedScheduler(_Hosted, Scheduler):  # type: ignore[misc]
 
 class HostedAsyncScheduler(_Hosted, AsyncScheduler):  # type: ignore[misc]
     """For steps that are scheduled before the one before is done."""
+
+
+def _id_of(request: Any, *_: Any) -> str:
+    return str(request.request_id)
+
+
+def _none(*_: Any) -> str:
+    return ""
 
 
 def _grammar_of(request: Any) -> HostedGrammar | None:

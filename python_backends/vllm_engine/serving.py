@@ -13,6 +13,7 @@ from typing import Any
 from python_backends.cancellation import Cancellations
 from python_backends.errors import InvalidInput, StepError, Unavailable
 from python_backends.replies import Replies
+from python_backends.stages import Stamp
 from python_backends.templates import INFILL_MARKS
 from python_backends.triton import Arrays, json_object, text
 from python_backends.vllm_engine.compatible import Answer, read_question
@@ -33,8 +34,9 @@ _POLL_S = 0.05
 class Serving:
     """Serves one engine's requests; `submit` and `cancel` return at once."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, stamp: Stamp | None = None) -> None:
         self._engine = engine
+        self._stamp = stamp
         self._sampler = make_sampler(engine.llm)
         tokenizer = engine.llm.get_tokenizer()
         self._vocabulary = Vocabulary.read(tokenizer)
@@ -61,6 +63,9 @@ class Serving:
         running.caller = request_id.rpartition("/")[0]
         self._engine.running += 1
         self._running.add(running)
+        if self._stamp is not None:
+            self._stamp(f"loop in {running.id}", request_id)
+            running.stamp = self._stamp
         try:
             if not self._cancellations.start(request_id, running.cancel):
                 running.forget()
@@ -113,7 +118,9 @@ class Serving:
             async for output in outputs:
                 failed = has_failed(output)
                 final = output.finished and not failed
+                running.stamp_output("out")
                 running.replies.send_events(writer.write(output), final=final)
+                running.stamp_output("sent")
                 if failed:
                     raise await running.failure()
         if not running.replies.ended:
@@ -191,13 +198,19 @@ class _Running:
 
     def __init__(self, engine: Engine, engine_id: str, replies: Replies) -> None:
         self._engine = engine
-        self._id = engine_id
+        self.id = engine_id
+        self.stamp: Stamp | None = None
         self.replies = replies
         self.caller = ""
         self.cancelled = False
         self.finished = asyncio.Event()
         self._stopped = asyncio.Event()
         self._host: Host | None = None
+
+    def stamp_output(self, stage: str) -> None:
+        """For benchmarks."""
+        if self.stamp is not None:
+            self.stamp(f"engine {stage}", self.id)
 
     async def generate(
         self, prompt: dict[str, Any], sampling: Sampling, **options: Any
@@ -206,7 +219,7 @@ class _Running:
         if self.cancelled:
             return
         outputs = self._engine.llm.generate(
-            prompt, sampling.params, self._id, priority=sampling.priority, **options
+            prompt, sampling.params, self.id, priority=sampling.priority, **options
         )
         output: Output
         async with aclosing(outputs):
@@ -257,7 +270,7 @@ class _Running:
     async def _abort(self) -> None:
         """Repeated, as the engine forgets an abort that comes before it took the request in."""
         while not self.finished.is_set():
-            await self._engine.llm.abort(self._id)
+            await self._engine.llm.abort(self.id)
             try:
                 await asyncio.wait_for(self.finished.wait(), _POLL_S)
             except TimeoutError:
