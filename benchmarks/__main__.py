@@ -67,7 +67,7 @@ def _served(parts: list[str], rounds: int) -> list[str]:
 
 def _stages() -> str:
     model = next(model for model in public_models(REPOSITORY) if model.kind == "llm")
-    with TemporaryDirectory(dir=REPOSITORY.parent) as scratch:
+    with TemporaryDirectory() as scratch:
         folder = Path(scratch)
         copy = stages.stamped(REPOSITORY, folder / "model_repository", folder / "stages")
         with served(copy, folder / "log") as service:

@@ -4,7 +4,6 @@ Requests go one at a time through a copy of the repository whose steps write sta
 (python_backends/stages.py); perf_counter and monotonic are one clock on Linux.
 """
 
-import os
 import re
 import shutil
 import statistics
@@ -31,8 +30,8 @@ Times = dict[str, float]
 
 
 def stamped(repository: Path, copy: Path, stages: Path) -> Path:
-    """A copy of the repository, files hard-linked, whose steps stamp into the folder `stages`."""
-    shutil.copytree(repository, copy, symlinks=True, copy_function=os.link)
+    """A copy of the repository whose steps stamp into the folder `stages`."""
+    shutil.copytree(repository, copy, symlinks=True)
     stages.mkdir()
     for config in copy.glob("*/config.pbtxt"):
         text = config.read_text()

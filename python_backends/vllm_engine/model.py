@@ -1,6 +1,6 @@
-"""The engine step: hands Triton's requests to vLLM and answers them as its tokens come.
+"""The engine step: passes Triton's requests to vLLM and streams its tokens back.
 
-A request is one of four: a cancel, the contract's `token_ids`, Triton's own `text_input`, or bad.
+A request is a cancel, the contract's `token_ids`, or Triton's own `text_input`.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,7 @@
-"""What must be true of the stub's process before vLLM is imported into it.
+"""Prepares the stub's process before vLLM is imported.
 
-Triton's stub embeds an interpreter that ignores PYTHONUTF8 and starts with ASCII, in which torch
-fails to read its own sources; and vLLM reads its settings from the environment at import.
+Triton's stub embeds an interpreter that ignores PYTHONUTF8 and uses ASCII, with which torch cannot
+read its own sources; and vLLM reads its settings from the environment at import.
 """
 
 import io
@@ -23,7 +23,7 @@ _ENVIRONMENT = {
 
 
 def prepare_process(environment: Mapping[str, Any]) -> None:
-    """Sets the encoding and the environment; the model's own variables win over the defaults."""
+    """Sets the encoding and the environment; the model's own variables override the defaults."""
     locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

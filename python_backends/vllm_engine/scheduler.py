@@ -1,7 +1,7 @@
-"""vLLM's schedulers, with grammars outside the engine's core process.
+"""vLLM's schedulers, with grammars in processes outside the engine's core.
 
-Named in the engine's configuration; they live in the core process. All masks of a step are asked
-for at once, and vLLM ends a request whose grammar failed, because its token is not accepted.
+Set in the engine's configuration and run in its core process. All bitmasks of a step are requested
+at once. vLLM ends a request whose grammar failed, because its token is not accepted.
 """
 
 import os
@@ -11,11 +11,11 @@ from vllm.v1.core.sched.async_scheduler import AsyncScheduler  # type: ignore[im
 from vllm.v1.core.sched.scheduler import Scheduler  # type: ignore[import-not-found]
 
 from python_backends.stages import VARIABLE, open_stages
-from python_backends.vllm_engine.masks import HostedGrammar, MaskBackend, wait_for_masks
+from python_backends.vllm_engine.bitmasks import BitmaskBackend, RemoteGrammar, wait_for_bitmasks
 
 
-class _Hosted:
-    """Beside a scheduler of vLLM's."""
+class _WithGrammars:
+    """Mixed into a scheduler of vLLM's."""
 
     structured_output_manager: Any
     requests: dict[str, Any]
@@ -27,7 +27,7 @@ class _Hosted:
         super().__init__(*values, **named)
         manager = self.structured_output_manager
         # before the first request, which would choose one for all that follow
-        manager.backend = MaskBackend(manager.vllm_config, None, 0)
+        manager.backend = BitmaskBackend(manager.vllm_config, None, 0)
         self._stamp = open_stages(os.environ.get(VARIABLE, ""))
         if self._stamp is not None:
             self.add_request = self._stamped("core in", self.add_request, _id_of)
@@ -45,7 +45,7 @@ class _Hosted:
     def get_grammar_bitmask(self, scheduler_output: Any) -> Any:
         drafts = scheduler_output.scheduled_spec_decode_tokens
         if scheduler_output.has_structured_output_requests:
-            wait_for_masks(
+            wait_for_bitmasks(
                 grammar
                 for request_id in scheduler_output.num_scheduled_tokens
                 if request_id not in drafts
@@ -54,12 +54,12 @@ class _Hosted:
         return super().get_grammar_bitmask(scheduler_output)  # type: ignore[misc]
 
 
-class HostedScheduler(_Hosted, Scheduler):  # type: ignore[misc]
-    """For a step after the other."""
+class GrammarScheduler(_WithGrammars, Scheduler):  # type: ignore[misc]
+    """For synchronous scheduling."""
 
 
-class HostedAsyncScheduler(_Hosted, AsyncScheduler):  # type: ignore[misc]
-    """For steps that are scheduled before the one before is done."""
+class AsyncGrammarScheduler(_WithGrammars, AsyncScheduler):  # type: ignore[misc]
+    """For asynchronous scheduling: a step is scheduled while the previous one runs."""
 
 
 def _id_of(request: Any, *_: Any) -> str:
@@ -70,8 +70,8 @@ def _none(*_: Any) -> str:
     return ""
 
 
-def _grammar_of(request: Any) -> HostedGrammar | None:
+def _grammar_of(request: Any) -> RemoteGrammar | None:
     if request is None or not request.use_structured_output or request.is_prefill_chunk:
         return None
     grammar = request.structured_output_request.grammar
-    return grammar if isinstance(grammar, HostedGrammar) else None
+    return grammar if isinstance(grammar, RemoteGrammar) else None
