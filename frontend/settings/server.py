@@ -20,8 +20,8 @@ class ServerSettings(Group):
     )
     health_socket: Path | None = Field(
         default=None,
-        description="A unix socket that also answers GET /healthz, for the process that supervises the"
-        " gateway. Limits on connections do not apply there.",
+        description="A unix socket that also answers GET /healthz, for the process that supervises"
+        " the gateway. Limits on connections do not apply there.",
     )
     keys_file: Path | None = Field(
         default=None,
