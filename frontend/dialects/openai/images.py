@@ -138,7 +138,7 @@ def _format(body: ImageBody) -> tuple[str, int]:
     return kind, 100 if compression is None else compression
 
 
-def settle(call: ImageCall, model: Model) -> ImageCall:
+def resolve(call: ImageCall, model: Model) -> ImageCall:
     """The call with what its quality means for this model, whose limits it must keep."""
     limits, image = model.image, call.image
     if limits is None:

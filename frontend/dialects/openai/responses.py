@@ -1,6 +1,6 @@
 """`POST /v1/responses`: request → canonical generation. Pure.
 
-What a response continues comes from the store; until then a call is not `settled`. Tools that
+What a response continues comes from the store; until then a call is not `resolved`. Tools that
 OpenAI runs itself, files, prompts and conversations kept elsewhere are refused by name.
 """
 
@@ -53,7 +53,7 @@ class ResponseCall:
     repeated: dict[str, Any]
     images: tuple[ImageLink, ...] = ()
 
-    def settled(self, history: list[Item]) -> "ResponseCall":
+    def resolved(self, history: list[Item]) -> "ResponseCall":
         """With the conversation before it. Raises InvalidRequest naming an item."""
         images: list[ImageLink] = []
         items = [*history, *self.items]
