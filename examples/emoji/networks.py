@@ -1,6 +1,6 @@
 """The five parts of the pipeline, untrained, and the folder that they make together.
 
-Their sizes share one budget: 2.2 million numbers, two bytes each. Knows nothing of the art. Types
+Their sizes share one budget: 2.2 million numbers, two bytes each. It does not know about the art. Types
 are Any where diffusers has none.
 """
 
