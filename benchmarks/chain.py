@@ -10,7 +10,7 @@ import json
 import os
 import statistics
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,23 +18,31 @@ from benchmarks.loopback import run_load
 from benchmarks.pairs import Ratio, compare
 from python_backends.vllm_engine.machine import EXECUTOR, fit_to_cpu
 from tests.support.processes import free_port, status_of, wait_for
-from toolkit.runtime.environments import ensure_environment
+from toolkit.runtime.environments import CUDA, ensure_environment
 from toolkit.serve.child import Child, Command, clean_environment
 from toolkit.serve.models import ServedModel
 
 TOKENS = 64
 
 
-def measure(ours_port: int, model: ServedModel, repository: Path, rounds: int) -> list[Ratio]:
+def measure(
+    ours_port: int,
+    model: ServedModel,
+    repository: Path,
+    rounds: int,
+    *,
+    streams: Sequence[int] = (1, 8),
+    cuda: bool = False,
+) -> list[Ratio]:
     """Ratios of tokens/s and of the time to first token, ours over vLLM's server."""
     ratios = []
-    with vllm_server(repository, model.name) as peer_port:
-        for streams in (1, 8):
+    with vllm_server(repository, model.name, cuda=cuda) as peer_port:
+        for count in streams:
 
-            def ours(streams: int = streams) -> dict[str, float]:
+            def ours(streams: int = count) -> dict[str, float]:
                 return _one_round(ours_port, model.name, streams)
 
-            def peer(streams: int = streams) -> dict[str, float]:
+            def peer(streams: int = count) -> dict[str, float]:
                 return _one_round(peer_port, model.name, streams)
 
             ratios += compare(ours, peer, rounds)
@@ -63,12 +71,13 @@ def _one_round(port: int, model: str, streams: int) -> dict[str, float]:
 
 
 @contextmanager
-def vllm_server(repository: Path, model: str, *flags: str) -> Iterator[int]:
+def vllm_server(repository: Path, model: str, *flags: str, cuda: bool = False) -> Iterator[int]:
     """vLLM's own OpenAI server over the very weights and engine arguments of `model`."""
     port = free_port()
     engine = repository / f"{model}.engine"
-    arguments = _engine_arguments(engine)
-    argv = [str(ensure_environment("vllm") / "bin" / "python"), "-m"]
+    arguments = _engine_arguments(engine, cuda=cuda)
+    name = CUDA["vllm"] if cuda else "vllm"
+    argv = [str(ensure_environment(name) / "bin" / "python"), "-m"]
     argv += ["vllm.entrypoints.openai.api_server", "--host", "127.0.0.1", "--port", str(port)]
     argv += ["--served-model-name", model, "--no-enable-log-requests", *arguments, *flags]
     environment = clean_environment(
@@ -85,12 +94,13 @@ def vllm_server(repository: Path, model: str, *flags: str) -> Iterator[int]:
         child.end()
 
 
-def _engine_arguments(engine: Path) -> list[str]:
+def _engine_arguments(engine: Path, *, cuda: bool) -> list[str]:
     """The config's `engine` parameter as command-line flags."""
-    # what the engine decides by this machine's CPU, the peer gets as well
-    values = fit_to_cpu(json.loads(_parameter(engine, "engine")))
-    if values["distributed_executor_backend"] == EXECUTOR:  # ours, and the peer has its own
-        del values["distributed_executor_backend"]
+    values = json.loads(_parameter(engine, "engine"))
+    if not cuda:  # what the engine decides by this machine's CPU, the peer gets as well
+        values = fit_to_cpu({**json.loads(_parameter(engine, "engine_cpu") or "{}"), **values})
+        if values["distributed_executor_backend"] == EXECUTOR:  # ours, and the peer has its own
+            del values["distributed_executor_backend"]
     flags = []
     for name, value in values.items():
         flag = f"--{name.replace('_', '-')}"
@@ -106,7 +116,7 @@ def _engine_arguments(engine: Path) -> list[str]:
 def _engine_environment(engine: Path) -> dict[str, str]:
     text = _parameter(engine, "environment")
     threads = ("VLLM_CPU_OMP_THREADS_BIND", "OMP_NUM_THREADS")  # set by fit_to_cpu
-    chosen = {name: os.environ[name] for name in threads}
+    chosen = {name: os.environ[name] for name in threads if name in os.environ}
     return chosen | {name: str(value) for name, value in json.loads(text or "{}").items()}
 
 

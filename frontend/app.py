@@ -20,8 +20,8 @@ from frontend.generation.admission import Admission
 from frontend.generation.path import Path
 from frontend.generation.policy import Policy
 from frontend.generation.structure import Structures
+from frontend.http.body import BodyBounds
 from frontend.http.bounds import Bounds
-from frontend.http.client import BodyBounds
 from frontend.http.middleware import Middleware
 from frontend.http.routing import Routes
 from frontend.http.sites import Sites, sites_of

@@ -25,7 +25,7 @@ from toolkit.runtime.triton import ensure_triton
 from toolkit.serve.triton import TritonServer
 
 ENGINE = (
-    "tests/python_backends/test_engine_",
+    "tests/python_backends/vllm_engine/test_engine_",
     "tests/toolkit/building/test_adapters.py",
     "tests/e2e/",
     "tests/attack/",

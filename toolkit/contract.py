@@ -7,6 +7,7 @@ Plain data without dependencies, so that every command can afford to import it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 VERSION = 1
 
@@ -47,7 +48,8 @@ class Interface:
 
     `required` and `optional` are inputs. A model says at least `capabilities`; it may say `further`
     ones, and `generated` ones when the toolkit made it. `numbers` are parameters that must hold a
-    count. `probe` is a small request that the whole path has to answer: input → (type, value).
+    count. `request` is a small one that the whole path has to answer: input → (type, value).
+    `probed` says which steps a cheap health probe asks: each, the first, or first and engine.
     """
 
     kind: str
@@ -61,7 +63,8 @@ class Interface:
     has_image: bool = False
     batched: bool = False
     decoupled: bool = False
-    probe: Mapping[str, tuple[str, str | int]] = field(default_factory=dict)
+    request: Mapping[str, tuple[str, str | int]] = field(default_factory=dict)
+    probed: Literal["each", "first", "engine"] = "each"
 
     @property
     def known_capabilities(self) -> tuple[str, ...]:
@@ -91,7 +94,8 @@ INTERFACES = {
             generated=("vision",),
             numbers=(CONTEXT_LENGTH,),
             decoupled=True,
-            probe={
+            probed="engine",
+            request={
                 "prompt": ("BYTES", '{"text": "ok"}'),
                 "sampling_parameters": ("BYTES", '{"max_tokens": 1, "temperature": 0}'),
             },
@@ -104,7 +108,7 @@ INTERFACES = {
             capabilities=("embedding",),
             numbers=(CONTEXT_LENGTH, DIMENSIONS),
             batched=True,
-            probe={"text": ("BYTES", "ok")},
+            request={"text": ("BYTES", "ok")},
         ),
         Interface(
             "rerank",
@@ -114,7 +118,7 @@ INTERFACES = {
             capabilities=("rerank",),
             numbers=(CONTEXT_LENGTH,),
             batched=True,
-            probe={"query": ("BYTES", "ok"), "document": ("BYTES", "ok")},
+            request={"query": ("BYTES", "ok"), "document": ("BYTES", "ok")},
         ),
         Interface(
             "diffusion",
@@ -128,7 +132,8 @@ INTERFACES = {
             {"image": ("STRING", (-1,))},
             capabilities=("image",),
             has_image=True,
-            probe={"prompt": ("BYTES", "ok"), "steps": ("INT32", 1), "count": ("INT32", 1)},
+            probed="first",
+            request={"prompt": ("BYTES", "ok"), "steps": ("INT32", 1), "count": ("INT32", 1)},
         ),
     )
 }
@@ -147,6 +152,8 @@ TOKENIZER, GRAPH, WEIGHTS = "tokenizer/", "model.onnx", "weights/"
 BACKENDS = {
     "prompt": Backend((TOKENIZER,), {"context_length": int}),
     "vllm_engine": Backend((WEIGHTS,), {"engine": dict}),
+    "trtllm_engine": Backend((TOKENIZER,), {"context_length": int}),
+    "llmapi": Backend((WEIGHTS, "model.yaml")),
     "tokenize": Backend((TOKENIZER,), {"context_length": int}),
     "encoder": Backend((GRAPH,)),
     "text_encoder": Backend((TOKENIZER, GRAPH)),

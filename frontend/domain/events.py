@@ -24,9 +24,9 @@ class Event:
     tool_calls: list[dict[str, Any]] | None = None
     reasoning_tokens: int = 0
     unread: str = ""
-    """Of the last event: what the model wrote since it last told content or reasoning."""
+    """Of the last event: what the model wrote since its last content or reasoning."""
     partial_call: bool = False
-    """The reply holds what cannot be read as a call; its text stands in `text` instead."""
+    """The reply has a call that cannot be read; its text is in `text` instead."""
 
 
 Events = AsyncGenerator[list[Event], None]

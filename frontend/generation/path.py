@@ -66,14 +66,12 @@ class Path:
     @asynccontextmanager
     async def schedule(self, request: Request, call_id: str) -> AsyncIterator[Call]:
         """Waits for a slot, and gives it back. A loss of the upstream is reported at once."""
-        await self.admission.acquire(request.left_s)
-        try:
-            yield Call(call_id, request.left_s)
-        except BackendUnavailable:
-            self.registry.lost()
-            raise
-        finally:
-            self.admission.release()
+        async with self.admission.slot(request.left_s):
+            try:
+                yield Call(call_id, request.left_s)
+            except BackendUnavailable:
+                self.registry.lost()
+                raise
 
     def _settle(self, request: Request, count: UsageCount) -> None:
         """Runs once for each request, with the usage as far as it got."""

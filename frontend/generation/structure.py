@@ -1,4 +1,4 @@
-"""JSON schemas of requests: checked before anything runs, and answers held to them at their end.
+"""JSON schemas of requests are checked before anything runs, and finished answers against them.
 
 The engine's grammar makes answers right as far as it goes; what it lacks is checked here, so that
 a client that asked for a structure never gets something else with `finish_reason: stop`. Both run
@@ -12,7 +12,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -22,7 +22,8 @@ from frontend.domain.generation import Conversation, Generation
 from frontend.domain.messages import Message
 from frontend.domain.structure import Expected, Held, SchemaUse
 from frontend.domain.tools import Function
-from frontend.errors import BackendFailed, GatewayError
+from frontend.errors import GatewayError
+from frontend.generation.answers import Answer, AnswerFault
 from frontend.schemas.check import Checker, find_faults
 from frontend.schemas.keywords import refusal
 from frontend.schemas.limits import Limits
@@ -113,11 +114,11 @@ class Structures:
             raise failure
 
     async def _checked(self, groups: Events, held: Held) -> Events:
-        answers: dict[int, _Answer] = {}
+        answers: dict[int, Answer] = {}
         async with aclosing(groups):
             async for group in groups:
                 for number, event in enumerate(group):
-                    answer = answers.setdefault(event.index, _Answer())
+                    answer = answers.setdefault(event.index, Answer())
                     answer.add(event)
                     if event.finish_reason not in ("stop", "tool_calls"):
                         continue
@@ -126,7 +127,7 @@ class Structures:
                         raise failure
                 yield group
 
-    async def _judge(self, answer: "_Answer", held: Held) -> "AnswerFault | None":
+    async def _judge(self, answer: Answer, held: Held) -> AnswerFault | None:
         """The error for an answer that breaks a strict schema; of others the client is warned."""
         jobs = answer.jobs(held.expected)
         if not jobs:
@@ -188,44 +189,6 @@ class Structures:
             self._kept_bytes += plan.size_bytes
         while self._kept_bytes > _KEPT_BYTES:
             self._kept_bytes -= self._plans.popitem(last=False)[1].size_bytes
-
-
-class AnswerFault(BackendFailed):
-    """A finished answer that is not what its schema wants; `text` is all of it."""
-
-    def __init__(self, use: SchemaUse, text: str, fault: str) -> None:
-        what = f"arguments for '{use.tool}' do" if use.tool else "answer does"
-        super().__init__(
-            f"the model's {what} not match '{use.path}': {fault}",
-            param=use.path,
-            code="invalid_structured_output",
-        )
-        self.text = text
-        self.fault = fault
-
-
-@dataclass(slots=True)
-class _Answer:
-    """One completion as far as it has come."""
-
-    _texts: list[str] = field(default_factory=list)
-    _calls: dict[int, tuple[list[str], list[str]]] = field(default_factory=dict)
-
-    def add(self, event: Event) -> None:
-        self._texts.append(event.text)
-        for delta in event.tool_calls or ():
-            names, pieces = self._calls.setdefault(delta["index"], ([], []))
-            names.append(delta.get("name") or "")
-            pieces.append(delta["arguments"])
-
-    def jobs(self, expected: tuple[Expected, ...]) -> list[tuple[Expected, str]]:
-        """What is to be checked: the calls, or else the text."""
-        if not self._calls:
-            text = "".join(self._texts)
-            return [(one, text) for one in expected if one.use.tool is None]
-        by_name = {one.use.tool: one for one in expected if one.use.tool is not None}
-        calls = [("".join(names), "".join(pieces)) for names, pieces in self._calls.values()]
-        return [(by_name[name], text or "{}") for name, text in calls if name in by_name]
 
 
 def _key(use: SchemaUse, source: bytes) -> bytes:

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from frontend.domain.request import Request
 from frontend.errors import UnknownFields
-from frontend.http.client import BodyBounds
+from frontend.http.body import BodyBounds
 
 T = TypeVar("T")
 _WARNINGS = 16

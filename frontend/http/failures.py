@@ -42,7 +42,7 @@ FORMATS = {
 
 
 def failure_of(error: Exception, outcome: Outcome) -> GatewayError:
-    """What the client is told. The details of anything but a GatewayError go to the log alone."""
+    """The error for the client. Details of anything but a GatewayError are in the log alone."""
     if not isinstance(error, GatewayError):
         _log.exception("request %s", outcome.id, exc_info=error)
         error = GatewayError(f"internal error; request id {outcome.id}")

@@ -19,7 +19,8 @@ from frontend.accounts.authorize import Authorizer
 from frontend.domain.identity import ANONYMOUS, Caller
 from frontend.domain.request import Dialect, Outcome, Request
 from frontend.errors import MethodNotAllowed, NotFound
-from frontend.http.client import Client, ClientGone
+from frontend.http.body import ClientGone
+from frontend.http.client import Client
 from frontend.http.failures import failure_of, send_error
 from frontend.http.routing import Route, Routes
 from frontend.http.send import warning

@@ -63,13 +63,13 @@ class Routes:
         """Every method of a path; a path that several patterns match has the methods of all."""
         if (methods := self._plain.get(path)) is not None:
             return methods, {}
-        found: dict[str, Route] = {}
+        methods_of_all: dict[str, Route] = {}
         parameters: dict[str, str] = {}
         for pattern, methods in self._patterns:
             if match := pattern.match(path):
-                found = {**methods, **found}
+                methods_of_all = {**methods, **methods_of_all}
                 parameters = match.groupdict() | parameters
-        return found, parameters
+        return methods_of_all, parameters
 
     def dialect_of(self, path: str) -> Dialect:
         """The dialect of errors for a path, also where no method or no route matches it.

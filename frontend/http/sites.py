@@ -47,13 +47,13 @@ class Sites:
                 origins.append(value)
         if host and self.hosts is not None and not self._is_own(host):
             raise Forbidden(
-                f"'{_shown(host)}' is not a name of this gateway; the operator can add it to"
+                f"'{_shown(host)}' is not a host name of this gateway; the operator can add it to"
                 " TRITON_FRONTEND_ALLOWED_HOSTS",
                 param="host",
                 code="host_not_allowed",
             )
         for origin in origins:
-            if not self.takes(origin, host):
+            if not self.allows(origin, host):
                 raise Forbidden(
                     f"pages of '{_shown(origin)}' may not use this gateway; the operator can add"
                     " the origin to TRITON_FRONTEND_ALLOWED_ORIGINS",
@@ -61,7 +61,7 @@ class Sites:
                     code="origin_not_allowed",
                 )
 
-    def takes(self, origin: bytes, host: bytes) -> bool:
+    def allows(self, origin: bytes, host: bytes) -> bool:
         """Whether pages of this origin may use the gateway; its own may."""
         text = origin.decode("latin-1").lower()
         if self.origins is None or self.origins.fullmatch(text):
@@ -106,7 +106,7 @@ def name_of(host: bytes) -> str:
 
 
 def is_loopback(name: str) -> bool:
-    """Whether this machine alone is called that."""
+    """Whether the name or address is only ever this machine's."""
     try:
         return ip_address(name).is_loopback
     except ValueError:
@@ -114,7 +114,7 @@ def is_loopback(name: str) -> bool:
 
 
 def is_local(scope: Scope) -> bool:
-    """Whether it is this machine that asks: not a proxy on it, and no page under another's name."""
+    """Whether the caller is on this machine: no proxy on it, and no page under another name."""
     client, hosts = scope.get("client"), []
     for name, value in scope["headers"]:
         if name in _RELAYED:
@@ -130,7 +130,7 @@ def is_local(scope: Scope) -> bool:
 
 
 def _cannot_be_rebound(name: str) -> bool:
-    """Addresses are nobody's name; names without a dot and of private zones no stranger owns."""
+    """Strangers own neither addresses nor names without a dot or in private zones."""
     try:
         ip_address(name)
     except ValueError:

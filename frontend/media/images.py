@@ -46,7 +46,7 @@ class Images:
         """The generation with the files that its prompt refers to.
 
         Raises InvalidRequest for a model that takes none, before anything is fetched, and for the
-        first link that is not taken.
+        first link that is refused.
         """
         if not links:
             return generation
@@ -59,7 +59,7 @@ class Images:
         return replace(generation, images=await self.read(links, request))
 
     async def read(self, links: tuple[ImageLink, ...], request: Request) -> tuple[bytes, ...]:
-        """The files in order. Raises InvalidRequest naming the first link that is not taken."""
+        """The files in order. Raises InvalidRequest naming the first link that is refused."""
         if len(links) > self.bounds.count:
             raise InvalidRequest(
                 f"the request has {len(links)} images, at most {self.bounds.count} are allowed",

@@ -26,7 +26,7 @@ _ENCODINGS: tuple[tuple[str, dict[str, int]], ...] = (
 
 
 class BadImage(ValueError):
-    """Says why a file is not taken; meant for callers."""
+    """Says why a file is refused; meant for callers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +75,14 @@ def _open(file: bytes, limits: DecodeLimits) -> Image.Image:
                     f"has {width}x{height} pixels, at most {limits.pixels} in all are taken"
                 )
             if image.format in ("JPEG", "MPO") and _scans(file, limits.scans) > limits.scans:
-                raise BadImage(f"has more than {limits.scans} scans, at most so many are taken")
+                raise BadImage(f"has more than {limits.scans} scans, which is the maximum")
             return ImageOps.exif_transpose(image).convert("RGB")
     except BadImage:
         raise
     except Image.DecompressionBombError:
-        raise BadImage(f"has too many pixels, at most {limits.pixels} are taken") from None
+        raise BadImage(f"has too many pixels; the maximum is {limits.pixels}") from None
     except Exception:  # decoders of damaged files raise anything
-        raise BadImage("is not a whole PNG, JPEG, WebP or GIF file") from None
+        raise BadImage("is not a complete PNG, JPEG, WebP or GIF file") from None
 
 
 def _scans(jpeg: bytes, most: int) -> int:

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-from frontend.dialects.openai.chat import ChatAnswer, ChatCall, ChatChunks, parse_chat
+from frontend.dialects.openai.chat import ChatCall, parse_chat
+from frontend.dialects.openai.chat_answers import ChatAnswer, ChatChunks
 from frontend.dialects.openai.models import fingerprint
 from frontend.domain.events import Event
 from frontend.domain.request import Request

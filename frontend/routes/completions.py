@@ -2,12 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-from frontend.dialects.openai.completions import (
-    CompletionAnswer,
-    CompletionCall,
-    CompletionChunks,
-    parse_completion,
-)
+from frontend.dialects.openai.completion_answers import CompletionAnswer, CompletionChunks
+from frontend.dialects.openai.completions import CompletionCall, parse_completion
 from frontend.dialects.openai.models import fingerprint
 from frontend.domain.request import Request
 from frontend.generation.fanout import Numbered

@@ -5,16 +5,13 @@ import re
 import secrets
 from dataclasses import dataclass, replace
 
-from frontend.dialects.openai.images import (
-    ImageCall,
+from frontend.dialects.openai.image_answers import (
     encode,
-    parse_image,
-    previews,
     render_completed,
     render_images,
     render_partial,
-    settle,
 )
+from frontend.dialects.openai.images import ImageCall, parse_image, previews, settle
 from frontend.domain.images import ImageResult
 from frontend.domain.request import Request
 from frontend.errors import InvalidRequest
@@ -82,10 +79,10 @@ class ImageRoutes:
 
 async def _stream(run: Run, call: ImageCall) -> Pieces:
     """A preview is an image that ends early, so previews cost their share of the steps."""
-    if call.drawing.seed is None:  # all of them must show one image
-        call = replace(call, drawing=replace(call.drawing, seed=secrets.randbelow(2**32)))
+    if call.image.seed is None:  # all of them must show one image
+        call = replace(call, image=replace(call.image, seed=secrets.randbelow(2**32)))
     for number, step in enumerate(previews(call, run.model)):
-        early = replace(call, drawing=replace(call.drawing, stop_after=step))
+        early = replace(call, image=replace(call.image, stop_after=step))
         yield render_partial(call, number, (await _draw(run, early)).files[0])
     result = await _draw(run, call)
     yield render_completed(call, result.files[0], run.usage)
@@ -93,7 +90,7 @@ async def _stream(run: Run, call: ImageCall) -> Pieces:
 
 async def _draw(run: Run, call: ImageCall) -> ImageResult:
     """In the format that was asked for."""
-    result = await run.draw(call.drawing)
+    result = await run.draw(call.image)
     if call.format == "png":
         return result
     files = await asyncio.to_thread(

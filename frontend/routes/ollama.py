@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass, replace
 
 from frontend.accounts.authorize import require
-from frontend.dialects.ollama.answers import OllamaReply, render_drawing, render_loading
+from frontend.dialects.ollama.answers import OllamaReply, render_image, render_loading
 from frontend.dialects.ollama.embed import check_dimensions, parse_embed, render_embed
 from frontend.dialects.ollama.requests import (
     NAMES,
@@ -17,7 +17,6 @@ from frontend.dialects.ollama.requests import (
 )
 from frontend.domain.events import Event
 from frontend.domain.identity import Permission
-from frontend.domain.images import ImageRequest
 from frontend.domain.request import Request
 from frontend.generation.path import Path, Run
 from frontend.http.bounds import Bounds
@@ -59,7 +58,7 @@ class OllamaRoutes:
             async with self.path.open(request, call.model) as run:
                 if call.generation is None:
                     await self._load(run, client, call)
-                elif "image" in run.model.capabilities and call.drawing is not None:
+                elif "image" in run.model.capabilities and call.image is not None:
                     await _draw(run, client, call)
                 else:
                     await _generate(run, client, call, reply)
@@ -113,10 +112,7 @@ async def _generate(run: Run, client: Client, call: OllamaCall, reply: OllamaRep
 
 
 async def _draw(run: Run, client: Client, call: OllamaCall) -> None:
-    start_ns, given = time.perf_counter_ns(), call.drawing
-    assert given is not None
-    image = ImageRequest(
-        given.prompt, width=given.width, height=given.height, steps=given.steps, seed=given.seed
-    )
-    (file,) = (await run.draw(image)).files
-    await client.respond(render_drawing(call, base64.b64encode(file).decode(), start_ns))
+    start_ns = time.perf_counter_ns()
+    assert call.image is not None
+    (file,) = (await run.draw(call.image)).files
+    await client.respond(render_image(call, base64.b64encode(file).decode(), start_ns))

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import orjson
 
-from frontend.dialects.fields import Fields
 from frontend.dialects.ollama.models import (
     parse_name,
+    parse_pull,
     render_running,
     render_show,
     render_tags,
@@ -62,8 +62,8 @@ class OllamaModelRoutes:
     async def pull(self, request: Request, client: Client) -> None:
         """POST /api/pull"""
         body = await client.read_json(self.bounds.body)
-        stream = Fields(body).boolean("stream") is not False
-        name = await self.registry.find_stored(spellings(parse_name(body)))
+        asked, stream = parse_pull(body)
+        name = await self.registry.find_stored(spellings(asked))
         with client.watched():
             if stream:
                 await send_ndjson(request, client, self._load(name))

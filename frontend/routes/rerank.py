@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from frontend.dialects.openai.ranking import parse_rerank, parse_score, render_rerank, render_score
+from frontend.dialects.openai.rerank import parse_rerank, parse_score, render_rerank, render_score
 from frontend.domain.request import Request
 from frontend.generation.path import Path
 from frontend.http.bounds import Bounds

@@ -127,10 +127,10 @@ class ResponsesRoutes:
     async def _stored(
         self, request: Request, response_id: str, param: str
     ) -> tuple[bytes, list[dict[str, object]]]:
-        found = await self.store.get(response_id, request.user)
-        if found is None:
+        stored = await self.store.get(response_id, request.user)
+        if stored is None:
             raise _unknown(response_id, param)
-        return found
+        return stored
 
 
 def _unknown(response_id: str, param: str) -> Exception:

@@ -52,7 +52,7 @@ class Registry:
         return sorted({m.name: m for m in self._ready.values()}.values(), key=lambda m: m.name)
 
     async def find(self, name: str) -> Model:
-        """The ready model that answers to `name`; looks again once on a miss.
+        """The ready model that answers to `name`; polls once more on a miss.
 
         Raises NotFound, or BackendUnavailable when it was there before or the upstream is away.
         """
@@ -108,19 +108,19 @@ class Registry:
         await self.refresh()
 
     async def check(self) -> None:
-        """Looks again when the upstream was away. Raises BackendUnavailable when it still is."""
+        """Polls again when the upstream was away. Raises BackendUnavailable when it still is."""
         if not self._reachable and await self.upstream.health():
             await self.refresh()
         if not self._reachable:
             raise BackendUnavailable("the model server is not available now; try again soon")
 
     def lost(self) -> None:
-        """A request found the upstream gone: says so at once, the next poll corrects it."""
+        """A request found the upstream gone: notes it at once; the next poll corrects it."""
         self._reachable = False
 
     @contextlib.asynccontextmanager
     async def polling(self) -> AsyncIterator[None]:
-        """Looks once before the block begins, and again and again until it ends."""
+        """Polls once before the block begins, then regularly until it ends."""
         await self.refresh()
         poll = asyncio.create_task(self._poll())
         try:

@@ -75,6 +75,18 @@ class Images:
         subprocess.run(argv, check=True, capture_output=True)
         return self.commit("scratch", "base", {tree: "/"})
 
+    def remove(self) -> None:
+        """Ends what still runs, removes images and containers, and unmounts buildah's folders."""
+        for each in psutil.process_iter(["cmdline"]):
+            if each.pid != os.getpid() and str(self.folder) in " ".join(each.info["cmdline"] or ()):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    each.kill()
+        self.run("rm", "--all")
+        self.run("rmi", "--all", "--force")
+        mounted = Path("/proc/mounts").read_text().split()[1::6]
+        for path in sorted((p for p in mounted if p.startswith(f"{self.folder}/")), reverse=True):
+            subprocess.run(["umount", path], check=True)
+
     def commit(self, base: str, name: str, files: dict[Path, str]) -> str:
         """An image of `base` with files and folders added."""
         container = self.run("from", "--pull-never", base)

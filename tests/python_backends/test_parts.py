@@ -4,12 +4,14 @@ import ast
 import importlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from python_backends import replies as module
 from python_backends import triton
 from python_backends.cancellation import MEMORY_COUNT, MEMORY_S, Cancellations
 from python_backends.errors import MARKER, InvalidInput, StepError, Unavailable
@@ -133,7 +135,10 @@ def test_nothing_is_sent_after_the_end() -> None:
     assert json.loads(sender.sent[0][0].arrays()["event"][0])["text"] == "ü\ud800"
 
 
-async def test_the_more_streams_the_more_events_travel_together() -> None:
+async def test_the_more_streams_the_more_events_travel_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: 0.0))  # a long moment
     pace, senders = Pace(), [FakeSender() for _ in range(40)]
     streams = [Replies(sender, pace) for sender in senders]
     assert pace.gap_s == GAP_S

@@ -19,7 +19,7 @@ from toolkit.progress import Progress, silent
 from toolkit.repository.plan import Plan, make_plan
 from toolkit.spec import SourcedEntry, Spec
 from toolkit.targets import Target
-from toolkit.verify import Severity, verify_repository
+from toolkit.verifier import Severity, verify_repository
 from toolkit.weights.digest import text_digest
 
 

@@ -9,7 +9,7 @@ from toolkit.fields.entry import DeclaredFields
 from toolkit.finding import Finding
 from toolkit.spec import Spec
 from toolkit.spec.document import Path
-from toolkit.verify.finding import ModelFinding
+from toolkit.verifier.finding import ModelFinding
 
 _FIELD = re.compile(r"(\w+)(?:\[(\d+)\])?")
 

@@ -1,4 +1,4 @@
-"""Writes a planned repository into an empty folder. Knows nothing of what stood there before.
+"""Writes a planned repository into an empty folder. It does not know what was there before.
 
 Configs and code are written; weights are hard links into the cache, or copies without links.
 """
@@ -56,7 +56,9 @@ def _write_weights(model: ModelPlan, weights: Prepared, root: Path) -> None:
     for step in model.steps:
         version = root / step.name / "1"
         _copy_code(step, version)
-        _link(weights.folder / step.step, version)
+        _link(weights.folder / (step.source or step.step), version)
+        for file, text in step.texts.items():
+            (version / file).write_text(text, encoding="utf-8")
         if step.step == "engine":
             for name, adapter in weights.adapters.items():
                 (version / "adapters" / name).mkdir(parents=True)

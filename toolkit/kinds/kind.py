@@ -6,7 +6,7 @@ toolkit lists kinds (`toolkit.kinds` finds them).
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -37,12 +37,16 @@ class KindStep:
 @dataclass(frozen=True, slots=True)
 class StepPlan:
     """A model `<owner>.<step>` of a repository. `backend` is None for a graph that the server runs
-    by itself; `files` are files and folders (with a slash) of its version that hold weights."""
+    by itself; `files` are files and folders (with a slash) of its version that hold weights, taken
+    from the part `source` of the converted weights (by default `step`'s own), and `texts` further
+    files: name → content."""
 
     owner: str
     step: str
     backend: str | None
     files: tuple[str, ...]
+    source: str = ""
+    texts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -25,6 +25,14 @@ from toolkit.kinds.checks import (
 from toolkit.kinds.encoding import check_context
 from toolkit.kinds.kind import Building, Kind, KindStep, StepPlan, Surroundings
 from toolkit.kinds.parts import Ensemble, Model, Route, Running, Step, Tensor, with_text
+from toolkit.kinds.tensorrt_llm import (
+    STEP,
+    check_family,
+    engine_findings,
+    engine_step,
+    llmapi_step,
+    model_yaml,
+)
 from toolkit.names import nearest, shown
 from toolkit.targets import Target, with_engine
 
@@ -56,6 +64,7 @@ _ENGINE_INPUTS = (
     Tensor("text_input", "STRING", _TEXT, optional=True),
     *(Tensor(name, "BOOL", _TEXT, optional=True) for name in _FLAGS),
 )
+_TENSORRT_INPUTS = (_ENGINE_INPUTS[0], _SAMPLING, _REPLY, _ENGINE_INPUTS[4])
 _ENGINE_OUTPUTS = (
     _EVENT,
     Tensor("text_output", "STRING", _MANY),
@@ -141,16 +150,21 @@ Quantization = Literal["awq", "gptq", "int8", "int4", "fp8"]
 
 
 class LlmEntry(SourcedEntry):
-    """A language model that vLLM runs: chat and completions."""
+    """A language model that vLLM or TensorRT-LLM runs: chat and completions."""
 
     kind: Literal["llm"] = Field(description="A language model.")
     context_length: int = Field(
         ge=16, description="Tokens of prompt and answer together, at most what the model knows."
     )
-    engine: Literal["vllm"] = Field(default="vllm", description="What runs it.")
+    engine: Literal["vllm", "tensorrt-llm"] = Field(
+        default="vllm",
+        description="What runs it. `tensorrt-llm` needs a `-trtllm` target: NVIDIA's image on a "
+        "GPU. It has no tools, grammars or log probabilities.",
+    )
     engine_args: dict[str, Any] = Field(
         default={},
-        description="Arguments of vLLM's AsyncEngineArgs by name, for example `dtype` or "
+        description="Arguments of the engine by name. For vLLM those of AsyncEngineArgs, for "
+        "example `dtype` or "
         "`max_num_seqs`; names that the target's vLLM does not know are refused. `model` and "
         "`max_model_len` are set from `source` and `context_length`; on a CPU `enforce_eager`, "
         "`max_num_seqs` (16) and `kv_cache_memory_bytes` have defaults.",
@@ -228,6 +242,21 @@ class _Llm(Kind[LlmEntry, LlmFacts]):
         return (name, *entry.adapters)
 
     def plan(self, name: str, entry: LlmEntry, target: Target) -> list[StepPlan]:
+        if entry.engine == "tensorrt-llm":
+            arguments = entry.engine_args
+            settings = model_yaml("weights", entry.context_length, arguments)
+            return [
+                self.plan_step("prompt", name, target),
+                StepPlan(name, "engine", "trtllm_engine", ("tokenizer/",), source="prompt"),
+                StepPlan(
+                    name,
+                    STEP,
+                    "llmapi",
+                    ("weights/", "model.yaml"),
+                    source="engine",
+                    texts={"model.yaml": settings},
+                ),
+            ]
         adapters = tuple(f"adapters/{adapter}/" for adapter in entry.adapters)
         return [
             self.plan_step("prompt", name, target),
@@ -248,8 +277,13 @@ class _Llm(Kind[LlmEntry, LlmFacts]):
         check_context(building.name, entry.context_length, facts.context_length)
         able = {contract.KIND: self.name, contract.CAPABILITIES: _capabilities(entry, facts)}
         public = {**building.public, **able}
+        if entry.engine == "tensorrt-llm":
+            check_family(building.name, facts.details.family, vision=facts.vision)
+            own = engine_step(building.name, entry.context_length, _TENSORRT_INPUTS, _EVENT)
+            models = _served(building.name, entry, facts, own, public)
+            return [*models, own, llmapi_step(f"{building.name}.{STEP}")]
         engine = _engine(building.name, entry, facts, building.target)
-        models: list[Model] = []
+        models = []
         for served in self.public_names(building.name, entry):
             models += _served(served, entry, facts, engine, public)
         models.insert(2, engine)
@@ -261,6 +295,8 @@ KIND = _Llm()
 
 def _capabilities(entry: LlmEntry, facts: LlmFacts) -> list[str]:
     chats = facts.chat or entry.chat_template is not None
+    if entry.engine == "tensorrt-llm":
+        return ["chat", "completion"] if chats else ["completion"]
     able = ["chat", "completion", "tools"] if chats else ["completion"]
     able += ["reasoning"] if entry.reasoning_parser else []
     able += ["vision"] if facts.vision else []
@@ -416,13 +452,15 @@ def _engine_group(entry: LlmEntry) -> Iterator[FieldFinding]:
 
 
 def _llm_findings(entry: LlmEntry, around: Surroundings) -> Iterator[FieldFinding]:
-    for argument in entry.engine_args:
+    if entry.engine == "tensorrt-llm":
+        yield from engine_findings(entry.model_fields_set, entry.engine_args)
+    for argument in entry.engine_args if entry.engine == "vllm" else ():
         if argument in SET_BY_US:
             hint = f"use `{SET_BY_US[argument]}`"
             yield ("engine_args", argument), "is set by the toolkit", hint
     if around.target and around.target.engine != entry.engine:
         yield from _missing_engine(entry, around.target)
-    elif around.target:
+    elif around.target and entry.engine == "vllm":
         yield from _engine_arguments(entry, around.target)
     if entry.chat_template and not (around.folder / entry.chat_template).is_file():
         hint = f"paths are relative to the folder of {around.file}"
@@ -440,6 +478,8 @@ _ENGINES = {"vllm": "vLLM", "tensorrt-llm": "TensorRT-LLM"}
 
 def _missing_engine(entry: LlmEntry, target: Target) -> Iterator[FieldFinding]:
     where = f"the image {target.image}" if target.image else f"the target {target.name}"
+    if entry.engine == "tensorrt-llm" and not target.gpu:
+        where = f"TensorRT-LLM runs on NVIDIA GPUs alone: the target {target.name}"
     yield (
         ("engine",),
         f"is {entry.engine}, and {where} has no {_ENGINES[entry.engine]}",

@@ -1,6 +1,6 @@
 """An entry of models.yaml, facts of its weights and a target → its models and their configs.
 
-Reads no file. What the models of a kind are is in `toolkit.kinds`; the public one comes first and
+It does not read files. `toolkit.kinds` describes each kind; the public model comes first and
 carries the `toolkit.*` parameters from which the gateway learns everything.
 """
 

@@ -70,7 +70,7 @@ class Connection:
 
     @contextlib.contextmanager
     def running(self, call: _Cancellable, call_id: str, engine: str) -> Iterator[None]:
-        """Keeps the call where it can be ended, and tells that end from the caller's own."""
+        """Keeps the call where it can be ended, and tells apart that end and the caller's own."""
         self._calls[call] = engine
         try:
             with self.translated(call_id):

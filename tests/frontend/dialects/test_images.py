@@ -9,15 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frontend.dialects.openai.images import (
-    ImageCall,
-    check_limits,
-    encode,
-    parse_image,
-    previews,
-    render_images,
-    settle,
-)
+from frontend.dialects.openai.image_answers import encode, render_images
+from frontend.dialects.openai.images import ImageCall, check_limits, parse_image, previews, settle
 from frontend.domain.images import ImageRequest
 from frontend.domain.models import ImageLimits, Input
 from frontend.domain.usage import Usage
@@ -34,7 +27,7 @@ def call(**fields: Any) -> ImageCall:
 
 
 def parse(**fields: Any) -> ImageRequest:
-    return parse_image({"model": "m", "prompt": "a cat", **fields}).drawing
+    return parse_image({"model": "m", "prompt": "a cat", **fields}).image
 
 
 def test_every_setting_reaches_the_model() -> None:
@@ -52,8 +45,8 @@ def test_every_setting_reaches_the_model() -> None:
 def test_quality_is_a_number_of_steps_unless_they_are_given(
     quality: str, steps: int | None
 ) -> None:
-    assert settle(call(quality=quality), MODEL).drawing.steps == steps
-    assert settle(call(quality=quality, steps=7), MODEL).drawing.steps == 7
+    assert settle(call(quality=quality), MODEL).image.steps == steps
+    assert settle(call(quality=quality, steps=7), MODEL).image.steps == 7
 
 
 @given(st.integers(1, 50), st.integers(0, 3))
@@ -109,7 +102,7 @@ def test_what_streams_do_not_bring(name: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("drawing", "param"),
+    ("image", "param"),
     [
         (ImageRequest("x", width=72, height=8), "size"),
         (ImageRequest("x", width=8, height=12), "size"),
@@ -118,8 +111,8 @@ def test_what_streams_do_not_bring(name: str, value: Any) -> None:
         (ImageRequest("x", steps=51), "steps"),
     ],
 )
-def test_the_models_limits(drawing: ImageRequest, param: str) -> None:
-    assert refused(check_limits, drawing, LIMITS).param == param
+def test_the_models_limits(image: ImageRequest, param: str) -> None:
+    assert refused(check_limits, image, LIMITS).param == param
     check_limits(ImageRequest("x", width=64, height=8, count=2, steps=50), LIMITS)
 
 

@@ -1,4 +1,4 @@
-"""Slots are bounded, lines are bounded, and nothing leaks a slot."""
+"""Slots are bounded, queues are bounded, and nothing leaks a slot."""
 
 import asyncio
 
@@ -9,8 +9,7 @@ from frontend.generation.admission import Admission
 
 
 async def hold(admission: Admission, release: asyncio.Event) -> None:
-    await admission.acquire(5)
-    with admission.held():
+    async with admission.slot(5):
         await release.wait()
 
 
@@ -60,12 +59,11 @@ async def test_draining_takes_nothing_new() -> None:
         await admission.acquire(1)
 
 
-async def test_the_line_is_served_in_order() -> None:
+async def test_the_queue_is_served_in_order() -> None:
     admission, served = Admission(1, 8), list[int]()
 
     async def take(number: int) -> None:
-        await admission.acquire(5)
-        with admission.held():
+        async with admission.slot(5):
             served.append(number)
             await asyncio.sleep(0)
 

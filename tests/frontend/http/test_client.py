@@ -18,7 +18,8 @@ from frontend.errors import (
     TooLarge,
     UnsupportedMedia,
 )
-from frontend.http.client import BodyBounds, Client, ClientGone, is_deeper
+from frontend.http.body import BodyBounds, ClientGone, is_deeper
+from frontend.http.client import Client
 from tests.support.upstream import request
 
 

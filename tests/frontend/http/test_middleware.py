@@ -17,7 +17,8 @@ from frontend.domain.identity import Permission
 from frontend.domain.request import Dialect, Outcome, Request
 from frontend.domain.usage import Usage
 from frontend.errors import InvalidRequest
-from frontend.http.client import Client, ClientGone
+from frontend.http.body import ClientGone
+from frontend.http.client import Client
 from frontend.http.middleware import Middleware, log_line
 from frontend.http.routing import Handler, Route, Routes
 from frontend.http.sites import Sites

@@ -55,7 +55,7 @@ def test_modes_become_rgb(mode: str) -> None:
 
 @pytest.mark.parametrize("kind", ["BMP", "TIFF", "ICO", "PPM", "PDF", "EPS"])
 def test_other_formats_are_refused(kind: str) -> None:
-    with pytest.raises(BadImage, match="not a whole PNG"):
+    with pytest.raises(BadImage, match="not a complete PNG"):
         plain(image(kind), 10_000)
 
 
@@ -127,12 +127,12 @@ async def test_data_urls_come_in_order(images: Images) -> None:
         ("data:text/html;base64,QQ==", "not a 'data:image"),
         ("data:image/png,QQ==", "not a 'data:image"),
         ("data:image/png;base64,!!", "not valid base64"),
-        ("data:image/png;base64,QQ==", "not a whole PNG"),
+        ("data:image/png;base64,QQ==", "not a complete PNG"),
         ("data:image/png;base64," + "A" * 1400, "larger than 1000 bytes"),
         ("https://127.0.0.1/a.png", "not public"),
         ("https://localhost/a.png", "not public"),
         ("https://[::1]/a.png", "not public"),
-        ("https://u@a.example/", "no plain https: URL"),
+        ("https://u@a.example/", "not a plain https: URL"),
     ],
 )
 async def test_what_is_refused_names_its_place(images: Images, url: str, problem: str) -> None:
