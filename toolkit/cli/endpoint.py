@@ -93,7 +93,7 @@ class Change(OneModel):
 
 def link_environments_of(control: "Control", progress: Progress) -> None:
     """Links the environments of a repository that was built again, as `toolkit serve` does."""
-    from toolkit.runtime.environments import link_environments
+    from toolkit.runtime.environments import link_environments, uses_cuda
 
     if control.repository is not None:
-        link_environments(control.repository, progress)
+        link_environments(control.repository, progress, cuda=uses_cuda(control.repository))

@@ -20,6 +20,10 @@ class Options:
             help="Only this environment: onnx, vllm, onnx-cuda or vllm-cuda; may be repeated."
         ),
     ] = None
+    cuda: Annotated[
+        bool,
+        typer.Option("--cuda", help="The environments for NVIDIA GPUs; about 5 GB to download."),
+    ] = False
     as_json: Json = False
 
 
@@ -36,12 +40,12 @@ def prepare(options: Options) -> None:
 
         toolkit prepare --environment onnx
     """
-    from toolkit.runtime.environments import NAMES, ensure_environment
+    from toolkit.runtime.environments import CUDA, NAMES, ensure_environment
     from toolkit.runtime.triton import ensure_triton
 
     with console_progress() as progress:
         paths = {"triton": str(ensure_triton(progress).root)}
-        for name in options.environment or NAMES:
+        for name in options.environment or (CUDA.values() if options.cuda else NAMES):
             paths[name] = str(ensure_environment(name, progress))
     if options.as_json:
         print_json(paths)

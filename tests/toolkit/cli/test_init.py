@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from tests.support.processes import ROOT
 from toolkit.cli import app
-from toolkit.errors import RepositoryError, SpecError
+from toolkit.errors import RepositoryError, SourceError, SpecError
 from toolkit.kinds import all_kinds
 from toolkit.spec import load
 from toolkit.spec.schema import models_schema
