@@ -74,7 +74,9 @@ class Priority(Strict):
 
     levels: int = Field(ge=2, le=64, description="How many; 1 is the most important.")
     default: int | None = Field(
-        default=None, ge=1, description="Of a request that names none; without it, the middle one."
+        default=None,
+        ge=1,
+        description="For requests that do not set one. Default: the middle level.",
     )
 
 
