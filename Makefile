@@ -5,9 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
+JOBS := 2
+# pytest rewrites its plugins' modules; without their bytecode that takes each run seconds
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve build test fuzz test-clients check bench docs lock clean
+.PHONY: help install serve build test test-quick fuzz test-clients check bench docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,8 +34,11 @@ serve: install ## build the default catalogue and serve it on http://127.0.0.1:9
 build: install ## build model_repository/ from models.yaml
 	@$(BIN)/toolkit build-repo
 
-test: install ## run every test, real Triton and real models included
-	@$(BIN)/python -m pytest
+test: install ## run every test, real Triton and real models included (JOBS=2)
+	@$(BIN)/python -m pytest -n $(JOBS)
+
+test-quick: install ## run the tests that start neither Triton nor an engine, in two minutes
+	@$(BIN)/python -m pytest -n $(JOBS) -m pure $(addprefix --ignore=tests/,attack docker e2e)
 
 fuzz: install ## look for new counterexamples with the property tests for SECONDS (600)
 	@$(BIN)/python -m tests.fuzz $(or $(SECONDS),600)
@@ -45,6 +51,7 @@ check: install ## lint, types, import rules, documentation drift
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/vulture
 	@$(BIN)/shellcheck .ci/run requirements/lock.sh docker/entrypoint.sh docker/install-tools
 	@$(BIN)/hadolint docker/*.Dockerfile
 	@$(BIN)/python -m docs.generate --check

@@ -10,17 +10,17 @@ import asyncio
 import json
 import os
 import statistics
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from benchmarks.loopback import Answer, run_load
 from benchmarks.pairs import Ratio, compare
 from python_backends.vllm_engine.machine import EXECUTOR, fit_to_cpu
 from tests.support.processes import free_port, status_of, wait_for
-from toolkit.runtime.environments import ensure_environment
+from toolkit.runtime.environments import CUDA, ensure_environment
 from toolkit.serve.child import Child, Command, clean_environment
 from toolkit.serve.models import ServedModel
 
@@ -31,15 +31,23 @@ FIRST_ROUNDS = {1: 12, 8: 2, 32: 1}
 """Streams in flight -> rounds for the time to the first token, for each round of whole streams."""
 
 
-def measure(ours_port: int, model: ServedModel, repository: Path, rounds: int) -> list[Ratio]:
+def measure(
+    ours_port: int,
+    model: ServedModel,
+    repository: Path,
+    rounds: int,
+    *,
+    streams: Sequence[int] = (1, 8),
+    cuda: bool = False,
+) -> list[Ratio]:
     """Ratios of tokens/s and of the time to first token, ours over vLLM's server."""
     ratios = []
-    with vllm_server(repository, model.name) as peer_port:
-        for streams, factor in FIRST_ROUNDS.items():
-            rates = [partial(_rate, port, model.name, streams) for port in (ours_port, peer_port)]
-            firsts = [partial(_first, port, model.name, streams) for port in (ours_port, peer_port)]
+    with vllm_server(repository, model.name, cuda=cuda) as peer_port:
+        for count in streams:
+            rates = [partial(_rate, port, model.name, count) for port in (ours_port, peer_port)]
+            firsts = [partial(_first, port, model.name, count) for port in (ours_port, peer_port)]
             ratios += compare(rates[0], rates[1], rounds)
-            ratios += compare(firsts[0], firsts[1], rounds * factor)
+            ratios += compare(firsts[0], firsts[1], rounds * FIRST_ROUNDS.get(count, 1))
     return ratios
 
 
@@ -71,34 +79,42 @@ def run_streams(port: int, model: str, streams: int, tokens: int) -> tuple[list[
 
 
 @contextmanager
-def vllm_server(repository: Path, model: str, *flags: str) -> Iterator[int]:
+def vllm_server(repository: Path, model: str, *flags: str, cuda: bool = False) -> Iterator[int]:
     """vLLM's own OpenAI server over the very weights and engine arguments of `model`."""
     port = free_port()
     engine = repository / f"{model}.engine"
-    arguments = _engine_arguments(engine)
-    argv = [str(ensure_environment("vllm") / "bin" / "python"), "-m"]
+    arguments = _engine_arguments(engine, cuda=cuda)
+    name = CUDA["vllm"] if cuda else "vllm"
+    argv = [str(ensure_environment(name) / "bin" / "python"), "-m"]
     argv += ["vllm.entrypoints.openai.api_server", "--host", "127.0.0.1", "--port", str(port)]
     argv += ["--served-model-name", model, "--no-enable-log-requests", *arguments, *flags]
     environment = clean_environment(
         HF_HUB_OFFLINE="1", VLLM_NO_USAGE_STATS="1", **_engine_environment(engine)
     )
-    child = Child(Command(argv, Path("/tmp/vllm-peer.log"), environment, Path("/tmp")))  # noqa: S108
-    try:
+    with TemporaryDirectory() as scratch, _child(argv, environment, Path(scratch)) as child:
         url = f"http://127.0.0.1:{port}/health"
         wait_for(lambda: status_of(url) == 200 or child.exit_code is not None, 300, "vLLM")
         if child.exit_code is not None:
-            sys.exit(child.log_tail())
+            raise RuntimeError(f"vLLM's server ended:\n{child.log_tail(200)}")
         yield port
+
+
+@contextmanager
+def _child(argv: list[str], environment: dict[str, str], folder: Path) -> Iterator[Child]:
+    child = Child(Command(argv, folder / "log", environment, folder))
+    try:
+        yield child
     finally:
         child.end()
 
 
-def _engine_arguments(engine: Path) -> list[str]:
+def _engine_arguments(engine: Path, *, cuda: bool) -> list[str]:
     """The config's `engine` parameter as command-line flags."""
-    # what the engine decides by this machine's CPU, the peer gets as well
-    values = fit_to_cpu(json.loads(_parameter(engine, "engine")))
-    if values["distributed_executor_backend"] == EXECUTOR:  # ours, and the peer has its own
-        del values["distributed_executor_backend"]
+    values = json.loads(_parameter(engine, "engine"))
+    if not cuda:  # what the engine decides by this machine's CPU, the peer gets as well
+        values = fit_to_cpu({**json.loads(_parameter(engine, "engine_cpu") or "{}"), **values})
+        if values["distributed_executor_backend"] == EXECUTOR:  # ours, and the peer has its own
+            del values["distributed_executor_backend"]
     flags = []
     for name, value in values.items():
         flag = f"--{name.replace('_', '-')}"
@@ -114,7 +130,7 @@ def _engine_arguments(engine: Path) -> list[str]:
 def _engine_environment(engine: Path) -> dict[str, str]:
     text = _parameter(engine, "environment")
     threads = ("VLLM_CPU_OMP_THREADS_BIND", "OMP_NUM_THREADS")  # set by fit_to_cpu
-    chosen = {name: os.environ[name] for name in threads}
+    chosen = {name: os.environ[name] for name in threads if name in os.environ}
     return chosen | {name: str(value) for name, value in json.loads(text or "{}").items()}
 
 

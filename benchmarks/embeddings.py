@@ -7,6 +7,7 @@ The peer tokenizes and runs the graph on all cores: text by text, and in length-
 import asyncio
 import time
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -31,10 +32,21 @@ WORDS = [
 ]
 
 
-def measure(port: int, model: str, repository: Path, rounds: int) -> list[Ratio]:
+TEXTS = 256
+
+
+class Peer(Protocol):
+    """What is measured beside the gateway."""
+
+    def texts_per_s(self, texts: list[str], batch: int) -> float: ...
+
+
+def measure(
+    port: int, model: str, repository: Path, rounds: int, direct: Peer | None = None
+) -> list[Ratio]:
     """Ratios of texts per second, ours with 16 in flight over direct calls."""
-    texts = make_texts(256)
-    direct = Direct(repository / f"{model}.encoder" / "1", repository / f"{model}.tokenize" / "1")
+    texts = make_texts(TEXTS)
+    direct = direct or Direct(*places(repository, model))
 
     def ours() -> dict[str, float]:
         bodies = [{"model": model, "input": text} for text in texts]
@@ -55,6 +67,11 @@ def measure(port: int, model: str, repository: Path, rounds: int) -> list[Ratio]
     return ratios
 
 
+def places(repository: Path, model: str) -> tuple[Path, Path]:
+    """The folders of the graph and of the tokenizer."""
+    return repository / f"{model}.encoder" / "1", repository / f"{model}.tokenize" / "1"
+
+
 def make_texts(count: int) -> list[str]:
     """Texts of 4 to 40 words, the same at every run."""
     random = np.random.default_rng(7)
@@ -64,12 +81,15 @@ def make_texts(count: int) -> list[str]:
 class Direct:
     """onnxruntime and tokenizers in this process, with onnxruntime's own defaults."""
 
-    def __init__(self, encoder: Path, tokenizer: Path) -> None:
+    def __init__(self, encoder: Path, tokenizer: Path, *, cuda: bool = False) -> None:
         import onnxruntime
         from tokenizers import Tokenizer
 
+        if cuda:
+            onnxruntime.preload_dlls()
         self._session = onnxruntime.InferenceSession(
-            str(encoder / "model.onnx"), providers=["CPUExecutionProvider"]
+            str(encoder / "model.onnx"),
+            providers=["CUDAExecutionProvider"] if cuda else ["CPUExecutionProvider"],
         )
         self._tokenizer = Tokenizer.from_file(str(tokenizer / "tokenizer" / "tokenizer.json"))
         self._tokenizer.no_padding()

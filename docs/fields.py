@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from toolkit.spec.entries import KINDS
-from toolkit.spec.schema import catalogue_schema
+from toolkit.spec.models import ENTRIES
+from toolkit.spec.schema import models_schema
 
 _HEAD = """# models.yaml
 
@@ -19,14 +19,14 @@ _BOUNDS = {"minimum": "≥ ", "maximum": "≤ ", "exclusiveMinimum": "> "}
 
 def models_page() -> str:
     """Every field with its type, default and meaning."""
-    schema = catalogue_schema()
+    schema = models_schema()
     definitions: dict[str, Any] = schema["$defs"]
     parts = [_HEAD]
-    for kind, entry in KINDS.items():
+    for kind, entry in ENTRIES.items():
         about = definitions[entry.__name__]
         parts += [f"## `kind: {kind}`", "", about["description"], ""]
         parts += [*_table(about, skip={"kind"}), ""]
-    names = {entry.__name__ for entry in KINDS.values()}
+    names = {entry.__name__ for entry in ENTRIES.values()}
     inner = sorted(n for n in definitions if n not in names and not n.endswith("Changes"))
     for name in inner:
         parts += [f"## {name}", "", _words(definitions[name].get("description", "")), ""]
@@ -48,7 +48,7 @@ def _table(schema: dict[str, Any], skip: frozenset[str] | set[str] = frozenset()
 
 
 def _type(schema: dict[str, Any]) -> str:
-    """What may stand there, in a few words."""
+    """The type of a field in a few words."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         if name.endswith("Changes"):

@@ -81,7 +81,7 @@ def _engine(target: "Target") -> str:
 
 def rules_page() -> str:
     """What `toolkit verify` checks."""
-    from toolkit.verify.table import rules_page as page
+    from toolkit.verifier.table import rules_page as page
 
     return page()
 

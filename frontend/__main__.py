@@ -1,4 +1,4 @@
-"""`triton-gateway`, or `python -m frontend`: `serve`, which is the default, and `keys`."""
+"""`triton-gateway`, or `python -m frontend`: `serve`, which is the default, `check` and `keys`."""
 
 import os
 import sys
@@ -17,8 +17,8 @@ import uvloop
 from pydantic import ValidationError
 from pydantic_settings import CliApp
 
-from frontend.accounts.keys import KeyFileError
-from frontend.app import create_app
+from frontend.accounts.keys import KeyFileError, Keys
+from frontend.app import create_gateway
 from frontend.commands import keys
 from frontend.http.connections import Connections
 from frontend.http.limits import Limits
@@ -27,7 +27,7 @@ from frontend.process.files import allow_connections
 from frontend.process.liveness import liveness
 from frontend.process.signals import ended_by_signals
 from frontend.settings import Settings
-from frontend.telemetry.metrics import Metrics
+from frontend.settings.limits import LimitSettings
 from frontend.telemetry.watchdog import Watchdog
 from frontend.upstreams.registry import find_cycle
 
@@ -39,23 +39,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = [*(sys.argv[1:] if arguments is None else arguments)]
     if given[:1] == ["keys"]:
         return keys.main(given[1:])
-    if given[:1] == ["serve"]:
-        given = given[1:]
-    return _serve(given)
+    command = given.pop(0) if given[:1] in (["serve"], ["check"]) else "serve"
+    settings = _read(given)
+    if settings is None:
+        return 2
+    return _check(settings) if command == "check" else _serve(settings)
 
 
-def _serve(arguments: list[str]) -> int:
-    os.umask(0o077)  # stored answers are for this user alone
+def _read(arguments: list[str]) -> Settings | None:
+    """The settings; None when they are invalid, which was printed."""
     try:
         settings = CliApp.run(Settings, cli_args=arguments)
     except ValidationError as error:
         for wrong in error.errors():
             field = ".".join(map(str, wrong["loc"])) or "host"
-            sys.stderr.write(f"error: setting '{field}': {wrong['msg']}\n")
-        return 2
+            text = wrong["msg"].removeprefix("Value error, ")
+            sys.stderr.write(f"error: setting '{field}': {text}\n")
+        return None
     if cycle := find_cycle(settings.models):
         sys.stderr.write(f"error: setting 'models': {' → '.join(cycle)} is a cycle\n")
+        return None
+    return settings
+
+
+def _check(settings: Settings) -> int:
+    """Reads the key file too, and starts nothing."""
+    try:
+        if settings.keys_file is not None:
+            Keys(settings.keys_file).read()
+    except KeyFileError as error:
+        sys.stderr.write(f"error: setting 'keys_file': {error}\n")
         return 2
+    return 0
+
+
+def _serve(settings: Settings) -> int:
+    os.umask(0o077)  # stored answers are for this user alone
     logging.basicConfig(
         level=settings.log_level.upper(),
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
@@ -71,13 +90,13 @@ def _serve(arguments: list[str]) -> int:
 
 async def serve(settings: Settings) -> None:
     """Serves until a signal ends it."""
-    app = create_app(settings)
+    gateway = create_gateway(settings)
     gc.freeze()  # what exists now stays: no collection needs to look at it again
-    metrics: Metrics = app.state.metrics
+    metrics = gateway.metrics
     connections = Connections(_limits(settings), refused=metrics.refused.inc)
     metrics.connections.set_function(connections.__len__)
-    config = server_config(app, connections, settings.host, settings.port)
-    server = DrainingServer(config, app.state.runner, connections, settings.drain_s)
+    config = server_config(gateway.app, connections, settings.host, settings.port)
+    server = DrainingServer(config, gateway.path, connections, settings.drain_s)
     watchdog = Watchdog(settings.block_warning_ms / 1000, metrics.blocks.inc, metrics.blocked_s.inc)
     ports = [port for port in (settings.port, settings.ollama_port) if port is not None]
     sockets = [_listening(settings.host, port) for port in ports] if len(ports) > 1 else None
@@ -87,7 +106,7 @@ async def serve(settings: Settings) -> None:
             await server.serve(sockets)
 
 
-def _limits(settings: Settings) -> Limits:
+def _limits(settings: LimitSettings) -> Limits:
     return Limits(
         connections=allow_connections(settings.max_connections),
         connections_per_address=settings.max_connections_per_address,

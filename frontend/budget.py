@@ -32,10 +32,10 @@ class Budget:
         if not self._used[caller]:
             del self._used[caller]
         for waiter in tuple(self._waiting):
-            name, wanted, turn = waiter
-            if not turn.done() and self._fits(name, wanted):
+            name, needed, turn = waiter
+            if not turn.done() and self._fits(name, needed):
                 self._waiting.remove(waiter)
-                self._used[name] += wanted
+                self._used[name] += needed
                 turn.set_result(None)
 
     def _fits(self, caller: str, size: int) -> bool:

@@ -3,22 +3,22 @@
 GatewayError
 ├── InvalidRequest     400  the caller's mistake; names the field
 │   ├── ContextOverflow     more tokens than the model's context holds; carries the numbers
-│   ├── UnknownFields       fields of a body that nobody knows
+│   ├── UnknownFields       fields of a body that the route does not know
 │   └── NotCapable          the model cannot do what the route does
-├── Unauthorized       401  no key, or one that nobody has
+├── Unauthorized       401  no key, or an invalid one
 ├── Forbidden          403  known, but not for this caller
 ├── NotFound           404  no such route or model
 │   └── ModelNotFound       carries the name
 ├── MethodNotAllowed   405
-├── ClientTimeout      408  the body did not come in time
+├── ClientTimeout      408  the body did not arrive in time
 ├── TooLarge           413  a body beyond its bound
 ├── UnsupportedMedia   415  not JSON
 ├── RateLimited        429  the caller's own limit
 ├── Overloaded         503  the gateway's queue is full, or it is draining
-├── NotSupported       501  known, and not done here
+├── NotSupported       501  known, and not supported here
 ├── BackendFailed      502  a model failed; details are in the log alone
 ├── BackendTimeout     504  the deadline passed
-└── BackendUnavailable 503  Triton or the model is not there (yet)
+└── BackendUnavailable 503  Triton or the model is not available (yet)
 
 Clients read some of these by their text. Each dialect says them in its own API's words, from the
 facts that an error carries (`frontend.dialects.*.failures`).
@@ -32,9 +32,9 @@ MAX_PARAM = 200
 
 
 class GatewayError(Exception):
-    """Base of what clients are told; `message` never holds a backend's own text.
+    """Base of all errors for clients; `message` never contains a backend's own text.
 
-    Messages name what a caller sent, so they are cut: nobody is sent megabytes back.
+    Messages quote what a caller sent, so their length is limited.
     """
 
     status = 500
@@ -73,7 +73,7 @@ def clip(text: str, most: int) -> str:
 
 
 class InvalidRequest(GatewayError):
-    """The request cannot be honoured as it stands; `param` names the field."""
+    """The request is not valid; `param` names the field."""
 
     status = 400
     type = "invalid_request_error"
@@ -102,7 +102,7 @@ class ContextOverflow(InvalidRequest):
 
 
 class UnknownFields(InvalidRequest):
-    """A body holds fields that the route does not know: `names` are all of them."""
+    """A body has fields that the route does not know: `names` are all of them."""
 
     code = "unknown_parameter"
 
@@ -123,7 +123,7 @@ class NotCapable(InvalidRequest):
 
 
 class Unauthorized(GatewayError):
-    """No key, or one that nobody has."""
+    """No key, or an invalid one."""
 
     status = 401
     type = "authentication_error"
@@ -154,7 +154,7 @@ class ModelNotFound(NotFound):
     def __init__(self, model: str) -> None:
         self.model = model[:100]
         super().__init__(
-            f"the model '{self.model}' does not exist; GET /v1/models lists what there is",
+            f"the model '{self.model}' does not exist; GET /v1/models lists the models",
             param="model",
         )
 
@@ -167,12 +167,12 @@ class MethodNotAllowed(GatewayError):
     code = "method_not_allowed"
 
     def __init__(self, methods: list[str]) -> None:
-        super().__init__(f"this route takes {', '.join(methods)}")
+        super().__init__(f"this route accepts {', '.join(methods)}")
         self.methods = methods
 
 
 class ClientTimeout(GatewayError):
-    """The body did not come in time."""
+    """The body did not arrive in time."""
 
     status = 408
     type = "invalid_request_error"
@@ -214,7 +214,7 @@ class Overloaded(GatewayError):
 
 
 class NotSupported(GatewayError):
-    """What a dialect knows and this gateway has no use for."""
+    """Something that the dialect has and this gateway does not support."""
 
     status = 501
     type = "invalid_request_error"
@@ -238,7 +238,7 @@ class BackendTimeout(GatewayError):
 
 
 class BackendUnavailable(GatewayError):
-    """Triton, or the model in it, is not there now."""
+    """Triton, or the model in it, is not available now."""
 
     status = 503
     type = "server_error"

@@ -1,16 +1,20 @@
 """What tests of several packages share: the echo models on the real server."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.stages import STAGES, Stages
 from tests.support.echo import EchoTriton
 from tests.support.repository import echo_repository as write_echo_repository
 from toolkit.runtime.environments import link_environments
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # two workers' threads on two cores wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 # timings never decide a test, and every run draws the same examples; `make fuzz` draws new ones
 _CALM = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("same", derandomize=True, **_CALM)
@@ -19,9 +23,19 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers", "slow_engine: starts a real vLLM engine, about a minute and 3 GB"
-    )
+    """Every test belongs to a stage, `pytest -m pure` runs one."""
+    for stage in STAGES:
+        config.addinivalue_line("markers", f"{stage}: see tests/stages.py, which sets it")
+    config.pluginmanager.register(Stages(), "stages")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What a killed process leaves in the folder of temporary files goes with this run's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("tmp")))
+        patch.setattr(tempfile, "tempdir", None)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ PYTEST = (sys.executable, "-m", "pytest", "-q", "-x", "--timeout=0")
 MODELS = (*PYTEST, "tests/toolkit/convert/test_fuzz.py")
 PROPERTIES = (
     *PYTEST,
-    *("-m", "hypothesis and not slow_engine"),
+    *("-m", "hypothesis and not engine"),
     *("--ignore=tests/e2e", "--ignore=tests/attack"),
 )
 _END_S = 60.0

@@ -1,7 +1,53 @@
-"""The CLI's package: models.yaml → weights → model repository → a running Triton.
+"""The library behind the command `toolkit`: models.yaml → a model repository, checked.
 
-Imports point one way: cli → build, serve → runtime, repository, convert, weights → spec → errors.
-Only `cli` knows typer and rich; it never imports `frontend`.
+`build` and `verify` are the public functions; docs/guides/python.md describes them. Importing this
+package imports nothing else.
 """
 
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from toolkit.building import Built
+    from toolkit.progress import Progress
+    from toolkit.verifier import ModelFinding
+
+__all__ = ["__version__", "build", "verify"]
 __version__ = "0.1.0"
+
+
+def build(
+    models: str | PathLike[str] = "models.yaml",
+    *,
+    target: str = "embedded",
+    output: str | PathLike[str] = "model_repository",
+    progress: "Progress | None" = None,
+) -> "Built":
+    """Builds the model repository of a models.yaml at `output`, as `toolkit build-repo` does.
+
+    Weights are fetched and converted once and kept in the cache. `output` is replaced in one step
+    when everything has been made and verified. Raises `toolkit.errors.ToolkitError`: SpecError with
+    all errors of models.yaml, SourceError, ConvertError, MissingExtra, RepositoryError.
+    """
+    from toolkit.building import build as build_spec  # noqa: PLC0415  importing toolkit is cheap
+    from toolkit.progress import silent  # noqa: PLC0415
+    from toolkit.spec import load  # noqa: PLC0415
+    from toolkit.targets import find_target  # noqa: PLC0415
+
+    found = find_target(target)
+    return build_spec(load(Path(models)), found, Path(output), progress or silent)
+
+
+def verify(
+    repository: str | PathLike[str] = "model_repository", *, target: str | None = None
+) -> "list[ModelFinding]":
+    """Checks a model repository, as `toolkit verify` does; the list is empty if it is correct.
+
+    `target` is what the repository is checked for; by default the one that it was built for. Reads
+    files only. Raises `toolkit.errors.RepositoryError` when there is no repository.
+    """
+    from toolkit.verifier import guess_target, verify_repository  # noqa: PLC0415
+
+    root = Path(repository)
+    return verify_repository(root, target or guess_target(root))

@@ -1,6 +1,7 @@
-"""The known names that a mistyped one is like, for hints."""
+"""Names and values in messages: what a mistyped name may have meant, values cut to fit a line."""
 
 import difflib
+import json
 from collections.abc import Iterable
 
 _LONGEST = 64
@@ -15,3 +16,18 @@ def close_matches(
         return []
     short = [each for each in known if len(each) <= _LONGEST]
     return difflib.get_close_matches(name, short, count, cutoff)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A hint: the known name most like `word`, or all of them."""
+    names = list(known)
+    if near := close_matches(word, names):
+        return f"did you mean `{near[0]}`?"
+    listed = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
+    return f"known: {listed}" if names else "there are none"
+
+
+def shown(value: object) -> str:
+    """A value as it is written, cut to fit a line."""
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}…"

@@ -48,10 +48,10 @@ def require(caller: Caller, permission: Permission) -> None:
 
 def secret_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """The key in a request's headers: OpenAI's and Ollama's, or Anthropic's."""
-    found = b""
+    secret = b""
     for name, value in headers:
         if name == b"authorization" and value[: len(_BEARER)].lower() == _BEARER:
             return value[len(_BEARER) :].strip()
         if name == b"x-api-key":
-            found = value.strip()
-    return found
+            secret = value.strip()
+    return secret

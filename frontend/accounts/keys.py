@@ -32,7 +32,7 @@ class Key:
     digest: str
 
     def line(self) -> str:
-        """As it stands in the file."""
+        """The line in the file."""
         return f"{self.caller.name} {self.caller.role} {self.digest}"
 
 
@@ -50,7 +50,7 @@ def read_lines(path: Path) -> list[tuple[str, Key | None]]:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise KeyFileError(f"{path}: {error}") from error
-    found: list[tuple[str, Key | None]] = []
+    lines: list[tuple[str, Key | None]] = []
     lines_of: dict[str, int] = {}
     for number, line in enumerate(text.splitlines(), 1):
         key = None
@@ -61,8 +61,8 @@ def read_lines(path: Path) -> list[tuple[str, Key | None]]:
                 raise KeyFileError(f"{path}:{number}: {error}") from None
             if (first := lines_of.setdefault(key.digest, number)) != number:
                 raise KeyFileError(f"{path}:{number}: the key is the same as in line {first}")
-        found.append((line, key))
-    return found
+        lines.append((line, key))
+    return lines
 
 
 def parse_line(line: str) -> Key:
@@ -80,7 +80,7 @@ def parse_line(line: str) -> Key:
 
 
 def check_name(name: str) -> None:
-    """Raises ValueError for a name that no key can have."""
+    """Raises ValueError for a name that is not valid for a key."""
     if not NAME.fullmatch(name):
         raise ValueError("the name must be 1 to 64 letters, digits or any of . _ @ -")
     if name == ANONYMOUS.name:

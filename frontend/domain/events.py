@@ -1,5 +1,6 @@
 """What happens to one completion."""
 
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,10 @@ class Event:
     tool_calls: list[dict[str, Any]] | None = None
     reasoning_tokens: int = 0
     unread: str = ""
-    """Of the last event: what the model wrote since it last told content or reasoning."""
+    """Of the last event: what the model wrote since its last content or reasoning."""
     partial_call: bool = False
-    """The reply holds what cannot be read as a call; its text stands in `text` instead."""
+    """The reply has a call that cannot be read; its text is in `text` instead."""
+
+
+Events = AsyncGenerator[list[Event], None]
+"""Events in the groups in which they arrive. Closing it stops the work behind it."""

@@ -1,7 +1,6 @@
 """Who sends a request, and what they may do. Plain data; `accounts` has the rules."""
 
 import enum
-from contextlib import ExitStack
 from dataclasses import dataclass
 
 
@@ -35,11 +34,3 @@ class Caller:
 
 ANONYMOUS = Caller("anonymous", Role.USER)
 """Every caller without a key, where none is required. No key can have this name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """Whose request something is done for, and what is given back when that request ends."""
-
-    name: str
-    ends: ExitStack

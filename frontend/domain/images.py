@@ -1,11 +1,13 @@
-"""Images to be made, and the results."""
+"""Requests for images, and their results."""
 
 from dataclasses import dataclass
 
+_PATCH = 16
+
 
 @dataclass(frozen=True, slots=True)
-class Drawing:
-    """Images to be drawn. None means: the model's default."""
+class ImageRequest:
+    """Images to be made from a prompt. None means the model's default."""
 
     prompt: str
     negative_prompt: str | None = None
@@ -16,12 +18,18 @@ class Drawing:
     guidance: float | None = None
     seed: int | None = None
     stop_after: int | None = None
-    """Steps after which to tell what the images seem to become."""
+    """For a preview: the steps after which the image is shown as it is by then."""
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class ImageResult:
     """PNG files, and the tokens of the prompts."""
 
     files: list[bytes]
     prompt_tokens: int = 0
+
+
+def patches(image: ImageRequest) -> int:
+    """The tokens of an image: one for each begun patch of 16x16 pixels."""
+    width, height = image.width or 0, image.height or 0
+    return -(-width // _PATCH) * -(-height // _PATCH) * image.count

@@ -1,11 +1,25 @@
-"""A model that clients may ask for, and what is known of it."""
+"""A model that clients may ask for, and what is known about it."""
 
+import enum
 from dataclasses import dataclass
+
+
+class Input(enum.Enum):
+    """What some models accept besides the input that all models of their kind do."""
+
+    IMAGES = enum.auto()
+    """Images in messages."""
+    TOKEN_IDS = enum.auto()
+    """Texts to embed that the caller has tokenized."""
+    PREVIEWS = enum.auto()
+    """Requests for an image as it is after some of the steps."""
+    TOOLS = enum.auto()
+    """Declarations of tools, and how replies are to be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
-    """What a diffusion model draws when not told otherwise, and the most it will."""
+    """A diffusion model's defaults and limits."""
 
     width: int
     height: int
@@ -19,7 +33,7 @@ class ImageLimits:
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """What people want to know of a model's weights; empty where its config does not say."""
+    """Facts about a model's weights for people; empty where they are not known."""
 
     family: str = ""
     parameters: int = 0
@@ -30,7 +44,7 @@ class Details:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model that clients may ask for, as its config in Triton describes it."""
+    """A model that clients may ask for, as its upstream describes it."""
 
     name: str
     kind: str
@@ -39,18 +53,13 @@ class Model:
     context_length: int | None
     dimensions: int | None
     image: ImageLimits | None
-    cancel: str | None
     owned_by: str
     created_s: int
-    max_batch: int
-    tokenizer: str | None = None
-    """The step that turns a prompt into token ids, where there is one."""
+    accepts: frozenset[Input] = frozenset()
     matryoshka: frozenset[int] = frozenset()
     """Lengths to which its vectors may be cut."""
     normalized: bool = True
     """Its vectors have length 1."""
-    takes: frozenset[str] = frozenset()
-    """Names of the tensors that its ensemble takes."""
     max_text_bytes: int | None = None
-    """Bytes of text that its context can hold at most, where its config says so."""
+    """Bytes of text that its context can hold at most, where that is known."""
     details: Details = Details()

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-StructureKind = Literal["json", "json_object", "regex", "choice", "grammar", "structural_tag"]
+StructureKind = Literal["json", "regex", "choice", "grammar", "json_object", "structural_tag"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ class Vectors:
 
 
 @dataclass(frozen=True, slots=True)
-class Ranking:
+class Pairs:
     """Pairs of a query and a document to be scored, in order."""
 
     queries: list[str]
@@ -75,7 +75,7 @@ class Ranking:
     params: tuple[str, str] = ("query", "documents")
     """The request's fields that they come from, for errors."""
 
-    def split(self, size: int) -> "list[Ranking]":
+    def split(self, size: int) -> "list[Pairs]":
         """The same pairs in parts of at most `size`."""
         return [
             replace(

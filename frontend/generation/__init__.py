@@ -1,1 +1,1 @@
-"""The one path that every request takes, whatever its dialect: admit → infer → account."""
+"""The one path of every request to a model, whatever its dialect: see `path`."""

@@ -1,4 +1,4 @@
-"""How many requests may be in Triton at once, and how many may wait for their turn.
+"""How many requests may run at once, and how many may wait for a slot.
 
 First come, first served, one future per waiter. Both numbers are bounds on memory: nothing waits
 beyond them. A draining gateway admits nothing new.
@@ -6,8 +6,8 @@ beyond them. A draining gateway admits nothing new.
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from frontend.errors import BackendTimeout, Overloaded
@@ -15,7 +15,7 @@ from frontend.errors import BackendTimeout, Overloaded
 
 @dataclass(slots=True)
 class Admission:
-    """Slots for running requests, and a bounded line before them."""
+    """Slots for running requests, and a bounded queue before them."""
 
     max_running: int
     max_waiting: int
@@ -30,7 +30,7 @@ class Admission:
 
     @property
     def waiting(self) -> int:
-        """Requests in the line."""
+        """Requests in the queue."""
         return len(self._waiting)
 
     @property
@@ -38,19 +38,28 @@ class Admission:
         """Whether nothing runs or waits."""
         return not self._running and not self._waiting
 
+    @asynccontextmanager
+    async def slot(self, timeout_s: float) -> AsyncIterator[None]:
+        """Holds a slot for the block. Raises as `acquire` does."""
+        await self.acquire(timeout_s)
+        try:
+            yield
+        finally:
+            self.release()
+
     async def acquire(self, timeout_s: float) -> None:
-        """Takes a slot; `release` it. Raises Overloaded at once when there is no room to wait."""
+        """Takes a slot; `release` it. Raises Overloaded immediately if the queue is full."""
         if self.draining:
             raise shutting_down()
         if self._running < self.max_running and not self._waiting:
             self._running += 1
             return
         if len(self._waiting) >= self.max_waiting:
-            raise Overloaded(f"{self.max_waiting} requests are waiting already; try again later")
+            raise Overloaded(f"{self.max_waiting} requests are already waiting; try again later")
         await self._wait(timeout_s)
 
     def release(self) -> None:
-        """Gives a slot back, to the first in the line if there is one."""
+        """Gives a slot back, to the first in the queue if there is one."""
         while self._waiting:
             first = self._waiting.popleft()
             if not first.done():
@@ -58,16 +67,8 @@ class Admission:
                 return
         self._running -= 1
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Releases an acquired slot at the end of the block."""
-        try:
-            yield
-        finally:
-            self.release()
-
     def refuse_waiting(self) -> None:
-        """Ends the wait of everyone in the line, for a server that is going away."""
+        """Ends the wait of every request in the queue, for a server that is shutting down."""
         for waiter in self._waiting:
             if not waiter.done():
                 waiter.set_exception(shutting_down())
@@ -95,5 +96,5 @@ class Admission:
 
 
 def shutting_down() -> Overloaded:
-    """What a request is told that a draining server cannot take or finish."""
+    """The error for a request that a draining server cannot accept or finish."""
     return Overloaded("the server is shutting down; send the request again", code="draining")

@@ -14,13 +14,13 @@ from frontend.domain.events import Event
 _OPENING, _CLOSING = frozenset("{["), frozenset("}]")
 
 
-class CallGate:
+class CallBuffer:
     """Events of one generation, in order, with their calls made whole."""
 
     def __init__(self) -> None:
         self._calls: dict[int, _Calls] = {}
 
-    def pass_on(self, event: Event) -> Event:
+    def complete(self, event: Event) -> Event:
         """The event with the calls that are complete by now, each in one delta."""
         if not event.tool_calls and not event.unread and event.index not in self._calls:
             return event
@@ -29,7 +29,7 @@ class CallGate:
         for delta in event.tool_calls or ():
             whole += calls.take(delta)
         if event.finish_reason is not None:
-            whole += calls.end(natural=_ended_itself(event))
+            whole += calls.finish(natural=_ended_itself(event))
             # all of it, where no call was read: the marks of the model's format may be what is cut
             event.text += (event.unread if not calls.count else "") or calls.unread
             event.partial_call = calls.cut or not calls.count
@@ -56,13 +56,13 @@ class _Calls:
     def take(self, delta: dict[str, Any]) -> list[dict[str, Any]]:
         whole: list[dict[str, Any]] = []
         if self._open is None or self._open.number != delta["index"]:
-            whole += self.end(natural=True)
+            whole += self.finish(natural=True)
             self._open = _Call(delta["index"])
         self._open.add(delta)
         return [*whole, *self._hand_out()] if self._open.is_closed else whole
 
-    def end(self, *, natural: bool) -> list[dict[str, Any]]:
-        """No more comes for the open call. `natural`: nothing cut it, so no arguments are none."""
+    def finish(self, *, natural: bool) -> list[dict[str, Any]]:
+        """Ends the open call. `natural`: it was not cut, so missing arguments are empty."""
         call, whole = self._open, list[dict[str, Any]]()
         if call is not None and natural and call.name and not call.arguments.strip():
             call.pieces = ["{}"]
@@ -79,8 +79,8 @@ class _Calls:
             return []
         call.done = True
         self.count += 1
-        told = {"index": self.count - 1, "id": call.id, "name": call.name}
-        return [{**told, "arguments": call.arguments}]
+        made = {"index": self.count - 1, "id": call.id, "name": call.name}
+        return [{**made, "arguments": call.arguments}]
 
 
 @dataclass(slots=True)

@@ -1,50 +1,43 @@
-"""Several prompts of one request as one stream of events; the first failure ends all of them.
+"""Several streams of events as one; the first failure ends all of them.
 
-At most `WIDTH` prompts run at once, so that one request with thousands of prompts neither fills the
-line nor starves others. Events of different prompts interleave as they come.
+At most `WIDTH` run at once, so that one request with thousands of prompts neither fills the queue
+nor starves others. Events of different streams interleave as they come.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
-from frontend.domain.events import Event
-from frontend.domain.generation import Generation
-from frontend.domain.models import Model
-from frontend.generation.run import Runner
+from frontend.domain.events import Event, Events
 
 WIDTH = 32
 _BUFFERED = 64  # groups of events that may wait for a slow reader
 
-_Arrival = tuple[int, list[Event]] | Exception | None
+Numbered = tuple[int, list[Event]]
+_Arrival = Numbered | Exception | None
 
 
-async def generate_all(
-    runner: Runner, model: Model, generations: list[Generation], engine_id: str
-) -> AsyncIterator[tuple[int, list[Event]]]:
-    """(number of the prompt, its events) for every group of events. Raises GatewayError."""
-    runner.check_generations(model, generations)
-    if len(generations) == 1:
-        events = runner.generate(model, generations[0], engine_id)
-        async with aclosing(events):  # type: ignore[type-var]
+async def fan_out(streams: Sequence[Callable[[], Events]]) -> AsyncGenerator[Numbered, None]:
+    """(number of the stream, its events) for every group of events. Raises what a stream raises."""
+    if len(streams) == 1:
+        async with aclosing(streams[0]()) as events:
             async for group in events:
                 yield 0, group
         return
     arrived: asyncio.Queue[_Arrival] = asyncio.Queue(maxsize=_BUFFERED)
-    left = iter(enumerate(generations))
+    left = iter(enumerate(streams))
 
     async def work() -> None:
         try:
-            for number, generation in left:
-                events = runner.generate(model, generation, f"{engine_id}-{number}")
-                async with aclosing(events):  # type: ignore[type-var]
+            for number, start in left:
+                async with aclosing(start()) as events:
                     async for group in events:
                         await arrived.put((number, group))
             await arrived.put(None)
-        except Exception as error:  # raised again by the reader, who would wait for ever else
+        except Exception as error:  # raised again by the reader, which would otherwise wait forever
             await arrived.put(error)
 
-    workers = [asyncio.create_task(work()) for _ in range(min(WIDTH, len(generations)))]
+    workers = [asyncio.create_task(work()) for _ in range(min(WIDTH, len(streams)))]
     try:
         async for arrival in _until_done(arrived, len(workers)):
             yield arrival
@@ -56,7 +49,7 @@ async def generate_all(
 
 async def _until_done(
     arrived: asyncio.Queue[_Arrival], workers: int
-) -> AsyncIterator[tuple[int, list[Event]]]:
+) -> AsyncGenerator[Numbered, None]:
     while workers:
         arrival = await arrived.get()
         if arrival is None:

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 import orjson
 
 from frontend.domain.generation import Conversation, Generation, Passage
-from frontend.domain.images import Drawing
+from frontend.domain.images import ImageRequest
 from frontend.domain.messages import Message, Text
 from frontend.domain.models import Model
-from frontend.domain.vectors import Embedding, Ranking
+from frontend.domain.vectors import Embedding, Pairs
 from frontend.errors import ContextOverflow, InvalidRequest
 
 _PER_MESSAGE = 32  # bytes of its role and marks
@@ -38,25 +38,25 @@ def check_embedding(model: Model, embedding: Embedding, total: int) -> None:
     _check_total(size_of(texts), total, "input")
 
 
-def check_ranking(model: Model, ranking: Ranking, total: int) -> None:
+def check_pairs(model: Model, pairs: Pairs, total: int) -> None:
     """Raises InvalidRequest naming query or document, or for pairs beyond `total`."""
-    query_param, document_param = ranking.params
-    # the same query stands in many pairs
-    queries = {query: size_of([query]) for query in set(ranking.queries)}
+    query_param, document_param = pairs.params
+    # the same query is in many pairs
+    queries = {query: size_of([query]) for query in set(pairs.queries)}
     for size in queries.values():
         _check(model, size, query_param)
-    documents = [size_of([document]) for document in ranking.documents]
-    for number, size in enumerate(() if ranking.truncate else documents):
+    documents = [size_of([document]) for document in pairs.documents]
+    for number, size in enumerate(() if pairs.truncate else documents):
         _check(model, size, f"{document_param}[{number}]")
     _check_total(
-        sum(map(queries.__getitem__, ranking.queries)) + sum(documents), total, document_param
+        sum(map(queries.__getitem__, pairs.queries)) + sum(documents), total, document_param
     )
 
 
-def check_drawing(model: Model, drawing: Drawing) -> None:
+def check_image(model: Model, image: ImageRequest) -> None:
     """Raises InvalidRequest naming the prompt that is too long."""
-    _check(model, size_of([drawing.prompt]), "prompt")
-    _check(model, size_of([drawing.negative_prompt or ""]), "negative_prompt")
+    _check(model, size_of([image.prompt]), "prompt")
+    _check(model, size_of([image.negative_prompt or ""]), "negative_prompt")
 
 
 def size_of(texts: Iterable[str]) -> int:
@@ -65,7 +65,7 @@ def size_of(texts: Iterable[str]) -> int:
 
 
 def _texts(generation: Generation) -> Iterable[str]:
-    """What a prompt surely shows its model: a template may leave earlier thoughts out."""
+    """What a prompt surely shows its model: a template may omit earlier reasoning."""
     prompt = generation.prompt
     if isinstance(prompt, Conversation):
         for message in prompt.messages:
@@ -82,7 +82,7 @@ def _contents(message: Message) -> Iterable[str]:
 
 
 def _rest(generation: Generation) -> int:
-    """Bytes of what stands beside the texts: tools, earlier calls and reasoning, token ids."""
+    """Bytes of everything besides the texts: tools, earlier calls and reasoning, token ids."""
     prompt = generation.prompt
     size = 0 if generation.tools is None else len(orjson.dumps(generation.tools.declared))
     if isinstance(prompt, Passage):

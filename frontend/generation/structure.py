@@ -1,4 +1,4 @@
-"""JSON schemas of requests: checked before anything runs, and answers held to them at their end.
+"""JSON schemas of requests are checked before anything runs, and finished answers against them.
 
 The engine's grammar makes answers right as far as it goes; what it lacks is checked here, so that
 a client that asked for a structure never gets something else with `finish_reason: stop`. Both run
@@ -12,24 +12,25 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
-from frontend.domain.events import Event
+from frontend.domain.events import Event, Events
 from frontend.domain.generation import Conversation, Generation
 from frontend.domain.messages import Message
 from frontend.domain.structure import Expected, Held, SchemaUse
 from frontend.domain.tools import Function
-from frontend.errors import BackendFailed, GatewayError
+from frontend.errors import GatewayError
+from frontend.generation.answers import Answer, AnswerFault
 from frontend.schemas.check import Checker, find_faults
 from frontend.schemas.keywords import refusal
 from frontend.schemas.limits import Limits
 from frontend.schemas.plan import Plan, make_plans
 from frontend.workers import WorkerDied, Workers, WorkerTimeout
 
-Run = Callable[[Generation, str], AsyncIterator[list[Event]]]
+Attempt = Callable[[Generation, str], Events]
 _KEPT_BYTES = 4 * 2**20
 _SHOWN = 5
 
@@ -76,62 +77,48 @@ class Structures:
             for use, plan in zip(uses, plans, strict=True)
         )
         for use, plan in zip(uses, plans, strict=True):
-            warnings += [one for one in _told(use, plan) if one not in warnings]
+            warnings += [one for one in _warnings(use, plan) if one not in warnings]
         retries = self._retries if whole and generation.sampling.choices == 1 else 0
         held = Held(expected, caller, retries, warnings)
         return replace(_with_grammars(generation, plans), schemas=(), held=held)
 
-    async def hold(
-        self, run: Run, generation: Generation, engine_id: str
-    ) -> AsyncIterator[list[Event]]:
-        """The events of `run`, in whose place BackendFailed is raised when an answer ends wrong."""
+    def checked(self, attempt: Attempt, generation: Generation, call_id: str) -> Events:
+        """The events of `attempt`; AnswerFault is raised for an answer that breaks its schema."""
         held = generation.held
         if held is None:
-            groups = run(generation, engine_id)
-        elif held.retries:
-            groups = self._repeated(run, generation, engine_id)
-        else:
-            groups = self._checked(run(generation, engine_id), held)
-        async with aclosing(groups):  # type: ignore[type-var]
-            async for group in groups:
-                yield group
+            return attempt(generation, call_id)
+        if held.retries:
+            return self._repeated(attempt, generation, call_id)
+        return self._checked(attempt(generation, call_id), held)
 
-    async def _repeated(
-        self, run: Run, generation: Generation, engine_id: str
-    ) -> AsyncIterator[list[Event]]:
+    async def _repeated(self, attempt: Attempt, generation: Generation, call_id: str) -> Events:
         """Asks again, with what was wrong, as often as the operator allows."""
-        held, spent = generation.held, 0
+        held = generation.held
         assert held is not None
-        for attempt in range(held.retries + 1):
+        for number in range(held.retries + 1):
             kept: list[list[Event]] = []
             failure: AnswerFault | None = None
-            name = f"{engine_id}-again{attempt}" if attempt else engine_id
+            name = f"{call_id}-again{number}" if number else call_id
             try:
-                groups = self._checked(run(generation, name), held)
-                async for group in groups:
-                    for event in group:
-                        event.completion_tokens += spent
+                async for group in self._checked(attempt(generation, name), held):
                     kept.append(group)
             except AnswerFault as fault:
                 failure = fault
             talk = generation.prompt
-            if failure is None or attempt == held.retries or not isinstance(talk, Conversation):
+            if failure is None or number == held.retries or not isinstance(talk, Conversation):
                 break
-            spent = kept[-1][-1].completion_tokens
             generation = replace(generation, prompt=_asked_again(talk, failure))
         for group in kept:
             yield group
         if failure is not None:
             raise failure
 
-    async def _checked(
-        self, groups: AsyncIterator[list[Event]], held: Held
-    ) -> AsyncIterator[list[Event]]:
-        answers: dict[int, _Answer] = {}
-        async with aclosing(groups):  # type: ignore[type-var]
+    async def _checked(self, groups: Events, held: Held) -> Events:
+        answers: dict[int, Answer] = {}
+        async with aclosing(groups):
             async for group in groups:
                 for number, event in enumerate(group):
-                    answer = answers.setdefault(event.index, _Answer())
+                    answer = answers.setdefault(event.index, Answer())
                     answer.add(event)
                     if event.finish_reason not in ("stop", "tool_calls"):
                         continue
@@ -140,7 +127,7 @@ class Structures:
                         raise failure
                 yield group
 
-    async def _judge(self, answer: "_Answer", held: Held) -> "AnswerFault | None":
+    async def _judge(self, answer: Answer, held: Held) -> AnswerFault | None:
         """The error for an answer that breaks a strict schema; of others the client is warned."""
         jobs = answer.jobs(held.expected)
         if not jobs:
@@ -204,44 +191,6 @@ class Structures:
             self._kept_bytes -= self._plans.popitem(last=False)[1].size_bytes
 
 
-class AnswerFault(BackendFailed):
-    """A finished answer that is not what its schema wants; `text` is all of it."""
-
-    def __init__(self, use: SchemaUse, text: str, fault: str) -> None:
-        what = f"arguments for '{use.tool}' do" if use.tool else "answer does"
-        super().__init__(
-            f"the model's {what} not match '{use.path}': {fault}",
-            param=use.path,
-            code="invalid_structured_output",
-        )
-        self.text = text
-        self.fault = fault
-
-
-@dataclass(slots=True)
-class _Answer:
-    """One completion as far as it has come."""
-
-    _texts: list[str] = field(default_factory=list)
-    _calls: dict[int, tuple[list[str], list[str]]] = field(default_factory=dict)
-
-    def add(self, event: Event) -> None:
-        self._texts.append(event.text)
-        for delta in event.tool_calls or ():
-            names, pieces = self._calls.setdefault(delta["index"], ([], []))
-            names.append(delta.get("name") or "")
-            pieces.append(delta["arguments"])
-
-    def jobs(self, expected: tuple[Expected, ...]) -> list[tuple[Expected, str]]:
-        """What is to be checked: the calls, or else the text."""
-        if not self._calls:
-            text = "".join(self._texts)
-            return [(one, text) for one in expected if one.use.tool is None]
-        by_name = {one.use.tool: one for one in expected if one.use.tool is not None}
-        calls = [("".join(names), "".join(pieces)) for names, pieces in self._calls.values()]
-        return [(by_name[name], text or "{}") for name, text in calls if name in by_name]
-
-
 def _key(use: SchemaUse, source: bytes) -> bytes:
     """All that a plan depends on."""
     return hashlib.sha256(b"%d %b\0%b" % (use.strict, use.path.encode(), source)).digest()
@@ -266,14 +215,14 @@ def _with_parameters(function: Function, grammars: dict[str, Any]) -> Function:
     return replace(function, parameters=grammars.get(function.name, function.parameters))
 
 
-def _told(use: SchemaUse, plan: Plan) -> list[str]:
+def _warnings(use: SchemaUse, plan: Plan) -> list[str]:
     """What the client is warned of before the answer."""
-    told = []
+    warnings = []
     if plan.left_out and use.enforced:
-        told.append(f"checked in the finished answer only: {_listed(plan.left_out)}")
+        warnings.append(f"checked in the finished answer only: {_listed(plan.left_out)}")
     if plan.unchecked:
-        told.append(f"ignored, because it cannot be checked: {_listed(plan.unchecked)}")
-    return told
+        warnings.append(f"ignored, because it cannot be checked: {_listed(plan.unchecked)}")
+    return warnings
 
 
 def _listed(paths: tuple[str, ...]) -> str:

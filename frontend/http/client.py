@@ -1,69 +1,28 @@
-"""The other end of a request: its body within bounds of size and time, and its going away.
+"""The other end of a request: what it sends, what it is sent, and its going away.
 
-A client that leaves, or stops reading for too long, ends the work that is done for it.
+A client that disconnects, or stops reading for too long, ends the work that is done for it.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-import orjson
 from starlette.types import Message, Receive, Scope, Send
 
-from frontend.budget import Budget, Hold
-from frontend.errors import (
-    ClientTimeout,
-    InvalidRequest,
-    Overloaded,
-    TooLarge,
-    UnsupportedMedia,
-)
-from frontend.http.json_values import ValueCount
-from frontend.http.trace import current
-
-MAX_DEPTH = 64
-_SMALL = 65_536
-"""Bytes of a body that need no place in the budget."""
-_VALUE = 48
-"""Bytes of memory that a parsed value takes, about."""
-
-
-@dataclass(frozen=True, slots=True)
-class BodyBounds:
-    """The largest body that a route takes, in bytes, in JSON values, and in objects and lists;
-    larger ones than `_SMALL` wait for their place in the budget."""
-
-    size_bytes: int
-    values: int = 300_000
-    containers: int = 20_000
-    budget: Budget | None = None
-
-
-class ClientGone(Exception):
-    """Nobody waits for the answer any more. Not an error: nobody is told."""
-
-    def __init__(self, reason: str = "client_gone") -> None:
-        super().__init__(reason)
-        self.reason = reason
+from frontend.domain.request import Request
+from frontend.http.body import BodyBounds, BodyReader, ClientGone
+from frontend.http.send import send_bytes
 
 
 class Client:
     """One request's client. `timeout_s` is how long it may take to send, or to take a piece."""
 
     def __init__(
-        self,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        timeout_s: float,
-        *,
-        any_type: bool = False,
+        self, request: Request, scope: Scope, receive: Receive, send: Send, timeout_s: float
     ) -> None:
-        """`any_type`: the body is JSON whatever the header says, unless a web page sent it."""
-        self._any_type = any_type
-        self._scope = scope
+        self.scope = scope
+        self._body = BodyReader(request, scope, receive, timeout_s)
         self._receive = receive
         self._send = send
         self._timeout_s = timeout_s
@@ -72,98 +31,26 @@ class Client:
         self._gone: str | None = None
 
     async def read_json(self, bounds: BodyBounds) -> Any:
-        """The body, parsed. Raises ClientGone, and GatewayError for a body that is not taken."""
-        self._check_headers(bounds.size_bytes)
-        body, values = await self._read(bounds)
-        try:
-            value = orjson.loads(body)
-        except orjson.JSONDecodeError as error:
-            raise InvalidRequest(f"the request body is not valid JSON: {error}") from None
-        # counting brackets is cheap, and most bodies are too flat to need the walk
-        brackets = values or body.count(b"{") + body.count(b"[")
-        if brackets > MAX_DEPTH and is_deeper(value, MAX_DEPTH):
-            raise InvalidRequest(f"the request body is nested deeper than {MAX_DEPTH} levels")
-        return value
+        """The body, parsed. Raises ClientGone, and GatewayError for a body that is refused."""
+        return await self._body.read_json(bounds)
 
     async def discard(self, max_bytes: int) -> None:
-        """Reads a body that nobody wants, so that its sender hears the answer."""
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                while (message := await self._receive())["type"] != "http.disconnect":
-                    max_bytes -= len(message.get("body", b""))
-                    if max_bytes < 0 or not message.get("more_body", False):
-                        return
-        except TimeoutError:
-            return
+        """Reads a body that is not used, so that its sender gets the answer."""
+        await self._body.discard(max_bytes)
 
-    def _check_headers(self, max_bytes: int) -> None:
-        # a web page may post plain text, forms, and what has no type without being asked first
-        is_page, kinds = False, []
-        for name, value in self._scope["headers"]:
-            if name == b"content-type":
-                kinds.append(value)
-            elif name == b"origin":
-                is_page = True
-            elif name == b"content-encoding" and value.lower() != b"identity":
-                raise UnsupportedMedia(
-                    "send the body without a content encoding", param="content-encoding"
-                )
-            elif name == b"content-length" and int(value) > max_bytes:
-                raise _too_large(max_bytes)
-        if is_page or not self._any_type:
-            for kind in kinds or ([b""] if is_page else []):
-                _check_kind(kind, is_page)
-
-    async def _read(self, bounds: BodyBounds) -> tuple[bytearray, int]:
-        """The body, and its values where they were counted: where it is large enough for many."""
-        body, more, count, counted = bytearray(), True, ValueCount(), 0
-        hold: Hold | None = None
-        deadline_s = self._loop.time() + self._timeout_s
-        while more:
-            message = await self._next_part(deadline_s)
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-            if len(body) > bounds.size_bytes:
-                raise _too_large(bounds.size_bytes)
-            if len(body) > _SMALL and hold is None and bounds.budget is not None:
-                hold = await self._hold(bounds)
-                deadline_s = self._loop.time() + self._timeout_s
-            if len(body) > min(_SMALL, bounds.values, bounds.containers):  # else too few fit
-                count.add(bytes(memoryview(body)[counted:]))
-                counted = len(body)
-            if count.total > bounds.values:
-                raise _too_many(f"{bounds.values} JSON values")
-            if count.containers > bounds.containers:
-                raise _too_many(f"{bounds.containers} JSON objects and lists")
-        if hold is not None:
-            hold.resize(len(body) + _VALUE * count.total)
-        return body, count.total
-
-    async def _next_part(self, deadline_s: float) -> Message:
-        try:
-            async with asyncio.timeout_at(deadline_s):
-                message = await self._receive()
-        except TimeoutError:
-            raise ClientTimeout("the request body did not come in time") from None
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        return message
-
-    async def _hold(self, bounds: BodyBounds) -> Hold:
-        """The memory for a body of the length that its head says, until the request's end."""
-        assert bounds.budget is not None
-        lengths = [value for name, value in self._scope["headers"] if name == b"content-length"]
-        size = int(lengths[0]) if lengths else bounds.size_bytes
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                hold = await bounds.budget.take(current().caller.name, size)
-        except TimeoutError:
-            raise Overloaded("too many large requests are under way; try again later") from None
-        current().ends.callback(hold.release)
-        return hold
+    async def respond(
+        self,
+        body: bytes,
+        *,
+        status: int = 200,
+        headers: Iterable[tuple[bytes, bytes]] = (),
+        kind: bytes = b"application/json",
+    ) -> None:
+        """Sends one whole response."""
+        await send_bytes(self.send, body, status=status, headers=headers, kind=kind)
 
     async def send(self, message: Message) -> None:
-        """Passes a message on, and notes since when the client has not taken it."""
+        """Passes a message on, and notes since when the client has not read it."""
         self._sending_since_s = self._loop.time()
         await self._send(message)
         self._sending_since_s = None
@@ -175,24 +62,24 @@ class Client:
         timer: asyncio.TimerHandle | None = None
         assert task is not None
 
-        def leave(reason: str) -> None:
+        def end(reason: str) -> None:
             self._gone = reason
             task.cancel()
 
         async def watch() -> None:
             while (await self._receive())["type"] != "http.disconnect":
                 pass
-            leave("client_gone")
+            end("client_gone")
 
-        def look() -> None:
+        def check() -> None:
             nonlocal timer
             since_s = self._sending_since_s
             if since_s is not None and loop.time() - since_s > self._timeout_s:
-                leave("client_stalled")
+                end("client_stalled")
             else:
-                timer = loop.call_later(self._timeout_s / 2, look)
+                timer = loop.call_later(self._timeout_s / 2, check)
 
-        look()
+        check()
         watcher = loop.create_task(watch())
         try:
             yield
@@ -205,37 +92,3 @@ class Client:
             watcher.cancel()
             if timer is not None:
                 timer.cancel()
-
-
-def _too_large(max_bytes: int) -> TooLarge:
-    return TooLarge(f"the request body is larger than {max_bytes} bytes", param="body")
-
-
-def _check_kind(value: bytes, is_page: bool) -> None:
-    kind = value.partition(b";")[0].strip().lower()
-    if kind != b"application/json" and (kind or is_page):
-        shown = kind[:60].decode("latin-1")
-        raise UnsupportedMedia(f"send 'application/json', not '{shown}'", param="content-type")
-
-
-def _too_many(what: str) -> InvalidRequest:
-    return InvalidRequest(
-        f"the request body holds more than {what}; send less at a time",
-        param="body",
-        code="request_too_large",
-    )
-
-
-def is_deeper(value: object, levels: int) -> bool:
-    """Whether objects and lists nest deeper than that many levels."""
-    level = [value]
-    for _ in range(levels):
-        level = [
-            child
-            for node in level
-            for child in (node.values() if isinstance(node, dict) else node)  # type: ignore[attr-defined]
-            if isinstance(child, dict | list)
-        ]
-        if not level:
-            return False
-    return True

@@ -1,7 +1,7 @@
 """Every open connection: how many there may be, and when one has been idle or slow for too long.
 
 A full server closes connections that wait for a request, those first that never sent one, before it
-refuses a new one: whoever only opens connections shuts nobody out.
+refuses a new one: a client that only opens connections cannot lock others out.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ _MIN_DRAINED_BYTES = 16 * 1024  # what a client must take of an answer within `c
 
 
 class Connection(Protocol):
-    """What a connection tells about itself."""
+    """What the limits need to know of a connection."""
 
     transport: asyncio.Transport
     served: int
@@ -59,9 +59,9 @@ class Connections:
         """Takes a connection in, or says which limit it would break: 'all' or 'address'."""
         limits = self.limits
         full = None
-        if self._counts[address] >= limits.connections_per_address and not self._room(address):
+        if self._counts[address] >= limits.connections_per_address and not self._make_room(address):
             full = "address"
-        elif len(self._open) >= limits.connections and not self._room(""):
+        elif len(self._open) >= limits.connections and not self._make_room(""):
             full = "all"
         if full:
             self.refused()
@@ -70,7 +70,7 @@ class Connections:
         self._counts[address] += 1
         return None
 
-    def leave(self, connection: Connection) -> None:
+    def remove(self, connection: Connection) -> None:
         """Forgets a connection that is closed."""
         self._drains.pop(connection, None)
         if (address := self._open.pop(connection, None)) is not None:
@@ -78,7 +78,7 @@ class Connections:
             if not self._counts[address]:
                 del self._counts[address]
 
-    def _room(self, address: str) -> bool:
+    def _make_room(self, address: str) -> bool:
         """Closes the idlest connections of an address, or of all; whether there were any."""
         now = self.clock()
         if now < self._full_until_s.get(address, 0):
@@ -95,7 +95,7 @@ class Connections:
             return False
         idle.sort(key=lambda each: each[:2])
         for _, _, connection in idle[: max(1, len(idle) // _EVICTED)]:
-            self.leave(connection)
+            self.remove(connection)
             connection.transport.abort()
         return True
 

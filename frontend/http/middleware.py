@@ -1,79 +1,116 @@
-"""What surrounds every request: its ids, its time, its error's shape, its one log line.
+"""What surrounds every request: its route, its caller, its ids and time, its error, its log line.
 
-Pure ASGI, outermost. A failure before the first byte becomes an error response; one after it has
-been told in the stream already, and is only logged here.
+Pure ASGI, the one application below the server. A failure before the first byte becomes an error
+response; one after it was written into the stream already, and is only logged here.
 """
 
 import logging
+import re
+import time
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
-from starlette.exceptions import HTTPException
-from starlette.routing import Match, Router
-from starlette.types import Message, Receive, Scope, Send
+import orjson
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from frontend.dialects.anthropic.failures import render_error as render_anthropic_error
-from frontend.dialects.anthropic.failures import status_of
-from frontend.dialects.ollama.failures import render_error as render_ollama_error
-from frontend.dialects.openai.failures import render_error
-from frontend.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotFound
-from frontend.http.client import ClientGone
-from frontend.http.send import send_bytes, warning
-from frontend.http.sites import Sites
-from frontend.http.trace import Trace
+from frontend.accounts.authorize import Authorizer
+from frontend.domain.identity import ANONYMOUS, Caller
+from frontend.domain.request import Dialect, Outcome, Request
+from frontend.errors import MethodNotAllowed, NotFound
+from frontend.http.body import ClientGone
+from frontend.http.client import Client
+from frontend.http.failures import failure_of, send_error
+from frontend.http.routing import Route, Routes
+from frontend.http.send import warning
+from frontend.http.sites import Sites, is_local
 
-ANTHROPIC = "/v1/messages"
+_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_PATH_SHOWN = 200
 _log = logging.getLogger("frontend.access")
 
 
-class Frame:
-    """Wraps the router."""
+@dataclass(frozen=True, slots=True)
+class Middleware:
+    """Serves every request. `lifespan` is the application that starts and ends with the server."""
 
-    def __init__(self, router: Router, sites: Sites) -> None:
-        self._router = router
-        self._sites = sites
+    routes: Routes
+    sites: Sites
+    authorizer: Authorizer
+    request_timeout_s: float
+    client_timeout_s: float
+    lifespan: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
         if scope["type"] != "http":
-            await self._router(scope, receive, send)
+            await self.lifespan(scope, receive, send)
             return
-        trace = Trace.begin(scope)
+        outcome = _outcome_of(scope)
 
-        async def framed(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                trace.status = message["status"]
-                message["headers"] += _headers(trace)
+                outcome.status = message["status"]
+                message["headers"] += _headers(outcome)
             await send(message)
 
         try:
-            self._sites.check(scope["headers"])
-            await self._router(scope, receive, framed)
+            await self._serve(scope, receive, send_with_headers, outcome)
         except ClientGone as gone:
-            trace.error = gone.reason
+            outcome.error = gone.reason
         except Exception as error:  # the one place that turns every failure into a response
-            failure = trace.failed(self._of_routing(error, scope))
-            if not trace.status:
-                await send_error(framed, failure, trace)
+            failure = failure_of(error, outcome)
+            if not outcome.status:
+                await send_error(send_with_headers, failure, outcome)
             _release(failure)
         finally:
-            trace.ends.close()
-            _log.info("%s", trace.line())
+            outcome.cleanup.close()
+            _log.info("%s", log_line(outcome))
 
-    def _of_routing(self, error: Exception, scope: Scope) -> Exception:
-        """The router's own exceptions as the gateway's; any other as it is."""
-        if not isinstance(error, HTTPException):
-            return error
-        if error.status_code == 404:
-            return NotFound("there is no such route; see /v1/models for a start")
-        if error.status_code == 405:
-            return MethodNotAllowed(self._methods(scope))
-        return InvalidRequest(str(error.detail))
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, outcome: Outcome) -> None:
+        try:
+            route, scope["path_params"] = self.routes.find(scope["method"], scope["path"])
+        except (NotFound, MethodNotAllowed):
+            outcome.dialect = self.routes.dialect_of(scope["path"])
+            self.sites.check(scope["headers"])
+            raise
+        outcome.dialect = route.dialect
+        self.sites.check(scope["headers"])
+        outcome.caller = self._authorize(route, scope)
+        deadline_s = time.monotonic() + self.request_timeout_s
+        request = Request(outcome.id, outcome.caller, route.dialect, deadline_s, outcome)
+        await route.handler(request, Client(request, scope, receive, send, self.client_timeout_s))
 
-    def _methods(self, scope: Scope) -> list[str]:
-        """What the path of a request can be asked with; each method has a route of its own."""
-        found: set[str] = set()
-        for route in self._router.routes:
-            if route.matches(scope)[0] is not Match.NONE:
-                found |= getattr(route, "methods", None) or set()
-        return sorted(found)
+    def _authorize(self, route: Route, scope: Scope) -> Caller:
+        if route.local and is_local(scope):
+            return ANONYMOUS
+        return self.authorizer.authorize(scope["headers"], route.permission)
+
+
+def _outcome_of(scope: Scope) -> Outcome:
+    own = uuid.uuid4().hex
+    client_id = _client_id(scope["headers"]) or own
+    return Outcome(own, client_id, scope["method"], scope["path"][:_PATH_SHOWN])
+
+
+def _client_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """The client's own id, when it sends a sane one."""
+    for name, value in headers:
+        if name == b"x-request-id" and _ID.fullmatch(given := value.decode("latin-1")):
+            return given
+    return None
+
+
+def _headers(outcome: Outcome) -> list[tuple[bytes, bytes]]:
+    client_id = outcome.client_id.encode()
+    headers = [
+        (b"x-request-id", client_id),
+        (b"openai-processing-ms", b"%d" % outcome.elapsed_ms),
+    ]
+    if outcome.dialect is Dialect.ANTHROPIC:
+        headers.append((b"request-id", client_id))  # where Anthropic's clients look
+    return [*headers, *warning(outcome.warnings)]
 
 
 def _release(error: Exception) -> None:
@@ -82,30 +119,14 @@ def _release(error: Exception) -> None:
     error.__traceback__ = error.__context__ = error.__cause__ = None
 
 
-def _headers(trace: Trace) -> list[tuple[bytes, bytes]]:
-    request_id = trace.request_id.encode()
-    headers = [
-        (b"x-request-id", request_id),
-        (b"openai-processing-ms", b"%d" % trace.elapsed_ms),
-    ]
-    if trace.path.startswith(ANTHROPIC):
-        headers.append((b"request-id", request_id))  # where Anthropic's clients look
-    return [*headers, *warning(trace.warnings)]
-
-
-async def send_error(send: Send, error: GatewayError, trace: Trace) -> None:
-    """An error response in the shape of the dialect whose route it is."""
-    headers, status = [], error.status
-    if error.status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
-    if isinstance(error, MethodNotAllowed):
-        headers.append((b"allow", ", ".join(error.methods).encode()))
-    if error.retry_after_s is not None:
-        headers.append((b"retry-after", b"%d" % error.retry_after_s))
-    if trace.path.startswith("/api/"):
-        body = render_ollama_error(error)
-    elif trace.path.startswith(ANTHROPIC):
-        body, status = render_anthropic_error(error, trace.request_id), status_of(error)
-    else:
-        body = render_error(error)
-    await send_bytes(send, body, status=status, headers=headers)
+def log_line(outcome: Outcome) -> str:
+    """One JSON object in one line, whatever the values contain."""
+    shown: dict[str, Any] = {"request_id": outcome.client_id, "id": outcome.id}
+    shown |= {"method": outcome.method, "path": outcome.path, "status": outcome.status}
+    shown |= {"ms": round(outcome.elapsed_ms, 1), "model": outcome.model, "error": outcome.error}
+    if outcome.caller is not ANONYMOUS:
+        shown["caller"] = outcome.caller.name
+    if outcome.usage is not None:
+        shown["prompt_tokens"] = outcome.usage.prompt_tokens
+        shown["completion_tokens"] = outcome.usage.completion_tokens
+    return orjson.dumps({k: v for k, v in shown.items() if v is not None}).decode()

@@ -5,18 +5,15 @@ There are no heartbeats: the clients of this format parse every line.
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 
 from starlette.types import Send
-
-from frontend.errors import GatewayError
-from frontend.http.trace import current
 
 
 async def send_lines(
     send: Send,
-    lines: AsyncIterator[bytes],
-    render_error: Callable[[GatewayError], bytes],
+    lines: AsyncGenerator[bytes, None],
+    render_failure: Callable[[Exception], bytes],
 ) -> None:
     """Sends every line as it comes."""
     head = [(b"content-type", b"application/x-ndjson"), (b"x-accel-buffering", b"no")]
@@ -29,7 +26,7 @@ async def send_lines(
             await send({"type": "http.response.start", "status": 200, "headers": head})
         await send({"type": "http.response.body", "body": line, "more_body": True})
 
-    async with contextlib.aclosing(lines):  # type: ignore[type-var]
+    async with contextlib.aclosing(lines):
         try:
             async for line in lines:
                 if line:
@@ -37,5 +34,5 @@ async def send_lines(
         except Exception as error:  # the client must hear of it, whatever it is
             if not started:
                 raise
-            await write(render_error(current().failed(error)))
+            await write(render_failure(error))
     await send({"type": "http.response.body", "body": b""})

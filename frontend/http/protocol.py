@@ -63,7 +63,7 @@ class BoundedHttp(HttpToolsProtocol):
     _length: bytes | None = None
     _upgrading = _replaying = False
     _error: GatewayError | None = None  # why a callback made the parser stop
-    _refusal: GatewayError | None = None  # to be told after the answers that are due before it
+    _refusal: GatewayError | None = None  # sent after the answers that are due before it
     _closing = False  # whatever still comes is discarded,
     _discard_bytes = 0  # as long as it is no more than this
 
@@ -105,7 +105,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called once per connection."""
-        self._all.leave(self)
+        self._all.remove(self)
         active = self._active
         self.pipeline.clear()
         super().connection_lost(exc)
@@ -317,7 +317,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._linger(min(self._limits.discarded_bytes, _REFUSED_BYTES))
 
     def _linger(self, discard_bytes: int) -> None:
-        """Says that no more comes, and reads on: closing at once would take the answer back."""
+        """Stops writing and keeps reading: closing immediately could discard the answer."""
         self._closing, self.waits_since_s = True, self._clock()
         self._discard_bytes = discard_bytes
         self.flow.resume_reading()

@@ -34,7 +34,7 @@ def refusal_of(error: GatewayError) -> bytes:
 def check_head(
     version: str, method: bytes, hosts: tuple[bytes, ...], encoding: bytes | None
 ) -> None:
-    """Refuses what the parser takes, and RFC 9112 or this gateway does not. InvalidRequest."""
+    """Raises InvalidRequest for what the parser accepts, and RFC 9112 or this gateway does not."""
     if version not in ("1.1", "1.0"):
         raise InvalidRequest(f"HTTP/{version} is not supported; use HTTP/1.1", param="version")
     if method not in METHODS:

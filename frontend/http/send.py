@@ -7,11 +7,11 @@ from starlette.types import Send
 _PLAIN = bytes(code if 32 <= code < 127 and code not in b'"\\' else ord("?") for code in range(256))
 
 
-def warning(told: list[str]) -> list[tuple[bytes, bytes]]:
-    """A header, for those who look; names come from clients, so only plain letters pass."""
-    if not told:
+def warning(warnings: list[str]) -> list[tuple[bytes, bytes]]:
+    """The header `warning`. Names in it come from clients, so only plain characters pass."""
+    if not warnings:
         return []
-    text = "; ".join(told)[:1000].encode("ascii", "replace")
+    text = "; ".join(warnings)[:1000].encode("ascii", "replace")
     return [(b"warning", b'299 - "' + text.translate(_PLAIN) + b'"')]
 
 

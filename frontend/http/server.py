@@ -8,11 +8,10 @@ everything at once.
 import time
 from functools import partial
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import uvicorn
 
-from frontend.generation.run import Runner
 from frontend.http.connections import Connections
 from frontend.http.protocol import BoundedHttp
 
@@ -36,25 +35,42 @@ def server_config(app: Any, connections: Connections, host: str, port: int) -> u
     )
 
 
+class Drainable(Protocol):
+    """The work that is finished before the server ends."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is none."""
+        ...
+
+    def drain(self) -> None:
+        """Accepts no more of it."""
+        ...
+
+    def abandon(self) -> None:
+        """Ends what is left, with an error for its callers."""
+        ...
+
+
 class DrainingServer(uvicorn.Server):
     """Keeps listening while it drains, so that /readyz can say so."""
 
     def __init__(
-        self, config: uvicorn.Config, runner: Runner, connections: Connections, drain_s: float
+        self, config: uvicorn.Config, work: Drainable, connections: Connections, drain_s: float
     ) -> None:
         super().__init__(config)
-        self._runner = runner
+        self._work = work
         self._connections = connections
         self._drain_s = drain_s
         self._drain_until_s: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        """The first signal drains, the second ends at once."""
+        """The first signal drains, the second ends the process."""
         if self._drain_until_s is not None:
             self.force_exit = self.should_exit = True
             return
         self._drain_until_s = time.monotonic() + self._drain_s
-        self._runner.admission.draining = True
+        self._work.drain()
 
     async def on_tick(self, counter: int) -> bool:
         """Called about ten times a second while serving."""
@@ -63,6 +79,6 @@ class DrainingServer(uvicorn.Server):
         if self._drain_until_s is not None:
             late = time.monotonic() > self._drain_until_s
             if late:
-                self._runner.abandon()
-            self.should_exit |= late or self._runner.admission.idle
+                self._work.abandon()
+            self.should_exit |= late or self._work.idle
         return await super().on_tick(counter)

@@ -1,8 +1,8 @@
 """Which web pages may use the gateway, and by which names it may be called.
 
 A browser sends what a page asks for, and says whose page it was: by `Origin`, and, when an attacker
-points a name of theirs at this machine (DNS rebinding), by `Host`. No page has a key that its user
-did not give it, so both are checked where callers need none (docs/decisions/0006-web-pages.md).
+points a name of theirs at this machine (DNS rebinding), by `Host`. A page has a key only if its
+user enters one, so both are checked if callers need no key (docs/decisions/0006-web-pages.md).
 """
 
 import re
@@ -13,10 +13,13 @@ from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from starlette.types import Scope
+
 from frontend.errors import Forbidden
 
 _SHOWN = 100
-_PRIVATE_ZONES = (".local", ".internal", ".home.arpa", ".svc")  # which no public DNS answers for
+_RELAYED = frozenset((b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via"))
+_PRIVATE_ZONES = (".local", ".internal", ".home.arpa", ".svc")  # public DNS does not serve these
 _HOST = re.compile(r"(?P<name>\[[^]]*\]|[^:]*)(:\d*)?")
 
 
@@ -44,13 +47,13 @@ class Sites:
                 origins.append(value)
         if host and self.hosts is not None and not self._is_own(host):
             raise Forbidden(
-                f"'{_shown(host)}' is not a name of this gateway; the operator can add it to"
+                f"'{_shown(host)}' is not a host name of this gateway; the operator can add it to"
                 " TRITON_FRONTEND_ALLOWED_HOSTS",
                 param="host",
                 code="host_not_allowed",
             )
         for origin in origins:
-            if not self.takes(origin, host):
+            if not self.allows(origin, host):
                 raise Forbidden(
                     f"pages of '{_shown(origin)}' may not use this gateway; the operator can add"
                     " the origin to TRITON_FRONTEND_ALLOWED_ORIGINS",
@@ -58,7 +61,7 @@ class Sites:
                     code="origin_not_allowed",
                 )
 
-    def takes(self, origin: bytes, host: bytes) -> bool:
+    def allows(self, origin: bytes, host: bytes) -> bool:
         """Whether pages of this origin may use the gateway; its own may."""
         text = origin.decode("latin-1").lower()
         if self.origins is None or self.origins.fullmatch(text):
@@ -103,15 +106,31 @@ def name_of(host: bytes) -> str:
 
 
 def is_loopback(name: str) -> bool:
-    """Whether this machine alone is called that."""
+    """Whether the name or address is only ever this machine's."""
     try:
         return ip_address(name).is_loopback
     except ValueError:
         return name == "localhost" or name.endswith(".localhost")
 
 
+def is_local(scope: Scope) -> bool:
+    """Whether the caller is on this machine: no proxy on it, and no page under another name."""
+    client, hosts = scope.get("client"), []
+    for name, value in scope["headers"]:
+        if name in _RELAYED:
+            return False
+        if name == b"host":
+            hosts.append(value)
+    if client is None or not all(is_loopback(name_of(host)) for host in hosts):
+        return False
+    try:
+        return ip_address(client[0]).is_loopback
+    except ValueError:
+        return False
+
+
 def _cannot_be_rebound(name: str) -> bool:
-    """Addresses are nobody's name; names without a dot and of private zones no stranger owns."""
+    """Strangers own neither addresses nor names without a dot or in private zones."""
     try:
         ip_address(name)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Server-sent events: whole events only, never an end in silence, a sign of life while it waits.
+"""Server-sent events: whole events only, no silent end, and a comment while it waits.
 
 The head of a stream goes out with its first bytes, so that a failure before them is an ordinary
 error response. A failure after them is an event of its own, then the stream closes.
@@ -6,13 +6,9 @@ error response. A failure after them is an event of its own, then the stream clo
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 
 from starlette.types import Send
-
-from frontend.dialects.openai.failures import render_stream_error
-from frontend.errors import GatewayError
-from frontend.http.trace import current
 
 # a comment, which clients skip; proxies and load balancers cut connections that are silent
 HEARTBEAT = b": waiting\n\n"
@@ -26,14 +22,14 @@ _HEADERS = (
 
 async def send_stream(
     send: Send,
-    pieces: AsyncIterator[bytes],
+    pieces: AsyncGenerator[bytes, None],
     heartbeat_s: float,
-    render_failure: Callable[[GatewayError], bytes] = render_stream_error,
+    render_failure: Callable[[Exception], bytes],
 ) -> None:
     """Sends every piece, and a comment whenever none came for `heartbeat_s`."""
     stream = EventStream(send, heartbeat_s)
     with stream.alive():
-        async with contextlib.aclosing(pieces):  # type: ignore[type-var]
+        async with contextlib.aclosing(pieces):
             try:
                 async for piece in pieces:
                     if piece:
@@ -41,7 +37,7 @@ async def send_stream(
             except Exception as error:  # the client must hear of it, whatever it is
                 if not stream.started:
                     raise
-                await stream.write(render_failure(current().failed(error)))
+                await stream.write(render_failure(error))
     await send({"type": "http.response.body", "body": b""})
 
 
@@ -68,7 +64,7 @@ class EventStream:
     @contextlib.contextmanager
     def alive(self) -> Iterator[None]:
         """Sends a comment whenever nothing was sent for long, until the block ends."""
-        self._look()
+        self._check()
         try:
             yield
         finally:
@@ -77,8 +73,8 @@ class EventStream:
             if self._beat is not None:
                 self._beat.cancel()
 
-    def _look(self) -> None:
-        """Sends a heartbeat when it is time for one, and looks again when it may be."""
+    def _check(self) -> None:
+        """Sends a heartbeat when it is time for one, and checks again when it may be."""
         now_s = self._loop.time()
         due_s = self._written_s + self._heartbeat_s
         if due_s - now_s < _TIMER_STEP_S:
@@ -86,7 +82,7 @@ class EventStream:
             if not self._writing:  # a client that does not read has enough
                 self._writing = True
                 self._beat = self._loop.create_task(self._write(HEARTBEAT))
-        self._timer = self._loop.call_at(due_s, self._look)
+        self._timer = self._loop.call_at(due_s, self._check)
 
     async def _write(self, data: bytes) -> None:
         self._writing = True

@@ -31,7 +31,7 @@ _TUNNELS_V6 = tuple(
 
 
 class BadAddress(ValueError):
-    """Says why a URL is not taken; meant for callers."""
+    """Says why a URL is refused; meant for callers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +59,17 @@ def parse_url(url: str) -> Location:
     """Raises BadAddress for anything but plain `https:` with a host, a port and a path."""
     if len(url) > MAX_URL:
         raise BadAddress(f"is longer than {MAX_URL} characters")
-    found = _URL.fullmatch(url.partition("#")[0])
-    if found is None:
+    match = _URL.fullmatch(url.partition("#")[0])
+    if match is None:
         raise BadAddress(
-            "is no plain https: URL; user names, spaces, backslashes and non-ASCII characters are"
-            " not taken"
+            "is not a plain https: URL; user names, spaces, backslashes and non-ASCII characters"
+            " are not allowed"
         )
-    port = int(found["port"] or 443)
+    port = int(match["port"] or 443)
     if not 0 < port < 65536:
         raise BadAddress(f"has the port {port}")
-    target = found["target"] or "/"
-    return Location(_host(found["host"]), port, target if target.startswith("/") else f"/{target}")
+    target = match["target"] or "/"
+    return Location(_host(match["host"]), port, target if target.startswith("/") else f"/{target}")
 
 
 def _host(written: str) -> str:
@@ -77,15 +77,15 @@ def _host(written: str) -> str:
         try:
             return str(ipaddress.IPv6Address(written[1:-1]))
         except ValueError:
-            raise BadAddress("has a host that is no IPv6 address") from None
+            raise BadAddress("has a host that is not a valid IPv6 address") from None
     labels = written.removesuffix(".").split(".")
     if _NUMBER.fullmatch(labels[-1]):  # then it is an address, in whatever base
         try:
             return str(ipaddress.IPv4Address(written))  # four decimals without leading zeros
         except ValueError:
-            raise BadAddress("has a host that is no plain IPv4 address") from None
+            raise BadAddress("has a host that is not a plain IPv4 address") from None
     if not all(_LABEL.fullmatch(label) for label in labels):
-        raise BadAddress("has a host that is no name")
+        raise BadAddress("has a host that is not a valid name")
     return ".".join(labels).lower()
 
 

@@ -1,7 +1,7 @@
-"""Fetches a file from a web server that nobody vouches for.
+"""Fetches a file from an untrusted web server.
 
 The host's name is resolved once and the connection goes to that very address; certificate and
-`host` header keep the name. Redirects are looked at like first URLs. Bytes, redirects and time are
+`host` header keep the name. Redirects are checked like first URLs. Bytes, redirects and time are
 bounded. No proxy, no cookies, no compression.
 """
 
@@ -27,13 +27,13 @@ Resolve = Callable[[str, int], Awaitable[list[Address]]]
 
 
 class FetchFailed(Exception):
-    """Says why there is no file; meant for callers, so it tells nothing of what is inside."""
+    """Says why there is no file; meant for callers, so it reveals nothing about the network."""
 
 
 async def resolve(host: str, port: int) -> list[Address]:
     """All addresses of a host, in the system's order. Raises OSError."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [ipaddress.ip_address(each[4][0]) for each in found]
+    answers = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [ipaddress.ip_address(each[4][0]) for each in answers]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +61,16 @@ class Fetcher:
         except BadAddress as error:
             raise FetchFailed(str(error)) from None
         except TimeoutError:
-            raise FetchFailed(f"did not come within {self.timeout_s:g} s") from None
+            raise FetchFailed(f"did not arrive within {self.timeout_s:g} s") from None
         except (OSError, h11.ProtocolError, asyncio.IncompleteReadError):
-            raise FetchFailed("cannot be fetched: its server does not answer properly") from None
+            raise FetchFailed("cannot be fetched: its server does not answer correctly") from None
 
     async def _follow(self, location: Location) -> bytes:
         for _ in range(_REDIRECTS + 1):
-            found = await self._get(location)
-            if isinstance(found, bytes):
-                return found
-            location = found
+            answer = await self._get(location)
+            if isinstance(answer, bytes):
+                return answer
+            location = answer
         raise FetchFailed(f"is redirected more than {_REDIRECTS} times")
 
     async def _get(self, location: Location) -> bytes | Location:

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 
 from frontend.budget import Budget
 from frontend.domain.generation import Generation, ImageLink
-from frontend.domain.identity import Owner
-from frontend.domain.models import Model
+from frontend.domain.models import Input, Model
+from frontend.domain.request import Request
 from frontend.errors import InvalidRequest
 from frontend.media.fetch import Fetcher, FetchFailed
-from frontend.media.transcode import BadPicture, PictureLimits, decode, to_plain
+from frontend.media.transcode import BadImage, DecodeLimits, decode, to_plain
 from frontend.workers import WorkerDied, Workers, WorkerTimeout
 
 _DATA = re.compile(r"data:image/[a-z0-9.+-]{1,20}(?:;[a-z]+=[\w.-]{1,40})*;base64,", re.I | re.A)
@@ -28,7 +28,7 @@ class ImageBounds:
     count: int
     file_bytes: int
     request_bytes: int
-    picture: PictureLimits
+    image: DecodeLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,43 +41,43 @@ class Images:
     bounds: ImageBounds
 
     async def attach(
-        self, model: Model, generation: Generation, links: tuple[ImageLink, ...], owner: Owner
+        self, model: Model, generation: Generation, links: tuple[ImageLink, ...], request: Request
     ) -> Generation:
         """The generation with the files that its prompt refers to.
 
-        Raises InvalidRequest for a model that takes none, before anything is fetched, and for the
-        first link that is not taken.
+        Raises InvalidRequest for a model without vision, before anything is downloaded, and for the
+        first link that is refused.
         """
         if not links:
             return generation
-        if not ("vision" in model.capabilities and "images" in model.takes):
+        if "vision" not in model.capabilities or Input.IMAGES not in model.accepts:
             raise InvalidRequest(
-                f"the model '{model.name}' takes no images; send text parts only",
+                f"the model '{model.name}' does not accept images; send text parts only",
                 param=links[0].path,
                 code="unsupported_content",
             )
-        return replace(generation, images=await self.read(links, owner))
+        return replace(generation, images=await self.read(links, request))
 
-    async def read(self, links: tuple[ImageLink, ...], owner: Owner) -> tuple[bytes, ...]:
-        """The files in order. Raises InvalidRequest naming the first link that is not taken."""
+    async def read(self, links: tuple[ImageLink, ...], request: Request) -> tuple[bytes, ...]:
+        """The files in order. Raises InvalidRequest naming the first link that is refused."""
         if len(links) > self.bounds.count:
             raise InvalidRequest(
                 f"the request has {len(links)} images, at most {self.bounds.count} are allowed",
                 param=links[self.bounds.count].path,
             )
-        most = min(len(links) * self.bounds.picture.encoded_bytes, self.bounds.request_bytes)
-        hold = await self.budget.take(owner.name, most)
-        owner.ends.callback(hold.release)
-        files = await self._read_all(links, owner)
+        most = min(len(links) * self.bounds.image.encoded_bytes, self.bounds.request_bytes)
+        hold = await self.budget.take(request.user, most)
+        request.outcome.cleanup.callback(hold.release)
+        files = await self._read_all(links, request)
         hold.resize(sum(map(len, files)))
         return files
 
-    async def _read_all(self, links: tuple[ImageLink, ...], owner: Owner) -> tuple[bytes, ...]:
+    async def _read_all(self, links: tuple[ImageLink, ...], request: Request) -> tuple[bytes, ...]:
         left = self.bounds.request_bytes
 
         async def read(link: ImageLink) -> bytes:
             nonlocal left
-            file = await self._read(link, owner)
+            file = await self._read(link, request)
             left -= len(file)
             if left < 0:
                 raise InvalidRequest(
@@ -95,15 +95,15 @@ class Images:
             for task in tasks:
                 task.cancel()
 
-    async def _read(self, link: ImageLink, owner: Owner) -> bytes:
-        picture = self.bounds.picture
+    async def _read(self, link: ImageLink, request: Request) -> bytes:
+        image = self.bounds.image
         try:
             if link.url[:5].lower() == "data:":
                 text = self._base64(link.url)
-                return await self.workers.call(decode, text, picture, caller=owner.name)
-            file = await self.fetcher.fetch(link.url, owner.name)
-            return await self.workers.call(to_plain, file, picture, caller=owner.name)
-        except (FetchFailed, BadPicture) as error:
+                return await self.workers.call(decode, text, image, caller=request.user)
+            file = await self.fetcher.fetch(link.url, request.user)
+            return await self.workers.call(to_plain, file, image, caller=request.user)
+        except (FetchFailed, BadImage) as error:
             problem = str(error)
         except WorkerTimeout:
             problem = "takes too long to decode"
@@ -116,7 +116,7 @@ class Images:
     def _base64(self, url: str) -> str:
         head = _DATA.match(url[:200])
         if head is None:
-            raise BadPicture("is not a 'data:image/...;base64,' URL")
+            raise BadImage("is not a 'data:image/...;base64,' URL")
         if len(url) - head.end() > self.bounds.file_bytes * 4 // 3 + 4:
-            raise BadPicture(f"is larger than {self.bounds.file_bytes} bytes")
+            raise BadImage(f"is larger than {self.bounds.file_bytes} bytes")
         return url[head.end() :]

@@ -1,7 +1,7 @@
 """A file that claims to be an image → a plain file of its first frame, or why not.
 
 Only four decoders ever see it, sizes are looked at before a pixel is decoded, and what goes on to a
-model is what was decoded here, encoded anew: no other decoder meets a stranger's bytes. Decoding
+model is what was decoded here, encoded again: no other decoder gets a stranger's bytes. Decoding
 blocks, so it runs in a process that is ended when it takes too long.
 """
 
@@ -25,12 +25,12 @@ _ENCODINGS: tuple[tuple[str, dict[str, int]], ...] = (
 """What a file becomes: the first of them that is small enough."""
 
 
-class BadPicture(ValueError):
-    """Says why a file is not taken; meant for callers."""
+class BadImage(ValueError):
+    """Says why a file is refused; meant for callers."""
 
 
 @dataclass(frozen=True, slots=True)
-class PictureLimits:
+class DecodeLimits:
     """Of one image: pixels, the scans of a progressive JPEG, bytes of the file that is made."""
 
     pixels: int
@@ -38,51 +38,51 @@ class PictureLimits:
     encoded_bytes: int = 8 * 2**20
 
 
-def decode(text: str, limits: PictureLimits) -> bytes:
-    """`to_plain` of a file in base64. Raises BadPicture."""
+def decode(text: str, limits: DecodeLimits) -> bytes:
+    """`to_plain` of a file in base64. Raises BadImage."""
     try:
         file = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise BadPicture("is not valid base64") from None
+        raise BadImage("is not valid base64") from None
     return to_plain(file, limits)
 
 
-def to_plain(file: bytes, limits: PictureLimits) -> bytes:
+def to_plain(file: bytes, limits: DecodeLimits) -> bytes:
     """RGB, upright, without metadata: PNG, or JPEG where a PNG would be too large.
 
-    Raises BadPicture. Blocks for as long as decoding takes.
+    Raises BadImage. Blocks for as long as decoding takes.
     """
-    picture = _open(file, limits)
+    image = _open(file, limits)
     for kind, options in _ENCODINGS:
         out = _Bounded(limits.encoded_bytes)
         try:
-            picture.save(out, kind, **options)
+            image.save(out, kind, **options)
         except (_Full, OSError):  # a JPEG has no side of more than 65,535 pixels
             continue
         return out.getvalue()
-    raise BadPicture(
+    raise BadImage(
         f"has more than {limits.encoded_bytes} bytes when it is encoded for the model; send a"
         " smaller one"
     )
 
 
-def _open(file: bytes, limits: PictureLimits) -> Image.Image:
+def _open(file: bytes, limits: DecodeLimits) -> Image.Image:
     try:
-        with Image.open(io.BytesIO(file), formats=FORMATS) as picture:
-            width, height = picture.size
+        with Image.open(io.BytesIO(file), formats=FORMATS) as image:
+            width, height = image.size
             if width * height > limits.pixels:
-                raise BadPicture(
+                raise BadImage(
                     f"has {width}x{height} pixels, at most {limits.pixels} in all are taken"
                 )
-            if picture.format in ("JPEG", "MPO") and _scans(file, limits.scans) > limits.scans:
-                raise BadPicture(f"has more than {limits.scans} scans, at most so many are taken")
-            return ImageOps.exif_transpose(picture).convert("RGB")
-    except BadPicture:
+            if image.format in ("JPEG", "MPO") and _scans(file, limits.scans) > limits.scans:
+                raise BadImage(f"has more than {limits.scans} scans, which is the maximum")
+            return ImageOps.exif_transpose(image).convert("RGB")
+    except BadImage:
         raise
     except Image.DecompressionBombError:
-        raise BadPicture(f"has too many pixels, at most {limits.pixels} are taken") from None
+        raise BadImage(f"has too many pixels; the maximum is {limits.pixels}") from None
     except Exception:  # decoders of damaged files raise anything
-        raise BadPicture("is not a whole PNG, JPEG, WebP or GIF file") from None
+        raise BadImage("is not a complete PNG, JPEG, WebP or GIF file") from None
 
 
 def _scans(jpeg: bytes, most: int) -> int:
@@ -114,6 +114,6 @@ class _Bounded(io.BytesIO):
 def recode(png: bytes, kind: str, quality: int) -> bytes:
     """A model's PNG as `jpeg` or `webp` of that quality, 0…100. Blocks."""
     out = io.BytesIO()
-    with Image.open(io.BytesIO(png), formats=("PNG",)) as picture:
-        picture.convert("RGB").save(out, kind.upper(), quality=quality)
+    with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
+        image.convert("RGB").save(out, kind.upper(), quality=quality)
     return out.getvalue()

@@ -3,8 +3,11 @@
 import re
 from typing import Any
 
+from msgspec import Struct
+
 from frontend.domain.models import Model
 from frontend.openapi.operations import OPERATIONS, Operation
+from frontend.openapi.schemas import Schema, describe
 
 _PARAMETER = re.compile(r"\{(\w+)\}")
 _TEXT = {"type": "string"}
@@ -45,22 +48,47 @@ _ERRORS: dict[str, dict[str, Any]] = {
 def build_document(models: list[Model]) -> dict[str, Any]:
     """The document of a gateway that serves these models."""
     paths: dict[str, dict[str, Any]] = {}
+    bodies, components = _bodies()
     for operation in OPERATIONS:
-        rendered = _operation(operation, models)
+        rendered = _operation(operation, models, bodies)
         paths.setdefault(operation.path, {})[operation.method.lower()] = rendered
     return {
         "openapi": "3.0.3",
         "info": {
             "title": "Triton Toolkit gateway",
             "version": "1",
-            "description": "OpenAI's, Anthropic's and Ollama's APIs before NVIDIA Triton.",
+            "description": "The APIs of OpenAI, Anthropic and Ollama for models on NVIDIA Triton.",
         },
         "paths": paths,
-        "components": {"schemas": {f"{tag}Error": schema for tag, schema in _ERRORS.items()}},
+        "components": {
+            "schemas": {
+                **components,
+                **{f"{tag}Error": schema for tag, schema in _ERRORS.items()},
+            }
+        },
     }
 
 
-def _operation(operation: Operation, models: list[Model]) -> dict[str, Any]:
+def _bodies() -> tuple[dict[type[Struct], Schema], dict[str, Schema]]:
+    """Where each request's schema is, and all schemas by name."""
+    references: dict[type[Struct], Schema] = {}
+    components: dict[str, Schema] = {}
+    for tag in _ERRORS:
+        kinds = [one.body for one in OPERATIONS if _protocol(one) == tag and one.body is not None]
+        found, named = describe(kinds, tag)
+        references |= found
+        components |= named
+    return references, components
+
+
+def _protocol(operation: Operation) -> str:
+    """Whose errors an operation has."""
+    return operation.tag if operation.tag in _ERRORS else "OpenAI"
+
+
+def _operation(
+    operation: Operation, models: list[Model], bodies: dict[type[Struct], Schema]
+) -> dict[str, Any]:
     name = f"{operation.method} {operation.path}"
     rendered: dict[str, Any] = {
         "operationId": re.sub(r"\W+", "_", name.lower()).strip("_"),
@@ -74,14 +102,7 @@ def _operation(operation: Operation, models: list[Model]) -> dict[str, Any]:
             for name in names
         ]
     if operation.body is not None:
-        schema: dict[str, Any] = {
-            "type": "object",
-            "properties": operation.body,
-            "required": list(operation.required),
-        }
-        if operation.tag != "Ollama":  # whose clients send fields of all ages
-            schema["additionalProperties"] = False
-        content: dict[str, Any] = {"schema": schema}
+        content: dict[str, Any] = {"schema": bodies[operation.body]}
         if (example := example_of(operation, models)) is not None:
             content["example"] = example
         rendered["requestBody"] = {"required": True, "content": {"application/json": content}}
@@ -97,11 +118,10 @@ def example_of(operation: Operation, models: list[Model]) -> dict[str, Any] | No
 
 
 def _responses(operation: Operation) -> dict[str, Any]:
-    tag = operation.tag if operation.tag in _ERRORS else "OpenAI"
-    error = {"schema": {"$ref": f"#/components/schemas/{tag}Error"}}
+    error = {"schema": {"$ref": f"#/components/schemas/{_protocol(operation)}Error"}}
     responses: dict[str, Any] = {
-        "4XX": {"description": "A mistake of the caller", "content": {"application/json": error}},
-        "5XX": {"description": "A failure behind", "content": {"application/json": error}},
+        "4XX": {"description": "The request is not valid", "content": {"application/json": error}},
+        "5XX": {"description": "The server failed", "content": {"application/json": error}},
     }
     if not operation.refuses:
         answer: dict[str, Any] = {"type": "object", "required": list(operation.answer)}
@@ -111,5 +131,5 @@ def _responses(operation: Operation) -> dict[str, Any]:
         responses["200"] = {"description": "Done", "content": content}
     if operation.path == "/readyz":
         plain: dict[str, Any] = {"application/json": {"schema": {}}}
-        responses["5XX"] = {"description": "Not now", "content": plain}
+        responses["5XX"] = {"description": "Not ready", "content": plain}
     return responses

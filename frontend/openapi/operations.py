@@ -1,10 +1,21 @@
-"""Every route with what it takes and an example that runs. Pure data; `build` makes a document."""
+"""Every route with its request body and an example that runs. `build` makes a document of it."""
 
 from dataclasses import dataclass
 from typing import Any
 
-from frontend.openapi import fields
-from frontend.openapi.fields import Table
+from msgspec import Struct
+
+from frontend.dialects.anthropic.bodies import CountBody, MessagesBody
+from frontend.dialects.ollama.bodies import ChatBody as OllamaChatBody
+from frontend.dialects.ollama.bodies import GenerateBody
+from frontend.dialects.ollama.embed import EmbedBody, EmbeddingsBody
+from frontend.dialects.ollama.models import NameBody
+from frontend.dialects.openai.chat import ChatBody
+from frontend.dialects.openai.completions import CompletionBody
+from frontend.dialects.openai.embeddings import EmbeddingBody
+from frontend.dialects.openai.images import ImageBody
+from frontend.dialects.openai.rerank import RerankBody, ScoreBody
+from frontend.dialects.openai.response_body import ResponseBody
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,8 +25,7 @@ class Operation:
     method: str
     path: str
     summary: str
-    body: Table | None = None
-    required: tuple[str, ...] = ()
+    body: type[Struct] | None = None
     example: dict[str, Any] | None = None
     kind: str = ""
     answer: tuple[str, ...] = ()
@@ -42,100 +52,98 @@ _SCORED: dict[str, Any] = {"queries": "pets", "documents": ["a cat", "a car"]}
 
 def _ranking(path: str, summary: str) -> Operation:
     answer = ("id", "results")
-    need = ("model", "query", "documents")
-    return Operation("POST", path, summary, fields.RERANK, need, _RANKED, "rerank", answer)
+    return Operation("POST", path, summary, RerankBody, _RANKED, "rerank", answer)
 
 
 def _scoring(path: str) -> Operation:
     answer = ("id", "data", "usage")
-    summary = "Scores of pairs of texts"
-    return Operation("POST", path, summary, fields.SCORE, ("model",), _SCORED, "rerank", answer)
+    return Operation("POST", path, "Score pairs of texts", ScoreBody, _SCORED, "rerank", answer)
 
 
 def _refused(method: str, path: str) -> Operation:
-    return Operation(method, path, "Refused: models are the operator's", refuses=True)
+    return Operation(method, path, "Refused: the operator manages the models", refuses=True)
 
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
-        "POST", "/v1/chat/completions", "Answer a conversation", fields.CHAT,
-        ("model", "messages"), _CHAT, "chat", ("id", "choices", "usage"), streams=_SSE,
-    ),
-    Operation(
-        "POST", "/v1/completions", "Continue texts, or fill in their middle", fields.COMPLETION,
-        ("model", "prompt"), {"prompt": "Once upon", "max_tokens": 8}, "completion",
+        "POST", "/v1/chat/completions", "Answer a conversation", ChatBody, _CHAT, "chat",
         ("id", "choices", "usage"), streams=_SSE,
     ),
     Operation(
-        "POST", "/v1/responses", "Answer, and remember for the next turn", fields.RESPONSE,
-        ("model",), {"input": "Say hello.", "max_output_tokens": 8}, "chat",
+        "POST", "/v1/completions", "Continue texts, or fill in their middle", CompletionBody,
+        {"prompt": "Once upon", "max_tokens": 8}, "completion", ("id", "choices", "usage"),
+        streams=_SSE,
+    ),
+    Operation(
+        "POST", "/v1/responses", "Answer, and keep the conversation for the next turn",
+        ResponseBody, {"input": "Say hello.", "max_output_tokens": 8}, "chat",
         ("id", "object", "status", "output"), streams=_SSE,
     ),
     Operation(
-        "POST", "/v1/responses/input_tokens", "Count the tokens of a request", fields.RESPONSE,
-        ("model",), {"input": "Say hello."}, "chat", ("object", "input_tokens"),
+        "POST", "/v1/responses/input_tokens", "Count the tokens of a request", ResponseBody,
+        {"input": "Say hello."}, "chat", ("object", "input_tokens"),
     ),
-    Operation("GET", "/v1/responses/{id}", "A stored response", answer=("id", "output")),
-    Operation("DELETE", "/v1/responses/{id}", "Forget a response", answer=("id", "deleted")),
+    Operation("GET", "/v1/responses/{id}", "Get a stored response", answer=("id", "output")),
+    Operation("DELETE", "/v1/responses/{id}", "Delete a response", answer=("id", "deleted")),
     Operation(
-        "GET", "/v1/responses/{id}/input_items", "What led to a response", answer=("data",)
+        "GET", "/v1/responses/{id}/input_items", "List the input of a response", answer=("data",)
     ),
     Operation(
         "POST", "/v1/responses/{id}/cancel", "Refused: there are no background responses",
         refuses=True,
     ),
     Operation(
-        "POST", "/v1/embeddings", "Vectors of texts or of token ids", fields.EMBEDDING,
-        ("model", "input"), {"input": ["a cat", "a dog"]}, "embedding", ("data", "model", "usage"),
+        "POST", "/v1/embeddings", "Embed texts or token ids", EmbeddingBody,
+        {"input": ["a cat", "a dog"]}, "embedding", ("data", "model", "usage"),
     ),
     Operation(
-        "POST", "/v1/images/generations", "Draw", fields.IMAGE, ("model", "prompt"),
+        "POST", "/v1/images/generations", "Generate images", ImageBody,
         {"prompt": "a cat", "seed": 1}, "image", ("created", "data", "usage"), streams=_SSE,
     ),
-    Operation("GET", "/v1/images/files/{name}", "A drawn image, by its link", media="image/*"),
-    Operation("POST", "/v1/images/edits", "Refused: models draw from a prompt", refuses=True),
-    Operation("POST", "/v1/images/variations", "Refused: models draw from a prompt", refuses=True),
-    Operation("GET", "/v1/models", "What is served", answer=("object", "data")),
-    Operation("GET", "/v1/models/{model}", "One model", answer=("id", "object")),
+    Operation("GET", "/v1/images/files/{name}", "Get an image by its link", media="image/*"),
+    Operation("POST", "/v1/images/edits", "Refused: images are made from prompts", refuses=True),
+    Operation(
+        "POST", "/v1/images/variations", "Refused: images are made from prompts", refuses=True
+    ),
+    Operation("GET", "/v1/models", "List the models", answer=("object", "data")),
+    Operation("GET", "/v1/models/{model}", "Get one model", answer=("id", "object")),
     _ranking("/v1/rerank", "Order documents by a query"),
-    _ranking("/rerank", "As /v1/rerank"),
-    _ranking("/v2/rerank", "As Cohere has it: documents are told if asked for"),
+    _ranking("/rerank", "The same as /v1/rerank"),
+    _ranking("/v2/rerank", "As in Cohere's API: the answer has the documents only on request"),
     _scoring("/v1/score"),
     _scoring("/score"),
     Operation(
-        "POST", "/v1/messages", "Answer a conversation", fields.MESSAGE,
-        ("model", "messages", "max_tokens"), _CHAT, "chat",
+        "POST", "/v1/messages", "Answer a conversation", MessagesBody, _CHAT, "chat",
         ("id", "type", "content", "usage"), streams=_SSE,
     ),
     Operation(
-        "POST", "/v1/messages/count_tokens", "Count the tokens of a request", fields.COUNT,
-        ("model", "messages"), {"messages": _HI}, "chat", ("input_tokens",),
+        "POST", "/v1/messages/count_tokens", "Count the tokens of a request", CountBody,
+        {"messages": _HI}, "chat", ("input_tokens",),
     ),
-    Operation("GET", "/", "A sign of life, as Ollama's", media="text/plain"),
-    Operation("GET", "/api/version", "The version of the protocol", answer=("version",)),
-    Operation("GET", "/api/tags", "What is served", answer=("models",)),
-    Operation("GET", "/api/ps", "What is loaded", answer=("models",)),
+    Operation("GET", "/", "Tell Ollama's clients that the server runs", media="text/plain"),
+    Operation("GET", "/api/version", "Get the version of the protocol", answer=("version",)),
+    Operation("GET", "/api/tags", "List the models", answer=("models",)),
+    Operation("GET", "/api/ps", "List the loaded models", answer=("models",)),
     Operation(
-        "POST", "/api/show", "One model", fields.OLLAMA_SHOW, ("model",), {}, "chat",
-        ("details", "capabilities"),
+        "POST", "/api/show", "Get one model", NameBody, {}, "chat", ("details", "capabilities")
     ),
     Operation(
-        "POST", "/api/chat", "Answer a conversation", fields.OLLAMA_CHAT, ("model",),
+        "POST", "/api/chat", "Answer a conversation", OllamaChatBody,
         {"messages": _HI, "stream": False, "options": {"num_predict": 8}}, "chat",
         ("model", "done"), streams=_NDJSON,
     ),
     Operation(
-        "POST", "/api/generate", "Continue a text, or draw", fields.OLLAMA_GENERATE, ("model",),
+        "POST", "/api/generate", "Continue a text, or generate an image", GenerateBody,
         {"prompt": "Once upon", "stream": False, "options": {"num_predict": 8}}, "chat",
         ("model", "done"), streams=_NDJSON,
     ),
     Operation(
-        "POST", "/api/embed", "Vectors of texts", fields.OLLAMA_EMBED, ("model",),
-        {"input": ["a cat", "a dog"]}, "embedding", ("model", "embeddings"),
+        "POST", "/api/embed", "Embed texts", EmbedBody, {"input": ["a cat", "a dog"]}, "embedding",
+        ("model", "embeddings"),
     ),
     Operation(
-        "POST", "/api/embeddings", "The vector of a text", fields.OLLAMA_EMBEDDINGS, ("model",),
-        {"prompt": "a cat"}, "embedding", ("embedding",),
+        "POST", "/api/embeddings", "Embed a text", EmbeddingsBody, {"prompt": "a cat"},
+        "embedding", ("embedding",),
     ),
     _refused("POST", "/api/create"),
     _refused("POST", "/api/copy"),
@@ -143,11 +151,11 @@ OPERATIONS: tuple[Operation, ...] = (
     _refused("POST", "/api/pull"),
     _refused("DELETE", "/api/delete"),
     _refused("POST", "/api/blobs/{digest}"),
-    Operation("GET", "/healthz", "Whether the process lives"),
-    Operation("GET", "/readyz", "Whether it can serve"),
-    Operation("GET", "/health", "As /readyz"),
-    Operation("GET", "/metrics", "What Prometheus collects", media="text/plain"),
-    Operation("GET", "/docs/api", "This document", answer=("openapi", "paths")),
-    Operation("GET", "/docs/swagger", "This document, to be tried out", media="text/html"),
-    Operation("GET", "/docs/swagger/{name}", "A file of that page", media="*/*"),
+    Operation("GET", "/healthz", "Check that the process runs"),
+    Operation("GET", "/readyz", "Check that requests can be served"),
+    Operation("GET", "/health", "The same as /readyz"),
+    Operation("GET", "/metrics", "Get Prometheus metrics", media="text/plain"),
+    Operation("GET", "/docs/api", "Get this document", answer=("openapi", "paths")),
+    Operation("GET", "/docs/swagger", "Try this document out", media="text/html"),
+    Operation("GET", "/docs/swagger/{name}", "Get a file of that page", media="*/*"),
 )  # fmt: skip

@@ -7,18 +7,18 @@ _OTHER_FILES = 256  # the log, Triton, images that are being fetched
 _log = logging.getLogger(__name__)
 
 
-def allow_connections(wanted: int) -> int:
+def allow_connections(connections: int) -> int:
     """Raises the process's limit of open files as far as needed; returns the connections it allows.
 
-    Logs a warning when these are fewer than `wanted`.
+    Logs a warning when these are fewer than `connections`.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < wanted + _OTHER_FILES:
-        soft = min(hard, wanted + _OTHER_FILES)
+    if soft < connections + _OTHER_FILES:
+        soft = min(hard, connections + _OTHER_FILES)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    if soft >= wanted + _OTHER_FILES:
-        return wanted
+    if soft >= connections + _OTHER_FILES:
+        return connections
     allowed = max(1, soft - _OTHER_FILES)
     text = "the limit of open files (%d) allows %d connections instead of %d"
-    _log.warning(text, soft, allowed, wanted)
+    _log.warning(text, soft, allowed, connections)
     return allowed

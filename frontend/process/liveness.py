@@ -1,4 +1,4 @@
-"""Answers on a unix socket for as long as the event loop turns.
+"""Answers on a unix socket for as long as the event loop runs.
 
 Callers' connections, and the limits on them, have no part in it: who supervises the gateway can
 tell a full one from one that hangs.

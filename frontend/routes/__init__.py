@@ -1,1 +1,4 @@
-"""Each route reads, translates, runs and renders. The route table is `frontend.app`."""
+"""Each route reads, translates, runs and renders; `frontend.table` lists them.
+
+No accounting, no retries, and no knowledge of upstreams. Routes never import each other.
+"""

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import orjson
 import swagger_ui_bundle  # type: ignore[import-untyped]
-from starlette.types import Receive, Scope, Send
 
+from frontend.domain.request import Request
 from frontend.errors import NotFound
-from frontend.generation.run import Runner
-from frontend.http.send import send_bytes
+from frontend.http.client import Client
 from frontend.openapi.build import build_document
+from frontend.upstreams.registry import Registry
 
 _FILES = {
     "swagger-ui.css": b"text/css; charset=utf-8",
@@ -41,30 +41,30 @@ _HEADERS = [
 
 @dataclass(frozen=True, slots=True)
 class DocsRoutes:
-    """One ASGI application per route; `frontend.app` has the table."""
+    """`names`: the document contains the names of models, if these are not secret."""
 
-    runner: Runner
+    registry: Registry
     names: bool
 
-    async def document(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """GET /docs/api; tells the models' names where they are no secret."""
-        models = self.runner.catalogue.models if self.names else []
-        await send_bytes(send, orjson.dumps(build_document(models)))
+    async def document(self, _: Request, client: Client) -> None:
+        """GET /docs/api"""
+        models = self.registry.models if self.names else []
+        await client.respond(orjson.dumps(build_document(models)))
 
-    async def page(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def page(self, _: Request, client: Client) -> None:
         """GET /docs/swagger"""
-        await send_bytes(send, _PAGE, headers=_HEADERS, kind=b"text/html; charset=utf-8")
+        await client.respond(_PAGE, headers=_HEADERS, kind=b"text/html; charset=utf-8")
 
-    async def file(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def file(self, _: Request, client: Client) -> None:
         """GET /docs/swagger/{name}"""
-        name = scope["path_params"]["name"]
+        name = client.scope["path_params"]["name"]
         if name == "start.js":
             content, kind = _START, _FILES["swagger-ui-bundle.js"]
         elif name in _FILES:
             content, kind = _read(name), _FILES[name]
         else:
-            raise NotFound("there is no such file")
-        await send_bytes(send, content, headers=_HEADERS, kind=kind)
+            raise NotFound("this file does not exist")
+        await client.respond(content, headers=_HEADERS, kind=kind)
 
 
 @cache

@@ -1,28 +1,27 @@
-"""Liveness and readiness. Liveness asks nobody; readiness is what the last look at Triton said."""
+"""Liveness and readiness. Liveness asks nothing; readiness is what the last poll of Triton said."""
 
 from dataclasses import dataclass
 
-from starlette.types import Receive, Scope, Send
-
-from frontend.generation.run import Runner
-from frontend.http.send import send_bytes
+from frontend.domain.request import Request
+from frontend.generation.path import Path
+from frontend.http.client import Client
 
 
 @dataclass(frozen=True, slots=True)
 class HealthRoutes:
     """For load balancers and people."""
 
-    runner: Runner
+    path: Path
 
-    async def live(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def live(self, _: Request, client: Client) -> None:
         """GET /healthz"""
-        await send_bytes(send, b'{"status":"ok"}')
+        await client.respond(b'{"status":"ok"}')
 
-    async def ready(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """GET /readyz"""
-        if self.runner.admission.draining:
-            await send_bytes(send, b'{"status":"draining"}', status=503)
-        elif self.runner.catalogue.is_ready:
-            await send_bytes(send, b'{"status":"ready"}')
+    async def ready(self, _: Request, client: Client) -> None:
+        """GET /readyz, /health"""
+        if self.path.draining:
+            await client.respond(b'{"status":"draining"}', status=503)
+        elif self.path.registry.is_ready:
+            await client.respond(b'{"status":"ready"}')
         else:
-            await send_bytes(send, b'{"status":"no model is served"}', status=503)
+            await client.respond(b'{"status":"no model is served"}', status=503)

@@ -1,11 +1,9 @@
 """OpenAI's Responses API: read, look up what is continued, run, keep, translate back."""
 
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 import orjson
-from starlette.types import Receive, Scope, Send
 
 from frontend.dialects.openai.response_answers import (
     ResponseWriter,
@@ -14,137 +12,130 @@ from frontend.dialects.openai.response_answers import (
     render_input_tokens,
 )
 from frontend.dialects.openai.responses import NAMES, ResponseCall, parse_response
-from frontend.domain.models import Model
-from frontend.domain.usage import Usage, UsageCount
+from frontend.domain.request import Request
 from frontend.errors import InvalidRequest, NotFound
-from frontend.generation.run import Runner
+from frontend.generation.path import Path, Run
+from frontend.http.bounds import Bounds
 from frontend.http.client import Client
-from frontend.http.send import send_bytes
+from frontend.http.failures import failure_of
 from frontend.http.sse import send_stream
-from frontend.http.trace import current
-from frontend.media.images import Images
-from frontend.routes.openai import Bounds
-from frontend.routes.structure import prepare
+from frontend.routes.replies import Pieces, collect, stream
 from frontend.store.responses import ResponseStore
 
 
 @dataclass(frozen=True, slots=True)
 class ResponsesRoutes:
-    """One ASGI application per route; `frontend.app` has the table."""
+    """Conversations that are stored, so that the next request can continue them."""
 
-    runner: Runner
+    path: Path
     bounds: Bounds
-    images: Images
     store: ResponseStore
 
-    async def create(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def create(self, request: Request, client: Client) -> None:
         """POST /v1/responses"""
-        client = Client(scope, receive, send, self.bounds.client_timeout_s)
-        body = await client.read_json(self.bounds.image_body)
-        call = self.bounds.parse(parse_response, body, self.bounds.messages)
-        del body  # its images, which are decoded below
+        call = await self._read(request, client)
         with client.watched():
-            model, call = await self._settle(call)
-            writer = ResponseWriter(call, current().id, model.name)
-            pieces = self._pieces(model, call, writer)
-            if call.stream:
-                await send_stream(client.send, pieces, self.bounds.heartbeat_s, writer.failed)
-                return
-            async for _ in pieces:
-                pass
-            await send_bytes(client.send, orjson.dumps(writer.response(current().usage or Usage())))
+            async with self.path.open(request, call.model, "chat") as run:
+                call = await self._prepare(run, call)
+                writer = ResponseWriter(call, request.id, run.model.name)
+                pieces = self._stream(run, call, writer)
+                if not call.stream:
+                    await collect(pieces, lambda _: None)
+                    await client.respond(orjson.dumps(writer.response(run.usage)))
+                    return
 
-    async def count(self, scope: Scope, receive: Receive, send: Send) -> None:
+                def failed(error: Exception) -> bytes:
+                    return writer.failed(failure_of(error, request.outcome))
+
+                await send_stream(client.send, pieces, self.bounds.heartbeat_s, failed)
+
+    async def count(self, request: Request, client: Client) -> None:
         """POST /v1/responses/input_tokens"""
-        client = Client(scope, receive, send, self.bounds.client_timeout_s)
-        body = await client.read_json(self.bounds.image_body)
-        call = self.bounds.parse(parse_response, body, self.bounds.messages)
-        del body  # its images, which are decoded below
+        call = await self._read(request, client)
         with client.watched():
-            model, call = await self._settle(call)
-            tokens = await self.runner.count_tokens(model, call.generation, current().engine_id)
-            await send_bytes(client.send, render_input_tokens(tokens))
+            async with self.path.open(request, call.model, "chat") as run:
+                call = await self._prepare(run, call)
+                tokens = await run.count_tokens(call.generation)
+                await client.respond(render_input_tokens(tokens))
 
-    async def retrieve(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def retrieve(self, request: Request, client: Client) -> None:
         """GET /v1/responses/{id}"""
-        if b"stream=true" in scope["query_string"]:
+        if b"stream=true" in client.scope["query_string"]:
             raise InvalidRequest("'stream' is not supported: the response is whole", param="stream")
-        response, _ = await self._stored(scope["path_params"]["id"], "id")
-        await send_bytes(send, response)
+        response, _ = await self._stored(request, client.scope["path_params"]["id"], "id")
+        await client.respond(response)
 
-    async def delete(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def delete(self, request: Request, client: Client) -> None:
         """DELETE /v1/responses/{id}"""
-        response_id = scope["path_params"]["id"]
-        if not await self.store.delete(response_id, current().caller.name):
+        response_id = client.scope["path_params"]["id"]
+        if not await self.store.delete(response_id, request.user):
             raise _unknown(response_id, "id")
-        await send_bytes(send, render_deleted(response_id))
+        await client.respond(render_deleted(response_id))
 
-    async def input_items(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def input_items(self, request: Request, client: Client) -> None:
         """GET /v1/responses/{id}/input_items"""
-        response_id = scope["path_params"]["id"]
-        _, items = await self._stored(response_id, "id")
-        await send_bytes(send, render_input_items(items, response_id))
+        response_id = client.scope["path_params"]["id"]
+        _, items = await self._stored(request, response_id, "id")
+        await client.respond(render_input_items(items, response_id))
 
-    async def cancel(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def cancel(self, request: Request, client: Client) -> None:
         """POST /v1/responses/{id}/cancel"""
-        await self._stored(scope["path_params"]["id"], "id")
+        await self._stored(request, client.scope["path_params"]["id"], "id")
         raise InvalidRequest(
             "only responses in the background can be cancelled, and there are none; close the"
             " connection to end one",
             code="unsupported_operation",
         )
 
-    async def _settle(self, call: ResponseCall) -> tuple[Model, ResponseCall]:
-        """The model, and the call with what it continues and its images."""
-        current().names = NAMES
-        model = await self.runner.find(call.model, "chat")
-        current().model = model.name
+    async def _read(self, request: Request, client: Client) -> ResponseCall:
+        body = await client.read_json(self.bounds.image_body)
+        call = self.bounds.parse(request, parse_response, body, self.bounds.messages)
+        request.outcome.names = NAMES
+        return call
+
+    async def _prepare(self, run: Run, call: ResponseCall) -> ResponseCall:
+        """The call with what it continues and its images."""
         history = []
         if call.previous is not None:
-            response, items = await self._stored(call.previous, "previous_response_id")
-            history = [*items, *orjson.loads(response)["output"]]
-        call = call.settled(history)
+            stored = await self._stored(run.request, call.previous, "previous_response_id")
+            history = [*stored[1], *orjson.loads(stored[0])["output"]]
+        call = call.resolved(history)
         if len(call.items) > self.bounds.messages:
             raise InvalidRequest(
                 f"the conversation has {len(call.items)} items, at most {self.bounds.messages}"
                 " are allowed",
                 param="input",
             )
-        generation = await self.images.attach(model, call.generation, call.images, current().owner)
-        generation = await prepare(self.runner, generation, whole=not call.stream)
-        return model, replace(call, generation=generation, images=())
+        ready = await run.prepare(call.generation, call.images, whole=not call.stream)
+        return replace(call, generation=ready, images=())
 
-    async def _pieces(
-        self, model: Model, call: ResponseCall, writer: ResponseWriter
-    ) -> AsyncIterator[bytes]:
-        """The stream; kept before its last event, so that it can be continued at once."""
-        count = UsageCount()
-        groups = self.runner.generate(model, call.generation, current().engine_id)
-        start = writer.first()  # with the first token, so that a failure before it is a status
-        try:
-            async with aclosing(groups):  # type: ignore[type-var]
-                async for group in groups:
-                    for event in group:
-                        count.see(0, event)
-                    yield start + b"".join([writer.chunk(event) for event in group])
-                    start = b""
-        finally:
-            current().usage = count.total
-        end = writer.last(count.total)
+    async def _stream(self, run: Run, call: ResponseCall, writer: ResponseWriter) -> Pieces:
+        """The stream; stored before its last event, so that it can be continued at once."""
+        pieces = stream(
+            run.generate(call.generation),
+            lambda group: b"".join([writer.chunk(event) for event in group]),
+            first=writer.first,
+        )
+        async with aclosing(pieces):
+            async for piece in pieces:
+                yield piece
+        end = writer.last(run.usage)
         if call.store:
-            await self.store.put(writer.response(count.total), call.items, current().caller.name)
+            await self.store.put(writer.response(run.usage), call.items, run.request.user)
         yield end
 
-    async def _stored(self, response_id: str, param: str) -> tuple[bytes, list[dict[str, object]]]:
-        found = await self.store.get(response_id, current().caller.name)
-        if found is None:
+    async def _stored(
+        self, request: Request, response_id: str, param: str
+    ) -> tuple[bytes, list[dict[str, object]]]:
+        stored = await self.store.get(response_id, request.user)
+        if stored is None:
             raise _unknown(response_id, param)
-        return found
+        return stored
 
 
 def _unknown(response_id: str, param: str) -> Exception:
-    said = f"there is no response '{response_id[:100]}', or its time is over"
+    text = f"there is no response '{response_id[:100]}', or it has expired"
     if param == "previous_response_id":
-        said = f"Previous response with id '{response_id[:100]}' not found, or its time is over"
-        return InvalidRequest(said, param=param, code="previous_response_not_found")
-    return NotFound(said, param=param, code="response_not_found")
+        text = f"Previous response with id '{response_id[:100]}' not found, or it has expired"
+        return InvalidRequest(text, param=param, code="previous_response_not_found")
+    return NotFound(text, param=param, code="response_not_found")

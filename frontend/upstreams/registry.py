@@ -1,50 +1,42 @@
-"""Which models there are, learned from Triton alone and kept fresh by polling.
+"""Which models are served, learned from the upstream alone and kept fresh by polling.
 
-A model that was seen and is not ready now is unavailable, not unknown. While Triton does not
+A model that was seen and is not ready now is unavailable, not unknown. While the upstream does not
 answer, nothing is ready.
 """
 
 import asyncio
 import contextlib
-import json
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-from tritonclient.grpc import model_config_pb2
+from frontend.domain.models import Model
+from frontend.errors import BackendUnavailable, GatewayError, ModelNotFound, NotFound
+from frontend.upstreams.protocol import Upstream
 
-from frontend.domain.models import Details, ImageLimits, Model
-from frontend.errors import BackendUnavailable, GatewayError, ModelNotFound
-from frontend.upstreams.triton.client import Triton
-
-CONTRACT = "1"
 _LATEST = ":latest"
-_DETAILS = {"family", "parameters", "size_bytes", "quantization"}
-_GENERATION = "toolkit.generation"
 _MISS_INTERVAL_S = 0.5
 _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Catalogue:
+class Registry:
     """Models by every name that they answer to; `mapping` holds the operator's own names."""
 
-    triton: Triton
+    upstream: Upstream
     interval_s: float
     mapping: Mapping[str, str] = field(default_factory=dict)
     _ready: dict[str, Model] = field(default_factory=dict)
     _seen: dict[str, str] = field(default_factory=dict)
     _since_s: dict[str, int] = field(default_factory=dict)
-    _generations: dict[str, str] = field(default_factory=dict)
     _reachable: bool = False
     _refreshed_at_s: float = -1e9
     _refreshing: asyncio.Task[None] | None = None
 
     @property
     def is_ready(self) -> bool:
-        """Whether Triton answered last time and serves at least one model."""
+        """Whether the upstream answered last time and serves at least one model."""
         return self._reachable and bool(self._ready)
 
     @property
@@ -60,9 +52,9 @@ class Catalogue:
         return sorted({m.name: m for m in self._ready.values()}.values(), key=lambda m: m.name)
 
     async def find(self, name: str) -> Model:
-        """The ready model that answers to `name`; looks again once on a miss.
+        """The ready model that answers to `name`; polls again on a miss.
 
-        Raises NotFound, or BackendUnavailable when it was there before or Triton is away.
+        Raises NotFound, or BackendUnavailable when it was there before or the upstream is away.
         """
         spelled = [self._mapped(one) for one in spellings(name)]
         model = self._first(spelled)
@@ -82,7 +74,7 @@ class Catalogue:
         return next((self._ready[name] for name in names if name in self._ready), None)
 
     def own_name(self, name: str) -> str:
-        """What Triton calls the model that `name` leads to, loaded now or not."""
+        """What the upstream calls the model that `name` leads to, loaded now or not."""
         name = self._mapped(name)
         return self._seen.get(name, name)
 
@@ -92,20 +84,43 @@ class Catalogue:
             name = self.mapping[name]
         return name
 
+    async def find_stored(self, names: list[str]) -> str:
+        """The first of `names` that can be loaded, as the upstream calls it. Raises NotFound."""
+        stored = await self.upstream.stored()
+        for name in names:
+            if (own := self.own_name(name)) in stored:
+                return own
+        raise NotFound(
+            f"the repository has no model '{names[0][:100]}'; the operator builds it"
+            " (toolkit build-repo)",
+            param="model",
+            code="model_not_found",
+        )
+
+    async def load(self, name: str) -> None:
+        """Loads a stored model, or what changed of it. Raises BackendFailed."""
+        await self.upstream.load(name)
+        await self.refresh()
+
+    async def unload(self, name: str) -> None:
+        """Unloads a model for every caller. Raises GatewayError."""
+        await self.upstream.unload(name)
+        await self.refresh()
+
     async def check(self) -> None:
-        """Looks again when Triton was away. Raises BackendUnavailable when it still is."""
-        if not self._reachable:
+        """Polls again when the upstream was away. Raises BackendUnavailable when it still is."""
+        if not self._reachable and await self.upstream.health():
             await self.refresh()
         if not self._reachable:
             raise BackendUnavailable("the model server is not available now; try again soon")
 
     def lost(self) -> None:
-        """A request found Triton gone: says so at once, the next poll corrects it."""
+        """A request found the upstream gone: notes it at once; the next poll corrects it."""
         self._reachable = False
 
     @contextlib.asynccontextmanager
     async def polling(self) -> AsyncIterator[None]:
-        """Looks once before the block begins, and again and again until it ends."""
+        """Polls once before the block begins, then regularly until it ends."""
         await self.refresh()
         poll = asyncio.create_task(self._poll())
         try:
@@ -122,7 +137,7 @@ class Catalogue:
             await self.refresh()
 
     async def refresh(self) -> None:
-        """Asks Triton once, however many callers wait. Failure empties the catalogue."""
+        """Polls once, however many callers wait. After a failure nothing is served."""
         if self._refreshing is None or self._refreshing.done():
             self._refreshing = asyncio.create_task(self._refresh())
         # a caller that goes away must not end it for the others
@@ -130,26 +145,15 @@ class Catalogue:
 
     async def _refresh(self) -> None:
         try:
-            configs = [answer.config for answer in await self.triton.ready_models()]
+            models = await self.upstream.models()
         except GatewayError:
             if self._reachable:
-                _log.warning("Triton does not answer")
+                _log.warning("the model server does not answer")
             self._reachable, self._ready = False, {}
         else:
             self._reachable = True
-            self._end_orphans(configs)
-            self._learn([model for config in configs if (model := read_model(config))])
+            self._learn(models)
         self._refreshed_at_s = time.monotonic()
-
-    def _end_orphans(self, configs: list[model_config_pb2.ModelConfig]) -> None:
-        """A model with a new generation replaced one that died with what it was asked."""
-        generations = {c.name: c.parameters[_GENERATION].string_value for c in configs}
-        for name, generation in generations.items():
-            if generation and self._generations.get(name, generation) != generation:
-                _log.warning("%s was restarted; its streams end", name)
-                self.triton.abandon_engine(name)
-            if generation or name not in self._generations:
-                self._generations[name] = generation
 
     def _learn(self, models: list[Model]) -> None:
         now_s = int(time.time())
@@ -187,59 +191,3 @@ def find_cycle(mapping: Mapping[str, str]) -> list[str]:
                 return [*seen[seen.index(name) :], name]
             seen.append(name)
     return []
-
-
-def read_model(config: model_config_pb2.ModelConfig) -> Model | None:
-    """What a config says about a public model; None for any other, or an unreadable one."""
-    values = {key: value.string_value for key, value in config.parameters.items()}
-    if not (kind := values.get("toolkit.kind")):
-        return None
-    if values.get("toolkit.contract") != CONTRACT:
-        _log.warning("%s speaks contract %s", config.name, values.get("toolkit.contract"))
-        return None
-    with contextlib.suppress(ValueError, TypeError, KeyError):
-        return Model(
-            name=config.name,
-            kind=kind,
-            aliases=tuple(json.loads(values.get("toolkit.aliases") or "[]")),
-            capabilities=frozenset(json.loads(values.get("toolkit.capabilities") or "[]")),
-            context_length=_integer(values.get("toolkit.context_length")),
-            dimensions=_integer(values.get("toolkit.dimensions")),
-            image=_image(values.get("toolkit.image")),
-            cancel=values.get("toolkit.cancel") or None,
-            owned_by=values.get("toolkit.owned_by") or "triton",
-            created_s=_integer(values.get("toolkit.created")) or 0,
-            max_batch=max(1, config.max_batch_size),
-            tokenizer=_tokenizer(config),
-            matryoshka=frozenset(map(int, json.loads(values.get("toolkit.matryoshka") or "[]"))),
-            normalized=values.get("toolkit.normalized") != "false",
-            takes=frozenset(tensor.name for tensor in config.input),
-            max_text_bytes=_integer(values.get("toolkit.max_text_bytes")),
-            details=_details(values),
-        )
-    _log.warning("%s has toolkit parameters that cannot be read", config.name)
-    return None
-
-
-def _tokenizer(config: model_config_pb2.ModelConfig) -> str | None:
-    for step in config.ensemble_scheduling.step:
-        if set(step.input_map) == {"prompt"} and "token_ids" in step.output_map:
-            return str(step.model_name)
-    return None
-
-
-def _integer(text: str | None) -> int | None:
-    return int(text) if text else None
-
-
-def _details(values: dict[str, str]) -> Details:
-    known = json.loads(values.get("toolkit.details") or "{}")
-    digest = values.get("toolkit.digest", "").removeprefix("sha256:")
-    return Details(**{n: known[n] for n in known.keys() & _DETAILS}, digest=digest)
-
-
-def _image(text: str | None) -> ImageLimits | None:
-    if not text:
-        return None
-    known: dict[str, Any] = json.loads(text)
-    return ImageLimits(**{name: known[name] for name in ImageLimits.__dataclass_fields__})

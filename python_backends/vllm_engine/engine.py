@@ -144,8 +144,11 @@ class Engine:
 
 
 def engine_arguments(settings: Settings) -> dict[str, Any]:
-    """The `engine` parameter with its relative paths resolved below the version's folder."""
+    """The `engine` parameter with its relative paths resolved below the version's folder, and what
+    this machine calls for: `engine_cpu` on a CPU, else what goes with the GPUs it was given."""
     arguments = settings.table("engine")
+    arguments = {**({} if settings.gpus else settings.table("engine_cpu")), **arguments}
+    arguments = {**settings.engine, **arguments}
     if "model" not in arguments:
         raise ValueError(f"parameter 'engine' of model '{settings.model}' has no 'model'")
     for name in ("model", "tokenizer"):

@@ -19,7 +19,8 @@ class TritonPythonModel:
     def initialize(self, args: Mapping[str, str]) -> None:
         settings = Settings.read(args)
         stages = settings.text("stages", "")
-        prepare_process(settings.table("environment") | ({VARIABLE: stages} if stages else {}))
+        environment = settings.table("environment") | ({VARIABLE: stages} if stages else {})
+        prepare_process(environment, settings.gpus)
         self._stamp = open_stages(stages)
         self._engine = Engine(settings, backend().Logger)
         self._engine.start()

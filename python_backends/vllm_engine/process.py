@@ -7,8 +7,9 @@ read its own sources; and vLLM reads its settings from the environment at import
 import io
 import locale
 import os
+import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 _ENVIRONMENT = {
@@ -22,8 +23,16 @@ _ENVIRONMENT = {
 }
 
 
-def prepare_process(environment: Mapping[str, Any]) -> None:
-    """Sets the encoding and the environment; the model's own variables override the defaults."""
+def prepare_process(environment: Mapping[str, Any], gpus: Sequence[int] = ()) -> None:
+    """Sets the encoding and the environment; the model's own variables override the defaults.
+
+    `gpus` are those on which `toolkit serve` placed the model. FlashInfer's sampler is compiled on
+    first use, which needs CUDA's compiler; without it vLLM's own sampler is used.
+    """
+    if gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, gpus))
+        if not (shutil.which("nvcc") and shutil.which("c++")):
+            os.environ.setdefault("VLLM_USE_FLASHINFER_SAMPLER", "0")
     locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -159,7 +159,7 @@ def refusal(error: Exception) -> InvalidInput:
 
 def make_sampler(llm: Any) -> Sampler:
     """For a built engine: its context length and its model's own defaults."""
-    import msgspec  # type: ignore[import-not-found]
+    import msgspec
     from vllm import SamplingParams  # type: ignore[import-not-found]
     from vllm.sampling_params import RequestOutputKind  # type: ignore[import-not-found]
 

@@ -16,8 +16,9 @@ import httpx2
 import psutil
 import pytest
 
+from frontend.accounts.keyfile import add_key
+from frontend.domain.identity import Role
 from tests.support.processes import ROOT, Service, served
-from toolkit.serve.keys import add_key
 
 CHAT, EMBEDDING = "smollm2-135m-instruct", "all-minilm-l6-v2"
 MODELS = f"""
@@ -57,7 +58,7 @@ class Bystander:
         """Runs in a thread of its own, each time on a new connection."""
         headers = {"authorization": f"Bearer {self.key}"}
         done = False
-        while not done:  # once more after the end: an attack may be over in no time
+        while not done:  # again after the end: an attack may be over in no time
             done = self._stop.wait(0.02)
             started = time.monotonic()
             try:
@@ -170,8 +171,8 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     build = [sys.executable, "-m", "toolkit", "build-repo", str(folder / "models.yaml")]
     subprocess.run([*build, "--output", str(repository)], check=True, cwd=ROOT)
     keys = folder / "keys"
-    mallory, ada = (add_key(keys, name, "user") for name in ("mallory", "ada"))
-    flags = ("--keys-file", str(keys), *FLAGS)
+    mallory, ada = (add_key(keys, name, Role.USER) for name in ("mallory", "ada"))
+    flags = (*FLAGS, "--", "--keys-file", str(keys))
     with served(repository, folder / "serve.log", *flags) as service:
         yield Target(service, mallory, ada)
 

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from tests.attack.conftest import CHAT, Target
-from tests.frontend.schemas.test_cost import LINKS, chain
+from tests.support.schema_expansion import LINKS, chain
 
 Refused = Callable[[httpx2.Response], dict[str, Any]]
 PATTERNS: Any = {

@@ -25,9 +25,11 @@ READY_S = 600
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Images]:
     store = Images(tmp_path_factory.mktemp("images"))
-    store.make_base()
-    yield store
-    store.run("rmi", "--all", "--force")
+    try:
+        store.make_base()
+        yield store
+    finally:
+        store.remove()
 
 
 @pytest.fixture(scope="module")

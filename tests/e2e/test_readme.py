@@ -1,4 +1,4 @@
-"""README's example runs as it stands, against the served default catalogue."""
+"""README's Python example works unchanged with the default models."""
 
 import re
 import subprocess

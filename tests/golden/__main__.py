@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from frontend.upstreams.registry import read_model
+from frontend.upstreams.protocol import Call
 from frontend.upstreams.triton.client import Triton
 from tests.golden.cases import CASES, FOLDER, MODEL, read
 from tests.support.echo import EchoTriton
@@ -19,12 +19,11 @@ from toolkit.runtime.environments import link_environments
 async def record(address: str) -> None:
     """Runs every case against the server at `address`."""
     triton = Triton(address)
-    configs = [answer.config for answer in await triton.ready_models()]
-    (model,) = [found for one in configs if (found := read_model(one)) and found.name == MODEL]
+    (model,) = [one for one in await triton.models() if one.name == MODEL]
     FOLDER.mkdir(exist_ok=True)
     for name, (dialect, request) in CASES.items():
         reading = read(dialect, request)
-        events = triton.generate(model, reading.generation, f"golden-{name}", 120)
+        events = triton.generate(model, reading.generation, Call(f"golden-{name}", 120))
         groups = [group async for group in events]
         told = {
             "dialect": dialect,

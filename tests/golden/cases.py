@@ -8,12 +8,10 @@ from typing import Any
 
 from frontend.dialects.anthropic.answers import MessageAnswer, MessageStream
 from frontend.dialects.anthropic.requests import parse_messages
-from frontend.dialects.openai.chat import ChatAnswer, ChatChunks, parse_chat
-from frontend.dialects.openai.completions import (
-    CompletionAnswer,
-    CompletionChunks,
-    parse_completion,
-)
+from frontend.dialects.openai.chat import parse_chat
+from frontend.dialects.openai.chat_answers import ChatAnswer, ChatChunks
+from frontend.dialects.openai.completion_answers import CompletionAnswer, CompletionChunks
+from frontend.dialects.openai.completions import parse_completion
 from frontend.dialects.openai.response_answers import ResponseWriter
 from frontend.dialects.openai.responses import parse_response
 from frontend.domain.events import Event
@@ -177,7 +175,7 @@ def _messages(request: dict[str, Any]) -> Reading:
 
 
 def _response(request: dict[str, Any]) -> Reading:
-    call = parse_response(request, 99).settled([])
+    call = parse_response(request, 99).resolved([])
 
     def stream(groups: Groups) -> str:
         writer = ResponseWriter(call, "golden", MODEL)

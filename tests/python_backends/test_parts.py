@@ -4,12 +4,14 @@ import ast
 import importlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from python_backends import replies as module
 from python_backends import triton
 from python_backends.cancellation import MEMORY_COUNT, MEMORY_S, Cancellations
 from python_backends.errors import MARKER, InvalidInput, StepError, Unavailable
@@ -136,7 +138,7 @@ def test_nothing_is_sent_after_the_end() -> None:
 async def test_the_more_streams_the_more_events_travel_together(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("python_backends.replies.time.monotonic", lambda: 1.0)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: 0.0))  # a long moment
     pace, senders = Pace(), [FakeSender() for _ in range(40)]
     streams = [Replies(sender, pace) for sender in senders]
     assert pace.gap_s == GAP_S
@@ -185,7 +187,7 @@ def test_a_kind_is_made_of_all_that_it_imports(kind: str) -> None:
                 assert wanted & set(files), f"{source.name} imports {node.module}"
 
 
-@pytest.mark.parametrize("kind", backends())
+@pytest.mark.parametrize("kind", sorted({*backends()} - {"llmapi"}))  # its code is NVIDIA's
 def test_a_step_can_be_imported_without_its_libraries(kind: str) -> None:
     module = importlib.import_module(f"python_backends.{kind}.model")
     assert {"initialize", "execute", "finalize"} >= {

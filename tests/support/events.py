@@ -1,15 +1,17 @@
 """Canonical events for tests, and scripted stand-ins for what is below the code under test."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import strategies as st
 
+from frontend.budget import Budget
 from frontend.domain.events import Event
-from frontend.domain.generation import Generation
 from frontend.domain.models import Model
-from frontend.errors import GatewayError
 from frontend.generation.structure import Structures
+from frontend.media.fetch import Fetcher
+from frontend.media.images import ImageBounds, Images
+from frontend.media.transcode import DecodeLimits
 from frontend.schemas.limits import Limits
 from frontend.workers import Result, Workers
 
@@ -21,10 +23,8 @@ MODEL = Model(
     context_length=64,
     dimensions=None,
     image=None,
-    cancel="m.engine",
     owned_by="test",
     created_s=0,
-    max_batch=1,
 )
 
 
@@ -94,25 +94,7 @@ def structures(workers: Workers | None = None, retries: int = 0) -> Structures:
     return Structures(workers or InlineWorkers(), Limits(), retries)
 
 
-class ScriptedTriton:
-    """Sends given groups of events for every prompt, then raises what it is told to."""
-
-    def __init__(self, groups: list[list[Event]], error: GatewayError | None = None) -> None:
-        self.groups = groups
-        self.error = error
-        self.started: list[str] = []
-        self.closed: list[str] = []
-        self.most_at_once = 0
-
-    async def generate(
-        self, model: Model, generation: Generation, engine_id: str, timeout_s: float
-    ) -> AsyncIterator[list[Event]]:
-        self.started.append(engine_id)
-        self.most_at_once = max(self.most_at_once, len(self.started) - len(self.closed))
-        try:
-            for group in self.groups:
-                yield group
-            if self.error is not None:
-                raise self.error
-        finally:
-            self.closed.append(engine_id)
+def no_images() -> Images:
+    """Reads no images: a request must not have any."""
+    limits = ImageBounds(0, 0, 0, DecodeLimits(1))
+    return Images(Fetcher(0, 1), InlineWorkers(), Budget(0), limits)

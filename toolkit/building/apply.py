@@ -1,6 +1,6 @@
-"""models.yaml → a model repository in its place: plan, prepare, write, verify, exchange.
+"""models.yaml → a model repository in its place: plan, prepare, write, verify, replace.
 
-Until the last step the repository that is there stays as it is.
+An existing repository stays as it is until the last step.
 """
 
 from collections.abc import Iterator
@@ -17,9 +17,9 @@ from toolkit.errors import RepositoryError, SpecError
 from toolkit.home import home
 from toolkit.progress import Progress, silent
 from toolkit.repository.plan import Plan, make_plan
-from toolkit.spec import EnsembleEntry, Spec
+from toolkit.spec import SourcedEntry, Spec
 from toolkit.targets import Target
-from toolkit.verify import Severity, verify_repository
+from toolkit.verifier import Severity, verify_repository
 from toolkit.weights.digest import text_digest
 
 
@@ -43,7 +43,7 @@ def build(spec: Spec, target: Target, output: Path, progress: Progress = silent)
     prepared = {
         model.name: prepare(model.name, model.entry, spec.folder, progress)
         for model in plan.models
-        if not isinstance(model.entry, EnsembleEntry)
+        if isinstance(model.entry, SourcedEntry)
     }
     with _replacing(output) as scratch:
         write_tree(plan, prepared, scratch)
@@ -67,7 +67,7 @@ def _replacing(output: Path) -> Iterator[Path]:
 
 
 def _verify(spec: Spec, root: Path, target: Target) -> None:
-    """Raises SpecError for what users declared wrong, RepositoryError for what the toolkit did."""
+    """Raises SpecError for errors in what users declared, RepositoryError for any others."""
     errors = [
         finding
         for finding in verify_repository(root, target.name)
@@ -79,5 +79,5 @@ def _verify(spec: Spec, root: Path, target: Target) -> None:
     if errors:
         raise RepositoryError(
             "the generated repository is wrong:\n" + "\n".join(map(str, errors)),
-            hint="this is a fault of the toolkit; nothing was changed",
+            hint="this is a bug in the toolkit; nothing was changed",
         )

@@ -5,18 +5,19 @@
 
 import re
 
+from toolkit.fields.entry import DeclaredFields
 from toolkit.finding import Finding
-from toolkit.spec import EnsembleEntry, PythonEntry, Spec
+from toolkit.spec import Spec
 from toolkit.spec.document import Path
-from toolkit.verify.finding import ModelFinding
+from toolkit.verifier.finding import ModelFinding
 
 _FIELD = re.compile(r"(\w+)(?:\[(\d+)\])?")
 
 
 def is_users_own(spec: Spec, finding: ModelFinding) -> bool:
     """Whether the finding's model is a `python` or `ensemble` entry."""
-    entry = spec.catalogue.models.get(finding.model)
-    return isinstance(entry, PythonEntry | EnsembleEntry)
+    entry = spec.models.get(finding.model)
+    return isinstance(entry, DeclaredFields)
 
 
 def finding_of(spec: Spec, finding: ModelFinding) -> Finding:
@@ -34,8 +35,8 @@ def _inner(finding: ModelFinding) -> str:
 
 def _place(spec: Spec, finding: ModelFinding) -> Path:
     """`input[1].dims` is `inputs.NAME`, a step's `input_map` is `steps[0].inputs`."""
-    entry = spec.catalogue.models[finding.model]
-    assert isinstance(entry, PythonEntry | EnsembleEntry)
+    entry = spec.models[finding.model]
+    assert isinstance(entry, DeclaredFields)
     parts = [match.groups() for match in _FIELD.finditer(finding.place.field)]
     if not parts:
         return ()

@@ -12,11 +12,12 @@ from toolkit.atomic import ensure
 from toolkit.convert.describe import describe
 from toolkit.convert.kept import open_to_all
 from toolkit.errors import QualityError
-from toolkit.facts import LlmFacts, read_facts, write_facts
+from toolkit.facts import write_facts
 from toolkit.home import home
+from toolkit.kinds import read_facts
+from toolkit.kinds.llm import LlmEntry, LlmFacts
 from toolkit.progress import Progress
 from toolkit.quantize.language import Judging, Options, libraries, quantize_language
-from toolkit.spec import LlmEntry
 from toolkit.weights.digest import text_digest
 from toolkit.weights.sources import Fetched
 

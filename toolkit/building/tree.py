@@ -1,4 +1,4 @@
-"""Writes a planned repository into an empty folder. Knows nothing of what stood there before.
+"""Writes a planned repository into an empty folder. It does not know what was there before.
 
 Configs and code are written; weights are hard links into the cache, or copies without links.
 """
@@ -7,18 +7,20 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import toolkit
+from toolkit import contract, kinds
 from toolkit.backends import backend_files
 from toolkit.building.weights import Prepared
-from toolkit.model_config import ModelConfig
-from toolkit.repository.configs import CONTRACT, ensemble_configs, model_configs
+from toolkit.fields.entry import SourcedEntry
+from toolkit.kinds.kind import KEEP, StepPlan
+from toolkit.repository.configs import make_models
+from toolkit.repository.parts import model_config
 from toolkit.repository.pbtxt import generate
-from toolkit.repository.plan import ModelPlan, Plan, StepPlan
-from toolkit.repository.warmup import warmup_files, warmup_texts
-from toolkit.spec import EnsembleEntry, PythonEntry
+from toolkit.repository.plan import ModelPlan, Plan
+from toolkit.repository.warmup import warmup_files
 
 MANIFEST = "repository.json"
 
@@ -32,34 +34,31 @@ def write_tree(plan: Plan, prepared: Mapping[str, Prepared], root: Path) -> None
 
 
 def _write_model(plan: Plan, model: ModelPlan, weights: Prepared | None, root: Path) -> None:
-    entry = model.entry
-    if isinstance(entry, EnsembleEntry):
-        configs = ensemble_configs(model.name, entry, plan.entries)
-    else:
-        assert weights is not None
-        configs = model_configs(model.name, entry, weights.facts, weights.digest, plan.target)
-    for config in configs:
-        folder = root / config.name
+    known = (weights.facts, weights.digest) if weights else None
+    for made in make_models(model.name, model.entry, known, plan.target, plan.entries):
+        folder = root / made.name
         (folder / "1").mkdir(parents=True)
+        config = model_config(made, plan.target)
         (folder / "config.pbtxt").write_text(generate(config), encoding="utf-8")
-        _write_warmups(config, folder / "warmup", warmup_texts(entry))
-    for name in (model.name, *model.adapters):
-        (root / name / "1" / ".gitkeep").touch()
+        _write_texts(folder / "warmup", warmup_files(made))
+    kind = kinds.of(model.entry)
+    if KEEP in kind.code_files:
+        for name in model.public:
+            (root / name / "1" / KEEP).touch()
+    _write_texts(root / model.name, kind.files(model.entry))
     if weights is not None:
         _write_weights(model, weights, root)
 
 
 def _write_weights(model: ModelPlan, weights: Prepared, root: Path) -> None:
-    if isinstance(model.entry, PythonEntry):
-        (root / model.name / "1" / ".gitkeep").unlink()
+    if not model.steps:
         _link(weights.folder / "versions", root / model.name)
-        if isinstance(model.entry.packages, tuple):
-            lines = "".join(f"{line}\n" for line in sorted(model.entry.packages))
-            (root / model.name / "requirements.txt").write_text(lines, encoding="utf-8")
     for step in model.steps:
         version = root / step.name / "1"
         _copy_code(step, version)
-        _link(weights.folder / step.step, version)
+        _link(weights.folder / (step.source or step.step), version)
+        for file, text in step.texts.items():
+            (version / file).write_text(text, encoding="utf-8")
         if step.step == "engine":
             for name, adapter in weights.adapters.items():
                 (version / "adapters" / name).mkdir(parents=True)
@@ -70,11 +69,10 @@ def _write_weights(model: ModelPlan, weights: Prepared, root: Path) -> None:
             template.write_text(weights.chat_template, encoding="utf-8")
 
 
-def _write_warmups(config: ModelConfig, folder: Path, texts: Sequence[str]) -> None:
-    """The files that warm-up requests read: they are named by what is in them."""
-    for name, content in warmup_files(config, texts).items():
+def _write_texts(folder: Path, files: Mapping[str, str | bytes]) -> None:
+    for name, content in files.items():
         folder.mkdir(exist_ok=True)
-        (folder / name).write_bytes(content)
+        (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def _copy_code(step: StepPlan, version: Path) -> None:
@@ -105,7 +103,7 @@ def _manifest(plan: Plan, prepared: Mapping[str, Prepared]) -> dict[str, object]
         "triton": plan.target.triton,
         "release": plan.target.release,
         "catalogue": plan.file,
-        "contract": CONTRACT,
+        "contract": contract.VERSION,
         "generator": f"triton-toolkit {toolkit.__version__}",
         "models": {
             model.name: {
@@ -136,6 +134,6 @@ def _code_digest(backend: str) -> str:
 
 
 def _origin(model: ModelPlan, prepared: Mapping[str, Prepared]) -> dict[str, object]:
-    if isinstance(model.entry, EnsembleEntry):
+    if not isinstance(model.entry, SourcedEntry):
         return {}
     return {"source": str(model.entry.origin), "digest": prepared[model.name].digest}

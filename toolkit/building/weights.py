@@ -1,4 +1,4 @@
-"""A catalogue entry → converted weights in the cache, made once: `<home>/weights/<key>/`.
+"""An entry of models.yaml → converted weights in the cache, made once: `<home>/weights/<key>/`.
 
 A cache folder holds one folder per step and the facts; a recipe's key names it, so a newer library
 or recipe makes a new one beside the old. What an entry adds to the weights (LoRA adapters, a chat
@@ -10,14 +10,16 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from toolkit import kinds
 from toolkit.building.quantization import quantize_entry
 from toolkit.convert.kept import keep_converted
 from toolkit.convert.recipes import recipe
 from toolkit.errors import SourceError
-from toolkit.facts import AdapterFacts, Facts, LlmFacts, read_facts
+from toolkit.facts import Facts
+from toolkit.kinds import read_facts
+from toolkit.kinds.llm import Adapter, AdapterFacts, LlmEntry, LlmFacts
 from toolkit.progress import Progress, Step
-from toolkit.repository.plan import TOKENIZING
-from toolkit.spec import Adapter, LlmEntry, SourcedEntry
+from toolkit.spec import SourcedEntry
 from toolkit.weights.adapters import check_adapter
 from toolkit.weights.fetch import fetch
 from toolkit.weights.sources import Fetched
@@ -46,7 +48,7 @@ def prepare(name: str, entry: SourcedEntry, folder: Path, progress: Progress) ->
     """
     named = _Named(name, progress)
     fetched = _checked(f"the weights of '{name}'", fetch(entry.origin, folder, progress), entry)
-    place = keep_converted(recipe(entry.kind, fetched.path), fetched, named)
+    place = keep_converted(recipe(kinds.of(entry).conversion(fetched.path)), fetched, named)
     prepared = Prepared(place, fetched.digest, _read_facts(place))
     return (
         _prepare_llm(name, entry, prepared, folder, progress)
@@ -75,9 +77,9 @@ def _prepare_llm(
 
 
 def _read_facts(place: Path) -> Facts:
-    """With what the tokenizer tells, which stands beside the step that reads text."""
+    """With the facts that only the tokenizer has; it is beside the step that reads text."""
     facts = read_facts(place)
-    if (step := TOKENIZING.get(facts.kind)) is None:
+    if (step := kinds.all_kinds()[facts.kind].tokenizing) is None:
         return facts
     size = longest_token_bytes(place / step / "tokenizer")
     return facts.model_copy(update={"token_bytes": size})
@@ -87,7 +89,7 @@ def _checked(what: str, fetched: Fetched, wanted: SourcedEntry | Adapter) -> Fet
     if wanted.digest is not None and wanted.digest != fetched.digest:
         raise SourceError(
             f"{what} have the digest {fetched.digest}, not {wanted.digest}",
-            hint="the source has changed; if that is right, write the new digest into models.yaml",
+            hint="the source has changed; if that is expected, write its new digest",
         )
     return fetched
 

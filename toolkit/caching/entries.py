@@ -1,7 +1,7 @@
 """Everything in the toolkit's home, entry by entry: its size, its last use, what uses it.
 
 Names are digests, so anything may be removed and is made again when it is asked for. What uses an
-entry: the given catalogue, a built repository (by hard links), this version of the toolkit, a
+entry: the given models.yaml, a built repository (by hard links), this version of the toolkit, a
 running process.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from toolkit.caching.uses import catalogue_uses, toolkit_uses
+from toolkit.caching.uses import spec_uses, toolkit_uses
 from toolkit.home import home
 from toolkit.spec import Spec
 from toolkit.weights.sources import ABOUT
@@ -61,10 +61,10 @@ class Entry:
 
 
 def list_entries(spec: Spec | None) -> list[Entry]:
-    """All entries, the largest first; `spec` is the catalogue whose use counts."""
+    """All entries, the largest first; `spec` is the models.yaml whose use counts."""
     used: Mapping[Path, list[str]] = {}
     if spec is not None:
-        used = catalogue_uses(spec)
+        used = spec_uses(spec)
     own = toolkit_uses()
     running = _running()
     entries = []

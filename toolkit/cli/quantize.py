@@ -1,184 +1,213 @@
-"""`toolkit quantize`: smaller weights, and a report of what that cost."""
+"""`toolkit quantize`: smaller weights, and a report of what they cost in quality."""
 
-import json
-import sys
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from toolkit.cli.options import Json, check_shard_size, shorthands, takes
+from toolkit.cli.output import print_json, print_table, say
 from toolkit.cli.progress import console_progress
-from toolkit.convert.failures import refusing
-from toolkit.errors import QuantizeError
-from toolkit.quantize.graphs import GRAPH_METHODS, GraphOptions, is_graph, quantize_graph
-from toolkit.quantize.language import Judging, Options, quantize_language
+from toolkit.errors import QuantizeError, UsageError
+from toolkit.names import close_matches
+from toolkit.progress import Progress
 from toolkit.quantize.limits import Limits
-from toolkit.quantize.report import rows
-from toolkit.quantize.run import place_result
-from toolkit.quantize.sources import as_checkpoint, find_source
+from toolkit.quantize.methods import GRAPH_METHODS, METHODS
+from toolkit.weights.sources import Fetched
 
-_MODEL = "A Hugging Face directory, a .gguf file, hf:ORG/NAME, package:NAME==VERSION/path; or an "
-_MODEL += "encoder's .onnx file, or a directory that `toolkit convert --to onnx` wrote."
+_NAMES = [*METHODS, *GRAPH_METHODS]
+_MODEL = "A Hugging Face directory, a .gguf file, hf:ORG/NAME or package:NAME==VERSION/path; for "
+_MODEL += "ONNX an encoder's .onnx file or what `toolkit convert --to onnx` wrote."
 
 
-def quantize(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=_MODEL)],
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The command line of `toolkit quantize`."""
+
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=_MODEL)]
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method",
+            "-m",
+            autocompletion=lambda: _NAMES,
+            help=f"For language models: {', '.join(METHODS)}. For ONNX models: "
+            f"{', '.join(GRAPH_METHODS)}. `--awq` is short for `--method awq`, and so on.",
+        ),
+    ]
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Default: MODEL-METHOD, here.")
-    ] = None,
-    awq: Annotated[bool, typer.Option("--awq", help="4-bit weights, activation-aware.")] = False,
-    gptq: Annotated[bool, typer.Option("--gptq", help="4-bit weights, GPTQ.")] = False,
-    int8: Annotated[
-        bool, typer.Option("--int8", help="8-bit weights and activations (W8A8).")
-    ] = False,
-    fp8: Annotated[bool, typer.Option("--fp8", help="FP8 weights and activations.")] = False,
-    int4_rtn: Annotated[
-        bool, typer.Option("--int4-rtn", help="4-bit weights, rounded to nearest.")
-    ] = False,
-    int8_dynamic: Annotated[
-        bool, typer.Option("--int8-dynamic", help="ONNX: 8-bit weights, activations as they come.")
-    ] = False,
-    int8_static: Annotated[
-        bool, typer.Option("--int8-static", help="ONNX: 8-bit weights and calibrated activations.")
-    ] = False,
-    fp16: Annotated[bool, typer.Option("--fp16", help="ONNX: half precision.")] = False,
+        Path | None,
+        typer.Option("--output", "-o", help="Directory to create. Default: MODEL-METHOD."),
+    ] = None
     group_size: Annotated[
         int | None,
         typer.Option(
-            min=2, help="Inputs that share a scale. Default: the largest of 128, 64, 32 that fits."
+            min=2,
+            help="Number of inputs that share a scale. Default: the largest of 128, 64 and 32 that "
+            "divides the model's layers.",
         ),
-    ] = None,
+    ] = None
     symmetric: Annotated[
-        bool, typer.Option("--symmetric/--asymmetric", help="Without or with zero points.")
-    ] = True,
+        bool,
+        typer.Option("--symmetric/--asymmetric", help="Quantize without or with zero points."),
+    ] = True
     ignore: Annotated[
         list[str] | None,
-        typer.Option(help="A layer left in float besides lm_head: a name, its end, or re:PATTERN."),
-    ] = None,
+        typer.Option(
+            help="A layer to leave unquantized: its name, the end of its name, or re:PATTERN. May "
+            "be repeated. `lm_head` is always left unquantized."
+        ),
+    ] = None
     calibration: Annotated[
         str | None,
-        typer.Option(help="A .txt or .jsonl file, or hf:DATASET. Default: the shipped texts."),
-    ] = None,
+        typer.Option(
+            help="Calibration data: a .txt or .jsonl file, or hf:DATASET. Default: built-in texts."
+        ),
+    ] = None
     samples: Annotated[
-        int | None, typer.Option(min=1, help="Rows of it. Default: 32 on a CPU, 256 on a GPU.")
-    ] = None,
+        int | None,
+        typer.Option(min=1, help="Calibration samples. Default: 32 on a CPU, 256 on a GPU."),
+    ] = None
     length: Annotated[
-        int | None, typer.Option(min=8, help="Tokens of a row. Default: 256 on a CPU, else 512.")
-    ] = None,
-    search: Annotated[int, typer.Option(min=4, help="Scales that --awq tries a layer.")] = 20,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    shard_size: Annotated[str, typer.Option(help="The largest file, as 5GB or 500MB.")] = "5GB",
+        int | None,
+        typer.Option(min=8, help="Tokens per sample. Default: 256 on a CPU, 512 on a GPU."),
+    ] = None
+    search: Annotated[
+        int, typer.Option(min=4, help="Number of scales that AWQ tries for each layer.")
+    ] = 20
+    device: Annotated[str, typer.Option(help="Where to compute: auto, cpu or cuda.")] = "auto"
+    shard_size: Annotated[
+        str, typer.Option(callback=check_shard_size, help="Largest weight file, as 5GB or 500MB.")
+    ] = "5GB"
     layout: Annotated[
-        str, typer.Option(help="compressed-tensors (vLLM), or autoawq for engines that want it.")
-    ] = "compressed-tensors",
+        str, typer.Option(help="Checkpoint format: compressed-tensors (for vLLM) or autoawq.")
+    ] = "compressed-tensors"
     tokenizer: Annotated[
-        Path | None, typer.Option(help="ONNX: the tokenizer's directory, if it is not beside it.")
-    ] = None,
+        Path | None,
+        typer.Option(help="ONNX: directory of the tokenizer, if it is not next to the model."),
+    ] = None
     evaluation: Annotated[
-        Path | None, typer.Option(help="Text that judges the result. Default: the shipped text.")
-    ] = None,
+        Path | None,
+        typer.Option(help="Text file to measure quality with. Default: a built-in text."),
+    ] = None
     engine: Annotated[
-        bool, typer.Option("--engine/--no-engine", help="Also measure both in the real engine.")
-    ] = True,
+        bool,
+        typer.Option("--engine/--no-engine", help="Also measure speed and quality in vLLM."),
+    ] = True
     max_ppl_ratio: Annotated[
-        float, typer.Option(min=0, help="Perplexity after, over before.")
-    ] = 2.0,
-    max_kl: Annotated[float, typer.Option(min=0, help="Mean KL divergence, in nats.")] = 1.0,
+        float, typer.Option(min=0, help="Limit: perplexity after, divided by perplexity before.")
+    ] = 2.0
+    max_kl: Annotated[float, typer.Option(min=0, help="Limit: mean KL divergence in nats.")] = 1.0
     min_cosine: Annotated[
-        float, typer.Option(min=-1, max=1, help="ONNX: mean cosine to the source's vectors.")
-    ] = 0.9,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-) -> None:
+        float,
+        typer.Option(min=-1, max=1, help="Limit, ONNX: mean cosine to the source's vectors."),
+    ] = 0.9
+    as_json: Json = False
+
+
+@takes(Options, cls=shorthands("--method", _NAMES))
+def quantize(options: Options) -> None:
     """Quantize a model and measure what quality it loses.
 
-    The report compares perplexity, KL divergence, size and speed.
-
-    Choose one method. The result appears at once and whole, with `quality/report.md` in it. Exit
-    status 3: it breaks a limit, and was kept aside as OUTPUT.rejected. Interrupted after the
-    quantizing itself, the same command goes on from there.
+    The report compares size, perplexity, KL divergence and speed before and after. It is written to
+    `quality/report.md` in the output directory. A result that breaks a limit is moved to
+    OUTPUT.rejected, and the exit status is 3. An interrupted command continues where it stopped
+    when it is run again.
 
     Examples:
 
         toolkit quantize path/to/model --awq -o model-awq
 
-        toolkit quantize path/to/encoder --int8-dynamic --json
+        toolkit quantize path/to/encoder --method int8-dynamic --json
     """
-    chosen = {
-        "awq": awq, "gptq": gptq, "int8": int8, "fp8": fp8, "int4-rtn": int4_rtn,
-        "int8-dynamic": int8_dynamic, "int8-static": int8_static, "fp16": fp16,
-    }  # fmt: skip
-    method = _one(chosen)
-    if device not in {"auto", "cpu", "cuda"}:
-        raise QuantizeError(f"--device {device} is unknown", hint="auto, cpu or cuda")
-    place = output or Path(f"{Path(model.rstrip('/')).stem}-{method}")
-    limits = Limits(max_ppl_ratio, max_kl, min_cosine)
-    console = Console(file=sys.stderr, soft_wrap=True)
-    named = refusing(f"{model} cannot be quantized", kind=QuantizeError, through=(OSError,))
-    with console_progress(console) as progress:
-        fetched = find_source(model, progress)
-        if method in GRAPH_METHODS:
-            _only_for_language(group_size, layout, "ONNX graphs")
-            graph = GraphOptions(method, tokenizer, calibration, samples, limits, evaluation)
-            with named:
-                report = place_result(
-                    place, lambda folder: quantize_graph(fetched.path, graph, folder, progress)
-                )
-        else:
-            _refuse_graph(fetched.path, method)
-            options = Options(
-                method=method,
-                group_size=group_size,
-                symmetric=symmetric,
-                ignore=tuple(ignore or ()),
-                calibration=calibration,
-                samples=samples,
-                length=length,
-                search=search,
-                device=device,
-                shard_size=shard_size,
-                layout=layout,
-            )
-            judging = Judging(limits, evaluation, engine=engine)
-            with named:
-                source = as_checkpoint(fetched, progress)
-                report = place_result(
-                    place,
-                    lambda folder: quantize_language(source, options, judging, folder, progress),
-                )
-    if as_json:
-        typer.echo(json.dumps(report, indent=2, ensure_ascii=False))
-    _show(console, place, report)
+    from toolkit.quantize.sources import find_source
+
+    _check(options)
+    output = options.output or Path(f"{Path(options.model.rstrip('/')).stem}-{options.method}")
+    work = _quantize_graph if options.method in GRAPH_METHODS else _quantize_language
+    with console_progress() as progress:
+        report = work(options, find_source(options.model, progress), output, progress)
+    _show(output, report, options.as_json)
 
 
-def _one(chosen: dict[str, bool]) -> str:
-    names = [name for name, wanted in chosen.items() if wanted]
-    if len(names) == 1:
-        return names[0]
-    known = ", ".join(f"--{name}" for name in chosen)
-    found = " and ".join(f"--{name}" for name in names) or "none"
-    raise QuantizeError(f"choose one method, not {found}", hint=f"one of {known}")
-
-
-def _only_for_language(group_size: int | None, layout: str, what: str) -> None:
-    if group_size is not None or layout != "compressed-tensors":
-        raise QuantizeError(f"--group-size and --layout are for language models, not {what}")
-
-
-def _refuse_graph(path: Path, method: str) -> None:
-    if is_graph(path):
-        raise QuantizeError(
-            f"--{method} is for language models, and {path} is an ONNX model",
-            hint=f"for ONNX: {', '.join(f'--{name}' for name in GRAPH_METHODS)}",
+def _check(options: Options) -> None:
+    method = options.method
+    if method not in _NAMES:
+        near = close_matches(method, _NAMES)
+        hint = f"did you mean '{near[0]}'?" if near else f"one of {', '.join(_NAMES)}"
+        raise UsageError(f"there is no method '{method}'", hint=hint)
+    if options.device not in {"auto", "cpu", "cuda"}:
+        raise UsageError(f"--device {options.device} is unknown", hint="auto, cpu or cuda")
+    if method in GRAPH_METHODS and (
+        options.group_size is not None or options.layout != "compressed-tensors"
+    ):
+        raise UsageError(
+            f"--method {method} is for ONNX models, --group-size and --layout for language models",
+            hint=f"for language models: {', '.join(METHODS)}",
         )
 
 
-def _show(console: Console, place: Path, report: dict[str, Any]) -> None:
-    table = Table(box=None, padding=(0, 2), show_edge=False)
-    for column in ("", "before", "after", ""):
-        table.add_column(column)
-    for row in rows(report):
-        table.add_row(*row)
-    console.print(table)
-    console.print(f"{place}: within its limits; {place}/quality/report.md", highlight=False)
+def _quantize_graph(
+    options: Options, source: Fetched, output: Path, progress: Progress
+) -> dict[str, Any]:
+    from toolkit.quantize.graphs import GraphOptions, quantize_graph
+    from toolkit.quantize.run import place_result
+
+    graph = GraphOptions(
+        options.method,
+        options.tokenizer,
+        options.calibration,
+        options.samples,
+        _limits(options),
+        options.evaluation,
+    )
+    with _translated(options.model):
+        return place_result(
+            output, lambda folder: quantize_graph(source.path, graph, folder, progress)
+        )
+
+
+def _quantize_language(
+    options: Options, source: Fetched, output: Path, progress: Progress
+) -> dict[str, Any]:
+    from toolkit.quantize import language
+    from toolkit.quantize.graphs import is_graph
+    from toolkit.quantize.run import place_result
+    from toolkit.quantize.sources import as_checkpoint
+
+    if is_graph(source.path):
+        raise QuantizeError(
+            f"{source.path} is an ONNX model, and --method {options.method} is for language models",
+            hint=f"for ONNX models: {', '.join(GRAPH_METHODS)}",
+        )
+    shared = {field.name for field in fields(language.Options)} - {"ignore"}
+    chosen: dict[str, Any] = {name: getattr(options, name) for name in shared}
+    how = language.Options(**chosen, ignore=tuple(options.ignore or ()))
+    judging = language.Judging(_limits(options), options.evaluation, engine=options.engine)
+    with _translated(options.model):
+        checkpoint = as_checkpoint(source, progress)
+        return place_result(
+            output,
+            lambda folder: language.quantize_language(checkpoint, how, judging, folder, progress),
+        )
+
+
+def _limits(options: Options) -> Limits:
+    return Limits(options.max_ppl_ratio, options.max_kl, options.min_cosine)
+
+
+def _translated(model: str) -> Any:
+    from toolkit.convert.failures import refusing
+
+    return refusing(f"{model} cannot be quantized", kind=QuantizeError, through=(OSError,))
+
+
+def _show(output: Path, report: dict[str, Any], as_json: bool) -> None:
+    from toolkit.quantize.report import rows
+
+    if as_json:
+        print_json(report)
+    else:
+        print_table(("measure", "before", "after", "change"), rows(report))
+    say(f"{output}: within its limits; the report is {output}/quality/report.md")

@@ -1,231 +1,284 @@
 """`toolkit serve`: run a built repository, with the gateway in front."""
 
-import ctypes
-import json
 import os
 import signal
-import sys
-from functools import partial
-from ipaddress import ip_address
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
+from typer.core import TyperCommand
 
+from toolkit.cli.device import Device
+from toolkit.cli.options import takes
+from toolkit.cli.output import say
 from toolkit.cli.progress import console_progress
-from toolkit.serve.connection import Key
-from toolkit.serve.keys import read_keys
-from toolkit.serve.options import ServeOptions
-from toolkit.serve.supervisor import Supervisor
-from toolkit.serve.watch import Patience
+from toolkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from toolkit.serve.options import ServeOptions
+    from toolkit.serve.supervisor import Supervisor
 
 _PR_SET_PDEATHSIG = 1
+_AFTER = "settings of the gateway go after `--`, as in `toolkit serve -- --keys-file gateway.keys`"
 
 
-def serve(
-    repository: Annotated[Path, typer.Argument(help="What `toolkit build-repo` wrote.")] = Path(
-        "model_repository"
-    ),
-    host: Annotated[str, typer.Option(help="Address the gateway listens on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the gateway.")] = 9000,
+class PassThrough(TyperCommand):
+    """Leaves what stands after `--` in `context.args`, for the gateway."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        own, rest = args, []
+        if "--" in args:
+            at = args.index("--")
+            own, rest = args[:at], args[at + 1 :]
+        try:
+            super().parse_args(ctx, own)
+        except typer.TyperException as error:
+            if type(error).__name__ != "NoSuchOption":
+                raise
+            text = error.format_message().strip().rstrip(".")
+            raise UsageError(f"{text[0].lower()}{text[1:]}", hint=_AFTER) from error
+        ctx.args = rest
+        return rest
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The command line of `toolkit serve`."""
+
+    context: typer.Context
+    repository: Annotated[
+        Path, typer.Argument(help="The model repository that `toolkit build-repo` wrote.")
+    ] = Path("model_repository")
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the gateway.")] = 9000
     ollama_port: Annotated[
         int | None,
-        typer.Option(min=1, max=65535, help="A second port, for tools that know Ollama's 11434."),
-    ] = None,
-    keys_file: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="TRITON_FRONTEND_KEYS_FILE",
-            exists=True,
-            dir_okay=False,
-            help="Callers' keys (`toolkit keys`); requests without one are refused.",
-        ),
-    ] = None,
-    open_: Annotated[
+        typer.Option(min=1, max=65535, help="A second port, for tools that expect Ollama's 11434."),
+    ] = None
+    open: Annotated[
         bool,
         typer.Option(
             "--open",
             envvar="TRITON_FRONTEND_OPEN",
-            help="Answer requests without a key, also those of other machines.",
+            help="Answer requests without a key, also from other machines.",
         ),
-    ] = False,
-    allowed_hosts: Annotated[
-        str | None,
-        typer.Option(
-            envvar="TRITON_FRONTEND_ALLOWED_HOSTS",
-            help="Names in `Host` that a gateway without keys answers to, besides loopback's.",
-        ),
-    ] = None,
-    allowed_origins: Annotated[
-        str | None,
-        typer.Option(
-            envvar="TRITON_FRONTEND_ALLOWED_ORIGINS",
-            help="Origins of web pages that may use the gateway from a browser (CORS).",
-        ),
-    ] = None,
-    triton: Annotated[
-        str | None, typer.Option(help="With --frontend-only: gRPC address of a running Triton.")
-    ] = None,
-    frontend_only: Annotated[
-        bool, typer.Option("--frontend-only", help="Start no Triton; use the one at --triton.")
-    ] = False,
+    ] = False
     triton_only: Annotated[
         bool,
         typer.Option(
-            "--triton-only",
-            help="Start no gateway; open inference on Triton's gRPC to gateways elsewhere.",
+            "--triton-only", help="Start no gateway; open Triton to gateways on other machines."
         ),
-    ] = False,
+    ] = False
     triton_port: Annotated[
-        int, typer.Option(min=1, max=65535, help="With --triton-only: Triton's gRPC port.")
-    ] = 8001,
+        int, typer.Option(min=1, max=65535, help="With --triton-only: the gRPC port.")
+    ] = 8001
+    frontend_only: Annotated[
+        bool, typer.Option("--frontend-only", help="Start no Triton; use the one at --triton.")
+    ] = False
+    triton: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="With --frontend-only: Triton's gRPC address."),
+    ] = None
+    wait_s: Annotated[
+        float,
+        typer.Option(min=0, help="With --frontend-only: seconds to wait until Triton is ready."),
+    ] = 0.0
     control_key_file: Annotated[
         Path | None,
         typer.Option(
             envvar="TRITON_TOOLKIT_CONTROL_KEY_FILE",
             exists=True,
             dir_okay=False,
-            help="File with NAME=VALUE. With --triton-only: who shows it may load and unload models"
-            " by name; without it nobody may. With --frontend-only: what the gateway shows.",
+            help="File with NAME=VALUE. With --triton-only: the key that loading and unloading "
+            "models requires; without this option nobody can. With --frontend-only: the key that "
+            "the gateway sends.",
         ),
-    ] = None,
+    ] = None
     triton_http_port: Annotated[
-        int | None, typer.Option(help="Also open Triton's own HTTP API on this loopback port.")
-    ] = None,
+        int | None, typer.Option(help="Also open Triton's HTTP API on this loopback port.")
+    ] = None
+    device: Annotated[
+        Device,
+        typer.Option(
+            help="What models compute on. auto: cuda if nvidia-smi shows a usable GPU, else cpu."
+        ),
+    ] = Device.AUTO
     drain_s: Annotated[
-        float, typer.Option(min=0, help="Seconds that running requests may take at the end.")
-    ] = 20.0,
+        float, typer.Option(min=0, help="Seconds that running requests get to finish at the end.")
+    ] = 20.0
     strict: Annotated[
-        bool, typer.Option("--strict", help="End when a model does not load; else it is left out.")
-    ] = False,
+        bool,
+        typer.Option("--strict", help="Stop if a model does not load. Default: serve the others."),
+    ] = False
     dead_after_s: Annotated[
         float,
         typer.Option(
-            min=1,
-            help="Seconds that a model, or Triton, may neither answer nor work before it is started"
-            " anew.",
+            min=1, help="Restart a model that neither answers nor works for so many seconds."
         ),
-    ] = 60.0,
+    ] = 60.0
     hung_after_s: Annotated[
         float,
         typer.Option(
             min=0,
-            help="Seconds that one may work without finishing anything; more than the longest"
-            " request takes. 0: for ever.",
+            help="Restart a model that works for so many seconds without finishing a request; set "
+            "it above the longest request. 0: never.",
         ),
-    ] = 900.0,
+    ] = 900.0
     gateway_timeout_s: Annotated[
         float,
-        typer.Option(
-            min=1, help="Seconds without an answer to /healthz before the gateway is started anew."
-        ),
-    ] = 30.0,
+        typer.Option(min=1, help="Restart a gateway that does not answer for so many seconds."),
+    ] = 30.0
     stop_with_parent: Annotated[
-        bool, typer.Option("--stop-with-parent", help="End when the calling process ends.")
-    ] = False,
-) -> None:
+        bool, typer.Option("--stop-with-parent", help="Stop when the parent process ends.")
+    ] = False
+
+
+@takes(Options, cls=PassThrough)
+def serve(options: Options) -> None:
     """Serve a model repository with Triton and the gateway.
 
-    Needs neither GPU nor Docker. Ctrl-C ends everything in order; a second Ctrl-C ends it now.
+    Needs neither a GPU nor Docker. Models compute on NVIDIA GPUs where those can be used.
+    Settings of the gateway go after `--`; `triton-gateway --help` lists them. Ctrl-C stops the
+    service; a second Ctrl-C stops it at once.
 
     Examples:
 
         toolkit serve
 
-        toolkit serve model_repository --port 9000 --ollama-port 11434
+        toolkit serve --ollama-port 11434 -- --max-waiting 100
+
+        toolkit serve --host 0.0.0.0 -- --keys-file gateway.keys
 
         toolkit serve --frontend-only --triton gpu-host:8001
     """
-    if stop_with_parent:
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if triton_only and keys_file is not None:
-        raise typer.BadParameter(
-            "callers' keys are the gateway's; Triton itself answers whoever reaches it",
-            param_hint="--keys-file",
-        )
-    if keys_file is not None:
-        read_keys(keys_file)
-    elif not (open_ or is_loopback(host)):
-        remedy = "" if triton_only else "name a file of keys (--keys-file), or "
-        raise typer.BadParameter(
-            f"whoever reaches '{host}' would be answered: {remedy}say --open", param_hint="--host"
-        )
-    if control_key_file is not None:
-        Key.read(control_key_file)
-        if not (triton_only or frontend_only):
-            raise typer.BadParameter(
-                "it goes with --triton-only or --frontend-only", param_hint="--control-key-file"
-            )
-    options = ServeOptions(
-        repository,
-        host,
-        port,
-        triton_http_port=triton_http_port,
-        triton_port=triton_port if triton_only else None,
-        ollama_port=ollama_port,
-        drain_s=drain_s,
-        keys_file=keys_file,
-        open=open_,
-        control_key_file=control_key_file,
-        strict=strict,
-        patience=Patience(dead_after_s, hung_after_s),
-        gateway_timeout_s=gateway_timeout_s,
-        allowed_hosts=allowed_hosts,
-        allowed_origins=allowed_origins,
-    )
-    if frontend_only:
-        if triton is None:
-            raise typer.BadParameter(
-                "--frontend-only needs --triton HOST:PORT", param_hint="--triton"
-            )
-        os.umask(0o077)
-        os.execv(sys.executable, options.gateway(triton))  # noqa: S606
-    if triton is not None:
-        raise typer.BadParameter("--triton goes with --frontend-only", param_hint="--triton")
-    console = Console(stderr=True)
-    with console_progress(console) as progress:
-        tell = partial(console.print, markup=False, highlight=False)
-        supervisor = Supervisor(options, progress, tell=tell)
-        supervisor.run(ready=lambda: _announce(console, supervisor))
-    console.print("stopped")
+    if options.stop_with_parent:
+        _stop_with_parent()
+    _check(options)
+    chosen = _serve_options(options)
+    if options.frontend_only:
+        _run_gateway(options, chosen)
+    if not options.triton_only:
+        chosen.check_gateway()
+    from toolkit.serve.supervisor import Supervisor
+
+    chosen = replace(chosen, placement=_placement(options))
+    with console_progress() as progress:
+        supervisor = Supervisor(chosen, progress, tell=say)
+        supervisor.run(ready=lambda: _announce(supervisor))
+    say("stopped")
 
 
-def is_loopback(host: str) -> bool:
-    """Whether this machine alone reaches it."""
+def _placement(options: Options) -> dict[str, dict[str, Any]] | None:
+    from toolkit.cli.device import choose_placement
+    from toolkit.machine import LocalProbe
+    from toolkit.serve.models import check_target
+
+    check_target(options.repository, "embedded")
+    return choose_placement(options.device, options.repository, LocalProbe(), say)
+
+
+def _stop_with_parent() -> None:
+    import ctypes
+
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _check(options: Options) -> None:
+    """Refuses options that do not go together. Raises UsageError."""
+    if options.frontend_only != (options.triton is not None):
+        raise UsageError("--frontend-only and --triton HOST:PORT go together", hint="give both")
+    if options.triton_only and options.frontend_only:
+        raise UsageError("--triton-only and --frontend-only exclude each other", hint="give one")
+    if options.triton_only and options.context.args:
+        raise UsageError(
+            "--triton-only starts no gateway, so it takes no settings of one",
+            hint=f"remove `-- {' '.join(options.context.args)}`",
+        )
+    if options.triton_only and not (options.open or _is_loopback(options.host)):
+        raise UsageError(
+            f"anyone who reaches '{options.host}' would get an answer without a key",
+            hint="say --open if that is intended",
+        )
+    if options.control_key_file is not None:
+        from toolkit.serve.connection import Key
+
+        Key.read(options.control_key_file)
+        if not (options.triton_only or options.frontend_only):
+            raise UsageError(
+                "--control-key-file goes with --triton-only or --frontend-only",
+                hint="on this machine, `toolkit models` needs no key",
+            )
+
+
+def _is_loopback(host: str) -> bool:
+    from ipaddress import ip_address
+
     try:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
 
 
-def _announce(console: Console, supervisor: Supervisor) -> None:
-    models, options = supervisor.models, supervisor.options
+def _serve_options(options: Options) -> "ServeOptions":
+    from toolkit.serve.options import ServeOptions
+    from toolkit.serve.watch import Patience
+
+    shared = {field.name for field in fields(Options)} & {f.name for f in fields(ServeOptions)}
+    shared -= {"repository", "triton_port"}
+    chosen: dict[str, Any] = {name: getattr(options, name) for name in shared}
+    return ServeOptions(
+        options.repository,
+        triton_port=options.triton_port if options.triton_only else None,
+        patience=Patience(options.dead_after_s, options.hung_after_s),
+        gateway=tuple(options.context.args),
+        **chosen,
+    )
+
+
+def _run_gateway(options: Options, chosen: "ServeOptions") -> None:
+    """Becomes the gateway; does not return."""
+    assert options.triton is not None
+    command = chosen.gateway_command(options.triton)
+    if options.wait_s:
+        from toolkit.serve.connection import wait_until_ready
+
+        with console_progress() as progress, progress.step(f"wait for Triton at {options.triton}"):
+            wait_until_ready(options.triton, options.wait_s)
+    os.umask(0o077)
+    os.execv(command[0], command)  # noqa: S606
+
+
+def _announce(supervisor: "Supervisor") -> None:
+    options = supervisor.options
     address = "{}:{}".format(*options.listening)
-    table = Table(box=None, padding=(0, 2), show_edge=False)
-    for column in ("model", "kind", "also called"):
-        table.add_column(column)
-    for model in models:
-        aliases = model.parameter("toolkit.aliases").strip("[]").replace('"', "")
-        table.add_row(model.name, model.kind or "-", aliases)
     url = f"http://{address}/v1" if options.triton_port is None else f"{address} (gRPC)"
-    console.print(f"\n[bold green]Ready[/] at [bold]{url}[/]\n")
-    console.print(table)
-    console.print(f"\nlogs: {options.logs}    stop: Ctrl-C", highlight=False)
+    say()
+    say(("Ready", "good"), " at ", (url, "bold"))
+    say()
+    for model in supervisor.models:
+        aliases = model.parameter("toolkit.aliases").strip("[]").replace('"', "")
+        also = f", also called {aliases}" if aliases else ""
+        say(f"  {model.name} ({model.kind or 'no kind'}{also})")
+    say()
+    say(f"Logs: {options.logs}. Ctrl-C stops the service.")
     if options.triton_port is not None:
-        gateway = f"toolkit serve --frontend-only --triton {address}"
-        console.print(f"the gateway, anywhere: {gateway}\n", highlight=False)
+        say(f"To start a gateway: toolkit serve --frontend-only --triton {address}")
         return
-    chats = [model.name for model in models if model.kind == "llm"]
+    chats = [model.name for model in supervisor.models if model.kind == "llm"]
     if chats:
-        question = {"role": "user", "content": "What is the capital of France?"}
-        body = json.dumps({"model": chats[0], "messages": [question], "temperature": 0})
-        console.print("\nTry it:\n")
-        console.print(
-            f"curl http://{address}/v1/chat/completions -H 'content-type: application/json' \\\n"
-            f"  -d '{body}'\n",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
+        _show_request(address, chats[0])
+
+
+def _show_request(address: str, model: str) -> None:
+    """A command to paste into a shell."""
+    import json
+
+    question = {"role": "user", "content": "What is the capital of France?"}
+    body = json.dumps({"model": model, "messages": [question], "temperature": 0})
+    say()
+    say("Try it:")
+    say()
+    say(f"curl http://{address}/v1/chat/completions -H 'content-type: application/json' \\")
+    say(f"  -d '{body}'")
+    say()

@@ -8,11 +8,11 @@ import typer
 from toolkit.cli.output import print_line, say
 from toolkit.errors import RepositoryError
 from toolkit.finding import Severity
-from toolkit.verify.finding import ModelFinding
-from toolkit.verify.fix import apply_fixes, write_batch_size
-from toolkit.verify.releases import find_target
-from toolkit.verify.report import as_json, lines, summary
-from toolkit.verify.repository import guess_target, read_models, verify_repository
+from toolkit.verifier.finding import ModelFinding
+from toolkit.verifier.fix import apply_fixes, write_batch_size
+from toolkit.verifier.releases import find_target
+from toolkit.verifier.report import as_json, lines, summary
+from toolkit.verifier.repository import guess_target, read_models, verify_repository
 
 _USAGE = 2
 

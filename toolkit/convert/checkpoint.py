@@ -15,7 +15,7 @@ from toolkit.convert.failures import refusing
 from toolkit.convert.safetensors_file import weight_files
 from toolkit.convert.steps import share_tokenizer
 from toolkit.errors import ConvertError
-from toolkit.facts import LlmFacts
+from toolkit.kinds.llm import LlmFacts
 from toolkit.progress import Progress
 
 _BESIDE = ("*.json", "*.jinja", "*.txt", "*.model")
@@ -71,7 +71,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     else:
         return config
     raise ConvertError(
-        f"{folder} is no checkpoint: config.json {reason}", hint="name a Hugging Face directory"
+        f"{folder} is not a checkpoint: config.json {reason}", hint="name a Hugging Face directory"
     )
 
 
@@ -80,7 +80,7 @@ def architecture(folder: Path, config: dict[str, Any]) -> str:
     if names := config.get("architectures"):
         return str(names[0])
     raise ConvertError(
-        f"config.json of {folder.absolute().name} names no architecture",
+        f"config.json of {folder.absolute().name} does not name an architecture",
         hint='it should say what the model is, as "architectures": ["LlamaForCausalLM"]',
     )
 
@@ -111,7 +111,7 @@ def _check(folder: Path) -> dict[str, Any]:
     ]
     if missing:
         raise ConvertError(
-            f"{folder} is no language model directory: it has no {', no '.join(missing)}",
+            f"{folder} is not a language model directory: it has no {', no '.join(missing)}",
             hint="`source` must be a .gguf file or a Hugging Face directory with safetensors",
         )
     return read_config(folder)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import ConvertError
-from toolkit.facts import Details
+from toolkit.kinds.llm import Details
 
 _HEADER_LENGTH_BYTES = 8
 _MOST_HEADER_BYTES = 100_000_000  # the format's own bound
@@ -48,7 +48,7 @@ def _numbers(file: Path) -> Counter[str]:
             counts[tensor["dtype"]] += math.prod(tensor["shape"])
     except (ValueError, KeyError, TypeError) as error:
         raise ConvertError(
-            f"{file.name} is no complete safetensors file: {error}", hint="fetch it again"
+            f"{file.name} is not a complete safetensors file: {error}", hint="fetch it again"
         ) from error
     return counts
 

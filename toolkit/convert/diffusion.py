@@ -22,7 +22,7 @@ from toolkit.convert.quiet import quiet
 from toolkit.convert.strict import load
 from toolkit.convert.strict_parts import check_part, load_part
 from toolkit.errors import ConvertError
-from toolkit.facts import DiffusionFacts
+from toolkit.kinds.diffusion import DiffusionFacts
 from toolkit.progress import Progress
 
 TOLERANCE = 1e-3
@@ -46,7 +46,7 @@ _XL_PARTS = {
 class _Pipeline:
     """The loaded parts, all float32; `text_encoder_2` is XL's, which stands for the others too.
 
-    `zero` is its setting that an empty prompt is no text at all.
+    `zero` is its setting that an empty prompt has zero embeddings.
     """
 
     tokenizer: Any
@@ -163,7 +163,7 @@ def _check_shape(folder: Path) -> dict[str, Any]:
         parts: dict[str, Any] = json.loads(index.read_text())
     except (OSError, ValueError) as error:
         raise ConvertError(
-            f"{folder} is no diffusers directory: model_index.json cannot be read ({error})"
+            f"{folder} is not a diffusers directory: model_index.json cannot be read ({error})"
         ) from error
     # an optional part that a pipeline lacks is written as [null, null]
     found = {

@@ -29,7 +29,7 @@ from toolkit.convert.serving import Array, Tokenizing
 from toolkit.convert.settings_files import check_settings
 from toolkit.convert.strict import check_names, compare_with_files
 from toolkit.errors import ConvertError
-from toolkit.facts import EmbeddingFacts
+from toolkit.kinds.embedding import EmbeddingFacts
 from toolkit.progress import Progress
 
 TOLERANCE = 1e-4
@@ -85,7 +85,7 @@ def convert_encoder(folder: Path, place: Path, progress: Progress) -> EmbeddingF
 def _load(folder: Path) -> SentenceTransformer:
     if not (folder / "config.json").exists():
         raise ConvertError(
-            f"{folder} is no model directory: it has no config.json",
+            f"{folder} is not a model directory: it has no config.json",
             hint="`source` must be a sentence-transformers or Hugging Face directory",
         )
     check_settings(folder)
@@ -213,7 +213,7 @@ def _tokens(tokenizer: Tokenizing, texts: list[str]) -> dict[str, Array]:
 
 
 def _compare_random(source: SentenceTransformer, module: _Encoder, file: Path) -> None:
-    """Ids that no text has, of lengths that no sentence had, against the module itself."""
+    """Compares random ids, in lengths that the sentences do not have, with the module."""
     generator = torch.Generator().manual_seed(0)
     words = int(_body(source).config.vocab_size)
     for batch, length in ((1, 1), (5, min(23, source.max_seq_length or 23))):

@@ -26,7 +26,7 @@ from toolkit.convert.safetensors_file import read_tensors
 from toolkit.convert.steps import share_tokenizer
 from toolkit.convert.strict import load, refuse_differences
 from toolkit.errors import ConvertError
-from toolkit.facts import LlmFacts
+from toolkit.kinds.llm import LlmFacts
 from toolkit.progress import Progress
 
 MAX_DIVERGENCE_NATS = 0.01

@@ -1,6 +1,6 @@
 """Draws an image with a converted diffusion model, through the code that serves it.
 
-Used to compare conversions at equal seeds; knows nothing of Triton.
+Used to compare conversions at equal seeds; does not depend on Triton.
 """
 
 import math
@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from toolkit.backends import load_served
 from toolkit.errors import ConvertError
-from toolkit.facts import DiffusionFacts, read_facts
+from toolkit.kinds import read_facts
+from toolkit.kinds.diffusion import DiffusionFacts
 
 FLOAT, INT64 = "tensor(float)", "tensor(int64)"
 """Types as ONNX Runtime writes them."""

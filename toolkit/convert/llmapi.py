@@ -1,60 +1,24 @@
 """The Triton model repository of a TensorRT-LLM checkpoint, in the layout of its LLM API.
 
 `model_repository/tensorrt_llm/` has the config, `1/model.yaml` (what `tensorrt_llm.LLM` gets) and a
-`model.py` that runs the code which NVIDIA's image carries (`llmapi_model`). Names and types of the
-tensors are those of `triton_backend/all_models/llmapi` in TensorRT-LLM's repository.
+`model.py` that runs the code in NVIDIA's image (python_backends/llmapi). An entry with
+`engine: tensorrt-llm` in models.yaml builds the same model behind the toolkit's contract.
 """
 
 import shutil
 from pathlib import Path
-from textwrap import dedent
 from typing import Any
 
-from google.protobuf import text_format
+from toolkit.backends import backend_files
+from toolkit.kinds.tensorrt_llm import STEP as NAME
+from toolkit.kinds.tensorrt_llm import llmapi_step, model_yaml
+from toolkit.repository.parts import model_config
+from toolkit.repository.pbtxt import generate
+from toolkit.targets import find_target, newest_trtllm
 
-from toolkit.model_config import DataType, ModelConfig, ModelInput, ModelInstanceGroup
-
-IMAGE = "nvcr.io/nvidia/tritonserver:26.07-trtllm-python-py3"
-NAME = "tensorrt_llm"
+TARGET = find_target(newest_trtllm())
+IMAGE = str(TARGET.image)
 _MOST_TOKENS = 8192
-
-_MANY, _ONE = -1, 1
-_OPTIONAL = {
-    "streaming": ("BOOL", _ONE),
-    "sampling_param_best_of": ("INT32", _ONE),
-    "sampling_param_temperature": ("FP32", _ONE),
-    "sampling_param_top_k": ("INT32", _ONE),
-    "sampling_param_top_p": ("FP32", _ONE),
-    "sampling_param_frequency_penalty": ("FP32", _ONE),
-    "sampling_param_presence_penalty": ("FP32", _ONE),
-    "sampling_param_max_tokens": ("INT32", _ONE),
-    "sampling_param_stop": ("STRING", _MANY),
-    "sampling_param_seed": ("UINT64", _ONE),
-    "sampling_param_exclude_input_from_output": ("BOOL", _ONE),
-    "sampling_param_return_perf_metrics": ("BOOL", _ONE),
-    "return_finish_reason": ("BOOL", _ONE),
-    "return_stop_reason": ("BOOL", _ONE),
-    "return_cumulative_logprob": ("BOOL", _ONE),
-    "stop": ("BOOL", _ONE),
-}
-_OUTPUTS = {
-    "text_output": ("STRING", _MANY),
-    "finish_reason": ("STRING", _MANY),
-    "stop_reason": ("STRING", _MANY),
-    "cumulative_logprob": ("FP32", _MANY),
-    "kv_cache_reused_block": ("INT32", _MANY),
-    "kv_cache_missed_block": ("INT32", _MANY),
-    "kv_cache_alloc_new_blocks": ("INT32", _MANY),
-    "kv_cache_alloc_total_blocks": ("INT32", _MANY),
-    "kv_cache_hit_rate": ("FP32", _MANY),
-    "arrival_time_ns": ("INT64", _ONE),
-    "first_scheduled_time_ns": ("INT64", _ONE),
-    "first_token_time_ns": ("INT64", _ONE),
-    "last_token_time_ns": ("INT64", _ONE),
-    "acceptance_rate": ("FP32", _ONE),
-    "total_accepted_draft_tokens": ("INT32", _ONE),
-    "total_draft_tokens": ("INT32", _ONE),
-}
 
 
 def write_repository(place: Path, config: dict[str, Any]) -> None:
@@ -62,47 +26,16 @@ def write_repository(place: Path, config: dict[str, Any]) -> None:
     folder = place / "model_repository" / NAME
     version = folder / "1"
     version.mkdir(parents=True)
-    (folder / "config.pbtxt").write_text(text_format.MessageToString(model_config()))
-    shutil.copyfile(Path(__file__).with_name("llmapi_model.py"), version / "model.py")
+    (folder / "config.pbtxt").write_text(generate(model_config(llmapi_step(NAME), TARGET)))
+    for name, source in backend_files("llmapi").items():
+        (version / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, version / name)
     length = min(int(config.get("max_position_embeddings", _MOST_TOKENS)), _MOST_TOKENS)
-    (version / "model.yaml").write_text(_settings(length))
+    (version / "model.yaml").write_text(model_yaml("/model/checkpoint", length, {}))
     (place / "serve.sh").write_text(
         "#!/usr/bin/env bash\n"
         f"# Runs inside {IMAGE}; `command` in conversion.json starts it.\n"
         "exec tritonserver --model-repository=/model/model_repository\n"
-    )
-
-
-def model_config() -> ModelConfig:
-    """Without batching and decoupling: those the image's code sets from model.yaml."""
-    config = ModelConfig(name=NAME, backend="python")
-    config.instance_group.add(count=1, kind=ModelInstanceGroup.KIND_CPU)
-    config.input.append(_input("text_input", "STRING", _MANY, optional=False))
-    for name, (kind, size) in _OPTIONAL.items():
-        config.input.append(_input(name, kind, size, optional=True))
-    for name, (kind, size) in _OUTPUTS.items():
-        config.output.add(name=name, data_type=DataType.Value(f"TYPE_{kind}"), dims=[size])
-    return config
-
-
-def _input(name: str, kind: str, size: int, *, optional: bool) -> ModelInput:
-    data_type = DataType.Value(f"TYPE_{kind}")
-    return ModelInput(name=name, data_type=data_type, dims=[size], optional=optional)
-
-
-def _settings(length: int) -> str:
-    return dedent(
-        f"""\
-        # Everything but triton_config goes to tensorrt_llm.LLM().
-        model: /model/checkpoint
-        backend: pytorch
-        tensor_parallel_size: 1
-        pipeline_parallel_size: 1
-        max_seq_len: {length}
-        triton_config:
-          max_batch_size: 0
-          decoupled: true
-        """
     )
 
 

@@ -1,4 +1,4 @@
-"""Which conversion an entry's weights need, and the name under which its result is kept.
+"""The conversions by name, and the key under which a result is kept.
 
 The key covers everything that decides the result's bytes: the source, the recipe's version and the
 libraries' versions. This module imports none of those libraries.
@@ -69,14 +69,16 @@ _DIFFUSION = Recipe(
 )
 
 
-def recipe(kind: str, source: Path) -> Recipe:
-    """The conversion for a kind of model whose published weights are `source`."""
-    if kind == "embedding":
-        return _ENCODER
-    if kind == "rerank":
-        return _RERANKER
-    if kind == "python":
-        return _USER
-    if kind == "diffusion":
-        return _DIFFUSION
-    return _GGUF if source.suffix == ".gguf" else _CHECKPOINT
+RECIPES = {
+    "gguf": _GGUF,
+    "checkpoint": _CHECKPOINT,
+    "encoder": _ENCODER,
+    "cross-encoder": _RERANKER,
+    "diffusion": _DIFFUSION,
+    "copy": _USER,
+}
+
+
+def recipe(name: str) -> Recipe:
+    """The conversion of that name: what `Kind.conversion` says."""
+    return RECIPES[name]

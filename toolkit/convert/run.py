@@ -20,6 +20,7 @@ from toolkit.convert.quiet import quiet
 from toolkit.convert.recipes import Recipe, recipe
 from toolkit.errors import ConvertError, MissingExtra
 from toolkit.facts import write_facts
+from toolkit.kinds import all_kinds
 from toolkit.progress import Progress
 
 GOALS = ("onnx", "safetensors", "gguf", "tensorrt-llm")
@@ -28,7 +29,7 @@ _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class Request:
     """What to convert to, and how."""
 
     goal: str
@@ -41,7 +42,7 @@ class Wish:
     texts: Sequence[str] = field(default=())
 
 
-def convert(source: Path, wish: Wish, output: Path, progress: Progress) -> dict[str, Any]:
+def convert(source: Path, request: Request, output: Path, progress: Progress) -> dict[str, Any]:
     """Converts `source` into the new directory `output`; returns the record.
 
     Raises ConvertError when source and goal do not fit together, when the result differs from its
@@ -55,10 +56,10 @@ def convert(source: Path, wish: Wish, output: Path, progress: Progress) -> dict[
     record: dict[str, Any] = {}
 
     def fill(place: Path) -> None:
-        what = f"{source.name} cannot be converted to {wish.goal}"
-        with recording(wish.force) as parity, refusing(what, through=(OSError,)):
-            told = _convert(source, wish, place, progress)
-        record.update(_record(source, wish, parity, told))
+        what = f"{source.name} cannot be converted to {request.goal}"
+        with recording(request.force) as parity, refusing(what, through=(OSError,)):
+            told = _convert(source, request, place, progress)
+        record.update(_record(source, request, parity, told))
         if "command" in told:
             told["command"] = told["command"].replace(str(place), str(output))
             record.update(told)
@@ -74,7 +75,7 @@ def convert(source: Path, wish: Wish, output: Path, progress: Progress) -> dict[
     return record
 
 
-def _record(source: Path, wish: Wish, parity: Parity, told: dict[str, Any]) -> dict[str, Any]:
+def _record(source: Path, request: Request, parity: Parity, told: dict[str, Any]) -> dict[str, Any]:
     parts: dict[tuple[str, str], dict[str, Any]] = {}
     for check in parity.checks:  # the worst of each part stands for it
         kept = parts.setdefault((check.part, check.measure), {"difference": -1.0})
@@ -83,62 +84,62 @@ def _record(source: Path, wish: Wish, parity: Parity, told: dict[str, Any]) -> d
             kept["passed"] = check.passed
     return {
         "source": source.name,
-        "to": wish.goal,
+        "to": request.goal,
         "parity": [
             {"part": part, "measure": measure, **values}
             for (part, measure), values in parts.items()
         ],
         "passed": all(check.passed for check in parity.checks),
-        "forced": wish.force,
+        "forced": request.force,
         **told,
     }
 
 
-def _convert(source: Path, wish: Wish, place: Path, progress: Progress) -> dict[str, Any]:
-    match wish.goal:
+def _convert(source: Path, request: Request, place: Path, progress: Progress) -> dict[str, Any]:
+    match request.goal:
         case "onnx":
-            return _to_onnx(source, wish, place, progress)
+            return _to_onnx(source, request, place, progress)
         case "safetensors":
-            return _to_safetensors(source, wish, place, progress)
+            return _to_safetensors(source, request, place, progress)
         case "gguf":
             module = _load("toolkit.convert.to_gguf")
-            file = module.convert_to_gguf(_directory(source), place, wish.gguf_type, progress)
+            file = module.convert_to_gguf(_directory(source), place, request.gguf_type, progress)
             return {"file": file.name}
         case "tensorrt-llm":
             module = _load("toolkit.convert.tensorrt_llm")
-            texts = list(wish.texts)
+            texts = list(request.texts)
             told: dict[str, Any] = module.convert_tensorrt_llm(
-                _directory(source), place, wish.quantization, texts, progress
+                _directory(source), place, request.quantization, texts, progress
             )
             return told
-    raise ConvertError(f"cannot convert to '{wish.goal}'", hint=f"known: {', '.join(GOALS)}")
+    raise ConvertError(f"cannot convert to '{request.goal}'", hint=f"known: {', '.join(GOALS)}")
 
 
-def _to_onnx(source: Path, wish: Wish, place: Path, progress: Progress) -> dict[str, Any]:
+def _to_onnx(source: Path, request: Request, place: Path, progress: Progress) -> dict[str, Any]:
     kind = _kind(source)
     if kind == "llm":
         module = _load("toolkit.convert.decoder")
-        told: dict[str, Any] = module.convert_decoder(source, place, wish.precision, progress)
+        told: dict[str, Any] = module.convert_decoder(source, place, request.precision, progress)
         return told
-    if wish.precision != "fp32":
+    if request.precision != "fp32":
         raise ConvertError(
-            f"{source} is no language model: its graph is written in fp32",
+            f"{source} is not a language model; its graph is written in fp32",
             hint="toolkit quantize rounds the graphs of other models",
         )
-    facts = recipe(kind, source).load()(source, place, progress)
+    facts = recipe(all_kinds()[kind].conversion(source)).load()(source, place, progress)
     write_facts(place, facts)
     return {"kind": kind, "facts": facts.model_dump()}
 
 
 def _kind(source: Path) -> str:
-    """`diffusion`, `llm` or `embedding`, by what stands in the directory."""
+    """`diffusion`, `llm` or `embedding`, by the files in the directory."""
     if (source / "model_index.json").exists():
         return "diffusion"
     config = source / "config.json"
     modules = (source / "modules.json").exists()
     if not config.exists() and not modules:
         raise ConvertError(
-            f"{source} is no model directory: it has neither config.json nor model_index.json",
+            f"{source} is not a model directory: it has neither config.json nor model_index.json",
             hint="name a Hugging Face, sentence-transformers or diffusers directory",
         )
     names = read_config(source).get("architectures") or [] if config.exists() else []
@@ -147,9 +148,11 @@ def _kind(source: Path) -> str:
     return "embedding"
 
 
-def _to_safetensors(source: Path, wish: Wish, place: Path, progress: Progress) -> dict[str, Any]:
+def _to_safetensors(
+    source: Path, request: Request, place: Path, progress: Progress
+) -> dict[str, Any]:
     if source.suffix == ".gguf":
-        chosen: Recipe = recipe("llm", source)
+        chosen: Recipe = recipe("gguf")
         facts = chosen.load()(source, place, progress)
         for file in (place / "engine" / "weights").iterdir():
             file.rename(place / file.name)
@@ -160,13 +163,13 @@ def _to_safetensors(source: Path, wish: Wish, place: Path, progress: Progress) -
         for folder in ("prompt/tokenizer", "prompt"):
             (place / folder).rmdir()
         return {"facts": facts.model_dump()}
-    if not wish.from_pickle:
+    if not request.from_pickle:
         raise ConvertError(
             f"{source} is neither a .gguf file nor was --from-pickle given",
             hint="pickles are loaded weights-only, and only when you say so: --from-pickle",
         )
     module = _load("toolkit.convert.pickles")
-    module.convert_pickles(source, place, progress, wish.shard_size)
+    module.convert_pickles(source, place, progress, request.shard_size)
     return {}
 
 
@@ -174,7 +177,7 @@ def _directory(source: Path) -> Path:
     if source.is_dir():
         return source
     raise ConvertError(
-        f"{source} is no directory",
+        f"{source} is not a directory",
         hint="name a Hugging Face directory; a .gguf file becomes one with --to safetensors",
     )
 

@@ -1,6 +1,6 @@
 """A user's own model → the same files, one folder per version.
 
-`versions/<number>/model.py` and whatever stands beside it. Runs nothing of it; whether it is a
+`versions/<number>/model.py` and the files next to it. Runs nothing of it; whether it is a
 model of the Python backend is for `toolkit verify` to say, with lines.
 """
 
@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from toolkit.errors import ConvertError
-from toolkit.facts import UserFacts
+from toolkit.kinds.python import UserFacts
 from toolkit.progress import Progress
 
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", ".*", "config.pbtxt")
@@ -37,7 +37,7 @@ def _versions(source: Path) -> dict[int, Path]:
     if source.is_file():
         if source.suffix != ".py":
             raise ConvertError(
-                f"{source.name} is no Python file",
+                f"{source.name} is not a Python file",
                 hint="`source` must be a model.py or a folder with one",
             )
         return {1: source}

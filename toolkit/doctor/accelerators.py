@@ -5,11 +5,8 @@ from collections.abc import Iterator
 from toolkit.doctor.finding import error, ok, size, warning
 from toolkit.finding import Finding
 from toolkit.machine import Gpu, Probe, found_gpus
+from toolkit.machine.cuda import OLDEST_CAPABILITY, OLDEST_DRIVER, usable_cuda
 
-NEWEST_DRIVER = 580
-"""The minimum for CUDA 13, which Triton containers use since 25.08."""
-OLDEST_CAPABILITY = (7, 5)
-"""The oldest compute capability that CUDA 13 supports: Turing."""
 _NVIDIA_VENDOR, _AMD_VENDOR = "0x10de", "0x1002"
 _DISPLAY_CLASSES = ("0x0300", "0x0302", "0x0380", "0x1200")
 
@@ -24,15 +21,26 @@ def cuda(probe: Probe, target: str) -> Iterator[Finding]:
     for gpu in gpus:
         yield _judge(gpu)
     driver = gpus[0].driver or ""
-    if driver.partition(".")[0].isdigit() and int(driver.partition(".")[0]) < NEWEST_DRIVER:
+    if driver.partition(".")[0].isdigit() and int(driver.partition(".")[0]) < OLDEST_DRIVER:
         yield report(
             "cuda.driver",
-            f"driver {driver}: Triton containers since 25.08 need {NEWEST_DRIVER} or newer",
-            f"install NVIDIA driver {NEWEST_DRIVER} or newer, or use an older container release",
+            f"driver {driver}: Triton containers since 25.08 need {OLDEST_DRIVER} or newer",
+            f"install NVIDIA driver {OLDEST_DRIVER} or newer, or use an older container release",
         )
     else:
         yield ok("cuda.driver", f"driver {driver}")
+    if target == "embedded":
+        yield _device(probe)
     yield from _container_toolkit(probe, target)
+
+
+def _device(probe: Probe) -> Finding:
+    """What `toolkit serve` computes on, and why."""
+    cuda = usable_cuda(probe, {})
+    if not cuda.gpus:
+        return warning("cuda.serve", f"toolkit serve uses the CPU: {cuda.reason}", cuda.fix)
+    names = ", ".join(f"GPU {gpu.index}" for gpu in cuda.gpus)
+    return ok("cuda.serve", f"toolkit serve uses {names}; --device cpu uses the CPU")
 
 
 def _judge(gpu: Gpu) -> Finding:
@@ -73,7 +81,7 @@ def _without_driver(probe: Probe, target: str) -> Iterator[Finding]:
     yield report(
         "cuda",
         f"NVIDIA GPU without a working driver ({reason})",
-        f"install NVIDIA driver {NEWEST_DRIVER} or newer (Debian: nvidia-driver, Ubuntu: "
+        f"install NVIDIA driver {OLDEST_DRIVER} or newer (Debian: nvidia-driver, Ubuntu: "
         "ubuntu-drivers install) and restart; in a container, pass --gpus all",
     )
 

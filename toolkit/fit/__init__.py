@@ -3,15 +3,15 @@
 Reads configs and headers of weights, never the weights themselves; starts nothing.
 """
 
-from toolkit.fit.catalogue import Fit, Question, fit_catalogue
 from toolkit.fit.devices import Device, devices_of, parse_gpus, parse_size
+from toolkit.fit.models import Fit, Question, fit_models
 
 __all__ = [
     "Device",
     "Fit",
     "Question",
     "devices_of",
-    "fit_catalogue",
+    "fit_models",
     "parse_gpus",
     "parse_size",
 ]

@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from toolkit.facts import LlmFacts
 from toolkit.fit.architecture import Architecture
 from toolkit.fit.quantization import Precision, cache_number_bytes, read_precision
+from toolkit.kinds.llm import LlmEntry, LlmFacts
 from toolkit.repository.configs import model_configs
-from toolkit.spec import LlmEntry
 from toolkit.targets import Target
 
 ENGINE_FIELD = "engine_args"
@@ -89,6 +88,8 @@ def _arguments(
     for config in model_configs(name, entry, facts, "", target):
         if "engine" in config.parameters:
             found: dict[str, Any] = json.loads(config.parameters["engine"].string_value)
+            if "engine_cpu" in config.parameters:
+                found |= json.loads(config.parameters["engine_cpu"].string_value)
             return found
     return dict(entry.engine_args)
 

@@ -2,8 +2,8 @@
 
 from dataclasses import asdict
 
-from toolkit.fit.catalogue import Fit, ModelFit
 from toolkit.fit.estimate import LlmNeed
+from toolkit.fit.models import Fit, ModelFit
 
 
 def as_json(fit: Fit) -> dict[str, object]:

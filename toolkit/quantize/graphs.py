@@ -15,20 +15,18 @@ from typing import Any
 from toolkit.convert.kept import open_to_all
 from toolkit.convert.steps import TOKENIZER_FILES
 from toolkit.errors import QuantizeError
-from toolkit.facts import FILE, DiffusionFacts, EmbeddingFacts, read_facts, write_facts
+from toolkit.facts import FILE, write_facts
 from toolkit.home import home
+from toolkit.kinds import read_facts
+from toolkit.kinds.embedding import EmbeddingFacts
 from toolkit.progress import Progress
 from toolkit.quantize.graph_files import files_of
 from toolkit.quantize.limits import Limits, failures
+from toolkit.quantize.methods import GRAPH_METHODS
 from toolkit.quantize.process import Worker, run_worker
 from toolkit.quantize.report import write_report
 from toolkit.quantize.texts import load_calibration, load_evaluation
 
-GRAPH_METHODS = {
-    "int8-dynamic": "8-bit weights, activations rounded as they come",
-    "int8-static": "8-bit weights, activations rounded by calibrated ranges",
-    "fp16": "half precision, in and out as before",
-}
 _SAMPLES = 64
 _GRAPHS = {
     "embedding": ("encoder",),
@@ -117,11 +115,13 @@ def _check(kind: str, options: GraphOptions) -> None:
             hint="use --int8-dynamic or --fp16",
         )
     if options.method != "int8-static" and options.calibration is not None:
-        raise QuantizeError(f"--{options.method} reads no calibration text; drop --calibration")
+        raise QuantizeError(
+            f"--{options.method} does not use calibration text; remove --calibration"
+        )
 
 
 def _root(path: Path) -> Path | None:
-    """The converted directory that `path` is, or stands in."""
+    """The converted directory that `path` is, or is in."""
     if path.suffix != ".onnx":
         if (path / FILE).exists():
             return path
@@ -186,11 +186,3 @@ def _write_facts(place: Path, dimensions: int, context_length: int, normalized: 
             dimensions=dimensions, context_length=context_length, normalized=normalized
         )
         write_facts(place, facts)
-
-
-def diffusion_facts(folder: Path) -> DiffusionFacts:
-    """Raises QuantizeError for a directory of another kind."""
-    facts = read_facts(folder)
-    if not isinstance(facts, DiffusionFacts):
-        raise QuantizeError(f"{folder} is a {facts.kind} model, not a diffusion model")
-    return facts

@@ -43,6 +43,13 @@ METHODS = {
     )
 }
 
+GRAPH_METHODS = {
+    "int8-dynamic": "8-bit weights, activations rounded as they come",
+    "int8-static": "8-bit weights, activations rounded by calibrated ranges",
+    "fp16": "half precision, in and out as before",
+}
+"""Of ONNX models."""
+
 
 def find_method(name: str) -> Method:
     """Raises QuantizeError for a name that is not in `METHODS`."""
@@ -80,7 +87,7 @@ def is_ignored(module: str, ignore: Collection[str]) -> bool:
 def choose_group_size(inputs: Mapping[str, int], wanted: int | None) -> int:
     """The largest of `GROUP_SIZES` that divides every input width, or the wanted one if it does.
 
-    Raises QuantizeError that names the layers which stand in the way.
+    Raises QuantizeError that names the layers that prevent it.
     """
     sizes = GROUP_SIZES if wanted is None else (wanted,)
     for size in sizes:

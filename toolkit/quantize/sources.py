@@ -5,9 +5,9 @@ from pathlib import Path
 from toolkit.convert.kept import keep_converted
 from toolkit.convert.recipes import recipe
 from toolkit.errors import SourceError
+from toolkit.fields.source import parse_source
 from toolkit.progress import Progress
 from toolkit.spec import PathSource, Source
-from toolkit.spec.source import parse_source
 from toolkit.weights.fetch import fetch
 from toolkit.weights.sources import Fetched
 
@@ -31,5 +31,5 @@ def as_checkpoint(fetched: Fetched, progress: Progress) -> Fetched:
     """A GGUF file's weights as a directory; anything else as it is."""
     if fetched.path.suffix != ".gguf":
         return fetched
-    folder = keep_converted(recipe("llm", fetched.path), fetched, progress)
+    folder = keep_converted(recipe("gguf"), fetched, progress)
     return Fetched(folder / "engine" / "weights", fetched.digest)

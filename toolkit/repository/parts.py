@@ -1,12 +1,10 @@
-"""The pieces that every generated config is made of: tensors, steps, ensembles.
-
-Knows Triton's schema and the target; knows no kind of model.
-"""
+"""A kind's steps and ensembles → Triton's configs. Knows Triton's schema, but no kind of model."""
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
+from toolkit.contract import TARGET
+from toolkit.kinds.parts import Ensemble, Model, Step, Tensor
 from toolkit.model_config import (
     DataType,
     ModelConfig,
@@ -15,81 +13,24 @@ from toolkit.model_config import (
     ModelOutput,
     ModelParameter,
 )
-from toolkit.repository.running import Running, add_instances, add_queue, add_versions
+from toolkit.repository.running import add_instances, add_queue, add_versions
 from toolkit.repository.warmup import add_warmups
 from toolkit.targets import Target
 
-TARGET = "toolkit.target"
-"""The parameter by which a step knows the server that it was built for."""
+
+def model_config(model: Model, target: Target) -> ModelConfig:
+    """The config of one model."""
+    return _step_config(model, target) if isinstance(model, Step) else _ensemble_config(model)
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
-    """`type` as Triton writes it without TYPE_; `dims` exclude the batch, -1 is any length."""
-
-    name: str
-    type: str
-    dims: tuple[int, ...]
-    optional: bool = False
-    ragged: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One model behind an ensemble: what it takes and gives, and what its backend is told.
-
-    `environment` is the Python environment, None for the server's own; `device` is where it runs
-    unless the catalogue says otherwise: `cpu`, `gpu`, or `model` where the backend decides.
-    """
-
-    name: str
-    environment: str | None
-    inputs: Sequence[Tensor]
-    outputs: Sequence[Tensor]
-    parameters: Mapping[str, object] = field(default_factory=dict)
-    backend: str = "python"
-    instances: int = 1
-    max_batch_size: int = 0
-    decoupled: bool = False
-    batches: bool = False
-    device: str = "cpu"
-    running: Running = field(default_factory=Running)
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One step of an ensemble; inputs and outputs map the step's names to the ensemble's."""
-
-    step: str
-    inputs: Mapping[str, str]
-    outputs: Mapping[str, str]
-    version: int = -1
-
-    @classmethod
-    def same(cls, step: Step, inputs: Sequence[str], outputs: Sequence[str]) -> "Route":
-        """A route whose tensors have the same names inside and outside."""
-        return cls(step.name, {name: name for name in inputs}, {name: name for name in outputs})
-
-
-@dataclass(frozen=True, slots=True)
-class Ensemble:
-    """An ensemble's own side: its tensors, its batches, and whether it answers many times."""
-
-    name: str
-    inputs: Sequence[Tensor]
-    outputs: Sequence[Tensor]
-    max_batch_size: int = 0
-    decoupled: bool = False
-    running: Running = field(default_factory=Running)
-
-
-def step_config(step: Step, target: Target) -> ModelConfig:
-    """The config of a step that a backend runs."""
+def _step_config(step: Step, target: Target) -> ModelConfig:
     config = ModelConfig(name=step.name, backend=step.backend, max_batch_size=step.max_batch_size)
     _add_tensors(config, step.inputs, step.outputs)
     add_instances(config, step.running, step.device, step.instances, target)
     if step.batches or step.running.batching or step.running.priority:
         add_queue(config, step.running)
+    if step.running.response_cache:
+        config.response_cache.enable = True
     if step.decoupled:
         config.model_transaction_policy.decoupled = True
     add_versions(config, step.running)
@@ -103,15 +44,12 @@ def step_config(step: Step, target: Target) -> ModelConfig:
     return config
 
 
-def ensemble_config(
-    ensemble: Ensemble, routes: Sequence[Route], parameters: Mapping[str, object]
-) -> ModelConfig:
-    """The config of an ensemble of these routes."""
+def _ensemble_config(ensemble: Ensemble) -> ModelConfig:
     config = ModelConfig(
         name=ensemble.name, platform="ensemble", max_batch_size=ensemble.max_batch_size
     )
     _add_tensors(config, ensemble.inputs, ensemble.outputs)
-    for route in routes:
+    for route in ensemble.routes:
         config.ensemble_scheduling.step.append(
             ModelEnsembling.Step(
                 model_name=route.step,
@@ -125,7 +63,7 @@ def ensemble_config(
     if ensemble.running.response_cache:
         config.response_cache.enable = True
     add_versions(config, ensemble.running)
-    add_parameters(config, parameters)
+    add_parameters(config, ensemble.parameters)
     return config
 
 
@@ -147,7 +85,7 @@ def _add_tensors(config: ModelConfig, inputs: Sequence[Tensor], outputs: Sequenc
 
 
 def add_parameters(config: ModelConfig, parameters: Mapping[str, object]) -> None:
-    """Writes parameters; what is no text becomes JSON, and None is left out."""
+    """Writes parameters; values other than strings become JSON, and None is omitted."""
     for name, value in parameters.items():
         if value is None:
             continue

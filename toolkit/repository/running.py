@@ -1,17 +1,16 @@
-"""How a model runs, from models.yaml's words into Triton's: instances, queue, versions.
+"""How a model runs, in Triton's config: instances, queue, versions.
 
-Knows no kind of model and no tensor.
+It does not depend on kinds of models or tensors.
 """
 
-from dataclasses import dataclass, replace
-
+from toolkit.fields.serving import Instances
+from toolkit.kinds.parts import Running
 from toolkit.model_config import (
     ModelConfig,
     ModelInstanceGroup,
     ModelQueuePolicy,
     ModelRateLimiter,
 )
-from toolkit.spec.serving import Batching, Instances, Part, Priority, VersionPolicy, WarmUp
 from toolkit.targets import Target
 
 _KINDS = {
@@ -19,30 +18,6 @@ _KINDS = {
     "gpu": ModelInstanceGroup.KIND_GPU,
     "model": ModelInstanceGroup.KIND_MODEL,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """What models.yaml says about one model; empty means the kind's own defaults."""
-
-    instances: tuple[Instances, ...] | None = None
-    batching: Batching | None = None
-    priority: Priority | None = None
-    warmup: tuple[WarmUp, ...] = ()
-    response_cache: bool = False
-    version_policy: VersionPolicy | None = None
-
-    @classmethod
-    def part(cls, part: Part | None) -> "Running":
-        """What is said about a step that is not the main one."""
-        if part is None:
-            return cls()
-        requests = (WarmUp(),) if part.warmup else ()
-        return cls(part.instances, part.batching, warmup=requests)
-
-    def without_cache(self) -> "Running":
-        """The same, for a step whose ensemble has the cache."""
-        return replace(self, response_cache=False)
 
 
 def add_instances(

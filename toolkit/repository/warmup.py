@@ -1,17 +1,15 @@
 """Warm-up requests: what each instance answers before its model counts as ready.
 
-Zeros and random numbers are the server's business; text needs a file below `<model>/warmup/`, whose
-name is made of its content, so config and file are found from the same words.
+The server makes zeros and random numbers itself; a text needs a file below `<model>/warmup/`. Its
+name is the digest of its content, so config and file are made from the same text.
 """
 
 import hashlib
 import struct
-from collections.abc import Sequence
 
+from toolkit.fields.serving import WarmUpInput
+from toolkit.kinds.parts import Model, Running
 from toolkit.model_config import ModelConfig, ModelInput, ModelWarmup
-from toolkit.repository.running import Running
-from toolkit.spec import EnsembleEntry, Entry
-from toolkit.spec.serving import WarmUp, WarmUpInput
 
 _STRING = 13  # TYPE_STRING
 _UNKNOWN_LENGTH = 16
@@ -25,28 +23,10 @@ def warmup_file(text: str) -> tuple[str, bytes]:
     return hashlib.sha256(content).hexdigest()[:16], content
 
 
-PROMPT_TEXT = '{"text": "warm-up"}'
-SAMPLING_TEXT = '{"max_tokens": 1, "temperature": 0}'
-"""One token is enough to run every kernel once."""
-
-
-def warmup_texts(entry: Entry) -> list[str]:
-    """Every text that a warm-up request of an entry's models may hold."""
-    given = () if isinstance(entry, EnsembleEntry) else entry.warmup
-    texts = [each.text for request in given for each in request.inputs.values()]
-    return [PROMPT_TEXT, SAMPLING_TEXT, *(text for text in texts if text is not None)]
-
-
-def warmup_files(config: ModelConfig, texts: Sequence[str]) -> dict[str, bytes]:
-    """The files that a config's warm-up requests name, of those that hold these texts."""
-    wanted = {
-        value.input_data_file
-        for sample in config.model_warmup
-        for value in sample.inputs.values()
-        if value.WhichOneof("input_data_type") == "input_data_file"
-    }
-    files = dict(warmup_file(text) for text in texts)
-    return {name: content for name, content in files.items() if name in wanted}
+def warmup_files(model: Model) -> dict[str, bytes]:
+    """The files that a model's warm-up requests read: name → content."""
+    values = [value for each in model.running.warmup for value in each.inputs.values()]
+    return dict(warmup_file(value.text) for value in values if value.text is not None)
 
 
 def add_warmups(config: ModelConfig, running: Running) -> None:
@@ -76,9 +56,3 @@ def _add(sample: ModelWarmup, tensor: ModelInput, given: WarmUpInput) -> None:
         written.random_data = True
     else:
         written.zero_data = True
-
-
-def with_text(requests: tuple[WarmUp, ...], **texts: str) -> tuple[WarmUp, ...]:
-    """The same requests with these texts in them, for kinds whose tensors the toolkit knows."""
-    values = {name: WarmUpInput(text=text) for name, text in texts.items()}
-    return tuple(request.model_copy(update={"inputs": values}) for request in requests)

@@ -22,6 +22,8 @@ from toolkit.progress import Progress, silent
 from toolkit.wheels import run_pip
 
 NAMES = ("onnx", "vllm")
+CUDA = {name: f"{name}-cuda" for name in NAMES}
+"""Environment → the one that replaces it for models on NVIDIA GPUs."""
 OWN = "own-"
 """What the names of environments begin with that users' models ask for."""
 REQUIREMENTS = "requirements.txt"
@@ -36,8 +38,9 @@ def ensure_environment(name: str, progress: Progress = silent) -> Path:
     Raises SetupError when there is no such environment or this machine's Python cannot serve as
     its base, SourceError when packages cannot be fetched.
     """
-    if name not in NAMES:
-        raise SetupError(f"no environment '{name}'", hint=f"known ones: {', '.join(NAMES)}")
+    known = (*NAMES, *CUDA.values())
+    if name not in known:
+        raise SetupError(f"no environment '{name}'", hint=f"known environments: {', '.join(known)}")
     lock = resources.files("toolkit.runtime").joinpath("locks", f"{name}.lock").read_text()
     digest = hashlib.sha256(f"{sys.version_info[:2]}\n{lock}".encode()).hexdigest()[:12]
     root = home() / "environments" / f"{name}-{digest}"
@@ -82,17 +85,20 @@ def _requirements(repository: Path, name: str) -> list[str]:
     )
 
 
-def link_environments(repository: Path, progress: Progress = silent) -> list[Path]:
+def link_environments(
+    repository: Path, progress: Progress = silent, *, cuda: bool = False
+) -> list[Path]:
     """Makes every environment that the repository's configs name, and links it where they look.
 
-    The links stand in `repository/.environments/`, so that no config carries an absolute path.
+    The links are in `repository/.environments/`, so that no config carries an absolute path; with
+    `cuda` they lead to the CUDA build of each environment.
     """
     linked = []
     for name in sorted(_named_environments(repository)):
         if name.startswith(OWN):
             root = ensure_own_environment(_requirements(repository, name), progress)
         else:
-            root = ensure_environment(name, progress)
+            root = ensure_environment(CUDA[name] if cuda else name, progress)
         link = repository / _LINK_FOLDER / name
         link.parent.mkdir(exist_ok=True)
         if not link.is_symlink() or link.readlink() != root:
@@ -101,6 +107,12 @@ def link_environments(repository: Path, progress: Progress = silent) -> list[Pat
             fresh.replace(link)
         linked.append(root)
     return linked
+
+
+def uses_cuda(repository: Path) -> bool:
+    """Whether the links of a repository that is being served lead to environments for CUDA."""
+    links = [repository / _LINK_FOLDER / name for name in NAMES]
+    return any(link.is_symlink() and "-cuda-" in link.readlink().name for link in links)
 
 
 def _named_environments(repository: Path) -> set[str]:
@@ -129,10 +141,12 @@ def _install_packages(name: str, lock: str, root: Path, progress: Progress) -> N
         constraints.write_text("\n".join(pins))
         locked = Path(scratch, "lock.txt")
         locked.write_text(lock)
-        # torch goes first and by itself: which build it is (CPU, CUDA) is pip's configuration, so
-        # its hash cannot be pinned; the lock then holds no torch and needs no dependencies.
-        with progress.step(f"environment {name}: {_TORCH}", unit="bytes") as step:
-            run_pip([*python, "install", "-c", str(constraints), _TORCH], step=step)
+        # torch goes first and by itself: which build for the CPU it is is pip's configuration, so
+        # its hash cannot be pinned; the lock then holds no torch and needs no dependencies. The
+        # locks for CUDA hold it: its hash admits PyPI's build alone.
+        if _TORCH not in pins:
+            with progress.step(f"environment {name}: {_TORCH}", unit="bytes") as step:
+                run_pip([*python, "install", "-c", str(constraints), _TORCH], step=step)
         with progress.step(f"environment {name}: {len(pins)} packages", unit="bytes") as step:
             run_pip(
                 [*python, "install", "--no-deps", "--require-hashes", "-r", str(locked)], step=step

@@ -1,7 +1,7 @@
 """The embedded Triton server: taken out of the nvidia-pytriton wheel, never imported from it.
 
-A runtime is complete or absent: it is unpacked beside its place and renamed. It knows nothing of
-repositories or processes.
+A runtime is complete or absent: it is unpacked beside its place and renamed. It does not know
+about repositories or processes.
 """
 
 import contextlib
@@ -22,6 +22,8 @@ WHEEL = "nvidia-pytriton==0.7.0"
 WHEEL_SHA256 = "21f063ff93bb426d0c06b7a55e7eb9efcfe62c0dddd9a908e9877e18710128df"
 VERSION = "2.51.0"
 """What `WHEEL` holds: Triton 2.51.0, release 24.10, Python backend and local response cache."""
+PYTHON = (3, 11)
+"""What `locks/` was resolved for. The wheel has stubs for 3.8 to 3.13, but NumPy 1 has no 3.13."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,11 @@ def _check_platform() -> None:
         raise SetupError(
             f"the embedded Triton runs on Linux x86_64, this is {system} {machine}",
             hint="build with --target container and serve with a Triton container",
+        )
+    if sys.version_info[:2] != PYTHON:
+        raise SetupError(
+            f"the embedded Triton's environments are locked for Python 3.11, this is {_python()}",
+            hint="install the toolkit with Python 3.11, or build with --target container",
         )
 
 

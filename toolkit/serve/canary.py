@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from toolkit.contract import INTERFACES
 from toolkit.errors import ServeError
 from toolkit.model_config import DataType, ModelConfig
 from toolkit.serve.models import ServedModel
@@ -81,11 +82,9 @@ def ask(
 
 def request_for(model: ServedModel) -> service_pb2.ModelInferRequest:
     """A small request that the model's whole path has to answer. Raises ServeError."""
-    if model.kind in _KINDS:
+    if interface := INTERFACES.get(model.kind):
         batched = model.config.max_batch_size > 0
-        values = {
-            name: (kind, [value]) for name, (kind, value) in _KINDS[model.kind](model).items()
-        }
+        values = {name: (kind, [value]) for name, (kind, value) in interface.request.items()}
         return _request(values, batched=batched)
     return _zeros(model.config)
 
@@ -111,29 +110,6 @@ def read_request(text: str) -> service_pb2.ModelInferRequest:
     except (ValueError, TypeError, AttributeError) as error:
         raise ServeError(f"the request cannot be read: {error}") from error
     return request
-
-
-def _llm(_: ServedModel) -> dict[str, tuple[str, Any]]:
-    sampling = json.dumps({"max_tokens": 1, "temperature": 0})
-    return {
-        "prompt": ("BYTES", json.dumps({"text": "ok"})),
-        "sampling_parameters": ("BYTES", sampling),
-    }
-
-
-def _embedding(_: ServedModel) -> dict[str, tuple[str, Any]]:
-    return {"text": ("BYTES", "ok")}
-
-
-def _rerank(_: ServedModel) -> dict[str, tuple[str, Any]]:
-    return {"query": ("BYTES", "ok"), "document": ("BYTES", "ok")}
-
-
-def _diffusion(_: ServedModel) -> dict[str, tuple[str, Any]]:
-    return {"prompt": ("BYTES", "ok"), "steps": ("INT32", 1), "count": ("INT32", 1)}
-
-
-_KINDS = {"llm": _llm, "embedding": _embedding, "rerank": _rerank, "diffusion": _diffusion}
 
 
 def _request(

@@ -3,19 +3,21 @@
 Knows addresses, keys and what Triton says when it refuses; nothing of models.
 """
 
+import time
 from collections import namedtuple
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import grpc
-from tritonclient.grpc import service_pb2_grpc
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from toolkit.errors import ServeError
 
 _SHORTEST = 16
+_READY_CALL_S, _READY_POLL_S = 5.0, 0.5
 _UNBOUNDED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 
@@ -97,6 +99,23 @@ def connected(
     with grpc.insecure_channel(address, options=_UNBOUNDED) as channel:
         opened = grpc.intercept_channel(channel, _WithKey(key)) if key else channel
         yield service_pb2_grpc.GRPCInferenceServiceStub(opened)
+
+
+def wait_until_ready(address: str, timeout_s: float) -> None:
+    """Returns when the Triton at `address` has loaded its models. Raises ServeError in the end."""
+    deadline = time.monotonic() + timeout_s
+    request = service_pb2.ServerReadyRequest()
+    with connected(address) as api:
+        while True:
+            with suppress(grpc.RpcError):
+                if api.ServerReady(request, timeout=_READY_CALL_S).ready:
+                    return
+            if time.monotonic() > deadline:
+                raise ServeError(
+                    f"Triton at {address} is not ready after {timeout_s:g} s",
+                    hint="see its log; --wait-s allows more time",
+                )
+            time.sleep(_READY_POLL_S)
 
 
 @contextmanager

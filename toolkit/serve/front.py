@@ -87,7 +87,7 @@ class Front:
 def gateway(options: ServeOptions, triton: TritonServer) -> Front:
     """The gateway in front of `triton`."""
     health = triton.folder / "gateway.sock"
-    argv = [*options.gateway(triton.address), "--health-socket", str(health)]
+    argv = [*options.gateway_command(triton.address), "--health-socket", str(health)]
     settings = {name: value for name, value in os.environ.items() if name.startswith("TRITON_")}
     command = _command("gateway", argv, options, triton, settings)
     return Front("the gateway", command, health, _gateway_answers, options.gateway_timeout_s)
@@ -118,7 +118,7 @@ def _command(
         argv=argv,
         log=options.logs / f"{name}.log",
         environment=clean_environment(**{**settings, "TMPDIR": str(triton.folder / "tmp")}),
-        folder=Path("/"),
+        folder=Path.cwd(),  # the gateway's settings may name files relative to it
         grace_s=options.drain_s + 5,
     )
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from google.protobuf import json_format, text_format
 
+from toolkit.contract import KIND
 from toolkit.errors import RepositoryError
 from toolkit.model_config import ModelConfig
 
@@ -28,8 +29,8 @@ class ServedModel:
 
     @property
     def kind(self) -> str:
-        """`llm`, `embedding`, `rerank`, `diffusion`, or "" for one without toolkit parameters."""
-        return self.parameter("toolkit.kind")
+        """One of `contract.INTERFACES`, or "" for a model without toolkit parameters."""
+        return self.parameter(KIND)
 
     def parameter(self, key: str) -> str:
         """A config parameter's text, "" when absent."""

@@ -1,11 +1,17 @@
 """What `toolkit serve` was asked for, and the gateway's command that follows from it."""
 
+import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from toolkit.errors import UsageError
 from toolkit.home import home
 from toolkit.serve.watch import Patience
+
+OURS = ("host", "port", "ollama-port", "open", "drain-s", "triton", "triton-key-file")
+"""Settings of the gateway that `toolkit serve` itself gives, from options of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +20,9 @@ class ServeOptions:
 
     With `triton_port` a relay listens there, for gateways elsewhere, and no gateway is started;
     who shows the key in `control_key_file` may load and unload there.
+    `placement` gives each step its GPUs, and None serves on the CPU.
     With `strict` a model that does not load ends the service. `patience` is for models and Triton.
+    `gateway` are further settings of the gateway, as flags.
     """
 
     repository: Path
@@ -24,14 +32,13 @@ class ServeOptions:
     triton_port: int | None = None
     ollama_port: int | None = None
     drain_s: float = 20.0
-    keys_file: Path | None = None
     open: bool = False
     control_key_file: Path | None = None
     strict: bool = False
+    placement: Mapping[str, Mapping[str, object]] | None = None
     patience: Patience = field(default_factory=Patience)
     gateway_timeout_s: float = 30.0
-    allowed_hosts: str | None = None
-    allowed_origins: str | None = None
+    gateway: tuple[str, ...] = ()
 
     @property
     def listening(self) -> tuple[str, int]:
@@ -49,21 +56,41 @@ class ServeOptions:
             wanted.append(("--triton-http-port", "127.0.0.1", self.triton_http_port))
         return wanted
 
-    def gateway(self, triton: str) -> list[str]:
-        """The command of a gateway in front of the Triton at this gRPC address."""
-        argv = [sys.executable, "-P", "-m", "frontend", "--host", self.host]
-        argv += ["--port", str(self.port), "--triton", triton]
+    def gateway_command(self, triton: str, command: str = "serve") -> list[str]:
+        """A command of the gateway, with all settings for one in front of the Triton at `triton`.
+
+        Raises UsageError for a setting that `toolkit serve` has an option for.
+        """
+        for flag in self.gateway:
+            name = flag.partition("=")[0].removeprefix("--").removeprefix("no-")
+            if flag.startswith("--") and name in OURS:
+                option = "control-key-file" if name == "triton-key-file" else name
+                raise UsageError(
+                    f"--{name} is set by `toolkit serve` itself",
+                    hint=f"give --{option} before `--`",
+                )
+        argv = [sys.executable, "-P", "-m", "frontend", command, "--host", self.host]
+        argv += ["--port", str(self.port), "--triton", triton, "--drain-s", str(self.drain_s)]
         if self.control_key_file is not None:
             argv += ["--triton-key-file", str(self.control_key_file.absolute())]
         if self.ollama_port is not None:
             argv += ["--ollama-port", str(self.ollama_port)]
-        if self.keys_file is not None:
-            argv += ["--keys-file", str(self.keys_file.absolute())]
-        if self.allowed_hosts is not None:
-            argv += ["--allowed-hosts", self.allowed_hosts]
-        if self.allowed_origins is not None:
-            argv += ["--allowed-origins", self.allowed_origins]
-        return [*argv, "--open"] if self.open else argv
+        if self.open:
+            argv.append("--open")
+        return [*argv, *self.gateway]
+
+    def check_gateway(self) -> None:
+        """Lets the gateway check its settings and its key file, before anything is started.
+
+        Raises UsageError with what the gateway says.
+        """
+        argv = self.gateway_command("127.0.0.1:8001", "check")
+        ran = subprocess.run(argv, capture_output=True, text=True, check=False)
+        if ran.returncode:
+            text = ran.stderr.strip().removeprefix("error: ").replace("\nerror: ", "\n")
+            if text.startswith("usage:"):
+                text = text.rpartition("error: ")[2]
+            raise UsageError(text, hint="triton-gateway --help lists the gateway's settings")
 
     @property
     def logs(self) -> Path:

@@ -15,6 +15,7 @@ from random import choice, choices
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from toolkit.contract import CANCEL, INTERFACES
 from toolkit.model_config import TYPE_INT64, TYPE_STRING, ModelConfig
 from toolkit.serve.models import ServedModel
 
@@ -58,12 +59,12 @@ class Probe:
 def probes(models: Iterable[ServedModel], configs: Mapping[str, ModelConfig]) -> Iterator[Probe]:
     """For each step that can be asked cheaply; `configs` are those of all loaded models."""
     for model in models:
-        if make := _KINDS.get(model.kind):
-            yield from make(model, configs)
+        if interface := INTERFACES.get(model.kind):
+            yield from _PROBES[interface.probed](model, configs)
 
 
-def _llm(model: ServedModel, configs: Mapping[str, ModelConfig]) -> Iterator[Probe]:
-    engine = model.parameter("toolkit.cancel")
+def _engine(model: ServedModel, configs: Mapping[str, ModelConfig]) -> Iterator[Probe]:
+    engine = model.parameter(CANCEL)
     if not engine:
         return  # a user's own: only a whole request would prove anything
     yield from (each for each in _first(model, configs) if each.step != engine)
@@ -93,11 +94,10 @@ def _every(model: ServedModel, configs: Mapping[str, ModelConfig]) -> Iterator[P
             yield Probe(config.name, partial(_small, config))
 
 
-_KINDS: dict[str, Callable[[ServedModel, Mapping[str, ModelConfig]], Iterator[Probe]]] = {
-    "llm": _llm,
-    "embedding": _every,
-    "rerank": _every,
-    "diffusion": _first,
+_PROBES: dict[str, Callable[[ServedModel, Mapping[str, ModelConfig]], Iterator[Probe]]] = {
+    "engine": _engine,
+    "each": _every,
+    "first": _first,
 }
 
 

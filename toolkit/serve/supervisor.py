@@ -114,13 +114,18 @@ class Supervisor:
         sweep()
         runtime = ensure_triton(self.progress)
         repository = self._stack.enter_context(linkable(options.repository.absolute()))
-        link_environments(repository, self.progress)
+        link_environments(repository, self.progress, cuda=options.placement is not None)
         logs = options.logs
         for log in logs.glob("*.log"):
             log.unlink()
         self._triton = TritonServer(
             runtime,
-            TritonOptions(repository, logs / "triton.log", options.triton_http_port),
+            TritonOptions(
+                repository,
+                logs / "triton.log",
+                options.triton_http_port,
+                placement=options.placement,
+            ),
         )
         record = Record.here(options.listening[1], self._triton.address, repository)
         self._stack.enter_context(recorded(record))

@@ -1,19 +1,7 @@
-"""models.yaml: what may stand in it, and how it is read. Knows no weights and no Triton."""
+"""models.yaml: how it is read and checked. It does not depend on weights or Triton."""
 
-from toolkit.spec.entries import (
-    Adapter,
-    Catalogue,
-    DiffusionEntry,
-    EmbeddingEntry,
-    EnsembleEntry,
-    Entry,
-    LlmEntry,
-    PythonEntry,
-    RerankEntry,
-    SourcedEntry,
-)
-from toolkit.spec.load import Spec, load, parse
-from toolkit.spec.source import (
+from toolkit.fields.entry import BaseEntry, SourcedEntry
+from toolkit.fields.source import (
     GgufSource,
     HubSource,
     ObjectSource,
@@ -21,22 +9,15 @@ from toolkit.spec.source import (
     PathSource,
     Source,
 )
+from toolkit.spec.load import Spec, load, parse
 
 __all__ = [
-    "Adapter",
-    "Catalogue",
-    "DiffusionEntry",
-    "EmbeddingEntry",
-    "EnsembleEntry",
-    "Entry",
+    "BaseEntry",
     "GgufSource",
     "HubSource",
-    "LlmEntry",
     "ObjectSource",
     "PackageSource",
     "PathSource",
-    "PythonEntry",
-    "RerankEntry",
     "Source",
     "SourcedEntry",
     "Spec",

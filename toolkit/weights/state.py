@@ -1,6 +1,6 @@
-"""How the weights of a catalogue stand: here, half here, or elsewhere; and still what they were.
+"""The state of the weights that a models.yaml names: here, partly here, absent, or corrupted.
 
-Looks at this disk only, and asks nobody.
+Reads this disk only and uses no network.
 """
 
 from collections.abc import Iterator
@@ -9,14 +9,14 @@ from enum import StrEnum
 from pathlib import Path
 
 from toolkit.home import home
+from toolkit.kinds.llm import LlmEntry
 from toolkit.spec import (
-    EnsembleEntry,
     GgufSource,
     HubSource,
-    LlmEntry,
     PackageSource,
     PathSource,
     Source,
+    SourcedEntry,
     Spec,
 )
 from toolkit.weights.digest import digest
@@ -35,7 +35,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One source of the catalogue. `size_bytes` is what is here of it."""
+    """One source of a models.yaml. `size_bytes` is what is here of it."""
 
     name: str
     source: str
@@ -50,24 +50,24 @@ def standings(spec: Spec, *, verify: bool = False) -> list[Standing]:
     """Every model's weights. With `verify` all bytes are read and compared with their digest."""
     return [
         _standing(name, wanted.source, wanted.digest, spec.folder, verify)
-        for name, wanted in catalogue_sources(spec).items()
+        for name, wanted in spec_sources(spec).items()
     ]
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a catalogue asks for: a model's or an adapter's weights."""
+    """What models.yaml asks for: a model's or an adapter's weights."""
 
     kind: str
     source: Source
     digest: str | None
 
 
-def catalogue_sources(spec: Spec) -> dict[str, Wanted]:
-    """Every source by the model's name, or `model/adapter`; ensembles have none."""
+def spec_sources(spec: Spec) -> dict[str, Wanted]:
+    """Every source by the model's name, or `model/adapter`; ensembles do not have sources."""
     found: dict[str, Wanted] = {}
-    for name, entry in spec.catalogue.models.items():
-        if isinstance(entry, EnsembleEntry):
+    for name, entry in spec.models.items():
+        if not isinstance(entry, SourcedEntry):
             continue
         found[name] = Wanted(entry.kind, entry.origin, entry.digest)
         for adapter, given in entry.adapters.items() if isinstance(entry, LlmEntry) else ():
@@ -93,14 +93,14 @@ def _standing(
     found = digest(path) if verify else told
     state, note = State.HERE, ""
     if verify and told is not None and found != told:
-        state, note = State.CORRUPTED, f"it is {found}, and was {told}"
+        state, note = State.CORRUPTED, f"its digest is {found}, but was {told}"
     elif wanted is not None and found is not None and found != wanted:
-        state, note = State.CORRUPTED, f"models.yaml wants {wanted}, this is {found}"
+        state, note = State.CORRUPTED, f"models.yaml has {wanted}, this is {found}"
     return Standing(name, str(source), state, size_of(path), path, found, note)
 
 
 def local_place(source: Source | UrlSource, folder: Path) -> Path | None:
-    """Where a source stands or would stand; None while nobody knows."""
+    """Where a source is or would be; None while that is not known."""
     if isinstance(source, GgufSource):
         return local_place(source.file, folder)
     if isinstance(source, PathSource):

@@ -1,234 +1,230 @@
-"""Messages made of content blocks → the chat messages of the tensor contract. Pure.
+"""Content blocks of Anthropic's messages → the canonical conversation. Pure.
 
 Results of tools come in user messages and become messages of their own, before what the user says;
 their images stand with what the user says, because templates have no place for them in a result.
 """
 
 import re
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import orjson
 
-from frontend.dialects.fields import Fields
+from frontend.dialects.declare import Body, Object, Off, Open, about
+from frontend.dialects.read import read, tag_of
+from frontend.dialects.refusal import refuse, require
 from frontend.domain.generation import ImageLink
+from frontend.domain.messages import Image, Message, Text, ToolCall
 from frontend.errors import InvalidRequest
 
-_MEDIA = ("image/png", "image/jpeg", "image/gif", "image/webp")
+_Media = Literal["image/png", "image/jpeg", "image/gif", "image/webp"]
 _BASE64 = re.compile(r"[A-Za-z0-9+/=]*")
 _SEEN = ("text", "image", "tool_use", "tool_result", "thinking", "redacted_thinking", "document")
 _PROVIDERS = ("redacted_thinking", "server_tool_use", "mcp_tool_use", "container_upload")
 """What an assistant said for its provider's eyes, or to tools that ran there."""
 
-Message = dict[str, Any]
+
+class TextBlock(Body, tag_field="type", tag="text", kw_only=True):
+    """Text."""
+
+    text: Annotated[str, about("The text.")]
+    cache_control: Annotated[Object | None, about("Accepted and not needed.")] = None
+    citations: Annotated[Any, about("Ignored.")] = None  # of an answer that is sent back
 
 
-def read_system(fields: Fields) -> list[Message]:
-    """Takes `system`: nothing, a text, or text blocks."""
-    given = fields.take("system")
-    if given is None:
-        return []
-    text = given if isinstance(given, str) else "\n\n".join(_texts(given, fields.at("system")))
-    return [{"role": "system", "content": text}] if text else []
+class ImageSource(Body, kw_only=True):
+    """Where an image is."""
+
+    type: Annotated[Literal["base64", "url"], about("Which of the two it is.")]
+    media_type: Annotated[_Media | None, about("The format of the file.")] = None
+    data: Annotated[str | None, about("The file, as base64.")] = None
+    url: Annotated[str | None, about("An 'https:' URL.")] = None
 
 
-def read_messages(fields: Fields, most: int, images: list[ImageLink]) -> list[Message]:
-    """Takes `messages`; what they refer to goes into `images`, in order."""
-    given = fields.required("messages")
-    if not isinstance(given, list) or not given:
-        raise InvalidRequest("messages: at least one message is required", param="messages")
-    if len(given) > most:
-        raise fields.refuse("messages", f"has {len(given)} entries, at most {most} are allowed")
-    return [
-        message
-        for index, one in enumerate(given)
-        for message in _message(Fields(one, f"messages[{index}]"), images)
-    ]
+class ImageBlock(Body, tag_field="type", tag="image", kw_only=True):
+    """An image."""
+
+    source: Annotated[ImageSource, about("The image.")]
+    cache_control: Annotated[Object | None, about("Accepted and not needed.")] = None
 
 
-def _message(fields: Fields, images: list[ImageLink]) -> list[Message]:
-    role = fields.choice("role", ("user", "assistant", "system"))
-    if role is None:
-        raise fields.refuse("role", "is required", code="missing_required_parameter")
-    content = fields.required("content")
-    fields.finish()
-    if isinstance(content, str):
-        return [{"role": role, "content": content}]
-    if not isinstance(content, list):
-        raise fields.refuse("content", "must be a string or a list of content blocks")
-    blocks = [Fields(one, fields.at(f"content[{index}]")) for index, one in enumerate(content)]
-    if role == "assistant":
-        return [_assistant(blocks)]
-    if role == "system":
-        return [{"role": role, "content": "\n\n".join(_texts(content, fields.at("content")))}]
-    return _user(blocks, images)
+class DocumentSource(Body, kw_only=True):
+    """The text of a document."""
+
+    type: Annotated[
+        Literal["text", "base64", "url", "content", "file"] | None, about("Only 'text'.")
+    ] = None
+    media_type: Annotated[Literal["text/plain"] | None, about("The format of the text.")] = None
+    data: Annotated[str | None, about("The text.")] = None
+    url: Annotated[Any, about("Not supported.")] = None
+    content: Annotated[Any, about("Not supported.")] = None
+    file_id: Annotated[Any, about("Not supported.")] = None
 
 
-def _user(blocks: list[Fields], images: list[ImageLink]) -> list[Message]:
+class Citations(Body, kw_only=True):
+    """Whether the answer cites the document."""
+
+    enabled: Annotated[Off | None, about("Only false.", reason="answers carry no citations")] = None
+
+
+class DocumentBlock(Body, tag_field="type", tag="document", kw_only=True):
+    """A document of plain text."""
+
+    source: Annotated[DocumentSource, about("The text.")]
+    title: Annotated[str | None, about("The document's title.")] = None
+    context: Annotated[str | None, about("What else is known of it.")] = None
+    cache_control: Annotated[Object | None, about("Accepted and not needed.")] = None
+    citations: Annotated[Citations | None, about("Only disabled.")] = None
+
+
+class ToolResultBlock(Body, tag_field="type", tag="tool_result", kw_only=True):
+    """The result of a call."""
+
+    tool_use_id: Annotated[str, about("The id of the call.")]
+    is_error: Annotated[bool | None, about("The call failed.")] = None
+    content: Annotated[
+        str | list[Any] | None,
+        about("A text, or blocks.", says="must be a string or a list of content blocks"),
+    ] = None
+    cache_control: Annotated[Object | None, about("Accepted and not needed.")] = None
+
+
+class _SaidText(Open, kw_only=True):
+    text: str
+
+
+class _Thinking(Open, kw_only=True):
+    thinking: str | None = None
+
+
+class _Call(Open, kw_only=True):
+    id: str
+    name: str
+    input: Object
+    cache_control: Object | None = None
+
+
+def read_user(blocks: list[Any], path: str, images: list[ImageLink]) -> list[Message]:
+    """What a user said, after the results of tools. Images go into `images`, in order."""
     results: list[Message] = []
-    parts: list[dict[str, str]] = []
-    for block in blocks:
-        kind = _kind(block)
+    parts: list[Text | Image] = []
+    for index, block in enumerate(blocks):
+        place = f"{path}[{index}]"
+        kind = _kind(block, place)
         if kind == "tool_result":
-            results.append(_result(block, parts, images))
+            results.append(_result(block, place, parts, images))
         elif kind in ("text", "image", "document"):
-            parts.append(_part(block, kind, images))
+            parts.append(_part(block, kind, place, images))
         else:
-            raise block.refuse("type", f"is {kind!r}, which only assistants say")
-    if not parts:
-        return results or [{"role": "user", "content": ""}]
-    seen = any(part["type"] == "image" for part in parts)
-    content = parts if seen else "\n\n".join(part["text"] for part in parts)
-    return [*results, {"role": "user", "content": content}]
+            raise refuse(f"{place}.type", f"is {kind!r}, which only assistant messages can contain")
+    if not parts and results:
+        return results
+    if any(isinstance(part, Image) for part in parts):
+        return [*results, Message("user", tuple(parts))]
+    text = "\n\n".join(part.text for part in parts if isinstance(part, Text))
+    return [*results, Message("user", text)]
 
 
-def _assistant(blocks: list[Fields]) -> Message:
+def read_assistant(blocks: list[Any], path: str) -> Message:
+    """What an assistant said. What an SDK keeps beside that is ignored."""
     texts, thoughts, calls = [], [], []
-    for block in blocks:
-        kind = block.text("type") or ""
+    for index, block in enumerate(blocks):
+        place = f"{path}[{index}]"
+        kind = tag_of(block, place) or ""
         if kind == "text":
-            texts.append(_required_text(block))
+            texts.append(read(_SaidText, block, place).text)
         elif kind == "thinking":
-            thoughts.append(block.text("thinking") or "")
+            thoughts.append(read(_Thinking, block, place).thinking or "")
         elif kind == "tool_use":
-            calls.append(_call(block))
+            call = read(_Call, block, place)
+            calls.append(ToolCall(call.name, orjson.dumps(call.input).decode(), call.id))
         elif kind not in _PROVIDERS and not kind.endswith("_tool_result"):
-            raise block.refuse("type", f"is {kind[:60]!r}, which assistants do not say")
-        block.leave()  # whatever an SDK keeps beside what a model said
-    message: Message = {"role": "assistant", "content": "".join(texts)}
-    if calls:
-        message["tool_calls"] = calls
-    if any(thoughts):
-        message["reasoning_content"] = "".join(thoughts)
-    return message
+            raise refuse(
+                f"{place}.type", f"is {kind[:60]!r}, which assistant messages cannot contain"
+            )
+    reasoning = "".join(thoughts) or None
+    return Message("assistant", "".join(texts), tuple(calls), reasoning=reasoning)
 
 
-def _kind(block: Fields) -> str:
-    kind = block.choice("type", _SEEN)
+def read_texts(blocks: list[Any], path: str) -> str:
+    """Text blocks alone, joined."""
+    texts = []
+    for index, block in enumerate(blocks):
+        place = f"{path}[{index}]"
+        if _kind(block, place) != "text":
+            raise refuse(f"{place}.type", "must be 'text' here")
+        texts.append(read(TextBlock, block, place).text)
+    return "\n\n".join(texts)
+
+
+def _kind(block: Any, path: str) -> str:
+    kind = tag_of(block, path)
     if kind is None:
-        raise block.refuse("type", "is required", code="missing_required_parameter")
+        raise require(f"{path}.type")
+    if kind not in _SEEN:
+        options = ", ".join(map(repr, _SEEN))
+        raise refuse(f"{path}.type", f"is {kind[:60]!r}; supported: {options}")
     return kind
 
 
-def _required_text(block: Fields) -> str:
-    text = block.text("text")
-    if text is None:
-        raise block.refuse("text", "is required", code="missing_required_parameter")
-    return text
-
-
-def _text(block: Fields) -> str:
-    text = _required_text(block)
-    block.mapping("cache_control")
-    block.take("citations")  # of an answer that is sent back
-    block.finish()
-    return text
-
-
-def _texts(given: object, path: str) -> list[str]:
-    if not isinstance(given, list):
-        raise InvalidRequest(f"'{path}' must be a string or a list of text blocks", param=path)
-    texts = []
-    for index, one in enumerate(given):
-        block = Fields(one, f"{path}[{index}]")
-        if _kind(block) != "text":
-            raise block.refuse("type", "must be 'text' here")
-        texts.append(_text(block))
-    return texts
-
-
-def _part(block: Fields, kind: str, images: list[ImageLink]) -> dict[str, str]:
+def _part(block: Any, kind: str, path: str, images: list[ImageLink]) -> Text | Image:
     if kind == "text":
-        return {"type": "text", "text": _text(block)}
-    source = block.inner("source")
-    if source is None:
-        raise block.refuse("source", "is required", code="missing_required_parameter")
+        return Text(read(TextBlock, block, path).text)
     if kind == "document":
-        return {"type": "text", "text": _document(block, source)}
-    images.append(_image(source))
-    block.mapping("cache_control")
-    block.finish()
-    return {"type": "image"}
+        return Text(_document(read(DocumentBlock, block, path), f"{path}.source"))
+    images.append(_link(read(ImageBlock, block, path).source, f"{path}.source"))
+    return Image()
 
 
-def _image(source: Fields) -> ImageLink:
-    kind = source.choice("type", ("base64", "url"))
-    if kind is None:
-        raise source.refuse("type", "is required", code="missing_required_parameter")
-    name = "data" if kind == "base64" else "url"
-    value = source.text(name)
-    media = source.choice("media_type", _MEDIA)
-    if not value:
-        raise source.refuse(name, "is required", code="missing_required_parameter")
-    if kind == "base64":
-        if media is None:
-            raise source.refuse("media_type", "is required", code="missing_required_parameter")
-        if not _BASE64.fullmatch(value[:64]):  # the rest is checked where it is decoded
-            raise source.refuse("data", "is not valid base64")
-        value = f"data:{media};base64,{value}"
-    elif not value.lower().startswith("https:"):
-        raise source.refuse("url", "must begin with 'https:'")
-    source.finish()
-    return ImageLink(value, source.at(name))
+def _link(source: ImageSource, path: str) -> ImageLink:
+    if source.type == "url":
+        if not source.url:
+            raise require(f"{path}.url")
+        if not source.url.lower().startswith("https:"):
+            raise refuse(f"{path}.url", "must begin with 'https:'")
+        return ImageLink(source.url, f"{path}.url")
+    if not source.data:
+        raise require(f"{path}.data")
+    if source.media_type is None:
+        raise require(f"{path}.media_type")
+    if not _BASE64.fullmatch(source.data[:64]):  # the rest is checked where it is decoded
+        raise refuse(f"{path}.data", "is not valid base64")
+    return ImageLink(f"data:{source.media_type};base64,{source.data}", f"{path}.data")
 
 
-def _document(block: Fields, source: Fields) -> str:
-    """Plain text is text; a model here reads nothing else."""
-    if source.choice("type", ("text", "base64", "url", "content", "file")) != "text":
+def _document(block: DocumentBlock, path: str) -> str:
+    """Plain text is text; models here read no other files."""
+    if block.source.type != "text":
         raise InvalidRequest(
-            f"'{source.at('type')}' must be 'text': models here read no files; send their text",
-            param=source.at("type"),
+            f"'{path}.type' must be 'text': models here read no files; send their text",
+            param=f"{path}.type",
             code="unsupported_content",
         )
-    source.choice("media_type", ("text/plain",))
-    text = source.text("data")
-    if text is None:
-        raise source.refuse("data", "is required", code="missing_required_parameter")
-    source.finish()
-    heads = [block.text("title"), block.text("context")]
-    block.mapping("cache_control")
-    citations = block.inner("citations")
-    if citations is not None:
-        citations.only("enabled", (False,), "answers carry no citations")
-        citations.finish()
-    block.finish()
-    return "\n".join([*(head for head in heads if head), text])
+    if block.source.data is None:
+        raise require(f"{path}.data")
+    heads = (block.title, block.context)
+    return "\n".join([*(head for head in heads if head), block.source.data])
 
 
-def _call(block: Fields) -> dict[str, Any]:
-    call_id, name, given = block.text("id"), block.text("name"), block.mapping("input")
-    for field, value in (("id", call_id), ("name", name), ("input", given)):
-        if value is None:
-            raise block.refuse(field, "is required", code="missing_required_parameter")
-    block.mapping("cache_control")
-    function = {"name": name, "arguments": orjson.dumps(given).decode()}
-    return {"id": call_id, "type": "function", "function": function}
-
-
-def _result(block: Fields, parts: list[dict[str, str]], images: list[ImageLink]) -> Message:
-    call_id = block.text("tool_use_id")
-    if not call_id:
-        raise block.refuse("tool_use_id", "is required", code="missing_required_parameter")
-    failed = block.boolean("is_error")
-    content = block.take("content")
-    block.mapping("cache_control")
-    block.finish()
+def _result(block: Any, path: str, parts: list[Text | Image], images: list[ImageLink]) -> Message:
+    given = read(ToolResultBlock, block, path)
+    if not given.tool_use_id:
+        raise require(f"{path}.tool_use_id")
+    content = given.content or ""
     if isinstance(content, list):
         texts = []
         for index, one in enumerate(content):
-            inner = Fields(one, block.at(f"content[{index}]"))
-            part = _part(inner, _result_kind(inner), images)
-            if part["type"] == "image":
-                parts.append(part)
+            place = f"{path}.content[{index}]"
+            part = _part(one, _result_kind(one, place), place, images)
+            if isinstance(part, Text):
+                texts.append(part.text)
             else:
-                texts.append(part["text"])
+                parts.append(part)
         content = "\n".join(texts)
-    elif content is not None and not isinstance(content, str):
-        raise block.refuse("content", "must be a string or a list of content blocks")
-    said = f"Error: {content or ''}" if failed else content or ""
-    return {"role": "tool", "tool_call_id": call_id, "content": said}
+    said = f"Error: {content}" if given.is_error else content
+    return Message("tool", said, answers=given.tool_use_id)
 
 
-def _result_kind(block: Fields) -> str:
-    if (kind := _kind(block)) not in ("text", "image", "document"):
-        raise block.refuse("type", f"is {kind!r}; results hold text and images")
+def _result_kind(block: Any, path: str) -> str:
+    if (kind := _kind(block, path)) not in ("text", "image", "document"):
+        raise refuse(f"{path}.type", f"is {kind!r}; results can contain text and images")
     return kind

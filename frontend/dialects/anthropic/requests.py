@@ -5,20 +5,24 @@ name; `cache_control` is taken, because prefixes are cached without being asked.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
-from frontend.dialects.anthropic.blocks import read_messages, read_system
-from frontend.dialects.fields import Fields
-from frontend.dialects.openai.sampling import MAX_STOPS, MAX_TOKEN_ID, MAX_TOKENS
-from frontend.dialects.tools import ToolUse, make_use, names_of, take_function, take_tools
-from frontend.dialects.typed import make_generation
-from frontend.domain.generation import Generation, ImageLink
+from frontend.dialects.anthropic.bodies import (
+    EDITS,
+    MAX_EDITS,
+    ContextManagement,
+    CountBody,
+    MessagesBody,
+    OutputConfig,
+)
+from frontend.dialects.anthropic.messages import check_any, make_messages, make_system
+from frontend.dialects.anthropic.tools import make_tools
+from frontend.dialects.read import listed, read
+from frontend.dialects.refusal import check_count, refuse, require
+from frontend.domain.generation import Conversation, Generation, ImageLink, Reply
 from frontend.domain.models import Model
-from frontend.domain.structure import SchemaUse
+from frontend.domain.sampling import Sampling
+from frontend.domain.structure import SchemaUse, Structure
 from frontend.errors import InvalidRequest
-
-MAX_EDITS = 16
-_EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
 _SCHEMA = "output_config.format.schema"
 NAMES = {
@@ -29,7 +33,7 @@ NAMES = {
     **dict.fromkeys(("structured_outputs", "structured_outputs.json"), _SCHEMA),
     "response_format": "output_config.format",
 }
-"""What the API calls fields that errors name as the contract does."""
+"""What the API calls the fields that errors name as the engine does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,179 +53,105 @@ class MessagesCall:
 
 def parse_messages(body: object, max_messages: int, *, counting: bool = False) -> MessagesCall:
     """`counting`: nothing is to be written. Raises InvalidRequest naming the field."""
-    fields = Fields(body)
-    model = fields.text("model")
-    if not model:
-        raise fields.refuse("model", "is required", code="missing_required_parameter")
+    check_any(body)
+    given = read(CountBody if counting else MessagesBody, body)
+    if not given.model:
+        raise require("model")
+    check_count("messages", given.messages, max_messages)
     images: list[ImageLink] = []
-    messages = [*read_system(fields), *read_messages(fields, max_messages, images)]
-    sampling = {} if counting else _sampling(fields)
-    tools = _read_tools(fields)
-    options, thinking, hidden = _thinking(fields, sampling)
-    schemas = (*tools.schemas, *_output(fields, sampling, options))
-    stream = fields.boolean("stream") or False
-    managed = _context_management(fields)
-    _refuse_what_is_missing(fields)
-    fields.finish()
-    prompt: dict[str, Any] = {"messages": messages, **options}
-    if messages[-1]["role"] == "assistant":  # the model is to go on from there
-        prompt |= {"add_generation_prompt": False, "continue_final_message": True}
-    if tools.tools:
-        prompt["tools"] = tools.tools
-    reading = {name: options[name] for name in ("chat_template_kwargs",) if name in options}
+    messages = (*make_system(given.system), *make_messages(given.messages, images))
+    if isinstance(given, MessagesBody):
+        sampling = _sampling(given)
+    else:
+        sampling = Sampling(thinking_budget=_budget(given, None))
+    tools, tool_schemas = make_tools(given.tools, given.tool_choice)
+    structure, schemas = _structure(given.output_config)
+    wanted = given.thinking
+    options = None
+    if wanted is not None and wanted.type != "adaptive":
+        options = {"enable_thinking": wanted.type == "enabled"}
+    on = messages[-1].role == "assistant"  # the model is to go on from there
+    prompt = Conversation(
+        messages, options, _effort(given), False if on else None, True if on else None
+    )
+    _check_edits(given.context_management)
     return MessagesCall(
-        model,
-        make_generation(prompt, sampling, tools.reply | reading, schemas=schemas),
-        stream,
-        tuple(sampling.get("stop", ())),
+        given.model,
+        Generation(
+            prompt,
+            sampling,
+            Reply(options=options),
+            tools,
+            structure,
+            schemas=(*tool_schemas, *schemas),
+        ),
+        bool(given.stream),
+        tuple(sampling.stop or ()),
         tuple(images),
-        thinking,
-        hidden,
-        managed,
+        wanted is not None and wanted.type == "enabled",
+        wanted is not None and wanted.display == "omitted",
+        given.context_management is not None,
     )
 
 
 def check_abilities(call: MessagesCall, model: Model) -> None:
-    """Raises InvalidRequest when the model does not think and the client insists on it."""
+    """Raises InvalidRequest when the model does not reason and the client insists on it."""
     if call.thinking and "reasoning" not in model.capabilities:
         raise InvalidRequest(
-            f"'thinking' is not supported: the model '{model.name}' does not think apart; leave it"
-            " out",
+            f"'thinking' is not supported: the model '{model.name}' does not reason separately;"
+            " leave it out",
             param="thinking",
             code="model_not_supported",
         )
 
 
-def _sampling(fields: Fields) -> dict[str, Any]:
-    limit = fields.integer("max_tokens", 1, MAX_TOKENS)
-    if limit is None:
-        raise fields.refuse("max_tokens", "is required", code="missing_required_parameter")
-    stops = fields.texts("stop_sequences", MAX_STOPS)
-    if stops and any(not one.strip() for one in stops):
-        raise fields.refuse("stop_sequences", "must hold more than blanks in each entry")
-    found = {
-        "max_tokens": limit,
-        "temperature": fields.number("temperature", 0, 1),
-        "top_p": fields.number("top_p", 0, 1) or None,
-        "top_k": fields.integer("top_k", 0, MAX_TOKEN_ID) or None,
-        "stop": stops or None,
-    }
-    return {name: value for name, value in found.items() if value is not None}
+def _sampling(body: MessagesBody) -> Sampling:
+    stops = listed(body.stop_sequences)
+    if any(not one.strip() for one in stops):
+        raise refuse("stop_sequences", "must not have entries that are blank")
+    return Sampling(
+        max_tokens=body.max_tokens,
+        temperature=body.temperature,
+        top_p=body.top_p or None,
+        top_k=body.top_k or None,
+        stop=stops or None,
+        thinking_budget=_budget(body, body.max_tokens),
+    )
 
 
-def _read_tools(fields: Fields) -> ToolUse:
-    tools = take_tools(fields, _tool)
-    choice, parallel = _choice(fields, names_of(tools))
-    return make_use(tools, (choice, tools), parallel, "tools[{}].input_schema")
+def _budget(body: CountBody, limit: int | None) -> int | None:
+    wanted = body.thinking
+    if wanted is None or wanted.type == "disabled":
+        return None
+    budget, at = wanted.budget_tokens, "thinking.budget_tokens"
+    if wanted.type == "enabled" and budget is None:
+        raise require(at)
+    if wanted.type != "enabled" or budget is None or limit is None:
+        return budget
+    if budget >= limit:
+        raise refuse(at, f"is {budget}, it must be below 'max_tokens', {limit}")
+    return budget
 
 
-def _tool(fields: Fields) -> dict[str, Any]:
-    kind = fields.text("type") or "custom"
-    if kind != "custom":
-        raise fields.refuse(
-            "type", f"is {kind[:60]!r}; only 'custom' tools, which the client runs, are supported"
-        )
-    if not fields.has("input_schema"):
-        raise fields.refuse("input_schema", "is required", code="missing_required_parameter")
-    told = take_function(fields, "input_schema")
-    for name in ("cache_control", "input_examples", "eager_input_streaming"):
-        fields.take(name)  # hints that change no answer
-    fields.finish()
-    return told
+def _effort(body: CountBody) -> str | None:
+    effort = None if body.output_config is None else body.output_config.effort
+    return "xhigh" if effort == "max" else effort
 
 
-def _choice(fields: Fields, names: list[str]) -> tuple[Any, bool | None]:
-    """The choice as the engine takes it, and whether calls may be many."""
-    choice = fields.inner("tool_choice")
-    if choice is None:
-        return "auto", None
-    kind = choice.choice("type", ("auto", "any", "tool", "none"))
-    if kind is None:
-        raise choice.refuse("type", "is required", code="missing_required_parameter")
-    single = choice.boolean("disable_parallel_tool_use")
-    name = choice.text("name")
-    choice.finish()
-    if kind in ("any", "tool") and not names:
-        raise fields.refuse("tool_choice", f"is {kind!r}, which needs 'tools'")
-    if kind == "tool" and name not in names:
-        raise choice.refuse("name", f"is {str(name)[:64]!r}, which is none of the 'tools'")
-    chosen: Any = {"name": name} if kind == "tool" else {"any": "required"}.get(kind, kind)
-    return chosen, None if single is None else not single
+def _structure(
+    config: OutputConfig | None,
+) -> tuple[Structure | None, tuple[SchemaUse, ...]]:
+    if config is None or config.format is None:
+        return None, ()
+    schema = config.format.schema
+    return Structure("json", schema, _SCHEMA), (SchemaUse(_SCHEMA, schema),)
 
 
-def _thinking(fields: Fields, sampling: dict[str, Any]) -> tuple[dict[str, Any], bool, bool]:
-    """What the chat template is told; whether the client insists; whether it wants no thoughts."""
-    wanted = fields.inner("thinking")
-    if wanted is None:
-        return {}, False, False
-    kind = wanted.choice("type", ("enabled", "disabled", "adaptive"))
-    if kind is None:
-        raise wanted.refuse("type", "is required", code="missing_required_parameter")
-    budget = wanted.integer("budget_tokens", 1)
-    if kind == "enabled" and budget is None:
-        raise wanted.refuse("budget_tokens", "is required", code="missing_required_parameter")
-    limit = sampling.get("max_tokens")
-    if kind == "enabled" and limit is not None and budget is not None and budget >= limit:
-        raise wanted.refuse("budget_tokens", f"is {budget}, it must be below 'max_tokens', {limit}")
-    hidden = wanted.choice("display", ("summarized", "omitted")) == "omitted"
-    wanted.finish()
-    if kind != "disabled" and budget is not None:
-        sampling["thinking_token_budget"] = budget
-    if kind == "adaptive":
-        return {}, False, hidden
-    options = {"chat_template_kwargs": {"enable_thinking": kind == "enabled"}}
-    return options, kind == "enabled", hidden
-
-
-def _output(
-    fields: Fields, sampling: dict[str, Any], options: dict[str, Any]
-) -> tuple[SchemaUse, ...]:
-    """Takes `output_config`: a schema to be enforced, and effort."""
-    config = fields.inner("output_config")
-    if config is None:
-        return ()
-    if (effort := config.choice("effort", _EFFORTS)) is not None:
-        options["reasoning_effort"] = "xhigh" if effort == "max" else effort
-    wanted = config.inner("format")
-    config.finish()
-    if wanted is None:
-        return ()
-    wanted.choice("type", ("json_schema",))
-    schema = wanted.mapping("schema")
-    if schema is None:
-        raise wanted.refuse("schema", "is required", code="missing_required_parameter")
-    wanted.finish()
-    sampling["structured_outputs"] = {"json": schema}
-    return (SchemaUse(_SCHEMA, schema),)
-
-
-def _context_management(fields: Fields) -> bool:
-    """Takes `context_management`. Its edits are bounds for the context's size: this server makes
-    none, and says so in its answer."""
-    management = fields.inner("context_management")
-    if management is None:
-        return False
-    edits = management.take("edits")
-    edits = [] if edits is None else edits
-    if not isinstance(edits, list) or len(edits) > MAX_EDITS:
-        raise management.refuse("edits", f"must be a list of at most {MAX_EDITS} edits")
-    for index, one in enumerate(edits):
-        edit = Fields(one, management.at(f"edits[{index}]"))
-        if not edit.text("type"):
-            raise edit.refuse("type", "is required", code="missing_required_parameter")
-    management.finish()
-    return True
-
-
-def _refuse_what_is_missing(fields: Fields) -> None:
-    if fields.exhausted:
-        return
-    if (metadata := fields.inner("metadata")) is not None:
-        metadata.text("user_id")
-        metadata.finish()
-    fields.mapping("cache_control")
-    fields.only("service_tier", ("auto", "standard_only"), "there is one tier")
-    fields.only("speed", ("standard",), "there is one speed")
-    fields.only("container", (), "there are no containers")
-    fields.only("mcp_servers", ([],), "the gateway calls no servers; pass their tools as 'tools'")
-    fields.only("inference_geo", ("global", "not_available"), "there is one place")
+def _check_edits(management: ContextManagement | None) -> None:
+    """Edits are bounds for the context's size: this server makes none, and its answer says so."""
+    edits = [] if management is None else management.edits or []
+    if len(edits) > MAX_EDITS:
+        raise refuse("context_management.edits", EDITS)
+    for index, edit in enumerate(edits):
+        if not edit.type:
+            raise require(f"context_management.edits[{index}].type")

@@ -1,15 +1,44 @@
 """`/api/embed` and the older `/api/embeddings`. Pure."""
 
 from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
 import orjson
 
-from frontend.dialects.fields import Fields
-from frontend.dialects.ollama.options import Options
+from frontend.dialects.declare import Positive, about
+from frontend.dialects.ollama.models import NameBody, name_of
+from frontend.dialects.ollama.options import Options, OptionsBody, make_options
+from frontend.dialects.read import listed, read
+from frontend.dialects.refusal import check_count
 from frontend.domain.models import Model
 from frontend.domain.vectors import Embedding, Vectors
 from frontend.errors import InvalidRequest
+
+
+class _Embed(NameBody, kw_only=True):
+    """What both requests share."""
+
+    truncate: Annotated[
+        bool | None, about("Cut texts that are longer than the model reads. Default: true.")
+    ] = None
+    dimensions: Annotated[
+        Positive | None, about("The length of the vectors, where the model has shorter ones.")
+    ] = None
+    options: Annotated[OptionsBody | None, about("Options of the model.")] = None
+    keep_alive: Annotated[Any, about("Ignored: models stay loaded.")] = None
+
+
+class EmbedBody(_Embed, kw_only=True):
+    """Texts to be embedded."""
+
+    input: Annotated[str | list[str] | None, about("A text or several.")] = None
+
+
+class EmbeddingsBody(_Embed, kw_only=True):
+    """A text to be embedded."""
+
+    prompt: Annotated[str | None, about("The text.")] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +54,17 @@ class EmbedCall:
 
 def parse_embed(body: object, max_inputs: int, *, single: bool) -> EmbedCall:
     """`single`: the older route. Raises InvalidRequest."""
-    fields = Fields(body)
-    model = fields.text("model") or fields.text("name")
-    if not model:
-        raise fields.refuse("model", "is required")
     if single:
-        texts = [text] if (text := fields.text("prompt")) else []
+        given: _Embed = (one := read(EmbeddingsBody, body))
+        texts = [one.prompt] if one.prompt else []
     else:
-        texts = fields.texts("input", max_inputs) or []
-    truncate = fields.boolean("truncate")
-    dimensions = fields.integer("dimensions", 1)
-    options = Options(fields.inner("options"))
-    fields.leave()
-    return EmbedCall(model, Embedding(texts, truncate is not False), dimensions, options, single)
+        given = (several := read(EmbedBody, body))
+        texts = listed(several.input)
+        check_count("input", texts, max_inputs)
+    raw = body.get("options") if isinstance(body, dict) else None
+    options = make_options(given.options, raw)
+    embedding = Embedding(texts, given.truncate is not False)
+    return EmbedCall(name_of(given), embedding, given.dimensions, options, single)
 
 
 def check_dimensions(call: EmbedCall, model: Model) -> None:

@@ -6,11 +6,13 @@ the type's empty value where clients expect one.
 
 import hashlib
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
 
-from frontend.dialects.fields import Fields
+from frontend.dialects.declare import Open, about
+from frontend.dialects.read import read
+from frontend.dialects.refusal import refuse
 from frontend.domain.models import Model
 
 VERSION = "0.30.0"
@@ -28,6 +30,19 @@ _CAPABILITIES = {
 }
 
 
+class NameBody(Open, kw_only=True):
+    """A model by its name."""
+
+    model: Annotated[str | None, about("The model's name, as GET /api/tags lists it.")] = None
+    name: Annotated[str | None, about("An older name of the field 'model'.")] = None
+
+
+class PullBody(NameBody, kw_only=True):
+    """A model that is to be loaded."""
+
+    stream: Annotated[bool | None, about("Send lines of JSON until it is loaded.")] = None
+
+
 def full_name(name: str) -> str:
     """With its tag."""
     return name if ":" in name else name + _LATEST
@@ -35,10 +50,19 @@ def full_name(name: str) -> str:
 
 def parse_name(body: object) -> str:
     """The model that a small request names. Raises InvalidRequest."""
-    fields = Fields(body)
-    name = fields.text("model") or fields.text("name")
-    if not name:
-        raise fields.refuse("model", "is required")
+    return name_of(read(NameBody, body))
+
+
+def parse_pull(body: object) -> tuple[str, bool]:
+    """The model that is to be loaded, and whether its progress is streamed."""
+    given = read(PullBody, body)
+    return name_of(given), given.stream is not False
+
+
+def name_of(body: NameBody) -> str:
+    """The model's name. Raises InvalidRequest where there is none."""
+    if not (name := body.model or body.name):
+        raise refuse("model", "is required")
     return name
 
 

@@ -1,93 +1,96 @@
-"""Ollama's `options` as vLLM's SamplingParams, one by one.
+"""Ollama's `options` → canonical sampling, one by one.
 
 Three kinds: what the engine does; what cannot change an answer here, and is only warned of; what
 would change the answer and cannot be had, which is refused. Unknown ones are ignored, as Ollama
 does, with a warning.
 """
 
-from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Annotated, Any
 
-from frontend.dialects.fields import Fields
+from msgspec import Meta
 
-MAX_TOKENS = 2**31 - 1
+from frontend.dialects.declare import (
+    MAX_TOKENS,
+    Fraction,
+    Open,
+    Penalty,
+    Repetition,
+    Seed,
+    Stops,
+    Tokens,
+    about,
+)
+from frontend.dialects.read import known_names, listed
+from frontend.dialects.refusal import refuse
+from frontend.domain.sampling import Sampling
+
 _OPERATORS = (
     *("numa", "num_batch", "num_gpu", "main_gpu", "low_vram", "f16_kv", "use_mmap", "use_mlock"),
     *("num_thread", "logits_all", "vocab_only", "draft_num_predict"),
 )
+"""Placement and memory, which the operator decided when the model was loaded."""
 _KEEP = 4
 """Ollama's default of `num_keep`."""
-"""Placement and memory, which the operator decided when the model was loaded."""
+_Temperature = Annotated[int, Meta(ge=0)] | Annotated[float, Meta(ge=0)]
+_MinusOne = Annotated[int, Meta(ge=-1, le=MAX_TOKENS)]
+_MinusTwo = Annotated[int, Meta(ge=-2, le=MAX_TOKENS)]
 
 
+class OptionsBody(Open, kw_only=True):
+    """How tokens are chosen, and how much context there is."""
+
+    temperature: Annotated[
+        _Temperature | None, about("Randomness. 0 always takes the likeliest token.")
+    ] = None
+    top_p: Annotated[
+        Fraction | None, about("Samples from the likeliest tokens that have this probability.")
+    ] = None
+    min_p: Annotated[
+        Fraction | None,
+        about("Leaves out tokens below this fraction of the likeliest one's probability."),
+    ] = None
+    presence_penalty: Annotated[
+        Penalty | None, about("Lowers the probability of tokens that have been used.")
+    ] = None
+    frequency_penalty: Annotated[
+        Penalty | None, about("Lowers the probability of tokens by how often they have been used.")
+    ] = None
+    repeat_penalty: Annotated[
+        Repetition | None, about("Above 1 it discourages repetition, below 1 it encourages it.")
+    ] = None
+    seed: Annotated[Seed | None, about("The same seed gives the same answer.")] = None
+    stop: Annotated[Stops | None, about("Texts that end the answer.")] = None
+    top_k: Annotated[
+        _MinusOne | None, about("Samples from so many of the likeliest tokens. 0: from all.")
+    ] = None
+    num_predict: Annotated[
+        _MinusTwo | None, about("The most tokens to generate. Below 1: what the context leaves.")
+    ] = None
+    repeat_last_n: Annotated[
+        _MinusOne | None, about("Tokens that repeat_penalty looks at. 0 turns it off.")
+    ] = None
+    penalize_newline: Annotated[bool | None, about("Newlines are always penalized.")] = None
+    mirostat: Annotated[int | float | None, about("Only 0: off.")] = None
+    tfs_z: Annotated[int | float | None, about("Only 0 or 1: off.")] = None
+    typical_p: Annotated[int | float | None, about("Ignored, as by Ollama's own engine.")] = None
+    mirostat_tau: Annotated[int | float | None, about("Ignored.")] = None
+    mirostat_eta: Annotated[int | float | None, about("Ignored.")] = None
+    embedding_only: Annotated[bool | None, about("Only false.")] = None
+    num_ctx: Annotated[Tokens | None, about("Tokens of prompt and answer.")] = None
+    num_keep: Annotated[
+        _MinusOne | None, about("Tokens that stay at the start of a prompt that is shortened.")
+    ] = None
+
+
+@dataclass(slots=True)
 class Options:
-    """The options of one request; `warnings` tell what was left aside."""
+    """The options of one request; `warnings` say what was ignored."""
 
-    def __init__(self, fields: Fields | None) -> None:
-        self.warnings: list[str] = []
-        self.context: int | None = None
-        self.keep = _KEEP
-        self.sampling: dict[str, Any] = {} if fields is None else self._read(fields)
-
-    def _read(self, fields: Fields) -> dict[str, Any]:
-        found: dict[str, Any] = {
-            "temperature": fields.number("temperature", 0),
-            "top_p": fields.number("top_p", 0, 1),
-            "min_p": fields.number("min_p", 0, 1),
-            "presence_penalty": fields.number("presence_penalty", -2, 2),
-            "frequency_penalty": fields.number("frequency_penalty", -2, 2),
-            "repetition_penalty": fields.number("repeat_penalty", 0.01, 10),
-            "seed": fields.integer("seed", -(2**63), 2**63 - 1),
-            "stop": [text for text in fields.texts("stop", 64) or [] if text] or None,
-        }
-        if found["top_p"] == 0:
-            found |= {"top_p": None, "top_k": 1}
-        if (top_k := fields.integer("top_k", -1, MAX_TOKENS)) is not None:
-            found["top_k"] = top_k or -1  # 0 turns it off
-        if (most := fields.integer("num_predict", -2, MAX_TOKENS)) is not None and most > 0:
-            found["max_tokens"] = most
-        self._penalty_window(fields, found)
-        self._impossible(fields)
-        self.context = fields.integer("num_ctx", 1, MAX_TOKENS)
-        if (keep := fields.integer("num_keep", -1, MAX_TOKENS)) is not None:
-            self.keep = keep if keep >= 0 else MAX_TOKENS
-        self._leave(fields)
-        return {name: value for name, value in found.items() if value is not None}
-
-    def _penalty_window(self, fields: Fields, found: dict[str, Any]) -> None:
-        """The engine's penalty looks at all tokens: a shorter window matters only with one."""
-        window = fields.integer("repeat_last_n", -1, MAX_TOKENS)
-        newline = fields.boolean("penalize_newline")
-        penalized = found["repetition_penalty"] not in (None, 1)
-        if window == 0:
-            found["repetition_penalty"] = None
-        elif window not in (None, -1) and penalized:
-            self.warnings.append("repeat_last_n: the whole context is penalized")
-        if newline is False and penalized:
-            self.warnings.append("penalize_newline: newlines are penalized, too")
-
-    def _impossible(self, fields: Fields) -> None:
-        """Other ways of sampling, unless they are turned off."""
-        checks: tuple[tuple[str, Callable[[float], bool]], ...] = (
-            ("mirostat", lambda value: value == 0),
-            ("tfs_z", lambda value: value in (0, 1)),
-        )
-        for name, is_off in checks:
-            value = fields.number(name)
-            if value is not None and not is_off(value):
-                raise fields.refuse(name, "is a way of sampling that this server does not have")
-        if fields.number("typical_p") not in (None, 0, 1):  # Ollama's own engine leaves it, too
-            self.warnings.append("typical_p: is left, as Ollama's own engine leaves it")
-        fields.number("mirostat_tau"), fields.number("mirostat_eta")
-        if fields.boolean("embedding_only"):
-            raise fields.refuse("embedding_only", "is not supported: use an embedding model")
-
-    def _leave(self, fields: Fields) -> None:
-        for name in _OPERATORS:
-            if fields.take(name) is not None:
-                self.warnings.append(f"{name}: the operator decides this")
-        for name in fields.leave():
-            self.warnings.append(f"{name[:64]}: unknown")
+    sampling: Sampling = field(default_factory=Sampling)
+    warnings: list[str] = field(default_factory=list)
+    context: int | None = None
+    keep: int = _KEEP
 
     def warn_of_context(self, served: int | None) -> None:
         """For embeddings, which are of as much of a text as the model reads."""
@@ -101,3 +104,69 @@ class Options:
             self.warnings.append(f"num_ctx: the model is served with {served} tokens")
         known = [one for one in (served, self.context) if one is not None]
         return min(known) if known else None
+
+
+def make_options(given: OptionsBody | None, raw: Any) -> Options:
+    """`raw` are the options as they were sent. Raises InvalidRequest."""
+    if given is None:
+        return Options()
+    _check_off(given)
+    warnings: list[str] = []
+    penalty = _penalty(given, warnings)
+    if given.typical_p not in (None, 0, 1):
+        warnings.append("typical_p: is ignored, as Ollama's own engine ignores it")
+    warnings += _ignored(raw)
+    keep = _KEEP if given.num_keep is None else given.num_keep
+    return Options(
+        _sampling(given, penalty), warnings, given.num_ctx, keep if keep >= 0 else MAX_TOKENS
+    )
+
+
+def _sampling(body: OptionsBody, penalty: float | None) -> Sampling:
+    top_p, top_k = body.top_p, None if body.top_k is None else body.top_k or -1  # 0 turns it off
+    if top_p == 0:  # engines do not allow it: only the likeliest token is left
+        top_p, top_k = None, 1 if top_k is None else top_k
+    limit = body.num_predict
+    return Sampling(
+        max_tokens=limit if limit is not None and limit > 0 else None,
+        temperature=body.temperature,
+        top_p=top_p,
+        min_p=body.min_p,
+        presence_penalty=body.presence_penalty,
+        frequency_penalty=body.frequency_penalty,
+        repetition_penalty=penalty,
+        seed=body.seed,
+        stop=[text for text in listed(body.stop) if text] or None,
+        top_k=top_k,
+    )
+
+
+def _penalty(body: OptionsBody, warnings: list[str]) -> float | None:
+    """The engine's penalty looks at all tokens: a shorter window matters only with one."""
+    penalty, window = body.repeat_penalty, body.repeat_last_n
+    penalized = penalty not in (None, 1)
+    if window not in (None, 0, -1) and penalized:
+        warnings.append("repeat_last_n: the whole context is penalized")
+    if body.penalize_newline is False and penalized:
+        warnings.append("penalize_newline: newlines are penalized as well")
+    return None if window == 0 else penalty
+
+
+def _check_off(body: OptionsBody) -> None:
+    """Other ways of sampling, unless they are turned off."""
+    for name, off in (("mirostat", (0,)), ("tfs_z", (0, 1))):
+        if getattr(body, name) not in (None, *off):
+            path = f"options.{name}"
+            raise refuse(path, "is a sampling method that this server does not support")
+    if body.embedding_only:
+        raise refuse("options.embedding_only", "is not supported: use an embedding model")
+
+
+def _ignored(raw: dict[str, Any]) -> list[str]:
+    """Warnings of what has no effect."""
+    known = known_names(OptionsBody)
+    unread = [name for name, value in raw.items() if value is not None and name not in known]
+    operators = [name for name in _OPERATORS if name in unread]
+    return [f"{name}: is set by the operator" for name in operators] + [
+        f"{name[:64]}: unknown" for name in unread if name not in _OPERATORS
+    ]

@@ -1,35 +1,79 @@
-"""`POST /v1/chat/completions`: request → canonical generation, events → answer or chunks.
+"""`POST /v1/chat/completions`: request → canonical generation. Pure."""
 
-Pure. Joined chunks equal the unary answer: both are made from the same events.
-"""
-
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
 
-import orjson
+from msgspec import Meta
 
-from frontend.dialects.fields import Fields
-from frontend.dialects.openai.messages import read_messages
-from frontend.dialects.openai.sampling import (
-    MAX_TOKENS,
-    VERBOSITIES,
-    StreamOptions,
-    read_identity,
-    read_response_format,
-    read_sampling,
-    read_stream_options,
-    structure_names,
-)
-from frontend.dialects.openai.tools import join_calls, read_tools, render_call_delta
-from frontend.dialects.openai.usage import ChunkUsage, render_usage
-from frontend.dialects.typed import make_generation
-from frontend.domain.events import Event
-from frontend.domain.generation import Generation, ImageLink
-from frontend.domain.usage import Usage
+from frontend.dialects.declare import Object, Refused, Tokens, TopLogprobs, about
+from frontend.dialects.functions import make_tools
+from frontend.dialects.openai.formats import make_format
+from frontend.dialects.openai.identity import check_model
+from frontend.dialects.openai.message_body import ChatMessage
+from frontend.dialects.openai.messages import make_messages
+from frontend.dialects.openai.sampling import make_sampling
+from frontend.dialects.openai.streaming import StreamOptions, make_stream_options
+from frontend.dialects.openai.structure import names_of, schemas_of
+from frontend.dialects.openai.tools import Calling
+from frontend.dialects.read import read
+from frontend.dialects.refusal import check_count, refuse
+from frontend.domain.generation import Conversation, Generation, ImageLink, Reply
 
-_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
+Verbosity = Literal["low", "medium", "high"]
+_Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
+_Messages = Annotated[list[ChatMessage], Meta(min_length=1)]
+_TextOnly = Annotated[list[Literal["text"]], Meta(min_length=1, max_length=1)]
+
+
+class ChatBody(Calling, kw_only=True):
+    """A conversation to be continued."""
+
+    messages: Annotated[
+        _Messages,
+        about("The conversation so far.", says="must be a list of at least one message"),
+    ]
+    max_completion_tokens: Annotated[
+        Tokens | None, about("The most tokens to generate. Default: what the context leaves.")
+    ] = None
+    max_tokens: Annotated[Tokens | None, about("An older name of max_completion_tokens.")] = None
+    logprobs: Annotated[bool | None, about("Log probabilities of the answer's tokens.")] = None
+    top_logprobs: Annotated[
+        TopLogprobs | None, about("With logprobs: the likeliest alternatives of each token.")
+    ] = None
+    chat_template_kwargs: Annotated[
+        Object | None, about("Variables of the model's chat template.")
+    ] = None
+    reasoning_effort: Annotated[
+        _Effort | None, about("How much the model reasons before it answers.")
+    ] = None
+    verbosity: Annotated[
+        Verbosity | None, about("How long answers are, for templates that know it.")
+    ] = None
+    add_generation_prompt: Annotated[
+        bool | None, about("Open the model's turn after the messages. Default: true.")
+    ] = None
+    continue_final_message: Annotated[
+        bool | None, about("Continue the last message instead of answering it.")
+    ] = None
+    include_reasoning: Annotated[
+        bool | None, about("Whether reasoning is part of the answer. Default: true.")
+    ] = None
+    modalities: Annotated[_TextOnly | None, about("Only text.", reason="models answer in text")] = (
+        None
+    )
+    audio: Annotated[Refused | None, about("Refused.", reason="models answer in text")] = None
+    prediction: Annotated[
+        Refused | None, about("Refused.", reason="predicted outputs are not used")
+    ] = None
+    web_search_options: Annotated[
+        Refused | None, about("Refused.", reason="there is no web search")
+    ] = None
+    prompt_cache_retention: Annotated[
+        Literal["in_memory"] | None,
+        about("Caches are in memory.", reason="prompts are cached in memory only"),
+    ] = None
+    moderation: Annotated[Refused | None, about("Refused.", reason="there is no moderation")] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,281 +91,78 @@ class ChatCall:
     token_ids: bool = False
     """Whether the answer has them beside its text."""
     names: Mapping[str, str] = field(default_factory=dict)
-    """What the caller calls fields that errors name as the contract does."""
+    """What the caller calls the fields that errors name as the engine does."""
 
 
 def parse_chat(body: object, max_messages: int) -> ChatCall:
     """Raises InvalidRequest naming the field for anything that cannot be honoured."""
-    fields = Fields(body)
-    model = fields.text("model")
-    if not model:
-        raise fields.refuse("model", "is required", code="missing_required_parameter")
+    given = read(ChatBody, body)
+    check_model(given)
+    check_count("messages", given.messages, max_messages)
     images: list[ImageLink] = []
-    messages = read_messages(fields, max_messages, images)
-    stream = fields.boolean("stream") or False
-    stream_options = read_stream_options(fields, stream)
-    sampling = _max_tokens(fields) | read_sampling(fields)
-    tools = read_tools(fields)
-    options, reading = _template(fields)
-    prompt = {"messages": messages, **options}
-    if tools.tools:
-        prompt["tools"] = tools.tools
-    schemas = (*tools.schemas, *read_response_format(fields, sampling))
-    logprobs = _logprobs(fields, sampling)
-    token_ids = fields.boolean("return_token_ids") or False
-    if token_ids:
-        reading["prompt_token_ids"] = True
-    user = read_identity(fields)
-    _refuse_what_is_missing(fields)
-    fields.finish()
+    messages = make_messages(given.messages, images)
+    stream_options = make_stream_options(given)
+    sampling = make_sampling(given, max_tokens=_max_tokens(given), logprobs=_logprobs(given))
+    tools, tool_schemas = make_tools(given.tools, given.tool_choice, given.parallel_tool_calls)
+    structure = make_format(given)
+    prompt, reply = _template(given, messages)
+    generation = Generation(
+        prompt,
+        sampling,
+        reply,
+        tools,
+        structure,
+        schemas=(*tool_schemas, *schemas_of(structure)),
+    )
     return ChatCall(
-        model,
-        make_generation(prompt, sampling, tools.reply | reading, schemas=schemas),
-        sampling.get("n", 1),
-        stream,
+        given.model,
+        generation,
+        sampling.choices,
+        bool(given.stream),
         stream_options,
-        logprobs,
-        user,
+        bool(given.logprobs),
+        given.user,
         tuple(images),
-        token_ids,
-        _names(body),
+        bool(given.return_token_ids),
+        _names(given, generation),
     )
 
 
-def _names(body: Any) -> dict[str, str]:
-    names = structure_names(body)
-    if body.get("max_completion_tokens") is not None:
+def _names(body: ChatBody, generation: Generation) -> dict[str, str]:
+    names = names_of(generation.structure)
+    if body.max_completion_tokens is not None:
         names["max_tokens"] = "max_completion_tokens"
     return names
 
 
-def _template(fields: Fields) -> tuple[dict[str, Any], dict[str, Any]]:
-    """vLLM's extras for the chat template, and what they mean for reading the reply."""
-    if fields.exhausted:
-        return {}, {}
-    options = fields.mapping("chat_template_kwargs")
-    effort = fields.choice("reasoning_effort", _EFFORTS)
-    verbosity = fields.choice("verbosity", VERBOSITIES)
-    if verbosity not in (None, "medium"):  # for templates that know it
-        options = {"verbosity": verbosity, **(options or {})}
-    given = {
-        "chat_template_kwargs": options,
-        "reasoning_effort": effort,
-        "add_generation_prompt": fields.boolean("add_generation_prompt"),
-        "continue_final_message": fields.boolean("continue_final_message"),
-    }
-    reading: dict[str, Any] = {}
+def _template(body: ChatBody, messages: Any) -> tuple[Conversation, Reply]:
+    """What the chat template gets, and what that means for reading the reply."""
+    options, effort = body.chat_template_kwargs, body.reasoning_effort
+    if body.verbosity not in (None, "medium"):  # for templates that know it
+        options = {"verbosity": body.verbosity, **(options or {})}
+    prompt = Conversation(
+        messages, options, effort, body.add_generation_prompt, body.continue_final_message
+    )
     if effort is not None:
         options = {"enable_thinking": effort != "none", **(options or {})}
-    if options:
-        reading["chat_template_kwargs"] = options
-    if (include := fields.boolean("include_reasoning")) is not None:
-        reading["include_reasoning"] = include
-    return {name: value for name, value in given.items() if value is not None}, reading
+    reply = Reply(
+        options=options or None,
+        reasoning=body.include_reasoning,
+        prompt_token_ids=bool(body.return_token_ids),
+    )
+    return prompt, reply
 
 
-def _max_tokens(fields: Fields) -> dict[str, int]:
-    modern = fields.integer("max_completion_tokens", 1, MAX_TOKENS)
-    legacy = fields.integer("max_tokens", 1, MAX_TOKENS)
+def _max_tokens(body: ChatBody) -> int | None:
+    modern, legacy = body.max_completion_tokens, body.max_tokens
     if modern is not None and legacy is not None and modern != legacy:
-        raise fields.refuse("max_tokens", "contradicts 'max_completion_tokens'; send one of them")
-    limit = modern if modern is not None else legacy
-    return {} if limit is None else {"max_tokens": limit}
+        raise refuse("max_tokens", "contradicts 'max_completion_tokens'; send one of them")
+    return modern if modern is not None else legacy
 
 
-def _logprobs(fields: Fields, sampling: dict[str, Any]) -> bool:
-    wanted = fields.boolean("logprobs") or False
-    top = fields.integer("top_logprobs", 0, 20)
-    if top is not None and not wanted:
-        raise fields.refuse("top_logprobs", "is only allowed with 'logprobs': true")
-    if wanted:
-        sampling["logprobs"] = top or 0
-    return wanted
-
-
-def _refuse_what_is_missing(fields: Fields) -> None:
-    if fields.exhausted:
-        return
-    fields.only("modalities", (["text"],), "models answer in text")
-    fields.only("audio", (), "models answer in text")
-    fields.only("prediction", (), "predicted outputs are not used")
-    fields.only("web_search_options", (), "there is no web search")
-    fields.only("prompt_cache_retention", ("in_memory",), "caches live in memory")
-    fields.only("moderation", (), "there is no moderation")
-
-
-@dataclass(slots=True)
-class _Choice:
-    text: list[str] = field(default_factory=list)
-    reasoning: list[str] = field(default_factory=list)
-    calls: list[dict[str, Any]] = field(default_factory=list)
-    logprobs: list[dict[str, Any]] = field(default_factory=list)
-    token_ids: list[int] = field(default_factory=list)
-    reason: str | None = None
-
-    def message(self) -> dict[str, Any]:
-        """Content is null beside tool calls, unless the model said something, too."""
-        content = "".join(self.text)
-        message: dict[str, Any] = {
-            "role": "assistant",
-            "content": content if content or not self.calls else None,
-            "refusal": None,
-        }
-        if self.calls:
-            message["tool_calls"] = join_calls(self.calls)
-        if self.reasoning:
-            message["reasoning_content"] = message["reasoning"] = "".join(self.reasoning)
-        return message
-
-
-class ChatAnswer:
-    """Collects the events of a unary request."""
-
-    def __init__(
-        self, call: ChatCall, answer_id: str, model: str, fingerprint: str | None = None
-    ) -> None:
-        self._call = call
-        self._id = answer_id
-        self._model = model
-        self._fingerprint = fingerprint
-        self._prompt_ids: list[int] | None = None
-        self._choices = [_Choice() for _ in range(call.n)]
-
-    def add(self, event: Event) -> None:
-        """Takes one event."""
-        choice = self._choices[event.index]
-        choice.text.append(event.text)
-        choice.reason = event.finish_reason or choice.reason
-        choice.token_ids += event.token_ids
-        self._prompt_ids = self._prompt_ids or event.prompt_token_ids
-        if event.logprobs:
-            choice.logprobs += event.logprobs
-        if event.reasoning:
-            choice.reasoning.append(event.reasoning)
-        if event.tool_calls:
-            choice.calls += event.tool_calls
-
-    def render(self, usage: Usage) -> bytes:
-        """The response body."""
-        choices = [self._choice(index, choice) for index, choice in enumerate(self._choices)]
-        answer: dict[str, Any] = {
-            "id": f"chatcmpl-{self._id}",
-            "object": "chat.completion",
-            "created": int(time.time()),
-            "model": self._model,
-            "choices": choices,
-            "usage": render_usage(usage),
-            "service_tier": None,
-            "system_fingerprint": self._fingerprint,
-        }
-        if self._call.token_ids:
-            answer["prompt_token_ids"] = self._prompt_ids
-        return orjson.dumps(answer)
-
-    def _choice(self, index: int, choice: _Choice) -> dict[str, Any]:
-        shown = {
-            "index": index,
-            "message": choice.message(),
-            "logprobs": _render_logprobs(choice.logprobs) if self._call.logprobs else None,
-            "finish_reason": finish_reason(choice.reason),
-        }
-        return {**shown, "token_ids": choice.token_ids} if self._call.token_ids else shown
-
-
-class ChatChunks:
-    """Renders a stream. What does not change between chunks is rendered once."""
-
-    def __init__(
-        self, call: ChatCall, answer_id: str, model: str, fingerprint: str | None = None
-    ) -> None:
-        head = {
-            "id": f"chatcmpl-{answer_id}",
-            "object": "chat.completion.chunk",
-            "created": int(time.time()),
-            "model": model,
-            "service_tier": None,
-            "system_fingerprint": fingerprint,
-        }
-        self._call = call
-        self._head = b"data: " + orjson.dumps(head)[:-1]
-        self._usage = ChunkUsage(call.stream_options)
-        self._starts = [
-            self._head + b',"choices":[{"index":%d,"delta":' % index for index in range(call.n)
-        ]
-
-    def first(self) -> bytes:
-        """The role of every choice, before any text."""
-        role = b'{"role":"assistant","content":"","refusal":null}' + _OPEN
-        return b"".join(start + role + self._end() for start in self._starts)
-
-    def chunk(self, event: Event) -> bytes:
-        """One event, with its finish reason in a chunk of its own after the last text."""
-        self._usage.see(event)
-        choices = []
-        if event.reasoning or event.tool_calls:
-            choices.append(_special_delta(event) + _OPEN)
-        if event.text or event.logprobs:
-            delta = b'{"content":' + orjson.dumps(event.text) + b"}"
-            if event.logprobs:
-                logprobs = orjson.dumps(_render_logprobs(event.logprobs))
-                choices.append(delta + b',"logprobs":' + logprobs + b',"finish_reason":null')
-            else:
-                choices.append(delta + _OPEN)
-        if event.finish_reason is not None:
-            reason = orjson.dumps(finish_reason(event.finish_reason))
-            choices.append(b'{},"logprobs":null,"finish_reason":' + reason)
-        if self._call.token_ids:
-            return self._with_ids(event, choices)
-        start, end = self._starts[event.index], self._end()
-        return b"".join([part for choice in choices for part in (start, choice, end)])
-
-    def _with_ids(self, event: Event, choices: list[bytes]) -> bytes:
-        """The chunks of an event, with its tokens in the last one, which they may need alone."""
-        start, end = self._starts[event.index], self._end()
-        if event.prompt_token_ids is not None:
-            told = b',"prompt_token_ids":' + orjson.dumps(event.prompt_token_ids)
-            start = self._head + told + start[len(self._head) :]
-        if event.token_ids or event.prompt_token_ids is not None:
-            choices = choices or [b"{}" + _OPEN]
-            choices[-1] += b',"token_ids":' + orjson.dumps(event.token_ids)
-        return b"".join([part for choice in choices for part in (start, choice, end)])
-
-    def _end(self) -> bytes:
-        return b"}]" + self._usage.told + b"}\n\n"
-
-    def last(self, usage: Usage | None) -> bytes:
-        """The usage, when asked for, and the end mark."""
-        if usage is None:
-            return b"data: [DONE]\n\n"
-        counts = orjson.dumps(render_usage(usage))
-        return self._head + b',"choices":[],"usage":' + counts + b"}\n\ndata: [DONE]\n\n"
-
-
-_OPEN = b',"logprobs":null,"finish_reason":null'
-
-
-def finish_reason(reason: str | None) -> str:
-    """OpenAI's word for why a completion ended; an aborted one ended early, as by a limit."""
-    return reason if reason in ("stop", "tool_calls", "content_filter") else "length"
-
-
-def _special_delta(event: Event) -> bytes:
-    """What a delta holds besides content; it comes before the content, as models write it."""
-    delta: dict[str, Any] = {}
-    if event.reasoning:
-        delta["reasoning_content"] = delta["reasoning"] = event.reasoning
-    if event.tool_calls:
-        delta["tool_calls"] = [render_call_delta(call) for call in event.tool_calls]
-    return orjson.dumps(delta)
-
-
-def _render_logprobs(tokens: list[dict[str, Any]]) -> dict[str, Any]:
-    content = [
-        {**_render_token(token), "top_logprobs": [_render_token(t) for t in token.get("top") or []]}
-        for token in tokens
-    ]
-    return {"content": content, "refusal": None}
-
-
-def _render_token(token: dict[str, Any]) -> dict[str, Any]:
-    return {name: token[name] for name in ("token", "logprob", "bytes")}
+def _logprobs(body: ChatBody) -> int | None:
+    if body.logprobs:
+        return body.top_logprobs or 0
+    if body.top_logprobs is not None:
+        raise refuse("top_logprobs", "is only allowed with 'logprobs': true")
+    return None

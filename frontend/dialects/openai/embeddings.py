@@ -2,18 +2,45 @@
 
 import base64
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import orjson
+from msgspec import Meta
 
-from frontend.dialects.fields import Fields, is_token_ids
-from frontend.dialects.openai.sampling import read_identity
-from frontend.domain.models import Model
+from frontend.dialects.declare import Positive, TokenIdList, about
+from frontend.dialects.openai.identity import Identity, check_model
+from frontend.dialects.read import is_token_ids, read
+from frontend.dialects.refusal import check_count, refuse
+from frontend.domain.models import Input, Model
 from frontend.domain.vectors import Embedding, Vectors
 from frontend.errors import InvalidRequest
 
-_WANTED = "must be a string, a list of strings, a list of token ids or a list of such lists"
+_INPUT = "must be a string, a list of strings, a list of token ids or a list of such lists"
+_Inputs = str | Annotated[list[Any], Meta(min_length=1)]
+_Cut = Annotated[int, Meta(ge=-1, le=-1)]
+
+
+class EmbeddingBody(Identity, kw_only=True):
+    """Texts to be embedded."""
+
+    input: Annotated[
+        _Inputs,
+        about(
+            "Text, token ids, or a list of either.",
+            says=_INPUT,
+            shown_as=(str, list[str], TokenIdList, list[TokenIdList]),
+        ),
+    ]
+    encoding_format: Annotated[
+        Literal["float", "base64"] | None, about("How vectors are written. Default: float.")
+    ] = None
+    truncate_prompt_tokens: Annotated[
+        _Cut | None, about("-1 cuts texts that are longer than the model reads.")
+    ] = None
+    dimensions: Annotated[
+        Positive | None, about("The length of the vectors, where the model has shorter ones.")
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,21 +56,16 @@ class EmbeddingCall:
 
 def parse_embedding(body: object, max_inputs: int) -> EmbeddingCall:
     """Raises InvalidRequest naming the field for anything that cannot be honoured."""
-    fields = Fields(body)
-    model = fields.text("model")
-    if not model:
-        raise fields.refuse("model", "is required", code="missing_required_parameter")
-    inputs = _inputs(fields, max_inputs)
-    encoding = fields.choice("encoding_format", ("float", "base64"))
-    truncate = fields.integer("truncate_prompt_tokens", -1, -1) is not None
-    dimensions = fields.integer("dimensions", 1)
-    user = read_identity(fields)
-    fields.finish()
+    given = read(EmbeddingBody, body)
+    check_model(given)
+    inputs = _inputs(given.input, max_inputs)
+    truncate = given.truncate_prompt_tokens is not None
     if isinstance(inputs[0], str):
         embedding = Embedding(inputs, truncate)
     else:
         embedding = Embedding.of_ids(inputs, truncate)
-    return EmbeddingCall(model, embedding, encoding == "base64", dimensions, user)
+    as_base64 = given.encoding_format == "base64"
+    return EmbeddingCall(given.model, embedding, as_base64, given.dimensions, given.user)
 
 
 def check_dimensions(asked: int | None, model: Model) -> None:
@@ -61,7 +83,7 @@ def check_dimensions(asked: int | None, model: Model) -> None:
 
 def check_ids(embedding: Embedding, model: Model) -> None:
     """Raises InvalidRequest when the model takes text alone."""
-    if embedding.ids is not None and "token_ids" not in model.takes:
+    if embedding.ids is not None and Input.TOKEN_IDS not in model.accepts:
         raise InvalidRequest(
             f"the model '{model.name}' takes no token ids; send text "
             "(LangChain: check_embedding_ctx_length=False)",
@@ -70,31 +92,27 @@ def check_ids(embedding: Embedding, model: Model) -> None:
         )
 
 
-def _inputs(fields: Fields, most: int) -> list[Any]:
+def _inputs(given: str | list[Any], most: int) -> list[Any]:
     """Texts, or lists of token ids: never both in one request."""
-    given = fields.required("input")
-    if isinstance(given, str):
+    if isinstance(given, str) or type(given[0]) is int:
         given = [given]
-    if not isinstance(given, list) or not given:
-        raise fields.refuse("input", _WANTED)
-    if type(given[0]) is int:
-        given = [given]
-    if len(given) > most:
-        raise fields.refuse("input", f"has {len(given)} entries, at most {most} are allowed")
+    check_count("input", given, most)
     if all(isinstance(one, str) for one in given):
         if "" in given:
-            place = f"input[{given.index('')}]" if len(given) > 1 else "input"
-            raise InvalidRequest(f"'{place}' is an empty string", param=place)
-    else:
-        for index, one in enumerate(given):
-            if not is_token_ids(one) or not one:
-                place = f"input[{index}]" if len(given) > 1 else "input"
-                raise InvalidRequest(
-                    f"'{place}' must be a text, or a list of token ids that is not empty, "
-                    "and all inputs of a request must be of one kind",
-                    param="input",
-                )
+            raise refuse(_place(given, given.index("")), "is an empty string")
+        return given
+    for index, one in enumerate(given):
+        if not is_token_ids(one) or not one:
+            raise InvalidRequest(
+                f"'{_place(given, index)}' must be a text, or a list of token ids that is not "
+                "empty, and all inputs of a request must be of one kind",
+                param="input",
+            )
     return given
+
+
+def _place(inputs: list[Any], index: int) -> str:
+    return f"input[{index}]" if len(inputs) > 1 else "input"
 
 
 def render_embedding(call: EmbeddingCall, vectors: Vectors, model: str) -> bytes:

@@ -1,164 +1,210 @@
-"""The items of `/v1/responses`, and the chat messages that they make. Pure.
+"""The items of `/v1/responses`, and the messages that they make. Pure.
 
-What a model said in one turn comes as several items (thoughts, text, calls) and is one message.
+What a model said in one turn comes as several items (reasoning, text, calls) and is one message.
+Unknown fields of what it said are ignored: SDKs send items back with their own.
 """
 
-from typing import Any
+from dataclasses import replace
+from typing import Annotated, Any, Literal
 
-from frontend.dialects.fields import Fields
+from frontend.dialects.declare import Body, Open, Refused, about
+from frontend.dialects.read import read, tag_of
+from frontend.dialects.refusal import refuse, require
 from frontend.domain.generation import ImageLink
-from frontend.errors import InvalidRequest
+from frontend.domain.messages import Image, Message, Text, ToolCall
 
 Item = dict[str, Any]
-Message = dict[str, Any]
 
-_ROLES = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
-_IGNORED = ("id", "status", "phase", "created_by", "agent")  # of items that are sent back
+_CONTENT = "must be a string or a list of content parts"
 
 
-def read_items(fields: Fields, most: int) -> list[Item]:
-    """Takes `input`, a text or items; they are looked into by `messages_of`."""
-    given = fields.take("input")
-    if given is None or given == []:
-        return []
-    if isinstance(given, str):
-        return [{"type": "message", "role": "user", "content": given}]
-    if not isinstance(given, list):
-        raise fields.refuse("input", "must be a string or a list of items")
-    if len(given) > most:
-        raise fields.refuse("input", f"has {len(given)} entries, at most {most} are allowed")
-    return given
+class _MessageItem(Body, kw_only=True):
+    type: Any = None
+    role: Literal["user", "assistant", "system", "developer"]
+    content: Annotated[str | list[Any], about("A text, or parts.", says=_CONTENT)]
+    id: Any = None
+    status: Any = None
+    phase: Any = None
+    created_by: Any = None
+    agent: Any = None
 
 
-def messages_of(items: list[Item], images: list[ImageLink], earlier: int = 0) -> list[Message]:
+class _SaidItem(Open, kw_only=True):
+    role: Literal["user", "assistant", "system", "developer"]
+    content: Annotated[str | list[Any], about("A text, or parts.", says=_CONTENT)]
+
+
+class _CallItem(Open, kw_only=True):
+    call_id: str
+    name: str
+    arguments: str | None = None
+
+
+class _ResultItem(Body, kw_only=True):
+    type: Any = None
+    call_id: str
+    output: Annotated[str | list[Any], about("A text, or parts.", says=_CONTENT)]
+    caller: Any = None
+    id: Any = None
+    status: Any = None
+    phase: Any = None
+    created_by: Any = None
+    agent: Any = None
+
+
+class _ReasoningText(Body, kw_only=True):
+    type: Literal["reasoning_text"] | None = None
+    text: str | None = None
+
+
+class _ReasoningItem(Open, kw_only=True):
+    content: list[_ReasoningText] | None = None
+
+
+class _InputText(Body, kw_only=True):
+    type: Any = None
+    text: str
+    prompt_cache_breakpoint: Any = None
+
+
+class _OutputText(Open, kw_only=True):
+    text: str
+
+
+class _Refusal(Open, kw_only=True):
+    refusal: str
+
+
+class _InputImage(Body, kw_only=True):
+    type: Any = None
+    prompt_cache_breakpoint: Any = None
+    file_id: Annotated[
+        Refused | None,
+        about("Refused.", reason="there are no stored files; send 'image_url'"),
+    ] = None
+    image_url: str
+    detail: Literal["auto", "low", "high", "original"] | None = None
+
+
+def messages_of(
+    items: list[Item], images: list[ImageLink], earlier: int = 0
+) -> tuple[Message, ...]:
     """The conversation; what it refers to goes into `images`, in order.
 
     The first `earlier` items are those of stored responses. Raises InvalidRequest naming an item.
     """
     messages: list[Message] = []
     for index, item in enumerate(items):
-        place = f"input[{index - earlier}]" if index >= earlier else "previous_response_id"
-        fields = Fields(item, place)
-        kind = fields.text("type") or "message"
+        path = f"input[{index - earlier}]" if index >= earlier else "previous_response_id"
+        kind = tag_of(item, path) or "message"
         reader = _READERS.get(kind)
         if reader is None:
             known = ", ".join(repr(one) for one in _READERS)
-            raise fields.refuse("type", f"is {kind[:60]!r}; supported: {known}")
-        for name in _IGNORED:
-            fields.take(name)
-        reader(fields, messages, images)
-        if kind in _MODELS or (kind == "message" and messages[-1]["role"] == "assistant"):
-            fields.leave()  # whatever an SDK keeps beside what a model said
-        fields.finish()
-    return messages
+            raise refuse(f"{path}.type", f"is {kind[:60]!r}; supported: {known}")
+        reader(item, path, messages, images)
+    return tuple(messages)
 
 
-def _message(fields: Fields, messages: list[Message], images: list[ImageLink]) -> None:
-    role = fields.choice("role", _ROLES)
-    if role is None:
-        raise fields.refuse("role", "is required", code="missing_required_parameter")
-    content = _content(fields, images)
-    if role == "assistant":
-        _turn(messages, "content")["content"] = content
-    else:
-        messages.append({"role": _ROLES[role], "content": content})
+def _message(item: Item, path: str, messages: list[Message], images: list[ImageLink]) -> None:
+    if item.get("role") == "assistant":
+        said = read(_SaidItem, item, path)
+        content = _content(said.content, f"{path}.content", images)
+        messages[-1:] = _turned(messages, "content", content=content)
+        return
+    given = read(_MessageItem, item, path)
+    content = _content(given.content, f"{path}.content", images)
+    messages.append(Message("user" if given.role == "user" else "system", content))
 
 
-def _content(fields: Fields, images: list[ImageLink], name: str = "content") -> Any:
+def _content(
+    content: str | list[Any], path: str, images: list[ImageLink]
+) -> str | tuple[Text | Image, ...]:
     """A text, or parts where some are images."""
-    content = fields.required(name)
     if isinstance(content, str):
         return content
-    if not isinstance(content, list):
-        raise fields.refuse(name, "must be a string or a list of content parts")
-    before = len(images)
-    parts = [
-        _part(Fields(part, fields.at(f"{name}[{index}]")), images)
-        for index, part in enumerate(content)
-    ]
-    return parts if len(images) > before else "".join(part["text"] for part in parts)
+    parts = [_part(part, f"{path}[{index}]", images) for index, part in enumerate(content)]
+    if any(isinstance(part, Image) for part in parts):
+        return tuple(parts)
+    return "".join(part.text for part in parts if isinstance(part, Text))
 
 
-def _part(part: Fields, images: list[ImageLink]) -> dict[str, str]:
-    kind = part.text("type")
-    part.take("prompt_cache_breakpoint")
+def _part(part: Any, path: str, images: list[ImageLink]) -> Text | Image:
+    kind = tag_of(part, path)
     if kind == "input_image":
-        images.append(_image(part))
-        return {"type": "image"}
-    name = {"input_text": "text", "output_text": "text", "refusal": "refusal"}.get(kind or "")
-    if name is None:
-        raise InvalidRequest(
-            f"'{part.at('type')}' is {str(kind)[:60]!r}; text and images are taken",
-            param=part.at("type"),
-            code="unsupported_content",
-        )
-    text = part.text(name)
-    if text is None:
-        raise part.refuse(name, "is required", code="missing_required_parameter")
-    if kind != "input_text":  # whatever an SDK keeps beside what a model said
-        part.leave()
-    part.finish()
-    return {"type": "text", "text": text}
+        images.append(_link(read(_InputImage, part, path), path))
+        return Image()
+    if kind == "input_text":
+        return Text(read(_InputText, part, path).text)
+    if kind == "output_text":
+        return Text(read(_OutputText, part, path).text)
+    if kind == "refusal":
+        return Text(read(_Refusal, part, path).refusal)
+    problem = f"is {str(kind)[:60]!r}; text and images are taken"
+    raise refuse(f"{path}.type", problem, code="unsupported_content")
 
 
-def _image(part: Fields) -> ImageLink:
-    part.choice("detail", ("auto", "low", "high", "original"))  # the model has one way to look
-    part.only("file_id", (), "there are no stored files; send 'image_url'")
-    url = part.text("image_url")
-    if not url:
-        raise part.refuse("image_url", "is required", code="missing_required_parameter")
-    if not url.lower().startswith(("https:", "data:")):
-        raise part.refuse("image_url", "must begin with 'https:' or 'data:'")
-    part.finish()
-    return ImageLink(url, part.at("image_url"))
+def _link(image: _InputImage, path: str) -> ImageLink:
+    path = f"{path}.image_url"
+    if not image.image_url:
+        raise require(path)
+    if not image.image_url.lower().startswith(("https:", "data:")):
+        raise refuse(path, "must begin with 'https:' or 'data:'")
+    return ImageLink(image.image_url, path)
 
 
-def _call(fields: Fields, messages: list[Message], _images: list[ImageLink]) -> None:
-    call_id, name = fields.text("call_id"), fields.text("name")
-    for field, value in (("call_id", call_id), ("name", name)):
+def _call(item: Item, path: str, messages: list[Message], _images: list[ImageLink]) -> None:
+    given = read(_CallItem, item, path)
+    for name, value in (("call_id", given.call_id), ("name", given.name)):
         if not value:
-            raise fields.refuse(field, "is required", code="missing_required_parameter")
-    arguments = fields.text("arguments") or "{}"
-    function = {"name": name, "arguments": arguments}
-    call = {"id": call_id, "type": "function", "function": function}
-    _turn(messages, "").setdefault("tool_calls", []).append(call)
+            raise require(f"{path}.{name}")
+    call = ToolCall(given.name, given.arguments or "{}", given.call_id)
+    messages[-1:] = _turned(messages, "calls", call=call)
 
 
-def _result(fields: Fields, messages: list[Message], images: list[ImageLink]) -> None:
-    call_id = fields.text("call_id")
-    if not call_id:
-        raise fields.refuse("call_id", "is required", code="missing_required_parameter")
-    fields.take("caller")
-    before = len(images)
-    output = _content(fields, images, "output")
-    if len(images) > before:
-        raise fields.refuse("output", "holds images; send them in a message of the user")
-    messages.append({"role": "tool", "tool_call_id": call_id, "content": output})
+def _result(item: Item, path: str, messages: list[Message], images: list[ImageLink]) -> None:
+    given = read(_ResultItem, item, path)
+    if not given.call_id:
+        raise require(f"{path}.call_id")
+    output = _content(given.output, f"{path}.output", images)
+    if not isinstance(output, str):
+        raise refuse(f"{path}.output", "contains images; send them in a user message")
+    messages.append(Message("tool", output, answers=given.call_id))
 
 
-def _thought(fields: Fields, messages: list[Message], _images: list[ImageLink]) -> None:
-    texts = []
-    for index, one in enumerate(fields.take("content") or ()):
-        part = Fields(one, fields.at(f"content[{index}]"))
-        part.choice("type", ("reasoning_text",))
-        texts.append(part.text("text") or "")
-        part.finish()
-    if any(texts):
-        _turn(messages, "reasoning_content")["reasoning_content"] = "".join(texts)
+def _thought(item: Item, path: str, messages: list[Message], _images: list[ImageLink]) -> None:
+    given = read(_ReasoningItem, item, path)
+    text = "".join(part.text or "" for part in given.content or ())
+    if text:
+        messages[-1:] = _turned(messages, "reasoning", reasoning=text)
 
 
-def _turn(messages: list[Message], field: str) -> Message:
-    """The assistant's message that an item belongs to: the last one, where it still can."""
-    last = messages[-1] if messages else {"role": ""}
-    begun = bool(last.get("content") or last.get("tool_calls"))  # thoughts come before both
-    over = begun if field == "reasoning_content" else bool(last.get(field))
-    if last["role"] != "assistant" or over:
-        last = {"role": "assistant", "content": ""}
-        messages.append(last)
-    return last
+def _turned(
+    messages: list[Message],
+    field: str,
+    *,
+    content: str | tuple[Text | Image, ...] = "",
+    call: ToolCall | None = None,
+    reasoning: str | None = None,
+) -> list[Message]:
+    """The last message and the assistant's with the field, which are one where that can be."""
+    last = messages[-1:]
+    turn = Message("assistant", "")
+    if last and last[0].role == "assistant" and not _is_over(last[0], field):
+        turn, last = last[0], []
+    if field == "content":
+        return [*last, replace(turn, content=content)]
+    if call is not None:
+        return [*last, replace(turn, calls=(*turn.calls, call))]
+    return [*last, replace(turn, reasoning=reasoning)]
 
 
-_MODELS = ("function_call", "reasoning")
+def _is_over(turn: Message, field: str) -> bool:
+    """Reasoning comes before text and calls, a turn has one text, and any number of calls."""
+    if field == "reasoning":
+        return bool(turn.content or turn.calls)
+    return field == "content" and bool(turn.content)
+
+
 _READERS = {
     "message": _message,
     "function_call": _call,

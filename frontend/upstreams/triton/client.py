@@ -1,272 +1,187 @@
-"""One Triton server over gRPC: the only module that knows gRPC.
+"""One Triton server as an upstream.
 
-One stream per generation, so that cancelling one touches no other. Whoever stops reading early, for
-whatever reason, also stops the engine: Triton does not carry a cancellation into the running step
-of an ensemble, so a cancel request follows by name (the tensor contract tells).
+One stream per generation, so that cancelling one touches no other. A reader that stops early also
+stops the engine: Triton does not carry a cancellation into the running step of an ensemble, so a
+cancel request follows by name (the tensor contract has its tensor).
 """
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterator
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping
+from contextlib import aclosing
+from dataclasses import replace
 
 import grpc
-from tritonclient.grpc import service_pb2, service_pb2_grpc
+from tritonclient.grpc import service_pb2
 
-from frontend.domain.events import Event
+from frontend.domain.events import Events
 from frontend.domain.generation import Generation
+from frontend.domain.images import ImageRequest, ImageResult
 from frontend.domain.models import Model
-from frontend.errors import BackendFailed, BackendUnavailable, InvalidRequest, Overloaded
+from frontend.domain.sampling import Sampling
+from frontend.domain.vectors import Embedding, Pairs, Scores, Vectors
+from frontend.errors import BackendUnavailable, InvalidRequest
+from frontend.upstreams.protocol import Call
+from frontend.upstreams.triton import control, unary
+from frontend.upstreams.triton.connection import Connection, Reader
 from frontend.upstreams.triton.contract import write_prompt, write_reply, write_sampling
 from frontend.upstreams.triton.events import read_events
-from frontend.upstreams.triton.failures import from_message, from_status, is_restricted
+from frontend.upstreams.triton.failures import from_message
+from frontend.upstreams.triton.models import Restarts, Served, read_model
 from frontend.upstreams.triton.tensors import add_files, add_json, add_texts
 
-_CONTROL_TIMEOUT_S = 5.0
-_LOAD_TIMEOUT_S = 1800  # an engine of many gigabytes
 _CANCEL_TIMEOUT_S = 10.0
-_STREAM_INFER = "/inference.GRPCInferenceService/ModelStreamInfer"
+_PROMPT_INPUTS = ("messages", "prompt")
+_PAIR_INPUTS = ("query", "documents")
+"""What the steps call their inputs in refusals."""
 _log = logging.getLogger(__name__)
-_OPTIONS = [
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.max_send_message_length", -1),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-    # servers take one ping in five minutes from a silent client and cut it off at the third
-    # strike: more often would end a long prefill
-    ("grpc.keepalive_time_ms", 310_000),
-    # fewer filters, no retry buffers, no bandwidth probes: a third less CPU per message
-    ("grpc.minimal_stack", 1),
-    ("grpc.enable_retries", 0),
-    ("grpc.http2.bdp_probe", 0),
-    ("grpc.use_local_subchannel_pool", 1),
-]
-
-
-class _Cancellable(Protocol):
-    def cancel(self) -> bool: ...
-    def cancelled(self) -> bool: ...
 
 
 class Triton:
-    """A connection to one server. Create it inside the event loop that uses it."""
+    """Create it inside the event loop that uses it."""
 
     def __init__(self, address: str, key: tuple[str, str] | None = None) -> None:
-        """`key` is the name and value of what opens restricted control calls."""
-        self._key = [(f"triton-grpc-protocol-{key[0]}", key[1])] if key else []
-        self._channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
-        self._api = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
-        # one request per stream, so the client's side is a unary call: the same bytes on the wire,
-        # a third of the calls into gRPC that a bidirectional one takes
-        self._stream = self._channel.unary_stream(
-            _STREAM_INFER,
-            request_serializer=service_pb2.ModelInferRequest.SerializeToString,
-            response_deserializer=service_pb2.ModelStreamInferResponse.FromString,
-        )
-        self._calls: dict[_Cancellable, str] = {}
-        self._orphans: set[_Cancellable] = set()
-        self._leaving: set[asyncio.Task[None]] = set()
-        self._abandoned = False
+        """`key` is the name and value that open restricted control calls."""
+        self._connection = Connection(address, key)
+        self._served: dict[str, Served] = {}
+        self._restarts = Restarts()
+        self._cancelling: set[asyncio.Task[None]] = set()
 
-    async def ready_models(self) -> list[service_pb2.ModelConfigResponse]:
-        """The configs of every loaded model. Raises BackendUnavailable when Triton is not there."""
-        with self._translated("catalogue"):
-            index = await self._api.RepositoryIndex(
-                service_pb2.RepositoryIndexRequest(ready=True),
-                timeout=_CONTROL_TIMEOUT_S,
-                metadata=self._key,
-            )
-        names = sorted({model.name for model in index.models if model.state == "READY"})
-        found = await asyncio.gather(*map(self._config, names))
-        return [config for config in found if config is not None]
+    async def models(self) -> list[Model]:
+        """The public models that are loaded. Ends the streams of models whose process died."""
+        configs = await control.ready_configs(self._connection)
+        for name in self._restarts.see(configs):
+            _log.warning("%s was restarted; its streams end", name)
+            self._connection.abandon_engine(name)
+        served = [found for config in configs if (found := read_model(config))]
+        self._served = {one.model.name: one for one in served}
+        return [one.model for one in served]
 
-    async def repository(self) -> set[str]:
-        """The names of all models that could be loaded. Raises GatewayError."""
-        with self._translated("repository"):
-            index = await self._api.RepositoryIndex(
-                service_pb2.RepositoryIndexRequest(),
-                timeout=_CONTROL_TIMEOUT_S,
-                metadata=self._key,
-            )
-        return {model.name for model in index.models}
+    async def stored(self) -> set[str]:
+        """The names of all models in the repository."""
+        return await control.stored(self._connection)
+
+    async def health(self) -> bool:
+        """Whether Triton answers."""
+        return await control.is_live(self._connection)
 
     async def load(self, name: str) -> None:
-        """Loads a model and its steps as they are on disk. Raises BackendFailed."""
-        try:
-            request = service_pb2.RepositoryModelLoadRequest(model_name=name)
-            await self._api.RepositoryModelLoad(
-                request, timeout=_LOAD_TIMEOUT_S, metadata=self._key
-            )
-        except grpc.aio.AioRpcError as error:
-            if is_restricted(error.code().name, error.details() or ""):
-                raise from_status(error.code().name, error.details() or "", name) from None
-            _log.error("%s does not load: %s", name, error.details())
-            raise BackendFailed(
-                f"the model '{name}' does not load; Triton's log says why"
-            ) from None
+        """Loads a model and its steps as they are on disk."""
+        await control.load(self._connection, name)
 
     async def unload(self, name: str) -> None:
-        """Unloads a model and the steps that no other model uses. Raises GatewayError."""
-        configs = [answer.config for answer in await self.ready_models()]
-        steps = {c.name: {step.model_name for step in c.ensemble_scheduling.step} for c in configs}
-        own = steps.pop(name, set())
-        if users := sorted(user for user, used in steps.items() if name in used):
-            raise InvalidRequest(f"'{name}' is a step of '{users[0]}'", param="model")
-        for each in (name, *sorted(own.difference(*steps.values()))):
-            request = service_pb2.RepositoryModelUnloadRequest(model_name=each)
-            with self._translated(each):
-                await self._api.RepositoryModelUnload(
-                    request, timeout=_LOAD_TIMEOUT_S, metadata=self._key
-                )
+        """Unloads a model and the steps that no other model uses."""
+        await control.unload(self._connection, name)
 
-    async def _config(self, name: str) -> service_pb2.ModelConfigResponse | None:
-        """None for a model that went away since the index was read."""
-        request = service_pb2.ModelConfigRequest(name=name)
-        try:
-            return await self._api.ModelConfig(
-                request, timeout=_CONTROL_TIMEOUT_S, metadata=self._key
-            )
-        except grpc.aio.AioRpcError:
-            return None
-
-    async def generate(
-        self, model: Model, generation: Generation, engine_id: str, timeout_s: float
-    ) -> AsyncIterator[list[Event]]:
-        """The events of one generation, as many at a time as Triton sends together.
-
-        Close the iterator to stop the engine. Raises GatewayError, also after some events.
-        """
-        request = service_pb2.ModelInferRequest(model_name=model.name, id=engine_id)
+    async def generate(self, model: Model, generation: Generation, call: Call) -> Events:
+        """The events of one generation, as many at a time as Triton sends together."""
+        served = self._find(model)
+        request = service_pb2.ModelInferRequest(model_name=model.name, id=call.id)
         add_json(request, "prompt", write_prompt(generation))
         add_json(request, "sampling_parameters", write_sampling(generation))
-        if "reply" in model.takes and (reply := write_reply(generation)) is not None:
+        if "reply" in served.tensors and (reply := write_reply(generation)) is not None:
             add_json(request, "reply", reply)
         if generation.images:
             add_files(request, "images", generation.images)
-        reader = _Reader(self._stream(request, timeout=timeout_s))
+        reader = self._connection.stream(request, call.timeout_s)
+        engine = served.engine or model.name
         ended = False
         try:
-            with self._running(reader.call, engine_id, model.cancel or model.name):
-                while (response := await reader.read()) is not grpc.aio.EOF:
+            with (
+                _naming(_params_of(generation)),
+                self._connection.running(reader.call, call.id, engine),
+            ):
+                while (response := await reader.read()) is not None:
                     if response.error_message:
                         ended = True
                         await reader.read_out()
-                        raise from_message(response.error_message, engine_id)
+                        raise from_message(response.error_message, call.id)
                     if contents := response.infer_response.raw_output_contents:
                         yield read_events(contents[0])
                 ended = True
         finally:
             if not ended:
-                self._leave_soon(reader, model, engine_id)
+                self._cancel_soon(reader, served.engine, call.id)
 
-    async def infer(
-        self, request: service_pb2.ModelInferRequest, timeout_s: float
-    ) -> service_pb2.ModelInferResponse:
-        """One unary call. Raises GatewayError."""
-        call = self._api.ModelInfer(request, timeout=timeout_s)
-        with self._running(call, request.id, request.model_name):
-            return await call
+    async def embed(self, model: Model, embedding: Embedding, call: Call) -> Vectors:
+        """Long lists travel as several batches at once."""
+        return await unary.embed(self._connection, self._find(model), embedding, call)
 
-    @contextlib.contextmanager
-    def _running(self, call: _Cancellable, engine_id: str, engine: str) -> Iterator[None]:
-        """Keeps the call where it can be ended, and tells that end from the caller's own."""
-        self._calls[call] = engine
-        try:
-            with self._translated(engine_id):
-                yield
-        except asyncio.CancelledError:
-            if self._abandoned:
-                raise Overloaded("the server is shutting down", code="draining") from None
-            if call in self._orphans:
-                raise BackendUnavailable("the model was restarted; try again") from None
-            raise
-        finally:
-            self._calls.pop(call, None)
-            self._orphans.discard(call)
+    async def rerank(self, model: Model, pairs: Pairs, call: Call) -> Scores:
+        """Long lists travel as several batches at once."""
+        with _naming(dict(zip(_PAIR_INPUTS, pairs.params, strict=True))):
+            return await unary.rerank(self._connection, self._find(model), pairs, call)
+
+    async def draw(self, model: Model, image: ImageRequest, call: Call) -> ImageResult:
+        """All images of one request in one call."""
+        return await unary.draw(self._connection, model, image, call)
+
+    async def count(self, model: Model, generation: Generation, call: Call) -> int:
+        """Only the engine knows how many tokens an image becomes, so it reads the prompt once."""
+        step = self._find(model).tokenizer
+        if step is not None and not generation.images:
+            with _naming(_params_of(generation)):
+                return await unary.count(self._connection, step, generation, call)
+        one_token = Sampling(max_tokens=1, temperature=0)
+        once = replace(generation, sampling=one_token, structure=None, reply=None)
+        counted = 0
+        async with aclosing(self.generate(model, once, call)) as groups:
+            async for group in groups:
+                counted = group[-1].prompt_tokens
+        return counted
 
     def abandon(self) -> None:
-        """Ends every call under way; each of them raises Overloaded."""
-        self._abandoned = True
-        for call in tuple(self._calls):
-            call.cancel()
+        """Ends every running call; each raises Overloaded."""
+        self._connection.abandon()
 
-    def abandon_engine(self, engine: str) -> None:
-        """Ends the calls that wait for an engine whose process is gone: Triton never does."""
-        for call in [call for call, of in self._calls.items() if of == engine]:
-            self._orphans.add(call)
-            call.cancel()
+    async def close(self) -> None:
+        """Waits for cancel requests, then closes the connection."""
+        if self._cancelling:
+            await asyncio.wait(self._cancelling, timeout=_CANCEL_TIMEOUT_S)
+        await self._connection.close()
 
-    def _leave_soon(self, reader: "_Reader", model: Model, engine_id: str) -> None:
+    def _find(self, model: Model) -> Served:
+        if (served := self._served.get(model.name)) is None:
+            raise BackendUnavailable(f"the model '{model.name}' is not loaded now; try again soon")
+        return served
+
+    def _cancel_soon(self, reader: Reader, engine: str | None, call_id: str) -> None:
         """Stops the engine from a task of its own: the caller is being cancelled itself."""
-        if model.cancel is None:
+        if engine is None:
             reader.call.cancel()
             return
-        task = asyncio.get_running_loop().create_task(self._leave(reader, model.cancel, engine_id))
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
+        task = asyncio.get_running_loop().create_task(self._cancel(reader, engine, call_id))
+        self._cancelling.add(task)
+        task.add_done_callback(self._cancelling.discard)
 
-    async def _leave(self, reader: "_Reader", engine: str, engine_id: str) -> None:
+    async def _cancel(self, reader: Reader, engine: str, call_id: str) -> None:
         """Sends the cancel request and reads what still comes, until the stream ends with it."""
         request = service_pb2.ModelInferRequest(model_name=engine)
-        add_texts(request, "cancel", [engine_id], [1])
+        add_texts(request, "cancel", [call_id], [1])
         try:
             async with asyncio.timeout(_CANCEL_TIMEOUT_S):
                 # a failure here means that the server is gone, and the request with it
                 with contextlib.suppress(grpc.RpcError):
-                    await _Reader(self._stream(request, timeout=_CANCEL_TIMEOUT_S)).read_out()
+                    await self._connection.stream(request, _CANCEL_TIMEOUT_S).read_out()
                 with contextlib.suppress(grpc.RpcError, asyncio.InvalidStateError):
                     await reader.read_out()
         except TimeoutError:
-            _log.warning(
-                "request %s did not end within %g s of being cancelled",
-                engine_id,
-                _CANCEL_TIMEOUT_S,
-            )
+            text = "request %s did not end within %g s of being cancelled"
+            _log.warning(text, call_id, _CANCEL_TIMEOUT_S)
         finally:
             reader.call.cancel()
 
-    async def close(self) -> None:
-        """Waits for cancel requests under way, then closes the connection."""
-        if self._leaving:
-            await asyncio.wait(self._leaving, timeout=_CANCEL_TIMEOUT_S)
-        await self._channel.close()
 
-    @contextlib.contextmanager
-    def _translated(self, engine_id: str) -> Iterator[None]:
-        """Turns gRPC's errors, and answers that cannot be read, into the gateway's."""
-        try:
-            yield
-        except grpc.aio.AioRpcError as error:
-            raise from_status(error.code().name, error.details() or "", engine_id) from None
-        except (grpc.RpcError, asyncio.InvalidStateError) as error:
-            raise from_status("UNAVAILABLE", repr(error), engine_id) from None
+@contextlib.contextmanager
+def _naming(params: Mapping[str, str]) -> Iterator[None]:
+    """A step's refusal names its own input; the caller knows it by another name."""
+    try:
+        yield
+    except InvalidRequest as error:
+        error.param = params.get(error.param or "", error.param)
+        raise
 
 
-class _Reader:
-    """Reads one call. A cancellation of who reads leaves the call, and the read under way, alone.
-
-    gRPC would cancel the call with it, and a cancellation that meets the last response on its way
-    can leave Triton 2.51 with a model that it never unloads (measured: exit takes its whole
-    timeout). So calls are read to their end, which a cancel request to the engine brings.
-    """
-
-    def __init__(self, call: Any) -> None:
-        self.call = call
-        self._under_way: asyncio.Future[Any] | None = None
-
-    async def read(self) -> Any:
-        """The next message, or gRPC's EOF."""
-        reading = self._under_way or asyncio.ensure_future(self.call.read())
-        self._under_way = reading
-        try:
-            return await asyncio.shield(reading)
-        finally:
-            if reading.done():
-                self._under_way = None
-
-    async def read_out(self) -> None:
-        """Reads to the end."""
-        while await self.read() is not grpc.aio.EOF:
-            pass
+def _params_of(generation: Generation) -> dict[str, str]:
+    return dict.fromkeys(_PROMPT_INPUTS, generation.param)

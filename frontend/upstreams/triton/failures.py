@@ -42,7 +42,7 @@ def from_message(text: str, engine_id: str) -> GatewayError:
     _log.error("request %s failed in the backend: %s", engine_id, clip(text, 4000))
     if "is not healthy" in text or "is not ready" in text or "unknown model" in text:
         return BackendUnavailable("the model is not available now; try again soon")
-    return BackendFailed(f"the model failed; the operator finds why in the log as {engine_id}")
+    return BackendFailed(f"the model failed; request id {engine_id}")
 
 
 def from_status(code: str, details: str, engine_id: str) -> GatewayError:
@@ -54,8 +54,8 @@ def from_status(code: str, details: str, engine_id: str) -> GatewayError:
     if is_restricted(code, details):
         _log.warning("Triton restricts what %s asks for: %s", engine_id, details)
         return NotSupported(
-            "the model server does not let this gateway load or unload models: its operator does,"
-            " or gives the gateway a key (triton_key_file)"
+            "the model server does not let this gateway load or unload models; its operator can"
+            " do so, or give the gateway a key (setting triton_key_file)"
         )
     if code == "UNAVAILABLE":
         _log.warning("request %s: Triton is unavailable: %s", engine_id, details)
@@ -64,7 +64,7 @@ def from_status(code: str, details: str, engine_id: str) -> GatewayError:
 
 
 def _overflow(marked: dict[str, Any]) -> ContextOverflow | None:
-    """The numbers of a prompt beyond its context, where the step told them."""
+    """The numbers of a prompt beyond its context, where the step sent them."""
     numbers = marked.get("context")
     if not isinstance(numbers, dict):
         return None
@@ -99,8 +99,8 @@ def _text(value: Any) -> str | None:
 
 
 def _marked(text: str) -> dict[str, Any] | None:
-    _, found, payload = text.partition(MARKER)
-    if not found:
+    _, marker, payload = text.partition(MARKER)
+    if not marker:
         return None
     try:
         value, _ = json.JSONDecoder().raw_decode(payload.strip())

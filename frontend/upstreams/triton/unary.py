@@ -1,20 +1,27 @@
-"""Embeddings, scores and images: one unary call each, in the tensors of the contract.
+"""Embeddings, scores, images and token counts: unary calls, in the tensors of the contract.
 
-Knows the tensors' names and types, not how they travel. A call is (unique id, seconds it may take).
+Knows the tensors' names and types, not how they travel.
 """
+
+import asyncio
+from collections.abc import Coroutine, Iterable
+from typing import Any, TypeVar
 
 from tritonclient.grpc import service_pb2
 
 from frontend.domain.generation import Generation
-from frontend.domain.images import Drawing, Drawn
+from frontend.domain.images import ImageRequest, ImageResult
 from frontend.domain.models import Model
-from frontend.domain.vectors import Embedding, Ranking, Scores, Vectors
+from frontend.domain.vectors import Embedding, Pairs, Scores, Vectors
 from frontend.errors import BackendFailed, ContextOverflow
-from frontend.upstreams.triton.client import Triton
+from frontend.upstreams.protocol import Call
+from frontend.upstreams.triton.connection import Connection
 from frontend.upstreams.triton.contract import write_prompt
+from frontend.upstreams.triton.models import Served
 from frontend.upstreams.triton.tensors import add_json, add_numbers, add_texts, output, unpack_bytes
 
-Call = tuple[str, float]
+T = TypeVar("T")
+_PIPELINED = 4  # batches of one request in Triton at once: enough to keep it busy
 _END_MARKS = 8  # more than any tokenizer puts behind a text
 
 _NUMBERS = (
@@ -27,10 +34,41 @@ _NUMBERS = (
 )
 
 
-async def embed(triton: Triton, model: Model, embedding: Embedding, call: Call) -> Vectors:
-    """The vectors of at most `model.max_batch` texts. Raises GatewayError."""
+async def embed(
+    connection: Connection, served: Served, embedding: Embedding, call: Call
+) -> Vectors:
+    """The vectors of all texts, in order. Raises GatewayError."""
+    batches = enumerate(embedding.split(served.max_batch))
+    parts = await _all(
+        _embed(connection, served.model, batch, _part(call, number)) for number, batch in batches
+    )
+    return Vectors.join(parts)
+
+
+async def rerank(connection: Connection, served: Served, pairs: Pairs, call: Call) -> Scores:
+    """The scores of all pairs, in order. Raises GatewayError."""
+    batches = enumerate(pairs.split(served.max_batch))
+    parts = await _all(
+        _rerank(connection, served.model, batch, _part(call, number)) for number, batch in batches
+    )
+    values = [value for part in parts for value in part.values]
+    return Scores(values, sum(part.prompt_tokens for part in parts))
+
+
+async def count(connection: Connection, step: str, generation: Generation, call: Call) -> int:
+    """Tokens of a prompt, as its model's first step makes them. Raises GatewayError."""
+    request = service_pb2.ModelInferRequest(model_name=step, id=call.id)
+    add_json(request, "prompt", write_prompt(generation))
+    return len(output(await connection.infer(request, call.timeout_s), "token_ids")) // 4
+
+
+def _part(call: Call, number: int) -> Call:
+    return Call(f"{call.id}-{number}", call.timeout_s)
+
+
+async def _embed(connection: Connection, model: Model, embedding: Embedding, call: Call) -> Vectors:
     texts = embedding.texts
-    request = service_pb2.ModelInferRequest(model_name=model.name, id=call[0])
+    request = service_pb2.ModelInferRequest(model_name=model.name, id=call.id)
     add_texts(request, "text", texts, [len(texts), 1])
     if embedding.ids is not None:
         rows = _bounded(embedding, model)
@@ -39,7 +77,7 @@ async def embed(triton: Triton, model: Model, embedding: Embedding, call: Call) 
         add_numbers(request, "token_ids", "INT32", flat, [len(rows), width])
     if embedding.truncate:
         add_numbers(request, "truncate", "BOOL", [True] * len(texts), [len(texts), 1])
-    answer = await triton.infer(request, call[1])
+    answer = await connection.infer(request, call.timeout_s)
     raw, counts = output(answer, "embedding"), output(answer, "num_tokens")
     if len(raw) % (4 * len(texts)) or len(counts) != 4 * len(texts):
         raise BackendFailed("the model answered with another number of vectors than texts")
@@ -50,13 +88,6 @@ async def embed(triton: Triton, model: Model, embedding: Embedding, call: Call) 
         sum(memoryview(counts).cast("i")),
         model.normalized,
     )
-
-
-async def count_tokens(triton: Triton, step: str, generation: Generation, call: Call) -> int:
-    """Tokens of a prompt, as its model's first step makes them. Raises GatewayError."""
-    request = service_pb2.ModelInferRequest(model_name=step, id=call[0])
-    add_json(request, "prompt", write_prompt(generation))
-    return len(output(await triton.infer(request, call[1]), "token_ids")) // 4
 
 
 def _bounded(embedding: Embedding, model: Model) -> list[list[int]]:
@@ -78,35 +109,53 @@ def _bounded(embedding: Embedding, model: Model) -> list[list[int]]:
     return [row if len(row) <= most else row[:most] + row[-_END_MARKS:] for row in rows]
 
 
-async def rank(triton: Triton, model: Model, ranking: Ranking, call: Call) -> Scores:
-    """The scores of at most `model.max_batch` pairs. Raises GatewayError."""
-    shape = [len(ranking.documents), 1]
-    request = service_pb2.ModelInferRequest(model_name=model.name, id=call[0])
-    add_texts(request, "query", ranking.queries, shape)
-    add_texts(request, "document", ranking.documents, shape)
-    if ranking.truncate:
+async def _rerank(connection: Connection, model: Model, pairs: Pairs, call: Call) -> Scores:
+    shape = [len(pairs.documents), 1]
+    request = service_pb2.ModelInferRequest(model_name=model.name, id=call.id)
+    add_texts(request, "query", pairs.queries, shape)
+    add_texts(request, "document", pairs.documents, shape)
+    if pairs.truncate:
         add_numbers(request, "truncate", "BOOL", [True] * shape[0], shape)
-    answer = await triton.infer(request, call[1])
+    answer = await connection.infer(request, call.timeout_s)
     scores, counts = output(answer, "score"), output(answer, "num_tokens")
     if len(scores) != 4 * shape[0] or len(counts) != 4 * shape[0]:
         raise BackendFailed("the model answered with another number of scores than pairs")
     return Scores(list(memoryview(scores).cast("f")), sum(memoryview(counts).cast("i")))
 
 
-async def draw(triton: Triton, model: Model, drawing: Drawing, call: Call) -> Drawn:
-    """Raises GatewayError."""
-    request = service_pb2.ModelInferRequest(model_name=model.name, id=call[0])
-    add_texts(request, "prompt", [drawing.prompt], [1])
-    if drawing.negative_prompt is not None:
-        add_texts(request, "negative_prompt", [drawing.negative_prompt], [1])
+async def draw(
+    connection: Connection, model: Model, image: ImageRequest, call: Call
+) -> ImageResult:
+    """The images of one request. Raises GatewayError."""
+    request = service_pb2.ModelInferRequest(model_name=model.name, id=call.id)
+    add_texts(request, "prompt", [image.prompt], [1])
+    if image.negative_prompt is not None:
+        add_texts(request, "negative_prompt", [image.negative_prompt], [1])
     for name, datatype in _NUMBERS:
-        if (value := getattr(drawing, name)) is not None:
+        if (value := getattr(image, name)) is not None:
             add_numbers(request, name, datatype, [value], [1])
-    add_numbers(request, "count", "INT32", [drawing.count], [1])
-    answer = await triton.infer(request, call[1])
+    add_numbers(request, "count", "INT32", [image.count], [1])
+    answer = await connection.infer(request, call.timeout_s)
     images = unpack_bytes(output(answer, "image"))
-    if len(images) != drawing.count:
-        raise BackendFailed(f"the model drew {len(images)} images instead of {drawing.count}")
+    if len(images) != image.count:
+        raise BackendFailed(f"the model drew {len(images)} images instead of {image.count}")
     counted = any(tensor.name == "num_tokens" for tensor in answer.outputs)
     tokens = sum(memoryview(output(answer, "num_tokens")).cast("i")) if counted else 0
-    return Drawn(images, tokens)
+    return ImageResult(images, tokens)
+
+
+async def _all(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Every result in order, `_PIPELINED` calls at a time; the first failure cancels the others."""
+    numbered, results = enumerate(calls), dict[int, T]()
+
+    async def work() -> None:
+        for number, call in numbered:
+            results[number] = await call
+
+    workers = [asyncio.create_task(work()) for _ in range(_PIPELINED)]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
+    return [results[number] for number in sorted(results)]

@@ -1,6 +1,6 @@
-"""The engine step: hands Triton's requests to vLLM and answers them as its tokens come.
+"""The engine step: passes Triton's requests to vLLM and streams its tokens back.
 
-A request is one of four: a cancel, the contract's `token_ids`, Triton's own `text_input`, or bad.
+A request is a cancel, the contract's `token_ids`, or Triton's own `text_input`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,8 @@ class TritonPythonModel:
     def initialize(self, args: Mapping[str, str]) -> None:
         settings = Settings.read(args)
         stages = settings.text("stages", "")
-        prepare_process(settings.table("environment") | ({VARIABLE: stages} if stages else {}))
+        environment = settings.table("environment") | ({VARIABLE: stages} if stages else {})
+        prepare_process(environment, settings.gpus)
         self._stamp = open_stages(stages)
         self._engine = Engine(settings, backend().Logger)
         self._engine.start()

@@ -147,7 +147,7 @@ def test_errors_are_the_sdks_own(claude: Anthropic, gateway: Gateway) -> None:
         claude.messages.create(**asked(text="x"), extra_body={"top_k": -1})
     with pytest.raises(anthropic.BadRequestError, match="'thinking'"):
         claude.messages.create(**asked(text="x"), thinking={"type": "enabled", "budget_tokens": 20})
-    with pytest.raises(anthropic.BadRequestError, match="does embedding"):
+    with pytest.raises(anthropic.BadRequestError, match="supports embedding"):
         claude.messages.create(**asked(text="x") | {"model": "echo-embedding"})
     wrong = httpx2.get(f"{gateway.url}/v1/messages")
     assert (wrong.status_code, wrong.json()["type"]) == (405, "error")

@@ -7,9 +7,10 @@ import httpx2
 import ollama
 import pytest
 
+from frontend.accounts.keyfile import add_key
+from frontend.domain.identity import Role
 from tests.support.echo import EchoTriton, script
 from tests.support.gateway import Gateway, run_gateway
-from toolkit.serve.keys import add_key
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -27,7 +28,7 @@ def own_triton(
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     file = tmp_path_factory.mktemp("keys") / "keys"
-    return file, add_key(file, "ops", "admin")
+    return file, add_key(file, "ops", Role.ADMIN)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,7 @@ def test_unloaded_by_keep_alive_and_loaded_whole(api: ollama.Client) -> None:
 
 def test_what_is_not_there(api: ollama.Client) -> None:
     for call in (api.pull, api.delete):
-        with pytest.raises(ollama.ResponseError, match="holds no model 'nothing'") as refused:
+        with pytest.raises(ollama.ResponseError, match="has no model 'nothing'") as refused:
             call("nothing")
         assert refused.value.status_code == 404
     for name in ("../../etc", "echo/../x", "a" * 3000):

@@ -116,6 +116,6 @@ def test_the_catalogue_is_what_triton_serves(client: OpenAI) -> None:
 
 
 def test_a_model_for_something_else_says_what_it_does(client: OpenAI) -> None:
-    with pytest.raises(BadRequestError, match="it does embedding") as refusal:
+    with pytest.raises(BadRequestError, match="it supports embedding") as refusal:
         client.completions.create(model="echo-embedding", prompt="x")
     assert refusal.value.param == "model"

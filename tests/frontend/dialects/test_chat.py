@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from frontend.dialects.openai.chat import ChatAnswer, ChatCall, ChatChunks, parse_chat
+from frontend.dialects.openai.chat import ChatCall, parse_chat
+from frontend.dialects.openai.chat_answers import ChatAnswer, ChatChunks
 from frontend.dialects.openai.models import fingerprint
 from frontend.domain.models import Details
 from frontend.domain.usage import UsageCount

@@ -8,12 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types import Completion
 
-from frontend.dialects.openai.completions import (
-    CompletionAnswer,
-    CompletionCall,
-    CompletionChunks,
-    parse_completion,
-)
+from frontend.dialects.openai.completion_answers import CompletionAnswer, CompletionChunks
+from frontend.dialects.openai.completions import CompletionCall, parse_completion
 from frontend.domain.usage import UsageCount
 from frontend.upstreams.triton.contract import write_prompt, write_reply, write_sampling
 from tests.support.bodies import refused, sse

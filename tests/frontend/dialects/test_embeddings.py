@@ -16,6 +16,7 @@ from frontend.dialects.openai.embeddings import (
     parse_embedding,
     render_embedding,
 )
+from frontend.domain.models import Input
 from frontend.domain.vectors import Vectors
 from tests.support.bodies import refused
 from tests.support.events import MODEL
@@ -64,7 +65,7 @@ def test_a_model_without_token_ids_names_the_remedy() -> None:
     said = refused(check_ids, call.embedding, MODEL)
     assert said.param == "input"
     assert "check_embedding_ctx_length=False" in said.message
-    check_ids(call.embedding, replace(MODEL, takes=frozenset({"token_ids"})))
+    check_ids(call.embedding, replace(MODEL, accepts=frozenset({Input.TOKEN_IDS})))
 
 
 @pytest.mark.parametrize("name", ["encoding_format", "dimensions", "user", "colour"])

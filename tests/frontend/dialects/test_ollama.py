@@ -39,10 +39,8 @@ MODEL = Model(
     context_length=2048,
     dimensions=None,
     image=None,
-    cancel="my-chat.engine",
     owned_by="me",
     created_s=0,
-    max_batch=1,
     details=Details("llama", 134_515_008, 269_060_552, "BF16", "ab" * 32),
 )
 

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from frontend.dialects.openai.chat import parse_chat
-from frontend.dialects.openai.sampling import structure_names
 from frontend.errors import InvalidRequest
 from frontend.upstreams.triton.contract import write_sampling
 from tests.support.bodies import refused
@@ -167,5 +166,7 @@ def test_constraints_that_cannot_be_honoured(given: dict[str, Any], param: str) 
 )
 def test_what_the_engine_refuses_has_the_callers_name(told: str, sent: str, param: str) -> None:
     refusal = InvalidRequest("no", param=told)
-    refusal.rename(structure_names({sent: {"type": "object"}}))
+    given = {"guided_json": SCHEMA, "guided_regex": "a", "structured_outputs": {"regex": "a"}}
+    body = {"model": "m", "messages": HELLO, sent: given[sent]}
+    refusal.rename(parse_chat(body, 10).names)
     assert refusal.param == param

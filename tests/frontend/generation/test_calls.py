@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frontend.domain.events import Event
-from frontend.generation.calls import CallGate
+from frontend.generation.calls import CallBuffer
 from tests.support.events import event
 
 VALUES = st.recursive(
@@ -31,9 +31,9 @@ def deltas(calls: list[tuple[str, str]], cuts: int = 1) -> list[dict[str, Any]]:
 
 
 def passed(calls: list[dict[str, Any]], **end: Any) -> list[Event]:
-    gate = CallGate()
+    gate = CallBuffer()
     events = [event(tool_calls=[one]) for one in calls] + [event(**end)]
-    return [gate.pass_on(one) for one in events]
+    return [gate.complete(one) for one in events]
 
 
 def handed_out(events: list[Event]) -> list[dict[str, Any]]:
@@ -94,12 +94,12 @@ def test_a_call_without_arguments_has_none_unless_it_was_cut(end: Any, calls: in
 
 
 def test_completions_are_told_apart() -> None:
-    gate = CallGate()
+    gate = CallBuffer()
     first, second = deltas([("a", '{"x": 1}')])
-    gate.pass_on(event(index=0, tool_calls=[first]))
-    gate.pass_on(event(index=1, tool_calls=[dict(first)]))
-    assert gate.pass_on(event(index=0, finish="length")).tool_calls is None
-    assert gate.pass_on(event(index=1, tool_calls=[second], finish="length")).tool_calls
+    gate.complete(event(index=0, tool_calls=[first]))
+    gate.complete(event(index=1, tool_calls=[dict(first)]))
+    assert gate.complete(event(index=0, finish="length")).tool_calls is None
+    assert gate.complete(event(index=1, tool_calls=[second], finish="length")).tool_calls
 
 
 @pytest.mark.parametrize("sent", [[], deltas([("f", '{"x": "')])])

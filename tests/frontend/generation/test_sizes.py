@@ -6,17 +6,17 @@ from typing import Any
 import pytest
 
 from frontend.domain.generation import Conversation, Generation, Passage, TokenIds
-from frontend.domain.images import Drawing
+from frontend.domain.images import ImageRequest
 from frontend.domain.messages import Image, Message, Text
 from frontend.domain.models import Model
 from frontend.domain.tools import Function, Tools
-from frontend.domain.vectors import Embedding, Ranking
+from frontend.domain.vectors import Embedding, Pairs
 from frontend.errors import InvalidRequest
 from frontend.generation.sizes import (
-    check_drawing,
     check_embedding,
     check_generations,
-    check_ranking,
+    check_image,
+    check_pairs,
 )
 
 MODEL = Model(
@@ -27,10 +27,8 @@ MODEL = Model(
     context_length=16,
     dimensions=None,
     image=None,
-    cancel=None,
     owned_by="x",
     created_s=0,
-    max_batch=1,
     max_text_bytes=100,
 )
 LONG = "é" * 51
@@ -78,8 +76,8 @@ def test_the_texts_of_a_request_are_bounded_together() -> None:
     assert refused(check_generations, MODEL, [chat("a", tools=tools)], 1000).param == "messages"
     assert refused(check_embedding, MODEL, Embedding(["a" * 50] * 21), 1000).param == "input"
     # a query that stands in many pairs is sent many times
-    ranking = Ranking(["q" * 90] * 20, ["d"] * 20)
-    assert refused(check_ranking, MODEL, ranking, 1000).param == "documents"
+    ranking = Pairs(["q" * 90] * 20, ["d"] * 20)
+    assert refused(check_pairs, MODEL, ranking, 1000).param == "documents"
 
 
 def test_inputs_are_named_by_their_place_unless_they_may_be_cut() -> None:
@@ -87,13 +85,13 @@ def test_inputs_are_named_by_their_place_unless_they_may_be_cut() -> None:
     assert refused(check_embedding, MODEL, Embedding(texts), MUCH).param == "input[1]"
     assert refused(check_embedding, MODEL, Embedding([LONG]), MUCH).param == "input"
     check_embedding(MODEL, Embedding(texts, truncate=True), MUCH)
-    ranking = Ranking(["a", "a"], texts, params=("text_1", "text_2"))
-    assert refused(check_ranking, MODEL, ranking, MUCH).param == "text_2[1]"
+    ranking = Pairs(["a", "a"], texts, params=("text_1", "text_2"))
+    assert refused(check_pairs, MODEL, ranking, MUCH).param == "text_2[1]"
     cut = replace(ranking, truncate=True)
-    check_ranking(MODEL, cut, MUCH)
-    assert refused(check_ranking, MODEL, replace(cut, queries=texts), MUCH).param == "text_1"
+    check_pairs(MODEL, cut, MUCH)
+    assert refused(check_pairs, MODEL, replace(cut, queries=texts), MUCH).param == "text_1"
 
 
 def test_both_prompts_of_an_image_are_bounded() -> None:
-    assert refused(check_drawing, MODEL, Drawing(LONG)).param == "prompt"
-    assert refused(check_drawing, MODEL, Drawing("a", LONG)).param == "negative_prompt"
+    assert refused(check_image, MODEL, ImageRequest(LONG)).param == "prompt"
+    assert refused(check_image, MODEL, ImageRequest("a", LONG)).param == "negative_prompt"

@@ -18,8 +18,9 @@ from frontend.errors import (
     TooLarge,
     UnsupportedMedia,
 )
-from frontend.http.client import BodyBounds, Client, ClientGone, is_deeper
-from frontend.http.trace import Trace
+from frontend.http.body import BodyBounds, ClientGone, is_deeper
+from frontend.http.client import Client
+from tests.support.upstream import request
 
 
 class Peer:
@@ -29,6 +30,7 @@ class Peer:
         self.messages = list(messages)
         self.stuck = asyncio.Event()
         self.gone = asyncio.Event()
+        self.request = request()
 
     async def receive(self) -> Message:
         if self.messages:
@@ -41,7 +43,8 @@ class Peer:
 
     def client(self, timeout_s: float = 5, **headers: str) -> Client:
         pairs = [(k.replace("_", "-").encode(), v.encode()) for k, v in headers.items()]
-        return Client({"type": "http", "headers": pairs}, self.receive, self.send, timeout_s)
+        scope = {"type": "http", "headers": pairs}
+        return Client(self.request, scope, self.receive, self.send, timeout_s)
 
 
 def body(data: bytes, more: bool = False) -> Message:
@@ -110,15 +113,15 @@ async def test_a_text_is_one_value_however_many_commas_it_has() -> None:
 
 
 async def test_large_bodies_wait_for_each_other_and_small_ones_do_not() -> None:
-    trace = Trace.begin({"headers": [], "method": "POST", "path": "/"})
     budget = Budget(200_000)
     bounds = BodyBounds(100_000, budget=budget)
     large = body(b'"' + b"x" * 70_000 + b'"')
-    await Peer(large).client(content_length="70002").read_json(bounds)
+    first = Peer(large)
+    await first.client(content_length="70002").read_json(bounds)
     with pytest.raises(Overloaded):
         await Peer(large).client(timeout_s=0.01).read_json(bounds)
     assert await Peer(body(b"{}")).client().read_json(bounds) == {}
-    trace.ends.close()
+    first.request.outcome.cleanup.close()
     await Peer(large).client(timeout_s=0.01).read_json(bounds)
 
 

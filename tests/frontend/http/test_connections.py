@@ -68,7 +68,7 @@ def test_a_closed_connection_makes_room_once() -> None:
     peers = [Peer() for _ in range(4)]
     connections = full_of(*peers)
     for _ in range(2):
-        connections.leave(peers[0])
+        connections.remove(peers[0])
     assert [connections.admit(Peer(), "a") for _ in range(2)] == [None, "address"]
 
 
@@ -175,7 +175,7 @@ def test_the_limits_hold_whatever_happens(steps: list[tuple[str, str, int]]) -> 
     for address, what, number in steps:
         connections.clock.now_s += 1  # type: ignore[attr-defined]
         if what == "l" and inside:
-            connections.leave(inside.pop(number % len(inside)))
+            connections.remove(inside.pop(number % len(inside)))
         else:
             peer = Peer(float(number) if what == "w" else None)
             if connections.admit(peer, address) is None:

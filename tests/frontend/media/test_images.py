@@ -6,7 +6,6 @@ import io
 import struct
 import zlib
 from collections.abc import AsyncIterator
-from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
@@ -16,19 +15,19 @@ from PIL import Image
 
 from frontend.budget import Budget
 from frontend.domain.generation import ImageLink
-from frontend.domain.identity import Owner
 from frontend.errors import InvalidRequest
 from frontend.media.fetch import Fetcher
 from frontend.media.images import ImageBounds, Images
-from frontend.media.transcode import BadPicture, PictureLimits, to_plain
+from frontend.media.transcode import BadImage, DecodeLimits, to_plain
 from frontend.workers import Workers
+from tests.support.upstream import request
 
 
 def plain(file: bytes, pixels: int) -> bytes:
-    return to_plain(file, PictureLimits(pixels))
+    return to_plain(file, DecodeLimits(pixels))
 
 
-def picture(kind: str, mode: str = "RGB", size: tuple[int, int] = (6, 4)) -> bytes:
+def image(kind: str, mode: str = "RGB", size: tuple[int, int] = (6, 4)) -> bytes:
     file = io.BytesIO()
     Image.new(mode, size, 1 if mode in ("1", "P", "L") else "red").save(file, kind)
     return file.getvalue()
@@ -42,7 +41,7 @@ def opened(png: bytes) -> Image.Image:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
 def test_the_four_formats_become_plain_pngs(kind: str) -> None:
-    found = opened(plain(picture(kind), 100))
+    found = opened(plain(image(kind), 100))
     assert (found.mode, found.size) == ("RGB", (6, 4))
     assert found.getpixel((3, 2))[0] > 200  # type: ignore[index]
 
@@ -56,8 +55,8 @@ def test_modes_become_rgb(mode: str) -> None:
 
 @pytest.mark.parametrize("kind", ["BMP", "TIFF", "ICO", "PPM", "PDF", "EPS"])
 def test_other_formats_are_refused(kind: str) -> None:
-    with pytest.raises(BadPicture, match="not a whole PNG"):
-        plain(picture(kind), 10_000)
+    with pytest.raises(BadImage, match="not a complete PNG"):
+        plain(image(kind), 10_000)
 
 
 def test_the_first_frame_of_an_animation_is_taken_and_metadata_left() -> None:
@@ -84,22 +83,22 @@ def test_pixels_are_counted_before_they_are_decoded() -> None:
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0))
     bomb = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(1000)))
-    with pytest.raises(BadPicture, match="pixels"):
+    with pytest.raises(BadImage, match="pixels"):
         plain(bomb + chunk(b"IEND", b""), 25_000_000)
-    with pytest.raises(BadPicture, match="101x1 pixels"):
-        plain(picture("PNG", size=(101, 1)), 100)
+    with pytest.raises(BadImage, match="101x1 pixels"):
+        plain(image("PNG", size=(101, 1)), 100)
 
 
 @given(st.binary(max_size=200), st.integers(0, 80))
 def test_damaged_files_are_refused_and_nothing_else(noise: bytes, cut: int) -> None:
-    for file in (noise, picture("PNG")[:cut], picture("JPEG")[:-cut] + noise):
+    for file in (noise, image("PNG")[:cut], image("JPEG")[:-cut] + noise):
         try:
             plain(file, 100)
-        except BadPicture:
+        except BadImage:
             continue
 
 
-BOUNDS = ImageBounds(2, 1000, 10_000, PictureLimits(100, encoded_bytes=10_000))
+BOUNDS = ImageBounds(2, 1000, 10_000, DecodeLimits(100, encoded_bytes=10_000))
 
 
 @pytest.fixture
@@ -109,20 +108,16 @@ async def images() -> AsyncIterator[Images]:
     await workers.close()
 
 
-def owner(name: str = "ada") -> Owner:
-    return Owner(name, ExitStack())
-
-
 def data(file: bytes, head: str = "data:image/png;base64,") -> ImageLink:
     return ImageLink(head + base64.b64encode(file).decode(), "messages[0].content[1].image_url.url")
 
 
 async def test_data_urls_come_in_order(images: Images) -> None:
-    small, large = data(picture("PNG", size=(1, 1))), data(picture("GIF", size=(2, 2)))
+    small, large = data(image("PNG", size=(1, 1))), data(image("GIF", size=(2, 2)))
     for head in ("DATA:image/GIF;base64,", "data:image/svg+xml;charset=utf-8;base64,"):
-        found = await images.read((large, data(picture("PNG", size=(1, 1)), head)), owner())
+        found = await images.read((large, data(image("PNG", size=(1, 1)), head)), request("ada"))
         assert [opened(file).size for file in found] == [(2, 2), (1, 1)]
-    assert len(await images.read((small,), owner())) == 1
+    assert len(await images.read((small,), request("ada"))) == 1
 
 
 @pytest.mark.parametrize(
@@ -132,23 +127,24 @@ async def test_data_urls_come_in_order(images: Images) -> None:
         ("data:text/html;base64,QQ==", "not a 'data:image"),
         ("data:image/png,QQ==", "not a 'data:image"),
         ("data:image/png;base64,!!", "not valid base64"),
-        ("data:image/png;base64,QQ==", "not a whole PNG"),
+        ("data:image/png;base64,QQ==", "not a complete PNG"),
         ("data:image/png;base64," + "A" * 1400, "larger than 1000 bytes"),
         ("https://127.0.0.1/a.png", "not public"),
         ("https://localhost/a.png", "not public"),
         ("https://[::1]/a.png", "not public"),
-        ("https://u@a.example/", "no plain https: URL"),
+        ("https://u@a.example/", "not a plain https: URL"),
     ],
 )
 async def test_what_is_refused_names_its_place(images: Images, url: str, problem: str) -> None:
+    link = ImageLink(url, "messages[3].content[0].image_url.url")
     with pytest.raises(InvalidRequest, match=problem) as refused:
-        await images.read((ImageLink(url, "messages[3].content[0].image_url.url"),), owner())
+        await images.read((link,), request("ada"))
     assert refused.value.param == "messages[3].content[0].image_url.url"
 
 
 async def test_images_are_counted(images: Images) -> None:
     with pytest.raises(InvalidRequest, match="3 images, at most 2"):
-        await images.read((data(b""),) * 3, owner())
+        await images.read((data(b""),) * 3, request("ada"))
 
 
 def progressive(scans: int, size: tuple[int, int] = (64, 64)) -> bytes:
@@ -162,13 +158,13 @@ def progressive(scans: int, size: tuple[int, int] = (64, 64)) -> bytes:
 
 def test_scans_are_counted_before_they_are_decoded() -> None:
     assert opened(plain(progressive(30), 5000)).size == (64, 64)
-    with pytest.raises(BadPicture, match="more than 50 scans"):
+    with pytest.raises(BadImage, match="more than 50 scans"):
         plain(progressive(1000), 5000)
 
 
 def test_what_follows_the_end_of_a_jpeg_is_no_scan() -> None:
     film = b"\xff\xda" * 1000  # as phones put behind their photos
-    assert opened(plain(picture("JPEG") + film, 100)).size == (6, 4)
+    assert opened(plain(image("JPEG") + film, 100)).size == (6, 4)
     exif = Image.Exif()
     exif[0x010E] = "x\xff\xda" * 500
     file = io.BytesIO()
@@ -181,32 +177,32 @@ def test_a_file_that_would_be_too_large_becomes_a_jpeg_or_is_refused() -> None:
     Image.effect_noise((300, 300), 80).convert("RGB").save(noise, "JPEG", quality=60)
 
     def made(most: int) -> Image.Image:
-        file = to_plain(noise.getvalue(), PictureLimits(10**6, encoded_bytes=most))
+        file = to_plain(noise.getvalue(), DecodeLimits(10**6, encoded_bytes=most))
         assert len(file) <= most
         return Image.open(io.BytesIO(file))
 
     assert made(10**6).format == "PNG"
     assert made(100_000).format == "JPEG"
-    with pytest.raises(BadPicture, match="more than 10000 bytes when it is encoded"):
+    with pytest.raises(BadImage, match="more than 10000 bytes when it is encoded"):
         made(10_000)
 
 
 async def test_the_images_of_a_request_are_bounded_together(images: Images) -> None:
     few = replace(BOUNDS, request_bytes=100)
-    one = data(picture("PNG"))
+    one = data(image("PNG"))
     with pytest.raises(InvalidRequest, match="have more than 100 bytes") as refused:
-        await replace(images, bounds=few).read((one, one), owner())
+        await replace(images, bounds=few).read((one, one), request("ada"))
     assert refused.value.param == one.path
 
 
 async def test_what_takes_too_long_is_ended_and_others_go_on() -> None:
     workers = Workers(2, deadline_s=1, memory_bytes=2**30)
-    bounds = ImageBounds(2, 10**7, 10**8, PictureLimits(10**8, 10**6, 10**8))
+    bounds = ImageBounds(2, 10**7, 10**8, DecodeLimits(10**8, 10**6, 10**8))
     images = Images(Fetcher(1000, 1), workers, Budget(10**9), bounds)
-    await images.read((data(picture("PNG")),), owner())  # the processes have started
+    await images.read((data(image("PNG")),), request("ada"))  # the processes have started
     endless = data(progressive(3000, (2000, 2000)))
-    slow = asyncio.create_task(images.read((endless, endless), owner("mallory")))
-    assert await images.read((data(picture("PNG")),), owner("ada"))
+    slow = asyncio.create_task(images.read((endless, endless), request("mallory")))
+    assert await images.read((data(image("PNG")),), request("ada"))
     assert not slow.done()
     with pytest.raises(InvalidRequest, match="takes too long to decode"):
         await slow
@@ -214,13 +210,13 @@ async def test_what_takes_too_long_is_ended_and_others_go_on() -> None:
 
 
 async def test_images_are_held_until_the_request_ends(images: Images) -> None:
-    first, second = owner(), owner()
+    first, second = request("ada"), request("ada")
     tight = replace(images, budget=Budget(20_000))  # 10,000 for a caller, who asks for that
-    one = data(picture("PNG"))
+    one = data(image("PNG"))
     await tight.read((one, one), first)
     waiting = asyncio.create_task(tight.read((one, one), second))
     await asyncio.sleep(0)
     assert tight.budget._waiting
-    assert await tight.read((one,), owner("bob"))
-    first.ends.close()
+    assert await tight.read((one,), request("bob"))
+    first.outcome.cleanup.close()
     assert len(await waiting) == 2

@@ -1,52 +1,19 @@
 """What a schema costs is counted before anything is compiled, and refused beyond a limit."""
 
 import time
-from typing import Any
 
 import pytest
 
 from frontend.schemas.limits import Limits
+from tests.support.schema_expansion import LINKS, chain
 from tests.support.schema_grammars import Schema, fits, of_properties, plan, refusal
-
-
-def chain(levels: int, link: Any) -> Schema:
-    """`link` makes a schema that refers twice to the next one."""
-    definitions = {f"d{n}": link({"$ref": f"#/$defs/d{n + 1}"}) for n in range(levels)}
-    definitions[f"d{levels}"] = {"type": "object"}
-    return {"$ref": "#/$defs/d0", "$defs": definitions}
-
-
-LINKS: dict[str, Any] = {
-    "oneOf": lambda r: {"oneOf": [r, r]},
-    "anyOf": lambda r: {"anyOf": [r, r]},
-    "allOf": lambda r: {"allOf": [r, r]},
-    "not": lambda r: {"not": {"not": r}, "anyOf": [r]},
-    "if": lambda r: {"if": r, "then": r},
-    "else": lambda r: {"if": {"not": r}, "else": r},
-    "dependentSchemas": lambda r: {"dependentSchemas": {"a": r, "b": r}},
-    "beside $ref": lambda r: {**r, "anyOf": [r]},
-    "items": lambda r: {"anyOf": [{"items": r}, {"items": r}]},
-    "contains": lambda r: {"items": r, "contains": r},
-    "prefixItems": lambda r: {"anyOf": [{"prefixItems": [r]}, {"items": r}]},
-    "properties": lambda r: {"oneOf": [{"properties": {"a": r}}, {"properties": {"a": r}}]},
-    "patternProperties": lambda r: {"properties": {"a": r}, "patternProperties": {"a": r}},
-    "two patterns": lambda r: {"patternProperties": {"a": r, "b": r}},
-    "additionalProperties": lambda r: {
-        "anyOf": [{"properties": {"a": r}}, {"additionalProperties": r}]
-    },
-    "unevaluatedProperties": lambda r: {
-        "unevaluatedProperties": r,
-        "anyOf": [{"properties": {"a": r}}],
-    },
-    "propertyNames": lambda r: {"anyOf": [{"propertyNames": r}, {"propertyNames": r}]},
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("link", LINKS)
 def test_expansion_is_refused_before_it_happens(link: str) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     refused = refusal(chain(60, LINKS[link]), enforced=False)
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
     assert refused.code == "schema_too_complex"
     assert "100,000" in refused.message
 
@@ -113,6 +80,6 @@ def test_each_limit_is_named(limits: Limits, schema: Schema, param: str) -> None
 
 def test_many_large_patterns_are_refused() -> None:
     patterns = [{"type": "string", "pattern": f"(a{{1,{900 + n}}}){{1,9}}k"} for n in range(100)]
-    start = time.monotonic()
+    start = time.process_time()
     assert refusal({"anyOf": patterns}).code == "schema_too_complex"
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 2

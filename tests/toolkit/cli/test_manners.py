@@ -40,9 +40,6 @@ BAD: dict[tuple[str, ...], list[list[str]]] = {
     ("models", "canary"): [["m", "--promote"], ["m", "--port", "1", "--request", "gone.json"]],
     ("quantize",): [["gone", "--awq"], ["weights"]],
     ("convert",): [["gone", "--to", "onnx"], ["weights", "--to", "moon"]],
-    ("keys", "add"): [["a b"], ["ada", "--role", "root"], ["ada", "--file", "bad.yaml"]],
-    ("keys", "list"): [["--file", "gone"], ["--file", "bad.yaml"]],
-    ("keys", "remove"): [["ada", "--file", "gone"]],
     ("cache", "list"): [["--models", "gone.yaml"], ["--models", "bad.yaml"]],
     ("cache", "prune"): [["--older-than", "soon"], ["--kind", "moon"]],
 }
@@ -129,7 +126,7 @@ def test_a_bug_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     def fail() -> None:
         raise KeyError("lost")
 
-    monkeypatch.setattr("toolkit.cli.init.catalogue_schema", fail)
+    monkeypatch.setattr("toolkit.spec.schema.models_schema", fail)
     assert call(monkeypatch, "schema") == 70
     said = capsys.readouterr().err
     assert said.startswith("error: this is a bug in the toolkit: KeyError: 'lost'\nhint: ")

@@ -20,7 +20,7 @@ from toolkit.cli import app
 from toolkit.convert import decoder
 from toolkit.convert.decoder_parity import Decoder
 from toolkit.convert.quiet import quiet
-from toolkit.convert.run import Wish, convert
+from toolkit.convert.run import Request, convert
 from toolkit.errors import ConvertError, MissingExtra
 from toolkit.progress import silent
 
@@ -39,7 +39,7 @@ def built(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pa
     """The same model in each precision, as converted."""
     folder = tmp_path_factory.mktemp("built")
     for precision in decoder.PRECISIONS:
-        convert(llama, Wish("onnx", precision=precision), folder / precision, silent)
+        convert(llama, Request("onnx", precision=precision), folder / precision, silent)
     return {precision: folder / precision for precision in decoder.PRECISIONS}
 
 
@@ -98,7 +98,7 @@ def test_the_graph_says_what_its_source_says(tmp_path: Path, architecture: str) 
     other = {"rope_parameters": RESCALED} if architecture == "llama" else {}
     with quiet():
         source = save_tiny_language(tmp_path / "tiny", architecture=architecture, **other)
-    record = convert(source, Wish("onnx"), tmp_path / "out", silent)
+    record = convert(source, Request("onnx"), tmp_path / "out", silent)
     assert record["passed"]
     assert {check["part"] for check in record["parity"]} == {
         "rotary positions",
@@ -215,11 +215,11 @@ def test_a_wrong_graph_is_refused(
     message: str,
 ) -> None:
     builder_writes(built[precision], change)
-    wish = Wish("onnx", precision=precision)
+    asked = Request("onnx", precision=precision)
     with pytest.raises(ConvertError, match=message):
-        convert(llama, wish, tmp_path / "out", silent)
+        convert(llama, asked, tmp_path / "out", silent)
     assert list(tmp_path.iterdir()) == []
-    forced = convert(llama, Wish("onnx", True, precision=precision), tmp_path / "out", silent)
+    forced = convert(llama, Request("onnx", True, precision=precision), tmp_path / "out", silent)
     assert not forced["passed"]
     assert [check for check in forced["parity"] if message in check["part"] or not check["passed"]]
 
@@ -249,7 +249,7 @@ def test_what_the_builder_gets_wrong_is_refused_first(
     config = json.loads((source / "config.json").read_text())
     (source / "config.json").write_text(json.dumps(config | change))
     with pytest.raises(ConvertError, match=message) as caught:
-        convert(source, Wish("onnx"), tmp_path / "out", silent)
+        convert(source, Request("onnx"), tmp_path / "out", silent)
     assert hint in (caught.value.hint or "")
     assert not (tmp_path / "out").exists()
 
@@ -261,7 +261,7 @@ def test_the_builder_s_last_words_are_told(
     shutil.copytree(llama, source)
     (source / "tokenizer.json").write_text("{}")
     with pytest.raises(ConvertError, match=r"builder failed: \w+"):
-        convert(source, Wish("onnx"), tmp_path / "out", silent)
+        convert(source, Request("onnx"), tmp_path / "out", silent)
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
     with pytest.raises(MissingExtra, match="onnxruntime-genai"):
         raise decoder._failure(1, ["ModuleNotFoundError: No module named 'onnxruntime_genai'"])
@@ -269,11 +269,11 @@ def test_the_builder_s_last_words_are_told(
 
 def test_unknown_precisions_and_models_without_any(llama: Path, tmp_path: Path) -> None:
     with pytest.raises(ConvertError, match="no precision 'int3'"):
-        convert(llama, Wish("onnx", precision="int3"), tmp_path / "out", silent)
+        convert(llama, Request("onnx", precision="int3"), tmp_path / "out", silent)
     (tmp_path / "encoder").mkdir()
     (tmp_path / "encoder" / "config.json").write_text('{"architectures": ["BertModel"]}')
     with pytest.raises(ConvertError, match="no language model"):
-        convert(tmp_path / "encoder", Wish("onnx", precision="int4"), tmp_path / "out", silent)
+        convert(tmp_path / "encoder", Request("onnx", precision="int4"), tmp_path / "out", silent)
 
 
 def test_the_command_prints_the_record(

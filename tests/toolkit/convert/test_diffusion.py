@@ -12,7 +12,7 @@ from toolkit.convert.diffusion import convert_diffusion
 from toolkit.convert.graph import run
 from toolkit.convert.quiet import quiet
 from toolkit.errors import ConvertError
-from toolkit.facts import DiffusionFacts
+from toolkit.kinds.diffusion import DiffusionFacts
 from toolkit.progress import silent
 
 
@@ -104,7 +104,7 @@ def test_other_pipelines_are_named(pipeline: Path, tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_pipeline_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConvertError, match="is no diffusers directory"):
+    with pytest.raises(ConvertError, match="is not a diffusers directory"):
         convert_diffusion(tmp_path, tmp_path / "out", silent)
 
 

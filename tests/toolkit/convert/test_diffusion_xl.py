@@ -16,7 +16,7 @@ from toolkit.building import build
 from toolkit.convert.diffusion import convert_diffusion
 from toolkit.convert.quiet import quiet
 from toolkit.errors import ConvertError
-from toolkit.facts import DiffusionFacts
+from toolkit.kinds.diffusion import DiffusionFacts
 from toolkit.progress import silent
 from toolkit.runtime.environments import link_environments
 from toolkit.runtime.triton import ensure_triton

@@ -29,7 +29,7 @@ TEXTS = [
 @pytest.fixture(scope="module")
 def source() -> Path:
     spec = load(ROOT / "models.yaml")
-    return fetch(spec.catalogue.models[NAME].origin, spec.folder, silent).path
+    return fetch(spec.models[NAME].origin, spec.folder, silent).path
 
 
 def test_vectors_equal_the_source(source: Path, default_repository: Built) -> None:

@@ -18,7 +18,7 @@ from tests.support.random_models import ARCHITECTURES, ENCODERS, Case, draw, mak
 from toolkit.convert.decoder_parity import Decoder
 from toolkit.convert.graph import run
 from toolkit.convert.quiet import quiet
-from toolkit.convert.run import Wish, convert
+from toolkit.convert.run import Request, convert
 from toolkit.errors import ConvertError, QuantizeError
 from toolkit.progress import silent
 from toolkit.quantize.language import Judging, Options, quantize_language
@@ -72,7 +72,7 @@ def goals(case: Case) -> Iterator[str]:
 
 
 def assert_named(error: ConvertError | QuantizeError, source: Path, case: Case) -> None:
-    """The message says which model, or what of it, and is no library's bare exception."""
+    """The message says which model, or what of it, and is not a bare exception of a library."""
     message = error.message
     names = [source.name, "config.json", "Causal", "LMHead", *case.settings, *case.edit]
     assert any(name in message for name in names), message
@@ -106,9 +106,9 @@ def logits(model: Any) -> Any:
 
 def to_gguf(source: Path, place: Path) -> Any:
     """There and back, so that both directions are held to the source."""
-    convert(source, Wish("gguf", gguf_type="F32"), place / "out", silent)
+    convert(source, Request("gguf", gguf_type="F32"), place / "out", silent)
     (file,) = (place / "out").glob("*.gguf")
-    convert(file, Wish("safetensors"), place / "back", silent)
+    convert(file, Request("safetensors"), place / "back", silent)
     with quiet():
         model: Any = transformers.AutoModelForCausalLM.from_pretrained(
             place / "back", dtype=torch.float32
@@ -117,19 +117,19 @@ def to_gguf(source: Path, place: Path) -> Any:
 
 
 def to_decoder(source: Path, place: Path) -> Any:
-    convert(source, Wish("onnx"), place / "out", silent)
+    convert(source, Request("onnx"), place / "out", silent)
     return Decoder(place / "out").logits(np.array(TOKENS))
 
 
 def to_encoder(source: Path, place: Path) -> Any:
-    convert(source, Wish("onnx"), place / "out", silent)
+    convert(source, Request("onnx"), place / "out", silent)
     ids = np.array([TOKENS])
     tokens = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
     return run(place / "out" / "encoder" / "model.onnx", tokens)
 
 
 def copied(source: Path, place: Path) -> Any:
-    convert(source, Wish("tensorrt-llm"), place / "out", silent)
+    convert(source, Request("tensorrt-llm"), place / "out", silent)
     with quiet():
         model: Any = transformers.AutoModelForCausalLM.from_pretrained(
             place / "out" / "checkpoint", dtype=torch.float32

@@ -24,7 +24,7 @@ SENTENCE = "The capital of France is Paris, which had 2,102,650 inhabitants in 2
 @pytest.fixture(scope="module")
 def source() -> Path:
     spec = load(ROOT / "models.yaml")
-    return fetch(spec.catalogue.models[NAME].origin, spec.folder, silent).path
+    return fetch(spec.models[NAME].origin, spec.folder, silent).path
 
 
 @pytest.fixture(scope="module")

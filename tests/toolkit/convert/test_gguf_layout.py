@@ -15,7 +15,7 @@ from tests.support.tiny_language import tiny_tokenizer
 from toolkit.convert.gguf import convert_gguf
 from toolkit.convert.gguf_layout import ARCHITECTURES
 from toolkit.convert.quiet import quiet
-from toolkit.convert.run import Wish, convert
+from toolkit.convert.run import Request, convert
 from toolkit.errors import ConvertError
 from toolkit.progress import silent
 from toolkit.spec import PathSource
@@ -121,7 +121,7 @@ def test_a_gguf_file_without_one_of_its_tensors_is_refused_by_name(
 ) -> None:
     written(tmp_path / "a.gguf", "llama", change)
     with pytest.raises(ConvertError, match=message):
-        convert(tmp_path / "a.gguf", Wish("safetensors"), tmp_path / "out", silent)
+        convert(tmp_path / "a.gguf", Request("safetensors"), tmp_path / "out", silent)
     assert [path.name for path in tmp_path.iterdir()] == ["a.gguf"]
 
 
@@ -143,7 +143,7 @@ def test_llama_3s_rescaled_positions_are_read(tmp_path: Path) -> None:
     sizes = {"head_dim": 64, "num_attention_heads": 2}
     model = model_of("llama", rope_parameters=rope, **sizes)
     written(tmp_path / "a.gguf", "llama", factors, rope_parameters=rope, **sizes)
-    convert(tmp_path / "a.gguf", Wish("safetensors"), tmp_path / "out", silent)
+    convert(tmp_path / "a.gguf", Request("safetensors"), tmp_path / "out", silent)
     ids = torch.arange(3, 120)[None]
     with quiet(), torch.inference_mode():
         kept: Any = transformers.AutoModelForCausalLM.from_pretrained(
@@ -171,14 +171,14 @@ def test_metadata_that_decides_answers_is_read_or_refused_by_name(
         tokens = tokenizer_metadata(tiny_tokenizer("smollm"), "smollm")
         write_gguf(tmp_path / "a.gguf", model_of("llama"), "llama", tokens | {key: value})
     with pytest.raises(ConvertError, match=message):
-        convert(tmp_path / "a.gguf", Wish("safetensors"), tmp_path / "out", silent)
+        convert(tmp_path / "a.gguf", Request("safetensors"), tmp_path / "out", silent)
 
 
 def test_a_split_file_is_read_as_the_whole_one_whichever_part_is_named(tmp_path: Path) -> None:
     written(tmp_path / "a.gguf", "llama")
     parts = split_gguf(tmp_path / "a.gguf", 3)
     for number, file in enumerate((tmp_path / "a.gguf", parts[0], parts[2])):
-        convert(file, Wish("safetensors"), tmp_path / f"out{number}", silent)
+        convert(file, Request("safetensors"), tmp_path / f"out{number}", silent)
     trees = [tree(tmp_path / f"out{number}") for number in range(3)]
     for each in trees:
         del each["conversion.json"]  # it names the source
@@ -192,11 +192,11 @@ def test_missing_parts_of_a_split_file_are_named(tmp_path: Path) -> None:
     parts[1].unlink()
     assert fetch(PathSource(str(parts[0])), tmp_path, silent).digest != whole
     with pytest.raises(ConvertError, match=r"a-00002-of-00003\.gguf is not beside it"):
-        convert(parts[0], Wish("safetensors"), tmp_path / "out", silent)
+        convert(parts[0], Request("safetensors"), tmp_path / "out", silent)
     parts[2].rename(parts[1])
     parts[0].rename(parts[2])
     with pytest.raises(ConvertError, match=r"a-00001-of-00003\.gguf is not beside it"):
-        convert(parts[2], Wish("safetensors"), tmp_path / "out", silent)
+        convert(parts[2], Request("safetensors"), tmp_path / "out", silent)
     assert not (tmp_path / "out").exists()
 
 
@@ -209,4 +209,4 @@ def test_what_transformers_reads_wrongly_is_noticed(
     monkeypatch.setitem(reader.TENSOR_PROCESSORS, "llama", reader.TensorProcessor)
     written(tmp_path / "a.gguf", "llama")
     with pytest.raises(ConvertError, match=r"\d tensors of a\.gguf came out differently"):
-        convert(tmp_path / "a.gguf", Wish("safetensors"), tmp_path / "out", silent)
+        convert(tmp_path / "a.gguf", Request("safetensors"), tmp_path / "out", silent)

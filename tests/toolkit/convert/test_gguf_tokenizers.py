@@ -17,7 +17,7 @@ from tests.support.tiny_sentencepiece import (
 )
 from toolkit.convert.gguf_tokenizer import read_tokenizer, save_tokenizer
 from toolkit.convert.quiet import quiet
-from toolkit.convert.run import Wish, convert
+from toolkit.convert.run import Request, convert
 from toolkit.convert.tokenizer_parity import corpus
 from toolkit.errors import ConvertError
 from toolkit.progress import silent
@@ -73,7 +73,7 @@ def test_an_added_token_is_one_token() -> None:
         ({"scores": [0.0]}, "and 1 scores"),
         ({"token_type": [1, 2]}, "and 2 token types"),
         ({"eos_token_id": 10**6}, "its eos token is 1000000"),
-        ({"bos_token_id": None}, "adds its bos token to texts and names no such token"),
+        ({"bos_token_id": None}, "adds its bos token to texts but does not name one"),
     ],
 )
 def test_an_incomplete_tokenizer_is_refused(
@@ -137,11 +137,11 @@ def test_byte_level_tokenizers_come_back_as_they_were(
         source, lambda tokenizer: [each(tokenizer) for each in (add_tokens, change) if each]
     )
     change_config(source, "generation_config.json", eos_token_id=[2, 1, 404])
-    convert(source, Wish("gguf"), tmp_path / "gguf", silent)
+    convert(source, Request("gguf"), tmp_path / "gguf", silent)
     file = tmp_path / "gguf" / "tiny-F16.gguf"
     metadata = {name: f.contents() for name, f in gguf.GGUFReader(file).fields.items()}
     bare = {name: value for name, value in metadata.items() if "huggingface" not in name}
-    convert(file, Wish("safetensors"), tmp_path / "back", silent)
+    convert(file, Request("safetensors"), tmp_path / "back", silent)
     with quiet():
         wanted = AutoTokenizer.from_pretrained(source)
         found = AutoTokenizer.from_pretrained(tmp_path / "back")
@@ -194,7 +194,7 @@ def test_what_gguf_cannot_hold_is_refused_by_name(
         source = save_tiny_language(tmp_path / "tiny", vocab_size=410)
     change_tokenizer(source, change)
     with pytest.raises(ConvertError, match=message):
-        convert(source, Wish("gguf"), tmp_path / "out", silent)
+        convert(source, Request("gguf"), tmp_path / "out", silent)
     assert not (tmp_path / "out").exists()
 
 
@@ -209,7 +209,7 @@ def test_stop_tokens_that_gguf_cannot_hold_are_refused(
         source = save_tiny_language(tmp_path / "tiny")
     change_config(source, "generation_config.json", eos_token_id=stops)
     with pytest.raises(ConvertError, match=message):
-        convert(source, Wish("gguf"), tmp_path / "out", silent)
+        convert(source, Request("gguf"), tmp_path / "out", silent)
 
 
 WINDOWS = {
@@ -229,7 +229,7 @@ def test_a_window_shorter_than_the_context_is_refused(
             tmp_path / "tiny", architecture=architecture, **WINDOWS[architecture]
         )
     with pytest.raises(ConvertError, match="attends to the last 64 tokens only"):
-        convert(source, Wish(goal), tmp_path / "out", silent)
+        convert(source, Request(goal), tmp_path / "out", silent)
 
 
 @pytest.mark.parametrize(

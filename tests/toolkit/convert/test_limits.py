@@ -17,7 +17,7 @@ from toolkit.convert.positions import find_limit
 from toolkit.convert.quiet import quiet
 from toolkit.convert.reranker import convert_reranker
 from toolkit.errors import ConvertError
-from toolkit.facts import EmbeddingFacts
+from toolkit.kinds.embedding import EmbeddingFacts
 from toolkit.progress import silent
 
 OFFSET = ("roberta", "xlm-roberta", "camembert", "mpnet", "data2vec-text")

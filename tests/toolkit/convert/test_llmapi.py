@@ -41,7 +41,7 @@ def test_it_is_verified_offline(repository: Path) -> None:
     ]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output
-    assert json.loads(result.stdout)["problems"] == []
+    assert json.loads(result.stdout)["findings"] == []
 
 
 def test_a_server_without_it_refuses_with_the_reason(repository: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from tests.support.tiny_language import save_tiny_language
 from toolkit.cli import app
 from toolkit.convert import modelopt
 from toolkit.convert.quiet import quiet
-from toolkit.convert.run import Wish, convert
+from toolkit.convert.run import Request, convert
 from toolkit.errors import ConvertError
 from toolkit.progress import silent
 
@@ -35,8 +35,8 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_modelopt_writes(
     llama: Path, tmp_path: Path, name: str, error: float, bits: int
 ) -> None:
-    wish = Wish("tensorrt-llm", quantization=name, texts=TEXTS)
-    record = convert(llama, wish, tmp_path / "out", silent)
+    asked = Request("tensorrt-llm", quantization=name, texts=TEXTS)
+    record = convert(llama, asked, tmp_path / "out", silent)
     weights, rest, tokens = record["parity"]
     assert weights["measure"] == "largest relative error of one matrix"
     assert 0 < weights["difference"] < error
@@ -103,7 +103,7 @@ def test_a_wrong_checkpoint_is_refused(
     monkeypatch.setattr(modelopt, "_compare", tampered)
     with pytest.raises(ConvertError, match=message):
         convert(
-            llama, Wish("tensorrt-llm", quantization=name, texts=TEXTS), tmp_path / "out", silent
+            llama, Request("tensorrt-llm", quantization=name, texts=TEXTS), tmp_path / "out", silent
         )
     assert list(tmp_path.iterdir()) == []
 
@@ -114,25 +114,25 @@ def test_mixtures_of_experts_are_refused_before_awq_fails(llama: Path, tmp_path:
     config = json.loads((source / "config.json").read_text()) | {"num_experts": 4}
     (source / "config.json").write_text(json.dumps(config))
     with pytest.raises(ConvertError, match="mixtures of experts"):
-        convert(source, Wish("tensorrt-llm", quantization="awq"), tmp_path / "out", silent)
+        convert(source, Request("tensorrt-llm", quantization="awq"), tmp_path / "out", silent)
 
 
 def test_blocks_that_do_not_divide_are_refused(tmp_path: Path) -> None:
     with quiet():
         source = save_tiny_language(tmp_path / "tiny", width=96)
     with pytest.raises(ConvertError, match=r"blocks of 128 or 64.*\(96, 128\)") as caught:
-        convert(source, Wish("tensorrt-llm", quantization="awq"), tmp_path / "out", silent)
+        convert(source, Request("tensorrt-llm", quantization="awq"), tmp_path / "out", silent)
     assert "--fp8" in (caught.value.hint or "")
     with pytest.raises(ConvertError, match="no ModelOpt recipe 'int3'"):
-        convert(source, Wish("tensorrt-llm", quantization="int3"), tmp_path / "out", silent)
+        convert(source, Request("tensorrt-llm", quantization="int3"), tmp_path / "out", silent)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--to", "tensorrt-llm", "--awq", "--fp8"], "--fp8 and --awq exclude each other"),
-        (["--to", "gguf", "--nvfp4"], "--nvfp4 goes with --to tensorrt-llm"),
+        (["--to", "tensorrt-llm", "--awq", "--fp8"], "--awq and --fp8 exclude each other"),
+        (["--to", "gguf", "--nvfp4"], "--quantization nvfp4 goes with --to tensorrt-llm"),
     ],
 )
 def test_options_that_do_not_go_together(

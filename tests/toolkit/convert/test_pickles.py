@@ -11,11 +11,11 @@ from safetensors.torch import load_file
 
 from tests.support.tiny_language import save_tiny_language
 from toolkit.convert.quiet import quiet
-from toolkit.convert.run import Wish, convert
+from toolkit.convert.run import Request, convert
 from toolkit.errors import ConvertError
 from toolkit.progress import silent
 
-WISH = Wish("safetensors", from_pickle=True)
+ASKED = Request("safetensors", from_pickle=True)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def pickled(llama: Path, place: Path, files: dict[str, Any]) -> Path:
 
 def refuses(source: Path, message: str) -> None:
     with pytest.raises(ConvertError, match=message):
-        convert(source, WISH, source.with_name("out"), silent)
+        convert(source, ASKED, source.with_name("out"), silent)
     assert not source.with_name("out").exists()
 
 
@@ -75,13 +75,13 @@ def test_shards_that_the_index_names_are_all_there_or_named(
     index = source / "pytorch_model.bin.index.json"
     index.write_text(json.dumps({"weight_map": places}))
     torch.save({}, source / "other.bin")  # not the model's
-    convert(source, WISH, tmp_path / "whole", silent)
+    convert(source, ASKED, tmp_path / "whole", silent)
     written = load_file(tmp_path / "whole" / "model.safetensors")
     assert written.keys() == tensors.keys()
     index.write_text(
         json.dumps({"weight_map": places | {"more": "pytorch_model-00001-of-00002.bin"}})
     )
-    refuses(source, "index.json names more, which no file holds")
+    refuses(source, "index.json names more, which are in no file")
     (source / "pytorch_model-00002-of-00002.bin").unlink()
     refuses(source, r"lacks pytorch_model-00002-of-00002\.bin, which .*index\.json names")
 
@@ -99,7 +99,7 @@ def test_views_and_tied_tensors_are_written_under_each_of_their_names(tmp_path: 
         "number": torch.tensor(float("nan")),
     }
     torch.save(content, tmp_path / "pytorch_model.bin")
-    record = convert(tmp_path / "pytorch_model.bin", WISH, tmp_path / "out", silent)
+    record = convert(tmp_path / "pytorch_model.bin", ASKED, tmp_path / "out", silent)
     assert record["parity"][0]["difference"] == 0
     written = load_file(tmp_path / "out" / "model.safetensors")
     assert written.keys() == content.keys()
@@ -149,5 +149,5 @@ def test_a_pickle_cut_short_is_refused(tmp_path: Path, size: int) -> None:
 def test_training_state_beside_a_state_dict_is_left_out(tmp_path: Path) -> None:
     source = tmp_path / "model.ckpt"
     torch.save({"epoch": 3, "state_dict": {"a": torch.ones(2)}, "optimizer": {"b": 1}}, source)
-    convert(source, WISH, tmp_path / "out", silent)
+    convert(source, ASKED, tmp_path / "out", silent)
     assert load_file(tmp_path / "out" / "model.safetensors").keys() == {"a"}

@@ -15,7 +15,7 @@ from tests.support.tiny_models import WORDS, save_cross_encoder, save_tokenizer
 from tests.support.tiny_pipeline import save_tiny_pipeline
 from toolkit.convert.quiet import quiet
 from toolkit.convert.reranker import convert_reranker
-from toolkit.convert.run import Wish, convert
+from toolkit.convert.run import Request, convert
 from toolkit.progress import silent
 from toolkit.quantize.language import Judging, Options, quantize_language
 from toolkit.quantize.limits import Limits
@@ -41,12 +41,12 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
         transformers.BertModel(config).save_pretrained(folder / "bert")
         save_tokenizer(folder / "bert")
         save_tiny_pipeline(folder / "pipeline")
-    convert(llama, Wish("gguf", gguf_type="Q8_0"), folder / "gguf", silent)
+    convert(llama, Request("gguf", gguf_type="Q8_0"), folder / "gguf", silent)
     return folder
 
 
-def wish(name: str, goal: str, **options: Any) -> Callable[[Path, Path], Any]:
-    return lambda sources, out: convert(sources / name, Wish(goal, **options), out, silent)
+def asked(name: str, goal: str, **options: Any) -> Callable[[Path, Path], Any]:
+    return lambda sources, out: convert(sources / name, Request(goal, **options), out, silent)
 
 
 def quantize(method: str, sources: Path, out: Path) -> None:
@@ -57,14 +57,14 @@ def quantize(method: str, sources: Path, out: Path) -> None:
 
 
 CONVERSIONS: dict[str, Callable[[Path, Path], Any]] = {
-    "gguf": wish("llama", "gguf", gguf_type="Q4_0"),
-    "safetensors of gguf": wish("gguf/llama-Q8_0.gguf", "safetensors"),
-    "safetensors of pickles": wish("pickled", "safetensors", from_pickle=True),
-    "onnx decoder": wish("llama", "onnx", precision="int4"),
-    "onnx encoder": wish("bert", "onnx"),
+    "gguf": asked("llama", "gguf", gguf_type="Q4_0"),
+    "safetensors of gguf": asked("gguf/llama-Q8_0.gguf", "safetensors"),
+    "safetensors of pickles": asked("pickled", "safetensors", from_pickle=True),
+    "onnx decoder": asked("llama", "onnx", precision="int4"),
+    "onnx encoder": asked("bert", "onnx"),
     "onnx reranker": lambda s, o: convert_reranker(s / "reranker", o, silent),
-    "onnx pipeline": wish("pipeline", "onnx"),
-    "tensorrt-llm fp8": wish("llama", "tensorrt-llm", quantization="fp8"),
+    "onnx pipeline": asked("pipeline", "onnx"),
+    "tensorrt-llm fp8": asked("llama", "tensorrt-llm", quantization="fp8"),
     "quantize gptq": lambda s, o: quantize("gptq", s, o),
 }
 

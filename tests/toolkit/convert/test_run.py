@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from tests.support.tiny_language import save_tiny_language
 from toolkit.convert import parity
 from toolkit.convert.quiet import quiet
-from toolkit.convert.run import Wish, convert
+from toolkit.convert.run import Request, convert
 from toolkit.errors import ConvertError
 from toolkit.progress import silent
 
@@ -36,7 +36,7 @@ def test_gguf_answers_like_its_source(
 ) -> None:
     with quiet():
         source = save_tiny_language(tmp_path / "tiny", architecture=architecture, style=style)
-    record = convert(source, Wish("gguf", gguf_type=kind), tmp_path / "out", silent)
+    record = convert(source, Request("gguf", gguf_type=kind), tmp_path / "out", silent)
     assert record["passed"]
     assert record["parity"][0]["difference"] < record["parity"][0]["tolerance"]
     fields = gguf.GGUFReader(tmp_path / "out" / f"tiny-{kind}.gguf").fields
@@ -48,9 +48,9 @@ def test_gguf_answers_like_its_source(
 def test_gguf_and_back_reproduces_the_logits(llama: Path, tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    convert(llama, Wish("gguf", gguf_type="F32"), tmp_path / "gguf", silent)
+    convert(llama, Request("gguf", gguf_type="F32"), tmp_path / "gguf", silent)
     file = tmp_path / "gguf" / "tiny-F32.gguf"
-    record = convert(file, Wish("safetensors"), tmp_path / "back", silent)
+    record = convert(file, Request("safetensors"), tmp_path / "back", silent)
     assert record["passed"]
     with quiet(), torch.inference_mode():
         tokens = AutoTokenizer.from_pretrained(llama)(parity.SENTENCES[5], return_tensors="pt")
@@ -68,11 +68,11 @@ def test_a_wrong_mapping_would_be_noticed(
     from toolkit.convert import to_gguf
 
     monkeypatch.setattr(to_gguf, "_interleave", lambda values, _: values)
-    wish = Wish("gguf", gguf_type="F16")
+    asked = Request("gguf", gguf_type="F16")
     with pytest.raises(ConvertError, match="nats from the source"):
-        convert(llama, wish, tmp_path / "out", silent)
+        convert(llama, asked, tmp_path / "out", silent)
     assert left_behind(tmp_path) == []
-    forced = convert(llama, Wish("gguf", force=True), tmp_path / "out", silent)
+    forced = convert(llama, Request("gguf", force=True), tmp_path / "out", silent)
     assert not forced["passed"]
     assert json.loads((tmp_path / "out" / "conversion.json").read_text())["forced"]
 
@@ -84,8 +84,8 @@ def test_pickles_become_safetensors_bit_for_bit(llama: Path, tmp_path: Path) -> 
     torch.save(tensors, source / "pytorch_model.bin")
     (source / "config.json").write_text((llama / "config.json").read_text())
     with pytest.raises(ConvertError, match="--from-pickle"):
-        convert(source, Wish("safetensors"), tmp_path / "out", silent)
-    record = convert(source, Wish("safetensors", from_pickle=True), tmp_path / "out", silent)
+        convert(source, Request("safetensors"), tmp_path / "out", silent)
+    record = convert(source, Request("safetensors", from_pickle=True), tmp_path / "out", silent)
     assert record["parity"][0]["difference"] == 0
     written = load_file(tmp_path / "out" / "model.safetensors")
     assert {name: tensor.shape for name, tensor in written.items()} == {
@@ -98,9 +98,9 @@ def test_a_pickle_with_code_is_not_run(tmp_path: Path) -> None:
     marker = tmp_path / "ran"
     source = tmp_path / "pytorch_model.bin"
     torch.save({"weight": _Touch(str(marker))}, source)
-    wish = Wish("safetensors", from_pickle=True)
+    asked = Request("safetensors", from_pickle=True)
     with pytest.raises(ConvertError, match="more than tensors"):
-        convert(source, wish, tmp_path / "out", silent)
+        convert(source, asked, tmp_path / "out", silent)
     assert not marker.exists()
     assert not (tmp_path / "out").exists()
 
@@ -114,7 +114,7 @@ class _Touch:
 
 
 def test_tensorrt_llm_is_written_and_never_called_executed(llama: Path, tmp_path: Path) -> None:
-    record = convert(llama, Wish("tensorrt-llm"), tmp_path / "out", silent)
+    record = convert(llama, Request("tensorrt-llm"), tmp_path / "out", silent)
     assert record["executed"] is False
     assert f"-v {tmp_path / 'out'}:/model" in record["command"]
     version = tmp_path / "out" / "model_repository" / "tensorrt_llm" / "1"
@@ -134,7 +134,7 @@ def test_tensorrt_llm_is_written_and_never_called_executed(llama: Path, tmp_path
 def test_a_directory_that_is_no_checkpoint(tmp_path: Path, goal: str, message: str) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConvertError, match=message):
-        convert(tmp_path / "empty", Wish(goal), tmp_path / "out", silent)
+        convert(tmp_path / "empty", Request(goal), tmp_path / "out", silent)
     assert not (tmp_path / "out").exists()
 
 
@@ -146,7 +146,7 @@ def test_a_truncated_checkpoint(llama: Path, tmp_path: Path) -> None:
     whole = (source / "model.safetensors").read_bytes()
     (source / "model.safetensors").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ConvertError, match=r"cut short: \d+ of \d+ bytes"):
-        convert(source, Wish("gguf"), tmp_path / "out", silent)
+        convert(source, Request("gguf"), tmp_path / "out", silent)
 
 
 def test_unsupported_architectures_are_named(llama: Path, tmp_path: Path) -> None:
@@ -158,14 +158,14 @@ def test_unsupported_architectures_are_named(llama: Path, tmp_path: Path) -> Non
     )
     save_file({"x": torch.zeros(1)}, source / "model.safetensors")
     with pytest.raises(ConvertError, match="MambaForCausalLM") as caught:
-        convert(source, Wish("gguf"), tmp_path / "out", silent)
+        convert(source, Request("gguf"), tmp_path / "out", silent)
     assert "LlamaForCausalLM" in (caught.value.hint or "")
 
 
 def test_nothing_is_overwritten(llama: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     with pytest.raises(ConvertError, match="is there already"):
-        convert(llama, Wish("gguf"), tmp_path / "out", silent)
+        convert(llama, Request("gguf"), tmp_path / "out", silent)
 
 
 def test_nan_never_passes() -> None:

@@ -19,7 +19,7 @@ from toolkit.convert import strict
 from toolkit.convert.checkpoint import convert_checkpoint
 from toolkit.convert.quiet import quiet
 from toolkit.convert.reranker import convert_reranker
-from toolkit.convert.run import Wish, convert
+from toolkit.convert.run import Request, convert
 from toolkit.errors import ConvertError, ToolkitError
 from toolkit.progress import silent
 from toolkit.quantize.checkpoint import read_checkpoint
@@ -28,16 +28,16 @@ Tensors = dict[str, torch.Tensor]
 Convert = Callable[[Path, Path], Any]
 
 CONVERSIONS: dict[str, tuple[str, Convert]] = {
-    "gguf": ("llama", lambda s, o: convert(s, Wish("gguf"), o, silent)),
-    "onnx decoder": ("llama", lambda s, o: convert(s, Wish("onnx"), o, silent)),
-    "tensorrt-llm": ("llama", lambda s, o: convert(s, Wish("tensorrt-llm"), o, silent)),
+    "gguf": ("llama", lambda s, o: convert(s, Request("gguf"), o, silent)),
+    "onnx decoder": ("llama", lambda s, o: convert(s, Request("onnx"), o, silent)),
+    "tensorrt-llm": ("llama", lambda s, o: convert(s, Request("tensorrt-llm"), o, silent)),
     "tensorrt-llm fp8": (
         "llama",
-        lambda s, o: convert(s, Wish("tensorrt-llm", quantization="fp8"), o, silent),
+        lambda s, o: convert(s, Request("tensorrt-llm", quantization="fp8"), o, silent),
     ),
     "copy": ("llama", lambda s, o: convert_checkpoint(s, o, silent)),
     "quantize": ("llama", lambda s, _: read_checkpoint(s)),
-    "onnx encoder": ("bert", lambda s, o: convert(s, Wish("onnx"), o, silent)),
+    "onnx encoder": ("bert", lambda s, o: convert(s, Request("onnx"), o, silent)),
     "onnx reranker": ("reranker", lambda s, o: convert_reranker(s, o, silent)),
 }
 NAMES = {
@@ -205,7 +205,7 @@ def test_a_head_that_differs_from_the_embeddings_it_is_tied_to_is_refused(
 
     source = changed(sources / "llama", tmp_path / "source", untie)
     with pytest.raises(ConvertError, match=r"ties lm_head\.weight to model\.embed_tokens\.weight"):
-        convert(source, Wish("gguf"), tmp_path / "out", silent)
+        convert(source, Request("gguf"), tmp_path / "out", silent)
 
 
 @pytest.mark.parametrize("conversion", ["gguf", "onnx encoder", "onnx reranker"])
@@ -251,7 +251,7 @@ def test_a_pipelines_part_that_is_not_its_configs_model_is_refused(
     def refuses(tensors: Tensors, message: str) -> None:
         save_file(tensors, file, metadata={"format": "pt"})
         with pytest.raises(ConvertError, match=message):
-            convert(source, Wish("onnx"), tmp_path / "out", silent)
+            convert(source, Request("onnx"), tmp_path / "out", silent)
         assert not (tmp_path / "out").exists()
 
     rest = {each: tensor for each, tensor in whole.items() if each != name}
@@ -261,7 +261,7 @@ def test_a_pipelines_part_that_is_not_its_configs_model_is_refused(
     refuses(whole | {name: whole[name][:1].clone()}, rf"of another shape: {name} \[1, ")
     file.unlink()
     with pytest.raises(ConvertError, match=f"{part} holds no safetensors weights"):
-        convert(source, Wish("onnx"), tmp_path / "out", silent)
+        convert(source, Request("onnx"), tmp_path / "out", silent)
 
 
 def test_old_names_of_a_decoders_attention_are_known(
@@ -340,7 +340,7 @@ def test_odd_settings_of_an_encoder_are_named(
         content = json.loads((source / file).read_text()) | content
     (source / file).write_text(json.dumps(content))
     with pytest.raises(ConvertError, match=message):
-        convert(source, Wish("onnx"), tmp_path / "out", silent)
+        convert(source, Request("onnx"), tmp_path / "out", silent)
     (source / file).write_text("{")
     with pytest.raises(ConvertError, match=f"{file}.* is not valid"):
-        convert(source, Wish("onnx"), tmp_path / "out", silent)
+        convert(source, Request("onnx"), tmp_path / "out", silent)

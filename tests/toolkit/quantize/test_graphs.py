@@ -10,7 +10,8 @@ from tests.support.tiny_models import save_tokenizer
 from toolkit.building import Built
 from toolkit.convert.quiet import quiet
 from toolkit.errors import QualityError, QuantizeError
-from toolkit.facts import EmbeddingFacts, read_facts
+from toolkit.kinds import read_facts
+from toolkit.kinds.embedding import EmbeddingFacts
 from toolkit.progress import silent
 from toolkit.quantize.graph_worker import rank_correlation
 from toolkit.quantize.graphs import GraphOptions, is_graph, quantize_graph

@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 from toolkit.errors import ConvertError, RepositoryError
-from toolkit.facts import DiffusionFacts, EmbeddingFacts, Facts, LlmFacts
+from toolkit.facts import Facts
+from toolkit.kinds.diffusion import DiffusionFacts
+from toolkit.kinds.embedding import EmbeddingFacts
+from toolkit.kinds.llm import LlmFacts
 from toolkit.repository.configs import model_configs
 from toolkit.repository.plan import make_plan
 from toolkit.spec import Spec, parse
@@ -41,20 +44,20 @@ def spec() -> Spec:
 
 
 def test_plans_steps_and_files_without_looking_anywhere(spec: Spec) -> None:
-    plan = make_plan(spec.catalogue, find_target("embedded"))
+    plan = make_plan(spec.models, find_target("embedded"))
     chat, embed, draw = plan.models
     assert [step.backend for step in chat.steps] == ["prompt", "vllm_engine"]
     assert [step.name for step in embed.steps] == ["embed.tokenize", "embed.encoder"]
     assert "embed.encoder/1/model.onnx" in embed.files
     assert "draw.denoise/1/scheduler/" in draw.files
     assert "chat.engine/1/python_backends/vllm_engine/engine.py" in chat.files
-    assert plan.summary() == make_plan(spec.catalogue, find_target("embedded")).summary()
+    assert plan.summary() == make_plan(spec.models, find_target("embedded")).summary()
 
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("name", FACTS)
 def test_only_the_embedded_target_names_environments(spec: Spec, target: str, name: str) -> None:
-    entry = spec.catalogue.models[name]
+    entry = spec.models[name]
     ensemble, *steps = model_configs(name, entry, FACTS[name], "sha256:0", find_target(target))
     paths = [step.parameters["EXECUTION_ENV_PATH"].string_value for step in steps]
     starts = "$$TRITON_MODEL_DIRECTORY/../.environments/" if target == "embedded" else ""
@@ -68,9 +71,7 @@ def test_only_the_embedded_target_names_environments(spec: Spec, target: str, na
 def test_public_parameters(spec: Spec) -> None:
     told = {}
     for name, facts in FACTS.items():
-        configs = model_configs(
-            name, spec.catalogue.models[name], facts, "sha256:0", find_target("embedded")
-        )
+        configs = model_configs(name, spec.models[name], facts, "sha256:0", find_target("embedded"))
         told[name] = {
             key.removeprefix("toolkit."): value.string_value
             for key, value in configs[0].parameters.items()
@@ -89,9 +90,7 @@ def test_public_parameters(spec: Spec) -> None:
 
 
 def test_engine_arguments_are_passed_on(spec: Spec) -> None:
-    configs = model_configs(
-        "chat", spec.catalogue.models["chat"], FACTS["chat"], "", find_target("embedded")
-    )
+    configs = model_configs("chat", spec.models["chat"], FACTS["chat"], "", find_target("embedded"))
     engine = json.loads(configs[2].parameters["engine"].string_value)
     assert engine["model"] == "weights"
     assert engine["max_model_len"] == 100
@@ -102,12 +101,10 @@ def test_engine_arguments_are_passed_on(spec: Spec) -> None:
 
 
 def test_a_context_beyond_the_weights_is_refused(spec: Spec) -> None:
-    with pytest.raises(
-        ConvertError, match="context of 100 tokens, but its weights know 64"
-    ) as caught:
+    with pytest.raises(ConvertError, match="context_length 100 exceeds the model") as caught:
         model_configs(
             "chat",
-            spec.catalogue.models["chat"],
+            spec.models["chat"],
             LlmFacts(context_length=64, chat=True, cache_bytes_per_token=100),
             "",
             find_target("embedded"),
@@ -117,8 +114,8 @@ def test_a_context_beyond_the_weights_is_refused(spec: Spec) -> None:
 
 def test_vectors_are_not_cut_to_more_than_they_have(spec: Spec) -> None:
     facts = EmbeddingFacts(dimensions=2, context_length=50)
-    with pytest.raises(ConvertError, match="cut its vectors to 2 numbers, but they have 2"):
-        model_configs("embed", spec.catalogue.models["embed"], facts, "", find_target("embedded"))
+    with pytest.raises(ConvertError, match="matryoshka has 2, but vectors have 2 numbers"):
+        model_configs("embed", spec.models["embed"], facts, "", find_target("embedded"))
 
 
 def test_unknown_targets_are_refused() -> None:
@@ -129,11 +126,12 @@ def test_unknown_targets_are_refused() -> None:
 
 def test_a_cpu_engine_gets_a_cache_that_fits_beside_others(spec: Spec) -> None:
     facts = FACTS["chat"]
-    entry = spec.catalogue.models["chat"]
-    engine = {}
+    entry = spec.models["chat"]
     for target in ("embedded", "container"):
-        configs = model_configs("chat", entry, facts, "", find_target(target))
-        engine[target] = json.loads(configs[2].parameters["engine"].string_value)
-    assert engine["embedded"]["kv_cache_memory_bytes"] == 16 * 256 * 100 * 2
-    assert engine["embedded"]["dtype"] == "float32"
-    assert engine["container"] == {"model": "weights", "max_model_len": 100, "dtype": "float32"}
+        config = model_configs("chat", entry, facts, "", find_target(target))[2]
+        arguments = json.loads(config.parameters["engine"].string_value)
+        assert arguments == {"model": "weights", "max_model_len": 100, "dtype": "float32"}
+        assert ("engine_cpu" in config.parameters) == (target == "embedded")
+        if target == "embedded":
+            on_cpu = json.loads(config.parameters["engine_cpu"].string_value)
+            assert on_cpu["kv_cache_memory_bytes"] == 16 * 256 * 100 * 2

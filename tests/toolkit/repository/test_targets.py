@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 
 from tests.support.checkpoint import save_checkpoint
@@ -16,8 +17,8 @@ from toolkit.repository.pbtxt import read
 from toolkit.runtime.environments import ensure_environment
 from toolkit.spec import load
 from toolkit.targets import TARGETS, find_target
-from toolkit.verify import verify_repository
-from toolkit.verify.releases import find_target as verify_target
+from toolkit.verifier import verify_repository
+from toolkit.verifier.releases import find_target as verify_target
 
 WITH_VLLM = [name for name, target in TARGETS.items() if target.engine == "vllm"]
 JOINED = [name for name in WITH_VLLM if TARGETS[name].native_onnx]
@@ -214,3 +215,69 @@ def test_the_installed_engine_has_the_arguments_of_the_table() -> None:
 def test_targets_that_are_not_in_the_table_are_refused(name: str) -> None:
     with pytest.raises(RepositoryError, match="no target"):
         find_target(name)
+
+
+TENSORRT = """
+version: 1
+models:
+  chat:
+    kind: llm
+    engine: tensorrt-llm
+    source: path:chat
+    context_length: 128
+    chat_template: chat.jinja
+    engine_args: {tensor_parallel_size: 2, kv_cache_config: {free_gpu_memory_fraction: 0.8}}
+"""
+TRTLLM = [name for name, target in TARGETS.items() if target.engine == "tensorrt-llm"]
+
+
+@pytest.mark.usefixtures("shared_home")
+@pytest.mark.parametrize("target", TRTLLM)
+def test_tensorrt_llm_is_nvidias_model_behind_the_contract(
+    sources: Path, tmp_path: Path, target: str
+) -> None:
+    (sources / "trt.yaml").write_text(TENSORRT)
+    output = tmp_path / "repository"
+    build(load(sources / "trt.yaml"), find_target(target), output)
+    assert not verify_repository(output, verify_target(target, gpus=2))
+    configs = {path.parent.name: read(path) for path in output.glob("*/config.pbtxt")}
+    assert configs.keys() == {"chat", "chat.prompt", "chat.engine", "chat.tensorrt_llm"}
+    assert {each.name for each in configs["chat.engine"].input} >= {"token_ids", "cancel"}
+    public = {k: v.string_value for k, v in configs["chat"].parameters.items()}
+    assert json.loads(public["toolkit.capabilities"]) == ["chat", "completion"]
+    assert public["toolkit.cancel"] == "chat.engine"
+    version = output / "chat.tensorrt_llm" / "1"
+    settings = YAML(typ="safe").load(version / "model.yaml")
+    assert settings["model"] == "weights"
+    assert (version / "weights" / "config.json").exists()
+    assert settings["max_seq_len"] == 128
+    assert settings["tensor_parallel_size"] == 2
+    assert settings["kv_cache_config"] == {"free_gpu_memory_fraction": 0.8}
+    assert settings["triton_config"] == {"max_batch_size": 0, "decoupled": True}
+    assert (output / "chat.engine" / "1" / "tokenizer" / "tokenizer_config.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("embedded", "TensorRT-LLM runs on NVIDIA GPUs alone"),
+        ("container:26.08-vllm", "has no TensorRT-LLM"),
+        ("container:26.08", "has no TensorRT-LLM"),
+    ],
+)
+def test_tensorrt_llm_is_refused_where_it_cannot_run(
+    sources: Path, target: str, reason: str
+) -> None:
+    (sources / "trt.yaml").write_text(TENSORRT)
+    with pytest.raises(SpecError, match=reason) as refused:
+        load(sources / "trt.yaml").for_target(find_target(target))
+    assert refused.value.findings[0].fix == "build for --target container:26.07-trtllm"
+
+
+def test_what_tensorrt_llm_does_not_do_is_refused(sources: Path) -> None:
+    more = "    priority: true\n    quantization: awq\n    tool_parser: hermes\n"
+    (sources / "trt.yaml").write_text(TENSORRT + more)
+    with pytest.raises(SpecError) as refused:
+        load(sources / "trt.yaml")
+    fields = {finding.place.field for finding in refused.value.findings}
+    assert fields == {f"models.chat.{name}" for name in ("priority", "quantization", "tool_parser")}

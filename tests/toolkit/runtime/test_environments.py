@@ -52,7 +52,7 @@ def test_a_failed_installation_leaves_nothing(
 def test_an_unknown_environment_names_the_known_ones() -> None:
     with pytest.raises(SetupError) as refusal:
         ensure_environment("tensorflow")
-    assert refusal.value.hint == "known ones: onnx, vllm"
+    assert refusal.value.hint == "known environments: onnx, vllm, onnx-cuda, vllm-cuda"
 
 
 def test_links_follow_what_the_configs_say(

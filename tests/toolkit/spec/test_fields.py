@@ -6,7 +6,10 @@ import pytest
 
 from toolkit.errors import SpecError
 from toolkit.finding import Finding
-from toolkit.spec import LlmEntry, PythonEntry, RerankEntry, parse
+from toolkit.kinds.llm import LlmEntry
+from toolkit.kinds.python import PythonEntry
+from toolkit.kinds.rerank import RerankEntry
+from toolkit.spec import parse
 from toolkit.spec.overrides import changed, names_for
 from toolkit.targets import TARGETS, find_target
 
@@ -44,10 +47,15 @@ def findings(text: str, target: str | None = None) -> list[Finding]:
 @pytest.mark.parametrize(
     ("text", "field", "problem", "hint"),
     [
-        (LLM + "    response_cache: true\n", "response_cache", "no field of kind `llm`", "stream"),
-        (LLM + "    engin_args: {}\n", "engin_args", "no known field", "`engine_args`"),
+        (
+            LLM + "    response_cache: true\n",
+            "response_cache",
+            "not a field of kind `llm`",
+            "stream",
+        ),
+        (LLM + "    engin_args: {}\n", "engin_args", "not a known field", "`engine_args`"),
         (LLM + "    engine: {dtype: float32}\n", "engine", "must be 'vllm'", None),
-        (LLM + "    instances: 2\n", "instances", "an engine is one instance", "data_parallel"),
+        (LLM + "    instances: 2\n", "instances", "an engine has one instance", "data_parallel"),
         (LLM + "    instances: {device: cpu}\n", "instances[0].device", "where its vLLM", None),
         (LLM + "    quantization: awk\n", "quantization", "must be 'awq'", "`awq`"),
         (LLM + "    chat_template: no.jinja\n", "chat_template", "no file no.jinja", "folder of"),
@@ -57,7 +65,7 @@ def findings(text: str, target: str | None = None) -> list[Finding]:
             "set by",
             "adap",
         ),
-        (LLM + "    fim: '{prefix}{suffix}'\n", "fim", "is no layout", None),
+        (LLM + "    fim: '{prefix}{suffix}'\n", "fim", "is not a layout", None),
         (LLM + "    adapters: {m: {source: hf:o/a}}\n", "adapters.m", "is taken by models.m", None),
         (
             LLM + "    adapters: {b: {source: path:none}}\n",
@@ -76,19 +84,24 @@ def findings(text: str, target: str | None = None) -> list[Finding]:
         (LLM + "    parts: {engine: {}}\n", "parts.engine", "must be 'prompt'", None),
         (EMBED + "    instances: {gpus: [0, 0]}\n", "instances[0].gpus", "different GPUs", None),
         (EMBED + "    instances: {device: cpu, gpus: [0]}\n", "gpus", "groups on GPUs", "device"),
-        (EMBED + "    instances: {cont: 2}\n", "instances[0].cont", "no known field", "`count`"),
+        (EMBED + "    instances: {cont: 2}\n", "instances[0].cont", "not a known field", "`count`"),
         (EMBED + "    instances: two\n", "instances", "must be a list", None),
         (EMBED + "    batching: {max_delay: 5}\n", "batching.max_delay", "known", "max_delay_us"),
         (EMBED + "    priority: {levels: 2, default: 3}\n", "priority.default", "more than", None),
         (EMBED + "    warmup: {inputs: {text: {}}}\n", "warmup[0].inputs", "kind `python`", None),
-        (EMBED + "    version_policy: {}\n", "version_policy", "says nothing", "one of latest"),
-        (EMBED + "    version_policy: {specific: [2]}\n", "specific", "only version 1", "[1]"),
-        (EMBED + "    revision: ../x\n", "revision", "is no revision", "branch"),
+        (EMBED + "    version_policy: {}\n", "version_policy", "has no field", "one of latest"),
+        (EMBED + "    version_policy: {specific: [2]}\n", "specific", "version 1 only", "[1]"),
+        (EMBED + "    revision: ../x\n", "revision", "is not a revision", "branch"),
         (EMBED.replace("o/n", "o/n@a") + "    revision: b\n", "revision", "already", None),
         (EMBED.replace("hf:o/n", "path:.") + "    revision: b\n", "revision", "only hf:", None),
-        (EMBED + "    targets: {moon: {}}\n", "targets.moon", "is no target", "container"),
+        (EMBED + "    targets: {moon: {}}\n", "targets.moon", "is not a target", "container"),
         (EMBED + "    targets: {embedded: {kind: llm}}\n", "embedded.kind", "cannot differ", None),
-        (EMBED + "    targets: {embedded: {stes: 1}}\n", "embedded.stes", "no known field", None),
+        (
+            EMBED + "    targets: {embedded: {stes: 1}}\n",
+            "embedded.stes",
+            "not a known field",
+            None,
+        ),
         (
             EMBED + "    targets: {embedded: {batching: {max_queue: -1}}}\n",
             "targets.embedded.batching.max_queue",
@@ -97,7 +110,7 @@ def findings(text: str, target: str | None = None) -> list[Finding]:
         ),
         (OWN + "    batching: {}\n", "batching", "with a batch dimension", "max_batch_size"),
         (OWN + "    warmup: true\n", "warmup[0]", "needs its size", "dims"),
-        (OWN + "    warmup: {inputs: {z: {}}}\n", "warmup[0].inputs.z", "no input", "known: x"),
+        (OWN + "    warmup: {inputs: {z: {}}}\n", "warmup[0].inputs.z", "not an input", "known: x"),
         (
             OWN + "    warmup: {inputs: {x: {text: a, dims: [1]}}}\n",
             "warmup[0].inputs.x.text",
@@ -105,13 +118,13 @@ def findings(text: str, target: str | None = None) -> list[Finding]:
             None,
         ),
         (OWN + "    packages: onx\n", "packages", "'onnx'", None),
-        (OWN + "    packages: [numpy]\n", "packages[0]", "no pinned", "NAME==VERSION"),
-        (OWN + "    packages: ['-r evil==1']\n", "packages[0]", "no pinned", "NAME==VERSION"),
+        (OWN + "    packages: [numpy]\n", "packages[0]", "not a pinned", "NAME==VERSION"),
+        (OWN + "    packages: ['-r evil==1']\n", "packages[0]", "not a pinned", "NAME==VERSION"),
         (OWN + "    parameters: {1a: 2}\n", "parameters.1a", "cannot be a name", None),
         (OWN + "    response_cache: true\n    decoupled: true\n", "response_cache", "decoup", None),
-        (OWN.replace("[-1]", "[0]"), "inputs.x.dims", "no shape", None),
+        (OWN.replace("[-1]", "[0]"), "inputs.x.dims", "not a shape", None),
         (OWN.replace("FP32", "FP31"), "inputs.x.type", "must be", "`FP32`"),
-        (OWN.replace("dims: [-1]", "dim: [-1]"), "inputs.x.dim", "no known field", "`dims`"),
+        (OWN.replace("dims: [-1]", "dim: [-1]"), "inputs.x.dim", "not a known field", "`dims`"),
         (
             OWN + "    contract: {kind: embedding, dimensions: 4, context_length: 9}\n",
             "inputs",
@@ -130,8 +143,13 @@ def findings(text: str, target: str | None = None) -> list[Finding]:
         ),
         (JOIN.replace("STEP", "a.encode"), "steps[0].model", "there is no model", "`a.encoder`"),
         (JOIN.replace("STEP", "m"), "steps[0].model", "its own step", None),
-        (JOIN.replace("STEP", "a") + "    source: hf:o/n\n", "source", "no field of kind", "steps"),
-        (JOIN.replace("model: STEP", "mdel: a"), "steps[0].mdel", "no known field", "`model`"),
+        (
+            JOIN.replace("STEP", "a") + "    source: hf:o/n\n",
+            "source",
+            "not a field of kind",
+            "steps",
+        ),
+        (JOIN.replace("model: STEP", "mdel: a"), "steps[0].mdel", "not a known field", "`model`"),
     ],
 )
 def test_each_mistake_is_told_at_its_place(
@@ -167,7 +185,7 @@ def test_fields_and_entries_are_told_together() -> None:
 
 def test_short_forms_mean_lists() -> None:
     spec = parse("models.yaml", EMBED + "    instances: 3\n    warmup: true\n", Path())
-    entry = spec.catalogue.models["m"]
+    entry = spec.models["m"]
     assert not isinstance(entry, PythonEntry | LlmEntry | RerankEntry)
     assert [group.count for group in entry.instances or ()] == [3]  # type: ignore[union-attr]
     assert len(entry.warmup) == 1  # type: ignore[union-attr]
@@ -197,8 +215,8 @@ def test_an_argument_may_exist_on_one_target_only() -> None:
     name = min(name for name in new if name not in old and new[name] == "bool")
     text = LLM + f"    targets: {{'container:26.08': {{engine_args: {{{name}: true}}}}}}\n"
     spec = parse("models.yaml", text, Path())
-    assert isinstance(spec.for_target(find_target("container:25.08-vllm")).models["m"], LlmEntry)
-    entry = spec.for_target(find_target("container:26.08-vllm")).models["m"]
+    assert isinstance(spec.for_target(find_target("container:25.08-vllm"))["m"], LlmEntry)
+    entry = spec.for_target(find_target("container:26.08-vllm"))["m"]
     assert isinstance(entry, LlmEntry)
     assert list(entry.engine_args) == [name]
 

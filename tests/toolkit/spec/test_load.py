@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from toolkit.errors import SpecError
 from toolkit.finding import Finding
-from toolkit.spec import EmbeddingEntry, LlmEntry, load, parse
+from toolkit.kinds.embedding import EmbeddingEntry
+from toolkit.kinds.llm import LlmEntry
+from toolkit.spec import load, parse
 from toolkit.spec.document import MAX_NODES
 
 HEAD = "version: 1\nmodels:\n"
@@ -28,7 +30,7 @@ def told(text: str) -> list[str]:
 
 def test_reads_the_default_catalogue() -> None:
     spec = load(Path(__file__).parents[3] / "models.yaml")
-    models = spec.catalogue.models
+    models = spec.models
     assert isinstance(models["smollm2-135m-instruct"], LlmEntry)
     assert isinstance(models["all-minilm-l6-v2"], EmbeddingEntry)
     assert models["all-minilm-l6-v2"].aliases == ("minilm",)
@@ -38,25 +40,28 @@ def test_reads_the_default_catalogue() -> None:
     ("text", "expected"),
     [
         ("", "models.yaml:1: is empty"),
-        ("- a\n", "models.yaml:1: is no mapping"),
+        ("- a\n", "models.yaml:1: is not a mapping"),
         ("models: {a: [}\n", "models.yaml:1: not valid YAML: while parsing a flow"),
         ("version: 1\n", "models.yaml:1: models: is missing"),
         ("version: 1\nmodels:\n", "models.yaml:2: models: must be a mapping"),
         ("version: 1\nmodels: {}\n", "models.yaml:2: models: is empty"),
         (HEAD.replace("1", "2") + f"  a:\n{GOOD}", "models.yaml:1: version: must be 1, not 2"),
-        (HEAD + f"  a:\n{GOOD}tools: 3\n", "models.yaml:6: tools: is no known field"),
-        (HEAD + f"  a:\n{GOOD}    sauce: x\n", "models.yaml:6: models.a.sauce: is no known field"),
+        (HEAD + f"  a:\n{GOOD}tools: 3\n", "models.yaml:6: tools: is not a known field"),
+        (
+            HEAD + f"  a:\n{GOOD}    sauce: x\n",
+            "models.yaml:6: models.a.sauce: is not a known field",
+        ),
         (HEAD + "  a:\n    source: hf:o/n\n", "models.yaml:3: models.a.kind: is missing"),
         (
             HEAD + "  a:\n    kind: embeding\n",
-            'models.yaml:4: models.a.kind: "embeding" is no kind',
+            'models.yaml:4: models.a.kind: "embeding" is not a kind',
         ),
         (HEAD + "  a:\n    kind: llm\n    source: hf:o/n\n", "context_length: is missing"),
         (HEAD + f"  a/b:\n{GOOD}", 'models.yaml:3: models.a/b: "a/b" cannot be a name'),
         (HEAD + f"  ..:\n{GOOD}", "cannot be a name"),
         (HEAD + f"  .a:\n{GOOD}", "cannot be a name"),
         (HEAD + f"  {'x' * 97}:\n{GOOD}", "cannot be a name"),
-        (HEAD + f"  repository.json:\n{GOOD}", "is a file of the repository's own"),
+        (HEAD + f"  repository.json:\n{GOOD}", "is the name of a file of the repository"),
         (
             HEAD + f"  a:\n{GOOD}  a.encoder:\n{GOOD}",
             "models.yaml:6: models.a.encoder: is the name",
@@ -92,15 +97,15 @@ def test_says_line_field_and_problem(text: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        ("nothing", "is no source"),
-        ("s3:bucket", "names no object"),
-        ("path:", "names no file"),
+        ("nothing", "is not a source"),
+        ("s3:bucket", "does not name an object"),
+        ("path:", "does not name a file"),
         ("path:not/here", "there is no not/here"),
-        ("hf:name", "is no Hub source"),
-        ("hf:../name", "is no Hub source"),
-        ("package:name/file", "is no package source"),
-        ("package:name>=1/file", "is no package source"),
-        ("package:name==1", "is no package source"),
+        ("hf:name", "is not a Hub source"),
+        ("hf:../name", "is not a Hub source"),
+        ("package:name/file", "is not a package source"),
+        ("package:name>=1/file", "is not a package source"),
+        ("package:name==1", "is not a package source"),
         ("package:name==1/../../etc/passwd", "leaves the wheel"),
     ],
 )
@@ -144,7 +149,7 @@ def test_tells_all_errors_at_once_in_line_order() -> None:
 
 def test_names_that_only_look_like_steps_are_fine() -> None:
     spec = parse("models.yaml", f"{HEAD}  qwen2:\n{GOOD}  qwen2.5:\n{GOOD}", Path())
-    assert list(spec.catalogue.models) == ["qwen2", "qwen2.5"]
+    assert list(spec.models) == ["qwen2", "qwen2.5"]
 
 
 def test_anchors_are_read_where_they_are_used() -> None:

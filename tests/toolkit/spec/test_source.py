@@ -2,7 +2,7 @@
 
 import pytest
 
-from toolkit.spec.source import HubSource, PackageSource, PathSource, parse_source
+from toolkit.fields.source import HubSource, PackageSource, PathSource, parse_source
 
 
 @pytest.mark.parametrize(

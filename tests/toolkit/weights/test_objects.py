@@ -9,10 +9,10 @@ import pytest
 
 from tests.support.processes import free_port
 from toolkit.errors import MissingExtra, SourceError
+from toolkit.fields.source import parse_source
 from toolkit.home import home
 from toolkit.progress import silent
 from toolkit.spec import ObjectSource
-from toolkit.spec.source import parse_source
 from toolkit.weights import objects
 from toolkit.weights.digest import digest
 from toolkit.weights.fetch import fetch

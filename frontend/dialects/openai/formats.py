@@ -1,0 +1,59 @@
+"""`response_format`: what an answer must match, in OpenAI's words. Pure.
+
+A schema is enforced whether or not it is strict: callers cannot use an answer that breaks it.
+"""
+
+from typing import Annotated
+
+from frontend.dialects.declare import Body, Object, about
+from frontend.dialects.openai.streaming import Streamed
+from frontend.dialects.openai.structure import ANY_OBJECT, make_structure
+from frontend.dialects.refusal import refuse
+from frontend.domain.structure import Structure
+
+
+class TextFormat(Body, tag_field="type", tag="text"):
+    """Any text."""
+
+
+class ObjectFormat(Body, tag_field="type", tag="json_object"):
+    """Any JSON object."""
+
+
+class NamedSchema(Body, kw_only=True):
+    """A JSON schema with a name."""
+
+    name: Annotated[str | None, about("The schema's name.")] = None
+    description: Annotated[str | None, about("What the answer is for.")] = None
+    strict: Annotated[bool | None, about("The schema is enforced either way.")] = None
+    schema: Annotated[Object | None, about("The JSON schema.")] = None
+
+
+class SchemaFormat(Body, tag_field="type", tag="json_schema", kw_only=True):
+    """JSON that matches a schema."""
+
+    json_schema: Annotated[
+        NamedSchema, about("The schema.", missing="is required with type 'json_schema'")
+    ]
+
+
+class Formatted(Streamed, kw_only=True):
+    """What the answer must match, in OpenAI's words and in vLLM's."""
+
+    response_format: Annotated[
+        TextFormat | ObjectFormat | SchemaFormat | None, about("What the answer must match.")
+    ] = None
+
+
+def make_format(body: Formatted) -> Structure | None:
+    """What the answer must match, in either way. Raises InvalidRequest for both at once."""
+    engine = make_structure(body)
+    wanted = body.response_format
+    if wanted is None or isinstance(wanted, TextFormat):
+        return engine
+    if engine is not None:
+        raise refuse("response_format", "cannot be combined with 'structured_outputs'")
+    if isinstance(wanted, ObjectFormat):
+        return Structure("json_object", True, "response_format")
+    schema = wanted.json_schema.schema or ANY_OBJECT
+    return Structure("json", schema, "response_format.json_schema.schema")

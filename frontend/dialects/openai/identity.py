@@ -1,0 +1,34 @@
+"""The fields of every OpenAI request that say which model is asked, and by whom."""
+
+from typing import Annotated, Literal
+
+from frontend.dialects.declare import Body, Object, Off, about
+from frontend.dialects.refusal import require
+
+
+class Identity(Body, kw_only=True):
+    """Which model is asked, by whom and why."""
+
+    model: Annotated[str, about("The model's name, as GET /v1/models lists it.")]
+    user: Annotated[str | None, about("An identifier of your end user.")] = None
+    safety_identifier: Annotated[
+        str | None, about("An identifier of your end user. It is not used.")
+    ] = None
+    prompt_cache_key: Annotated[
+        str | None, about("Accepted and not needed: prefixes of prompts are cached automatically.")
+    ] = None
+    metadata: Annotated[Object | None, about("Your own keys and values.")] = None
+    service_tier: Annotated[
+        Literal["auto", "default"] | None,
+        about("There is one service tier.", reason="there is one tier"),
+    ] = None
+    store: Annotated[
+        Off | None,
+        about("Only false: completions are not stored.", reason="completions are not stored"),
+    ] = None
+
+
+def check_model(body: Identity) -> None:
+    """Raises InvalidRequest for an empty name."""
+    if not body.model:
+        raise require("model")

@@ -1,0 +1,51 @@
+"""How an answer is sent: whole or streamed, with or without counts and token ids. Pure."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from frontend.dialects.declare import Body, Off, about
+from frontend.dialects.openai.sampling import Sampled
+from frontend.dialects.refusal import refuse
+
+
+class StreamOptionsBody(Body, kw_only=True):
+    """What a stream has besides the text."""
+
+    include_usage: Annotated[bool | None, about("A last chunk with the usage.")] = None
+    continuous_usage_stats: Annotated[
+        bool | None, about("With include_usage: the usage so far in every chunk.")
+    ] = None
+    include_obfuscation: Annotated[
+        Off | None, about("Only false: streams are not padded.", reason="streams are not padded")
+    ] = None
+
+
+class Streamed(Sampled, kw_only=True):
+    """How the answer is sent."""
+
+    stream: Annotated[
+        bool | None, about("Send the answer as server-sent events while it is generated.")
+    ] = None
+    stream_options: Annotated[
+        StreamOptionsBody | None, about("What a stream has besides the text.")
+    ] = None
+    return_token_ids: Annotated[bool | None, about("Token ids beside the text.")] = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOptions:
+    """Which usage a stream has: none, at its end, or also so far in every chunk."""
+
+    usage: bool = False
+    continuous_usage: bool = False
+
+
+def make_stream_options(body: Streamed) -> StreamOptions:
+    """Raises InvalidRequest where nothing is streamed."""
+    options = body.stream_options
+    if options is None:
+        return StreamOptions()
+    if not body.stream:
+        raise refuse("stream_options", "is only allowed with 'stream': true")
+    usage = bool(options.include_usage)
+    return StreamOptions(usage, usage and bool(options.continuous_usage_stats))

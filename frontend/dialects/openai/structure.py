@@ -1,0 +1,115 @@
+"""What an answer must match in vLLM's own words: `structured_outputs` and `guided_…`. Pure."""
+
+from typing import Annotated, Any, get_args
+
+import orjson
+from msgspec import Meta
+
+from frontend.dialects.declare import Body, Object, about
+from frontend.dialects.openai.identity import Identity
+from frontend.dialects.read import listed
+from frontend.dialects.refusal import refuse
+from frontend.domain.structure import SchemaUse, Structure, StructureKind
+
+ANY_OBJECT: dict[str, Any] = {"type": "object"}
+_KINDS: tuple[StructureKind, ...] = get_args(StructureKind)
+_GUIDED: tuple[StructureKind, ...] = ("json", "regex", "choice", "grammar")
+_OPTIONS = ("disable_any_whitespace", "disable_additional_properties", "whitespace_pattern")
+NAMES = ("structured_outputs", *(f"structured_outputs.{kind}" for kind in _KINDS))
+"""What the engine's errors call the structure."""
+_Choices = str | Annotated[list[str], Meta(max_length=10_000)]
+_SCHEMA = "a JSON schema"
+
+
+class StructuredOutputs(Body, kw_only=True):
+    """vLLM's way to say what the answer must match: one of the kinds, with options."""
+
+    json: Annotated[
+        Object | str | None, about("A JSON schema, or the text of one.", must_be=_SCHEMA)
+    ] = None
+    regex: Annotated[str | None, about("A regular expression.")] = None
+    choice: Annotated[_Choices | None, about("Texts, of which the answer is one.")] = None
+    grammar: Annotated[str | None, about("A grammar in EBNF.")] = None
+    json_object: Annotated[bool | None, about("Any JSON object.")] = None
+    structural_tag: Annotated[str | None, about("An xgrammar structural tag, as JSON.")] = None
+    disable_any_whitespace: Annotated[bool | None, about("Write JSON without spaces.")] = None
+    disable_additional_properties: Annotated[
+        bool | None, about("Objects have no properties besides those of the schema.")
+    ] = None
+    whitespace_pattern: Annotated[str | None, about("The whitespace allowed in JSON.")] = None
+
+
+class Structured(Identity, kw_only=True):
+    """What the answer must match, in vLLM's words."""
+
+    structured_outputs: Annotated[
+        StructuredOutputs | None, about("vLLM's way to say what the answer must match.")
+    ] = None
+    guided_json: Annotated[
+        Object | str | None, about("vLLM's older name for a JSON schema.", must_be=_SCHEMA)
+    ] = None
+    guided_regex: Annotated[str | None, about("vLLM's older name for a pattern.")] = None
+    guided_choice: Annotated[_Choices | None, about("vLLM's older name for choices.")] = None
+    guided_grammar: Annotated[str | None, about("vLLM's older name for a grammar.")] = None
+
+
+def make_structure(body: Structured) -> Structure | None:
+    """What the answer must match. Raises InvalidRequest for two contradicting fields."""
+    legacy = _pick(body, "guided_", _GUIDED)
+    given = body.structured_outputs
+    if given is None:
+        return legacy
+    found = _pick(given, "", _KINDS) or Structure(None, None, "structured_outputs")
+    options = {name: value for name in _OPTIONS if (value := getattr(given, name)) is not None}
+    if found.kind is None and not options:
+        return legacy
+    if legacy is not None:
+        raise refuse(legacy.path, "cannot be combined with 'structured_outputs'")
+    path = "structured_outputs" if found.kind is None else f"structured_outputs.{found.kind}"
+    return Structure(found.kind, found.value, path, options)
+
+
+def _pick(body: Any, prefix: str, kinds: tuple[StructureKind, ...]) -> Structure | None:
+    """The one kind that is given. Raises InvalidRequest for more than one."""
+    given = [(k, v) for k in kinds if (v := getattr(body, f"{prefix}{k}")) is not None]
+    if not given:
+        return None
+    if len(given) > 1:
+        first, second = (f"{prefix}{kind}" for kind, _ in given[:2])
+        place = second if prefix else f"structured_outputs.{second}"
+        raise refuse(place, f"cannot be combined with '{first}'")
+    kind, value = given[0]
+    path = f"{prefix}{kind}" if prefix else f"structured_outputs.{kind}"
+    if kind == "json":
+        value = _schema(value, path)
+    return Structure(kind, listed(value) if kind == "choice" else value, path)
+
+
+def _schema(schema: Any, path: str) -> dict[str, Any]:
+    """A JSON schema, or the text of one."""
+    if isinstance(schema, str):
+        try:
+            schema = orjson.loads(schema)
+        except orjson.JSONDecodeError as error:
+            raise refuse(path, f"is not valid JSON: {error}") from None
+    if not isinstance(schema, dict):
+        raise refuse(path, "must be a JSON object")
+    return schema
+
+
+def schemas_of(structure: Structure | None) -> tuple[SchemaUse, ...]:
+    """The answer's schema, to be checked."""
+    if structure is None:
+        return ()
+    if structure.kind == "json":
+        return (SchemaUse(structure.path, structure.value),)
+    if structure.kind == "json_object" and not structure.path.startswith("structured_outputs"):
+        return (SchemaUse(structure.path, ANY_OBJECT),)
+    return ()
+
+
+def names_of(structure: Structure | None) -> dict[str, str]:
+    """What the caller calls the structure that the engine's errors name."""
+    if structure is None or structure.path.startswith("structured_outputs"):
+        return {}
+    return dict.fromkeys(NAMES, structure.path)

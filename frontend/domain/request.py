@@ -1,0 +1,74 @@
+"""One request: who asks, in which dialect and until when; and what became of it.
+
+A `Request` is made once, by the middleware, and handed on explicitly; it never changes. All that
+changes while it is handled is in its `Outcome`. No prompt and no answer ever gets in either.
+"""
+
+import enum
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from frontend.domain.identity import ANONYMOUS, Caller
+from frontend.domain.usage import Usage
+
+
+class Dialect(enum.Enum):
+    """The API whose shapes a route reads and writes."""
+
+    OPENAI = "openai"
+    ANTHROPIC = "anthropic"
+    OLLAMA = "ollama"
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What is known of a request so far, for its headers and its line in the access log.
+
+    `id` is the gateway's own and unique, `client_id` may be the client's.
+    """
+
+    id: str
+    client_id: str
+    method: str
+    path: str
+    dialect: Dialect = Dialect.OPENAI
+    caller: Caller = ANONYMOUS
+    started_s: float = field(default_factory=time.perf_counter)
+    status: int = 0
+    model: str | None = None
+    usage: Usage | None = None
+    error: str | None = None
+    warnings: list[str] = field(default_factory=list)
+    """For the client; sent in a header where it is not too late for one."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """The caller's names of fields, by the names that errors have for them."""
+    cleanup: ExitStack = field(default_factory=ExitStack)
+    """Called when the request is over."""
+
+    @property
+    def elapsed_ms(self) -> float:
+        """Milliseconds since the request arrived."""
+        return (time.perf_counter() - self.started_s) * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request of a caller who may make it. `deadline_s` is a time of `time.monotonic`."""
+
+    id: str
+    caller: Caller
+    dialect: Dialect
+    deadline_s: float
+    outcome: Outcome
+
+    @property
+    def user(self) -> str:
+        """Whom shares of memory, processes and time are counted for."""
+        return self.caller.name
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until the deadline."""
+        return self.deadline_s - time.monotonic()

@@ -1,0 +1,46 @@
+"""Finished answers, as far as they have a schema to match. Pure."""
+
+from dataclasses import dataclass, field
+
+from frontend.domain.events import Event
+from frontend.domain.structure import Expected, SchemaUse
+from frontend.errors import BackendFailed
+
+
+class AnswerFault(BackendFailed):
+    """A finished answer that does not match its schema; `text` is all of it."""
+
+    def __init__(self, use: SchemaUse, text: str, fault: str) -> None:
+        what = f"arguments for '{use.tool}' do" if use.tool else "answer does"
+        super().__init__(
+            f"the model's {what} not match '{use.path}': {fault}",
+            param=use.path,
+            code="invalid_structured_output",
+        )
+        self.text = text
+        self.fault = fault
+
+
+@dataclass(slots=True)
+class Answer:
+    """One completion as far as it has come."""
+
+    _texts: list[str] = field(default_factory=list)
+    _calls: dict[int, tuple[list[str], list[str]]] = field(default_factory=dict)
+
+    def add(self, event: Event) -> None:
+        """Takes the completion's next event."""
+        self._texts.append(event.text)
+        for delta in event.tool_calls or ():
+            names, pieces = self._calls.setdefault(delta["index"], ([], []))
+            names.append(delta.get("name") or "")
+            pieces.append(delta["arguments"])
+
+    def jobs(self, expected: tuple[Expected, ...]) -> list[tuple[Expected, str]]:
+        """What is to be checked: the calls, or else the text."""
+        if not self._calls:
+            text = "".join(self._texts)
+            return [(one, text) for one in expected if one.use.tool is None]
+        by_name = {one.use.tool: one for one in expected if one.use.tool is not None}
+        calls = [("".join(names), "".join(pieces)) for names, pieces in self._calls.values()]
+        return [(by_name[name], text or "{}") for name, text in calls if name in by_name]

@@ -1,0 +1,250 @@
+"""The one path of every request to a model: authorize → schedule → infer → settle.
+
+`Path.open` authorizes and yields a `Run`; what the run does is scheduled, inferred and counted, and
+`settle` follows in one `finally`, whichever way the request ends. It does not depend on dialects or
+HTTP, and knows upstreams only by their protocol.
+"""
+
+import itertools
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from frontend.domain.events import Event, Events
+from frontend.domain.generation import Generation, ImageLink
+from frontend.domain.images import ImageRequest, ImageResult, patches
+from frontend.domain.models import Model
+from frontend.domain.request import Request
+from frontend.domain.usage import Usage, UsageCount
+from frontend.domain.vectors import Embedding, Pairs, Scores, Vectors
+from frontend.errors import BackendFailed, BackendUnavailable
+from frontend.generation import sizes
+from frontend.generation.admission import Admission
+from frontend.generation.calls import CallBuffer
+from frontend.generation.fanout import Numbered, fan_out
+from frontend.generation.policy import Policy, check_generation, require_capability
+from frontend.generation.structure import Structures
+from frontend.media.images import Images
+from frontend.upstreams.protocol import Call, Upstream
+from frontend.upstreams.registry import Registry
+
+
+@dataclass(slots=True)
+class Path:
+    """The path to one upstream."""
+
+    upstream: Upstream
+    registry: Registry
+    admission: Admission
+    structures: Structures
+    images: Images
+    policy: Policy = field(default_factory=Policy)
+
+    @asynccontextmanager
+    async def open(
+        self, request: Request, name: str, capability: str | None = None
+    ) -> AsyncIterator["Run"]:
+        """A run of the model that the caller calls `name`, if it has the capability.
+
+        Raises NotFound, NotCapable, BackendUnavailable.
+        """
+        count = UsageCount()
+        try:
+            model = await self._authorize(request, name, capability)
+            yield Run(self, request, model, count)
+        finally:
+            self._settle(request, count)
+
+    async def _authorize(self, request: Request, name: str, capability: str | None) -> Model:
+        model = await self.registry.find(name)
+        request.outcome.model = model.name
+        if capability is not None:
+            require_capability(model, name, capability)
+        return model
+
+    @asynccontextmanager
+    async def schedule(self, request: Request, call_id: str) -> AsyncIterator[Call]:
+        """Waits for a slot, and gives it back. A loss of the upstream is reported at once."""
+        async with self.admission.slot(request.left_s):
+            try:
+                yield Call(call_id, request.left_s)
+            except BackendUnavailable:
+                self.registry.lost()
+                raise
+
+    def _settle(self, request: Request, count: UsageCount) -> None:
+        """Runs once for each request, with the usage as far as it got."""
+        if count:
+            request.outcome.usage = count.total
+
+    @property
+    def draining(self) -> bool:
+        """Whether new requests are refused."""
+        return self.admission.draining
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request runs or waits."""
+        return self.admission.idle
+
+    def drain(self) -> None:
+        """Refuses new requests from now on."""
+        self.admission.draining = True
+
+    def abandon(self) -> None:
+        """Ends everything that waits or runs with an error that says why: the drain is over."""
+        self.drain()
+        self.admission.refuse_waiting()
+        self.upstream.abandon()
+
+
+@dataclass(slots=True)
+class Run:
+    """One authorized request to one model. Everything it infers is counted in its usage."""
+
+    path: Path
+    request: Request
+    model: Model
+    _count: UsageCount
+    _attempts: Iterator[int] = field(default_factory=itertools.count)
+
+    @property
+    def usage(self) -> Usage:
+        """What was used so far."""
+        return self._count.total
+
+    def require(self, capability: str) -> None:
+        """Raises NotCapable when the model lacks the capability."""
+        require_capability(self.model, self.model.name, capability)
+
+    async def prepare(
+        self, generation: Generation, links: tuple[ImageLink, ...] = (), *, whole: bool
+    ) -> Generation:
+        """The generation with its images read and its schemas checked; what the client should know
+        becomes a warning.
+
+        `whole`: the answer is not streamed. Raises InvalidRequest for what cannot be used.
+        """
+        generation = await self.path.images.attach(self.model, generation, links, self.request)
+        warnings = self.request.outcome.warnings
+        return await self.path.structures.prepare(
+            generation, self.request.user, warnings, whole=whole
+        )
+
+    async def prepare_all(self, generations: list[Generation], *, whole: bool) -> list[Generation]:
+        """Several prompts with the same sampling and schemas."""
+        first = await self.prepare(generations[0], whole=whole)
+        return [
+            replace(
+                one,
+                structure=first.structure,
+                tools=first.tools,
+                schemas=first.schemas,
+                held=first.held,
+            )
+            for one in generations
+        ]
+
+    def generate(self, generation: Generation) -> Events:
+        """The events of one generation, whose answers match its schemas. Raises GatewayError."""
+        return self._generate(0, generation, self._call_id)
+
+    def generate_all(self, generations: list[Generation]) -> AsyncGenerator[Numbered, None]:
+        """(number of the prompt, its events) for every group of events. Raises GatewayError."""
+        sizes.check_generations(self.model, generations, self.path.policy.max_text_bytes)
+        if len(generations) == 1:
+            return fan_out([partial(self.generate, generations[0])])
+        return fan_out(
+            [
+                partial(self._generate, number, one, f"{self._call_id}-{number}")
+                for number, one in enumerate(generations)
+            ]
+        )
+
+    async def count_tokens(self, generation: Generation) -> int:
+        """Tokens of a prompt; they are not usage."""
+        sizes.check_generations(self.model, [generation], self.path.policy.max_text_bytes)
+        async with self._scheduled() as call:
+            return await self.path.upstream.count(self.model, generation, call)
+
+    async def embed(self, embedding: Embedding) -> Vectors:
+        """The vectors of all texts, in order."""
+        sizes.check_embedding(self.model, embedding, self.path.policy.max_text_bytes)
+        async with self._scheduled() as call:
+            vectors = await self.path.upstream.embed(self.model, embedding, call)
+        self._count.add(Usage(vectors.prompt_tokens))
+        return vectors
+
+    async def rerank(self, pairs: Pairs) -> Scores:
+        """The scores of all pairs, in order."""
+        sizes.check_pairs(self.model, pairs, self.path.policy.max_text_bytes)
+        async with self._scheduled() as call:
+            scores = await self.path.upstream.rerank(self.model, pairs, call)
+        self._count.add(Usage(scores.prompt_tokens))
+        return scores
+
+    async def draw(self, image: ImageRequest) -> ImageResult:
+        """PNG files. A preview is a part of its image, so it is not counted."""
+        sizes.check_image(self.model, image)
+        number = next(self._attempts)
+        async with self._scheduled(f"-{number}" if number else "") as call:
+            result = await self.path.upstream.draw(self.model, image, call)
+        if image.stop_after is None:
+            self._count.add(Usage(result.prompt_tokens, completion_tokens=patches(image)))
+        return result
+
+    @property
+    def _call_id(self) -> str:
+        """What upstreams know the request by, and on whose behalf it comes."""
+        return f"{self.request.user}/{self.request.id}"
+
+    def _scheduled(self, suffix: str = "") -> AbstractAsyncContextManager[Call]:
+        return self.path.schedule(self.request, self._call_id + suffix)
+
+    def _generate(self, number: int, generation: Generation, call_id: str) -> Events:
+        assert not generation.schemas, "its schemas were not checked"
+        attempt = partial(self._infer, number)
+        return self.path.structures.checked(attempt, generation, call_id)
+
+    async def _infer(self, number: int, generation: Generation, call_id: str) -> Events:
+        """The events of prompt `number` as the upstream sends them, counted.
+
+        Raises GatewayError, also when the upstream ends before every completion has its finish
+        reason.
+        """
+        check_generation(self.path.policy, self.model, generation)
+        sizes.check_generations(self.model, [generation], self.path.policy.max_text_bytes)
+        attempt, calls = next(self._attempts), CallBuffer()
+        unfinished = generation.sampling.choices
+        async with self.path.schedule(self.request, call_id) as call:
+            groups = self.path.upstream.generate(self.model, generation, call)
+            async with aclosing(groups):
+                async for group in groups:
+                    # an unexpected abort or an error is not the end of an
+                    # answer; the stream is read on to its own end, to be refused there
+                    events = [
+                        calls.complete(e) for e in map(_without_failure, group) if e is not None
+                    ]
+                    for event in events:
+                        self._count.see(number, event, attempt)
+                        unfinished -= event.finish_reason is not None
+                    if events:
+                        yield events
+        if unfinished > 0:
+            raise BackendFailed("the model stopped before the end of its answer", code="incomplete")
+
+
+def _without_failure(event: Event) -> Event | None:
+    """An event that ends nothing in place of a failed one: what it counts was still produced.
+
+    None where nothing was: then the refusal can still have a status of its own.
+    """
+    if event.finish_reason not in ("abort", "error"):
+        return event
+    if not event.completion_tokens:
+        return None
+    return replace(
+        event, text="", token_ids=[], logprobs=None, reasoning=None, tool_calls=None,
+        finish_reason=None, stop_reason=None,
+    )  # fmt: skip

@@ -1,0 +1,52 @@
+"""What the operator allows a request to a model, besides sizes. Pure."""
+
+from dataclasses import dataclass
+
+from frontend.domain.generation import Generation
+from frontend.domain.models import Input, Model
+from frontend.errors import InvalidRequest, NotCapable
+
+_PROGRAMS = frozenset({"choice", "regex", "grammar", "structural_tag"})
+"""Kinds of structure that a caller writes and that are not JSON schemas."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """`max_text_bytes` of one request's prompts or inputs together.
+
+    `constraints`: the kinds of structure that callers may use besides JSON schemas.
+    """
+
+    max_text_bytes: int = 4 * 2**20
+    constraints: frozenset[str] = frozenset()
+
+
+def require_capability(model: Model, name: str, capability: str) -> None:
+    """Raises NotCapable when the model, which the caller calls `name`, lacks the capability."""
+    if capability in model.capabilities:
+        return
+    has = ", ".join(sorted(model.capabilities)) or "nothing"
+    raise NotCapable(
+        f"the model '{name[:100]}' does not support {capability}; it supports {has}",
+        model=name[:100],
+        capability=capability,
+    )
+
+
+def check_generation(policy: Policy, model: Model, generation: Generation) -> None:
+    """Raises InvalidRequest for tools that the model cannot take, and for forbidden structures."""
+    if generation.tools is not None and Input.TOOLS not in model.accepts:
+        raise InvalidRequest(
+            f"the model '{model.name}' was built without tools; build its repository again",
+            param="tools",
+            code="model_not_supported",
+        )
+    kind = None if generation.structure is None else generation.structure.kind
+    if kind in _PROGRAMS - policy.constraints:
+        at = f"structured_outputs.{kind}"
+        raise InvalidRequest(
+            f"'{at}' is not allowed on this server; the operator can allow {kind!r} with the"
+            " setting 'constraints'",
+            param=at,
+            code="unsupported_parameter",
+        )

@@ -1,0 +1,40 @@
+"""What one request may bring, and how its body is parsed within that."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from frontend.domain.request import Request
+from frontend.errors import UnknownFields
+from frontend.http.body import BodyBounds
+
+T = TypeVar("T")
+_WARNINGS = 16
+_NAME = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The largest bodies, the most messages and inputs, the longest silence of a stream."""
+
+    body: BodyBounds
+    image_body: BodyBounds
+    messages: int
+    inputs: int
+    heartbeat_s: float
+    unknown_fields: str = "refuse"
+    """Or `warn`: what happens with fields of a body that the route does not know."""
+
+    def parse(
+        self, request: Request, parser: Callable[..., T], body: object, *bounds: Any, **options: Any
+    ) -> T:
+        """What a dialect's parser makes of a body. Raises InvalidRequest."""
+        try:
+            return parser(body, *bounds, **options)
+        except UnknownFields as error:
+            if self.unknown_fields == "refuse" or not isinstance(body, dict):
+                raise
+            unknown = [name for name in body if name in error.names]
+            request.outcome.warnings += [f"{name[:_NAME]}: unknown" for name in unknown[:_WARNINGS]]
+            kept = {name: value for name, value in body.items() if name not in error.names}
+            return parser(kept, *bounds, **options)

@@ -1,0 +1,70 @@
+"""Every failure of a request as a response in its route's dialect: the only place that does."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.types import Send
+
+from frontend.dialects.anthropic import failures as anthropic
+from frontend.dialects.ollama import failures as ollama
+from frontend.dialects.openai import failures as openai
+from frontend.domain.request import Dialect, Outcome
+from frontend.errors import GatewayError, MethodNotAllowed
+from frontend.http.send import send_bytes
+
+Render = Callable[[GatewayError, str], bytes]
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How a dialect writes an error: as a response, and as the end of a stream that has begun."""
+
+    body: Render
+    event: Render
+    status: Callable[[GatewayError], int] = lambda error: error.status
+
+
+FORMATS = {
+    Dialect.OPENAI: Format(
+        lambda error, _: openai.render_error(error),
+        lambda error, _: openai.render_stream_error(error),
+    ),
+    Dialect.ANTHROPIC: Format(
+        anthropic.render_error, anthropic.render_stream_error, anthropic.status_of
+    ),
+    Dialect.OLLAMA: Format(
+        lambda error, _: ollama.render_error(error),
+        lambda error, _: ollama.render_error(error),
+    ),
+}
+
+
+def failure_of(error: Exception, outcome: Outcome) -> GatewayError:
+    """The error for the client. Details of anything but a GatewayError are in the log alone."""
+    if not isinstance(error, GatewayError):
+        _log.exception("request %s", outcome.id, exc_info=error)
+        error = GatewayError(f"internal error; request id {outcome.id}")
+    outcome.error = error.code or error.type
+    error.rename(outcome.names)
+    return error
+
+
+def render_event(error: Exception, outcome: Outcome) -> bytes:
+    """The end of a stream that has begun."""
+    return FORMATS[outcome.dialect].event(failure_of(error, outcome), outcome.client_id)
+
+
+async def send_error(send: Send, error: GatewayError, outcome: Outcome) -> None:
+    """An error response."""
+    written = FORMATS[outcome.dialect]
+    headers = []
+    if error.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    if isinstance(error, MethodNotAllowed):
+        headers.append((b"allow", ", ".join(error.methods).encode()))
+    if error.retry_after_s is not None:
+        headers.append((b"retry-after", b"%d" % error.retry_after_s))
+    body = written.body(error, outcome.client_id)
+    await send_bytes(send, body, status=written.status(error), headers=headers)

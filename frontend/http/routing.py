@@ -1,0 +1,88 @@
+"""Finds the entry of the route table that a request is for.
+
+Paths without parameters are found in a dictionary; only the few others are matched by pattern.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.routing import compile_path
+
+from frontend.domain.identity import Permission
+from frontend.domain.request import Dialect, Request
+from frontend.errors import MethodNotAllowed, NotFound
+from frontend.http.client import Client
+
+Handler = Callable[[Request, Client], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One method of one path. `local`: callers on this machine need no key."""
+
+    method: str
+    path: str
+    dialect: Dialect
+    permission: Permission
+    handler: Handler
+    local: bool = False
+
+
+class Routes:
+    """All routes, by what a request's line says."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self.all = tuple(routes)
+        self._plain: dict[str, dict[str, Route]] = {}
+        self._patterns: list[tuple[re.Pattern[str], dict[str, Route]]] = []
+        self._dialects: dict[tuple[str, ...], set[Dialect]] = {}
+        for path in dict.fromkeys(route.path for route in self.all):
+            methods = {route.method: route for route in self.all if route.path == path}
+            if "GET" in methods:
+                methods.setdefault("HEAD", methods["GET"])
+            if "{" in path:
+                self._patterns.append((compile_path(path)[0], methods))
+            else:
+                self._plain[path] = methods
+        for route in self.all:
+            for beginning in _beginnings(route.path):
+                self._dialects.setdefault(beginning, set()).add(route.dialect)
+
+    def find(self, method: str, path: str) -> tuple[Route, dict[str, Any]]:
+        """The route and the path's parameters. Raises NotFound, MethodNotAllowed."""
+        methods, parameters = self._methods(path)
+        if (route := methods.get(method)) is None:
+            if methods:
+                raise MethodNotAllowed(sorted(methods))
+            raise NotFound("this route does not exist; GET /v1/models lists the models")
+        return route, parameters
+
+    def _methods(self, path: str) -> tuple[dict[str, Route], dict[str, str]]:
+        """Every method of a path; a path that several patterns match has the methods of all."""
+        if (methods := self._plain.get(path)) is not None:
+            return methods, {}
+        methods_of_all: dict[str, Route] = {}
+        parameters: dict[str, str] = {}
+        for pattern, methods in self._patterns:
+            if match := pattern.match(path):
+                methods_of_all = {**methods, **methods_of_all}
+                parameters = match.groupdict() | parameters
+        return methods_of_all, parameters
+
+    def dialect_of(self, path: str) -> Dialect:
+        """The dialect of errors for a path, also where no method or no route matches it.
+
+        A path without a route has the dialect of the routes whose paths begin with the most of its
+        segments; OpenAI's, where there are none or they differ.
+        """
+        for beginning in reversed(_beginnings(path)):
+            if dialects := self._dialects.get(beginning):
+                return next(iter(dialects)) if len(dialects) == 1 else Dialect.OPENAI
+        return Dialect.OPENAI
+
+
+def _beginnings(path: str) -> list[tuple[str, ...]]:
+    segments = path.strip("/").split("/")[:8]
+    return [tuple(segments[:end]) for end in range(1, len(segments) + 1)]

@@ -1,0 +1,102 @@
+"""Ollama's routes about models: which there are, and loading and unloading them, for admins.
+
+Pulling loads a model that the repository holds, deleting unloads one and leaves its files.
+"""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+
+import orjson
+
+from frontend.dialects.ollama.models import (
+    parse_name,
+    parse_pull,
+    render_running,
+    render_show,
+    render_tags,
+    render_version,
+)
+from frontend.domain.request import Request
+from frontend.errors import NotSupported
+from frontend.http.bounds import Bounds
+from frontend.http.client import Client
+from frontend.routes.replies import Pieces, send_ndjson
+from frontend.upstreams.registry import Registry, spellings
+
+_AGAIN_S = 5.0  # a load takes a minute, and clients wait for a line
+
+
+@dataclass(frozen=True, slots=True)
+class OllamaModelRoutes:
+    """The list of models, and changes to it."""
+
+    registry: Registry
+    bounds: Bounds
+
+    async def hello(self, _: Request, client: Client) -> None:
+        """GET /"""
+        await client.respond(b"Ollama is running", kind=b"text/plain; charset=utf-8")
+
+    async def version(self, _: Request, client: Client) -> None:
+        """GET /api/version"""
+        await client.respond(render_version())
+
+    async def list(self, _: Request, client: Client) -> None:
+        """GET /api/tags"""
+        await self.registry.check()
+        await client.respond(render_tags(self.registry.names))
+
+    async def running(self, _: Request, client: Client) -> None:
+        """GET /api/ps"""
+        await self.registry.check()
+        await client.respond(render_running({one.name: one for one in self.registry.models}))
+
+    async def show(self, request: Request, client: Client) -> None:
+        """POST /api/show"""
+        name = parse_name(await client.read_json(self.bounds.body))
+        model = await self.registry.find(name)
+        request.outcome.model = model.name
+        await client.respond(render_show(model))
+
+    async def pull(self, request: Request, client: Client) -> None:
+        """POST /api/pull"""
+        body = await client.read_json(self.bounds.body)
+        asked, stream = parse_pull(body)
+        name = await self.registry.find_stored(spellings(asked))
+        with client.watched():
+            if stream:
+                await send_ndjson(request, client, self._load(name))
+            else:
+                await self.registry.load(name)
+                await client.respond(_status("success"))
+
+    async def _load(self, name: str) -> Pieces:
+        load = asyncio.create_task(self.registry.load(name))
+        try:
+            while not load.done():
+                yield _status(f"loading {name}")
+                await asyncio.wait([load], timeout=_AGAIN_S)
+            await load
+            yield _status("success")
+        finally:
+            load.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await load
+
+    async def delete(self, _: Request, client: Client) -> None:
+        """DELETE /api/delete"""
+        body = await client.read_json(self.bounds.body)
+        await self.registry.unload(await self.registry.find_stored(spellings(parse_name(body))))
+        await client.respond(b"")
+
+    async def refuse(self, _: Request, client: Client) -> None:
+        """Whatever makes or moves a model's files: the toolkit does that."""
+        raise NotSupported(
+            f"{client.scope['path'][:100]} is not available here: models are built by the operator"
+            " (toolkit build-repo) and loaded by name (/api/pull)"
+        )
+
+
+def _status(text: str) -> bytes:
+    return orjson.dumps({"status": text}) + b"\n"

@@ -1,0 +1,38 @@
+"""The gateway's settings: environment variables, overridden by flags.
+
+One class for each subject, joined into one flat `Settings`. Read once at start, by `app` and
+`__main__` alone.
+"""
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from frontend.settings.limits import LimitSettings
+from frontend.settings.media import MediaSettings
+from frontend.settings.schemas import SchemaSettings
+from frontend.settings.server import ServerSettings
+from frontend.settings.store import StoreSettings
+from frontend.settings.telemetry import TelemetrySettings
+from frontend.settings.upstreams import UpstreamSettings
+
+
+class Settings(
+    TelemetrySettings,
+    StoreSettings,
+    SchemaSettings,
+    MediaSettings,
+    LimitSettings,
+    UpstreamSettings,
+    ServerSettings,
+    BaseSettings,
+):
+    """Serve the gateway. `triton-gateway keys` manages the keys of its callers."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TRITON_FRONTEND_",
+        cli_prog_name="triton-gateway",
+        cli_kebab_case=True,
+        cli_avoid_json=True,
+        cli_hide_none_type=True,
+        cli_implicit_flags=True,
+        extra="forbid",
+    )

@@ -1,0 +1,100 @@
+"""What connections, requests and callers may take."""
+
+from pydantic import Field, field_validator
+
+from frontend.settings.group import Group, parts
+
+CONSTRAINTS = frozenset({"choice", "grammar", "regex", "structural_tag"})
+
+
+class LimitSettings(Group):
+    """Limits of connections and requests."""
+
+    max_connections: int = Field(
+        default=4096, ge=1, description="Open connections in all; idle ones make room for new ones."
+    )
+    max_connections_per_address: int = Field(
+        default=2048,
+        ge=1,
+        description="Open connections from one address at most; all, if it is a proxy's.",
+    )
+    idle_timeout_s: float = Field(
+        default=75, gt=0, description="Seconds that a connection may be open between two requests."
+    )
+    max_head_bytes: int = Field(
+        default=64 * 1024,
+        ge=1024,
+        description="Bytes of a request's URL and headers, and of a chunked body's framing.",
+    )
+    max_headers: int = Field(default=100, ge=1, description="Headers of one request at most.")
+    max_pipelined: int = Field(
+        default=16, ge=0, description="Requests on one connection that may wait for its answers."
+    )
+    request_timeout_s: float = Field(
+        default=600, gt=0, description="Seconds a request may take in all, waiting included."
+    )
+    client_timeout_s: float = Field(
+        default=30,
+        gt=0,
+        description="Seconds that a client may take to send a request's head, and its body, and"
+        " that it may stop reading its answer.",
+    )
+    max_running: int = Field(
+        default=256, ge=1, description="Requests in Triton at once; further ones wait."
+    )
+    max_waiting: int = Field(
+        default=1024, ge=0, description="Requests that wait at most; further ones get a 503."
+    )
+    max_body_bytes: int = Field(
+        default=4 * 2**20,
+        ge=1024,
+        description="The largest request body in bytes, for routes without images.",
+    )
+    max_image_body_bytes: int = Field(
+        default=20 * 2**20,
+        ge=1024,
+        description="The largest request body in bytes, for routes that take images.",
+    )
+    max_bodies_bytes: int = Field(
+        default=64 * 2**20,
+        ge=1024,
+        description="Bytes of all requests under way whose bodies are larger than 64 KiB; one"
+        " caller has half of them, further requests wait.",
+    )
+    max_json_values: int = Field(
+        default=300_000,
+        ge=1000,
+        description="Values of one request body at most; an object's keys count as values.",
+    )
+    max_json_containers: int = Field(
+        default=20_000, ge=100, description="Objects and lists of one request body at most."
+    )
+    max_text_bytes: int = Field(
+        default=4 * 2**20,
+        ge=1024,
+        description="Bytes of text in all prompts or inputs of one request. What fits a model's"
+        " context is bounded besides, by the model.",
+    )
+    max_messages: int = Field(default=2048, ge=1, description="Messages of one chat at most.")
+    max_inputs: int = Field(
+        default=8192, ge=1, description="Texts of one embeddings call, prompts of one completion."
+    )
+    constraints: str = Field(
+        default="choice,regex",
+        description="What callers may bind answers to besides JSON schemas, comma-separated: "
+        "`choice`, `regex`, and, as these are programs that callers write, where the operator "
+        "wants them: `grammar` and `structural_tag`.",
+    )
+
+    @field_validator("constraints")
+    @classmethod
+    def _are_constraints(cls, value: str) -> str:
+        if unknown := set(parts(value)) - CONSTRAINTS:
+            known = ", ".join(sorted(CONSTRAINTS))
+            raise ValueError(f"{min(unknown)!r} is not one of {known}")
+        return value
+
+    @property
+    def allowed_constraints(self) -> frozenset[str]:
+        """`constraints`, one by one."""
+        return frozenset(parts(self.constraints))

@@ -1,0 +1,104 @@
+"""Where the gateway listens, who may call it, and how it ends."""
+
+import re
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, field_validator, model_validator
+
+from frontend.settings.group import Group, parts
+
+
+class ServerSettings(Group):
+    """The server and its callers."""
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=9000, ge=0, le=65535, description="Port to listen on.")
+    ollama_port: int | None = Field(
+        default=None, ge=1, le=65535, description="A second port, for tools that know Ollama's."
+    )
+    health_socket: Path | None = Field(
+        default=None,
+        description="A unix socket that also answers GET /healthz, for the process that supervises"
+        " the gateway. Limits on connections do not apply there.",
+    )
+    keys_file: Path | None = Field(
+        default=None,
+        description="File of the callers' keys (`triton-gateway keys`); requests without one are"
+        " refused.",
+    )
+    open: bool = Field(
+        default=False,
+        description="Answer requests without a key too. Without a file of keys the gateway serves"
+        " its own machine alone, unless this is set.",
+    )
+    allowed_hosts: str = Field(
+        default="host.docker.internal,host.containers.internal",
+        description="Names in `Host` that a gateway without keys answers to, besides loopback's:"
+        " `llm.example.com,*.example.com`; `*` for any.",
+    )
+    allowed_origins: str = Field(
+        default="",
+        description="Origins of web pages that may use the gateway from a browser (CORS):"
+        " `https://chat.example.com,app://*`; `*` for any. Default: none but its own pages.",
+    )
+    public_url: str = Field(
+        default="",
+        pattern=r"^(https?://[^/?#\s]+(/[^?#\s]*)?)?$",
+        description="Where clients reach the gateway, for links in answers; default: as they did.",
+    )
+    drain_s: float = Field(
+        default=20, ge=0, description="Seconds that running requests may take after SIGTERM."
+    )
+    heartbeat_s: float = Field(
+        default=10, gt=0, description="Seconds of silence after which a stream sends a comment."
+    )
+    unknown_fields: str = Field(
+        default="refuse",
+        pattern="^(refuse|warn)$",
+        description="How unknown fields of a request body are handled: `refuse`, or `warn` in a"
+        " header and ignore them.",
+    )
+
+    @model_validator(mode="after")
+    def _is_guarded(self) -> Self:
+        if self.keys_file is None and not self.open and not _is_loopback(self.host):
+            raise ValueError(
+                f"a gateway on '{self.host}' answers everyone who can reach it: pass a file of keys"
+                " (--keys-file), or pass --open"
+            )
+        return self
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _are_origins(cls, value: str) -> str:
+        for part in parts(value):
+            if part != "*" and not re.fullmatch(r"[a-zA-Z][\w+.-]*://[^/\s]+", part):
+                raise ValueError(f"'{part}' is not an origin such as 'https://chat.example.com'")
+        return value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _are_hosts(cls, value: str) -> str:
+        for part in parts(value):
+            if "/" in part or (":" in part.rpartition("]")[2] and part.count(":") == 1):
+                raise ValueError(f"'{part}' is not a name or an address without a port")
+        return value
+
+    @property
+    def hosts(self) -> list[str]:
+        """`allowed_hosts`, one by one."""
+        return parts(self.allowed_hosts)
+
+    @property
+    def origins(self) -> list[str]:
+        """`allowed_origins`, one by one."""
+        return parts(self.allowed_origins)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

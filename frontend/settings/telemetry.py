@@ -1,0 +1,18 @@
+"""What the gateway reports about itself."""
+
+from pydantic import Field
+
+from frontend.settings.group import Group
+
+
+class TelemetrySettings(Group):
+    """Logs and the watch over the event loop."""
+
+    block_warning_ms: int = Field(
+        default=100,
+        ge=1,
+        description="Milliseconds that the event loop may be blocked before the log says by what.",
+    )
+    log_level: str = Field(
+        default="info", pattern="^(debug|info|warning|error)$", description="Least level logged."
+    )

@@ -1,0 +1,47 @@
+"""Where the model server is, and what its models are called."""
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from frontend.settings.group import Group
+
+
+class UpstreamSettings(Group):
+    """The model server behind the gateway."""
+
+    triton: str = Field(
+        default="127.0.0.1:8001",
+        description="Triton's gRPC address: `HOST:PORT` or `unix:/path`.",
+    )
+    triton_key_file: Path | None = Field(
+        default=None,
+        description="File with `NAME=VALUE`: what opens the control calls that Triton restricts,"
+        " for loading and unloading models.",
+    )
+    models: dict[str, str] = Field(
+        default_factory=dict,
+        description='More names for served models, as JSON: `{"mistral:latest": "my-chat"}`.',
+    )
+    poll_interval_s: float = Field(
+        default=2, gt=0, description="Seconds between looks at which models Triton serves."
+    )
+
+    @model_validator(mode="after")
+    def _has_a_key(self) -> Self:
+        _ = self.triton_key  # its ValueError is what pydantic wants
+        return self
+
+    @property
+    def triton_key(self) -> tuple[str, str] | None:
+        """Name and value of the key for Triton's control calls. Raises ValueError."""
+        if self.triton_key_file is None:
+            return None
+        try:
+            name, _, value = self.triton_key_file.read_text().strip().partition("=")
+        except OSError as error:
+            raise ValueError(f"triton_key_file: {error}") from error
+        if not name or not value:
+            raise ValueError(f"triton_key_file: {self.triton_key_file} does not hold NAME=VALUE")
+        return name.lower(), value

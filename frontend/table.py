@@ -1,0 +1,125 @@
+"""Every route there is: method, path, dialect, permission, handler.
+
+A request's permission is checked, and its errors are written, by this table. The OpenAPI
+document is compared with this table by a test.
+"""
+
+from dataclasses import dataclass
+
+from frontend.domain.identity import Permission
+from frontend.domain.request import Dialect
+from frontend.http.routing import Route
+from frontend.routes.chat import ChatRoutes
+from frontend.routes.completions import CompletionRoutes
+from frontend.routes.docs import DocsRoutes
+from frontend.routes.embeddings import EmbeddingRoutes
+from frontend.routes.health import HealthRoutes
+from frontend.routes.images import FILES, ImageRoutes
+from frontend.routes.messages import MessagesRoutes
+from frontend.routes.metrics import MetricsRoutes
+from frontend.routes.models import ModelRoutes
+from frontend.routes.ollama import OllamaRoutes
+from frontend.routes.ollama_models import OllamaModelRoutes
+from frontend.routes.rerank import RerankRoutes
+from frontend.routes.responses import ResponsesRoutes
+
+OPENAI, ANTHROPIC, OLLAMA = Dialect.OPENAI, Dialect.ANTHROPIC, Dialect.OLLAMA
+PUBLIC, INFER = Permission.PUBLIC, Permission.INFER
+LOAD, OBSERVE = Permission.LOAD, Permission.OBSERVE
+
+
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """The handlers of every group of routes."""
+
+    chat: ChatRoutes
+    completions: CompletionRoutes
+    responses: ResponsesRoutes
+    embeddings: EmbeddingRoutes
+    images: ImageRoutes
+    rerank: RerankRoutes
+    models: ModelRoutes
+    messages: MessagesRoutes
+    ollama: OllamaRoutes
+    ollama_models: OllamaModelRoutes
+    health: HealthRoutes
+    metrics: MetricsRoutes
+    docs: DocsRoutes
+
+
+def table(to: Handlers) -> list[Route]:
+    """Every route there is."""
+    return [*_openai(to), *_rerank(to), *_anthropic(to), *_ollama(to), *_gateway(to)]
+
+
+def _openai(to: Handlers) -> list[Route]:
+    one = "/v1/responses/{id}"
+    return [
+        Route("POST", "/v1/chat/completions", OPENAI, INFER, to.chat.create),
+        Route("POST", "/v1/completions", OPENAI, INFER, to.completions.create),
+        Route("POST", "/v1/responses", OPENAI, INFER, to.responses.create),
+        Route("POST", "/v1/responses/input_tokens", OPENAI, INFER, to.responses.count),
+        Route("GET", one, OPENAI, INFER, to.responses.retrieve),
+        Route("DELETE", one, OPENAI, INFER, to.responses.delete),
+        Route("GET", f"{one}/input_items", OPENAI, INFER, to.responses.input_items),
+        Route("POST", f"{one}/cancel", OPENAI, INFER, to.responses.cancel),
+        Route("POST", "/v1/embeddings", OPENAI, INFER, to.embeddings.create),
+        Route("POST", "/v1/images/generations", OPENAI, INFER, to.images.generate),
+        Route("POST", "/v1/images/edits", OPENAI, INFER, to.images.refuse),
+        Route("POST", "/v1/images/variations", OPENAI, INFER, to.images.refuse),
+        Route("GET", FILES + "{name}", OPENAI, PUBLIC, to.images.file),
+        Route("GET", "/v1/models", OPENAI, INFER, to.models.list),
+        Route("GET", "/v1/models/{model:path}", OPENAI, INFER, to.models.one),
+    ]
+
+
+def _rerank(to: Handlers) -> list[Route]:
+    """Where the clients of Jina, Cohere and vLLM look for them."""
+    return [
+        Route("POST", "/rerank", OPENAI, INFER, to.rerank.rerank),
+        Route("POST", "/v1/rerank", OPENAI, INFER, to.rerank.rerank),
+        Route("POST", "/v2/rerank", OPENAI, INFER, to.rerank.rerank_v2),
+        Route("POST", "/score", OPENAI, INFER, to.rerank.score),
+        Route("POST", "/v1/score", OPENAI, INFER, to.rerank.score),
+    ]
+
+
+def _anthropic(to: Handlers) -> list[Route]:
+    return [
+        Route("POST", "/v1/messages", ANTHROPIC, INFER, to.messages.create),
+        Route("POST", "/v1/messages/count_tokens", ANTHROPIC, INFER, to.messages.count),
+    ]
+
+
+def _ollama(to: Handlers) -> list[Route]:
+    blob = "/api/blobs/{digest}"
+    return [
+        Route("GET", "/", OPENAI, PUBLIC, to.ollama_models.hello),  # other clients find it, too
+        Route("GET", "/api/version", OLLAMA, INFER, to.ollama_models.version),
+        Route("GET", "/api/tags", OLLAMA, INFER, to.ollama_models.list),
+        Route("GET", "/api/ps", OLLAMA, INFER, to.ollama_models.running),
+        Route("POST", "/api/show", OLLAMA, INFER, to.ollama_models.show),
+        Route("POST", "/api/chat", OLLAMA, INFER, to.ollama.chat),
+        Route("POST", "/api/generate", OLLAMA, INFER, to.ollama.generate),
+        Route("POST", "/api/embed", OLLAMA, INFER, to.ollama.embed),
+        Route("POST", "/api/embeddings", OLLAMA, INFER, to.ollama.embeddings),
+        Route("POST", "/api/pull", OLLAMA, LOAD, to.ollama_models.pull),
+        Route("DELETE", "/api/delete", OLLAMA, LOAD, to.ollama_models.delete),
+        Route("POST", "/api/create", OLLAMA, LOAD, to.ollama_models.refuse),
+        Route("POST", "/api/copy", OLLAMA, LOAD, to.ollama_models.refuse),
+        Route("POST", "/api/push", OLLAMA, LOAD, to.ollama_models.refuse),
+        Route("POST", blob, OLLAMA, LOAD, to.ollama_models.refuse),
+        Route("HEAD", blob, OLLAMA, LOAD, to.ollama_models.refuse),
+    ]
+
+
+def _gateway(to: Handlers) -> list[Route]:
+    return [
+        Route("GET", "/healthz", OPENAI, PUBLIC, to.health.live),
+        Route("GET", "/readyz", OPENAI, PUBLIC, to.health.ready),
+        Route("GET", "/health", OPENAI, PUBLIC, to.health.ready),
+        Route("GET", "/metrics", OPENAI, OBSERVE, to.metrics.show, local=True),
+        Route("GET", "/docs/api", OPENAI, PUBLIC, to.docs.document),
+        Route("GET", "/docs/swagger", OPENAI, PUBLIC, to.docs.page),
+        Route("GET", "/docs/swagger/{name}", OPENAI, PUBLIC, to.docs.file),
+    ]

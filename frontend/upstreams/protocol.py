@@ -1,0 +1,74 @@
+"""What every server that the gateway sends requests to can do, whatever protocol it speaks.
+
+Code above this package knows upstreams by this protocol alone; `tests/support/upstream.py` has a
+scripted one.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from frontend.domain.events import Events
+from frontend.domain.generation import Generation
+from frontend.domain.images import ImageRequest, ImageResult
+from frontend.domain.models import Model
+from frontend.domain.vectors import Embedding, Pairs, Scores, Vectors
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call to an upstream: an id that no other call has, and the seconds that it may take."""
+
+    id: str
+    timeout_s: float
+
+
+class Upstream(Protocol):
+    """One server. Each method raises GatewayError, and BackendUnavailable when it is gone."""
+
+    def generate(self, model: Model, generation: Generation, call: Call) -> Events:
+        """The events of one generation, as they come; closing the iterator stops the work."""
+        ...
+
+    async def embed(self, model: Model, embedding: Embedding, call: Call) -> Vectors:
+        """The vectors of all texts, in order."""
+        ...
+
+    async def rerank(self, model: Model, pairs: Pairs, call: Call) -> Scores:
+        """The scores of all pairs, in order."""
+        ...
+
+    async def draw(self, model: Model, image: ImageRequest, call: Call) -> ImageResult:
+        """The images of one request."""
+        ...
+
+    async def count(self, model: Model, generation: Generation, call: Call) -> int:
+        """The number of tokens of a prompt."""
+        ...
+
+    async def models(self) -> list[Model]:
+        """The models that can be used now."""
+        ...
+
+    async def stored(self) -> set[str]:
+        """The names of all models that could be loaded."""
+        ...
+
+    async def health(self) -> bool:
+        """Whether the server answers. Raises nothing."""
+        ...
+
+    async def load(self, name: str) -> None:
+        """Loads a model, or what changed of it."""
+        ...
+
+    async def unload(self, name: str) -> None:
+        """Unloads a model for every caller."""
+        ...
+
+    def abandon(self) -> None:
+        """Ends every call that is running; each raises Overloaded."""
+        ...
+
+    async def close(self) -> None:
+        """Closes the connection after what must still be sent."""
+        ...

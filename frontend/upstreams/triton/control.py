@@ -1,0 +1,89 @@
+"""Triton's control calls: which models are ready or stored, and loading and unloading them."""
+
+import asyncio
+import logging
+
+import grpc
+from tritonclient.grpc import model_config_pb2, service_pb2
+
+from frontend.errors import BackendFailed, InvalidRequest
+from frontend.upstreams.triton.connection import Connection
+from frontend.upstreams.triton.failures import from_status, is_restricted
+
+_TIMEOUT_S = 5.0
+_LOAD_TIMEOUT_S = 1800  # an engine of many gigabytes
+_log = logging.getLogger(__name__)
+
+
+async def is_live(connection: Connection) -> bool:
+    """Whether the server answers."""
+    try:
+        answer = await connection.api.ServerLive(
+            service_pb2.ServerLiveRequest(), timeout=_TIMEOUT_S
+        )
+    except grpc.RpcError:
+        return False
+    return bool(answer.live)
+
+
+async def ready_configs(connection: Connection) -> list[model_config_pb2.ModelConfig]:
+    """The configs of every loaded model. Raises BackendUnavailable when Triton is not there."""
+    request = service_pb2.RepositoryIndexRequest(ready=True)
+    with connection.translated("models"):
+        index = await connection.api.RepositoryIndex(
+            request, timeout=_TIMEOUT_S, metadata=connection.key
+        )
+    names = sorted({model.name for model in index.models if model.state == "READY"})
+    found = await asyncio.gather(*(_config(connection, name) for name in names))
+    return [answer.config for answer in found if answer is not None]
+
+
+async def _config(connection: Connection, name: str) -> service_pb2.ModelConfigResponse | None:
+    """None for a model that went away since the index was read."""
+    request = service_pb2.ModelConfigRequest(name=name)
+    try:
+        return await connection.api.ModelConfig(
+            request, timeout=_TIMEOUT_S, metadata=connection.key
+        )
+    except grpc.aio.AioRpcError:
+        return None
+
+
+async def stored(connection: Connection) -> set[str]:
+    """The names of all models in the repository. Raises GatewayError."""
+    with connection.translated("repository"):
+        index = await connection.api.RepositoryIndex(
+            service_pb2.RepositoryIndexRequest(), timeout=_TIMEOUT_S, metadata=connection.key
+        )
+    return {model.name for model in index.models}
+
+
+async def load(connection: Connection, name: str) -> None:
+    """Loads a model and its steps as they are on disk. Raises BackendFailed."""
+    request = service_pb2.RepositoryModelLoadRequest(model_name=name)
+    try:
+        await connection.api.RepositoryModelLoad(
+            request, timeout=_LOAD_TIMEOUT_S, metadata=connection.key
+        )
+    except grpc.aio.AioRpcError as error:
+        if is_restricted(error.code().name, error.details() or ""):
+            raise from_status(error.code().name, error.details() or "", name) from None
+        _log.error("%s does not load: %s", name, error.details())
+        raise BackendFailed(
+            f"the model '{name}' does not load; Triton's log has the reason"
+        ) from None
+
+
+async def unload(connection: Connection, name: str) -> None:
+    """Unloads a model and the steps that no other model uses. Raises GatewayError."""
+    configs = await ready_configs(connection)
+    steps = {c.name: {step.model_name for step in c.ensemble_scheduling.step} for c in configs}
+    own = steps.pop(name, set())
+    if users := sorted(user for user, used in steps.items() if name in used):
+        raise InvalidRequest(f"'{name}' is a step of '{users[0]}'", param="model")
+    for each in (name, *sorted(own.difference(*steps.values()))):
+        request = service_pb2.RepositoryModelUnloadRequest(model_name=each)
+        with connection.translated(each):
+            await connection.api.RepositoryModelUnload(
+                request, timeout=_LOAD_TIMEOUT_S, metadata=connection.key
+            )

@@ -1,0 +1,124 @@
+"""Triton's model configs → the gateway's models. Pure.
+
+A config that `toolkit` wrote says in its parameters what the model is; all others are ignored.
+"""
+
+import contextlib
+import json
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tritonclient.grpc import model_config_pb2
+
+from frontend.domain.models import Details, ImageLimits, Input, Model
+
+CONTRACT = "1"
+_LOADED_AS = "toolkit.generation"
+_DETAILS = {"family", "parameters", "size_bytes", "quantization"}
+_INPUTS = {
+    "images": Input.IMAGES,
+    "token_ids": Input.TOKEN_IDS,
+    "stop_after": Input.PREVIEWS,
+    "reply": Input.TOOLS,
+}
+"""Tensors that only some models have."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A public model, and what the client needs to know to call it."""
+
+    model: Model
+    engine: str | None
+    """The step that takes cancel requests, where there is one."""
+    tokenizer: str | None
+    """The step that turns a prompt into token ids, where there is one."""
+    tensors: frozenset[str]
+    """Names of its inputs."""
+    max_batch: int
+    """Texts, or pairs, of one call at most."""
+
+
+def read_model(config: model_config_pb2.ModelConfig) -> Served | None:
+    """What a config says about a public model; None for any other, or an unreadable one."""
+    values = {key: value.string_value for key, value in config.parameters.items()}
+    if not values.get("toolkit.kind"):
+        return None
+    if values.get("toolkit.contract") != CONTRACT:
+        _log.warning("%s uses contract %s", config.name, values.get("toolkit.contract"))
+        return None
+    tensors = frozenset(tensor.name for tensor in config.input)
+    with contextlib.suppress(ValueError, TypeError, KeyError):
+        return Served(
+            model=_model(config.name, values, tensors),
+            engine=values.get("toolkit.cancel") or None,
+            tokenizer=_tokenizer(config),
+            tensors=tensors,
+            max_batch=max(1, config.max_batch_size),
+        )
+    _log.warning("%s has toolkit parameters that cannot be read", config.name)
+    return None
+
+
+def _model(name: str, values: dict[str, str], tensors: frozenset[str]) -> Model:
+    return Model(
+        name=name,
+        kind=values["toolkit.kind"],
+        aliases=tuple(json.loads(values.get("toolkit.aliases") or "[]")),
+        capabilities=frozenset(json.loads(values.get("toolkit.capabilities") or "[]")),
+        context_length=_integer(values.get("toolkit.context_length")),
+        dimensions=_integer(values.get("toolkit.dimensions")),
+        image=_image(values.get("toolkit.image")),
+        owned_by=values.get("toolkit.owned_by") or "triton",
+        created_s=_integer(values.get("toolkit.created")) or 0,
+        accepts=frozenset(_INPUTS[name] for name in tensors & _INPUTS.keys()),
+        matryoshka=frozenset(map(int, json.loads(values.get("toolkit.matryoshka") or "[]"))),
+        normalized=values.get("toolkit.normalized") != "false",
+        max_text_bytes=_integer(values.get("toolkit.max_text_bytes")),
+        details=_details(values),
+    )
+
+
+def _tokenizer(config: model_config_pb2.ModelConfig) -> str | None:
+    for step in config.ensemble_scheduling.step:
+        if set(step.input_map) == {"prompt"} and "token_ids" in step.output_map:
+            return str(step.model_name)
+    return None
+
+
+def _integer(text: str | None) -> int | None:
+    return int(text) if text else None
+
+
+def _details(values: dict[str, str]) -> Details:
+    known = json.loads(values.get("toolkit.details") or "{}")
+    digest = values.get("toolkit.digest", "").removeprefix("sha256:")
+    return Details(**{n: known[n] for n in known.keys() & _DETAILS}, digest=digest)
+
+
+def _image(text: str | None) -> ImageLimits | None:
+    if not text:
+        return None
+    known: dict[str, Any] = json.loads(text)
+    return ImageLimits(**{name: known[name] for name in ImageLimits.__dataclass_fields__})
+
+
+@dataclass(slots=True)
+class Restarts:
+    """Tells a model that was loaded again after its process died from one that stayed."""
+
+    _loaded_as: dict[str, str] = field(default_factory=dict)
+
+    def see(self, configs: Iterable[model_config_pb2.ModelConfig]) -> list[str]:
+        """The models that died and are back since the last call."""
+        restarted = []
+        for config in configs:
+            name, loaded_as = config.name, config.parameters[_LOADED_AS].string_value
+            if loaded_as and self._loaded_as.get(name, loaded_as) != loaded_as:
+                restarted.append(name)
+            if loaded_as or name not in self._loaded_as:
+                self._loaded_as[name] = loaded_as
+        return restarted

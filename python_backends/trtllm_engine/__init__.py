@@ -1,0 +1,1 @@
+"""TensorRT-LLM behind the contract: the model that NVIDIA's image carries does the work."""

@@ -1,0 +1,151 @@
+"""The engine step on TensorRT-LLM: asks the `llmapi` model beside it, and answers with events.
+
+NVIDIA's model has names of its own for everything and takes text. Each request has a thread, which
+waits for that model's answers; everything else happens in one loop.
+"""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from python_backends.cancellation import Cancellations
+from python_backends.errors import ContextOverflow, InvalidInput, StepError
+from python_backends.loop import LoopThread
+from python_backends.replies import Pace, Replies
+from python_backends.triton import (
+    Arrays,
+    Request,
+    Settings,
+    backend,
+    json_object,
+    read,
+    text,
+    texts,
+)
+from python_backends.trtllm_engine.prompt import Prompts
+from python_backends.trtllm_engine.sampling import sampling_tensors
+from python_backends.trtllm_engine.stream import Stream
+
+_OUTPUTS = ("text_output", "finish_reason", "stop_reason")
+_ASKS = ("return_finish_reason", "return_stop_reason", "sampling_param_exclude_input_from_output")
+_REPLY = ("tools", "infill")
+"""Fields of `reply` that need a reader of the model's own marks, which this engine has not."""
+
+
+class TritonPythonModel:
+    """Called by Triton; `execute` returns at once."""
+
+    def initialize(self, args: Mapping[str, str]) -> None:
+        settings = Settings.read(args)
+        self._peer = settings.parameters["model"]
+        self._context = settings.number("context_length", 0)
+        self._prompts = Prompts(settings.path("tokenizer", "tokenizer"))
+        self._loop = LoopThread("trtllm")
+        self._threads = ThreadPoolExecutor(settings.number("streams", 256))
+        self._cancellations = Cancellations()
+        self._pace = Pace()
+
+    def execute(self, requests: Sequence[Request]) -> None:
+        for request in requests:
+            replies = Replies(request.get_response_sender(), self._pace)
+            try:
+                self._take(request.request_id(), read(request), replies)
+            except Exception as error:  # a stream that is not ended hangs its client
+                self._loop.call(replies.fail, error)
+
+    def finalize(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._loop.stop()
+
+    def _take(self, request_id: str, arrays: Arrays, replies: Replies) -> None:
+        if "cancel" in arrays:
+            self._loop.call(self._cancellations.cancel, text(arrays, "cancel") or "")
+            self._loop.call(replies.end)
+            return
+        reply = json_object(arrays, "reply") or {}
+        for name in _REPLY:
+            if reply.get(name) and not reply.get("raw") and reply.get("tool_choice") != "none":
+                raise InvalidInput(f"TensorRT-LLM does not take '{name}' here", param=name)
+        ids = [int(each) for each in arrays["token_ids"].reshape(-1)]
+        if (room := self._context - len(ids)) < 1:
+            raise ContextOverflow(
+                f"the prompt has {len(ids)} tokens and the model's context holds {self._context}",
+                param="prompt",
+                limit=self._context,
+                prompt_tokens=len(ids),
+                requested_tokens=1,
+            )
+        sampling = json_object(arrays, "sampling_parameters") or {}
+        tensors = sampling_tensors(sampling, room, self._context)
+        tensors["text_input"] = texts([self._prompts.text(ids).encode()])
+        stream = Stream(len(ids))
+        told = {"prompt_token_ids": ids} if reply.get("prompt_token_ids") else {}
+        self._threads.submit(self._serve, request_id, tensors, replies, stream, told)
+
+    def _serve(
+        self,
+        request_id: str,
+        tensors: dict[str, Any],
+        replies: Replies,
+        stream: Stream,
+        told: dict[str, Any],
+    ) -> None:
+        stop = partial(self._threads.submit, self._stop, request_id)
+        try:
+            if not self._loop.run(self._start(request_id, stop)):
+                self._send(replies, stream.aborted())
+                return
+            asks = {name: np.array([True]) for name in ("streaming", *_ASKS)}
+            for answer in self._ask(request_id, {**tensors, **asks}):
+                if answer.has_error():
+                    raise StepError("the engine failed while it worked on this request")
+                if (event := _event(stream, answer)) is not None:
+                    self._send(replies, {**event, **told})
+                    told = {}
+                if stream.finished:
+                    return
+            self._send(replies, stream.aborted())
+        except Exception as error:  # a stream that is not ended hangs its client
+            self._loop.call(replies.fail, error)
+        finally:
+            self._loop.call(self._cancellations.end, request_id, stop)
+
+    async def _start(self, request_id: str, stop: Any) -> bool:
+        return self._cancellations.start(request_id, stop)
+
+    def _send(self, replies: Replies, event: dict[str, Any]) -> None:
+        final = event["finish_reason"] is not None
+        self._loop.call(partial(replies.send_events, [event], final=final))
+
+    def _stop(self, request_id: str) -> None:
+        """NVIDIA's model ends what runs under the id, and answers with an error of its own."""
+        tensors = {"text_input": texts([b""]), "stop": np.array([True])}
+        for _ in self._ask(request_id, tensors):
+            pass
+
+    def _ask(self, request_id: str, tensors: Mapping[str, Any]) -> Any:
+        stub: Any = backend()
+        request = stub.InferenceRequest(
+            model_name=self._peer,
+            request_id=request_id,
+            requested_output_names=list(_OUTPUTS),
+            inputs=[stub.Tensor(name, values) for name, values in tensors.items()],
+        )
+        return request.exec(decoupled=True)
+
+
+def _event(stream: Stream, answer: Any) -> dict[str, Any] | None:
+    """None for the empty answer that ends a stream."""
+    values = {tensor.name(): tensor.as_numpy().reshape(-1) for tensor in answer.output_tensors()}
+    if "text_output" not in values or not values["text_output"].size:
+        return None
+    told = {name: _text(array[0]) for name, array in values.items() if array.size}
+    reason, stop_reason = told.get("finish_reason", ""), told.get("stop_reason", "None")
+    return stream.event(told["text_output"], reason, stop_reason)
+
+
+def _text(value: bytes | str) -> str:
+    return value if isinstance(value, str) else bytes(value).decode(errors="replace")

@@ -1,0 +1,71 @@
+"""The contract's sampling parameters as the tensors of NVIDIA's `llmapi` model. Pure.
+
+What TensorRT-LLM's model does not take is refused by name, unless it asks for nothing.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from python_backends.errors import ContextOverflow, InvalidInput
+from python_backends.triton import Array, texts
+
+_TAKEN: dict[str, Any] = {
+    "temperature": np.float32,
+    "top_p": np.float32,
+    "top_k": np.int32,
+    "frequency_penalty": np.float32,
+    "presence_penalty": np.float32,
+    "seed": np.uint64,
+}
+_NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "n": (1,),
+    "min_p": (0,),
+    "repetition_penalty": (1,),
+    "min_tokens": (0,),
+    "priority": (0,),
+    "logit_bias": ({},),
+    "stop_token_ids": ([],),
+    "ignore_eos": (False,),
+    "skip_special_tokens": (True,),
+    "include_stop_str_in_output": (False,),
+}
+"""What else may be said: each with the values that change nothing."""
+
+
+def sampling_tensors(sampling: Mapping[str, Any], room: int, context: int) -> dict[str, Array]:
+    """Tensors by name; `room` is how many tokens the prompt leaves of `context`.
+
+    Raises InvalidInput for what the model does not take, ContextOverflow for a `max_tokens` beyond
+    the context.
+    """
+    given = {name: value for name, value in sampling.items() if value is not None}
+    tensors: dict[str, Array] = {}
+    for name, value in given.items():
+        if name in {"max_tokens", "stop"} or name in _TAKEN:
+            continue
+        if value not in _NEUTRAL.get(name, ()):
+            raise InvalidInput(f"TensorRT-LLM does not take '{name}' here", param=name)
+    # without any of them TensorRT-LLM is greedy, where the contract's default is temperature 1
+    chosen = {"temperature": 1.0, **given}
+    if chosen["temperature"] == 0:
+        chosen |= {"temperature": 1.0, "top_k": 1}
+    for name, kind in _TAKEN.items():
+        if name in chosen and not (name == "top_k" and chosen[name] <= 0):
+            tensors[f"sampling_param_{name}"] = np.array([chosen[name]], dtype=kind)
+    most = given.get("max_tokens", room)
+    if most > context:
+        raise ContextOverflow(
+            f"max_tokens is {most} and the model's context holds {context}",
+            param="max_tokens",
+            limit=context,
+            prompt_tokens=context - room,
+            requested_tokens=most,
+        )
+    tensors["sampling_param_max_tokens"] = np.array([min(most, room)], dtype=np.int32)
+    stops = given.get("stop", [])
+    if stops:
+        stops = [stops] if isinstance(stops, str) else stops
+        tensors["sampling_param_stop"] = texts([stop.encode() for stop in stops])
+    return tensors

@@ -1,0 +1,60 @@
+"""What Triton and the models say, as the gateway's errors."""
+
+import json
+import logging
+
+import pytest
+
+from frontend.upstreams.triton.failures import from_message, from_status
+
+
+def marked(**fields: object) -> str:
+    return f"in ensemble 'm', refused toolkit-error:{json.dumps(fields)}"
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "code"),
+    [
+        (marked(code="context_length_exceeded", message="too long", status=400), 400, "context"),
+        (marked(code="unavailable", message="later", status=503), 503, "unavailable"),
+        (marked(code="x", message="m", status=500), 502, "x"),
+        (marked(code="slow_down", message="m", status=429), 429, "slow_down"),
+        (marked(code=5, param=[], message=None, status="odd"), 502, "backend_error"),
+        ("Stub process 'm_0_0' is not healthy.", 503, "backend_unavailable"),
+        ("RuntimeError: shm region /secret", 502, "backend_error"),
+        ("toolkit-error:{not json", 502, "backend_error"),
+    ],
+)
+def test_messages_become_errors(text: str, status: int, code: str) -> None:
+    error = from_message(text, "req-1")
+    assert error.status == status
+    assert (error.code or "").startswith(code)
+
+
+def test_a_backends_own_text_stays_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR):
+        error = from_message("secret path /dev/shm/x", "req-1")
+    assert "secret" not in error.message
+    assert "req-1" in error.message
+    assert "secret path" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [("DEADLINE_EXCEEDED", 504), ("UNAVAILABLE", 503), ("INTERNAL", 502)]
+)
+def test_statuses_become_errors(code: str, status: int) -> None:
+    assert from_status(code, "details", "req-1").status == status
+
+
+@pytest.mark.parametrize(
+    ("code", "details"),
+    [
+        ("PERMISSION_DENIED", "this call is restricted; …"),
+        ("UNAVAILABLE", "This protocol is restricted, expecting header 'a'"),
+        ("UNAVAILABLE", "explicit model load / unload is not allowed if polling is enabled"),
+    ],
+)
+def test_a_closed_control_call_is_nothing_to_try_again(code: str, details: str) -> None:
+    refusal = from_status(code, details, "req-1")
+    assert refusal.status == 501
+    assert "its operator can" in refusal.message

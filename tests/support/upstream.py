@@ -1,0 +1,113 @@
+"""A scripted upstream for unit tests, as httpx has its MockTransport; and requests for it."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from frontend.domain.events import Event, Events
+from frontend.domain.generation import Generation
+from frontend.domain.identity import ANONYMOUS, Caller, Role
+from frontend.domain.images import ImageRequest, ImageResult
+from frontend.domain.models import Model
+from frontend.domain.request import Dialect, Outcome, Request
+from frontend.domain.vectors import Embedding, Pairs, Scores, Vectors
+from frontend.errors import BackendFailed, BackendUnavailable
+from frontend.upstreams.protocol import Call
+from tests.support.events import MODEL
+
+
+@dataclass
+class ScriptedUpstream:
+    """Serves `served`, or is away when that is None.
+
+    Each generation has the events of `groups`, then raises `error`; `hangs` waits instead.
+    """
+
+    groups: Sequence[list[Event]] = ()
+    error: Exception | None = None
+    served: list[Model] | None = field(default_factory=lambda: [MODEL])
+    hangs: bool = False
+    started: list[str] = field(default_factory=list)
+    closed: list[str] = field(default_factory=list)
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    polls: int = 0
+    polled_often: asyncio.Event = field(default_factory=asyncio.Event)
+    most_at_once: int = 0
+
+    async def generate(self, model: Model, generation: Generation, call: Call) -> Events:
+        self.started.append(call.id)
+        self.begun.set()
+        self.most_at_once = max(self.most_at_once, len(self.started) - len(self.closed))
+        try:
+            for group in self.groups:
+                yield group
+            if self.hangs:
+                await asyncio.Event().wait()
+            if self.error is not None:
+                raise self.error
+        finally:
+            self.closed.append(call.id)
+
+    async def embed(self, model: Model, embedding: Embedding, call: Call) -> Vectors:
+        await self._begin(call)
+        return Vectors(bytes(8 * len(embedding.texts)), len(embedding.texts), 2, 5)
+
+    async def rerank(self, model: Model, pairs: Pairs, call: Call) -> Scores:
+        await self._begin(call)
+        return Scores([0.5] * len(pairs.documents), 7)
+
+    async def draw(self, model: Model, image: ImageRequest, call: Call) -> ImageResult:
+        await self._begin(call)
+        return ImageResult([b"png"] * image.count, 3)
+
+    async def count(self, model: Model, generation: Generation, call: Call) -> int:
+        await self._begin(call)
+        return 11
+
+    async def _begin(self, call: Call) -> None:
+        self.started.append(call.id)
+        if self.hangs:
+            await asyncio.Event().wait()
+        if self.error is not None:
+            raise self.error
+
+    async def models(self) -> list[Model]:
+        self.polls += 1
+        if self.polls == 3:
+            self.polled_often.set()
+        await asyncio.sleep(0)
+        if self.served is None:
+            raise BackendUnavailable("away")
+        return self.served
+
+    async def stored(self) -> set[str]:
+        return {model.name for model in await self.models()}
+
+    async def health(self) -> bool:
+        return self.served is not None
+
+    async def load(self, name: str) -> None:
+        if name == "broken":
+            raise BackendFailed("does not load")
+
+    async def unload(self, name: str) -> None:
+        self.served = [model for model in self.served or () if model.name != name]
+
+    def abandon(self) -> None:
+        self.hangs = False
+
+    async def close(self) -> None:
+        return
+
+
+def outcome(path: str = "/", dialect: Dialect = Dialect.OPENAI) -> Outcome:
+    """Of a request that has just arrived."""
+    return Outcome("id", "client-id", "POST", path, dialect)
+
+
+def request(name: str = "", timeout_s: float = 5, dialect: Dialect = Dialect.OPENAI) -> Request:
+    """A request of the user `name`, or of nobody in particular."""
+    caller = Caller(name, Role.USER) if name else ANONYMOUS
+    deadline_s = time.monotonic() + timeout_s
+    return Request("id", caller, dialect, deadline_s, outcome(dialect=dialect))

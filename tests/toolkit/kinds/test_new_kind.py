@@ -1,0 +1,161 @@
+"""A kind is added by one file: everything else finds it."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+SCORER = '''
+"""Scorers: a model.py whose tensors are those of a rerank model."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from toolkit import contract
+from toolkit.fields.entry import SourcedEntry
+from toolkit.kinds.checks import sourced_findings
+from toolkit.kinds.kind import Kind
+from toolkit.kinds.parts import Step, Tensor
+from toolkit.kinds.python import UserFacts
+
+
+class ScorerEntry(SourcedEntry):
+    """A scorer of your own."""
+
+    kind: Literal["scorer"] = Field(description="A scorer.")
+    context_length: int = Field(ge=1, description="Tokens of query and document.")
+
+
+class _Scorer(Kind[ScorerEntry, UserFacts]):
+    name = "scorer"
+    position = 9
+    entry = ScorerEntry
+    facts = UserFacts
+    interface = contract.INTERFACES["rerank"]
+    estimate = "process"
+    title = "A scorer"
+    example = "path:scorer"
+    code_files = ("model.py",)
+    not_here = {"batching": "a scorer takes one pair at a time"}
+
+    def conversion(self, source):
+        return "copy"
+
+    def findings(self, name, entry, around):
+        yield from sourced_findings(entry, (), around)
+        if entry.context_length > 4096:
+            yield ("context_length",), "is more than 4096", "write 4096"
+
+    def models(self, entry, facts, building):
+        one = self.interface
+        inputs = [Tensor(name, *shape) for name, shape in one.required.items()]
+        outputs = [Tensor(name, *shape) for name, shape in one.outputs.items()]
+        public = {
+            **building.public,
+            contract.KIND: "rerank",
+            contract.CAPABILITIES: list(one.capabilities),
+            contract.CONTEXT_LENGTH: entry.context_length,
+        }
+        step = Step(building.name, None, inputs, outputs, public, max_batch_size=8)
+        return [step]
+
+
+KIND = _Scorer()
+'''
+MODEL = """
+class TritonPythonModel:
+    def execute(self, requests):
+        return []
+"""
+CHECK = """
+import json, sys
+from pathlib import Path
+import toolkit.kinds
+toolkit.kinds.__path__.append(sys.argv[1])
+from docs.fields import models_page
+from toolkit.building import build
+from toolkit.errors import SpecError
+from toolkit.fit.devices import Device
+from toolkit.fit.models import Question, fit_models
+from toolkit.spec import load, parse
+from toolkit.spec.schema import fields_at, models_schema
+from toolkit.targets import find_target
+
+folder, target = Path(sys.argv[1]), find_target("embedded")
+spec = load(folder / "models.yaml")
+built = build(spec, target, folder / "repository")
+fit = fit_models(Question(spec, target, [], 2**34, 4, True, 2**30))
+wrong = "version: 1\\nmodels:\\n  s:\\n    kind: scorer\\n    source: path:s\\n"
+wrong += "    context_length: 9999\\n    batching: {}\\n"
+try:
+    parse("models.yaml", wrong, folder)
+except SpecError as error:
+    findings = [(each.place.field, each.text, each.fix) for each in error.findings]
+print(json.dumps({
+    "kinds": list(toolkit.kinds.all_kinds()),
+    "plan": built.plan.summary()["models"],
+    "page": models_page(),
+    "schema": sorted(models_schema()["$defs"]),
+    "fields": fields_at("scorer", ()),
+    "fit": [(model.kind, model.host_bytes > 0) for model in fit.models],
+    "findings": findings,
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the toolkit says and writes when the kind's file is beside the others."""
+    folder = tmp_path_factory.mktemp("kind")
+    (folder / "scorer.py").write_text(SCORER)
+    (folder / "s").mkdir()
+    (folder / "s" / "model.py").write_text(MODEL)
+    (folder / "models.yaml").write_text(
+        "version: 1\nmodels:\n  best: {kind: scorer, source: 'path:s', context_length: 64}\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", CHECK, str(folder)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    result: dict[str, Any] = json.loads(done.stdout)
+    result["config"] = (folder / "repository" / "best" / "config.pbtxt").read_text()
+    result["code"] = (folder / "repository" / "best" / "1" / "model.py").read_text()
+    return result
+
+
+def test_the_registry_has_it_after_the_others(found: dict[str, Any]) -> None:
+    assert found["kinds"][-1] == "scorer"
+    assert len(found["kinds"]) == 7
+
+
+def test_it_is_planned_built_and_verified(found: dict[str, Any]) -> None:
+    assert found["plan"]["best"]["kind"] == "scorer"
+    assert found["plan"]["best"]["files"] == ["best/config.pbtxt", "best/1/model.py"]
+    assert found["code"] == MODEL
+    assert 'key: "toolkit.kind"' in found["config"]
+    assert 'name: "document"' in found["config"]
+
+
+def test_reference_and_schema_explain_it(found: dict[str, Any]) -> None:
+    assert "## `kind: scorer`\n\nA scorer of your own." in found["page"]
+    assert {"ScorerEntry", "ScorerEntryChanges"} <= set(found["schema"])
+    assert "context_length" in found["fields"]
+
+
+def test_its_capacity_is_estimated(found: dict[str, Any]) -> None:
+    assert found["fit"] == [["scorer", True]]
+
+
+def test_its_own_checks_and_reasons_are_reported(found: dict[str, Any]) -> None:
+    assert found["findings"] == [
+        ["models.s.context_length", "is more than 4096", "write 4096"],
+        [
+            "models.s.batching",
+            "is not a field of kind `scorer`",
+            "a scorer takes one pair at a time",
+        ],
+    ]

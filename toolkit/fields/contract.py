@@ -1,0 +1,126 @@
+"""The declared contract of a user's model: what it must take and give to be served to clients.
+
+Which tensors and capabilities a contract has is in `toolkit.contract`.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from toolkit.contract import INTERFACES, Shape
+from toolkit.fields.strict import Many, Strict
+from toolkit.fields.tensors import Input, Output
+from toolkit.finding import FieldFinding
+
+if TYPE_CHECKING:
+    Capability = str
+    InterfaceName = str
+else:
+    _DECLARABLE = [(*one.capabilities, *one.further) for one in INTERFACES.values()]
+    Capability = Literal[tuple(name for names in _DECLARABLE for name in names)]
+    InterfaceName = Literal[tuple(INTERFACES)]
+
+
+class Image(Strict):
+    """What a request for images may ask for, and what it gets by default."""
+
+    width: int = Field(ge=8, description="Pixels, if a request does not set it.")
+    height: int = Field(ge=8, description="Pixels, if a request does not set it.")
+    multiple_of: int = Field(default=8, ge=1, description="Both sides are multiples of it.")
+    max_size: int = Field(ge=8, description="The longest side.")
+    steps: int = Field(default=25, ge=1, description="The default of a request.")
+    max_steps: int = Field(default=100, ge=1, description="At most.")
+    guidance: float = Field(default=7.5, ge=0, description="The default of a request.")
+    max_count: int = Field(default=4, ge=1, description="Images of one request at most.")
+
+
+class Contract(Strict):
+    """What the gateway learns of a user's own model."""
+
+    kind: InterfaceName = Field(description="The kind of model that clients see.")
+    capabilities: Many[Capability] | None = Field(
+        default=None, description="Default: `chat` and `completion`, or what the kind is for."
+    )
+    context_length: int | None = Field(
+        default=None, ge=1, description="Tokens; needed for all kinds but `diffusion`."
+    )
+    dimensions: int | None = Field(
+        default=None, ge=1, description="Length of a vector, for `embedding`."
+    )
+    image: Image | None = Field(default=None, description="Limits, for `diffusion`.")
+    cancel: str | None = Field(
+        default=None,
+        description="For `llm`: the model that takes cancel requests, with the input `cancel`.",
+    )
+
+
+def contract_findings(
+    contract: Contract,
+    inputs: Mapping[str, Input],
+    outputs: Mapping[str, Output],
+    batched: bool,
+) -> Iterator[FieldFinding]:
+    """Everything in which declared tensors differ from what the contract says."""
+    wanted = INTERFACES[contract.kind]
+    kind = f"the contract '{contract.kind}'"
+    yield from _needed(contract)
+    if batched != wanted.batched:
+        fix = "set max_batch_size to 1 or more" if wanted.batched else "set max_batch_size to 0"
+        words = "have a batch dimension" if wanted.batched else "have no batch dimension"
+        yield ("max_batch_size",), f"{kind} requires that tensors {words}", fix
+    known = {**wanted.required, **wanted.optional}
+    for name, tensor in inputs.items():
+        if name not in known:
+            if not tensor.optional:
+                problem = f"{kind} has no such tensor, so no request can fill it"
+                yield ("inputs", name), problem, f"make it optional; known: {', '.join(known)}"
+            continue
+        yield from _compare(("inputs", name), tensor, known[name], contract, kind)
+        if name in wanted.optional and not tensor.optional:
+            yield ("inputs", name), f"{kind} may leave it out", "add optional: true"
+    for name in wanted.required:
+        if name not in inputs:
+            yield ("inputs",), f"{kind} needs the input '{name}'", _declare(name, known[name])
+    for name, shape in wanted.outputs.items():
+        if name not in outputs:
+            yield ("outputs",), f"{kind} needs the output '{name}'", _declare(name, shape)
+        else:
+            yield from _compare(("outputs", name), outputs[name], shape, contract, kind)
+
+
+def _needed(contract: Contract) -> Iterator[FieldFinding]:
+    interface = INTERFACES[contract.kind]
+    for parameter in interface.parameters:
+        field = parameter.removeprefix("toolkit.")
+        if getattr(contract, field) is None:
+            yield ("contract", field), f"is missing for kind '{contract.kind}'", f"add `{field}: …`"
+    known = (*interface.capabilities, *interface.further)
+    for index, capability in enumerate(contract.capabilities or ()):
+        if capability not in known:
+            place = ("contract", "capabilities", index)
+            text = f"a model of kind '{contract.kind}' does not have this capability"
+            yield place, text, f"known: {', '.join(known)}"
+
+
+def _compare(
+    place: tuple[str, str],
+    tensor: Output,
+    wanted: Shape,
+    contract: Contract,
+    kind: str,
+) -> Iterator[FieldFinding]:
+    name, dims = wanted
+    if dims == (-2,):
+        dims = (contract.dimensions,) if contract.dimensions else tensor.dims
+    if tensor.type != name:
+        yield (*place, "type"), f"{kind} requires {name}, not {tensor.type}", f"write type: {name}"
+    if tensor.dims != dims:
+        found, right = list(tensor.dims), list(dims)
+        yield (*place, "dims"), f"{kind} requires {right}, not {found}", f"write dims: {right}"
+
+
+def _declare(name: str, wanted: Shape) -> str:
+    kind, dims = wanted
+    shown = "[dimensions]" if dims == (-2,) else str(list(dims))
+    return f"add {name}: {{type: {kind}, dims: {shown}}}"

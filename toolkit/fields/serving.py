@@ -1,0 +1,172 @@
+"""How Triton runs a model: instances, batches, queue, cache, warm-up, limits, versions.
+
+Each class is a part of Triton's model configuration under a shorter name. What the fields mean
+together with a kind of model is decided where configs are written.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from toolkit.fields.strict import Many, Strict
+
+
+class Resource(Strict):
+    """A resource that running instances hold, for Triton's rate limiter."""
+
+    name: str = Field(min_length=1, description="Any name; instances that use it share it.")
+    count: int = Field(ge=1, description="How much of it one running instance holds.")
+    shared: bool = Field(
+        default=False,
+        description="One pool for the whole server instead of one per device.",
+    )
+
+
+class RateLimit(Strict):
+    """Triton's rate limiter: an instance runs only while its resources are free."""
+
+    resources: Many[Resource] = Field(min_length=1, description="What an instance holds.")
+    priority: int = Field(
+        default=1, ge=1, description="1 goes first; 2 gets half as many turns as 1, and so on."
+    )
+
+
+class Instances(Strict):
+    """A group of instances of one model, and where they run."""
+
+    count: int = Field(default=1, ge=1, le=1024, description="How many (on each GPU).")
+    device: Literal["auto", "cpu", "gpu"] = Field(
+        default="auto",
+        description="`auto` is `cpu`, except for encoders and engines on a target with GPUs.",
+    )
+    gpus: Many[int] = Field(
+        default=(), description="Which GPUs, by number; without it, all that the server sees."
+    )
+    rate_limit: RateLimit | None = Field(
+        default=None, description="Resources that an instance holds while it runs."
+    )
+
+
+class Batching(Strict):
+    """Triton's dynamic batcher."""
+
+    max_batch_size: int | None = Field(
+        default=None, ge=1, le=65536, description="Rows of one execution at most."
+    )
+    preferred: Many[int] = Field(default=(), description="Batch sizes to wait for.")
+    max_delay_us: int = Field(
+        default=0, ge=0, description="Microseconds that a request may wait for others."
+    )
+    preserve_order: bool = Field(default=False, description="Answer in the order of arrival.")
+    max_queue: int = Field(
+        default=0, ge=0, description="Waiting requests after which more are refused; 0: no limit."
+    )
+    timeout_us: int = Field(
+        default=0,
+        ge=0,
+        description="Microseconds in the queue after which one is refused; 0: never.",
+    )
+
+
+class Priority(Strict):
+    """Levels of importance in a model's queue; a request names its own in Triton's `priority`."""
+
+    levels: int = Field(ge=2, le=64, description="How many; 1 is the most important.")
+    default: int | None = Field(
+        default=None,
+        ge=1,
+        description="For requests that do not set one. Default: the middle level.",
+    )
+
+
+class WarmUpInput(Strict):
+    """One tensor of a warm-up request."""
+
+    dims: Many[int] | None = Field(
+        default=None, description="Its shape without the batch; needed where the model's has a -1."
+    )
+    data: Literal["zero", "random"] | None = Field(default=None, description="What it holds.")
+    text: str | None = Field(default=None, description="Or a text, for a STRING tensor.")
+
+
+class WarmUp(Strict):
+    """A request that each instance answers before the model is ready."""
+
+    inputs: dict[str, WarmUpInput] = Field(
+        default={}, description="By tensor; those left out are zeros."
+    )
+    batch: int = Field(default=1, ge=1, description="Rows of it.")
+    count: int = Field(default=1, ge=1, le=1000, description="How often.")
+
+
+class VersionPolicy(Strict):
+    """Which versions of a model are served; exactly one field."""
+
+    latest: int | None = Field(default=None, ge=1, description="The newest so many.")
+    all: Literal[True] | None = Field(default=None, description="`true`: all of them.")
+    specific: Many[int] | None = Field(default=None, description="These.")
+
+
+def _groups(value: object) -> object:
+    """`2` and one group alone are short for a list of one group."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return [{"count": value}]
+    return [value] if isinstance(value, Mapping) else value
+
+
+def _requests(value: object) -> object:
+    if isinstance(value, bool):
+        return [{}] if value else []
+    return [value] if isinstance(value, Mapping) else value
+
+
+Groups = Annotated[
+    Many[Instances],
+    BeforeValidator(_groups, json_schema_input_type=int | Instances | list[Instances]),
+]
+"""Instance groups: a number, one group or a list of them."""
+WarmUps = Annotated[
+    Many[WarmUp],
+    BeforeValidator(_requests, json_schema_input_type=bool | WarmUp | list[WarmUp]),
+]
+"""Warm-up requests: true (one, of zeros), one request or a list of them."""
+
+
+class Part(Strict):
+    """How a step runs that is not the one which the model's own fields are for."""
+
+    instances: Groups | None = Field(default=None, description="Its instance groups.")
+    batching: Batching | None = Field(default=None, description="Its batches.")
+    warmup: bool | None = Field(default=None, description="Whether it is warmed up.")
+
+
+class GrammarBounds(Strict):
+    """What the schema, pattern or grammar that a request binds its answer to may cost."""
+
+    bytes: int = Field(default=131_072, ge=1, description="Its size at most.")
+    compile_s: float = Field(
+        default=10.0, gt=0, description="Seconds of computing that compiling it takes at most."
+    )
+    memory_mb: int = Field(default=1024, ge=1, description="MiB that compiling it takes at most.")
+    mask_ms: int = Field(
+        default=100,
+        ge=1,
+        description="Milliseconds of computing after which the request ends whose next tokens are "
+        "not known.",
+    )
+    share_ms: int = Field(
+        default=5, ge=1, description="The same on average, after a second in all."
+    )
+    compiles: int = Field(
+        default=4, ge=1, description="Compiled at once, one caller's half of them at most."
+    )
+    processes: int = Field(
+        default=64,
+        ge=1,
+        description="Grammars in use at once, one caller's half of them at most; each is a process "
+        "of about 12 MiB.",
+    )
+    whitespace: int = Field(
+        default=16, ge=1, description="Blanks that follow one another in JSON answers at most."
+    )

@@ -1,0 +1,288 @@
+"""models.yaml, a target and a machine → whether everything fits, model by model.
+
+What each model takes and where, what does not fit, and what would.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from toolkit import kinds
+from toolkit.errors import SourceError, ToolkitError
+from toolkit.fields.entry import BaseEntry, SourcedEntry
+from toolkit.fit.advice import advise, more_devices
+from toolkit.fit.architecture import read_architecture
+from toolkit.fit.cache import sequences_in
+from toolkit.fit.checkpoint import Checkpoint, read_checkpoint
+from toolkit.fit.devices import Device
+from toolkit.fit.engine import ENGINE_FIELD, SEQUENCES, engine_of
+from toolkit.fit.estimate import (
+    GPU_HOST_BYTES,
+    QUEUE_SHM_BYTES,
+    STUB_BYTES,
+    STUB_SHM_BYTES,
+    TRITON_BYTES,
+    LlmNeed,
+    StepsNeed,
+    diffusion_need,
+    encoder_need,
+    llm_weights,
+)
+from toolkit.fit.placement import Placement, Room, Wanted, place, place_one
+from toolkit.kinds.encoding import TOKENIZE_INSTANCES
+from toolkit.kinds.llm import PROMPT_INSTANCES, LlmEntry
+from toolkit.progress import Progress, silent
+from toolkit.spec import Spec
+from toolkit.targets import Target
+
+SHARED_MEMORY = "/dev/shm"  # noqa: S108
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked: these models on that machine. `host_bytes` is the memory that may be used;
+    `sequences` of full context run at once in each language model, None for the engine's own."""
+
+    spec: Spec
+    target: Target
+    devices: Sequence[Device]
+    host_bytes: int
+    cores: int
+    avx512: bool
+    shm_bytes: int
+    sequences: int | None = None
+    offline: bool = False
+
+
+@dataclass(slots=True)
+class ModelFit:
+    """One model. Bytes: on the host in all, and on each device of its placement."""
+
+    name: str
+    kind: str
+    host_bytes: int
+    shm_bytes: int
+    threads: int
+    wanted: Wanted | None = None
+    need: LlmNeed | StepsNeed | None = None
+    placement: Placement | None = None
+    cache_bytes: int = 0
+    sequences: float = 0.0
+    problems: list[str] = field(default_factory=list)
+    advice: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Fit:
+    """The answer. `notes` are about the machine as a whole and stop nothing."""
+
+    question: Question
+    models: list[ModelFit]
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def fits(self) -> bool:
+        return not self.problems and not any(model.problems for model in self.models)
+
+    @property
+    def host_bytes(self) -> int:
+        return TRITON_BYTES + sum(model.host_bytes for model in self.models)
+
+    @property
+    def shm_bytes(self) -> int:
+        return sum(model.shm_bytes for model in self.models)
+
+    @property
+    def threads(self) -> int:
+        return sum(model.threads for model in self.models)
+
+
+def fit_models(question: Question, progress: Progress = silent) -> Fit:
+    """Raises SourceError with every model whose weights cannot be read."""
+    models, failures = [], []
+    for name, entry in question.spec.for_target(question.target).items():
+        try:
+            models.append(_measure(name, entry, question, progress))
+        except ToolkitError as error:
+            failures.append((f"{name}: {error.message}", error.hint))
+    if failures:
+        raise SourceError(
+            "\n".join(text for text, _ in failures),
+            hint=next((hint for _, hint in failures if hint), None),
+        )
+    fit = Fit(question, models)
+    if question.target.gpu:
+        _place_on_gpus(fit)
+    else:
+        _place_on_host(fit)
+    _check_host(fit)
+    return fit
+
+
+def _measure(name: str, entry: BaseEntry, question: Question, progress: Progress) -> ModelFit:
+    estimate = kinds.of(entry).estimate
+    if not estimate:  # its steps are models of the file themselves
+        return ModelFit(name, entry.kind, host_bytes=0, shm_bytes=0, threads=0)
+    assert isinstance(entry, SourcedEntry)
+    if estimate == "process":  # only its author knows what else it takes
+        count = sum(group.count for group in entry.instances or ()) or 1
+        return ModelFit(
+            name,
+            entry.kind,
+            host_bytes=count * STUB_BYTES["prompt"],
+            shm_bytes=count * STUB_SHM_BYTES,
+            threads=count,
+        )
+    checkpoint = read_checkpoint(
+        entry.origin, question.spec.folder, progress, offline=question.offline
+    )
+    if isinstance(entry, LlmEntry):
+        return _measure_llm(name, entry, checkpoint, question)
+    need = _STEPS[estimate](entry, checkpoint)
+    return ModelFit(
+        name=name,
+        kind=entry.kind,
+        host_bytes=need.total,
+        shm_bytes=need.instances * STUB_SHM_BYTES,
+        threads=1 if question.target.gpu else question.cores,
+        need=need,
+    )
+
+
+def _encoder(entry: Any, checkpoint: Checkpoint) -> StepsNeed:
+    longest = int(checkpoint.config.get("max_position_embeddings", 512))
+    return encoder_need(
+        checkpoint, entry.context_length or longest, entry.token_budget, TOKENIZE_INSTANCES
+    )
+
+
+def _diffusion(entry: Any, checkpoint: Checkpoint) -> StepsNeed:
+    vae, unet = checkpoint.configs.get("vae", {}), checkpoint.configs.get("unet", {})
+    scale = 2 ** (len(vae.get("block_out_channels") or [1, 1, 1, 1]) - 1)
+    trained = int(unet.get("sample_size") or 64) * scale
+    return diffusion_need(checkpoint, entry.max_size or trained, scale)
+
+
+_STEPS: dict[str, Callable[[Any, Checkpoint], StepsNeed]] = {
+    "encoder": _encoder,
+    "diffusion": _diffusion,
+}
+
+
+def _measure_llm(
+    name: str, entry: LlmEntry, checkpoint: Checkpoint, question: Question
+) -> ModelFit:
+    architecture = read_architecture(checkpoint.config, name)
+    target = question.target
+    engine = engine_of(name, entry, architecture, checkpoint.config, target, avx512=question.avx512)
+    weights = llm_weights(architecture, engine, checkpoint.tensors)
+    sequences = question.sequences or engine.sequences or SEQUENCES
+    wanted = Wanted(name, architecture, engine, weights, sequences)
+    prompts = PROMPT_INSTANCES * STUB_BYTES["prompt"]
+    return ModelFit(
+        name=name,
+        kind=entry.kind,
+        host_bytes=prompts,
+        shm_bytes=(PROMPT_INSTANCES + 1) * STUB_SHM_BYTES,
+        threads=1 if target.gpu else max(1, question.cores - 1),
+        wanted=wanted,
+        need=wanted.need(on_gpu=target.gpu),
+    )
+
+
+def _place_on_host(fit: Fit) -> None:
+    """Embedded target: everything is in the host's memory; caches have the size they are given."""
+    for model in fit.models:
+        if (wanted := model.wanted) is None or not isinstance(model.need, LlmNeed):
+            continue
+        need = model.need
+        model.cache_bytes = wanted.engine.cache_bytes or need.cache
+        model.sequences = sequences_in(
+            wanted.architecture, need.shape, wanted.engine.context_length, model.cache_bytes
+        )
+        model.host_bytes += need.fixed + model.cache_bytes
+        model.shm_bytes += QUEUE_SHM_BYTES
+        if model.sequences < wanted.sequences:
+            model.problems.append(
+                f"the KV cache of {_gib(model.cache_bytes)} holds {model.sequences:.1f} requests "
+                f"of {wanted.engine.context_length} tokens, not {wanted.sequences}"
+            )
+    for model in fit.models:
+        if model.wanted is not None and isinstance(model.need, LlmNeed):
+            _advise_on_host(fit, model, model.wanted, model.need)
+
+
+def _advise_on_host(fit: Fit, model: ModelFit, wanted: Wanted, need: LlmNeed) -> None:
+    """What would do while all other models stay as they are."""
+    room = fit.question.host_bytes - fit.host_bytes + need.fixed + model.cache_bytes
+    if need.total > room:
+        model.advice += advise(
+            wanted, lambda each: each.need(on_gpu=False).total <= room, small_cache=False
+        )
+        model.advice.append("GPUs: toolkit fit --gpus h100:1")
+    elif model.problems:
+        model.advice.append(
+            f"{ENGINE_FIELD}: {{max_num_seqs: {wanted.sequences}, "
+            f"kv_cache_memory_bytes: {need.cache}}}"
+        )
+
+
+def _place_on_gpus(fit: Fit) -> None:
+    models = {model.name: model for model in fit.models if model.wanted is not None}
+    if models and not fit.question.devices:
+        fit.problems.append(
+            f"there is no GPU for {', '.join(models)}: describe one with --gpus h100:1, or plan "
+            "for --target embedded"
+        )
+        return
+    room = Room.of(fit.question.devices)
+    wanted = [model.wanted for model in models.values() if model.wanted is not None]
+    for name, placement in place(wanted, room).items():
+        model, asked = models[name], models[name].wanted
+        assert asked is not None
+        model.placement = placement
+        if placement is None:
+            _refuse(model, asked, room)
+            continue
+        ranks = len(placement.devices)
+        model.need, model.cache_bytes = placement.need, placement.cache_bytes
+        model.sequences = placement.sequences
+        model.host_bytes += ranks * GPU_HOST_BYTES
+        model.shm_bytes += QUEUE_SHM_BYTES if ranks > 1 else 0
+
+
+def _refuse(model: ModelFit, wanted: Wanted, room: Room) -> None:
+    largest = max(room.left.values())
+    model.problems.append(
+        f"needs {_gib(wanted.need().total)} on one GPU, or its share on several; the GPU with the "
+        f"most room has {_gib(largest)} left"
+    )
+    model.advice += advise(wanted, lambda each: place_one(each, room.copy()) is not None)
+    if more := more_devices(wanted, room):
+        model.advice.append(more)
+
+
+def _check_host(fit: Fit) -> None:
+    question = fit.question
+    if fit.host_bytes > question.host_bytes:
+        fit.problems.append(
+            f"all models take {_gib(fit.host_bytes)} of the host's memory, and "
+            f"{_gib(question.host_bytes)} may be used: free some, serve fewer models, or plan for "
+            f"another host with --memory {-(-fit.host_bytes // 2**30)}GiB"
+        )
+    if fit.shm_bytes > question.shm_bytes:
+        reserved, free = _gib(fit.shm_bytes), _gib(question.shm_bytes)
+        fit.problems.append(
+            f"{SHARED_MEMORY}: models reserve {reserved}, and {free} are free; mount -o "
+            f"remount,size=2g {SHARED_MEMORY}, or --shm-size 2g for a container"
+        )
+    if fit.threads > question.cores:
+        fit.notes.append(
+            f"{fit.threads} computing threads share {question.cores} processors: fine for models "
+            "that are asked in turn, slower when all are busy"
+        )
+
+
+def _gib(size_bytes: float) -> str:
+    return f"{size_bytes / 2**30:.2f} GiB"

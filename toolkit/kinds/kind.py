@@ -1,0 +1,144 @@
+"""What a kind of model is: the base of the kinds, one module each beside this one.
+
+A kind says everything about itself in its own module: its fields in models.yaml, its steps and
+their configs, how its weights are obtained and what it needs of a machine. Nothing else in the
+toolkit lists kinds (`toolkit.kinds` finds them).
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from toolkit.contract import BACKENDS, Interface
+from toolkit.facts import Facts
+from toolkit.fields.entry import BaseEntry
+from toolkit.finding import FieldFinding
+from toolkit.kinds.parts import Model
+from toolkit.targets import Target
+
+KEEP = ".gitkeep"
+"""Git keeps no empty folder, and Triton wants one per version."""
+E = TypeVar("E", bound=BaseEntry)
+F = TypeVar("F", bound=Facts)
+
+
+@dataclass(frozen=True, slots=True)
+class KindStep:
+    """A step `<model>.<name>`. `backend` is its folder of python_backends; with `native`, a server
+    that runs ONNX graphs itself needs no code of ours."""
+
+    name: str
+    backend: str
+    native: bool = False
+    decoupled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlan:
+    """A model `<owner>.<step>` of a repository. `backend` is None for a graph that the server runs
+    by itself; `files` are files and folders (with a slash) of its version that hold weights, taken
+    from the part `source` of the converted weights (by default `step`'s own), and `texts` further
+    files: name → content."""
+
+    owner: str
+    step: str
+    backend: str | None
+    files: tuple[str, ...]
+    source: str = ""
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return f"{self.owner}.{self.step}"
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What an entry stands among; `target` is None while none is chosen, `file` the models.yaml."""
+
+    entries: Mapping[str, BaseEntry]
+    folder: Path
+    target: Target | None
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Building:
+    """The model being built. `public` are the parameters that every public model has; `others` all
+    entries by name."""
+
+    name: str
+    public: Mapping[str, object]
+    target: Target
+    others: Mapping[str, BaseEntry]
+
+
+class Kind(Generic[E, F]):
+    """Base of all kinds. `position` orders them in lists and pages; `title` and `example` (a small
+    source) are offered by `toolkit init`, `hints` are comments below such an entry.
+
+    `estimate` names the estimate of `toolkit fit`. `not_here` says of fields that other kinds have
+    why this one has not. `code_files` is what a version of the model itself holds.
+    """
+
+    name: str
+    position: int
+    entry: type[E]
+    facts: type[F] | None = None
+    interface: Interface | None = None
+    steps: tuple[KindStep, ...] = ()
+    estimate: str = ""
+    title: str = ""
+    example: str = ""
+    hints: str = ""
+    not_here: Mapping[str, str] = {}
+    code_files: tuple[str, ...] = (KEEP,)
+
+    @property
+    def tokenizing(self) -> str | None:
+        """The step that has the tokenizer."""
+        names = (step.name for step in self.steps if "tokenizer/" in BACKENDS[step.backend].files)
+        return next(names, None)
+
+    def conversion(self, source: Path) -> str:
+        """The name of the conversion (`toolkit.convert.recipes`) for weights at `source`."""
+        raise NotImplementedError
+
+    def models(self, entry: E, facts: F, building: Building) -> list[Model]:
+        """The public model first, then its steps. Raises ConvertError when the entry asks for more
+        than the weights can do."""
+        raise NotImplementedError
+
+    def findings(self, name: str, entry: E, around: Surroundings) -> Iterator[FieldFinding]:
+        """What is wrong with the entry as a whole; single values have been checked."""
+        yield from ()
+
+    def plan(self, name: str, entry: E, target: Target) -> list[StepPlan]:
+        """The models behind the public one."""
+        return [self.plan_step(step.name, name, target) for step in self.steps]
+
+    def plan_step(
+        self, step: str, owner: str, target: Target, further: tuple[str, ...] = ()
+    ) -> StepPlan:
+        """One step of `owner`; `further` are files beside those that its backend needs."""
+        found = next(each for each in self.steps if each.name == step)
+        backend = None if found.native and target.native_onnx else found.backend
+        return StepPlan(owner, step, backend, (*BACKENDS[found.backend].files, *further))
+
+    def public_names(self, name: str, entry: E) -> tuple[str, ...]:
+        """All names that clients may ask for as models of their own, `name` first."""
+        return (name,)
+
+    def is_decoupled(self, entry: E, others: Mapping[str, BaseEntry]) -> bool:
+        """Whether one request may have any number of responses."""
+        return self.interface is not None and self.interface.decoupled
+
+    def parts_of(self, entry: E) -> list[str]:
+        """The models that an entry consists of where it names them itself."""
+        return []
+
+    def files(self, entry: E) -> dict[str, str]:
+        """Texts to write into the model's folder: name → content."""
+        return {}

@@ -1,0 +1,85 @@
+"""Rerank models: a query and a document → how well the document answers the query."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from toolkit import contract
+from toolkit.facts import TextFacts
+from toolkit.finding import FieldFinding
+from toolkit.kinds.encoding import (
+    IDS,
+    STEPS,
+    Encoding,
+    EncodingEntry,
+    check_context,
+    encoding_findings,
+    text_tensor,
+)
+from toolkit.kinds.kind import Building, Kind, Surroundings
+from toolkit.kinds.parts import Model, Tensor
+
+
+class RerankFacts(TextFacts):
+    """`context_length` in tokens of query and document, special ones included. `segments`: the
+    graph takes `token_type_ids`, which tell the two apart."""
+
+    kind: Literal["rerank"] = "rerank"
+    context_length: int
+    segments: bool
+
+
+class RerankEntry(EncodingEntry):
+    """A cross-encoder that scores how well a document answers a query."""
+
+    kind: Literal["rerank"] = Field(description="A rerank model.")
+    context_length: int | None = Field(
+        default=None,
+        ge=16,
+        description="Tokens of query and document together at most; default: what the model says.",
+    )
+
+
+class _Rerank(Kind[RerankEntry, RerankFacts]):
+    name = "rerank"
+    position = 3
+    entry = RerankEntry
+    facts = RerankFacts
+    interface = contract.INTERFACES["rerank"]
+    steps = STEPS
+    estimate = "encoder"
+    title = "A rerank model"
+    example = "hf:cross-encoder/ms-marco-MiniLM-L6-v2"
+    hints = """\
+    # context_length: 512            # tokens of query and document together
+"""
+
+    def conversion(self, source: Path) -> str:
+        return "cross-encoder"
+
+    def findings(
+        self, name: str, entry: RerankEntry, around: Surroundings
+    ) -> Iterator[FieldFinding]:
+        return encoding_findings(entry, around)
+
+    def models(self, entry: RerankEntry, facts: RerankFacts, building: Building) -> list[Model]:
+        name, length = building.name, entry.context_length or facts.context_length
+        check_context(name, length, facts.context_length)
+        text_bytes = facts.text_bytes(length)
+        public = {
+            **building.public,
+            contract.KIND: self.name,
+            contract.CAPABILITIES: ["rerank"],
+            contract.CONTEXT_LENGTH: length,
+            contract.MAX_TEXT_BYTES: text_bytes,
+        }
+        ids = (*IDS, "token_type_ids") if facts.segments else IDS
+        texts = [text_tensor("query"), text_tensor("document")]
+        encoding = Encoding(name, entry, length, texts, ids, Tensor("score", "FP32", (1,)))
+        own = {"max_text_bytes": text_bytes, "segments": "true" if facts.segments else "false"}
+        return encoding.models(public, own, building.target)
+
+
+KIND = _Rerank()

@@ -1,0 +1,74 @@
+"""Whether the embedded server can use this machine's NVIDIA GPUs, and if not, why.
+
+The CUDA environments are built for CUDA 13, and vLLM compiles small C programs when it starts. It
+does not know which models there are.
+"""
+
+import os
+import sysconfig
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolkit.machine.gpus import Gpu, found_gpus
+from toolkit.machine.probe import Probe
+
+OLDEST_DRIVER = 580
+"""What CUDA 13 needs at least."""
+OLDEST_CAPABILITY = (7, 5)
+"""What CUDA 13 still compiles for: Turing."""
+COMPILERS = ("cc", "gcc", "clang")
+
+
+@dataclass(frozen=True, slots=True)
+class Cuda:
+    """`gpus` that models may be placed on; empty with a reason, and how to change that."""
+
+    gpus: tuple[Gpu, ...]
+    reason: str = ""
+    fix: str = ""
+
+
+def usable_cuda(probe: Probe, environment: Mapping[str, str] = os.environ) -> Cuda:
+    """The GPUs that `nvidia-smi` shows and CUDA_VISIBLE_DEVICES allows, if nothing is missing."""
+    gpus = [gpu for gpu in found_gpus(probe) if gpu.platform == "cuda"]
+    if not gpus:
+        return Cuda((), "nvidia-smi shows no GPU", "install the NVIDIA driver; see toolkit doctor")
+    allowed = environment.get("CUDA_VISIBLE_DEVICES")
+    if allowed is not None:
+        names = {name.strip() for name in allowed.split(",")}
+        gpus = [gpu for gpu in gpus if str(gpu.index) in names]
+        if not gpus:
+            return Cuda(
+                (), f"CUDA_VISIBLE_DEVICES is '{allowed}'", "list GPUs by their index, or unset it"
+            )
+    for reason, fix in _obstacles(probe, gpus):
+        return Cuda((), reason, fix)
+    return Cuda(tuple(gpu for gpu in gpus if _is_new_enough(gpu)))
+
+
+def _obstacles(probe: Probe, gpus: list[Gpu]) -> Iterator[tuple[str, str]]:
+    driver = gpus[0].driver or ""
+    major = driver.partition(".")[0]
+    if major.isdigit() and int(major) < OLDEST_DRIVER:
+        yield (
+            f"driver {driver} is older than {OLDEST_DRIVER}, which CUDA 13 needs",
+            f"install NVIDIA driver {OLDEST_DRIVER} or newer",
+        )
+    if not any(map(_is_new_enough, gpus)):
+        yield f"{gpus[0].name} is too old for CUDA 13", "use a GPU of Turing or newer"
+    if not any(probe.run(name, "--version") for name in COMPILERS):
+        yield (
+            "there is no C compiler, and vLLM compiles kernels when it starts",
+            "install one (Debian, Ubuntu: apt-get install gcc libc6-dev)",
+        )
+    header = str(Path(sysconfig.get_path("include"), "Python.h"))
+    if not probe.exists(header):
+        yield (
+            f"{header} is missing, and vLLM compiles kernels against it when it starts",
+            "install Python's headers (Debian, Ubuntu: apt-get install python3.11-dev)",
+        )
+
+
+def _is_new_enough(gpu: Gpu) -> bool:
+    return gpu.capability is None or gpu.capability >= OLDEST_CAPABILITY

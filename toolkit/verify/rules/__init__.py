@@ -1,1 +1,0 @@
-"""The rules, one file for each subject; `toolkit.verify.table` lists them."""
