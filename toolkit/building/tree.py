@@ -1,4 +1,4 @@
-"""Writes a planned repository into an empty folder. Knows nothing of what stood there before.
+"""Writes a planned repository into an empty folder. It does not know what was there before.
 
 Configs and code are written; weights are hard links into the cache, or copies without links.
 """

@@ -1,6 +1,6 @@
-"""Removes what nothing uses. An entry vanishes as a whole, and never while somebody makes it.
+"""Removes unused entries. An entry is removed as a whole, and never while it is being made.
 
-It is renamed first, so that nobody finds half of it; a lock that is held keeps it.
+It is renamed first, so that no process finds half of it; a held lock keeps it.
 """
 
 import re
@@ -34,13 +34,13 @@ def parse_age(text: str) -> int:
     """`30d`, `12h`, `2w` → seconds. Raises RepositoryError."""
     if match := _AGE.fullmatch(text.strip()):
         return int(match[1]) * _SECONDS[match[2].lower()]
-    raise RepositoryError(f"'{text}' is no age", hint="write it as 30d, 12h or 2w")
+    raise RepositoryError(f"'{text}' is not an age", hint="write it as 30d, 12h or 2w")
 
 
 def prune(
     entries: Sequence[Entry], *, older_than_s: int = 0, kinds: Sequence[str] = (), dry_run: bool
 ) -> Pruned:
-    """Removes entries of `kinds` (all, if empty) that nothing uses and nobody used lately."""
+    """Removes entries of `kinds` (all, if empty) that are not in use and were not used lately."""
     removed, kept = [], []
     now = time.time()
     for entry in entries:
@@ -49,9 +49,9 @@ def prune(
         if entry.uses:
             kept.append((entry, f"in use by {', '.join(entry.uses)}"))
         elif now - entry.last_use < older_than_s:
-            kept.append((entry, "used lately"))
+            kept.append((entry, "used recently"))
         elif not dry_run and not _remove(entry.path):
-            kept.append((entry, "somebody is making it"))
+            kept.append((entry, "it is being made"))
         else:
             removed.append(entry)
     return Pruned(tuple(removed), tuple(kept))

@@ -71,7 +71,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     else:
         return config
     raise ConvertError(
-        f"{folder} is no checkpoint: config.json {reason}", hint="name a Hugging Face directory"
+        f"{folder} is not a checkpoint: config.json {reason}", hint="name a Hugging Face directory"
     )
 
 
@@ -111,7 +111,7 @@ def _check(folder: Path) -> dict[str, Any]:
     ]
     if missing:
         raise ConvertError(
-            f"{folder} is no language model directory: it has no {', no '.join(missing)}",
+            f"{folder} is not a language model directory: it has no {', no '.join(missing)}",
             hint="`source` must be a .gguf file or a Hugging Face directory with safetensors",
         )
     return read_config(folder)

@@ -46,7 +46,7 @@ _XL_PARTS = {
 class _Pipeline:
     """The loaded parts, all float32; `text_encoder_2` is XL's, which stands for the others too.
 
-    `zero` is its setting that an empty prompt is no text at all.
+    `zero` is its setting that an empty prompt counts as no text at all.
     """
 
     tokenizer: Any
@@ -163,7 +163,7 @@ def _check_shape(folder: Path) -> dict[str, Any]:
         parts: dict[str, Any] = json.loads(index.read_text())
     except (OSError, ValueError) as error:
         raise ConvertError(
-            f"{folder} is no diffusers directory: model_index.json cannot be read ({error})"
+            f"{folder} is not a diffusers directory: model_index.json cannot be read ({error})"
         ) from error
     # an optional part that a pipeline lacks is written as [null, null]
     found = {

@@ -81,6 +81,6 @@ def check(first: Any, second: Any, tokenizers: tuple[Any, Any], unet: Any) -> No
         wrong.append("its pooled state is wider than its text")
     if wrong:
         raise ConvertError(
-            f"the pipeline is no Stable Diffusion XL: {'; '.join(wrong)}",
+            f"the pipeline is not a Stable Diffusion XL: {'; '.join(wrong)}",
             hint="supported: text-to-image pipelines shaped like Stable Diffusion 1, 2 and XL",
         )

@@ -85,7 +85,7 @@ def convert_encoder(folder: Path, place: Path, progress: Progress) -> EmbeddingF
 def _load(folder: Path) -> SentenceTransformer:
     if not (folder / "config.json").exists():
         raise ConvertError(
-            f"{folder} is no model directory: it has no config.json",
+            f"{folder} is not a model directory: it has no config.json",
             hint="`source` must be a sentence-transformers or Hugging Face directory",
         )
     check_settings(folder)

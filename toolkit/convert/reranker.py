@@ -52,7 +52,7 @@ class _Scorer(torch.nn.Module):
 def convert_reranker(folder: Path, place: Path, progress: Progress) -> RerankFacts:
     """Writes `encoder/model.onnx` and `tokenize/tokenizer/` below `place`.
 
-    Raises ConvertError for a directory that is no cross-encoder, and when scores differ from the
+    Raises ConvertError for a directory that is not a cross-encoder, and when scores differ from the
     source's by more than `TOLERANCE`.
     """
     with progress.step("convert to ONNX", total=3, unit="stages") as step, quiet():
@@ -76,7 +76,7 @@ def convert_reranker(folder: Path, place: Path, progress: Progress) -> RerankFac
 def _load(folder: Path) -> tuple[Any, Any]:
     if not (folder / "config.json").exists():
         raise ConvertError(
-            f"{folder} is no model directory: it has no config.json",
+            f"{folder} is not a model directory: it has no config.json",
             hint="`source` must be a Hugging Face directory of a cross-encoder",
         )
     try:

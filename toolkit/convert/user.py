@@ -37,7 +37,7 @@ def _versions(source: Path) -> dict[int, Path]:
     if source.is_file():
         if source.suffix != ".py":
             raise ConvertError(
-                f"{source.name} is no Python file",
+                f"{source.name} is not a Python file",
                 hint="`source` must be a model.py or a folder with one",
             )
         return {1: source}

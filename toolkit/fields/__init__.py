@@ -1,1 +1,1 @@
-"""The fields of models.yaml that several kinds of models share. Knows no kind and reads no file."""
+"""Fields of models.yaml that several kinds of models share. It does not depend on kinds."""

@@ -43,7 +43,7 @@ class Checkpoint:
 
     @property
     def tensors(self) -> Tensors | None:
-        """Of a single model; None when nobody has told."""
+        """Those of a single model; None when they are not known."""
         return self.parts.get("")
 
 
@@ -103,7 +103,7 @@ def _header(file: Path) -> Iterator[tuple[str, int]]:
             if name != "__metadata__":
                 yield str(tensor["dtype"]), prod(tensor["shape"])
     except (OSError, ValueError, struct.error, KeyError, TypeError, AttributeError) as error:
-        raise SourceError(f"{file} is no safetensors file: {error}") from error
+        raise SourceError(f"{file} is not a safetensors file: {error}") from error
 
 
 def _json(file: Path) -> Mapping[str, Any]:
@@ -129,7 +129,7 @@ def read_gguf(file: Path) -> Checkpoint:
         kind = str(fields["general.architecture"])
         vocabulary = len(fields["tokenizer.ggml.tokens"])
     except (OSError, ValueError, KeyError, IndexError) as error:
-        raise SourceError(f"{file.name} is no GGUF model: {error}") from error
+        raise SourceError(f"{file.name} is not a GGUF model: {error}") from error
     tensors = [tensor for reader in readers for tensor in reader.tensors]
     names = {tensor.name for tensor in tensors}
     config = {

@@ -2,7 +2,7 @@
 
 Reads the repository alone: each step's config, its weights' headers, its graphs' sizes. Graphs are
 placed first and take a fixed part. Language models share what is left, as `toolkit fit` places
-them. It starts nothing and writes nothing.
+them. It does not start or write anything.
 """
 
 import json

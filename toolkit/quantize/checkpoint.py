@@ -67,7 +67,7 @@ def _config(folder: Path) -> dict[str, Any]:
         names = config.get("architectures") or []
     except OSError as error:
         raise QuantizeError(
-            f"{folder} is no checkpoint: it has no config.json",
+            f"{folder} is not a checkpoint: it has no config.json",
             hint="name a Hugging Face directory, a .gguf file, an encoder's .onnx file, "
             "hf:ORG/NAME or package:NAME==VERSION/path",
         ) from error
@@ -76,7 +76,7 @@ def _config(folder: Path) -> dict[str, Any]:
     if not names or not str(names[0]).endswith(("ForCausalLM", "LMHeadModel")):
         found = names[0] if names else "none"
         raise QuantizeError(
-            f"{folder} is no causal language model: its architecture is {found}",
+            f"{folder} is not a causal language model: its architecture is {found}",
             hint="language models end in ForCausalLM; encoders are quantized as ONNX: "
             "toolkit convert DIR --to onnx, then toolkit quantize …/encoder/model.onnx",
         )

@@ -85,7 +85,7 @@ def _add_tensors(config: ModelConfig, inputs: Sequence[Tensor], outputs: Sequenc
 
 
 def add_parameters(config: ModelConfig, parameters: Mapping[str, object]) -> None:
-    """Writes parameters; what is no text becomes JSON, and None is left out."""
+    """Writes parameters; values other than text become JSON, and None is left out."""
     for name, value in parameters.items():
         if value is None:
             continue

@@ -1,6 +1,6 @@
 """How a model runs, in Triton's config: instances, queue, versions.
 
-Knows no kind of model and no tensor.
+It does not depend on kinds of models or on tensors.
 """
 
 from toolkit.fields.serving import Instances

@@ -23,7 +23,7 @@ from toolkit.wheels import run_pip
 
 NAMES = ("onnx", "vllm")
 CUDA = {name: f"{name}-cuda" for name in NAMES}
-"""The environment in whose place another one stands where models run on NVIDIA GPUs."""
+"""The environment that is replaced by another where models run on NVIDIA GPUs."""
 OWN = "own-"
 """What the names of environments begin with that users' models ask for."""
 REQUIREMENTS = "requirements.txt"
@@ -90,7 +90,7 @@ def link_environments(
 ) -> list[Path]:
     """Makes every environment that the repository's configs name, and links it where they look.
 
-    The links stand in `repository/.environments/`, so that no config carries an absolute path; with
+    The links are in `repository/.environments/`, so that no config carries an absolute path; with
     `cuda` they lead to the CUDA build of each environment.
     """
     linked = []

@@ -9,7 +9,7 @@ FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
 def check_adapter(name: str, folder: Path) -> int:
-    """The rank of its matrices. Raises SourceError for anything that is no LoRA adapter."""
+    """The rank of its matrices. Raises SourceError for anything that is not a LoRA adapter."""
     missing = [file for file in FILES if not (folder / file).is_file()]
     if missing:
         raise SourceError(

@@ -1,7 +1,7 @@
 """A source of models.yaml → files on this disk, with their digest.
 
-What is fetched is kept with its digest; local paths are used where they stand. Knows nothing of
-what the files mean.
+What is fetched is kept with its digest; local paths are used where they are. It does not
+depend on what the files contain.
 """
 
 import os
@@ -69,10 +69,10 @@ def fetch(
 def _gguf(source: GgufSource, fetched: Fetched) -> Fetched:
     """The same, if it is one GGUF file: any begins with these four letters."""
     if not fetched.path.is_file():
-        raise SourceError(f"{source} is no file", hint="name one .gguf file")
+        raise SourceError(f"{source} is not a file", hint="name one .gguf file")
     with fetched.path.open("rb") as file:
         if file.read(4) != b"GGUF":
-            raise SourceError(f"{source} is no GGUF file: it does not begin with 'GGUF'")
+            raise SourceError(f"{source} is not a GGUF file: it does not begin with 'GGUF'")
     return fetched
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A source that can be written into models.yaml as it stands; `size_bytes` is the wheel's."""
+    """A source that can be written into models.yaml unchanged; `size_bytes` is the wheel's."""
 
     source: str
     kind: str

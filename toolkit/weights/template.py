@@ -22,7 +22,7 @@ def read_template(path: Path) -> str:
         ImmutableSandboxedEnvironment(extensions=_TAGS).parse(plain)
     except TemplateSyntaxError as error:
         raise SourceError(
-            f"{path}:{error.lineno}: {error.message}", hint="mend the chat template"
+            f"{path}:{error.lineno}: {error.message}", hint="correct the chat template"
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise SourceError(f"{path} cannot be read: {error}") from error

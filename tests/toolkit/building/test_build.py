@@ -68,7 +68,7 @@ def test_models_that_left_the_catalogue_leave_the_repository(tmp_path: Path) -> 
 def test_a_failing_build_changes_nothing(tmp_path: Path) -> None:
     output = build_at(tmp_path, "chat")
     before = tree(output)
-    with pytest.raises(ConvertError, match="weights know 512"):
+    with pytest.raises(ConvertError, match="maximum of 512"):
         build_at(tmp_path, "chat", "other", context_length=4096)
     assert tree(output) == before
     assert [path.name for path in output.parent.iterdir()] == ["model_repository"]

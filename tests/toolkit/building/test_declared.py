@@ -130,7 +130,7 @@ def test_a_source_without_a_model_is_refused(folder: Path) -> None:
     with pytest.raises(ConvertError, match=r"has no model\.py"):
         built(folder, FIRST.replace("model.py", "empty"))
     (folder / "notes.txt").write_text("x")
-    with pytest.raises(ConvertError, match="is no Python file"):
+    with pytest.raises(ConvertError, match="is not a Python file"):
         built(folder, FIRST.replace("model.py", "notes.txt"))
 
 

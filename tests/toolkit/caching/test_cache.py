@@ -89,7 +89,7 @@ def test_what_is_being_made_stays() -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
         result = prune(list_entries(None), dry_run=False)
     assert not result.removed
-    assert result.kept[0][1] == "somebody is making it"
+    assert result.kept[0][1] == "it is being made"
     assert folder.exists()
 
 
@@ -105,7 +105,7 @@ def test_age_and_kind_choose_what_goes() -> None:
         2_592_000, 43_200, 604_800, 300, 0,
     ]  # fmt: skip
     for wrong in ("", "d", "3", "-1d", "1y"):
-        with pytest.raises(RepositoryError, match="is no age"):
+        with pytest.raises(RepositoryError, match="is not an age"):
             parse_age(wrong)
 
 

@@ -33,5 +33,5 @@ def test_a_file_that_is_cut_short_is_refused(tmp_path: Path, kept: int) -> None:
     file = tmp_path / "model.safetensors"
     save_file({"a": torch.zeros(100)}, file)
     file.write_bytes(file.read_bytes()[:kept])
-    with pytest.raises(ConvertError, match=r"model\.safetensors is no complete"):
+    with pytest.raises(ConvertError, match=r"model\.safetensors is not a complete"):
         describe(tmp_path)

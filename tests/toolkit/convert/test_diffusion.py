@@ -104,7 +104,7 @@ def test_other_pipelines_are_named(pipeline: Path, tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_pipeline_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConvertError, match="is no diffusers directory"):
+    with pytest.raises(ConvertError, match="is not a diffusers directory"):
         convert_diffusion(tmp_path, tmp_path / "out", silent)
 
 

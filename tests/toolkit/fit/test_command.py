@@ -171,7 +171,7 @@ def test_headers_of_weights_count_more_than_config(tmp_path: Path) -> None:
     result = runner.invoke(app, ["fit", str(spec)], obj=FakeProbe())
     assert isinstance(result.exception, SourceError)
     assert "chat: " in result.exception.message
-    assert "is no safetensors file" in result.exception.message
+    assert "is not a safetensors file" in result.exception.message
 
 
 def test_a_cpu_that_has_too_little_memory(tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ def test_gpus_are_described_or_refused() -> None:
     assert [parse_size(text) for text in ("64GiB", "1GB", "512 MiB", "7")] == [
         64 * GIB, 10**9, 2**29, 7,
     ]  # fmt: skip
-    with pytest.raises(RepositoryError, match="is no size"):
+    with pytest.raises(RepositoryError, match="is not a size"):
         parse_size("much")
 
 

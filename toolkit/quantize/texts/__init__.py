@@ -20,7 +20,7 @@ Sample = str | list[dict[str, Any]]
 _FOLDER = resources.files("toolkit.quantize.texts")
 _FEWEST_WORDS = 40
 _SHARED_WORDS = 12
-"""So many words in a row are no coincidence."""
+"""So many words in a row are not a coincidence."""
 
 
 @dataclass(frozen=True, slots=True)
