@@ -2,7 +2,7 @@
 
 A folder is made beside its place under a lock, then renamed, so its presence alone says that it is
 complete. The kernel releases the lock of a process that dies; the next holder removes what that
-process left behind. It does not depend on what is in a folder.
+process left behind. It does not depend on what a folder contains.
 """
 
 import ctypes

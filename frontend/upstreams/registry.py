@@ -137,7 +137,7 @@ class Registry:
             await self.refresh()
 
     async def refresh(self) -> None:
-        """Asks Triton once, however many callers wait. Failure empties the catalogue."""
+        """Polls once, however many callers wait. After a failure nothing is served."""
         if self._refreshing is None or self._refreshing.done():
             self._refreshing = asyncio.create_task(self._refresh())
         # a caller that goes away must not end it for the others

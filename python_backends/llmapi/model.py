@@ -14,7 +14,7 @@ if not (_CODE / "model.py").exists():
         "TensorRT-LLM runs on a GPU, in NVIDIA's image tritonserver:YY.MM-trtllm-python-py3; "
         f"this server has no {_CODE}"
     )
-sys.path.insert(0, str(_CODE))  # the code imports what lies beside it
+sys.path.insert(0, str(_CODE))  # the code imports files next to it
 _spec = importlib.util.spec_from_file_location("llmapi_model", _CODE / "model.py")
 assert _spec is not None
 assert _spec.loader is not None

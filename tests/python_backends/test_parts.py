@@ -187,7 +187,7 @@ def test_a_kind_is_made_of_all_that_it_imports(kind: str) -> None:
                 assert wanted & set(files), f"{source.name} imports {node.module}"
 
 
-@pytest.mark.parametrize("kind", backends())
+@pytest.mark.parametrize("kind", sorted({*backends()} - {"llmapi"}))  # its code is NVIDIA's
 def test_a_step_can_be_imported_without_its_libraries(kind: str) -> None:
     module = importlib.import_module(f"python_backends.{kind}.model")
     assert {"initialize", "execute", "finalize"} >= {

@@ -1,4 +1,4 @@
-"""What is at a build's output already: whether it may be replaced, and which parts are kept."""
+"""The existing output of a build: whether it may be replaced, and which parts are kept."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ LINKS = ".environments"
 
 
 def refuse_foreign(output: Path) -> None:
-    """Raises RepositoryError when `output` holds anything that a build did not write."""
+    """Raises RepositoryError if `output` contains files that a build did not write."""
     if not output.exists():
         return
     if not output.is_dir():
@@ -18,7 +18,7 @@ def refuse_foreign(output: Path) -> None:
     known = {MANIFEST, LINKS, *_folders(output / MANIFEST)}
     if foreign := sorted(path.name for path in output.iterdir() if path.name not in known):
         raise RepositoryError(
-            f"{output} holds other files: {', '.join(foreign[:5])}",
+            f"{output} holds {', '.join(foreign[:5])}, which a build did not write",
             hint="move it away, or choose another --output: a build replaces the whole folder",
         )
 

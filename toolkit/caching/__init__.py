@@ -1,4 +1,4 @@
-"""`toolkit cache`: what the toolkit's home holds, what uses it, and removing what is unused."""
+"""`toolkit cache`: lists the toolkit's home and what uses it, and removes unused files."""
 
 from toolkit.caching.entries import Entry, list_entries
 from toolkit.caching.prune import Pruned, parse_age, prune

@@ -1,4 +1,4 @@
-"""Removes unused entries. An entry is removed as a whole, and never while it is being made.
+"""Removes unused entries, always completely, and never while one is being created.
 
 It is renamed first, so that no process finds half of it; a held lock keeps it.
 """
@@ -34,13 +34,13 @@ def parse_age(text: str) -> int:
     """`30d`, `12h`, `2w` → seconds. Raises RepositoryError."""
     if match := _AGE.fullmatch(text.strip()):
         return int(match[1]) * _SECONDS[match[2].lower()]
-    raise RepositoryError(f"'{text}' is not an age", hint="write it as 30d, 12h or 2w")
+    raise RepositoryError(f"'{text}' is not a valid age", hint="write it as 30d, 12h or 2w")
 
 
 def prune(
     entries: Sequence[Entry], *, older_than_s: int = 0, kinds: Sequence[str] = (), dry_run: bool
 ) -> Pruned:
-    """Removes entries of `kinds` (all, if empty) that are not in use and were not used lately."""
+    """Removes entries of `kinds` (all, if empty) that are unused and were not used recently."""
     removed, kept = [], []
     now = time.time()
     for entry in entries:

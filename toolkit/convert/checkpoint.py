@@ -80,7 +80,7 @@ def architecture(folder: Path, config: dict[str, Any]) -> str:
     if names := config.get("architectures"):
         return str(names[0])
     raise ConvertError(
-        f"config.json of {folder.absolute().name} names no architecture",
+        f"config.json of {folder.absolute().name} does not name an architecture",
         hint='it should say what the model is, as "architectures": ["LlamaForCausalLM"]',
     )
 

@@ -39,7 +39,7 @@ def check_complete(folder: Path, config: Mapping[str, Any]) -> dict[str, Tensor]
 
 
 def check_against_config(folder: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """The same for tensors that were read elsewhere; a folder without config.json says nothing."""
+    """The same for tensors that were read elsewhere; without config.json nothing is compared."""
     file = folder / "config.json"
     if not file.exists():
         return

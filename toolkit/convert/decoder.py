@@ -47,7 +47,7 @@ _LENGTHS = (28, 17, 24)
 def convert_decoder(
     folder: Path, place: Path, precision: str, progress: Progress
 ) -> dict[str, Any]:
-    """Writes `model.onnx`, its data, `genai_config.json` and the tokenizer; returns what is told.
+    """Writes `model.onnx`, its data, `genai_config.json` and the tokenizer; returns the record.
 
     Raises ConvertError for what the builder cannot write or writes wrongly.
     """

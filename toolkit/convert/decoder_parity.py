@@ -133,7 +133,7 @@ def compare(folder: Path, rows: Sequence[Tokens], model: Any, step: Step) -> Dec
     """One pass, through the cache, and two rows in one batch; rotary positions; INT4 weights.
 
     `rows` end with two of unequal length above `_STEPS`. Rounds `model` as an INT4 graph is.
-    Advances `step` once for each row, and for an INT4 graph once more.
+    Advances `step` once for each row, and for an INT4 graph twice.
     Raises ConvertError when something differs by more than its limit.
     """
     decoder = Decoder(folder)

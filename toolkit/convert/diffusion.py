@@ -46,7 +46,7 @@ _XL_PARTS = {
 class _Pipeline:
     """The loaded parts, all float32; `text_encoder_2` is XL's, which stands for the others too.
 
-    `zero` is its setting that an empty prompt counts as no text at all.
+    `zero` is its setting that an empty prompt has zero embeddings.
     """
 
     tokenizer: Any

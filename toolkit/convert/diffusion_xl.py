@@ -37,7 +37,9 @@ class TextEncoders(torch.nn.Module):
         missing = text.shape[-1] - pooled.shape[-1]
         row = torch.nn.functional.pad(pooled, (0, missing)).unsqueeze(1)
         found: torch.Tensor = torch.cat([text, row], dim=1)
-        if self._zero:  # `force_zeros_for_empty_prompt`: no negative prompt is no text at all
+        if (
+            self._zero
+        ):  # `force_zeros_for_empty_prompt`: an empty negative prompt has zero embeddings
             found = found * (input_ids[:, 1] != self._end).to(found.dtype)[:, None, None]
         return found
 
@@ -52,7 +54,7 @@ class Denoiser(torch.nn.Module):
     def forward(
         self, sample: torch.Tensor, timestep: torch.Tensor, encoder_hidden_states: torch.Tensor
     ) -> torch.Tensor:
-        # sizes as sums of ones: the exporter then needs to know nothing of symbolic numbers
+        # sizes as sums of ones: the exporter then needs no symbolic numbers
         height = torch.ones_like(sample[:, 0, :, 0]).sum(1, keepdim=True) * self._scale
         width = torch.ones_like(sample[:, 0, 0, :]).sum(1, keepdim=True) * self._scale
         cropped = torch.zeros_like(height)
@@ -81,6 +83,6 @@ def check(first: Any, second: Any, tokenizers: tuple[Any, Any], unet: Any) -> No
         wrong.append("its pooled state is wider than its text")
     if wrong:
         raise ConvertError(
-            f"the pipeline is not a Stable Diffusion XL: {'; '.join(wrong)}",
+            f"the pipeline is not Stable Diffusion XL: {'; '.join(wrong)}",
             hint="supported: text-to-image pipelines shaped like Stable Diffusion 1, 2 and XL",
         )

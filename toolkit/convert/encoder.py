@@ -213,7 +213,7 @@ def _tokens(tokenizer: Tokenizing, texts: list[str]) -> dict[str, Array]:
 
 
 def _compare_random(source: SentenceTransformer, module: _Encoder, file: Path) -> None:
-    """Ids that no text has, of lengths that no sentence had, against the module itself."""
+    """Compares random ids, in lengths that the sentences do not have, with the module."""
     generator = torch.Generator().manual_seed(0)
     words = int(_body(source).config.vocab_size)
     for batch, length in ((1, 1), (5, min(23, source.max_seq_length or 23))):

@@ -75,7 +75,7 @@ _LLAMA3 = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 8192,
 }
-"""As all published Llama 3 models have it; the factor stands in the file."""
+"""The values of all published Llama 3 models; the factor is in the file."""
 
 
 def read_gguf_config(source: Gguf, whole: Any) -> Any:

@@ -77,8 +77,8 @@ def read_gguf(file: Path) -> Gguf:
 
 @contextmanager
 def as_one_file(source: Gguf, scratch: Path) -> Iterator[Path]:
-    """One file with everything, for libraries that read no split files: the file itself when it is
-    whole, else a copy in `scratch` that goes away."""
+    """One file with everything, for libraries that cannot read split files: the file itself if
+    it is complete, else a temporary copy in `scratch`."""
     if len(source.readers) == 1:
         yield source.file
         return

@@ -126,7 +126,7 @@ def _add(tokenizer: Tokenizer, words: Sequence[str], types: Sequence[int]) -> No
 
 
 def _ends(metadata: Mapping[str, Any], words: Sequence[str], name: str) -> Any:
-    """What stands before and after every text; llama.cpp knows what a file does not say."""
+    """The tokens before and after each text; the defaults are those of llama.cpp."""
     llama = metadata.get("tokenizer.ggml.model") == "llama"
     first = llama or metadata.get("tokenizer.ggml.pre") == "llama-bpe"
     wanted = {
@@ -137,7 +137,7 @@ def _ends(metadata: Mapping[str, Any], words: Sequence[str], name: str) -> Any:
     for role in (role for role, is_added in wanted.items() if is_added):
         ends[role] = _role(metadata, role, words, name)
         if ends[role] is None:
-            raise ConvertError(f"{name} adds its {role} token to texts and names no such token")
+            raise ConvertError(f"{name} adds its {role} token to texts but does not name one")
     if not ends:
         return None
     before, after = ends.get("bos"), ends.get("eos")

@@ -14,7 +14,7 @@ import torch
 
 OPSET = 18
 MOST_INSIDE_BYTES = 1_800_000_000
-"""Larger weights lie beside the graph, in `model.onnx.data`: a protobuf file ends at 2 GiB."""
+"""Larger weights go to `model.onnx.data`, because protobuf files are limited to 2 GiB."""
 
 
 def export(

@@ -1,6 +1,6 @@
 """Draws an image with a converted diffusion model, through the code that serves it.
 
-Used to compare conversions at equal seeds; knows nothing of Triton.
+Used to compare conversions at equal seeds; does not depend on Triton.
 """
 
 import math

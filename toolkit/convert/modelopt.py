@@ -22,7 +22,7 @@ _REST_NATS = 0.5
 """Largest KL divergence (nats) of any next token when nothing is rounded and AWQ's factors are as
 written. They are fitted to rounded matrices, which costs 0.1 at most; others have 0."""
 _ROW_TOKENS, _BATCH_ROWS = 256, 8
-"""Calibration texts in batches: AWQ rounds every matrix anew in each forward pass."""
+"""Calibration texts in batches: AWQ rounds every matrix again in each forward pass."""
 _SCALES = ("weight_scale", "weight_scale_2", "input_scale", "pre_quant_scale")
 _EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts")
 _FP4 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)

@@ -75,7 +75,7 @@ def settle(check: Check, message: str, hint: str = "nothing was kept") -> None:
 
 
 def check_close(part: str, found: Array, wanted: Array, tolerance: float) -> float:
-    """Largest absolute difference; raises ConvertError if it exceeds `tolerance` or is NaN.
+    """Largest absolute difference; raises ConvertError above `tolerance` or if it is not a number.
 
     The arrays have the same shape, whatever it is.
     """

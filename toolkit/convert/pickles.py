@@ -53,7 +53,7 @@ def pickles(folder: Path) -> list[Path]:
 
 
 def convert_pickles(source: Path, place: Path, progress: Progress, shard_size: str) -> None:
-    """Writes `*.safetensors` and everything else that stands beside the pickles.
+    """Writes `*.safetensors` and all other files next to the pickles.
 
     Raises ConvertError for a pickle that holds anything but tensors, for a truncated one, and for
     tensors that are missing or too many by the index or by config.json.
@@ -97,7 +97,7 @@ def _check(source: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     folder = source if source.is_dir() else source.parent
     if source.is_dir() and (missing := sorted(_index(source).keys() - tensors.keys())):
         raise ConvertError(
-            f"{source}: {_MAIN}.index.json names {listed(missing)}, which no file holds",
+            f"{source}: {_MAIN}.index.json names {listed(missing)}, which are in no file",
             hint="fetch the whole directory again",
         )
     if source.is_dir() or source.name == _MAIN:

@@ -132,7 +132,7 @@ def _to_onnx(source: Path, request: Request, place: Path, progress: Progress) ->
 
 
 def _kind(source: Path) -> str:
-    """`diffusion`, `llm` or `embedding`, by what stands in the directory."""
+    """`diffusion`, `llm` or `embedding`, by the files in the directory."""
     if (source / "model_index.json").exists():
         return "diffusion"
     config = source / "config.json"

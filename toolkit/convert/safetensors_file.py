@@ -67,7 +67,7 @@ def read_tensors(folder: Path, stem: str = MODEL) -> dict[str, Tensor]:
 def weight_files(folder: Path, stem: str = MODEL) -> list[Path]:
     """The files that hold a model: what the index names, or `model.safetensors`, or the only one.
 
-    Loaders read no others, so other `*.safetensors` beside them are not part of the model.
+    Loaders ignore others, so other `*.safetensors` beside them are not part of the model.
     Raises ConvertError for shards that are missing, and for several files without an index.
     """
     index, whole = _read_index(folder, stem), folder / f"{stem}.safetensors"

@@ -59,7 +59,7 @@ def load(
 def check_names(
     kind: Any, config: Any, shapes: Mapping[str, Any], source: Path, *, body: bool = False
 ) -> None:
-    """Compares names and shapes with those of the model that `config` describes; reads no weight.
+    """Compares names and shapes with the model that `config` describes, without reading weights.
 
     `kind` is a model class or an Auto class of transformers. Raises ConvertError.
     """
@@ -173,7 +173,7 @@ def _is_computed(name: str, model: Any) -> bool:
 
 
 def _is_head(name: str, model: Any, shapes: Mapping[str, Any]) -> bool:
-    """Whether a tensor stands beside the common part in a checkpoint of another task."""
+    """Whether a tensor belongs to the head of another task, not to the common part."""
     prefix = f"{model.base_model_prefix}."
     parts = any(each.startswith(prefix) for each in shapes)
     return parts and name in shapes and not name.startswith(prefix)

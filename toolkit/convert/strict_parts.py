@@ -23,7 +23,7 @@ _OLD_NAME = re.compile(r"(.*\.attentions\.\d+\.)(query|key|value|proj_attn)(\.we
 
 
 def check_part(kind: Any, folder: Path) -> dict[str, Tensor]:
-    """Names and shapes of a part's tensors against its config; reads no weight.
+    """Names and shapes of a part's tensors against its config, without reading weights.
 
     Returns the files' tensors. Raises ConvertError.
     """

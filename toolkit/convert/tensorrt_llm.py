@@ -43,7 +43,7 @@ def convert_tensorrt_llm(
 ) -> dict[str, Any]:
     """Writes `checkpoint/`, `model_repository/` and `serve.sh`.
 
-    `quantization` is None or one of ModelOpt's `RECIPES`. Returns what is to be told. Raises
+    `quantization` is None or one of ModelOpt's `RECIPES`. Returns the record. Raises
     ConvertError, and MissingExtra without ModelOpt.
     """
     config = _check(folder, quantization)

@@ -1,6 +1,6 @@
 """Do two tokenizers give the same token ids? Asked with texts that tell tokenizers apart.
 
-Every added token stands alone, at both ends, between words, with spaces around it and inside a
+Every added token appears alone, at both ends, between words, with spaces around it and inside a
 word; the rest are spaces, emoji, joined and decomposed letters, digits, code and other scripts.
 """
 

@@ -1,6 +1,6 @@
 """A user's own model → the same files, one folder per version.
 
-`versions/<number>/model.py` and whatever stands beside it. Runs nothing of it; whether it is a
+`versions/<number>/model.py` and the files next to it. Runs nothing of it; whether it is a
 model of the Python backend is for `toolkit verify` to say, with lines.
 """
 

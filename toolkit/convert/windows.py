@@ -8,7 +8,7 @@ from toolkit.errors import ConvertError
 def refuse_window(config: Any, what: str) -> None:
     """Raises ConvertError when a layer's window is shorter than the model's context.
 
-    `config` is transformers': a window that is switched off or that no layer uses is none.
+    `config` is transformers': a window that is disabled or not used by any layer does not count.
     """
     window = getattr(config, "sliding_window", None)
     kinds = getattr(config, "layer_types", None)

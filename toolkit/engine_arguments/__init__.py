@@ -1,7 +1,7 @@
 """Which arguments each vLLM version's engine takes: one JSON file per version, beside this module.
 
 The files are written by `toolkit.engine_arguments.collect` from vLLM's own source and never by
-hand. It does not depend on targets; `toolkit.targets` says which release carries which version.
+hand. It does not know about targets; `toolkit.targets` says which release carries which version.
 """
 
 import json

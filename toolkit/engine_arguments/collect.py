@@ -17,7 +17,7 @@ _SOURCE = "vllm/engine/arg_utils.py"
 
 
 def read_arguments(source: str) -> dict[str, str]:
-    """Field → annotation of AsyncEngineArgs and its base. Raises ValueError without them."""
+    """Field → annotation of AsyncEngineArgs and its base. Raises ValueError if there are none."""
     classes = {node.name: node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)}
     found: dict[str, str] = {}
     for name in ("EngineArgs", "AsyncEngineArgs"):

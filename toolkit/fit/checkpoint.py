@@ -43,7 +43,7 @@ class Checkpoint:
 
     @property
     def tensors(self) -> Tensors | None:
-        """Those of a single model; None when they are not known."""
+        """The tensors of a single model; None if they are unknown."""
         return self.parts.get("")
 
 

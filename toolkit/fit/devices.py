@@ -71,7 +71,7 @@ def parse_gpus(text: str) -> list[Device]:
         name, _, count = part.strip().partition(":")
         if not (count or "1").isdigit() or int(count or 1) not in range(1, 1025):
             raise RepositoryError(
-                f"'{part.strip()}' has no number of GPUs", hint="write it as h100:2"
+                f"'{part.strip()}' does not name a number of GPUs", hint="write it as h100:2"
             )
         memory = _memory(name)
         label = name.upper() if name.lower() in KNOWN_GIB else f"GPU with {name}"
@@ -97,5 +97,5 @@ def parse_size(text: str, *, needs_unit: bool = False) -> int:
     """`64GiB`, `64G`, `512MB` or bytes → bytes. Raises RepositoryError."""
     match = _SIZE.fullmatch(text.strip())
     if not match or (needs_unit and not match[2]) or float(match[1]) <= 0:
-        raise RepositoryError(f"'{text}' is not a size", hint="write it as 64GiB or 512MiB")
+        raise RepositoryError(f"'{text}' is not a valid size", hint="write it as 64GiB or 512MiB")
     return int(float(match[1]) * _UNITS.get((match[2] or "").lower(), 1))

@@ -1,7 +1,7 @@
 """The accelerators of a machine, by asking the drivers' own tools and the kernel.
 
 NVIDIA through nvidia-smi, AMD through the kernel's kfd topology, Apple through sysctl. A device
-without a working driver is none; `toolkit.doctor` tells about those.
+without a working driver does not count; `toolkit.doctor` reports those.
 """
 
 import re

@@ -41,7 +41,9 @@ def repack(folder: Path, group_size: int, symmetric: bool) -> None:
         if tensors := _repack_all(names, places, symmetric):
             fresh[file] = file.with_suffix(".repacking")
             save_file(tensors, fresh[file], metadata={"format": "pt"})
-    for file in set(places.values()):  # only now: a layer's parts may lie in several files
+    for file in set(
+        places.values()
+    ):  # only now, because the parts of a layer may be in several files
         fresh[file].replace(file) if file in fresh else file.unlink()
     _rename_in_index(folder / "model.safetensors.index.json", folder)
     config = json.loads((folder / "config.json").read_text())

@@ -70,7 +70,7 @@ class Events:
 def work(run: Callable[[Job, Events], Job]) -> None:
     """A worker's whole life: reads the job from stdin, answers with `result` or `error`, ends.
 
-    It dies with its parent. Errors that carry a `message` of their own are told with their hint;
+    It dies with its parent. Errors that have a `message` are reported with their hint;
     others with the model and the step, and the log has the traceback.
     """
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Is an ONNX graph whole? Weights may lie in files beside it, which a copy or a download can lose.
+"""Checks that an ONNX graph is complete: its weights may be in other files, which can get lost.
 
 Reads the graph without its weights, and the sizes of the files that hold them.
 """
@@ -52,8 +52,8 @@ def _outside(file: Path) -> Iterator[tuple[str, Path, int]]:
             about = helper.ExternalDataInfo(tensor)
             if Path(about.location).name != about.location:
                 raise QuantizeError(
-                    f"{file.name}: the weight {tensor.name} lies in {about.location}",
-                    hint="weights must lie in a file beside the graph",
+                    f"{file.name}: the weight {tensor.name} is in {about.location}",
+                    hint="weights must be in a file next to the graph",
                 )
             end = (about.offset or 0) + (about.length or 0)
             yield tensor.name, file.with_name(about.location), end

@@ -115,11 +115,13 @@ def _check(kind: str, options: GraphOptions) -> None:
             hint="use --int8-dynamic or --fp16",
         )
     if options.method != "int8-static" and options.calibration is not None:
-        raise QuantizeError(f"--{options.method} reads no calibration text; drop --calibration")
+        raise QuantizeError(
+            f"--{options.method} does not use calibration text; remove --calibration"
+        )
 
 
 def _root(path: Path) -> Path | None:
-    """The converted directory that `path` is, or stands in."""
+    """The converted directory that `path` is, or is in."""
     if path.suffix != ".onnx":
         if (path / FILE).exists():
             return path

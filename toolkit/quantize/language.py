@@ -186,11 +186,11 @@ def _check_options(method: Method, options: Options) -> None:
     """Refuses options that the method has no use for, rather than dropping them."""
     wrong = []
     if not method.grouped and options.group_size is not None:
-        wrong.append("--group-size goes with --awq, --gptq and --int4-rtn")
+        wrong.append("--group-size needs --awq, --gptq or --int4-rtn")
     if not method.grouped and not options.symmetric:
-        wrong.append("--asymmetric goes with --awq, --gptq and --int4-rtn")
+        wrong.append("--asymmetric needs --awq, --gptq or --int4-rtn")
     if not method.reads_text and options.calibration is not None:
-        wrong.append("--calibration goes with --awq, --gptq and --int8: the others read no text")
+        wrong.append("--calibration needs --awq, --gptq or --int8: other methods do not use text")
     if options.layout not in LAYOUTS:
         wrong.append(f"--layout is one of {', '.join(LAYOUTS)}")
     elif options.layout == "autoawq" and not method.grouped:
@@ -200,7 +200,7 @@ def _check_options(method: Method, options: Options) -> None:
             "--search must be at least 4: with fewer tries there is nothing to choose from"
         )
     if options.device == "cuda" and not _has_gpu():
-        wrong.append("--device cuda needs a GPU, and this machine shows none; use --device cpu")
+        wrong.append("--device cuda needs a GPU, but none was found; use --device cpu")
     if wrong:
         raise QuantizeError(f"--{method.name}: {'; '.join(wrong)}")
 
@@ -304,7 +304,7 @@ def _about(job: _Job, made: dict[str, Any]) -> dict[str, Any]:
         "device": made["device"],
         "seconds": round(made["seconds"], 1),
         "libraries": libraries(),
-        "judged_by": f"{len(job.passages)} passages that no calibration text shares",
+        "judged_by": f"{len(job.passages)} passages that are not in the calibration text",
     }
     if job.calibration is not None:
         about["calibration"] = (

@@ -33,7 +33,7 @@ def failures(limits: Limits, report: dict[str, Any]) -> list[str]:
 
 
 def refuse(broken: list[str], aside: Path) -> QualityError:
-    """The error for a result that stands in `aside`."""
+    """The error for a result that was moved to `aside`."""
     return QualityError(
         f"the result is not good enough: {'; '.join(broken)}",
         hint=f"it was kept in {aside} with its report; try another method or more calibration "

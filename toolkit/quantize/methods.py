@@ -87,7 +87,7 @@ def is_ignored(module: str, ignore: Collection[str]) -> bool:
 def choose_group_size(inputs: Mapping[str, int], wanted: int | None) -> int:
     """The largest of `GROUP_SIZES` that divides every input width, or the wanted one if it does.
 
-    Raises QuantizeError that names the layers which stand in the way.
+    Raises QuantizeError that names the layers that prevent it.
     """
     sizes = GROUP_SIZES if wanted is None else (wanted,)
     for size in sizes:

@@ -1,5 +1,5 @@
 """Runs heavy work in a process of its own: its memory is given back, its chatter is kept apart, and
-Ctrl-C ends it at once, wherever a library is just then.
+Ctrl-C ends it immediately, whatever a library is doing.
 
 Invariant: when `run_worker` returns or raises, the process and its whole session are gone.
 """

@@ -1,6 +1,6 @@
 """A quality report on disk: `report.json` for programs, `report.md` and a picture for people.
 
-Everything shown stands in the JSON; nothing is measured here.
+Everything shown is in the JSON; nothing is measured here.
 """
 
 import json

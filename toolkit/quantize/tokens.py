@@ -1,4 +1,4 @@
-"""Texts and chats → token ids, as the model will see them. Knows no library but the tokenizer."""
+"""Texts and chats → token ids, as the model gets them. It only needs the tokenizer."""
 
 from collections.abc import Sequence
 from itertools import chain, islice

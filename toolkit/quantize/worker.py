@@ -61,7 +61,7 @@ def _device(wanted: str) -> str:
     there = torch.cuda.is_available()
     if wanted == "cuda" and not there:
         raise QuantizeError(
-            "--device cuda: torch sees no CUDA device",
+            "--device cuda: torch does not find a CUDA device",
             hint="use --device cpu, or install a CUDA build of torch on a machine with a GPU",
         )
     return "cuda" if there and wanted != "cpu" else "cpu"
@@ -92,7 +92,7 @@ def _check_architecture(method: Method, architecture: str) -> None:
 
 
 def _left_out(model: Any, ignore: list[str]) -> list[str]:
-    """Exact names of the linear layers that stay in float: the library knows no ends of names."""
+    """Exact names of linear layers that stay in float; the library does not match ends of names."""
     linear = [n for n, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
     head = model.get_output_embeddings()
     found = [
@@ -163,7 +163,7 @@ def _keep_off_accelerators() -> None:
 
 
 def _count_layers(step: Any) -> None:
-    """Tells of every part of the model that the library has passed, in each of its passes."""
+    """Reports each part of the model that the library has finished, in each of its passes."""
     pipeline: Any = import_module("llmcompressor.pipelines.sequential.pipeline")
     callbacks: Any = import_module("llmcompressor.core").LifecycleCallbacks
     trace, end = pipeline.trace_subgraphs, callbacks.sequential_epoch_end

@@ -63,7 +63,7 @@ def check_written(source: Path, written: Path, smooths: bool) -> list[str]:
 
 
 def _check_names(before: _Files, after: set[str]) -> None:
-    """A head that is tied to the embeddings need not stand in both, or may in only one."""
+    """A head that is tied to the embeddings may be in both, in one, or in neither."""
     tied = {"lm_head.weight"} if "lm_head.weight" not in before.tensors else set()
     lost = {name for name in before.tensors if not HARMLESS.search(name)} - after
     if lost == {"lm_head.weight"} and _is_tied(before):

@@ -1,7 +1,7 @@
 """An entry of models.yaml, facts of its weights and a target → its models and their configs.
 
-It does not read files. The kinds (`toolkit.kinds`) say what models there are; the public one is
-first and carries the `toolkit.*` parameters from which the gateway learns everything.
+It does not read files. `toolkit.kinds` describes each kind; the public model comes first and
+carries the `toolkit.*` parameters from which the gateway learns everything.
 """
 
 import json

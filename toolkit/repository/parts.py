@@ -85,7 +85,7 @@ def _add_tensors(config: ModelConfig, inputs: Sequence[Tensor], outputs: Sequenc
 
 
 def add_parameters(config: ModelConfig, parameters: Mapping[str, object]) -> None:
-    """Writes parameters; values other than text become JSON, and None is left out."""
+    """Writes parameters; values other than strings become JSON, and None is omitted."""
     for name, value in parameters.items():
         if value is None:
             continue

@@ -1,6 +1,6 @@
 """How a model runs, in Triton's config: instances, queue, versions.
 
-It does not depend on kinds of models or on tensors.
+It does not depend on kinds of models or tensors.
 """
 
 from toolkit.fields.serving import Instances

@@ -23,7 +23,7 @@ from toolkit.wheels import run_pip
 
 NAMES = ("onnx", "vllm")
 CUDA = {name: f"{name}-cuda" for name in NAMES}
-"""The environment that is replaced by another where models run on NVIDIA GPUs."""
+"""Environment → the one that replaces it for models on NVIDIA GPUs."""
 OWN = "own-"
 """What the names of environments begin with that users' models ask for."""
 REQUIREMENTS = "requirements.txt"

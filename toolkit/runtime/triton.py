@@ -1,7 +1,7 @@
 """The embedded Triton server: taken out of the nvidia-pytriton wheel, never imported from it.
 
-A runtime is complete or absent: it is unpacked beside its place and renamed. It does not
-depend on repositories or processes.
+A runtime is complete or absent: it is unpacked beside its place and renamed. It does not know
+about repositories or processes.
 """
 
 import contextlib

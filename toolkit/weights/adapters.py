@@ -23,7 +23,7 @@ def check_adapter(name: str, folder: Path) -> int:
         raise SourceError(f"{FILES[0]} of the adapter '{name}' cannot be read: {error}") from error
     if kind != "LORA" or not isinstance(rank, int) or rank < 1:
         raise SourceError(
-            f"the adapter '{name}' is of type {kind} and rank {rank}, no LoRA adapter",
+            f"the adapter '{name}' is of type {kind} and rank {rank}, not a LoRA adapter",
             hint="vLLM serves LoRA adapters only",
         )
     return rank

@@ -1,7 +1,7 @@
 """A source of models.yaml → files on this disk, with their digest.
 
-What is fetched is kept with its digest; local paths are used where they are. It does not
-depend on what the files contain.
+What is fetched is kept with its digest; local paths are used in place. It does not know
+what the files mean.
 """
 
 import os

@@ -1,7 +1,7 @@
 """Where fetched sources are kept: `<home>/sources/<key>/`, their content beside its digest.
 
-A source is complete or absent; a partial download is in `<home>/downloads/<key>/`, and the
-next process continues it.
+A source is complete or absent; a partial one is in `<home>/downloads/<key>/` and is
+continued by the next request.
 """
 
 import shutil
@@ -38,7 +38,7 @@ def downloads_of(identity: str) -> Path:
 
 
 def recorded(place: Path) -> Fetched:
-    """What is at a complete place."""
+    """The record of a complete source."""
     name, found = (place / ABOUT).read_text().split("\n")[:2]
     return Fetched(place / name, found)
 

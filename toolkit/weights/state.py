@@ -64,7 +64,7 @@ class Wanted:
 
 
 def spec_sources(spec: Spec) -> dict[str, Wanted]:
-    """Every source by the model's name, or `model/adapter`; ensembles are left out."""
+    """Every source by the model's name, or `model/adapter`; ensembles do not have sources."""
     found: dict[str, Wanted] = {}
     for name, entry in spec.models.items():
         if not isinstance(entry, SourcedEntry):

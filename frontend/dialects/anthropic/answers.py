@@ -44,7 +44,7 @@ class MessageStream:
 
     def last(self, usage: Usage) -> bytes:
         """Why it ended, and what it took."""
-        reason, sequence = self._ending.told(usage)
+        reason, sequence = self._ending.reason(usage)
         delta = {"stop_reason": reason, "stop_sequence": sequence}
         body = {"delta": delta, "usage": render_usage(usage), **_edits(self._call)}
         parts = [*self._close(), _event("message_delta", body), _event("message_stop", {})]
@@ -110,7 +110,7 @@ class MessageAnswer:
     def render(self, usage: Usage) -> bytes:
         """The response body."""
         content = [_whole(key[0], about, "".join(parts)) for key, about, parts in self._blocks]
-        ending = self._ending.told(usage)
+        ending = self._ending.reason(usage)
         message = _message(self._id, self._model, content, ending, usage)
         return orjson.dumps(message | _edits(self._call))
 
@@ -134,7 +134,7 @@ class _Ending:
         if event.finish_reason is not None:
             self._reason, self._stop = event.finish_reason, event.stop_reason
 
-    def told(self, usage: Usage) -> tuple[str, str | None]:
+    def reason(self, usage: Usage) -> tuple[str, str | None]:
         """(stop_reason, stop_sequence)"""
         if self._reason == "content_filter":
             return "refusal", None
@@ -161,10 +161,10 @@ def render_usage(usage: Usage) -> dict[str, Any]:
 
 def render_count(call: MessagesCall, tokens: int) -> bytes:
     """The body of `count_tokens`."""
-    told: dict[str, Any] = {"input_tokens": tokens}
+    body: dict[str, Any] = {"input_tokens": tokens}
     if call.manages_context:
-        told["context_management"] = {"original_input_tokens": tokens}
-    return orjson.dumps(told)
+        body["context_management"] = {"original_input_tokens": tokens}
+    return orjson.dumps(body)
 
 
 def _edits(call: MessagesCall) -> dict[str, Any]:

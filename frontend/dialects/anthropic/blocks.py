@@ -114,7 +114,7 @@ def read_user(blocks: list[Any], path: str, images: list[ImageLink]) -> list[Mes
         elif kind in ("text", "image", "document"):
             parts.append(_part(block, kind, place, images))
         else:
-            raise refuse(f"{place}.type", f"is {kind!r}, which only assistants say")
+            raise refuse(f"{place}.type", f"is {kind!r}, which only assistant messages can contain")
     if not parts and results:
         return results
     if any(isinstance(part, Image) for part in parts):
@@ -137,7 +137,9 @@ def read_assistant(blocks: list[Any], path: str) -> Message:
             call = read(_Call, block, place)
             calls.append(ToolCall(call.name, orjson.dumps(call.input).decode(), call.id))
         elif kind not in _PROVIDERS and not kind.endswith("_tool_result"):
-            raise refuse(f"{place}.type", f"is {kind[:60]!r}, which assistants do not say")
+            raise refuse(
+                f"{place}.type", f"is {kind[:60]!r}, which assistant messages cannot contain"
+            )
     reasoning = "".join(thoughts) or None
     return Message("assistant", "".join(texts), tuple(calls), reasoning=reasoning)
 
@@ -223,5 +225,5 @@ def _result(block: Any, path: str, parts: list[Text | Image], images: list[Image
 
 def _result_kind(block: Any, path: str) -> str:
     if (kind := _kind(block, path)) not in ("text", "image", "document"):
-        raise refuse(f"{path}.type", f"is {kind!r}; results hold text and images")
+        raise refuse(f"{path}.type", f"is {kind!r}; results can contain text and images")
     return kind

@@ -30,8 +30,8 @@ def render_error(error: GatewayError, request_id: str) -> bytes:
     """The body of an error response."""
     status = status_of(error)
     kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
-    told = {"type": kind, "message": _words(error)}
-    return orjson.dumps({"type": "error", "error": told, "request_id": request_id})
+    body = {"type": kind, "message": _words(error)}
+    return orjson.dumps({"type": "error", "error": body, "request_id": request_id})
 
 
 def render_stream_error(error: GatewayError, request_id: str) -> bytes:

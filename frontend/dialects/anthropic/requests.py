@@ -145,7 +145,7 @@ class CountBody(Body, kw_only=True):
     ] = None
     inference_geo: Annotated[
         Literal["global", "not_available"] | None,
-        about("There is one place.", reason="there is one place"),
+        about("There is one region.", reason="there is one region"),
     ] = None
 
 
@@ -232,8 +232,8 @@ def check_abilities(call: MessagesCall, model: Model) -> None:
     """Raises InvalidRequest when the model does not reason and the client insists on it."""
     if call.thinking and "reasoning" not in model.capabilities:
         raise InvalidRequest(
-            f"'thinking' is not supported: the model '{model.name}' does not think apart; leave it"
-            " out",
+            f"'thinking' is not supported: the model '{model.name}' does not reason separately;"
+            " leave it out",
             param="thinking",
             code="model_not_supported",
         )
@@ -242,7 +242,7 @@ def check_abilities(call: MessagesCall, model: Model) -> None:
 def _sampling(body: MessagesBody) -> Sampling:
     stops = listed(body.stop_sequences)
     if any(not one.strip() for one in stops):
-        raise refuse("stop_sequences", "must hold more than blanks in each entry")
+        raise refuse("stop_sequences", "must not have entries that are blank")
     return Sampling(
         max_tokens=body.max_tokens,
         temperature=body.temperature,

@@ -1,6 +1,6 @@
 """Events → Ollama's answers: NDJSON chunks, or one object; with times as they were measured.
 
-Tool calls are told whole, with their arguments as objects. Joined chunks equal the unary answer.
+Tool calls are sent whole, with their arguments as objects. Joined chunks equal the unary answer.
 """
 
 import time
@@ -40,13 +40,13 @@ class OllamaReply:
 
     def chunk(self, events: list[Event]) -> bytes:
         """The line for a group of events; empty when there is nothing to tell yet."""
-        told = self.collect(events)
+        fields = self.collect(events)
         self.arrived()
-        return self._line(told) if told else b""
+        return self._line(fields) if fields else b""
 
     def collect(self, events: list[Event]) -> dict[str, Any]:
         """What a group of events tells, by the names of a message."""
-        told: dict[str, Any] = {}
+        fields: dict[str, Any] = {}
         for event in events:
             self._context += event.prompt_token_ids or []
             self._context += event.token_ids
@@ -54,18 +54,18 @@ class OllamaReply:
             self._calls += event.tool_calls or []
             for name, delta in (("content", event.text), ("thinking", event.reasoning)):
                 if delta:
-                    told[name] = told.get(name, "") + delta
+                    fields[name] = fields.get(name, "") + delta
             if event.logprobs:
-                told["logprobs"] = [*told.get("logprobs", []), *map(_logprob, event.logprobs)]
+                fields["logprobs"] = [*fields.get("logprobs", []), *map(_logprob, event.logprobs)]
             if event.finish_reason is not None and self._calls:
-                told["tool_calls"] = _whole(self._calls)
-        return told
+                fields["tool_calls"] = _whole(self._calls)
+        return fields
 
-    def last(self, usage: Usage, told: dict[str, Any] | None = None) -> bytes:
-        """The line that ends a stream, or the whole answer when `told` is all of it."""
+    def last(self, usage: Usage, fields: dict[str, Any] | None = None) -> bytes:
+        """The line that ends a stream, or the whole answer when `fields` is all of it."""
         end_ns = time.perf_counter_ns()
         first_ns = self._first_ns or end_ns
-        answer = self._body(told or {})
+        answer = self._body(fields or {})
         answer |= {"done": True, "done_reason": self._reason}
         if self._call.tells_context:
             answer["context"] = self._context
@@ -77,18 +77,18 @@ class OllamaReply:
         answer["eval_duration"] = max(0, (self._last_ns or end_ns) - first_ns)
         return orjson.dumps(answer) + b"\n"
 
-    def _line(self, told: dict[str, Any]) -> bytes:
-        return orjson.dumps(self._body(told) | {"done": False}) + b"\n"
+    def _line(self, fields: dict[str, Any]) -> bytes:
+        return orjson.dumps(self._body(fields) | {"done": False}) + b"\n"
 
-    def _body(self, told: dict[str, Any]) -> dict[str, Any]:
+    def _body(self, fields: dict[str, Any]) -> dict[str, Any]:
         answer: dict[str, Any] = {"model": self._call.model, "created_at": now()}
-        told = {"content": ""} | told
-        logprobs = told.pop("logprobs", None)
+        fields = {"content": ""} | fields
+        logprobs = fields.pop("logprobs", None)
         if self._call.chat:
-            answer["message"] = {"role": "assistant"} | told
+            answer["message"] = {"role": "assistant"} | fields
         else:
-            answer["response"] = told.pop("content")
-            answer |= told
+            answer["response"] = fields.pop("content")
+            answer |= fields
         if logprobs is not None:
             answer["logprobs"] = logprobs
         return answer
@@ -103,7 +103,7 @@ def render_loading(call: OllamaCall) -> bytes:
 
 
 def render_image(call: OllamaCall, image: str, start_ns: int) -> bytes:
-    """A drawn image, base64."""
+    """A generated image, as base64."""
     answer = {"model": call.model, "created_at": now(), "response": "", "image": image}
     answer |= {"done": True, "done_reason": "stop"}  # type: ignore[dict-item]
     answer |= {"total_duration": time.perf_counter_ns() - start_ns}  # type: ignore[dict-item]
@@ -121,12 +121,12 @@ def _whole(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for index, call in enumerate(join_calls(calls)):
         function = call["function"]
         arguments = orjson.loads(function["arguments"])
-        told = {"index": index, "name": function["name"], "arguments": arguments}
-        whole.append({"id": call["id"], "function": told})
+        fields = {"index": index, "name": function["name"], "arguments": arguments}
+        whole.append({"id": call["id"], "function": fields})
     return whole
 
 
 def _logprob(entry: dict[str, Any]) -> dict[str, Any]:
-    told = {name: entry[name] for name in ("token", "logprob", "bytes")}
+    fields = {name: entry[name] for name in ("token", "logprob", "bytes")}
     top = [{name: one[name] for name in ("token", "logprob", "bytes")} for one in entry["top"]]
-    return told | {"top_logprobs": top}
+    return fields | {"top_logprobs": top}

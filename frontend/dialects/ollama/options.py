@@ -69,7 +69,7 @@ class OptionsBody(Open, kw_only=True):
     repeat_last_n: Annotated[
         _MinusOne | None, about("Tokens that repeat_penalty looks at. 0 turns it off.")
     ] = None
-    penalize_newline: Annotated[bool | None, about("Newlines are always penalized, too.")] = None
+    penalize_newline: Annotated[bool | None, about("Newlines are always penalized.")] = None
     mirostat: Annotated[int | float | None, about("Only 0: off.")] = None
     tfs_z: Annotated[int | float | None, about("Only 0 or 1: off.")] = None
     typical_p: Annotated[int | float | None, about("Ignored, as by Ollama's own engine.")] = None
@@ -147,7 +147,7 @@ def _penalty(body: OptionsBody, warnings: list[str]) -> float | None:
     if window not in (None, 0, -1) and penalized:
         warnings.append("repeat_last_n: the whole context is penalized")
     if body.penalize_newline is False and penalized:
-        warnings.append("penalize_newline: newlines are penalized, too")
+        warnings.append("penalize_newline: newlines are penalized as well")
     return None if window == 0 else penalty
 
 
@@ -156,7 +156,7 @@ def _check_off(body: OptionsBody) -> None:
     for name, off in (("mirostat", (0,)), ("tfs_z", (0, 1))):
         if getattr(body, name) not in (None, *off):
             path = f"options.{name}"
-            raise refuse(path, "is a way of sampling that this server does not have")
+            raise refuse(path, "is a sampling method that this server does not support")
     if body.embedding_only:
         raise refuse("options.embedding_only", "is not supported: use an embedding model")
 
@@ -166,6 +166,6 @@ def _ignored(raw: dict[str, Any]) -> list[str]:
     known = known_names(OptionsBody)
     unread = [name for name, value in raw.items() if value is not None and name not in known]
     operators = [name for name in _OPERATORS if name in unread]
-    return [f"{name}: the operator decides this" for name in operators] + [
+    return [f"{name}: is set by the operator" for name in operators] + [
         f"{name[:64]}: unknown" for name in unread if name not in _OPERATORS
     ]

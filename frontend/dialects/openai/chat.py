@@ -68,7 +68,8 @@ class ChatBody(Calling, kw_only=True):
         Refused | None, about("Refused.", reason="there is no web search")
     ] = None
     prompt_cache_retention: Annotated[
-        Literal["in_memory"] | None, about("Caches are in memory.", reason="caches live in memory")
+        Literal["in_memory"] | None,
+        about("Caches are in memory.", reason="prompts are cached in memory only"),
     ] = None
     moderation: Annotated[Refused | None, about("Refused.", reason="there is no moderation")] = None
 

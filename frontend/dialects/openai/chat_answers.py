@@ -145,15 +145,15 @@ class ChatChunks:
         """The chunks of an event, with its tokens in the last one, which they may need alone."""
         start, end = self._starts[event.index], self._end()
         if event.prompt_token_ids is not None:
-            told = b',"prompt_token_ids":' + orjson.dumps(event.prompt_token_ids)
-            start = self._head + told + start[len(self._head) :]
+            ids = b',"prompt_token_ids":' + orjson.dumps(event.prompt_token_ids)
+            start = self._head + ids + start[len(self._head) :]
         if event.token_ids or event.prompt_token_ids is not None:
             choices = choices or [b"{}" + _OPEN]
             choices[-1] += b',"token_ids":' + orjson.dumps(event.token_ids)
         return b"".join([part for choice in choices for part in (start, choice, end)])
 
     def _end(self) -> bytes:
-        return b"}]" + self._usage.told + b"}\n\n"
+        return b"}]" + self._usage.field + b"}\n\n"
 
     def last(self, usage: Usage | None) -> bytes:
         """The usage, when asked for, and the end mark."""

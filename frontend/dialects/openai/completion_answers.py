@@ -42,8 +42,8 @@ class CompletionAnswer:
         self._model = model
         self._fingerprint = fingerprint
         self._prompt_ids: dict[int, list[int]] = {}
-        drawn = max(call.n, call.best_of)
-        self._choices = [[_Choice() for _ in range(drawn)] for _ in call.generations]
+        generated = max(call.n, call.best_of)
+        self._choices = [[_Choice() for _ in range(generated)] for _ in call.generations]
         self._echoed: dict[int, list[dict[str, Any]]] = {}
 
     def add(self, prompt: int, event: Event) -> None:
@@ -77,10 +77,10 @@ class CompletionAnswer:
 
     def _render_choices(self) -> list[dict[str, Any]]:
         rendered: list[dict[str, Any]] = []
-        for prompt, drawn in enumerate(self._choices):
-            kept = drawn
+        for prompt, generated in enumerate(self._choices):
+            kept = generated
             if self._call.best_of > self._call.n:
-                kept = sorted(drawn, key=lambda c: c.mean_logprob, reverse=True)[: self._call.n]
+                kept = sorted(generated, key=lambda c: c.mean_logprob, reverse=True)[: self._call.n]
             for choice in kept:
                 rendered.append(self._render_choice(len(rendered), prompt, choice))
         return rendered
@@ -149,18 +149,18 @@ class CompletionChunks:
             "finish_reason": reason,
             **ids,
         }
-        end = b"]" + self._usage.told + b"}\n\n"
+        end = b"]" + self._usage.field + b"}\n\n"
         return b"".join((self._head, b',"choices":[', orjson.dumps(choice), end))
 
     def _ids(self, event: Event) -> dict[str, Any]:
         if not self._call.token_ids:
             return {}
-        told: dict[str, Any] = {}
+        ids: dict[str, Any] = {}
         if event.prompt_token_ids is not None:
-            told["prompt_token_ids"] = event.prompt_token_ids
-        if told or (event.token_ids and not self._call.score_only):
-            told["token_ids"] = [] if self._call.score_only else event.token_ids
-        return told
+            ids["prompt_token_ids"] = event.prompt_token_ids
+        if ids or (event.token_ids and not self._call.score_only):
+            ids["token_ids"] = [] if self._call.score_only else event.token_ids
+        return ids
 
     def last(self, usage: Usage | None) -> bytes:
         """The usage, when asked for, and the end mark."""

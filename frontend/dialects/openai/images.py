@@ -56,7 +56,7 @@ class ImageBody(Identity, kw_only=True):
     steps: Annotated[_Steps | None, about("Denoising steps.")] = None
     guidance: Annotated[_Guidance | None, about("How closely the image follows the prompt.")] = None
     seed: Annotated[_Seed | None, about("The same seed gives the same image.")] = None
-    style: Annotated[Refused | None, about("Refused.", reason="say it in the prompt")] = None
+    style: Annotated[Refused | None, about("Refused.", reason="put it in the prompt")] = None
     background: Annotated[
         Literal["auto", "opaque"] | None, about("Images are opaque.", reason="images are opaque")
     ] = None
@@ -125,9 +125,9 @@ def _check_stream(body: ImageBody) -> None:
     if body.partial_images and not body.stream:
         raise refuse("partial_images", "is only allowed with 'stream': true")
     if body.stream and (body.n or 1) > 1:
-        raise refuse("n", f"is {body.n}; a stream brings one image")
+        raise refuse("n", f"is {body.n}; a stream has one image")
     if body.stream and body.response_format == "url":
-        raise refuse("response_format", "is 'url'; streams bring 'b64_json'")
+        raise refuse("response_format", "is 'url'; streams contain 'b64_json'")
 
 
 def _format(body: ImageBody) -> tuple[str, int]:
@@ -137,7 +137,7 @@ def _format(body: ImageBody) -> tuple[str, int]:
     return kind, 100 if compression is None else compression
 
 
-def settle(call: ImageCall, model: Model) -> ImageCall:
+def resolve(call: ImageCall, model: Model) -> ImageCall:
     """The call with what its quality means for this model, whose limits it must keep."""
     limits, image = model.image, call.image
     if limits is None:
@@ -150,7 +150,7 @@ def settle(call: ImageCall, model: Model) -> ImageCall:
     check_limits(image, limits)
     if call.partial_images and Input.PREVIEWS not in model.accepts:
         raise InvalidRequest(
-            f"the model '{model.name}' shows no previews; leave 'partial_images' out",
+            f"the model '{model.name}' does not support previews; leave 'partial_images' out",
             param="partial_images",
             code="model_not_supported",
         )
@@ -164,7 +164,7 @@ def check_limits(image: ImageRequest, limits: ImageLimits) -> None:
             continue
         if value > limits.max_size or value % limits.multiple_of:
             raise InvalidRequest(
-                f"'size' has the {name} {value}; this model draws multiples of "
+                f"'size' has the {name} {value}; this model generates multiples of "
                 f"{limits.multiple_of} up to {limits.max_size}",
                 param="size",
             )

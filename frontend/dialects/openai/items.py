@@ -166,7 +166,7 @@ def _result(item: Item, path: str, messages: list[Message], images: list[ImageLi
         raise require(f"{path}.call_id")
     output = _content(given.output, f"{path}.output", images)
     if not isinstance(output, str):
-        raise refuse(f"{path}.output", "holds images; send them in a message of the user")
+        raise refuse(f"{path}.output", "contains images; send them in a user message")
     messages.append(Message("tool", output, answers=given.call_id))
 
 

@@ -64,7 +64,7 @@ class ScoreBody(_Compared, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class RerankCall:
-    """A parsed request. `documents` are told with their scores when they are asked for."""
+    """A parsed request. `with_documents`: the answer has them beside their scores."""
 
     model: str
     ranking: Pairs

@@ -108,8 +108,8 @@ class ResponseWriter:
 
     def failed(self, error: GatewayError) -> bytes:
         """A failure after the first byte: the response as it is, and the error."""
-        told = {"code": "server_error", "message": error.message}
-        whole = self._response("failed", self.output, None) | {"error": told}
+        failure = {"code": "server_error", "message": error.message}
+        whole = self._response("failed", self.output, None) | {"error": failure}
         about = {"code": error.code, "message": error.message, "param": error.param}
         # SDKs raise for an object under "error", the API's reference has its fields beside it
         inner = orjson.loads(render_error(error))
@@ -176,12 +176,12 @@ class ResponseWriter:
             parts = [self._event("response.function_call_arguments.done", body)]
         else:
             if item.kind == "reasoning":
-                told = self._event("response.reasoning_text.done", {**place, "text": text})
+                whole = self._event("response.reasoning_text.done", {**place, "text": text})
             else:
                 body = {**place, "text": text, "logprobs": item.logprobs}
-                told = self._event("response.output_text.done", body)
+                whole = self._event("response.output_text.done", body)
             part = {**place, "part": item.part()}
-            parts = [told, self._event("response.content_part.done", part)]
+            parts = [whole, self._event("response.content_part.done", part)]
         cut = self._reason is not None and not self._finished
         rendered = item.render("incomplete" if cut else "completed")
         done = {"output_index": item.index, "item": rendered}
@@ -213,9 +213,9 @@ class ResponseWriter:
         }
 
     def _event(self, name: str, body: dict[str, Any]) -> bytes:
-        told = {"type": name, "sequence_number": self._sequence, **body}
+        event = {"type": name, "sequence_number": self._sequence, **body}
         self._sequence += 1
-        return f"event: {name}\ndata: ".encode() + orjson.dumps(told) + b"\n\n"
+        return f"event: {name}\ndata: ".encode() + orjson.dumps(event) + b"\n\n"
 
 
 def render_input_tokens(tokens: int) -> bytes:

@@ -1,6 +1,6 @@
 """`POST /v1/responses`: request → canonical generation. Pure.
 
-What a response continues comes from the store; until then a call is not `settled`. Tools that
+What a response continues comes from the store; until then a call is not `resolved`. Tools that
 OpenAI runs itself, files, prompts and conversations kept elsewhere are refused by name.
 """
 
@@ -76,7 +76,7 @@ class TextOptions(Body, kw_only=True):
     ] = None
 
 
-_IN_FULL = "thoughts are told in full, as 'reasoning_text'"
+_IN_FULL = "reasoning is sent in full, as 'reasoning_text'"
 
 
 class Reasoning(Body, kw_only=True):
@@ -125,7 +125,7 @@ class ResponseBody(Sampled, kw_only=True):
     ] = None
     max_tool_calls: Annotated[
         Refused | None,
-        about("Refused.", reason="it bounds OpenAI's own tools, which are not here"),
+        about("Refused.", reason="it limits OpenAI's own tools, which are not available here"),
     ] = None
     parallel_tool_calls: Annotated[
         bool | None, about("Whether one answer may have several calls.")
@@ -152,7 +152,7 @@ class ResponseBody(Sampled, kw_only=True):
         about("Long conversations are refused.", reason="what does not fit is refused"),
     ] = None
     background: Annotated[
-        Off | None, about("Only false.", reason="responses come when they are asked for")
+        Off | None, about("Only false.", reason="responses are generated while the client waits")
     ] = None
     conversation: Annotated[
         Refused | None, about("Refused.", reason="send 'previous_response_id'")
@@ -162,7 +162,8 @@ class ResponseBody(Sampled, kw_only=True):
         about("Refused.", reason="there are no stored prompts; send 'instructions' and 'input'"),
     ] = None
     prompt_cache_retention: Annotated[
-        Literal["in_memory"] | None, about("Caches are in memory.", reason="caches live in memory")
+        Literal["in_memory"] | None,
+        about("Caches are in memory.", reason="prompts are cached in memory only"),
     ] = None
     context_management: Annotated[
         Refused | None, about("Refused.", reason="the context stays as it was sent")
@@ -185,7 +186,7 @@ class ResponseCall:
     repeated: dict[str, Any]
     images: tuple[ImageLink, ...] = ()
 
-    def settled(self, history: list[Item]) -> "ResponseCall":
+    def resolved(self, history: list[Item]) -> "ResponseCall":
         """With the conversation before it. Raises InvalidRequest naming an item."""
         images: list[ImageLink] = []
         items = [*history, *self.items]
@@ -269,7 +270,7 @@ def _logprobs(body: ResponseBody) -> int | None:
     for one in include:
         if one not in _INCLUDES:
             known = ", ".join(map(repr, _INCLUDES))
-            raise refuse("include", f"holds {one[:60]!r}; supported: {known}")
+            raise refuse("include", f"contains {one[:60]!r}; supported: {known}")
     return body.top_logprobs or 0 if _INCLUDES[0] in include or body.top_logprobs else None
 
 
@@ -301,4 +302,4 @@ def _reasoning(body: ResponseBody) -> tuple[Conversation, Reply]:
 
 def _check_metadata(given: Object) -> None:
     if len(given) > 16 or not all(isinstance(value, str) for value in given.values()):
-        raise refuse("metadata", "must hold at most 16 texts")
+        raise refuse("metadata", "must have at most 16 strings as values")

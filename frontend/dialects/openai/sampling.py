@@ -138,7 +138,7 @@ def _check_biases(biases: dict[str, Any]) -> None:
         raise refuse("logit_bias", f"has {len(biases)} entries, at most {MAX_BIASES} are allowed")
     for token, value in biases.items():
         if not _is_token_id(token):
-            raise refuse("logit_bias", f"has the key {token[:20]!r}, which is no token id")
+            raise refuse("logit_bias", f"has the key {token[:20]!r}, which is not a token id")
         if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 100:
             raise refuse("logit_bias", f"of token {token[:20]} must be between -100 and 100")
 

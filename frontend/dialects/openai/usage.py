@@ -26,15 +26,15 @@ def render_usage(usage: Usage) -> dict[str, Any]:
 
 
 class ChunkUsage:
-    """What each chunk of a stream tells of its usage; the last one is not its concern."""
+    """The usage in each chunk of a stream, but the last."""
 
     def __init__(self, options: StreamOptions) -> None:
         self._count = UsageCount() if options.continuous_usage else None
-        self.told = b',"usage":null' if options.usage else b""
+        self.field = b',"usage":null' if options.usage else b""
         """The field, behind others."""
 
     def see(self, event: Event, prompt: int = 0) -> None:
         """Takes an event of prompt number `prompt`."""
         if self._count is not None:
             self._count.see(prompt, event)
-            self.told = b',"usage":' + orjson.dumps(render_usage(self._count.total))
+            self.field = b',"usage":' + orjson.dumps(render_usage(self._count.total))

@@ -126,7 +126,7 @@ def test_warnings_are_told_in_a_header(gateway: Gateway) -> None:
     }
     answer = httpx2.post(f"{gateway.url}/api/chat", json=body)
     assert answer.status_code == 200
-    assert "num_gpu: the operator decides this" in answer.headers["warning"]
+    assert "num_gpu: is set by the operator" in answer.headers["warning"]
     impossible = body | {"options": {"mirostat": 1}}
     answer = httpx2.post(f"{gateway.url}/api/chat", json=impossible)
     assert answer.status_code == 400

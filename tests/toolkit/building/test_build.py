@@ -102,7 +102,7 @@ def test_weights_are_converted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_folder_that_no_build_wrote_is_not_replaced(tmp_path: Path) -> None:
     output = tmp_path / "out" / "model_repository"
     (output / "precious").mkdir(parents=True)
-    with pytest.raises(RepositoryError, match="holds precious, which no build has written"):
+    with pytest.raises(RepositoryError, match="holds precious, which a build did not write"):
         build_at(tmp_path, "chat")
     assert (output / "precious").is_dir()
 

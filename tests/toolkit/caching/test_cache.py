@@ -105,7 +105,7 @@ def test_age_and_kind_choose_what_goes() -> None:
         2_592_000, 43_200, 604_800, 300, 0,
     ]  # fmt: skip
     for wrong in ("", "d", "3", "-1d", "1y"):
-        with pytest.raises(RepositoryError, match="is not an age"):
+        with pytest.raises(RepositoryError, match="is not a valid age"):
             parse_age(wrong)
 
 

@@ -72,7 +72,7 @@ def goals(case: Case) -> Iterator[str]:
 
 
 def assert_named(error: ConvertError | QuantizeError, source: Path, case: Case) -> None:
-    """The message says which model, or what of it, and is no library's bare exception."""
+    """The message says which model, or what of it, and is not a bare exception of a library."""
     message = error.message
     names = [source.name, "config.json", "Causal", "LMHead", *case.settings, *case.edit]
     assert any(name in message for name in names), message

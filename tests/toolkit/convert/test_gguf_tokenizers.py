@@ -73,7 +73,7 @@ def test_an_added_token_is_one_token() -> None:
         ({"scores": [0.0]}, "and 1 scores"),
         ({"token_type": [1, 2]}, "and 2 token types"),
         ({"eos_token_id": 10**6}, "its eos token is 1000000"),
-        ({"bos_token_id": None}, "adds its bos token to texts and names no such token"),
+        ({"bos_token_id": None}, "adds its bos token to texts but does not name one"),
     ],
 )
 def test_an_incomplete_tokenizer_is_refused(

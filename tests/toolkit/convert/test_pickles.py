@@ -81,7 +81,7 @@ def test_shards_that_the_index_names_are_all_there_or_named(
     index.write_text(
         json.dumps({"weight_map": places | {"more": "pytorch_model-00001-of-00002.bin"}})
     )
-    refuses(source, "index.json names more, which no file holds")
+    refuses(source, "index.json names more, which are in no file")
     (source / "pytorch_model-00002-of-00002.bin").unlink()
     refuses(source, r"lacks pytorch_model-00002-of-00002\.bin, which .*index\.json names")
 

@@ -1,4 +1,4 @@
-"""Sizes of public models out of their config.json alone, and what is said when one is no model."""
+"""Sizes of public models from their config.json alone, and the errors for other files."""
 
 from typing import Any
 

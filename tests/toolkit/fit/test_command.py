@@ -234,7 +234,7 @@ def test_gpus_are_described_or_refused() -> None:
     assert [parse_size(text) for text in ("64GiB", "1GB", "512 MiB", "7")] == [
         64 * GIB, 10**9, 2**29, 7,
     ]  # fmt: skip
-    with pytest.raises(RepositoryError, match="is not a size"):
+    with pytest.raises(RepositoryError, match="is not a valid size"):
         parse_size("much")
 
 

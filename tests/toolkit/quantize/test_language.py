@@ -290,7 +290,7 @@ def test_options_that_do_not_fit_are_refused_together(llama: Path, tmp_path: Pat
     assert "--group-size" in caught.value.message
     assert "--asymmetric" in caught.value.message
     assert "autoawq" in caught.value.message
-    with pytest.raises(QuantizeError, match="--calibration goes with"):
+    with pytest.raises(QuantizeError, match="--calibration needs"):
         quantized(llama, tmp_path / "out", "fp8", calibration="some.txt")
 
 

@@ -20,7 +20,7 @@ Sample = str | list[dict[str, Any]]
 _FOLDER = resources.files("toolkit.quantize.texts")
 _FEWEST_WORDS = 40
 _SHARED_WORDS = 12
-"""So many words in a row are not a coincidence."""
+"""This many shared words in a row are not a coincidence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def _from_hub(name: str) -> list[Sample]:
 
 
 def _shared(samples: Sequence[Sample], evaluation: Sequence[str]) -> str | None:
-    """The first run of `_SHARED_WORDS` words that stands in both."""
+    """The first run of `_SHARED_WORDS` words that is in both."""
     judged = {run for passage in evaluation for run in _runs(passage)}
     for sample in samples:
         texts = [sample] if isinstance(sample, str) else [str(m.get("content")) for m in sample]
