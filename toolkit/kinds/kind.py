@@ -56,7 +56,7 @@ class StepPlan:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What an entry is checked with; `target` is None until one is chosen, `file` names the file."""
+    """What an entry is checked with; `target` is None until one is chosen; `file` is the file."""
 
     entries: Mapping[str, BaseEntry]
     folder: Path
