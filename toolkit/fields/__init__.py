@@ -1,1 +1,4 @@
-"""Fields of models.yaml that several kinds of models share. It does not depend on kinds."""
+"""The fields of models.yaml that several kinds of models share.
+
+They do not depend on a kind and do not read files.
+"""

@@ -29,9 +29,9 @@ class Image(Strict):
     height: int = Field(ge=8, description="Pixels, if a request does not set it.")
     multiple_of: int = Field(default=8, ge=1, description="Both sides are multiples of it.")
     max_size: int = Field(ge=8, description="The longest side.")
-    steps: int = Field(default=25, ge=1, description="If a request does not set it.")
+    steps: int = Field(default=25, ge=1, description="The default of a request.")
     max_steps: int = Field(default=100, ge=1, description="At most.")
-    guidance: float = Field(default=7.5, ge=0, description="If a request does not set it.")
+    guidance: float = Field(default=7.5, ge=0, description="The default of a request.")
     max_count: int = Field(default=4, ge=1, description="Images of one request at most.")
 
 

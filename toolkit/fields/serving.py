@@ -78,7 +78,7 @@ class Priority(Strict):
     default: int | None = Field(
         default=None,
         ge=1,
-        description="The level of a request that does not set one; default: the middle one.",
+        description="For requests that do not set one. Default: the middle level.",
     )
 
 

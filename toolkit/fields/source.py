@@ -131,7 +131,7 @@ def _at(source: Source, revision: str) -> Source:
 
 def _path(text: str, rest: str) -> PathSource:
     if not rest.strip() or "\0" in rest:
-        raise ValueError(f"'{text}' has no file or folder")
+        raise ValueError(f"'{text}' does not name a file or folder")
     return PathSource(rest)
 
 
@@ -145,17 +145,21 @@ def _object(text: str, scheme: str, rest: str) -> ObjectSource:
     match = _BUCKET.fullmatch(rest)
     parts = match["key"].rstrip("/").split("/") if match else [""]
     if match is None or {"", ".", ".."} & set(parts) or re.search(r"[*?\[\]\0]", rest):
-        raise ValueError(f"'{text}' has no object: write {scheme}:BUCKET/PATH, without '..' or *")
+        raise ValueError(
+            f"'{text}' does not name an object: write {scheme}:BUCKET/PATH, without '..' or *"
+        )
     return ObjectSource(scheme, match["bucket"], "/".join(parts))
 
 
 def _gguf(text: str, rest: str) -> GgufSource:
     if not rest.endswith(".gguf"):
-        raise ValueError(f"'{text}' is not a .gguf file: write gguf:FILE.gguf")
+        raise ValueError(f"'{text}' does not name a .gguf file: write gguf:FILE.gguf")
     scheme = rest.partition(":")[0]
     if scheme == "hf":
         if not (match := _HUB_FILE.fullmatch(rest.removeprefix("hf:"))):
-            raise ValueError(f"'{text}' has no file: write gguf:hf:ORG/NAME[@REVISION]/FILE.gguf")
+            raise ValueError(
+                f"'{text}' does not name a file: write gguf:hf:ORG/NAME[@REVISION]/FILE.gguf"
+            )
         if ".." in match["file"].split("/"):
             raise ValueError(f"'{text}' leaves its repository")
         return GgufSource(HubSource(match["repository"], match["revision"], match["file"]))

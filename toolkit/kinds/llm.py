@@ -106,7 +106,7 @@ class LlmFacts(TextFacts):
     """`context_length` in tokens is the model's maximum; `chat`: it has a template;
     `vision`: it takes images.
     `cache_bytes_per_token` is what keys and values of one token take, at 2 bytes a number.
-    `adapters` are known only if the entry has some; they are not part of the weights."""
+    `adapters` are known only where an entry names some; they are not part of the weights."""
 
     kind: Literal["llm"] = "llm"
     context_length: int

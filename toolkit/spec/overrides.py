@@ -39,7 +39,7 @@ def changed(
 
 
 def change_findings(raw: dict[str, Any]) -> Iterator[FieldFinding]:
-    """Fields that must be the same for all targets."""
+    """Finds fields that targets must not change."""
     overrides = raw.get("targets")
     for target, change in overrides.items() if isinstance(overrides, dict) else ():
         for field in change if isinstance(change, dict) else ():

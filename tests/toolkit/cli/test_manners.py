@@ -126,7 +126,7 @@ def test_a_bug_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     def fail() -> None:
         raise KeyError("lost")
 
-    monkeypatch.setattr("toolkit.cli.init.models_schema", fail)
+    monkeypatch.setattr("toolkit.spec.schema.models_schema", fail)
     assert call(monkeypatch, "schema") == 70
     said = capsys.readouterr().err
     assert said.startswith("error: this is a bug in the toolkit: KeyError: 'lost'\nhint: ")

@@ -143,7 +143,7 @@ def test_a_catalogue_is_pulled_listed_and_checked(
     bad = pull(environment, "check", folder=tmp_path)
     assert bad.returncode == 1
     assert re.search(r"far\s+corrupted", bad.stdout)
-    assert "error: 1 of 2 models have no whole weights: far" in bad.stderr
+    assert "error: the weights of 1 of 2 models are missing or incomplete: far" in bad.stderr
     assert "no model 'none'" in pull(environment, "--only", "none", folder=tmp_path).stderr
 
 

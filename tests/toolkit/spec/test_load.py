@@ -98,8 +98,8 @@ def test_says_line_field_and_problem(text: str, expected: str) -> None:
     ("source", "expected"),
     [
         ("nothing", "is not a source"),
-        ("s3:bucket", "has no object"),
-        ("path:", "has no file"),
+        ("s3:bucket", "does not name an object"),
+        ("path:", "does not name a file"),
         ("path:not/here", "there is no not/here"),
         ("hf:name", "is not a Hub source"),
         ("hf:../name", "is not a Hub source"),
