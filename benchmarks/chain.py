@@ -9,10 +9,10 @@ import asyncio
 import json
 import os
 import statistics
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from benchmarks.loopback import run_load
 from benchmarks.pairs import Ratio, compare
@@ -83,13 +83,19 @@ def vllm_server(repository: Path, model: str, *flags: str, cuda: bool = False) -
     environment = clean_environment(
         HF_HUB_OFFLINE="1", VLLM_NO_USAGE_STATS="1", **_engine_environment(engine)
     )
-    child = Child(Command(argv, Path("/tmp/vllm-peer.log"), environment, Path("/tmp")))  # noqa: S108
-    try:
+    with TemporaryDirectory() as scratch, _child(argv, environment, Path(scratch)) as child:
         url = f"http://127.0.0.1:{port}/health"
         wait_for(lambda: status_of(url) == 200 or child.exit_code is not None, 300, "vLLM")
         if child.exit_code is not None:
-            sys.exit(child.log_tail())
+            raise RuntimeError(f"vLLM's server ended:\n{child.log_tail(200)}")
         yield port
+
+
+@contextmanager
+def _child(argv: list[str], environment: dict[str, str], folder: Path) -> Iterator[Child]:
+    child = Child(Command(argv, folder / "log", environment, folder))
+    try:
+        yield child
     finally:
         child.end()
 

@@ -70,7 +70,7 @@ class Connection:
 
 
 def _has_token(event: bytes) -> bool:
-    """Whether the event carries text; the role alone is no token."""
+    """Whether the event carries text; an event with only the role does not."""
     return any(
         b'"%s":"' % key in event and b'"%s":""' % key not in event for key in (b"content", b"text")
     )

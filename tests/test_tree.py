@@ -11,7 +11,7 @@ from tests.support.processes import ROOT
 PACKAGES = ("toolkit", "frontend", "python_backends")
 OTHERS = {
     "frontend/contract": "the gateway's process as its clients see it, every module at once",
-    "toolkit/verify/corpus": "repositories that verify and the real server judge",
+    "toolkit/verifier/corpus": "repositories that verify and the real server judge",
 }
 """Folders of tests without one of their name in the source, and why."""
 

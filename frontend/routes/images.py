@@ -11,7 +11,7 @@ from frontend.dialects.openai.image_answers import (
     render_images,
     render_partial,
 )
-from frontend.dialects.openai.images import ImageCall, parse_image, previews, settle
+from frontend.dialects.openai.images import ImageCall, parse_image, previews, resolve
 from frontend.domain.images import ImageResult
 from frontend.domain.request import Request
 from frontend.errors import InvalidRequest
@@ -41,7 +41,7 @@ class ImageRoutes:
         call = self.bounds.parse(request, parse_image, body)
         with client.watched():
             async with self.path.open(request, call.model, "image") as run:
-                call = settle(call, run.model)
+                call = resolve(call, run.model)
                 if call.stream:
                     pieces = _stream(run, call)
                     await send_events(request, client, pieces, self.bounds.heartbeat_s)

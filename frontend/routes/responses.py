@@ -99,7 +99,7 @@ class ResponsesRoutes:
         if call.previous is not None:
             stored = await self._stored(run.request, call.previous, "previous_response_id")
             history = [*stored[1], *orjson.loads(stored[0])["output"]]
-        call = call.settled(history)
+        call = call.resolved(history)
         if len(call.items) > self.bounds.messages:
             raise InvalidRequest(
                 f"the conversation has {len(call.items)} items, at most {self.bounds.messages}"

@@ -52,7 +52,7 @@ class Registry:
         return sorted({m.name: m for m in self._ready.values()}.values(), key=lambda m: m.name)
 
     async def find(self, name: str) -> Model:
-        """The ready model that answers to `name`; polls once more on a miss.
+        """The ready model that answers to `name`; polls again on a miss.
 
         Raises NotFound, or BackendUnavailable when it was there before or the upstream is away.
         """
@@ -137,7 +137,7 @@ class Registry:
             await self.refresh()
 
     async def refresh(self) -> None:
-        """Asks Triton once, however many callers wait. Failure empties the catalogue."""
+        """Polls once, however many callers wait. After a failure nothing is served."""
         if self._refreshing is None or self._refreshing.done():
             self._refreshing = asyncio.create_task(self._refresh())
         # a caller that goes away must not end it for the others

@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import subprocess
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 import psutil
 
 from tests.support.processes import ROOT, alive, wait_for
+from toolkit.home import home
 
 PACKAGES = "python3,python3-venv,python3-pip,python3-numpy,libpython3.11,ca-certificates,binutils"
 TOOLS = ("buildah", "debootstrap")
@@ -69,11 +71,23 @@ class Images:
         return ["buildah", *store, *command]
 
     def make_base(self) -> str:
-        """Debian 12 with Python 3.11 and nothing else that the images need."""
-        tree = self.folder / "tree"
-        argv = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", str(tree)]
-        subprocess.run(argv, check=True, capture_output=True)
-        return self.commit("scratch", "base", {tree: "/"})
+        """Debian 12 with Python 3.11 and nothing else that the images need, from an earlier run."""
+        archive = home() / "images" / f"base-{zlib.crc32(PACKAGES.encode()):08x}.tar"
+        if not archive.exists():
+            tree, unfinished = self.folder / "tree", archive.with_suffix(f".{os.getpid()}")
+            archive.parent.mkdir(parents=True, exist_ok=True)
+            options = ["--variant=minbase", f"--include={PACKAGES}"]
+            subprocess.run(
+                ["debootstrap", *options, "bookworm", str(tree)], check=True, capture_output=True
+            )
+            tar = ["tar", "-cf", str(unfinished), "--numeric-owner", "-C", str(tree), "."]
+            subprocess.run(tar, check=True, capture_output=True)
+            unfinished.rename(archive)
+        container = self.run("from", "--pull-never", "scratch")
+        self.run("add", "--quiet", container, str(archive), "/")
+        self.run("commit", "--quiet", container, "localhost/base")
+        self.run("rm", container)
+        return "localhost/base"
 
     def remove(self) -> None:
         """Ends what still runs, removes images and containers, and unmounts buildah's folders."""

@@ -129,7 +129,7 @@ def test_the_engine_stops_when_the_client_goes_away(client: OpenAI, service: Ser
     # minutes and seconds alone, as the log's time zone may be another; the wait was 10 s at most
     took_s = (int(found[1]) * 60 + float(found[2]) - gone_s) % 900
     # 12 ms on an idle machine; the 1,900 tokens would take a minute
-    assert took_s < 1
+    assert took_s < 5
 
 
 def test_log_probabilities_join_to_the_content(client: OpenAI) -> None:

@@ -175,7 +175,7 @@ def _messages(request: dict[str, Any]) -> Reading:
 
 
 def _response(request: dict[str, Any]) -> Reading:
-    call = parse_response(request, 99).settled([])
+    call = parse_response(request, 99).resolved([])
 
     def stream(groups: Groups) -> str:
         writer = ResponseWriter(call, "golden", MODEL)

@@ -4,23 +4,13 @@ import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.processes import ROOT, free_port, status_of, wait_for
+from tests.support.processes import ROOT, Running, free_port, status_of, wait_for
 
 
-@dataclass
-class Gateway:
+class Gateway(Running):
     """A running `python -m frontend`."""
-
-    process: subprocess.Popen[bytes]
-    port: int
-    log: Path
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
 
 
 @contextlib.contextmanager

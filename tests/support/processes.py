@@ -46,8 +46,8 @@ def status_of(url: str) -> int:
 
 
 @dataclass
-class Service:
-    """A running `toolkit serve`."""
+class Running:
+    """A process that answers HTTP on loopback."""
 
     process: subprocess.Popen[bytes]
     port: int
@@ -56,6 +56,10 @@ class Service:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+
+class Service(Running):
+    """A running `toolkit serve`."""
 
     @property
     def triton_log(self) -> str:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frontend.dialects.openai.image_answers import encode, render_images
-from frontend.dialects.openai.images import ImageCall, check_limits, parse_image, previews, settle
+from frontend.dialects.openai.images import ImageCall, check_limits, parse_image, previews, resolve
 from frontend.domain.images import ImageRequest
 from frontend.domain.models import ImageLimits, Input
 from frontend.domain.usage import Usage
@@ -45,13 +45,13 @@ def test_every_setting_reaches_the_model() -> None:
 def test_quality_is_a_number_of_steps_unless_they_are_given(
     quality: str, steps: int | None
 ) -> None:
-    assert settle(call(quality=quality), MODEL).image.steps == steps
-    assert settle(call(quality=quality, steps=7), MODEL).image.steps == 7
+    assert resolve(call(quality=quality), MODEL).image.steps == steps
+    assert resolve(call(quality=quality, steps=7), MODEL).image.steps == 7
 
 
 @given(st.integers(1, 50), st.integers(0, 3))
 def test_previews_come_in_order_before_the_end(steps: int, wanted: int) -> None:
-    asked = settle(call(stream=True, partial_images=wanted, steps=steps), MODEL)
+    asked = resolve(call(stream=True, partial_images=wanted, steps=steps), MODEL)
     looks = previews(asked, MODEL)
     assert looks == sorted(set(looks))
     assert all(0 < look < steps for look in looks)
@@ -60,7 +60,7 @@ def test_previews_come_in_order_before_the_end(steps: int, wanted: int) -> None:
 
 def test_previews_need_a_model_that_shows_them() -> None:
     asked = call(stream=True, partial_images=1)
-    assert refused(settle, asked, replace(MODEL, accepts=frozenset())).param == "partial_images"
+    assert refused(resolve, asked, replace(MODEL, accepts=frozenset())).param == "partial_images"
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_the_models_limits(image: ImageRequest, param: str) -> None:
 
 @given(st.lists(st.binary(max_size=20), max_size=3))
 def test_files_arrive_as_they_are(files: list[bytes]) -> None:
-    asked = settle(call(), MODEL)
+    asked = resolve(call(), MODEL)
     body = orjson.loads(render_images(asked, [encode(one) for one in files], Usage(3, 0, 4)))
     assert [base64.b64decode(one["b64_json"]) for one in body["data"]] == files
     assert body["size"] == "32x32"

@@ -22,7 +22,7 @@ PICTURE = {"type": "input_image", "image_url": "data:image/png;base64,AAAA"}
 
 def parse(history: list[dict[str, Any]] | None = None, **fields: Any) -> ResponseCall:
     body = {"model": "m", "input": "hi", **fields}
-    return parse_response(body, 20).settled(history or [])
+    return parse_response(body, 20).resolved(history or [])
 
 
 def test_parameters_reach_the_engine() -> None:

@@ -152,7 +152,7 @@ def test_the_items_of_a_response_are_taken_as_they_are() -> None:
         },
         {"type": "function_call_output", "call_id": "c1", "output": "4", "status": None},
     ]
-    call = parse_response({"model": "m", "input": [HELLO, *items]}, 9).settled([])
+    call = parse_response({"model": "m", "input": [HELLO, *items]}, 9).resolved([])
     _, assistant, result = write_prompt(call.generation)["messages"]
     assert assistant["content"] == "x"
     assert assistant["tool_calls"][0]["function"]["name"] == "f"

@@ -13,7 +13,7 @@ async def hold(admission: Admission, release: asyncio.Event) -> None:
         await release.wait()
 
 
-async def settle() -> None:
+async def let_run() -> None:
     for _ in range(5):
         await asyncio.sleep(0)
 
@@ -21,7 +21,7 @@ async def settle() -> None:
 async def test_running_and_waiting_are_bounded() -> None:
     admission, release = Admission(max_running=2, max_waiting=1), asyncio.Event()
     tasks = [asyncio.create_task(hold(admission, release)) for _ in range(3)]
-    await settle()
+    await let_run()
     assert admission.running == 2
     with pytest.raises(Overloaded):
         await hold(admission, release)
@@ -33,7 +33,7 @@ async def test_running_and_waiting_are_bounded() -> None:
 async def test_waiting_ends_with_the_deadline() -> None:
     admission, release = Admission(1, 1), asyncio.Event()
     task = asyncio.create_task(hold(admission, release))
-    await settle()
+    await let_run()
     with pytest.raises(BackendTimeout):
         await admission.acquire(0.01)
     release.set()
@@ -44,7 +44,7 @@ async def test_waiting_ends_with_the_deadline() -> None:
 async def test_cancelling_leaks_no_slot() -> None:
     admission, release = Admission(1, 4), asyncio.Event()
     tasks = [asyncio.create_task(hold(admission, release)) for _ in range(3)]
-    await settle()
+    await let_run()
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -75,10 +75,10 @@ async def test_the_queue_is_served_in_order() -> None:
 async def test_a_slot_granted_to_someone_who_just_left_is_passed_on() -> None:
     admission, release = Admission(1, 2), asyncio.Event()
     holder = asyncio.create_task(hold(admission, release))
-    await settle()
+    await let_run()
     leaver = asyncio.create_task(hold(admission, release))
     stayer = asyncio.create_task(hold(admission, release))
-    await settle()
+    await let_run()
     release.set()
     await holder  # the leaver's turn is granted now, and it is cancelled before it wakes
     leaver.cancel()
@@ -91,7 +91,7 @@ async def test_the_end_of_a_drain_refuses_those_who_wait() -> None:
     admission, release = Admission(1, 2), asyncio.Event()
     holder = asyncio.create_task(hold(admission, release))
     waiter = asyncio.create_task(hold(admission, release))
-    await settle()
+    await let_run()
     admission.refuse_waiting()
     with pytest.raises(Overloaded, match="shutting down"):
         await waiter

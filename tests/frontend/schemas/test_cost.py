@@ -11,9 +11,9 @@ from tests.support.schema_grammars import Schema, fits, of_properties, plan, ref
 
 @pytest.mark.parametrize("link", LINKS)
 def test_expansion_is_refused_before_it_happens(link: str) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     refused = refusal(chain(60, LINKS[link]), enforced=False)
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
     assert refused.code == "schema_too_complex"
     assert "100,000" in refused.message
 
@@ -80,6 +80,6 @@ def test_each_limit_is_named(limits: Limits, schema: Schema, param: str) -> None
 
 def test_many_large_patterns_are_refused() -> None:
     patterns = [{"type": "string", "pattern": f"(a{{1,{900 + n}}}){{1,9}}k"} for n in range(100)]
-    start = time.monotonic()
+    start = time.process_time()
     assert refusal({"anyOf": patterns}).code == "schema_too_complex"
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 2

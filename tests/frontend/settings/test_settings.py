@@ -71,3 +71,8 @@ def test_what_can_never_match_is_refused(given: dict[str, str]) -> None:
 def test_they_never_change() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Settings().port = 1
+
+
+def test_serve_is_the_command_that_no_name_means() -> None:
+    named, unnamed = run("serve", "--port", "99999"), run("--port", "99999")
+    assert (named.returncode, named.stderr) == (2, unnamed.stderr)

@@ -239,7 +239,7 @@ def test_what_cannot_be_read_is_refused(client: Client, reply: dict[str, Any], p
 
 
 @settings(
-    max_examples=60,
+    max_examples=30,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
