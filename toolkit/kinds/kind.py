@@ -56,7 +56,7 @@ class StepPlan:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What an entry stands among; `target` is None while none is chosen, `file` the models.yaml."""
+    """What an entry is checked with; `target` is None until one is chosen; `file` is the file."""
 
     entries: Mapping[str, BaseEntry]
     folder: Path

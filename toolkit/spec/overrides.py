@@ -1,4 +1,4 @@
-"""What an entry's `targets` change for one target, and where each changed value stands. Pure."""
+"""What an entry's `targets` change for one target, and the place of each change. Pure."""
 
 import copy
 from collections.abc import Iterator

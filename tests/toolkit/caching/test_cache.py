@@ -89,7 +89,7 @@ def test_what_is_being_made_stays() -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
         result = prune(list_entries(None), dry_run=False)
     assert not result.removed
-    assert result.kept[0][1] == "somebody is making it"
+    assert result.kept[0][1] == "it is being made"
     assert folder.exists()
 
 
