@@ -1,7 +1,7 @@
 """What the gateway itself costs: CPU of its process per request, over the scripted echo engine.
 
 CPU, not time: the engine and the client run on the same cores, and only the gateway is counted.
-A stream has 64 tokens, which the engine makes all at once (a burst) or one every 12 ms, as a real
+A stream has 64 tokens, which the engine makes together (a burst) or one every 12 ms, as a real
 one does. Tokens less than 10 ms apart travel together, and with many streams under way those of
 1.4 ms for each stream. Every token of a lone slow stream is a message of its own, and each wakes a
 process that sleeps: those rows have no bound, and show what that costs.

@@ -187,7 +187,7 @@ def _structures(settings: Settings) -> Structures:
         settings.schema_workers,
         settings.schema_timeout_s,
         settings.max_schema_memory_bytes,
-        max_waiting=4 * settings.max_running,  # answers that end at once, of one caller or many
+        max_waiting=4 * settings.max_running,  # answers that end at the same time
     )
     limits = Limits(
         size_bytes=settings.max_schema_bytes,

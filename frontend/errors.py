@@ -73,7 +73,7 @@ def clip(text: str, most: int) -> str:
 
 
 class InvalidRequest(GatewayError):
-    """The request cannot be honoured as it stands; `param` names the field."""
+    """The request is not valid; `param` names the field."""
 
     status = 400
     type = "invalid_request_error"

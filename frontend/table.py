@@ -1,6 +1,6 @@
 """Every route there is: method, path, dialect, permission, handler.
 
-A request's permission is checked, and its errors are written, by what stands here. The OpenAPI
+A request's permission is checked, and its errors are written, by this table. The OpenAPI
 document is compared with this table by a test.
 """
 

@@ -1,8 +1,8 @@
 """The code that runs inside Triton's Python backend, as files on disk.
 
 It is found without being imported: `toolkit` and `python_backends` are independent packages, and a
-model repository gets copies. A step's `model.py` stands in its model's version folder; what it
-imports stands beside it under `python_backends/`, so that imports read the same in both places.
+model repository gets copies. A step's `model.py` is in the version folder of its model; what it
+imports is next to it in `python_backends/`, so that imports are the same in both places.
 """
 
 import ast

@@ -59,5 +59,6 @@ def write_random_llama(run: Run, tokenizer: Path) -> Path:
     finally:
         torch.set_default_dtype(torch.float32)
     for file in tokenizer.iterdir():
-        shutil.copyfile(file, folder / file.name)
+        if not (folder / file.name).exists():  # it has a config.json of its own model
+            shutil.copyfile(file, folder / file.name)
     return folder

@@ -60,7 +60,7 @@ class Run:
 
 
 def gpu_processes() -> dict[int, int]:
-    """Process → MiB that it holds on any GPU; empty where `nvidia-smi` says nothing."""
+    """Process → MiB that it holds on any GPU; empty if `nvidia-smi` prints nothing."""
     query = ["nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"]
     try:
         done = subprocess.run(query, capture_output=True, text=True, check=True, timeout=20)

@@ -1,7 +1,7 @@
 """Emoji art: fetched from its packages, drawn, moved about a little, put on a background.
 
 Pictures are premultiplied RGBA until a background is chosen; `compose` makes RGB of them. The pool
-is the same for the same seed. Knows nothing of models.
+is the same for the same seed. It does not know about models.
 """
 
 import io

@@ -1,7 +1,7 @@
 """The text encoder's stage: it learns what captions are about before anything is drawn.
 
 Heads on the end token name concept, style and background, or "nothing said"; they are thrown away,
-and the encoder stays as it is while the U-Net learns. Knows nothing of pictures.
+and the encoder stays as it is while the U-Net learns. It does not know about pictures.
 """
 
 from typing import Any

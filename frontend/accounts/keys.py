@@ -32,7 +32,7 @@ class Key:
     digest: str
 
     def line(self) -> str:
-        """As it stands in the file."""
+        """The line in the file."""
         return f"{self.caller.name} {self.caller.role} {self.digest}"
 
 
@@ -80,7 +80,7 @@ def parse_line(line: str) -> Key:
 
 
 def check_name(name: str) -> None:
-    """Raises ValueError for a name that no key can have."""
+    """Raises ValueError for a name that is not valid for a key."""
     if not NAME.fullmatch(name):
         raise ValueError("the name must be 1 to 64 letters, digits or any of . _ @ -")
     if name == ANONYMOUS.name:

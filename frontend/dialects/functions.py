@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from frontend.dialects.declare import Body, Object, about
-from frontend.dialects.read import MISSING, refuse
+from frontend.dialects.refusal import MISSING, refuse
 from frontend.dialects.tools import (
     MAX_TOOLS,
     NAME_RULE,

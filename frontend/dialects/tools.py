@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from frontend.dialects.read import refuse
+from frontend.dialects.refusal import refuse
 from frontend.domain.structure import SchemaUse
 from frontend.domain.tools import Choice, Function, Named, Tools
 

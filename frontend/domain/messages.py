@@ -15,7 +15,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """The place of an image. The files stand beside the conversation, in the same order."""
+    """The place of an image. The files are separate from the conversation, in the same order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ class Admission:
             self.release()
 
     async def acquire(self, timeout_s: float) -> None:
-        """Takes a slot; `release` it. Raises Overloaded at once when there is no room to wait."""
+        """Takes a slot; `release` it. Raises Overloaded immediately if the queue is full."""
         if self.draining:
             raise shutting_down()
         if self._running < self.max_running and not self._waiting:

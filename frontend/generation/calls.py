@@ -62,7 +62,7 @@ class _Calls:
         return [*whole, *self._hand_out()] if self._open.is_closed else whole
 
     def finish(self, *, natural: bool) -> list[dict[str, Any]]:
-        """No more comes for the open call. `natural`: nothing cut it, so no arguments are none."""
+        """Ends the open call. `natural`: it was not cut, so missing arguments are empty."""
         call, whole = self._open, list[dict[str, Any]]()
         if call is not None and natural and call.name and not call.arguments.strip():
             call.pieces = ["{}"]

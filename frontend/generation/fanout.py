@@ -34,7 +34,7 @@ async def fan_out(streams: Sequence[Callable[[], Events]]) -> AsyncGenerator[Num
                     async for group in events:
                         await arrived.put((number, group))
             await arrived.put(None)
-        except Exception as error:  # raised again by the reader, who would wait for ever else
+        except Exception as error:  # raised again by the reader, which would otherwise wait forever
             await arrived.put(error)
 
     workers = [asyncio.create_task(work()) for _ in range(min(WIDTH, len(streams)))]

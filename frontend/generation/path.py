@@ -1,8 +1,8 @@
 """The one path of every request to a model: authorize → schedule → infer → settle.
 
 `Path.open` authorizes and yields a `Run`; what the run does is scheduled, inferred and counted, and
-`settle` follows in one `finally`, whichever way the request ends. Knows neither dialects nor HTTP,
-and upstreams only by their protocol.
+`settle` follows in one `finally`, whichever way the request ends. It does not depend on dialects or
+HTTP, and knows upstreams only by their protocol.
 """
 
 import itertools
@@ -221,7 +221,7 @@ class Run:
             groups = self.path.upstream.generate(self.model, generation, call)
             async with aclosing(groups):
                 async for group in groups:
-                    # neither an abort that nobody here asked for nor an error is the end of an
+                    # an unexpected abort or an error is not the end of an
                     # answer; the stream is read on to its own end, to be refused there
                     events = [
                         calls.complete(e) for e in map(_without_failure, group) if e is not None

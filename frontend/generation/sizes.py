@@ -41,7 +41,7 @@ def check_embedding(model: Model, embedding: Embedding, total: int) -> None:
 def check_pairs(model: Model, pairs: Pairs, total: int) -> None:
     """Raises InvalidRequest naming query or document, or for pairs beyond `total`."""
     query_param, document_param = pairs.params
-    # the same query stands in many pairs
+    # the same query is in many pairs
     queries = {query: size_of([query]) for query in set(pairs.queries)}
     for size in queries.values():
         _check(model, size, query_param)
@@ -65,7 +65,7 @@ def size_of(texts: Iterable[str]) -> int:
 
 
 def _texts(generation: Generation) -> Iterable[str]:
-    """What a prompt surely shows its model: a template may leave earlier thoughts out."""
+    """What a prompt surely shows its model: a template may omit earlier reasoning."""
     prompt = generation.prompt
     if isinstance(prompt, Conversation):
         for message in prompt.messages:
@@ -82,7 +82,7 @@ def _contents(message: Message) -> Iterable[str]:
 
 
 def _rest(generation: Generation) -> int:
-    """Bytes of what stands beside the texts: tools, earlier calls and reasoning, token ids."""
+    """Bytes of everything besides the texts: tools, earlier calls and reasoning, token ids."""
     prompt = generation.prompt
     size = 0 if generation.tools is None else len(orjson.dumps(generation.tools.declared))
     if isinstance(prompt, Passage):

@@ -1,1 +1,4 @@
-"""HTTP: the server below the application, bounded reads, answers. Knows no route or dialect."""
+"""HTTP: the server below the application, bounded reads, answers.
+
+It does not depend on routes or dialects.
+"""

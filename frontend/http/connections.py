@@ -1,7 +1,7 @@
 """Every open connection: how many there may be, and when one has been idle or slow for too long.
 
 A full server closes connections that wait for a request, those first that never sent one, before it
-refuses a new one: whoever only opens connections shuts nobody out.
+refuses a new one: a client that only opens connections cannot lock others out.
 """
 
 import asyncio

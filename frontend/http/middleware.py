@@ -120,7 +120,7 @@ def _release(error: Exception) -> None:
 
 
 def log_line(outcome: Outcome) -> str:
-    """One JSON object, in which no value can break out of its line."""
+    """One JSON object in one line, whatever the values contain."""
     shown: dict[str, Any] = {"request_id": outcome.client_id, "id": outcome.id}
     shown |= {"method": outcome.method, "path": outcome.path, "status": outcome.status}
     shown |= {"ms": round(outcome.elapsed_ms, 1), "model": outcome.model, "error": outcome.error}

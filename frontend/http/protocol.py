@@ -317,7 +317,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._linger(min(self._limits.discarded_bytes, _REFUSED_BYTES))
 
     def _linger(self, discard_bytes: int) -> None:
-        """Says that no more comes, and reads on: closing at once would take the answer back."""
+        """Stops writing and keeps reading: closing immediately could discard the answer."""
         self._closing, self.waits_since_s = True, self._clock()
         self._discard_bytes = discard_bytes
         self.flow.resume_reading()

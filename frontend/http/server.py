@@ -65,7 +65,7 @@ class DrainingServer(uvicorn.Server):
         self._drain_until_s: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        """The first signal drains, the second ends at once."""
+        """The first signal drains, the second ends the process."""
         if self._drain_until_s is not None:
             self.force_exit = self.should_exit = True
             return

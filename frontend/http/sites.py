@@ -1,8 +1,8 @@
 """Which web pages may use the gateway, and by which names it may be called.
 
 A browser sends what a page asks for, and says whose page it was: by `Origin`, and, when an attacker
-points a name of theirs at this machine (DNS rebinding), by `Host`. No page has a key that its user
-did not give it, so both are checked where callers need none (docs/decisions/0006-web-pages.md).
+points a name of theirs at this machine (DNS rebinding), by `Host`. A page has a key only if its
+user enters one, so both are checked if callers need no key (docs/decisions/0006-web-pages.md).
 """
 
 import re
@@ -19,7 +19,7 @@ from frontend.errors import Forbidden
 
 _SHOWN = 100
 _RELAYED = frozenset((b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via"))
-_PRIVATE_ZONES = (".local", ".internal", ".home.arpa", ".svc")  # which no public DNS answers for
+_PRIVATE_ZONES = (".local", ".internal", ".home.arpa", ".svc")  # public DNS does not serve these
 _HOST = re.compile(r"(?P<name>\[[^]]*\]|[^:]*)(:\d*)?")
 
 

@@ -45,7 +45,7 @@ class Images:
     ) -> Generation:
         """The generation with the files that its prompt refers to.
 
-        Raises InvalidRequest for a model that takes none, before anything is fetched, and for the
+        Raises InvalidRequest for a model without vision, before anything is downloaded, and for the
         first link that is refused.
         """
         if not links:

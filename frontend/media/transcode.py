@@ -1,7 +1,7 @@
 """A file that claims to be an image → a plain file of its first frame, or why not.
 
 Only four decoders ever see it, sizes are looked at before a pixel is decoded, and what goes on to a
-model is what was decoded here, encoded anew: no other decoder meets a stranger's bytes. Decoding
+model is what was decoded here, encoded again: no other decoder gets a stranger's bytes. Decoding
 blocks, so it runs in a process that is ended when it takes too long.
 """
 

@@ -5,17 +5,17 @@ from typing import Any
 
 from msgspec import Struct
 
-from frontend.dialects.anthropic.requests import CountBody, MessagesBody
+from frontend.dialects.anthropic.bodies import CountBody, MessagesBody
+from frontend.dialects.ollama.bodies import ChatBody as OllamaChatBody
+from frontend.dialects.ollama.bodies import GenerateBody
 from frontend.dialects.ollama.embed import EmbedBody, EmbeddingsBody
 from frontend.dialects.ollama.models import NameBody
-from frontend.dialects.ollama.requests import ChatBody as OllamaChatBody
-from frontend.dialects.ollama.requests import GenerateBody
 from frontend.dialects.openai.chat import ChatBody
 from frontend.dialects.openai.completions import CompletionBody
 from frontend.dialects.openai.embeddings import EmbeddingBody
 from frontend.dialects.openai.images import ImageBody
 from frontend.dialects.openai.rerank import RerankBody, ScoreBody
-from frontend.dialects.openai.responses import ResponseBody
+from frontend.dialects.openai.response_body import ResponseBody
 
 
 @dataclass(frozen=True, slots=True)

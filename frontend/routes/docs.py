@@ -41,7 +41,7 @@ _HEADERS = [
 
 @dataclass(frozen=True, slots=True)
 class DocsRoutes:
-    """`names`: the document contains the names of models, where these are no secret."""
+    """`names`: the document contains the names of models, if these are not secret."""
 
     registry: Registry
     names: bool

@@ -28,7 +28,7 @@ async def stream(
     last: Callable[[], bytes] = bytes,
     first: Callable[[], bytes] = bytes,
 ) -> Pieces:
-    """The pieces of a streamed reply. `first` goes with the first group of events, so that a
+    """The pieces of a streamed reply. `first` is sent with the first group of events, so that a
     failure before it is still an error response."""
     started = False
     async with aclosing(groups):

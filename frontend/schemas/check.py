@@ -2,7 +2,7 @@
 
 Nothing is fetched: the validators are offline, and a canonical schema refers to itself alone.
 `format` is an annotation. Regular expressions run in linear time; those with lookaround or back
-references, which no such engine knows, with a bound on their steps.
+references, which linear engines do not support, have a limit on their steps.
 """
 
 from dataclasses import dataclass

@@ -73,7 +73,7 @@ def _write_array(
 
 
 def fit_object(node: Node, child: Child, fit: Fit) -> Node | None:
-    """Properties in the order of the schema, others where they can be told apart."""
+    """Properties in the order of the schema, others if they can be distinguished."""
     for name in _CHECKED_NAMES:
         if name in node:
             fit.note(node, name)
@@ -82,7 +82,9 @@ def fit_object(node: Node, child: Child, fit: Fit) -> Node | None:
     wanted = dict(table(node.get("properties")))
     for name in required:
         if name not in wanted and others is False:
-            fit.never(node, "required", f"has {name[:60]!r}, which no property can be called")
+            fit.never(
+                node, "required", f"has {name[:60]!r}, which cannot be the name of a property"
+            )
             return None
         wanted.setdefault(name, others)
     properties = {name: child(schema) for name, schema in wanted.items()}

@@ -1,6 +1,6 @@
 """How often one place of an answer is looked at when a schema is checked, counted beforehand.
 
-A validator follows every `$ref` anew, so that `oneOf: [d1, d1]`, d1 the same with d2, and so on,
+A validator follows every `$ref` again, so that `oneOf: [d1, d1]`, d1 the same with d2, and so on,
 costs 2^n evaluations of one value. The count is the size of that expansion for the worst place of
 any answer. Each schema is counted once. Recursion that goes on to a part of the value counts
 as one step: how deep it goes depends on the answer, whose check has a deadline. Recursion that
@@ -30,8 +30,8 @@ _ANY = "*"
 class _Cost:
     """Evaluations at the value itself; at its worst part, by the part's name or number.
 
-    `everywhere` are evaluations of each part, whatever its name. What stands under a name is told
-    less those of its own schema's `everywhere` that do not apply to it.
+    `everywhere` are evaluations of each part, whatever its name. The part under a name is
+    counted without those of its own schema's `everywhere` that do not apply to it.
     """
 
     here: int = 1

@@ -55,7 +55,7 @@ class Grammar:
 
 
 def grammar_of(document: Document, path: str, *, enforced: bool) -> Grammar:
-    """`enforced`: a schema that no value fits is refused with InvalidRequest.
+    """`enforced`: a schema without a valid value is refused with InvalidRequest.
 
     What is merged is written out wherever it is used; where that makes too much of it, nothing is.
     """
@@ -240,7 +240,7 @@ class _Fitting:
         return made
 
     def _is_implied(self, node: Node, arms: list[Schema]) -> bool:
-        """Whether a schema says nothing that its alternatives do not say as well."""
+        """Whether the alternatives of a schema already contain everything that it requires."""
         if not node:
             return True
         if set(node) != {"type"}:

@@ -1,6 +1,6 @@
 """What the keywords of JSON Schema hold, in all drafts together, and how drafts are named.
 
-Annotations are the keywords that no value can break; whatever is not listed here is one, too.
+Annotations are the keywords that do not restrict values; whatever is not listed here is one, too.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ NEWEST = "Draft202012Validator"
 _BY_URI = {_JSON_SCHEMA.format(path): name for path, name in DRAFTS.items()}
 _BY_URI[_JSON_SCHEMA.format("")] = NEWEST
 REFERENCE_ALONE = frozenset({"Draft4Validator", "Draft6Validator", "Draft7Validator"})
-"""Drafts that ignore whatever stands beside `$ref`."""
+"""Drafts that ignore the siblings of `$ref`."""
 
 SAME_VALUE = frozenset({"allOf", "anyOf", "oneOf", "not", "if", "then", "else"})
 SAME_VALUE_MAPS = frozenset({"dependentSchemas", "dependencies"})
@@ -48,7 +48,7 @@ VALUES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a schema stands in another: under a keyword, and there under a name or a number."""
+    """The place of a schema in another: under a keyword, and there under a name or a number."""
 
     keyword: str
     key: str | int | None = None

@@ -1,4 +1,4 @@
-"""One schema from several that hold for the same value: `allOf`, and what stands beside `$ref`.
+"""One schema from several that hold for the same value: `allOf`, and the siblings of `$ref`.
 
 Exact where it can be; what it leaves out is noted, and the result then allows more. Alternatives
 (`anyOf`, `oneOf`) are kept apart under `CHOICES`, one list for each keyword that was met.
@@ -19,7 +19,7 @@ _SMALLEST = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxPropert
 _OBJECTS = ("properties", "additionalProperties")
 _ARRAYS = ("prefixItems", "items")
 NEVER: Node = {"type": []}
-"""What no value fits."""
+"""A schema without a valid value."""
 
 
 def merge(first: Node, second: Node, note: Note) -> Node:

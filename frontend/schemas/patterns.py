@@ -1,7 +1,7 @@
 """Regular expressions (ECMA-262) of schemas: their size, and what of them a grammar can hold.
 
 The size is that of the automaton: repetition written out. For the grammar the expression is
-written anew: whole strings instead of a search, no lazy quantifiers, classes in plain characters,
+rewritten: whole strings instead of a search, no lazy quantifiers, classes in plain characters,
 and no character that JSON escapes. What grammars lack (lookaround, back references, word
 boundaries, Unicode properties) is widened, so that everything that matches still fits.
 """
@@ -149,7 +149,7 @@ class _Reader:
         if self.at >= len(self.source):
             raise InvalidPattern("has a '(' without its ')'")
         self.at += 1
-        if around:  # it takes no characters: without it more strings match
+        if around:  # it does not consume characters: without it more strings match
             self.exact, self.writable = False, writable
             return "", size + 1
         return f"({text})", size

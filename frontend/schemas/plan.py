@@ -81,7 +81,7 @@ def _check_meta(schema: dict[str, Any], path: str) -> None:
 
 
 def _check_patterns(document: Document, path: str, limits: Limits, enforced: bool) -> list[str]:
-    """Counts the regular expressions; takes out, and returns the paths of, those that are none."""
+    """Counts the regular expressions; removes invalid ones and returns their paths."""
     total, size, unchecked = 0, 0, list[str]()
     left = [document.root, *table(document.root.get("$defs")).values()]
     while left:

@@ -1,7 +1,7 @@
 """What a grammar can hold of strings, numbers and listed values (xgrammar 0.2.8, measured).
 
-Each function makes the grammar's schema of a flat one and tells `Fit` what it left out, or that no
-value fits.
+Each function makes the grammar's schema of a flat one and reports to `Fit` what it omitted, or that
+there is no valid value.
 """
 
 import math

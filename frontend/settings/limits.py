@@ -48,7 +48,7 @@ class LimitSettings(Group):
     max_body_bytes: int = Field(
         default=4 * 2**20,
         ge=1024,
-        description="The largest request body in bytes, for routes that take no images.",
+        description="The largest request body in bytes, for routes without images.",
     )
     max_image_body_bytes: int = Field(
         default=20 * 2**20,

@@ -20,8 +20,8 @@ class ServerSettings(Group):
     )
     health_socket: Path | None = Field(
         default=None,
-        description="A unix socket on which GET /healthz is answered too, for whoever supervises"
-        " the gateway: no limit on connections applies there.",
+        description="A unix socket that also answers GET /healthz, for the process that supervises"
+        " the gateway. Limits on connections do not apply there.",
     )
     keys_file: Path | None = Field(
         default=None,
@@ -57,16 +57,16 @@ class ServerSettings(Group):
     unknown_fields: str = Field(
         default="refuse",
         pattern="^(refuse|warn)$",
-        description="What becomes of fields of a request's body that nobody knows: `refuse`, or"
-        " `warn` in a header and leave them aside.",
+        description="How unknown fields of a request body are handled: `refuse`, or `warn` in a"
+        " header and ignore them.",
     )
 
     @model_validator(mode="after")
     def _is_guarded(self) -> Self:
         if self.keys_file is None and not self.open and not _is_loopback(self.host):
             raise ValueError(
-                f"a gateway on '{self.host}' answers whoever reaches it: name a file of keys"
-                " (--keys-file), or say --open"
+                f"a gateway on '{self.host}' answers everyone who can reach it: pass a file of keys"
+                " (--keys-file), or pass --open"
             )
         return self
 

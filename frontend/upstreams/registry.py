@@ -52,7 +52,7 @@ class Registry:
         return sorted({m.name: m for m in self._ready.values()}.values(), key=lambda m: m.name)
 
     async def find(self, name: str) -> Model:
-        """The ready model that answers to `name`; polls once more on a miss.
+        """The ready model that answers to `name`; polls again on a miss.
 
         Raises NotFound, or BackendUnavailable when it was there before or the upstream is away.
         """

@@ -58,7 +58,7 @@ class Bystander:
         """Runs in a thread of its own, each time on a new connection."""
         headers = {"authorization": f"Bearer {self.key}"}
         done = False
-        while not done:  # once more after the end: an attack may be over in no time
+        while not done:  # again after the end: an attack may be over in no time
             done = self._stop.wait(0.02)
             started = time.monotonic()
             try:

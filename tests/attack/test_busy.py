@@ -19,5 +19,5 @@ def test_a_busy_encoder_is_no_dead_one(target: Target) -> None:
     assert Bystander(target.service, target.ada, target._gateway()).chat().status_code == 200
     assert target._processes() == before
     said = target.service.log.read_text()
-    assert "starting it anew" not in said
+    assert "starting it again" not in said
     assert "restarting" not in said

@@ -148,3 +148,14 @@ def test_the_changelog_keeps_its_form() -> None:
     assert sections <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
     entries = re.split(r"^- ", text, flags=re.MULTILINE)[1:]
     assert all(len(each.split("\n\n")[0].strip().splitlines()) <= 3 for each in entries)
+
+
+def test_contributing_names_files_that_exist() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    for folders, start in re.findall(r"^\| (`[^|]*`) \|[^|]*\| (`[^|]*`) \|$", text, re.MULTILINE):
+        paths = re.findall(r"`([^`]+)`", folders)
+        first = Path(paths[0]).parent if paths[0].endswith(".py") else Path(paths[0])
+        for path in paths:
+            assert any((ROOT / each / path).exists() for each in ("", "toolkit")), path
+        for path in re.findall(r"`([^`]+)`", start):
+            assert any((ROOT / each / path).exists() for each in (first, first.parent)), path

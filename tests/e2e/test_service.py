@@ -166,7 +166,7 @@ def test_a_triton_that_dies_while_it_loads_is_started_again(
         killing = pool.submit(kill)
         with served(own, tmp_path / "log", timeout_s=60) as service:
             killing.result()
-            assert "loading once more" in service.log.read_text()
+            assert "loading again" in service.log.read_text()
 
 
 def test_a_dead_engine_alone_is_replaced_and_its_stream_ends(

@@ -1,6 +1,6 @@
 """Everything in the toolkit's home, entry by entry: its size, its last use, what uses it.
 
-Names are digests, so anything may be removed and is made again when it is asked for. What uses an
+Names are digests, so any entry may be removed and is made again when it is needed. What uses an
 entry: the given models.yaml, a built repository (by hard links), this version of the toolkit, a
 running process.
 """

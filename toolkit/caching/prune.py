@@ -1,6 +1,6 @@
 """Removes unused entries, always completely, and never while one is being created.
 
-It is renamed first, so that nobody finds half of it; a lock that is held keeps it.
+It is renamed first, so that no process finds half of it; a held lock keeps it.
 """
 
 import re
@@ -49,9 +49,9 @@ def prune(
         if entry.uses:
             kept.append((entry, f"in use by {', '.join(entry.uses)}"))
         elif now - entry.last_use < older_than_s:
-            kept.append((entry, "used lately"))
+            kept.append((entry, "used recently"))
         elif not dry_run and not _remove(entry.path):
-            kept.append((entry, "somebody is making it"))
+            kept.append((entry, "it is being made"))
         else:
             removed.append(entry)
     return Pruned(tuple(removed), tuple(kept))

@@ -1,36 +1,42 @@
-"""`toolkit cache`: what is kept in the toolkit's home, and removing what nothing uses."""
+"""`toolkit cache`: what the toolkit keeps on disk, and deleting what nothing uses."""
 
-import json
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from toolkit.caching import Entry, list_entries, parse_age, prune
-from toolkit.caching.entries import KINDS
+from toolkit.cli.options import Json, takes
+from toolkit.cli.output import print_json, print_line, print_table, say
 from toolkit.cli.sizes import age, size
-from toolkit.errors import RepositoryError
-from toolkit.home import home
-from toolkit.spec import Spec, load
+from toolkit.errors import UsageError
 
-cache = typer.Typer(help="List or delete cached downloads, weights and environments.")
+if TYPE_CHECKING:
+    from toolkit.caching import Entry
+    from toolkit.spec import Spec
 
-_Models = Annotated[
-    Path,
-    typer.Option("--models", "-m", help="The catalogue whose use counts, if the file is there."),
-]
+cache = typer.Typer(
+    help="List or delete cached downloads, weights and environments.", no_args_is_help=True
+)
 _DEFAULT = Path("models.yaml")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class List:
+    """The command line of `toolkit cache list`."""
+
+    models: Annotated[
+        Path,
+        typer.Option("--models", "-m", help="The models.yaml whose weights count as used."),
+    ] = _DEFAULT
+    as_json: Json = False
+
+
 @cache.command("list")
-def list_(
-    models: _Models = _DEFAULT,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the entries as JSON.")] = False,
-) -> None:
-    """List what is kept: size, last use, and what uses it, the largest first.
+@takes(List)
+def list_(options: List) -> None:
+    """List what is cached, the largest first: its size, its last use, and what uses it.
 
     Examples:
 
@@ -38,38 +44,43 @@ def list_(
 
         toolkit cache list --json
     """
-    entries = list_entries(_spec(models))
-    if as_json:
-        told = {"home": str(home()), "entries": [entry.as_json() for entry in entries]}
-        typer.echo(json.dumps(told, indent=2, ensure_ascii=False))
+    from toolkit.caching import list_entries
+    from toolkit.home import home
+
+    entries = list_entries(_spec(options.models))
+    if options.as_json:
+        print_json({"home": str(home()), "entries": [entry.as_json() for entry in entries]})
         return
-    table = Table(box=None, pad_edge=False)
-    for column in ("entry", "size", "last use", "what", "used by"):
-        table.add_column(column, justify="right" if column == "size" else "left", overflow="fold")
-    for entry in entries:
-        table.add_row(*_row(entry))
-    Console(highlight=False).print(table)
-    total = size(sum(entry.size_bytes for entry in entries))
-    Console(stderr=True, highlight=False).print(f"{home()}: {total}", soft_wrap=True)
+    columns = ("entry", "size", "last use", "what", "used by")
+    print_table(columns, [_row(entry) for entry in entries], right=("size",))
+    say(f"{home()}: {size(sum(entry.size_bytes for entry in entries))}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prune(List):
+    """The command line of `toolkit cache prune`."""
+
+    older_than: Annotated[
+        str, typer.Option(help="Only what was not used for this long: 12h, 30d or 2w.")
+    ] = "0s"
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only this kind: sources, weights, wheels, downloads, environments, triton or "
+            "logs; may be repeated."
+        ),
+    ] = None
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be deleted; delete nothing.")
+    ] = False
 
 
 @cache.command("prune")
-def prune_(
-    models: _Models = _DEFAULT,
-    older_than: Annotated[
-        str, typer.Option(help="Only what nobody used for so long: 30d, 12h, 2w.")
-    ] = "0s",
-    kind: Annotated[
-        list[str] | None, typer.Option(help=f"Only this kind; may be repeated: {', '.join(KINDS)}.")
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would go; remove nothing.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what went as JSON.")] = False,
-) -> None:
-    """Remove what neither the catalogue, nor a repository, nor a process, nor the toolkit uses.
+@takes(Prune)
+def prune_(options: Prune) -> None:
+    """Delete what no models.yaml, repository or running process uses.
 
-    Everything can be made again from its source.
+    Everything can be downloaded or built again.
 
     Examples:
 
@@ -77,32 +88,37 @@ def prune_(
 
         toolkit cache prune --older-than 30d --kind downloads --kind logs
     """
-    kinds = kind or []
+    from toolkit.caching import list_entries, parse_age, prune
+    from toolkit.caching.entries import KINDS
+
+    kinds = options.kind or []
     if unknown := sorted(set(kinds) - set(KINDS)):
-        raise RepositoryError(f"no kind '{unknown[0]}'", hint=f"kinds: {', '.join(KINDS)}")
-    found = list_entries(_spec(models))
-    result = prune(found, older_than_s=parse_age(older_than), kinds=kinds, dry_run=dry_run)
-    if as_json:
-        told = {
-            "dry_run": dry_run,
-            "size_bytes": result.size_bytes,
-            "removed": [entry.as_json() for entry in result.removed],
-            "kept": [{"name": entry.name, "reason": reason} for entry, reason in result.kept],
-        }
-        typer.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        raise UsageError(f"there is no kind '{unknown[0]}'", hint=f"kinds: {', '.join(KINDS)}")
+    older_than_s = parse_age(options.older_than)
+    entries = list_entries(_spec(options.models))
+    result = prune(entries, older_than_s=older_than_s, kinds=kinds, dry_run=options.dry_run)
+    if options.as_json:
+        print_json(
+            {
+                "dry_run": options.dry_run,
+                "size_bytes": result.size_bytes,
+                "removed": [entry.as_json() for entry in result.removed],
+                "kept": [{"name": entry.name, "reason": reason} for entry, reason in result.kept],
+            }
+        )
     else:
         for entry in result.removed:
-            typer.echo(f"{entry.name}\t{size(entry.size_bytes)}")
-    word = "would free" if dry_run else "freed"
-    Console(stderr=True, highlight=False).print(
-        f"{word} {size(result.size_bytes)}; {len(result.kept)} entries stay", soft_wrap=True
-    )
+            print_line(f"{entry.name}\t{size(entry.size_bytes)}")
+    word = "would free" if options.dry_run else "freed"
+    say(f"{word} {size(result.size_bytes)}; kept {len(result.kept)} entries")
 
 
-def _spec(models: Path) -> Spec | None:
+def _spec(models: Path) -> "Spec | None":
+    from toolkit.spec import load
+
     return load(models) if models.exists() or models != _DEFAULT else None
 
 
-def _row(entry: Entry) -> tuple[str, ...]:
+def _row(entry: "Entry") -> tuple[str, ...]:
     idle = age(time.time() - entry.last_use)
     return entry.name, size(entry.size_bytes), idle, entry.about, ", ".join(entry.uses) or "-"

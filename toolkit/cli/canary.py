@@ -1,55 +1,53 @@
-"""`toolkit models canary`: a real request to a model, or to a version not yet in service."""
+"""`toolkit models canary`: a real request to a model, or to a version that is not served yet."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from toolkit.cli.endpoint import (
-    Endpoint,
-    Json,
-    KeyText,
-    Name,
-    Port,
-    Timeout,
-    TritonAddress,
-    prepare,
-    run,
-)
-from toolkit.cli.status import numbers, say, show_answers
-from toolkit.errors import ServeError
+from toolkit.cli.endpoint import Change, link_environments_of
+from toolkit.cli.options import takes
+from toolkit.cli.output import say
+from toolkit.cli.status import numbers, show_answers
+from toolkit.errors import ServeError, UsageError
 from toolkit.progress import Progress
-from toolkit.serve.canary import Answer, ask, read_request, request_for
-from toolkit.serve.control import Control, ModelStatus
+
+if TYPE_CHECKING:
+    from toolkit.serve.canary import Answer
+    from toolkit.serve.control import Control, ModelStatus
 
 
-def canary(
-    name: Name,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Canary(Change):
+    """The command line of `toolkit models canary`."""
+
     version: Annotated[
-        int | None,
-        typer.Option(min=1, help="Load this one beside the running ones for the trial."),
-    ] = None,
+        int | None, typer.Option(min=1, help="Load this version beside the running ones.")
+    ] = None
     promote: Annotated[
-        bool, typer.Option("--promote", help="With --version: serve it alone if it answers.")
-    ] = False,
+        bool,
+        typer.Option(
+            "--promote", help="With --version: serve only this version if all requests succeed."
+        ),
+    ] = False
     request: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="What to ask, as Triton's HTTP API takes it. Default: a small one."
+            metavar="FILE",
+            help="JSON file with a request for Triton's HTTP API. Default: a small one.",
         ),
-    ] = None,
-    count: Annotated[int, typer.Option(min=1, help="How many times to ask.")] = 1,
-    port: Port = None,
-    triton: TritonAddress = None,
-    key: KeyText = None,
-    timeout_s: Timeout = 600.0,
-    as_json: Json = False,
-) -> None:
-    """Ask a model a real request; with --version, one that is not in service yet.
+    ] = None
+    count: Annotated[int, typer.Option(min=1, help="Number of requests.")] = 1
 
-    The trial leaves things as they were, unless --promote is given and every answer was right.
-    While it runs, Triton gives the highest loaded version to those who name none. Exit status: 0 it
-    answered, 1 it did not.
+
+@takes(Canary)
+def canary(options: Canary) -> None:
+    """Send a model a real request; with --version, to a version that is not served yet.
+
+    Afterwards everything is as before, unless --promote is given and all requests succeeded.
+    Meanwhile, requests without a version get the highest that is loaded. Exit status: 0 all
+    requests succeeded, 1 some failed.
 
     Examples:
 
@@ -57,53 +55,59 @@ def canary(
 
         toolkit models canary my-model --version 2 --request ask.json --count 20 --promote
     """
-    if promote and version is None:
-        raise typer.BadParameter("--promote needs --version", param_hint="--promote")
-    endpoint = Endpoint(port, triton, key, timeout_s)
-    text = _read(request) if request is not None else None
-
-    def trying(control: Control, progress: Progress) -> list[Answer]:
-        before = control.find(name)
-        chosen = version or max(before.serving, default=None)
-        if chosen is None:
-            raise ServeError(f"{name} is not loaded", hint=f"toolkit models load {name}")
-        served = before.served
-        asked = read_request(text) if text is not None else None
-        trial = chosen not in before.serving
-        if trial:
-            prepare(control, progress)
-            with progress.step(f"load {name}, version {chosen}"):
-                served = control.load(name, [*before.serving, chosen]).served
-        answered = False
-        try:
-            asked = asked or request_for(served)
-            with progress.step(f"ask version {chosen}", total=count, unit="requests") as step:
-                answers = []
-                for _ in range(count):
-                    answers.append(ask(served, chosen, control.api, asked, timeout_s))
-                    step.advance()
-            answered = all(answer.problem is None for answer in answers)
-        finally:
-            if promote and answered:
-                with progress.step(f"serve version {chosen} alone"):
-                    control.load(name, [chosen])
-            elif trial:
-                with progress.step(f"back to version {numbers(before.serving) or 'none'}"):
-                    _back(control, before)
-        return answers
-
-    answers = run(endpoint, trying)
+    if options.promote and options.version is None:
+        raise UsageError("--promote needs --version", hint="toolkit models canary --help")
+    text = _read(options.request) if options.request is not None else None
+    answers = options.run(lambda control, progress: _try(options, text, control, progress))
     failed = [answer for answer in answers if answer.problem is not None]
-    show_answers(answers, as_json)
+    show_answers(answers, options.as_json)
     if failed:
-        kept = "; the versions in service stay" if version is not None else ""
-        say(f"{name}: {len(failed)} of {len(answers)} requests failed{kept}")
-    elif promote:
-        say(f"{name}: version {version} serves now")
+        kept = "; the served versions stay" if options.version is not None else ""
+        say(f"{options.name}: {len(failed)} of {len(answers)} requests failed{kept}")
+    elif options.promote:
+        say(f"{options.name}: version {options.version} is served now")
     raise typer.Exit(1 if failed else 0)
 
 
-def _back(control: Control, before: ModelStatus) -> None:
+def _try(
+    options: Canary, text: str | None, control: "Control", progress: Progress
+) -> list["Answer"]:
+    """Loads the version if it is not served, sends the requests, and cleans up."""
+    from toolkit.serve.canary import ask, read_request, request_for
+
+    before = control.find(options.name)
+    version = options.version or max(before.serving, default=None)
+    if version is None:
+        raise ServeError(
+            f"{options.name} is not loaded", hint=f"toolkit models load {options.name}"
+        )
+    served = before.served
+    request = read_request(text) if text is not None else None
+    loads = version not in before.serving
+    if loads:
+        link_environments_of(control, progress)
+        with progress.step(f"load {options.name}, version {version}"):
+            served = control.load(options.name, [*before.serving, version]).served
+    succeeded = False
+    try:
+        request = request or request_for(served)
+        with progress.step(f"ask version {version}", total=options.count, unit="requests") as step:
+            answers = []
+            for _ in range(options.count):
+                answers.append(ask(served, version, control.api, request, options.timeout_s))
+                step.advance()
+        succeeded = all(answer.problem is None for answer in answers)
+    finally:
+        if options.promote and succeeded:
+            with progress.step(f"serve only version {version}"):
+                control.load(options.name, [version])
+        elif loads:
+            with progress.step(f"restore version {numbers(before.serving) or 'none'}"):
+                _restore(control, before)
+    return answers
+
+
+def _restore(control: "Control", before: "ModelStatus") -> None:
     if before.serving:
         control.load(before.name, before.serving)
     else:
@@ -114,5 +118,5 @@ def _read(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-        raise ServeError(f"{file} cannot be read: {why}", hint="--request names a file") from error
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ServeError(f"{file} cannot be read: {why}", hint="--request takes a file") from error

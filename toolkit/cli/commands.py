@@ -40,6 +40,7 @@ COMMANDS: dict[str, Lazy] = {
     "fit": Lazy("fit", "Estimate whether the models fit on this or other hardware.", _SERVE),
     "prepare": Lazy("prepare", "Install Triton and the environments its models run in.", _SERVE),
     "serve": Lazy("serve", "Serve a model repository with Triton and the gateway.", _SERVE),
+    "completion": Lazy("completion", "Print the completion script of a shell.", "Shell"),
     "models": Lazy("models", "List, load, unload and test the models of a running Triton.", _SERVE),
 }
 RENAMED = {
@@ -58,6 +59,12 @@ class LazyGroup(TyperGroup):
             name: TyperCommand(name, help=each.help, rich_help_panel=each.panel)
             for name, each in COMMANDS.items()
         }
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args[:1] == ["help"]:  # `toolkit help serve` is `toolkit serve --help`
+            args = [*args[1:], "--help"]
+        parsed: list[str] = super().parse_args(ctx, args)
+        return parsed
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args[0] in RENAMED:

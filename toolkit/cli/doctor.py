@@ -1,44 +1,45 @@
 """`toolkit doctor`: what this machine has and lacks for serving models."""
 
-import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
-from toolkit.doctor import Setup, as_json, check
+from toolkit.cli.options import probe_of, takes
+from toolkit.cli.output import print_json, print_line, say
 from toolkit.finding import Finding, Severity
-from toolkit.machine import LocalProbe, Probe
-from toolkit.targets import FORMS, find_target
+from toolkit.targets import FORMS
 
 _SIGNS = {
-    Severity.OK: ("✓", "green"),
-    Severity.WARNING: ("!", "bold yellow"),
-    Severity.ERROR: ("✗", "red"),
+    Severity.OK: ("✓", "good"),
+    Severity.WARNING: ("!", "warning"),
+    Severity.ERROR: ("✗", "error"),
 }
 
 
-def doctor(
-    context: typer.Context,
-    target: Annotated[str, typer.Option(help=f"What is to be served here: {FORMS}.")] = "embedded",
-    port: Annotated[
-        int, typer.Option(min=1, max=65535, help="The port that the gateway is to have.")
-    ] = 9000,
-    host: Annotated[str, typer.Option(help="The address that it is to have.")] = "127.0.0.1",
-    repository: Annotated[
-        Path, typer.Option(help="Where the model repository stands, or is to stand.")
-    ] = Path("model_repository"),
-    strict: Annotated[bool, typer.Option("--strict", help="Treat warnings as errors.")] = False,
-    output: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
-) -> None:
-    """Check whether this machine can serve models, and how to fix what is missing.
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The command line of `toolkit doctor`."""
 
-    Checks processor, GPUs, memory, disks, Python, Docker and the gateway's port.
+    context: typer.Context
+    target: Annotated[str, typer.Option(help=f"What to serve here: {FORMS}.")] = "embedded"
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the gateway.")] = 9000
+    host: Annotated[str, typer.Option(help="Address of the gateway.")] = "127.0.0.1"
+    repository: Annotated[Path, typer.Option(help="Where the model repository is, or will be.")] = (
+        Path("model_repository")
+    )
+    strict: Annotated[bool, typer.Option("--strict", help="Treat warnings as errors.")] = False
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False
 
-    Changes nothing. Exit status: 0 models can be served, 1 there are errors (with --strict also
-    warnings), 2 wrong use.
+
+@takes(Options)
+def doctor(options: Options) -> None:
+    """Check whether this machine can serve models.
+
+    Checks processor, GPUs, memory, disks, Python, Docker and the gateway's port, and says how to
+    fix what is missing. Changes nothing. Exit status: 0 models can be served, 1 there are errors
+    (with --strict also warnings), 2 wrong use.
 
     Examples:
 
@@ -46,37 +47,35 @@ def doctor(
 
         toolkit doctor --target container --json
     """
-    chosen = find_target(target)
-    probe: Probe = context.obj if context.obj is not None else LocalProbe()
+    from toolkit.doctor import Setup, as_json, check
+    from toolkit.targets import find_target
+
+    target = find_target(options.target)
     setup = Setup.here(
-        target=chosen.name, address=host, port=port, repository=repository.absolute()
+        target=target.name,
+        address=options.host,
+        port=options.port,
+        repository=options.repository.absolute(),
     )
-    findings = check(probe, setup)
-    fatal = {Severity.ERROR, Severity.WARNING} if strict else {Severity.ERROR}
-    failed = [finding for finding in findings if finding.severity in fatal]
-    if output:
-        document = {"target": chosen.name, "ok": not failed}
-        document |= {"findings": [as_json(finding) for finding in findings]}
-        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    findings = check(probe_of(options.context), setup)
+    fatal = {Severity.ERROR, Severity.WARNING} if options.strict else {Severity.ERROR}
+    failed = any(finding.severity in fatal for finding in findings)
+    if options.as_json:
+        document = {"target": target.name, "ok": not failed}
+        print_json(document | {"findings": [as_json(finding) for finding in findings]})
     else:
         _show(findings)
     count = {level: sum(each.severity is level for each in findings) for level in Severity}
-    Console(stderr=True, highlight=False).print(
-        f"target {chosen.name}: errors {count[Severity.ERROR]}, "
-        f"warnings {count[Severity.WARNING]}, passed {count[Severity.OK]}",
-        soft_wrap=True,
+    say(
+        f"target {target.name}: errors {count[Severity.ERROR]}, "
+        f"warnings {count[Severity.WARNING]}, passed {count[Severity.OK]}"
     )
     raise typer.Exit(1 if failed else 0)
 
 
 def _show(findings: list[Finding]) -> None:
-    console = Console(highlight=False)
     width = max(len(finding.code) for finding in findings)
     for finding in findings:
-        sign, style = _SIGNS[finding.severity]
-        head = Text.assemble((sign, style), f" {finding.code.ljust(width)}  {finding.text}")
-        console.print(head, soft_wrap=True)
+        print_line(_SIGNS[finding.severity], f" {finding.code.ljust(width)}  {finding.text}")
         if finding.fix:
-            indent = " " * (width + 4)
-            fix = Text.assemble(indent, ("fix:", "bold cyan"), f" {finding.fix}")
-            console.print(fix, soft_wrap=True)
+            print_line(" " * (width + 4), ("fix:", "hint"), f" {finding.fix}")

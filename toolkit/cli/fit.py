@@ -1,66 +1,69 @@
 """`toolkit fit`: an estimate of what the models need, before anything starts."""
 
-import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from toolkit.cli.options import Json, probe_of, takes
+from toolkit.cli.output import print_json, print_line, print_table
 from toolkit.cli.progress import console_progress
 from toolkit.cli.sizes import size
-from toolkit.fit import Fit, Question, devices_of, fit_models, parse_gpus, parse_size
-from toolkit.fit.estimate import LlmNeed
-from toolkit.fit.models import SHARED_MEMORY, ModelFit
-from toolkit.fit.report import as_json as fit_json
-from toolkit.machine import LocalProbe, Probe, cores, found_gpus, memory_bytes
-from toolkit.spec import load
-from toolkit.targets import FORMS, find_target
+from toolkit.targets import FORMS
+
+if TYPE_CHECKING:
+    from toolkit.fit import Fit, Question
+    from toolkit.fit.models import ModelFit
 
 
-def fit(
-    context: typer.Context,
-    models: Annotated[Path, typer.Argument(help="What is to be served.")] = Path("models.yaml"),
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The command line of `toolkit fit`."""
+
+    context: typer.Context
+    models: Annotated[Path, typer.Argument(help="The models.yaml.")] = Path("models.yaml")
     gpus: Annotated[
         str | None,
         typer.Option(
-            help="GPUs to check instead of those found here: NAME:COUNT or SIZE:COUNT, with "
-            "commas, as in h100:2 or l4:1,24GiB:2; none for a machine without."
+            help="GPUs to check for, instead of those of this machine: NAME:COUNT or SIZE:COUNT, "
+            "separated by commas, as in h100:2 or l4:1,24GiB:2; `none` for no GPU."
         ),
-    ] = None,
+    ] = None
     concurrency: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Requests of full context that each language model is to hold at a time. Default: "
-            "the engine's max_num_seqs, else 16.",
+            help="Requests of full context length that each language model handles at a time. "
+            "Default: the engine's max_num_seqs, else 16.",
         ),
-    ] = None,
+    ] = None
     target: Annotated[
         str | None,
-        typer.Option(
-            help=f"What is to serve them: {FORMS}. Default: embedded, or container with --gpus."
-        ),
-    ] = None,
+        typer.Option(help=f"What serves them: {FORMS}. Default: embedded; container with --gpus."),
+    ] = None
     memory: Annotated[
         str | None,
-        typer.Option(help="Host memory to check, as in 64GiB. Default: what is free here."),
-    ] = None,
+        typer.Option(help="Host memory, as in 64GiB. Default: what is available here."),
+    ] = None
     processors: Annotated[
-        int | None, typer.Option(min=1, help="Processors to check. Default: those of here.")
-    ] = None,
+        int | None,
+        typer.Option(min=1, help="Number of processors. Default: those of this machine."),
+    ] = None
     offline: Annotated[
-        bool, typer.Option("--offline", help="Fetch nothing; fail for weights that are not here.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the estimate as JSON.")] = False,
-) -> None:
+        bool,
+        typer.Option("--offline", help="Download nothing; fail if weights are not in the cache."),
+    ] = False
+    as_json: Json = False
+
+
+@takes(Options)
+def fit(options: Options) -> None:
     """Estimate whether the models fit on this or other hardware.
 
-    Covers weights, KV cache, memory, threads and GPUs, and suggests what would fit.
-
-    Reads config.json and headers of weights; starts nothing. Estimates are within 15 % of what the
-    running engines report. Exit status: 0 everything fits, 1 something does not, 2 wrong use.
+    Covers weights, KV cache, memory, threads and GPUs, and suggests what would fit. Reads
+    config.json and the headers of weight files; starts nothing. Estimates are within 15 % of what
+    the running engines report. Exit status: 0 everything fits, 1 something does not, 2 wrong use.
 
     Examples:
 
@@ -70,63 +73,66 @@ def fit(
 
         toolkit fit big.yaml --gpus 24GiB:4 --memory 128GiB --json
     """
-    spec = load(models)
-    probe: Probe = context.obj if context.obj is not None else LocalProbe()
-    described = parse_gpus(gpus) if gpus is not None else None
-    chosen = find_target(target or ("container" if described else "embedded"))
-    disk = probe.disk(SHARED_MEMORY) if memory is None else None
-    flags = (probe.read("/proc/cpuinfo") or "").partition("flags")[2].partition("\n")[0].split()
-    question = Question(
-        spec=spec,
-        target=chosen,
-        devices=devices_of(found_gpus(probe)) if described is None else described,
-        host_bytes=parse_size(memory) if memory else memory_bytes(probe).available_bytes,
-        cores=processors or cores(probe),
-        avx512="avx512f" in flags,
-        shm_bytes=disk[1] if disk else parse_size(memory or "0.001GiB") // 2,
-        sequences=concurrency,
-        offline=offline,
-    )
-    with console_progress(Console(stderr=True)) as progress:
+    from toolkit.fit import fit_models
+    from toolkit.fit.report import as_json
+
+    question = _question(options)
+    with console_progress() as progress:
         result = fit_models(question, progress)
-    if as_json:
-        typer.echo(json.dumps(fit_json(result), indent=2, ensure_ascii=False))
+    if options.as_json:
+        print_json(as_json(result))
     else:
         _show(result)
     raise typer.Exit(0 if result.fits else 1)
 
 
-def _show(fit: Fit) -> None:
-    console = Console(highlight=False)
-    question = fit.question
-    table = Table(
-        title=f"Fit for the target {question.target.name}",
-        title_justify="left",
-        box=None,
-        pad_edge=False,
+def _question(options: Options) -> "Question":
+    from toolkit.fit import Question, devices_of, parse_gpus, parse_size
+    from toolkit.fit.models import SHARED_MEMORY
+    from toolkit.machine import cores, found_gpus, memory_bytes
+    from toolkit.spec import load
+    from toolkit.targets import find_target
+
+    spec = load(options.models)
+    probe = probe_of(options.context)
+    memory = options.memory
+    described = parse_gpus(options.gpus) if options.gpus is not None else None
+    disk = probe.disk(SHARED_MEMORY) if memory is None else None
+    flags = (probe.read("/proc/cpuinfo") or "").partition("flags")[2].partition("\n")[0].split()
+    return Question(
+        spec=spec,
+        target=find_target(options.target or ("container" if described else "embedded")),
+        devices=devices_of(found_gpus(probe)) if described is None else described,
+        host_bytes=parse_size(memory) if memory else memory_bytes(probe).available_bytes,
+        cores=options.processors or cores(probe),
+        avx512="avx512f" in flags,
+        shm_bytes=disk[1] if disk else parse_size(memory or "0.001GiB") // 2,
+        sequences=options.concurrency,
+        offline=options.offline,
     )
-    table.add_column("model", overflow="fold")
-    for column in ("weights", "KV cache", "requests", "host"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("on", overflow="fold")
+
+
+def _show(fit: "Fit") -> None:
+    question = fit.question
+    print_line(f"Fit for the target {question.target.name}")
+    columns = ("model", "weights", "KV cache", "requests", "host", "on")
+    rows = [_row(model, question.target.gpu) for model in fit.models]
+    print_table(columns, rows, right=columns[1:-1])
+    print_line()
     for model in fit.models:
-        table.add_row(*_row(model, question.target.gpu))
-    console.print(table)
-    console.print()
-    for model in fit.models:
-        details = f"{model.name}: {'; '.join(_details(model))}"
-        console.print(details, style="dim", markup=False)
-    console.print()
-    console.print(
+        print_line((f"{model.name}: {'; '.join(_details(model))}", "dim"))
+    print_line()
+    print_line(
         f"host memory {size(fit.host_bytes)} of {size(question.host_bytes)}, /dev/shm "
         f"{size(fit.shm_bytes)} of {size(question.shm_bytes)}, threads {fit.threads} on "
-        f"{question.cores} processors",
-        soft_wrap=True,
+        f"{question.cores} processors"
     )
-    _show_verdict(console, fit)
+    _show_verdict(fit)
 
 
-def _row(model: ModelFit, on_gpu: bool) -> tuple[str, ...]:
+def _row(model: "ModelFit", on_gpu: bool) -> tuple[str, ...]:
+    from toolkit.fit.estimate import LlmNeed
+
     need = model.need
     assert need is not None
     cached = isinstance(need, LlmNeed)
@@ -141,8 +147,10 @@ def _row(model: ModelFit, on_gpu: bool) -> tuple[str, ...]:
     )
 
 
-def _details(model: ModelFit) -> list[str]:
+def _details(model: "ModelFit") -> list[str]:
     """What the table has no room for."""
+    from toolkit.fit.estimate import LlmNeed
+
     need = model.need
     assert need is not None
     parts = []
@@ -158,7 +166,7 @@ def _details(model: ModelFit) -> list[str]:
     return [*parts, f"threads {model.threads}"]
 
 
-def _place(model: ModelFit, on_gpu: bool) -> str:
+def _place(model: "ModelFit", on_gpu: bool) -> str:
     placement = model.placement
     if placement is None:
         return "nowhere" if on_gpu and model.wanted is not None else "CPU"
@@ -170,17 +178,15 @@ def _place(model: ModelFit, on_gpu: bool) -> str:
     return f"{text} {placement.share:.0%}"
 
 
-def _show_verdict(console: Console, fit: Fit) -> None:
+def _show_verdict(fit: "Fit") -> None:
     for model in fit.models:
         for problem in model.problems:
-            console.print(f"[bold red]does not fit:[/] {model.name}: {problem}", soft_wrap=True)
+            print_line(("does not fit:", "error"), f" {model.name}: {problem}")
         for index, advice in enumerate(model.advice):
-            word = "would fit:" if not index else "       or:"
-            console.print(f"  [bold cyan]{word}[/] ", end="")
-            console.print(advice, markup=False, soft_wrap=True)
+            print_line("  ", ("       or:" if index else "would fit:", "hint"), f" {advice}")
     for problem in fit.problems:
-        console.print(f"[bold red]does not fit:[/] {problem}", soft_wrap=True)
+        print_line(("does not fit:", "error"), f" {problem}")
     for note in fit.notes:
-        console.print(f"[bold yellow]note:[/] {note}", soft_wrap=True)
+        print_line(("note:", "warning"), f" {note}")
     if fit.fits:
-        console.print("[bold green]everything fits[/]")
+        print_line(("everything fits", "good"))

@@ -3,54 +3,65 @@
 import json
 import os
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
-from toolkit.errors import RepositoryError, SourceError
-from toolkit.fields.source import parse_source
-from toolkit.kinds import all_kinds
-from toolkit.spec.schema import models_schema
-from toolkit.spec.starter import Choice, starter
+from toolkit.cli.options import takes
+from toolkit.cli.output import print_error, say
+from toolkit.errors import RepositoryError, SourceError, ToolkitError
+
+if TYPE_CHECKING:
+    from toolkit.spec.starter import Choice
 
 _DEFAULT = ("llm", "embedding")
+_KINDS = ("llm", "embedding", "rerank", "diffusion")
 SCHEMA_FILE = "models.schema.json"
+_SOURCE = "[NAME=]SOURCE"
 
 
-def init(
-    models: Annotated[Path, typer.Argument(help="The file to write.")] = Path("models.yaml"),
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The command line of `toolkit init`."""
+
+    models: Annotated[Path, typer.Argument(help="The file to write.")] = Path("models.yaml")
     llm: Annotated[
         list[str] | None,
-        typer.Option(metavar="[NAME=]SOURCE", help="A language model; may be repeated."),
-    ] = None,
+        typer.Option(metavar=_SOURCE, help="A language model; may be repeated."),
+    ] = None
     embedding: Annotated[
         list[str] | None,
-        typer.Option(metavar="[NAME=]SOURCE", help="An embedding model; may be repeated."),
-    ] = None,
+        typer.Option(metavar=_SOURCE, help="An embedding model; may be repeated."),
+    ] = None
     rerank: Annotated[
         list[str] | None,
-        typer.Option(metavar="[NAME=]SOURCE", help="A cross-encoder; may be repeated."),
-    ] = None,
+        typer.Option(metavar=_SOURCE, help="A cross-encoder; may be repeated."),
+    ] = None
     diffusion: Annotated[
         list[str] | None,
-        typer.Option(metavar="[NAME=]SOURCE", help="A diffusers pipeline; may be repeated."),
-    ] = None,
+        typer.Option(metavar=_SOURCE, help="A diffusers pipeline; may be repeated."),
+    ] = None
     context_length: Annotated[
-        int, typer.Option(min=16, help="Tokens of a language model's prompt and answer together.")
-    ] = 2048,
+        int,
+        typer.Option(min=16, help="Language models: tokens of prompt and answer together."),
+    ] = 2048
     yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Ask nothing; without sources, small examples.")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
-) -> None:
+        bool,
+        typer.Option("--yes", "-y", help="Ask nothing. Without sources: small example models."),
+    ] = False
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False
+
+
+@takes(Options)
+def init(options: Options) -> None:
     """Write a commented models.yaml to start from.
 
-    Its JSON Schema is written beside it.
-
-    Sources: `package:NAME==VERSION/path`, `path:FOLDER`, `hf:ORG/NAME`, `gguf:FILE.gguf`,
-    `s3:BUCKET/PATH`, `gs:BUCKET/PATH`. Without any, it asks.
+    Its JSON Schema is written beside it, so that editors complete and check the file. A source is
+    `package:NAME==VERSION/path`, `path:FOLDER`, `hf:ORG/NAME`, `gguf:FILE.gguf`, `s3:BUCKET/PATH`
+    or `gs:BUCKET/PATH`. Without a source, the command asks for them.
 
     Examples:
 
@@ -58,25 +69,23 @@ def init(
 
         toolkit init --llm hf:HuggingFaceTB/SmolLM2-360M-Instruct --context-length 4096
     """
-    talk = Console(file=sys.stderr, highlight=False, soft_wrap=True)
-    if models.exists() and not force:
+    from toolkit.spec.starter import starter
+
+    models = options.models
+    if models.exists() and not options.force:
         raise RepositoryError(f"{models} exists already", hint="choose another name, or --force")
-    given = {"llm": llm, "embedding": embedding, "rerank": rerank, "diffusion": diffusion}
-    wishes = [_wish(kind, text) for kind, texts in given.items() for text in texts or ()]
-    if not wishes:
-        asks = not yes and sys.stdin.isatty()
-        wishes = (
-            _ask(talk) if asks else [Choice(kind, all_kinds()[kind].example) for kind in _DEFAULT]
-        )
     schema = models.with_name(SCHEMA_FILE)
     text, spec = starter(
-        wishes, models.absolute().parent, context_length=context_length, schema=schema.name
+        _choices(options),
+        models.absolute().parent,
+        context_length=options.context_length,
+        schema=schema.name,
     )
     models.parent.mkdir(parents=True, exist_ok=True)
     _write(schema, _schema_text())
     _write(models, text)
-    talk.print(f"{models}: {', '.join(spec.models)}", markup=False)
-    talk.print(f"next: toolkit build-repo {models} && toolkit serve", markup=False)
+    say(f"{models}: {', '.join(spec.models)}")
+    say(f"next: toolkit build-repo {models} && toolkit serve")
 
 
 def schema() -> None:
@@ -91,46 +100,74 @@ def schema() -> None:
     typer.echo(_schema_text(), nl=False)
 
 
-def _wish(kind: str, text: str) -> Choice:
-    """`NAME=SOURCE`, or a source alone; a `=` behind the first `:` is the source's own."""
+def _choices(options: Options) -> Sequence["Choice"]:
+    from toolkit.kinds import all_kinds
+    from toolkit.spec.starter import Choice
+
+    given = [_choice(kind, text) for kind in _KINDS for text in getattr(options, kind) or ()]
+    if given:
+        return given
+    if not options.yes and sys.stdin.isatty():
+        return _ask()
+    return [Choice(kind, all_kinds()[kind].example) for kind in _DEFAULT]
+
+
+def _choice(kind: str, text: str) -> "Choice":
+    """From `NAME=SOURCE` or a source; a `=` after the first `:` belongs to the source."""
+    from toolkit.fields.source import parse_source
+    from toolkit.spec.starter import Choice
+
     name, sign, source = text.partition("=")
-    if sign and ":" not in name:
-        return Choice(kind, source, name)
+    named = bool(sign) and ":" not in name
     try:
-        parse_source(text)
+        parse_source(source if named else text)
     except ValueError as error:
         problem, _, forms = str(error).partition(": ")
         raise SourceError(f"--{kind}: {problem}", hint=forms or None) from error
-    return Choice(kind, text)
+    return Choice(kind, source, name) if named else Choice(kind, text)
 
 
-def _ask(talk: Console) -> list[Choice]:
-    """One question per kind; an empty answer leaves it out, `-` too where an example is offered."""
-    wishes = []
-    for kind, question in _questions().items():
-        offered = all_kinds()[kind].example if kind in _DEFAULT else ""
-        text = f"{question}: source{' (- for none)' if offered else ' (empty for none)'}"
-        talk.print(text + (f" [{offered}]" if offered else "") + ": ", end="", markup=False)
-        answer = sys.stdin.readline().strip() or offered
-        if answer not in {"", "-"}:
-            wishes.append(_wish(kind, answer))
-    if not wishes:
+def _ask() -> list["Choice"]:
+    """Asks for each kind until the answer is valid; an empty one takes the example or skips it."""
+    from toolkit.kinds import all_kinds
+
+    choices = []
+    for name, kind in all_kinds().items():
+        if not kind.example:
+            continue
+        example = kind.example if name in _DEFAULT else ""
+        text = f"{kind.title}: source{' (- for none)' if example else ' (empty for none)'}"
+        text += f" [{example}]: " if example else ": "
+        while (answer := _read_line(text) or example) not in {"", "-"}:
+            try:
+                choices.append(_choice(name, answer))
+                break
+            except ToolkitError as error:
+                print_error(error)
+    if not choices:
         raise RepositoryError(
-            "nothing was chosen", hint="name one source: toolkit init --llm SOURCE"
+            "no model was chosen", hint="name a source: toolkit init --llm SOURCE"
         )
-    return wishes
+    return choices
 
 
-def _questions() -> dict[str, str]:
-    return {name: kind.title for name, kind in all_kinds().items() if kind.example}
+def _read_line(question: str) -> str:
+    """An answer from the terminal. Raises Abort at its end."""
+    typer.echo(question, nl=False, err=True)
+    line = sys.stdin.readline()
+    if not line:
+        raise typer.Abort
+    return line.strip()
 
 
 def _schema_text() -> str:
+    from toolkit.spec.schema import models_schema
+
     return json.dumps(models_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 def _write(path: Path, text: str) -> None:
-    """All of it or nothing."""
+    """Writes the whole file or nothing."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         scratch.write_text(text, encoding="utf-8")

@@ -1,53 +1,47 @@
-"""`toolkit models`: what a running Triton serves, and changing that while the rest goes on."""
+"""`toolkit models`: what a running Triton serves, and changing that while other models go on."""
 
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from toolkit.cli.canary import canary
-from toolkit.cli.endpoint import (
-    Endpoint,
-    Json,
-    KeyText,
-    Name,
-    Port,
-    Timeout,
-    TritonAddress,
-    prepare,
-    run,
-)
+from toolkit.cli.endpoint import Change, Endpoint, OneModel, link_environments_of
+from toolkit.cli.options import takes
+from toolkit.cli.output import print_json, print_table, say
 from toolkit.cli.status import (
     described,
     first_line,
-    new_table,
     numbers,
     on_disk,
     policy_of,
-    print_json,
-    print_table,
-    say,
+    show_loaded,
     state,
-    tell_loaded,
-    work_of,
+    statistics_of,
 )
 from toolkit.progress import Progress
-from toolkit.serve.control import Control, ModelStatus, Steps, steps_of
+
+if TYPE_CHECKING:
+    from toolkit.serve.control import Control, ModelStatus
 
 models = typer.Typer(
-    help="List, load, unload and test the models of a running Triton.",
-    no_args_is_help=True,
+    help="List, load, unload and test the models of a running Triton.", no_args_is_help=True
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class List(Endpoint):
+    """The command line of `toolkit models list`."""
+
+    steps: Annotated[bool, typer.Option("--steps", help="Also list the steps of ensembles.")] = (
+        False
+    )
 
 
 @models.command("list")
-def list_(
-    steps: Annotated[bool, typer.Option("--steps", help="Also steps of ensembles.")] = False,
-    port: Port = None,
-    triton: TritonAddress = None,
-    key: KeyText = None,
-    as_json: Json = False,
-) -> None:
-    """List the models of the repository: which are loaded, in which versions, and why not.
+@takes(List)
+def list_(options: List) -> None:
+    """List the models of the repository: which are loaded, in which versions, and which failed.
 
     Examples:
 
@@ -55,28 +49,23 @@ def list_(
 
         toolkit models list --triton gpu-host:8001 --steps --json
     """
-    with Endpoint(port, triton, key).control() as control:
-        found = [each for each in control.models().values() if steps or each.public]
-    if as_json:
+    with options.control() as control:
+        found = [each for each in control.models().values() if options.steps or each.public]
+    if options.as_json:
         print_json([described(each) for each in found])
         return
-    table = new_table("model", "kind", "serves", "state")
-    for each in found:
-        table.add_row(each.name, each.served.kind or "-", numbers(each.serving), state(each))
-    print_table(table)
+    rows = [
+        (each.name, each.served.kind or "-", numbers(each.serving), state(each)) for each in found
+    ]
+    print_table(("model", "kind", "serving", "state"), rows)
 
 
 @models.command("status")
-def status(
-    name: Name,
-    port: Port = None,
-    triton: TritonAddress = None,
-    key: KeyText = None,
-    as_json: Json = False,
-) -> None:
-    """Show what a model and its steps have done since they were loaded.
+@takes(OneModel)
+def status(options: OneModel) -> None:
+    """Show how many requests a model and its steps have handled since they were loaded.
 
-    Exit status: 0 it serves, 1 it does not.
+    Exit status: 0 the model is served, 1 it is not.
 
     Examples:
 
@@ -84,38 +73,31 @@ def status(
 
         toolkit models status smollm2-135m-instruct --json
     """
-    with Endpoint(port, triton, key).control() as control:
+    from toolkit.serve.control import steps_of
+
+    with options.control() as control:
         all_models = control.models()
-        model = control.find(name)
-        family = [name, *(step for step in steps_of(model.config) if step in all_models)]
-        rows = [row for each in family for row in work_of(control, all_models[each])]
-    if as_json:
+        model = control.find(options.name)
+        family = [model.name, *(step for step in steps_of(model.config) if step in all_models)]
+        rows = [row for each in family for row in statistics_of(control, each)]
+    if options.as_json:
         print_json(described(model) | {"statistics": rows})
     else:
-        table = new_table("model", "version", "requests", "failed", "mean", "queued")
-        for row in rows:
-            table.add_row(
-                row["model"],
-                str(row["version"]),
-                str(row["requests"]),
-                str(row["failed"]),
-                f"{row['mean_ms']:.1f} ms",
-                f"{row['mean_queue_ms']:.1f} ms",
-            )
-        print_table(table)
-    say(f"{name}: {state(model)}")
+        columns = ("model", "version", "requests", "failed", "mean", "queued")
+        print_table(columns, [_statistics_row(row) for row in rows])
+    say(f"{model.name}: {state(model)}")
     raise typer.Exit(0 if model.serving else 1)
 
 
+def _statistics_row(row: dict[str, Any]) -> tuple[str, ...]:
+    counts = (str(row[name]) for name in ("model", "version", "requests", "failed"))
+    return *counts, f"{row['mean_ms']:.1f} ms", f"{row['mean_queue_ms']:.1f} ms"
+
+
 @models.command("versions")
-def versions(
-    name: Name,
-    port: Port = None,
-    triton: TritonAddress = None,
-    key: KeyText = None,
-    as_json: Json = False,
-) -> None:
-    """List a model's versions: those on disk, those loaded, and the policy that chooses.
+@takes(OneModel)
+def versions(options: OneModel) -> None:
+    """List a model's versions on disk and in memory, and the policy that selects them.
 
     Examples:
 
@@ -123,9 +105,9 @@ def versions(
 
         toolkit models load smollm2-135m-instruct.engine --version 1 --version 2
     """
-    with Endpoint(port, triton, key).control() as control:
-        model = control.find(name)
-        disk = on_disk(control.repository, name)
+    with options.control() as control:
+        model = control.find(options.name)
+        disk = on_disk(control.repository, options.name)
     known = {version.number: version for version in model.versions}
     rows: list[dict[str, Any]] = [
         {
@@ -137,34 +119,39 @@ def versions(
         for number in sorted({*known, *(disk or ())})
     ]
     policy = policy_of(model)
-    if as_json:
-        print_json({"model": name, "policy": policy, "versions": rows})
+    if options.as_json:
+        print_json({"model": options.name, "policy": policy, "versions": rows})
         return
-    table = new_table("version", "on disk", "state", "reason")
-    for row in rows:
-        there = {True: "yes", False: "no", None: "unknown"}[row["on_disk"]]
-        table.add_row(str(row["version"]), there, row["state"], first_line(row["reason"]))
-    print_table(table)
-    say(f"policy: {policy}; requests that name no version get the highest that is loaded")
+    words = {True: "yes", False: "no", None: "unknown"}
+    print_table(
+        ("version", "on disk", "state", "reason"),
+        [
+            (str(row["version"]), words[row["on_disk"]], row["state"], first_line(row["reason"]))
+            for row in rows
+        ],
+    )
+    say(f"policy: {policy}; a request without a version gets the highest that is loaded")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load(Change):
+    """The command line of `toolkit models load`."""
+
+    version: Annotated[
+        list[int] | None,
+        typer.Option(
+            min=1, help="Version to serve; may be repeated. Default: what the policy selects."
+        ),
+    ] = None
 
 
 @models.command("load")
-def load(
-    name: Name,
-    version: Annotated[
-        list[int] | None,
-        typer.Option(min=1, help="Serve this version; may be repeated. Default: the policy's."),
-    ] = None,
-    port: Port = None,
-    triton: TritonAddress = None,
-    key: KeyText = None,
-    timeout_s: Timeout = 600.0,
-    as_json: Json = False,
-) -> None:
-    """Load a model, or take over what changed in its files, without a gap.
+@takes(Load)
+def load(options: Load) -> None:
+    """Load a model, or load it again after its files changed, without a gap.
 
-    The running version answers until the new one is up, so both need memory for a while (`reload`
-    needs it once). If the load fails, the running version goes on serving.
+    The running version answers until the new one is ready, so both need memory for a while;
+    `reload` does not. If loading fails, the running version stays.
 
     Examples:
 
@@ -172,36 +159,34 @@ def load(
 
         toolkit models load my-model --version 2
     """
-    endpoint = Endpoint(port, triton, key, timeout_s)
 
-    def loading(control: Control, progress: Progress) -> ModelStatus:
-        prepare(control, progress)
-        with progress.step(f"load {name}"):
-            return control.load(name, version or ())
+    def work(control: "Control", progress: Progress) -> "ModelStatus":
+        link_environments_of(control, progress)
+        with progress.step(f"load {options.name}"):
+            return control.load(options.name, options.version or ())
 
-    loaded = run(endpoint, loading)
-    tell_loaded(loaded, as_json)
+    show_loaded(options.run(work), options.as_json)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unload(Change):
+    """The command line of `toolkit models unload`."""
+
+    steps: Annotated[
+        Literal["own", "all", "none"],
+        typer.Option(
+            help="Which steps to unload with an ensemble, if no other model uses them: `own` are "
+            "those named after it, as `chat.engine` after `chat`."
+        ),
+    ] = "own"
 
 
 @models.command("unload")
-def unload(
-    name: Name,
-    steps: Annotated[
-        Steps,
-        typer.Option(
-            help="Steps of an ensemble that go too, of those that no other model uses: its own, as "
-            "`chat.engine` is of `chat`, all, or none."
-        ),
-    ] = Steps.OWN,
-    port: Port = None,
-    triton: TritonAddress = None,
-    key: KeyText = None,
-    timeout_s: Timeout = 600.0,
-    as_json: Json = False,
-) -> None:
-    """Unload a model and its own steps; running requests end first, other models go on.
+@takes(Unload)
+def unload(options: Unload) -> None:
+    """Unload a model and its own steps. Running requests finish first; other models go on.
 
-    The gateway answers 503 for it from then on. `load` brings it back.
+    From then on the gateway answers 503 for the model. `toolkit models load` loads it again.
 
     Examples:
 
@@ -209,47 +194,40 @@ def unload(
 
         toolkit models unload emoji --steps none
     """
-    endpoint = Endpoint(port, triton, key, timeout_s)
+    from toolkit.serve.control import Steps
 
-    def unloading(control: Control, progress: Progress) -> list[str]:
-        with progress.step(f"unload {name}"):
-            return control.unload(name, steps)
+    def work(control: "Control", progress: Progress) -> list[str]:
+        with progress.step(f"unload {options.name}"):
+            return control.unload(options.name, Steps(options.steps))
 
-    gone = run(endpoint, unloading)
-    if as_json:
-        print_json({"model": name, "unloaded": gone})
+    gone = options.run(work)
+    if options.as_json:
+        print_json({"model": options.name, "unloaded": gone})
     else:
-        say(f"unloaded: {', '.join(gone)}" if gone else f"{name} was not loaded")
+        say(f"unloaded: {', '.join(gone)}" if gone else f"{options.name} was not loaded")
 
 
 @models.command("reload")
-def reload(
-    name: Name,
-    port: Port = None,
-    triton: TritonAddress = None,
-    key: KeyText = None,
-    timeout_s: Timeout = 600.0,
-    as_json: Json = False,
-) -> None:
-    """Unload a model and its own steps, then load them: new processes, and memory for only one.
+@takes(Change)
+def reload(options: Change) -> None:
+    """Unload a model and its own steps, then load them again in new processes.
 
-    The model is away meanwhile; all others go on. `load` is the way without a gap.
+    Needs memory for one version only, but the model is not available meanwhile. Other models go
+    on. `toolkit models load` has no such gap.
 
     Examples:
 
         toolkit models reload smollm2-135m-instruct
     """
-    endpoint = Endpoint(port, triton, key, timeout_s)
 
-    def reloading(control: Control, progress: Progress) -> ModelStatus:
-        prepare(control, progress)
-        with progress.step(f"unload {name}"):
-            control.unload(name)
-        with progress.step(f"load {name}"):
-            return control.load(name)
+    def work(control: "Control", progress: Progress) -> "ModelStatus":
+        link_environments_of(control, progress)
+        with progress.step(f"unload {options.name}"):
+            control.unload(options.name)
+        with progress.step(f"load {options.name}"):
+            return control.load(options.name)
 
-    loaded = run(endpoint, reloading)
-    tell_loaded(loaded, as_json)
+    show_loaded(options.run(work), options.as_json)
 
 
 models.command("canary")(canary)

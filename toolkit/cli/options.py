@@ -8,12 +8,15 @@ import re
 from collections.abc import Callable, Collection
 from dataclasses import MISSING, fields
 from inspect import Parameter, Signature
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 from typer.core import TyperCommand
 
 from toolkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from toolkit.machine import Probe
 
 _Options = TypeVar("_Options")
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
@@ -70,3 +73,10 @@ def check_shard_size(text: str) -> str:
     if not re.fullmatch(r"[1-9]\d*(\.\d+)?[KMGT]B", text, re.IGNORECASE):
         raise typer.BadParameter(f"'{text}' is not a size such as 5GB or 500MB")
     return text
+
+
+def probe_of(context: typer.Context) -> "Probe":
+    """The machine that a command examines: this one, or what a test describes."""
+    from toolkit.machine import LocalProbe
+
+    return LocalProbe() if context.obj is None else context.obj

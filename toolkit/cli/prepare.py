@@ -1,34 +1,38 @@
-"""`toolkit prepare`: everything that serving needs, installed now."""
+"""`toolkit prepare`: installs everything that serving needs."""
 
-import json
-import sys
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from toolkit.cli.options import Json, takes
+from toolkit.cli.output import print_json, print_line
 from toolkit.cli.progress import console_progress
-from toolkit.runtime.environments import CUDA, NAMES, ensure_environment
-from toolkit.runtime.triton import ensure_triton
 
 
-def prepare(
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The command line of `toolkit prepare`."""
+
     environment: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"Only this one, repeatable. Known: {', '.join((*NAMES, *CUDA.values()))}."
+            help="Only this environment: onnx, vllm, onnx-cuda or vllm-cuda; may be repeated."
         ),
-    ] = None,
+    ] = None
     cuda: Annotated[
-        bool, typer.Option("--cuda", help="The environments for NVIDIA GPUs, about 5 GB to fetch.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the folders as JSON.")] = False,
-) -> None:
+        bool,
+        typer.Option("--cuda", help="The environments for NVIDIA GPUs; about 5 GB to download."),
+    ] = False
+    as_json: Json = False
+
+
+@takes(Options)
+def prepare(options: Options) -> None:
     """Install Triton and the environments its models run in.
 
-    Afterwards `toolkit serve` can start without a network.
-
-    `serve` does this by itself for what its repository needs; images are built with it.
+    Afterwards `toolkit serve` can start without a network. `toolkit serve` itself installs what
+    its repository needs; container images are built with this command.
 
     Examples:
 
@@ -36,9 +40,15 @@ def prepare(
 
         toolkit prepare --environment onnx
     """
-    console = Console(file=sys.stderr)
-    with console_progress(console) as progress:
-        names = environment or (CUDA.values() if cuda else NAMES)
+    from toolkit.runtime.environments import CUDA, NAMES, ensure_environment
+    from toolkit.runtime.triton import ensure_triton
+
+    with console_progress() as progress:
         paths = {"triton": str(ensure_triton(progress).root)}
-        paths |= {name: str(ensure_environment(name, progress)) for name in names}
-    typer.echo(json.dumps(paths, indent=2) if as_json else "\n".join(paths.values()))
+        for name in options.environment or (CUDA.values() if options.cuda else NAMES):
+            paths[name] = str(ensure_environment(name, progress))
+    if options.as_json:
+        print_json(paths)
+    else:
+        for path in paths.values():
+            print_line(path)

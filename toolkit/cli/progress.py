@@ -1,108 +1,39 @@
-"""Draws progress: bars with rate and time left on a terminal, plain lines anywhere else.
+"""Shows progress on stderr: bars on a terminal, one line when a step begins and ends elsewhere.
 
-Implements `toolkit.progress.Progress` with rich; both kinds write to the console they are given.
+Implements `toolkit.progress.Progress`.
 """
 
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-from rich.progress import Progress as Bars
-from rich.table import Column
-from rich.text import Text
+import typer
 
 from toolkit.progress import Progress, Step
 
 
 @contextmanager
-def console_progress(console: Console | None = None) -> Iterator[Progress]:
-    """A Progress on `console`, else on stderr; on a terminal it owns the last lines while open."""
-    # this very stream: conversions redirect sys.stderr while they run
-    console = console or Console(file=sys.stderr, soft_wrap=True)
-    if not console.is_terminal:
-        yield _Lines(console)
+def console_progress(stream: TextIO | None = None) -> Iterator[Progress]:
+    """A Progress on `stream`, by default on stderr."""
+    stream = stream or sys.stderr  # this very stream: conversions redirect sys.stderr meanwhile
+    if not stream.isatty():
+        yield _Lines(stream)
         return
-    bars = Bars(
-        SpinnerColumn(finished_text="[green]✓[/]"),
-        TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis")),
-        BarColumn(bar_width=16),
-        _Amount(),
-        TextColumn("[dim]{task.fields[note]}[/]"),
-        console=console,
-    )
-    with bars:
-        yield _Bars(bars)
+    from rich.console import Console
 
+    from toolkit.cli.bars import drawn
 
-class _Amount(ProgressColumn):
-    """How much and how fast, in the task's own unit, and the time left or taken."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._bytes = (DownloadColumn(), TransferSpeedColumn())
-        self._count = (MofNCompleteColumn(),)
-        self._left, self._taken = TimeRemainingColumn(compact=True), TimeElapsedColumn()
-
-    def render(self, task: Task) -> Text:
-        parts: list[ProgressColumn] = []
-        if task.total is not None:
-            parts += self._bytes if task.fields["unit"] == "bytes" else self._count
-        known = task.total is not None and not task.finished
-        parts.append(self._left if known else self._taken)
-        texts = [column(task) for column in parts]
-        return Text("  ").join(text for text in texts if isinstance(text, Text))
-
-
-class _Bars:
-    def __init__(self, bars: Bars) -> None:
-        self._bars = bars
-
-    @contextmanager
-    def step(
-        self, title: str, *, total: float | None = None, unit: str = "steps"
-    ) -> Iterator[Step]:
-        task = self._bars.add_task(title, total=total, unit=unit, note="")
-        yield _Bar(self._bars, task)
-        done = self._bars.tasks[self._bars.task_ids.index(task)]
-        end = done.total if done.total is not None else max(done.completed, 1)
-        self._bars.update(task, total=end, completed=end, note="")
-
-
-class _Bar:
-    def __init__(self, bars: Bars, task: TaskID) -> None:
-        self._bars = bars
-        self._task = task
-
-    def advance(self, amount: float = 1) -> None:
-        self._bars.advance(self._task, amount)
-
-    def total(self, amount: float) -> None:
-        self._bars.update(self._task, total=amount)
-
-    def note(self, text: str) -> None:
-        self._bars.update(self._task, note=text[:48])
+    with drawn(Console(file=stream, soft_wrap=True)) as progress:
+        yield progress
 
 
 class _Lines:
-    """Says when work begins and ends; amounts and units are for bars."""
+    """Prints when a step begins and ends; amounts and units are for bars."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
 
     @contextmanager
     def step(
@@ -113,16 +44,13 @@ class _Lines:
         unit: str = "steps",  # noqa: ARG002
     ) -> Iterator[Step]:
         started = time.monotonic()
-        self._say(f"{title} …")
+        typer.echo(f"{title} …", file=self._stream)
         yield _Line()
-        self._say(f"{title}: done in {time.monotonic() - started:.1f} s")
-
-    def _say(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        typer.echo(f"{title}: done in {time.monotonic() - started:.1f} s", file=self._stream)
 
 
 class _Line:
-    """A log wants to know that work began and ended, not each percent."""
+    """Ignores amounts: a log needs no line for each percent."""
 
     def advance(self, amount: float = 1) -> None: ...
 

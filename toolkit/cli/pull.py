@@ -1,37 +1,42 @@
-"""`toolkit pull`: fetch weights ahead of a build, see what is here, check that it is whole."""
+"""`toolkit pull`: download weights before a build, list them, check that they are complete."""
 
-import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 from typer.core import TyperGroup
 
+from toolkit.cli.options import Json, takes
+from toolkit.cli.output import print_json, print_line, print_table
 from toolkit.cli.progress import console_progress
 from toolkit.cli.sizes import size
-from toolkit.errors import SourceError, SpecError, ToolkitError
-from toolkit.fields.source import parse_source
+from toolkit.errors import SourceError, SpecError, ToolkitError, UsageError
 from toolkit.progress import Progress
-from toolkit.spec import Source, load
-from toolkit.weights.fetch import UrlSource, fetch
-from toolkit.weights.known import KNOWN
-from toolkit.weights.sources import Fetched
-from toolkit.weights.state import Standing, State, size_of, spec_sources, standings
+
+if TYPE_CHECKING:
+    from toolkit.spec import Source
+    from toolkit.weights.fetch import UrlSource
+    from toolkit.weights.sources import Fetched
+    from toolkit.weights.state import Standing
 
 _PARALLEL = 3
-_STYLES = {State.HERE: "green", State.PARTIAL: "yellow", State.CORRUPTED: "bold red"}
+_DEFAULT = Path("models.yaml")
 
 
 class _Download(TyperGroup):
     """`toolkit pull [SOURCE…]` means `toolkit pull download [SOURCE…]`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        words = [each for each in args if not each.startswith("-")]
-        asks_help = args[:1] in (["--help"], ["-h"])
-        if not asks_help and (not words or words[0] not in self.commands):
+        first = next((each for each in args if not each.startswith("-")), "")
+        if first not in self.commands and args[:1] not in (["--help"], ["-h"]):
+            if ":" not in first and (near := get_close_matches(first, self.commands)):
+                raise UsageError(
+                    f"'{first}' is neither a command nor a source",
+                    hint=f"did you mean '{near[0]}'?",
+                )
             args = ["download", *args]
         parsed: list[str] = super().parse_args(ctx, args)
         return parsed
@@ -39,21 +44,25 @@ class _Download(TyperGroup):
 
 pull = typer.Typer(
     cls=_Download,
-    help="Download model weights into the cache.\n\nWithout a source, downloads what models.yaml "
-    "needs.",
+    help="Download model weights into the cache.\n\nWithout a command, `toolkit pull [SOURCE]...` "
+    "downloads; `toolkit pull download --help` shows its options.",
 )
-_Models = Annotated[Path, typer.Option("--models", "-m", help="The catalogue.")]
-_DEFAULT = Path("models.yaml")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Models:
+    """The options of every sub-command."""
+
+    models: Annotated[Path, typer.Option("--models", "-m", help="The models.yaml.")] = _DEFAULT
+    as_json: Json = False
 
 
 @pull.command("list-available")
-def list_available(
-    models: _Models = _DEFAULT,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
-) -> None:
-    """List what the catalogue needs and whether it is here, and packages known to carry weights.
+@takes(Models)
+def list_available(options: Models) -> None:
+    """List the weights that models.yaml needs, and packages that are known to contain weights.
 
-    Asks no network.
+    Uses no network.
 
     Examples:
 
@@ -61,64 +70,66 @@ def list_available(
 
         toolkit pull list-available --models other.yaml --json
     """
-    needed = standings(load(models)) if models.exists() or models != _DEFAULT else []
-    wanted = {each.source for each in needed}
-    offered = [each for each in KNOWN if each.source not in wanted]
-    if as_json:
-        told = {
-            "needed": [_standing_json(each) for each in needed],
-            "offered": [
-                {
-                    "source": each.source,
-                    "kind": each.kind,
-                    "about": each.about,
-                    "license": each.license,
-                    "size_bytes": each.size_bytes,
-                }
-                for each in offered
-            ],
-        }
-        typer.echo(json.dumps(told, indent=2, ensure_ascii=False))
-        return
-    console = Console(highlight=False)
-    console.print(_table(needed))
-    for each in offered:
-        console.print(f"\n{each.source}", soft_wrap=True, markup=False)
-        console.print(
-            f"  {each.kind}: {each.about}, {each.license}, {size(each.size_bytes)}", soft_wrap=True
+    from dataclasses import asdict
+
+    from toolkit.spec import load
+    from toolkit.weights.known import KNOWN
+    from toolkit.weights.state import standings
+
+    is_there = options.models.exists() or options.models != _DEFAULT
+    needed = standings(load(options.models)) if is_there else []
+    sources = {each.source for each in needed}
+    offered = [each for each in KNOWN if each.source not in sources]
+    if options.as_json:
+        print_json(
+            {
+                "needed": [_standing_json(each) for each in needed],
+                "offered": [asdict(each) for each in offered],
+            }
         )
+        return
+    _show(needed)
+    for each in offered:
+        print_line()
+        print_line(each.source)
+        print_line(f"  {each.kind}: {each.about}, {each.license}, {size(each.size_bytes)}")
 
 
-@pull.command("download")
-def download(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Download(Models):
+    """The command line of `toolkit pull download`."""
+
     sources: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="[SOURCE]...",
-            help="Sources as models.yaml writes them, or https addresses of files. Default: all of "
-            "the catalogue.",
+            help="Sources as in models.yaml, or https addresses of files. Default: all sources of "
+            "models.yaml.",
         ),
-    ] = None,
-    models: _Models = _DEFAULT,
+    ] = None
     only: Annotated[
         list[str] | None,
-        typer.Option("--only", help="Only this model of the catalogue; may be repeated."),
-    ] = None,
+        typer.Option("--only", help="Only this model of models.yaml; may be repeated."),
+    ] = None
     sha256: Annotated[
-        str | None, typer.Option(help="The digest that a single https file must have, in hex.")
-    ] = None,
+        str | None, typer.Option(help="SHA-256 that a single https file must have, in hex.")
+    ] = None
     allow_pickle: Annotated[
         bool,
         typer.Option(
             "--allow-pickle",
-            help="Also take files that run code when they are loaded. Builds use none of them.",
+            help="Also download pickle files, which can run code when they are loaded. Builds do "
+            "not use them.",
         ),
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what is here as JSON.")] = False,
-) -> None:
-    """Fetch weights into the cache: resumed, several at a time, checked before they count.
+    ] = False
 
-    Stopped downloads go on where they stopped. A build afterwards needs no network.
+
+@pull.command("download")
+@takes(Download)
+def download(options: Download) -> None:
+    """Download weights into the cache, several at a time, and verify them.
+
+    Interrupted downloads are resumed. A build afterwards needs no network.
 
     Examples:
 
@@ -130,29 +141,30 @@ def download(
 
         toolkit pull https://example.org/model.gguf --sha256 0f3c…
     """
-    wanted = _wanted(sources or [], models, only or [], sha256)
-    folder = models.absolute().parent
-    with console_progress(Console(stderr=True)) as progress:
-        found = _fetch_all(wanted, folder, progress, allow_pickle)
-    if as_json:
-        told = [
-            {"name": name, "path": str(each.path), "digest": each.digest}
-            for name, each in found.items()
-        ]
-        typer.echo(json.dumps(told, indent=2, ensure_ascii=False))
-    else:
-        for name, each in found.items():
-            typer.echo(f"{name}\t{size(size_of(each.path))}\t{each.path}")
+    from toolkit.weights.state import size_of
+
+    wanted = _sources(options)
+    folder = options.models.absolute().parent
+    with console_progress() as progress:
+        fetched = _fetch_all(wanted, folder, progress, options.allow_pickle)
+    if options.as_json:
+        print_json(
+            [
+                {"name": name, "path": str(each.path), "digest": each.digest}
+                for name, each in fetched.items()
+            ]
+        )
+        return
+    for name, each in fetched.items():
+        print_line(f"{name}\t{size(size_of(each.path))}\t{each.path}")
 
 
 @pull.command("check")
-def check(
-    models: _Models = _DEFAULT,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
-) -> None:
-    """Read every byte of the catalogue's weights, and compare it with the digest it came with.
+@takes(Models)
+def check(options: Models) -> None:
+    """Read all weights of models.yaml and compare them with their digests.
 
-    Exit status: 0 all are here and whole, 1 some are not, 2 wrong use.
+    Exit status: 0 all are complete, 1 some are not, 2 wrong use.
 
     Examples:
 
@@ -160,35 +172,44 @@ def check(
 
         toolkit pull check --json
     """
-    with console_progress(Console(stderr=True)) as progress, progress.step("check weights"):
-        found = standings(load(models), verify=True)
-    if as_json:
-        typer.echo(json.dumps([_standing_json(each) for each in found], indent=2))
+    from toolkit.spec import load
+    from toolkit.weights.state import State, standings
+
+    with console_progress() as progress, progress.step("check weights"):
+        found = standings(load(options.models), verify=True)
+    if options.as_json:
+        print_json([_standing_json(each) for each in found])
     else:
-        Console(highlight=False).print(_table(found))
+        _show(found)
     bad = [each for each in found if each.state is not State.HERE]
     if bad:
-        broken = any(each.state is State.CORRUPTED for each in bad)
+        corrupted = any(each.state is State.CORRUPTED for each in bad)
         raise SourceError(
-            f"{len(bad)} of {len(found)} models have no whole weights: "
+            f"the weights of {len(bad)} of {len(found)} models are missing or incomplete: "
             + ", ".join(each.name for each in bad),
-            hint="remove the corrupted folders, then toolkit pull" if broken else "toolkit pull",
+            hint="delete the corrupted folders, then toolkit pull" if corrupted else "toolkit pull",
         )
 
 
-def _wanted(
-    sources: list[str], models: Path, only: list[str], sha256: str | None
-) -> dict[str, Source | UrlSource]:
-    if sources:
+def _sources(options: Download) -> "dict[str, Source | UrlSource]":
+    """What to download, by the name that messages use."""
+    from toolkit.spec import load
+    from toolkit.weights.state import spec_sources
+
+    given, sha256, only = options.sources or [], options.sha256, options.only or []
+    if sha256 is not None and not (len(given) == 1 and _is_url(given[0])):
+        raise UsageError("--sha256 goes with one https address", hint="give one address")
+    if given:
         if only:
-            raise SourceError("--only names models of the catalogue, and sources were given too")
-        if sha256 is not None and (len(sources) > 1 or not _is_url(sources[0])):
-            raise SourceError("--sha256 goes with one https address")
-        return {text: _parse(text, sha256) for text in sources}
-    needed = spec_sources(load(models))
+            raise UsageError(
+                "--only names models of models.yaml, and sources were given too",
+                hint="give --only or sources",
+            )
+        return {text: _parse(text, sha256) for text in given}
+    needed = spec_sources(load(options.models))
     if unknown := sorted(set(only) - set(needed)):
-        raise SourceError(
-            f"{models} has no model '{unknown[0]}'", hint=f"it has {', '.join(needed)}"
+        raise UsageError(
+            f"{options.models} has no model '{unknown[0]}'", hint=f"it has {', '.join(needed)}"
         )
     return {name: each.source for name, each in needed.items() if not only or name in only}
 
@@ -197,7 +218,10 @@ def _is_url(text: str) -> bool:
     return text.startswith(("https://", "http://"))
 
 
-def _parse(text: str, sha256: str | None) -> Source | UrlSource:
+def _parse(text: str, sha256: str | None) -> "Source | UrlSource":
+    from toolkit.fields.source import parse_source
+    from toolkit.weights.fetch import UrlSource
+
     if _is_url(text):
         return UrlSource(text, sha256)
     try:
@@ -207,11 +231,13 @@ def _parse(text: str, sha256: str | None) -> Source | UrlSource:
 
 
 def _fetch_all(
-    wanted: dict[str, Source | UrlSource], folder: Path, progress: Progress, allow_pickle: bool
-) -> dict[str, Fetched]:
-    """All sources, a few at a time; every failure is told when all others are done."""
+    sources: "dict[str, Source | UrlSource]", folder: Path, progress: Progress, allow_pickle: bool
+) -> "dict[str, Fetched]":
+    """Downloads a few at a time; all failures are reported when the others are done."""
+    from toolkit.weights.fetch import fetch
+    from toolkit.weights.sources import Fetched
 
-    def one(source: Source | UrlSource) -> Fetched | ToolkitError:
+    def fetch_one(source: "Source | UrlSource") -> Fetched | ToolkitError:
         try:
             return fetch(source, folder, progress, allow_pickle=allow_pickle)
         except SpecError:
@@ -220,7 +246,7 @@ def _fetch_all(
             return error
 
     with ThreadPoolExecutor(_PARALLEL) as pool:
-        results = dict(zip(wanted, pool.map(one, wanted.values()), strict=True))
+        results = dict(zip(sources, pool.map(fetch_one, sources.values()), strict=True))
     failed = {name: each for name, each in results.items() if isinstance(each, ToolkitError)}
     if failed:
         hints = [each.hint for each in failed.values() if each.hint]
@@ -231,19 +257,15 @@ def _fetch_all(
     return {name: each for name, each in results.items() if isinstance(each, Fetched)}
 
 
-def _table(found: list[Standing]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for column in ("model", "state", "size", "source"):
-        table.add_column(column, justify="right" if column == "size" else "left", overflow="fold")
-    for each in found:
-        style = _STYLES.get(each.state, "")
-        state = f"[{style}]{each.state}[/]" if style else str(each.state)
+def _show(standings: "list[Standing]") -> None:
+    rows = []
+    for each in standings:
         note = f" ({each.note})" if each.note else ""
-        table.add_row(each.name, state, size(each.size_bytes), f"{each.source}{note}")
-    return table
+        rows.append((each.name, str(each.state), size(each.size_bytes), f"{each.source}{note}"))
+    print_table(("model", "state", "size", "source"), rows, right=("size",))
 
 
-def _standing_json(each: Standing) -> dict[str, object]:
+def _standing_json(each: "Standing") -> dict[str, object]:
     return {
         "name": each.name,
         "source": each.source,

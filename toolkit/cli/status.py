@@ -1,19 +1,20 @@
-"""How `toolkit models` shows what it found: tables for people, JSON for scripts."""
+"""How `toolkit models` describes models: as rows of a table, and as JSON."""
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-from rich.console import Console
-from rich.table import Table
+from toolkit.cli.output import print_json, print_table, say
 
-from toolkit.serve.canary import Answer
-from toolkit.serve.control import Control, ModelStatus, steps_of
+if TYPE_CHECKING:
+    from toolkit.serve.canary import Answer
+    from toolkit.serve.control import Control, ModelStatus
 
 
-def described(model: ModelStatus) -> dict[str, Any]:
+def described(model: "ModelStatus") -> dict[str, Any]:
     """A model as JSON."""
+    from toolkit.serve.control import steps_of
+
     served = model.served
     aliases = served.parameter("toolkit.aliases")
     return {
@@ -31,8 +32,8 @@ def described(model: ModelStatus) -> dict[str, Any]:
     }
 
 
-def state(model: ModelStatus) -> str:
-    """`ready`, `not loaded`, `loading`, or the reason of what failed."""
+def state(model: "ModelStatus") -> str:
+    """`ready`, `not loaded`, `loading`, or why it failed."""
     if model.serving:
         failed = [each for each in model.versions if each.reason not in ("", "unloaded")]
         if not failed:
@@ -46,15 +47,15 @@ def state(model: ModelStatus) -> str:
     return "not loaded"
 
 
-def work_of(control: Control, model: ModelStatus) -> list[dict[str, Any]]:
-    """What each loaded version has done, as rows."""
+def statistics_of(control: "Control", name: str) -> list[dict[str, Any]]:
+    """What each loaded version has done since it was loaded."""
     rows = []
-    for each in control.statistics(model.name):
+    for each in control.statistics(name):
         done, failed = each.inference_stats.success, each.inference_stats.fail
         queue, count = each.inference_stats.queue, max(1, done.count)
         rows.append(
             {
-                "model": model.name,
+                "model": name,
                 "version": int(each.version),
                 "requests": done.count + failed.count,
                 "failed": failed.count,
@@ -67,14 +68,14 @@ def work_of(control: Control, model: ModelStatus) -> list[dict[str, Any]]:
 
 
 def on_disk(repository: Path | None, name: str) -> list[int] | None:
-    """The versions that have a folder; None where this machine does not see the repository."""
+    """The versions that have a folder; None where the repository is on another machine."""
     if repository is None:
         return None
     folders = (each.name for each in (repository / name).iterdir() if each.is_dir())
     return [int(folder) for folder in folders if folder.isdecimal() and int(folder)]
 
 
-def policy_of(model: ModelStatus) -> str:
+def policy_of(model: "ModelStatus") -> str:
     """The version policy in words."""
     policy = model.served.config.version_policy
     if policy.HasField("all"):
@@ -84,49 +85,26 @@ def policy_of(model: ModelStatus) -> str:
     return f"latest {policy.latest.num_versions or 1}"
 
 
-def tell_loaded(loaded: ModelStatus, as_json: bool) -> None:
-    """Says which versions serve now."""
+def show_loaded(loaded: "ModelStatus", as_json: bool) -> None:
+    """Prints which versions are served now."""
     if as_json:
         print_json(described(loaded))
     else:
-        say(f"{loaded.name}: version {numbers(loaded.serving)} serves")
+        say(f"{loaded.name}: serving version {numbers(loaded.serving)}")
 
 
-def show_answers(answers: list[Answer], as_json: bool) -> None:
-    """A row for each request of a trial."""
+def show_answers(answers: list["Answer"], as_json: bool) -> None:
+    """Prints a row for each request of a canary."""
     if as_json:
         fields = ("model", "version", "latency_ms", "responses", "outputs", "problem")
         print_json([{name: getattr(answer, name) for name in fields} for answer in answers])
         return
-    table = new_table("model", "version", "latency", "answer")
+    rows = []
     for each in answers:
         outputs = ", ".join(f"{name} {shape}" for name, shape in each.outputs.items())
-        said = outputs if each.problem is None else f"failed: {each.problem.strip()}"
-        table.add_row(each.model, str(each.version), f"{each.latency_ms:.0f} ms", said)
-    print_table(table)
-
-
-def new_table(*columns: str) -> Table:
-    """A table that fits any width: long words are folded."""
-    table = Table(box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
-
-
-def print_table(table: Table) -> None:
-    """To stdout."""
-    Console(highlight=False, markup=False).print(table)
-
-
-def print_json(value: object) -> None:
-    """To stdout."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def say(text: str) -> None:
-    """To stderr."""
-    Console(stderr=True, highlight=False).print(text, markup=False, soft_wrap=True)
+        answer = outputs if each.problem is None else f"failed: {each.problem.strip()}"
+        rows.append((each.model, str(each.version), f"{each.latency_ms:.0f} ms", answer))
+    print_table(("model", "version", "latency", "answer"), rows)
 
 
 def numbers(versions: Any) -> str:
@@ -135,5 +113,5 @@ def numbers(versions: Any) -> str:
 
 
 def first_line(text: str) -> str:
-    """What is said before a trace."""
+    """The message before a traceback."""
     return text.strip().partition("\n")[0]

@@ -1,1 +1,4 @@
-"""The fields of models.yaml that several kinds of models share. Knows no kind and reads no file."""
+"""The fields of models.yaml that several kinds of models share.
+
+They do not depend on a kind and do not read files.
+"""

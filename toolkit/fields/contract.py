@@ -25,13 +25,13 @@ else:
 class Image(Strict):
     """What a request for images may ask for, and what it gets by default."""
 
-    width: int = Field(ge=8, description="Pixels, when a request names none.")
-    height: int = Field(ge=8, description="Pixels, when a request names none.")
+    width: int = Field(ge=8, description="Pixels, if a request does not set it.")
+    height: int = Field(ge=8, description="Pixels, if a request does not set it.")
     multiple_of: int = Field(default=8, ge=1, description="Both sides are multiples of it.")
     max_size: int = Field(ge=8, description="The longest side.")
-    steps: int = Field(default=25, ge=1, description="When a request names none.")
+    steps: int = Field(default=25, ge=1, description="The default of a request.")
     max_steps: int = Field(default=100, ge=1, description="At most.")
-    guidance: float = Field(default=7.5, ge=0, description="When a request names none.")
+    guidance: float = Field(default=7.5, ge=0, description="The default of a request.")
     max_count: int = Field(default=4, ge=1, description="Images of one request at most.")
 
 

@@ -35,13 +35,13 @@ class RateLimit(Strict):
 class Instances(Strict):
     """A group of instances of one model, and where they run."""
 
-    count: int = Field(default=1, ge=1, le=1024, description="How many (on each GPU).")
+    count: int = Field(default=1, ge=1, le=1024, description="How many instances (on each GPU).")
     device: Literal["auto", "cpu", "gpu"] = Field(
         default="auto",
         description="`auto` is `cpu`, except for encoders and engines on a target with GPUs.",
     )
     gpus: Many[int] = Field(
-        default=(), description="Which GPUs, by number; without it, all that the server sees."
+        default=(), description="Which GPUs, by number; default: all that the server sees."
     )
     rate_limit: RateLimit | None = Field(
         default=None, description="Resources that an instance holds while it runs."
@@ -60,21 +60,25 @@ class Batching(Strict):
     )
     preserve_order: bool = Field(default=False, description="Answer in the order of arrival.")
     max_queue: int = Field(
-        default=0, ge=0, description="Waiting requests after which more are refused; 0: no limit."
+        default=0,
+        ge=0,
+        description="How many requests may wait before more are refused; 0: no limit.",
     )
     timeout_us: int = Field(
         default=0,
         ge=0,
-        description="Microseconds in the queue after which one is refused; 0: never.",
+        description="Microseconds in the queue after which a request is refused; 0: never.",
     )
 
 
 class Priority(Strict):
     """Levels of importance in a model's queue; a request names its own in Triton's `priority`."""
 
-    levels: int = Field(ge=2, le=64, description="How many; 1 is the most important.")
+    levels: int = Field(ge=2, le=64, description="How many levels; 1 is the most important.")
     default: int | None = Field(
-        default=None, ge=1, description="Of a request that names none; without it, the middle one."
+        default=None,
+        ge=1,
+        description="For requests that do not set one. Default: the middle level.",
     )
 
 
@@ -82,28 +86,31 @@ class WarmUpInput(Strict):
     """One tensor of a warm-up request."""
 
     dims: Many[int] | None = Field(
-        default=None, description="Its shape without the batch; needed where the model's has a -1."
+        default=None,
+        description="Its shape without the batch; needed if the model's shape has a -1.",
     )
-    data: Literal["zero", "random"] | None = Field(default=None, description="What it holds.")
-    text: str | None = Field(default=None, description="Or a text, for a STRING tensor.")
+    data: Literal["zero", "random"] | None = Field(
+        default=None, description="What it is filled with."
+    )
+    text: str | None = Field(default=None, description="A text instead, for a STRING tensor.")
 
 
 class WarmUp(Strict):
     """A request that each instance answers before the model is ready."""
 
     inputs: dict[str, WarmUpInput] = Field(
-        default={}, description="By tensor; those left out are zeros."
+        default={}, description="By tensor name; tensors that are left out are zeros."
     )
-    batch: int = Field(default=1, ge=1, description="Rows of it.")
-    count: int = Field(default=1, ge=1, le=1000, description="How often.")
+    batch: int = Field(default=1, ge=1, description="Rows in the request's batch.")
+    count: int = Field(default=1, ge=1, le=1000, description="How many times it is sent.")
 
 
 class VersionPolicy(Strict):
-    """Which versions of a model are served; exactly one field."""
+    """Which versions of a model are served; set exactly one field."""
 
-    latest: int | None = Field(default=None, ge=1, description="The newest so many.")
-    all: Literal[True] | None = Field(default=None, description="`true`: all of them.")
-    specific: Many[int] | None = Field(default=None, description="These.")
+    latest: int | None = Field(default=None, ge=1, description="The newest N versions.")
+    all: Literal[True] | None = Field(default=None, description="`true`: all versions.")
+    specific: Many[int] | None = Field(default=None, description="These versions.")
 
 
 def _groups(value: object) -> object:
@@ -132,39 +139,45 @@ WarmUps = Annotated[
 
 
 class Part(Strict):
-    """How a step runs that is not the one which the model's own fields are for."""
+    """How a step other than the main one runs."""
 
     instances: Groups | None = Field(default=None, description="Its instance groups.")
     batching: Batching | None = Field(default=None, description="Its batches.")
-    warmup: bool | None = Field(default=None, description="Whether it is warmed up.")
+    warmup: bool | None = Field(
+        default=None, description="Whether it is warmed up before it is ready."
+    )
 
 
 class GrammarBounds(Strict):
-    """What the schema, pattern or grammar that a request binds its answer to may cost."""
+    """Limits of the schema, pattern or grammar that a request sets for its answer."""
 
-    bytes: int = Field(default=131_072, ge=1, description="Its size at most.")
+    bytes: int = Field(default=131_072, ge=1, description="Its largest size, in bytes.")
     compile_s: float = Field(
-        default=10.0, gt=0, description="Seconds of computing that compiling it takes at most."
+        default=10.0, gt=0, description="CPU seconds that compiling it may take."
     )
-    memory_mb: int = Field(default=1024, ge=1, description="MiB that compiling it takes at most.")
+    memory_mb: int = Field(
+        default=1024, ge=1, description="MiB of memory that compiling it may take."
+    )
     mask_ms: int = Field(
         default=100,
         ge=1,
-        description="Milliseconds of computing after which the request ends whose next tokens are "
-        "not known.",
+        description="CPU milliseconds that finding the next allowed tokens may take; a request "
+        "that needs more ends.",
     )
     share_ms: int = Field(
-        default=5, ge=1, description="The same on average, after a second in all."
+        default=5, ge=1, description="The same on average, once it has taken one second in all."
     )
     compiles: int = Field(
-        default=4, ge=1, description="Compiled at once, one caller's half of them at most."
+        default=4,
+        ge=1,
+        description="Grammars compiled at the same time, half of them for one caller at most.",
     )
     processes: int = Field(
         default=64,
         ge=1,
-        description="Grammars in use at once, one caller's half of them at most; each is a process "
-        "of about 12 MiB.",
+        description="Grammars in use at the same time, half of them for one caller at most; each "
+        "is a process of about 12 MiB.",
     )
     whitespace: int = Field(
-        default=16, ge=1, description="Blanks that follow one another in JSON answers at most."
+        default=16, ge=1, description="Consecutive blanks allowed in JSON answers."
     )

@@ -114,7 +114,7 @@ def _parse(text: str) -> Source:
             return _object(text, scheme, rest)
         case "gguf":
             return _gguf(text, rest)
-    raise ValueError(f"'{text}' is no source: write {FORMS}")
+    raise ValueError(f"'{text}' is not a source: write {FORMS}")
 
 
 def _at(source: Source, revision: str) -> Source:
@@ -131,13 +131,13 @@ def _at(source: Source, revision: str) -> Source:
 
 def _path(text: str, rest: str) -> PathSource:
     if not rest.strip() or "\0" in rest:
-        raise ValueError(f"'{text}' names no file or folder")
+        raise ValueError(f"'{text}' does not name a file or folder")
     return PathSource(rest)
 
 
 def _hub(text: str, rest: str) -> HubSource:
     if not (match := _HUB.fullmatch(rest)):
-        raise ValueError(f"'{text}' is no Hub source: write hf:ORG/NAME or hf:ORG/NAME@REVISION")
+        raise ValueError(f"'{text}' is not a Hub source: write hf:ORG/NAME or hf:ORG/NAME@REVISION")
     return HubSource(match["repository"], match["revision"])
 
 
@@ -145,17 +145,21 @@ def _object(text: str, scheme: str, rest: str) -> ObjectSource:
     match = _BUCKET.fullmatch(rest)
     parts = match["key"].rstrip("/").split("/") if match else [""]
     if match is None or {"", ".", ".."} & set(parts) or re.search(r"[*?\[\]\0]", rest):
-        raise ValueError(f"'{text}' names no object: write {scheme}:BUCKET/PATH, without '..' or *")
+        raise ValueError(
+            f"'{text}' does not name an object: write {scheme}:BUCKET/PATH, without '..' or *"
+        )
     return ObjectSource(scheme, match["bucket"], "/".join(parts))
 
 
 def _gguf(text: str, rest: str) -> GgufSource:
     if not rest.endswith(".gguf"):
-        raise ValueError(f"'{text}' names no .gguf file: write gguf:FILE.gguf")
+        raise ValueError(f"'{text}' does not name a .gguf file: write gguf:FILE.gguf")
     scheme = rest.partition(":")[0]
     if scheme == "hf":
         if not (match := _HUB_FILE.fullmatch(rest.removeprefix("hf:"))):
-            raise ValueError(f"'{text}' names no file: write gguf:hf:ORG/NAME[@REVISION]/FILE.gguf")
+            raise ValueError(
+                f"'{text}' does not name a file: write gguf:hf:ORG/NAME[@REVISION]/FILE.gguf"
+            )
         if ".." in match["file"].split("/"):
             raise ValueError(f"'{text}' leaves its repository")
         return GgufSource(HubSource(match["repository"], match["revision"], match["file"]))
@@ -167,7 +171,7 @@ def _gguf(text: str, rest: str) -> GgufSource:
 def _package(text: str, rest: str) -> PackageSource:
     if not (match := _PACKAGE.fullmatch(rest)):
         raise ValueError(
-            f"'{text}' is no package source: write package:NAME==VERSION/path/in/wheel"
+            f"'{text}' is not a package source: write package:NAME==VERSION/path/in/wheel"
         )
     member = PurePosixPath(match["member"])
     if member.is_absolute() or ".." in member.parts:

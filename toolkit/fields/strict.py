@@ -11,6 +11,6 @@ Many = Annotated[tuple[_Item, ...], StrictValue(False)]
 
 
 class Strict(BaseModel):
-    """Immutable; numbers in quotes are text, and text is no number."""
+    """Immutable; numbers in quotes are text, and text is not a number."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)

@@ -53,11 +53,9 @@ class DiffusionEntry(SourcedEntry):
     """A Stable-Diffusion-shaped pipeline, in the diffusers folder layout, that draws images."""
 
     kind: Literal["diffusion"] = Field(description="A text-to-image model.")
-    steps: int = Field(default=25, ge=1, description="Denoising steps when a request names none.")
+    steps: int = Field(default=25, ge=1, description="Default number of denoising steps.")
     max_steps: int = Field(default=100, ge=1, description="The most steps a request may ask for.")
-    guidance: float = Field(
-        default=7.5, ge=0, description="Classifier-free guidance when a request names none."
-    )
+    guidance: float = Field(default=7.5, ge=0, description="Default classifier-free guidance.")
     max_count: int = Field(default=4, ge=1, description="The most images of one request.")
     max_size: int | None = Field(
         default=None, ge=8, description="The longest side in pixels; default: the trained size."
@@ -78,7 +76,7 @@ class _Diffusion(Kind[DiffusionEntry, DiffusionFacts]):
     title = "A model that makes images"
     example = "hf:stable-diffusion-v1-5/stable-diffusion-v1-5"
     hints = """\
-    # steps: 25                      # when a request names none
+    # steps: 25                      # default of a request
     # max_count: 4                   # images of one request
 """
     not_here = {

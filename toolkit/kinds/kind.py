@@ -56,7 +56,7 @@ class StepPlan:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What an entry stands among; `target` is None while none is chosen, `file` the models.yaml."""
+    """What an entry is checked with; `target` is None until one is chosen; `file` is the file."""
 
     entries: Mapping[str, BaseEntry]
     folder: Path
@@ -77,7 +77,7 @@ class Building:
 
 class Kind(Generic[E, F]):
     """Base of all kinds. `position` orders them in lists and pages; `title` and `example` (a small
-    source) are offered by `toolkit init`, `hints` stand below such an entry as comments.
+    source) are offered by `toolkit init`, `hints` are comments below such an entry.
 
     `estimate` names the estimate of `toolkit fit`. `not_here` says of fields that other kinds have
     why this one has not. `code_files` is what a version of the model itself holds.

@@ -103,10 +103,10 @@ class AdapterFacts(BaseModel):
 
 
 class LlmFacts(TextFacts):
-    """`context_length` in tokens is the most that the model knows; `chat`: it has a template;
+    """`context_length` in tokens is the model's maximum; `chat`: it has a template;
     `vision`: it takes images.
     `cache_bytes_per_token` is what keys and values of one token take, at 2 bytes a number.
-    `adapters` are known only where an entry names some; they are no part of the weights."""
+    `adapters` are known only where an entry names some; they are not part of the weights."""
 
     kind: Literal["llm"] = "llm"
     context_length: int
@@ -154,7 +154,7 @@ class LlmEntry(SourcedEntry):
 
     kind: Literal["llm"] = Field(description="A language model.")
     context_length: int = Field(
-        ge=16, description="Tokens of prompt and answer together, at most what the model knows."
+        ge=16, description="Tokens of prompt and answer together, at most the model's maximum."
     )
     engine: Literal["vllm", "tensorrt-llm"] = Field(
         default="vllm",
@@ -176,8 +176,8 @@ class LlmEntry(SourcedEntry):
     )
     quantization: Quantization | None = Field(
         default=None,
-        description="Quantize the weights so when building. Weights that are published quantized "
-        "need nothing here.",
+        description="Quantize the weights with this method when building. Leave it out for weights "
+        "that are published quantized.",
     )
     chat_template: str | None = Field(
         default=None,
@@ -206,7 +206,7 @@ class LlmEntry(SourcedEntry):
     )
     grammars: GrammarBounds = Field(
         default=GrammarBounds(),
-        description="Bounds of what requests bind their answers to.",
+        description="Limits of grammars and schemas in requests.",
     )
     parts: dict[Literal["prompt"], Part] = Field(
         default={}, description="Settings of the step `prompt`."

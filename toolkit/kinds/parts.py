@@ -50,7 +50,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A model that a backend runs: what it takes and gives, and what its backend is told.
+    """A model that a backend runs: its inputs and outputs, and the parameters of its backend.
 
     `environment` is the Python environment, None for the server's own; `device` is where it runs
     unless models.yaml says otherwise: `cpu`, `gpu`, or `model` where the backend decides.

@@ -1,7 +1,7 @@
 """YAML text → plain data plus the line of every key and item, so that errors can point at them.
 
-Everything that is wrong with the text itself (syntax, duplicate keys, keys that are no strings)
-becomes a finding; whatever can still be read is read. Knows nothing of models.
+Everything that is wrong with the text itself (syntax, duplicate keys, keys that are not strings)
+becomes a finding; whatever can still be read is read. It does not know about models.
 """
 
 from dataclasses import dataclass, field

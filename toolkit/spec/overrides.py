@@ -1,4 +1,4 @@
-"""What an entry's `targets` change for one target, and where each changed value stands. Pure."""
+"""What an entry's `targets` change for one target, and the place of each change. Pure."""
 
 import copy
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ def changed(
 
 
 def change_findings(raw: dict[str, Any]) -> Iterator[FieldFinding]:
-    """Fields that no target may change."""
+    """Finds fields that targets must not change."""
     overrides = raw.get("targets")
     for target, change in overrides.items() if isinstance(overrides, dict) else ():
         for field in change if isinstance(change, dict) else ():

@@ -11,6 +11,7 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from httpx import TransportError
 from huggingface_hub import (
     HfApi,
     constants,
@@ -31,7 +32,7 @@ from toolkit.weights.gguf_shards import shard_names
 FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.gguf")
 """No pickles: they run code when they are loaded."""
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
-_FAULTS = (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError, OSError)
+_FAULTS = (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError, TransportError, OSError)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 import orjson
 
 from frontend.dialects.declare import Body, Object, Off, Open, about
-from frontend.dialects.read import read, refuse, require, tag_of
+from frontend.dialects.read import read, tag_of
+from frontend.dialects.refusal import refuse, require
 from frontend.domain.generation import ImageLink
 from frontend.domain.messages import Image, Message, Text, ToolCall
 from frontend.errors import InvalidRequest

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from frontend.dialects.declare import Body, Object, about
-from frontend.dialects.read import refuse
+from frontend.dialects.refusal import refuse
 from frontend.dialects.tools import (
     NAME_RULE,
     check_known,

@@ -9,7 +9,8 @@ import orjson
 from frontend.dialects.declare import Positive, about
 from frontend.dialects.ollama.models import NameBody, name_of
 from frontend.dialects.ollama.options import Options, OptionsBody, make_options
-from frontend.dialects.read import check_count, listed, read
+from frontend.dialects.read import listed, read
+from frontend.dialects.refusal import check_count
 from frontend.domain.models import Model
 from frontend.domain.vectors import Embedding, Vectors
 from frontend.errors import InvalidRequest

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import orjson
 
 from frontend.dialects.declare import Object, Open, about
-from frontend.dialects.read import refuse
+from frontend.dialects.refusal import refuse
 from frontend.domain.generation import ImageLink
 from frontend.domain.messages import Image, Message, Text, ToolCall
 

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import orjson
 
 from frontend.dialects.declare import Open, about
-from frontend.dialects.read import read, refuse
+from frontend.dialects.read import read
+from frontend.dialects.refusal import refuse
 from frontend.domain.models import Model
 
 VERSION = "0.30.0"

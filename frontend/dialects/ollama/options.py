@@ -21,7 +21,8 @@ from frontend.dialects.declare import (
     Tokens,
     about,
 )
-from frontend.dialects.read import known_names, listed, refuse
+from frontend.dialects.read import known_names, listed
+from frontend.dialects.refusal import refuse
 from frontend.domain.sampling import Sampling
 
 _OPERATORS = (

@@ -5,30 +5,22 @@ operator alone. Unknown fields are ignored, as Ollama ignores them.
 """
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from msgspec import Meta
-
-from frontend.dialects.declare import Object, TokenIdList, TopLogprobs, about
+from frontend.dialects.declare import Object
 from frontend.dialects.functions import (
-    CHOICE,
-    PARALLEL,
-    TOOLS,
-    ChoiceBody,
-    ToolList,
     make_tools,
 )
+from frontend.dialects.ollama.bodies import ChatBody, GenerateBody, SharedBody
 from frontend.dialects.ollama.messages import (
-    ImageList,
-    MessageBody,
     make_content,
     make_messages,
     read_images,
 )
-from frontend.dialects.ollama.models import NameBody, name_of
-from frontend.dialects.ollama.options import Options, OptionsBody, make_options
+from frontend.dialects.ollama.models import name_of
+from frontend.dialects.ollama.options import Options, make_options
 from frontend.dialects.read import read as read_body
-from frontend.dialects.read import refuse
+from frontend.dialects.refusal import refuse
 from frontend.domain.generation import (
     Conversation,
     Generation,
@@ -62,80 +54,7 @@ NAMES = {
     "reasoning_effort": "think",
 }
 """What Ollama calls fields that errors name as the contract does."""
-_Size = Annotated[int, Meta(ge=1, le=2**15)]
 _EFFORTS = ("low", "medium", "high", "max")
-
-
-class _Shared(NameBody, kw_only=True):
-    """What both requests share."""
-
-    options: Annotated[OptionsBody | None, about("How tokens are chosen.")] = None
-    shift: Annotated[bool | None, about("Accepted: answers end where the context does.")] = None
-    stream: Annotated[
-        bool | None, about("Send the answer as lines of JSON while it is generated. Default: true.")
-    ] = None
-    keep_alive: Annotated[
-        int | float | str | None,
-        about("0 unloads the model, with an admin's key.", must_be="a duration"),
-    ] = None
-    think: Annotated[
-        bool | str | None,
-        about("Whether the model reasons first, or a level.", must_be="true, false or a level"),
-    ] = None
-    logprobs: Annotated[bool | None, about("Log probabilities of the answer's tokens.")] = None
-    top_logprobs: Annotated[
-        TopLogprobs | None, about("With logprobs: the likeliest alternatives of each token.")
-    ] = None
-    format: Annotated[
-        str | Object | None,
-        about("'json', or a JSON schema that the answer matches.",
-              must_be="'json' or a JSON schema"),
-    ] = None  # fmt: skip
-    truncate: Annotated[
-        bool | None, about("Shorten a prompt that leaves no room. Default: true.")
-    ] = None
-
-
-class ChatBody(_Shared, kw_only=True):
-    """A conversation to be continued. Without messages the model is only loaded."""
-
-    messages: Annotated[
-        list[MessageBody] | None, about("The conversation.", says="must be a list of messages")
-    ] = None
-    tools: Annotated[ToolList | None, TOOLS] = None
-    tool_choice: Annotated[ChoiceBody | None, CHOICE] = None
-    parallel_tool_calls: Annotated[bool | None, PARALLEL] = None
-
-
-class GenerateBody(_Shared, kw_only=True):
-    """A text to be continued, or an image to be generated."""
-
-    prompt: Annotated[str | None, about("The text.")] = None
-    suffix: Annotated[str | None, about("Text after the answer: the model fills in between.")] = (
-        None
-    )
-    system: Annotated[str | None, about("Instructions before the text.")] = None
-    raw: Annotated[bool | None, about("Without the model's chat template.")] = None
-    template: Annotated[
-        Literal[""] | None,
-        about("Only empty: templates come with models.", reason="templates come with the models"),
-    ] = None
-    context: Annotated[
-        TokenIdList | None,
-        about(
-            "The context of an earlier answer.",
-            says="must be the list of token ids of an earlier answer",
-        ),
-    ] = None
-    images: Annotated[
-        ImageList | None,
-        about(
-            "Files, as base64.", says="must be a list of at most 64 images", shown_as=(list[str],)
-        ),
-    ] = None
-    width: Annotated[_Size | None, about("The width of an image, in pixels.")] = None
-    height: Annotated[_Size | None, about("The height of an image, in pixels.")] = None
-    steps: Annotated[_Size | None, about("Denoising steps of an image.")] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +172,7 @@ def _reply(parts: _Parts, suffix: str | None, raw: bool) -> Reply | None:
     return None if raw else Reply(options=parts.template, prompt_token_ids=True)
 
 
-def _parts(given: _Shared, body: Any) -> _Parts:
+def _parts(given: SharedBody, body: Any) -> _Parts:
     model = name_of(given)
     options = make_options(given.options, body.get("options"))
     structure = _structure(given.format)
@@ -271,7 +190,7 @@ def _think(given: bool | str | None) -> bool | None:
     return None if given is None else bool(given)
 
 
-def _logprobs(body: _Shared) -> int | None:
+def _logprobs(body: SharedBody) -> int | None:
     if body.logprobs:
         return body.top_logprobs or 0
     if body.top_logprobs:
@@ -296,7 +215,7 @@ def _is_zero(keep_alive: object) -> bool:
     return keep_alive == 0
 
 
-def _loading(parts: _Parts, given: _Shared, *, chat: bool) -> OllamaCall:
+def _loading(parts: _Parts, given: SharedBody, *, chat: bool) -> OllamaCall:
     """The call without a generation: it asks for the model to be there, or to go."""
     return OllamaCall(
         parts.model,

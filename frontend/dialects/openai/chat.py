@@ -10,12 +10,14 @@ from frontend.dialects.declare import Object, Refused, Tokens, TopLogprobs, abou
 from frontend.dialects.functions import make_tools
 from frontend.dialects.openai.formats import make_format
 from frontend.dialects.openai.identity import check_model
-from frontend.dialects.openai.messages import ChatMessage, make_messages
+from frontend.dialects.openai.message_body import ChatMessage
+from frontend.dialects.openai.messages import make_messages
 from frontend.dialects.openai.sampling import make_sampling
 from frontend.dialects.openai.streaming import StreamOptions, make_stream_options
 from frontend.dialects.openai.structure import names_of, schemas_of
 from frontend.dialects.openai.tools import Calling
-from frontend.dialects.read import check_count, read, refuse
+from frontend.dialects.read import read
+from frontend.dialects.refusal import check_count, refuse
 from frontend.domain.generation import Conversation, Generation, ImageLink, Reply
 
 Verbosity = Literal["low", "medium", "high"]

@@ -15,7 +15,8 @@ from frontend.dialects.openai.identity import check_model
 from frontend.dialects.openai.sampling import MAX_CHOICES, make_sampling
 from frontend.dialects.openai.streaming import StreamOptions, make_stream_options
 from frontend.dialects.openai.structure import names_of, schemas_of
-from frontend.dialects.read import check_count, is_token_ids, read, refuse
+from frontend.dialects.read import is_token_ids, read
+from frontend.dialects.refusal import check_count, refuse
 from frontend.domain.generation import Generation, Passage, Prompt, Reply, TokenIds
 from frontend.domain.sampling import Sampling
 

@@ -10,7 +10,8 @@ from msgspec import Meta
 
 from frontend.dialects.declare import Positive, TokenIdList, about
 from frontend.dialects.openai.identity import Identity, check_model
-from frontend.dialects.read import check_count, is_token_ids, read, refuse
+from frontend.dialects.read import is_token_ids, read
+from frontend.dialects.refusal import check_count, refuse
 from frontend.domain.models import Input, Model
 from frontend.domain.vectors import Embedding, Vectors
 from frontend.errors import InvalidRequest

@@ -8,7 +8,7 @@ from typing import Annotated
 from frontend.dialects.declare import Body, Object, about
 from frontend.dialects.openai.streaming import Streamed
 from frontend.dialects.openai.structure import ANY_OBJECT, make_structure
-from frontend.dialects.read import refuse
+from frontend.dialects.refusal import refuse
 from frontend.domain.structure import Structure
 
 

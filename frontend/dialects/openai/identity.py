@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 from frontend.dialects.declare import Body, Object, Off, about
-from frontend.dialects.read import require
+from frontend.dialects.refusal import require
 
 
 class Identity(Body, kw_only=True):

@@ -13,7 +13,8 @@ from msgspec import Meta
 from frontend.dialects.declare import Refused, about
 from frontend.dialects.openai.identity import Identity, check_model
 from frontend.dialects.openai.sampling import MAX_CHOICES
-from frontend.dialects.read import read, refuse, require
+from frontend.dialects.read import read
+from frontend.dialects.refusal import refuse, require
 from frontend.domain.images import ImageRequest
 from frontend.domain.models import ImageLimits, Input, Model
 from frontend.errors import InvalidRequest

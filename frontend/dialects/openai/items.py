@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from frontend.dialects.declare import Body, Open, Refused, about
-from frontend.dialects.read import read, refuse, require, tag_of
+from frontend.dialects.read import read, tag_of
+from frontend.dialects.refusal import refuse, require
 from frontend.domain.generation import ImageLink
 from frontend.domain.messages import Image, Message, Text, ToolCall
 

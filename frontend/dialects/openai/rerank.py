@@ -9,7 +9,8 @@ from msgspec import Meta
 
 from frontend.dialects.declare import Positive, about
 from frontend.dialects.openai.identity import Identity, check_model
-from frontend.dialects.read import check_count, listed, read, refuse, require
+from frontend.dialects.read import listed, read
+from frontend.dialects.refusal import check_count, refuse, require
 from frontend.domain.vectors import Pairs, Scores
 
 _Documents = Annotated[list[Any], Meta(min_length=1)]

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from frontend.dialects.declare import Body, Object, Off, about
-from frontend.dialects.read import refuse
+from frontend.dialects.refusal import refuse
 from frontend.dialects.tools import (
     NAME_RULE,
     check_known,

@@ -5,36 +5,28 @@ OpenAI runs itself, files, prompts and conversations kept elsewhere are refused 
 """
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
-
-from msgspec import Meta
+from typing import Any
 
 from frontend.dialects.declare import (
-    Body,
     Object,
-    Off,
-    Refused,
-    Tokens,
-    TopLogprobs,
-    about,
 )
-from frontend.dialects.openai.chat import Verbosity
 from frontend.dialects.openai.identity import check_model
 from frontend.dialects.openai.items import Item, messages_of
-from frontend.dialects.openai.response_tools import ResponseChoice, ResponseTool, make_tools
-from frontend.dialects.openai.sampling import Sampled, make_sampling
+from frontend.dialects.openai.response_body import (
+    ResponseBody,
+    ResponseObjectFormat,
+    ResponseTextFormat,
+)
+from frontend.dialects.openai.response_tools import make_tools
+from frontend.dialects.openai.sampling import make_sampling
 from frontend.dialects.openai.structure import make_structure, schemas_of
-from frontend.dialects.read import check_count, listed, read, refuse
-from frontend.dialects.tools import MAX_TOOLS
+from frontend.dialects.read import listed, read
+from frontend.dialects.refusal import check_count, refuse
 from frontend.domain.generation import Conversation, Generation, ImageLink, Reply
 from frontend.domain.messages import Message
 from frontend.domain.structure import Structure
 from frontend.errors import InvalidRequest
 
-_Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
-_Only = Annotated[int, Meta(ge=1, le=1)]
-_Includes = str | Annotated[list[str], Meta(max_length=16)]
-_Tools = Annotated[list[ResponseTool], Meta(max_length=MAX_TOOLS)]
 NAMES = {
     "messages": "input",
     "max_tokens": "max_output_tokens",
@@ -44,131 +36,6 @@ NAMES = {
 }
 """What the API calls fields that errors name as the contract does."""
 _INCLUDES = ("message.output_text.logprobs", "reasoning.encrypted_content")
-_INPUT = "must be a string or a list of items"
-
-
-class ResponseTextFormat(Body, tag_field="type", tag="text"):
-    """Any text."""
-
-
-class ResponseObjectFormat(Body, tag_field="type", tag="json_object"):
-    """Any JSON object."""
-
-
-class ResponseSchemaFormat(Body, tag_field="type", tag="json_schema", kw_only=True):
-    """JSON that matches a schema."""
-
-    name: Annotated[str | None, about("The schema's name.")] = None
-    description: Annotated[str | None, about("What the answer is for.")] = None
-    strict: Annotated[bool | None, about("The schema is enforced either way.")] = None
-    schema: Annotated[Object, about("The JSON schema.")]
-
-
-class TextOptions(Body, kw_only=True):
-    """What the text of the answer is like."""
-
-    format: Annotated[
-        ResponseTextFormat | ResponseObjectFormat | ResponseSchemaFormat | None,
-        about("What the answer must match."),
-    ] = None
-    verbosity: Annotated[
-        Verbosity | None, about("How long answers are, for templates that know it.")
-    ] = None
-
-
-_IN_FULL = "reasoning is sent in full, as 'reasoning_text'"
-
-
-class Reasoning(Body, kw_only=True):
-    """How the model reasons before it answers."""
-
-    effort: Annotated[_Effort | None, about("How much the model reasons.")] = None
-    summary: Annotated[
-        Literal["auto"] | None, about("Reasoning is not summarized.", reason=_IN_FULL)
-    ] = None
-    generate_summary: Annotated[
-        Literal["auto"] | None, about("Reasoning is not summarized.", reason=_IN_FULL)
-    ] = None
-
-
-class ResponseStreamOptions(Body, kw_only=True):
-    """What a stream has besides the text."""
-
-    include_obfuscation: Annotated[
-        Off | None, about("Only false: streams are not padded.", reason="streams are not padded")
-    ] = None
-
-
-class ResponseBody(Sampled, kw_only=True):
-    """A conversation to be continued, and kept."""
-
-    input: Annotated[
-        str | list[Any] | None,
-        about("A text, or the items of a conversation.", says=_INPUT, shown_as=(str, list[Object])),
-    ] = None
-    instructions: Annotated[str | None, about("Instructions before the conversation.")] = None
-    n: Annotated[_Only | None, about("Only 1.", reason="a response is one answer")] = None
-    max_output_tokens: Annotated[Tokens | None, about("The most tokens to generate.")] = None
-    top_logprobs: Annotated[
-        TopLogprobs | None, about("Log probabilities of each token and of so many alternatives.")
-    ] = None
-    include: Annotated[_Includes | None, about("What else the response contains.")] = None
-    tools: Annotated[
-        _Tools | None, about("Functions that the model may call.", says="must be a list of tools")
-    ] = None
-    tool_choice: Annotated[
-        Literal["auto", "none", "required"] | ResponseChoice | None,
-        about(
-            "Whether and what the model must call.",
-            says="must be 'auto', 'none', 'required' or a function",
-        ),
-    ] = None
-    max_tool_calls: Annotated[
-        Refused | None,
-        about("Refused.", reason="it limits OpenAI's own tools, which are not available here"),
-    ] = None
-    parallel_tool_calls: Annotated[
-        bool | None, about("Whether one answer may have several calls.")
-    ] = None
-    text: Annotated[TextOptions | None, about("What the text of the answer is like.")] = None
-    reasoning: Annotated[Reasoning | None, about("How the model reasons before it answers.")] = None
-    chat_template_kwargs: Annotated[
-        Object | None, about("Variables of the model's chat template.")
-    ] = None
-    stream: Annotated[
-        bool | None, about("Send the answer as server-sent events while it is generated.")
-    ] = None
-    stream_options: Annotated[
-        ResponseStreamOptions | None, about("What a stream has besides the text.")
-    ] = None
-    store: Annotated[
-        bool | None, about("Keep the response for previous_response_id. Default: true.")
-    ] = None  # type: ignore[assignment]
-    previous_response_id: Annotated[
-        str | None, about("The id of the response that this one continues.")
-    ] = None
-    truncation: Annotated[
-        Literal["disabled"] | None,
-        about("Long conversations are refused.", reason="what does not fit is refused"),
-    ] = None
-    background: Annotated[
-        Off | None, about("Only false.", reason="responses are generated while the client waits")
-    ] = None
-    conversation: Annotated[
-        Refused | None, about("Refused.", reason="send 'previous_response_id'")
-    ] = None
-    prompt: Annotated[
-        Refused | None,
-        about("Refused.", reason="there are no stored prompts; send 'instructions' and 'input'"),
-    ] = None
-    prompt_cache_retention: Annotated[
-        Literal["in_memory"] | None,
-        about("Caches are in memory.", reason="prompts are cached in memory only"),
-    ] = None
-    context_management: Annotated[
-        Refused | None, about("Refused.", reason="the context stays as it was sent")
-    ] = None
-    moderation: Annotated[Refused | None, about("Refused.", reason="there is no moderation")] = None
 
 
 @dataclass(frozen=True, slots=True)

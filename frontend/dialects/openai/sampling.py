@@ -20,7 +20,8 @@ from frontend.dialects.declare import (
     about,
 )
 from frontend.dialects.openai.structure import Structured
-from frontend.dialects.read import listed, refuse
+from frontend.dialects.read import listed
+from frontend.dialects.refusal import refuse
 from frontend.domain.sampling import Sampling
 
 MAX_CHOICES = 128

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from frontend.dialects.declare import Body, Off, about
 from frontend.dialects.openai.sampling import Sampled
-from frontend.dialects.read import refuse
+from frontend.dialects.refusal import refuse
 
 
 class StreamOptionsBody(Body, kw_only=True):

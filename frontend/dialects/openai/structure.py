@@ -7,7 +7,8 @@ from msgspec import Meta
 
 from frontend.dialects.declare import Body, Object, about
 from frontend.dialects.openai.identity import Identity
-from frontend.dialects.read import listed, refuse
+from frontend.dialects.read import listed
+from frontend.dialects.refusal import refuse
 from frontend.domain.structure import SchemaUse, Structure, StructureKind
 
 ANY_OBJECT: dict[str, Any] = {"type": "object"}

@@ -1,6 +1,6 @@
 """One Triton server as an upstream.
 
-One stream per generation, so that cancelling one touches no other. Whoever stops reading early also
+One stream per generation, so that cancelling one touches no other. A reader that stops early also
 stops the engine: Triton does not carry a cancellation into the running step of an ensemble, so a
 cancel request follows by name (the tensor contract has its tensor).
 """

@@ -27,7 +27,7 @@ PARSERS: dict[str, Callable[[Any], object]] = {
     "image": parse_image,
     "rerank": lambda body: parse_rerank(body, 9, with_documents=True),
     "score": lambda body: parse_score(body, 9),
-    "response": lambda body: parse_response(body, 99).settled([]),
+    "response": lambda body: parse_response(body, 99).resolved([]),
     "messages": lambda body: parse_messages(body, 99),
     "count": lambda body: parse_messages(body, 99, counting=True),
     "ollama_chat": lambda body: ollama.parse_chat(body, 99),

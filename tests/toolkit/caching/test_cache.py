@@ -15,7 +15,7 @@ from tests.support.checkpoint import save_spec
 from toolkit.building import build
 from toolkit.caching import Entry, list_entries, parse_age, prune
 from toolkit.cli import app
-from toolkit.errors import RepositoryError
+from toolkit.errors import RepositoryError, UsageError
 from toolkit.home import home
 from toolkit.spec import Spec, load
 from toolkit.targets import find_target
@@ -89,7 +89,7 @@ def test_what_is_being_made_stays() -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
         result = prune(list_entries(None), dry_run=False)
     assert not result.removed
-    assert result.kept[0][1] == "somebody is making it"
+    assert result.kept[0][1] == "it is being made"
     assert folder.exists()
 
 
@@ -123,4 +123,4 @@ def test_the_command_lists_and_prunes(tmp_path: Path, monkeypatch: pytest.Monkey
     assert [entry["name"] for entry in gone["removed"]] == ["logs/9000"]
     assert not folder.exists()
     wrong = runner.invoke(app, ["cache", "prune", "--kind", "moon"])
-    assert isinstance(wrong.exception, RepositoryError)
+    assert isinstance(wrong.exception, UsageError)

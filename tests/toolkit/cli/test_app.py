@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 from typer.testing import CliRunner
 
 import toolkit
@@ -97,12 +96,18 @@ def test_the_command_starts_without_heavy_libraries() -> None:
     assert found == "[]\n"
 
 
+class Screen(io.StringIO):
+    """A stream that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 def test_bars_on_a_terminal_and_lines_elsewhere() -> None:
     for terminal, expected in ((True, "50"), (False, "load: done in 0.0 s")):
-        stream = io.StringIO()
-        console = Console(file=stream, force_terminal=terminal, width=100)
+        stream = Screen() if terminal else io.StringIO()
         with (
-            console_progress(console) as progress,
+            console_progress(stream) as progress,
             progress.step("load", total=100, unit="files") as step,
         ):
             step.advance(50)

@@ -18,7 +18,7 @@ from toolkit.cli import app as commands
 from toolkit.cli.app import command, main
 
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3|4|9)\d(?:;\d+)*m")
-PRINTS_NO_RESULT = {("init",), ("schema",), ("serve",)}  # the second prints JSON as it is
+PRINTS_NO_RESULT = {("init",), ("schema",), ("serve",), ("completion",)}
 BAD: dict[tuple[str, ...], list[list[str]]] = {
     ("init",): [["--llm", "moon:x", "new.yaml"], ["/proc/none/models.yaml", "--yes"]],
     ("schema",): [["extra"]],
@@ -40,6 +40,7 @@ BAD: dict[tuple[str, ...], list[list[str]]] = {
     ("models", "canary"): [["m", "--promote"], ["m", "--port", "1", "--request", "gone.json"]],
     ("quantize",): [["gone", "--awq"], ["weights"]],
     ("convert",): [["gone", "--to", "onnx"], ["weights", "--to", "moon"]],
+    ("completion",): [["tcsh"], []],
     ("cache", "list"): [["--models", "gone.yaml"], ["--models", "bad.yaml"]],
     ("cache", "prune"): [["--older-than", "soon"], ["--kind", "moon"]],
 }
@@ -122,11 +123,36 @@ def test_bad_input_is_told_in_the_one_format(
     assert "a bug in the toolkit" not in said.err
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["pull", "hf:org/none"],
+        ["convert", "hf:org/none", "--to", "onnx"],
+        ["quantize", "hf:org/none", "--awq"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_hub_that_cannot_be_reached_is_named(arguments: list[str], tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "toolkit", *arguments],
+        env=os.environ
+        | {"HF_ENDPOINT": "http://127.0.0.1:9", "TRITON_TOOLKIT_HOME": str(tmp_path)}
+        | {"HF_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert ran.returncode == 1, ran.stderr
+    assert "hf:org/none cannot be downloaded: " in ran.stderr
+    assert "hint: check the name, the network, and HF_TOKEN" in ran.stderr
+
+
 def test_a_bug_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def fail() -> None:
         raise KeyError("lost")
 
-    monkeypatch.setattr("toolkit.cli.init.models_schema", fail)
+    monkeypatch.setattr("toolkit.spec.schema.models_schema", fail)
     assert call(monkeypatch, "schema") == 70
     said = capsys.readouterr().err
     assert said.startswith("error: this is a bug in the toolkit: KeyError: 'lost'\nhint: ")
@@ -200,6 +226,22 @@ def test_a_reader_that_leaves_ends_it_quietly() -> None:
     )
     assert ran.stderr == ""
     assert len(ran.stdout) == 10
+
+
+def test_help_is_a_word_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words, option in (["help"], ["--help"]), (["help", "fit"], ["fit", "--help"]):
+        assert call(monkeypatch, *words) == call(monkeypatch, *option) == 0
+        text = capsys.readouterr().out
+        assert text[: len(text) // 2] == text[len(text) // 2 :]
+
+
+def test_the_completion_script_is_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "completion", "bash") == 0
+    assert "_TOOLKIT_COMPLETE=complete_bash" in capsys.readouterr().out
 
 
 def test_completion_knows_the_commands() -> None:

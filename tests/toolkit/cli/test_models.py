@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 from tests.support.processes import free_port
 from tests.support.repository import echo_repository, write_echo_chat
 from toolkit.cli import app
-from toolkit.errors import ServeError
+from toolkit.errors import ServeError, UsageError
 from toolkit.runtime.environments import link_environments
 from toolkit.runtime.triton import ensure_triton
 from toolkit.serve.control import ModelStatus, Steps, Version, _leaving
@@ -79,7 +79,7 @@ def test_list_tells_models_from_steps(server: TritonServer) -> None:
     assert "echo.engine" not in found
     assert "echo.engine" in states(server)
     lines = run(server, "list").stdout.splitlines()
-    assert lines[0].split() == ["model", "kind", "serves", "state"]
+    assert lines[0].split() == ["model", "kind", "serving", "state"]
     assert ["echo", "llm", "1", "ready"] in [line.split() for line in lines]
 
 
@@ -223,7 +223,7 @@ def test_every_refusal_says_what_to_do(server: TritonServer) -> None:
     assert isinstance(lost.exception, ServeError)
     assert "toolkit serve" in lost.exception.message
     both = runner.invoke(app, ["models", "list", "--triton", "a:1", "--port", "1"])
-    assert both.exit_code == 2
+    assert isinstance(both.exception, UsageError)
 
 
 def test_a_restricted_triton_opens_to_its_key(

@@ -143,7 +143,7 @@ def test_a_catalogue_is_pulled_listed_and_checked(
     bad = pull(environment, "check", folder=tmp_path)
     assert bad.returncode == 1
     assert re.search(r"far\s+corrupted", bad.stdout)
-    assert "error: 1 of 2 models have no whole weights: far" in bad.stderr
+    assert "error: the weights of 1 of 2 models are missing or incomplete: far" in bad.stderr
     assert "no model 'none'" in pull(environment, "--only", "none", folder=tmp_path).stderr
 
 
@@ -157,7 +157,7 @@ def states(environment: dict[str, str], folder: Path) -> dict[str, str]:
 def test_every_failure_is_told(web: Web, environment: dict[str, str]) -> None:
     ran = pull(environment, "hf:no/such", "package:none-such==1/x", "moon:x")
     assert ran.returncode == 1
-    assert "'moon:x' is no source" in ran.stderr
+    assert "'moon:x' is not a source" in ran.stderr
     ran = pull(environment, "hf:no/such", "package:none-such==1/x")
     assert "hf:no/such: hf:no/such cannot be downloaded" in ran.stderr
     assert "package:none-such==1/x: pip install failed" in ran.stderr

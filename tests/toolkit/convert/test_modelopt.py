@@ -131,8 +131,8 @@ def test_blocks_that_do_not_divide_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--to", "tensorrt-llm", "--awq", "--fp8"], "--fp8 and --awq exclude each other"),
-        (["--to", "gguf", "--nvfp4"], "--nvfp4 goes with --to tensorrt-llm"),
+        (["--to", "tensorrt-llm", "--awq", "--fp8"], "--awq and --fp8 exclude each other"),
+        (["--to", "gguf", "--nvfp4"], "--quantization nvfp4 goes with --to tensorrt-llm"),
     ],
 )
 def test_options_that_do_not_go_together(

@@ -1,4 +1,4 @@
-"""One dead or hanging model is started anew alone; a busy one is left alone. The real Triton."""
+"""One dead or hanging model is started again alone; a busy one is left alone. The real Triton."""
 
 import struct
 import threading

@@ -97,15 +97,15 @@ def test_says_line_field_and_problem(text: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        ("nothing", "is no source"),
-        ("s3:bucket", "names no object"),
-        ("path:", "names no file"),
+        ("nothing", "is not a source"),
+        ("s3:bucket", "does not name an object"),
+        ("path:", "does not name a file"),
         ("path:not/here", "there is no not/here"),
-        ("hf:name", "is no Hub source"),
-        ("hf:../name", "is no Hub source"),
-        ("package:name/file", "is no package source"),
-        ("package:name>=1/file", "is no package source"),
-        ("package:name==1", "is no package source"),
+        ("hf:name", "is not a Hub source"),
+        ("hf:../name", "is not a Hub source"),
+        ("package:name/file", "is not a package source"),
+        ("package:name>=1/file", "is not a package source"),
+        ("package:name==1", "is not a package source"),
         ("package:name==1/../../etc/passwd", "leaves the wheel"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What stands beside the config: version folders, model files, code."""
+"""The files next to the config: version folders, model files, code."""
 
 from tests.toolkit.verifier.corpus.dsl import CODE, Case, Verdict, case, edit, python, without
 

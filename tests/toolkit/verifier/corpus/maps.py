@@ -1,4 +1,4 @@
-"""Keys that stand twice in a map."""
+"""Keys that appear twice in a map."""
 
 from tests.toolkit.verifier.corpus.dsl import Case, Files, Verdict, case, edit, ensemble, python
 

@@ -1,4 +1,4 @@
-"""Inputs and outputs: names, types, dims, reshapes, and what goes with them."""
+"""Inputs and outputs: names, types, dims, reshapes, and related settings."""
 
 from tests.toolkit.verifier.corpus.dsl import Case, Files, Verdict, case, edit, python
 

@@ -1,0 +1,23 @@
+"""`toolkit completion`: the script that makes a shell complete commands, options and values."""
+
+from typing import Annotated, Literal
+
+import typer
+from typer._completion_shared import get_completion_script
+
+
+def completion(
+    shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(help="Your shell.")],
+) -> None:
+    """Print the completion script of a shell.
+
+    Examples:
+
+        toolkit completion bash >> ~/.bashrc
+
+        toolkit completion fish > ~/.config/fish/completions/toolkit.fish
+    """
+    script = get_completion_script(
+        prog_name="toolkit", complete_var="_TOOLKIT_COMPLETE", shell=shell
+    )
+    typer.echo(script)
