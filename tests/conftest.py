@@ -35,11 +35,13 @@ def temporary_files() -> Iterator[None]:
 
     Its name is short, because sockets with names of at most 107 bytes lie in it.
     """
-    with tempfile.TemporaryDirectory(prefix="tt-", ignore_cleanup_errors=True) as folder:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("TMPDIR", folder)
-            patch.setattr(tempfile, "tempdir", None)
-            yield
+    with (
+        tempfile.TemporaryDirectory(prefix="tt-", ignore_cleanup_errors=True) as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("TMPDIR", folder)
+        patch.setattr(tempfile, "tempdir", None)
+        yield
 
 
 @pytest.fixture(scope="session")
