@@ -3,7 +3,7 @@
 Same chunks after joining, same usage, same log probabilities.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from benchmarks.chain import vllm_server
 from tests.e2e.conftest import CHAT
 
 pytestmark = pytest.mark.timeout(600)
+SAME, ROUNDED = 0.001, 0.05
+ATTEMPTS = 4
 END = "<|im_end|>"
 ASK: Any = [{"role": "user", "content": "Name three fruits and draw an emoji 🍌 of each."}]
 COLOURS = {"type": "object", "properties": {"colour": {"enum": ["red", "green", "blue"]}}}
@@ -30,29 +32,39 @@ def peer(repository: Path) -> Iterator[OpenAI]:
         yield sdk
 
 
-def close(ours: float, theirs: float) -> bool:
-    """Within what bfloat16 leaves: both engines compute in it, and whether two prompts meet in one
-    step, or find a part in the prefix cache, changes how sums are rounded (0.014 was seen)."""
-    return abs(ours - theirs) < 0.05
+def until_same(ask: Callable[[], float]) -> None:
+    """`ask` compares one pair of answers and returns the largest difference of log probabilities.
+
+    Both engines compute in bfloat16, where a prompt that is partly in the prefix cache, or shares
+    a step with another request (the supervisor's probes also come here), is rounded differently:
+    0.014 was seen. The first pair fills both caches; a later one is alone with the same cache.
+    """
+    differences = [ask()]
+    while differences[-1] > SAME and len(differences) < ATTEMPTS:
+        differences.append(ask())
+    assert max(differences) <= ROUNDED
+    assert differences[-1] <= SAME, differences
 
 
-def check_tokens(ours: Any, theirs: Any) -> None:
+def compare_tokens(ours: Any, theirs: Any) -> float:
     """Chat's log probabilities, token by token.
 
     Where tokens are pieces of a character, ours hold their own bytes; vLLM's first ones hold none
     and the last one all, if it still comes. So bytes are compared joined, up to there. vLLM puts a
-    sampled token before the likeliest, so one of these may be missing there.
+    sampled token before the likeliest, so one of these may be missing there. Returns the largest
+    difference.
     """
     assert [t.token for t in ours] == [t.token for t in theirs]
     own_bytes, other_bytes = _bytes(ours), _bytes(theirs)
     assert own_bytes[: len(other_bytes)] == other_bytes
     assert len(own_bytes) - len(other_bytes) < 4
+    largest = 0.0
     for own, other in zip(ours, theirs, strict=True):
-        assert close(own.logprob, other.logprob)
-        mine, its = (sorted(one.logprob for one in of.top_logprobs) for of in (own, other))
+        mine, its = ([one.logprob for one in of.top_logprobs] for of in (own, other))
         assert len(mine) == len(its)
-        known = [value for value in its if any(close(value, one) for one in mine)]
-        assert len(known) >= len(mine) - 1
+        apart = sorted(min(abs(value - one) for one in mine) for value in its)
+        largest = max(largest, abs(own.logprob - other.logprob), *apart[:-1])
+    return largest
 
 
 def _bytes(tokens: Any) -> list[int]:
@@ -82,11 +94,18 @@ def test_chat_streams_join_to_the_same(
     asked: Any = {"model": CHAT, "messages": ASK, "max_tokens": 24, **options}
     asked |= {"logprobs": True, "top_logprobs": 3, "stream": True}
     asked["stream_options"] = {"include_usage": True}
-    joined = [_joined(sdk.chat.completions.create(**asked)) for sdk in (client, peer)]
-    (text, reason, usage, tokens), (peer_text, peer_reason, peer_usage, peer_tokens) = joined
-    assert (text, reason, usage) == (peer_text, peer_reason, peer_usage)
-    ends = bool(peer_tokens) and peer_tokens[-1].token == END  # which is no part of the content
-    check_tokens(tokens, peer_tokens[:-1] if ends else peer_tokens)
+
+    def ask() -> float:
+        ours, theirs = (_joined(sdk.chat.completions.create(**asked)) for sdk in (client, peer))
+        assert ours[:3] == theirs[:3], "text, finish reason, usage"
+        peer_tokens = theirs[3]
+        ends = bool(peer_tokens) and peer_tokens[-1].token == END  # which is no part of the content
+        return compare_tokens(ours[3], peer_tokens[:-1] if ends else peer_tokens)
+
+    if "response_format" in options:  # 0.024 apart each time: ours follows its grammars elsewhere
+        assert ask() <= ROUNDED
+    else:
+        until_same(ask)
 
 
 def _joined(stream: Any) -> tuple[str, str | None, tuple[int, int, int], list[Any]]:
@@ -120,23 +139,28 @@ def test_several_choices_are_the_same(client: OpenAI, peer: OpenAI) -> None:
     ],
 )
 def test_completions_are_the_same(client: OpenAI, peer: OpenAI, options: dict[str, Any]) -> None:
-    asked: Any = {"model": CHAT, "prompt": ["The sky is", "Zürich ist"], "temperature": 0}
-    ours, theirs = (sdk.completions.create(**{**asked, **options}) for sdk in (client, peer))
-    assert ours.usage is not None
-    assert theirs.usage is not None
-    assert ours.usage.total_tokens == theirs.usage.total_tokens
-    for own, other in zip(ours.choices, theirs.choices, strict=True):
-        assert (own.index, own.text, own.finish_reason) == (
-            other.index,
-            other.text,
-            other.finish_reason,
-        )
-        assert own.logprobs is not None
-        assert other.logprobs is not None
-        assert own.logprobs.tokens == other.logprobs.tokens
-        assert own.logprobs.text_offset == other.logprobs.text_offset
-        pairs = zip(
-            own.logprobs.token_logprobs or (), other.logprobs.token_logprobs or (), strict=True
-        )
-        for mine, its in pairs:
-            assert (mine is None and its is None) or close(mine, its)  # type: ignore[arg-type]
+    asked: Any = {"model": CHAT, "temperature": 0, **options}
+
+    def ask(prompt: str | list[str]) -> float:
+        ours, theirs = (sdk.completions.create(**asked, prompt=prompt) for sdk in (client, peer))
+        assert ours.usage is not None
+        assert theirs.usage is not None
+        assert ours.usage.total_tokens == theirs.usage.total_tokens
+        pairs = zip(ours.choices, theirs.choices, strict=True)
+        return max(compare_choices(own, other) for own, other in pairs)
+
+    # several at once share a step or not, as it happens
+    assert ask(["The sky is", "Zürich ist"]) <= ROUNDED
+    if asked.get("n", 1) == 1:
+        until_same(lambda: ask("The sky is"))
+
+
+def compare_choices(own: Any, other: Any) -> float:
+    """Text and tokens are the same; returns the largest difference of log probabilities."""
+    places = [(one.index, one.text, one.finish_reason) for one in (own, other)]
+    assert places[0] == places[1]
+    assert own.logprobs.tokens == other.logprobs.tokens
+    assert own.logprobs.text_offset == other.logprobs.text_offset
+    pairs = list(zip(own.logprobs.token_logprobs, other.logprobs.token_logprobs, strict=True))
+    assert all((mine is None) == (its is None) for mine, its in pairs)
+    return max((abs(mine - its) for mine, its in pairs if mine is not None), default=0.0)
