@@ -5,6 +5,7 @@ What each model takes and where, what does not fit, and what would.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from toolkit import kinds
@@ -30,7 +31,8 @@ from toolkit.fit.estimate import (
 )
 from toolkit.fit.placement import Placement, Room, Wanted, place, place_one
 from toolkit.kinds.encoding import TOKENIZE_INSTANCES
-from toolkit.kinds.llm import PROMPT_INSTANCES, LlmEntry
+from toolkit.kinds.llm.fields import LlmEntry
+from toolkit.kinds.llm.served import PROMPT_INSTANCES
 from toolkit.progress import Progress, silent
 from toolkit.spec import Spec
 from toolkit.targets import Target
@@ -137,9 +139,17 @@ def _measure(name: str, entry: BaseEntry, question: Question, progress: Progress
     checkpoint = read_checkpoint(
         entry.origin, question.spec.folder, progress, offline=question.offline
     )
-    if isinstance(entry, LlmEntry):
-        return _measure_llm(name, entry, checkpoint, question)
-    need = _STEPS[estimate](entry, checkpoint)
+    return _MEASURES[estimate](name, entry, checkpoint, question)
+
+
+def _measure_steps(
+    need_of: Callable[[Any, Checkpoint], StepsNeed],
+    name: str,
+    entry: BaseEntry,
+    checkpoint: Checkpoint,
+    question: Question,
+) -> ModelFit:
+    need = need_of(entry, checkpoint)
     return ModelFit(
         name=name,
         kind=entry.kind,
@@ -164,12 +174,6 @@ def _diffusion(entry: Any, checkpoint: Checkpoint) -> StepsNeed:
     return diffusion_need(checkpoint, entry.max_size or trained, scale)
 
 
-_STEPS: dict[str, Callable[[Any, Checkpoint], StepsNeed]] = {
-    "encoder": _encoder,
-    "diffusion": _diffusion,
-}
-
-
 def _measure_llm(
     name: str, entry: LlmEntry, checkpoint: Checkpoint, question: Question
 ) -> ModelFit:
@@ -189,6 +193,14 @@ def _measure_llm(
         wanted=wanted,
         need=wanted.need(on_gpu=target.gpu),
     )
+
+
+_MEASURES: dict[str, Callable[[str, Any, Checkpoint, Question], ModelFit]] = {
+    "engine": _measure_llm,
+    "encoder": partial(_measure_steps, _encoder),
+    "diffusion": partial(_measure_steps, _diffusion),
+}
+"""By the estimate that a kind names."""
 
 
 def _place_on_host(fit: Fit) -> None:

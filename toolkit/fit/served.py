@@ -19,7 +19,7 @@ from toolkit.fit.devices import Device
 from toolkit.fit.engine import SEQUENCES, engine_of
 from toolkit.fit.estimate import GPU_CONTEXT_BYTES, llm_weights
 from toolkit.fit.placement import Placement, Room, Wanted, place
-from toolkit.kinds.llm import LlmEntry
+from toolkit.kinds.llm.fields import LlmEntry
 from toolkit.repository.pbtxt import read
 from toolkit.targets import NEWEST, find_target
 

@@ -55,7 +55,7 @@ class Healer:
 
     def look(self, configs: Mapping[str, ModelConfig]) -> None:
         """One look at all models; `configs` are those of all that are loaded."""
-        self._settle()
+        self._end_revivals()
         for model in self.dead_models():
             self._start_anew(model, "a Python process of it died", hung=False)
         self._follow(configs)
@@ -142,7 +142,7 @@ class Healer:
         with told(f"{model} does not load again"):
             self.server.api.RepositoryModelLoad(request, timeout=self.server.options.load_timeout_s)
 
-    def _settle(self) -> None:
+    def _end_revivals(self) -> None:
         """Takes note of how revivals ended; one that failed is tried again by the next look."""
         for model in [model for model, future in self._revivals.items() if future.done()]:
             error = self._revivals.pop(model).exception()

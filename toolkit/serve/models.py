@@ -22,7 +22,7 @@ CACHE_BYTES = 256 << 20
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """A model of the catalogue: an ensemble, or a user's own model."""
+    """A model that clients reach: an ensemble, or a user's own model."""
 
     name: str
     config: ModelConfig
@@ -82,8 +82,8 @@ def check_target(repository: Path, expected: str) -> None:
         return
     target = str(json.loads(manifest.read_text()).get("target", expected))
     if target != expected:
-        catalogue = json.loads(manifest.read_text()).get("catalogue", "models.yaml")
-        command = ["toolkit", "build-repo", catalogue, "--target", expected]
+        spec = json.loads(manifest.read_text()).get("spec", "models.yaml")
+        command = ["toolkit", "build-repo", spec, "--target", expected]
         raise RepositoryError(
             f"{repository} was built for the target '{target}', not '{expected}'",
             hint=shlex.join([*command, "--output", str(repository)]),

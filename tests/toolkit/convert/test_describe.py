@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from toolkit.convert.describe import describe
 from toolkit.errors import ConvertError
-from toolkit.kinds.llm import Details
+from toolkit.kinds.llm.facts import Details
 
 
 def test_parameters_are_counted_and_types_named(tmp_path: Path) -> None:

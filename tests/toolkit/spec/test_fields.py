@@ -6,7 +6,7 @@ import pytest
 
 from toolkit.errors import SpecError
 from toolkit.finding import Finding
-from toolkit.kinds.llm import LlmEntry
+from toolkit.kinds.llm.fields import LlmEntry
 from toolkit.kinds.python import PythonEntry
 from toolkit.kinds.rerank import RerankEntry
 from toolkit.spec import parse

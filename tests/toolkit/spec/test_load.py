@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from toolkit.errors import SpecError
 from toolkit.finding import Finding
 from toolkit.kinds.embedding import EmbeddingEntry
-from toolkit.kinds.llm import LlmEntry
+from toolkit.kinds.llm.fields import LlmEntry
 from toolkit.spec import load, parse
 from toolkit.spec.document import MAX_NODES
 
