@@ -14,7 +14,7 @@ Schema = dict[str, Any]
 
 
 def plan(schema: Schema, *, enforced: bool = True, limits: Limits | None = None) -> Plan:
-    """The plan of a schema that stands at `s`."""
+    """The plan of a schema at `s`."""
     return make_plan(orjson.dumps(schema), "s", limits or Limits(), enforced)
 
 

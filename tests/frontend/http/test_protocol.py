@@ -484,7 +484,7 @@ def test_whatever_is_sent_another_caller_is_answered(parts: list[bytes], size: i
         raw, heard = b"".join(parts), b""
         step = max(size, len(raw) // 50)
         async with Server().listening() as server, server.connected() as (reader, writer):
-            with contextlib.suppress(OSError):  # sent more after it was told that nobody reads
+            with contextlib.suppress(OSError):  # sent more after the connection was refused
                 for n in range(0, len(raw), step):
                     writer.write(raw[n : n + step])
                     await asyncio.sleep(0)
