@@ -27,13 +27,12 @@ from frontend.errors import InvalidRequest
 _SCHEMA = "output_config.format.schema"
 NAMES = {
     "reasoning_effort": "output_config.effort",
-    "chat_template_kwargs": "thinking",
-    "thinking_token_budget": "thinking.budget_tokens",
+    "template_options": "thinking",
+    "thinking_budget": "thinking.budget_tokens",
     "stop": "stop_sequences",
-    **dict.fromkeys(("structured_outputs", "structured_outputs.json"), _SCHEMA),
-    "response_format": "output_config.format",
+    **dict.fromkeys(("structure", "structure.json"), _SCHEMA),
 }
-"""What the API calls the fields that errors name as the engine does."""
+"""The API's names of fields, by their canonical names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,7 @@ def parse_messages(body: object, max_messages: int, *, counting: bool = False) -
         Generation(
             prompt,
             sampling,
-            Reply(options=options),
+            Reply(template_options=options),
             tools,
             structure,
             schemas=(*tool_schemas, *schemas),

@@ -49,11 +49,11 @@ NAMES = {
             *("presence_penalty", "frequency_penalty"),
         )
     },
-    **dict.fromkeys(("structured_outputs", "structured_outputs.json", "response_format"), "format"),
-    "chat_template_kwargs": "think",
+    **dict.fromkeys(("structure", "structure.json", "structure.json_object"), "format"),
+    "template_options": "think",
     "reasoning_effort": "think",
 }
-"""What Ollama calls fields that errors name as the contract does."""
+"""Ollama's names of fields, by their canonical names."""
 _EFFORTS = ("low", "medium", "high", "max")
 
 
@@ -109,7 +109,7 @@ def parse_chat(body: object, max_messages: int) -> OllamaCall:
     generation = Generation(
         Conversation(messages, parts.template),
         parts.sampling,
-        Reply(options=parts.template),
+        Reply(template_options=parts.template),
         tools,
         parts.structure,
         schemas=(*tool_schemas, *parts.schemas),
@@ -169,7 +169,7 @@ def _talk(body: GenerateBody, text: str, images: list[ImageLink], parts: _Parts)
 def _reply(parts: _Parts, suffix: str | None, raw: bool) -> Reply | None:
     if suffix:
         return Reply()
-    return None if raw else Reply(options=parts.template, prompt_token_ids=True)
+    return None if raw else Reply(template_options=parts.template, prompt_token_ids=True)
 
 
 def _parts(given: SharedBody, body: Any) -> _Parts:

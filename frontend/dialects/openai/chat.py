@@ -91,7 +91,7 @@ class ChatCall:
     token_ids: bool = False
     """Whether the answer has them beside its text."""
     names: Mapping[str, str] = field(default_factory=dict)
-    """What the caller calls the fields that errors name as the engine does."""
+    """The caller's names of fields, by their canonical names."""
 
 
 def parse_chat(body: object, max_messages: int) -> ChatCall:
@@ -146,7 +146,7 @@ def _template(body: ChatBody, messages: Any) -> tuple[Conversation, Reply]:
     if effort is not None:
         options = {"enable_thinking": effort != "none", **(options or {})}
     reply = Reply(
-        options=options or None,
+        template_options=options or None,
         reasoning=body.include_reasoning,
         prompt_token_ids=bool(body.return_token_ids),
     )

@@ -195,7 +195,8 @@ def _turned(
         return [*last, replace(turn, content=content)]
     if call is not None:
         return [*last, replace(turn, calls=(*turn.calls, call))]
-    return [*last, replace(turn, reasoning=reasoning)]
+    thoughts = [one for one in (turn.reasoning, reasoning) if one]
+    return [*last, replace(turn, reasoning="\n\n".join(thoughts))]
 
 
 def _is_over(turn: Message, field: str) -> bool:

@@ -31,10 +31,13 @@ NAMES = {
     "messages": "input",
     "max_tokens": "max_output_tokens",
     "reasoning_effort": "reasoning.effort",
-    **dict.fromkeys(("structured_outputs", "structured_outputs.json"), "text.format.schema"),
-    "response_format": "text.format",
+    "structure": "text.format",
+    "structure.json": "text.format.schema",
+    "structure.json_object": "text.format",
+    "template_options": "chat_template_kwargs",
+    "thinking_budget": "thinking_token_budget",
 }
-"""What the API calls fields that errors name as the contract does."""
+"""The API's names of fields, by their canonical names."""
 _INCLUDES = ("message.output_text.logprobs", "reasoning.encrypted_content")
 
 
@@ -164,7 +167,7 @@ def _reasoning(body: ResponseBody) -> tuple[Conversation, Reply]:
     if effort is not None:
         options = {"enable_thinking": effort != "none", **options}
     passed = "xhigh" if effort == "max" else effort
-    return Conversation((), options or None, passed), Reply(options=options or None)
+    return Conversation((), options or None, passed), Reply(template_options=options or None)
 
 
 def _check_metadata(given: Object) -> None:
