@@ -99,8 +99,8 @@ def calls_of(events: list[dict[str, Any]], index: int = 0) -> list[tuple[str, An
     return found
 
 
-def test_the_log_says_who_reads(engine_server: Server) -> None:
-    assert "read by Parsers(tool='hermes', reasoning='qwen3')" in engine_server.log.read_text()
+def test_the_log_names_the_parsers(engine_server: Server) -> None:
+    assert "parsed with Parsers(tool='hermes', reasoning='qwen3')" in engine_server.log.read_text()
 
 
 @pytest.mark.parametrize("seed", range(4))
