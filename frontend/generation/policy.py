@@ -37,7 +37,7 @@ def check_generation(policy: Policy, model: Model, generation: Generation) -> No
     """Raises InvalidRequest for tools that the model cannot take, and for forbidden structures."""
     if generation.tools is not None and Input.TOOLS not in model.accepts:
         raise InvalidRequest(
-            f"the model '{model.name}' was built without tools; build its repository again",
+            f"the model '{model.name}' was built without tools; rebuild its repository",
             param="tools",
             code="model_not_supported",
         )

@@ -34,7 +34,7 @@ _MAX_COMPARED = 200
 
 
 def types_in(node: Node) -> list[str]:
-    """The types that a schema allows; none where it says nothing about them.
+    """The types that a schema allows; none where it does not restrict them.
 
     A keyword that applies to one type only is taken to mean that type.
     """

@@ -23,7 +23,7 @@ class Plan:
     """`grammar` (JSON) is for the engine, `checker` for the finished answer.
 
     `left_out` are the paths of keywords that only the checker enforces, `unchecked` of those that
-    nothing enforces.
+    are not enforced at all.
     """
 
     grammar: bytes

@@ -34,7 +34,7 @@ class ChatBody(Calling, kw_only=True):
         about("The conversation so far.", says="must be a list of at least one message"),
     ]
     max_completion_tokens: Annotated[
-        Tokens | None, about("The most tokens to generate. Default: what the context leaves.")
+        Tokens | None, about("The token limit. Default: the rest of the context.")
     ] = None
     max_tokens: Annotated[Tokens | None, about("An older name of max_completion_tokens.")] = None
     logprobs: Annotated[bool | None, about("Log probabilities of the answer's tokens.")] = None
@@ -48,7 +48,7 @@ class ChatBody(Calling, kw_only=True):
         _Effort | None, about("How much the model reasons before it answers.")
     ] = None
     verbosity: Annotated[
-        Verbosity | None, about("How long answers are, for templates that know it.")
+        Verbosity | None, about("How long answers are, for templates that support it.")
     ] = None
     add_generation_prompt: Annotated[
         bool | None, about("Open the model's turn after the messages. Default: true.")

@@ -147,14 +147,14 @@ def _logprobs(body: ResponseBody) -> int | None:
 def _structure(body: ResponseBody) -> Structure | None:
     """What the answer must match, in either way. Raises InvalidRequest for both at once."""
     engine = make_structure(body)
-    wanted = None if body.text is None else body.text.format
-    if wanted is None or isinstance(wanted, ResponseTextFormat):
+    format_ = None if body.text is None else body.text.format
+    if format_ is None or isinstance(format_, ResponseTextFormat):
         return engine
     if engine is not None:
         raise refuse("text.format", "cannot be combined with 'structured_outputs'")
-    if isinstance(wanted, ResponseObjectFormat):
+    if isinstance(format_, ResponseObjectFormat):
         return Structure("json_object", True, "text.format")
-    return Structure("json", wanted.schema, "text.format.schema")
+    return Structure("json", format_.schema, "text.format.schema")
 
 
 def _reasoning(body: ResponseBody) -> tuple[Conversation, Reply]:

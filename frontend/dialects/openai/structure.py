@@ -22,9 +22,9 @@ _SCHEMA = "a JSON schema"
 class StructuredOutputs(Body, kw_only=True):
     """vLLM's way to say what the answer must match: one of the kinds, with options."""
 
-    json: Annotated[
-        Object | str | None, about("A JSON schema, or the text of one.", must_be=_SCHEMA)
-    ] = None
+    json: Annotated[Object | str | None, about("A JSON schema, or its text.", must_be=_SCHEMA)] = (
+        None
+    )
     regex: Annotated[str | None, about("A regular expression.")] = None
     choice: Annotated[_Choices | None, about("Texts, of which the answer is one.")] = None
     grammar: Annotated[str | None, about("A grammar in EBNF.")] = None
@@ -86,7 +86,7 @@ def _pick(body: Any, prefix: str, kinds: tuple[StructureKind, ...]) -> Structure
 
 
 def _schema(schema: Any, path: str) -> dict[str, Any]:
-    """A JSON schema, or the text of one."""
+    """A JSON schema, or its text."""
     if isinstance(schema, str):
         try:
             schema = orjson.loads(schema)
