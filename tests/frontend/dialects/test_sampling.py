@@ -157,10 +157,10 @@ def test_constraints_that_cannot_be_honoured(given: dict[str, Any], param: str) 
 @pytest.mark.parametrize(
     ("expected", "sent", "param"),
     [
-        ("structured_outputs.json.properties.a", "guided_json", "guided_json.properties.a"),
-        ("structured_outputs", "guided_regex", "guided_regex"),
-        ("structured_outputs.regex", "guided_regex", "guided_regex"),
-        ("structured_outputs.regex", "structured_outputs", "structured_outputs.regex"),
+        ("structure.json.properties.a", "guided_json", "guided_json.properties.a"),
+        ("structure", "guided_regex", "guided_regex"),
+        ("structure.regex", "guided_regex", "guided_regex"),
+        ("structure.regex", "structured_outputs", "structured_outputs.regex"),
         ("tools", "guided_json", "tools"),
     ],
 )

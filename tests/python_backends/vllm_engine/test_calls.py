@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from python_backends.vllm_engine.held import MARKS, HeldText, Marks
-from python_backends.vllm_engine.pieces import End, Piece, WithoutBlanks
+from python_backends.vllm_engine.deferred import MARKS, DeferredText, Marks
+from python_backends.vllm_engine.delta import Delta, End, TrimmedReader
 from tests.support.processes import ROOT
 from toolkit.runtime.environments import ensure_environment
 
@@ -50,8 +50,8 @@ def test_every_format_that_is_held_has_a_transcript() -> None:
     assert set(MARKS) - {"llama4_json"} <= expected
 
 
-def held(marks: Marks, *texts: str) -> tuple[str, HeldText]:
-    text = HeldText(marks)
+def held(marks: Marks, *texts: str) -> tuple[str, DeferredText]:
+    text = DeferredText(marks)
     return "".join(text.take(one) for one in texts), text
 
 
@@ -91,10 +91,10 @@ class Scripted:
 
     unread = ""
 
-    def __init__(self, *pieces: Piece) -> None:
+    def __init__(self, *pieces: Delta) -> None:
         self._pieces = list(pieces)
 
-    def read(self, text: str, token_ids: object, *, end: End) -> Piece:
+    def read(self, text: str, token_ids: object, *, end: End) -> Delta:
         return self._pieces.pop(0)
 
     def finish_reason(self, reason: str | None) -> str | None:
@@ -110,14 +110,14 @@ CALL = {"index": 0, "id": "c", "name": "f", "arguments": "{}"}
 @pytest.mark.parametrize(
     ("pieces", "expected"),
     [
-        ([Piece("\n\n"), Piece("", "", [CALL]), Piece("\n")], ""),
-        ([Piece("\n"), Piece("a"), Piece("\n")], "\na\n"),
-        ([Piece("a\n"), Piece("\n", "", [CALL]), Piece("\n"), Piece("b")], "a\n\n\nb"),
-        ([Piece("\n"), Piece(" ")], "\n "),
-        ([Piece("\n", "hm"), Piece("a")], "\na"),
+        ([Delta("\n\n"), Delta("", "", [CALL]), Delta("\n")], ""),
+        ([Delta("\n"), Delta("a"), Delta("\n")], "\na\n"),
+        ([Delta("a\n"), Delta("\n", "", [CALL]), Delta("\n"), Delta("b")], "a\n\n\nb"),
+        ([Delta("\n"), Delta(" ")], "\n "),
+        ([Delta("\n", "hm"), Delta("a")], "\na"),
     ],
 )
-def test_blanks_around_calls_are_no_content(pieces: list[Piece], expected: str) -> None:
-    reader = WithoutBlanks(Scripted(*pieces))
+def test_blanks_around_calls_are_no_content(pieces: list[Delta], expected: str) -> None:
+    reader = TrimmedReader(Scripted(*pieces))
     ends = [End.NOT_YET] * (len(pieces) - 1) + [End.NATURAL]
     assert "".join(reader.read("", [], end=end).text for end in ends) == expected

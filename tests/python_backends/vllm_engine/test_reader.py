@@ -3,8 +3,9 @@
 from types import SimpleNamespace
 from typing import Any
 
+from python_backends.vllm_engine.delta import End
 from python_backends.vllm_engine.events import EventWriter
-from python_backends.vllm_engine.reading import End, _Reader
+from python_backends.vllm_engine.reader import ParserReader
 from python_backends.vllm_engine.vocabulary import Vocabulary
 
 SILENT = SimpleNamespace(log_info=str, log_warn=str, log_error=str)
@@ -47,9 +48,9 @@ class FakeParser:
         return len(ids)
 
 
-def reader(parser: FakeParser, choice: Any = "auto") -> _Reader:
+def reader(parser: FakeParser, choice: Any = "auto") -> ParserReader:
     request = SimpleNamespace(tool_choice=choice, parallel_tool_calls=True)
-    return _Reader(parser, request, [], SILENT)
+    return ParserReader(parser, request, [], SILENT)
 
 
 def test_a_cut_call_is_not_closed_by_its_parser() -> None:
