@@ -1,10 +1,10 @@
-"""Sees to it that an engine's processes and shared memory do not outlive their owner.
+"""Removes an engine's processes and shared memory when their owner ends.
 
-vLLM's engine core has no parent watch: after a SIGKILL of the stub it would live on, with its
-workers and some 400 MB of /dev/shm. So a guard process, in a session of its own, holds one end of a
-pipe. When the other end closes, for whatever reason, it kills every process that carries the
-engine's mark in its environment, unlinks the shared memory that it saw mapped there and removes
-folders with the mark in their names. Run as a script it imports the standard library alone.
+vLLM's engine core does not watch its parent: after a SIGKILL of the stub it would continue, with
+its workers and some 400 MB of /dev/shm. So a guard process, in its own session, holds one end of a
+pipe. When the other end closes, it kills every process with the engine's mark in its environment,
+unlinks the shared memory that they had mapped and removes folders with the mark in their names. Run
+as a script it imports the standard library alone.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ _OWNED = re.compile(r"(psm_|sem\.mp-|torch_|VLLM_|vllm)")
 
 
 def private_folder(kind: str) -> str:
-    """A temporary folder of this process's user alone, removed with what the reaper guards."""
+    """A private temporary folder that the reaper removes."""
     return tempfile.mkdtemp(prefix=f"toolkit-{kind}-{os.environ.get(MARK, '')}-")
 
 
@@ -56,7 +56,7 @@ class Reaper:
 
 
 def marked(mark: str) -> list[int]:
-    """Processes that carry the mark, but for multiprocessing's tracker, which ends by itself."""
+    """Processes with the mark, except multiprocessing's resource tracker, which ends by itself."""
     wanted = f"{MARK}={mark}".encode()
     found = []
     for folder in Path("/proc").glob("[0-9]*"):

@@ -120,7 +120,7 @@ class Target:
         )
 
     def connect(self) -> socket.socket:
-        """A bare connection, for what no HTTP library would send."""
+        """A bare connection, for requests that HTTP libraries refuse to send."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=30)
 
     @contextlib.contextmanager

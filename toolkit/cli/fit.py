@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from toolkit.cli.options import Json, probe_of, takes
+from toolkit.cli.options import Json, machine_of, takes
 from toolkit.cli.output import print_json, print_line, print_table
 from toolkit.cli.progress import console_progress
 from toolkit.cli.sizes import size
@@ -89,22 +89,22 @@ def fit(options: Options) -> None:
 def _question(options: Options) -> "Question":
     from toolkit.fit import Question, devices_of, parse_gpus, parse_size
     from toolkit.fit.models import SHARED_MEMORY
-    from toolkit.machine import cores, found_gpus, memory_bytes
+    from toolkit.machine import cores, list_gpus, memory_bytes
     from toolkit.spec import load
     from toolkit.targets import find_target
 
     spec = load(options.models)
-    probe = probe_of(options.context)
+    machine = machine_of(options.context)
     memory = options.memory
     described = parse_gpus(options.gpus) if options.gpus is not None else None
-    disk = probe.disk(SHARED_MEMORY) if memory is None else None
-    flags = (probe.read("/proc/cpuinfo") or "").partition("flags")[2].partition("\n")[0].split()
+    disk = machine.disk(SHARED_MEMORY) if memory is None else None
+    flags = (machine.read("/proc/cpuinfo") or "").partition("flags")[2].partition("\n")[0].split()
     return Question(
         spec=spec,
         target=find_target(options.target or ("container" if described else "embedded")),
-        devices=devices_of(found_gpus(probe)) if described is None else described,
-        host_bytes=parse_size(memory) if memory else memory_bytes(probe).available_bytes,
-        cores=options.processors or cores(probe),
+        devices=devices_of(list_gpus(machine)) if described is None else described,
+        host_bytes=parse_size(memory) if memory else memory_bytes(machine).available_bytes,
+        cores=options.processors or cores(machine),
         avx512="avx512f" in flags,
         shm_bytes=disk[1] if disk else parse_size(memory or "0.001GiB") // 2,
         sequences=options.concurrency,
@@ -136,7 +136,7 @@ def _row(model: "ModelFit", on_gpu: bool) -> tuple[str, ...]:
     need = model.need
     assert need is not None
     cached = isinstance(need, LlmNeed)
-    weights = model.wanted.weights if model.wanted else need.weights
+    weights = model.demand.weights if model.demand else need.weights
     return (
         model.name,
         size(weights),
@@ -154,11 +154,11 @@ def _details(model: "ModelFit") -> list[str]:
     need = model.need
     assert need is not None
     parts = []
-    if model.wanted is not None:
-        about, engine = model.wanted.architecture, model.wanted.engine
+    if model.demand is not None:
+        about, engine = model.demand.architecture, model.demand.engine
         parts.append(
             f"{about.parameters / 1e9:.3g} B parameters, {about.attention}, "
-            f"{engine.precision.label}, context {engine.context_length} × {model.wanted.sequences}"
+            f"{engine.precision.label}, context {engine.context_length} × {model.demand.sequences}"
         )
     if isinstance(need, LlmNeed):
         parts.append(f"KV cache {size(need.token)} per token")
@@ -169,7 +169,7 @@ def _details(model: "ModelFit") -> list[str]:
 def _place(model: "ModelFit", on_gpu: bool) -> str:
     placement = model.placement
     if placement is None:
-        return "nowhere" if on_gpu and model.wanted is not None else "CPU"
+        return "nowhere" if on_gpu and model.demand is not None else "CPU"
     text = f"GPU {','.join(map(str, placement.devices))}"
     if placement.tensor_parallel > 1:
         text += f" TP{placement.tensor_parallel}"

@@ -36,7 +36,9 @@ def verify(
     json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
     fix: Annotated[
         bool,
-        typer.Option("--fix", help="First mend what needs no choice, and say what was changed."),
+        typer.Option(
+            "--fix", help="First apply fixes that need no decision, and print the changes."
+        ),
     ] = False,
 ) -> None:
     """Check a model repository without starting a server.

@@ -28,7 +28,7 @@ from toolkit.fit.estimate import (
     encoder_need,
     llm_weights,
 )
-from toolkit.fit.placement import Placement, Room, Wanted, place, place_one
+from toolkit.fit.placement import Demand, Placement, Room, place, place_one
 from toolkit.kinds.encoding import TOKENIZE_INSTANCES
 from toolkit.kinds.llm import PROMPT_INSTANCES, LlmEntry
 from toolkit.progress import Progress, silent
@@ -63,7 +63,7 @@ class ModelFit:
     host_bytes: int
     shm_bytes: int
     threads: int
-    wanted: Wanted | None = None
+    demand: Demand | None = None
     need: LlmNeed | StepsNeed | None = None
     placement: Placement | None = None
     cache_bytes: int = 0
@@ -178,7 +178,7 @@ def _measure_llm(
     engine = engine_of(name, entry, architecture, checkpoint.config, target, avx512=question.avx512)
     weights = llm_weights(architecture, engine, checkpoint.tensors)
     sequences = question.sequences or engine.sequences or SEQUENCES
-    wanted = Wanted(name, architecture, engine, weights, sequences)
+    demand = Demand(name, architecture, engine, weights, sequences)
     prompts = PROMPT_INSTANCES * STUB_BYTES["prompt"]
     return ModelFit(
         name=name,
@@ -186,50 +186,50 @@ def _measure_llm(
         host_bytes=prompts,
         shm_bytes=(PROMPT_INSTANCES + 1) * STUB_SHM_BYTES,
         threads=1 if target.gpu else max(1, question.cores - 1),
-        wanted=wanted,
-        need=wanted.need(on_gpu=target.gpu),
+        demand=demand,
+        need=demand.need(on_gpu=target.gpu),
     )
 
 
 def _place_on_host(fit: Fit) -> None:
     """Embedded target: everything is in the host's memory; caches have the size they are given."""
     for model in fit.models:
-        if (wanted := model.wanted) is None or not isinstance(model.need, LlmNeed):
+        if (demand := model.demand) is None or not isinstance(model.need, LlmNeed):
             continue
         need = model.need
-        model.cache_bytes = wanted.engine.cache_bytes or need.cache
+        model.cache_bytes = demand.engine.cache_bytes or need.cache
         model.sequences = sequences_in(
-            wanted.architecture, need.shape, wanted.engine.context_length, model.cache_bytes
+            demand.architecture, need.shape, demand.engine.context_length, model.cache_bytes
         )
         model.host_bytes += need.fixed + model.cache_bytes
         model.shm_bytes += QUEUE_SHM_BYTES
-        if model.sequences < wanted.sequences:
+        if model.sequences < demand.sequences:
             model.problems.append(
                 f"the KV cache of {_gib(model.cache_bytes)} holds {model.sequences:.1f} requests "
-                f"of {wanted.engine.context_length} tokens, not {wanted.sequences}"
+                f"of {demand.engine.context_length} tokens, not {demand.sequences}"
             )
     for model in fit.models:
-        if model.wanted is not None and isinstance(model.need, LlmNeed):
-            _advise_on_host(fit, model, model.wanted, model.need)
+        if model.demand is not None and isinstance(model.need, LlmNeed):
+            _advise_on_host(fit, model, model.demand, model.need)
 
 
-def _advise_on_host(fit: Fit, model: ModelFit, wanted: Wanted, need: LlmNeed) -> None:
+def _advise_on_host(fit: Fit, model: ModelFit, demand: Demand, need: LlmNeed) -> None:
     """What would do while all other models stay as they are."""
     room = fit.question.host_bytes - fit.host_bytes + need.fixed + model.cache_bytes
     if need.total > room:
         model.advice += advise(
-            wanted, lambda each: each.need(on_gpu=False).total <= room, small_cache=False
+            demand, lambda each: each.need(on_gpu=False).total <= room, small_cache=False
         )
         model.advice.append("GPUs: toolkit fit --gpus h100:1")
     elif model.problems:
         model.advice.append(
-            f"{ENGINE_FIELD}: {{max_num_seqs: {wanted.sequences}, "
+            f"{ENGINE_FIELD}: {{max_num_seqs: {demand.sequences}, "
             f"kv_cache_memory_bytes: {need.cache}}}"
         )
 
 
 def _place_on_gpus(fit: Fit) -> None:
-    models = {model.name: model for model in fit.models if model.wanted is not None}
+    models = {model.name: model for model in fit.models if model.demand is not None}
     if models and not fit.question.devices:
         fit.problems.append(
             f"there is no GPU for {', '.join(models)}: describe one with --gpus h100:1, or plan "
@@ -237,9 +237,9 @@ def _place_on_gpus(fit: Fit) -> None:
         )
         return
     room = Room.of(fit.question.devices)
-    wanted = [model.wanted for model in models.values() if model.wanted is not None]
-    for name, placement in place(wanted, room).items():
-        model, asked = models[name], models[name].wanted
+    demand = [model.demand for model in models.values() if model.demand is not None]
+    for name, placement in place(demand, room).items():
+        model, asked = models[name], models[name].demand
         assert asked is not None
         model.placement = placement
         if placement is None:
@@ -252,14 +252,14 @@ def _place_on_gpus(fit: Fit) -> None:
         model.shm_bytes += QUEUE_SHM_BYTES if ranks > 1 else 0
 
 
-def _refuse(model: ModelFit, wanted: Wanted, room: Room) -> None:
+def _refuse(model: ModelFit, demand: Demand, room: Room) -> None:
     largest = max(room.left.values())
     model.problems.append(
-        f"needs {_gib(wanted.need().total)} on one GPU, or its share on several; the GPU with the "
+        f"needs {_gib(demand.need().total)} on one GPU, or its share on several; the GPU with the "
         f"most room has {_gib(largest)} left"
     )
-    model.advice += advise(wanted, lambda each: place_one(each, room.copy()) is not None)
-    if more := more_devices(wanted, room):
+    model.advice += advise(demand, lambda each: place_one(each, room.copy()) is not None)
+    if more := more_devices(demand, room):
         model.advice.append(more)
 
 

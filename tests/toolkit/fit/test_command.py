@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.support.checkpoint import save_checkpoint
-from tests.support.machines import GIB, H100, FakeProbe, nvidia
+from tests.support.machines import GIB, H100, FakeMachine, nvidia
 from tests.toolkit.fit import configs
 from toolkit.cli import app
 from toolkit.errors import RepositoryError, SourceError, ToolkitError
@@ -39,18 +39,20 @@ def save_catalogue(folder: Path, **models: dict[str, Any]) -> Path:
     return folder / "models.yaml"
 
 
-def plan(spec: Path, *options: str, probe: FakeProbe | None = None) -> dict[str, Any]:
-    result = runner.invoke(app, ["fit", str(spec), "--json", *options], obj=probe or FakeProbe())
+def plan(spec: Path, *options: str, machine: FakeMachine | None = None) -> dict[str, Any]:
+    result = runner.invoke(
+        app, ["fit", str(spec), "--json", *options], obj=machine or FakeMachine()
+    )
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    told: dict[str, Any] = json.loads(result.stdout)
-    assert result.exit_code == (0 if told["fits"] else 1)
-    return told
+    result: dict[str, Any] = json.loads(result.stdout)
+    assert result.exit_code == (0 if result["fits"] else 1)
+    return result
 
 
 def test_a_model_alone_on_a_gpu_gets_all_of_it(tmp_path: Path) -> None:
     spec = save_catalogue(tmp_path, chat=configs.LLAMA_8B)
-    told = plan(spec, "--gpus", "h100", "--concurrency", "8")
-    (model,) = told["models"]
+    result = plan(spec, "--gpus", "h100", "--concurrency", "8")
+    (model,) = result["models"]
     assert model["weights_bytes"] == pytest.approx(16.06e9, rel=0.01)
     assert model["cache"]["bytes_per_token"] == 131072
     assert model["cache"]["wanted_bytes"] == 8 * 8192 * 131072
@@ -63,10 +65,10 @@ def test_a_model_alone_on_a_gpu_gets_all_of_it(tmp_path: Path) -> None:
 
 def test_gpus_that_are_found_are_planned_for(tmp_path: Path) -> None:
     spec = save_catalogue(tmp_path, chat=configs.LLAMA_8B)
-    probe = FakeProbe(programs=nvidia(H100, H100.replace("0, ", "1, ", 1)))
-    told = plan(spec, "--target", "container", probe=probe)
-    assert [gpu["name"] for gpu in told["machine"]["gpus"]] == ["NVIDIA H100 80GB HBM3"] * 2
-    assert told["models"][0]["placement"]["gpus"] == [0]
+    machine = FakeMachine(programs=nvidia(H100, H100.replace("0, ", "1, ", 1)))
+    result = plan(spec, "--target", "container", machine=machine)
+    assert [gpu["name"] for gpu in result["machine"]["gpus"]] == ["NVIDIA H100 80GB HBM3"] * 2
+    assert result["models"][0]["placement"]["gpus"] == [0]
     nowhere = plan(spec, "--target", "container")
     assert "there is no GPU for chat" in nowhere["problems"][0]
 
@@ -165,10 +167,10 @@ def test_headers_of_weights_count_more_than_config(tmp_path: Path) -> None:
     file.write_bytes(struct.pack("<Q", len(text)) + text)
     (model,) = plan(spec, "--gpus", "h100")["models"]
     assert model["weights_bytes"] == 2 * 1000 * 1000 + 40 + 500
-    (on_cpu,) = plan(spec, probe=FakeProbe(files={"/proc/cpuinfo": "flags: avx2\n"}))["models"]
+    (on_cpu,) = plan(spec, machine=FakeMachine(files={"/proc/cpuinfo": "flags: avx2\n"}))["models"]
     assert on_cpu["weights_bytes"] == 4 * 1000 * 1000 + 40 + 500  # float32 without AVX-512
     file.write_bytes(b"nonsense")
-    result = runner.invoke(app, ["fit", str(spec)], obj=FakeProbe())
+    result = runner.invoke(app, ["fit", str(spec)], obj=FakeMachine())
     assert isinstance(result.exception, SourceError)
     assert "chat: " in result.exception.message
     assert "is not a safetensors file" in result.exception.message
@@ -177,12 +179,12 @@ def test_headers_of_weights_count_more_than_config(tmp_path: Path) -> None:
 def test_a_cpu_that_has_too_little_memory(tmp_path: Path) -> None:
     spec = save_catalogue(tmp_path, chat=configs.LLAMA_8B | {"context_length": 2048})
     assert plan(spec, "--memory", "48GiB")["fits"]
-    told = plan(spec, "--memory", "16GiB")
-    assert "of the host's memory, and 16.00 GiB may be used" in told["problems"][0]
-    enough = re.search(r"--memory (\w+)", told["problems"][0])
+    result = plan(spec, "--memory", "16GiB")
+    assert "of the host's memory, and 16.00 GiB may be used" in result["problems"][0]
+    enough = re.search(r"--memory (\w+)", result["problems"][0])
     assert enough
     assert plan(spec, "--memory", enough[1])["fits"]
-    assert told["models"][0]["advice"][-1].startswith("GPUs: ")
+    assert result["models"][0]["advice"][-1].startswith("GPUs: ")
     small_cache = plan(spec, "--memory", "64GiB", "--concurrency", "64")["models"][0]
     assert "not 64" in small_cache["problems"][0]
     assert small_cache["advice"][0].startswith(
@@ -192,18 +194,18 @@ def test_a_cpu_that_has_too_little_memory(tmp_path: Path) -> None:
 
 def test_shared_memory_and_threads_are_looked_at(tmp_path: Path) -> None:
     spec = save_catalogue(tmp_path, chat=configs.GPT2 | {"context_length": 512})
-    probe = FakeProbe(disks={"/dev/shm": (GIB // 16, GIB // 16)}, count=1)
-    told = plan(spec, probe=probe)
-    assert "--shm-size" in told["problems"][0]
+    machine = FakeMachine(disks={"/dev/shm": (GIB // 16, GIB // 16)}, count=1)
+    result = plan(spec, machine=machine)
+    assert "--shm-size" in result["problems"][0]
     two = spec.with_name("two.yaml")
     entry = spec.read_text().partition("models:\n")[2]
     two.write_text(spec.read_text() + entry.replace("  chat:", "  other:"))
-    assert "2 computing threads share 1 processors" in plan(two, probe=probe)["notes"][0]
+    assert "2 computing threads share 1 processors" in plan(two, machine=machine)["notes"][0]
 
 
 def test_everything_that_cannot_be_read_is_told_at_once(tmp_path: Path) -> None:
     spec = save_catalogue(tmp_path, one={"model_type": "x"}, two=configs.LLAMA_8B, three={})
-    result = runner.invoke(app, ["fit", str(spec)], obj=FakeProbe())
+    result = runner.invoke(app, ["fit", str(spec)], obj=FakeMachine())
     assert isinstance(result.exception, ToolkitError)
     assert result.exception.message.splitlines() == [
         "one: config.json of one does not say hidden_size, which sizes it",
@@ -217,7 +219,7 @@ def test_offline_fetches_nothing(tmp_path: Path, own_home: Path) -> None:
     spec.write_text(
         "version: 1\nmodels:\n  a:\n    kind: embedding\n    source: package:none-such==1/a.zip\n"
     )
-    result = runner.invoke(app, ["fit", str(spec), "--offline"], obj=FakeProbe())
+    result = runner.invoke(app, ["fit", str(spec), "--offline"], obj=FakeMachine())
     assert isinstance(result.exception, SourceError)
     assert result.exception.hint == "toolkit pull"
     assert not own_home.exists()
@@ -241,12 +243,12 @@ def test_gpus_are_described_or_refused() -> None:
 def test_people_read_a_table(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "weights")
     spec = save_catalogue(tmp_path, big=configs.LLAMA_70B)
-    result = runner.invoke(app, ["fit", str(spec), "--gpus", "h100"], obj=FakeProbe())
+    result = runner.invoke(app, ["fit", str(spec), "--gpus", "h100"], obj=FakeMachine())
     assert result.exit_code == 1
     said = " ".join(result.stdout.split())
     assert "does not fit: big: needs" in said
     assert "70.6 B parameters, GQA 64:8, 16 bit, context 8192 × 16" in said
     assert "would fit: " in said
-    fits = runner.invoke(app, ["fit", str(spec), "--gpus", "h200:2"], obj=FakeProbe())
+    fits = runner.invoke(app, ["fit", str(spec), "--gpus", "h200:2"], obj=FakeMachine())
     assert fits.exit_code == 0
     assert "everything fits" in fits.stdout
