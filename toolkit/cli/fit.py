@@ -13,6 +13,7 @@ from toolkit.cli.sizes import size
 from toolkit.targets import FORMS
 
 if TYPE_CHECKING:
+    from toolkit.finding import Finding
     from toolkit.fit import Fit, Question
     from toolkit.fit.models import ModelFit
 
@@ -133,15 +134,16 @@ def _show(fit: "Fit") -> None:
 def _row(model: "ModelFit", on_gpu: bool) -> tuple[str, ...]:
     from toolkit.fit.estimate import LlmNeed
 
-    need = model.need
-    assert need is not None
-    cached = isinstance(need, LlmNeed)
-    weights = model.demand.weights if model.demand else need.weights
+    weights = cache = requests = "-"
+    if model.need is not None:
+        weights = size(model.demand.weights if model.demand else model.need.weights)
+    if isinstance(model.need, LlmNeed):
+        cache, requests = size(model.cache_bytes or model.need.cache), f"{model.sequences:.1f}"
     return (
         model.name,
-        size(weights),
-        size(model.cache_bytes or need.cache) if isinstance(need, LlmNeed) else "-",
-        f"{model.sequences:.1f}" if cached else "-",
+        weights,
+        cache,
+        requests,
         size(model.host_bytes),
         _place(model, on_gpu),
     )
@@ -152,7 +154,8 @@ def _details(model: "ModelFit") -> list[str]:
     from toolkit.fit.estimate import LlmNeed
 
     need = model.need
-    assert need is not None
+    if need is None:  # a user's own code, or an ensemble of other models
+        return [model.kind, f"threads {model.threads}"]
     parts = []
     if model.demand is not None:
         about, engine = model.demand.architecture, model.demand.engine
@@ -180,13 +183,18 @@ def _place(model: "ModelFit", on_gpu: bool) -> str:
 
 def _show_verdict(fit: "Fit") -> None:
     for model in fit.models:
-        for problem in model.problems:
-            print_line(("does not fit:", "error"), f" {model.name}: {problem}")
+        for finding in model.findings:
+            _show_finding(finding, f"{model.name}: ")
         for index, advice in enumerate(model.advice):
             print_line("  ", ("       or:" if index else "would fit:", "hint"), f" {advice}")
-    for problem in fit.problems:
-        print_line(("does not fit:", "error"), f" {problem}")
-    for note in fit.notes:
-        print_line(("note:", "warning"), f" {note}")
+    for finding in fit.findings:
+        _show_finding(finding)
     if fit.fits:
         print_line(("everything fits", "good"))
+
+
+def _show_finding(finding: "Finding", name: str = "") -> None:
+    label = ("does not fit:", "error") if finding.severity == "error" else ("note:", "warning")
+    print_line(label, f" {name}{finding.text}")
+    if finding.fix:
+        print_line("  ", ("hint:", "hint"), f" {finding.fix}")

@@ -10,6 +10,7 @@ from typing import Any
 from toolkit import kinds
 from toolkit.errors import SourceError, ToolkitError
 from toolkit.fields.entry import BaseEntry, SourcedEntry
+from toolkit.finding import Finding, Place, Severity
 from toolkit.fit.advice import advise, more_devices
 from toolkit.fit.architecture import read_architecture
 from toolkit.fit.cache import sequences_in
@@ -68,22 +69,22 @@ class ModelFit:
     placement: Placement | None = None
     cache_bytes: int = 0
     sequences: float = 0.0
-    problems: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
     advice: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class Fit:
-    """The answer. `notes` are about the machine as a whole and stop nothing."""
+    """The estimate. `findings` are about the machine as a whole; a warning does not prevent it."""
 
     question: Question
     models: list[ModelFit]
-    problems: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
 
     @property
     def fits(self) -> bool:
-        return not self.problems and not any(model.problems for model in self.models)
+        all_findings = [*self.findings, *(each for model in self.models for each in model.findings)]
+        return not any(each.severity is Severity.ERROR for each in all_findings)
 
     @property
     def host_bytes(self) -> int:
@@ -204,10 +205,11 @@ def _place_on_host(fit: Fit) -> None:
         model.host_bytes += need.fixed + model.cache_bytes
         model.shm_bytes += QUEUE_SHM_BYTES
         if model.sequences < demand.sequences:
-            model.problems.append(
+            text = (
                 f"the KV cache of {_gib(model.cache_bytes)} holds {model.sequences:.1f} requests "
                 f"of {demand.engine.context_length} tokens, not {demand.sequences}"
             )
+            model.findings.append(_error("kv-cache", text))
     for model in fit.models:
         if model.demand is not None and isinstance(model.need, LlmNeed):
             _advise_on_host(fit, model, model.demand, model.need)
@@ -221,7 +223,7 @@ def _advise_on_host(fit: Fit, model: ModelFit, demand: Demand, need: LlmNeed) ->
             demand, lambda each: each.need(on_gpu=False).total <= room, small_cache=False
         )
         model.advice.append("GPUs: toolkit fit --gpus h100:1")
-    elif model.problems:
+    elif model.findings:
         model.advice.append(
             f"{ENGINE_FIELD}: {{max_num_seqs: {demand.sequences}, "
             f"kv_cache_memory_bytes: {need.cache}}}"
@@ -231,10 +233,8 @@ def _advise_on_host(fit: Fit, model: ModelFit, demand: Demand, need: LlmNeed) ->
 def _place_on_gpus(fit: Fit) -> None:
     models = {model.name: model for model in fit.models if model.demand is not None}
     if models and not fit.question.devices:
-        fit.problems.append(
-            f"there is no GPU for {', '.join(models)}: describe one with --gpus h100:1, or plan "
-            "for --target embedded"
-        )
+        fix = "describe a GPU with --gpus h100:1, or use --target embedded"
+        fit.findings.append(_error("gpu", f"there is no GPU for {', '.join(models)}", fix))
         return
     room = Room.of(fit.question.devices)
     demand = [model.demand for model in models.values() if model.demand is not None]
@@ -254,10 +254,11 @@ def _place_on_gpus(fit: Fit) -> None:
 
 def _refuse(model: ModelFit, demand: Demand, room: Room) -> None:
     largest = max(room.left.values())
-    model.problems.append(
+    text = (
         f"needs {_gib(demand.need().total)} on one GPU, or its share on several; the GPU with the "
         f"most room has {_gib(largest)} left"
     )
+    model.findings.append(_error("gpu-memory", text))
     model.advice += advise(demand, lambda each: place_one(each, room.copy()) is not None)
     if more := more_devices(demand, room):
         model.advice.append(more)
@@ -266,22 +267,28 @@ def _refuse(model: ModelFit, demand: Demand, room: Room) -> None:
 def _check_host(fit: Fit) -> None:
     question = fit.question
     if fit.host_bytes > question.host_bytes:
-        fit.problems.append(
+        text = (
             f"all models take {_gib(fit.host_bytes)} of the host's memory, and "
-            f"{_gib(question.host_bytes)} may be used: free some, serve fewer models, or plan for "
-            f"another host with --memory {-(-fit.host_bytes // 2**30)}GiB"
+            f"{_gib(question.host_bytes)} may be used"
         )
+        enough = -(-fit.host_bytes // 2**30)
+        fix = f"free some, serve fewer models, or check another host with --memory {enough}GiB"
+        fit.findings.append(_error("memory", text, fix))
     if fit.shm_bytes > question.shm_bytes:
         reserved, free = _gib(fit.shm_bytes), _gib(question.shm_bytes)
-        fit.problems.append(
-            f"{SHARED_MEMORY}: models reserve {reserved}, and {free} are free; mount -o "
-            f"remount,size=2g {SHARED_MEMORY}, or --shm-size 2g for a container"
-        )
+        text = f"{SHARED_MEMORY}: models reserve {reserved}, and {free} are free"
+        fix = f"mount -o remount,size=2g {SHARED_MEMORY}, or --shm-size 2g for a container"
+        fit.findings.append(_error("shared-memory", text, fix))
     if fit.threads > question.cores:
-        fit.notes.append(
-            f"{fit.threads} computing threads share {question.cores} processors: fine for models "
-            "that are asked in turn, slower when all are busy"
+        text = (
+            f"{fit.threads} computing threads share {question.cores} processors: fine if models "
+            "are used in turn, slower if all are busy"
         )
+        fit.findings.append(Finding(Severity.WARNING, Place(), text, code="threads"))
+
+
+def _error(code: str, text: str, fix: str | None = None) -> Finding:
+    return Finding(Severity.ERROR, Place(), text, fix, code)
 
 
 def _gib(size_bytes: float) -> str:

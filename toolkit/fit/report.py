@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 
+from toolkit.finding import Finding
 from toolkit.fit.estimate import LlmNeed
 from toolkit.fit.models import Fit, ModelFit
 
@@ -22,8 +23,16 @@ def as_json(fit: Fit) -> dict[str, object]:
         "shm_bytes": fit.shm_bytes,
         "threads": fit.threads,
         "models": [_model(model) for model in fit.models],
-        "problems": fit.problems,
-        "notes": fit.notes,
+        "findings": [_finding(each) for each in fit.findings],
+    }
+
+
+def _finding(finding: Finding) -> dict[str, str | None]:
+    return {
+        "code": finding.code,
+        "severity": finding.severity,
+        "text": finding.text,
+        "fix": finding.fix,
     }
 
 
@@ -31,7 +40,7 @@ def _model(model: ModelFit) -> dict[str, object]:
     result: dict[str, object] = {
         "name": model.name,
         "kind": model.kind,
-        "fits": not model.problems,
+        "fits": not model.findings,
         "host_bytes": model.host_bytes,
         "shm_bytes": model.shm_bytes,
         "threads": model.threads,
@@ -44,7 +53,10 @@ def _model(model: ModelFit) -> dict[str, object]:
         result["process_bytes"] = model.need.processes
     if model.demand is not None and isinstance(model.need, LlmNeed):
         result |= _llm(model, model.need)
-    return result | {"problems": model.problems, "advice": model.advice}
+    return result | {
+        "findings": [_finding(each) for each in model.findings],
+        "advice": model.advice,
+    }
 
 
 def _llm(model: ModelFit, need: LlmNeed) -> dict[str, object]:

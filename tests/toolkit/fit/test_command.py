@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from tests.support.checkpoint import save_checkpoint
 from tests.support.machines import GIB, H100, FakeMachine, nvidia
+from tests.support.processes import ROOT
 from tests.toolkit.fit import configs
 from toolkit.cli import app
 from toolkit.errors import RepositoryError, SourceError, ToolkitError
@@ -40,12 +41,10 @@ def save_catalogue(folder: Path, **models: dict[str, Any]) -> Path:
 
 
 def plan(spec: Path, *options: str, machine: FakeMachine | None = None) -> dict[str, Any]:
-    result = runner.invoke(
-        app, ["fit", str(spec), "--json", *options], obj=machine or FakeMachine()
-    )
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    result: dict[str, Any] = json.loads(result.stdout)
-    assert result.exit_code == (0 if result["fits"] else 1)
+    ran = runner.invoke(app, ["fit", str(spec), "--json", *options], obj=machine or FakeMachine())
+    assert ran.exception is None or isinstance(ran.exception, SystemExit), ran.exception
+    result: dict[str, Any] = json.loads(ran.stdout)
+    assert ran.exit_code == (0 if result["fits"] else 1)
     return result
 
 
@@ -70,7 +69,7 @@ def test_gpus_that_are_found_are_planned_for(tmp_path: Path) -> None:
     assert [gpu["name"] for gpu in result["machine"]["gpus"]] == ["NVIDIA H100 80GB HBM3"] * 2
     assert result["models"][0]["placement"]["gpus"] == [0]
     nowhere = plan(spec, "--target", "container")
-    assert "there is no GPU for chat" in nowhere["problems"][0]
+    assert "there is no GPU for chat" in nowhere["findings"][0]["text"]
 
 
 def test_models_share_gpus_or_spread_over_them(tmp_path: Path) -> None:
@@ -111,7 +110,7 @@ def test_advice_has_been_tried_and_holds(tmp_path: Path) -> None:
     spec = save_catalogue(tmp_path, chat=configs.LLAMA_8B | {"context_length": 32768})
     (model,) = plan(spec, "--gpus", "24GiB")["models"]
     assert not model["fits"]
-    assert "needs 80.2" in model["problems"][0]
+    assert "needs 80.2" in model["findings"][0]["text"]
     advice = "\n".join(model["advice"])
     context = re.search(r"context_length: (\d+)", advice)
     more = re.search(
@@ -180,13 +179,13 @@ def test_a_cpu_that_has_too_little_memory(tmp_path: Path) -> None:
     spec = save_catalogue(tmp_path, chat=configs.LLAMA_8B | {"context_length": 2048})
     assert plan(spec, "--memory", "48GiB")["fits"]
     result = plan(spec, "--memory", "16GiB")
-    assert "of the host's memory, and 16.00 GiB may be used" in result["problems"][0]
-    enough = re.search(r"--memory (\w+)", result["problems"][0])
+    assert "of the host's memory, and 16.00 GiB may be used" in result["findings"][0]["text"]
+    enough = re.search(r"--memory (\w+)", result["findings"][0]["fix"])
     assert enough
     assert plan(spec, "--memory", enough[1])["fits"]
     assert result["models"][0]["advice"][-1].startswith("GPUs: ")
     small_cache = plan(spec, "--memory", "64GiB", "--concurrency", "64")["models"][0]
-    assert "not 64" in small_cache["problems"][0]
+    assert "not 64" in small_cache["findings"][0]["text"]
     assert small_cache["advice"][0].startswith(
         "engine_args: {max_num_seqs: 64, kv_cache_memory_bytes:"
     )
@@ -196,11 +195,13 @@ def test_shared_memory_and_threads_are_looked_at(tmp_path: Path) -> None:
     spec = save_catalogue(tmp_path, chat=configs.GPT2 | {"context_length": 512})
     machine = FakeMachine(disks={"/dev/shm": (GIB // 16, GIB // 16)}, count=1)
     result = plan(spec, machine=machine)
-    assert "--shm-size" in result["problems"][0]
+    assert "--shm-size" in result["findings"][0]["fix"]
     two = spec.with_name("two.yaml")
     entry = spec.read_text().partition("models:\n")[2]
     two.write_text(spec.read_text() + entry.replace("  chat:", "  other:"))
-    assert "2 computing threads share 1 processors" in plan(two, machine=machine)["notes"][0]
+    notes = [each for each in plan(two, machine=machine)["findings"] if each["code"] == "threads"]
+    assert "2 computing threads share 1 processors" in notes[0]["text"]
+    assert notes[0]["severity"] == "warning"
 
 
 def test_everything_that_cannot_be_read_is_told_at_once(tmp_path: Path) -> None:
@@ -252,3 +253,19 @@ def test_people_read_a_table(tmp_path: Path) -> None:
     fits = runner.invoke(app, ["fit", str(spec), "--gpus", "h200:2"], obj=FakeMachine())
     assert fits.exit_code == 0
     assert "everything fits" in fits.stdout
+
+
+def test_python_models_and_ensembles_have_no_weights(tmp_path: Path) -> None:
+    guide = (ROOT / "docs/guides/models.md").read_text()
+    blocks = re.findall(r"```yaml\n(  hashed:.*?|  tidy:.*?)```", guide, re.DOTALL)
+    entries = "".join(blocks).replace("model: minilm-short", "model: hashed")
+    assert "kind: python" in entries
+    assert "kind: ensemble" in entries
+    for name in ("hashed.py", "tidy.py"):
+        (tmp_path / name).touch()
+    (tmp_path / "models.yaml").write_text(f"version: 1\nmodels:\n{entries}")
+    spec = tmp_path / "models.yaml"
+    assert plan(spec)["fits"]
+    table = runner.invoke(app, ["fit", str(spec)], obj=FakeMachine())
+    assert table.exit_code == 0, table.exception
+    assert "hashed\t-\t-\t-\t" in table.stdout
