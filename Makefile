@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 JOBS := 2
+SLOW_FOLDERS := attack docker e2e toolkit/convert toolkit/quantize
 # pytest rewrites its plugins' modules; without their bytecode that takes each run seconds
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -37,8 +38,8 @@ build: install ## build model_repository/ from models.yaml
 test: install ## run every test, real Triton and real models included (JOBS=2)
 	@$(BIN)/python -m pytest -n $(JOBS)
 
-test-quick: install ## run the tests that start neither Triton nor an engine, in two minutes
-	@$(BIN)/python -m pytest -n $(JOBS) -m pure $(addprefix --ignore=tests/,attack docker e2e)
+test-quick: install ## run the tests that start nothing and convert no weights, in two minutes
+	@$(BIN)/python -m pytest -n $(JOBS) -m pure $(addprefix --ignore=tests/,$(SLOW_FOLDERS))
 
 fuzz: install ## look for new counterexamples with the property tests for SECONDS (600)
 	@$(BIN)/python -m tests.fuzz $(or $(SECONDS),600)

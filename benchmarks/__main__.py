@@ -1,6 +1,6 @@
 """`python -m benchmarks`: measures, prints, and writes benchmarks/RESULTS.md.
 
-Options: --rounds N (default 8), --only gateway,memory,embeddings,chain.
+Options: --rounds N (default 8), --only gateway,memory,embeddings,chain, --stages.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import chain, embeddings, gateway, memory
+from benchmarks import chain, embeddings, gateway, memory, stages
 from benchmarks.pairs import Ratio
 from tests.support.processes import served
 from toolkit.serve.models import public_models
@@ -25,6 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--only", default=",".join(PARTS))
+    parser.add_argument("--stages", action="store_true", help="where a first token's time goes")
     options = parser.parse_args()
     parts = options.only.split(",")
     sections = [_machine()]
@@ -32,7 +33,9 @@ def main() -> None:
         sections.append(_gateway())
     if "memory" in parts:
         sections.append(_memory())
-    if {"embeddings", "chain"} & set(parts):
+    if options.stages:
+        sections.append(_stages())
+    elif {"embeddings", "chain"} & set(parts):
         sections += _served(parts, options.rounds)
     print("\n\n".join(sections))
     RESULTS.write_text(_merge(RESULTS.read_text() if RESULTS.exists() else "", sections))
@@ -60,6 +63,17 @@ def _served(parts: list[str], rounds: int) -> list[str]:
             ratios = chain.measure(service.port, models["llm"], REPOSITORY, rounds)
             sections.append(_ratios("The chain against vLLM's OpenAI server", chain, ratios))
     return sections
+
+
+def _stages() -> str:
+    model = next(model for model in public_models(REPOSITORY) if model.kind == "llm")
+    with TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        copy = stages.stamped(REPOSITORY, folder / "model_repository", folder / "stages")
+        with served(copy, folder / "log") as service:
+            rows = stages.measure(service.port, model.name, folder / "stages")
+    head = ["| stage | median ms | 90 % ms |", "|---|---|---|"]
+    return "\n".join(["## Stages of a first token", "", _method(stages), "", *head, *rows])
 
 
 def _machine() -> str:

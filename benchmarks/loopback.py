@@ -12,12 +12,13 @@ from typing import Any
 
 @dataclass(slots=True)
 class Answer:
-    """One reply. Times are seconds since the request was written."""
+    """One reply. Times are seconds since the request was written, at `start_s` of the clock."""
 
     status: int
     body: bytes
     first_s: float
     total_s: float
+    start_s: float
 
 
 class Connection:
@@ -46,7 +47,7 @@ class Connection:
         else:
             content = await self._reader.readexactly(int(headers["content-length"]))
             first = time.perf_counter() - start
-        return Answer(status, content, first, time.perf_counter() - start)
+        return Answer(status, content, first, time.perf_counter() - start, start)
 
     async def _head(self, reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
         lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")

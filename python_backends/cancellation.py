@@ -1,6 +1,6 @@
-"""Which requests run under which id, so that one can be stopped by another request.
+"""Running requests by id, so that another request can cancel them.
 
-A cancel that overtakes its request is remembered for a while; that memory is bounded in time and
+A cancel request that arrives before its request is kept for a while, bounded in time and
 number. Used from one thread only (an engine's loop). Knows nothing of engines.
 """
 
@@ -15,7 +15,7 @@ MEMORY_COUNT = 10_000
 
 
 class Cancellations:
-    """Running requests by id. Several may share an id: they are stopped together."""
+    """Running requests by id. Requests with the same id are cancelled together."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -23,7 +23,8 @@ class Cancellations:
         self._early: OrderedDict[str, float] = OrderedDict()
 
     def start(self, request_id: str, stop: Callable[[], None]) -> bool:
-        """Notes a running request; False when its cancel came first, then it is not noted."""
+        """Adds a running request. Returns False, and adds nothing, when it was already
+        cancelled."""
         self._forget()
         if not request_id:
             return True
@@ -33,7 +34,7 @@ class Cancellations:
         return True
 
     def end(self, request_id: str, stop: Callable[[], None]) -> None:
-        """Notes that a request is over."""
+        """Removes a finished request."""
         stops = self._running.get(request_id, [])
         if stop in stops:
             stops.remove(stop)
@@ -41,7 +42,7 @@ class Cancellations:
             self._running.pop(request_id, None)
 
     def cancel(self, request_id: str) -> None:
-        """Stops what runs under the id, or what will within `MEMORY_S`."""
+        """Cancels the requests with this id, also those that start within `MEMORY_S`."""
         self._forget()
         if request_id in self._running:
             for stop in tuple(self._running[request_id]):

@@ -1,4 +1,4 @@
-"""What of the machine's processor this process may use."""
+"""The CPU features and cores that this process may use."""
 
 import os
 from pathlib import Path

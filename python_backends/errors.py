@@ -1,11 +1,11 @@
-"""Errors that a step answers with, and how they travel.
+"""The errors that a step returns, and how they are passed through Triton.
 
-Triton's error codes do not survive ensembles and streams, so a refusal is written into the message
-itself, after a marker, as one JSON object. An error that is not a `StepError` is nobody's promise:
-it is logged, and the caller learns no more than that the backend failed.
+Triton drops error codes in ensembles and streams, so a `StepError` is appended to the message as
+one JSON object after a marker. Any other exception is an internal error: it is logged, and the
+caller sees only that the backend failed.
 
     StepError            carries code, param, message, status
-    ├── InvalidInput     400, the caller can mend it
+    ├── InvalidInput     400, the caller can correct it
     │   └── ContextOverflow  more tokens than the context holds, with the numbers
     └── Unavailable      503, try again later
 """
@@ -16,18 +16,18 @@ from collections.abc import Iterable
 
 MARKER = "toolkit-error:"
 MAX_MESSAGE = 500
-"""Characters: messages name what a request brought, which may be of any length."""
+"""Characters: messages quote parts of the request, which may be of any length."""
 _LONGEST_NAME = 64
 _LONGEST_PARAM = 200
 
 
 def clip(text: str, most: int = MAX_MESSAGE) -> str:
-    """At most so many characters of a text, with a mark where the rest was."""
+    """The text, cut to `most` characters with an ellipsis at the end."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def remedy(name: str, known: Iterable[str], prefix: str = "") -> str:
-    """What to say of an unknown name: the known one that is most like it, or all of them."""
+    """A hint for an unknown name: the closest known name, or the list of all."""
     names = list(known)
     # comparing takes the product of the lengths
     near = difflib.get_close_matches(name, names, n=1) if len(name) <= _LONGEST_NAME else []
@@ -37,7 +37,8 @@ def remedy(name: str, known: Iterable[str], prefix: str = "") -> str:
 
 
 class StepError(Exception):
-    """What a step tells its caller. `param` names the field that is to blame, if one is."""
+    """An error for the caller. `param` is the name of the request field at fault, if there is
+    one."""
 
     status = 500
     triton_code = "INTERNAL"
@@ -49,7 +50,7 @@ class StepError(Exception):
         self.param = None if param is None else clip(param, _LONGEST_PARAM)
 
     def __str__(self) -> str:
-        """The text that crosses Triton: the message for people, then the marked object."""
+        """The message for people, then the marker and the JSON object."""
         fields = {
             "code": self.code,
             "param": self.param,
@@ -60,12 +61,12 @@ class StepError(Exception):
         return f"{self.message} {MARKER}{json.dumps(fields)}"
 
     def facts(self) -> dict[str, object]:
-        """What else the gateway must know in order to say it in a dialect's words."""
+        """Further fields of the JSON object, for the gateway's own error message."""
         return {}
 
 
 class InvalidInput(StepError):
-    """The request cannot be served as it stands."""
+    """The request is invalid."""
 
     status = 400
     triton_code = "INVALID_ARG"
@@ -75,7 +76,7 @@ class InvalidInput(StepError):
 
 
 class ContextOverflow(InvalidInput):
-    """More tokens than the model's context holds, those that were asked for included."""
+    """Prompt and requested tokens exceed the model's context length."""
 
     def __init__(
         self,
@@ -97,7 +98,7 @@ class ContextOverflow(InvalidInput):
 
 
 class Unavailable(StepError):
-    """The request is fine and the step cannot serve it now."""
+    """The request is valid, but the step cannot serve it now."""
 
     status = 503
     triton_code = "UNAVAILABLE"

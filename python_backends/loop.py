@@ -1,7 +1,7 @@
-"""An asyncio loop on a thread of its own, for steps that answer while Triton calls them again.
+"""An asyncio loop in its own thread, for steps that handle several calls of `execute` at once.
 
-Triton calls `execute` on one thread and wants it back at once; everything long runs here. What is
-posted runs in the order of posting.
+Triton calls `execute` from one thread, which must return at once; long work runs here. Functions
+run in the order in which they were posted.
 """
 
 import asyncio
@@ -26,11 +26,11 @@ class LoopThread:
         self._loop.run_forever()
 
     def call(self, function: Callable[..., object], *values: object) -> None:
-        """Calls a function in the loop, soon."""
+        """Schedules a function in the loop."""
         self._loop.call_soon_threadsafe(function, *values)
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Starts a task and keeps it alive; to be called inside the loop."""
+        """Starts a task and keeps a reference to it. Call it inside the loop."""
         task = self._loop.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -40,7 +40,7 @@ class LoopThread:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout_s)
 
     def stop(self) -> None:
-        """Cancels what still runs and ends the thread."""
+        """Cancels running tasks and ends the thread."""
         self.run(self._drain())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()

@@ -1,4 +1,4 @@
-"""An ONNX graph, checked when it is loaded: names, types and ranks of what goes in and out.
+"""An ONNX graph. Names, types and ranks of its inputs and outputs are checked when it is loaded.
 
 Threads that wait for each other within a run stay awake for a moment and then sleep: a graph shares
 its cores with engines and the gateway. All-MiniLM-L6-v2 on 2 cores behind the gateway, 16 requests
@@ -86,7 +86,7 @@ def providers(settings: Settings) -> list[Any]:
 
 
 def compare(side: str, found: Any, wanted: Ports) -> list[str]:
-    """What differs between a graph's inputs (or outputs) and the wanted ones, in words."""
+    """Describes the differences between a graph's inputs (or outputs) and the expected ones."""
     have = {port.name: (port.type, len(port.shape)) for port in found}
     faults = [f"{side} '{name}' is missing" for name in wanted if name not in have]
     faults += [f"{side} '{name}' is unknown" for name in have if name not in wanted]

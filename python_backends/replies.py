@@ -1,9 +1,8 @@
-"""The stream of responses to one request of a decoupled step.
+"""Sends the responses to one request of a decoupled step.
 
-After the final response nothing is sent, whoever tries. A response costs Triton, the stub and the
-client 0.25 ms of CPU each, whatever it carries, so events that follow one within the `Pace` travel
-together: a lone stream is not slowed down, many share what one gateway process can pass on. Knows
-nothing of engines.
+Nothing is sent after the final response. A response costs Triton, the stub and the client 0.25 ms
+of CPU each, whatever its size, so events that follow another within the gap of `Pace` are sent
+together: one stream alone is not delayed, many share what one gateway process can handle.
 """
 
 import asyncio
@@ -15,11 +14,11 @@ from typing import Any
 from python_backends.triton import FINAL, Arrays, Sender, refuse, respond, texts
 
 GAP_S = 0.01
-"""The least time between two responses of a stream with events; the first one goes at once."""
+"""The shortest time between two responses of a stream; the first is sent at once."""
 SHARE_S = 0.0014
-"""What each open stream adds to that time, so that all of them send 700 responses a second."""
+"""Added to that time for each open stream, so that all streams send 700 responses/s together."""
 LONGEST_GAP_S = 0.1
-"""More would look like stalling to a reader."""
+"""More would look like a stalled stream."""
 
 
 class Pace:

@@ -1,7 +1,7 @@
-"""What a chat template makes its model write: which of vLLM's parsers reads its replies.
+"""Chooses the vLLM parsers for a model's replies from its chat template.
 
-Decided by marks that stand in the template itself, because a fine-tuned model keeps its template
-and not its name. Names are those of vLLM's tool and reasoning parsers.
+The choice depends on markers in the template, because a fine-tuned model keeps its template but not
+its name. Names are those of vLLM's tool and reasoning parsers.
 """
 
 import json
@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 FALLBACK = "hermes"
-"""How a model is told to call tools when its own template knows of none."""
+"""The tool call format for models whose chat template does not support tools."""
 
 _TOOL_MARKS = (
-    # the first template mark that is found wins, so the more telling one comes first
+    # the first match wins, so more specific markers come first
     ("<|channel|>", "openai"),
     ("<arg_key>", "glm45"),
     ("<minimax:tool_call>", "minimax_m2"),
@@ -45,7 +45,7 @@ _REASONING_MARKS = (
 
 @dataclass(frozen=True, slots=True)
 class Parsers:
-    """Names of vLLM's parsers; None: its replies hold nothing of that kind."""
+    """Names of vLLM's parsers; None where replies contain no calls or no reasoning."""
 
     tool: str | None = None
     reasoning: str | None = None
@@ -95,7 +95,7 @@ def tool_marks(parser: str) -> list[str]:
 
 
 def knows_tools(template: str) -> bool:
-    """Whether the template shows the tools of a request to the model at all."""
+    """Whether the template uses the tools of a request."""
     code = "".join(re.findall(r"\{[{%].*?[%}]\}", template, re.DOTALL))
     return bool(re.search(r"\btools\b", code))
 
@@ -123,4 +123,4 @@ INFILL_MARKS = (
     *("▁<PRE>", "▁<SUF>", "▁<MID>", "▁<EOT>", "[PREFIX]", "[SUFFIX]", "[MIDDLE]"),
     *("<|endoftext|>", "<|EOT|>"),
 )
-"""A model that fills in the middle and writes one of these has filled it."""
+"""Markers that end the middle part in fill-in-the-middle."""

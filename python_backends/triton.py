@@ -1,4 +1,4 @@
-"""What the steps use of Triton's Python backend, typed, and imported only inside a server.
+"""The part of Triton's Python backend that the steps use, typed, imported only inside a server.
 
 Tensors come in as numpy arrays by name; text is UTF-8 bytes. Nothing else in this package touches
 `triton_python_backend_utils`, so tests can put any `Backend` in its place.
@@ -35,7 +35,7 @@ class Tensor(Protocol):
 
 
 class Sender(Protocol):
-    """Where a decoupled step's responses to one request go."""
+    """Sends a decoupled step's responses to one request."""
 
     def send(self, response: object = None, flags: int = 0) -> None: ...
     def is_cancelled(self) -> bool: ...
@@ -75,8 +75,8 @@ def backend() -> Backend:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Who a step is: its model's name, its version's folder, the `parameters` of its config, and
-    what it was given of this machine: `gpus` by index, `engine` arguments that they call for."""
+    """A step's model name, version folder and config `parameters`, and its share of the machine:
+    `gpus` by index, and the `engine` arguments for them."""
 
     model: str
     folder: Path
@@ -130,15 +130,15 @@ def _placement(
 
 
 def check_server(target: str, environment: Mapping[str, str]) -> None:
-    """Raises ValueError, with the command that helps, when `target` is not this server.
+    """Raises ValueError, with the command to run, when the repository was built for another server.
 
-    `toolkit serve` and NVIDIA's images say in a variable what they are; of any other server nothing
-    is known, and then Triton itself refuses Python environments that are not there.
+    `toolkit serve` and NVIDIA's images identify themselves in an environment variable. Nothing is
+    known of other servers; there Triton itself reports missing Python environments.
     """
     here = environment.get("TRITON_TOOLKIT_TARGET", "")
     built = target
     if not here and (release := environment.get("NVIDIA_TRITON_SERVER_VERSION", "")):
-        # NVIDIA's images tell their release, and not which of its images they are
+        # NVIDIA's images name their release, not the image variant
         here, built = f"container:{release}", target.partition("-")[0]
     if here and target and here != built:
         raise ValueError(
@@ -190,7 +190,7 @@ def json_object(arrays: Arrays, name: str) -> dict[str, Any] | None:
     try:
         value = json.loads(source)
     except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"'{name}' is not JSON: {error}", param=name) from error
+        raise InvalidInput(f"'{name}' is not valid JSON: {error}", param=name) from error
     if not isinstance(value, dict):
         raise InvalidInput(f"'{name}' is not a JSON object", param=name)
     return value
@@ -210,7 +210,7 @@ def respond(arrays: Arrays) -> object:
 
 
 def refuse(error: BaseException) -> object:
-    """A response that carries an error; one that is not a `StepError` keeps its details out."""
+    """An error response. Only a `StepError` includes details for the caller."""
     stub = backend()
     if isinstance(error, StepError):
         code = getattr(stub.TritonError, error.triton_code)

@@ -30,10 +30,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What a killed process leaves in the folder of temporary files goes with this run's own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("tmp")))
+def temporary_files() -> Iterator[None]:
+    """Temporary files of killed processes are removed with those of this run.
+
+    Its name is short, because it holds sockets, whose paths have at most 107 bytes.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="tt-", ignore_cleanup_errors=True) as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("TMPDIR", folder)
         patch.setattr(tempfile, "tempdir", None)
         yield
 

@@ -1,4 +1,4 @@
-"""From a decoder's numbers to files."""
+"""Converts a decoder's output to pixels and PNG files."""
 
 import io
 
@@ -8,7 +8,7 @@ from python_backends.triton import Array
 
 
 def to_pixels(image: Array) -> Array:
-    """FP32 [3, H, W] in -1…1, beyond it clipped -> UINT8 [H, W, 3]."""
+    """FP32 [3, H, W] -> UINT8 [H, W, 3]; values outside -1…1 are clipped."""
     scaled = np.nan_to_num((image + 1) * 127.5).round().clip(0, 255)
     return scaled.astype(np.uint8).transpose(1, 2, 0)
 

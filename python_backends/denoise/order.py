@@ -1,4 +1,4 @@
-"""What a request for images may ask, within its model's limits."""
+"""The parameters of an image request, checked against the model's limits."""
 
 import secrets
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One request, complete."""
+    """One request with all defaults filled in."""
 
     steps: int
     guidance: float

@@ -1,1 +1,1 @@
-"""A scripted engine, embedder and painter: edge cases, made reproducible."""
+"""A scripted engine, encoder and image generator that make edge cases reproducible."""

@@ -1,4 +1,4 @@
-"""Plays scripts: sends events with pauses, fails, stops when cancelled, keeps a journal.
+"""Runs scripts: sends events with pauses, fails, stops when cancelled, and logs each request.
 
 All state lives in the loop thread.
 """
@@ -79,7 +79,7 @@ class EchoEngine:
 
 
 class _Performance:
-    """One request's script, being played."""
+    """One request's script while it runs."""
 
     def __init__(
         self, script: Script, entry: Entry, replies: Replies, cancellations: Cancellations

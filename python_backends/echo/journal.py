@@ -1,4 +1,4 @@
-"""What the echo engine did for each request, so that a test in another process can prove it.
+"""A log of what the echo engine did for each request, which tests read from another process.
 
 Times are `time.monotonic()`, the same clock in every process of a machine. Bounded: the oldest
 entries go.
@@ -13,7 +13,7 @@ LIMIT = 1_000
 
 @dataclass(slots=True)
 class Entry:
-    """One request's story."""
+    """The log of one request."""
 
     id: str
     prompt: dict[str, Any]

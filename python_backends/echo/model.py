@@ -1,4 +1,4 @@
-"""The echo step: what its `mode` parameter says, a scripted engine, embedder or painter.
+"""The echo step: a scripted engine, encoder or image generator, as its `mode` parameter says.
 
 It answers in the shape of the real steps and needs no weights, so that tests can make rare things
 happen on a real server.

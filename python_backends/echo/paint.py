@@ -1,6 +1,6 @@
 """Images without a model: one colour, decided by the prompt and the seed, as a PNG file.
 
-Image `i` of seed `s` is image 0 of seed `s + i`, as the real pipeline promises.
+Image `i` of seed `s` is image 0 of seed `s + i`, as in the real pipeline.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""What a request tells the echo engine to do, and the events that follow from it.
+"""The script in a request to the echo engine, and the events that it produces.
 
 Pure: the same prompt and sampling parameters always give the same events. One chunk is one token.
 """
@@ -48,7 +48,7 @@ class Script:
 def read_script(prompt: Fields, sampling: Fields) -> Script:
     """The script in a request, made of `sampling_parameters.script` or the last message.
 
-    Raises InvalidInput when the script has a field that no script has.
+    Raises InvalidInput for an unknown field.
     """
     said = last_text(prompt)
     script = sampling.get("script") or _json_object(said)

@@ -49,7 +49,7 @@ class TritonPythonModel:
         ]
 
     def _encode(self, rows: Sequence[Row]) -> Mapping[int, list[Array] | BaseException]:
-        """Vectors by request, in the order of its rows; or what went wrong with it."""
+        """For each request its vectors, in the order of its rows, or its error."""
         found: dict[int, list[Any]] = {}
         failed: dict[int, list[Array] | BaseException] = {}
         for row in rows:
@@ -63,7 +63,8 @@ class TritonPythonModel:
         return found | failed
 
     def _run(self, members: Sequence[Row]) -> Sequence[Array | BaseException]:
-        """A vector for each row. When a run fails, its rows run alone: the fault is one row's."""
+        """One vector per row. When a run fails, its rows run one by one, so that only the faulty
+        row fails."""
         try:
             return list(run_group(self._graph, members))
         except Exception as error:  # onnxruntime raises anything

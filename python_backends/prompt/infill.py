@@ -1,7 +1,7 @@
-"""Fill in the middle: a text before and a text after, laid out as a model was trained to see them.
+"""Fill-in-the-middle: arranges prefix and suffix in the layout that the model was trained on.
 
 The layout comes from the step's config (`toolkit.fim`) or from the special tokens of the tokenizer.
-Texts and marks are encoded apart, so that no token spans a border.
+Texts and markers are encoded separately, so that no token spans a boundary.
 """
 
 import json
@@ -98,7 +98,7 @@ def _holds(vocabulary: Container[str], marks: Sequence[str]) -> bool:
 
 
 def refuse() -> InvalidInput:
-    """For a model that was not trained for it."""
+    """The error for a model without fill-in-the-middle."""
     return InvalidInput(
         "this model does not fill in the middle: its tokenizer has no marks for it and none are"
         " declared; leave 'suffix' out",

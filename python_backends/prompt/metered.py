@@ -1,4 +1,4 @@
-"""A tokenizer's chat template, with bounds on what rendering costs and how long its result is.
+"""A tokenizer's chat template with limits on its computation and the length of its result.
 
 Requests bring what a template loops over and the values of its variables, so both are counted while
 it is rendered. Nothing but the tokenizer's own template is ever compiled.

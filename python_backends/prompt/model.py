@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from python_backends.prompt.metered import DEFAULT_LIMITS, Limits
 from python_backends.prompt.rendering import Renderer
+from python_backends.stages import open_stages
 from python_backends.triton import Request, Settings, json_object, read, refuse, respond, texts
 
 
@@ -32,6 +33,7 @@ class TritonPythonModel:
             settings.parameters.get("toolkit.fim"),
             _limits(settings),
         )
+        self._stamp = open_stages(settings.text("stages", ""))
         adapter = settings.text("adapter", "")
         self._fixed = {"adapter": texts([adapter.encode()])} if adapter else {}
 
@@ -39,6 +41,14 @@ class TritonPythonModel:
         return [self._answer(request) for request in requests]
 
     def _answer(self, request: Request) -> object:
+        if self._stamp is None:
+            return self._render(request)
+        self._stamp("prompt in", request.request_id())
+        answer = self._render(request)
+        self._stamp("prompt out", request.request_id())
+        return answer
+
+    def _render(self, request: Request) -> object:
         try:
             prompt = json_object(read(request), "prompt") or {}
             return respond({"token_ids": self._renderer.render(prompt), **self._fixed})

@@ -1,6 +1,6 @@
-"""From a `prompt` object to token ids: chat template, tokenizer, context length of one model.
+"""Turns a `prompt` object into token ids with a model's chat template and tokenizer.
 
-Templates run in transformers' sandbox. Every field is honoured or refused.
+Templates run in transformers' sandbox. Every field is used or refused.
 """
 
 import contextlib
@@ -14,28 +14,15 @@ from typing import Any
 import numpy as np
 
 from python_backends.errors import ContextOverflow, InvalidInput
-from python_backends.pieces import PIECE, check_bytes, encode_up_to
 from python_backends.prompt.infill import Infill, find_infill, refuse
+from python_backends.prompt.messages import flatten, form_of, messages_of, texts_of
 from python_backends.prompt.metered import DEFAULT_LIMITS, Limits, metered
 from python_backends.prompt.tools import told, with_objects
 from python_backends.prompt.truncation import Truncation, has_images, last_turns, shorten, within
+from python_backends.splitting import PIECE, check_bytes, encode_up_to
 from python_backends.templates import knows_tools, read_template
 from python_backends.triton import Array
 
-_BOUNDS = ("context_length", "truncate")
-_FORMS = {
-    "messages": {
-        "tools",
-        "chat_template_kwargs",
-        "reasoning_effort",
-        "add_generation_prompt",
-        "continue_final_message",
-        "prefix_token_ids",
-        *_BOUNDS,
-    },
-    "text": {"add_special_tokens", "suffix", *_BOUNDS},
-    "token_ids": set[str](),
-}
 _RESERVED = {"tokenize", "chat_template", "messages", "conversation", "tools", "return_tensors"}
 """What `chat_template_kwargs` may not set: a template from outside, or another kind of result."""
 
@@ -44,8 +31,8 @@ _RESERVED = {"tokenize", "chat_template", "messages", "conversation", "tools", "
 class Renderer:
     """One model's prompts. `template` renders messages to text, `encode` makes ids of text.
 
-    `source` is the template's, from which is known whether it shows tools and thinking. `literal`
-    encodes text in which special tokens mean nothing."""
+    `source` is the template's text, which shows whether it supports tools and thinking. `literal`
+    encodes special tokens in a text as ordinary text."""
 
     template: Callable[..., Any]
     encode: Callable[..., list[int]]
@@ -92,8 +79,8 @@ class Renderer:
         )
 
     def render(self, prompt: Mapping[str, Any]) -> Array:
-        """`token_ids` INT32 [length]. Raises InvalidInput for anything that it cannot honour."""
-        form = _form(prompt)
+        """`token_ids` INT32 [length]. Raises InvalidInput for fields that it cannot use."""
+        form = form_of(prompt)
         limit = self._limit(prompt)
         truncation = Truncation.read(prompt.get("truncate"), limit)
         if form == "messages":
@@ -112,7 +99,7 @@ class Renderer:
     def _messages(
         self, prompt: Mapping[str, Any], limit: int, truncation: Truncation | None
     ) -> list[int]:
-        """The ids of a conversation, without its oldest messages where they have no room."""
+        """The ids of a conversation, without the oldest messages if they do not fit."""
         prefix = self._checked(prompt.get("prefix_token_ids") or [], "prefix_token_ids")
         bounded = self._bounded(self.encode, "messages")
 
@@ -121,7 +108,7 @@ class Renderer:
         ) -> list[int]:
             return prefix + encode(self._chat({**prompt, "messages": messages}), False)
 
-        messages = _messages(prompt)
+        messages = messages_of(prompt)
         if truncation is None:
             return ids_of(messages)
         found = within(ids_of, messages, limit - 1)
@@ -132,11 +119,12 @@ class Renderer:
         *others, last = last_turns(messages, truncation)
         for turn in others:
             with contextlib.suppress(InvalidInput):
-                return ids_of(turn, self.encode)  # all of it: the end is what stays
+                return ids_of(turn, self.encode)  # all of it: truncation keeps the end
         return ids_of(last, self.encode)
 
     def _limit(self, prompt: Mapping[str, Any]) -> int:
-        """Tokens of prompt and reply: the model's context, or less if the request says so."""
+        """The maximum of prompt and reply tokens: the model's context, or less if the request sets
+        it."""
         wanted = prompt.get("context_length")
         if wanted is None:
             return self.context_length
@@ -164,7 +152,7 @@ class Renderer:
         return self.infill.ids(texts, encode, literal)
 
     def _bounded(self, encode: Callable[..., list[int]], param: str) -> Callable[..., list[int]]:
-        """`encode` that stops, and raises ContextOverflow, where the context is full."""
+        """`encode`, but it stops and raises ContextOverflow when the context is full."""
 
         def ids(text: str, special: bool) -> list[int]:
             if len(text) <= PIECE:
@@ -193,7 +181,7 @@ class Renderer:
         options = self._effort(prompt.get("reasoning_effort")) | options
         continues = _flag(prompt, "continue_final_message", False)
         images = "image" in self.source
-        messages = [with_objects(_plain(message, images)) for message in _messages(prompt)]
+        messages = [with_objects(flatten(message, images)) for message in messages_of(prompt)]
         tools = prompt.get("tools") or None
         if not knows_tools(self.source):
             messages, tools = told(messages, tools or ()), None
@@ -210,7 +198,7 @@ class Renderer:
             )
         except (TemplateError, ValueError, TypeError, KeyError) as error:
             raise InvalidInput(
-                f"the model's chat template cannot take these messages: {error}", param="messages"
+                f"the model's chat template rejected the messages: {error}", param="messages"
             ) from error
         self._check_bytes(text, "messages")
         return text
@@ -223,12 +211,12 @@ class Renderer:
                 f"'chat_template_kwargs' has more than {most} bytes; shorten it",
                 param="chat_template_kwargs",
             )
-        for number, message in enumerate(_messages(prompt)):
-            for text in _texts(message.get("content")):
+        for number, message in enumerate(messages_of(prompt)):
+            for text in texts_of(message.get("content")):
                 self._check_bytes(text, f"messages[{number}].content")
 
     def _effort(self, effort: str | None) -> dict[str, Any]:
-        """A reasoning effort as the template's own arguments, levels or a switch."""
+        """Maps a reasoning effort to the template's own arguments: levels or a switch."""
         if effort is None:
             return {}
         if "reasoning_effort" in self.source and effort != "none":
@@ -237,7 +225,7 @@ class Renderer:
             return {"enable_thinking": effort != "none"}
         if effort != "none":
             raise InvalidInput(
-                f"'reasoning_effort' is '{effort}', but this model has no reasoning levels; leave"
+                f"'reasoning_effort' is '{effort}', but this model does not support it; leave"
                 " it out",
                 code="unsupported_parameter",
                 param="reasoning_effort",
@@ -261,11 +249,11 @@ class Renderer:
 
 
 def _too_long(length: int | None, param: str, limit: int) -> ContextOverflow:
-    """`length` of None: it was not tokenized further than the context holds."""
+    """`length` is None when tokenizing stopped at the context length."""
     shown = f"more than {limit}" if length is None else str(length)
     return ContextOverflow(
-        f"the prompt has {shown} tokens and the model's context holds {limit}, reply included;"
-        " shorten it",
+        f"the prompt has {shown} tokens, which leaves no room for a reply in the model's context"
+        f" of {limit}; shorten it",
         param=param,
         limit=limit,
         prompt_tokens=length,
@@ -282,80 +270,14 @@ def _around(encode: Callable[..., list[int]]) -> tuple[list[int], list[int]]:
     return [], []
 
 
-def _texts(content: Any) -> list[str]:
-    """The texts of a message's content, a string or parts."""
-    if isinstance(content, str):
-        return [content]
-    parts = content if isinstance(content, list) else ()
-    found = [part.get("text") for part in parts if isinstance(part, dict)]
-    return [text for text in found if isinstance(text, str)]
-
-
 def _literal(tokenizer: Any) -> Callable[..., list[int]] | None:
-    """An encoder that takes special tokens in a text for text; None where there is no such."""
+    """An encoder that treats special tokens in a text as ordinary text; None if there is none."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return None
     apart = copy.deepcopy(backend)
     apart.encode_special_tokens = True
     return lambda text, special: list(apart.encode(text, add_special_tokens=special).ids)
-
-
-def _form(prompt: Mapping[str, Any]) -> str:
-    forms = [name for name in _FORMS if prompt.get(name) is not None]
-    if len(forms) != 1:
-        raise InvalidInput(
-            f"the prompt holds {forms or 'none'} of 'messages', 'text', 'token_ids'; send one",
-            param="prompt",
-        )
-    form = forms[0]
-    if unknown := sorted(set(prompt) - _FORMS[form] - {form}):
-        raise InvalidInput(
-            f"unknown field '{unknown[0]}' beside '{form}'",
-            code="unknown_parameter",
-            param=unknown[0],
-        )
-    return form
-
-
-def _messages(prompt: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    messages = prompt["messages"]
-    if not isinstance(messages, list) or not messages:
-        raise InvalidInput("'messages' must be a list with at least one message", param="messages")
-    for number, message in enumerate(messages):
-        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-            raise InvalidInput(
-                f"message {number} is not an object with a 'role'", param=f"messages[{number}]"
-            )
-    return messages
-
-
-def _plain(message: Mapping[str, Any], takes_images: bool) -> dict[str, Any]:
-    """A message whose content is one string, which is what text models' templates expect.
-
-    Content with images stays a list of parts; the images themselves travel beside the prompt.
-    """
-    content = message.get("content")
-    if not isinstance(content, list):
-        return {**message, "content": "" if content is None else content}
-    for part in content:
-        _check_part(part, takes_images)
-    if any(part["type"] == "image" for part in content):
-        return {**message, "content": content}
-    return {**message, "content": "\n".join(part["text"] for part in content)}
-
-
-def _check_part(part: Any, takes_images: bool) -> None:
-    kind = part.get("type") if isinstance(part, dict) else type(part).__name__
-    if kind == "image" and takes_images and set(part) == {"type"}:
-        return
-    if kind != "text" or not isinstance(part.get("text"), str):
-        taken = "text and image parts" if takes_images else "text parts"
-        raise InvalidInput(
-            f"this model takes {taken} only, not one of type '{kind}'",
-            code="unsupported_content",
-            param="messages",
-        )
 
 
 def _shows_images(prompt: Mapping[str, Any]) -> bool:

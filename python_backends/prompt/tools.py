@@ -1,6 +1,6 @@
-"""Tools in a conversation, in the form in which a model's template takes them.
+"""Converts tools and calls in a conversation to the form that a model's template expects.
 
-A template that knows of no tools would drop them in silence. For such a model they are told in the
+A template without tool support would silently drop them. For such a model they are described in the
 system message, and calls and results in the messages, in the format of the Hermes models (tool
 calls as JSON between `<tool_call>` marks), which the engine's fallback parser reads.
 """
@@ -26,7 +26,7 @@ _INSTRUCTIONS = (
 def with_objects(message: Mapping[str, Any]) -> Message:
     """A message whose calls hold their arguments as objects, which templates write as JSON.
 
-    Raises InvalidInput for arguments that are no JSON object.
+    Raises InvalidInput for arguments that are not a JSON object.
     """
     calls = message.get("tool_calls")
     if not calls:
@@ -57,7 +57,7 @@ def _with_object(call: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def told(messages: Sequence[Message], tools: Sequence[Any]) -> list[Message]:
-    """The conversation for a template that knows nothing of tools."""
+    """The conversation for a template without tool support."""
     plain: list[Message] = []
     for message in messages:
         if message["role"] in ("tool", "function"):
@@ -92,7 +92,7 @@ def _add_result(messages: list[Message], content: str) -> None:
 
 
 def _written(message: Message) -> str:
-    """An assistant's message with its calls as the model is told to write them."""
+    """An assistant's message with its calls in the format that the system message describes."""
     parts = [message["content"]] if message.get("content") else []
     for call in message["tool_calls"]:
         function = call["function"]

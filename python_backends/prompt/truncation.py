@@ -1,4 +1,4 @@
-"""A prompt beyond its context made to fit, where the request wants that, as Ollama does it.
+"""Truncates a prompt that exceeds the context, if the request asks for it, as Ollama does.
 
 A conversation loses its oldest messages: the system's messages and the last one stay, and a result
 never loses its call. What is still too long, and a text, loses tokens behind its first `keep`.

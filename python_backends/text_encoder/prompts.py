@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from python_backends.errors import ContextOverflow
-from python_backends.pieces import check_bytes
+from python_backends.splitting import check_bytes
 from python_backends.triton import Array
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from python_backends.errors import ContextOverflow
-from python_backends.pieces import batches, beginning, check_bytes, head
+from python_backends.splitting import batches, beginning, check_bytes, head
 from python_backends.tokenize.padding import Row, pad
 from python_backends.tokenize.texts import load_tokenizer
 from python_backends.triton import Array, Arrays, decode

@@ -1,6 +1,6 @@
-"""LoRA adapters that an engine serves beside its own weights, by name.
+"""The LoRA adapters of an engine, by name.
 
-Which ones there are is the config's decision; a request can name one of them and nothing else.
+Adapters come from the config only; a request can choose one by name.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from python_backends.triton import Settings
 
 @dataclass(frozen=True, slots=True)
 class Adapters:
-    """Folders by name, in the order of the config, which gives them their numbers."""
+    """Folders by name, in the order of the config; the position is vLLM's adapter number."""
 
     folders: Mapping[str, Path]
 
@@ -25,7 +25,8 @@ class Adapters:
         return cls({name: settings.folder / str(path) for name, path in table.items()})
 
     def options(self, name: str | None) -> dict[str, Any]:
-        """What to add to a call of the engine's `generate`. Raises InvalidInput."""
+        """Keyword arguments for the engine's `generate`. Raises InvalidInput for an unknown
+        name."""
         if not name:
             return {}
         if name not in self.folders:

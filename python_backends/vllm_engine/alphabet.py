@@ -1,9 +1,9 @@
-"""Grammars that ask only for characters that the model's vocabulary can write.
+"""Rewrites grammars so that they need only characters in the model's vocabulary.
 
-Some vocabularies lack bytes: SmolLM2's has no token with 0xF1, so no reply can hold U+40000. A
-grammar that leads to such a character leaves the engine without any token to choose. Inside JSON
-the character is written as an escape instead (RFC 8259, section 7); elsewhere the alternatives that
-need it are removed. Works on xgrammar's own serialized grammar, before it is compiled. Pure.
+Some vocabularies lack bytes: SmolLM2's has no token with 0xF1, so no reply can contain U+40000, and
+a grammar that requires such a character leaves the engine without any allowed token. In JSON the
+character becomes an escape sequence (RFC 8259, section 7); elsewhere the alternatives that need it
+are removed. Works on xgrammar's serialized grammar, before it is compiled. Pure.
 """
 
 import functools
@@ -42,10 +42,9 @@ class Alphabet:
 
 
 def fit(grammar: str, alphabet: Alphabet, *, is_json: bool) -> str:
-    """The serialized grammar without what cannot be written.
+    """The serialized grammar without characters that cannot be written.
 
-    `is_json`: texts with such characters are parts of JSON strings. Raises ValueError when nothing
-    is left.
+    `is_json`: such characters occur only in JSON strings. Raises ValueError when nothing remains.
     """
     if alphabet.is_complete:
         return grammar

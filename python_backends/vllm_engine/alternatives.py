@@ -1,8 +1,8 @@
-"""A reply that may be a call or an answer, of which only the answer has a structure to match.
+"""Structured output for replies that may be either a tool call or an answer.
 
-vLLM's parsers make that of a structure for the formats that they have grammars of. For others the
-alternative is whatever begins as a call does. Where nobody knows how that is, nothing is enforced:
-the gateway checks the finished answer.
+vLLM's parsers support this for formats that have a grammar. For other formats a call is any text
+that starts like a call. If the start of a call is unknown, nothing is enforced while generating:
+the gateway validates the finished answer.
 """
 
 import json
@@ -11,11 +11,11 @@ from typing import Any
 from python_backends.templates import tool_marks
 
 _BEGINNINGS = {"pythonic": ("[",), "llama4_pythonic": ("[",), "olmo3": ("<function_calls>",)}
-"""What calls begin with besides the marks that templates have."""
+"""How calls start, where the template does not contain it."""
 
 
-def widen(request: Any, parser: str) -> Any:
-    """The request, as it was adjusted by the parser of that name, in which calls are possible."""
+def allow_calls(request: Any, parser: str) -> Any:
+    """The request, already adjusted by the parser of that name, with calls allowed as well."""
     from vllm.parser.abstract_parser import (  # type: ignore[import-not-found]
         structured_outputs_to_format,
     )

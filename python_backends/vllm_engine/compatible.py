@@ -25,7 +25,7 @@ _RETURNS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class PlainRequest:
     """A request in Triton's terms."""
 
     prompt: str
@@ -35,7 +35,7 @@ class Question:
     returns: tuple[str, ...]
 
 
-def read_question(arrays: Arrays, parameters: str) -> Question:
+def read_plain_request(arrays: Arrays, parameters: str) -> PlainRequest:
     """From tensors; sampling parameters may come as request parameters instead.
 
     Raises InvalidInput for tensors that contradict one another.
@@ -54,32 +54,32 @@ def read_question(arrays: Arrays, parameters: str) -> Question:
         given = json.loads(parameters or "{}")
         sampling = {key: given[key] for key in given if not key.startswith("triton_")}
     returns = tuple(name for name in _RETURNS if scalar(arrays, f"return_{name}"))
-    return Question(text(arrays, "text_input") or "", stream, echo, sampling, returns)
+    return PlainRequest(text(arrays, "text_input") or "", stream, echo, sampling, returns)
 
 
 class Answer:
     """Collects an unstreamed reply, or passes a stream on, as tensors."""
 
-    def __init__(self, question: Question) -> None:
-        self._question = question
-        self._outputs: dict[int, _Joined] = {}
+    def __init__(self, plain: PlainRequest) -> None:
+        self._plain = plain
+        self._outputs: dict[int, _JoinedCompletion] = {}
 
     def write(self, output: Output) -> dict[str, Array] | None:
         """The tensors to send for a delta now; None while an unstreamed reply is collected."""
-        if self._question.stream:
-            return self._tensors(output, [_Joined(part) for part in output.outputs])
+        if self._plain.stream:
+            return self._tensors(output, [_JoinedCompletion(part) for part in output.outputs])
         for part in output.outputs:
             if part.index in self._outputs:
                 self._outputs[part.index].add(part)
             else:
-                self._outputs[part.index] = _Joined(part)
+                self._outputs[part.index] = _JoinedCompletion(part)
         joined = [self._outputs[index] for index in sorted(self._outputs)]
         if any(part.finish_reason is None for part in joined):
             return None
         return self._tensors(output, joined)
 
-    def _tensors(self, output: Output, parts: Sequence["_Joined"]) -> dict[str, Array]:
-        prefix = self._question.prompt if self._question.echo else ""
+    def _tensors(self, output: Output, parts: Sequence["_JoinedCompletion"]) -> dict[str, Array]:
+        prefix = self._plain.prompt if self._plain.echo else ""
         tensors = {"text_output": texts([(prefix + part.text).encode() for part in parts])}
         builders: dict[str, Callable[[], Array]] = {
             "finish_reason": lambda: texts([str(part.finish_reason).encode() for part in parts]),
@@ -94,10 +94,10 @@ class Answer:
                 [len(part.token_ids) for part in parts], dtype=np.uint32
             ),
         }
-        return tensors | {name: builders[name]() for name in self._question.returns}
+        return tensors | {name: builders[name]() for name in self._plain.returns}
 
 
-class _Joined:
+class _JoinedCompletion:
     """The deltas of one completion, joined."""
 
     def __init__(self, first: Completion) -> None:

@@ -1,7 +1,7 @@
-"""4-bit weights on CPUs for which vLLM has no 4-bit kernel: unpacked once, when they are loaded.
+"""Unpacks 4-bit weights at load time on CPUs for which vLLM has no 4-bit kernel.
 
-vLLM's CPU kernel for 4-bit weights needs AVX-512 and without it dies in the first step. Answers are
-the same either way; only the memory that 4 bits would have saved in a running engine is not saved.
+vLLM's CPU kernel for 4-bit weights needs AVX-512 and crashes without it in the first step. Outputs
+are the same; only the memory of the 4-bit format is not saved.
 Imported by vLLM's worker process, as its extension class; nothing else imports it.
 """
 

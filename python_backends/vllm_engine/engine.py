@@ -1,7 +1,7 @@
-"""The life of one vLLM engine: built, watched, built again when it dies, shut down.
+"""The lifecycle of one vLLM engine: start, watch, restart after a crash, shut down.
 
 While there is no engine, `check` and `llm` raise Unavailable. The AsyncLLM is made, used and ended
-in one loop thread. Knows nothing of requests but how many there are.
+in one loop thread. Knows only the number of requests.
 """
 
 import asyncio
@@ -19,19 +19,19 @@ from python_backends.vllm_engine.adapters import Adapters
 from python_backends.vllm_engine.grammar_limits import GrammarLimits
 from python_backends.vllm_engine.grammars import Grammars
 from python_backends.vllm_engine.machine import fit_to_cpu
-from python_backends.vllm_engine.reading import fit_parsers
+from python_backends.vllm_engine.parsers import fit_parsers
 from python_backends.vllm_engine.reaper import Reaper
 
 _WATCH_INTERVAL_S = 0.25
 _SETTLE_S = 2.0
-"""How long a rebuild, which blocks the loop, waits for failed requests to be answered."""
+"""How long a restart, which blocks the loop, waits until failed requests are answered."""
 _RESTART_WINDOW_S = 600.0
 _SHUTDOWN_S = 1.0
-"""For vLLM's own end; no request runs any more, so nothing is lost when it is killed then."""
+"""For vLLM's own shutdown; no request is running, so it can be killed after that."""
 
 
 class Engine:
-    """An engine that comes back. `llm` is vLLM's AsyncLLM, to be used inside `loop`."""
+    """An engine that is restarted after a crash. `llm` is vLLM's AsyncLLM; use it inside `loop`."""
 
     def __init__(self, settings: Settings, logger: Logger) -> None:
         self._settings = settings
@@ -65,7 +65,7 @@ class Engine:
     def check(self) -> None:
         """Raises Unavailable unless the engine takes requests. Any thread may ask."""
         if self._llm is None:
-            raise Unavailable(f"the engine of '{self._name}' stopped and is being started again")
+            raise Unavailable(f"the engine of '{self._name}' stopped and is restarting")
         if self._llm.errored:
             raise Unavailable(f"the engine of '{self._name}' has just stopped")
 
@@ -117,11 +117,12 @@ class Engine:
             await asyncio.sleep(_WATCH_INTERVAL_S)
             if self._llm is not None and self._llm.errored:
                 self._deaths.append(time.monotonic())
-                self.logger.log_error(f"engine of '{self._name}' died; building it again")
+                self.logger.log_error(f"engine of '{self._name}' died; restarting it")
                 await self._rebuild()
 
     async def _rebuild(self) -> None:
-        """Answers what failed, clears away the dead engine, builds until it works or the limit."""
+        """Waits for failed requests, removes the dead engine, and starts a new one, up to the
+        limit."""
         deadline = time.monotonic() + _SETTLE_S
         while self.running and time.monotonic() < deadline:  # noqa: ASYNC110  milliseconds
             await asyncio.sleep(0.01)
@@ -134,7 +135,7 @@ class Engine:
             except Exception as error:  # vLLM raises anything; the next try may work
                 self.logger.log_error(f"engine of '{self._name}' did not start: {error!r}")
                 self._deaths.append(time.monotonic())
-        self.logger.log_error(f"engine of '{self._name}' keeps dying and is given up")
+        self.logger.log_error(f"engine of '{self._name}' keeps dying; giving up")
 
     def _may_restart(self) -> bool:
         while self._deaths and self._deaths[0] < time.monotonic() - _RESTART_WINDOW_S:
@@ -149,7 +150,7 @@ def engine_arguments(settings: Settings) -> dict[str, Any]:
     arguments = {**({} if settings.gpus else settings.table("engine_cpu")), **arguments}
     arguments = {**settings.engine, **arguments}
     if "model" not in arguments:
-        raise ValueError(f"parameter 'engine' of model '{settings.model}' names no 'model'")
+        raise ValueError(f"parameter 'engine' of model '{settings.model}' has no 'model'")
     for name in ("model", "tokenizer"):
         if name in arguments:
             path = settings.folder / Path(arguments[name])
@@ -199,9 +200,9 @@ def _choose_scheduler(config: Any) -> None:
     )
     from vllm.v1.core.sched.scheduler import Scheduler  # type: ignore[import-not-found]
 
-    from python_backends.vllm_engine.scheduler import HostedAsyncScheduler, HostedScheduler
+    from python_backends.vllm_engine.scheduler import AsyncGrammarScheduler, GrammarScheduler
 
-    hosted = {Scheduler: HostedScheduler, AsyncScheduler: HostedAsyncScheduler}
+    hosted = {Scheduler: GrammarScheduler, AsyncScheduler: AsyncGrammarScheduler}
     chosen = config.get_scheduler_cls()
     if chosen in hosted:
         config.scheduler_cls = hosted[chosen]

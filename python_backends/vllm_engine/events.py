@@ -7,8 +7,8 @@ merged on the way.
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from python_backends.vllm_engine.pieces import End, Reader
-from python_backends.vllm_engine.spelling import Speller
+from python_backends.vllm_engine.alignment import LogprobAligner
+from python_backends.vllm_engine.delta import End, Reader
 from python_backends.vllm_engine.vocabulary import Vocabulary
 
 _LOWEST_LOGPROB = -9999.0
@@ -70,7 +70,9 @@ class EventWriter:
         self._open = set(range(count))
         self._top = top
         self._copies = copies
-        self._spellers = [Speller(vocabulary.is_added, reads=bool(readers)) for _ in range(count)]
+        self._aligners = [
+            LogprobAligner(vocabulary.is_added, reads=bool(readers)) for _ in range(count)
+        ]
 
     def write(self, output: Output) -> list[Event]:
         """One event per completion in the output; the prompt's logprobs go into the first."""
@@ -113,7 +115,7 @@ class EventWriter:
             self._read(event, completion, self._readers[index])
         if logprobs is not None:
             pairs = zip(completion.token_ids, logprobs, strict=False)
-            event["logprobs"] = self._spellers[index].take(
+            event["logprobs"] = self._aligners[index].take(
                 [self._token(token_id, choices) for token_id, choices in pairs],
                 event["text"],
                 apart="reasoning" in event or "tool_calls" in event,
@@ -123,7 +125,7 @@ class EventWriter:
         return event
 
     def _read(self, event: Event, completion: Completion, reader: Reader) -> None:
-        """Tells reasoning and tool calls from content."""
+        """Separates reasoning and tool calls from content."""
         end = _end_of(completion)
         piece = reader.read(completion.text, completion.token_ids, end=end)
         event["text"] = piece.text

@@ -1,8 +1,7 @@
-"""What a request's grammar may cost, and whether it may be one at all.
+"""Limits of a request's grammar, and the checks of its text.
 
-A schema, a regular expression or a grammar is a program that a stranger wrote. What it costs is not
-read from its text but measured, in a process of its own (grammar_host.py); here are the bounds, and
-what is refused by its text alone. Pure.
+A schema, a regular expression or a grammar is a program that a client wrote. Its cost cannot be
+read from its text: it is measured in a process of its own (grammar_process.py). Pure.
 """
 
 import json
@@ -28,7 +27,7 @@ _NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentS
 
 @dataclass(frozen=True, slots=True)
 class GrammarLimits:
-    """Bounds of one engine's grammars; each is a parameter of the step's config."""
+    """Limits of one engine's grammars; each is a parameter of the step's config."""
 
     grammar_bytes: int = 131_072
     grammar_compile_s: float = 10.0
@@ -54,7 +53,7 @@ class GrammarLimits:
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """What the reply must match. `kind` is vLLM's name of the constraint, `text` its source."""
+    """A constraint on a reply. `kind` is vLLM's name of it, `text` its source."""
 
     kind: str
     text: str
@@ -67,8 +66,8 @@ class Grammar:
 def read_grammar(structured: Mapping[str, Any], limits: GrammarLimits) -> Grammar:
     """From vLLM's StructuredOutputsParams by name, of which one constraint is given.
 
-    Raises InvalidInput for what is too large, cannot be one, or asks for what the compiler would
-    leave out without a word.
+    Raises InvalidInput for a grammar that is too large or invalid, or that uses keywords which the
+    compiler would silently ignore.
     """
     ((kind, value),) = ((k, v) for k, v in structured.items() if k in _READERS and v is not None)
     grammar = Grammar(kind, _READERS[kind](value, f"structured_outputs.{kind}", limits))
@@ -76,15 +75,15 @@ def read_grammar(structured: Mapping[str, Any], limits: GrammarLimits) -> Gramma
         size = len(grammar.text.encode())
     except UnicodeEncodeError as error:
         raise InvalidInput(
-            f"what the reply must match contains U+{ord(error.object[error.start]):04X}, half of a"
+            f"the grammar of the reply contains U+{ord(error.object[error.start]):04X}, half of a"
             " surrogate pair, which is not a character",
             code="invalid_grammar",
             param=grammar.param,
         ) from None
     if size > limits.grammar_bytes:
         raise InvalidInput(
-            f"what the reply must match has {size} bytes, at most {limits.grammar_bytes} are"
-            " allowed",
+            f"the grammar of the reply has {size} bytes, more than the maximum of"
+            f" {limits.grammar_bytes}",
             code="grammar_too_large",
             param=grammar.param,
         )
@@ -130,7 +129,7 @@ def _escaped(text: str) -> str:
 
 
 def _structural_tag(value: Any, param: str, limits: GrammarLimits) -> str:
-    """JSON formats get a bound on blanks: a model that may write blanks for ever does."""
+    """JSON formats get a limit on whitespace: without one some models write whitespace forever."""
     tag = _parsed(value, param)
     for depth, node in _walk(tag):
         if depth > 2 * MAX_DEPTH:
@@ -170,7 +169,7 @@ def _too_deep(param: str) -> InvalidInput:
 
 
 def _walk(value: Any, depth: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Every object in a value, without recursion in Python: a stranger says how deep it goes."""
+    """Every object in a value; not recursive, because clients choose the depth."""
     waiting = [(depth, value)]
     while waiting:
         level, one = waiting.pop()
@@ -185,7 +184,7 @@ def _walk(value: Any, depth: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _check_schema(schema: Any, param: str) -> None:
-    """Refuses by name what xgrammar leaves out: its answers would not be what was asked for."""
+    """Refuses keywords that xgrammar ignores: replies would not match the schema."""
     waiting: list[tuple[int, str, Any]] = [(0, "", schema)]
     while waiting:
         depth, path, node = waiting.pop()
@@ -195,8 +194,8 @@ def _check_schema(schema: Any, param: str) -> None:
             continue
         if keyword := _unenforced(node):
             raise InvalidInput(
-                f"the keyword '{keyword}' at '{path or '.'}' of the JSON schema cannot be enforced"
-                " as it stands; leave it out",
+                f"the keyword '{keyword}' at '{path or '.'}' of the JSON schema cannot be"
+                " enforced here; leave it out",
                 code="unsupported_schema",
                 param=f"{param}{path}.{keyword}"[:200],
             )
@@ -213,7 +212,7 @@ def _check_schema(schema: Any, param: str) -> None:
 
 
 def _unenforced(node: Mapping[str, Any]) -> str | None:
-    """The first keyword of a schema that xgrammar 0.2.8 takes and does not hold the output to."""
+    """The first keyword of a schema that xgrammar 0.2.8 accepts but does not enforce."""
     kinds = node.get("type")
     types = {kinds} if isinstance(kinds, str) else set(kinds) if isinstance(kinds, list) else set()
     if types & {"integer", "number"} and "multipleOf" in node:

@@ -1,4 +1,4 @@
-"""Images of a request as vLLM takes them.
+"""Decodes the images of a request for vLLM.
 
 The gateway has checked and encoded them anew, as PNG; other clients' files are bounded here again,
 before a pixel is decoded.
@@ -16,10 +16,12 @@ _FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 
 
 def read_images(arrays: Arrays) -> list[Any]:
-    """The files of the tensor `images` as RGB pictures, in order. Raises InvalidInput."""
+    """The files of the tensor `images` as RGB images, in order. Raises InvalidInput."""
     files = arrays["images"].reshape(-1) if "images" in arrays else ()
     if len(files) > MAX_COUNT:
-        raise InvalidInput(f"'images' holds {len(files)} images, at most {MAX_COUNT} are taken")
+        raise InvalidInput(
+            f"'images' holds {len(files)} images, more than the maximum of {MAX_COUNT}"
+        )
     return [_read(file, number) for number, file in enumerate(files)]
 
 
@@ -31,7 +33,8 @@ def _read(file: bytes, number: int) -> Any:
             width, height = picture.size
             if width * height > MAX_PIXELS:
                 raise InvalidInput(
-                    f"image {number} has {width}x{height} pixels, at most {MAX_PIXELS} are taken",
+                    f"image {number} has {width}x{height} pixels, more than the maximum of"
+                    f" {MAX_PIXELS}",
                     param="messages",
                 )
             return picture.convert("RGB")

@@ -1,7 +1,7 @@
-"""What a configuration leaves to the machine: on CPUs the number type, threads and their places.
+"""Engine arguments that depend on the machine's CPU: number type, threads and thread binding.
 
-A repository is the same on every machine, so what is best on this one is decided when it is loaded.
-Whatever the configuration says itself wins.
+A repository is the same on every machine, so these are chosen when the model is loaded. Values in
+the configuration take precedence.
 """
 
 import json
@@ -14,7 +14,7 @@ from python_backends.cores import count_cores, has_avx512
 UNPACKING = "python_backends.vllm_engine.dequantize.WorkerExtension"
 """Where there is no AVX-512, vLLM has no kernel for 4-bit weights either."""
 
-EXECUTOR = "python_backends.vllm_engine.executor.PatientExecutor"
+EXECUTOR = "python_backends.vllm_engine.executor.SleepingExecutor"
 
 _HALF = {"awq", "gptq"}
 """Methods whose layers vLLM builds for 16-bit numbers alone."""
@@ -40,7 +40,7 @@ def fit_to_cpu(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def _quantization(arguments: dict[str, Any]) -> str | None:
-    """What the model's own config says, None for a model that is not quantized."""
+    """The quantization method in the model's config; None for a model that is not quantized."""
     config = Path(str(arguments.get("model")), "config.json")
     if not config.exists():
         return None

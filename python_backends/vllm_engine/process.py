@@ -1,7 +1,7 @@
-"""What must be true of the stub's process before vLLM is imported into it.
+"""Prepares the stub's process before vLLM is imported.
 
-Triton's stub embeds an interpreter that ignores PYTHONUTF8 and starts with ASCII, in which torch
-fails to read its own sources; and vLLM reads its settings from the environment at import.
+Triton's stub embeds an interpreter that ignores PYTHONUTF8 and uses ASCII, with which torch cannot
+read its own sources; and vLLM reads its settings from the environment at import.
 """
 
 import io
@@ -24,10 +24,10 @@ _ENVIRONMENT = {
 
 
 def prepare_process(environment: Mapping[str, Any], gpus: Sequence[int] = ()) -> None:
-    """Sets the encoding and the environment; the model's own variables win over the defaults.
+    """Sets the encoding and the environment; the model's own variables override the defaults.
 
-    `gpus` are those that `toolkit serve` placed the model on. FlashInfer's sampler is compiled when
-    it is first used, which a host without CUDA's compiler cannot do; vLLM has another one.
+    `gpus` are those on which `toolkit serve` placed the model. FlashInfer's sampler is compiled on
+    first use, which needs CUDA's compiler; without it vLLM's own sampler is used.
     """
     if gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, gpus))

@@ -1,10 +1,10 @@
-"""Sees to it that an engine's processes and shared memory do not outlive their owner.
+"""Removes an engine's processes and shared memory when their owner ends.
 
-vLLM's engine core has no parent watch: after a SIGKILL of the stub it would live on, with its
-workers and some 400 MB of /dev/shm. So a guard process, in a session of its own, holds one end of a
-pipe. When the other end closes, for whatever reason, it kills every process that carries the
-engine's mark in its environment, unlinks the shared memory that it saw mapped there and removes
-folders with the mark in their names. Run as a script it imports the standard library alone.
+vLLM's engine core does not watch its parent: after a SIGKILL of the stub it would continue, with
+its workers and some 400 MB of /dev/shm. So a guard process, in its own session, holds one end of a
+pipe. When the other end closes, it kills every process with the engine's mark in its environment,
+unlinks the shared memory that they had mapped and removes folders with the mark in their names. Run
+as a script it imports the standard library alone.
 """
 
 import contextlib
@@ -29,9 +29,14 @@ _OWNED = re.compile(r"(psm_|sem\.mp-|torch_|VLLM_|vllm)")
 """What vLLM, torch and multiprocessing call their segments; Triton's own are its business."""
 
 
-def private_folder(kind: str) -> str:
-    """A temporary folder of this process's user alone, removed with what the reaper guards."""
-    return tempfile.mkdtemp(prefix=f"toolkit-{kind}-{os.environ.get(MARK, '')}-")
+def private_folder() -> str:
+    """A private temporary folder that the reaper removes. Its path is short: sockets are put
+    there, and the path of a socket has at most 107 bytes."""
+    return tempfile.mkdtemp(prefix=_folder_prefix(os.environ.get(MARK, "")))
+
+
+def _folder_prefix(mark: str) -> str:
+    return f"tt-{mark[:16]}-"
 
 
 class Reaper:
@@ -56,7 +61,7 @@ class Reaper:
 
 
 def marked(mark: str) -> list[int]:
-    """Processes that carry the mark, but for multiprocessing's tracker, which ends by itself."""
+    """Processes with the mark, except multiprocessing's resource tracker, which ends by itself."""
     wanted = f"{MARK}={mark}".encode()
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
@@ -104,7 +109,7 @@ def main() -> None:
     for name in names:
         with contextlib.suppress(OSError):
             Path(_SHARED_MEMORY, name).unlink()
-    for folder in Path(tempfile.gettempdir()).glob(f"*-{mark}-*"):
+    for folder in Path(tempfile.gettempdir()).glob(f"{_folder_prefix(mark)}*"):
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -1,7 +1,7 @@
-"""Sampling parameters: what a request may say, checked, and turned into vLLM's own.
+"""Checks a request's sampling parameters and converts them to vLLM's.
 
-Names are vLLM's SamplingParams fields plus `priority`. Nothing is dropped: an unknown name is
-refused with the nearest known one, a bad value with vLLM's own words.
+Names are vLLM's SamplingParams fields plus `priority`. Nothing is ignored: an unknown name is
+refused with the closest known one, an invalid value with vLLM's own message.
 """
 
 import re
@@ -26,7 +26,7 @@ HIDDEN = frozenset(
     }
 )
 _GREEDY = 1e-5
-"""vLLM takes a lower temperature for none."""
+"""vLLM treats lower temperatures as greedy."""
 _MAX_COPIES = 128
 STRUCTURED = ("json", "regex", "choice", "grammar", "json_object", "structural_tag")
 _STRUCTURED_OPTIONS = (
@@ -43,7 +43,7 @@ class Sampling:
     params: Any
     priority: int = 0
     copies: int = 1
-    """How many equal completions are wanted, of which the engine makes one."""
+    """The number of identical completions; the engine generates one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +70,8 @@ class Sampler:
         room = limit - prompt_tokens
         if room < 1:
             raise ContextOverflow(
-                f"the prompt has {prompt_tokens} tokens and the model's context holds"
-                f" {limit}, reply included; shorten it",
+                f"the prompt has {prompt_tokens} tokens, which leaves no room for a reply in the"
+                f" model's context of {limit}; shorten it",
                 param="messages",
                 limit=limit,
                 prompt_tokens=prompt_tokens,
@@ -82,7 +82,7 @@ class Sampler:
         if isinstance(asked, int):  # else `convert` refuses it
             if asked > self.context_length:
                 raise ContextOverflow(
-                    f"'max_tokens' is {asked} and the model's context holds"
+                    f"'max_tokens' is {asked}, more than the model's context of"
                     f" {self.context_length}; ask for fewer",
                     param="max_tokens",
                     limit=self.context_length,
@@ -124,8 +124,8 @@ class Sampler:
 
 
 def _equal_completions(values: Mapping[str, Any]) -> int:
-    """How many completions are sure to be the same, which vLLM refuses to make: more than one
-    without chance in them."""
+    """The number of completions that are identical because sampling is greedy, which vLLM refuses
+    when it is more than one."""
     n, temperature = values.get("n"), values.get("temperature")
     greedy = isinstance(temperature, int | float) and 0 <= temperature < _GREEDY
     return n if greedy and type(n) is int and 1 < n <= _MAX_COPIES else 1
@@ -145,7 +145,7 @@ def check_names(given: Iterable[str], known: Iterable[str], prefix: str = "") ->
 
 
 def refusal(error: Exception) -> InvalidInput:
-    """vLLM's or msgspec's complaint, with the parameter that it names."""
+    """vLLM's or msgspec's error as InvalidInput, with the parameter that it names."""
     message = str(error.args[0]) if error.args else str(error)
     at = re.search(r" - at `\$\.?([^`]*)`$", message)
     if at:

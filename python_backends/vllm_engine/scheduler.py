@@ -1,33 +1,51 @@
-"""vLLM's schedulers, with grammars outside the engine's core process.
+"""vLLM's schedulers, with grammars in processes outside the engine's core.
 
-Named in the engine's configuration; they live in the core process. All masks of a step are asked
-for at once, and vLLM ends a request whose grammar failed, because its token is not accepted.
+Set in the engine's configuration and run in its core process. All bitmasks of a step are requested
+at once. vLLM ends a request whose grammar failed, because its token is not accepted.
 """
 
+import os
 from typing import Any
 
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler  # type: ignore[import-not-found]
 from vllm.v1.core.sched.scheduler import Scheduler  # type: ignore[import-not-found]
 
-from python_backends.vllm_engine.masks import HostedGrammar, MaskBackend, wait_for_masks
+from python_backends.stages import VARIABLE, open_stages
+from python_backends.vllm_engine.bitmasks import BitmaskBackend, RemoteGrammar, wait_for_bitmasks
 
 
-class _Hosted:
-    """Beside a scheduler of vLLM's."""
+class _WithGrammars:
+    """Mixed into a scheduler of vLLM's."""
 
     structured_output_manager: Any
     requests: dict[str, Any]
+    add_request: Any
+    schedule: Any
+    update_from_output: Any
 
     def __init__(self, *values: Any, **named: Any) -> None:
         super().__init__(*values, **named)
         manager = self.structured_output_manager
         # before the first request, which would choose one for all that follow
-        manager.backend = MaskBackend(manager.vllm_config, None, 0)
+        manager.backend = BitmaskBackend(manager.vllm_config, None, 0)
+        self._stamp = open_stages(os.environ.get(VARIABLE, ""))
+        if self._stamp is not None:
+            self.add_request = self._stamped("core in", self.add_request, _id_of)
+            self.schedule = self._stamped("step in", self.schedule, _none)
+            self.update_from_output = self._stamped("step out", self.update_from_output, _none)
+
+    def _stamped(self, stage: str, work: Any, name: Any) -> Any:
+        def run(*values: Any, **named: Any) -> Any:
+            assert self._stamp is not None
+            self._stamp(stage, name(*values))
+            return work(*values, **named)
+
+        return run
 
     def get_grammar_bitmask(self, scheduler_output: Any) -> Any:
         drafts = scheduler_output.scheduled_spec_decode_tokens
         if scheduler_output.has_structured_output_requests:
-            wait_for_masks(
+            wait_for_bitmasks(
                 grammar
                 for request_id in scheduler_output.num_scheduled_tokens
                 if request_id not in drafts
@@ -36,16 +54,24 @@ class _Hosted:
         return super().get_grammar_bitmask(scheduler_output)  # type: ignore[misc]
 
 
-class HostedScheduler(_Hosted, Scheduler):  # type: ignore[misc]
-    """For a step after the other."""
+class GrammarScheduler(_WithGrammars, Scheduler):  # type: ignore[misc]
+    """For synchronous scheduling."""
 
 
-class HostedAsyncScheduler(_Hosted, AsyncScheduler):  # type: ignore[misc]
-    """For steps that are scheduled before the one before is done."""
+class AsyncGrammarScheduler(_WithGrammars, AsyncScheduler):  # type: ignore[misc]
+    """For asynchronous scheduling: a step is scheduled while the previous one runs."""
 
 
-def _grammar_of(request: Any) -> HostedGrammar | None:
+def _id_of(request: Any, *_: Any) -> str:
+    return str(request.request_id)
+
+
+def _none(*_: Any) -> str:
+    return ""
+
+
+def _grammar_of(request: Any) -> RemoteGrammar | None:
     if request is None or not request.use_structured_output or request.is_prefill_chunk:
         return None
     grammar = request.structured_output_request.grammar
-    return grammar if isinstance(grammar, HostedGrammar) else None
+    return grammar if isinstance(grammar, RemoteGrammar) else None

@@ -1,7 +1,7 @@
-"""Requests on their way through the engine: submitted, streamed, cancelled.
+"""Runs requests in the engine: submits, streams and cancels them.
 
 All state lives in the engine's loop. Every request's stream is ended exactly once, whatever happens
-to its client or its engine.
+to its client or engine.
 """
 
 import asyncio
@@ -13,35 +13,38 @@ from typing import Any
 from python_backends.cancellation import Cancellations
 from python_backends.errors import InvalidInput, StepError, Unavailable
 from python_backends.replies import Replies
+from python_backends.stages import Stamp
 from python_backends.templates import INFILL_MARKS
 from python_backends.triton import Arrays, json_object, text
-from python_backends.vllm_engine.compatible import Answer, read_question
+from python_backends.vllm_engine.compatible import Answer, read_plain_request
+from python_backends.vllm_engine.control_characters import ControlCharacters
 from python_backends.vllm_engine.engine import Engine
 from python_backends.vllm_engine.events import EventWriter, Output, has_failed
+from python_backends.vllm_engine.grammar_client import Host
 from python_backends.vllm_engine.grammar_limits import read_grammar
-from python_backends.vllm_engine.grammars import Host
 from python_backends.vllm_engine.images import read_images
-from python_backends.vllm_engine.reading import Reading, Readings
+from python_backends.vllm_engine.parsers import ReplyParser, ReplyParsers
 from python_backends.vllm_engine.sampling import STRUCTURED, Sampling, make_sampler, refusal
-from python_backends.vllm_engine.structure import ControlCharacters
 from python_backends.vllm_engine.vocabulary import Vocabulary
 
 _POLL_S = 0.05
-"""How often Triton is asked for clients that left, and an abort is repeated until it took."""
+"""How often Triton is asked for disconnected clients, and an abort is repeated until it
+succeeds."""
 
 
 class Serving:
     """Serves one engine's requests; `submit` and `cancel` return at once."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, stamp: Stamp | None = None) -> None:
         self._engine = engine
+        self._stamp = stamp
         self._sampler = make_sampler(engine.llm)
         tokenizer = engine.llm.get_tokenizer()
         self._vocabulary = Vocabulary.read(tokenizer)
         self._control_characters = ControlCharacters(self._vocabulary, len(tokenizer))
         known = tokenizer.get_vocab()
         self._infill_ends = [known[mark] for mark in INFILL_MARKS if mark in known]
-        self._readings = Readings(engine.parsers, engine.llm, engine.logger)
+        self._reply_parsers = ReplyParsers(engine.parsers, engine.llm, engine.logger)
         self._cancellations = Cancellations()
         self._numbers = itertools.count()
         self._running: set[_Running] = set()
@@ -61,6 +64,9 @@ class Serving:
         running.caller = request_id.rpartition("/")[0]
         self._engine.running += 1
         self._running.add(running)
+        if self._stamp is not None:
+            self._stamp(f"loop in {running.id}", request_id)
+            running.stamp = self._stamp
         try:
             if not self._cancellations.start(request_id, running.cancel):
                 running.forget()
@@ -89,7 +95,7 @@ class Serving:
         told_prompt = token_ids if reply and reply.pop("prompt_token_ids", False) else None
         context_length = reply.pop("context_length", None) if reply else None
         reading = self._reading(reply, wanted)
-        kept = self._control_characters.kept_out(wanted if reading is None else reading.sampling)
+        kept = self._control_characters.excluded(wanted if reading is None else reading.sampling)
         sampling = self._sampler.read(self._ending(reply, kept), len(token_ids), context_length)
         params = sampling.params
         top = max(params.logprobs or 0, params.prompt_logprobs or 0)
@@ -113,7 +119,9 @@ class Serving:
             async for output in outputs:
                 failed = has_failed(output)
                 final = output.finished and not failed
+                running.stamp_output("out")
                 running.replies.send_events(writer.write(output), final=final)
+                running.stamp_output("sent")
                 if failed:
                     raise await running.failure()
         if not running.replies.ended:
@@ -121,16 +129,16 @@ class Serving:
 
     def _reading(
         self, reply: Mapping[str, Any] | None, wanted: Mapping[str, Any]
-    ) -> Reading | None:
-        """How the reply is to be read; a request without `reply` wants the bare text."""
+    ) -> ReplyParser | None:
+        """The parsing of the reply; without `reply` a request gets the raw text."""
         if reply is None or reply.get("infill") or reply.get("raw"):
             return None
-        return self._readings.open(reply, wanted)
+        return self._reply_parsers.open(reply, wanted)
 
     def _ending(
         self, reply: Mapping[str, Any] | None, wanted: Mapping[str, Any]
     ) -> Mapping[str, Any]:
-        """A middle that is being filled in ends where the model writes a mark of its format."""
+        """In fill-in-the-middle a reply also ends at a marker of the model's format."""
         if not reply or not reply.get("infill"):
             return wanted
         stops = [*(wanted.get("stop_token_ids") or ()), *self._infill_ends]
@@ -138,14 +146,14 @@ class Serving:
 
     async def _answer(self, running: "_Running", arrays: Arrays, parameters: str) -> None:
         """Triton's own vLLM tensors."""
-        question = read_question(arrays, parameters)
-        answer = Answer(question)
-        wanted = dict(question.sampling)
+        plain = read_plain_request(arrays, parameters)
+        answer = Answer(plain)
+        wanted = dict(plain.sampling)
         options = self._engine.adapters.options(wanted.pop("lora_name", None))
         sampling = self._sampler.read_plain(wanted)
         async with (
             self._constrained(running, sampling.params),
-            aclosing(running.generate({"prompt": question.prompt}, sampling, **options)) as outputs,
+            aclosing(running.generate({"prompt": plain.prompt}, sampling, **options)) as outputs,
         ):
             async for output in outputs:
                 if has_failed(output):
@@ -158,7 +166,7 @@ class Serving:
     async def _constrained(
         self, running: "_Running", params: Any, *, by_tools: bool = False
     ) -> AsyncIterator[None]:
-        """While the block lasts, what the reply must match has a process that knows it."""
+        """Opens the process of the reply's grammar for the duration of the block."""
         structured = params.structured_outputs
         if structured is None or structured.all_constraints_none():
             yield
@@ -178,7 +186,8 @@ class Serving:
             raise
 
     async def _poll(self) -> None:
-        """Triton tells of clients that went away only when asked; inside ensembles never."""
+        """Cancels requests of disconnected clients. Triton reports these only when asked, and never
+        in ensembles."""
         while True:
             await asyncio.sleep(_POLL_S)
             for running in tuple(self._running):
@@ -191,13 +200,19 @@ class _Running:
 
     def __init__(self, engine: Engine, engine_id: str, replies: Replies) -> None:
         self._engine = engine
-        self._id = engine_id
+        self.id = engine_id
+        self.stamp: Stamp | None = None
         self.replies = replies
         self.caller = ""
         self.cancelled = False
         self.finished = asyncio.Event()
         self._stopped = asyncio.Event()
         self._host: Host | None = None
+
+    def stamp_output(self, stage: str) -> None:
+        """For benchmarks."""
+        if self.stamp is not None:
+            self.stamp(f"engine {stage}", self.id)
 
     async def generate(
         self, prompt: dict[str, Any], sampling: Sampling, **options: Any
@@ -206,7 +221,7 @@ class _Running:
         if self.cancelled:
             return
         outputs = self._engine.llm.generate(
-            prompt, sampling.params, self._id, priority=sampling.priority, **options
+            prompt, sampling.params, self.id, priority=sampling.priority, **options
         )
         output: Output
         async with aclosing(outputs):
@@ -217,7 +232,7 @@ class _Running:
     async def hosted(
         self, hosting: AbstractAsyncContextManager[Host]
     ) -> AsyncIterator[Host | None]:
-        """Enters unless the request is cancelled meanwhile: then there is None."""
+        """Opens the grammar, or returns None if the request is cancelled first."""
         entering = asyncio.ensure_future(hosting.__aenter__())
         stopping = asyncio.ensure_future(self._stopped.wait())
         try:
@@ -236,28 +251,28 @@ class _Running:
             await hosting.__aexit__(None, None, None)
 
     async def failure(self) -> StepError:
-        """Why the engine could not go on."""
+        """The error for a request that the engine failed."""
         cause = None if self._host is None else await self._host.failure()
         return cause or StepError(
-            "the engine failed while it worked on this request", code="engine_failed"
+            "the engine failed while processing this request", code="engine_failed"
         )
 
     def forget(self) -> None:
-        """Its cancel came first: the engine will never know it."""
+        """Marks it as cancelled before it reached the engine."""
         self.cancelled = True
         self._stopped.set()
 
     def cancel(self) -> None:
-        """Makes the engine stop; its last output then ends the stream."""
+        """Aborts it in the engine; the last output ends the stream."""
         if not self.cancelled:
             self.cancelled = True
             self._stopped.set()
             self._engine.loop.spawn(self._abort())
 
     async def _abort(self) -> None:
-        """Repeated, as the engine forgets an abort that comes before it took the request in."""
+        """Repeated, because the engine ignores an abort that arrives before its request."""
         while not self.finished.is_set():
-            await self._engine.llm.abort(self._id)
+            await self._engine.llm.abort(self.id)
             try:
                 await asyncio.wait_for(self.finished.wait(), _POLL_S)
             except TimeoutError:
@@ -265,12 +280,12 @@ class _Running:
 
 
 def _translate(error: Exception) -> Exception:
-    """vLLM's exceptions as this package's; others stay what they are and are nobody's promise."""
+    """Converts vLLM's exceptions to this package's; others are internal errors."""
     from vllm.exceptions import VLLMClientError  # type: ignore[import-not-found]
     from vllm.v1.engine.exceptions import EngineDeadError  # type: ignore[import-not-found]
 
     if isinstance(error, EngineDeadError):
-        return Unavailable("the engine stopped while it worked on this request; try again")
+        return Unavailable("the engine stopped while processing this request; try again")
     if isinstance(error, VLLMClientError | ValueError):
         return refusal(error)
     return error

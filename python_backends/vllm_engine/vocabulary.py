@@ -1,7 +1,7 @@
-"""The bytes that a token stands for, exactly, also when they are no whole characters.
+"""The exact bytes of each token, also when they are not complete characters.
 
 Byte-level vocabularies write each byte as a printable character (GPT-2's table), sentencepiece ones
-spell single bytes as `<0xE2>` and spaces as `▁`; added tokens stand for their own text.
+spell single bytes as `<0xE2>` and spaces as `▁`; added tokens are their own text.
 """
 
 import functools
@@ -23,7 +23,7 @@ def byte_characters() -> dict[str, int]:
 
 
 class Vocabulary:
-    """Token id -> bytes; each id is worked out once."""
+    """Token id -> bytes; each id is computed once."""
 
     def __init__(
         self, spell: Callable[[int], str | None], added: Mapping[int, str], byte_level: bool
@@ -40,7 +40,7 @@ class Vocabulary:
         return cls(tokenizer.convert_ids_to_tokens, added, _is_byte_level(tokenizer))
 
     def is_added(self, token_id: int) -> bool:
-        """Whether it stands for a text of its own, which may be left out of an answer's."""
+        """Whether it is an added token, whose text may be left out of a reply."""
         return token_id in self._added
 
     def bytes_of(self, token_id: int) -> list[int]:

@@ -39,7 +39,7 @@ def close(ours: float, theirs: float) -> bool:
 def check_tokens(ours: Any, theirs: Any) -> None:
     """Chat's log probabilities, token by token.
 
-    Where tokens are pieces of a character, ours hold their own bytes; vLLM's first ones hold none
+    Where tokens are pieces of a character, ours hold their own bytes; vLLM's first ones are empty
     and the last one all, if it still comes. So bytes are compared joined, up to there. vLLM puts a
     sampled token before the likeliest, so one of these may be missing there.
     """
@@ -85,7 +85,7 @@ def test_chat_streams_join_to_the_same(
     joined = [_joined(sdk.chat.completions.create(**asked)) for sdk in (client, peer)]
     (text, reason, usage, tokens), (peer_text, peer_reason, peer_usage, peer_tokens) = joined
     assert (text, reason, usage) == (peer_text, peer_reason, peer_usage)
-    ends = bool(peer_tokens) and peer_tokens[-1].token == END  # which is no part of the content
+    ends = bool(peer_tokens) and peer_tokens[-1].token == END  # which is not part of the content
     check_tokens(tokens, peer_tokens[:-1] if ends else peer_tokens)
 
 

@@ -63,11 +63,11 @@ def test_tensors_hold_one_value_or_are_refused() -> None:
         triton.text({"a": strings("x", "y")}, "a")
     with pytest.raises(InvalidInput, match="UTF-8"):
         triton.text({"a": np.array([b"\xff"], dtype=np.object_)}, "a")
-    with pytest.raises(InvalidInput, match="not JSON"):
+    with pytest.raises(InvalidInput, match="not valid JSON"):
         triton.json_object({"a": strings("{")}, "a")
     with pytest.raises(InvalidInput, match="not a JSON object"):
         triton.json_object({"a": strings("[1]")}, "a")
-    with pytest.raises(InvalidInput, match="not JSON"):
+    with pytest.raises(InvalidInput, match="not valid JSON"):
         triton.json_object({"a": strings("[" * 100_000)}, "a")
 
 

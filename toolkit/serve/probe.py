@@ -1,8 +1,8 @@
-"""Small requests that prove each model still answers: Triton calls a dead model READY.
+"""Small requests that check whether each model still answers: Triton calls a dead model READY.
 
-A probe asks one step, so that it waits behind nothing but that step's own work, and costs next to
-nothing: an engine gets a cancel request for an id that nobody has, other steps a few tokens or the
-text that their kind's interface names (`toolkit.contract`). A refusal is an answer, too.
+A probe calls one step, so that it waits only for that step's own work, and it is cheap: an engine
+gets a cancel request for an unknown id, other steps a few tokens or the text that their interface
+names (`toolkit.contract`). An error response counts as an answer, too.
 """
 
 import struct
@@ -27,23 +27,23 @@ _SPECIAL = {"mask": (1,), "type": (0,)}
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One step of a model, and how to make a request for it that no cache answers."""
+    """One step of a model, and how to make a request for it that is not in a cache."""
 
     step: str
     make: Callable[[], service_pb2.ModelInferRequest]
     decoupled: bool = False
 
-    def ask(self, api: service_pb2_grpc.GRPCInferenceServiceStub, timeout_s: float) -> None:
-        """Returns when the step has answered, or is not there to answer.
+    def run(self, api: service_pb2_grpc.GRPCInferenceServiceStub, timeout_s: float) -> None:
+        """Returns when the step has answered, or is not loaded.
 
-        "Not healthy" is no answer: Triton says so when a process is gone or stopped, but also when
-        a busy machine held it up for a second (measured with SIGSTOP).
+        "Not healthy" is not an answer: Triton returns it if a process is gone or stopped, but also
+        if a busy machine delayed it for a second (measured with SIGSTOP).
         """
         while _UNHEALTHY in self.refusal(api, timeout_s):
             time.sleep(_AGAIN_S)
 
     def refusal(self, api: service_pb2_grpc.GRPCInferenceServiceStub, timeout_s: float) -> str:
-        """Waits for the answer; the text of the error that it is, "" when it is none."""
+        """Waits for the answer; returns the text if it is an error, else ""."""
         try:
             if not self.decoupled:
                 api.ModelInfer(self.make(), timeout=timeout_s)
@@ -57,7 +57,7 @@ class Probe:
 
 
 def probes(models: Iterable[ServedModel], configs: Mapping[str, ModelConfig]) -> Iterator[Probe]:
-    """For each step that can be asked cheaply; `configs` are those of all loaded models."""
+    """A probe for each step that has a cheap request; `configs` are those of all loaded models."""
     for model in models:
         if interface := INTERFACES.get(model.kind):
             yield from _of_model(model, interface, configs)
@@ -66,13 +66,13 @@ def probes(models: Iterable[ServedModel], configs: Mapping[str, ModelConfig]) ->
 def _of_model(
     model: ServedModel, interface: Interface, configs: Mapping[str, ModelConfig]
 ) -> Iterator[Probe]:
-    """Its steps that take texts or tokens alone, or the model itself where it has no steps.
+    """Its steps that take only texts or tokens, or the model itself if it is not an ensemble.
 
-    One row costs little where rows are batched; of other models only the first step is cheap.
+    A row of a batched interface is cheap in every step; in other models only the first step is.
     """
-    engine = model.parameter(CANCEL)
+    engine = model.parameter(CANCEL) if interface.decoupled else ""
     if interface.decoupled and not engine:
-        return  # a user's own: only a whole request would prove anything
+        return  # written by a user: only a complete request would prove anything
     steps = [step.model_name for step in model.config.ensemble_scheduling.step]
     steps = (steps or [model.name]) if interface.batched else steps[:1]
     for config in (configs[name] for name in steps if name in configs and name != engine):
@@ -84,7 +84,7 @@ def _of_model(
 
 
 def _cancel(engine: str) -> service_pb2.ModelInferRequest:
-    """A cancel request for an id that nobody has."""
+    """A cancel request for an unknown id."""
     request = service_pb2.ModelInferRequest(model_name=engine, id="canary")
     request.inputs.add(name="cancel", datatype="BYTES", shape=[1])
     request.raw_input_contents.append(_bytes("canary"))
@@ -93,7 +93,7 @@ def _cancel(engine: str) -> service_pb2.ModelInferRequest:
 
 
 def _small(config: ModelConfig, interface: Interface) -> service_pb2.ModelInferRequest:
-    """One short text, or a few tokens, for each input that has to be there."""
+    """One short text, or a few tokens, for each required input."""
     request = service_pb2.ModelInferRequest(model_name=config.name, id="canary")
     for tensor in config.input:
         if tensor.optional:

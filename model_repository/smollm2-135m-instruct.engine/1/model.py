@@ -1,11 +1,12 @@
-"""The engine step: hands Triton's requests to vLLM and answers them as its tokens come.
+"""The engine step: passes Triton's requests to vLLM and streams its tokens back.
 
-A request is one of four: a cancel, the contract's `token_ids`, Triton's own `text_input`, or bad.
+A request is a cancel, the contract's `token_ids`, or Triton's own `text_input`.
 """
 
 from collections.abc import Mapping, Sequence
 
 from python_backends.replies import Pace, Replies
+from python_backends.stages import VARIABLE, open_stages
 from python_backends.triton import Request, Settings, backend, read, text
 from python_backends.vllm_engine.engine import Engine
 from python_backends.vllm_engine.process import prepare_process
@@ -17,10 +18,13 @@ class TritonPythonModel:
 
     def initialize(self, args: Mapping[str, str]) -> None:
         settings = Settings.read(args)
-        prepare_process(settings.table("environment"), settings.gpus)
+        stages = settings.text("stages", "")
+        environment = settings.table("environment") | ({VARIABLE: stages} if stages else {})
+        prepare_process(environment, settings.gpus)
+        self._stamp = open_stages(stages)
         self._engine = Engine(settings, backend().Logger)
         self._engine.start()
-        self._serving = Serving(self._engine)
+        self._serving = Serving(self._engine, self._stamp)
         self._pace = Pace()
 
     def execute(self, requests: Sequence[Request]) -> None:
@@ -31,6 +35,8 @@ class TritonPythonModel:
         self._engine.stop()
 
     def _take(self, request: Request) -> None:
+        if self._stamp is not None:
+            self._stamp("engine in", request.request_id())
         replies = Replies(request.get_response_sender(), self._pace)
         try:
             self._engine.check()

@@ -73,8 +73,8 @@ def test_text_and_ids_pass(renderer: Renderer) -> None:
     ("prompt", "words", "param"),
     [
         ({}, "none of 'messages', 'text', 'token_ids'", "prompt"),
-        ({"text": "a", "token_ids": [1]}, "send one", "prompt"),
-        ({"text": "a", "tools": []}, "unknown field 'tools' beside 'text'", "tools"),
+        ({"text": "a", "token_ids": [1]}, "send exactly one", "prompt"),
+        ({"text": "a", "tools": []}, "unknown field 'tools' next to 'text'", "tools"),
         ({"text": 5}, "not a string", "prompt"),
         ({"text": ""}, "unknown field|empty", "prompt"),
         ({"messages": []}, "at least one message", "messages"),
@@ -192,7 +192,7 @@ def test_reasoning_effort_is_a_level_a_switch_or_refused(tmp_path: Path) -> None
     same(switch, chat("!", reasoning_effort="none"), "off")
     neither = with_template(tmp_path / "c", PLAIN)
     neither.render(chat("!", reasoning_effort="none"))
-    with pytest.raises(InvalidInput, match="no reasoning levels"):
+    with pytest.raises(InvalidInput, match="does not support it"):
         neither.render(chat("!", reasoning_effort="low"))
 
 
@@ -213,7 +213,7 @@ def beyond(renderer: Renderer, words: str, prompt: dict[str, Any]) -> str | None
 def test_text_beyond_its_bytes_is_refused_before_it_is_tokenized(tmp_path: Path) -> None:
     limited_one = limited(tmp_path, PLAIN)
     unused = dataclasses.replace(limited_one, encode=lambda *_: pytest.fail("tokenized"))
-    words = "has 2001 bytes of text and the model takes at most 2000"
+    words = "has 2001 bytes of text, more than the model's maximum of 2000"
     assert beyond(unused, words, {"text": "x" * 2001}) == "prompt"
     assert beyond(unused, words, chat("hi", "x" * 2001)) == "messages[1].content"
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "x" * 2001}]
@@ -223,7 +223,7 @@ def test_text_beyond_its_bytes_is_refused_before_it_is_tokenized(tmp_path: Path)
 
 def test_a_prompt_that_is_too_long_is_refused_however_long_it_is(tmp_path: Path) -> None:
     renderer = with_template(tmp_path, PLAIN)
-    words = "more than 4096 tokens and the model's context holds 4096"
+    words = "more than 4096 tokens, which leaves no room for a reply in the model's context of 4096"
     assert beyond(renderer, words, {"text": "word " * 100_000}) == "prompt"
     assert beyond(renderer, words, chat("word " * 100_000)) == "messages"
 
@@ -261,6 +261,6 @@ def test_a_value_that_a_template_repeats_is_bounded(tmp_path: Path) -> None:
 
 def test_a_template_that_complains_at_length_is_cut_short(tmp_path: Path) -> None:
     renderer = with_template(tmp_path, "{{ raise_exception(messages[0].content) }}")
-    with pytest.raises(InvalidInput, match="cannot take these messages: x") as caught:
+    with pytest.raises(InvalidInput, match="rejected the messages: x") as caught:
         renderer.render(chat("x" * 10_000))
     assert len(caught.value.message) <= 500

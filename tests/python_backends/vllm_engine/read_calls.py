@@ -19,7 +19,7 @@ from typing import Any
 
 from python_backends.templates import Parsers
 from python_backends.vllm_engine.events import EventWriter
-from python_backends.vllm_engine.reading import Readings
+from python_backends.vllm_engine.parsers import ReplyParsers
 from python_backends.vllm_engine.vocabulary import Vocabulary
 from tests.support.weights import write_chat_tokenizer
 
@@ -127,7 +127,7 @@ class Teller:
         )
         llm = SimpleNamespace(get_tokenizer=lambda: self.tokenizer, model_config=config)
         logger = SimpleNamespace(log_error=_fail, log_warn=_fail, log_info=print)
-        self.readings = Readings(Parsers(told["parser"], told["reasoning"]), llm, logger)
+        self.readings = ReplyParsers(Parsers(told["parser"], told["reasoning"]), llm, logger)
 
     def tell(self, steps: Iterable[Sequence[int]], choice: Any) -> dict[str, Any]:
         """What is read when the engine tells the tokens of each step at once."""
@@ -186,7 +186,7 @@ def check(file: Path) -> list[str]:
             for how, steps in tellings(tokens, len(tokens)):
                 try:
                     found: Any = teller.tell(steps, choice)
-                except Exception as error:  # a parser's or the step's: to be told with its case
+                except Exception as error:  # a parser's or the step's: reported with its case
                     found = repr(error)
                 if found != meant:
                     bad.append(f"cut {how}: {json.dumps(found, ensure_ascii=False)}")

@@ -1,6 +1,6 @@
-"""Transcripts of the common formats of calls, told by a scripted engine in every way it may.
+"""Transcripts of the common formats of calls, replayed by a scripted engine in every way.
 
-Cut at each place, and into steps of every size, each is read as the same content, thoughts and
+Cut at each place, and into steps of every size, each is read as the same content, reasoning and
 calls. The program beside this runs in the engine's environment, where vLLM's parsers are.
 """
 
@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from python_backends.vllm_engine.held import MARKS, HeldText, Marks
-from python_backends.vllm_engine.pieces import End, Piece, WithoutBlanks
+from python_backends.vllm_engine.deferred import MARKS, DeferredText, Marks
+from python_backends.vllm_engine.delta import Delta, End, TrimmedReader
 from tests.support.processes import ROOT
 from toolkit.runtime.environments import ensure_environment
 
@@ -46,17 +46,17 @@ def test_calls_are_read_however_they_are_told(wrong: dict[str, list[str]], file:
 
 
 def test_every_format_that_is_held_has_a_transcript() -> None:
-    told = {json.loads(file.read_text())["parser"] for file in TRANSCRIPTS}
-    assert set(MARKS) - {"llama4_json"} <= told
+    expected = {json.loads(file.read_text())["parser"] for file in TRANSCRIPTS}
+    assert set(MARKS) - {"llama4_json"} <= expected
 
 
-def held(marks: Marks, *texts: str) -> tuple[str, HeldText]:
-    text = HeldText(marks)
+def held(marks: Marks, *texts: str) -> tuple[str, DeferredText]:
+    text = DeferredText(marks)
     return "".join(text.take(one) for one in texts), text
 
 
 @pytest.mark.parametrize(
-    ("texts", "told", "rest"),
+    ("texts", "expected", "rest"),
     [
         (["a [TOOL"], "a ", "[TOOL"),
         (["a [TOOL", "BOX] b"], "a [TOOLBOX] b", ""),
@@ -65,15 +65,15 @@ def held(marks: Marks, *texts: str) -> tuple[str, HeldText]:
         ([], "", ""),
     ],
 )
-def test_text_is_told_until_a_mark(texts: list[str], told: str, rest: str) -> None:
+def test_text_is_told_until_a_mark(texts: list[str], expected: str, rest: str) -> None:
     found, text = held(Marks(("[TOOL_CALLS]",)), *texts)
-    assert (found, text.rest) == (told, rest)
+    assert (found, text.rest) == (expected, rest)
     assert found + text.release() == "".join(texts)
     assert text.rest == ""
 
 
 @pytest.mark.parametrize(
-    ("texts", "told", "has_call"),
+    ("texts", "expected", "has_call"),
     [
         (["\n", " {", '"name"'], "", True),
         (["\n", " It is", " {1}"], "\n It is {1}", False),
@@ -81,9 +81,9 @@ def test_text_is_told_until_a_mark(texts: list[str], told: str, rest: str) -> No
         (["  "], "", False),
     ],
 )
-def test_a_mark_may_have_to_stand_first(texts: list[str], told: str, has_call: bool) -> None:
+def test_a_mark_may_have_to_stand_first(texts: list[str], expected: str, has_call: bool) -> None:
     found, text = held(MARKS["llama3_json"], *texts)
-    assert (found, text.has_call) == (told, has_call)
+    assert (found, text.has_call) == (expected, has_call)
 
 
 class Scripted:
@@ -91,10 +91,10 @@ class Scripted:
 
     unread = ""
 
-    def __init__(self, *pieces: Piece) -> None:
+    def __init__(self, *pieces: Delta) -> None:
         self._pieces = list(pieces)
 
-    def read(self, text: str, token_ids: object, *, end: End) -> Piece:
+    def read(self, text: str, token_ids: object, *, end: End) -> Delta:
         return self._pieces.pop(0)
 
     def finish_reason(self, reason: str | None) -> str | None:
@@ -108,16 +108,16 @@ CALL = {"index": 0, "id": "c", "name": "f", "arguments": "{}"}
 
 
 @pytest.mark.parametrize(
-    ("pieces", "told"),
+    ("pieces", "expected"),
     [
-        ([Piece("\n\n"), Piece("", "", [CALL]), Piece("\n")], ""),
-        ([Piece("\n"), Piece("a"), Piece("\n")], "\na\n"),
-        ([Piece("a\n"), Piece("\n", "", [CALL]), Piece("\n"), Piece("b")], "a\n\n\nb"),
-        ([Piece("\n"), Piece(" ")], "\n "),
-        ([Piece("\n", "hm"), Piece("a")], "\na"),
+        ([Delta("\n\n"), Delta("", "", [CALL]), Delta("\n")], ""),
+        ([Delta("\n"), Delta("a"), Delta("\n")], "\na\n"),
+        ([Delta("a\n"), Delta("\n", "", [CALL]), Delta("\n"), Delta("b")], "a\n\n\nb"),
+        ([Delta("\n"), Delta(" ")], "\n "),
+        ([Delta("\n", "hm"), Delta("a")], "\na"),
     ],
 )
-def test_blanks_around_calls_are_no_content(pieces: list[Piece], told: str) -> None:
-    reader = WithoutBlanks(Scripted(*pieces))
+def test_blanks_around_calls_are_no_content(pieces: list[Delta], expected: str) -> None:
+    reader = TrimmedReader(Scripted(*pieces))
     ends = [End.NOT_YET] * (len(pieces) - 1) + [End.NATURAL]
-    assert "".join(reader.read("", [], end=end).text for end in ends) == told
+    assert "".join(reader.read("", [], end=end).text for end in ends) == expected

@@ -12,7 +12,7 @@ import jsonschema_rs
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from frontend.schemas.check import find_faults
+from frontend.schemas.check import find_errors
 from python_backends.errors import MARKER
 from tests.python_backends.models import write_chat
 from tests.support.client import Client, StreamError, text_of
@@ -99,8 +99,8 @@ def calls_of(events: list[dict[str, Any]], index: int = 0) -> list[tuple[str, An
     return found
 
 
-def test_the_log_says_who_reads(engine_server: Server) -> None:
-    assert "read by Parsers(tool='hermes', reasoning='qwen3')" in engine_server.log.read_text()
+def test_the_log_names_the_parsers(engine_server: Server) -> None:
+    assert "parsed with Parsers(tool='hermes', reasoning='qwen3')" in engine_server.log.read_text()
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -250,6 +250,6 @@ def test_no_schema_is_broken_at_a_stop(client: Client, schema: dict[str, Any]) -
     made = plan(schema)
     events = ask(client, off, {"json": json.loads(made.grammar)}, max_tokens=300)
     if events[-1]["finish_reason"] == "stop" and not made.left_out:
-        (fault,) = find_faults([(made.checker, text_of(events))])
+        (fault,) = find_errors([(made.checker, text_of(events))])
         assert fault in (None, "it is not valid JSON"), text_of(events)
         json.loads(text_of(events))  # also numbers that are too large for most

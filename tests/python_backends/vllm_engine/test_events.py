@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from python_backends.errors import InvalidInput
-from python_backends.vllm_engine.compatible import Answer, read_question
+from python_backends.vllm_engine.compatible import Answer, read_plain_request
+from python_backends.vllm_engine.control_characters import ControlCharacters
 from python_backends.vllm_engine.events import EventWriter, _copy
-from python_backends.vllm_engine.structure import ControlCharacters
 from python_backends.vllm_engine.vocabulary import Vocabulary, byte_characters
 from tests.support.fakes import strings
 
@@ -132,8 +132,8 @@ def ask(**tensors: Any) -> dict[str, np.ndarray]:
 
 
 def test_tritons_own_tensors_unstreamed_begin_with_the_prompt() -> None:
-    question = read_question(ask(text_input="Say", return_num_output_tokens=True), "{}")
-    answer = Answer(question)
+    plain = read_plain_request(ask(text_input="Say", return_num_output_tokens=True), "{}")
+    answer = Answer(plain)
     assert answer.write(Delta([Part(text=" a", token_ids=[1])])) is None
     tensors = answer.write(Delta([Part(text=" b", token_ids=[2, 3], finish_reason="stop")]))
     assert tensors is not None
@@ -144,7 +144,7 @@ def test_tritons_own_tensors_unstreamed_begin_with_the_prompt() -> None:
 
 def test_tritons_own_tensors_streamed_are_deltas() -> None:
     tensors = ask(text_input="Say", stream=True, return_finish_reason=True, return_logprobs=True)
-    answer = Answer(read_question(tensors, "{}"))
+    answer = Answer(read_plain_request(tensors, "{}"))
     found = answer.write(Delta([Part(text=" a", token_ids=[1])]))
     assert found is not None
     assert list(found["text_output"]) == [b" a"]
@@ -154,12 +154,12 @@ def test_tritons_own_tensors_streamed_are_deltas() -> None:
 
 def test_sampling_may_come_as_request_parameters() -> None:
     given_as = '{"temperature": 0, "triton_enable_empty_final_response": true}'
-    assert read_question(ask(text_input="x"), given_as).sampling == {"temperature": 0}
+    assert read_plain_request(ask(text_input="x"), given_as).sampling == {"temperature": 0}
 
 
 def test_a_stream_never_repeats_its_prompt() -> None:
     with pytest.raises(InvalidInput, match="never repeats"):
-        read_question(ask(text_input="x", stream=True, exclude_input_in_output=False), "{}")
+        read_plain_request(ask(text_input="x", stream=True, exclude_input_in_output=False), "{}")
 
 
 def test_control_characters_are_kept_out_of_bounded_strings() -> None:
@@ -168,10 +168,10 @@ def test_control_characters_are_kept_out_of_bounded_strings() -> None:
     kept = ControlCharacters(vocabulary, 5)
     assert kept.token_ids == [1, 3]
     bounded = {"json": {"properties": {"a": {"type": "string", "maxLength": 3}}}}
-    mended = kept.kept_out({"structured_outputs": bounded, "logit_bias": {"0": 5, "1": 5}})
+    mended = kept.excluded({"structured_outputs": bounded, "logit_bias": {"0": 5, "1": 5}})
     assert mended["logit_bias"] == {"0": 5, "1": -100.0, "3": -100.0}
     free = {"structured_outputs": {"json": '{"type": "object"}'}, "temperature": 0}
-    assert kept.kept_out(free) is free
+    assert kept.excluded(free) is free
 
 
 def test_equal_completions_are_told_of_each() -> None:

@@ -10,7 +10,7 @@ import pytest
 from python_backends.errors import InvalidInput, Unavailable
 from python_backends.triton import Settings
 from python_backends.vllm_engine.grammar_limits import GrammarLimits, read_grammar
-from python_backends.vllm_engine.shares import MAX_WAITING, Shares
+from python_backends.vllm_engine.slots import MAX_WAITING, CallerSlots
 from toolkit.fields.serving import GrammarBounds
 
 LIMITS = GrammarLimits()
@@ -112,7 +112,7 @@ def test_what_cannot_be_a_grammar_is_refused(structured: Any, param: str) -> Non
 
 
 async def test_nobody_takes_more_than_half_and_who_has_least_goes_first() -> None:
-    shares = Shares(4)
+    shares = CallerSlots(4)
     for _ in range(2):
         await shares.acquire("a")
     third = asyncio.ensure_future(shares.acquire("a"))
@@ -132,7 +132,7 @@ async def test_nobody_takes_more_than_half_and_who_has_least_goes_first() -> Non
 
 
 async def test_a_place_that_comes_with_a_cancellation_is_not_lost() -> None:
-    shares = Shares(1)
+    shares = CallerSlots(1)
     await shares.acquire("a")
     waiting = asyncio.ensure_future(shares.acquire("b"))
     await asyncio.sleep(0)
@@ -143,7 +143,7 @@ async def test_a_place_that_comes_with_a_cancellation_is_not_lost() -> None:
 
 
 async def test_only_so_many_wait() -> None:
-    shares = Shares(1)
+    shares = CallerSlots(1)
     await shares.acquire("a")
     waiting = [asyncio.ensure_future(shares.acquire("a")) for _ in range(MAX_WAITING)]
     await asyncio.sleep(0)

@@ -18,8 +18,9 @@ import pytest
 from python_backends.errors import InvalidInput, Unavailable
 from python_backends.loop import LoopThread
 from python_backends.vllm_engine import grammars as module
+from python_backends.vllm_engine.grammar_client import Host
 from python_backends.vllm_engine.grammar_limits import Grammar, GrammarLimits, read_grammar
-from python_backends.vllm_engine.grammars import Grammars, Host
+from python_backends.vllm_engine.grammars import Grammars
 from tests.support.processes import wait_for
 from toolkit.runtime.environments import ensure_environment
 
@@ -81,7 +82,7 @@ def grammars(loop: LoopThread, vocabulary: str) -> Iterator[Grammars]:
     yield made
     made.close()
     assert not Path(made._folder).exists()
-    assert not psutil.pid_exists(made._keeper.pid)
+    assert not psutil.pid_exists(made._forkserver.pid)
 
 
 class Walk:
@@ -192,7 +193,7 @@ def test_no_grammar_costs_more_than_its_limits(
 ) -> None:
     """Refused, or served with masks that come in time; never waited for without end.
 
-    On a machine with other work the keeper may refuse for want of time, which is an end as well.
+    On a machine with other work the keeper may refuse because time ran out, which is also an end.
     """
     started_s = time.monotonic()
     refused, busy = None, None
@@ -213,7 +214,7 @@ def test_no_grammar_costs_more_than_its_limits(
         assert refused.param == f"structured_outputs.{next(iter(wanted))}"
         assert len(refused.message) < 600
     assert time.monotonic() - started_s < 60
-    assert psutil.Process(grammars._keeper.pid).is_running()
+    assert psutil.Process(grammars._forkserver.pid).is_running()
 
 
 def test_a_mask_that_takes_too_long_ends_its_grammar_alone(
@@ -303,7 +304,7 @@ def test_what_cannot_be_compiled_is_refused_with_the_compilers_sentence(
 
 def test_an_abandoned_compile_is_ended(loop: LoopThread, grammars: Grammars) -> None:
     slow = schema({"type": "object", "properties": properties(900), "minProperties": 450})
-    keeper = psutil.Process(grammars._keeper.pid)
+    keeper = psutil.Process(grammars._forkserver.pid)
     before = {child.pid for child in keeper.children()}
     started: set[int] = set()
 
@@ -355,14 +356,14 @@ def test_the_keeper_comes_back(loop: LoopThread, grammars: Grammars) -> None:
         async with grammars.hosted(schema({"const": "again"}), "me"):
             pass
 
-    killed = psutil.Process(grammars._keeper.pid)
+    killed = psutil.Process(grammars._forkserver.pid)
     children = killed.children()
     killed.kill()
     wait_for(lambda: not any(map(is_alive, children)), 5, "the end of the grammars")
     with pytest.raises(Unavailable):
         loop.run(ask())
     loop.run(ask())
-    assert grammars._keeper.pid != killed.pid
+    assert grammars._forkserver.pid != killed.pid
 
 
 def is_alive(process: psutil.Process) -> bool:
@@ -370,7 +371,7 @@ def is_alive(process: psutil.Process) -> bool:
 
 
 def test_idle_processes_are_few(grammars: Grammars) -> None:
-    keeper = psutil.Process(grammars._keeper.pid)
+    keeper = psutil.Process(grammars._forkserver.pid)
     wait_for(lambda: len(keeper.children()) <= 8, 10, "the end of idle processes")
 
 
@@ -384,7 +385,7 @@ def test_nothing_outlives_a_killed_owner(vocabulary: str, tmp_path: Path) -> Non
         "made.start(sys.stdin.read(), compact=False)\n"
         "async def main():\n"
         "    async with made.hosted(module.Grammar('json', '{}'), ''):\n"
-        "        print(made._folder, made._keeper.pid, flush=True)\n"
+        "        print(made._folder, made._forkserver.pid, flush=True)\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
         "asyncio.run(main())\n"
     )

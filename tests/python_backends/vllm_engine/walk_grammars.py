@@ -14,7 +14,7 @@ import xgrammar as xgr
 from vllm.v1.structured_output.backend_xgrammar import has_xgrammar_unsupported_json_features
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
-from python_backends.vllm_engine.grammar_host import Vocabulary, compile_grammar
+from python_backends.vllm_engine.grammar_compiler import Vocabulary, compile_grammar
 
 LACKING = {4, 6, 0x13, 0x14, 0x16, 0x1D, 0xF1, 0xF2}
 WORDS = [bytes([one]) for one in range(256) if one not in LACKING]

@@ -1,4 +1,4 @@
-"""The default catalogue's own tokenizers: what their models are told of the bytes they can take."""
+"""The tokenizers of the default models.yaml: the byte limits that their models get."""
 
 from pathlib import Path
 from typing import Any
@@ -8,8 +8,8 @@ from google.protobuf import text_format
 from tokenizers import Tokenizer
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from python_backends.pieces import encode_up_to
 from python_backends.prompt.rendering import Renderer
+from python_backends.splitting import encode_up_to
 from python_backends.tokenize.texts import TextTokenizer
 from tests.support.fakes import strings
 from tests.support.tokenizing import texts

@@ -1,4 +1,4 @@
-"""What is told of a language model's weights."""
+"""The description of a language model's weights."""
 
 import json
 from pathlib import Path

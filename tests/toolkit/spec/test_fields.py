@@ -1,4 +1,4 @@
-"""What entries may say of how they run: each field's rules, told with line and remedy."""
+"""Fields of entries: the rules of each, reported with line and fix."""
 
 from pathlib import Path
 

@@ -1,7 +1,7 @@
-"""Masks from the processes of grammars, for vLLM's scheduler; lives in the engine's core process.
+"""Fetches bitmasks from grammar processes for vLLM's scheduler, in the engine's core process.
 
-The engine's step waits for all of them together and never longer than `WAIT_S`. A grammar that does
-not answer has failed: vLLM ends its request with an error, and the step goes on.
+An engine step waits for all bitmasks at once, `WAIT_S` at most. If a grammar does not answer, vLLM
+ends its request with an error, and the step continues.
 """
 
 import select
@@ -19,20 +19,20 @@ from vllm.v1.structured_output.backend_types import (  # type: ignore[import-not
 )
 
 WAIT_S = 2.0
-"""The processes end themselves much earlier (`grammar_mask_ms` of computing); a machine that has no
-time for them may stop them for a while."""
+"""The processes end themselves much earlier (`grammar_mask_ms` of CPU time), but an overloaded
+machine may delay them."""
 _LARGEST = 1 << 20
 _FULL = -1
 
 
-class MaskBackend(StructuredOutputBackend):  # type: ignore[misc]
+class BitmaskBackend(StructuredOutputBackend):  # type: ignore[misc]
     """vLLM's backend: a request's grammar says where its process is (`grammars.py`)."""
 
     def compile_grammar(
         self, _request_type: Any, grammar_spec: str, stop_token_ids: set[int] | None = None
-    ) -> "HostedGrammar":
+    ) -> "RemoteGrammar":
         path = grammar_spec.partition('"')[2].rpartition('"')[0]
-        grammar = HostedGrammar(path, stop_token_ids)
+        grammar = RemoteGrammar(path, stop_token_ids)
         self.vocab_size = grammar.vocab_size
         return grammar
 
@@ -43,8 +43,8 @@ class MaskBackend(StructuredOutputBackend):  # type: ignore[misc]
         """The processes are the stub's."""
 
 
-class HostedGrammar(StructuredOutputGrammar):  # type: ignore[misc]
-    """One request's way through a grammar. Accepted tokens travel with the next question."""
+class RemoteGrammar(StructuredOutputGrammar):  # type: ignore[misc]
+    """One request's way through a grammar. Accepted tokens travel with the next plain."""
 
     def __init__(self, path: str, stop_token_ids: set[int] | None) -> None:
         self.failed = False
@@ -84,7 +84,7 @@ class HostedGrammar(StructuredOutputGrammar):  # type: ignore[misc]
         return self._socket.fileno()
 
     def ask(self) -> bool:
-        """Asks for the next mask, unless it is known or not wanted; says whether it did."""
+        """Requests the next bitmask unless it is known or not needed; returns whether it did."""
         if self.failed or self._ended or self._mask is not None:
             return False
         accepted, self._accepted = self._accepted, []
@@ -92,7 +92,7 @@ class HostedGrammar(StructuredOutputGrammar):  # type: ignore[misc]
         return not self.failed
 
     def take(self) -> None:
-        """Takes the mask that was asked for and has arrived."""
+        """Receives the requested bitmask."""
         answer = self._receive()
         if answer:
             self._mask = np.frombuffer(answer, dtype=np.int32)
@@ -105,7 +105,7 @@ class HostedGrammar(StructuredOutputGrammar):  # type: ignore[misc]
 
     def fill_bitmask(self, bitmask: Any, batch_index: int) -> None:
         if self._mask is None:
-            wait_for_masks([self])
+            wait_for_bitmasks([self])
         if self._mask is None:  # failed: the token that comes of this is thrown away
             bitmask[batch_index].fill_(_FULL)
             return
@@ -138,7 +138,7 @@ class HostedGrammar(StructuredOutputGrammar):  # type: ignore[misc]
 
     def _flush(self) -> None:
         if self._accepted and self.ask():
-            wait_for_masks([self], asked=True)
+            wait_for_bitmasks([self], asked=True)
 
     def _send(self, letter: bytes, tokens: Iterable[int]) -> None:
         try:
@@ -147,7 +147,7 @@ class HostedGrammar(StructuredOutputGrammar):  # type: ignore[misc]
             self.fail()
 
     def _receive(self) -> bytes | None:
-        """What follows an OK; None for anything else."""
+        """The content of a successful answer; None for any other."""
         try:
             answer = self._socket.recv(_LARGEST)
         except OSError:
@@ -155,8 +155,8 @@ class HostedGrammar(StructuredOutputGrammar):  # type: ignore[misc]
         return answer[1:] if answer[:1] == b"\0" else None
 
 
-def wait_for_masks(grammars: Iterable[HostedGrammar], *, asked: bool = False) -> None:
-    """Gets the next masks of all grammars, computed side by side."""
+def wait_for_bitmasks(grammars: Iterable[RemoteGrammar], *, asked: bool = False) -> None:
+    """Fetches the next bitmasks of all grammars, computed in parallel."""
     waiting = {one.fileno: one for one in grammars if asked or one.ask()}
     poll = select.poll()
     for number in waiting:

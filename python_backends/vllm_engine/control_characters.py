@@ -1,8 +1,8 @@
-"""What vLLM's grammars let through that JSON does not, and how it is kept out.
+"""Keeps control characters, which xgrammar allows by mistake, out of JSON strings.
 
 xgrammar 0.2.8 takes raw control characters inside strings whose length is bounded (measured: U+0007
 and tabs where `maxLength` stands, none elsewhere). A request with such a schema gets a bias against
-the tokens that hold them; line feeds stay, which are only taken between values.
+the tokens that contain them, except line feeds, which are allowed only between values.
 """
 
 import json
@@ -16,7 +16,7 @@ _MARKS = ('minLength"', 'maxLength"')
 
 
 class ControlCharacters:
-    """The tokens of one vocabulary that hold control characters other than line feeds."""
+    """The tokens of a vocabulary that contain control characters other than line feeds."""
 
     def __init__(self, vocabulary: Vocabulary, size: int) -> None:
         self.token_ids = [
@@ -26,7 +26,7 @@ class ControlCharacters:
         ]
         self._bias = {str(number): _LEAST_BIAS for number in self.token_ids}
 
-    def kept_out(self, sampling: Mapping[str, Any]) -> Mapping[str, Any]:
+    def excluded(self, sampling: Mapping[str, Any]) -> Mapping[str, Any]:
         """The sampling parameters, with the bias where the structure asks for bounded strings."""
         structured = sampling.get("structured_outputs")
         if not isinstance(structured, Mapping) or not _bounds_strings(structured):

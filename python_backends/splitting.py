@@ -1,8 +1,8 @@
-"""Token ids of a text, piece by piece, and no further than they are needed.
+"""Tokenizes long texts in pieces, and only as far as needed.
 
-A tokenizer takes a hundred times a text's size in memory, so a text is cut where that changes
-nothing: what stands around a cut gives the same ids in one piece as in two. The ids are those of
-the whole text, unless it runs on for `_LONGEST` characters without a place where it can be cut.
+A tokenizer needs about a hundred times the size of a text in memory. A text is split only where the
+characters around the split give the same ids in one piece as in two, so the ids are those of the
+whole text, unless `_LONGEST` characters have no such place.
 """
 
 import itertools
@@ -23,11 +23,12 @@ _FILLER = 128  # characters for each token; words have about five
 
 
 def check_bytes(text: str, most: int, param: str, tokens: int) -> None:
-    """Raises ContextOverflow for a text of more bytes than `most`, the longest that the context's
-    `tokens` can stand for; 0 allows any number."""
+    """Raises ContextOverflow for a text of more than `most` bytes, the longest that fits the
+    context of `tokens`; 0 means no limit."""
     if most and len(text) > most // 4 and (size := len(text.encode(errors="replace"))) > most:
         raise ContextOverflow(
-            f"'{param}' has {size} bytes of text and the model takes at most {most}; shorten it",
+            f"'{param}' has {size} bytes of text, more than the model's maximum of {most};"
+            " shorten it",
             param=param,
             limit=tokens,
         )
@@ -49,13 +50,14 @@ def encode_up_to(encode: Encode, text: str, most: int) -> list[int]:
 
 
 def beginning(text: str, tokens: int) -> str:
-    """What is looked at of a text that may be cut at `tokens`, without tokenizing: more than holds
-    them, unless nearly all of it is space or one word."""
+    """The part of a text that is read when it is truncated at `tokens`: more than enough for them,
+    unless nearly all of it is whitespace or one word."""
     return text[: tokens * _FILLER]
 
 
 def head(encode: Encode, text: str, tokens: int) -> str:
-    """The beginning of a text that holds its first `tokens` ids; all of it where it has fewer."""
+    """The beginning of a text that contains its first `tokens` ids; the whole text if it has
+    fewer."""
     if len(text) <= PIECE:
         return text
     end = 0
@@ -68,7 +70,7 @@ def head(encode: Encode, text: str, tokens: int) -> str:
 
 
 def batches(sizes: Iterable[int]) -> Iterator[slice]:
-    """Rows, given by their texts' lengths, in parts of which each is tokenized at once."""
+    """Splits rows, given by their texts' lengths, into batches to tokenize together."""
     start, end, held = 0, 0, 0
     for end, size in enumerate(sizes):
         held += size
@@ -79,7 +81,7 @@ def batches(sizes: Iterable[int]) -> Iterator[slice]:
 
 
 def pieces(encode: Encode, text: str) -> Iterator[str]:
-    """Parts of a text whose ids, one after the other, are those of the whole."""
+    """Splits a text into parts whose ids, concatenated, are those of the whole text."""
     return (text[start:end] for start, end in _spans(encode, text))
 
 

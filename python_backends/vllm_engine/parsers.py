@@ -1,7 +1,7 @@
-"""How replies are read: reasoning, content and tool calls told apart by vLLM's own parsers.
+"""Parses replies into reasoning, content and tool calls with vLLM's own parsers.
 
-A request that asks for tools also constrains what the engine writes, as its parser wants it. What
-the readers hand on, joined, is all that the model wrote but the marks of its format.
+For a request with tools the parser may also constrain what the engine generates. The readers return
+everything that the model wrote, except the markers of its format.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,9 +13,10 @@ from typing import Any
 from python_backends.errors import InvalidInput
 from python_backends.templates import Parsers, read_parsers
 from python_backends.triton import Logger, Settings
-from python_backends.vllm_engine.alternatives import widen
-from python_backends.vllm_engine.held import MARKS, HeldReader, HeldText, Marks
-from python_backends.vllm_engine.pieces import End, Piece, Reader, WithoutBlanks
+from python_backends.vllm_engine.alternatives import allow_calls
+from python_backends.vllm_engine.deferred import MARKS, DeferredReader, DeferredText, Marks
+from python_backends.vllm_engine.delta import Reader, TrimmedReader
+from python_backends.vllm_engine.reader import ParserReader, calls_of
 from python_backends.vllm_engine.sampling import STRUCTURED, check_names
 
 _FIELDS = (
@@ -28,40 +29,40 @@ _FIELDS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """One request's way to be read: what the engine must obey, and a reader per completion."""
+class ReplyParser:
+    """The parsing of one request's reply: the constrained sampling, and a reader per completion."""
 
     sampling: Mapping[str, Any]
     constrains: bool
-    """Whether the calls, not the request itself, say what the reply must match."""
+    """Whether the grammar of the reply comes from the tools, not from the request itself."""
     _parser: Any
     _request: Any
     _options: Mapping[str, Any]
     _make: Callable[[Any], Any]
     _logger: Logger
     _marks: Marks | None
-    """What calls begin with that are to be read at the end; None for those that come in deltas."""
+    """How deferred calls start; None for formats whose calls are streamed."""
     _talk: Any
-    """The parser that knows no calls."""
+    """The parser that does not parse calls."""
 
     def readers(self, count: int, prompt_token_ids: Sequence[int]) -> list[Reader]:
-        """Readers with a state of their own."""
+        """One reader per completion, each with its own state."""
         first, others = self._parser, [self._make(type(self._parser)) for _ in range(count - 1)]
         return [self._reader(one, prompt_token_ids) for one in (first, *others)]
 
     def _reader(self, parser: Any, prompt_token_ids: Sequence[int]) -> Reader:
         request = self._request
         calls = bool(request.tools) and request.tool_choice != "none"
-        told_at_once = parser if self._marks is None else self._make(self._talk)
-        reader: Reader = _Reader(told_at_once, request, prompt_token_ids, self._logger)
+        streaming_parser = parser if self._marks is None else self._make(self._talk)
+        reader: Reader = ParserReader(streaming_parser, request, prompt_token_ids, self._logger)
         if self._marks is not None:
-            find = partial(_calls_of, parser, request, self._logger)
+            find = partial(calls_of, parser, request, self._logger)
             named = not isinstance(request.tool_choice, str | None)
-            reader = HeldReader(reader, HeldText(self._marks), find, named=named)
-        return WithoutBlanks(reader) if calls else reader
+            reader = DeferredReader(reader, DeferredText(self._marks), find, named=named)
+        return TrimmedReader(reader) if calls else reader
 
     def engine_arguments(self, prompt_token_ids: Sequence[int]) -> dict[str, Any]:
-        """From where on the engine is to enforce a structure: behind the reasoning."""
+        """Makes the engine enforce a grammar only after the reasoning."""
         if self._parser.reasoning_parser is None:
             return {}
         return {
@@ -70,8 +71,8 @@ class Reading:
         }
 
 
-class Readings:
-    """Opens a `Reading` per request, with the parsers of one model."""
+class ReplyParsers:
+    """Opens a `ReplyParser` per request, with the parsers of one model."""
 
     def __init__(self, parsers: Parsers, llm: Any, logger: Logger) -> None:
         self.parsers = parsers
@@ -81,8 +82,9 @@ class Readings:
         self._free, self._forced, self._either = _parser_classes(parsers, self._tokenizer)
         self._talk, _, _ = _parser_classes(Parsers(None, parsers.reasoning), self._tokenizer)
 
-    def open(self, reply: Mapping[str, Any], sampling: Mapping[str, Any]) -> Reading | None:
-        """None when the reply is all content. Raises InvalidInput for tools that cannot be used."""
+    def open(self, reply: Mapping[str, Any], sampling: Mapping[str, Any]) -> ReplyParser | None:
+        """None when the reply has only content. Raises InvalidInput for tools that cannot be
+        used."""
         check_names(reply, _FIELDS, "reply.")
         if not reply.get("tools") and self.parsers.reasoning is None:
             return None
@@ -106,19 +108,19 @@ class Readings:
         try:
             request = parser.adjust_request(request)
             if either:
-                request = widen(request, self.parsers.tool or "")
+                request = allow_calls(request, self.parsers.tool or "")
         except (ValueError, TypeError) as error:
             raise InvalidInput(f"the tools cannot be used: {error}", param="tools") from error
-        obeying = _obeying(sampling, request)
-        constrains = obeying.get("structured_outputs") != sampling.get("structured_outputs")
+        constrained = _constrained_sampling(sampling, request)
+        constrains = constrained.get("structured_outputs") != sampling.get("structured_outputs")
         constrains = constrains and not either
-        return Reading(
-            obeying, constrains, parser, request, options, make, self._logger,
+        return ReplyParser(
+            constrained, constrains, parser, request, options, make, self._logger,
             self._marks(parser, request), self._talk or _delegating(),
         )  # fmt: skip
 
     def _marks(self, parser: Any, request: Any) -> Marks | None:
-        """None also where calls are not written in the model's own format."""
+        """None also when calls are not in the model's own format."""
         tools = parser.tool_parser
         if tools is None or not request.tools or request.tool_choice == "none":
             return None
@@ -136,7 +138,7 @@ class Readings:
         forced = request.tools and request.tool_choice not in (None, "none", "auto")
         if self.parsers.tool is None and request.tools and request.tool_choice == "auto":
             raise InvalidInput(
-                "'tool_choice' is 'auto', but no parser for this model's tool calls is known; set"
+                "'tool_choice' is 'auto', but this model has no tool call parser; set"
                 " 'tool_parser' for the model, or send 'required' or a function's name",
                 code="unsupported_value",
                 param="tool_choice",
@@ -146,7 +148,8 @@ class Readings:
             return chosen if chosen is not None else _delegating()
 
         class Plain(_delegating()):  # type: ignore[misc]
-            """A JSON list of calls, or one call's arguments: any model can be made to write it."""
+            """A JSON list of calls, or one call's arguments, which any model can be constrained to
+            write."""
 
             reasoning_parser_cls = getattr(chosen, "reasoning_parser_cls", None)
             tool_parser_cls = ToolParser
@@ -160,7 +163,7 @@ def _is_forced(reply: Mapping[str, Any]) -> bool:
 
 
 def _delegating() -> Any:
-    """vLLM's parser of parsers, with none yet."""
+    """vLLM's combined parser, without parsers."""
     from vllm.parser.abstract_parser import (  # type: ignore[import-not-found]
         DelegatingParser,
     )
@@ -168,32 +171,11 @@ def _delegating() -> Any:
     return DelegatingParser
 
 
-def _calls_of(parser: Any, request: Any, logger: Logger, text: str) -> list[dict[str, Any]] | None:
-    """The calls in a whole text, each in one delta; None where it has none."""
-    try:
-        found = parser.extract_tool_calls(text, request)
-    except Exception as error:  # a parser's fault must not end the request
-        logger.log_error(f"a reply cannot be read by its parser: {error!r}")
-        return None
-    if not found.tools_called:
-        return None
-    calls = [
-        {
-            "index": number,
-            "id": call.id,
-            "name": call.function.name,
-            "arguments": call.function.arguments,
-        }
-        for number, call in enumerate(found.tool_calls)
-    ]
-    return calls[:1] if request.parallel_tool_calls is False else calls
-
-
 def fit_parsers(settings: Settings, arguments: Mapping[str, Any], logger: Logger) -> Parsers:
-    """The parsers that the step's config names; what it leaves open the model's template decides.
+    """The parsers named in the step's config, or else those that fit the model's chat template.
 
-    Looked for before the engine is built, because its core must know where reasoning ends. Raises
-    what vLLM raises for a parser that was named and does not fit the tokenizer.
+    They are chosen before the engine starts, because its core must know where reasoning ends.
+    Raises vLLM's exception for a named parser that does not fit the tokenizer.
     """
     named = Parsers(
         settings.parameters.get("toolkit.tool_parser") or None,
@@ -214,10 +196,12 @@ def fit_parsers(settings: Settings, arguments: Mapping[str, Any], logger: Logger
         except Exception as error:  # parsers raise what they like in their constructors
             if parsers == named:
                 raise
-            logger.log_warn(f"replies of '{settings.model}' are not read by {parsers}: {error}")
+            logger.log_warn(
+                f"replies of '{settings.model}' cannot be parsed with {parsers}: {error}"
+            )
             _parser_classes(named, tokenizer)
             parsers = named
-    logger.log_info(f"replies of '{settings.model}' are read by {parsers}")
+    logger.log_info(f"replies of '{settings.model}' are parsed with {parsers}")
     return parsers
 
 
@@ -280,8 +264,8 @@ def _request(reply: Mapping[str, Any], sampling: Mapping[str, Any]) -> Any:
         raise InvalidInput(f"'{place or 'tools'}': {problem['msg']}", param="tools") from error
 
 
-def _obeying(sampling: Mapping[str, Any], request: Any) -> dict[str, Any]:
-    """The sampling parameters with what the parser added."""
+def _constrained_sampling(sampling: Mapping[str, Any], request: Any) -> dict[str, Any]:
+    """The sampling parameters with the parser's changes."""
     changed = {**sampling, "skip_special_tokens": request.skip_special_tokens}
     wanted = request.structured_outputs
     if wanted is None:
@@ -295,83 +279,3 @@ def _obeying(sampling: Mapping[str, Any], request: Any) -> dict[str, Any]:
             **kept,
         }
     return changed
-
-
-class _Reader:
-    """vLLM's parser of one completion. One that fails hands on what is left as it is."""
-
-    def __init__(
-        self, parser: Any, request: Any, prompt_token_ids: Sequence[int], logger: Logger
-    ) -> None:
-        self._parser = parser
-        self._request = request
-        self._prompt = list(prompt_token_ids)
-        self._logger = logger
-        self._written: list[int] = []
-        self._called = False
-        self._broken = False
-        self.unread = ""
-
-    def read(self, text: str, token_ids: Sequence[int], *, end: End) -> Piece:
-        if self._broken:
-            return Piece(text)
-        ids = list(token_ids)
-        if self._parser.reasoning_parser is not None:
-            self._written += ids
-        self.unread += text
-        try:
-            piece = self._parse(text, ids, finished=end is End.NATURAL)
-            if end is End.CUT:  # parsers now close what is open; the model wrote no such call
-                last = self._parse("", [], finished=True)
-                piece.text, piece.reasoning = (
-                    piece.text + last.text,
-                    piece.reasoning + last.reasoning,
-                )
-        except Exception as error:  # a parser's fault must not end the request
-            self._logger.log_error(f"a reply cannot be read by its parser: {error!r}")
-            self._broken, self.unread = True, ""
-            return Piece(text)
-        self._called = self._called or bool(piece.tool_calls)
-        if piece.text or piece.reasoning or self._is_reasoning():
-            self.unread = ""
-        return piece
-
-    def _parse(self, text: str, ids: list[int], *, finished: bool) -> Piece:
-        was_reasoning = self._is_reasoning()
-        delta = self._parser.parse_delta(
-            text, ids, self._request, prompt_token_ids=self._prompt, finished=finished
-        )
-        if was_reasoning and not self._is_reasoning():
-            self.unread = ""  # the mark that ends it
-        return Piece() if delta is None else self._piece(delta)
-
-    def _is_reasoning(self) -> bool:
-        """Before the first token that is content."""
-        state = self._parser._stream_state
-        return self._parser.reasoning_parser is not None and not state.reasoning_ended
-
-    def _piece(self, delta: Any) -> Piece:
-        calls = [self._call(call) for call in delta.tool_calls or ()]
-        if self._request.parallel_tool_calls is False:
-            calls = [call for call in calls if call["index"] == 0]
-        return Piece(delta.content or "", delta.reasoning or "", calls)
-
-    def _call(self, call: Any) -> dict[str, Any]:
-        written: dict[str, Any] = {"index": call.index}
-        if call.id is not None:
-            written["id"] = call.id
-        function = call.function
-        if function is not None and function.name:
-            written["name"] = function.name
-        written["arguments"] = (function.arguments if function is not None else None) or ""
-        return written
-
-    def finish_reason(self, reason: str | None) -> str | None:
-        """As OpenAI has it: a function that the request named ends with `stop`."""
-        named = not isinstance(self._request.tool_choice, str | None)
-        return "tool_calls" if self._called and reason == "stop" and not named else reason
-
-    def reasoning_tokens(self) -> int:
-        if self._parser.reasoning_parser is None:
-            return 0
-        return int(self._parser.count_reasoning_tokens(tuple(self._written)))

@@ -1,7 +1,7 @@
-"""Which of a completion's tokens spell its content, so that log probabilities join to it.
+"""Selects the tokens of a completion that make up its content, for its log probabilities.
 
-An engine also tells tokens that no text shows: the one that ended the answer, those of a stop
-string, special ones, and those that became reasoning or calls. Pure.
+An engine also returns tokens that are not in the text: the end token, stop strings, special tokens,
+and those of reasoning and tool calls. Pure.
 """
 
 from collections.abc import Callable
@@ -10,8 +10,9 @@ from typing import Any
 Token = dict[str, Any]
 
 
-class Speller:
-    """Tokens of one completion in, with pieces of its content; those out that spell it.
+class LogprobAligner:
+    """Takes the tokens of one completion and its content; returns the tokens that match the
+    content.
 
     `is_added` knows the ids that may be skipped in text. `reads`: parts of the answer are told
     apart from its content, so tokens that do not fit belong to those.

@@ -1,20 +1,20 @@
-"""Formats whose calls are read at the end of a reply, from its whole text.
+"""Formats whose tool calls are parsed at the end of a reply, from its whole text.
 
-vLLM's streaming parsers of these lose calls, and text, when a step of the engine tells several
-tokens at once, or never tell any (tests/golden/calls). Their parsers of whole texts are right. So
-text is told until a mark of a call, and what follows is kept for the end. Pure.
+For these formats vLLM's streaming parsers lose calls and text when an engine step yields several
+tokens, or never report a call (tests/golden/calls); its parsers for complete texts are correct. So
+text is streamed up to the first call marker, and the rest is parsed at the end. Pure.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from python_backends.vllm_engine.pieces import End, Piece, Reader
+from python_backends.vllm_engine.delta import Delta, End, Reader
 
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """What a call begins with: `anywhere` in a text, or only `first` in it."""
+    """How a call starts: `anywhere` in a text, or only as its `first` characters."""
 
     anywhere: tuple[str, ...] = ()
     first: tuple[str, ...] = ()
@@ -33,8 +33,8 @@ MARKS = {
 """By the name of the parser."""
 
 
-class HeldText:
-    """The text of one reply, told as far as no call has begun."""
+class DeferredText:
+    """The text of one reply, split into the part before the first call and the deferred rest."""
 
     def __init__(self, marks: Marks) -> None:
         self._marks = marks
@@ -44,7 +44,7 @@ class HeldText:
         """All of it so far."""
 
     def take(self, text: str) -> str:
-        """What can be told by now."""
+        """Adds text; returns what can be streamed now."""
         self.text += text
         if self.has_call:
             return ""
@@ -54,11 +54,11 @@ class HeldText:
 
     @property
     def rest(self) -> str:
-        """What was kept."""
+        """The deferred text."""
         return self.text[self._told :]
 
     def release(self) -> str:
-        """All that was kept: it holds no call."""
+        """The deferred text, after it turned out to contain no call."""
         rest, self._told = self.rest, len(self.text)
         return rest
 
@@ -79,8 +79,8 @@ def _overlap(text: str, mark: str) -> int:
     return next((size for size in range(len(mark) - 1, 0, -1) if text.endswith(mark[:size])), 0)
 
 
-class HeldReader:
-    """A reader of what a `reader` that knows no calls tells as text.
+class DeferredReader:
+    """A reader for replies with deferred calls, on top of a `reader` that does not parse calls.
 
     `calls_of` finds the calls of a whole text, None where there are none; `named`: the request
     named the function.
@@ -89,7 +89,7 @@ class HeldReader:
     def __init__(
         self,
         reader: Reader,
-        text: HeldText,
+        text: DeferredText,
         calls_of: Callable[[str], list[dict[str, Any]] | None],
         *,
         named: bool,
@@ -101,7 +101,7 @@ class HeldReader:
         self._called = False
         self.unread = ""
 
-    def read(self, text: str, token_ids: Sequence[int], *, end: End) -> Piece:
+    def read(self, text: str, token_ids: Sequence[int], *, end: End) -> Delta:
         piece = self._reader.read(text, token_ids, end=end)
         piece.text = self._text.take(piece.text)
         if end is End.NATURAL and self._text.has_call:

@@ -1,9 +1,8 @@
-"""Keeps a warm process from which each grammar gets one of its own, and ends those nobody wants.
+"""A fork server for grammars: each grammar gets its own process, which ends with its connection.
 
-It has xgrammar and the model's vocabulary loaded, so that a fork costs milliseconds. A connection
-to its socket is a grammar: while it is open the process lives, when it closes the process is
-killed, whatever it is doing. The settings are the first line of standard input, whose end is this
-process's end, too.
+xgrammar and the model's vocabulary are loaded before the fork, so that a fork takes milliseconds. A
+connection to the socket stands for a grammar: when it closes, the grammar's process is killed. The
+first line of standard input has the settings; at the end of standard input the server exits.
 """
 
 import contextlib
@@ -28,7 +27,7 @@ def main() -> None:
     """`{"folder", "limits", "vocabulary"}`: where to listen, GrammarLimits, xgrammar's
     TokenizerInfo as JSON."""
     # imported before the first fork, or every child would
-    from python_backends.vllm_engine import grammar_host
+    from python_backends.vllm_engine import grammar_compiler, grammar_process
 
     # whatever the stub did to its signals: this one must end a child that computes for too long
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
@@ -36,17 +35,19 @@ def main() -> None:
     settings = json.loads(sys.stdin.buffer.readline() or b"{}")
     if not settings:
         return
-    vocabulary = grammar_host.Vocabulary(settings["vocabulary"])
+    vocabulary = grammar_compiler.Vocabulary(settings["vocabulary"])
     gc.collect()
     gc.freeze()  # a collection in a child would copy every page
     folder, limits = settings["folder"], settings["limits"]
     try:
-        with socket.socket(socket.AF_UNIX) as door:
-            door.bind(f"{folder}/keeper")
-            door.listen(128)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(f"{folder}/keeper")
+            listener.listen(128)
             sys.stdout.write("ready\n")
             sys.stdout.flush()
-            _Keeper(door).run(lambda maker: grammar_host.serve(maker, folder, vocabulary, limits))
+            _ForkServer(listener).run(
+                lambda owner: grammar_process.serve(owner, folder, vocabulary, limits)
+            )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -54,22 +55,22 @@ def main() -> None:
 @dataclass(frozen=True, slots=True)
 class _Child:
     pid: int
-    maker: socket.socket
+    owner: socket.socket
     handle: int
 
     def close(self) -> None:
-        self.maker.close()
+        self.owner.close()
         os.close(self.handle)
 
 
-class _Keeper:
-    def __init__(self, door: socket.socket) -> None:
-        self._door = door
+class _ForkServer:
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
         self._poll = select.poll()
         self._poll.register(0, select.POLLIN)
-        self._poll.register(door, select.POLLIN)
+        self._poll.register(listener, select.POLLIN)
         self._children: dict[int, _Child] = {}
-        """By either number at which its end shows: the maker hangs up, or the process ends."""
+        """By either number at which its end shows: the owner hangs up, or the process ends."""
 
     def run(self, serve: Serve) -> None:
         while True:
@@ -78,28 +79,28 @@ class _Keeper:
                     for pid in {child.pid for child in self._children.values()}:
                         os.kill(pid, signal.SIGKILL)
                     return
-                if number == self._door.fileno():
+                if number == self._listener.fileno():
                     self._fork(serve)
                 elif number in self._children:
                     self._end(self._children[number])
 
     def _fork(self, serve: Serve) -> None:
-        maker, _ = self._door.accept()
+        owner, _ = self._listener.accept()
         pid = os.fork()
         if pid == 0:
             for child in self._children.values():
                 with contextlib.suppress(OSError):  # each is there twice
                     child.close()
-            self._door.close()
-            _run_child(maker, serve)
-        child = _Child(pid, maker, os.pidfd_open(pid))
-        # what the maker says is the child's: only that it hangs up is of interest here
-        self._poll.register(maker, select.POLLRDHUP)
+            self._listener.close()
+            _run_child(owner, serve)
+        child = _Child(pid, owner, os.pidfd_open(pid))
+        # what the owner says is the child's: only that it hangs up is of interest here
+        self._poll.register(owner, select.POLLRDHUP)
         self._poll.register(child.handle, select.POLLIN)
-        self._children[maker.fileno()] = self._children[child.handle] = child
+        self._children[owner.fileno()] = self._children[child.handle] = child
 
     def _end(self, child: _Child) -> None:
-        for number in (child.maker.fileno(), child.handle):
+        for number in (child.owner.fileno(), child.handle):
             self._poll.unregister(number)
             del self._children[number]
         os.kill(child.pid, signal.SIGKILL)  # a zombie keeps its number until it is waited for
@@ -107,13 +108,13 @@ class _Keeper:
         child.close()
 
 
-def _run_child(maker: socket.socket, serve: Serve) -> None:
+def _run_child(owner: socket.socket, serve: Serve) -> None:
     """Never returns."""
     try:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        serve(maker)
+        serve(owner)
     except OSError:
-        pass  # the maker hung up
+        pass  # the owner hung up
     except BaseException:
         traceback.print_exc()
     finally:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from python_backends import pieces
+from python_backends import splitting
 from python_backends.errors import InvalidInput
-from python_backends.pieces import PIECE, batches, beginning, check_bytes, encode_up_to, head
+from python_backends.splitting import PIECE, batches, beginning, check_bytes, encode_up_to, head
 from tests.support.tokenizing import families, texts
 
 EMOJI = Path(__file__).parents[2] / "examples/emoji/pipeline/tokenizer/tokenizer.json"
@@ -46,7 +46,7 @@ def test_usual_texts_are_cut_into_small_pieces(
     name: str, encoders: dict[str, Callable[[str], list[int]]]
 ) -> None:
     for encode in encoders.values():
-        assert max(map(len, pieces.pieces(encode, TEXTS[name]))) <= 2 * PIECE
+        assert max(map(len, splitting.pieces(encode, TEXTS[name]))) <= 2 * PIECE
 
 
 def test_tokenizing_stops_at_the_limit() -> None:
@@ -99,7 +99,7 @@ def test_bytes_are_checked_and_told() -> None:
     check_bytes("é" * 50, 100, "prompt", 9)
     check_bytes("é" * 5000, 0, "prompt", 9)
     with pytest.raises(
-        InvalidInput, match="102 bytes of text and the model takes at most 100"
+        InvalidInput, match="102 bytes of text, more than the model's maximum of 100"
     ) as e:
         check_bytes("é" * 51, 100, "prompt", 9)
     assert (e.value.param, e.value.code) == ("prompt", "context_length_exceeded")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from python_backends.vllm_engine.spelling import Speller, Token
+from python_backends.vllm_engine.alignment import LogprobAligner, Token
 
 ADDED = {900: b"<|im_end|>", 901: b"<think>", 902: b"</think>", 903: b"<tool_call>"}
 
@@ -26,12 +26,12 @@ def added(number: int) -> Token:
 class Story:
     """Feeds a speller piece by piece; `joined` is what its tokens spell."""
 
-    speller: Speller
+    speller: LogprobAligner
     told: list[Token]
 
     @classmethod
     def begin(cls, *, reads: bool = False) -> "Story":
-        return cls(Speller(ADDED.__contains__, reads=reads), [])
+        return cls(LogprobAligner(ADDED.__contains__, reads=reads), [])
 
     def take(self, tokens: list[Token], text: str = "", **more: Any) -> "Story":
         options = {"apart": False, "ended": None, "stopped": False, **more}

@@ -1,6 +1,6 @@
-"""Places that callers share: nobody takes more than half of them, and who has fewer goes first.
+"""A limited number of slots, shared fairly: no caller gets more than half, fewest slots go first.
 
-Lives in one asyncio loop.
+Used in one asyncio loop.
 """
 
 import asyncio
@@ -13,8 +13,8 @@ from python_backends.errors import Unavailable
 MAX_WAITING = 256
 
 
-class Shares:
-    """`count` places. A place is held by a caller from `acquire` to `release`."""
+class CallerSlots:
+    """`count` slots. A caller has a slot from `acquire` to `release`."""
 
     def __init__(self, count: int) -> None:
         self._free = count
@@ -23,16 +23,16 @@ class Shares:
         self._waiting: list[tuple[str, asyncio.Future[None]]] = []
 
     def may(self, caller: str) -> bool:
-        """Whether a place is free and the caller has not had its share."""
+        """Whether a slot is free and the caller has less than half of them."""
         return self._free > 0 and self._held[caller] < self._most
 
     async def acquire(self, caller: str) -> None:
-        """Waits for a place. Raises Unavailable when too many wait."""
+        """Waits for a slot. Raises Unavailable when too many requests wait."""
         if self.may(caller):
             self._take(caller)
             return
         if len(self._waiting) >= MAX_WAITING:
-            raise Unavailable("too many requests wait for their grammar; try again soon")
+            raise Unavailable("too many requests are waiting for their grammar; try again soon")
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((caller, place))
         try:
@@ -44,7 +44,7 @@ class Shares:
             raise
 
     def release(self, caller: str) -> None:
-        """Gives a place back, or to who waits for one."""
+        """Returns a slot and gives it to a waiting caller."""
         self._free += 1
         self._held[caller] -= 1
         if not self._held[caller]:

@@ -1,4 +1,4 @@
-"""What a reader makes of one completion, delta by delta: text, reasoning, calls. Pure."""
+"""The parsed parts of one completion, delta by delta: text, reasoning, tool calls. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 
 class End(Enum):
-    """Whether a completion goes on, was cut by a limit or a stop string, or ended by itself."""
+    """How a completion ended: not yet, by a limit or stop string, or naturally."""
 
     NOT_YET = auto()
     CUT = auto()
@@ -15,8 +15,8 @@ class End(Enum):
 
 
 @dataclass(slots=True)
-class Piece:
-    """What a delta turned out to be. A tool call is `{"index", "id"?, "name"?, "arguments"}`."""
+class Delta:
+    """A parsed delta. A tool call is `{"index", "id"?, "name"?, "arguments"}`."""
 
     text: str = ""
     reasoning: str = ""
@@ -24,21 +24,21 @@ class Piece:
 
 
 class Reader(Protocol):
-    """Reads one completion. `unread` is what was told as a call, or not at all, since the last
-    content or reasoning."""
+    """Parses one completion. `unread` is the text since the last content or reasoning, which was
+    returned as a call or not at all."""
 
     @property
     def unread(self) -> str: ...
-    def read(self, text: str, token_ids: Sequence[int], *, end: End) -> Piece: ...
+    def read(self, text: str, token_ids: Sequence[int], *, end: End) -> Delta: ...
     def finish_reason(self, reason: str | None) -> str | None: ...
     def reasoning_tokens(self) -> int: ...
 
 
-class WithoutBlanks:
-    """A reader of replies that may call, without the blanks around calls.
+class TrimmedReader:
+    """Removes the whitespace around tool calls from a reader's text.
 
-    Templates put line feeds before a call and between calls; they are no content. What is blank is
-    told with the first word behind it, and when no call has come instead.
+    Templates put line feeds before and between calls, which are not content. Whitespace is returned
+    with the first word that follows, or at the end if there was no call.
     """
 
     def __init__(self, reader: Reader) -> None:
@@ -51,7 +51,7 @@ class WithoutBlanks:
     def unread(self) -> str:
         return self._reader.unread
 
-    def read(self, text: str, token_ids: Sequence[int], *, end: End) -> Piece:
+    def read(self, text: str, token_ids: Sequence[int], *, end: End) -> Delta:
         piece = self._reader.read(text, token_ids, end=end)
         if not self._said:
             self._blank, piece.text = self._blank + piece.text, ""
