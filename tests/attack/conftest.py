@@ -151,8 +151,11 @@ class Target:
 
     def _gateway(self) -> psutil.Process:
         command = ["-P", "-m", "frontend"]  # its guard has that further back
-        [gateway] = [p for p in self.service.family() if p.cmdline()[1:4] == command]
-        return gateway
+        for process in self.service.family():
+            with contextlib.suppress(psutil.NoSuchProcess):  # it ended, or is a zombie
+                if process.cmdline()[1:4] == command:
+                    return process
+        raise AssertionError("the gateway does not run")
 
     def _processes(self) -> set[tuple[int, float]]:
         """The service's lasting processes: the gateway, Triton, and what runs the models."""
