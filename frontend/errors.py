@@ -50,7 +50,7 @@ class GatewayError(Exception):
             self.code = code
 
     def rename(self, names: Mapping[str, str]) -> None:
-        """Says the caller's own names of fields: `names` has them by those of the contract."""
+        """Replaces names of fields; `names` has the new names by the old ones."""
         if self.param is not None:
             self.param = _renamed(self.param, names)
         self.message = _QUOTED.sub(lambda m: f"'{_renamed(m[1], names)}'", self.message)
@@ -60,7 +60,7 @@ _QUOTED = re.compile(r"'([a-z_]+(?:[.\[][\w.\[\]]{0,200})?)'")
 
 
 def _renamed(path: str, names: Mapping[str, str]) -> str:
-    """A path in which the longest beginning that has another name gets it."""
+    """Replaces the longest prefix of a path that has a new name."""
     for end in [len(path), *(m.start() for m in reversed([*re.finditer(r"[.\[]", path)]))]:
         if (name := names.get(path[:end])) is not None:
             return name + path[end:]
@@ -68,7 +68,7 @@ def _renamed(path: str, names: Mapping[str, str]) -> str:
 
 
 def clip(text: str, most: int) -> str:
-    """At most so many characters of a text, with a mark where the rest was."""
+    """At most `most` characters of a text; a cut text ends with '…'."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 

@@ -31,9 +31,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def temporary_files() -> Iterator[None]:
-    """What a killed process leaves in the folder of temporary files goes with this run's own.
+    """Temporary files of killed processes are removed with those of this run.
 
-    Its name is short, because sockets with names of at most 107 bytes lie in it.
+    Its name is short, because it holds sockets, whose paths have at most 107 bytes.
     """
     with (
         tempfile.TemporaryDirectory(prefix="tt-", ignore_cleanup_errors=True) as folder,

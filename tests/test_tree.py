@@ -1,4 +1,4 @@
-"""The tests' folders are the source's, and what two folders share lies in tests/support."""
+"""The tests' folders are the source's, and what two folders share is in tests/support."""
 
 import ast
 from collections.abc import Iterator

@@ -7,7 +7,6 @@ Plain data without dependencies, so that every command can afford to import it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 VERSION = 1
 
@@ -48,8 +47,8 @@ class Interface:
 
     `required` and `optional` are inputs. A model says at least `capabilities`; it may say `further`
     ones, and `generated` ones when the toolkit made it. `numbers` are parameters that must hold a
-    count. `request` is a small one that the whole path has to answer: input → (type, value).
-    `probed` says which steps a cheap health probe asks: each, the first, or first and engine.
+    count. `request` is a small one that the whole path has to answer: input → (type, value); a
+    health probe of one step has the same texts.
     """
 
     kind: str
@@ -64,7 +63,6 @@ class Interface:
     batched: bool = False
     decoupled: bool = False
     request: Mapping[str, tuple[str, str | int]] = field(default_factory=dict)
-    probed: Literal["each", "first", "engine"] = "each"
 
     @property
     def known_capabilities(self) -> tuple[str, ...]:
@@ -94,7 +92,6 @@ INTERFACES = {
             generated=("vision",),
             numbers=(CONTEXT_LENGTH,),
             decoupled=True,
-            probed="engine",
             request={
                 "prompt": ("BYTES", '{"text": "ok"}'),
                 "sampling_parameters": ("BYTES", '{"max_tokens": 1, "temperature": 0}'),
@@ -132,7 +129,6 @@ INTERFACES = {
             {"image": ("STRING", (-1,))},
             capabilities=("image",),
             has_image=True,
-            probed="first",
             request={"prompt": ("BYTES", "ok"), "steps": ("INT32", 1), "count": ("INT32", 1)},
         ),
     )

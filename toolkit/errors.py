@@ -34,7 +34,7 @@ class UsageError(ToolkitError):
 
 
 class SpecError(ToolkitError):
-    """models.yaml does not describe a catalogue; `findings` lists every reason."""
+    """models.yaml is not a valid spec; `findings` lists every reason."""
 
     exit_code = 2
 

@@ -66,7 +66,7 @@ class Captioner:
         return caption + draw.choice(["", "", "", "", ".", "!"])
 
     def nonsense(self) -> str:
-        """Words that name nothing the model knows."""
+        """Words that the model does not know."""
         return " ".join(self._filler() for _ in range(self._random.randrange(6)))
 
     def _distract(self, caption: str, name: str) -> str:

@@ -1,7 +1,7 @@
 """The five parts of the pipeline, untrained, and the folder that they make together.
 
 Their sizes share one budget: 2.2 million numbers, two bytes each. This module does
-not depend on the art. Types are Any where diffusers has none.
+not depend on the art. Types are Any where diffusers is not typed.
 """
 
 import copy

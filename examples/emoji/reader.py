@@ -15,7 +15,7 @@ from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 BATCH = 64
-NONSENSE = 6  # of a batch name nothing that the model knows
+NONSENSE = 6  # of a batch are words that the model does not know
 
 
 class Reader(nn.Module):

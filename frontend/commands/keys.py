@@ -27,10 +27,10 @@ def main(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="triton-gateway keys",
-        description="Make, list and remove the keys of the gateway's callers.",
+        description="Create, list and remove the keys of the gateway's callers.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    add = _command(commands, "add", "make a key and print it; it cannot be shown again")
+    add = _command(commands, "add", "create a key and print it; it cannot be shown again")
     add.add_argument("name", help="the key's owner; appears in the gateway's log")
     add.add_argument(
         "--role",

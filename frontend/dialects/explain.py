@@ -126,7 +126,7 @@ def _check_members(
     elif isinstance(members[0], inspect.CustomType):
         raise refuse(path, "is not supported")
     elif any(isinstance(one, inspect.IntType) for one in members) and _is_huge(value):
-        raise refuse(path, f"is beyond 64 bits; it must be {_bounds(members[0])}")
+        raise refuse(path, f"exceeds 64 bits; it must be {_bounds(members[0])}")
     else:
         must_be = extra.get("must_be") or _default_words(members)
         raise refuse(path, f"must be {must_be}, not {shown(value)}")

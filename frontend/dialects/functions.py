@@ -19,7 +19,7 @@ from frontend.domain.tools import Choice, Function, Named, Tools
 
 TOOLS = about("Functions that the model may call.", says="must be a list of tools")
 CHOICE = about(
-    "Whether and what the model must call.",
+    "Whether the model must call a function, and which.",
     says="must be 'auto', 'none', 'required' or a function",
 )
 PARALLEL = about("Whether one answer may have several calls.")

@@ -6,7 +6,7 @@ from typing import Any
 
 from frontend.domain.messages import Message
 from frontend.domain.sampling import Sampling
-from frontend.domain.structure import Held, SchemaUse, Structure
+from frontend.domain.structure import SchemaUse, Structure, Validation
 from frontend.domain.tools import Tools
 
 
@@ -22,12 +22,13 @@ class ImageLink:
 class Conversation:
     """Messages that the model's chat template turns into a prompt.
 
-    `options` and `effort` (of reasoning) are passed to the template. `continued`: the model goes
-    on with the last message; `opened`: the template opens the model's turn. None: its default.
+    `template_options` and `effort` (of reasoning) are passed to the template. `continued`: the
+    model continues the last message; `opened`: the template opens the model's turn. None: its
+    default.
     """
 
     messages: tuple[Message, ...]
-    options: Mapping[str, Any] | None = None
+    template_options: Mapping[str, Any] | None = None
     effort: str | None = None
     opened: bool | None = None
     continued: bool | None = None
@@ -68,7 +69,7 @@ class Reply:
     """How the engine reads what the model writes: tool calls, reasoning, or `raw` text."""
 
     raw: bool = False
-    options: Mapping[str, Any] | None = None
+    template_options: Mapping[str, Any] | None = None
     """The options of the chat template that say how the model thinks."""
     reasoning: bool | None = None
     """Whether reasoning is part of the answer. None: yes."""
@@ -90,7 +91,7 @@ class Generation:
     """The request's field that the prompt comes from, for errors."""
     schemas: tuple[SchemaUse, ...] = ()
     """The request's JSON schemas that have not been checked yet."""
-    held: Held | None = None
+    validation: Validation | None = None
     context_length: int | None = None
     """The most tokens of prompt and reply, where that is less than the model has."""
     truncation: Truncation | None = None

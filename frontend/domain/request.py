@@ -43,7 +43,7 @@ class Outcome:
     warnings: list[str] = field(default_factory=list)
     """For the client; sent in a header where it is not too late for one."""
     names: Mapping[str, str] = field(default_factory=dict)
-    """The caller's names of fields, by the names that errors have for them."""
+    """The caller's names of fields, by their canonical names."""
     cleanup: ExitStack = field(default_factory=ExitStack)
     """Called when the request is over."""
 

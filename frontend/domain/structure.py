@@ -1,4 +1,4 @@
-"""What answers must match: structures, the JSON schemas of a request, and how they are checked."""
+"""What answers must match: structures, and the JSON schemas of a request."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,10 +9,10 @@ StructureKind = Literal["json", "regex", "choice", "grammar", "json_object", "st
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """What the engine's grammar holds an answer to.
+    """What the engine's grammar makes an answer match.
 
     `value` is a schema, the texts to choose from, a pattern or a grammar; `path` is the request's
-    field that it came in, and `options` are settings of the engine's grammar by name.
+    field that it came in; `options` are settings of the engine's grammar by name.
     """
 
     kind: StructureKind | None
@@ -25,7 +25,7 @@ class Structure:
 class SchemaUse:
     """A JSON schema of a request: for the arguments of `tool`, else for the answer.
 
-    `path` is the field that it came in. `enforced`: the engine's grammar holds the model to it.
+    `path` is the field that it came in. `enforced`: the engine's grammar enforces it.
     `strict`: an answer that does not match is an error; otherwise the client is warned.
     """
 
@@ -38,7 +38,7 @@ class SchemaUse:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """A schema that was checked: finished texts are held to `source`, its canonical form."""
+    """A schema that was checked. Finished texts must match `source`, its canonical form."""
 
     use: SchemaUse
     source: bytes
@@ -46,10 +46,10 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """What the answers to a request are held to, and on whose behalf.
+class Validation:
+    """How the answers to a request are checked, and on whose behalf.
 
-    `retries`: how often an answer may be generated again. `warnings` is where the client's go.
+    `retries`: how often an answer may be generated again. `warnings` collects those for the client.
     """
 
     expected: tuple[Expected, ...]

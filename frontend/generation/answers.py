@@ -1,4 +1,4 @@
-"""Finished answers, as far as they have a schema to match. Pure."""
+"""Collects answers that must match a schema. Pure."""
 
 from dataclasses import dataclass, field
 
@@ -7,29 +7,29 @@ from frontend.domain.structure import Expected, SchemaUse
 from frontend.errors import BackendFailed
 
 
-class AnswerFault(BackendFailed):
+class InvalidAnswer(BackendFailed):
     """A finished answer that does not match its schema; `text` is all of it."""
 
-    def __init__(self, use: SchemaUse, text: str, fault: str) -> None:
+    def __init__(self, use: SchemaUse, text: str, problem: str) -> None:
         what = f"arguments for '{use.tool}' do" if use.tool else "answer does"
         super().__init__(
-            f"the model's {what} not match '{use.path}': {fault}",
+            f"the model's {what} not match '{use.path}': {problem}",
             param=use.path,
             code="invalid_structured_output",
         )
         self.text = text
-        self.fault = fault
+        self.problem = problem
 
 
 @dataclass(slots=True)
 class Answer:
-    """One completion as far as it has come."""
+    """The part of one completion that has arrived."""
 
     _texts: list[str] = field(default_factory=list)
     _calls: dict[int, tuple[list[str], list[str]]] = field(default_factory=dict)
 
     def add(self, event: Event) -> None:
-        """Takes the completion's next event."""
+        """Adds the completion's next event."""
         self._texts.append(event.text)
         for delta in event.tool_calls or ():
             names, pieces = self._calls.setdefault(delta["index"], ([], []))
@@ -37,7 +37,7 @@ class Answer:
             pieces.append(delta["arguments"])
 
     def jobs(self, expected: tuple[Expected, ...]) -> list[tuple[Expected, str]]:
-        """What is to be checked: the calls, or else the text."""
+        """The texts to check: the calls' arguments, or else the content."""
         if not self._calls:
             text = "".join(self._texts)
             return [(one, text) for one in expected if one.use.tool is None]

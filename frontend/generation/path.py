@@ -141,7 +141,7 @@ class Run:
                 structure=first.structure,
                 tools=first.tools,
                 schemas=first.schemas,
-                held=first.held,
+                validation=first.validation,
             )
             for one in generations
         ]

@@ -1,4 +1,4 @@
-"""What the operator allows a request to a model, besides sizes. Pure."""
+"""The operator's limits on a request to a model, besides sizes. Pure."""
 
 from dataclasses import dataclass
 
@@ -37,13 +37,13 @@ def check_generation(policy: Policy, model: Model, generation: Generation) -> No
     """Raises InvalidRequest for tools that the model cannot take, and for forbidden structures."""
     if generation.tools is not None and Input.TOOLS not in model.accepts:
         raise InvalidRequest(
-            f"the model '{model.name}' was built without tools; build its repository again",
+            f"the model '{model.name}' was built without tools; rebuild its repository",
             param="tools",
             code="model_not_supported",
         )
-    kind = None if generation.structure is None else generation.structure.kind
-    if kind in _PROGRAMS - policy.constraints:
-        at = f"structured_outputs.{kind}"
+    structure = generation.structure
+    if structure is not None and structure.kind in _PROGRAMS - policy.constraints:
+        at, kind = structure.path, structure.kind
         raise InvalidRequest(
             f"'{at}' is not allowed on this server; the operator can allow {kind!r} with the"
             " setting 'constraints'",

@@ -1,9 +1,9 @@
-"""JSON schemas of requests are checked before anything runs, and finished answers against them.
+"""Checks the JSON schemas of requests before anything runs, and finished answers against them.
 
-The engine's grammar makes answers right as far as it goes; what it lacks is checked here, so that
-a client that asked for a structure never gets something else with `finish_reason: stop`. Both run
-in worker processes with a deadline, since a stranger wrote the schema. An answer that was cut
-(`length`) is the client's to judge, and one that calls tools has no content to check.
+The engine's grammar enforces a part of a schema; the rest is checked here, so that a client that
+asked for a structure never gets anything else with `finish_reason: stop`. Both run in worker
+processes with a deadline, since callers are not trusted. An answer that was cut (`length`) is not
+checked, and one that calls tools has no content to check.
 """
 
 import asyncio
@@ -20,11 +20,11 @@ import orjson
 from frontend.domain.events import Event, Events
 from frontend.domain.generation import Conversation, Generation
 from frontend.domain.messages import Message
-from frontend.domain.structure import Expected, Held, SchemaUse
+from frontend.domain.structure import Expected, SchemaUse, Validation
 from frontend.domain.tools import Function
 from frontend.errors import GatewayError
-from frontend.generation.answers import Answer, AnswerFault
-from frontend.schemas.check import Checker, find_faults
+from frontend.generation.answers import Answer, InvalidAnswer
+from frontend.schemas.check import Checker, find_errors
 from frontend.schemas.keywords import refusal
 from frontend.schemas.limits import Limits
 from frontend.schemas.plan import Plan, make_plans
@@ -36,7 +36,7 @@ _SHOWN = 5
 
 
 class Structures:
-    """Plans schemas and checks answers. What was planned once is remembered."""
+    """Plans schemas and checks answers. Plans are cached."""
 
     def __init__(self, workers: Workers, limits: Limits, retries: int) -> None:
         self._workers = workers
@@ -47,7 +47,7 @@ class Structures:
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
-        """The processes are there for the block, and ready before the first request if possible."""
+        """Runs the processes for the block; they start before the first request if possible."""
         warming = asyncio.create_task(self._warm())
         try:
             yield
@@ -63,7 +63,7 @@ class Structures:
     async def prepare(
         self, generation: Generation, caller: str, warnings: list[str], *, whole: bool
     ) -> Generation:
-        """The generation with its schemas as the engine takes them.
+        """The generation with its schemas converted for the engine.
 
         `whole`: the answer is not streamed, so that it may be generated again. Raises
         InvalidRequest naming the field of a schema that cannot be used.
@@ -79,41 +79,45 @@ class Structures:
         for use, plan in zip(uses, plans, strict=True):
             warnings += [one for one in _warnings(use, plan) if one not in warnings]
         retries = self._retries if whole and generation.sampling.choices == 1 else 0
-        held = Held(expected, caller, retries, warnings)
-        return replace(_with_grammars(generation, plans), schemas=(), held=held)
+        validation = Validation(expected, caller, retries, warnings)
+        return replace(_with_grammars(generation, plans), schemas=(), validation=validation)
 
     def checked(self, attempt: Attempt, generation: Generation, call_id: str) -> Events:
-        """The events of `attempt`; AnswerFault is raised for an answer that breaks its schema."""
-        held = generation.held
-        if held is None:
+        """The events of `attempt`; InvalidAnswer is raised for an answer that does not match."""
+        validation = generation.validation
+        if validation is None:
             return attempt(generation, call_id)
-        if held.retries:
+        if validation.retries:
             return self._repeated(attempt, generation, call_id)
-        return self._checked(attempt(generation, call_id), held)
+        return self._checked(attempt(generation, call_id), validation)
 
     async def _repeated(self, attempt: Attempt, generation: Generation, call_id: str) -> Events:
-        """Asks again, with what was wrong, as often as the operator allows."""
-        held = generation.held
-        assert held is not None
-        for number in range(held.retries + 1):
-            kept: list[list[Event]] = []
-            failure: AnswerFault | None = None
+        """Generates again, with the error in the prompt, as often as the operator allows."""
+        validation = generation.validation
+        assert validation is not None
+        for number in range(validation.retries + 1):
+            groups: list[list[Event]] = []
+            failure: InvalidAnswer | None = None
             name = f"{call_id}-again{number}" if number else call_id
             try:
-                async for group in self._checked(attempt(generation, name), held):
-                    kept.append(group)
-            except AnswerFault as fault:
-                failure = fault
+                async for group in self._checked(attempt(generation, name), validation):
+                    groups.append(group)
+            except InvalidAnswer as error:
+                failure = error
             talk = generation.prompt
-            if failure is None or number == held.retries or not isinstance(talk, Conversation):
+            if (
+                failure is None
+                or number == validation.retries
+                or not isinstance(talk, Conversation)
+            ):
                 break
             generation = replace(generation, prompt=_asked_again(talk, failure))
-        for group in kept:
+        for group in groups:
             yield group
         if failure is not None:
             raise failure
 
-    async def _checked(self, groups: Events, held: Held) -> Events:
+    async def _checked(self, groups: Events, validation: Validation) -> Events:
         answers: dict[int, Answer] = {}
         async with aclosing(groups):
             async for group in groups:
@@ -122,28 +126,28 @@ class Structures:
                     answer.add(event)
                     if event.finish_reason not in ("stop", "tool_calls"):
                         continue
-                    if (failure := await self._judge(answer, held)) is not None:
+                    if (failure := await self._judge(answer, validation)) is not None:
                         yield [*group[:number], replace(event, finish_reason=None)]
                         raise failure
                 yield group
 
-    async def _judge(self, answer: Answer, held: Held) -> AnswerFault | None:
-        """The error for an answer that breaks a strict schema; of others the client is warned."""
-        jobs = answer.jobs(held.expected)
+    async def _judge(self, answer: Answer, validation: Validation) -> InvalidAnswer | None:
+        """The error for an answer that breaks a strict schema; otherwise the client is warned."""
+        jobs = answer.jobs(validation.expected)
         if not jobs:
             return None
         work = [(Checker(one.source, one.draft), text) for one, text in jobs]
         try:
-            faults = await self._workers.call(find_faults, work, caller=held.caller)
+            problems = await self._workers.call(find_errors, work, caller=validation.caller)
         except (WorkerTimeout, WorkerDied) as error:
-            faults = [f"it could not be checked: {error}"] * len(jobs)
-        for (expected, text), fault in zip(jobs, faults, strict=True):
-            if fault is None:
+            problems = [f"it could not be checked: {error}"] * len(jobs)
+        for (expected, text), problem in zip(jobs, problems, strict=True):
+            if problem is None:
                 continue
-            failure = AnswerFault(expected.use, text, fault)
+            failure = InvalidAnswer(expected.use, text, problem)
             if expected.use.strict:
                 return failure
-            held.warnings.append(failure.message)
+            validation.warnings.append(failure.message)
         return None
 
     async def _plan(self, uses: tuple[SchemaUse, ...], caller: str) -> list[Plan]:
@@ -155,9 +159,9 @@ class Structures:
                 missing[key] = (source, use.path, use.strict)
         plans = {key: self._plans[key] for key in keys if key in self._plans}
         if missing:
-            made = await self._make(list(missing.values()), caller)
-            plans |= zip(missing, made, strict=True)
-            self._keep(zip(missing, made, strict=True))
+            added = await self._make(list(missing.values()), caller)
+            plans |= zip(missing, added, strict=True)
+            self._keep(zip(missing, added, strict=True))
         return [plans[key] for key in keys]
 
     async def _make(self, missing: list[tuple[bytes, str, bool]], caller: str) -> list[Plan]:
@@ -165,7 +169,7 @@ class Structures:
             return await self._workers.call(make_plans, missing, self._limits, caller=caller)
         except (WorkerTimeout, WorkerDied) as error:
             _, path, _ = max(missing, key=lambda one: len(one[0]))
-            problem = f"is too complex to be checked: {error}; make it simpler"
+            problem = f"is too complex to check: {error}; simplify it"
             raise refusal(path, problem, "schema_too_complex") from None
 
     def _read(self, uses: tuple[SchemaUse, ...]) -> list[bytes]:
@@ -179,12 +183,15 @@ class Structures:
                 raise refusal(use.path, f"has {len(source)} bytes, at most {most} are allowed")
             if total > self._limits.total_bytes:
                 most = self._limits.total_bytes
-                raise refusal(use.path, f"is one schema too many: at most {most} bytes in all")
+                raise refusal(
+                    use.path,
+                    f"makes the schemas too large together: at most {most} bytes are allowed",
+                )
             sources.append(source)
         return sources
 
-    def _keep(self, made: Iterable[tuple[bytes, Plan]]) -> None:
-        for key, plan in made:
+    def _keep(self, plans: Iterable[tuple[bytes, Plan]]) -> None:
+        for key, plan in plans:
             self._plans[key] = plan
             self._kept_bytes += plan.size_bytes
         while self._kept_bytes > _KEPT_BYTES:
@@ -192,12 +199,12 @@ class Structures:
 
 
 def _key(use: SchemaUse, source: bytes) -> bytes:
-    """All that a plan depends on."""
+    """Everything that a plan depends on."""
     return hashlib.sha256(b"%d %b\0%b" % (use.strict, use.path.encode(), source)).digest()
 
 
 def _with_grammars(generation: Generation, plans: list[Plan]) -> Generation:
-    """The generation with what the engine's grammar can hold of each schema."""
+    """The generation with the part of each schema that the engine's grammar enforces."""
     structure, tools = generation.structure, generation.tools
     parameters: dict[str, Any] = {}
     for use, plan in zip(generation.schemas, plans, strict=True):
@@ -216,7 +223,7 @@ def _with_parameters(function: Function, grammars: dict[str, Any]) -> Function:
 
 
 def _warnings(use: SchemaUse, plan: Plan) -> list[str]:
-    """What the client is warned of before the answer."""
+    """Warnings that the client gets before the answer."""
     warnings = []
     if plan.left_out and use.enforced:
         warnings.append(f"checked in the finished answer only: {_listed(plan.left_out)}")
@@ -230,10 +237,10 @@ def _listed(paths: tuple[str, ...]) -> str:
     return ", ".join(paths[:_SHOWN]) + more
 
 
-def _asked_again(talk: Conversation, failure: AnswerFault) -> Conversation:
-    """The conversation with the answer, and what was wrong with it."""
+def _asked_again(talk: Conversation, failure: InvalidAnswer) -> Conversation:
+    """The conversation with the answer and its error."""
     more = (
         Message("assistant", failure.text),
-        Message("user", f"This is not valid: {failure.fault}. Answer again."),
+        Message("user", f"This is not valid: {failure.problem}. Answer again."),
     )
     return replace(talk, messages=(*talk.messages, *more))

@@ -155,7 +155,7 @@ def _check_kind(value: bytes, is_page: bool) -> None:
 
 def _too_many(what: str) -> InvalidRequest:
     return InvalidRequest(
-        f"the request body holds more than {what}; send less at a time",
+        f"the request body has more than {what}; send a smaller request",
         param="body",
         code="request_too_large",
     )

@@ -1,9 +1,9 @@
-"""uvicorn's HTTP/1.1 protocol within limits, and without framing that two readers read differently.
+"""uvicorn's HTTP/1.1 protocol with limits, and without framing that proxies may read differently.
 
 The parser (llhttp) refuses two lengths, a length beside chunks, bare line feeds and folded headers.
-Added here: trailers and other encodings are refused; heads, chunk framing and pipelining are
-bounded; an answer that leaves a body unread ends its connection. No connection has timers of its
-own: `Connections` looks at all of them about once a second.
+`Framing` adds limits on heads and chunks; here pipelining is limited, and a response that leaves a
+body unread closes its connection. Connections have no timers of their own: `Connections` checks all
+of them about once a second.
 """
 
 import asyncio
@@ -20,11 +20,11 @@ from uvicorn.server import ServerState
 
 from frontend.errors import GatewayError, InvalidRequest, Overloaded, RateLimited
 from frontend.http.connections import Connections, network_of
+from frontend.http.framing import Framing
 from frontend.http.refusal import check_head, check_target, refusal_of
 
-_FRAMING = frozenset((b"host", b"transfer-encoding", b"content-length", b"expect"))
 _SEND_BYTES = 128 * 1024  # Linux takes it twice
-_REFUSED_BYTES = 2**20  # what is discarded after a refusal
+_REFUSED_BYTES = 2**20  # discarded after a refusal
 _log = logging.getLogger("frontend.access")
 
 
@@ -52,19 +52,11 @@ class BoundedHttp(HttpToolsProtocol):
     served = 0
     waits_since_s: float | None = None
     _address = ""
-    _active: Cycle | None = None  # the one that is being answered; others are in the pipeline
-    _in_head, _in_body = True, False
-    _partial_bytes = 0  # received since the last complete header
-    _header_bytes = 0  # of the headers that are complete
-    _framing_bytes = 0  # of a chunked body: all that is not data
-    _body_bytes = 0
-    _hosts: tuple[bytes, ...] = ()
-    _encoding: bytes | None = None
-    _length: bytes | None = None
+    _active: Cycle | None = None  # is being answered; others are in the pipeline
     _upgrading = _replaying = False
     _error: GatewayError | None = None  # why a callback made the parser stop
     _refusal: GatewayError | None = None  # sent after the answers that are due before it
-    _closing = False  # whatever still comes is discarded,
+    _closing = False  # further data is discarded,
     _discard_bytes = 0  # as long as it is no more than this
 
     def __init__(
@@ -79,12 +71,18 @@ class BoundedHttp(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._all = connections
         self._limits = connections.limits
+        self._framing = Framing(connections.limits)
         self._clock = connections.clock
 
     def patience_s(self) -> float:
         """How long it may wait for its client."""
-        idle = self.served and not (self._closing or self._in_head or self._partial_bytes)
+        idle = self.served and not (self._closing or self._is_receiving)
         return self._limits.idle_s if idle else self._limits.client_s
+
+    @property
+    def _is_receiving(self) -> bool:
+        """Whether a part of a head has arrived, or the first one is awaited."""
+        return self._framing.in_head or self._framing.partial_bytes > 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Called once per connection."""
@@ -114,7 +112,7 @@ class BoundedHttp(HttpToolsProtocol):
             active.message_event.set()
 
     def data_received(self, data: bytes) -> None:
-        """Called with what came: a part of a head or body, or several requests."""
+        """Called with received bytes: a part of a head or body, or several requests."""
         if self._closing:
             self._discard_bytes -= len(data)
             if self._discard_bytes < 0 and self.waits_since_s is not None:
@@ -122,39 +120,29 @@ class BoundedHttp(HttpToolsProtocol):
             elif self._discard_bytes < 0:  # answers are still due
                 self.flow.pause_reading()
             return
-        if self._in_body:
-            if self._encoding is not None:
-                self._framing_bytes += len(data)
-        else:
-            if self.waits_since_s is not None and not (self._in_head or self._partial_bytes):
-                self.waits_since_s = self._clock()  # the first bytes of a request
-            self._partial_bytes += len(data)
+        framing = self._framing
+        if not framing.in_body and self.waits_since_s is not None and not self._is_receiving:
+            self.waits_since_s = self._clock()  # the first bytes of a request
+        framing.add_received(len(data))
         try:
             self._feed(data)
+            framing.check()
         except httptools.HttpParserError:
             self._refuse(self._error or InvalidRequest("this is not a valid HTTP request"))
-            return
-        if self._partial_bytes > self._limits.head_bytes:
-            self._refuse(self._too_large())
-        elif self._framing_bytes > self._limits.head_bytes + self._body_bytes:
-            self._refuse(
-                InvalidRequest("the body's chunks are too small", param="transfer-encoding")
-            )
+        except InvalidRequest as error:
+            self._refuse(error)
 
     def _feed(self, data: bytes) -> None:
         """Raises HttpParserError."""
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:  # is ignored: the request is as any other
+        except (
+            httptools.HttpParserUpgrade
+        ) as upgrade:  # ignored: the request is served as any other
             self.parser = httptools.HttpRequestParser(self)
             self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
             self._upgrading, self._replaying = False, True
-            head = b"POST / HTTP/1.1\r\nhost: x\r\n"
-            if self._encoding is not None:
-                head += b"transfer-encoding: chunked\r\n"
-            elif self._length is not None:
-                head += b"content-length: " + self._length + b"\r\n"
-            self.parser.feed_data(head + b"\r\n")
+            self.parser.feed_data(b"".join(self._framing.repeated_head()))
             self._replaying = False
             if rest := data[upgrade.args[0] :]:
                 self._feed(rest)
@@ -165,38 +153,22 @@ class BoundedHttp(HttpToolsProtocol):
             return
         is_ahead = self._active is not None and not self._active.response_complete
         if is_ahead and len(self.pipeline) >= self._limits.pipelined:
-            raise self._stop(InvalidRequest("too many requests were sent ahead of their answers"))
-        self._header_bytes = self._partial_bytes = self._framing_bytes = self._body_bytes = 0
-        self._in_head, self._hosts, self._encoding, self._length = True, (), None, None
+            raise self._stop(InvalidRequest("too many requests are pipelined"))
+        self._framing.begin()
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called by the parser for each header, and for each trailer field."""
-        if not self._in_head:
-            if self._replaying:
-                return
-            raise self._stop(InvalidRequest("trailer fields are not accepted", param="trailer"))
-        self._partial_bytes = 0
-        self._header_bytes += len(name) + len(value)
-        if self._header_bytes > self._limits.head_bytes:
-            raise self._stop(self._too_large())
-        if len(self.headers) >= self._limits.headers:
-            problem = f"the request has more than {self._limits.headers} headers"
-            raise self._stop(InvalidRequest(problem, param="headers"))
+        if self._replaying:
+            return
         name = name.lower()
-        if name in _FRAMING:
-            self._note(name, value)
-        self.headers.append((name, value))
-
-    def _note(self, name: bytes, value: bytes) -> None:
-        if name == b"host":
-            self._hosts += (value,)
-        elif name == b"transfer-encoding":
-            self._encoding = value
-        elif name == b"content-length":
-            self._length = value
-        elif value.lower() == b"100-continue":
+        try:
+            self._framing.add_header(name, value)
+        except InvalidRequest as error:
+            raise self._stop(error) from error
+        if name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Called by the parser at the end of each request's head."""
@@ -204,11 +176,11 @@ class BoundedHttp(HttpToolsProtocol):
             return
         version, method = self.parser.get_http_version(), self.parser.get_method()
         try:
-            check_head(version, method, self._hosts, self._encoding)
-            raw_path, query = check_target(self.url, self._hosts)
+            check_head(version, method, self._framing.hosts, self._framing.encoding)
+            raw_path, query = check_target(self.url, self._framing.hosts)
         except InvalidRequest as error:
             raise self._stop(error) from error
-        self._in_head, self._in_body, self._partial_bytes = False, True, 0
+        self._framing.end_head()
         self._upgrading = self.parser.should_upgrade()
         self.waits_since_s = None
         path = raw_path.decode("ascii")
@@ -246,9 +218,8 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Called by the parser for each piece of a body."""
-        size, cycle = len(body), self.cycle
-        self._body_bytes += size
-        self._framing_bytes -= size
+        cycle = self.cycle
+        self._framing.add_body(len(body))
         if cycle.response_complete:
             return
         cycle.body += body
@@ -260,8 +231,7 @@ class BoundedHttp(HttpToolsProtocol):
         """Called by the parser at the end of each request."""
         if self._upgrading:
             return
-        self._in_body = False
-        self._framing_bytes = 0
+        self._framing.end()
         if not self.cycle.response_complete:
             self.cycle.more_body = False
             self.cycle.message_event.set()
@@ -288,23 +258,19 @@ class BoundedHttp(HttpToolsProtocol):
         self._error = error
         return error
 
-    def _too_large(self) -> GatewayError:
-        problem = f"the URL or the headers are larger than {self._limits.head_bytes} bytes"
-        return InvalidRequest(problem, param="headers")
-
     def _refuse(self, error: GatewayError) -> None:
-        """Nothing more is read; requests that came before are answered first."""
+        """Stops reading; earlier requests are answered first."""
         self._closing = True
         self._discard_bytes = min(self._limits.discarded_bytes, _REFUSED_BYTES)
         _log.warning("refused a request from %s: %r", self._address, error.message)
-        if self._in_body and self.pipeline:
+        if self._framing.in_body and self.pipeline:
             self.pipeline.popleft()  # the request itself is broken, and not begun
-        elif self._in_body and not self.cycle.response_started:
+        elif self._framing.in_body and not self.cycle.response_started:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
             self._refuse_now(error)
             return
-        elif self._in_body:
+        elif self._framing.in_body:
             self.cycle.is_last = True
             return
         if self._active is None or self._active.response_complete:

@@ -1,4 +1,4 @@
-"""The answer to what never becomes a request: bytes that are not HTTP, a limit that is reached."""
+"""Responses to what never becomes a request: bytes that are not HTTP, or beyond a limit."""
 
 import re
 import uuid
@@ -75,5 +75,5 @@ def check_target(target: bytes, hosts: tuple[bytes, ...]) -> tuple[bytes, bytes]
 @lru_cache(1024)
 def is_host(value: bytes) -> bool:
     """Whether it is a host with or without a port, as RFC 9110 (section 7.2) has it."""
-    found = _HOST.fullmatch(value)
-    return found is not None and int(found["port"] or 0) <= 65535
+    match = _HOST.fullmatch(value)
+    return match is not None and int(match["port"] or 0) <= 65535

@@ -101,8 +101,8 @@ def _matching(patterns: list[str]) -> re.Pattern[str] | None:
 @lru_cache(1024)
 def name_of(host: bytes) -> str:
     """A Host header's name or address: without port, brackets, and the dot of a full name."""
-    found = _HOST.fullmatch(_text(host))
-    return found["name"].strip("[]").removesuffix(".") if found else ""
+    match = _HOST.fullmatch(_text(host))
+    return match["name"].strip("[]").removesuffix(".") if match else ""
 
 
 def is_loopback(name: str) -> bool:

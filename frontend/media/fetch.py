@@ -63,7 +63,9 @@ class Fetcher:
         except TimeoutError:
             raise FetchFailed(f"did not arrive within {self.timeout_s:g} s") from None
         except (OSError, h11.ProtocolError, asyncio.IncompleteReadError):
-            raise FetchFailed("cannot be fetched: its server does not answer correctly") from None
+            raise FetchFailed(
+                "cannot be fetched: its server does not send a valid response"
+            ) from None
 
     async def _follow(self, location: Location) -> bytes:
         for _ in range(_REDIRECTS + 1):
@@ -129,7 +131,9 @@ class _Exchange:
         if response.status_code in (301, 302, 303, 307, 308) and b"location" in known:
             return self._location.follow(known[b"location"])
         if response.status_code != 200:
-            raise FetchFailed(f"cannot be fetched: its server answers {response.status_code}")
+            raise FetchFailed(
+                f"cannot be fetched: its server responds with status {response.status_code}"
+            )
         if known.get(b"content-length", "0").isdecimal():
             self._check(int(known.get(b"content-length", "0")))
         return await self._body()

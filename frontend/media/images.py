@@ -82,7 +82,7 @@ class Images:
             if left < 0:
                 raise InvalidRequest(
                     f"the images of the request have more than {self.bounds.request_bytes} bytes"
-                    " when they are encoded for the model; send fewer or smaller ones",
+                    " after encoding for the model; send fewer or smaller ones",
                     param=link.path,
                     code="invalid_image",
                 )

@@ -34,7 +34,7 @@ class Links:
         """
         if len(file) > self.max_bytes:
             raise InvalidRequest(
-                "links to images of this size are not given here; use 'b64_json'",
+                "the gateway does not store images of this size; use 'b64_json'",
                 param="response_format",
             )
         now_s = int(time.time())
@@ -70,4 +70,4 @@ class Links:
 
 
 def _gone() -> NotFound:
-    return NotFound("there is no such file, or its link is over", code="file_not_found")
+    return NotFound("the file does not exist, or its link has expired", code="file_not_found")

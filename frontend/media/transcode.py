@@ -61,7 +61,7 @@ def to_plain(file: bytes, limits: DecodeLimits) -> bytes:
             continue
         return out.getvalue()
     raise BadImage(
-        f"has more than {limits.encoded_bytes} bytes when it is encoded for the model; send a"
+        f"has more than {limits.encoded_bytes} bytes after encoding for the model; send a"
         " smaller one"
     )
 
@@ -71,9 +71,7 @@ def _open(file: bytes, limits: DecodeLimits) -> Image.Image:
         with Image.open(io.BytesIO(file), formats=FORMATS) as image:
             width, height = image.size
             if width * height > limits.pixels:
-                raise BadImage(
-                    f"has {width}x{height} pixels, at most {limits.pixels} in all are taken"
-                )
+                raise BadImage(f"has {width}x{height} pixels, at most {limits.pixels} are allowed")
             if image.format in ("JPEG", "MPO") and _scans(file, limits.scans) > limits.scans:
                 raise BadImage(f"has more than {limits.scans} scans, which is the maximum")
             return ImageOps.exif_transpose(image).convert("RGB")

@@ -75,8 +75,8 @@ def _bodies() -> tuple[dict[type[Struct], Schema], dict[str, Schema]]:
     components: dict[str, Schema] = {}
     for tag in _ERRORS:
         kinds = [one.body for one in OPERATIONS if _protocol(one) == tag and one.body is not None]
-        found, named = describe(kinds, tag)
-        references |= found
+        referenced, named = describe(kinds, tag)
+        references |= referenced
         components |= named
     return references, components
 

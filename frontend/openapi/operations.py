@@ -101,9 +101,9 @@ OPERATIONS: tuple[Operation, ...] = (
         {"prompt": "a cat", "seed": 1}, "image", ("created", "data", "usage"), streams=_SSE,
     ),
     Operation("GET", "/v1/images/files/{name}", "Get an image by its link", media="image/*"),
-    Operation("POST", "/v1/images/edits", "Refused: images are made from prompts", refuses=True),
+    Operation("POST", "/v1/images/edits", "Refused: only prompts make images", refuses=True),
     Operation(
-        "POST", "/v1/images/variations", "Refused: images are made from prompts", refuses=True
+        "POST", "/v1/images/variations", "Refused: only prompts make images", refuses=True
     ),
     Operation("GET", "/v1/models", "List the models", answer=("object", "data")),
     Operation("GET", "/v1/models/{model}", "Get one model", answer=("id", "object")),
@@ -120,7 +120,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "POST", "/v1/messages/count_tokens", "Count the tokens of a request", CountBody,
         {"messages": _HI}, "chat", ("input_tokens",),
     ),
-    Operation("GET", "/", "Tell Ollama's clients that the server runs", media="text/plain"),
+    Operation("GET", "/", "Show Ollama's clients that the server runs", media="text/plain"),
     Operation("GET", "/api/version", "Get the version of the protocol", answer=("version",)),
     Operation("GET", "/api/tags", "List the models", answer=("models",)),
     Operation("GET", "/api/ps", "List the loaded models", answer=("models",)),

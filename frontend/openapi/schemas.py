@@ -38,7 +38,7 @@ def describe(
 
 def _shown_types(kinds: list[type[Struct]]) -> dict[tuple[str, str], tuple[Any, ...]]:
     """The types that fields are shown as where that is not the one that is parsed."""
-    found: dict[tuple[str, str], tuple[Any, ...]] = {}
+    shapes: dict[tuple[str, str], tuple[Any, ...]] = {}
     seen: set[str] = set()
     pending: list[Any] = list(kinds)
     while pending:
@@ -48,9 +48,9 @@ def _shown_types(kinds: list[type[Struct]]) -> dict[tuple[str, str], tuple[Any, 
             seen.add(struct.cls.__name__)
             for field in struct.fields:
                 if (shown := _shown_as(field.type)) is not None:
-                    found[struct.cls.__name__, field.encode_name] = shown
+                    shapes[struct.cls.__name__, field.encode_name] = shown
                     pending += shown
-    return found
+    return shapes
 
 
 def _shown_as(info: inspect.Type) -> tuple[Any, ...] | None:

@@ -1,5 +1,5 @@
-"""JSON schemas that requests bring: taken apart, weighed, and split between grammar and check.
+"""JSON schemas that requests bring: measured, and split between grammar and check.
 
-Pure, and run in a worker process, because a stranger wrote them. `plan` and `check` are the
-entrances; nothing here fetches anything.
+Pure, and run in a worker process, because callers are not trusted. Call `plan` and `check`; the
+other modules are their parts. Nothing here fetches anything.
 """

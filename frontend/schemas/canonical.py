@@ -1,7 +1,7 @@
-"""A schema without anything that points outside: a copy with its references resolved.
+"""A self-contained copy of a schema, with its references resolved.
 
-In the copy every `$ref` is `#` or `#/$defs/rN`; `$schema`, `$id`, anchors and annotations are gone.
-It means the same, so that it stands for the caller's schema everywhere from here on.
+In the copy every `$ref` is `#` or `#/$defs/rN`; it has no `$schema`, `$id`, anchors or annotations.
+It means the same, and every later step uses it in place of the caller's schema.
 """
 
 from dataclasses import dataclass, field
@@ -19,12 +19,12 @@ from frontend.schemas.keywords import (
     table,
 )
 from frontend.schemas.limits import Limits
-from frontend.schemas.references import POINTING, References
+from frontend.schemas.references import REFERRING, References
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A canonical schema. `paths` tells where the caller wrote each of its schemas, by `id()`."""
+    """A canonical schema. `paths` has where the caller wrote each of its schemas, by `id()`."""
 
     root: dict[str, Any]
     draft: str
@@ -35,12 +35,12 @@ class Document:
         reference: str = node["$ref"]
         if reference == "#":
             return self.root
-        found: Schema = self.root["$defs"][reference.removeprefix("#/$defs/")]
-        return found
+        definition: Schema = self.root["$defs"][reference.removeprefix("#/$defs/")]
+        return definition
 
 
 def canonical(schema: dict[str, Any], path: str, limits: Limits) -> Document:
-    """Raises InvalidRequest for a schema beyond `limits` or with references that lead elsewhere.
+    """Raises InvalidRequest for a schema above `limits` or with references to other documents.
 
     The schema must be valid for its draft already.
     """
@@ -54,9 +54,9 @@ def canonical(schema: dict[str, Any], path: str, limits: Limits) -> Document:
 
 def measure(schema: dict[str, Any], path: str, limits: Limits) -> None:
     """Raises InvalidRequest for too many levels, properties or values."""
-    properties, left = 0, [(schema, path, 1)]
-    while left:
-        node, where, depth = left.pop()
+    properties, pending = 0, [(schema, path, 1)]
+    while pending:
+        node, where, depth = pending.pop()
         if depth > limits.depth:
             raise refusal(where, f"is nested deeper than {limits.depth} levels")
         properties += len(table(node.get("properties")))
@@ -64,7 +64,7 @@ def measure(schema: dict[str, Any], path: str, limits: Limits) -> None:
             raise refusal(path, f"has more than {limits.properties} properties")
         if isinstance(node.get("enum"), list) and len(node["enum"]) > limits.enum:
             raise refusal(f"{where}.enum", f"has more than {limits.enum} values")
-        left += [
+        pending += [
             (part, where + place.path, depth + 1)
             for place, part in parts(node, definitions=True)
             if isinstance(part, dict)
@@ -72,7 +72,7 @@ def measure(schema: dict[str, Any], path: str, limits: Limits) -> None:
 
 
 def _check_drafts(schema: dict[str, Any], path: str, draft: str) -> None:
-    """A part may repeat the draft of the whole, but not change it."""
+    """A part may repeat the `$schema` of the whole, but not change it."""
     for place, part in parts(schema, definitions=True):
         if isinstance(part, dict):
             where = path + place.path
@@ -95,13 +95,13 @@ class _Copier:
     root: dict[str, Any]
     paths: dict[int, str] = field(default_factory=dict)
     _names: dict[int, str] = field(default_factory=dict)
-    _left: list[tuple[str, dict[str, Any], str]] = field(default_factory=list)
+    _pending: list[tuple[str, dict[str, Any], str]] = field(default_factory=list)
 
     def copy_all(self, path: str) -> dict[str, Any]:
         copied = self._copy_node(self.root, path)
         definitions: dict[str, Schema] = {}
-        while self._left:
-            name, node, where = self._left.pop()
+        while self._pending:
+            name, node, where = self._pending.pop()
             definitions[name] = self._copy_node(node, where)
         if definitions:
             copied["$defs"] = dict(sorted(definitions.items(), key=lambda item: int(item[0][1:])))
@@ -111,26 +111,26 @@ class _Copier:
         return self._copy_node(schema, path) if isinstance(schema, dict) else schema
 
     def _copy_node(self, node: dict[str, Any], path: str) -> dict[str, Any]:
-        pointing = [name for name in POINTING if name in node]
-        made: dict[str, Any] = {}
-        if not (pointing and self.draft in REFERENCE_ALONE):
-            made = {name: value for name, value in node.items() if name in VALUES}
-            # what is empty means something, too; some of 'dependencies' may be lists
-            made |= {name: dict(node[name]) for name in MAPS if isinstance(node.get(name), dict)}
+        references = [name for name in REFERRING if name in node]
+        copy: dict[str, Any] = {}
+        if not (references and self.draft in REFERENCE_ALONE):
+            copy = {name: value for name, value in node.items() if name in VALUES}
+            # an empty object has a meaning, too; some of 'dependencies' may be lists
+            copy |= {name: dict(node[name]) for name in MAPS if isinstance(node.get(name), dict)}
             for place, part in parts(node):
-                self._put(made, place, self._copy(part, path + place.path))
+                self._put(copy, place, self._copy(part, path + place.path))
             if isinstance(node.get("items"), list):
-                made.setdefault("items", [])
-            _modernize(made)
-        for name in pointing:
+                copy.setdefault("items", [])
+            _modernize(copy)
+        for name in references:
             target = self._refer(node, name, path)
-            if "$ref" in target and "$ref" not in made:
-                made = target | made
+            if "$ref" in target and "$ref" not in copy:
+                copy = target | copy
             else:
-                made["allOf"] = [*made.get("allOf", []), target]
+                copy["allOf"] = [*copy.get("allOf", []), target]
                 self.paths[id(target)] = path
-        self.paths[id(made)] = path
-        return made
+        self.paths[id(copy)] = path
+        return copy
 
     def _refer(self, node: dict[str, Any], keyword: str, path: str) -> dict[str, Any]:
         target, where = self.references.target(node, keyword, path)
@@ -140,14 +140,14 @@ class _Copier:
             return {} if target else {"not": {}}
         if id(target) not in self._names:
             self._names[id(target)] = name = f"r{len(self._names)}"
-            self._left.append((name, target, where))
+            self._pending.append((name, target, where))
         return {"$ref": f"#/$defs/{self._names[id(target)]}"}
 
     @staticmethod
-    def _put(made: dict[str, Any], place: Place, copied: Schema) -> None:
+    def _put(copy: dict[str, Any], place: Place, copied: Schema) -> None:
         if place.key is None:
-            made[place.keyword] = copied
+            copy[place.keyword] = copied
         elif isinstance(place.key, int):
-            made.setdefault(place.keyword, []).append(copied)
+            copy.setdefault(place.keyword, []).append(copied)
         else:
-            made.setdefault(place.keyword, {})[place.key] = copied
+            copy.setdefault(place.keyword, {})[place.key] = copied

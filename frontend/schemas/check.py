@@ -1,6 +1,6 @@
-"""Finished answers held to a schema. Runs in a worker process: validators cannot be interrupted.
+"""Validates finished answers. Runs in a worker process: validators cannot be interrupted.
 
-Nothing is fetched: the validators are offline, and a canonical schema refers to itself alone.
+Nothing is fetched: the validators are offline, and a canonical schema refers only to itself.
 `format` is an annotation. Regular expressions run in linear time; those with lookaround or back
 references, which linear engines do not support, have a limit on their steps.
 """
@@ -19,7 +19,9 @@ _PATTERN_BYTES = 16 * 2**20
 _BACKTRACKS = 100_000
 _MASK = "a value"
 _LINEAR = jsonschema_rs.RegexOptions(size_limit=_PATTERN_BYTES)
-_STEPPING = jsonschema_rs.FancyRegexOptions(size_limit=_PATTERN_BYTES, backtrack_limit=_BACKTRACKS)
+_BACKTRACKING = jsonschema_rs.FancyRegexOptions(
+    size_limit=_PATTERN_BYTES, backtrack_limit=_BACKTRACKS
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class Checker:
 
 
 def make_checker(document: Document, path: str) -> Checker:
-    """Raises InvalidRequest for a schema that the validator cannot be made of."""
+    """Raises InvalidRequest for a schema that the library cannot make a validator of."""
     checker = Checker(orjson.dumps(document.root), document.draft)
     try:
         _validator(checker)
@@ -45,12 +47,12 @@ def make_checker(document: Document, path: str) -> Checker:
     return checker
 
 
-def find_faults(jobs: list[tuple[Checker, str]]) -> list[str | None]:
-    """For each (checker, text): why the text is not what the schema wants, or None if it is."""
-    return [_find_fault(checker, text) for checker, text in jobs]
+def find_errors(jobs: list[tuple[Checker, str]]) -> list[str | None]:
+    """For each (checker, text): why the text does not match the schema, or None if it does."""
+    return [_find_error(checker, text) for checker, text in jobs]
 
 
-def _find_fault(checker: Checker, text: str) -> str | None:
+def _find_error(checker: Checker, text: str) -> str | None:
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -71,4 +73,4 @@ def _validator(checker: Checker) -> Any:
     try:
         return make(schema, pattern_options=_LINEAR, **common)
     except jsonschema_rs.ValidationError:
-        return make(schema, pattern_options=_STEPPING, **common)
+        return make(schema, pattern_options=_BACKTRACKING, **common)

@@ -1,10 +1,10 @@
-"""How often one place of an answer is looked at when a schema is checked, counted beforehand.
+"""How often validation evaluates one place of an answer, counted beforehand.
 
 A validator follows every `$ref` again, so that `oneOf: [d1, d1]`, d1 the same with d2, and so on,
 costs 2^n evaluations of one value. The count is the size of that expansion for the worst place of
-any answer. Each schema is counted once. Recursion that goes on to a part of the value counts
-as one step: how deep it goes depends on the answer, whose check has a deadline. Recursion that
-stays at the same value would never end, and is refused.
+any answer. Each schema is counted once. Recursion into a part of the value counts as
+one step: its depth depends on the answer, whose check has a deadline. Recursion at the same value
+would never end, and is refused.
 """
 
 from collections import Counter
@@ -28,7 +28,7 @@ _ANY = "*"
 
 @dataclass(slots=True)
 class _Cost:
-    """Evaluations at the value itself; at its worst part, by the part's name or number.
+    """Evaluations at the value itself, and at its parts by their name or number.
 
     `everywhere` are evaluations of each part, whatever its name. The part under a name is
     counted without those of its own schema's `everywhere` that do not apply to it.
@@ -42,7 +42,7 @@ class _Cost:
 
     @property
     def worst(self) -> int:
-        """At the value or at any part of it."""
+        """The most at the value or at any part of it."""
         member = [count for (kind, _), count in self.named.items() if kind == "member"]
         item = [count for (kind, _), count in self.named.items() if kind == "item"]
         return max(
@@ -53,7 +53,7 @@ class _Cost:
         )
 
     def add(self, other: "_Cost") -> None:
-        """What another schema costs at the same value."""
+        """Adds the cost of another schema at the same value."""
         self.here += other.here
         self.named.update(other.named)
         self.members += other.members
@@ -68,8 +68,8 @@ def check_cost(document: Document, path: str, limit: int) -> None:
         about = f"{count:,}" if count < 10**12 else "far too many"
         raise refusal(
             path,
-            f"takes {about} evaluations of one value, at most {limit:,} are allowed; refer less"
-            " often to the same schemas from 'anyOf', 'oneOf', 'allOf', 'not', 'if' and the like",
+            f"takes {about} evaluations of one value, at most {limit:,} are allowed; use fewer"
+            " references to the same schemas in 'anyOf', 'oneOf', 'allOf', 'not' and 'if'",
             "schema_too_complex",
         )
 
@@ -82,7 +82,7 @@ class _Counting:
         self._steps = 0
 
     def of(self, schema: Schema) -> _Cost:
-        """The cost of a schema; of one that is being counted already, a single step."""
+        """The cost of a schema; one step for a schema that is being counted already."""
         if not isinstance(schema, dict):
             return _Cost()
         if id(schema) in self._done:
@@ -90,7 +90,7 @@ class _Counting:
         if id(schema) in self._open:
             if self._open[id(schema)] == self._steps:
                 where = self._document.paths.get(id(schema), "the schema")
-                raise refusal(where, "refers to itself without an end")
+                raise refusal(where, "refers to itself endlessly")
             return _Cost()
         self._open[id(schema)] = self._steps
         cost = self._count(schema)

@@ -1,6 +1,6 @@
-"""What the keywords of JSON Schema hold, in all drafts together, and how drafts are named.
+"""The keywords of JSON Schema that contain schemas, in all drafts, and the names of the drafts.
 
-Annotations are the keywords that do not restrict values; whatever is not listed here is one, too.
+Annotations are keywords that do not restrict values; so is every keyword that is not listed here.
 """
 
 from collections.abc import Iterator
@@ -43,19 +43,19 @@ VALUES = frozenset(
         *("minProperties", "maxProperties", "dependentRequired"),
     }
 )
-"""Keywords that hold no schema and that a value can break."""
+"""Keywords that restrict values and contain no schema."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The place of a schema in another: under a keyword, and there under a name or a number."""
+    """The place of a schema in another: a keyword, and there a name or a number."""
 
     keyword: str
     key: str | int | None = None
 
     @property
     def path(self) -> str:
-        """As it goes on the path that leads to the schema around it."""
+        """The end of a path, after that of the schema around it."""
         if self.key is None:
             return f".{self.keyword}"
         if isinstance(self.key, int):
@@ -64,7 +64,7 @@ class Place:
 
 
 def parts(node: dict[str, Any], *, definitions: bool = False) -> Iterator[tuple[Place, Schema]]:
-    """The schemas right inside a schema; those that only wait to be referred to when asked for."""
+    """The schemas directly inside a schema; `definitions`: also those that are only referred to."""
     for name in _ONE:
         if isinstance(node.get(name), dict | bool):
             yield Place(name), node[name]
@@ -85,7 +85,7 @@ def table(value: Any) -> dict[str, Any]:
 
 
 def draft_of(schema: dict[str, Any], path: str) -> str:
-    """The name of the validator for its `$schema`. Raises InvalidRequest for any but the drafts."""
+    """The name of the validator for its `$schema`. Raises InvalidRequest for an unknown draft."""
     given = schema.get("$schema")
     if given is None:
         return NEWEST
@@ -100,18 +100,18 @@ def draft_of(schema: dict[str, Any], path: str) -> str:
 
 
 def meta_uri(draft: str) -> str:
-    """The `$schema` of a draft as the validator library spells it."""
+    """The `$schema` of a draft in the spelling of the validator library."""
     path = next(path for path, name in DRAFTS.items() if name == draft)
     uri = _JSON_SCHEMA.format(path)
     return f"https://{uri}" if path.startswith("draft/") else f"http://{uri}#"
 
 
 def refusal(path: str, problem: str, code: str = "invalid_json_schema") -> InvalidRequest:
-    """What to raise for a schema that cannot be used; `path` is where the caller wrote it."""
+    """The error for a schema that cannot be used: raise it. `path` is where the caller wrote it."""
     shown = path if len(path) <= 300 else f"{path[:150]}…{path[-149:]}"
     return InvalidRequest(f"'{shown}' {problem}", param=shown, code=code)
 
 
 def shorten(text: str) -> str:
-    """A caller's text as short as an error message can take it."""
+    """A caller's text, shortened for an error message."""
     return text if len(text) <= 60 else f"{text[:59]}…"

@@ -1,7 +1,7 @@
-"""One schema from several that hold for the same value: `allOf`, and the siblings of `$ref`.
+"""Merges schemas that apply to the same value: `allOf`, and the siblings of `$ref`.
 
-Exact where it can be; what it leaves out is noted, and the result then allows more. Alternatives
-(`anyOf`, `oneOf`) are kept apart under `CHOICES`, one list for each keyword that was met.
+A keyword that cannot be merged is left out and noted, and the result then allows more. Alternatives
+(`anyOf`, `oneOf`) stay separate under `CHOICES`, one entry for each keyword.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ NEVER: Node = {"type": []}
 
 
 def merge(first: Node, second: Node, note: Note) -> Node:
-    """What fits both, or more than that where something was noted."""
+    """A schema that both imply. It allows more than both where a keyword was noted."""
     merged = dict(first)
     if any(name in side for name in _OBJECTS for side in (first, second)):
         merged |= _merge_objects(first, second)
@@ -65,18 +65,18 @@ def _merge_keyword(name: str, first: Any, second: Any, note: Note) -> Any:
 
 
 def _merge_objects(first: Node, second: Node) -> Node:
-    """Properties and what others may be: each must fit both sides, whichever keyword says so."""
+    """Properties, named and others: each must match the keywords of both sides."""
     names = [*table(first.get("properties")), *table(second.get("properties"))]
     properties: dict[str, Schema] = {}
     for name in names:
-        found: Schema = True
+        schema: Schema = True
         for side in (first, second):
             own = table(side.get("properties"))
             if name in own:
-                found = both(found, own[name])
+                schema = both(schema, own[name])
             elif "additionalProperties" in side and not side.get("patternProperties"):
-                found = both(found, side["additionalProperties"])
-        properties[name] = found
+                schema = both(schema, side["additionalProperties"])
+        properties[name] = schema
     named = "properties" in first or "properties" in second
     merged: Node = {"properties": properties} if named else {}
     others = [
@@ -102,7 +102,7 @@ def _merge_arrays(first: Node, second: Node) -> Node:
 
 
 def both(first: Schema, second: Schema) -> Schema:
-    """A schema that holds when both do."""
+    """A schema that matches when both do."""
     if first is second or second is True or second == {} or first is False:
         return first
     if first is True or first == {} or second is False:
@@ -125,10 +125,10 @@ def _are_numbers(*values: Any) -> bool:
 
 def _common_types(first: Any, second: Any) -> list[str]:
     one, other = types_of(first), types_of(second)
-    found = [name for name in one if name in other]
+    names = [name for name in one if name in other]
     if ("integer" in one and "number" in other) or ("number" in one and "integer" in other):
-        found = [*(name for name in found if name not in ("integer", "number")), "integer"]
-    return found
+        names = [*(name for name in names if name not in ("integer", "number")), "integer"]
+    return names
 
 
 def types_of(given: Any) -> list[str]:

@@ -1,9 +1,9 @@
-"""Regular expressions (ECMA-262) of schemas: their size, and what of them a grammar can hold.
+"""Regular expressions (ECMA-262) of schemas: their size, and their form in a grammar.
 
-The size is that of the automaton: repetition written out. For the grammar the expression is
+The size is that of the automaton, with repetitions written out. For the grammar the expression is
 rewritten: whole strings instead of a search, no lazy quantifiers, classes in plain characters,
-and no character that JSON escapes. What grammars lack (lookaround, back references, word
-boundaries, Unicode properties) is widened, so that everything that matches still fits.
+and no character that JSON escapes. Where grammars lack a feature (lookaround, back references, word
+boundaries, Unicode properties), the result matches more strings, never fewer.
 """
 
 import re
@@ -30,7 +30,7 @@ class InvalidPattern(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """`text` is for the grammar, None when it cannot hold it; `exact` when it says the same."""
+    """`text` is for the grammar, None when it has no such form; `exact`: both match the same."""
 
     size: int
     text: str | None
@@ -42,7 +42,7 @@ def read_pattern(source: str) -> Pattern:
     reader = _Reader(source)
     text, size = reader.alternatives(0)
     if reader.at < len(source):
-        raise InvalidPattern("has a ')' without its '('")
+        raise InvalidPattern("has a ')' without a '('")
     return Pattern(size, text if reader.writable else None, reader.exact)
 
 
@@ -54,9 +54,9 @@ class _Reader:
     writable: bool = True
 
     def alternatives(self, depth: int) -> tuple[str, int]:
-        """Up to the end or a ')'; at depth 0 each alternative becomes one of whole strings."""
+        """Reads up to the end or a ')'; at depth 0 each alternative matches a whole string."""
         if depth > MAX_DEPTH:
-            raise InvalidPattern(f"has groups deeper than {MAX_DEPTH} levels")
+            raise InvalidPattern(f"has groups nested deeper than {MAX_DEPTH} levels")
         written, total = [], 0
         while True:
             text, size = self._sequence(depth)
@@ -102,12 +102,12 @@ class _Reader:
         if (char := self.source[self.at]) in "*+?":
             least, most = {"*": (0, -1), "+": (1, -1), "?": (0, 1)}[char]
             mark, self.at = char, self.at + 1
-        elif found := _COUNT.match(self.source, self.at):
-            least = int(found[1][:9])
-            most = least if found[2] is None else int(found[3][:9]) if found[3] else -1
+        elif match := _COUNT.match(self.source, self.at):
+            least = int(match[1][:9])
+            most = least if match[2] is None else int(match[3][:9]) if match[3] else -1
             if 0 <= most < least:
                 raise InvalidPattern(f"repeats at least {least} and at most {most} times")
-            mark, self.at = found[0], found.end()
+            mark, self.at = match[0], match.end()
         if not mark:
             return text, size
         if self.at < len(self.source) and self.source[self.at] == "?":
@@ -134,22 +134,22 @@ class _Reader:
     def _group(self, depth: int) -> tuple[str, int]:
         around = False
         if self.source.startswith("?", self.at):
-            found = _GROUP.match(self.source, self.at)
-            if found is None:
-                found = _FLAGS.match(self.source, self.at)
+            match = _GROUP.match(self.source, self.at)
+            if match is None:
+                match = _FLAGS.match(self.source, self.at)
                 self.writable = False
-                if found is not None and found[1] == ")":
-                    self.at = found.end()
+                if match is not None and match[1] == ")":
+                    self.at = match.end()
                     return "", 1
-            if found is None:
-                raise InvalidPattern("has a group of a kind that ECMA-262 does not know")
-            around, self.at = found.re is _GROUP and found[2] is not None, found.end()
+            if match is None:
+                raise InvalidPattern("has a kind of group that ECMA-262 does not have")
+            around, self.at = match.re is _GROUP and match[2] is not None, match.end()
         writable = self.writable
         text, size = self.alternatives(depth + 1)
         if self.at >= len(self.source):
-            raise InvalidPattern("has a '(' without its ')'")
+            raise InvalidPattern("has a '(' without a ')'")
         self.at += 1
-        if around:  # it does not consume characters: without it more strings match
+        if around:  # lookaround consumes nothing: without it more strings match
             self.exact, self.writable = False, writable
             return "", size + 1
         return f"({text})", size
@@ -184,10 +184,10 @@ class _Reader:
         return self.source[self.at - 1]
 
     def _property(self) -> None:
-        found = re.compile(r"\{\^?[\w=]+\}|[A-Z]").match(self.source, self.at)
-        if found is None:
+        match = re.compile(r"\{\^?[\w=]+\}|[A-Z]").match(self.source, self.at)
+        if match is None:
             raise InvalidPattern("has a '\\p' without a property")
-        self.at, self.exact = found.end(), False
+        self.at, self.exact = match.end(), False
 
     def _character(self, kind: str) -> str:
         """The character that an escape stands for."""
@@ -199,11 +199,11 @@ class _Reader:
         shapes["u"] = r"([0-9a-fA-F]{4})|\{([0-9a-fA-F]{1,6})\}"
         if kind not in shapes:
             return kind
-        found = re.compile(shapes[kind]).match(self.source, self.at)
-        if found is None or (code := int(found[1] or found[2], 16)) > 0x10FFFF:
+        match = re.compile(shapes[kind]).match(self.source, self.at)
+        if match is None or (code := int(match[1] or match[2], 16)) > 0x10FFFF:
             return kind
-        self.at = found.end()
-        if 0xD800 <= code < 0xE000:  # half of a character
+        self.at = match.end()
+        if 0xD800 <= code < 0xE000:  # half of a surrogate pair
             self.writable = False
             return kind
         return chr(code)
@@ -235,7 +235,7 @@ class _Reader:
     def _member(self) -> int | str:
         """The next character of a class, or the letter of the class that it names."""
         if self.at >= len(self.source):
-            raise InvalidPattern("has a '[' without its ']'")
+            raise InvalidPattern("has a '[' without a ']'")
         char = self.source[self.at]
         self.at += 1
         if char != "\\":
@@ -251,22 +251,22 @@ class _Reader:
     def _write_class(self, ranges: list[tuple[int, int]], negated: bool) -> tuple[str, int]:
         if negated:
             return f"[^{''.join(map(_write_range, ranges))}{_OTHER}]", 2
-        kept = [part for one in ranges for part in _unescaped(one)]
-        if not kept:
+        unescaped = [part for one in ranges for part in _unescaped(one)]
+        if not unescaped:
             self.writable = False
-        return f"[{''.join(map(_write_range, kept))}]", 1
+        return f"[{''.join(map(_write_range, unescaped))}]", 1
 
 
 def _unescaped(given: tuple[int, int]) -> list[tuple[int, int]]:
-    """What is left of a range without the characters that JSON escapes."""
+    """A range without the characters that JSON escapes."""
     edges = [0x1F, 0x22, 0x5C, given[1] + 1]
-    found, low = [], max(given[0], 0x20)
+    ranges, low = [], max(given[0], 0x20)
     for edge in edges[1:]:
         high = min(edge - 1, given[1])
         if low <= high:
-            found.append((low, high))
+            ranges.append((low, high))
         low = max(low, edge + 1)
-    return found
+    return ranges
 
 
 def _write_range(given: tuple[int, int]) -> str:

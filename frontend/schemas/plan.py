@@ -1,4 +1,4 @@
-"""What is made of a request's schemas before it is admitted. Runs in a worker process."""
+"""Checks a request's schemas and plans their use before admission. Runs in a worker process."""
 
 import sys
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ from frontend.schemas.keywords import draft_of, meta_uri, parts, refusal, table
 from frontend.schemas.limits import Limits
 from frontend.schemas.patterns import InvalidPattern, read_pattern
 
-_DEEPEST = 50_000
+_MAX_RECURSION = 50_000
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the engine holds the model to (`grammar`, as JSON), and the finished answer is held to.
+    """`grammar` (JSON) is for the engine, `checker` for the finished answer.
 
-    `left_out` are the paths of keywords that only the checker knows, `unchecked` of those that
-    neither knows.
+    `left_out` are the paths of keywords that only the checker enforces, `unchecked` of those that
+    are not enforced at all.
     """
 
     grammar: bytes
@@ -33,7 +33,7 @@ class Plan:
 
     @property
     def size_bytes(self) -> int:
-        """About what it takes to remember it."""
+        """About how much memory it takes."""
         return 500 + len(self.grammar) + len(self.checker.source) + 100 * len(self.left_out)
 
 
@@ -43,13 +43,15 @@ def make_plans(jobs: list[tuple[bytes, str, bool]], limits: Limits) -> list[Plan
 
 
 def make_plan(source: bytes, path: str, limits: Limits, enforced: bool) -> Plan:
-    """`enforced`: what cannot be checked is refused, too. Raises InvalidRequest naming a place."""
+    """`enforced`: refuses a schema that cannot be checked. Raises InvalidRequest naming a place."""
     before = sys.getrecursionlimit()
-    sys.setrecursionlimit(_DEEPEST)  # references lead deeper than brackets
+    sys.setrecursionlimit(_MAX_RECURSION)  # references nest deeper than brackets
     try:
         return _plan(orjson.loads(source), path, limits, enforced)
     except RecursionError:
-        raise refusal(path, "is too deep, references followed", "schema_too_complex") from None
+        raise refusal(
+            path, "is nested too deeply once its references are followed", "schema_too_complex"
+        ) from None
     finally:
         sys.setrecursionlimit(before)
 
@@ -61,17 +63,17 @@ def _plan(schema: dict[str, Any], path: str, limits: Limits, enforced: bool) -> 
     check_cost(document, path, limits.expansion)
     unchecked = _check_patterns(document, path, limits, enforced)
     checker = make_checker(document, path)
-    made = grammar_of(document, path, enforced=enforced)
-    left_out = tuple(one for one in made.left_out if one not in unchecked)
-    return Plan(orjson.dumps(made.schema), checker, left_out, tuple(unchecked))
+    grammar = grammar_of(document, path, enforced=enforced)
+    left_out = tuple(one for one in grammar.left_out if one not in unchecked)
+    return Plan(orjson.dumps(grammar.schema), checker, left_out, tuple(unchecked))
 
 
 def _check_meta(schema: dict[str, Any], path: str) -> None:
-    """Whether it is a schema of its draft; the drafts' own schemas are part of the library."""
+    """Raises InvalidRequest for an invalid schema; the library contains the drafts' own schemas."""
     draft = draft_of(schema, path)
-    told = {**schema, "$schema": meta_uri(draft)}
+    declared = {**schema, "$schema": meta_uri(draft)}
     try:
-        jsonschema_rs.meta.validate(told)
+        jsonschema_rs.meta.validate(declared)
     except jsonschema_rs.ValidationError as error:
         where = path + "".join(
             f"[{part}]" if isinstance(part, int) else f".{part[:60]}"
@@ -83,14 +85,14 @@ def _check_meta(schema: dict[str, Any], path: str) -> None:
 def _check_patterns(document: Document, path: str, limits: Limits, enforced: bool) -> list[str]:
     """Counts the regular expressions; removes invalid ones and returns their paths."""
     total, size, unchecked = 0, 0, list[str]()
-    left = [document.root, *table(document.root.get("$defs")).values()]
-    while left:
-        node = left.pop()
+    pending = [document.root, *table(document.root.get("$defs")).values()]
+    while pending:
+        node = pending.pop()
         if not isinstance(node, dict):
             continue
-        left += [part for _, part in parts(node)]
+        pending += [part for _, part in parts(node)]
         where = document.paths.get(id(node), path)
-        for source, keyword, holder in _patterns(node):
+        for source, keyword, parent in _patterns(node):
             total += 1
             try:
                 size += read_pattern(source).size
@@ -98,7 +100,7 @@ def _check_patterns(document: Document, path: str, limits: Limits, enforced: boo
                 if enforced:
                     raise refusal(f"{where}.{keyword}", f"{error}: {source[:60]!r}") from None
                 unchecked.append(f"{where}.{keyword}")
-                del holder[source if holder is not node else keyword]
+                del parent[source if parent is not node else keyword]
             if total > limits.patterns:
                 raise refusal(path, f"has more than {limits.patterns} regular expressions")
             if size > limits.pattern_size:
@@ -112,9 +114,9 @@ def _check_patterns(document: Document, path: str, limits: Limits, enforced: boo
 
 
 def _patterns(node: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
-    """(expression, keyword, the object to delete it from)"""
-    found = []
+    """(expression, keyword, the object that contains it)"""
+    patterns = []
     if isinstance(node.get("pattern"), str):
-        found.append((node["pattern"], "pattern", node))
-    held = table(node.get("patternProperties"))
-    return [*found, *((source, "patternProperties", held) for source in held)]
+        patterns.append((node["pattern"], "pattern", node))
+    by_pattern = table(node.get("patternProperties"))
+    return [*patterns, *((source, "patternProperties", by_pattern) for source in by_pattern)]

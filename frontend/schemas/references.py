@@ -1,7 +1,7 @@
-"""What the references in one schema refer to. A reference to another document is refused.
+"""Resolves the references within one schema. A reference to another document is refused.
 
-`$id` and anchors move references as RFC 3986 and JSON Schema 2020-12, §8.2 say; older drafts' `id`
-likewise. A `$dynamicRef` means the outermost anchor of its name, which is the root's if it has one.
+`$id` and anchors follow RFC 3986 and JSON Schema 2020-12, §8.2, as does `id` of older drafts. A
+`$dynamicRef` refers to the outermost anchor of its name, which is the root's if it has one.
 """
 
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ from urllib.parse import unquote, urldefrag, urljoin
 
 from frontend.schemas.keywords import REFERENCE_ALONE, Schema, parts, refusal, shorten
 
-Found = tuple[Schema, str]
+Located = tuple[Schema, str]
 """A schema, and the path to where the caller wrote it."""
-POINTING = ("$ref", "$dynamicRef", "$recursiveRef")
+REFERRING = ("$ref", "$dynamicRef", "$recursiveRef")
 
 
 class References:
@@ -22,16 +22,16 @@ class References:
         self._root = root
         self._path = path
         self._bases: dict[int, str] = {}
-        self._resources: dict[str, Found] = {"": (root, path)}
-        self._anchors: dict[tuple[str, str], Found] = {}
-        self._dynamic: dict[str, list[Found]] = {}
+        self._resources: dict[str, Located] = {"": (root, path)}
+        self._anchors: dict[tuple[str, str], Located] = {}
+        self._dynamic: dict[str, list[Located]] = {}
         self._id = "id" if draft == "Draft4Validator" else "$id"
         self._alone = draft in REFERENCE_ALONE
-        self._recursive: list[Found] = []
+        self._recursive: list[Located] = []
         for node, where, base in self._nodes(root, path, ""):
-            self._note(node, where, base)
+            self._index(node, where, base)
 
-    def _note(self, node: dict[str, Any], where: str, base: str) -> None:
+    def _index(self, node: dict[str, Any], where: str, base: str) -> None:
         self._bases[id(node)] = base
         self._resources.setdefault(base, (node, where))
         for keyword in ("$anchor", "$dynamicAnchor"):
@@ -43,19 +43,19 @@ class References:
         if node.get("$recursiveAnchor") is True:
             self._recursive.append((node, where))
         name = node.get(self._id)
-        if isinstance(name, str) and name.startswith("#"):  # until draft 7 this was an anchor
+        if isinstance(name, str) and name.startswith("#"):  # an anchor until draft 7
             self._anchors.setdefault((base, name[1:]), (node, where))
 
-    def target(self, node: dict[str, Any], keyword: str, path: str) -> Found:
+    def target(self, node: dict[str, Any], keyword: str, path: str) -> Located:
         """What `node[keyword]` refers to. Raises InvalidRequest when it is not in this schema."""
         reference, where = node[keyword], f"{path}.{keyword}"
         if not isinstance(reference, str):
             raise refusal(where, "must be a string")
-        found = self._find(reference, self._bases.get(id(node), ""))
-        if found is None and reference.startswith(("#/", "/")):  # some libraries leave out the '#'
+        target = self._resolve(reference, self._bases.get(id(node), ""))
+        if target is None and reference.startswith(("#/", "/")):  # some libraries leave out the '#'
             pointer = unquote(reference.removeprefix("#"))
-            found = self._point((self._root, self._path), pointer)
-        if found is None:
+            target = self._follow((self._root, self._path), pointer)
+        if target is None:
             raise refusal(
                 where,
                 f"is {shorten(reference)!r}, which is not in this schema; refer to a part of it,"
@@ -63,19 +63,19 @@ class References:
             )
         if keyword == "$dynamicRef":
             name = urldefrag(reference).fragment
-            if isinstance(found[0], dict) and found[0].get("$dynamicAnchor") == name:
+            if isinstance(target[0], dict) and target[0].get("$dynamicAnchor") == name:
                 return self._outermost(self._dynamic[name], where)
-        if keyword == "$recursiveRef" and any(found[0] is one for one, _ in self._recursive):
+        if keyword == "$recursiveRef" and any(target[0] is one for one, _ in self._recursive):
             return self._outermost(self._recursive, where)
-        return found
+        return target
 
-    def _outermost(self, anchors: list[Found], where: str) -> Found:
-        """Among several anchors of a name the root's is the outermost wherever one comes from."""
+    def _outermost(self, anchors: list[Located], where: str) -> Located:
+        """Of several anchors of a name the root's is always the outermost."""
         if len(anchors) > 1 and anchors[0][0] is not self._root:
             raise refusal(where, f"can mean {len(anchors)} schemas; use '$ref'")
         return anchors[0]
 
-    def _find(self, reference: str, base: str) -> Found | None:
+    def _resolve(self, reference: str, base: str) -> Located | None:
         uri, _, fragment = reference.partition("#")
         if uri:
             try:
@@ -86,10 +86,10 @@ class References:
         if resource is None or not fragment:
             return resource
         if fragment.startswith("/"):
-            return self._point(resource, unquote(fragment))
+            return self._follow(resource, unquote(fragment))
         return self._anchors.get((base, unquote(fragment)))
 
-    def _point(self, start: Found, pointer: str) -> Found | None:
+    def _follow(self, start: Located, pointer: str) -> Located | None:
         """Follows a JSON pointer (RFC 6901)."""
         value: Any = start[0]
         where, base = start[1], self._bases.get(id(start[0]), "")

@@ -16,7 +16,7 @@ class LimitSettings(Group):
     max_connections_per_address: int = Field(
         default=2048,
         ge=1,
-        description="Open connections from one address at most; all, if it is a proxy's.",
+        description="Maximum of open connections from one address. Behind a proxy all share one.",
     )
     idle_timeout_s: float = Field(
         default=75, gt=0, description="Seconds that a connection may be open between two requests."
@@ -26,12 +26,14 @@ class LimitSettings(Group):
         ge=1024,
         description="Bytes of a request's URL and headers, and of a chunked body's framing.",
     )
-    max_headers: int = Field(default=100, ge=1, description="Headers of one request at most.")
+    max_headers: int = Field(
+        default=100, ge=1, description="Maximum number of headers of a request."
+    )
     max_pipelined: int = Field(
         default=16, ge=0, description="Requests on one connection that may wait for its answers."
     )
     request_timeout_s: float = Field(
-        default=600, gt=0, description="Seconds a request may take in all, waiting included."
+        default=600, gt=0, description="Seconds that a request may take, including waiting."
     )
     client_timeout_s: float = Field(
         default=30,
@@ -40,10 +42,10 @@ class LimitSettings(Group):
         " that it may stop reading its answer.",
     )
     max_running: int = Field(
-        default=256, ge=1, description="Requests in Triton at once; further ones wait."
+        default=256, ge=1, description="Concurrent requests to Triton; further requests wait."
     )
     max_waiting: int = Field(
-        default=1024, ge=0, description="Requests that wait at most; further ones get a 503."
+        default=1024, ge=0, description="Maximum of waiting requests; further requests get a 503."
     )
     max_body_bytes: int = Field(
         default=4 * 2**20,
@@ -58,32 +60,34 @@ class LimitSettings(Group):
     max_bodies_bytes: int = Field(
         default=64 * 2**20,
         ge=1024,
-        description="Bytes of all requests under way whose bodies are larger than 64 KiB; one"
-        " caller has half of them, further requests wait.",
+        description="Bytes of all running requests with bodies larger than 64 KiB. One"
+        " caller may use half of them; further requests wait.",
     )
     max_json_values: int = Field(
         default=300_000,
         ge=1000,
-        description="Values of one request body at most; an object's keys count as values.",
+        description="Maximum number of JSON values in a request body, including keys.",
     )
     max_json_containers: int = Field(
-        default=20_000, ge=100, description="Objects and lists of one request body at most."
+        default=20_000, ge=100, description="Maximum number of JSON objects and lists in a body."
     )
     max_text_bytes: int = Field(
         default=4 * 2**20,
         ge=1024,
-        description="Bytes of text in all prompts or inputs of one request. What fits a model's"
-        " context is bounded besides, by the model.",
+        description="Bytes of text in all prompts or inputs of a request. The model's context"
+        " is a second limit.",
     )
-    max_messages: int = Field(default=2048, ge=1, description="Messages of one chat at most.")
+    max_messages: int = Field(
+        default=2048, ge=1, description="Maximum number of messages in a chat."
+    )
     max_inputs: int = Field(
-        default=8192, ge=1, description="Texts of one embeddings call, prompts of one completion."
+        default=8192, ge=1, description="Maximum of texts to embed, or prompts of a completion."
     )
     constraints: str = Field(
         default="choice,regex",
-        description="What callers may bind answers to besides JSON schemas, comma-separated: "
-        "`choice`, `regex`, and, as these are programs that callers write, where the operator "
-        "wants them: `grammar` and `structural_tag`.",
+        description="Structures that callers may require besides JSON schemas, comma-separated: "
+        "`choice`, `regex`, `grammar` and `structural_tag`. The last two are programs that "
+        "callers write, and are off by default.",
     )
 
     @field_validator("constraints")

@@ -11,12 +11,12 @@ class SchemaSettings(Group):
     schema_workers: int = Field(
         default=2,
         ge=1,
-        description="Processes that check JSON schemas of requests, and answers against them.",
+        description="Processes that check JSON schemas and validate answers.",
     )
     schema_timeout_s: float = Field(
         default=5,
         gt=0,
-        description="Seconds that checking a schema or an answer may take; then it is ended.",
+        description="Seconds that the check of a schema or an answer may take.",
     )
     schema_retries: int = Field(
         default=0,
@@ -48,7 +48,7 @@ class SchemaSettings(Group):
     max_schema_expansion: int = Field(
         default=100_000,
         ge=1,
-        description="Evaluations of one value that a schema may take, references followed.",
+        description="Evaluations of one value that a schema may take, including references.",
     )
     max_schema_patterns: int = Field(
         default=200, ge=0, description="Regular expressions in one schema."
@@ -56,5 +56,5 @@ class SchemaSettings(Group):
     max_schema_pattern_size: int = Field(
         default=20_000,
         ge=0,
-        description="Characters of a schema's regular expressions, repetitions written out.",
+        description="Characters of a schema's regular expressions, with repetitions written out.",
     )

@@ -16,7 +16,7 @@ class ServerSettings(Group):
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=9000, ge=0, le=65535, description="Port to listen on.")
     ollama_port: int | None = Field(
-        default=None, ge=1, le=65535, description="A second port, for tools that know Ollama's."
+        default=None, ge=1, le=65535, description="A second port, for tools that expect Ollama's."
     )
     health_socket: Path | None = Field(
         default=None,
@@ -30,12 +30,12 @@ class ServerSettings(Group):
     )
     open: bool = Field(
         default=False,
-        description="Answer requests without a key too. Without a file of keys the gateway serves"
-        " its own machine alone, unless this is set.",
+        description="Accept requests without a key. Without this and a key file, the gateway serves"
+        " only its own machine.",
     )
     allowed_hosts: str = Field(
         default="host.docker.internal,host.containers.internal",
-        description="Names in `Host` that a gateway without keys answers to, besides loopback's:"
+        description="Names in `Host` that a gateway without keys answers to, besides loopback:"
         " `llm.example.com,*.example.com`; `*` for any.",
     )
     allowed_origins: str = Field(
@@ -46,13 +46,13 @@ class ServerSettings(Group):
     public_url: str = Field(
         default="",
         pattern=r"^(https?://[^/?#\s]+(/[^?#\s]*)?)?$",
-        description="Where clients reach the gateway, for links in answers; default: as they did.",
+        description="The gateway's public URL, for links in answers. Default: the request's.",
     )
     drain_s: float = Field(
         default=20, ge=0, description="Seconds that running requests may take after SIGTERM."
     )
     heartbeat_s: float = Field(
-        default=10, gt=0, description="Seconds of silence after which a stream sends a comment."
+        default=10, gt=0, description="Seconds without events after which a stream sends a comment."
     )
     unknown_fields: str = Field(
         default="refuse",

@@ -14,18 +14,18 @@ class StoreSettings(Group):
         description="SQLite file that keeps responses for `previous_response_id`.",
     )
     responses_ttl_s: int = Field(
-        default=30 * 86400, ge=1, description="Seconds that a stored response lives."
+        default=30 * 86400, ge=1, description="Seconds until a stored response expires."
     )
     max_responses_bytes: int = Field(
         default=256 * 2**20,
         ge=0,
-        description="Bytes of stored responses in all; the oldest go when there is no room.",
+        description="Total bytes of stored responses; the oldest are removed first.",
     )
     link_ttl_s: int = Field(
-        default=3600, ge=1, description="Seconds that a link to a generated image lives."
+        default=3600, ge=1, description="Seconds until a link to a generated image expires."
     )
     max_stored_bytes: int = Field(
         default=256 * 2**20,
         ge=0,
-        description="Bytes of linked images in memory; the oldest go when there is no room.",
+        description="Total bytes of linked images in memory; the oldest are removed first.",
     )

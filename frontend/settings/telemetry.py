@@ -11,8 +11,10 @@ class TelemetrySettings(Group):
     block_warning_ms: int = Field(
         default=100,
         ge=1,
-        description="Milliseconds that the event loop may be blocked before the log says by what.",
+        description="Milliseconds that the event loop may be blocked before the cause is logged.",
     )
     log_level: str = Field(
-        default="info", pattern="^(debug|info|warning|error)$", description="Least level logged."
+        default="info",
+        pattern="^(debug|info|warning|error)$",
+        description="The lowest level that is logged.",
     )

@@ -17,15 +17,15 @@ class UpstreamSettings(Group):
     )
     triton_key_file: Path | None = Field(
         default=None,
-        description="File with `NAME=VALUE`: what opens the control calls that Triton restricts,"
-        " for loading and unloading models.",
+        description="File with `NAME=VALUE`: the header that Triton requires for restricted calls,"
+        " which load and unload models.",
     )
     models: dict[str, str] = Field(
         default_factory=dict,
         description='More names for served models, as JSON: `{"mistral:latest": "my-chat"}`.',
     )
     poll_interval_s: float = Field(
-        default=2, gt=0, description="Seconds between looks at which models Triton serves."
+        default=2, gt=0, description="Seconds between polls of the models that Triton serves."
     )
 
     @model_validator(mode="after")
@@ -43,5 +43,5 @@ class UpstreamSettings(Group):
         except OSError as error:
             raise ValueError(f"triton_key_file: {error}") from error
         if not name or not value:
-            raise ValueError(f"triton_key_file: {self.triton_key_file} does not hold NAME=VALUE")
+            raise ValueError(f"triton_key_file: {self.triton_key_file} does not contain NAME=VALUE")
         return name.lower(), value

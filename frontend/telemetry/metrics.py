@@ -16,12 +16,12 @@ class Metrics:
         ProcessCollector(registry=self._registry)  # CPU, memory, file descriptors
         self.blocks = Counter(
             "gateway_event_loop_blocks",
-            "Times that the event loop was blocked for longer than its bound",
+            "How often the event loop was blocked for longer than its limit",
             registry=self._registry,
         )
         self.blocked_s = Counter(
             "gateway_event_loop_blocked_seconds",
-            "Seconds that the event loop was blocked in those times",
+            "How long the event loop was blocked in these cases",
             registry=self._registry,
         )
         self.connections = Gauge("gateway_connections", "Open connections", registry=self._registry)

@@ -56,7 +56,7 @@ class Grammars:
         self._introduce()
 
     def _spawn(self) -> None:
-        self._folder = private_folder("grammars")
+        self._folder = private_folder()
         self._forkserver = _start_forkserver()
 
     def _introduce(self) -> None:

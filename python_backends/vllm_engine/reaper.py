@@ -29,9 +29,14 @@ _OWNED = re.compile(r"(psm_|sem\.mp-|torch_|VLLM_|vllm)")
 """What vLLM, torch and multiprocessing call their segments; Triton's own are its business."""
 
 
-def private_folder(kind: str) -> str:
-    """A private temporary folder that the reaper removes."""
-    return tempfile.mkdtemp(prefix=f"toolkit-{kind}-{os.environ.get(MARK, '')}-")
+def private_folder() -> str:
+    """A private temporary folder that the reaper removes. Its path is short: sockets are put
+    there, and the path of a socket has at most 107 bytes."""
+    return tempfile.mkdtemp(prefix=_folder_prefix(os.environ.get(MARK, "")))
+
+
+def _folder_prefix(mark: str) -> str:
+    return f"tt-{mark[:16]}-"
 
 
 class Reaper:
@@ -104,7 +109,7 @@ def main() -> None:
     for name in names:
         with contextlib.suppress(OSError):
             Path(_SHARED_MEMORY, name).unlink()
-    for folder in Path(tempfile.gettempdir()).glob(f"*-{mark}-*"):
+    for folder in Path(tempfile.gettempdir()).glob(f"{_folder_prefix(mark)}*"):
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -132,7 +132,7 @@ class Target:
         )
 
     def connect(self) -> socket.socket:
-        """A bare connection, for what no HTTP library would send."""
+        """A bare connection, for requests that HTTP libraries refuse to send."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=30)
 
     @contextlib.contextmanager
@@ -163,8 +163,11 @@ class Target:
 
     def _gateway(self) -> psutil.Process:
         command = ["-P", "-m", "frontend"]  # its guard has that further back
-        [gateway] = [p for p in self.service.family() if p.cmdline()[1:4] == command]
-        return gateway
+        for process in self.service.family():
+            with contextlib.suppress(psutil.NoSuchProcess):  # it ended, or is a zombie
+                if process.cmdline()[1:4] == command:
+                    return process
+        raise AssertionError("the gateway does not run")
 
     def _processes(self) -> set[tuple[int, float]]:
         """The service's lasting processes: the gateway, Triton, and what runs the models."""

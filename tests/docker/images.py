@@ -1,6 +1,6 @@
 """Building and running the images with buildah, on a base made here from Debian packages.
 
-Nothing is pulled, and everything stands in one folder. Containers share the host's network.
+Nothing is pulled, and everything is in one folder. Containers share the host's network.
 """
 
 import contextlib

@@ -151,7 +151,7 @@ def _entry_point(echo: Path, folder: Path, **environment: str) -> Iterator[grpc.
     runtime = ensure_triton()
     repository = folder / "models"
     shutil.copytree(echo, repository, ignore=shutil.ignore_patterns(".*"))
-    for config in repository.glob("*/config.pbtxt"):  # a container's configs name no environment
+    for config in repository.glob("*/config.pbtxt"):  # a container's configs have no environment
         links = str(echo / ".environments")
         text = config.read_text().replace("$$TRITON_MODEL_DIRECTORY/../.environments", links)
         config.write_text(text)

@@ -42,8 +42,8 @@ def planned() -> dict[str, Any]:
     command = [sys.executable, "-m", "toolkit", "fit", "models.yaml", "--json"]
     ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert ran.returncode in (0, 1), ran.stderr  # 1: this machine is busy with the very models
-    told: dict[str, Any] = json.loads(ran.stdout)
-    return told | {model["name"]: model for model in told["models"]}
+    result: dict[str, Any] = json.loads(ran.stdout)
+    return result | {model["name"]: model for model in result["models"]}
 
 
 @pytest.fixture(scope="module")

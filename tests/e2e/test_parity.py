@@ -49,7 +49,7 @@ def until_same(ask: Callable[[], float]) -> None:
 def compare_tokens(ours: Any, theirs: Any) -> float:
     """Chat's log probabilities, token by token.
 
-    Where tokens are pieces of a character, ours hold their own bytes; vLLM's first ones hold none
+    Where tokens are pieces of a character, ours hold their own bytes; vLLM's first ones are empty
     and the last one all, if it still comes. So bytes are compared joined, up to there. vLLM puts a
     sampled token before the likeliest, so one of these may be missing there. Returns the largest
     difference.
@@ -99,7 +99,7 @@ def test_chat_streams_join_to_the_same(
         ours, theirs = (_joined(sdk.chat.completions.create(**asked)) for sdk in (client, peer))
         assert ours[:3] == theirs[:3], "text, finish reason, usage"
         peer_tokens = theirs[3]
-        ends = bool(peer_tokens) and peer_tokens[-1].token == END  # which is no part of the content
+        ends = bool(peer_tokens) and peer_tokens[-1].token == END  # not part of the content
         return compare_tokens(ours[3], peer_tokens[:-1] if ends else peer_tokens)
 
     if "response_format" in options:  # 0.024 apart each time: ours follows its grammars elsewhere

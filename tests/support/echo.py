@@ -1,4 +1,4 @@
-"""The echo models on the real server: what they are told to do, and what they say they did."""
+"""The echo models on the real server: what tests make them do, and what they report."""
 
 import json
 from pathlib import Path

@@ -95,6 +95,6 @@ def structures(workers: Workers | None = None, retries: int = 0) -> Structures:
 
 
 def no_images() -> Images:
-    """Reads no images: a request must not have any."""
+    """Does not read images: a request must not have any."""
     limits = ImageBounds(0, 0, 0, DecodeLimits(1))
     return Images(Fetcher(0, 1), InlineWorkers(), Budget(0), limits)

@@ -1,4 +1,4 @@
-"""Machines that are described instead of owned: a Probe that answers from tables."""
+"""Machines that are described instead of owned: a Machine that answers from tables."""
 
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -11,7 +11,7 @@ _MODERN = "avx avx2 avx512f avx512_bf16"
 
 
 @dataclass
-class FakeProbe:
+class FakeMachine:
     """A sound Linux machine with AVX-512 and no GPU, unless a test says otherwise."""
 
     system: str = "Linux"
@@ -63,7 +63,7 @@ class FakeProbe:
 
 
 def nvidia(*rows: str) -> dict[str, Ran]:
-    """`nvidia-smi` that tells of these GPUs, one CSV row each."""
+    """`nvidia-smi` that lists these GPUs, one CSV row each."""
     return {"nvidia-smi": Ran(0, "\n".join(rows) + "\n")}
 
 

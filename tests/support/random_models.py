@@ -108,7 +108,7 @@ def make(case: Case, folder: Path) -> Path | None:
         else:
             style = "qwen2" if case.architecture.startswith("qwen") else "smollm"
             save_tiny_language(folder, architecture=case.architecture, style=style, **case.settings)
-    except Exception:  # an impossible combination, which nobody can have trained
+    except Exception:  # an impossible combination
         return None
     if case.edit:
         config = json.loads((folder / "config.json").read_text())

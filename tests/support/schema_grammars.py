@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from frontend.errors import InvalidRequest
-from frontend.schemas.check import find_faults
+from frontend.schemas.check import find_errors
 from frontend.schemas.limits import Limits
 from frontend.schemas.plan import Plan, make_plan
 
@@ -14,7 +14,7 @@ Schema = dict[str, Any]
 
 
 def plan(schema: Schema, *, enforced: bool = True, limits: Limits | None = None) -> Plan:
-    """The plan of a schema that stands at `s`."""
+    """The plan of a schema at `s`."""
     return make_plan(orjson.dumps(schema), "s", limits or Limits(), enforced)
 
 
@@ -25,7 +25,7 @@ def grammar(schema: Schema, *, enforced: bool = True) -> Any:
 
 def fits(schema: Schema, value: Any) -> bool:
     """Whether a finished answer passes the check."""
-    (fault,) = find_faults([(plan(schema, enforced=False).checker, orjson.dumps(value).decode())])
+    (fault,) = find_errors([(plan(schema, enforced=False).checker, orjson.dumps(value).decode())])
     return fault is None
 
 

@@ -1,4 +1,4 @@
-"""A cached folder is complete or absent, whoever makes it and however that ends."""
+"""A cached folder is complete or absent, whichever process makes it and however that ends."""
 
 import os
 import signal

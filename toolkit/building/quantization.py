@@ -15,7 +15,8 @@ from toolkit.errors import QualityError
 from toolkit.facts import write_facts
 from toolkit.home import home
 from toolkit.kinds import read_facts
-from toolkit.kinds.llm import LlmEntry, LlmFacts
+from toolkit.kinds.llm.facts import LlmFacts
+from toolkit.kinds.llm.fields import LlmEntry
 from toolkit.progress import Progress
 from toolkit.quantize.language import Judging, Options, libraries, quantize_language
 from toolkit.weights.digest import text_digest

@@ -102,7 +102,7 @@ def _manifest(plan: Plan, prepared: Mapping[str, Prepared]) -> dict[str, object]
         "target": plan.target.name,
         "triton": plan.target.triton,
         "release": plan.target.release,
-        "catalogue": plan.file,
+        "spec": plan.file,
         "contract": contract.VERSION,
         "generator": f"triton-toolkit {toolkit.__version__}",
         "models": {

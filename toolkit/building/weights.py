@@ -17,7 +17,8 @@ from toolkit.convert.recipes import recipe
 from toolkit.errors import SourceError
 from toolkit.facts import Facts
 from toolkit.kinds import read_facts
-from toolkit.kinds.llm import Adapter, AdapterFacts, LlmEntry, LlmFacts
+from toolkit.kinds.llm.facts import AdapterFacts, LlmFacts
+from toolkit.kinds.llm.fields import Adapter, LlmEntry
 from toolkit.progress import Progress, Step
 from toolkit.spec import SourcedEntry
 from toolkit.weights.adapters import check_adapter

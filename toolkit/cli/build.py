@@ -28,7 +28,11 @@ class Options:
     ] = Path("model_repository")
     target: Annotated[str, typer.Option(help=f"What will serve it: {FORMS}.")] = "embedded"
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan; download and write nothing.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Check all that needs no download and print the plan; change nothing.",
+        ),
     ] = False
     as_json: Json = False
 

@@ -1,4 +1,4 @@
-"""`toolkit cache`: what the toolkit keeps on disk, and deleting what nothing uses."""
+"""`toolkit cache`: what the toolkit keeps on disk, and deleting what is unused."""
 
 import time
 from dataclasses import dataclass
@@ -78,7 +78,7 @@ class Prune(List):
 @cache.command("prune")
 @takes(Prune)
 def prune_(options: Prune) -> None:
-    """Delete what no models.yaml, repository or running process uses.
+    """Delete entries that are unused: by models.yaml, repositories and running processes.
 
     Everything can be downloaded or built again.
 

@@ -82,15 +82,15 @@ def load_command(name: str) -> Any:
     """Imports one command. Flags get no value in its help, which would read `--json <bool>`."""
     each = COMMANDS[name]
     module = import_module(f"toolkit.cli.{each.module}")
-    found = getattr(module, name.replace("-", "_"))
-    if not isinstance(found, typer.Typer):
-        function, found = found, typer.Typer(add_completion=False, rich_markup_mode="markdown")
+    target = getattr(module, name.replace("-", "_"))
+    if not isinstance(target, typer.Typer):
+        function, target = target, typer.Typer(add_completion=False, rich_markup_mode="markdown")
         cls = getattr(function, "command_class", TyperCommand)
-        found.command(name, cls=cls, context_settings=SETTINGS)(function)
+        target.command(name, cls=cls, context_settings=SETTINGS)(function)
     else:
-        found.info.context_settings = SETTINGS
-        found.rich_markup_mode, found._add_completion = "markdown", False
-    command = typer.main.get_command(found)
+        target.info.context_settings = SETTINGS
+        target.rich_markup_mode, target._add_completion = "markdown", False
+    command = typer.main.get_command(target)
     command.name = name
     drop_flag_values(command)
     return command

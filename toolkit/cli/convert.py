@@ -124,7 +124,7 @@ def _check(options: Options) -> None:
         f"--quantization {options.quantization}": (bool(options.quantization), "tensorrt-llm"),
     }
     if wrong := [
-        f"{option} goes with --to {goal}"
+        f"{option} requires --to {goal}"
         for option, (is_given, goal) in given.items()
         if is_given and options.to != goal
     ]:

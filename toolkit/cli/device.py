@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from toolkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from toolkit.machine import Probe
+    from toolkit.machine import Machine
 
 Placement = dict[str, dict[str, Any]]
 
@@ -22,23 +22,23 @@ class Device(StrEnum):
 
 
 def choose_placement(
-    device: Device, repository: Path, probe: "Probe", tell: Callable[[str], None]
+    device: Device, repository: Path, machine: "Machine", report: Callable[[str], None]
 ) -> Placement | None:
-    """The GPUs of each step, None for the CPU; says why a GPU that is there is not used.
+    """The GPUs of each step, None for the CPU; reports why an existing GPU is not used.
 
     Raises UsageError when CUDA was asked for and cannot be used, RepositoryError when the
     models do not fit.
     """
     from toolkit.machine.cuda import usable_cuda
-    from toolkit.machine.gpus import found_gpus
+    from toolkit.machine.gpus import list_gpus
 
-    if device is Device.CPU or (device is Device.AUTO and not found_gpus(probe)):
+    if device is Device.CPU or (device is Device.AUTO and not list_gpus(machine)):
         return None
-    cuda = usable_cuda(probe)
+    cuda = usable_cuda(machine)
     if not cuda.gpus and device is Device.CUDA:
         raise UsageError(f"--device cuda cannot be used: {cuda.reason}", hint=cuda.fix)
     if not cuda.gpus:
-        tell(f"serving on the CPU: {cuda.reason}; to use the GPU, {cuda.fix}")
+        report(f"serving on the CPU: {cuda.reason}; to use the GPU, {cuda.fix}")
         return None
     from toolkit.fit.devices import devices_of
     from toolkit.fit.served import place_repository
@@ -47,5 +47,5 @@ def choose_placement(
     for step, place in placed.items():
         share = place.get("engine", {}).get("gpu_memory_utilization")
         part = f", {share:.0%} of its memory" if share else ""
-        tell(f"{step}: GPU {', '.join(map(str, place['gpus']))}{part}")
+        report(f"{step}: GPU {', '.join(map(str, place['gpus']))}{part}")
     return placed

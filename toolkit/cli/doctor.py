@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from toolkit.cli.options import probe_of, takes
+from toolkit.cli.options import machine_of, takes
 from toolkit.cli.output import print_json, print_line, say
 from toolkit.finding import Finding, Severity
 from toolkit.targets import FORMS
@@ -57,7 +57,7 @@ def doctor(options: Options) -> None:
         port=options.port,
         repository=options.repository.absolute(),
     )
-    findings = check(probe_of(options.context), setup)
+    findings = check(machine_of(options.context), setup)
     fatal = {Severity.ERROR, Severity.WARNING} if options.strict else {Severity.ERROR}
     failed = any(finding.severity in fatal for finding in findings)
     if options.as_json:

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from toolkit.cli.options import Json, probe_of, takes
+from toolkit.cli.options import Json, machine_of, takes
 from toolkit.cli.output import print_json, print_line, print_table
 from toolkit.cli.progress import console_progress
 from toolkit.cli.sizes import size
 from toolkit.targets import FORMS
 
 if TYPE_CHECKING:
+    from toolkit.finding import Finding
     from toolkit.fit import Fit, Question
     from toolkit.fit.models import ModelFit
 
@@ -89,22 +90,22 @@ def fit(options: Options) -> None:
 def _question(options: Options) -> "Question":
     from toolkit.fit import Question, devices_of, parse_gpus, parse_size
     from toolkit.fit.models import SHARED_MEMORY
-    from toolkit.machine import cores, found_gpus, memory_bytes
+    from toolkit.machine import cores, list_gpus, memory_bytes
     from toolkit.spec import load
     from toolkit.targets import find_target
 
     spec = load(options.models)
-    probe = probe_of(options.context)
+    machine = machine_of(options.context)
     memory = options.memory
     described = parse_gpus(options.gpus) if options.gpus is not None else None
-    disk = probe.disk(SHARED_MEMORY) if memory is None else None
-    flags = (probe.read("/proc/cpuinfo") or "").partition("flags")[2].partition("\n")[0].split()
+    disk = machine.disk(SHARED_MEMORY) if memory is None else None
+    flags = (machine.read("/proc/cpuinfo") or "").partition("flags")[2].partition("\n")[0].split()
     return Question(
         spec=spec,
         target=find_target(options.target or ("container" if described else "embedded")),
-        devices=devices_of(found_gpus(probe)) if described is None else described,
-        host_bytes=parse_size(memory) if memory else memory_bytes(probe).available_bytes,
-        cores=options.processors or cores(probe),
+        devices=devices_of(list_gpus(machine)) if described is None else described,
+        host_bytes=parse_size(memory) if memory else memory_bytes(machine).available_bytes,
+        cores=options.processors or cores(machine),
         avx512="avx512f" in flags,
         shm_bytes=disk[1] if disk else parse_size(memory or "0.001GiB") // 2,
         sequences=options.concurrency,
@@ -133,15 +134,16 @@ def _show(fit: "Fit") -> None:
 def _row(model: "ModelFit", on_gpu: bool) -> tuple[str, ...]:
     from toolkit.fit.estimate import LlmNeed
 
-    need = model.need
-    assert need is not None
-    cached = isinstance(need, LlmNeed)
-    weights = model.wanted.weights if model.wanted else need.weights
+    weights = cache = requests = "-"
+    if model.need is not None:
+        weights = size(model.demand.weights if model.demand else model.need.weights)
+    if isinstance(model.need, LlmNeed):
+        cache, requests = size(model.cache_bytes or model.need.cache), f"{model.sequences:.1f}"
     return (
         model.name,
-        size(weights),
-        size(model.cache_bytes or need.cache) if isinstance(need, LlmNeed) else "-",
-        f"{model.sequences:.1f}" if cached else "-",
+        weights,
+        cache,
+        requests,
         size(model.host_bytes),
         _place(model, on_gpu),
     )
@@ -152,13 +154,14 @@ def _details(model: "ModelFit") -> list[str]:
     from toolkit.fit.estimate import LlmNeed
 
     need = model.need
-    assert need is not None
+    if need is None:  # a user's own code, or an ensemble of other models
+        return [model.kind, f"threads {model.threads}"]
     parts = []
-    if model.wanted is not None:
-        about, engine = model.wanted.architecture, model.wanted.engine
+    if model.demand is not None:
+        about, engine = model.demand.architecture, model.demand.engine
         parts.append(
             f"{about.parameters / 1e9:.3g} B parameters, {about.attention}, "
-            f"{engine.precision.label}, context {engine.context_length} × {model.wanted.sequences}"
+            f"{engine.precision.label}, context {engine.context_length} × {model.demand.sequences}"
         )
     if isinstance(need, LlmNeed):
         parts.append(f"KV cache {size(need.token)} per token")
@@ -169,7 +172,7 @@ def _details(model: "ModelFit") -> list[str]:
 def _place(model: "ModelFit", on_gpu: bool) -> str:
     placement = model.placement
     if placement is None:
-        return "nowhere" if on_gpu and model.wanted is not None else "CPU"
+        return "nowhere" if on_gpu and model.demand is not None else "CPU"
     text = f"GPU {','.join(map(str, placement.devices))}"
     if placement.tensor_parallel > 1:
         text += f" TP{placement.tensor_parallel}"
@@ -180,13 +183,18 @@ def _place(model: "ModelFit", on_gpu: bool) -> str:
 
 def _show_verdict(fit: "Fit") -> None:
     for model in fit.models:
-        for problem in model.problems:
-            print_line(("does not fit:", "error"), f" {model.name}: {problem}")
+        for finding in model.findings:
+            _show_finding(finding, f"{model.name}: ")
         for index, advice in enumerate(model.advice):
             print_line("  ", ("       or:" if index else "would fit:", "hint"), f" {advice}")
-    for problem in fit.problems:
-        print_line(("does not fit:", "error"), f" {problem}")
-    for note in fit.notes:
-        print_line(("note:", "warning"), f" {note}")
+    for finding in fit.findings:
+        _show_finding(finding)
     if fit.fits:
         print_line(("everything fits", "good"))
+
+
+def _show_finding(finding: "Finding", name: str = "") -> None:
+    label = ("does not fit:", "error") if finding.severity == "error" else ("note:", "warning")
+    print_line(label, f" {name}{finding.text}")
+    if finding.fix:
+        print_line("  ", ("hint:", "hint"), f" {finding.fix}")

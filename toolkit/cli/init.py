@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,37 +13,20 @@ import typer
 from toolkit.cli.options import takes
 from toolkit.cli.output import print_error, say
 from toolkit.errors import RepositoryError, SourceError, ToolkitError
+from toolkit.kinds import all_kinds
 
 if TYPE_CHECKING:
     from toolkit.spec.starter import Choice
 
-_DEFAULT = ("llm", "embedding")
-_KINDS = ("llm", "embedding", "rerank", "diffusion")
 SCHEMA_FILE = "models.schema.json"
 _SOURCE = "[NAME=]SOURCE"
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """The command line of `toolkit init`."""
+class Settings:
+    """The command line of `toolkit init` without the sources: each kind has an option for them."""
 
     models: Annotated[Path, typer.Argument(help="The file to write.")] = Path("models.yaml")
-    llm: Annotated[
-        list[str] | None,
-        typer.Option(metavar=_SOURCE, help="A language model; may be repeated."),
-    ] = None
-    embedding: Annotated[
-        list[str] | None,
-        typer.Option(metavar=_SOURCE, help="An embedding model; may be repeated."),
-    ] = None
-    rerank: Annotated[
-        list[str] | None,
-        typer.Option(metavar=_SOURCE, help="A cross-encoder; may be repeated."),
-    ] = None
-    diffusion: Annotated[
-        list[str] | None,
-        typer.Option(metavar=_SOURCE, help="A diffusers pipeline; may be repeated."),
-    ] = None
     context_length: Annotated[
         int,
         typer.Option(min=16, help="Language models: tokens of prompt and answer together."),
@@ -55,8 +38,24 @@ class Options:
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False
 
 
-@takes(Options)
-def init(options: Options) -> None:
+_KINDS = {name: kind for name, kind in all_kinds().items() if kind.example}
+
+
+def _sources(title: str) -> object:
+    option = typer.Option(metavar=_SOURCE, help=f"{title}; may be repeated.")
+    return Annotated[list[str] | None, option]
+
+
+_Options = make_dataclass(
+    "_Options",
+    [(name, _sources(kind.title), field(default=None)) for name, kind in _KINDS.items()],
+    bases=(Settings,),
+    frozen=True,
+)
+
+
+@takes(_Options)
+def init(options: Settings) -> None:
     """Write a commented models.yaml to start from.
 
     Its JSON Schema is written beside it, so that editors complete and check the file. A source is
@@ -100,8 +99,7 @@ def schema() -> None:
     typer.echo(_schema_text(), nl=False)
 
 
-def _choices(options: Options) -> Sequence["Choice"]:
-    from toolkit.kinds import all_kinds
+def _choices(options: Settings) -> Sequence["Choice"]:
     from toolkit.spec.starter import Choice
 
     given = [_choice(kind, text) for kind in _KINDS for text in getattr(options, kind) or ()]
@@ -109,7 +107,7 @@ def _choices(options: Options) -> Sequence["Choice"]:
         return given
     if not options.yes and sys.stdin.isatty():
         return _ask()
-    return [Choice(kind, all_kinds()[kind].example) for kind in _DEFAULT]
+    return [Choice(name, kind.example) for name, kind in _KINDS.items() if kind.in_starter]
 
 
 def _choice(kind: str, text: str) -> "Choice":
@@ -129,13 +127,10 @@ def _choice(kind: str, text: str) -> "Choice":
 
 def _ask() -> list["Choice"]:
     """Asks for each kind until the answer is valid; an empty one takes the example or skips it."""
-    from toolkit.kinds import all_kinds
 
     choices = []
-    for name, kind in all_kinds().items():
-        if not kind.example:
-            continue
-        example = kind.example if name in _DEFAULT else ""
+    for name, kind in _KINDS.items():
+        example = kind.example if kind.in_starter else ""
         text = f"{kind.title}: source{' (- for none)' if example else ' (empty for none)'}"
         text += f" [{example}]: " if example else ": "
         while (answer := _read_line(text) or example) not in {"", "-"}:

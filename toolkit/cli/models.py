@@ -50,12 +50,12 @@ def list_(options: List) -> None:
         toolkit models list --triton gpu-host:8001 --steps --json
     """
     with options.control() as control:
-        found = [each for each in control.models().values() if options.steps or each.public]
+        listed = [each for each in control.models().values() if options.steps or each.public]
     if options.as_json:
-        print_json([described(each) for each in found])
+        print_json([described(each) for each in listed])
         return
     rows = [
-        (each.name, each.served.kind or "-", numbers(each.serving), state(each)) for each in found
+        (each.name, each.served.kind or "-", numbers(each.serving), state(each)) for each in listed
     ]
     print_table(("model", "kind", "serving", "state"), rows)
 

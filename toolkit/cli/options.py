@@ -16,7 +16,7 @@ from typer.core import TyperCommand
 from toolkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from toolkit.machine import Probe
+    from toolkit.machine import Machine
 
 _Options = TypeVar("_Options")
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
@@ -75,8 +75,8 @@ def check_shard_size(text: str) -> str:
     return text
 
 
-def probe_of(context: typer.Context) -> "Probe":
+def machine_of(context: typer.Context) -> "Machine":
     """The machine that a command examines: this one, or what a test describes."""
-    from toolkit.machine import LocalProbe
+    from toolkit.machine import LocalMachine
 
-    return LocalProbe() if context.obj is None else context.obj
+    return LocalMachine() if context.obj is None else context.obj

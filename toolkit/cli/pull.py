@@ -143,10 +143,10 @@ def download(options: Download) -> None:
     """
     from toolkit.weights.state import size_of
 
-    wanted = _sources(options)
+    sources = _sources(options)
     folder = options.models.absolute().parent
     with console_progress() as progress:
-        fetched = _fetch_all(wanted, folder, progress, options.allow_pickle)
+        fetched = _fetch_all(sources, folder, progress, options.allow_pickle)
     if options.as_json:
         print_json(
             [
@@ -176,16 +176,16 @@ def check(options: Models) -> None:
     from toolkit.weights.state import State, standings
 
     with console_progress() as progress, progress.step("check weights"):
-        found = standings(load(options.models), verify=True)
+        weights = standings(load(options.models), verify=True)
     if options.as_json:
-        print_json([_standing_json(each) for each in found])
+        print_json([_standing_json(each) for each in weights])
     else:
-        _show(found)
-    bad = [each for each in found if each.state is not State.HERE]
+        _show(weights)
+    bad = [each for each in weights if each.state is not State.HERE]
     if bad:
         corrupted = any(each.state is State.CORRUPTED for each in bad)
         raise SourceError(
-            f"the weights of {len(bad)} of {len(found)} models are missing or incomplete: "
+            f"the weights of {len(bad)} of {len(weights)} models are missing or incomplete: "
             + ", ".join(each.name for each in bad),
             hint="delete the corrupted folders, then toolkit pull" if corrupted else "toolkit pull",
         )
@@ -198,7 +198,7 @@ def _sources(options: Download) -> "dict[str, Source | UrlSource]":
 
     given, sha256, only = options.sources or [], options.sha256, options.only or []
     if sha256 is not None and not (len(given) == 1 and _is_url(given[0])):
-        raise UsageError("--sha256 goes with one https address", hint="give one address")
+        raise UsageError("--sha256 requires exactly one https address", hint="give one address")
     if given:
         if only:
             raise UsageError(

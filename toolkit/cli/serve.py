@@ -24,7 +24,7 @@ _AFTER = "settings of the gateway go after `--`, as in `toolkit serve -- --keys-
 
 
 class PassThrough(TyperCommand):
-    """Leaves what stands after `--` in `context.args`, for the gateway."""
+    """Leaves what follows `--` in `context.args`, for the gateway."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         own, rest = args, []
@@ -140,7 +140,7 @@ def serve(options: Options) -> None:
 
     Needs neither a GPU nor Docker. Models compute on NVIDIA GPUs where those can be used.
     Settings of the gateway go after `--`; `triton-gateway --help` lists them. Ctrl-C stops the
-    service; a second Ctrl-C stops it at once.
+    service; a second Ctrl-C kills it.
 
     Examples:
 
@@ -164,18 +164,18 @@ def serve(options: Options) -> None:
 
     chosen = replace(chosen, placement=_placement(options))
     with console_progress() as progress:
-        supervisor = Supervisor(chosen, progress, tell=say)
+        supervisor = Supervisor(chosen, progress, report=say)
         supervisor.run(ready=lambda: _announce(supervisor))
     say("stopped")
 
 
 def _placement(options: Options) -> dict[str, dict[str, Any]] | None:
     from toolkit.cli.device import choose_placement
-    from toolkit.machine import LocalProbe
+    from toolkit.machine import LocalMachine
     from toolkit.serve.models import check_target
 
     check_target(options.repository, "embedded")
-    return choose_placement(options.device, options.repository, LocalProbe(), say)
+    return choose_placement(options.device, options.repository, LocalMachine(), say)
 
 
 def _stop_with_parent() -> None:
@@ -185,20 +185,22 @@ def _stop_with_parent() -> None:
 
 
 def _check(options: Options) -> None:
-    """Refuses options that do not go together. Raises UsageError."""
+    """Refuses options that cannot be combined. Raises UsageError."""
     if options.frontend_only != (options.triton is not None):
-        raise UsageError("--frontend-only and --triton HOST:PORT go together", hint="give both")
+        raise UsageError(
+            "--frontend-only and --triton HOST:PORT require each other", hint="give both"
+        )
     if options.triton_only and options.frontend_only:
         raise UsageError("--triton-only and --frontend-only exclude each other", hint="give one")
     if options.triton_only and options.context.args:
         raise UsageError(
-            "--triton-only starts no gateway, so it takes no settings of one",
+            "--triton-only does not start a gateway, so gateway settings have no effect",
             hint=f"remove `-- {' '.join(options.context.args)}`",
         )
     if options.triton_only and not (options.open or _is_loopback(options.host)):
         raise UsageError(
-            f"anyone who reaches '{options.host}' would get an answer without a key",
-            hint="say --open if that is intended",
+            f"anyone who can reach '{options.host}' could send requests without a key",
+            hint="give --open if that is intended",
         )
     if options.control_key_file is not None:
         from toolkit.serve.connection import Key
@@ -206,7 +208,7 @@ def _check(options: Options) -> None:
         Key.read(options.control_key_file)
         if not (options.triton_only or options.frontend_only):
             raise UsageError(
-                "--control-key-file goes with --triton-only or --frontend-only",
+                "--control-key-file requires --triton-only or --frontend-only",
                 hint="on this machine, `toolkit models` needs no key",
             )
 
@@ -222,7 +224,7 @@ def _is_loopback(host: str) -> bool:
 
 def _serve_options(options: Options) -> "ServeOptions":
     from toolkit.serve.options import ServeOptions
-    from toolkit.serve.watch import Patience
+    from toolkit.serve.watch import Timeouts
 
     shared = {field.name for field in fields(Options)} & {f.name for f in fields(ServeOptions)}
     shared -= {"repository", "triton_port"}
@@ -230,7 +232,7 @@ def _serve_options(options: Options) -> "ServeOptions":
     return ServeOptions(
         options.repository,
         triton_port=options.triton_port if options.triton_only else None,
-        patience=Patience(options.dead_after_s, options.hung_after_s),
+        timeouts=Timeouts(options.dead_after_s, options.hung_after_s),
         gateway=tuple(options.context.args),
         **chosen,
     )

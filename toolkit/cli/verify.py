@@ -10,7 +10,7 @@ from toolkit.errors import RepositoryError
 from toolkit.finding import Severity
 from toolkit.verifier.finding import ModelFinding
 from toolkit.verifier.fix import apply_fixes, write_batch_size
-from toolkit.verifier.releases import find_target
+from toolkit.verifier.releases import find_server
 from toolkit.verifier.report import as_json, lines, summary
 from toolkit.verifier.repository import guess_target, read_models, verify_repository
 
@@ -36,7 +36,9 @@ def verify(
     json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
     fix: Annotated[
         bool,
-        typer.Option("--fix", help="First mend what needs no choice, and say what was changed."),
+        typer.Option(
+            "--fix", help="First apply fixes that need no decision, and print the changes."
+        ),
     ] = False,
 ) -> None:
     """Check a model repository without starting a server.
@@ -55,7 +57,7 @@ def verify(
         toolkit verify /srv/models --fix
     """
     try:
-        chosen = find_target(target or guess_target(directory), gpus)
+        chosen = find_server(target or guess_target(directory), gpus)
         models = read_models(directory, chosen)
     except RepositoryError as error:
         error.exit_code = _USAGE

@@ -15,7 +15,7 @@ from toolkit.convert.failures import refusing
 from toolkit.convert.safetensors_file import weight_files
 from toolkit.convert.steps import share_tokenizer
 from toolkit.errors import ConvertError
-from toolkit.kinds.llm import LlmFacts
+from toolkit.kinds.llm.facts import LlmFacts
 from toolkit.progress import Progress
 
 _BESIDE = ("*.json", "*.jinja", "*.txt", "*.model")

@@ -20,7 +20,7 @@ import torch
 from onnx import numpy_helper
 from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
 
-from toolkit.convert.parity import Array, Check, check_close, check_distributions, settle
+from toolkit.convert.parity import Array, Check, check_close, check_distributions, record
 from toolkit.errors import ConvertError
 from toolkit.progress import Step
 
@@ -142,7 +142,7 @@ def compare(folder: Path, rows: Sequence[Tokens], model: Any, step: Step) -> Dec
     if worst := _round(model, folder / "model.onnx"):
         for part, found, target in _passes(decoder, rows, wanted, step):
             check_distributions(f"INT4 {part}", found, target, _ROUNDED_NATS)
-        settle(
+        record(
             Check("INT4 weights", "largest relative error of one matrix", worst, _ROUNDED_WEIGHT),
             f"an INT4 weight differs by {worst:.3g} from its source, more than {_ROUNDED_WEIGHT}",
         )

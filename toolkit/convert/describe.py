@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import ConvertError
-from toolkit.kinds.llm import Details
+from toolkit.kinds.llm.facts import Details
 
 _HEADER_LENGTH_BYTES = 8
 _MOST_HEADER_BYTES = 100_000_000  # the format's own bound

@@ -20,13 +20,13 @@ from toolkit.convert.failures import refusing
 from toolkit.convert.gguf_config import ROPE_FACTORS, read_gguf_config
 from toolkit.convert.gguf_file import Gguf, as_one_file, read_gguf
 from toolkit.convert.gguf_tokenizer import save_tokenizer
-from toolkit.convert.parity import SENTENCES, Check, check_distributions, settle
+from toolkit.convert.parity import SENTENCES, Check, check_distributions, record
 from toolkit.convert.quiet import quiet
 from toolkit.convert.safetensors_file import read_tensors
 from toolkit.convert.steps import share_tokenizer
 from toolkit.convert.strict import load, refuse_differences
 from toolkit.errors import ConvertError
-from toolkit.kinds.llm import LlmFacts
+from toolkit.kinds.llm.facts import LlmFacts
 from toolkit.progress import Progress
 
 MAX_DIVERGENCE_NATS = 0.01
@@ -143,7 +143,7 @@ def compare_tensors(source: Gguf, weights: Path, config: Any) -> None:
             wrong += not torch.equal(written.get_tensor(name), values.to(torch.bfloat16))
         left.discard(place)
     refuse_differences(source.file, set(), left)
-    settle(
+    record(
         Check("GGUF tensors", "tensors that are not the source's rounded to bfloat16", wrong, 0),
         f"{wrong} tensors of {source.file.name} came out differently",
     )

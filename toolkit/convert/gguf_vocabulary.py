@@ -146,6 +146,8 @@ def _style(fast: Any, content: Mapping[str, Any]) -> str:
 def _problems(content: Mapping[str, Any], style: str) -> Iterator[str]:
     """Settings of tokenizer.json that the format has no place for."""
     model, normalizer = content["model"], content["normalizer"]
+    if not model.get("merges"):  # gguf's writer fails with an empty list
+        yield "a byte-level BPE without merges"
     # Qwen's own compose letters, and readers of this style know that
     if normalizer is not None and (normalizer["type"], style) != ("NFC", "qwen2"):
         yield f"the normalizer {normalizer['type']}"

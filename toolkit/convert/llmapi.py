@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.backends import backend_files
-from toolkit.kinds.tensorrt_llm import STEP as NAME
-from toolkit.kinds.tensorrt_llm import llmapi_step, model_yaml
+from toolkit.kinds.llm.tensorrt_llm import STEP as NAME
+from toolkit.kinds.llm.tensorrt_llm import llmapi_step, model_yaml
 from toolkit.repository.parts import model_config
 from toolkit.repository.pbtxt import generate
 from toolkit.targets import find_target, newest_trtllm

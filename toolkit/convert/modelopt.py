@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from toolkit.convert.parity import SENTENCES, Check, check_distributions, settle
+from toolkit.convert.parity import SENTENCES, Check, check_distributions, record
 from toolkit.convert.quiet import quiet
 from toolkit.errors import ConvertError, MissingExtra
 from toolkit.progress import Progress, Step
@@ -142,7 +142,7 @@ def _compare(folder: Path, checkpoint: Path, recipe: Recipe, tokenizer: Any, ste
     """Each written matrix against the source's, then next tokens of both models."""
     torch: Any = import_module("torch")
     written, unrounded, worst = _read(folder, checkpoint, recipe, torch)
-    settle(
+    record(
         Check(
             f"{recipe.title} weights", "largest relative error of one matrix", worst, recipe.error
         ),

@@ -65,8 +65,8 @@ def recording(force: bool) -> Iterator[Parity]:
         _current.reset(token)
 
 
-def settle(check: Check, message: str, hint: str = "nothing was kept") -> None:
-    """Notes a comparison; raises ConvertError when it failed, unless failures are accepted."""
+def record(check: Check, message: str, hint: str = "nothing was kept") -> None:
+    """Records a comparison; raises ConvertError when it failed, unless failures are accepted."""
     parity = _current.get()
     if parity is not None:
         parity.checks.append(check)
@@ -82,7 +82,7 @@ def check_close(part: str, found: Array, wanted: Array, tolerance: float) -> flo
     if found.shape != wanted.shape:
         raise ConvertError(f"{part}: the shape changed from {wanted.shape} to {found.shape}")
     difference = float(np.max(np.abs(found.astype(np.float64) - wanted.astype(np.float64))))
-    settle(
+    record(
         Check(part, "largest difference of one element", difference, tolerance),
         f"{part}: the converted model's output differs by {difference:.3g} from its source, "
         f"more than {tolerance:.3g}",
@@ -98,7 +98,7 @@ def check_distributions(part: str, found: Array, wanted: Array, nats: float) -> 
     """
     target, other = _log_softmax(wanted), _log_softmax(found)
     divergence = float(np.max(np.sum(np.exp(target) * (target - other), axis=-1)))
-    settle(
+    record(
         Check(part, "largest KL divergence (nats)", divergence, nats),
         f"{part}: next-token distributions differ by {divergence:.3g} nats from the source's, "
         f"more than {nats:.3g}",

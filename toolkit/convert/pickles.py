@@ -17,7 +17,7 @@ from safetensors import safe_open
 
 from toolkit.convert.complete import check_against_config
 from toolkit.convert.failures import refusing, told
-from toolkit.convert.parity import Check, settle
+from toolkit.convert.parity import Check, record
 from toolkit.convert.quiet import quiet
 from toolkit.convert.safetensors_file import listed, read_index
 from toolkit.errors import ConvertError
@@ -179,7 +179,7 @@ def _compare(files: list[Path], place: Path) -> None:
                 source = wanted.pop(name, None)
                 wrong += source is None or not _equal(written.get_tensor(name), source)
     wrong += len(wanted)
-    settle(
+    record(
         Check("pickle to safetensors", "tensors that are not bit for bit the same", wrong, 0),
         f"{wrong} tensors came out differently",
     )

@@ -19,7 +19,7 @@ from toolkit.convert.checkpoint import (
 )
 from toolkit.convert.llmapi import IMAGE, command, write_repository
 from toolkit.convert.modelopt import RECIPES, quantize
-from toolkit.convert.parity import Check, settle
+from toolkit.convert.parity import Check, record
 from toolkit.convert.safetensors_file import read_tensors
 from toolkit.errors import ConvertError
 from toolkit.progress import Progress
@@ -54,7 +54,7 @@ def convert_tensorrt_llm(
             for file in files_of(folder, config):
                 _link(file, checkpoint / file.name)
         changed = float(_changed(folder, checkpoint))
-        settle(
+        record(
             Check("checkpoint", "files that differ from the source", changed, 0.0),
             "the copied weights differ from their source",
         )

@@ -23,7 +23,7 @@ from toolkit.convert.gguf_config import read_gguf_config, refuse_settings
 from toolkit.convert.gguf_file import Gguf, read_gguf
 from toolkit.convert.gguf_layout import layout
 from toolkit.convert.gguf_vocabulary import check_written, read_stop_tokens, write_tokenizer
-from toolkit.convert.parity import SENTENCES, Check, check_distributions, settle
+from toolkit.convert.parity import SENTENCES, Check, check_distributions, record
 from toolkit.convert.quiet import quiet
 from toolkit.convert.safetensors_file import read_tensors
 from toolkit.convert.strict import HARMLESS, load, refuse_differences
@@ -197,7 +197,7 @@ def compare_tensors(folder: Path, written: Gguf, config: Any) -> None:
         wrong += not np.array_equal(known.restore(name, place, written.values(place)), rounded)
         left.discard(place)
     refuse_differences(written.file, set(), left)
-    settle(
+    record(
         Check("GGUF tensors", "tensors that are not the source's, rounded", wrong, 0),
         f"{wrong} tensors came out differently",
     )

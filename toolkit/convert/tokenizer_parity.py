@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from toolkit.convert.parity import SENTENCES, Check, settle
+from toolkit.convert.parity import SENTENCES, Check, record
 
 _TEXTS = (
     *SENTENCES,
@@ -63,7 +63,7 @@ def check_tokenizers(
         texts = [text for text in texts if unicodedata.is_normalized("NFC", text)]
     wrong = [text for text in texts if _read(found, text) != _read(wanted, text)]
     shown = wrong[0] if wrong else ""
-    settle(
+    record(
         Check(part, "texts with other token ids", len(wrong), 0),
         f"{part}: {len(wrong)} of {len(texts)} texts have other token ids, such as {shown[:40]!r}: "
         f"{_ids(found, shown)[:12]} instead of {_ids(wanted, shown)[:12]}",

@@ -1,6 +1,6 @@
 """`toolkit doctor`: checks whether this machine can serve models, and how to fix what is missing.
 
-Each check reads from a Probe and returns findings; every warning and error has a fix.
+Each check reads from a Machine and returns findings; every warning and error has a fix.
 """
 
 from toolkit.doctor.checks import Setup, check

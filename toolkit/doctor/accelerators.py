@@ -4,19 +4,19 @@ from collections.abc import Iterator
 
 from toolkit.doctor.finding import error, ok, size, warning
 from toolkit.finding import Finding
-from toolkit.machine import Gpu, Probe, found_gpus
+from toolkit.machine import Gpu, Machine, list_gpus
 from toolkit.machine.cuda import OLDEST_CAPABILITY, OLDEST_DRIVER, usable_cuda
 
 _NVIDIA_VENDOR, _AMD_VENDOR = "0x10de", "0x1002"
 _DISPLAY_CLASSES = ("0x0300", "0x0302", "0x0380", "0x1200")
 
 
-def cuda(probe: Probe, target: str) -> Iterator[Finding]:
+def cuda(machine: Machine, target: str) -> Iterator[Finding]:
     """NVIDIA GPUs, their driver, and whether containers can use them."""
-    gpus = [gpu for gpu in found_gpus(probe) if gpu.platform == "cuda"]
+    gpus = [gpu for gpu in list_gpus(machine) if gpu.platform == "cuda"]
     report = error if target != "embedded" else warning
     if not gpus:
-        yield from _without_driver(probe, target)
+        yield from _without_driver(machine, target)
         return
     for gpu in gpus:
         yield _judge(gpu)
@@ -30,13 +30,13 @@ def cuda(probe: Probe, target: str) -> Iterator[Finding]:
     else:
         yield ok("cuda.driver", f"driver {driver}")
     if target == "embedded":
-        yield _device(probe)
-    yield from _container_toolkit(probe, target)
+        yield _device(machine)
+    yield from _container_toolkit(machine, target)
 
 
-def _device(probe: Probe) -> Finding:
+def _device(machine: Machine) -> Finding:
     """What `toolkit serve` computes on, and why."""
-    cuda = usable_cuda(probe, {})
+    cuda = usable_cuda(machine, {})
     if not cuda.gpus:
         return warning("cuda.serve", f"toolkit serve uses the CPU: {cuda.reason}", cuda.fix)
     names = ", ".join(f"GPU {gpu.index}" for gpu in cuda.gpus)
@@ -63,8 +63,8 @@ def _judge(gpu: Gpu) -> Finding:
     return ok(code, text)
 
 
-def _without_driver(probe: Probe, target: str) -> Iterator[Finding]:
-    if not _has_card(probe, _NVIDIA_VENDOR):
+def _without_driver(machine: Machine, target: str) -> Iterator[Finding]:
+    if not _has_card(machine, _NVIDIA_VENDOR):
         if target == "embedded":
             yield ok("cuda", "no NVIDIA GPU; models run on the CPU")
         else:
@@ -74,7 +74,7 @@ def _without_driver(probe: Probe, target: str) -> Iterator[Finding]:
                 "use a GPU host, or the embedded target",
             )
         return
-    ran = probe.run("nvidia-smi")
+    ran = machine.run("nvidia-smi")
     first = ran.output.strip().splitlines()[0] if ran and ran.output.strip() else ""
     reason = f"nvidia-smi: {first}" if first else "nvidia-smi is not installed"
     report = error if target != "embedded" else warning
@@ -86,11 +86,11 @@ def _without_driver(probe: Probe, target: str) -> Iterator[Finding]:
     )
 
 
-def _container_toolkit(probe: Probe, target: str) -> Iterator[Finding]:
-    ran = probe.run("docker", "info", "--format", "{{json .Runtimes}}")
+def _container_toolkit(machine: Machine, target: str) -> Iterator[Finding]:
+    ran = machine.run("docker", "info", "--format", "{{json .Runtimes}}")
     if ran is None or ran.code:
         return  # the docker check reports a missing engine
-    if '"nvidia"' in ran.output or probe.matching("/etc/cdi/nvidia*"):
+    if '"nvidia"' in ran.output or machine.matching("/etc/cdi/nvidia*"):
         yield ok("cuda.containers", "containers can use the GPU")
         return
     report = error if target != "embedded" else warning
@@ -102,11 +102,11 @@ def _container_toolkit(probe: Probe, target: str) -> Iterator[Finding]:
     )
 
 
-def rocm(probe: Probe) -> Iterator[Finding]:
+def rocm(machine: Machine) -> Iterator[Finding]:
     """AMD GPUs are reported but not used: NVIDIA's Triton has no ROCm build."""
-    gpus = [gpu for gpu in found_gpus(probe) if gpu.platform == "rocm"]
-    version = (probe.read("/opt/rocm/.info/version") or "").strip()
-    if not gpus and not _has_card(probe, _AMD_VENDOR):
+    gpus = [gpu for gpu in list_gpus(machine) if gpu.platform == "rocm"]
+    version = (machine.read("/opt/rocm/.info/version") or "").strip()
+    if not gpus and not _has_card(machine, _AMD_VENDOR):
         yield ok("rocm", "no AMD GPU")
         return
     names = ", ".join(f"{gpu.name} with {size(gpu.memory_bytes)}" for gpu in gpus)
@@ -119,11 +119,11 @@ def rocm(probe: Probe) -> Iterator[Finding]:
     )
 
 
-def metal(probe: Probe) -> Iterator[Finding]:
+def metal(machine: Machine) -> Iterator[Finding]:
     """Apple GPUs are reported but not used: Triton does not run on macOS."""
-    gpus = [gpu for gpu in found_gpus(probe) if gpu.platform == "metal"]
+    gpus = [gpu for gpu in list_gpus(machine) if gpu.platform == "metal"]
     if not gpus:
-        if probe.system == "Darwin":
+        if machine.system == "Darwin":
             yield ok("metal", "this Mac has no Apple silicon GPU")
         return
     yield warning(
@@ -133,10 +133,10 @@ def metal(probe: Probe) -> Iterator[Finding]:
     )
 
 
-def _has_card(probe: Probe, vendor: str) -> bool:
+def _has_card(machine: Machine, vendor: str) -> bool:
     """Whether the PCI bus has a display or compute device of this vendor."""
-    for path in probe.matching("/sys/bus/pci/devices/*/vendor"):
-        kind = (probe.read(f"{path.rpartition('/')[0]}/class") or "").strip()
-        if (probe.read(path) or "").strip() == vendor and kind.startswith(_DISPLAY_CLASSES):
+    for path in machine.matching("/sys/bus/pci/devices/*/vendor"):
+        kind = (machine.read(f"{path.rpartition('/')[0]}/class") or "").strip()
+        if (machine.read(path) or "").strip() == vendor and kind.startswith(_DISPLAY_CLASSES):
             return True
     return False

@@ -6,7 +6,7 @@ from pathlib import Path
 from toolkit.doctor import accelerators, host, software
 from toolkit.finding import Finding
 from toolkit.home import home
-from toolkit.machine import Probe
+from toolkit.machine import Machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +25,19 @@ class Setup:
         return Setup(home=home(), **chosen)  # type: ignore[arg-type]
 
 
-def check(probe: Probe, setup: Setup) -> list[Finding]:
-    """All findings about the machine that `probe` reads."""
+def check(machine: Machine, setup: Setup) -> list[Finding]:
+    """All findings about the machine that `machine` reads."""
     return [
-        *host.platform(probe, setup.target),
-        *host.processor(probe),
-        *host.memory(probe),
-        *host.shared_memory(probe),
-        *host.disks(probe, setup.home, setup.repository),
-        *accelerators.cuda(probe, setup.target),
-        *accelerators.rocm(probe),
-        *accelerators.metal(probe),
-        *software.python(probe),
-        *software.stub_library(probe, setup.target),
-        *software.docker(probe, setup.target),
-        *software.port(probe, setup.address, setup.port),
+        *host.platform(machine, setup.target),
+        *host.processor(machine),
+        *host.memory(machine),
+        *host.shared_memory(machine),
+        *host.disks(machine, setup.home, setup.repository),
+        *accelerators.cuda(machine, setup.target),
+        *accelerators.rocm(machine),
+        *accelerators.metal(machine),
+        *software.python(machine),
+        *software.stub_library(machine, setup.target),
+        *software.docker(machine, setup.target),
+        *software.port(machine, setup.address, setup.port),
     ]

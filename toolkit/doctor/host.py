@@ -5,7 +5,7 @@ from pathlib import Path
 
 from toolkit.doctor.finding import error, ok, size, warning
 from toolkit.finding import Finding
-from toolkit.machine import Probe, cores, memory_bytes
+from toolkit.machine import Machine, cores, memory_bytes
 
 _GIB = 2**30
 LEAST_MEMORY = 4 * _GIB
@@ -20,23 +20,23 @@ _SHM = "/dev/shm"  # noqa: S108
 _CPUINFO = "/proc/cpuinfo"
 
 
-def platform(probe: Probe, target: str) -> Iterator[Finding]:
+def platform(machine: Machine, target: str) -> Iterator[Finding]:
     """The embedded Triton needs Linux on x86-64 with glibc 2.35."""
-    what = f"{probe.system} {probe.architecture}"
+    what = f"{machine.system} {machine.architecture}"
     if target != "embedded":
         yield ok("platform", f"{what}; Triton runs in a container")
-    elif (probe.system, probe.architecture) != ("Linux", "x86_64"):
+    elif (machine.system, machine.architecture) != ("Linux", "x86_64"):
         yield error(
             "platform",
             f"{what}: the embedded Triton runs on Linux x86_64 only",
             "run toolkit build-repo --target container, and serve it with a Triton container",
         )
     else:
-        yield from _glibc(probe, what)
+        yield from _glibc(machine, what)
 
 
-def _glibc(probe: Probe, what: str) -> Iterator[Finding]:
-    ran = probe.run("ldd", "--version")
+def _glibc(machine: Machine, what: str) -> Iterator[Finding]:
+    ran = machine.run("ldd", "--version")
     words = ran.output.splitlines()[0].split() if ran and ran.output.strip() else []
     version = words[-1] if words else ""
     parts = version.split(".")
@@ -56,13 +56,13 @@ def _glibc(probe: Probe, what: str) -> Iterator[Finding]:
         yield ok("platform", f"{what}, glibc {version}")
 
 
-def processor(probe: Probe) -> Iterator[Finding]:
+def processor(machine: Machine) -> Iterator[Finding]:
     """The instruction sets that vLLM and ONNX Runtime use on a CPU."""
-    count = cores(probe)
-    if probe.architecture != "x86_64":
-        yield ok("processor", f"{count} processors ({probe.architecture})")
+    count = cores(machine)
+    if machine.architecture != "x86_64":
+        yield ok("processor", f"{count} processors ({machine.architecture})")
         return
-    cpuinfo = probe.read(_CPUINFO)
+    cpuinfo = machine.read(_CPUINFO)
     if cpuinfo is None:
         yield ok("processor", f"{count} processors")
         return
@@ -93,9 +93,9 @@ def processor(probe: Probe) -> Iterator[Finding]:
         )
 
 
-def memory(probe: Probe) -> Iterator[Finding]:
+def memory(machine: Machine) -> Iterator[Finding]:
     """Free memory, within the limit of the container."""
-    memory = memory_bytes(probe)
+    memory = memory_bytes(machine)
     limit = " (this container's limit)" if memory.limited else ""
     text = f"{size(memory.available_bytes)} of {size(memory.total_bytes)}{limit} are free"
     if memory.available_bytes < LEAST_MEMORY:
@@ -114,11 +114,11 @@ def memory(probe: Probe) -> Iterator[Finding]:
         yield ok("memory", text)
 
 
-def shared_memory(probe: Probe) -> Iterator[Finding]:
+def shared_memory(machine: Machine) -> Iterator[Finding]:
     """Triton passes every tensor of the Python backend through /dev/shm."""
-    if probe.system != "Linux":
+    if machine.system != "Linux":
         return
-    disk = probe.disk(_SHM) if probe.exists(_SHM) else None
+    disk = machine.disk(_SHM) if machine.exists(_SHM) else None
     if disk is None:
         yield error(
             _SHM,
@@ -137,24 +137,24 @@ def shared_memory(probe: Probe) -> Iterator[Finding]:
         yield ok(_SHM, text)
 
 
-def disks(probe: Probe, home: Path, repository: Path) -> Iterator[Finding]:
+def disks(machine: Machine, home: Path, repository: Path) -> Iterator[Finding]:
     """Free space for downloads, environments, weights and the repository."""
     yield from _disk(
-        probe, "disk", home, "free space there, or set TRITON_TOOLKIT_HOME to a larger disk; "
+        machine, "disk", home, "free space there, or set TRITON_TOOLKIT_HOME to a larger disk; "
         "`toolkit cache prune` removes unused files"
     )  # fmt: skip
     here = str(repository.absolute().parent)
-    if (disk := probe.disk(here)) and disk != probe.disk(str(home)):
+    if (disk := machine.disk(here)) and disk != machine.disk(str(home)):
         yield warning(
             "repository",
             f"{here} and {home} are on different file systems, so weights are copied, not linked",
             "put both on one file system with --output or TRITON_TOOLKIT_HOME",
         )
-        yield from _disk(probe, "repository-disk", Path(here), "choose another --output")
+        yield from _disk(machine, "repository-disk", Path(here), "choose another --output")
 
 
-def _disk(probe: Probe, code: str, folder: Path, fix: str) -> Iterator[Finding]:
-    disk = probe.disk(str(folder))
+def _disk(machine: Machine, code: str, folder: Path, fix: str) -> Iterator[Finding]:
+    disk = machine.disk(str(folder))
     if disk is None:
         yield error(code, f"{folder} cannot be read", "choose an existing folder")
         return

@@ -4,16 +4,16 @@ from collections.abc import Iterator
 
 from toolkit.doctor.finding import error, ok, warning
 from toolkit.finding import Finding
-from toolkit.machine import Probe
+from toolkit.machine import Machine
 
 PYTHON = (3, 11)
 _LIBRARY = f"libpython{PYTHON[0]}.{PYTHON[1]}.so.1.0"
 
 
-def python(probe: Probe) -> Iterator[Finding]:
+def python(machine: Machine) -> Iterator[Finding]:
     """The lock files and the stub of the embedded Triton need one minor version."""
-    text = "Python " + ".".join(map(str, probe.python))
-    if probe.python[:2] != PYTHON:
+    text = "Python " + ".".join(map(str, machine.python))
+    if machine.python[:2] != PYTHON:
         yield error(
             "python",
             f"{text}: the lock files and Triton's stub need 3.11",
@@ -24,11 +24,11 @@ def python(probe: Probe) -> Iterator[Finding]:
     yield ok("python", text)
 
 
-def stub_library(probe: Probe, target: str) -> Iterator[Finding]:
+def stub_library(machine: Machine, target: str) -> Iterator[Finding]:
     """Triton's Python stub needs libpython as a shared library."""
-    if target != "embedded" or probe.system != "Linux":
+    if target != "embedded" or machine.system != "Linux":
         return
-    path = probe.library(_LIBRARY)
+    path = machine.library(_LIBRARY)
     if path is None:
         yield error(
             "libpython",
@@ -40,10 +40,10 @@ def stub_library(probe: Probe, target: str) -> Iterator[Finding]:
         yield ok("libpython", path)
 
 
-def docker(probe: Probe, target: str) -> Iterator[Finding]:
+def docker(machine: Machine, target: str) -> Iterator[Finding]:
     """Docker or Podman; only container targets need one."""
-    ran = probe.run("docker", "version", "--format", "{{.Server.Version}}")
-    podman = probe.run("podman", "--version") if ran is None else None
+    ran = machine.run("docker", "version", "--format", "{{.Server.Version}}")
+    podman = machine.run("podman", "--version") if ran is None else None
     if ran is not None and ran.code == 0:
         yield ok("docker", f"Docker Engine {ran.output.strip()}")
     elif podman is not None and podman.code == 0:
@@ -66,10 +66,10 @@ def docker(probe: Probe, target: str) -> Iterator[Finding]:
         )
 
 
-def port(probe: Probe, address: str, number: int) -> Iterator[Finding]:
+def port(machine: Machine, address: str, number: int) -> Iterator[Finding]:
     """Whether the gateway's port is free."""
     where = f"{address}:{number}"
-    if (reason := probe.refusal(address, number)) is None:
+    if (reason := machine.refusal(address, number)) is None:
         yield ok("port", f"{where} is free")
         return
     yield warning(

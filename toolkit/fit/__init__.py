@@ -1,4 +1,4 @@
-"""`toolkit fit`: will a catalogue fit a machine? Memory, KV cache, threads, placement, remedies.
+"""`toolkit fit`: does a spec fit a machine? Memory, KV cache, threads, placement, remedies.
 
 Reads configs and headers of weights, never the weights themselves; starts nothing.
 """

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 from toolkit.fit.devices import Device
 from toolkit.fit.engine import ENGINE_FIELD
-from toolkit.fit.placement import Room, Wanted, place_one
+from toolkit.fit.placement import Demand, Room, place_one
 from toolkit.fit.quantization import Precision, weight_bytes
 
-Fits = Callable[[Wanted], bool]
+Fits = Callable[[Demand], bool]
 _METHODS = (
     (8.0, "fp8", f"{ENGINE_FIELD}: {{quantization: fp8}}"),
     (4.25, "int4", "weights published in 4 bits (AWQ, GPTQ)"),
@@ -21,68 +21,68 @@ _LEAST_CONTEXT = 256
 _MOST_DEVICES = 16
 
 
-def advise(wanted: Wanted, fits: Fits, *, small_cache: bool = True) -> Iterator[str]:
+def advise(demand: Demand, fits: Fits, *, small_cache: bool = True) -> Iterator[str]:
     """Single changes that suffice; if none does, all of the small ones together.
 
     `small_cache`: the device can keep the KV cache in 8 bits, as GPUs can.
     """
-    found = [*_quantized(wanted, fits, on_load=small_cache)]
+    found = [*_quantized(demand, fits, on_load=small_cache)]
     if small_cache:
-        found += _cache_type(wanted, fits)
-    if context := longest_context(wanted, fits):
-        found.append(f"context_length: {context} (it is {wanted.engine.context_length})")
-    if sequences := most_sequences(wanted, fits):
+        found += _cache_type(demand, fits)
+    if context := longest_context(demand, fits):
+        found.append(f"context_length: {context} (it is {demand.engine.context_length})")
+    if sequences := most_sequences(demand, fits):
         requests = "one request" if sequences == 1 else f"{sequences} requests"
-        found.append(f"at most {requests} of full context at a time, not {wanted.sequences}")
+        found.append(f"at most {requests} of full context at a time, not {demand.sequences}")
     yield from found
     if not found:
         bits, name, how = _METHODS[-1]
-        small = _quantize(wanted, bits, name)
+        small = _quantize(demand, bits, name)
         if (least := replace(small, sequences=1)) and (context := longest_context(least, fits)):
             yield f"{how}, with context_length: {context} and one request at a time"
         elif fits(least):
             yield f"{how}, with one request of full context at a time"
 
 
-def _quantized(wanted: Wanted, fits: Fits, *, on_load: bool) -> Iterator[str]:
+def _quantized(demand: Demand, fits: Fits, *, on_load: bool) -> Iterator[str]:
     """`on_load`: the engine can make 8 bits of what it loads, as on GPUs."""
     for bits, name, how in _METHODS:
-        variant = _quantize(wanted, bits, name)
-        if variant.weights < wanted.weights and fits(variant):
+        variant = _quantize(demand, bits, name)
+        if variant.weights < demand.weights and fits(variant):
             yield how if on_load or bits < 8 else _PUBLISHED_8
             return
 
 
-def _quantize(wanted: Wanted, bits: float, name: str) -> Wanted:
-    precision = Precision(wanted.engine.precision.number_bytes, bits, name)
+def _quantize(demand: Demand, bits: float, name: str) -> Demand:
+    precision = Precision(demand.engine.precision.number_bytes, bits, name)
     return replace(
-        wanted,
-        engine=replace(wanted.engine, precision=precision),
-        weights=min(wanted.weights, weight_bytes(wanted.architecture, precision)),
+        demand,
+        engine=replace(demand.engine, precision=precision),
+        weights=min(demand.weights, weight_bytes(demand.architecture, precision)),
     )
 
 
-def _cache_type(wanted: Wanted, fits: Fits) -> Iterator[str]:
-    if wanted.engine.cache_number_bytes == 1:
+def _cache_type(demand: Demand, fits: Fits) -> Iterator[str]:
+    if demand.engine.cache_number_bytes == 1:
         return
-    if fits(replace(wanted, engine=replace(wanted.engine, cache_number_bytes=1))):
+    if fits(replace(demand, engine=replace(demand.engine, cache_number_bytes=1))):
         yield f"{ENGINE_FIELD}: {{kv_cache_dtype: fp8}}"
 
 
-def longest_context(wanted: Wanted, fits: Fits) -> int | None:
-    """The longest context below the wanted one that fits, in steps of 256 tokens; None if none."""
+def longest_context(demand: Demand, fits: Fits) -> int | None:
+    """The longest context below the given one that fits, in steps of 256 tokens; None if none."""
 
     def holds(steps: int) -> bool:
-        engine = replace(wanted.engine, context_length=steps * _LEAST_CONTEXT)
-        return fits(replace(wanted, engine=engine))
+        engine = replace(demand.engine, context_length=steps * _LEAST_CONTEXT)
+        return fits(replace(demand, engine=engine))
 
-    steps = _most(holds, (wanted.engine.context_length - 1) // _LEAST_CONTEXT)
+    steps = _most(holds, (demand.engine.context_length - 1) // _LEAST_CONTEXT)
     return steps * _LEAST_CONTEXT if steps else None
 
 
-def most_sequences(wanted: Wanted, fits: Fits) -> int | None:
-    """The most sequences below the wanted number that fit; None if not even one."""
-    return _most(lambda count: fits(replace(wanted, sequences=count)), wanted.sequences - 1) or None
+def most_sequences(demand: Demand, fits: Fits) -> int | None:
+    """The most sequences below the given number that fit; None if not even one."""
+    return _most(lambda count: fits(replace(demand, sequences=count)), demand.sequences - 1) or None
 
 
 def _most(holds: Callable[[int], bool], top: int) -> int:
@@ -97,7 +97,7 @@ def _most(holds: Callable[[int], bool], top: int) -> int:
     return low
 
 
-def more_devices(wanted: Wanted, room: Room) -> str | None:
+def more_devices(demand: Demand, room: Room) -> str | None:
     """How many more GPUs of the kind that is there would do, with nothing else changed."""
     if not room.devices:
         return None
@@ -109,7 +109,7 @@ def more_devices(wanted: Wanted, room: Room) -> str | None:
         ]
         larger = Room.of([*room.devices, *extra])
         larger.left |= room.left
-        if found := place_one(wanted, larger):
+        if found := place_one(demand, larger):
             split = f"tensor_parallel_size: {found.tensor_parallel}"
             if found.pipeline_parallel > 1:
                 split += f", pipeline_parallel_size: {found.pipeline_parallel}"

@@ -11,7 +11,8 @@ from typing import Any
 
 from toolkit.fit.architecture import Architecture
 from toolkit.fit.quantization import Precision, cache_number_bytes, read_precision
-from toolkit.kinds.llm import LlmEntry, LlmFacts
+from toolkit.kinds.llm.facts import LlmFacts
+from toolkit.kinds.llm.fields import LlmEntry
 from toolkit.repository.configs import model_configs
 from toolkit.targets import Target
 

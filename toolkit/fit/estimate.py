@@ -124,7 +124,7 @@ class StepsNeed:
 def encoder_need(
     checkpoint: Checkpoint, context_length: int, token_budget: int, instances: int
 ) -> StepsNeed:
-    """Embedding and rerank models: FP32 weights, and a full token budget of activations."""
+    """`tokenize` → `encoder`: FP32 weights, and a full token budget of activations."""
     config = checkpoint.config
     numbers = checkpoint.tensors.floats if checkpoint.tensors else 0
     hidden = int(config.get("hidden_size", 768))

@@ -5,11 +5,13 @@ What each model takes and where, what does not fit, and what would.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from toolkit import kinds
 from toolkit.errors import SourceError, ToolkitError
 from toolkit.fields.entry import BaseEntry, SourcedEntry
+from toolkit.finding import Finding, Place, Severity
 from toolkit.fit.advice import advise, more_devices
 from toolkit.fit.architecture import read_architecture
 from toolkit.fit.cache import sequences_in
@@ -28,9 +30,10 @@ from toolkit.fit.estimate import (
     encoder_need,
     llm_weights,
 )
-from toolkit.fit.placement import Placement, Room, Wanted, place, place_one
+from toolkit.fit.placement import Demand, Placement, Room, place, place_one
 from toolkit.kinds.encoding import TOKENIZE_INSTANCES
-from toolkit.kinds.llm import PROMPT_INSTANCES, LlmEntry
+from toolkit.kinds.llm.fields import LlmEntry
+from toolkit.kinds.llm.served import PROMPT_INSTANCES
 from toolkit.progress import Progress, silent
 from toolkit.spec import Spec
 from toolkit.targets import Target
@@ -63,27 +66,27 @@ class ModelFit:
     host_bytes: int
     shm_bytes: int
     threads: int
-    wanted: Wanted | None = None
+    demand: Demand | None = None
     need: LlmNeed | StepsNeed | None = None
     placement: Placement | None = None
     cache_bytes: int = 0
     sequences: float = 0.0
-    problems: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
     advice: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class Fit:
-    """The answer. `notes` are about the machine as a whole and stop nothing."""
+    """The estimate. `findings` are about the machine as a whole; a warning does not prevent it."""
 
     question: Question
     models: list[ModelFit]
-    problems: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
 
     @property
     def fits(self) -> bool:
-        return not self.problems and not any(model.problems for model in self.models)
+        all_findings = [*self.findings, *(each for model in self.models for each in model.findings)]
+        return not any(each.severity is Severity.ERROR for each in all_findings)
 
     @property
     def host_bytes(self) -> int:
@@ -137,9 +140,17 @@ def _measure(name: str, entry: BaseEntry, question: Question, progress: Progress
     checkpoint = read_checkpoint(
         entry.origin, question.spec.folder, progress, offline=question.offline
     )
-    if isinstance(entry, LlmEntry):
-        return _measure_llm(name, entry, checkpoint, question)
-    need = _STEPS[estimate](entry, checkpoint)
+    return _MEASURES[estimate](name, entry, checkpoint, question)
+
+
+def _measure_steps(
+    need_of: Callable[[Any, Checkpoint], StepsNeed],
+    name: str,
+    entry: BaseEntry,
+    checkpoint: Checkpoint,
+    question: Question,
+) -> ModelFit:
+    need = need_of(entry, checkpoint)
     return ModelFit(
         name=name,
         kind=entry.kind,
@@ -164,12 +175,6 @@ def _diffusion(entry: Any, checkpoint: Checkpoint) -> StepsNeed:
     return diffusion_need(checkpoint, entry.max_size or trained, scale)
 
 
-_STEPS: dict[str, Callable[[Any, Checkpoint], StepsNeed]] = {
-    "encoder": _encoder,
-    "diffusion": _diffusion,
-}
-
-
 def _measure_llm(
     name: str, entry: LlmEntry, checkpoint: Checkpoint, question: Question
 ) -> ModelFit:
@@ -178,7 +183,7 @@ def _measure_llm(
     engine = engine_of(name, entry, architecture, checkpoint.config, target, avx512=question.avx512)
     weights = llm_weights(architecture, engine, checkpoint.tensors)
     sequences = question.sequences or engine.sequences or SEQUENCES
-    wanted = Wanted(name, architecture, engine, weights, sequences)
+    demand = Demand(name, architecture, engine, weights, sequences)
     prompts = PROMPT_INSTANCES * STUB_BYTES["prompt"]
     return ModelFit(
         name=name,
@@ -186,60 +191,67 @@ def _measure_llm(
         host_bytes=prompts,
         shm_bytes=(PROMPT_INSTANCES + 1) * STUB_SHM_BYTES,
         threads=1 if target.gpu else max(1, question.cores - 1),
-        wanted=wanted,
-        need=wanted.need(on_gpu=target.gpu),
+        demand=demand,
+        need=demand.need(on_gpu=target.gpu),
     )
+
+
+_MEASURES: dict[str, Callable[[str, Any, Checkpoint, Question], ModelFit]] = {
+    "engine": _measure_llm,
+    "encoder": partial(_measure_steps, _encoder),
+    "diffusion": partial(_measure_steps, _diffusion),
+}
+"""By the estimate that a kind names."""
 
 
 def _place_on_host(fit: Fit) -> None:
     """Embedded target: everything is in the host's memory; caches have the size they are given."""
     for model in fit.models:
-        if (wanted := model.wanted) is None or not isinstance(model.need, LlmNeed):
+        if (demand := model.demand) is None or not isinstance(model.need, LlmNeed):
             continue
         need = model.need
-        model.cache_bytes = wanted.engine.cache_bytes or need.cache
+        model.cache_bytes = demand.engine.cache_bytes or need.cache
         model.sequences = sequences_in(
-            wanted.architecture, need.shape, wanted.engine.context_length, model.cache_bytes
+            demand.architecture, need.shape, demand.engine.context_length, model.cache_bytes
         )
         model.host_bytes += need.fixed + model.cache_bytes
         model.shm_bytes += QUEUE_SHM_BYTES
-        if model.sequences < wanted.sequences:
-            model.problems.append(
+        if model.sequences < demand.sequences:
+            text = (
                 f"the KV cache of {_gib(model.cache_bytes)} holds {model.sequences:.1f} requests "
-                f"of {wanted.engine.context_length} tokens, not {wanted.sequences}"
+                f"of {demand.engine.context_length} tokens, not {demand.sequences}"
             )
+            model.findings.append(_error("kv-cache", text))
     for model in fit.models:
-        if model.wanted is not None and isinstance(model.need, LlmNeed):
-            _advise_on_host(fit, model, model.wanted, model.need)
+        if model.demand is not None and isinstance(model.need, LlmNeed):
+            _advise_on_host(fit, model, model.demand, model.need)
 
 
-def _advise_on_host(fit: Fit, model: ModelFit, wanted: Wanted, need: LlmNeed) -> None:
+def _advise_on_host(fit: Fit, model: ModelFit, demand: Demand, need: LlmNeed) -> None:
     """What would do while all other models stay as they are."""
     room = fit.question.host_bytes - fit.host_bytes + need.fixed + model.cache_bytes
     if need.total > room:
         model.advice += advise(
-            wanted, lambda each: each.need(on_gpu=False).total <= room, small_cache=False
+            demand, lambda each: each.need(on_gpu=False).total <= room, small_cache=False
         )
         model.advice.append("GPUs: toolkit fit --gpus h100:1")
-    elif model.problems:
+    elif model.findings:
         model.advice.append(
-            f"{ENGINE_FIELD}: {{max_num_seqs: {wanted.sequences}, "
+            f"{ENGINE_FIELD}: {{max_num_seqs: {demand.sequences}, "
             f"kv_cache_memory_bytes: {need.cache}}}"
         )
 
 
 def _place_on_gpus(fit: Fit) -> None:
-    models = {model.name: model for model in fit.models if model.wanted is not None}
+    models = {model.name: model for model in fit.models if model.demand is not None}
     if models and not fit.question.devices:
-        fit.problems.append(
-            f"there is no GPU for {', '.join(models)}: describe one with --gpus h100:1, or plan "
-            "for --target embedded"
-        )
+        fix = "describe a GPU with --gpus h100:1, or use --target embedded"
+        fit.findings.append(_error("gpu", f"there is no GPU for {', '.join(models)}", fix))
         return
     room = Room.of(fit.question.devices)
-    wanted = [model.wanted for model in models.values() if model.wanted is not None]
-    for name, placement in place(wanted, room).items():
-        model, asked = models[name], models[name].wanted
+    demand = [model.demand for model in models.values() if model.demand is not None]
+    for name, placement in place(demand, room).items():
+        model, asked = models[name], models[name].demand
         assert asked is not None
         model.placement = placement
         if placement is None:
@@ -252,36 +264,43 @@ def _place_on_gpus(fit: Fit) -> None:
         model.shm_bytes += QUEUE_SHM_BYTES if ranks > 1 else 0
 
 
-def _refuse(model: ModelFit, wanted: Wanted, room: Room) -> None:
+def _refuse(model: ModelFit, demand: Demand, room: Room) -> None:
     largest = max(room.left.values())
-    model.problems.append(
-        f"needs {_gib(wanted.need().total)} on one GPU, or its share on several; the GPU with the "
+    text = (
+        f"needs {_gib(demand.need().total)} on one GPU, or its share on several; the GPU with the "
         f"most room has {_gib(largest)} left"
     )
-    model.advice += advise(wanted, lambda each: place_one(each, room.copy()) is not None)
-    if more := more_devices(wanted, room):
+    model.findings.append(_error("gpu-memory", text))
+    model.advice += advise(demand, lambda each: place_one(each, room.copy()) is not None)
+    if more := more_devices(demand, room):
         model.advice.append(more)
 
 
 def _check_host(fit: Fit) -> None:
     question = fit.question
     if fit.host_bytes > question.host_bytes:
-        fit.problems.append(
+        text = (
             f"all models take {_gib(fit.host_bytes)} of the host's memory, and "
-            f"{_gib(question.host_bytes)} may be used: free some, serve fewer models, or plan for "
-            f"another host with --memory {-(-fit.host_bytes // 2**30)}GiB"
+            f"{_gib(question.host_bytes)} may be used"
         )
+        enough = -(-fit.host_bytes // 2**30)
+        fix = f"free some, serve fewer models, or check another host with --memory {enough}GiB"
+        fit.findings.append(_error("memory", text, fix))
     if fit.shm_bytes > question.shm_bytes:
         reserved, free = _gib(fit.shm_bytes), _gib(question.shm_bytes)
-        fit.problems.append(
-            f"{SHARED_MEMORY}: models reserve {reserved}, and {free} are free; mount -o "
-            f"remount,size=2g {SHARED_MEMORY}, or --shm-size 2g for a container"
-        )
+        text = f"{SHARED_MEMORY}: models reserve {reserved}, and {free} are free"
+        fix = f"mount -o remount,size=2g {SHARED_MEMORY}, or --shm-size 2g for a container"
+        fit.findings.append(_error("shared-memory", text, fix))
     if fit.threads > question.cores:
-        fit.notes.append(
-            f"{fit.threads} computing threads share {question.cores} processors: fine for models "
-            "that are asked in turn, slower when all are busy"
+        text = (
+            f"{fit.threads} computing threads share {question.cores} processors: fine if models "
+            "are used in turn, slower if all are busy"
         )
+        fit.findings.append(Finding(Severity.WARNING, Place(), text, code="threads"))
+
+
+def _error(code: str, text: str, fix: str | None = None) -> Finding:
+    return Finding(Severity.ERROR, Place(), text, fix, code)
 
 
 def _gib(size_bytes: float) -> str:

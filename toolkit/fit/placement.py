@@ -16,7 +16,7 @@ from toolkit.fit.estimate import LlmNeed, llm_need
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Demand:
     """A language model that is to be placed; `sequences` of full context at the same time."""
 
     name: str
@@ -62,31 +62,31 @@ class Room:
         return Room(self.devices, dict(self.left))
 
 
-def place(models: Sequence[Wanted], room: Room) -> dict[str, Placement | None]:
+def place(models: Sequence[Demand], room: Room) -> dict[str, Placement | None]:
     """A placement per model, None where there is none; takes what it gives out of `room`."""
     found: dict[str, Placement | None] = {}
-    for wanted in sorted(models, key=lambda each: -each.need().total):
-        found[wanted.name] = place_one(wanted, room)
+    for demand in sorted(models, key=lambda each: -each.need().total):
+        found[demand.name] = place_one(demand, room)
     return _with_shares(models, found, room)
 
 
-def place_one(wanted: Wanted, room: Room) -> Placement | None:
+def place_one(demand: Demand, room: Room) -> Placement | None:
     """The first way to split the model that fits; takes its memory out of `room`."""
-    for tensor, pipeline in splits(wanted, len(room.devices)):
-        need = wanted.need((tensor, pipeline))
-        chosen = _choose(wanted, need, tensor * pipeline, room)
+    for tensor, pipeline in splits(demand, len(room.devices)):
+        need = demand.need((tensor, pipeline))
+        chosen = _choose(demand, need, tensor * pipeline, room)
         if chosen:
             for device in chosen:
-                room.left[device.index] -= _taken(wanted, need, device)
+                room.left[device.index] -= _taken(demand, need, device)
             indices = tuple(sorted(device.index for device in chosen))
-            return Placement(indices, tensor, pipeline, need, 0.0, need.cache, wanted.sequences)
+            return Placement(indices, tensor, pipeline, need, 0.0, need.cache, demand.sequences)
     return None
 
 
-def splits(wanted: Wanted, most: int) -> Iterator[tuple[int, int]]:
+def splits(demand: Demand, most: int) -> Iterator[tuple[int, int]]:
     """(tensor, pipeline) parallel sizes up to `most` devices: the fewest stages, then devices, as
     every stage adds to the time of a token."""
-    engine, architecture = wanted.engine, wanted.architecture
+    engine, architecture = demand.engine, demand.architecture
     if engine.tensor_parallel or engine.pipeline_parallel:
         yield engine.tensor_parallel or 1, engine.pipeline_parallel or 1
         return
@@ -102,23 +102,23 @@ def can_split(architecture: Architecture, ranks: int) -> bool:
     return architecture.heads % ranks == 0 and (kept % ranks == 0 or ranks % kept == 0)
 
 
-def _choose(wanted: Wanted, need: LlmNeed, count: int, room: Room) -> list[Device]:
+def _choose(demand: Demand, need: LlmNeed, count: int, room: Room) -> list[Device]:
     """`count` devices of one kind with the most left, if all of them have enough."""
     for kind in sorted({device.name for device in room.devices}):
         same = [device for device in room.devices if device.name == kind]
         same.sort(key=lambda device: (-room.left[device.index], device.index))
         chosen = same[:count]
         if len(chosen) == count and all(
-            room.left[device.index] >= _taken(wanted, need, device)
-            and need.total <= _budget(device, wanted.engine.share or 1.0)
+            room.left[device.index] >= _taken(demand, need, device)
+            and need.total <= _budget(device, demand.engine.share or 1.0)
             for device in chosen
         ):
             return chosen
     return []
 
 
-def _taken(wanted: Wanted, need: LlmNeed, device: Device) -> int:
-    return int(device.memory_bytes * wanted.engine.share) if wanted.engine.share else need.total
+def _taken(demand: Demand, need: LlmNeed, device: Device) -> int:
+    return int(device.memory_bytes * demand.engine.share) if demand.engine.share else need.total
 
 
 def _budget(device: Device, share: float) -> int:
@@ -126,28 +126,28 @@ def _budget(device: Device, share: float) -> int:
 
 
 def _with_shares(
-    models: Sequence[Wanted], found: dict[str, Placement | None], room: Room
+    models: Sequence[Demand], found: dict[str, Placement | None], room: Room
 ) -> dict[str, Placement | None]:
     """A model alone on its devices gets all that vLLM takes by default, others what they need."""
     devices = {device.index: device for device in room.devices}
     users = [index for each in found.values() if each for index in each.devices]
     result: dict[str, Placement | None] = {}
-    for wanted in models:
-        placement = found[wanted.name]
+    for demand in models:
+        placement = found[demand.name]
         if placement is None:
-            result[wanted.name] = None
+            result[demand.name] = None
             continue
         here = [devices[index] for index in placement.devices]
         need = placement.need
         alone = all(users.count(device.index) == 1 for device in here)
         least = min(device.memory_bytes for device in here)
-        share = wanted.engine.share or (
+        share = demand.engine.share or (
             GPU_SHARE if alone else math.ceil(100 * need.total / least) / 100
         )
         room_for_cache = min(_budget(device, share) for device in here) - need.fixed
-        cache = wanted.engine.cache_bytes or room_for_cache
+        cache = demand.engine.cache_bytes or room_for_cache
         held = sequences_in(
-            wanted.architecture, need.shape, wanted.engine.context_length, max(0, cache)
+            demand.architecture, need.shape, demand.engine.context_length, max(0, cache)
         )
-        result[wanted.name] = replace(placement, share=share, cache_bytes=cache, sequences=held)
+        result[demand.name] = replace(placement, share=share, cache_bytes=cache, sequences=held)
     return result

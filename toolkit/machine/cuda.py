@@ -10,30 +10,32 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolkit.machine.gpus import Gpu, found_gpus
-from toolkit.machine.probe import Probe
+from toolkit.machine.gpus import Gpu, list_gpus
+from toolkit.machine.local import Machine
 
 OLDEST_DRIVER = 580
-"""What CUDA 13 needs at least."""
+"""The oldest driver that CUDA 13 supports."""
 OLDEST_CAPABILITY = (7, 5)
-"""What CUDA 13 still compiles for: Turing."""
+"""The oldest that CUDA 13 supports: Turing."""
 COMPILERS = ("cc", "gcc", "clang")
 
 
 @dataclass(frozen=True, slots=True)
 class Cuda:
-    """`gpus` that models may be placed on; empty with a reason, and how to change that."""
+    """`gpus` that models may be placed on; if empty, the reason and the fix."""
 
     gpus: tuple[Gpu, ...]
     reason: str = ""
     fix: str = ""
 
 
-def usable_cuda(probe: Probe, environment: Mapping[str, str] = os.environ) -> Cuda:
+def usable_cuda(machine: Machine, environment: Mapping[str, str] = os.environ) -> Cuda:
     """The GPUs that `nvidia-smi` shows and CUDA_VISIBLE_DEVICES allows, if nothing is missing."""
-    gpus = [gpu for gpu in found_gpus(probe) if gpu.platform == "cuda"]
+    gpus = [gpu for gpu in list_gpus(machine) if gpu.platform == "cuda"]
     if not gpus:
-        return Cuda((), "nvidia-smi shows no GPU", "install the NVIDIA driver; see toolkit doctor")
+        return Cuda(
+            (), "nvidia-smi does not list a GPU", "install the NVIDIA driver; see toolkit doctor"
+        )
     allowed = environment.get("CUDA_VISIBLE_DEVICES")
     if allowed is not None:
         names = {name.strip() for name in allowed.split(",")}
@@ -42,12 +44,12 @@ def usable_cuda(probe: Probe, environment: Mapping[str, str] = os.environ) -> Cu
             return Cuda(
                 (), f"CUDA_VISIBLE_DEVICES is '{allowed}'", "list GPUs by their index, or unset it"
             )
-    for reason, fix in _obstacles(probe, gpus):
+    for reason, fix in _obstacles(machine, gpus):
         return Cuda((), reason, fix)
     return Cuda(tuple(gpu for gpu in gpus if _is_new_enough(gpu)))
 
 
-def _obstacles(probe: Probe, gpus: list[Gpu]) -> Iterator[tuple[str, str]]:
+def _obstacles(machine: Machine, gpus: list[Gpu]) -> Iterator[tuple[str, str]]:
     driver = gpus[0].driver or ""
     major = driver.partition(".")[0]
     if major.isdigit() and int(major) < OLDEST_DRIVER:
@@ -57,13 +59,13 @@ def _obstacles(probe: Probe, gpus: list[Gpu]) -> Iterator[tuple[str, str]]:
         )
     if not any(map(_is_new_enough, gpus)):
         yield f"{gpus[0].name} is too old for CUDA 13", "use a GPU of Turing or newer"
-    if not any(probe.run(name, "--version") for name in COMPILERS):
+    if not any(machine.run(name, "--version") for name in COMPILERS):
         yield (
             "there is no C compiler, and vLLM compiles kernels when it starts",
             "install one (Debian, Ubuntu: apt-get install gcc libc6-dev)",
         )
     header = str(Path(sysconfig.get_path("include"), "Python.h"))
-    if not probe.exists(header):
+    if not machine.exists(header):
         yield (
             f"{header} is missing, and vLLM compiles kernels against it when it starts",
             "install Python's headers (Debian, Ubuntu: apt-get install python3.11-dev)",

@@ -1,13 +1,13 @@
-"""The accelerators of a machine, by asking the drivers' own tools and the kernel.
+"""The accelerators of a machine, from the drivers' tools and the kernel.
 
-NVIDIA through nvidia-smi, AMD through the kernel's kfd topology, Apple through sysctl. A device
-without a working driver does not count; `toolkit.doctor` reports those.
+NVIDIA through nvidia-smi, AMD through the kernel's kfd topology, Apple through sysctl. Devices
+without a working driver are left out; `toolkit.doctor` reports those.
 """
 
 import re
 from dataclasses import dataclass
 
-from toolkit.machine.probe import Probe
+from toolkit.machine.local import Machine
 
 _QUERY = "index,name,memory.total,memory.free,compute_cap,driver_version"
 _MIB = 2**20
@@ -26,13 +26,13 @@ class Gpu:
     driver: str | None = None
 
 
-def found_gpus(probe: Probe) -> list[Gpu]:
-    """All devices that a driver answers for."""
-    return [*_nvidia(probe), *_amd(probe), *_apple(probe)]
+def list_gpus(machine: Machine) -> list[Gpu]:
+    """All devices with a working driver."""
+    return [*_nvidia(machine), *_amd(machine), *_apple(machine)]
 
 
-def _nvidia(probe: Probe) -> list[Gpu]:
-    ran = probe.run("nvidia-smi", f"--query-gpu={_QUERY}", "--format=csv,noheader,nounits")
+def _nvidia(machine: Machine) -> list[Gpu]:
+    ran = machine.run("nvidia-smi", f"--query-gpu={_QUERY}", "--format=csv,noheader,nounits")
     if ran is None or ran.code:
         return []
     rows = [[cell.strip() for cell in line.split(",")] for line in ran.output.splitlines()]
@@ -53,7 +53,7 @@ def _nvidia_gpu(row: list[str]) -> Gpu:
 
 
 def _mib(text: str) -> int:
-    """0 for devices that share the host's memory, which say `[N/A]`."""
+    """0 for devices that share the host's memory: nvidia-smi prints `[N/A]`."""
     return int(text) * _MIB if text.isdigit() else 0
 
 
@@ -62,23 +62,23 @@ def _version(text: str) -> tuple[int, int] | None:
     return (int(match[1]), int(match[2])) if match else None
 
 
-def _amd(probe: Probe) -> list[Gpu]:
+def _amd(machine: Machine) -> list[Gpu]:
     """Cards of the amdgpu driver, where the compute driver (kfd) is there too."""
-    if not probe.exists("/dev/kfd"):
+    if not machine.exists("/dev/kfd"):
         return []
     cards: list[Gpu] = []
-    for path in probe.matching("/sys/class/drm/card[0-9]*/device/mem_info_vram_total"):
+    for path in machine.matching("/sys/class/drm/card[0-9]*/device/mem_info_vram_total"):
         folder = path.rpartition("/")[0]
-        total = int((probe.read(path) or "0").strip())
-        used = int((probe.read(f"{folder}/mem_info_vram_used") or "0").strip())
-        name = (probe.read(f"{folder}/product_name") or "").strip() or "AMD GPU"
+        total = int((machine.read(path) or "0").strip())
+        used = int((machine.read(f"{folder}/mem_info_vram_used") or "0").strip())
+        name = (machine.read(f"{folder}/product_name") or "").strip() or "AMD GPU"
         cards.append(Gpu(len(cards), name, "rocm", total, total - used))
     return cards
 
 
-def _apple(probe: Probe) -> list[Gpu]:
-    if probe.system != "Darwin" or probe.architecture != "arm64":
+def _apple(machine: Machine) -> list[Gpu]:
+    if machine.system != "Darwin" or machine.architecture != "arm64":
         return []
-    ran = probe.run("sysctl", "-n", "machdep.cpu.brand_string")
-    total, free = probe.memory()
+    ran = machine.run("sysctl", "-n", "machdep.cpu.brand_string")
+    total, free = machine.memory()
     return [Gpu(0, ran.output.strip() if ran else "Apple GPU", "metal", total, free)]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from toolkit.machine.probe import Probe
+from toolkit.machine.local import Machine
 
 _V2, _V1 = "/sys/fs/cgroup", "/sys/fs/cgroup/memory"
 
@@ -16,23 +16,23 @@ class Memory:
     limited: bool
 
 
-def memory_bytes(probe: Probe) -> Memory:
-    """What the machine has, or what its control group leaves of it."""
-    total, available = probe.memory()
-    limit = _number(probe.read(f"{_V2}/memory.max"))
-    used = _number(probe.read(f"{_V2}/memory.current"))
+def memory_bytes(machine: Machine) -> Memory:
+    """The machine's memory, or its control group's limit if that is lower."""
+    total, available = machine.memory()
+    limit = _number(machine.read(f"{_V2}/memory.max"))
+    used = _number(machine.read(f"{_V2}/memory.current"))
     if limit is None:
-        limit = _number(probe.read(f"{_V1}/memory.limit_in_bytes"))
-        used = _number(probe.read(f"{_V1}/memory.usage_in_bytes"))
+        limit = _number(machine.read(f"{_V1}/memory.limit_in_bytes"))
+        used = _number(machine.read(f"{_V1}/memory.usage_in_bytes"))
     if limit is None or limit >= total:
         return Memory(total, available, limited=False)
     return Memory(limit, max(0, min(available, limit - (used or 0))), limited=True)
 
 
-def cores(probe: Probe) -> int:
+def cores(machine: Machine) -> int:
     """Logical processors: the process's affinity, and its container's quota."""
-    quota = (probe.read(f"{_V2}/cpu.max") or "max").split()
-    allowed = probe.processors()
+    quota = (machine.read(f"{_V2}/cpu.max") or "max").split()
+    allowed = machine.processors()
     if len(quota) == 2 and quota[0].isdigit() and quota[1].isdigit():
         return max(1, min(allowed, int(quota[0]) // int(quota[1])))
     return allowed

@@ -17,7 +17,7 @@ from pathlib import Path
 from toolkit.atomic import ensure_in_place
 from toolkit.errors import SetupError
 from toolkit.home import home
-from toolkit.machine.probe import library_folders
+from toolkit.machine.local import library_folders
 from toolkit.progress import Progress, silent
 from toolkit.wheels import run_pip
 

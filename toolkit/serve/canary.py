@@ -1,7 +1,7 @@
 """One real request to one version of a model: does it answer, how fast, and what?
 
-Knows the shapes of the toolkit's kinds; any other model gets zeros of the shapes that it declares,
-or a request of the user's own. The supervisor's canaries are cheaper and prove less.
+It knows the inputs of the toolkit's kinds. Any other model gets zeros of the shapes that it
+declares, or a request that the user wrote. The supervisor's probes are cheaper and prove less.
 """
 
 import json
@@ -38,7 +38,7 @@ _SIZES = {"FP16": 2, "BF16": 2}
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`problem` is Triton's, or the model's, own text; None when it answered."""
+    """`problem` is the error text of Triton or the model; None if the request succeeded."""
 
     model: str
     version: int
@@ -56,15 +56,15 @@ def ask(
     timeout_s: float,
 ) -> Answer:
     """Sends the request to that version and reads the whole answer."""
-    asked = service_pb2.ModelInferRequest()
-    asked.CopyFrom(request)
-    asked.model_name, asked.model_version, asked.id = model.name, str(version), "canary"
+    sent = service_pb2.ModelInferRequest()
+    sent.CopyFrom(request)
+    sent.model_name, sent.model_version, sent.id = model.name, str(version), "canary"
     started = time.monotonic()
     responses, problem = 0, None
     outputs: dict[str, str] = {}
     try:
         stream: Iterator[service_pb2.ModelStreamInferResponse]
-        stream = api.ModelStreamInfer(iter([asked]), timeout=timeout_s)
+        stream = api.ModelStreamInfer(iter([sent]), timeout=timeout_s)
         for response in stream:
             problem = problem or response.error_message or None
             responses += 1
@@ -76,12 +76,12 @@ def ask(
         problem = error.details() or error.code().name
     latency_ms = (time.monotonic() - started) * 1000
     if problem is None and not responses:
-        problem = "it ended without a response"
+        problem = "the stream ended without a response"
     return Answer(model.name, version, latency_ms, responses, outputs, problem)
 
 
 def request_for(model: ServedModel) -> service_pb2.ModelInferRequest:
-    """A small request that the model's whole path has to answer. Raises ServeError."""
+    """A small request that goes through all steps of the model. Raises ServeError."""
     if interface := INTERFACES.get(model.kind):
         batched = model.config.max_batch_size > 0
         values = {name: (kind, [value]) for name, (kind, value) in interface.request.items()}
@@ -90,9 +90,9 @@ def request_for(model: ServedModel) -> service_pb2.ModelInferRequest:
 
 
 def read_request(text: str) -> service_pb2.ModelInferRequest:
-    """A user's request, as Triton's HTTP API takes it: `{"inputs": [{"name", "shape", …}]}`.
+    """A user's request, in the format of Triton's HTTP API: `{"inputs": [{"name", "shape", …}]}`.
 
-    Raises ServeError, which says what is wrong with it.
+    Raises ServeError if it is not valid.
     """
     try:
         body = json.loads(text)
@@ -123,7 +123,7 @@ def _request(
 
 
 def _zeros(config: ModelConfig) -> service_pb2.ModelInferRequest:
-    """Zeros and empty texts for every input that has to be there; a free dimension is 1."""
+    """Zeros and empty texts for every required input; a variable dimension is 1."""
     request = service_pb2.ModelInferRequest()
     for tensor in config.input:
         if tensor.optional:
@@ -134,7 +134,7 @@ def _zeros(config: ModelConfig) -> service_pb2.ModelInferRequest:
         count = math.prod(shape)
         if kind in _SIZES:
             raise ServeError(
-                f"{config.name} takes {kind}, which only a request of your own can hold",
+                f"{config.name} takes {kind}, for which you have to write the request",
                 hint="--request FILE",
             )
         zero = b"" if kind == "BYTES" else 0
@@ -146,7 +146,7 @@ def _zeros(config: ModelConfig) -> service_pb2.ModelInferRequest:
 
 def _fill(tensor: Any, kind: str, data: list[Any]) -> None:
     if kind not in _CONTENTS:
-        raise ServeError(f"{tensor.name}: no type '{kind}'", hint=", ".join(_CONTENTS))
+        raise ServeError(f"{tensor.name}: unknown type '{kind}'", hint=", ".join(_CONTENTS))
     if kind == "BYTES":
         data = [each.encode() if isinstance(each, str) else each for each in data]
     if kind == "BOOL":

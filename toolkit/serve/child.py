@@ -1,6 +1,6 @@
 """A guarded child process: started with a clean environment, ended in order, never orphaned.
 
-All output of the child goes to one log file. Knows nothing of what the child does.
+All output of the child goes to one log file. This module does not know what the child does.
 """
 
 import contextlib
@@ -66,9 +66,9 @@ class Child:
         """The guard's process id; the command is its only child."""
         return self._guard.pid
 
-    def ask_to_end(self) -> None:
-        """Starts the graceful end and returns at once; `end` waits for it."""
-        self._say(b"t")
+    def begin_stop(self) -> None:
+        """Starts the graceful end and returns immediately; `end` waits for it."""
+        self._send(b"t")
 
     def wait(self, timeout_s: float) -> bool:
         """Whether it has ended, within that time."""
@@ -79,8 +79,8 @@ class Child:
         return True
 
     def end(self, grace_s: float | None = None) -> int:
-        """Ends the child gracefully, by force when its grace is over; returns its exit code."""
-        self.ask_to_end()
+        """Ends the child gracefully, by force after its grace period; returns its exit code."""
+        self.begin_stop()
         try:
             self.wait(self.command.grace_s + 10 if grace_s is None else grace_s)
         finally:
@@ -88,14 +88,14 @@ class Child:
         return self._guard.returncode
 
     def kill(self) -> None:
-        """Ends the child and its whole session at once. A signal handler may call it, too."""
-        self._say(b"k")
+        """Kills the child and its whole session. A signal handler may call it, too."""
+        self._send(b"k")
         # without a limit Popen holds a lock while it waits, and a handler that waits never gets it
         self._guard.wait(_KILL_S)
         if self._guard.stdin is not None:
             self._guard.stdin.close()
 
-    def _say(self, what: bytes) -> None:
+    def _send(self, what: bytes) -> None:
         if self._guard.poll() is None and self._guard.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self._guard.stdin.write(what)
@@ -114,7 +114,7 @@ def _private(path: str, flags: int) -> int:
 
 
 def clean_environment(**extra: str) -> dict[str, str]:
-    """What every child gets: a home, a path, certificates, a time zone; nothing else."""
+    """What every child gets: home, path, certificates and time zone only."""
     kept = ("HOME", "LANG", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "XDG_CACHE_HOME", "TMPDIR")
     environment = {name: os.environ[name] for name in kept if name in os.environ}
     return {"PATH": "/usr/local/bin:/usr/bin:/bin", **environment, **extra}

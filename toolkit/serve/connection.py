@@ -1,6 +1,6 @@
-"""A gRPC connection to a running Triton, for its control calls, with errors in plain words.
+"""A gRPC connection to a running Triton, for its control calls, with readable errors.
 
-Knows addresses, keys and what Triton says when it refuses; nothing of models.
+It knows addresses, keys and Triton's error messages, but not models.
 """
 
 import time
@@ -23,14 +23,14 @@ _UNBOUNDED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_l
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What opens a restricted protocol: `NAME=VALUE` of Triton's --grpc-restricted-protocol."""
+    """The key of a restricted protocol: `NAME=VALUE` of Triton's --grpc-restricted-protocol."""
 
     name: str
     value: str
 
     @property
     def header(self) -> str:
-        """The metadata that shows it."""
+        """The metadata entry that carries it."""
         return f"triton-grpc-protocol-{self.name}"
 
     @classmethod
@@ -55,8 +55,8 @@ class Key:
         """`NAME=VALUE`, or `@FILE` that holds it. Raises ServeError."""
         if text.startswith("@"):
             return cls.read(Path(text[1:]))
-        name, found, value = text.partition("=")
-        if not found or not name or not value:
+        name, equals, value = text.partition("=")
+        if not equals or not name or not value:
             raise ServeError(
                 "a key is NAME=VALUE, or @FILE that holds it",
                 hint="as in Triton's --grpc-restricted-protocol",
@@ -102,7 +102,7 @@ def connected(
 
 
 def wait_until_ready(address: str, timeout_s: float) -> None:
-    """Returns when the Triton at `address` has loaded its models. Raises ServeError in the end."""
+    """Returns when the Triton at `address` has loaded its models. Raises ServeError on timeout."""
     deadline = time.monotonic() + timeout_s
     request = service_pb2.ServerReadyRequest()
     with connected(address) as api:
@@ -119,39 +119,40 @@ def wait_until_ready(address: str, timeout_s: float) -> None:
 
 
 @contextmanager
-def told(doing: str) -> Iterator[None]:
-    """Turns what gRPC and Triton raise into a ServeError that begins with what was being done."""
+def triton_errors(doing: str) -> Iterator[None]:
+    """Turns gRPC errors into a ServeError whose message begins with `doing`."""
     try:
         yield
     except grpc.RpcError as error:
-        raise explained(doing, error) from error
+        raise serve_error(doing, error) from error
 
 
-def explained(doing: str, error: grpc.RpcError) -> ServeError:
-    """The same in words, with a remedy where there is one."""
+def serve_error(doing: str, error: grpc.RpcError) -> ServeError:
+    """A readable error, with a hint if there is a known fix."""
     code, text = error.code(), (error.details() or "").strip()
-    if "by its name alone" in text:
+    if "by its name" in text:
         return ServeError(
-            f"{doing}: this Triton loads models by name alone, as they are on disk",
+            f"{doing}: this Triton loads models only by name, as they are on disk",
             hint="choose versions on the machine that serves: toolkit models load --port",
         )
     if "restricted" in text:
         return ServeError(
-            f"{doing}: this Triton restricts the call", hint="--key NAME=VALUE or @FILE opens it"
+            f"{doing}: this Triton restricts the call",
+            hint="give the key: --key NAME=VALUE or --key @FILE",
         )
     if "explicit model load / unload is not allowed" in text:
         return ServeError(
-            f"{doing}: this Triton does not load and unload models while it runs",
+            f"{doing}: this Triton was started without control of its models",
             hint="start it with --model-control-mode=explicit",
         )
     if code is grpc.StatusCode.UNAVAILABLE:
         return ServeError(
-            f"{doing}: no Triton answers there: {text}",
+            f"{doing}: Triton cannot be reached: {text}",
             hint="--triton takes the HOST:PORT of its gRPC, by default 8001, not of its HTTP",
         )
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return ServeError(
             f"{doing}: Triton did not answer in time",
-            hint="it may still be at it: toolkit models list; or allow more with --timeout-s",
+            hint="it may still be working, see `toolkit models list`; --timeout-s allows more time",
         )
     return ServeError(f"{doing}: {text or code.name}")

@@ -1,7 +1,7 @@
 """Models of a running Triton: what is there, loading, unloading, other versions.
 
 Nothing here interrupts a model that was not named: a load replaces a model only once the new one is
-up, and an unload takes along those steps alone that no other loaded model uses.
+up, and an unload also unloads the steps that no other loaded model uses.
 """
 
 import time
@@ -16,7 +16,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from toolkit.errors import ServeError
 from toolkit.model_config import ModelConfig
 from toolkit.names import close_matches
-from toolkit.serve.connection import explained, told
+from toolkit.serve.connection import serve_error, triton_errors
 from toolkit.serve.models import ServedModel, as_json, read_config
 
 READY = "READY"
@@ -26,7 +26,7 @@ _GONE = {"", "UNAVAILABLE"}
 
 
 class Steps(Enum):
-    """Which steps go with an ensemble, of those that nothing else uses."""
+    """Which steps are unloaded with an ensemble; steps that other models use always stay."""
 
     NONE = "none"
     OWN = "own"
@@ -44,7 +44,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """One model of the repository. `config` is what is loaded, else what stands on disk, if seen.
+    """One model of the repository. `config` is the loaded one, else the one on this machine's disk.
 
     `step_of` names the loaded ensembles that it serves.
     """
@@ -66,13 +66,13 @@ class ModelStatus:
 
     @property
     def public(self) -> bool:
-        """Whether clients ask for it: it says so, or it is nobody's step."""
+        """Whether clients can ask for it: it has a kind, or it is not a step of another model."""
         return bool(self.served.kind) or not self.step_of
 
 
 @dataclass(slots=True)
 class Control:
-    """The control calls of one Triton. `repository` is its folder, where this machine sees it."""
+    """The control calls of one Triton. `repository` is its folder, if it is on this machine."""
 
     api: service_pb2_grpc.GRPCInferenceServiceStub
     repository: Path | None = None
@@ -96,20 +96,20 @@ class Control:
         }
 
     def _index(self) -> dict[str, list[Version]]:
-        with told("cannot list models"):
+        with triton_errors("cannot list models"):
             index = self.api.RepositoryIndex(
                 service_pb2.RepositoryIndexRequest(), timeout=_CALL_TIMEOUT_S
             )
         versions: dict[str, list[Version]] = {}
         for row in sorted(index.models, key=lambda row: (row.name, int(row.version or 0))):
-            if not row.name.startswith("."):  # `.environments` is no model
+            if not row.name.startswith("."):  # `.environments` is not a model
                 known = versions.setdefault(row.name, [])
                 if row.version:
                     known.append(Version(int(row.version), row.state, row.reason))
         return versions
 
     def find(self, name: str) -> ModelStatus:
-        """One model. Raises ServeError, with the nearest name, when the repository has none."""
+        """One model. Raises ServeError, with a similar name, if it does not exist."""
         models = self.models()
         if name in models:
             return models[name]
@@ -124,13 +124,13 @@ class Control:
             try:
                 return self.api.ModelConfig(request, timeout=_CALL_TIMEOUT_S).config
             except grpc.RpcError:
-                pass  # it went away meanwhile
+                pass  # it was unloaded meanwhile
         return read_config(self.repository, name) if self.repository else None
 
     def load(self, name: str, versions: Sequence[int] = ()) -> ModelStatus:
         """Loads a model, or again one whose files changed; with `versions`, these and no others.
 
-        What answers now goes on until the new one is up, and for good when that fails. Raises
+        The running versions serve until the new one is ready, and stay if it fails. Raises
         ServeError with Triton's reason.
         """
         before = self.find(name)
@@ -152,7 +152,7 @@ class Control:
         return loaded
 
     def _check_on_disk(self, name: str, versions: Sequence[int]) -> None:
-        """Triton would load those that exist and say nothing of the others."""
+        """Triton would load those that exist and ignore the others."""
         for version in versions:
             if self.repository and not (self.repository / name / str(version)).is_dir():
                 raise ServeError(
@@ -165,7 +165,7 @@ class Control:
         config = config or model.config
         if config is None:
             raise ServeError(
-                f"{model.name} was never loaded, so its config cannot be had from Triton",
+                f"{model.name} was never loaded, so Triton does not have its config",
                 hint=f"first: toolkit models load {model.name}",
             )
         chosen = ModelConfig()
@@ -174,7 +174,7 @@ class Control:
         return as_json(chosen)
 
     def _refused(self, before: ModelStatus, error: grpc.RpcError) -> ServeError:
-        reason = explained(f"{before.name} was not loaded", error)
+        reason = serve_error(f"{before.name} was not loaded", error)
         if reason.hint:
             return reason
         try:
@@ -182,14 +182,12 @@ class Control:
         except ServeError:
             return reason
         if serving:
-            return ServeError(
-                reason.message, hint=f"version {_numbers(serving)} goes on serving as before"
-            )
+            return ServeError(reason.message, hint=f"version {_numbers(serving)} is still served")
         where = self.repository or "REPOSITORY"
         return ServeError(reason.message, hint=f"toolkit verify {where} may explain it")
 
     def unload(self, name: str, which: Steps = Steps.OWN) -> list[str]:
-        """Unloads a model and steps that only it uses; returns what went, in order.
+        """Unloads a model and the steps that only it uses; returns their names, in order.
 
         Running requests end first. Raises ServeError for a step that a loaded model needs.
         """
@@ -198,24 +196,24 @@ class Control:
         if users := [each for each in model.step_of if models[each].serving]:
             raise ServeError(
                 f"{name} is a step of {', '.join(users)}, which cannot answer without it",
-                hint=f"toolkit models unload {users[0]} takes its own steps along",
+                hint=f"toolkit models unload {users[0]} also unloads its steps",
             )
-        going = _leaving(name, models, which)
-        for each in going:
+        unloaded = _to_unload(name, models, which)
+        for each in unloaded:
             self._unload(each)
-        return [each for each in going if models[each].serving]
+        return [each for each in unloaded if models[each].serving]
 
     def _unload(self, name: str) -> None:
-        """Returns when it is gone: its steps must not go while its requests still run."""
+        """Returns when it is unloaded: its steps must stay while its requests still run."""
         request = service_pb2.RepositoryModelUnloadRequest(model_name=name)
-        with told(f"{name} was not unloaded"):
+        with triton_errors(f"{name} was not unloaded"):
             self.api.RepositoryModelUnload(request, timeout=_CALL_TIMEOUT_S)
         deadline = self.now() + self.timeout_s
         while not all(version.state in _GONE for version in self._index().get(name, ())):
             if self.now() > deadline:
                 raise ServeError(
-                    f"{name} still finishes requests after {self.timeout_s:g} s",
-                    hint="it takes no new ones and goes when they end",
+                    f"{name} still has running requests after {self.timeout_s:g} s",
+                    hint="it accepts no new requests and is unloaded when they end",
                 )
             time.sleep(_POLL_S)
 
@@ -223,16 +221,16 @@ class Control:
         """What each loaded version has done since it was loaded; empty for one that is not."""
         request = service_pb2.ModelStatisticsRequest(name=name)
         try:
-            found = self.api.ModelStatistics(request, timeout=_CALL_TIMEOUT_S).model_stats
+            statistics = self.api.ModelStatistics(request, timeout=_CALL_TIMEOUT_S).model_stats
         except grpc.RpcError as error:
             if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
                 return []
-            raise explained(f"no statistics of {name}", error) from error
-        return sorted(found, key=lambda each: int(each.version))
+            raise serve_error(f"no statistics of {name}", error) from error
+        return sorted(statistics, key=lambda each: int(each.version))
 
 
 def steps_of(config: ModelConfig | None) -> list[str]:
-    """The models that an ensemble calls; none for any other."""
+    """The models that an ensemble calls; empty for other models."""
     return [step.model_name for step in config.ensemble_scheduling.step] if config else []
 
 
@@ -244,24 +242,24 @@ def _users(configs: dict[str, ModelConfig]) -> dict[str, list[str]]:
     return users
 
 
-def _leaving(name: str, models: dict[str, ModelStatus], which: Steps) -> list[str]:
-    """The model, and the steps below it that go too: never one that something else uses.
+def _to_unload(name: str, models: dict[str, ModelStatus], which: Steps) -> list[str]:
+    """The model, and its steps that are unloaded too: never one that another model uses.
 
-    `chat.engine` is a part of `chat` and goes when `chat` does not serve; a step without such a
-    name is a model that others may ask for, and stays unless all are to go.
+    `chat.engine` is a part of `chat` and is unloaded with it. A step without such a name is a
+    model that clients may ask for, and stays unless `which` is ALL.
     """
-    going = [name]
-    for each in going if which is not Steps.NONE else ():
+    unloaded = [name]
+    for each in unloaded if which is not Steps.NONE else ():
         for step in steps_of(models[each].config):
             known = models.get(step)
-            if known is None or step in going or known.served.kind:
+            if known is None or step in unloaded or known.served.kind:
                 continue
             owners = [owner for owner in models if step.startswith(f"{owner}.")]
-            idle = all(owner in going or not models[owner].serving for owner in owners)
-            goes = which is Steps.ALL or (owners and idle)
-            if goes and all(user in going for user in known.step_of):
-                going.append(step)
-    return going
+            idle = all(owner in unloaded or not models[owner].serving for owner in owners)
+            unload = which is Steps.ALL or (owners and idle)
+            if unload and all(user in unloaded for user in known.step_of):
+                unloaded.append(step)
+    return unloaded
 
 
 def _serves(versions: Sequence[Version]) -> bool:

@@ -1,8 +1,8 @@
-"""The private folder of one service: sockets and temporary files, for its owner alone.
+"""The private folder of one service: sockets and temporary files that only its owner can read.
 
-Its owner holds a lock on it for as long as it lives, so a folder without one belonged to a service
-that was killed, and the next start removes it with the shared memory that it names.
-systemd-tmpfiles spares locked folders, too.
+The service holds a lock on it while it runs. So an unlocked folder belonged to a service that was
+killed, and the next start removes it with the shared memory that it lists. systemd-tmpfiles also
+keeps locked folders.
 """
 
 import fcntl
@@ -18,7 +18,7 @@ SHARED_MEMORY_LIST = "shared_memory"
 """File in a folder: names in /dev/shm, one a line, that its processes had mapped."""
 _PREFIX = "tritontk-"
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
-_YOUNG_S = 10.0  # between its making and its lock a folder looks abandoned
+_YOUNG_S = 10.0  # before it is locked, a new folder looks abandoned
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class PrivateFolder:
 
     @classmethod
     def claim(cls) -> "PrivateFolder":
-        """Makes one below the temporary folder."""
+        """Creates one in the temporary folder."""
         path = Path(tempfile.mkdtemp(prefix=_PREFIX))
         lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -38,7 +38,7 @@ class PrivateFolder:
 
     @property
     def shm_prefix(self) -> str:
-        """How the names of its service's shared memory begin."""
+        """The prefix of the names of its service's shared memory."""
         return _shm_prefix(self.path)
 
     def remove(self) -> None:
@@ -49,9 +49,9 @@ class PrivateFolder:
 
 
 def make_private(folder: Path) -> Path:
-    """Makes `folder`, or the one that is there, its owner's alone."""
+    """Creates `folder` if it is missing, and gives only its owner access."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with suppress(OSError):  # a volume that somebody else owns stays as it is
+    with suppress(OSError):  # a volume of another owner stays as it is
         folder.chmod(0o700)
     return folder
 

@@ -1,7 +1,7 @@
-"""What callers reach, as a child: the gateway, or the relay that lets other gateways in.
+"""The process that clients connect to: the gateway, or the relay for gateways elsewhere.
 
-It is asked whether it is well on a socket of its own in the private folder, which neither callers'
-connections nor the limits on them can fill.
+Its health is checked on a separate socket in the private folder, which clients' connections and
+the limits on them cannot exhaust.
 """
 
 import os
@@ -18,7 +18,7 @@ from toolkit.serve.child import Child, Command, clean_environment
 from toolkit.serve.options import ServeOptions
 from toolkit.serve.relay import is_up
 from toolkit.serve.triton import TritonServer
-from toolkit.serve.watch import Patience, Watch
+from toolkit.serve.watch import Timeouts, Watch
 
 _START_S = 30.0
 _ASK_INTERVAL_S = 2.0
@@ -27,9 +27,9 @@ _ASK_S = 3600.0
 
 @dataclass(slots=True)
 class Front:
-    """`name` is what people are told; `answers` asks it at `socket`, for so many seconds.
+    """`name` is used in messages; `answers(socket, timeout_s)` checks its health.
 
-    One that leaves a question unanswered for `timeout_s` hangs.
+    It hangs if a check gets no answer for `timeout_s`.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Front:
         """Starts it and returns when it answers. Raises ServeError."""
         self.socket.unlink(missing_ok=True)
         self._child = Child(self.command)
-        self._watch = Watch(ask=self._ask, patience=Patience(self.timeout_s, 0, _ASK_INTERVAL_S))
+        self._watch = Watch(ask=self._ask, timeouts=Timeouts(self.timeout_s, 0, _ASK_INTERVAL_S))
         deadline = time.monotonic() + _START_S
         while not self.answers(self.socket, 2.0):
             if self._child.exit_code is not None or time.monotonic() > deadline:
@@ -56,30 +56,30 @@ class Front:
 
     @property
     def log(self) -> Path:
-        """Where it writes what it has to say."""
+        """Its log file."""
         return self.command.log
 
     def trouble(self) -> str | None:
-        """Why it has to be started again; None while it is well."""
+        """Why it has to be restarted; None while it is healthy."""
         assert self._child is not None
         assert self._watch is not None
         if self._child.exit_code is not None:
             return f"{self.name} ended with code {self._child.exit_code}"
-        if self._watch.look():
+        if self._watch.check():
             return f"{self.name} did not answer for {self.timeout_s:g} s"
         return None
 
-    def ask_to_end(self) -> None:
-        """Starts the drain and returns at once."""
+    def begin_stop(self) -> None:
+        """Starts the drain and returns immediately."""
         if self._child:
-            self._child.ask_to_end()
+            self._child.begin_stop()
 
     def wait(self, timeout_s: float) -> bool:
         """Whether it has ended, within that time."""
         return self._child is None or self._child.wait(timeout_s)
 
     def kill(self) -> None:
-        """Ends it at once, whatever it does."""
+        """Kills it."""
         if self._child:
             self._child.kill()
 
@@ -94,7 +94,7 @@ def gateway(options: ServeOptions, triton: TritonServer) -> Front:
 
 
 def relay(options: ServeOptions, triton: TritonServer) -> Front:
-    """What lets gateways of other machines in."""
+    """The relay, for gateways on other machines."""
     private = triton.folder / "relay.sock"
     host, port = options.listening
     host = f"[{host}]" if ":" in host else host
@@ -124,7 +124,7 @@ def _command(
 
 
 def _gateway_answers(health: Path, timeout_s: float) -> bool:
-    """Whether the gateway's event loop turns, asked as GET /healthz on the socket `health`."""
+    """Whether the gateway answers GET /healthz on the socket `health`."""
     try:
         with socket.socket(socket.AF_UNIX) as asking:
             asking.settimeout(timeout_s)

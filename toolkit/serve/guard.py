@@ -1,10 +1,12 @@
-"""Runs one command and sees it dead: `python -I -S guard.py SCRATCH SHM_PREFIX GRACE_S COMMAND…`.
+"""Runs one command and ends it with its parent.
+
+`python -I -S guard.py SCRATCH SHM_PREFIX GRACE_S COMMAND…`.
 
 Standard input is a pipe that the parent holds. `t` asks for a graceful end: SIGTERM, then up to
-GRACE_S. `k` means now: SIGKILL for the command's whole session. The pipe's closing means that the
-parent is gone: as `k`, and the folder SCRATCH goes too. At the end the shared memory that the
-command left in /dev/shm is removed. What the command makes is its owner's alone. Imports the
-standard library alone, so that it starts at once and no environment can break it.
+GRACE_S. `k` means now: SIGKILL for the command's whole session. If the pipe is closed, the parent
+is gone: as `k`, and the folder SCRATCH is removed too. At the end the shared memory that the
+command left in /dev/shm is removed. Only the owner can read what the command creates. It imports
+only the standard library, so that it starts fast and no environment can break it.
 """
 
 import contextlib
@@ -20,7 +22,7 @@ import time
 from pathlib import Path
 
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
-_LOOK_INTERVAL_S = 10.0
+_CHECK_INTERVAL_S = 10.0
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 36, 38
 _UMASK = 0o077
 
@@ -33,7 +35,7 @@ class Guard:
         self._prefix = shm_prefix
         self._grace_s = grace_s
         self._mapped: set[str] = set()
-        self._noted: set[str] = set()
+        self._saved: set[str] = set()
         self._child = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -45,17 +47,17 @@ class Guard:
         """Waits for the command to end or the parent to ask for it; returns its exit code."""
         deadline, orphaned = None, False
         while self._child.poll() is None:
-            self._look()
-            wait_s = _LOOK_INTERVAL_S
+            self._record_mapped()
+            wait_s = _CHECK_INTERVAL_S
             if deadline is not None:
                 wait_s = max(0.0, min(wait_s, deadline - time.monotonic()))
-            said = self._listen(wait_s)
+            command = self._listen(wait_s)
             overdue = deadline is not None and time.monotonic() >= deadline
-            if overdue or said in (b"", b"k"):
+            if overdue or command in (b"", b"k"):
                 self._kill_session()
                 self._child.wait()
-                orphaned = said == b""
-            elif said == b"t" and deadline is None:
+                orphaned = command == b""
+            elif command == b"t" and deadline is None:
                 deadline = time.monotonic() + self._grace_s
                 self._child.terminate()
         self._sweep()
@@ -64,7 +66,7 @@ class Guard:
         return self._child.returncode
 
     def _listen(self, timeout_s: float) -> bytes | None:
-        """What the parent said: a byte, b"" when it let go, None for nothing or a dead child."""
+        """What the parent sent: a byte, b"" if it closed the pipe, None if nothing."""
         child = os.pidfd_open(self._child.pid)
         try:
             readable, _, _ = select.select([0, child], [], [], timeout_s)
@@ -73,43 +75,43 @@ class Guard:
             os.close(child)
 
     def _kill_session(self) -> None:
-        self._look()
+        self._record_mapped()
         for pid in self._members():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
     def _members(self) -> list[int]:
         """The session's processes: the command made it, and nobody else can join it."""
-        found = []
+        pids = []
         for status in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):
                 # after the command name in parentheses: state, ppid, pgrp, session, …
                 fields = status.read_text().rpartition(")")[2].split()
                 if int(fields[3]) == self._child.pid and fields[0] != "Z":
-                    found.append(int(status.parent.name))
-        return found
+                    pids.append(int(status.parent.name))
+        return pids
 
     def _reap_adopted(self) -> None:
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
 
-    def _look(self) -> None:
-        """Remembers the shared memory that the session has mapped: only then is its name known."""
+    def _record_mapped(self) -> None:
+        """Records the names of the shared memory that the session has mapped."""
         for pid in self._members():
             with contextlib.suppress(OSError):
                 for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
                     path = line.partition(f"{_SHARED_MEMORY}/")[2]
                     if path and not path.endswith("(deleted)"):
                         self._mapped.add(path)
-        self._note()
+        self._save_mapped()
 
-    def _note(self) -> None:
-        """Leaves the names where the next service finds them, should this guard be killed, too."""
-        if self._scratch and self._mapped != self._noted:
+    def _save_mapped(self) -> None:
+        """Saves the names for the next service, in case this guard is killed, too."""
+        if self._scratch and self._mapped != self._saved:
             with contextlib.suppress(OSError):
                 Path(self._scratch, "shared_memory").write_text("\n".join(sorted(self._mapped)))
-                self._noted = set(self._mapped)
+                self._saved = set(self._mapped)
 
     def _sweep(self) -> None:
         deadline = time.monotonic() + 5
@@ -130,7 +132,7 @@ def _prctl(option: int, value: int) -> None:
 
 
 def keep_private() -> None:
-    """From now on this process and its children make files for their owner alone.
+    """From now on only the owner can read files that this process and its children create.
 
     Triton's shared memory ignores the umask: Boost makes it with fchmod(0644) after its creation
     (boost/interprocess/shared_memory_object.hpp). A seccomp filter lets exactly that call succeed
@@ -161,7 +163,7 @@ def keep_private() -> None:
 
 
 def main() -> int:
-    """Runs the guarded command; signals of the terminal are the parent's business."""
+    """Runs the guarded command; the parent handles signals of the terminal."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: None)  # a handler, as the command would inherit SIG_IGN
     keep_private()

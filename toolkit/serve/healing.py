@@ -1,7 +1,7 @@
-"""Finds models of a running Triton that died or hang, and starts those alone anew.
+"""Finds models of a running Triton that died or hang, and restarts only those.
 
-Triton 2.51 never notices a dead Python process, but loading its model once more puts new processes
-in its place while every other model goes on (docs/decisions/0010-one-dead-model.md).
+Triton 2.51 never notices a dead Python process, but loading its model again starts new processes
+while every other model goes on (docs/decisions/0010-one-dead-model.md).
 """
 
 import time
@@ -17,16 +17,16 @@ from tritonclient.grpc import service_pb2
 from toolkit.errors import ServeError
 from toolkit.model_config import ModelConfig
 from toolkit.serve import stubs
-from toolkit.serve.connection import told
+from toolkit.serve.connection import triton_errors
 from toolkit.serve.models import as_json, public
 from toolkit.serve.probe import Probe, probes
 from toolkit.serve.reasons import plain
 from toolkit.serve.triton import TritonServer
-from toolkit.serve.watch import Patience, Watch, Work, in_background
+from toolkit.serve.watch import Timeouts, Watch, Work, in_background
 
 GENERATION = "toolkit.generation"
-"""Config parameter of a model that was started anew: the gateway ends the streams of the old."""
-MAX_REVIVALS, REVIVAL_WINDOW_S = 5, 600.0
+"""Config parameter of a model that was restarted: the gateway ends the streams of the old one."""
+MAX_RESTARTS, RESTART_WINDOW_S = 5, 600.0
 _CALL_TIMEOUT_S = 5.0
 _ANSWER_S = 3600.0  # for as long as a probe may wait behind other work
 
@@ -36,70 +36,70 @@ class Healer:
     """Watches the models of one server. `look` never waits for any of them."""
 
     server: TritonServer
-    tell: Callable[[str], None]
-    patience: Patience = field(default_factory=Patience)
+    report: Callable[[str], None]
+    timeouts: Timeouts = field(default_factory=Timeouts)
     now: Callable[[], float] = time.monotonic
-    buried: bool = field(default=False, init=False)
-    """Whether a model's process died since the server started: it cannot end in order then."""
+    lost_process: bool = field(default=False, init=False)
+    """Whether a model's process died since the server started: Triton then cannot end cleanly."""
     _watches: dict[str, Watch] = field(default_factory=dict, init=False)
-    _revivals: dict[str, Future[None]] = field(default_factory=dict, init=False)
+    _restarts_running: dict[str, Future[None]] = field(default_factory=dict, init=False)
     _attempts: dict[str, list[float]] = field(default_factory=dict, init=False)
     _stubs: dict[int, str] = field(default_factory=dict, init=False)
-    _lacking: set[str] = field(default_factory=set, init=False)
+    _incomplete: set[str] = field(default_factory=set, init=False)
 
     def begin(self) -> None:
-        """Takes the server's processes as they are now for what should be there."""
-        self._stubs, self._lacking, self.buried = self._live(), set(), False
+        """Takes the server's current processes as the expected ones."""
+        self._stubs, self._incomplete, self.lost_process = self._live(), set(), False
         self._watches.clear()
-        self._revivals.clear()
+        self._restarts_running.clear()
 
-    def look(self, configs: Mapping[str, ModelConfig]) -> None:
-        """One look at all models; `configs` are those of all that are loaded."""
-        self._settle()
+    def check(self, configs: Mapping[str, ModelConfig]) -> None:
+        """Checks all models; `configs` are those of all that are loaded."""
+        self._collect_restarts()
         for model in self.dead_models():
-            self._start_anew(model, "a Python process of it died", hung=False)
+            self._restart_model(model, "one of its Python processes died", hung=False)
         self._follow(configs)
         for model, watch in list(self._watches.items()):
-            if model not in self._revivals and (reason := watch.look()):
-                self._start_anew(model, reason, hung=True)
+            if model not in self._restarts_running and (reason := watch.check()):
+                self._restart_model(model, reason, hung=True)
 
     def dead_models(self) -> list[str]:
         """The loaded models that lack a Python process.
 
-        The processes of a model that was unloaded, or loaded anew, go because someone wants it. A
-        model has to lack one twice in a row, as a look in the middle of that could mislead.
+        Processes also end when a model is unloaded or loaded again. So a model counts only if a
+        process is missing in two checks in a row.
         """
         live = self._live()
         gone = {model for pid, model in self._stubs.items() if pid not in live}
-        lacking = {model for model in gone if self._lacks(model)}
-        dead = sorted(lacking & self._lacking)
-        self._lacking = lacking
-        self._stubs = live | {p: model for p, model in self._stubs.items() if model in lacking}
+        incomplete = {model for model in gone if self._lacks_process(model)}
+        dead = sorted(incomplete & self._incomplete)
+        self._incomplete = incomplete
+        self._stubs = live | {p: model for p, model in self._stubs.items() if model in incomplete}
         return dead
 
-    def _lacks(self, model: str) -> bool:
+    def _lacks_process(self, model: str) -> bool:
         """Whether a loaded model has fewer processes than its config asks for."""
         try:
             versions = self.server.ready_versions().get(model, 0)
             groups = self.server.config(model).instance_group if versions else []
         except grpc.RpcError:
             return True
-        wanted: int = versions * sum(group.count * max(1, len(group.gpus)) for group in groups)
-        return len(self._pids(model)) < wanted
+        expected: int = versions * sum(group.count * max(1, len(group.gpus)) for group in groups)
+        return len(self._pids(model)) < expected
 
     def _follow(self, configs: Mapping[str, ModelConfig]) -> None:
-        """Watches what is loaded now, and nothing that is not."""
+        """Watches exactly the models that are loaded now."""
         known = {each.step: each for each in probes(public(list(configs.values())), configs)}
         for model in self._watches.keys() - known.keys():
             del self._watches[model]
-        for model in known.keys() - self._watches.keys() - self._revivals.keys():
+        for model in known.keys() - self._watches.keys() - self._restarts_running.keys():
             self._watches[model] = self._watch(known[model])
 
     def _watch(self, probe: Probe) -> Watch:
         return Watch(
-            ask=lambda: probe.ask(self.server.api, _ANSWER_S),
+            ask=lambda: probe.run(self.server.api, _ANSWER_S),
             work=partial(self._work, probe.step),
-            patience=self.patience,
+            timeouts=self.timeouts,
             now=self.now,
         )
 
@@ -113,48 +113,48 @@ class Healer:
             finished = sum(each.inference_stats.success.count for each in known)
         return Work(finished, stubs.cpu_s(self._pids(model)))
 
-    def _start_anew(self, model: str, reason: str, *, hung: bool) -> None:
-        if model in self._revivals:
+    def _restart_model(self, model: str, reason: str, *, hung: bool) -> None:
+        if model in self._restarts_running:
             return
         self._watches.pop(model, None)
-        self.buried = True
+        self.lost_process = True
         now = self.now()
-        recent = [at for at in self._attempts.get(model, ()) if now - at < REVIVAL_WINDOW_S]
+        recent = [at for at in self._attempts.get(model, ()) if now - at < RESTART_WINDOW_S]
         self._attempts[model] = [*recent, now]
-        if len(recent) >= MAX_REVIVALS:
-            self.tell(f"{model}: {reason}; it was started {len(recent)} times and is left out now")
+        if len(recent) >= MAX_RESTARTS:
+            self.report(f"{model}: {reason}; restarted {len(recent)} times, so it is unloaded")
             self._give_up(model)
             return
-        self.tell(f"{model}: {reason}; starting it anew, all others go on")
-        self._revivals[model] = in_background(partial(self._revive, model, hung))
+        self.report(f"{model}: {reason}; restarting it; all others go on")
+        self._restarts_running[model] = in_background(partial(self._reload, model, hung))
 
-    def _revive(self, model: str, hung: bool) -> None:
-        """Puts new processes in the place of the model's; those that work finish what they have.
+    def _reload(self, model: str, hung: bool) -> None:
+        """Starts new processes for the model; working ones finish their requests.
 
         Raises ServeError, grpc.RpcError.
         """
-        config = self.server.config(model)  # as it is loaded: with the versions that were chosen
+        config = self.server.config(model)  # of the loaded model: with the chosen versions
         config.parameters[GENERATION].string_value = f"{time.time():.3f}"
         if hung:
             stubs.kill(self._pids(model))
         request = service_pb2.RepositoryModelLoadRequest(model_name=model)
         request.parameters["config"].string_param = as_json(config)
-        with told(f"{model} does not load again"):
+        with triton_errors(f"{model} does not load again"):
             self.server.api.RepositoryModelLoad(request, timeout=self.server.options.load_timeout_s)
 
-    def _settle(self) -> None:
-        """Takes note of how revivals ended; one that failed is tried again by the next look."""
-        for model in [model for model, future in self._revivals.items() if future.done()]:
-            error = self._revivals.pop(model).exception()
+    def _collect_restarts(self) -> None:
+        """Collects the results of restarts; one that failed is tried again by the next check."""
+        for model in [model for model, future in self._restarts_running.items() if future.done()]:
+            error = self._restarts_running.pop(model).exception()
             if error is None:
                 self._forget(model)
-                self.tell(f"{model} is back")
+                self.report(f"{model} is served again")
             else:
                 reason = error.message if isinstance(error, ServeError) else str(error)
-                self.tell(f"{model}: {plain(reason)}")
+                self.report(f"{model}: {plain(reason)}")
 
     def _give_up(self, model: str) -> None:
-        """Unloads it: who asks for it learns at once that it is not there."""
+        """Unloads it, so that requests for it fail immediately."""
         stubs.kill(self._pids(model))
         request = service_pb2.RepositoryModelUnloadRequest(model_name=model)
         with suppress(grpc.RpcError):
@@ -162,10 +162,10 @@ class Healer:
         self._forget(model)
 
     def _forget(self, model: str) -> None:
-        """The processes that the model had before are not missed any more."""
+        """Stops expecting the processes that the model had before."""
         self._stubs = {pid: name for pid, name in self._stubs.items() if name != model}
         self._stubs |= self._live()
-        self._lacking.discard(model)
+        self._incomplete.discard(model)
 
     def _live(self) -> dict[int, str]:
         return {} if self.server.pid is None else stubs.live_stubs(self.server.pid)

@@ -1,7 +1,7 @@
 """A repository into which the links to its environments can be written.
 
-One that is read-only, as a container mounts it, is served through a folder of its own that has the
-same directories and links to all files. They cannot be one link: `..` leads out of a link's target.
+A read-only repository, as containers mount it, is served through a folder with the same directories
+and a link for each file. One link to the whole does not work: `..` leads out of a link's target.
 """
 
 import os
@@ -15,7 +15,7 @@ from toolkit.serve.folder import PrivateFolder
 
 @contextmanager
 def linkable(repository: Path) -> Iterator[Path]:
-    """`repository` itself, or a stand-in that lives as long as the block."""
+    """`repository` itself, or such a folder, which is removed at the end of the block."""
     if os.access(repository, os.W_OK):
         yield repository
         return

@@ -17,12 +17,12 @@ from toolkit.errors import RepositoryError
 from toolkit.model_config import ModelConfig
 
 CACHE_BYTES = 256 << 20
-"""Of Triton's response cache, where a model wants one."""
+"""Size of Triton's response cache, if a model enables it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """A model of the catalogue: an ensemble, or a user's own model."""
+    """A public model: an ensemble, or a user's own model."""
 
     name: str
     config: ModelConfig
@@ -38,7 +38,7 @@ class ServedModel:
 
 
 def public_models(repository: Path) -> list[ServedModel]:
-    """All models that clients reach, by name: those that say so, and those that are no step.
+    """All models that clients can ask for: those with a kind, and those that are not a step.
 
     Raises RepositoryError.
     """
@@ -51,16 +51,16 @@ def public_models(repository: Path) -> list[ServedModel]:
 
 
 def public(configs: list[ModelConfig]) -> list[ServedModel]:
-    """Those that say so, and those that are no step of another."""
+    """The models with a kind, and those that are not a step of another."""
     steps = {step.model_name for config in configs for step in config.ensemble_scheduling.step}
     models = [ServedModel(config.name, config) for config in configs]
     return [model for model in models if model.kind or model.name not in steps]
 
 
 def server_options(repository: Path) -> list[str]:
-    """Flags that the server needs for what the repository's configs ask of it.
+    """Flags of the server that the repository's configs require.
 
-    A config that cannot be read asks for nothing: the server itself refuses its model.
+    A config that cannot be read is skipped: the server itself refuses its model.
     """
     configs = []
     for path in repository.glob("[!.]*/config.pbtxt"):
@@ -76,14 +76,14 @@ def server_options(repository: Path) -> list[str]:
 
 
 def check_target(repository: Path, expected: str) -> None:
-    """Refuses a repository that says it was built for another target."""
+    """Refuses a repository that was built for another target."""
     manifest = repository / "repository.json"
     if not manifest.exists():
         return
     target = str(json.loads(manifest.read_text()).get("target", expected))
     if target != expected:
-        catalogue = json.loads(manifest.read_text()).get("catalogue", "models.yaml")
-        command = ["toolkit", "build-repo", catalogue, "--target", expected]
+        spec = json.loads(manifest.read_text()).get("spec", "models.yaml")
+        command = ["toolkit", "build-repo", spec, "--target", expected]
         raise RepositoryError(
             f"{repository} was built for the target '{target}', not '{expected}'",
             hint=shlex.join([*command, "--output", str(repository)]),
@@ -91,14 +91,14 @@ def check_target(repository: Path, expected: str) -> None:
 
 
 def read_config(repository: Path, name: str) -> ModelConfig | None:
-    """One model's config as it stands on disk; None when it has none that can be read."""
+    """One model's config on disk; None if it cannot be read."""
     with contextlib.suppress(OSError, RepositoryError):
         return _read(repository / name / "config.pbtxt")
     return None
 
 
 def as_json(config: ModelConfig) -> str:
-    """A whole config as Triton's load call takes it."""
+    """A config in the format of Triton's load call."""
     fields = json_format.MessageToDict(config, preserving_proto_field_name=True)
     return json.dumps(fields | {"max_batch_size": config.max_batch_size})
 

@@ -1,4 +1,4 @@
-"""What `toolkit serve` was asked for, and the gateway's command that follows from it."""
+"""The options of `toolkit serve`, and the gateway's command line that they result in."""
 
 import subprocess
 import sys
@@ -8,10 +8,10 @@ from pathlib import Path
 
 from toolkit.errors import UsageError
 from toolkit.home import home
-from toolkit.serve.watch import Patience
+from toolkit.serve.watch import Timeouts
 
 OURS = ("host", "port", "ollama-port", "open", "drain-s", "triton", "triton-key-file")
-"""Settings of the gateway that `toolkit serve` itself gives, from options of its own."""
+"""Settings of the gateway that `toolkit serve` sets from its own options."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +19,9 @@ class ServeOptions:
     """What to serve and where. `drain_s` is how long running requests may take at the end.
 
     With `triton_port` a relay listens there, for gateways elsewhere, and no gateway is started;
-    who shows the key in `control_key_file` may load and unload there.
+    clients with the key in `control_key_file` may load and unload there.
     `placement` gives each step its GPUs, and None serves on the CPU.
-    With `strict` a model that does not load ends the service. `patience` is for models and Triton.
+    With `strict` a model that does not load ends the service. `timeouts` are for models and Triton.
     `gateway` are further settings of the gateway, as flags.
     """
 
@@ -36,30 +36,30 @@ class ServeOptions:
     control_key_file: Path | None = None
     strict: bool = False
     placement: Mapping[str, Mapping[str, object]] | None = None
-    patience: Patience = field(default_factory=Patience)
+    timeouts: Timeouts = field(default_factory=Timeouts)
     gateway_timeout_s: float = 30.0
     gateway: tuple[str, ...] = ()
 
     @property
     def listening(self) -> tuple[str, int]:
-        """The address that clients are given."""
+        """The address that clients use."""
         return self.host, self.port if self.triton_port is None else self.triton_port
 
     @property
-    def wanted_ports(self) -> list[tuple[str, str, int]]:
-        """Option, host and port of each that it listens on."""
+    def ports(self) -> list[tuple[str, str, int]]:
+        """Option, host and port of each address that it listens on."""
         option = "--port" if self.triton_port is None else "--triton-port"
-        wanted = [(option, *self.listening)]
+        ports = [(option, *self.listening)]
         if self.ollama_port is not None:
-            wanted.append(("--ollama-port", self.host, self.ollama_port))
+            ports.append(("--ollama-port", self.host, self.ollama_port))
         if self.triton_http_port is not None:
-            wanted.append(("--triton-http-port", "127.0.0.1", self.triton_http_port))
-        return wanted
+            ports.append(("--triton-http-port", "127.0.0.1", self.triton_http_port))
+        return ports
 
     def gateway_command(self, triton: str, command: str = "serve") -> list[str]:
-        """A command of the gateway, with all settings for one in front of the Triton at `triton`.
+        """A command of the gateway, with its settings for the Triton at `triton`.
 
-        Raises UsageError for a setting that `toolkit serve` has an option for.
+        Raises UsageError for a setting that is an option of `toolkit serve`.
         """
         for flag in self.gateway:
             name = flag.partition("=")[0].removeprefix("--").removeprefix("no-")
@@ -80,9 +80,9 @@ class ServeOptions:
         return [*argv, *self.gateway]
 
     def check_gateway(self) -> None:
-        """Lets the gateway check its settings and its key file, before anything is started.
+        """Lets the gateway check its settings and its key file before anything is started.
 
-        Raises UsageError with what the gateway says.
+        Raises UsageError with the gateway's message.
         """
         argv = self.gateway_command("127.0.0.1:8001", "check")
         ran = subprocess.run(argv, capture_output=True, text=True, check=False)
@@ -94,5 +94,5 @@ class ServeOptions:
 
     @property
     def logs(self) -> Path:
-        """The folder of both children's logs; each start begins them anew."""
+        """The folder of both children's logs; each start empties them."""
         return home() / "logs" / str(self.listening[1])

@@ -1,4 +1,4 @@
-"""Ports that a service wants are free, or it is said who has them, before anything is loaded."""
+"""Checks before anything is loaded that the service's ports are free, and names their owners."""
 
 import socket
 from collections.abc import Iterable
@@ -11,26 +11,26 @@ from toolkit.errors import ServeError
 from toolkit.serve.record import live_records
 
 
-def check_free(wanted: Iterable[tuple[str, str, int]]) -> None:
-    """Raises ServeError for the first (option, host, port) on which one could not listen."""
+def check_free(ports: Iterable[tuple[str, str, int]]) -> None:
+    """Raises ServeError for the first (option, host, port) that cannot be listened on."""
     seen: dict[int, str] = {}
-    for option, host, port in wanted:
+    for option, host, port in ports:
         if port in seen:
             raise ServeError(f"{option} and {seen[port]} are both {port}", hint="choose two ports")
         seen[port] = option
         for family, _, _, _, address in _addresses(host, port):
-            with socket.socket(family, socket.SOCK_STREAM) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with socket.socket(family, socket.SOCK_STREAM) as listener:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 if family == socket.AF_INET6:
-                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                    listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 try:
-                    probe.bind(address)
+                    listener.bind(address)
                 except OSError as error:
                     reason = _owner(port) or error.strerror
                     raise ServeError(
                         f"cannot listen on {host}:{port}: {reason}", hint=f"choose another {option}"
                     ) from error
-        if owner := _service(port):  # one that is still loading does not listen yet
+        if owner := _service(port):  # a service that is still loading does not listen yet
             raise ServeError(
                 f"cannot listen on {host}:{port}: {owner}", hint=f"choose another {option}"
             )
@@ -38,14 +38,16 @@ def check_free(wanted: Iterable[tuple[str, str, int]]) -> None:
 
 def _addresses(host: str, port: int) -> list[tuple[int, int, int, str, tuple[str, int]]]:
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
-        raise ServeError(f"no address '{host}': {error.strerror}", hint="--host") from error
-    return found  # type: ignore[return-value]
+        raise ServeError(
+            f"'{host}' is not an address: {error.strerror}", hint="check --host"
+        ) from error
+    return addresses  # type: ignore[return-value]
 
 
 def _owner(port: int) -> str | None:
-    """Who listens there, as far as this user may know."""
+    """Who listens there, as far as this user can see."""
     if service := _service(port):
         return service
     with suppress(psutil.Error):
@@ -55,12 +57,12 @@ def _owner(port: int) -> str | None:
             if listens and connection.pid is not None:
                 process = psutil.Process(connection.pid)
                 command = " ".join(process.cmdline())[:100]
-                return f"process {process.pid} has it ({command or process.name()})"
+                return f"process {process.pid} uses it ({command or process.name()})"
     return None
 
 
 def _service(port: int) -> str | None:
     for record in live_records():
         if record.port == port:
-            return f"`toolkit serve` of {record.repository} has it (process {record.pid})"
+            return f"`toolkit serve` of {record.repository} uses it (process {record.pid})"
     return None

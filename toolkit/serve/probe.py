@@ -1,8 +1,8 @@
-"""Small requests that prove each model still answers: Triton calls a dead model READY.
+"""Small requests that check whether each model still answers: Triton calls a dead model READY.
 
-A probe asks one step, so that it waits behind nothing but that step's own work, and costs next to
-nothing: an engine gets a cancel request for an id that nobody has, an encoder one token. A refusal
-is an answer, too.
+A probe calls one step, so that it waits only for that step's own work, and it is cheap: an engine
+gets a cancel request for an unknown id, other steps a few tokens or the text that their interface
+names (`toolkit.contract`). An error response counts as an answer, too.
 """
 
 import struct
@@ -15,7 +15,7 @@ from random import choice, choices
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from toolkit.contract import CANCEL, INTERFACES
+from toolkit.contract import CANCEL, INTERFACES, Interface
 from toolkit.model_config import TYPE_INT64, TYPE_STRING, ModelConfig
 from toolkit.serve.models import ServedModel
 
@@ -27,23 +27,23 @@ _SPECIAL = {"mask": (1,), "type": (0,)}
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One step of a model, and how to make a request for it that no cache answers."""
+    """One step of a model, and how to make a request for it that is not in a cache."""
 
     step: str
     make: Callable[[], service_pb2.ModelInferRequest]
     decoupled: bool = False
 
-    def ask(self, api: service_pb2_grpc.GRPCInferenceServiceStub, timeout_s: float) -> None:
-        """Returns when the step has answered, or is not there to answer.
+    def run(self, api: service_pb2_grpc.GRPCInferenceServiceStub, timeout_s: float) -> None:
+        """Returns when the step has answered, or is not loaded.
 
-        "Not healthy" is no answer: Triton says so when a process is gone or stopped, but also when
-        a busy machine held it up for a second (measured with SIGSTOP).
+        "Not healthy" is not an answer: Triton returns it if a process is gone or stopped, but also
+        if a busy machine delayed it for a second (measured with SIGSTOP).
         """
         while _UNHEALTHY in self.refusal(api, timeout_s):
             time.sleep(_AGAIN_S)
 
     def refusal(self, api: service_pb2_grpc.GRPCInferenceServiceStub, timeout_s: float) -> str:
-        """Waits for the answer; the text of the error that it is, "" when it is none."""
+        """Waits for the answer; returns the text if it is an error, else ""."""
         try:
             if not self.decoupled:
                 api.ModelInfer(self.make(), timeout=timeout_s)
@@ -57,61 +57,43 @@ class Probe:
 
 
 def probes(models: Iterable[ServedModel], configs: Mapping[str, ModelConfig]) -> Iterator[Probe]:
-    """For each step that can be asked cheaply; `configs` are those of all loaded models."""
+    """A probe for each step that has a cheap request; `configs` are those of all loaded models."""
     for model in models:
         if interface := INTERFACES.get(model.kind):
-            yield from _PROBES[interface.probed](model, configs)
+            yield from _of_model(model, interface, configs)
 
 
-def _engine(model: ServedModel, configs: Mapping[str, ModelConfig]) -> Iterator[Probe]:
-    engine = model.parameter(CANCEL)
-    if not engine:
-        return  # a user's own: only a whole request would prove anything
-    yield from (each for each in _first(model, configs) if each.step != engine)
+def _of_model(
+    model: ServedModel, interface: Interface, configs: Mapping[str, ModelConfig]
+) -> Iterator[Probe]:
+    """Its steps that take only texts or tokens, or the model itself if it is not an ensemble.
 
-    def cancel() -> service_pb2.ModelInferRequest:
-        request = _request(engine, cancel="canary")
-        request.parameters["triton_enable_empty_final_response"].bool_param = True
-        return request
-
-    yield Probe(engine, cancel, decoupled=True)
-
-
-def _first(model: ServedModel, _: Mapping[str, ModelConfig]) -> Iterator[Probe]:
-    """The step that takes the ensemble's `prompt`; none where a user has built it otherwise."""
-    steps = model.config.ensemble_scheduling.step
-    if steps and "prompt" in steps[0].input_map:
-        name, text = steps[0].model_name, '{"text": "ok"}' if model.kind == "llm" else "ok"
-        yield Probe(name, lambda: _request(name, prompt=text))
-
-
-def _every(model: ServedModel, configs: Mapping[str, ModelConfig]) -> Iterator[Probe]:
-    """Each step, or the model itself where a user has built it without any."""
+    A row of a batched interface is cheap in every step; in other models only the first step is.
+    """
+    engine = model.parameter(CANCEL) if interface.decoupled else ""
+    if interface.decoupled and not engine:
+        return  # written by a user: only a complete request would prove anything
     steps = [step.model_name for step in model.config.ensemble_scheduling.step]
-    for config in (configs[name] for name in steps or [model.name] if name in configs):
-        kinds = {tensor.data_type for tensor in config.input if not tensor.optional}
-        if kinds <= {TYPE_STRING, TYPE_INT64}:
-            yield Probe(config.name, partial(_small, config))
+    steps = (steps or [model.name]) if interface.batched else steps[:1]
+    for config in (configs[name] for name in steps if name in configs and name != engine):
+        types = {tensor.data_type for tensor in config.input if not tensor.optional}
+        if types <= {TYPE_STRING, TYPE_INT64} and not config.model_transaction_policy.decoupled:
+            yield Probe(config.name, partial(_small, config, interface))
+    if engine:
+        yield Probe(engine, partial(_cancel, engine), decoupled=True)
 
 
-_PROBES: dict[str, Callable[[ServedModel, Mapping[str, ModelConfig]], Iterator[Probe]]] = {
-    "engine": _engine,
-    "each": _every,
-    "first": _first,
-}
-
-
-def _request(model: str, **texts: str) -> service_pb2.ModelInferRequest:
-    """A request whose inputs are one STRING each, of shape [1]."""
-    request = service_pb2.ModelInferRequest(model_name=model, id="canary")
-    for name, text in texts.items():
-        request.inputs.add(name=name, datatype="BYTES", shape=[1])
-        request.raw_input_contents.append(_bytes(text))
+def _cancel(engine: str) -> service_pb2.ModelInferRequest:
+    """A cancel request for an unknown id."""
+    request = service_pb2.ModelInferRequest(model_name=engine, id="canary")
+    request.inputs.add(name="cancel", datatype="BYTES", shape=[1])
+    request.raw_input_contents.append(_bytes("canary"))
+    request.parameters["triton_enable_empty_final_response"].bool_param = True
     return request
 
 
-def _small(config: ModelConfig) -> service_pb2.ModelInferRequest:
-    """One short text, or a few tokens, for each input that has to be there."""
+def _small(config: ModelConfig, interface: Interface) -> service_pb2.ModelInferRequest:
+    """One short text, or a few tokens, for each required input."""
     request = service_pb2.ModelInferRequest(model_name=config.name, id="canary")
     for tensor in config.input:
         if tensor.optional:
@@ -120,7 +102,8 @@ def _small(config: ModelConfig) -> service_pb2.ModelInferRequest:
         shape = [1] * (config.max_batch_size > 0) + [1 if texts else _TOKENS]
         request.inputs.add(name=tensor.name, datatype="BYTES" if texts else "INT64", shape=shape)
         if texts:
-            data = _bytes(f"ok {choice(range(1000))}")  # noqa: S311
+            _, text = interface.request.get(tensor.name, ("BYTES", "ok"))
+            data = _bytes(str(text).replace("ok", f"ok {choice(range(1000))}"))  # noqa: S311
         else:
             ids = next((ids for part, ids in _SPECIAL.items() if part in tensor.name), _IDS)
             data = struct.pack(f"<{_TOKENS}q", *choices(ids, k=_TOKENS))  # noqa: S311

@@ -1,6 +1,6 @@
-"""Why a model does not load, as one sentence, from what Triton passes on of its Python.
+"""Why a model does not load, as one sentence, from Triton's error message.
 
-Tracebacks, status words and dumps of objects stay in the log.
+Tracebacks, status codes and printed objects are only in the log.
 """
 
 import json
@@ -14,7 +14,7 @@ _PYDANTIC = re.compile(r"validation errors? for \w+\s+(?:Value error, )?(.*?)\s*
 
 
 def plain(reason: str) -> str:
-    """The sentence that a person can act on."""
+    """The reason in one sentence."""
     if marked := _marked(reason):
         return marked
     text = reason.rpartition("state: ")[2].partition("\n\nAt:")[0].strip().rstrip(";")
@@ -27,9 +27,9 @@ def plain(reason: str) -> str:
 
 
 def _marked(reason: str) -> str | None:
-    """The message of an error that our own models raised."""
-    _, found, payload = reason.partition(_MARKER)
-    if found:
+    """The message of an error that one of the toolkit's models raised."""
+    _, marker, payload = reason.partition(_MARKER)
+    if marker:
         with suppress(ValueError, AttributeError):
             value, _ = json.JSONDecoder().raw_decode(payload.strip())
             return str(value.get("message") or "") or None

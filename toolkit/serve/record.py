@@ -1,7 +1,7 @@
-"""Where a running `toolkit serve` can be found: one small file per service, in the toolkit's home.
+"""The address of each running `toolkit serve`: one small file per service, in the toolkit's home.
 
-It names the address of the service's Triton, which nobody could guess, and goes with the service. A
-record whose process is gone counts for nothing.
+It has the random address of the service's Triton and is removed when the service ends. A record
+whose process is gone is ignored.
 """
 
 import json
@@ -22,7 +22,7 @@ _FOLDER = "running"
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """`address` is for gRPC; `port` the one that clients are given; `started` tells pids apart."""
+    """`address` is for gRPC; `port` is the one that clients use; `started` detects a reused pid."""
 
     port: int
     address: str
@@ -32,7 +32,7 @@ class Record:
 
     @classmethod
     def here(cls, port: int, address: str, repository: Path) -> "Record":
-        """One of this process."""
+        """The record of this process."""
         process = psutil.Process()
         return cls(port, address, str(repository), process.pid, process.create_time())
 
@@ -48,7 +48,7 @@ class Record:
 def recorded(record: Record) -> Iterator[None]:
     """Keeps the record for as long as the block runs.
 
-    Where the home is read-only, as in a container, nobody finds the service that way.
+    If the home is read-only, as in a container, there is no record.
     """
     path = home() / _FOLDER / f"{record.port}.json"
     with suppress(OSError):
@@ -65,30 +65,30 @@ def recorded(record: Record) -> Iterator[None]:
 
 
 def find_service(port: int | None = None) -> Record:
-    """The service on `port`, or the only one. Raises ServeError when there is none, or several."""
+    """The service on `port`, or the only one. Raises ServeError if there is none, or several."""
     services = {record.port: record for record in live_records()}
     if port is not None and port in services:
         return services[port]
     known = ", ".join(str(each) for each in sorted(services))
     if port is not None:
         hint = f"running: {known}" if services else "toolkit serve starts one"
-        raise ServeError(f"no `toolkit serve` of yours has the port {port}", hint=hint)
+        raise ServeError(f"none of your `toolkit serve` processes uses port {port}", hint=hint)
     if not services:
         raise ServeError(
-            "no `toolkit serve` of yours is running",
-            hint="start one, or name any Triton: --triton HOST:PORT",
+            "you have no running `toolkit serve`",
+            hint="start one, or give the address of any Triton: --triton HOST:PORT",
         )
     if len(services) > 1:
-        raise ServeError("several services are running", hint=f"--port, one of {known}")
+        raise ServeError("several services are running", hint=f"choose one with --port: {known}")
     return next(iter(services.values()))
 
 
 def live_records() -> list[Record]:
     """The services of this user that run now."""
-    found = []
+    records = []
     for path in sorted((home() / _FOLDER).glob("*.json")):
         with suppress(OSError, ValueError, TypeError):
             record = Record(**json.loads(path.read_text()))
             if record.alive:
-                found.append(record)
-    return found
+                records.append(record)
+    return records

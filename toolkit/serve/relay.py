@@ -1,9 +1,9 @@
 """Triton's gRPC for other machines, without what changes the server or runs a caller's code.
 
-`python -m toolkit.serve.relay`: it listens where others reach it and hands calls on to the private
-socket of Triton. Inference and what tells of models pass. Loading and unloading need the key of a
-private file and take a model's name alone, so what is on disk is all that can be loaded; everything
-else (shared memory, log settings, traces, configs and files in a load) is refused.
+`python -m toolkit.serve.relay`: it listens on a reachable address and forwards calls to the private
+socket of Triton. Inference and calls that describe models are forwarded. Loading and unloading need
+the key of a private file and accept only a model's name, so only what is on disk can be loaded;
+everything else (shared memory, log settings, traces, configs and files in a load) is refused.
 """
 
 import argparse
@@ -46,13 +46,13 @@ _Context = Any  # grpc.aio's, which cannot be subscripted when it runs
 
 @dataclass(frozen=True, slots=True)
 class Relay(grpc.GenericRpcHandler):
-    """Who may call what. `key` opens loading and unloading; without one they are closed."""
+    """Which calls are forwarded. Loading and unloading need `key`; None refuses them."""
 
     triton: grpc.aio.Channel
     key: Key | None
 
     def service(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any]":
-        """How one call is answered; messages are bytes that nobody looks into, but for loads."""
+        """The handler of one call; only load and unload requests are parsed."""
         method = str(details.method)
         if method == _STREAM:
             return grpc.stream_stream_rpc_method_handler(self._stream)
@@ -82,7 +82,7 @@ class Relay(grpc.GenericRpcHandler):
             if given := sorted(set(parsed.parameters) - _HARMLESS):
                 await context.abort(
                     grpc.StatusCode.PERMISSION_DENIED,
-                    f"'{given[0][:50]}' is restricted here: a model is loaded by its name alone,"
+                    f"'{given[0][:50]}' is restricted here: a model is loaded by its name only,"
                     " as it is on disk",
                 )
             return await self._call(method, request, context)
@@ -128,7 +128,7 @@ async def _refuse(_: bytes, context: _Context) -> None:
 
 
 async def serve(addresses: list[str], triton: str, key: Key | None, drain_s: float) -> None:
-    """Relays until a signal ends it; running calls may then take `drain_s`. Raises ServeError."""
+    """Forwards calls until a signal; running calls may then take `drain_s`. Raises ServeError."""
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
@@ -145,7 +145,7 @@ async def serve(addresses: list[str], triton: str, key: Key | None, drain_s: flo
 
 
 def is_up(socket: Path, timeout_s: float) -> bool:
-    """Whether the relay that listens at `socket`, too, answers; Triton has no part in it."""
+    """Whether the relay answers on `socket`; it does not ask Triton."""
     with grpc.insecure_channel(f"unix:{socket}") as channel:
         try:
             ping: Any = channel.unary_unary(PING)

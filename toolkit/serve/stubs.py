@@ -1,6 +1,6 @@
 """The processes that run models inside Triton's Python backend: one stub for each instance.
 
-Triton starts them below itself and never again, so a look at the process tree tells what is there.
+Triton starts each once as its own child and never again, so the process tree shows which exist.
 """
 
 import os
@@ -14,14 +14,14 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 def live_stubs(root: int) -> dict[int, str]:
     """The stubs below the process `root`: the model of each process id."""
-    found = {}
+    stubs = {}
     with suppress(psutil.NoSuchProcess):
         for process in psutil.Process(root).children(recursive=True):
             with suppress(psutil.Error, IndexError):
                 if process.name().startswith("triton_python"):
                     # its first argument is REPOSITORY/MODEL/VERSION/model.py
-                    found[process.pid] = Path(process.cmdline()[1]).parts[-3]
-    return found
+                    stubs[process.pid] = Path(process.cmdline()[1]).parts[-3]
+    return stubs
 
 
 def cpu_s(pids: list[int]) -> float:
@@ -37,19 +37,19 @@ def own_cpu_s(root: int) -> float:
 
 
 def kill(pids: list[int]) -> None:
-    """Ends these processes and all below them at once; also those that are stopped."""
+    """Kills these processes and their descendants; also stopped ones."""
     for process in _families(pids):
         with suppress(psutil.Error):
             process.kill()
 
 
 def _families(pids: list[int]) -> list[psutil.Process]:
-    found = []
+    processes = []
     for pid in pids:
         with suppress(psutil.Error):
             process = psutil.Process(pid)
-            found += [process, *process.children(recursive=True)]
-    return found
+            processes += [process, *process.children(recursive=True)]
+    return processes
 
 
 def _cpu_s(pid: int) -> float:

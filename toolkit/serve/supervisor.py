@@ -1,8 +1,8 @@
 """`toolkit serve`: Triton and the gateway as one service that starts, heals and ends as a whole.
 
-Whatever ends the supervisor, SIGKILL included, ends both (guard.py). A model that died or hangs is
-started anew alone (healing.py). Only when Triton itself died or hangs is all of it started again,
-at the same address; the gateway answers 503 meanwhile and recovers by itself.
+Whatever ends the supervisor, SIGKILL included, ends both (guard.py). Only the model that died or
+hangs is restarted (healing.py). If Triton itself died or hangs, it is restarted as a whole at the
+same address; the gateway answers 503 meanwhile and recovers by itself.
 """
 
 import os
@@ -40,7 +40,7 @@ from toolkit.serve.triton import (
 )
 from toolkit.serve.watch import Watch, Work
 
-_LOOK_INTERVAL_S = 1.0
+_CHECK_INTERVAL_S = 1.0
 _READY_S = 10.0
 _LONGEST_PAUSE_S = 30.0
 _ANSWER_S = 3600.0
@@ -57,9 +57,9 @@ class Supervisor:
 
     options: ServeOptions
     progress: Progress = silent
-    tell: Callable[[str], None] = print
+    report: Callable[[str], None] = print
     models: list[ServedModel] = field(default_factory=list, init=False)
-    """What is to answer: all of the repository at first, then what `toolkit models` made of it."""
+    """The models to serve: at first all of the repository, then what `toolkit models` loaded."""
     _triton: TritonServer | None = field(default=None, init=False)
     _front: Front | None = field(default=None, init=False)
     _healer: Healer | None = field(default=None, init=False)
@@ -73,9 +73,9 @@ class Supervisor:
     _stack: ExitStack = field(default_factory=ExitStack, init=False)
 
     def run(self, ready: Callable[[], None]) -> None:
-        """Serves until a signal says stop. Calls `ready` once everything answers.
+        """Serves until a signal. Calls `ready` once everything answers.
 
-        Raises ServeError when something cannot be started or will not stay up.
+        Raises ServeError if something cannot be started or keeps failing.
         """
         self._listen_for_signals()
         try:
@@ -110,7 +110,7 @@ class Supervisor:
         options = self.options
         check_target(options.repository, "embedded")
         self.models = public_models(options.repository)
-        check_free(options.wanted_ports)
+        check_free(options.ports)
         sweep()
         runtime = ensure_triton(self.progress)
         repository = self._stack.enter_context(linkable(options.repository.absolute()))
@@ -142,41 +142,41 @@ class Supervisor:
     def _watch(self) -> None:
         assert self._front is not None
         assert self._healer is not None
-        while not self._stop.wait(_LOOK_INTERVAL_S):
+        while not self._stop.wait(_CHECK_INTERVAL_S):
             if reason := self._front.trouble():
                 self._restart_front(self._front, reason)
             if reason := self._triton_trouble():
                 self._count_restart(reason)
                 self._restart_triton()
             elif (configs := self._follow_models()) is not None:
-                self._healer.look(configs)
+                self._healer.check(configs)
 
     def _restart_front(self, front: Front, reason: str) -> None:
-        """Never ends the service, however often: callers could bring that about."""
+        """Never ends the service, however often it happens: clients could cause it."""
         now = time.monotonic()
         recent = [at for at in self._front_restarts if now - at < _RESTART_WINDOW_S]
         self._front_restarts = [*recent, now]
-        self.tell(f"{reason}; restarting")
+        self.report(f"{reason}; restarting")
         front.kill()
         self._stop.wait(min(len(recent) ** 2, _LONGEST_PAUSE_S))
         try:
             front.start()
         except ServeError as error:
-            self.tell(error.message)
+            self.report(error.message)
 
     def _follow_models(self) -> dict[str, ModelConfig] | None:
-        """Takes over what was loaded and unloaded meanwhile: a restart brings back just that."""
+        """Records what was loaded and unloaded meanwhile: a restart loads the same models."""
         assert self._triton is not None
         try:
             configs = self._triton.serving()
         except grpc.RpcError:
-            return None  # the watch's business
+            return None  # the liveness check reports it
         serving = public(list(configs.values()))
         before, after = (
             {model.name for model in models if model.kind} for models in (self.models, serving)
         )
         for name in sorted(before ^ after):  # steps that wait for their ensemble have no kind
-            self.tell(f"{name} was {'loaded' if name in after else 'unloaded'}")
+            self.report(f"{name} was {'loaded' if name in after else 'unloaded'}")
         self.models = serving
         return configs
 
@@ -185,7 +185,7 @@ class Supervisor:
         assert self._liveness is not None
         if self._triton.exit_code is not None:
             return f"Triton ended with code {self._triton.exit_code}"
-        if reason := self._liveness.look():
+        if reason := self._liveness.check():
             return f"Triton hangs: {reason}"
         return None
 
@@ -197,30 +197,30 @@ class Supervisor:
                 f"{reason}; that was restart {len(self._restarts)} in {_RESTART_WINDOW_S:.0f} s",
                 hint=f"read the logs in {self.options.logs}",
             )
-        self.tell(f"{reason}; restarting")
+        self.report(f"{reason}; restarting")
 
     def _restart_triton(self) -> None:
         assert self._triton is not None
         self._triton.kill()
         self._triton.start()
         self._load()
-        self.tell("Triton is back")
+        self.report("Triton is running again")
 
     def _load(self) -> None:
-        """Loads what is to answer; this release of Triton now and then aborts in the middle."""
+        """Loads the models; this release of Triton sometimes aborts meanwhile."""
         assert self._triton is not None
         names = [model.name for model in self.models]
         try:
             self._load_most(names)
         except TritonDied as death:
-            self.tell(f"{death}\nloading once more")
+            self.report(f"{death}\nloading again")
             self._triton.kill()
             self._triton.start()
             self._load_most(names)
         self._begin_watching(self._triton)
 
     def _load_most(self, names: list[str]) -> None:
-        """Leaves out what does not load, and says so; raises LoadFailed when that is all."""
+        """Loads all that can be loaded and reports the others; raises LoadFailed if none can."""
         assert self._triton is not None
         try:
             self._triton.load(names, self.progress)
@@ -228,17 +228,17 @@ class Supervisor:
             if self.options.strict or len(failed.reasons) == len(names):
                 raise
             for model, reason in failed.reasons.items():
-                self.tell(f"{model} is left out, since it does not load: {reason}")
-            self.tell(f"all others are served; the details are in {self.options.logs}/triton.log")
+                self.report(f"{model} does not load and is not served: {reason}")
+            self.report(f"all others are served; the details are in {self.options.logs}/triton.log")
             self.models = [model for model in self.models if model.name not in failed.reasons]
 
     def _begin_watching(self, triton: TritonServer) -> None:
-        self._healer = Healer(triton, self.tell, self.options.patience)
+        self._healer = Healer(triton, self.report, self.options.timeouts)
         self._healer.begin()
         self._liveness = Watch(
             ask=partial(_ask, triton),
             work=lambda: Work(cpu_s=stubs.own_cpu_s(triton.pid or 0)),
-            patience=self.options.patience,
+            timeouts=self.options.timeouts,
         )
 
     def _end(self) -> None:
@@ -255,32 +255,36 @@ class Supervisor:
             self._stack.close()
 
     def _end_front(self, front: Front) -> None:
-        front.ask_to_end()
+        front.begin_stop()
         if not front.wait(_SOON_S):
-            self.tell(f"running requests may take {self._drain_s:g} s; Ctrl-C again ends them now")
+            self.report(
+                f"waiting up to {self._drain_s:g} s for running requests; Ctrl-C again kills them"
+            )
             front.wait(max(0.0, self._drain_s - _SOON_S))
         front.kill()
 
     def _end_triton(self, triton: TritonServer) -> None:
         if not self._served:
-            triton.kill()  # nobody asked it anything yet, and a load cannot be interrupted
-        patience_s = self._unload_s
-        triton.ask_to_end()
+            triton.kill()  # it has no requests yet, and a load cannot be interrupted
+        grace_s = self._unload_s
+        triton.begin_stop()
         if not triton.wait(_SOON_S):
-            self.tell(f"the models may take {patience_s:g} s to end; Ctrl-C again ends them now")
-        triton.end(max(0.0, patience_s - _SOON_S))
+            self.report(
+                f"waiting up to {grace_s:g} s for the models to end; Ctrl-C again kills them"
+            )
+        triton.end(max(0.0, grace_s - _SOON_S))
 
     @property
     def _drain_s(self) -> float:
-        """A terminal's user waits for less than whoever sends SIGTERM."""
+        """Shorter after Ctrl-C than after SIGTERM."""
         drain_s = self.options.drain_s
         return min(drain_s, _INTERRUPT_DRAIN_S) if self._signal == signal.SIGINT else drain_s
 
     @property
     def _unload_s(self) -> float:
-        """How long models have to end in order. What they leave, the guard kills and sweeps."""
-        if self._healer is not None and self._healer.buried:
-            return _SOON_S  # Triton waits in vain for those whose process died
+        """How long models may take to end cleanly; then the guard kills them."""
+        if self._healer is not None and self._healer.lost_process:
+            return _SOON_S  # Triton would wait for models whose process died
         if self._signal != signal.SIGINT:
             return _UNLOAD_S
         return max(_SOON_S, round(self._interrupted_at + _INTERRUPT_S - time.monotonic(), 1))

@@ -1,9 +1,8 @@
 """One embedded Triton server on one repository: start, load, check, end.
 
 It listens on a unix socket in a folder that only its owner can enter, so nobody on a shared
-machine gets past the gateway (docs/decisions/0003-unix-socket.md); others are let in by the relay.
-Models are loaded one by one and explicitly, so each failure has its own message. Knows nothing of
-the gateway.
+machine can bypass the gateway (docs/decisions/0003-unix-socket.md); the relay admits others. Each
+model is loaded by its own call, so each failure has its own message. It does not know the gateway.
 """
 
 import json
@@ -34,15 +33,15 @@ _START_TIMEOUT_S = 30.0
 _EXIT_TIMEOUT_S = 30
 _CALL_TIMEOUT_S = 5.0
 _MAX_MESSAGE_BYTES = 2**31 - 1
-# every user can read a process's arguments, so the key that opens these is one that no HTTP header
-# can hold: two line ends close the head of a request
+# every user can read a process's arguments, so the key of these is one that cannot be in an HTTP
+# header: two line ends close the head of a request
 _CLOSED_HTTP = "model-repository,shared-memory,model-config,logging,trace:closed=no\n\nkey"
 
 
 @dataclass(frozen=True, slots=True)
 class TritonOptions:
     """How to run the server. `http_port` opens Triton's own HTTP API on loopback, for debugging;
-    `placement` is what each step is given of this machine's GPUs, None on the CPU."""
+    `placement` are the GPUs of each step, None on the CPU."""
 
     repository: Path
     log: Path
@@ -52,7 +51,7 @@ class TritonOptions:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables by which the steps learn their place; indices are those of nvidia-smi."""
+        """Variables that tell each step its GPUs; indices are those of nvidia-smi."""
         if self.placement is None:
             return {}
         placed = {"TRITON_TOOLKIT_PLACEMENT": json.dumps(self.placement)}
@@ -60,7 +59,7 @@ class TritonOptions:
 
 
 class TritonDied(ServeError):
-    """The server ended while it loaded models, whoever of them it was."""
+    """The server ended while it loaded models; which model caused it is unknown."""
 
 
 class LoadFailed(ServeError):
@@ -90,7 +89,7 @@ class TritonServer:
 
     @property
     def folder(self) -> Path:
-        """For its owner alone: the socket, and what its processes keep in temporary files."""
+        """Only its owner can enter it: the socket, and temporary files of its processes."""
         return self._folder.path
 
     @property
@@ -147,9 +146,9 @@ class TritonServer:
             HF_HUB_OFFLINE="1",
             VLLM_NO_USAGE_STATS="1",
             TMPDIR=str(self.folder / "tmp"),  # engines put sockets there
-            # a model whose folder changed is loaded anew with the next ensemble that shares it
+            # a model whose folder changed is loaded again with the next ensemble that shares it
             PYTHONDONTWRITEBYTECODE="1",
-            # weights and caches in huge pages, where the kernel gives them to those who ask: on 2
+            # weights and caches in huge pages, if the kernel gives them on request: on 2
             # cores embeddings and tokens/s gained 3 %, images 7 %, and no process grew
             GLIBC_TUNABLES="glibc.malloc.hugetlb=1",
             **options.environment,
@@ -191,14 +190,14 @@ class TritonServer:
         if failures and self._is_ending():
             assert self._child is not None
             raise TritonDied(
-                f"Triton ended with {self.exit_code} while it loaded; the end of its log:\n"
+                f"Triton ended with code {self.exit_code} during loading; the end of its log:\n"
                 + self._child.log_tail(40)
             )
         if failures:
             raise LoadFailed(failures, self.options.log)
 
     def _is_ending(self) -> bool:
-        """Whether the server is gone; its socket goes a little before its process does."""
+        """Whether the server ended; its socket closes a little before its process ends."""
         deadline = time.monotonic() + _END_S
         while not self.is_live():
             if self.exit_code is not None:
@@ -248,10 +247,10 @@ class TritonServer:
         request = service_pb2.ModelConfigRequest(name=model)
         return self.api.ModelConfig(request, timeout=_CALL_TIMEOUT_S).config
 
-    def ask_to_end(self) -> None:
-        """Starts the graceful end and returns at once."""
+    def begin_stop(self) -> None:
+        """Starts the graceful end and returns immediately."""
         if self._child:
-            self._child.ask_to_end()
+            self._child.begin_stop()
 
     def wait(self, timeout_s: float) -> bool:
         """Whether it has ended, within that time."""
@@ -267,7 +266,7 @@ class TritonServer:
         self._forget()
 
     def kill(self) -> None:
-        """Ends the server at once; `start` may follow."""
+        """Kills the server; `start` may follow."""
         if self._child:
             self._child.kill()
         self._close_channel()

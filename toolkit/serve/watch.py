@@ -1,8 +1,8 @@
-"""Tells busy from dead: asks something now and then, and while it owes the answer watches it work.
+"""Tells busy from dead: sends a probe now and then, and measures work while the answer is missing.
 
-A request may queue behind minutes of work. So silence alone proves nothing: what finishes requests
-or uses the processor meanwhile is busy, and only what does neither is dead. What computes without
-ever finishing anything is given up after a time that is longer than any request may take.
+A probe may queue behind minutes of work. So a missing answer alone is not enough: a process that
+finishes requests or uses the processor meanwhile is busy, and only one that does neither is dead.
+One that computes without finishing a request is hung after a time longer than any request.
 """
 
 import threading
@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 _Result = TypeVar("_Result")
-_LOOK_INTERVAL_S = 2.0
+_CHECK_INTERVAL_S = 2.0
 _BUSY_SHARE = 0.03
 """Of one core: an idle vLLM engine takes 0.018 for its clocks, all others nothing (measured)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """`quiet_s` bounds silence without work, `hung_s` (0: nothing does) work without an end."""
+class Timeouts:
+    """`quiet_s` limits silence without work, `hung_s` (0: no limit) work without a result."""
 
     quiet_s: float = 60.0
     hung_s: float = 900.0
@@ -29,7 +29,7 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What something has done since it began: requests finished, seconds computed."""
+    """What a process has done since it started: finished requests and seconds of CPU time."""
 
     finished: int = 0
     cpu_s: float = 0.0
@@ -37,45 +37,45 @@ class Work:
 
 @dataclass(slots=True)
 class Watch:
-    """One thing that is asked: `ask` returns when it has answered, however long that takes."""
+    """One process that is probed: `ask` returns when it has answered, however long that takes."""
 
     ask: Callable[[], None]
     work: Callable[[], Work] = Work
-    patience: Patience = field(default_factory=Patience)
+    timeouts: Timeouts = field(default_factory=Timeouts)
     now: Callable[[], float] = time.monotonic
     _answer: Future[None] | None = field(default=None, init=False)
     _next_at: float = field(default=0.0, init=False)
-    _looked_at: float = field(default=0.0, init=False)
+    _checked_at: float = field(default=0.0, init=False)
     _quiet_s: float = field(default=0.0, init=False)
     _unfinished_s: float = field(default=0.0, init=False)
     _work: Work = field(default_factory=Work, init=False)
 
     def __post_init__(self) -> None:
-        self._next_at = self.now() + self.patience.interval_s
+        self._next_at = self.now() + self.timeouts.interval_s
 
-    def look(self) -> str | None:
-        """Why it is dead; None while it is not. Never waits for it."""
+    def check(self) -> str | None:
+        """Why it counts as dead; None while it is alive. Never waits for it."""
         now = self.now()
         if self._answer is None:
             if now >= self._next_at:
                 self._begin(now)
             return None
         if self._answer.done():
-            self._answer, self._next_at = None, now + self.patience.interval_s
+            self._answer, self._next_at = None, now + self.timeouts.interval_s
             return None
-        if now - self._looked_at >= _LOOK_INTERVAL_S:
+        if now - self._checked_at >= _CHECK_INTERVAL_S:
             self._observe(now)
         return self._overdue()
 
     def _begin(self, now: float) -> None:
-        self._looked_at, self._quiet_s, self._unfinished_s = now, 0.0, 0.0
+        self._checked_at, self._quiet_s, self._unfinished_s = now, 0.0, 0.0
         self._work = self.work()
         self._answer = in_background(self.ask)
 
     def _observe(self, now: float) -> None:
-        """Counts only time that was watched: a process that was stopped itself saw nothing."""
-        passed_s = min(now - self._looked_at, 2 * _LOOK_INTERVAL_S)
-        self._looked_at = now
+        """Counts only observed time: this process may have been stopped itself."""
+        passed_s = min(now - self._checked_at, 2 * _CHECK_INTERVAL_S)
+        self._checked_at = now
         self._quiet_s += passed_s
         self._unfinished_s += passed_s
         work, before = self.work(), self._work
@@ -85,15 +85,15 @@ class Watch:
             self._quiet_s, self._work = 0.0, work
 
     def _overdue(self) -> str | None:
-        if self._quiet_s > self.patience.quiet_s:
-            return f"it has neither answered nor worked for {self.patience.quiet_s:g} s"
-        if 0 < self.patience.hung_s < self._unfinished_s:
-            return f"it has worked for {self.patience.hung_s:g} s without finishing anything"
+        if self._quiet_s > self.timeouts.quiet_s:
+            return f"no answer and no work for {self.timeouts.quiet_s:g} s"
+        if 0 < self.timeouts.hung_s < self._unfinished_s:
+            return f"working for {self.timeouts.hung_s:g} s without finishing a request"
         return None
 
 
 def in_background(call: Callable[[], _Result]) -> Future[_Result]:
-    """Runs the call in a thread that nothing waits for at the end of the process."""
+    """Runs the call in a daemon thread, which does not delay the end of the process."""
     future: Future[_Result] = Future()
 
     def run() -> None:

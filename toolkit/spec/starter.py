@@ -43,9 +43,11 @@ def starter(
         text += (
             f"  {_quoted(name)}:\n    kind: {choice.kind}\n    source: {_quoted(choice.source)}\n"
         )
-        if choice.kind == "llm":
+        kind = all_kinds()[choice.kind]
+        length = kind.entry.model_fields.get("context_length")
+        if length is not None and length.is_required():
             text += f"    context_length: {context_length}\n"
-        text += all_kinds()[choice.kind].hints + "\n"
+        text += kind.hints + "\n"
     text = text.rstrip() + "\n"
     return text, parse("models.yaml", text, folder)
 

@@ -17,7 +17,7 @@ from toolkit.model_config import ModelConfig
 from toolkit.verifier.backends import Served, complete
 from toolkit.verifier.finding import ModelFinding, draft
 from toolkit.verifier.position import find_entry, place_of, place_of_entry
-from toolkit.verifier.releases import Target
+from toolkit.verifier.releases import Server
 from toolkit.verifier.tokens import TextError, Token
 from toolkit.verifier.tree import Entry, parse
 
@@ -32,7 +32,7 @@ class Model:
 
     folder: Path
     root: Path
-    target: Target
+    target: Server
     neighbours: dict[str, "Model"] = field(default_factory=dict, repr=False)
 
     @property

@@ -16,7 +16,7 @@ _CONTAINER = re.compile(r"container:(\d\d\.(?:0\d|1[0-2]))(?:-([a-z-]+))?")
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class Server:
     """The server that a repository is checked for.
 
     `gpus` is None if the number is unknown, `vllm` is None if the version is unknown or the image
@@ -55,11 +55,11 @@ class Target:
         return since if since is not None and self.release < since else None
 
 
-def find_target(name: str, gpus: int | None = None) -> Target:
+def find_server(name: str, gpus: int | None = None) -> Server:
     """Reads a name of `toolkit.targets.FORMS`. Raises RepositoryError."""
     name = NEWEST if name == "container" else name
     if row := TARGETS.get(name):
-        return Target(name, row.release, row.backends, gpus if row.gpu else 0, row.vllm, row.engine)
+        return Server(name, row.release, row.backends, gpus if row.gpu else 0, row.vllm, row.engine)
     match = _CONTAINER.fullmatch(name)
     variant = VARIANTS.get(match[2] or "") if match else None
     if match is None or variant is None:
@@ -67,4 +67,4 @@ def find_target(name: str, gpus: int | None = None) -> Target:
             f"unknown target '{name}'", hint=f"known targets: container, {', '.join(TARGETS)}"
         )
     old = _UNTIL_25_02 if match[1] <= "25.02" and not match[2] else frozenset()
-    return Target(name, match[1], variant.backends | old, gpus, engine=variant.engine)
+    return Server(name, match[1], variant.backends | old, gpus, engine=variant.engine)

@@ -12,20 +12,20 @@ from toolkit.targets import KNOWN_BACKENDS, RELEASES, TARGETS
 from toolkit.verifier.backends import FILES
 from toolkit.verifier.finding import ModelFinding
 from toolkit.verifier.model import CONFIG, Model
-from toolkit.verifier.releases import Target, find_target
+from toolkit.verifier.releases import Server, find_server
 from toolkit.verifier.table import RULES
 
 MANIFEST = "repository.json"
 _WEIGHTS = {*FILES.values(), "model.graphdef", "model.savedmodel"}
 
 
-def verify_repository(path: Path, target: str | Target) -> list[ModelFinding]:
+def verify_repository(path: Path, target: str | Server) -> list[ModelFinding]:
     """All findings about the repository at `path`, ordered by model, file and line.
 
     Raises RepositoryError if the repository or the target does not exist, MissingExtra if ONNX
     files must be read and the library is not installed.
     """
-    chosen = find_target(target) if isinstance(target, str) else target
+    chosen = find_server(target) if isinstance(target, str) else target
     models = read_models(path, chosen)
     findings = [
         each for model in models.values() for rule in RULES.values() for each in rule.apply(model)
@@ -33,7 +33,7 @@ def verify_repository(path: Path, target: str | Target) -> list[ModelFinding]:
     return sorted(findings, key=lambda f: (f.model, f.place.file, f.place.line, f.place.column))
 
 
-def read_models(path: Path, target: Target) -> dict[str, Model]:
+def read_models(path: Path, target: Server) -> dict[str, Model]:
     """The models in `path` by name. Raises RepositoryError if there are none."""
     if not path.is_dir():
         raise RepositoryError(
@@ -76,7 +76,7 @@ def guess_target(path: Path) -> str:
             raise RepositoryError(
                 f"{manifest} does not name a target", hint="pass --target"
             ) from error
-    embedded = find_target("embedded")
+    embedded = find_server("embedded")
     backends = {model.served.backend for model in read_models(path, embedded).values()}
     elsewhere = backends & (KNOWN_BACKENDS | {"tensorflow"}) - embedded.backends
     if not elsewhere:

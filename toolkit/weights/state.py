@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from toolkit import kinds
 from toolkit.home import home
-from toolkit.kinds.llm import LlmEntry
 from toolkit.spec import (
     GgufSource,
     HubSource,
@@ -70,7 +70,7 @@ def spec_sources(spec: Spec) -> dict[str, Wanted]:
         if not isinstance(entry, SourcedEntry):
             continue
         found[name] = Wanted(entry.kind, entry.origin, entry.digest)
-        for adapter, given in entry.adapters.items() if isinstance(entry, LlmEntry) else ():
+        for adapter, given in kinds.of(entry).adapters(entry).items():
             found[f"{name}/{adapter}"] = Wanted("adapter", given.origin, given.digest)
     return found
 

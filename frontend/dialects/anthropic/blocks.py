@@ -20,7 +20,7 @@ _Media = Literal["image/png", "image/jpeg", "image/gif", "image/webp"]
 _BASE64 = re.compile(r"[A-Za-z0-9+/=]*")
 _SEEN = ("text", "image", "tool_use", "tool_result", "thinking", "redacted_thinking", "document")
 _PROVIDERS = ("redacted_thinking", "server_tool_use", "mcp_tool_use", "container_upload")
-"""What an assistant said for its provider's eyes, or to tools that ran there."""
+"""Blocks of the assistant that only its provider can read, or for tools that ran there."""
 
 
 class TextBlock(Body, tag_field="type", tag="text", kw_only=True):
@@ -63,7 +63,9 @@ class DocumentSource(Body, kw_only=True):
 class Citations(Body, kw_only=True):
     """Whether the answer cites the document."""
 
-    enabled: Annotated[Off | None, about("Only false.", reason="answers carry no citations")] = None
+    enabled: Annotated[
+        Off | None, about("Only false.", reason="answers do not contain citations")
+    ] = None
 
 
 class DocumentBlock(Body, tag_field="type", tag="document", kw_only=True):
@@ -71,7 +73,7 @@ class DocumentBlock(Body, tag_field="type", tag="document", kw_only=True):
 
     source: Annotated[DocumentSource, about("The text.")]
     title: Annotated[str | None, about("The document's title.")] = None
-    context: Annotated[str | None, about("What else is known of it.")] = None
+    context: Annotated[str | None, about("More about the document.")] = None
     cache_control: Annotated[Object | None, about("Accepted and not needed.")] = None
     citations: Annotated[Citations | None, about("Only disabled.")] = None
 
@@ -104,7 +106,7 @@ class _Call(Open, kw_only=True):
 
 
 def read_user(blocks: list[Any], path: str, images: list[ImageLink]) -> list[Message]:
-    """What a user said, after the results of tools. Images go into `images`, in order."""
+    """A user's messages: results of tools first. Images go into `images`, in order."""
     results: list[Message] = []
     parts: list[Text | Image] = []
     for index, block in enumerate(blocks):
@@ -125,7 +127,7 @@ def read_user(blocks: list[Any], path: str, images: list[ImageLink]) -> list[Mes
 
 
 def read_assistant(blocks: list[Any], path: str) -> Message:
-    """What an assistant said. What an SDK keeps beside that is ignored."""
+    """An assistant's message. Fields that SDKs add are ignored."""
     texts, thoughts, calls = [], [], []
     for index, block in enumerate(blocks):
         place = f"{path}[{index}]"
@@ -195,7 +197,7 @@ def _document(block: DocumentBlock, path: str) -> str:
     """Plain text is text; models here read no other files."""
     if block.source.type != "text":
         raise InvalidRequest(
-            f"'{path}.type' must be 'text': models here read no files; send their text",
+            f"'{path}.type' must be 'text': files are not supported; send their text",
             param=f"{path}.type",
             code="unsupported_content",
         )
@@ -220,8 +222,8 @@ def _result(block: Any, path: str, parts: list[Text | Image], images: list[Image
             else:
                 parts.append(part)
         content = "\n".join(texts)
-    said = f"Error: {content}" if given.is_error else content
-    return Message("tool", said, answers=given.tool_use_id)
+    text = f"Error: {content}" if given.is_error else content
+    return Message("tool", text, answers=given.tool_use_id)
 
 
 def _result_kind(block: Any, path: str) -> str:

@@ -29,9 +29,11 @@ class Thinking(Body, kw_only=True):
     """Whether the model reasons before it answers."""
 
     type: Annotated[Literal["enabled", "disabled", "adaptive"], about("Whether it reasons.")]
-    budget_tokens: Annotated[Positive | None, about("The most tokens of reasoning.")] = None
+    budget_tokens: Annotated[Positive | None, about("The maximum number of reasoning tokens.")] = (
+        None
+    )
     display: Annotated[
-        Literal["summarized", "omitted"] | None, about("Whether the answer has the reasoning.")
+        Literal["summarized", "omitted"] | None, about("Whether the answer contains the reasoning.")
     ] = None
 
 
@@ -43,7 +45,7 @@ class OutputFormat(Body, kw_only=True):
 
 
 class OutputConfig(Body, kw_only=True):
-    """What the answer is like."""
+    """The format and effort of the answer."""
 
     effort: Annotated[
         Literal["low", "medium", "high", "xhigh", "max"] | None,
@@ -62,7 +64,7 @@ EDITS = f"must be a list of at most {MAX_EDITS} edits"
 
 
 class ContextManagement(Body, kw_only=True):
-    """Bounds for the context's size."""
+    """Limits on the context's size."""
 
     edits: Annotated[
         list[Edit] | None, about("Accepted. No edit is made, and the answer says so.", says=EDITS)
@@ -70,7 +72,7 @@ class ContextManagement(Body, kw_only=True):
 
 
 class Metadata(Body, kw_only=True):
-    """Who asks."""
+    """The end user."""
 
     user_id: Annotated[str | None, about("An identifier of your end user.")] = None
 
@@ -97,18 +99,22 @@ class CountBody(Body, kw_only=True):
     tools: Annotated[
         _Tools | None, about("Functions that the model may call.", says="must be a list of tools")
     ] = None
-    tool_choice: Annotated[ToolChoice | None, about("Whether and what the model must call.")] = None
+    tool_choice: Annotated[
+        ToolChoice | None, about("Whether the model must call a function, and which.")
+    ] = None
     thinking: Annotated[Thinking | None, about("Whether the model reasons before it answers.")] = (
         None
     )
-    output_config: Annotated[OutputConfig | None, about("What the answer is like.")] = None
+    output_config: Annotated[OutputConfig | None, about("The format and effort of the answer.")] = (
+        None
+    )
     stream: Annotated[
         bool | None, about("Send the answer as server-sent events while it is generated.")
     ] = None
     context_management: Annotated[
-        ContextManagement | None, about("Bounds for the context's size.")
+        ContextManagement | None, about("Limits on the context's size.")
     ] = None
-    metadata: Annotated[Metadata | None, about("Who asks.")] = None
+    metadata: Annotated[Metadata | None, about("The end user.")] = None
     cache_control: Annotated[Object | None, about("Accepted and not needed.")] = None
     service_tier: Annotated[
         Literal["auto", "standard_only"] | None,
@@ -120,7 +126,7 @@ class CountBody(Body, kw_only=True):
     container: Annotated[Refused | None, about("Refused.", reason="there are no containers")] = None
     mcp_servers: Annotated[
         Empty | None,
-        about("Refused.", reason="the gateway calls no servers; pass their tools as 'tools'"),
+        about("Refused.", reason="the gateway does not call servers; pass their tools as 'tools'"),
     ] = None
     inference_geo: Annotated[
         Literal["global", "not_available"] | None,
@@ -134,7 +140,7 @@ _StopList = Annotated[list[str], Meta(max_length=MAX_STOPS)]
 class MessagesBody(CountBody, kw_only=True):
     """A conversation to be continued."""
 
-    max_tokens: Annotated[Tokens, about("The most tokens to generate.")]
+    max_tokens: Annotated[Tokens, about("The maximum number of tokens to generate.")]
     temperature: Annotated[
         Fraction | None, about("Randomness. 0 always takes the likeliest token.")
     ] = None
@@ -142,7 +148,7 @@ class MessagesBody(CountBody, kw_only=True):
         Fraction | None, about("Samples from the likeliest tokens that have this probability.")
     ] = None
     top_k: Annotated[
-        TokensOrNone | None, about("Samples from so many of the likeliest tokens.")
+        TokensOrNone | None, about("Samples from this many of the likeliest tokens.")
     ] = None
     stop_sequences: Annotated[
         str | _StopList | None, about("Texts that end the answer. They are not part of it.")

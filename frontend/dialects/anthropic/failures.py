@@ -1,7 +1,7 @@
 """An error in Anthropic's shape: `{"type": "error", "error": {…}, "request_id"}`.
 
-Where clients look into the text it is the API's own: LiteLLM and LangChain know a long prompt by
-it, and Claude Code reads the numbers in order to ask for fewer tokens.
+Some clients parse the text, so it is the API's own: LiteLLM and LangChain recognise a prompt that
+is too long, and Claude Code reads the numbers to request fewer tokens.
 """
 
 import orjson
@@ -22,7 +22,7 @@ _TYPES = {
 
 
 def status_of(error: GatewayError) -> int:
-    """Anthropic's clients know a busy server by a status of its own."""
+    """The HTTP status; Anthropic's API has its own for a busy server."""
     return 529 if isinstance(error, Overloaded) else error.status
 
 
@@ -30,7 +30,7 @@ def render_error(error: GatewayError, request_id: str) -> bytes:
     """The body of an error response."""
     status = status_of(error)
     kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
-    body = {"type": kind, "message": _words(error)}
+    body = {"type": kind, "message": _message(error)}
     return orjson.dumps({"type": "error", "error": body, "request_id": request_id})
 
 
@@ -39,13 +39,13 @@ def render_stream_error(error: GatewayError, request_id: str) -> bytes:
     return b"event: error\ndata: " + render_error(error, request_id) + b"\n\n"
 
 
-def _words(error: GatewayError) -> str:
+def _message(error: GatewayError) -> str:
     if isinstance(error, ContextOverflow):
         return _overflow(error)
-    if error.code == ContextOverflow.code:  # found without counting tokens
+    if error.code == ContextOverflow.code:  # the tokens were not counted
         return f"prompt is too long: {error.message}"
     if isinstance(error, ModelNotFound):
-        return f"model: {error.model}; GET /v1/models lists what there is"
+        return f"model: {error.model}; GET /v1/models lists the models"
     if isinstance(error, RateLimited) and "rate limit" not in error.message.lower():
         return f"This request would exceed your rate limit: {error.message}"
     if isinstance(error, Overloaded):

@@ -27,13 +27,12 @@ from frontend.errors import InvalidRequest
 _SCHEMA = "output_config.format.schema"
 NAMES = {
     "reasoning_effort": "output_config.effort",
-    "chat_template_kwargs": "thinking",
-    "thinking_token_budget": "thinking.budget_tokens",
+    "template_options": "thinking",
+    "thinking_budget": "thinking.budget_tokens",
     "stop": "stop_sequences",
-    **dict.fromkeys(("structured_outputs", "structured_outputs.json"), _SCHEMA),
-    "response_format": "output_config.format",
+    **dict.fromkeys(("structure", "structure.json"), _SCHEMA),
 }
-"""What the API calls the fields that errors name as the engine does."""
+"""The API's names of fields, by their canonical names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +65,10 @@ def parse_messages(body: object, max_messages: int, *, counting: bool = False) -
         sampling = Sampling(thinking_budget=_budget(given, None))
     tools, tool_schemas = make_tools(given.tools, given.tool_choice)
     structure, schemas = _structure(given.output_config)
-    wanted = given.thinking
+    thinking = given.thinking
     options = None
-    if wanted is not None and wanted.type != "adaptive":
-        options = {"enable_thinking": wanted.type == "enabled"}
+    if thinking is not None and thinking.type != "adaptive":
+        options = {"enable_thinking": thinking.type == "enabled"}
     on = messages[-1].role == "assistant"  # the model is to go on from there
     prompt = Conversation(
         messages, options, _effort(given), False if on else None, True if on else None
@@ -80,7 +79,7 @@ def parse_messages(body: object, max_messages: int, *, counting: bool = False) -
         Generation(
             prompt,
             sampling,
-            Reply(options=options),
+            Reply(template_options=options),
             tools,
             structure,
             schemas=(*tool_schemas, *schemas),
@@ -88,8 +87,8 @@ def parse_messages(body: object, max_messages: int, *, counting: bool = False) -
         bool(given.stream),
         tuple(sampling.stop or ()),
         tuple(images),
-        wanted is not None and wanted.type == "enabled",
-        wanted is not None and wanted.display == "omitted",
+        thinking is not None and thinking.type == "enabled",
+        thinking is not None and thinking.display == "omitted",
         given.context_management is not None,
     )
 
@@ -108,7 +107,7 @@ def check_abilities(call: MessagesCall, model: Model) -> None:
 def _sampling(body: MessagesBody) -> Sampling:
     stops = listed(body.stop_sequences)
     if any(not one.strip() for one in stops):
-        raise refuse("stop_sequences", "must not have entries that are blank")
+        raise refuse("stop_sequences", "must not contain blank entries")
     return Sampling(
         max_tokens=body.max_tokens,
         temperature=body.temperature,
@@ -120,13 +119,13 @@ def _sampling(body: MessagesBody) -> Sampling:
 
 
 def _budget(body: CountBody, limit: int | None) -> int | None:
-    wanted = body.thinking
-    if wanted is None or wanted.type == "disabled":
+    thinking = body.thinking
+    if thinking is None or thinking.type == "disabled":
         return None
-    budget, at = wanted.budget_tokens, "thinking.budget_tokens"
-    if wanted.type == "enabled" and budget is None:
+    budget, at = thinking.budget_tokens, "thinking.budget_tokens"
+    if thinking.type == "enabled" and budget is None:
         raise require(at)
-    if wanted.type != "enabled" or budget is None or limit is None:
+    if thinking.type != "enabled" or budget is None or limit is None:
         return budget
     if budget >= limit:
         raise refuse(at, f"is {budget}, it must be below 'max_tokens', {limit}")

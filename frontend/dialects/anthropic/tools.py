@@ -33,7 +33,7 @@ class ToolBody(Body, kw_only=True):
 
 
 class ToolChoice(Body, kw_only=True):
-    """Whether and what the model must call."""
+    """Whether the model must call a function, and which."""
 
     type: Annotated[Literal["auto", "any", "tool", "none"], about("Whether it must call.")]
     disable_parallel_tool_use: Annotated[bool | None, about("At most one call in an answer.")] = (

@@ -67,14 +67,17 @@ class GenerateBody(SharedBody, kw_only=True):
     """A text to be continued, or an image to be generated."""
 
     prompt: Annotated[str | None, about("The text.")] = None
-    suffix: Annotated[str | None, about("Text after the answer: the model fills in between.")] = (
-        None
-    )
+    suffix: Annotated[
+        str | None, about("Text after the answer: the model writes what is between.")
+    ] = None
     system: Annotated[str | None, about("Instructions before the text.")] = None
     raw: Annotated[bool | None, about("Without the model's chat template.")] = None
     template: Annotated[
         Literal[""] | None,
-        about("Only empty: templates come with models.", reason="templates come with the models"),
+        about(
+            "Must be empty: each model has its own template.",
+            reason="each model has its own template",
+        ),
     ] = None
     context: Annotated[
         TokenIdList | None,

@@ -20,10 +20,10 @@ class _Embed(NameBody, kw_only=True):
     """What both requests share."""
 
     truncate: Annotated[
-        bool | None, about("Cut texts that are longer than the model reads. Default: true.")
+        bool | None, about("Cut texts that exceed the model's context. Default: true.")
     ] = None
     dimensions: Annotated[
-        Positive | None, about("The length of the vectors, where the model has shorter ones.")
+        Positive | None, about("The length of the vectors, if the model supports others.")
     ] = None
     options: Annotated[OptionsBody | None, about("Options of the model.")] = None
     keep_alive: Annotated[Any, about("Ignored: models stay loaded.")] = None

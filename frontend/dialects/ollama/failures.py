@@ -1,29 +1,29 @@
 """An error in Ollama's shape: `{"error": "text"}`, also as the last line of a stream.
 
-Clients have nothing but the text to go by, so it is Ollama's own where it has one.
+Clients have only the text to recognise an error by, so it is Ollama's own if Ollama has one.
 """
 
 import orjson
 
 from frontend.errors import ContextOverflow, GatewayError, ModelNotFound, NotCapable, Overloaded
 
-_WORDS = {"completion": "generate", "embedding": "embeddings"}
+_CAPABILITIES = {"completion": "generate", "embedding": "embeddings"}
 
 
 def render_error(error: GatewayError) -> bytes:
     """The body of an error response, or the line that ends a stream."""
-    return orjson.dumps({"error": _words(error)}) + b"\n"
+    return orjson.dumps({"error": _message(error)}) + b"\n"
 
 
-def _words(error: GatewayError) -> str:
+def _message(error: GatewayError) -> str:
     if isinstance(error, ContextOverflow):
         return f"the input length exceeds the context length: {_counted(error)}"
-    if error.code == ContextOverflow.code:  # found without counting tokens
+    if error.code == ContextOverflow.code:  # the tokens were not counted
         return f"the input length exceeds the context length: {error.message}"
     if isinstance(error, ModelNotFound):
         return f"model '{error.model}' not found"
     if isinstance(error, NotCapable):
-        word = _WORDS.get(error.capability, error.capability)
+        word = _CAPABILITIES.get(error.capability, error.capability)
         return f'"{error.model}" does not support {word}'
     if isinstance(error, Overloaded) and error.code == "overloaded":
         return f"server busy, please try again. {error.message}"
@@ -32,7 +32,7 @@ def _words(error: GatewayError) -> str:
 
 def _counted(error: ContextOverflow) -> str:
     if error.prompt_tokens is None:
-        return f"{error.message}; it is {error.limit} tokens"
+        return f"{error.message}; the context length is {error.limit} tokens"
     if error.prompt_tokens < error.limit and error.requested_tokens:
         return f"{error.prompt_tokens} + {error.requested_tokens} tokens > {error.limit}"
     return f"{error.prompt_tokens} tokens > {min(error.limit, error.prompt_tokens - 1)}"

@@ -36,7 +36,7 @@ class MessageBody(Open, kw_only=True):
 
     role: Annotated[
         Literal["system", "user", "assistant", "tool"] | None,
-        about("Who speaks: system, user, assistant or tool."),
+        about("The author: system, user, assistant or tool."),
     ] = None
     content: Annotated[str | None, about("The text.")] = None
     images: Annotated[

@@ -62,13 +62,13 @@ class OptionsBody(Open, kw_only=True):
     seed: Annotated[Seed | None, about("The same seed gives the same answer.")] = None
     stop: Annotated[Stops | None, about("Texts that end the answer.")] = None
     top_k: Annotated[
-        _MinusOne | None, about("Samples from so many of the likeliest tokens. 0: from all.")
+        _MinusOne | None, about("Samples from this many of the likeliest tokens. 0: all.")
     ] = None
     num_predict: Annotated[
-        _MinusTwo | None, about("The most tokens to generate. Below 1: what the context leaves.")
+        _MinusTwo | None, about("The token limit. Below 1: the rest of the context.")
     ] = None
     repeat_last_n: Annotated[
-        _MinusOne | None, about("Tokens that repeat_penalty looks at. 0 turns it off.")
+        _MinusOne | None, about("How many tokens repeat_penalty considers. 0: none.")
     ] = None
     penalize_newline: Annotated[bool | None, about("Newlines are always penalized.")] = None
     mirostat: Annotated[int | float | None, about("Only 0: off.")] = None
@@ -97,7 +97,7 @@ class Options:
         if served is not None and self.context not in (None, served):
             self.warnings.append(f"num_ctx: the model reads {served} tokens of each text")
 
-    def settle_context(self, served: int | None) -> int | None:
+    def resolve_context(self, served: int | None) -> int | None:
         """The tokens of prompt and reply; None where nobody knows. Warns of a context that is
         smaller than what was asked for, as Ollama clamps."""
         if served is not None and self.context is not None and self.context > served:

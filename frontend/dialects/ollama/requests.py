@@ -49,11 +49,11 @@ NAMES = {
             *("presence_penalty", "frequency_penalty"),
         )
     },
-    **dict.fromkeys(("structured_outputs", "structured_outputs.json", "response_format"), "format"),
-    "chat_template_kwargs": "think",
+    **dict.fromkeys(("structure", "structure.json", "structure.json_object"), "format"),
+    "template_options": "think",
     "reasoning_effort": "think",
 }
-"""What Ollama calls fields that errors name as the contract does."""
+"""Ollama's names of fields, by their canonical names."""
 _EFFORTS = ("low", "medium", "high", "max")
 
 
@@ -98,18 +98,18 @@ def parse_chat(body: object, max_messages: int) -> OllamaCall:
     """Raises InvalidRequest naming the field for anything that cannot be honoured."""
     given = read_body(ChatBody, body)
     parts = _parts(given, body)
-    asked = given.messages or []
-    if len(asked) > max_messages:
+    history = given.messages or []
+    if len(history) > max_messages:
         raise refuse("messages", f"must be a list of at most {max_messages} messages")
     tools, tool_schemas = make_tools(given.tools, given.tool_choice, given.parallel_tool_calls)
     images: list[ImageLink] = []
-    messages = make_messages(asked, images)
+    messages = make_messages(history, images)
     if not messages:
         return _loading(parts, given, chat=True)
     generation = Generation(
         Conversation(messages, parts.template),
         parts.sampling,
-        Reply(options=parts.template),
+        Reply(template_options=parts.template),
         tools,
         parts.structure,
         schemas=(*tool_schemas, *parts.schemas),
@@ -169,7 +169,7 @@ def _talk(body: GenerateBody, text: str, images: list[ImageLink], parts: _Parts)
 def _reply(parts: _Parts, suffix: str | None, raw: bool) -> Reply | None:
     if suffix:
         return Reply()
-    return None if raw else Reply(options=parts.template, prompt_token_ids=True)
+    return None if raw else Reply(template_options=parts.template, prompt_token_ids=True)
 
 
 def _parts(given: SharedBody, body: Any) -> _Parts:
@@ -232,30 +232,30 @@ def _loading(parts: _Parts, given: SharedBody, *, chat: bool) -> OllamaCall:
 
 def check_abilities(call: OllamaCall, model: Model) -> None:
     """Raises InvalidRequest, in Ollama's words, for what the model cannot do."""
-    wanted = (
+    requirements = (
         (call.tools, "tools", "tools"),
         (bool(call.think), "reasoning", "thinking"),
         (bool(call.images), "vision", "images"),
     )
-    for asked, capability, word in wanted:
-        if asked and capability not in model.capabilities:
+    for required, capability, word in requirements:
+        if required and capability not in model.capabilities:
             raise InvalidRequest(f'"{call.model}" does not support {word}', param=word)
 
 
 def fit_context(call: OllamaCall, model: Model) -> OllamaCall:
     """The call within the context that `num_ctx` asks for, or the model has: a prompt that leaves
     no room is shortened unless `truncate` is false, and the answer ends where the context does."""
-    limit = call.options.settle_context(model.context_length)
+    limit = call.options.resolve_context(model.context_length)
     if call.generation is None or limit is None:
         return call
     generation = call.generation
-    asked = generation.sampling.max_tokens
-    if asked is not None and asked >= limit:
+    requested = generation.sampling.max_tokens
+    if requested is not None and requested >= limit:
         sampling = replace(generation.sampling, max_tokens=None)
         generation = replace(generation, sampling=sampling)
     if call.truncate:
         room = max(1, limit // _ROOM)
-        cut = Truncation(reply=min(asked or room, room), keep=call.options.keep)
+        cut = Truncation(reply=min(requested or room, room), keep=call.options.keep)
         generation = replace(generation, truncation=cut)
     if limit != model.context_length:
         generation = replace(generation, context_length=limit)

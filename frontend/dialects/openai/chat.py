@@ -34,7 +34,7 @@ class ChatBody(Calling, kw_only=True):
         about("The conversation so far.", says="must be a list of at least one message"),
     ]
     max_completion_tokens: Annotated[
-        Tokens | None, about("The most tokens to generate. Default: what the context leaves.")
+        Tokens | None, about("The token limit. Default: the rest of the context.")
     ] = None
     max_tokens: Annotated[Tokens | None, about("An older name of max_completion_tokens.")] = None
     logprobs: Annotated[bool | None, about("Log probabilities of the answer's tokens.")] = None
@@ -48,7 +48,7 @@ class ChatBody(Calling, kw_only=True):
         _Effort | None, about("How much the model reasons before it answers.")
     ] = None
     verbosity: Annotated[
-        Verbosity | None, about("How long answers are, for templates that know it.")
+        Verbosity | None, about("How long answers are, for templates that support it.")
     ] = None
     add_generation_prompt: Annotated[
         bool | None, about("Open the model's turn after the messages. Default: true.")
@@ -91,7 +91,7 @@ class ChatCall:
     token_ids: bool = False
     """Whether the answer has them beside its text."""
     names: Mapping[str, str] = field(default_factory=dict)
-    """What the caller calls the fields that errors name as the engine does."""
+    """The caller's names of fields, by their canonical names."""
 
 
 def parse_chat(body: object, max_messages: int) -> ChatCall:
@@ -146,7 +146,7 @@ def _template(body: ChatBody, messages: Any) -> tuple[Conversation, Reply]:
     if effort is not None:
         options = {"enable_thinking": effort != "none", **(options or {})}
     reply = Reply(
-        options=options or None,
+        template_options=options or None,
         reasoning=body.include_reasoning,
         prompt_token_ids=bool(body.return_token_ids),
     )

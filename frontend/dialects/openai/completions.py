@@ -38,18 +38,18 @@ class CompletionBody(Formatted, kw_only=True):
             shown_as=(str, list[str], TokenIdList, list[TokenIdList]),
         ),
     ]
-    suffix: Annotated[str | None, about("Text after the answer: the model fills in between.")] = (
-        None
-    )
+    suffix: Annotated[
+        str | None, about("Text after the answer: the model writes what is between.")
+    ] = None
     max_tokens: Annotated[
-        TokensOrNone | None, about("The most tokens to generate. 0, with echo, scores the prompt.")
+        TokensOrNone | None, about("The token limit. 0, with echo, scores the prompt.")
     ] = None
     echo: Annotated[bool | None, about("Put the prompt before the answer.")] = None
     best_of: Annotated[
-        _BestOf | None, about("Generate so many answers and keep the n likeliest.")
+        _BestOf | None, about("Generate this many answers and keep the n likeliest.")
     ] = None
     logprobs: Annotated[
-        _Logprobs | None, about("Log probabilities of each token and of so many alternatives.")
+        _Logprobs | None, about("Log probabilities of each token and of this many others.")
     ] = None
     add_special_tokens: Annotated[
         bool | None, about("Whether the tokenizer adds its special tokens. Default: true.")

@@ -33,13 +33,13 @@ class EmbeddingBody(Identity, kw_only=True):
         ),
     ]
     encoding_format: Annotated[
-        Literal["float", "base64"] | None, about("How vectors are written. Default: float.")
+        Literal["float", "base64"] | None, about("The encoding of vectors. Default: float.")
     ] = None
     truncate_prompt_tokens: Annotated[
-        _Cut | None, about("-1 cuts texts that are longer than the model reads.")
+        _Cut | None, about("-1 cuts texts that exceed the model's context.")
     ] = None
     dimensions: Annotated[
-        Positive | None, about("The length of the vectors, where the model has shorter ones.")
+        Positive | None, about("The length of the vectors, if the model supports others.")
     ] = None
 
 
@@ -73,9 +73,9 @@ def check_dimensions(asked: int | None, model: Model) -> None:
     if asked in (None, model.dimensions, *model.matryoshka):
         return
     known = ", ".join(map(str, sorted(model.matryoshka)))
-    said = f"it can also be {known}" if known else "it was not trained for shorter ones"
+    others = f"it can also be {known}" if known else "it was not trained for shorter ones"
     raise InvalidRequest(
-        f"'dimensions' is {asked}; this model's vectors have {model.dimensions}, and {said}",
+        f"'dimensions' is {asked}; this model's vectors have {model.dimensions}, and {others}",
         param="dimensions",
         code="unsupported_parameter",
     )
@@ -85,7 +85,7 @@ def check_ids(embedding: Embedding, model: Model) -> None:
     """Raises InvalidRequest when the model takes text alone."""
     if embedding.ids is not None and Input.TOKEN_IDS not in model.accepts:
         raise InvalidRequest(
-            f"the model '{model.name}' takes no token ids; send text "
+            f"the model '{model.name}' does not accept token ids; send text "
             "(LangChain: check_embedding_ctx_length=False)",
             param="input",
             code="unsupported_input",

@@ -1,7 +1,7 @@
 """An error in OpenAI's shape: `{"error": {"message", "type", "param", "code"}}`.
 
-Where clients look into the text (LiteLLM, LangChain and agents fall back on what they recognise),
-it begins with the API's own words and ends with the code, since newer SDKs show no more than it.
+LiteLLM, LangChain and agents recognise some errors by their text. Those texts begin as the API's
+own do, and end with the code, because newer SDKs show only the text.
 """
 
 import orjson
@@ -22,7 +22,7 @@ def render_error(error: GatewayError) -> bytes:
     return orjson.dumps(
         {
             "error": {
-                "message": _words(error),
+                "message": _message(error),
                 "type": error.type,
                 "param": error.param,
                 "code": CONTENT_FILTER[1] if error.code in CONTENT_FILTER else error.code,
@@ -36,15 +36,15 @@ def render_stream_error(error: GatewayError) -> bytes:
     return b"data: " + render_error(error) + b"\n\n"
 
 
-def _words(error: GatewayError) -> str:
+def _message(error: GatewayError) -> str:
     if isinstance(error, ContextOverflow):
         return f"{_overflow(error)} ({error.code})"
-    if error.code == ContextOverflow.code:  # found without counting tokens
+    if error.code == ContextOverflow.code:  # the tokens were not counted
         return f"This model's maximum context length is exceeded: {error.message} ({error.code})"
     if isinstance(error, ModelNotFound):
         return (
             f"The model `{error.model}` does not exist or you do not have access to it;"
-            " GET /v1/models lists what there is"
+            " GET /v1/models lists the models"
         )
     if isinstance(error, RateLimited) and "rate limit" not in error.message.lower():
         return f"Rate limit reached: {error.message}"
@@ -59,13 +59,13 @@ def _overflow(error: ContextOverflow) -> str:
     named = (error.param or "").partition("[")[0]
     what = named if named in _TEXTS else "prompt"
     lead = "Your input exceeds the context window of this model. " if what == "input" else ""
-    plea = f"Please reduce the length of the {what}"
+    advice = f"Please reduce the length of the {what}"
     lead += f"This model's maximum context length is {limit} tokens. However, "
     if prompt is None:
-        return f"{lead}{error.message}. {plea}."
+        return f"{lead}{error.message}. {advice}."
     if prompt <= limit and requested:
         return (
             f"{lead}you requested {prompt + requested} tokens ({prompt} in the {what},"
-            f" {requested} in the completion). {plea} or completion."
+            f" {requested} in the completion). {advice} or completion."
         )
-    return f"{lead}your {what} resulted in {prompt} tokens. {plea}."
+    return f"{lead}your {what} resulted in {prompt} tokens. {advice}."

@@ -48,12 +48,12 @@ class Formatted(Streamed, kw_only=True):
 def make_format(body: Formatted) -> Structure | None:
     """What the answer must match, in either way. Raises InvalidRequest for both at once."""
     engine = make_structure(body)
-    wanted = body.response_format
-    if wanted is None or isinstance(wanted, TextFormat):
+    format_ = body.response_format
+    if format_ is None or isinstance(format_, TextFormat):
         return engine
     if engine is not None:
         raise refuse("response_format", "cannot be combined with 'structured_outputs'")
-    if isinstance(wanted, ObjectFormat):
+    if isinstance(format_, ObjectFormat):
         return Structure("json_object", True, "response_format")
-    schema = wanted.json_schema.schema or ANY_OBJECT
+    schema = format_.json_schema.schema or ANY_OBJECT
     return Structure("json", schema, "response_format.json_schema.schema")

@@ -134,7 +134,7 @@ def _check_stream(body: ImageBody) -> None:
 def _format(body: ImageBody) -> tuple[str, int]:
     kind, compression = body.output_format or "png", body.output_compression
     if kind == "png" and compression not in (None, 100):
-        raise refuse("output_compression", "is for 'jpeg' and 'webp'; PNG loses nothing")
+        raise refuse("output_compression", "is for 'jpeg' and 'webp'; PNG is lossless")
     return kind, 100 if compression is None else compression
 
 
@@ -151,7 +151,7 @@ def resolve(call: ImageCall, model: Model) -> ImageCall:
     check_limits(image, limits)
     if call.partial_images and Input.PREVIEWS not in model.accepts:
         raise InvalidRequest(
-            f"the model '{model.name}' does not support previews; leave 'partial_images' out",
+            f"the model '{model.name}' does not support previews; omit 'partial_images'",
             param="partial_images",
             code="model_not_supported",
         )

@@ -1,7 +1,7 @@
 """The items of `/v1/responses`, and the messages that they make. Pure.
 
-What a model said in one turn comes as several items (reasoning, text, calls) and is one message.
-Unknown fields of what it said are ignored: SDKs send items back with their own.
+A turn of the model is several items here (reasoning, text, calls), and one canonical message.
+Unknown fields of the model's items are ignored: SDKs send items back with their own.
 """
 
 from dataclasses import replace
@@ -29,7 +29,7 @@ class _MessageItem(Body, kw_only=True):
     agent: Any = None
 
 
-class _SaidItem(Open, kw_only=True):
+class _AssistantItem(Open, kw_only=True):
     role: Literal["user", "assistant", "system", "developer"]
     content: Annotated[str | list[Any], about("A text, or parts.", says=_CONTENT)]
 
@@ -107,8 +107,8 @@ def messages_of(
 
 def _message(item: Item, path: str, messages: list[Message], images: list[ImageLink]) -> None:
     if item.get("role") == "assistant":
-        said = read(_SaidItem, item, path)
-        content = _content(said.content, f"{path}.content", images)
+        answer = read(_AssistantItem, item, path)
+        content = _content(answer.content, f"{path}.content", images)
         messages[-1:] = _turned(messages, "content", content=content)
         return
     given = read(_MessageItem, item, path)
@@ -139,7 +139,7 @@ def _part(part: Any, path: str, images: list[ImageLink]) -> Text | Image:
         return Text(read(_OutputText, part, path).text)
     if kind == "refusal":
         return Text(read(_Refusal, part, path).refusal)
-    problem = f"is {str(kind)[:60]!r}; text and images are taken"
+    problem = f"is {str(kind)[:60]!r}; only text and images are supported"
     raise refuse(f"{path}.type", problem, code="unsupported_content")
 
 
@@ -195,7 +195,8 @@ def _turned(
         return [*last, replace(turn, content=content)]
     if call is not None:
         return [*last, replace(turn, calls=(*turn.calls, call))]
-    return [*last, replace(turn, reasoning=reasoning)]
+    thoughts = [one for one in (turn.reasoning, reasoning) if one]
+    return [*last, replace(turn, reasoning="\n\n".join(thoughts))]
 
 
 def _is_over(turn: Message, field: str) -> bool:

@@ -11,7 +11,7 @@ _CONTENT = "must be a string or a list of content parts"
 _CALLS = "only assistant messages have calls"
 _ASSISTANT = "only assistant messages have it"
 _TOOL = "only messages of the role 'tool' have it"
-TAKEN = ("text and images are taken", "unsupported_content")
+TAKEN = ("only text and images are supported", "unsupported_content")
 
 
 class _Marked(Body, kw_only=True):
@@ -36,7 +36,7 @@ class ImageUrl(Body, kw_only=True):
     url: Annotated[str | None, about("An 'https:' URL, or a 'data:' URL with the file.")] = None
     detail: Annotated[
         Literal["auto", "low", "high", "original"] | None,
-        about("Accepted: models look at images in one way."),
+        about("Ignored: images have one level of detail."),
     ] = None
 
 
@@ -59,7 +59,7 @@ class _Said(_Marked, kw_only=True):
     refusal: Annotated[Literal[""] | None, about("Refused.", reason=_ASSISTANT)] = None
     reasoning_content: Annotated[Literal[""] | None, about("Refused.", reason=_ASSISTANT)] = None
     reasoning: Annotated[Literal[""] | None, about("Refused.", reason=_ASSISTANT)] = None
-    audio: Annotated[Refused | None, about("Refused.", reason="this model takes no audio")] = None
+    audio: Annotated[Refused | None, about("Refused.", reason="audio is not supported")] = None
 
 
 class _Asked(_Said, kw_only=True):
@@ -124,14 +124,14 @@ class Assistant(Open, tag_field="role", tag="assistant", kw_only=True):
         about("The calls that it made.", says=f"must be a list of at most {MAX_CALLS} calls"),
     ] = None
     function_call: Annotated[
-        CalledFunction | None, about("The call, from before there were tools.")
+        CalledFunction | None, about("A call in the format that tools replaced.")
     ] = None
     name: Annotated[str | None, about("Who speaks.")] = None
     refusal: Annotated[str | None, about("Why it refused to answer.")] = None
     reasoning_content: Annotated[Any, about("Its reasoning, as text.")] = None
     reasoning: Annotated[Any, about("Its reasoning, as text.")] = None
     thinking: Annotated[Any, about("Its reasoning, as text.")] = None
-    audio: Annotated[Any, about("An audio, of which the 'transcript' is read.")] = None
+    audio: Annotated[Any, about("Audio; only its 'transcript' is used.")] = None
     prefix: Annotated[Off | None, about("Refused.", reason="send 'continue_final_message'")] = None
     partial: Annotated[Off | None, about("Refused.", reason="send 'continue_final_message'")] = None
 

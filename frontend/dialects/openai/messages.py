@@ -135,7 +135,7 @@ def _spoken(message: Assistant, path: str) -> str | None:
         return None
     words = audio.get("transcript") if isinstance(audio, dict) else None
     if not isinstance(words, str) or not words:
-        raise refuse(f"{path}.audio", "has no 'transcript', and this model takes no audio")
+        raise refuse(f"{path}.audio", "has no 'transcript', and audio is not supported")
     return words
 
 

@@ -22,7 +22,7 @@ class _Compared(Identity, kw_only=True):
     """What both requests share."""
 
     truncate_prompt_tokens: Annotated[
-        _Cut | None, about("-1 cuts texts that are longer than the model reads.")
+        _Cut | None, about("-1 cuts texts that exceed the model's context.")
     ] = None
     truncation: Annotated[
         Literal["true", "false"] | None, about("Another name for truncate_prompt_tokens.")
@@ -56,7 +56,7 @@ class ScoreBody(_Compared, kw_only=True):
     """Pairs of texts to be scored: one with many, or two lists of equal length."""
 
     queries: Annotated[str | list[str] | None, about("The texts on one side.")] = None
-    documents: Annotated[str | list[str] | None, about("The texts on the other side.")] = None
+    documents: Annotated[str | list[str] | None, about("The texts to compare with.")] = None
     text_1: Annotated[str | list[str] | None, about("Another name for queries.")] = None
     text_2: Annotated[str | list[str] | None, about("Another name for documents.")] = None
     data_1: Annotated[str | list[str] | None, about("Another name for queries.")] = None
@@ -109,7 +109,8 @@ def parse_score(body: object, most: int) -> RerankCall:
     if len(queries) != len(documents):
         raise refuse(
             names[0],
-            f"has {len(queries)} texts and '{names[1]}' {len(documents)}; send one or as many",
+            f"has {len(queries)} texts and '{names[1]}' {len(documents)}; send one text"
+            " or the same number",
         )
     ranking = Pairs(queries, documents, _truncates(given), names)
     return RerankCall(given.model, ranking, len(documents), False)

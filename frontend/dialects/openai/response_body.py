@@ -43,14 +43,14 @@ class ResponseSchemaFormat(Body, tag_field="type", tag="json_schema", kw_only=Tr
 
 
 class TextOptions(Body, kw_only=True):
-    """What the text of the answer is like."""
+    """The format and length of the answer."""
 
     format: Annotated[
         ResponseTextFormat | ResponseObjectFormat | ResponseSchemaFormat | None,
         about("What the answer must match."),
     ] = None
     verbosity: Annotated[
-        Verbosity | None, about("How long answers are, for templates that know it.")
+        Verbosity | None, about("How long answers are, for templates that support it.")
     ] = None
 
 
@@ -70,7 +70,7 @@ class Reasoning(Body, kw_only=True):
 
 
 class ResponseStreamOptions(Body, kw_only=True):
-    """What a stream has besides the text."""
+    """What a stream contains besides the text."""
 
     include_obfuscation: Annotated[
         Off | None, about("Only false: streams are not padded.", reason="streams are not padded")
@@ -86,9 +86,11 @@ class ResponseBody(Sampled, kw_only=True):
     ] = None
     instructions: Annotated[str | None, about("Instructions before the conversation.")] = None
     n: Annotated[_Only | None, about("Only 1.", reason="a response is one answer")] = None
-    max_output_tokens: Annotated[Tokens | None, about("The most tokens to generate.")] = None
+    max_output_tokens: Annotated[
+        Tokens | None, about("The maximum number of tokens to generate.")
+    ] = None
     top_logprobs: Annotated[
-        TopLogprobs | None, about("Log probabilities of each token and of so many alternatives.")
+        TopLogprobs | None, about("Log probabilities of each token and of this many others.")
     ] = None
     include: Annotated[_Includes | None, about("What else the response contains.")] = None
     tools: Annotated[
@@ -97,7 +99,7 @@ class ResponseBody(Sampled, kw_only=True):
     tool_choice: Annotated[
         Literal["auto", "none", "required"] | ResponseChoice | None,
         about(
-            "Whether and what the model must call.",
+            "Whether the model must call a function, and which.",
             says="must be 'auto', 'none', 'required' or a function",
         ),
     ] = None
@@ -108,7 +110,7 @@ class ResponseBody(Sampled, kw_only=True):
     parallel_tool_calls: Annotated[
         bool | None, about("Whether one answer may have several calls.")
     ] = None
-    text: Annotated[TextOptions | None, about("What the text of the answer is like.")] = None
+    text: Annotated[TextOptions | None, about("The format and length of the answer.")] = None
     reasoning: Annotated[Reasoning | None, about("How the model reasons before it answers.")] = None
     chat_template_kwargs: Annotated[
         Object | None, about("Variables of the model's chat template.")
@@ -117,7 +119,7 @@ class ResponseBody(Sampled, kw_only=True):
         bool | None, about("Send the answer as server-sent events while it is generated.")
     ] = None
     stream_options: Annotated[
-        ResponseStreamOptions | None, about("What a stream has besides the text.")
+        ResponseStreamOptions | None, about("What a stream contains besides the text.")
     ] = None
     store: Annotated[
         bool | None, about("Keep the response for previous_response_id. Default: true.")
@@ -127,7 +129,7 @@ class ResponseBody(Sampled, kw_only=True):
     ] = None
     truncation: Annotated[
         Literal["disabled"] | None,
-        about("Long conversations are refused.", reason="what does not fit is refused"),
+        about("Long conversations are refused.", reason="long conversations are not shortened"),
     ] = None
     background: Annotated[
         Off | None, about("Only false.", reason="responses are generated while the client waits")
@@ -144,6 +146,6 @@ class ResponseBody(Sampled, kw_only=True):
         about("Caches are in memory.", reason="prompts are cached in memory only"),
     ] = None
     context_management: Annotated[
-        Refused | None, about("Refused.", reason="the context stays as it was sent")
+        Refused | None, about("Refused.", reason="the context is never edited")
     ] = None
     moderation: Annotated[Refused | None, about("Refused.", reason="there is no moderation")] = None

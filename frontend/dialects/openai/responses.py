@@ -31,10 +31,13 @@ NAMES = {
     "messages": "input",
     "max_tokens": "max_output_tokens",
     "reasoning_effort": "reasoning.effort",
-    **dict.fromkeys(("structured_outputs", "structured_outputs.json"), "text.format.schema"),
-    "response_format": "text.format",
+    "structure": "text.format",
+    "structure.json": "text.format.schema",
+    "structure.json_object": "text.format",
+    "template_options": "chat_template_kwargs",
+    "thinking_budget": "thinking_token_budget",
 }
-"""What the API calls fields that errors name as the contract does."""
+"""The API's names of fields, by their canonical names."""
 _INCLUDES = ("message.output_text.logprobs", "reasoning.encrypted_content")
 
 
@@ -144,14 +147,14 @@ def _logprobs(body: ResponseBody) -> int | None:
 def _structure(body: ResponseBody) -> Structure | None:
     """What the answer must match, in either way. Raises InvalidRequest for both at once."""
     engine = make_structure(body)
-    wanted = None if body.text is None else body.text.format
-    if wanted is None or isinstance(wanted, ResponseTextFormat):
+    format_ = None if body.text is None else body.text.format
+    if format_ is None or isinstance(format_, ResponseTextFormat):
         return engine
     if engine is not None:
         raise refuse("text.format", "cannot be combined with 'structured_outputs'")
-    if isinstance(wanted, ResponseObjectFormat):
+    if isinstance(format_, ResponseObjectFormat):
         return Structure("json_object", True, "text.format")
-    return Structure("json", wanted.schema, "text.format.schema")
+    return Structure("json", format_.schema, "text.format.schema")
 
 
 def _reasoning(body: ResponseBody) -> tuple[Conversation, Reply]:
@@ -164,7 +167,7 @@ def _reasoning(body: ResponseBody) -> tuple[Conversation, Reply]:
     if effort is not None:
         options = {"enable_thinking": effort != "none", **options}
     passed = "xhigh" if effort == "max" else effort
-    return Conversation((), options or None, passed), Reply(options=options or None)
+    return Conversation((), options or None, passed), Reply(template_options=options or None)
 
 
 def _check_metadata(given: Object) -> None:

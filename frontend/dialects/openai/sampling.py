@@ -61,7 +61,7 @@ class Sampled(Structured, kw_only=True):
         Object | None, about("A bias from -100 to 100 for each of these token ids.")
     ] = None
     top_k: Annotated[
-        _TopK | None, about("Samples from so many of the likeliest tokens. -1: from all.")
+        _TopK | None, about("Samples from this many of the likeliest tokens. -1: all.")
     ] = None
     min_p: Annotated[
         Fraction | None,
@@ -90,7 +90,7 @@ class Sampled(Structured, kw_only=True):
         bool | None, about("Keep the stop text at the end of the answer.")
     ] = None
     thinking_token_budget: Annotated[
-        TokensOrNone | None, about("The most tokens of reasoning.")
+        TokensOrNone | None, about("The maximum number of reasoning tokens.")
     ] = None
     priority: Annotated[_Priority | None, about("The engine runs lower numbers first.")] = None
 
@@ -130,7 +130,7 @@ def _extras(body: Sampled) -> dict[str, Any]:
 def _stop(body: Sampled) -> list[str] | None:
     stops = listed(body.stop)
     if "" in stops:
-        raise refuse("stop", "has an empty string, which would end every answer at once")
+        raise refuse("stop", "has an empty string, which would end every answer immediately")
     return stops or None
 
 

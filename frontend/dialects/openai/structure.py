@@ -1,4 +1,4 @@
-"""What an answer must match in vLLM's own words: `structured_outputs` and `guided_…`. Pure."""
+"""What an answer must match, in vLLM's fields: `structured_outputs` and `guided_…`. Pure."""
 
 from typing import Annotated, Any, get_args
 
@@ -15,8 +15,6 @@ ANY_OBJECT: dict[str, Any] = {"type": "object"}
 _KINDS: tuple[StructureKind, ...] = get_args(StructureKind)
 _GUIDED: tuple[StructureKind, ...] = ("json", "regex", "choice", "grammar")
 _OPTIONS = ("disable_any_whitespace", "disable_additional_properties", "whitespace_pattern")
-NAMES = ("structured_outputs", *(f"structured_outputs.{kind}" for kind in _KINDS))
-"""What the engine's errors call the structure."""
 _Choices = str | Annotated[list[str], Meta(max_length=10_000)]
 _SCHEMA = "a JSON schema"
 
@@ -24,9 +22,9 @@ _SCHEMA = "a JSON schema"
 class StructuredOutputs(Body, kw_only=True):
     """vLLM's way to say what the answer must match: one of the kinds, with options."""
 
-    json: Annotated[
-        Object | str | None, about("A JSON schema, or the text of one.", must_be=_SCHEMA)
-    ] = None
+    json: Annotated[Object | str | None, about("A JSON schema, or its text.", must_be=_SCHEMA)] = (
+        None
+    )
     regex: Annotated[str | None, about("A regular expression.")] = None
     choice: Annotated[_Choices | None, about("Texts, of which the answer is one.")] = None
     grammar: Annotated[str | None, about("A grammar in EBNF.")] = None
@@ -40,7 +38,7 @@ class StructuredOutputs(Body, kw_only=True):
 
 
 class Structured(Identity, kw_only=True):
-    """What the answer must match, in vLLM's words."""
+    """What the answer must match, in vLLM's fields."""
 
     structured_outputs: Annotated[
         StructuredOutputs | None, about("vLLM's way to say what the answer must match.")
@@ -59,14 +57,16 @@ def make_structure(body: Structured) -> Structure | None:
     given = body.structured_outputs
     if given is None:
         return legacy
-    found = _pick(given, "", _KINDS) or Structure(None, None, "structured_outputs")
+    structure = _pick(given, "", _KINDS) or Structure(None, None, "structured_outputs")
     options = {name: value for name in _OPTIONS if (value := getattr(given, name)) is not None}
-    if found.kind is None and not options:
+    if structure.kind is None and not options:
         return legacy
     if legacy is not None:
         raise refuse(legacy.path, "cannot be combined with 'structured_outputs'")
-    path = "structured_outputs" if found.kind is None else f"structured_outputs.{found.kind}"
-    return Structure(found.kind, found.value, path, options)
+    path = (
+        "structured_outputs" if structure.kind is None else f"structured_outputs.{structure.kind}"
+    )
+    return Structure(structure.kind, structure.value, path, options)
 
 
 def _pick(body: Any, prefix: str, kinds: tuple[StructureKind, ...]) -> Structure | None:
@@ -86,7 +86,7 @@ def _pick(body: Any, prefix: str, kinds: tuple[StructureKind, ...]) -> Structure
 
 
 def _schema(schema: Any, path: str) -> dict[str, Any]:
-    """A JSON schema, or the text of one."""
+    """A JSON schema, or its text."""
     if isinstance(schema, str):
         try:
             schema = orjson.loads(schema)
@@ -109,7 +109,13 @@ def schemas_of(structure: Structure | None) -> tuple[SchemaUse, ...]:
 
 
 def names_of(structure: Structure | None) -> dict[str, str]:
-    """What the caller calls the structure that the engine's errors name."""
-    if structure is None or structure.path.startswith("structured_outputs"):
-        return {}
-    return dict.fromkeys(NAMES, structure.path)
+    """The caller's names of the fields that have other names in the canonical request."""
+    names = {
+        "structure": "structured_outputs",
+        "template_options": "chat_template_kwargs",
+        "thinking_budget": "thinking_token_budget",
+    }
+    if structure is not None and not structure.path.startswith("structured_outputs"):
+        paths = ("structure", *(f"structure.{kind}" for kind in _KINDS))
+        names |= dict.fromkeys(paths, structure.path)
+    return names

@@ -54,7 +54,7 @@ class Triton:
         for name in self._restarts.see(configs):
             _log.warning("%s was restarted; its streams end", name)
             self._connection.abandon_engine(name)
-        served = [found for config in configs if (found := read_model(config))]
+        served = [model for config in configs if (model := read_model(config))]
         self._served = {one.model.name: one for one in served}
         return [one.model for one in served]
 

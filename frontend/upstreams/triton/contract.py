@@ -17,6 +17,12 @@ _SAMPLING = (
     *("stop", "logit_bias", "top_k", "min_p", "repetition_penalty", "min_tokens"),
 )
 """Fields of `Sampling` that the contract calls the same."""
+CANONICAL_NAMES = {
+    "structured_outputs": "structure",
+    "chat_template_kwargs": "template_options",
+    "thinking_token_budget": "thinking_budget",
+}
+"""What the canonical request calls the fields that the contract names differently."""
 
 
 def write_prompt(generation: Generation) -> dict[str, Any]:
@@ -71,8 +77,8 @@ def write_reply(generation: Generation) -> dict[str, Any] | None:
         written["tool_choice"] = _choice(tools.choice)
         if tools.parallel is not None:
             written["parallel_tool_calls"] = tools.parallel
-    if reply.options is not None:
-        written["chat_template_kwargs"] = reply.options
+    if reply.template_options is not None:
+        written["chat_template_kwargs"] = reply.template_options
     if reply.reasoning is not None:
         written["include_reasoning"] = reply.reasoning
     if reply.prompt_token_ids:
@@ -84,8 +90,8 @@ def write_reply(generation: Generation) -> dict[str, Any] | None:
 
 def _conversation(prompt: Conversation) -> dict[str, Any]:
     written: dict[str, Any] = {"messages": [_message(one) for one in prompt.messages]}
-    if prompt.options is not None:
-        written["chat_template_kwargs"] = prompt.options
+    if prompt.template_options is not None:
+        written["chat_template_kwargs"] = prompt.template_options
     if prompt.effort is not None:
         written["reasoning_effort"] = prompt.effort
     if prompt.opened is not None:

@@ -34,8 +34,8 @@ async def ready_configs(connection: Connection) -> list[model_config_pb2.ModelCo
             request, timeout=_TIMEOUT_S, metadata=connection.key
         )
     names = sorted({model.name for model in index.models if model.state == "READY"})
-    found = await asyncio.gather(*(_config(connection, name) for name in names))
-    return [answer.config for answer in found if answer is not None]
+    configs = await asyncio.gather(*(_config(connection, name) for name in names))
+    return [answer.config for answer in configs if answer is not None]
 
 
 async def _config(connection: Connection, name: str) -> service_pb2.ModelConfigResponse | None:

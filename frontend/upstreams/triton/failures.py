@@ -1,7 +1,8 @@
-"""The one place where what Triton and the models say becomes the gateway's errors.
+"""Translates the errors of Triton and its models to the gateway's. Nothing else does.
 
-A model's own message ends with a JSON object after a marker (the tensor contract); only that is
-meant for callers. Any other text goes to the log and the caller learns that the backend failed.
+A model's own error ends with a JSON object after a marker (the tensor contract); only that is for
+callers, and its fields get their canonical names. Any other text is logged, and the caller gets a
+general error.
 """
 
 import json
@@ -19,6 +20,7 @@ from frontend.errors import (
     RateLimited,
     clip,
 )
+from frontend.upstreams.triton.contract import CANONICAL_NAMES
 
 MARKER = "toolkit-error:"
 _log = logging.getLogger(__name__)
@@ -30,15 +32,15 @@ _CLASSES: dict[int, type[GatewayError]] = {
 
 
 def from_message(text: str, engine_id: str) -> GatewayError:
-    """The error that a model's or Triton's message stands for."""
+    """The error for a message of a model or of Triton."""
     if marked := _marked(text):
-        if overflow := _overflow(marked):
-            return overflow
-        return _class_of(marked.get("status"))(
+        error = _overflow(marked) or _class_of(marked.get("status"))(
             str(marked.get("message", "the model refused the request")),
             param=_text(marked.get("param")),
             code=_text(marked.get("code")),
         )
+        error.rename(CANONICAL_NAMES)
+        return error
     _log.error("request %s failed in the backend: %s", engine_id, clip(text, 4000))
     if "is not healthy" in text or "is not ready" in text or "unknown model" in text:
         return BackendUnavailable("the model is not available now; try again soon")
@@ -46,16 +48,16 @@ def from_message(text: str, engine_id: str) -> GatewayError:
 
 
 def from_status(code: str, details: str, engine_id: str) -> GatewayError:
-    """The error that a gRPC status stands for; `code` is its name."""
+    """The error for a gRPC status; `code` is its name."""
     if MARKER in details:
         return from_message(details, engine_id)
     if code == "DEADLINE_EXCEEDED":
         return BackendTimeout("the request took longer than the server allows")
     if is_restricted(code, details):
-        _log.warning("Triton restricts what %s asks for: %s", engine_id, details)
+        _log.warning("Triton restricts the call of %s: %s", engine_id, details)
         return NotSupported(
-            "the model server does not let this gateway load or unload models; its operator can"
-            " do so, or give the gateway a key (setting triton_key_file)"
+            "the model server does not allow this gateway to load or unload models; its operator"
+            " can do so, or give the gateway a key (setting triton_key_file)"
         )
     if code == "UNAVAILABLE":
         _log.warning("request %s: Triton is unavailable: %s", engine_id, details)
@@ -64,7 +66,7 @@ def from_status(code: str, details: str, engine_id: str) -> GatewayError:
 
 
 def _overflow(marked: dict[str, Any]) -> ContextOverflow | None:
-    """The numbers of a prompt beyond its context, where the step sent them."""
+    """The numbers of a prompt above the context length, if the model sent them."""
     numbers = marked.get("context")
     if not isinstance(numbers, dict):
         return None
@@ -83,7 +85,7 @@ def _overflow(marked: dict[str, Any]) -> ContextOverflow | None:
 
 
 def is_restricted(code: str, details: str) -> bool:
-    """Whether a control call was closed to us: no failure of a model, and never to be retried."""
+    """Whether Triton restricts the call: not a failure of a model, and never to be retried."""
     closed = ("protocol is restricted", "load / unload is not allowed")
     return code == "PERMISSION_DENIED" or any(words in details for words in closed)
 

@@ -1,4 +1,4 @@
-"""Whoever stops listening stops the engine, within 100 ms, and nobody else's."""
+"""A client that disconnects stops its own request in the engine within 100 ms, and no other."""
 
 import json
 import socket

@@ -83,7 +83,7 @@ import itertools
 from frontend.routes.health import HealthRoutes
 
 def block(*_):
-    sum(itertools.repeat(0))  # in C, for ever: neither threads nor signal handlers run
+    sum(itertools.repeat(0))  # in C, forever: neither threads nor signal handlers run
 
 HealthRoutes.ready = block
 from frontend.__main__ import main

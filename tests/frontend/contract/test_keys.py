@@ -1,4 +1,4 @@
-"""Keys in front of every route: who is let in, who is not, and what is never told."""
+"""Keys for every route: who is admitted, who is not, and what is never disclosed."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Many at once, slow ones, and too many: everybody is served or told, and memory stays flat."""
+"""Many at once, slow ones, and too many: each gets an answer or an error, and memory stays flat."""
 
 import asyncio
 import contextlib

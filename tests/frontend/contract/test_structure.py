@@ -182,7 +182,7 @@ def test_a_text_schema_is_read_and_named_as_it_came(
 def test_an_answer_is_generated_again_where_the_operator_says_so(
     echo_triton: EchoTriton, tmp_path: Path
 ) -> None:
-    """The echo engine repeats what it is told last: the reason, which is still no JSON."""
+    """The echo engine repeats its last message: the reason, which is still not valid JSON."""
     flags = ("--schema-retries", "2")
     with run_gateway(echo_triton.grpc_address, tmp_path / "log", *flags) as gateway:
         before = {request["id"] for request in echo_requests(echo_triton)}

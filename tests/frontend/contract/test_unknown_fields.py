@@ -1,4 +1,4 @@
-"""Fields that nobody knows: refused, or left aside with a warning where the operator wants that."""
+"""Unknown fields: refused, or ignored with a warning if the operator chose that."""
 
 from collections.abc import Iterator
 

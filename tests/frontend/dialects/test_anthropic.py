@@ -181,7 +181,7 @@ def test_why_it_ended(last: Event, reason: str, sequence: str | None) -> None:
 
 @st.composite
 def replies(draw: st.DrawFn) -> list[Event]:
-    """Thoughts, then text, then calls in pieces; any of them may be missing."""
+    """Reasoning, then text, then calls in pieces; any of them may be missing."""
     words = st.lists(st.text(min_size=1, max_size=5), max_size=4)
     found = [event(reasoning=thought) for thought in draw(words)]
     found += [event(text) for text in draw(words)]

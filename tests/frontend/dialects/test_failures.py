@@ -153,8 +153,8 @@ def test_other_errors_are_told_as_they_are() -> None:
 def test_errors_name_fields_as_the_caller_does() -> None:
     names = {
         "max_tokens": "max_output_tokens",
-        "structured_outputs": "text.format",
-        "structured_outputs.json": "text.format.schema",
+        "structure": "text.format",
+        "structure.json": "text.format.schema",
     }
     error = InvalidRequest("'max_tokens' is 5, 'stop' is 6", param="max_tokens")
     error.rename(names)
@@ -162,9 +162,7 @@ def test_errors_name_fields_as_the_caller_does() -> None:
         "'max_output_tokens' is 5, 'stop' is 6",
         "max_output_tokens",
     )
-    inner = InvalidRequest(
-        "'structured_outputs.json.items[0]' is odd", param="structured_outputs.json.items"
-    )
+    inner = InvalidRequest("'structure.json.items[0]' is odd", param="structure.json.items")
     inner.rename(names)
     assert inner.param == "text.format.schema.items"
     assert inner.message == "'text.format.schema.items[0]' is odd"

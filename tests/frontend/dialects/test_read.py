@@ -115,7 +115,7 @@ def test_null_is_absent() -> None:
         ({"boolean": "yes"}, "'boolean' must be true or false, not 'yes'"),
         ({"integer": "1"}, "'integer' must be a whole number, not '1'"),
         ({"two": 3}, "'two' is 3, it must be between 1 and 2"),
-        ({"two": 1e30}, "'two' is beyond 64 bits; it must be between 1 and 2"),
+        ({"two": 1e30}, "'two' exceeds 64 bits; it must be between 1 and 2"),
         ({"low": 0}, "'low' is 0, it must be at least 1"),
         ({"number": []}, "'number' must be a number, not a list of 0 entries"),
         ({"repetition": 0}, "'repetition' is 0, it must be between 0.01 and 10"),

@@ -64,6 +64,27 @@ def test_the_items_of_a_turn_are_one_message() -> None:
     assert [link.path for link in call.images] == ["input[6].content[1].image_url"]
 
 
+def test_reasoning_items_in_a_row_are_joined() -> None:
+    def thought(text: str) -> dict[str, Any]:
+        content = [{"type": "reasoning_text", "text": text}]
+        return {"type": "reasoning", "id": "r", "summary": [], "content": content}
+
+    call = parse(
+        input=[
+            {"role": "user", "content": "a"},
+            thought("first"),
+            {"type": "reasoning", "id": "r", "summary": []},
+            thought("second"),
+            {"type": "function_call", "call_id": "c", "name": "look", "arguments": "{}"},
+            thought("third"),
+        ]
+    )
+    _, turn, after = write_prompt(call.generation)["messages"]
+    assert turn["reasoning_content"] == "first\n\nsecond"
+    assert [one["id"] for one in turn["tool_calls"]] == ["c"]
+    assert after["reasoning_content"] == "third"
+
+
 def test_tools_are_chosen() -> None:
     other = {**TOOL, "name": "hear"}
     forced = parse(tools=[TOOL, other], tool_choice={"type": "function", "name": "hear"})

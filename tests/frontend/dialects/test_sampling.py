@@ -155,17 +155,17 @@ def test_constraints_that_cannot_be_honoured(given: dict[str, Any], param: str) 
 
 
 @pytest.mark.parametrize(
-    ("told", "sent", "param"),
+    ("expected", "sent", "param"),
     [
-        ("structured_outputs.json.properties.a", "guided_json", "guided_json.properties.a"),
-        ("structured_outputs", "guided_regex", "guided_regex"),
-        ("structured_outputs.regex", "guided_regex", "guided_regex"),
-        ("structured_outputs.regex", "structured_outputs", "structured_outputs.regex"),
+        ("structure.json.properties.a", "guided_json", "guided_json.properties.a"),
+        ("structure", "guided_regex", "guided_regex"),
+        ("structure.regex", "guided_regex", "guided_regex"),
+        ("structure.regex", "structured_outputs", "structured_outputs.regex"),
         ("tools", "guided_json", "tools"),
     ],
 )
-def test_what_the_engine_refuses_has_the_callers_name(told: str, sent: str, param: str) -> None:
-    refusal = InvalidRequest("no", param=told)
+def test_what_the_engine_refuses_has_the_callers_name(expected: str, sent: str, param: str) -> None:
+    refusal = InvalidRequest("no", param=expected)
     given = {"guided_json": SCHEMA, "guided_regex": "a", "structured_outputs": {"regex": "a"}}
     body = {"model": "m", "messages": HELLO, sent: given[sent]}
     refusal.rename(parse_chat(body, 10).names)

@@ -48,7 +48,7 @@ def test_without_tools_the_reply_is_read_for_reasoning_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("choice", "told"),
+    ("choice", "expected"),
     [
         (None, "auto"),
         ("auto", "auto"),
@@ -57,10 +57,10 @@ def test_without_tools_the_reply_is_read_for_reasoning_alone() -> None:
         ({"type": "function", "function": {"name": "time"}}, {"name": "time"}),
     ],
 )
-def test_choices(choice: Any, told: Any) -> None:
+def test_choices(choice: Any, expected: Any) -> None:
     call = parse(tools=[tool(), tool("time")], tool_choice=choice, parallel_tool_calls=False)
     assert write_reply(call.generation) is not None
-    assert write_reply(call.generation)["tool_choice"] == told
+    assert write_reply(call.generation)["tool_choice"] == expected
     assert write_reply(call.generation)["parallel_tool_calls"] is False
 
 

@@ -136,11 +136,11 @@ async def test_a_failure_before_the_first_token_is_no_event() -> None:
 
 @pytest.mark.parametrize("name", ["grammar", "structural_tag", "regex", "choice"])
 async def test_a_constraint_is_accepted_where_the_operator_allows_it(name: Any) -> None:
-    generation = Generation(Passage("x"), structure=Structure(name, "a", "structured_outputs"))
+    generation = Generation(Passage("x"), structure=Structure(name, "a", f"guided_{name}"))
     upstream = ScriptedUpstream([[event("a", finish="stop")]])
     with pytest.raises(InvalidRequest, match="'constraints'") as caught:
         await collect(path_of(upstream), generation)
-    assert caught.value.param == f"structured_outputs.{name}"
+    assert caught.value.param == f"guided_{name}"
     assert await collect(
         path_of(upstream, policy=Policy(constraints=frozenset({name}))), generation
     )

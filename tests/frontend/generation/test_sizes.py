@@ -75,7 +75,7 @@ def test_the_texts_of_a_request_are_bounded_together() -> None:
     tools = Tools(functions, functions)
     assert refused(check_generations, MODEL, [chat("a", tools=tools)], 1000).param == "messages"
     assert refused(check_embedding, MODEL, Embedding(["a" * 50] * 21), 1000).param == "input"
-    # a query that stands in many pairs is sent many times
+    # a query that is in many pairs is sent many times
     ranking = Pairs(["q" * 90] * 20, ["d"] * 20)
     assert refused(check_pairs, MODEL, ranking, 1000).param == "documents"
 

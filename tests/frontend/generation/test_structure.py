@@ -13,7 +13,7 @@ from frontend.domain.structure import SchemaUse, Structure
 from frontend.domain.tools import Function, Tools
 from frontend.errors import BackendFailed, InvalidRequest
 from frontend.generation.structure import Structures
-from frontend.schemas.check import find_faults
+from frontend.schemas.check import find_errors
 from frontend.schemas.limits import Limits
 from frontend.workers import Result, Workers, WorkerTimeout
 from tests.support.events import InlineWorkers, event, structures
@@ -196,7 +196,7 @@ class SlowWorkers(InlineWorkers):
 
 
 async def test_a_check_that_takes_too_long_fails_strict_answers_alone() -> None:
-    slow = structures(SlowWorkers(find_faults))
+    slow = structures(SlowWorkers(find_errors))
     _, _, failure = await hold(slow, generation(ANSWER), Engine(said('{"a":2}')))
     assert failure is not None
     assert "not done after 5 s" in failure.message

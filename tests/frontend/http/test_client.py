@@ -24,7 +24,7 @@ from tests.support.upstream import request
 
 
 class Peer:
-    """An ASGI server's end: gives what it is told to, then stays silent."""
+    """An ASGI server's end: sends what the test gives it, then stays silent."""
 
     def __init__(self, *messages: Message) -> None:
         self.messages = list(messages)

@@ -1,4 +1,4 @@
-"""Connections are bounded in all and per address; those that nobody uses make room."""
+"""Connections are bounded in all and per address; idle ones make room."""
 
 from dataclasses import dataclass, field
 from typing import Any

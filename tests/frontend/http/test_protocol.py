@@ -335,7 +335,7 @@ async def test_requests_sent_ahead_are_bounded() -> None:
             server.may_answer.set()
             raw = await reader.read()
         assert len(server.seen) == LIMITS.pipelined + 1
-        assert "ahead" in refusal(raw[raw.rindex(b"fine") + 4 :])["message"]
+        assert "pipelined" in refusal(raw[raw.rindex(b"fine") + 4 :])["message"]
 
 
 async def test_requests_ahead_can_be_forbidden() -> None:
@@ -347,7 +347,7 @@ async def test_requests_ahead_can_be_forbidden() -> None:
             writer.write((GET + b"\r\n") * 2)
             raw = await reader.read()
         assert raw.count(b"fine") == 1
-        assert "ahead" in refusal(raw[raw.rindex(b"fine") + 4 :])["message"]
+        assert "pipelined" in refusal(raw[raw.rindex(b"fine") + 4 :])["message"]
 
 
 async def test_an_answer_that_leaves_the_body_unread_ends_the_connection() -> None:
@@ -484,7 +484,7 @@ def test_whatever_is_sent_another_caller_is_answered(parts: list[bytes], size: i
         raw, heard = b"".join(parts), b""
         step = max(size, len(raw) // 50)
         async with Server().listening() as server, server.connected() as (reader, writer):
-            with contextlib.suppress(OSError):  # sent more after it was told that nobody reads
+            with contextlib.suppress(OSError):  # sent more after the connection was refused
                 for n in range(0, len(raw), step):
                     writer.write(raw[n : n + step])
                     await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Streams: whole events in order however they come, life signs in silence, an end that is told."""
+"""Streams: whole events in order, keep-alive comments while idle, and a reported end."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -57,7 +57,7 @@ async def pieces(*given: bytes | Exception | asyncio.Event) -> AsyncGenerator[by
 
 
 def failed(error: Exception) -> bytes:
-    """What the client is told."""
+    """What the client receives."""
     return f"data: {error}\n\n".encode()
 
 

@@ -183,7 +183,7 @@ def test_a_file_that_would_be_too_large_becomes_a_jpeg_or_is_refused() -> None:
 
     assert made(10**6).format == "PNG"
     assert made(100_000).format == "JPEG"
-    with pytest.raises(BadImage, match="more than 10000 bytes when it is encoded"):
+    with pytest.raises(BadImage, match="more than 10000 bytes after encoding"):
         made(10_000)
 
 

@@ -1,4 +1,4 @@
-"""The private socket answers while the event loop turns, whoever else is connected."""
+"""The private socket answers while the event loop turns, however many clients are connected."""
 
 import asyncio
 from pathlib import Path

@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from frontend.schemas.check import find_faults
+from frontend.schemas.check import find_errors
 from frontend.schemas.limits import Limits
 from frontend.schemas.plan import make_plans
 from tests.support.schema_grammars import Schema, of_properties, plan
@@ -14,7 +14,7 @@ SCHEMA = {**of_properties(a={"type": "integer", "maximum": 3}), "required": ["a"
 
 
 def fault(text: str, schema: Schema = SCHEMA) -> str | None:
-    (found,) = find_faults([(plan(schema).checker, text)])
+    (found,) = find_errors([(plan(schema).checker, text)])
     return found
 
 
@@ -54,5 +54,5 @@ def test_several_schemas_are_planned_at_once() -> None:
     jobs: list[Any] = [(orjson.dumps(s), f"t[{n}]", False) for n, s in enumerate([SCHEMA, {}])]
     plans = make_plans(jobs, Limits())
     texts = ['{"a": 9}', "9"]
-    faults = find_faults([(p.checker, t) for p, t in zip(plans, texts, strict=True)])
+    faults = find_errors([(p.checker, t) for p, t in zip(plans, texts, strict=True)])
     assert [found is None for found in faults] == [False, True]

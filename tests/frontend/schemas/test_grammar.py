@@ -1,4 +1,4 @@
-"""What the engine's grammar gets of a schema, and what is told to be left out."""
+"""What the engine's grammar gets of a schema, and what is reported as left out."""
 
 from typing import Any
 

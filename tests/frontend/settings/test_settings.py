@@ -47,7 +47,7 @@ def test_tritons_key_comes_from_a_file(tmp_path: Path) -> None:
     assert Settings(triton_key_file=file).triton_key == ("control", "secret")
     for text in ("", "secret", "=secret", "control="):
         file.write_text(text)
-        with pytest.raises(ValueError, match="does not hold NAME=VALUE"):
+        with pytest.raises(ValueError, match="does not contain NAME=VALUE"):
             Settings(triton_key_file=file)
     with pytest.raises(ValueError, match="No such file"):
         Settings(triton_key_file=tmp_path / "absent")

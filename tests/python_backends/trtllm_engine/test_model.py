@@ -14,7 +14,7 @@ from tests.support.client import Client, StreamError
 from tests.support.repository import write_step
 from tests.support.triton import Server, serve
 from tests.support.weights import write_chat_tokenizer
-from toolkit.kinds.tensorrt_llm import llmapi_step
+from toolkit.kinds.llm.tensorrt_llm import llmapi_step
 from toolkit.repository.parts import model_config
 from toolkit.repository.pbtxt import generate
 from toolkit.targets import find_target, newest_trtllm

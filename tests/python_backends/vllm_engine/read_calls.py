@@ -186,7 +186,7 @@ def check(file: Path) -> list[str]:
             for how, steps in tellings(tokens, len(tokens)):
                 try:
                     found: Any = teller.tell(steps, choice)
-                except Exception as error:  # a parser's or the step's: to be told with its case
+                except Exception as error:  # a parser's or the step's: reported with its case
                     found = repr(error)
                 if found != meant:
                     bad.append(f"cut {how}: {json.dumps(found, ensure_ascii=False)}")

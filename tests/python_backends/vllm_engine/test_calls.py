@@ -1,6 +1,6 @@
-"""Transcripts of the common formats of calls, told by a scripted engine in every way it may.
+"""Transcripts of the common formats of calls, replayed by a scripted engine in every way.
 
-Cut at each place, and into steps of every size, each is read as the same content, thoughts and
+Cut at each place, and into steps of every size, each is read as the same content, reasoning and
 calls. The program beside this runs in the engine's environment, where vLLM's parsers are.
 """
 
@@ -46,8 +46,8 @@ def test_calls_are_read_however_they_are_told(wrong: dict[str, list[str]], file:
 
 
 def test_every_format_that_is_held_has_a_transcript() -> None:
-    told = {json.loads(file.read_text())["parser"] for file in TRANSCRIPTS}
-    assert set(MARKS) - {"llama4_json"} <= told
+    expected = {json.loads(file.read_text())["parser"] for file in TRANSCRIPTS}
+    assert set(MARKS) - {"llama4_json"} <= expected
 
 
 def held(marks: Marks, *texts: str) -> tuple[str, DeferredText]:
@@ -56,7 +56,7 @@ def held(marks: Marks, *texts: str) -> tuple[str, DeferredText]:
 
 
 @pytest.mark.parametrize(
-    ("texts", "told", "rest"),
+    ("texts", "expected", "rest"),
     [
         (["a [TOOL"], "a ", "[TOOL"),
         (["a [TOOL", "BOX] b"], "a [TOOLBOX] b", ""),
@@ -65,15 +65,15 @@ def held(marks: Marks, *texts: str) -> tuple[str, DeferredText]:
         ([], "", ""),
     ],
 )
-def test_text_is_told_until_a_mark(texts: list[str], told: str, rest: str) -> None:
+def test_text_is_told_until_a_mark(texts: list[str], expected: str, rest: str) -> None:
     found, text = held(Marks(("[TOOL_CALLS]",)), *texts)
-    assert (found, text.rest) == (told, rest)
+    assert (found, text.rest) == (expected, rest)
     assert found + text.release() == "".join(texts)
     assert text.rest == ""
 
 
 @pytest.mark.parametrize(
-    ("texts", "told", "has_call"),
+    ("texts", "expected", "has_call"),
     [
         (["\n", " {", '"name"'], "", True),
         (["\n", " It is", " {1}"], "\n It is {1}", False),
@@ -81,9 +81,9 @@ def test_text_is_told_until_a_mark(texts: list[str], told: str, rest: str) -> No
         (["  "], "", False),
     ],
 )
-def test_a_mark_may_have_to_stand_first(texts: list[str], told: str, has_call: bool) -> None:
+def test_a_mark_may_have_to_stand_first(texts: list[str], expected: str, has_call: bool) -> None:
     found, text = held(MARKS["llama3_json"], *texts)
-    assert (found, text.has_call) == (told, has_call)
+    assert (found, text.has_call) == (expected, has_call)
 
 
 class Scripted:
@@ -108,7 +108,7 @@ CALL = {"index": 0, "id": "c", "name": "f", "arguments": "{}"}
 
 
 @pytest.mark.parametrize(
-    ("pieces", "told"),
+    ("pieces", "expected"),
     [
         ([Delta("\n\n"), Delta("", "", [CALL]), Delta("\n")], ""),
         ([Delta("\n"), Delta("a"), Delta("\n")], "\na\n"),
@@ -117,7 +117,7 @@ CALL = {"index": 0, "id": "c", "name": "f", "arguments": "{}"}
         ([Delta("\n", "hm"), Delta("a")], "\na"),
     ],
 )
-def test_blanks_around_calls_are_no_content(pieces: list[Delta], told: str) -> None:
+def test_blanks_around_calls_are_no_content(pieces: list[Delta], expected: str) -> None:
     reader = TrimmedReader(Scripted(*pieces))
     ends = [End.NOT_YET] * (len(pieces) - 1) + [End.NATURAL]
-    assert "".join(reader.read("", [], end=end).text for end in ends) == told
+    assert "".join(reader.read("", [], end=end).text for end in ends) == expected

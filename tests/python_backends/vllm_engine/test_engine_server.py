@@ -350,7 +350,7 @@ def test_nothing_outlives_a_killed_stub(engine_server: Server) -> None:
     mark = dict(
         line.split("=", 1) for line in Path(f"/proc/{core}/environ").read_text().split("\0") if line
     )[MARK]
-    segments += (folders := list(Path(tempfile.gettempdir()).glob(f"toolkit-grammars-{mark}-*")))
+    segments += (folders := list(Path(tempfile.gettempdir()).glob(f"tt-{mark[:16]}-*")))
     assert folders
     assert workers
     assert segments

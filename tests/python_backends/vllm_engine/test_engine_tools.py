@@ -12,7 +12,7 @@ import jsonschema_rs
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from frontend.schemas.check import find_faults
+from frontend.schemas.check import find_errors
 from python_backends.errors import MARKER
 from tests.python_backends.models import write_chat
 from tests.support.client import Client, StreamError, text_of
@@ -250,6 +250,6 @@ def test_no_schema_is_broken_at_a_stop(client: Client, schema: dict[str, Any]) -
     made = plan(schema)
     events = ask(client, off, {"json": json.loads(made.grammar)}, max_tokens=300)
     if events[-1]["finish_reason"] == "stop" and not made.left_out:
-        (fault,) = find_faults([(made.checker, text_of(events))])
+        (fault,) = find_errors([(made.checker, text_of(events))])
         assert fault in (None, "it is not valid JSON"), text_of(events)
         json.loads(text_of(events))  # also numbers that are too large for most

@@ -193,7 +193,7 @@ def test_no_grammar_costs_more_than_its_limits(
 ) -> None:
     """Refused, or served with masks that come in time; never waited for without end.
 
-    On a machine with other work the keeper may refuse for want of time, which is an end as well.
+    On a machine with other work the keeper may refuse because time ran out, which is also an end.
     """
     started_s = time.monotonic()
     refused, busy = None, None

@@ -1,4 +1,4 @@
-"""What a reader tells of a reply that its parser understands, cuts short, or fails at."""
+"""What a reader returns for a reply that its parser understands, cuts short, or fails at."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -12,9 +12,9 @@ SILENT = SimpleNamespace(log_info=str, log_warn=str, log_error=str)
 
 
 class FakeParser:
-    """Takes `<call>` for the start of one call, `<think>…</think>` for thoughts.
+    """Takes `<call>` for the start of one call, `<think>…</think>` for reasoning.
 
-    As vLLM's parsers it closes what is open when it is told that the reply has ended.
+    As vLLM's parsers it closes what is open when the reply has ended.
     """
 
     def __init__(self, *, reasons: bool = False) -> None:
@@ -78,7 +78,7 @@ def test_what_was_told_is_not_unread() -> None:
     thinking = reader(FakeParser(reasons=True))
     thinking.read("hm", [1], end=End.NOT_YET)
     thinking.read("</think>", [1], end=End.CUT)
-    assert thinking.unread == "", "the mark that ends thoughts is not an answer"
+    assert thinking.unread == "", "the mark that ends reasoning is not an answer"
 
 
 def test_a_reply_that_cannot_be_read_is_text() -> None:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from frontend.schemas.check import find_faults
+from frontend.schemas.check import find_errors
 from tests.support.schema_cases import ALL
 from tests.support.schema_grammars import Schema, of_properties, plan
 from tests.support.schema_libraries import AGENTS, pydantic_schemas
@@ -78,7 +78,7 @@ def check(schema: Schema, walk: Walk, seed: int = 0) -> int:
     endings = walk(orjson.loads(made.grammar), seed)
     assert [end for end in endings if end[0] not in ("stop", "length")] == [], schema
     texts = [text for how, text in endings if how == "stop"]
-    faults = find_faults([(made.checker, text) for text in texts])
+    faults = find_errors([(made.checker, text) for text in texts])
     for text, fault in zip(texts, faults, strict=True):
         if fault is not None and not made.left_out:
             assert _overflows(text), (fault, text, schema, made.grammar)

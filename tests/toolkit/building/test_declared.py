@@ -1,4 +1,4 @@
-"""Mistakes in what users declare are told in models.yaml, before anything is put in place."""
+"""Errors in what users declare are reported with their lines before anything is written."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The entries of docs/guides/models.md, built as they stand there and asked by the OpenAI SDK."""
+"""The entries of docs/guides/models.md, built unchanged and called with the OpenAI SDK."""
 
 import re
 from pathlib import Path

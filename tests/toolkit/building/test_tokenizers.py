@@ -1,4 +1,4 @@
-"""The default catalogue's own tokenizers: what their models are told of the bytes they can take."""
+"""The tokenizers of the default models.yaml: the byte limits that their models get."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is kept is seen with its size, age and users; only what nothing uses goes."""
+"""Entries are listed with size, age and users; only unused ones are deleted."""
 
 import fcntl
 import json
@@ -29,7 +29,7 @@ def entries(spec: Spec | None = None) -> dict[str, Entry]:
 
 
 def stray(kind: str, name: str, idle_s: int = 0) -> Path:
-    """An entry that nothing uses."""
+    """An unused entry."""
     folder = home() / kind / name
     folder.mkdir(parents=True)
     (folder / "file").write_bytes(b"x" * 10_000)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.machines import H100, FakeProbe, nvidia
+from tests.support.machines import H100, FakeMachine, nvidia
 from tests.support.processes import ROOT
 from toolkit.cli.device import Device, choose_placement
 from toolkit.errors import UsageError
@@ -14,7 +14,7 @@ from toolkit.machine.cuda import usable_cuda
 
 HEADER = str(Path(sysconfig.get_path("include"), "Python.h"))
 COMPILER = {"cc": Ran(0, "cc 12")}
-HOST = FakeProbe(programs=nvidia(H100) | COMPILER, files={HEADER: ""})
+HOST = FakeMachine(programs=nvidia(H100) | COMPILER, files={HEADER: ""})
 REPOSITORY = ROOT / "model_repository"
 
 
@@ -34,33 +34,35 @@ def test_auto_is_the_gpu_that_can_be_used() -> None:
 
 def test_auto_is_the_cpu_without_a_word_where_there_is_no_gpu() -> None:
     told: list[str] = []
-    assert choose_placement(Device.AUTO, REPOSITORY, FakeProbe(), told.append) is None
+    assert choose_placement(Device.AUTO, REPOSITORY, FakeMachine(), told.append) is None
     assert told == []
 
 
 @pytest.mark.parametrize(
-    ("probe", "reason"),
+    ("machine", "reason"),
     [
-        (FakeProbe(), "nvidia-smi shows no GPU"),
+        (FakeMachine(), "nvidia-smi does not list a GPU"),
         (
-            FakeProbe(programs=nvidia(H100.replace("580.65.06", "535.1")) | COMPILER),
+            FakeMachine(programs=nvidia(H100.replace("580.65.06", "535.1")) | COMPILER),
             "driver 535.1 is older than 580",
         ),
-        (FakeProbe(programs=nvidia(H100.replace(" 9.0,", " 7.0,")) | COMPILER), "too old"),
-        (FakeProbe(programs=nvidia(H100)), "no C compiler"),
-        (FakeProbe(programs=nvidia(H100) | COMPILER), "Python.h is missing"),
+        (FakeMachine(programs=nvidia(H100.replace(" 9.0,", " 7.0,")) | COMPILER), "too old"),
+        (FakeMachine(programs=nvidia(H100)), "no C compiler"),
+        (FakeMachine(programs=nvidia(H100) | COMPILER), "Python.h is missing"),
     ],
 )
-def test_cuda_is_refused_with_the_reason_and_auto_says_it(probe: FakeProbe, reason: str) -> None:
+def test_cuda_is_refused_with_the_reason_and_auto_says_it(
+    machine: FakeMachine, reason: str
+) -> None:
     told: list[str] = []
     with pytest.raises(UsageError, match=reason):
-        choose_placement(Device.CUDA, REPOSITORY, probe, told.append)
-    assert choose_placement(Device.AUTO, REPOSITORY, probe, told.append) is None
+        choose_placement(Device.CUDA, REPOSITORY, machine, told.append)
+    assert choose_placement(Device.AUTO, REPOSITORY, machine, told.append) is None
     assert not told or reason in told[0]
 
 
 def test_only_visible_gpus_are_used() -> None:
     two = nvidia(H100, H100.replace("0,", "1,", 1)) | COMPILER
-    probe = FakeProbe(programs=two, files={HEADER: ""})
-    assert [gpu.index for gpu in usable_cuda(probe, {"CUDA_VISIBLE_DEVICES": "1"}).gpus] == [1]
-    assert "CUDA_VISIBLE_DEVICES" in usable_cuda(probe, {"CUDA_VISIBLE_DEVICES": "7"}).reason
+    machine = FakeMachine(programs=two, files={HEADER: ""})
+    assert [gpu.index for gpu in usable_cuda(machine, {"CUDA_VISIBLE_DEVICES": "1"}).gpus] == [1]
+    assert "CUDA_VISIBLE_DEVICES" in usable_cuda(machine, {"CUDA_VISIBLE_DEVICES": "7"}).reason

@@ -4,7 +4,7 @@ import json
 
 from typer.testing import CliRunner
 
-from tests.support.machines import FakeProbe
+from tests.support.machines import FakeMachine
 from toolkit.cli import app
 
 runner = CliRunner()
@@ -12,7 +12,7 @@ AVX2 = {"/proc/cpuinfo": "flags : avx2\n"}
 
 
 def test_findings_on_stdout_and_the_sum_on_stderr() -> None:
-    result = runner.invoke(app, ["doctor"], obj=FakeProbe(libpython=None))
+    result = runner.invoke(app, ["doctor"], obj=FakeMachine(libpython=None))
     assert result.exit_code == 1
     assert "✓ python     Python 3.11.2" in result.stdout
     assert "✗ libpython  libpython3.11.so.1.0 is missing" in result.stdout
@@ -21,10 +21,10 @@ def test_findings_on_stdout_and_the_sum_on_stderr() -> None:
 
 
 def test_scripts_read_json_and_the_exit_code() -> None:
-    sound = runner.invoke(app, ["doctor", "--json"], obj=FakeProbe())
+    sound = runner.invoke(app, ["doctor", "--json"], obj=FakeMachine())
     assert sound.exit_code == 0
     assert json.loads(sound.stdout)["ok"] is True
-    weak = FakeProbe(files=AVX2)
+    weak = FakeMachine(files=AVX2)
     assert runner.invoke(app, ["doctor"], obj=weak).exit_code == 0
     strict = runner.invoke(app, ["doctor", "--strict", "--json"], obj=weak)
     assert strict.exit_code == 1

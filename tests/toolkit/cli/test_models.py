@@ -18,7 +18,7 @@ from toolkit.cli import app
 from toolkit.errors import ServeError, UsageError
 from toolkit.runtime.environments import link_environments
 from toolkit.runtime.triton import ensure_triton
-from toolkit.serve.control import ModelStatus, Steps, Version, _leaving
+from toolkit.serve.control import ModelStatus, Steps, Version, _to_unload
 from toolkit.serve.triton import TritonOptions, TritonServer
 
 runner = CliRunner()
@@ -50,7 +50,7 @@ def run(server: TritonServer, *arguments: str) -> Result:
     return runner.invoke(app, ["models", *arguments, "--triton", server.address])
 
 
-def told(server: TritonServer, *arguments: str) -> Any:
+def result(server: TritonServer, *arguments: str) -> Any:
     result = run(server, *arguments, "--json")
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return json.loads(result.stdout)
@@ -63,7 +63,7 @@ def refusal(server: TritonServer, *arguments: str) -> ServeError:
 
 
 def states(server: TritonServer) -> dict[str, str]:
-    return {each["model"]: each["state"] for each in told(server, "list", "--steps")}
+    return {each["model"]: each["state"] for each in result(server, "list", "--steps")}
 
 
 def folder_of(server: TritonServer, model: str) -> Path:
@@ -71,7 +71,7 @@ def folder_of(server: TritonServer, model: str) -> Path:
 
 
 def test_list_tells_models_from_steps(server: TritonServer) -> None:
-    found = {each["model"]: each for each in told(server, "list")}
+    found = {each["model"]: each for each in result(server, "list")}
     assert found["echo"]["kind"] == "llm"
     assert found["echo"]["serving"] == [1]
     assert found["echo"]["steps"] == ["echo.engine"]
@@ -84,16 +84,16 @@ def test_list_tells_models_from_steps(server: TritonServer) -> None:
 
 
 def test_an_unload_takes_its_own_steps_and_no_others(server: TritonServer) -> None:
-    assert told(server, "load", "twin")["serving"] == [1]
-    assert told(server, "unload", "twin") == {"model": "twin", "unloaded": ["twin"]}
+    assert result(server, "load", "twin")["serving"] == [1]
+    assert result(server, "unload", "twin") == {"model": "twin", "unloaded": ["twin"]}
     assert states(server)["echo.engine"] == "ready"
-    told(server, "load", "twin")
-    assert told(server, "unload", "echo")["unloaded"] == ["echo"]
-    assert told(server, "canary", "twin")[0]["problem"] is None
-    assert told(server, "unload", "twin", "--steps", "none")["unloaded"] == ["twin"]
-    assert told(server, "unload", "echo.engine")["unloaded"] == ["echo.engine"]
-    assert told(server, "load", "echo")["state"] == "ready"
-    assert told(server, "unload", "echo-embedding")["unloaded"] == [
+    result(server, "load", "twin")
+    assert result(server, "unload", "echo")["unloaded"] == ["echo"]
+    assert result(server, "canary", "twin")[0]["problem"] is None
+    assert result(server, "unload", "twin", "--steps", "none")["unloaded"] == ["twin"]
+    assert result(server, "unload", "echo.engine")["unloaded"] == ["echo.engine"]
+    assert result(server, "load", "echo")["state"] == "ready"
+    assert result(server, "unload", "echo-embedding")["unloaded"] == [
         "echo-embedding",
         "echo-embedding.encoder",
     ]
@@ -101,7 +101,7 @@ def test_an_unload_takes_its_own_steps_and_no_others(server: TritonServer) -> No
     assert again.exit_code == 0
     assert "was not loaded" in again.stderr
     assert run(server, "status", "echo-embedding").exit_code == 1
-    assert told(server, "load", "echo-embedding")["state"] == "ready"
+    assert result(server, "load", "echo-embedding")["state"] == "ready"
 
 
 def test_a_step_that_is_a_model_of_its_own_stays_unless_all_go() -> None:
@@ -115,9 +115,9 @@ def test_a_step_that_is_a_model_of_its_own_stays_unless_all_go() -> None:
         "e.own": ModelStatus("e.own", ready, None, ("e",)),
         "shared": ModelStatus("shared", ready, None, ("e", "other")),
     }
-    assert _leaving("e", models, Steps.OWN) == ["e", "e.own"]
-    assert _leaving("e", models, Steps.ALL) == ["e", "tidy", "e.own"]
-    assert _leaving("e", models, Steps.NONE) == ["e"]
+    assert _to_unload("e", models, Steps.OWN) == ["e", "e.own"]
+    assert _to_unload("e", models, Steps.ALL) == ["e", "tidy", "e.own"]
+    assert _to_unload("e", models, Steps.NONE) == ["e"]
 
 
 def test_a_step_that_is_needed_stays(server: TritonServer) -> None:
@@ -133,11 +133,11 @@ def test_running_requests_end_before_the_model_goes(server: TritonServer) -> Non
     tensor.contents.bytes_contents.append(script.encode())
     stream = server.api.ModelStreamInfer(iter([request]), timeout=30)
     said = [next(stream)]
-    assert told(server, "unload", "echo")["unloaded"] == ["echo", "echo.engine"]
+    assert result(server, "unload", "echo")["unloaded"] == ["echo", "echo.engine"]
     said += stream
     assert not [each.error_message for each in said if each.error_message]
     assert len(said) >= 6
-    assert told(server, "load", "echo")["serving"] == [1]
+    assert result(server, "load", "echo")["serving"] == [1]
 
 
 def test_a_load_that_fails_leaves_what_serves(server: TritonServer) -> None:
@@ -149,8 +149,8 @@ def test_a_load_that_fails_leaves_what_serves(server: TritonServer) -> None:
     finally:
         code.write_text(good)
     assert "this is broken" in error.message
-    assert error.hint == "version 1 goes on serving as before"
-    (answer,) = told(server, "canary", "echo")
+    assert error.hint == "version 1 is still served"
+    (answer,) = result(server, "canary", "echo")
     assert answer["problem"] is None
     assert answer["outputs"]["event"].startswith("BYTES")
 
@@ -161,27 +161,27 @@ def test_a_version_is_tried_and_taken_back_or_promoted(server: TritonServer) -> 
     shutil.copytree(folder / "1", folder / "2")
     shutil.copytree(folder / "1", folder / "3")
     (folder / "3" / "model.py").write_text(BROKEN)
-    shown = told(server, "versions", name)
+    shown = result(server, "versions", name)
     assert shown["policy"] == "latest 1"
     assert [each["version"] for each in shown["versions"]] == [1]
     broken = refusal(server, "canary", name, "--version", "3")
     assert "this is broken" in broken.message
     assert serving(server, name) == [1]
-    tried = told(server, "canary", name, "--version", "2", "--count", "2")
+    tried = result(server, "canary", name, "--version", "2", "--count", "2")
     assert [(each["version"], each["problem"]) for each in tried] == [(2, None), (2, None)]
     assert serving(server, name) == [1]
-    assert told(server, "canary", name, "--version", "2", "--promote")[0]["problem"] is None
+    assert result(server, "canary", name, "--version", "2", "--promote")[0]["problem"] is None
     assert serving(server, name) == [2]
-    assert told(server, "load", name, "--version", "1", "--version", "2")["serving"] == [1, 2]
+    assert result(server, "load", name, "--version", "1", "--version", "2")["serving"] == [1, 2]
     absent = refusal(server, "load", name, "--version", "2", "--version", "9")
     assert "version 9 is not" in absent.message
-    assert told(server, "load", name, "--version", "1")["serving"] == [1]
+    assert result(server, "load", name, "--version", "1")["serving"] == [1]
     for version in ("2", "3"):
         shutil.rmtree(folder / version)
 
 
 def serving(server: TritonServer, name: str) -> Any:
-    return next(x["serving"] for x in told(server, "list", "--steps") if x["model"] == name)
+    return next(x["serving"] for x in result(server, "list", "--steps") if x["model"] == name)
 
 
 def test_a_canary_that_fails_exits_1_and_changes_nothing(
@@ -203,9 +203,9 @@ def test_a_canary_that_fails_exits_1_and_changes_nothing(
 
 
 def test_status_counts_requests(server: TritonServer) -> None:
-    before = told(server, "status", "echo")["statistics"]
-    told(server, "canary", "echo", "--count", "3")
-    after = told(server, "status", "echo")["statistics"]
+    before = result(server, "status", "echo")["statistics"]
+    result(server, "canary", "echo", "--count", "3")
+    after = result(server, "status", "echo")["statistics"]
     assert [each["model"] for each in after] == ["echo", "echo.engine"]
     assert after[0]["requests"] == before[0]["requests"] + 3
     assert "echo: ready" in run(server, "status", "echo").stderr
@@ -218,7 +218,7 @@ def test_every_refusal_says_what_to_do(server: TritonServer) -> None:
     assert "never loaded" in refusal(server, "load", "echo-diffusion", "--version", "1").message
     nobody = runner.invoke(app, ["models", "list", "--triton", f"127.0.0.1:{free_port()}"])
     assert isinstance(nobody.exception, ServeError)
-    assert "no Triton answers there" in nobody.exception.message
+    assert "Triton cannot be reached" in nobody.exception.message
     lost = runner.invoke(app, ["models", "list", "--port", str(free_port())])
     assert isinstance(lost.exception, ServeError)
     assert "toolkit serve" in lost.exception.message
@@ -243,9 +243,9 @@ def test_a_restricted_triton_opens_to_its_key(
     try:
         error = refusal(closed, "list")
         assert "--key" in (error.hint or "")
-        assert told(closed, "list", "--key", KEY)
-        assert told(closed, "load", "echo-embedding", "--key", KEY)["serving"]
-        assert told(closed, "canary", "echo-embedding", "--key", KEY)[0]["problem"] is None
+        assert result(closed, "list", "--key", KEY)
+        assert result(closed, "load", "echo-embedding", "--key", KEY)["serving"]
+        assert result(closed, "canary", "echo-embedding", "--key", KEY)[0]["problem"] is None
     finally:
         closed.end()
     with grpc.insecure_channel(server.address) as channel:  # the other one never noticed

@@ -180,7 +180,7 @@ def _swap_caches(graph: Any) -> None:
 
 
 def _stretch_positions(graph: Any) -> None:
-    """Changes only positions that no comparison of texts reaches."""
+    """Changes only positions beyond those that comparisons of texts reach."""
     for tensor in graph.initializer:
         if tensor.name == "cos_cache":
             table = numpy_helper.to_array(tensor).copy()

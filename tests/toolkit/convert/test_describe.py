@@ -1,4 +1,4 @@
-"""What is told of a language model's weights."""
+"""The description of a language model's weights."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from toolkit.convert.describe import describe
 from toolkit.errors import ConvertError
-from toolkit.kinds.llm import Details
+from toolkit.kinds.llm.facts import Details
 
 
 def test_parameters_are_counted_and_types_named(tmp_path: Path) -> None:

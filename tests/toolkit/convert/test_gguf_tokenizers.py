@@ -6,6 +6,7 @@ from typing import Any
 
 import gguf
 import pytest
+from safetensors.torch import load_file, save_file
 from tokenizers import AddedToken, normalizers, processors
 from tokenizers import pre_tokenizers as pre
 
@@ -196,6 +197,26 @@ def test_what_gguf_cannot_hold_is_refused_by_name(
     with pytest.raises(ConvertError, match=message):
         convert(source, Request("gguf"), tmp_path / "out", silent)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_bpe_without_merges_is_refused(tmp_path: Path) -> None:
+    with quiet():
+        source = save_tiny_language(tmp_path / "tiny", vocab_size=410)
+    content = json.loads((source / "tokenizer.json").read_text())
+    content["model"]["merges"] = []
+    (source / "tokenizer.json").write_text(json.dumps(content))
+    with pytest.raises(ConvertError, match="BPE without merges"):
+        convert(source, Request("gguf"), tmp_path / "out", silent)
+
+
+def test_a_tensor_of_the_wrong_shape_is_refused_by_name(tmp_path: Path) -> None:
+    with quiet():
+        source = save_tiny_language(tmp_path / "tiny", vocab_size=410)
+    tensors = load_file(source / "model.safetensors")
+    tensors["model.norm.weight"] = tensors["model.norm.weight"][:-1].clone()
+    save_file(tensors, source / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ConvertError, match=r"model\.norm\.weight"):
+        convert(source, Request("gguf"), tmp_path / "out", silent)
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ def test_blocks_that_do_not_divide_are_refused(tmp_path: Path) -> None:
     ("options", "message"),
     [
         (["--to", "tensorrt-llm", "--awq", "--fp8"], "--awq and --fp8 exclude each other"),
-        (["--to", "gguf", "--nvfp4"], "--quantization nvfp4 goes with --to tensorrt-llm"),
+        (["--to", "gguf", "--nvfp4"], "--quantization nvfp4 requires --to tensorrt-llm"),
     ],
 )
 def test_options_that_do_not_go_together(

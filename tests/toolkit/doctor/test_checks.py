@@ -4,89 +4,89 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.machines import GIB, H100, FakeProbe, nvidia
+from tests.support.machines import GIB, H100, FakeMachine, nvidia
 from toolkit.doctor import Setup, check
 from toolkit.finding import Finding, Severity
-from toolkit.machine import LocalProbe, Ran
+from toolkit.machine import LocalMachine, Ran
 
 PCI = "/sys/bus/pci/devices/0000:01:00.0"
 NVIDIA_CARD = {f"{PCI}/vendor": "0x10de\n", f"{PCI}/class": "0x030200\n"}
 RUNTIMES = {"docker version": Ran(0, "27.3.1\n"), "docker info": Ran(0, '{"nvidia":{},"runc":{}}')}
 
 
-def run(probe: FakeProbe, target: str = "embedded") -> dict[str, Finding]:
-    findings = check(probe, Setup(target=target, home=Path("/home/me"), repository=Path("/r/m")))
+def run(machine: FakeMachine, target: str = "embedded") -> dict[str, Finding]:
+    findings = check(machine, Setup(target=target, home=Path("/home/me"), repository=Path("/r/m")))
     assert len({finding.code for finding in findings}) == len(findings)
     assert all(finding.fix for finding in findings if finding.severity is not Severity.OK)
     return {finding.code: finding for finding in findings}
 
 
 def test_a_sound_machine_passes_all_checks() -> None:
-    found = run(FakeProbe())
+    found = run(FakeMachine())
     assert {finding.severity for finding in found.values()} == {Severity.OK}
     assert found["processor"].text == "8 processors with AVX2, AVX-512, BF16"
     assert found["libpython"].text == "/usr/lib/libpython3.11.so.1.0"
 
 
-BAD: dict[str, tuple[FakeProbe, str, Severity, str, str]] = {
+BAD: dict[str, tuple[FakeMachine, str, Severity, str, str]] = {
     "arm": (
-        FakeProbe(architecture="aarch64"),
+        FakeMachine(architecture="aarch64"),
         "platform",
         Severity.ERROR,
         "Linux aarch64",
         "--target container",
     ),
     "mac": (
-        FakeProbe(system="Darwin", architecture="arm64", files={}),
+        FakeMachine(system="Darwin", architecture="arm64", files={}),
         "metal",
         Severity.WARNING,
         "does not run on macOS",
         "Linux host",
     ),
     "old glibc": (
-        FakeProbe(programs={"ldd": Ran(0, "ldd (GNU libc) 2.31\n")}),
+        FakeMachine(programs={"ldd": Ran(0, "ldd (GNU libc) 2.31\n")}),
         "platform",
         Severity.ERROR,
         "glibc 2.31",
         "Ubuntu 22.04",
     ),
     "musl": (
-        FakeProbe(programs={"ldd": Ran(1, "musl libc (x86_64)\nVersion 1.2\n")}),
+        FakeMachine(programs={"ldd": Ran(1, "musl libc (x86_64)\nVersion 1.2\n")}),
         "platform",
         Severity.WARNING,
         "musl",
         "glibc",
     ),
     "avx2 only": (
-        FakeProbe(files={"/proc/cpuinfo": "flags : avx avx2\n"}),
+        FakeMachine(files={"/proc/cpuinfo": "flags : avx avx2\n"}),
         "processor",
         Severity.WARNING,
         "float32",
         "AVX-512",
     ),
     "no avx2": (
-        FakeProbe(files={"/proc/cpuinfo": "flags : sse4_2\n"}),
+        FakeMachine(files={"/proc/cpuinfo": "flags : sse4_2\n"}),
         "processor",
         Severity.ERROR,
         "needs AVX2",
         "-cpu host",
     ),
     "one processor": (
-        FakeProbe(files={"/sys/fs/cgroup/cpu.max": "150000 100000\n"}),
+        FakeMachine(files={"/sys/fs/cgroup/cpu.max": "150000 100000\n"}),
         "processors",
         Severity.WARNING,
         "one processor",
         "at least 2",
     ),
     "little memory": (
-        FakeProbe(ram=(4 * GIB, 2 * GIB)),
+        FakeMachine(ram=(4 * GIB, 2 * GIB)),
         "memory",
         Severity.ERROR,
         "2.0 GiB of 4.0 GiB",
         "toolkit fit",
     ),
     "a container's limit": (
-        FakeProbe(
+        FakeMachine(
             files={
                 "/sys/fs/cgroup/memory.max": f"{6 * GIB}\n",
                 "/sys/fs/cgroup/memory.current": f"{GIB}\n",
@@ -98,63 +98,63 @@ BAD: dict[str, tuple[FakeProbe, str, Severity, str, str]] = {
         "toolkit fit",
     ),
     "an old container's limit": (
-        FakeProbe(files={"/sys/fs/cgroup/memory/memory.limit_in_bytes": f"{3 * GIB}\n"}),
+        FakeMachine(files={"/sys/fs/cgroup/memory/memory.limit_in_bytes": f"{3 * GIB}\n"}),
         "memory",
         Severity.ERROR,
         "this container's limit",
         "raise the limit",
     ),
     "docker's shm": (
-        FakeProbe(disks={"/dev/shm": (64 * 2**20, 63 * 2**20)}),
+        FakeMachine(disks={"/dev/shm": (64 * 2**20, 63 * 2**20)}),
         "/dev/shm",
         Severity.ERROR,
         "63 MiB of 64 MiB",
         "--shm-size",
     ),
     "small shm": (
-        FakeProbe(disks={"/dev/shm": (GIB, GIB // 2)}),
+        FakeMachine(disks={"/dev/shm": (GIB, GIB // 2)}),
         "/dev/shm",
         Severity.WARNING,
         "512 MiB",
         "remount",
     ),
     "full disk": (
-        FakeProbe(disks={"/home": (100 * GIB, GIB)}),
+        FakeMachine(disks={"/home": (100 * GIB, GIB)}),
         "disk",
         Severity.ERROR,
         "1.0 GiB of 100.0 GiB",
         "TRITON_TOOLKIT_HOME",
     ),
     "two disks": (
-        FakeProbe(disks={"/r": (90 * GIB, 80 * GIB)}),
+        FakeMachine(disks={"/r": (90 * GIB, 80 * GIB)}),
         "repository",
         Severity.WARNING,
         "copied, not linked",
         "--output",
     ),
     "other python": (
-        FakeProbe(python=(3, 12, 1)),
+        FakeMachine(python=(3, 12, 1)),
         "python",
         Severity.ERROR,
         "Python 3.12.1",
         "Python 3.11",
     ),
     "no libpython": (
-        FakeProbe(libpython=None),
+        FakeMachine(libpython=None),
         "libpython",
         Severity.ERROR,
         "libpython3.11.so.1.0",
         "apt-get install libpython3.11",
     ),
     "taken port": (
-        FakeProbe(taken={9000: "Address already in use"}),
+        FakeMachine(taken={9000: "Address already in use"}),
         "port",
         Severity.WARNING,
         "127.0.0.1:9000",
         "--port",
     ),
     "amd": (
-        FakeProbe(
+        FakeMachine(
             files={
                 "/dev/kfd": "",
                 "/sys/class/drm/card0/device/mem_info_vram_total": str(192 * GIB),
@@ -169,14 +169,14 @@ BAD: dict[str, tuple[FakeProbe, str, Severity, str, str]] = {
         "upstream",
     ),
     "nvidia without driver": (
-        FakeProbe(files=NVIDIA_CARD),
+        FakeMachine(files=NVIDIA_CARD),
         "cuda",
         Severity.WARNING,
         "nvidia-smi is not installed",
         "install NVIDIA driver",
     ),
     "nvidia with a broken driver": (
-        FakeProbe(
+        FakeMachine(
             files=NVIDIA_CARD,
             programs={"nvidia-smi": Ran(9, "NVIDIA-SMI has failed because it couldn't …\n")},
         ),
@@ -186,14 +186,14 @@ BAD: dict[str, tuple[FakeProbe, str, Severity, str, str]] = {
         "install NVIDIA driver",
     ),
     "busy gpu": (
-        FakeProbe(programs=nvidia("0, NVIDIA A100, 81920, 1000, 8.0, 580.1")),
+        FakeMachine(programs=nvidia("0, NVIDIA A100, 81920, 1000, 8.0, 580.1")),
         "cuda.gpu0",
         Severity.WARNING,
         "other programs use the rest",
         "gpu_memory_utilization",
     ),
     "old gpu": (
-        FakeProbe(programs=nvidia("0, Tesla V100-SXM2-16GB, 16384, 16000, 7.0, 570.1")),
+        FakeMachine(programs=nvidia("0, Tesla V100-SXM2-16GB, 16384, 16000, 7.0, 570.1")),
         "cuda.gpu0",
         Severity.WARNING,
         "too old for CUDA 13",
@@ -204,15 +204,15 @@ BAD: dict[str, tuple[FakeProbe, str, Severity, str, str]] = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_a_warning_or_error_has_a_fix(name: str) -> None:
-    probe, code, severity, text, fix = BAD[name]
-    finding = run(probe)[code]
+    machine, code, severity, text, fix = BAD[name]
+    finding = run(machine)[code]
     assert finding.severity is severity
     assert text in finding.text
     assert fix in (finding.fix or "")
 
 
 def test_a_gpu_host_for_containers() -> None:
-    found = run(FakeProbe(programs=nvidia(H100) | RUNTIMES), "container:26.08")
+    found = run(FakeMachine(programs=nvidia(H100) | RUNTIMES), "container:26.08")
     assert {finding.severity for finding in found.values()} == {Severity.OK}
     assert "H100 80GB HBM3, compute capability 9.0, 79.2 GiB" in found["cuda.gpu0"].text
     assert found["docker"].text == "Docker Engine 27.3.1"
@@ -221,25 +221,27 @@ def test_a_gpu_host_for_containers() -> None:
 
 def test_the_container_target_is_stricter_about_what_only_it_needs() -> None:
     old = H100.replace("580.65.06", "535.104")
-    probe = FakeProbe(programs=nvidia(old) | {"docker version": Ran(1, "x\nCannot connect to …\n")})
-    assert run(probe)["cuda.driver"].severity is Severity.WARNING
-    assert run(probe)["docker"].severity is Severity.OK
-    found = run(probe, "container:26.08")
+    machine = FakeMachine(
+        programs=nvidia(old) | {"docker version": Ran(1, "x\nCannot connect to …\n")}
+    )
+    assert run(machine)["cuda.driver"].severity is Severity.WARNING
+    assert run(machine)["docker"].severity is Severity.OK
+    found = run(machine, "container:26.08")
     assert found["cuda.driver"].severity is Severity.ERROR
     assert "Cannot connect" in found["docker"].text
     assert "systemctl start docker" in (found["docker"].fix or "")
-    assert run(FakeProbe(), "container:26.08")["docker"].severity is Severity.ERROR
+    assert run(FakeMachine(), "container:26.08")["docker"].severity is Severity.ERROR
     runc = {"docker version": Ran(0, "27"), "docker info": Ran(0, '{"runc":{}}')}
-    blind = run(FakeProbe(programs=nvidia(H100) | runc), "container:26.08")["cuda.containers"]
+    blind = run(FakeMachine(programs=nvidia(H100) | runc), "container:26.08")["cuda.containers"]
     assert blind.severity is Severity.ERROR
     assert "nvidia-ctk" in (blind.fix or "")
 
 
 def test_this_machine_can_be_checked() -> None:
-    probe = LocalProbe()
-    found = check(probe, Setup.here())
+    machine = LocalMachine()
+    found = check(machine, Setup.here())
     assert {"platform", "processor", "memory", "disk", "python", "libpython"} <= {
         finding.code for finding in found
     }
-    assert probe.run("no-such-program-anywhere") is None
-    assert probe.read("/no/such/file") is None
+    assert machine.run("no-such-program-anywhere") is None
+    assert machine.read("/no/such/file") is None

@@ -68,8 +68,8 @@ def test_vllm_reckons_the_same() -> None:
     answers = iter(json.loads(ran.stdout.splitlines()[-1]))
     for name, tokens, block in cases:
         found = read_architecture(getattr(configs, name))
-        wanted = sum(next(answers) for _ in found.layers)
-        assert sequence_bytes(found, CacheShape(2, block, STEP), tokens) == wanted, name
+        demand = sum(next(answers) for _ in found.layers)
+        assert sequence_bytes(found, CacheShape(2, block, STEP), tokens) == demand, name
 
 
 def test_ranks_share_heads_and_layers_and_never_latents() -> None:

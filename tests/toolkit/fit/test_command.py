@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.support.checkpoint import save_checkpoint
-from tests.support.machines import GIB, H100, FakeProbe, nvidia
+from tests.support.machines import GIB, H100, FakeMachine, nvidia
+from tests.support.processes import ROOT
 from tests.toolkit.fit import configs
 from toolkit.cli import app
 from toolkit.errors import RepositoryError, SourceError, ToolkitError
@@ -39,18 +40,18 @@ def save_catalogue(folder: Path, **models: dict[str, Any]) -> Path:
     return folder / "models.yaml"
 
 
-def plan(spec: Path, *options: str, probe: FakeProbe | None = None) -> dict[str, Any]:
-    result = runner.invoke(app, ["fit", str(spec), "--json", *options], obj=probe or FakeProbe())
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    told: dict[str, Any] = json.loads(result.stdout)
-    assert result.exit_code == (0 if told["fits"] else 1)
-    return told
+def plan(spec: Path, *options: str, machine: FakeMachine | None = None) -> dict[str, Any]:
+    ran = runner.invoke(app, ["fit", str(spec), "--json", *options], obj=machine or FakeMachine())
+    assert ran.exception is None or isinstance(ran.exception, SystemExit), ran.exception
+    result: dict[str, Any] = json.loads(ran.stdout)
+    assert ran.exit_code == (0 if result["fits"] else 1)
+    return result
 
 
 def test_a_model_alone_on_a_gpu_gets_all_of_it(tmp_path: Path) -> None:
     spec = save_catalogue(tmp_path, chat=configs.LLAMA_8B)
-    told = plan(spec, "--gpus", "h100", "--concurrency", "8")
-    (model,) = told["models"]
+    result = plan(spec, "--gpus", "h100", "--concurrency", "8")
+    (model,) = result["models"]
     assert model["weights_bytes"] == pytest.approx(16.06e9, rel=0.01)
     assert model["cache"]["bytes_per_token"] == 131072
     assert model["cache"]["wanted_bytes"] == 8 * 8192 * 131072
@@ -63,12 +64,12 @@ def test_a_model_alone_on_a_gpu_gets_all_of_it(tmp_path: Path) -> None:
 
 def test_gpus_that_are_found_are_planned_for(tmp_path: Path) -> None:
     spec = save_catalogue(tmp_path, chat=configs.LLAMA_8B)
-    probe = FakeProbe(programs=nvidia(H100, H100.replace("0, ", "1, ", 1)))
-    told = plan(spec, "--target", "container", probe=probe)
-    assert [gpu["name"] for gpu in told["machine"]["gpus"]] == ["NVIDIA H100 80GB HBM3"] * 2
-    assert told["models"][0]["placement"]["gpus"] == [0]
+    machine = FakeMachine(programs=nvidia(H100, H100.replace("0, ", "1, ", 1)))
+    result = plan(spec, "--target", "container", machine=machine)
+    assert [gpu["name"] for gpu in result["machine"]["gpus"]] == ["NVIDIA H100 80GB HBM3"] * 2
+    assert result["models"][0]["placement"]["gpus"] == [0]
     nowhere = plan(spec, "--target", "container")
-    assert "there is no GPU for chat" in nowhere["problems"][0]
+    assert "there is no GPU for chat" in nowhere["findings"][0]["text"]
 
 
 def test_models_share_gpus_or_spread_over_them(tmp_path: Path) -> None:
@@ -109,7 +110,7 @@ def test_advice_has_been_tried_and_holds(tmp_path: Path) -> None:
     spec = save_catalogue(tmp_path, chat=configs.LLAMA_8B | {"context_length": 32768})
     (model,) = plan(spec, "--gpus", "24GiB")["models"]
     assert not model["fits"]
-    assert "needs 80.2" in model["problems"][0]
+    assert "needs 80.2" in model["findings"][0]["text"]
     advice = "\n".join(model["advice"])
     context = re.search(r"context_length: (\d+)", advice)
     more = re.search(
@@ -165,10 +166,10 @@ def test_headers_of_weights_count_more_than_config(tmp_path: Path) -> None:
     file.write_bytes(struct.pack("<Q", len(text)) + text)
     (model,) = plan(spec, "--gpus", "h100")["models"]
     assert model["weights_bytes"] == 2 * 1000 * 1000 + 40 + 500
-    (on_cpu,) = plan(spec, probe=FakeProbe(files={"/proc/cpuinfo": "flags: avx2\n"}))["models"]
+    (on_cpu,) = plan(spec, machine=FakeMachine(files={"/proc/cpuinfo": "flags: avx2\n"}))["models"]
     assert on_cpu["weights_bytes"] == 4 * 1000 * 1000 + 40 + 500  # float32 without AVX-512
     file.write_bytes(b"nonsense")
-    result = runner.invoke(app, ["fit", str(spec)], obj=FakeProbe())
+    result = runner.invoke(app, ["fit", str(spec)], obj=FakeMachine())
     assert isinstance(result.exception, SourceError)
     assert "chat: " in result.exception.message
     assert "is not a safetensors file" in result.exception.message
@@ -177,14 +178,14 @@ def test_headers_of_weights_count_more_than_config(tmp_path: Path) -> None:
 def test_a_cpu_that_has_too_little_memory(tmp_path: Path) -> None:
     spec = save_catalogue(tmp_path, chat=configs.LLAMA_8B | {"context_length": 2048})
     assert plan(spec, "--memory", "48GiB")["fits"]
-    told = plan(spec, "--memory", "16GiB")
-    assert "of the host's memory, and 16.00 GiB may be used" in told["problems"][0]
-    enough = re.search(r"--memory (\w+)", told["problems"][0])
+    result = plan(spec, "--memory", "16GiB")
+    assert "of the host's memory, and 16.00 GiB may be used" in result["findings"][0]["text"]
+    enough = re.search(r"--memory (\w+)", result["findings"][0]["fix"])
     assert enough
     assert plan(spec, "--memory", enough[1])["fits"]
-    assert told["models"][0]["advice"][-1].startswith("GPUs: ")
+    assert result["models"][0]["advice"][-1].startswith("GPUs: ")
     small_cache = plan(spec, "--memory", "64GiB", "--concurrency", "64")["models"][0]
-    assert "not 64" in small_cache["problems"][0]
+    assert "not 64" in small_cache["findings"][0]["text"]
     assert small_cache["advice"][0].startswith(
         "engine_args: {max_num_seqs: 64, kv_cache_memory_bytes:"
     )
@@ -192,18 +193,20 @@ def test_a_cpu_that_has_too_little_memory(tmp_path: Path) -> None:
 
 def test_shared_memory_and_threads_are_looked_at(tmp_path: Path) -> None:
     spec = save_catalogue(tmp_path, chat=configs.GPT2 | {"context_length": 512})
-    probe = FakeProbe(disks={"/dev/shm": (GIB // 16, GIB // 16)}, count=1)
-    told = plan(spec, probe=probe)
-    assert "--shm-size" in told["problems"][0]
+    machine = FakeMachine(disks={"/dev/shm": (GIB // 16, GIB // 16)}, count=1)
+    result = plan(spec, machine=machine)
+    assert "--shm-size" in result["findings"][0]["fix"]
     two = spec.with_name("two.yaml")
     entry = spec.read_text().partition("models:\n")[2]
     two.write_text(spec.read_text() + entry.replace("  chat:", "  other:"))
-    assert "2 computing threads share 1 processors" in plan(two, probe=probe)["notes"][0]
+    notes = [each for each in plan(two, machine=machine)["findings"] if each["code"] == "threads"]
+    assert "2 computing threads share 1 processors" in notes[0]["text"]
+    assert notes[0]["severity"] == "warning"
 
 
 def test_everything_that_cannot_be_read_is_told_at_once(tmp_path: Path) -> None:
     spec = save_catalogue(tmp_path, one={"model_type": "x"}, two=configs.LLAMA_8B, three={})
-    result = runner.invoke(app, ["fit", str(spec)], obj=FakeProbe())
+    result = runner.invoke(app, ["fit", str(spec)], obj=FakeMachine())
     assert isinstance(result.exception, ToolkitError)
     assert result.exception.message.splitlines() == [
         "one: config.json of one does not say hidden_size, which sizes it",
@@ -217,7 +220,7 @@ def test_offline_fetches_nothing(tmp_path: Path, own_home: Path) -> None:
     spec.write_text(
         "version: 1\nmodels:\n  a:\n    kind: embedding\n    source: package:none-such==1/a.zip\n"
     )
-    result = runner.invoke(app, ["fit", str(spec), "--offline"], obj=FakeProbe())
+    result = runner.invoke(app, ["fit", str(spec), "--offline"], obj=FakeMachine())
     assert isinstance(result.exception, SourceError)
     assert result.exception.hint == "toolkit pull"
     assert not own_home.exists()
@@ -241,12 +244,28 @@ def test_gpus_are_described_or_refused() -> None:
 def test_people_read_a_table(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "weights")
     spec = save_catalogue(tmp_path, big=configs.LLAMA_70B)
-    result = runner.invoke(app, ["fit", str(spec), "--gpus", "h100"], obj=FakeProbe())
+    result = runner.invoke(app, ["fit", str(spec), "--gpus", "h100"], obj=FakeMachine())
     assert result.exit_code == 1
     said = " ".join(result.stdout.split())
     assert "does not fit: big: needs" in said
     assert "70.6 B parameters, GQA 64:8, 16 bit, context 8192 × 16" in said
     assert "would fit: " in said
-    fits = runner.invoke(app, ["fit", str(spec), "--gpus", "h200:2"], obj=FakeProbe())
+    fits = runner.invoke(app, ["fit", str(spec), "--gpus", "h200:2"], obj=FakeMachine())
     assert fits.exit_code == 0
     assert "everything fits" in fits.stdout
+
+
+def test_python_models_and_ensembles_have_no_weights(tmp_path: Path) -> None:
+    guide = (ROOT / "docs/guides/models.md").read_text()
+    blocks = re.findall(r"```yaml\n(  hashed:.*?|  tidy:.*?)```", guide, re.DOTALL)
+    entries = "".join(blocks).replace("model: minilm-short", "model: hashed")
+    assert "kind: python" in entries
+    assert "kind: ensemble" in entries
+    for name in ("hashed.py", "tidy.py"):
+        (tmp_path / name).touch()
+    (tmp_path / "models.yaml").write_text(f"version: 1\nmodels:\n{entries}")
+    spec = tmp_path / "models.yaml"
+    assert plan(spec)["fits"]
+    table = runner.invoke(app, ["fit", str(spec)], obj=FakeMachine())
+    assert table.exit_code == 0, table.exception
+    assert "hashed\t-\t-\t-\t" in table.stdout

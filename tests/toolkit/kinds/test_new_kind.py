@@ -78,6 +78,7 @@ import toolkit.kinds
 toolkit.kinds.__path__.append(sys.argv[1])
 from docs.fields import models_page
 from toolkit.building import build
+from toolkit.cli.commands import load_command
 from toolkit.errors import SpecError
 from toolkit.fit.devices import Device
 from toolkit.fit.models import Question, fit_models
@@ -103,6 +104,7 @@ print(json.dumps({
     "fields": fields_at("scorer", ()),
     "fit": [(model.kind, model.host_bytes > 0) for model in fit.models],
     "findings": findings,
+    "options": [option.name for option in load_command("init").params],
 }))
 """
 
@@ -148,6 +150,11 @@ def test_reference_and_schema_explain_it(found: dict[str, Any]) -> None:
 
 def test_its_capacity_is_estimated(found: dict[str, Any]) -> None:
     assert found["fit"] == [["scorer", True]]
+
+
+def test_init_has_an_option_for_it(found: dict[str, Any]) -> None:
+    assert "scorer" in found["options"]
+    assert "python" not in found["options"]  # has no example to offer
 
 
 def test_its_own_checks_and_reasons_are_reported(found: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from toolkit.errors import ConvertError, RepositoryError
 from toolkit.facts import Facts
 from toolkit.kinds.diffusion import DiffusionFacts
 from toolkit.kinds.embedding import EmbeddingFacts
-from toolkit.kinds.llm import LlmFacts
+from toolkit.kinds.llm.facts import LlmFacts
 from toolkit.repository.configs import model_configs
 from toolkit.repository.plan import make_plan
 from toolkit.spec import Spec, parse

@@ -18,7 +18,7 @@ from toolkit.runtime.environments import ensure_environment
 from toolkit.spec import load
 from toolkit.targets import TARGETS, find_target
 from toolkit.verifier import verify_repository
-from toolkit.verifier.releases import find_target as verify_target
+from toolkit.verifier.releases import find_server as verify_target
 
 WITH_VLLM = [name for name, target in TARGETS.items() if target.engine == "vllm"]
 JOINED = [name for name in WITH_VLLM if TARGETS[name].native_onnx]

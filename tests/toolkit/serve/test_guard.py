@@ -150,7 +150,7 @@ def test_shared_memory_is_noted_for_whoever_finds_a_killed_guard(tmp_path: Path)
     stubborn = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n{FAMILY}"
     child = Child(command(stubborn, tmp_path / "log", name, scratch=str(tmp_path)))
     wait_for(child.log_tail)
-    child.ask_to_end()  # every word makes it look
+    child.begin_stop()  # every word makes it look
     wait_for((tmp_path / "shared_memory").exists)
     child.kill()
     assert name in (tmp_path / "shared_memory").read_text().split()

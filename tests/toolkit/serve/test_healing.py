@@ -22,11 +22,11 @@ from tests.support.repository import (
 )
 from toolkit.runtime.environments import link_environments
 from toolkit.runtime.triton import ensure_triton
-from toolkit.serve.healing import GENERATION, MAX_REVIVALS, Healer
+from toolkit.serve.healing import GENERATION, MAX_RESTARTS, Healer
 from toolkit.serve.models import public
 from toolkit.serve.probe import probes
 from toolkit.serve.triton import TritonOptions, TritonServer
-from toolkit.serve.watch import Patience, in_background
+from toolkit.serve.watch import Timeouts, in_background
 
 SLOW = """
 import time
@@ -74,7 +74,7 @@ class Service:
         self.server = TritonServer(ensure_triton(), TritonOptions(repository, folder / "log"))
         self.said: list[str] = []
         self.healer = Healer(
-            self.server, self.said.append, Patience(quiet_s=3, hung_s=60, interval_s=0.2)
+            self.server, self.said.append, Timeouts(quiet_s=3, hung_s=60, interval_s=0.2)
         )
 
     def start(self) -> None:
@@ -82,15 +82,15 @@ class Service:
         self.server.load(["echo", "echo-embedding", "echo-diffusion", "slow"])
         self.healer.begin()
 
-    def look_until(self, condition: str, timeout_s: float = 60) -> None:
-        """Looks four times a second until a line with `condition` was told."""
+    def check_until(self, condition: str, timeout_s: float = 60) -> None:
+        """Checks four times a second until a line with `condition` was reported."""
         deadline = time.monotonic() + timeout_s
         while not any(condition in line for line in self.said):
             assert time.monotonic() < deadline, f"no '{condition}' in {self.said}"
-            self.look()
+            self.check()
 
-    def look(self) -> None:
-        self.healer.look(self.server.serving())
+    def check(self) -> None:
+        self.healer.check(self.server.serving())
         threading.Event().wait(0.25)
 
     def pids(self, model: str) -> set[int]:
@@ -139,12 +139,12 @@ def test_a_model_whose_process_died_is_started_anew_alone(service: Service) -> N
     others, server = untouched(service, "echo-embedding.encoder"), service.server.pid
     [old] = service.pids("echo-embedding.encoder")
     psutil.Process(old).kill()
-    service.look_until("echo-embedding.encoder is back")
+    service.check_until("echo-embedding.encoder is served again")
     assert service.embed("echo-embedding", "a") == 2
     assert service.pids("echo-embedding.encoder").isdisjoint({old})
     assert untouched(service, "echo-embedding.encoder") == others
     assert service.server.pid == server
-    assert "a Python process of it died" in service.said[0]
+    assert "one of its Python processes died" in service.said[0]
 
 
 def test_a_second_death_is_healed_like_the_first(service: Service) -> None:
@@ -152,7 +152,7 @@ def test_a_second_death_is_healed_like_the_first(service: Service) -> None:
         service.said.clear()
         for pid in service.pids("slow.encoder"):
             psutil.Process(pid).kill()
-        service.look_until("slow.encoder is back")
+        service.check_until("slow.encoder is served again")
         assert service.embed("slow", "quick") == 2
 
 
@@ -160,7 +160,7 @@ def test_an_engine_gets_a_new_generation(service: Service) -> None:
     assert GENERATION not in service.server.config("echo.engine").parameters
     for pid in service.pids("echo.engine"):
         psutil.Process(pid).kill()
-    service.look_until("echo.engine is back")
+    service.check_until("echo.engine is served again")
     config = service.server.config("echo.engine")
     assert config.parameters[GENERATION].string_value
     assert config.model_transaction_policy.decoupled
@@ -171,8 +171,8 @@ def test_a_process_that_is_stopped_is_dead(service: Service) -> None:
     others = untouched(service, "echo-embedding.encoder")
     [old] = service.pids("echo-embedding.encoder")
     psutil.Process(old).suspend()
-    service.look_until("echo-embedding.encoder is back")
-    assert "neither answered nor worked" in service.said[0]
+    service.check_until("echo-embedding.encoder is served again")
+    assert "no answer and no work" in service.said[0]
     assert service.embed("echo-embedding", "a") == 2
     assert untouched(service, "echo-embedding.encoder") == others
     assert not alive(psutil.Process(old))
@@ -182,18 +182,18 @@ def test_a_model_that_computes_for_long_is_left_alone(service: Service) -> None:
     before = service.pids("slow.encoder")
     answer: Future[int] = in_background(lambda: service.embed("slow", "compute 10"))
     while not answer.done():  # more than three times as long as silence may last
-        service.look()
+        service.check()
     assert answer.result() == 2
     assert service.said == []
     assert service.pids("slow.encoder") == before
 
 
 def test_a_model_that_will_not_stay_up_is_left_out(service: Service) -> None:
-    service.healer._attempts["slow.encoder"] = [time.monotonic()] * MAX_REVIVALS
+    service.healer._attempts["slow.encoder"] = [time.monotonic()] * MAX_RESTARTS
     others = untouched(service, "")
     for pid in service.pids("slow.encoder"):
         psutil.Process(pid).kill()
-    service.look_until("left out")
+    service.check_until("so it is unloaded")
     with pytest.raises(grpc.RpcError, match=r"unknown model|not ready|not found"):
         service.embed("slow", "quick", timeout_s=10)
     assert service.embed("echo-embedding", "a") == 2
@@ -207,7 +207,7 @@ def test_a_wanted_unload_is_no_death(service: Service) -> None:
     service.server.api.RepositoryModelUnload(request, timeout=10)
     wait_for(lambda: not service.pids("echo-diffusion.decode"), 20)
     for _ in range(8):
-        service.look()
+        service.check()
     assert service.said == []
     service.server.load(["echo-diffusion"])
 
@@ -219,8 +219,8 @@ def test_a_model_that_does_not_load_again_says_why(service: Service) -> None:
         psutil.Process(pid).kill()
     source.write_text("raise RuntimeError('no weights')\n")
     try:
-        service.look_until("no weights")
+        service.check_until("no weights")
     finally:
         source.write_text(good)
-    service.look_until("echo-embedding.encoder is back")
+    service.check_until("echo-embedding.encoder is served again")
     assert service.embed("echo-embedding", "a") == 2

@@ -33,7 +33,7 @@ def test_every_port_is_looked_at(taken: int, tmp_path: Path) -> None:
     for option in ("ollama_port", "triton_http_port"):
         options = ServeOptions(tmp_path, port=free_port(), **{option: taken})
         with pytest.raises(ServeError) as refused:
-            check_free(options.wanted_ports)
+            check_free(options.ports)
         assert option.replace("_", "-") in (refused.value.hint or "")
 
 

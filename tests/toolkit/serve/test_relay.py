@@ -231,7 +231,7 @@ def test_commands_reach_it_by_name(triton: Open) -> None:
     assert runner.invoke(app, ["models", "load", "echo-embedding", *there, *key]).exit_code == 0
     version = runner.invoke(app, ["models", "load", "echo", "--version", "1", *there, *key])
     assert isinstance(version.exception, ServeError)
-    assert "by name alone" in version.exception.message
+    assert "only by name" in version.exception.message
     local = ["--port", str(triton.service.port)]
     assert runner.invoke(app, ["models", "load", "echo", "--version", "1", *local]).exit_code == 0
 
@@ -272,8 +272,8 @@ def test_every_call_of_triton_is_open_keyed_or_closed() -> None:
     ("arguments", "reason"),
     [
         (["--host", "0.0.0.0", "--triton-only"], "without a key"),  # noqa: S104
-        (["--triton-only", "--", "--keys-file", "keys"], "takes no settings"),
-        (["--frontend-only"], "go together"),
+        (["--triton-only", "--", "--keys-file", "keys"], "gateway settings have no effect"),
+        (["--frontend-only"], "require each other"),
         (["--triton-only", "--frontend-only", "--triton", "a:1"], "exclude each other"),
     ],
 )

@@ -27,7 +27,7 @@ def test_a_gateway_that_hangs_often_never_ends_the_service(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    supervisor = Supervisor(ServeOptions(tmp_path), tell=said.append)
+    supervisor = Supervisor(ServeOptions(tmp_path), report=said.append)
     pauses: list[float] = []
     monkeypatch.setattr(supervisor._stop, "wait", pauses.append)
     front = Front()
@@ -40,7 +40,7 @@ def test_a_gateway_that_hangs_often_never_ends_the_service(
 
 
 def test_a_triton_that_does_not_stay_up_does(tmp_path: Path) -> None:
-    supervisor = Supervisor(ServeOptions(tmp_path), tell=lambda _: None)
+    supervisor = Supervisor(ServeOptions(tmp_path), report=lambda _: None)
     for _ in range(5):
         supervisor._count_restart("Triton ended with code 1")
     with pytest.raises(ServeError, match="that was restart 6 in 600 s"):

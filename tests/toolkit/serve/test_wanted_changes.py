@@ -1,4 +1,4 @@
-"""A supervised service tells what someone unloads or reloads from what dies."""
+"""A supervised service distinguishes models that are unloaded or reloaded from those that die."""
 
 import json
 import shutil
@@ -56,7 +56,7 @@ def test_a_wanted_change_restarts_nothing_and_a_restart_keeps_it(
         assert triton.is_running()
         wait_for(lambda: notes(service, "unloaded") == notes(service, "loaded"), 20, "a look")
         triton.kill()
-        wait_for(lambda: "Triton is back" in service.log.read_text(), 60, "recovery")
+        wait_for(lambda: "Triton is running again" in service.log.read_text(), 60, "recovery")
         assert loaded(service) == {"echo", "echo-diffusion"}
         assert models(service, "load", NAME)["serving"] == [1]
         wait_for(lambda: status_of(f"{service.url}/v1/models/{NAME}") == 200, 10, "its return")

@@ -1,4 +1,4 @@
-"""What entries may say of how they run: each field's rules, told with line and remedy."""
+"""Fields of entries: the rules of each, reported with line and fix."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 
 from toolkit.errors import SpecError
 from toolkit.finding import Finding
-from toolkit.kinds.llm import LlmEntry
+from toolkit.kinds.llm.fields import LlmEntry
 from toolkit.kinds.python import PythonEntry
 from toolkit.kinds.rerank import RerankEntry
 from toolkit.spec import parse

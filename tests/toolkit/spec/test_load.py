@@ -1,4 +1,4 @@
-"""Everything that can be wrong in a models.yaml is told at once, each with its line."""
+"""All errors of a models.yaml are reported together, each with its line."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from toolkit.errors import SpecError
 from toolkit.finding import Finding
 from toolkit.kinds.embedding import EmbeddingEntry
-from toolkit.kinds.llm import LlmEntry
+from toolkit.kinds.llm.fields import LlmEntry
 from toolkit.spec import load, parse
 from toolkit.spec.document import MAX_NODES
 
@@ -176,7 +176,7 @@ def test_a_file_that_cannot_be_read_is_a_finding(tmp_path: Path) -> None:
 
 
 def is_told(text: str) -> bool:
-    """Whether `text` is a catalogue, or its findings all stand in a line of it."""
+    """Whether `text` is a valid spec, or all its findings have a line in it."""
     try:
         parse("models.yaml", text, Path())
     except SpecError as error:

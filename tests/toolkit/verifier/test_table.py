@@ -7,7 +7,7 @@ import pytest
 
 import toolkit.verifier.rules as package
 from toolkit.errors import RepositoryError
-from toolkit.verifier.releases import find_target
+from toolkit.verifier.releases import find_server
 from toolkit.verifier.rule import Rule
 from toolkit.verifier.table import RULES, rules_page
 
@@ -36,11 +36,11 @@ def test_the_reference_page_is_up_to_date() -> None:
 )
 def test_unknown_targets_are_refused(name: str) -> None:
     with pytest.raises(RepositoryError, match="unknown target"):
-        find_target(name)
+        find_server(name)
 
 
 def test_fields_come_with_their_releases() -> None:
     field = "inference.ModelEnsembling.max_inflight_requests"
-    assert find_target("embedded").lacks(field) == "25.11"
-    assert find_target("container:25.08").lacks(field) == "25.11"
-    assert find_target("container:26.08").lacks(field) is None
+    assert find_server("embedded").lacks(field) == "25.11"
+    assert find_server("container:25.08").lacks(field) == "25.11"
+    assert find_server("container:26.08").lacks(field) is None

