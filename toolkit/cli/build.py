@@ -31,7 +31,7 @@ class Options:
         bool,
         typer.Option(
             "--dry-run",
-            help="Check all that needs no download and print the plan; change nothing.",
+            help="Print the files that a build would write; change nothing.",
         ),
     ] = False
     as_json: Json = False
