@@ -28,7 +28,7 @@ $(STAMP): requirements/dev.lock pyproject.toml
 	@PYTHONWARNINGS=ignore $(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-serve: install ## build the default catalogue and serve it on http://127.0.0.1:9000/v1
+serve: install ## build the default models and serve it on http://127.0.0.1:9000/v1
 	@$(BIN)/toolkit build-repo
 	@exec $(BIN)/toolkit serve --stop-with-parent
 

@@ -1,4 +1,4 @@
-"""The models of the run: the default catalogue, and a Llama with random weights for speed."""
+"""The models of the run: the default models, and a Llama with random weights for speed."""
 
 import json
 import shutil

@@ -31,7 +31,7 @@ class RerankRoutes:
         )
         with client.watched():
             async with self.path.open(request, call.model, "rerank") as run:
-                scores = await run.rerank(call.ranking)
+                scores = await run.rerank(call.pairs)
                 answer = render_rerank(call, scores, request.id, run.model.name)
                 await client.respond(answer)
 
@@ -41,5 +41,5 @@ class RerankRoutes:
         call = self.bounds.parse(request, parse_score, body, self.bounds.inputs)
         with client.watched():
             async with self.path.open(request, call.model, "rerank") as run:
-                scores = await run.rerank(call.ranking)
+                scores = await run.rerank(call.pairs)
                 await client.respond(render_score(scores, request.id, run.model.name))

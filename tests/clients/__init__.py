@@ -1,1 +1,1 @@
-"""Real client programs against the served catalogue, each in an environment of its own."""
+"""Real client programs against the served models, each in an environment of its own."""

@@ -1,4 +1,4 @@
-"""`python -m tests.clients`: serves the default catalogue, runs each program, prints a table.
+"""`python -m tests.clients`: serves the default models, runs each program, prints a table.
 
 Options: `--only NAME,…`; `--slow` also runs what takes gigabytes to install; `--url` uses a service
 that runs already. Exits with 1 when a program failed.

@@ -1,4 +1,4 @@
-"""Every image is built and started; the CPU image serves the default catalogue."""
+"""Every image is built and started; the CPU image serves the default models."""
 
 import shutil
 import subprocess
@@ -60,9 +60,7 @@ def test_the_gateways_image_is_small(images: Images, frontend: str) -> None:
     assert "Healthcheck" in images.config(frontend)
 
 
-def test_the_cpu_image_serves_the_default_catalogue(
-    images: Images, cpu: str, tmp_path: Path
-) -> None:
+def test_the_cpu_image_serves_the_default_models(images: Images, cpu: str, tmp_path: Path) -> None:
     repository = tmp_path / "models"
     command = [sys.executable, "-m", "toolkit", "build-repo", "--output", str(repository)]
     subprocess.run(command, check=True, cwd=ROOT)

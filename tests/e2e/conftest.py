@@ -1,4 +1,4 @@
-"""The default catalogue, built and served once for all end-to-end tests."""
+"""The default models, built and served once for all end-to-end tests."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ CHAT, EMBEDDING, IMAGE = "smollm2-135m-instruct", "all-minilm-l6-v2", "emoji"
 
 @pytest.fixture(scope="package")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The default catalogue as `toolkit build-repo` writes it; weights come from the cache."""
+    """The default models as `toolkit build-repo` writes it; weights come from the cache."""
     output = tmp_path_factory.mktemp("e2e") / "model_repository"
     command = [
         sys.executable,
@@ -32,7 +32,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="package")
 def service(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """`toolkit serve` on the default catalogue."""
+    """`toolkit serve` on the default models."""
     with served(repository, tmp_path_factory.mktemp("serve") / "serve.log") as running:
         yield running
 

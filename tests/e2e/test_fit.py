@@ -48,7 +48,7 @@ def planned() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def busy(service: Service, client: OpenAI) -> Service:
-    """The served catalogue after every model has done the most that one step asks of it."""
+    """The served models after every model has done the most that one step asks of it."""
     for _ in range(3):  # how texts come together in one run is up to the moment
         client.embeddings.create(model=EMBEDDING, input=["word " * 250] * 64)
         client.embeddings.create(model=EMBEDDING, input=["word " * n for n in range(4, 250)])

@@ -34,7 +34,7 @@ PROMPT_S = 10
 """5 s on a machine with nothing else to do; Triton itself would take 30 s in each of these."""
 
 
-def test_every_model_of_the_catalogue_is_listed(client: OpenAI) -> None:
+def test_every_served_model_is_listed(client: OpenAI) -> None:
     listed = {model.id for model in client.models.list()}
     assert {CHAT, EMBEDDING, IMAGE} <= listed
     assert client.models.retrieve(CHAT).id == CHAT

@@ -38,7 +38,7 @@ async def record(address: str) -> None:
 
 
 def main() -> None:
-    """Builds and serves the default catalogue for it."""
+    """Builds and serves the default models for it."""
     with TemporaryDirectory() as scratch:
         repository = Path(scratch, "model_repository")
         build = [sys.executable, "-m", "toolkit", "build-repo", "--output", str(repository)]

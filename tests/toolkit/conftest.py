@@ -1,4 +1,4 @@
-"""A toolkit home of its own for quick tests, and the default catalogue built once for slow ones."""
+"""A toolkit home of its own for quick tests, and the default models built once for slow ones."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +22,7 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def default_repository(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """The default catalogue with its real weights, from the user's own cache."""
+    """The default models with its real weights, from the user's own cache."""
     output = tmp_path_factory.mktemp("default") / "model_repository"
     return build(load(ROOT / "models.yaml"), find_target("embedded"), output)
 

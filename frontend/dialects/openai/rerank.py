@@ -68,7 +68,7 @@ class RerankCall:
     """A parsed request. `with_documents`: the answer has them beside their scores."""
 
     model: str
-    ranking: Pairs
+    pairs: Pairs
     top: int
     with_documents: bool
 
@@ -112,8 +112,8 @@ def parse_score(body: object, most: int) -> RerankCall:
             f"has {len(queries)} texts and '{names[1]}' {len(documents)}; send one text"
             " or the same number",
         )
-    ranking = Pairs(queries, documents, _truncates(given), names)
-    return RerankCall(given.model, ranking, len(documents), False)
+    pairs = Pairs(queries, documents, _truncates(given), names)
+    return RerankCall(given.model, pairs, len(documents), False)
 
 
 def _check_names(body: ScoreBody, names: tuple[str, str]) -> None:
@@ -141,7 +141,7 @@ def render_rerank(call: RerankCall, scores: Scores, answer_id: str, model: str) 
     for index in order[: call.top]:
         result: dict[str, Any] = {"index": index, "relevance_score": scores.values[index]}
         if call.with_documents:
-            result["document"] = {"text": call.ranking.documents[index]}
+            result["document"] = {"text": call.pairs.documents[index]}
         results.append(result)
     tokens = scores.prompt_tokens
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}

@@ -1,4 +1,4 @@
-"""Embeddings, images and the catalogue through the official SDK and the real Triton."""
+"""Embeddings, images and the list of models through the official SDK and the real Triton."""
 
 import base64
 
@@ -105,7 +105,7 @@ def test_a_models_limits_are_named(client: OpenAI, extra: dict[str, int], param:
     assert refusal.value.param == param
 
 
-def test_the_catalogue_is_what_triton_serves(client: OpenAI) -> None:
+def test_the_list_of_models_is_what_triton_serves(client: OpenAI) -> None:
     models = {model.id: model for model in client.models.list()}
     assert set(models) == {"echo", "echo-embedding", "echo-diffusion"}
     assert models["echo"].owned_by == "test"

@@ -31,9 +31,9 @@ def deltas(calls: list[tuple[str, str]], cuts: int = 1) -> list[dict[str, Any]]:
 
 
 def passed(calls: list[dict[str, Any]], **end: Any) -> list[Event]:
-    gate = CallBuffer()
+    buffer = CallBuffer()
     events = [event(tool_calls=[one]) for one in calls] + [event(**end)]
-    return [gate.complete(one) for one in events]
+    return [buffer.complete(one) for one in events]
 
 
 def handed_out(events: list[Event]) -> list[dict[str, Any]]:
@@ -94,12 +94,12 @@ def test_a_call_without_arguments_has_none_unless_it_was_cut(end: Any, calls: in
 
 
 def test_completions_are_told_apart() -> None:
-    gate = CallBuffer()
+    buffer = CallBuffer()
     first, second = deltas([("a", '{"x": 1}')])
-    gate.complete(event(index=0, tool_calls=[first]))
-    gate.complete(event(index=1, tool_calls=[dict(first)]))
-    assert gate.complete(event(index=0, finish="length")).tool_calls is None
-    assert gate.complete(event(index=1, tool_calls=[second], finish="length")).tool_calls
+    buffer.complete(event(index=0, tool_calls=[first]))
+    buffer.complete(event(index=1, tool_calls=[dict(first)]))
+    assert buffer.complete(event(index=0, finish="length")).tool_calls is None
+    assert buffer.complete(event(index=1, tool_calls=[second], finish="length")).tool_calls
 
 
 @pytest.mark.parametrize("sent", [[], deltas([("f", '{"x": "')])])

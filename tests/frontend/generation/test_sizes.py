@@ -76,8 +76,8 @@ def test_the_texts_of_a_request_are_bounded_together() -> None:
     assert refused(check_generations, MODEL, [chat("a", tools=tools)], 1000).param == "messages"
     assert refused(check_embedding, MODEL, Embedding(["a" * 50] * 21), 1000).param == "input"
     # a query that is in many pairs is sent many times
-    ranking = Pairs(["q" * 90] * 20, ["d"] * 20)
-    assert refused(check_pairs, MODEL, ranking, 1000).param == "documents"
+    pairs = Pairs(["q" * 90] * 20, ["d"] * 20)
+    assert refused(check_pairs, MODEL, pairs, 1000).param == "documents"
 
 
 def test_inputs_are_named_by_their_place_unless_they_may_be_cut() -> None:
@@ -85,9 +85,9 @@ def test_inputs_are_named_by_their_place_unless_they_may_be_cut() -> None:
     assert refused(check_embedding, MODEL, Embedding(texts), MUCH).param == "input[1]"
     assert refused(check_embedding, MODEL, Embedding([LONG]), MUCH).param == "input"
     check_embedding(MODEL, Embedding(texts, truncate=True), MUCH)
-    ranking = Pairs(["a", "a"], texts, params=("text_1", "text_2"))
-    assert refused(check_pairs, MODEL, ranking, MUCH).param == "text_2[1]"
-    cut = replace(ranking, truncate=True)
+    pairs = Pairs(["a", "a"], texts, params=("text_1", "text_2"))
+    assert refused(check_pairs, MODEL, pairs, MUCH).param == "text_2[1]"
+    cut = replace(pairs, truncate=True)
     check_pairs(MODEL, cut, MUCH)
     assert refused(check_pairs, MODEL, replace(cut, queries=texts), MUCH).param == "text_1"
 

@@ -59,7 +59,7 @@ def test_building_again_gives_the_same_bytes_and_keeps_links(tmp_path: Path) -> 
     assert [path.name for path in output.parent.iterdir()] == ["model_repository"]
 
 
-def test_models_that_left_the_catalogue_leave_the_repository(tmp_path: Path) -> None:
+def test_models_that_left_the_spec_leave_the_repository(tmp_path: Path) -> None:
     build_at(tmp_path, "one", "two")
     output = build_at(tmp_path, "two")
     assert not list(output.glob("one*"))

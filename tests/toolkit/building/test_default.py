@@ -7,7 +7,7 @@ from tests.support.processes import ROOT
 from toolkit.building import Built
 
 
-def test_building_the_default_catalogue_gives_the_committed_files(
+def test_building_the_default_models_gives_the_committed_files(
     default_repository: Built,
 ) -> None:
     for model in default_repository.plan.models:

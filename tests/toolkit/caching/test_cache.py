@@ -47,7 +47,7 @@ def test_entries_have_size_age_and_name() -> None:
     assert entry.uses == []
 
 
-def test_a_built_repository_and_its_catalogue_use_their_weights(tmp_path: Path) -> None:
+def test_a_built_repository_and_its_spec_use_their_weights(tmp_path: Path) -> None:
     spec = load(save_spec(tmp_path, "chat"))
     build(spec, find_target("embedded"), tmp_path / "out")
     entry = entries(spec)["weights"]

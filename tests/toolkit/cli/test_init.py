@@ -126,12 +126,12 @@ def test_names_stay_apart() -> None:
 def test_any_path_is_read_back_as_it_was(
     tmp_path_factory: pytest.TempPathFactory, names: list[str]
 ) -> None:
-    wishes = [Choice("embedding", f"s3:bucket/x{name}y") for name in names if "*" not in name]
-    if not wishes:
+    choices = [Choice("embedding", f"s3:bucket/x{name}y") for name in names if "*" not in name]
+    if not choices:
         return
-    _, spec = starter(wishes, Path(), context_length=64, schema="s.json")
+    _, spec = starter(choices, Path(), context_length=64, schema="s.json")
     assert [str(entry.source) for entry in spec.models.values()] == [  # type: ignore[union-attr]
-        wish.source for wish in wishes
+        choice.source for choice in choices
     ]
 
 

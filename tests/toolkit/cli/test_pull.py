@@ -118,7 +118,7 @@ def test_an_address_needs_its_digest_kept(web: Web, environment: dict[str, str])
     assert "http://example.org/x" in pull(environment, "http://example.org/x").stderr
 
 
-def test_a_catalogue_is_pulled_listed_and_checked(
+def test_a_spec_is_pulled_listed_and_checked(
     web: Web, environment: dict[str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "local").mkdir()

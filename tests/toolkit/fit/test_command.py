@@ -26,7 +26,7 @@ def save_model(folder: Path, name: str, config: dict[str, Any]) -> str:
     return f"path:{name}"
 
 
-def save_catalogue(folder: Path, **models: dict[str, Any]) -> Path:
+def save_spec(folder: Path, **models: dict[str, Any]) -> Path:
     """Language models of which only config.json is here; `context_length` and `engine` as given."""
     entries = ""
     for name, given in models.items():
@@ -49,7 +49,7 @@ def plan(spec: Path, *options: str, machine: FakeMachine | None = None) -> dict[
 
 
 def test_a_model_alone_on_a_gpu_gets_all_of_it(tmp_path: Path) -> None:
-    spec = save_catalogue(tmp_path, chat=configs.LLAMA_8B)
+    spec = save_spec(tmp_path, chat=configs.LLAMA_8B)
     result = plan(spec, "--gpus", "h100", "--concurrency", "8")
     (model,) = result["models"]
     assert model["weights_bytes"] == pytest.approx(16.06e9, rel=0.01)
@@ -63,7 +63,7 @@ def test_a_model_alone_on_a_gpu_gets_all_of_it(tmp_path: Path) -> None:
 
 
 def test_gpus_that_are_found_are_planned_for(tmp_path: Path) -> None:
-    spec = save_catalogue(tmp_path, chat=configs.LLAMA_8B)
+    spec = save_spec(tmp_path, chat=configs.LLAMA_8B)
     machine = FakeMachine(programs=nvidia(H100, H100.replace("0, ", "1, ", 1)))
     result = plan(spec, "--target", "container", machine=machine)
     assert [gpu["name"] for gpu in result["machine"]["gpus"]] == ["NVIDIA H100 80GB HBM3"] * 2
@@ -74,7 +74,7 @@ def test_gpus_that_are_found_are_planned_for(tmp_path: Path) -> None:
 
 def test_models_share_gpus_or_spread_over_them(tmp_path: Path) -> None:
     small = configs.LLAMA_8B | {"context_length": 2048}
-    spec = save_catalogue(tmp_path, one=small, two=small)
+    spec = save_spec(tmp_path, one=small, two=small)
     spread = {m["name"]: m["placement"] for m in plan(spec, "--gpus", "h100:2")["models"]}
     assert {tuple(place["gpus"]) for place in spread.values()} == {(0,), (1,)}
     shared = [m["placement"] for m in plan(spec, "--gpus", "h100")["models"]]
@@ -85,13 +85,13 @@ def test_models_share_gpus_or_spread_over_them(tmp_path: Path) -> None:
 
 
 def test_large_models_are_split_where_their_heads_divide(tmp_path: Path) -> None:
-    spec = save_catalogue(tmp_path, big=configs.LLAMA_70B)
+    spec = save_spec(tmp_path, big=configs.LLAMA_70B)
     (model,) = plan(spec, "--gpus", "h100:8", "--memory", "256GiB")["models"]
     assert model["placement"]["tensor_parallel_size"] == 4
     assert model["placement"]["pipeline_parallel_size"] == 1
     odd = configs.LLAMA_70B | {"num_attention_heads": 7, "num_key_value_heads": 7}
     (tmp_path / "odd").mkdir()
-    spec = save_catalogue(tmp_path / "odd", big=odd | {"head_dim": 1170, "context_length": 1024})
+    spec = save_spec(tmp_path / "odd", big=odd | {"head_dim": 1170, "context_length": 1024})
     (model,) = plan(spec, "--gpus", "h100:4", "--memory", "256GiB", "--concurrency", "1")["models"]
     assert model["placement"]["tensor_parallel_size"] == 1
     assert model["placement"]["pipeline_parallel_size"] == 3
@@ -99,7 +99,7 @@ def test_large_models_are_split_where_their_heads_divide(tmp_path: Path) -> None
 
 def test_what_the_engine_is_told_is_kept_to(tmp_path: Path) -> None:
     asked = {"tensor_parallel_size": 2, "gpu_memory_utilization": 0.5, "max_num_seqs": 3}
-    spec = save_catalogue(tmp_path, chat=configs.LLAMA_8B | {"engine": asked})
+    spec = save_spec(tmp_path, chat=configs.LLAMA_8B | {"engine": asked})
     (model,) = plan(spec, "--gpus", "h100:4")["models"]
     assert model["concurrency"] == 3
     assert model["placement"]["gpus"] == [0, 1]
@@ -107,7 +107,7 @@ def test_what_the_engine_is_told_is_kept_to(tmp_path: Path) -> None:
 
 
 def test_advice_has_been_tried_and_holds(tmp_path: Path) -> None:
-    spec = save_catalogue(tmp_path, chat=configs.LLAMA_8B | {"context_length": 32768})
+    spec = save_spec(tmp_path, chat=configs.LLAMA_8B | {"context_length": 32768})
     (model,) = plan(spec, "--gpus", "24GiB")["models"]
     assert not model["fits"]
     assert "needs 80.2" in model["findings"][0]["text"]
@@ -130,15 +130,15 @@ def test_advice_has_been_tried_and_holds(tmp_path: Path) -> None:
 
 
 def test_quantizing_is_advised_where_it_is_enough(tmp_path: Path) -> None:
-    spec = save_catalogue(tmp_path, chat=configs.LLAMA_8B)
+    spec = save_spec(tmp_path, chat=configs.LLAMA_8B)
     (model,) = plan(spec, "--gpus", "20GiB", "--concurrency", "4")["models"]
     assert model["advice"][0] == "engine_args: {quantization: fp8}"
-    quantized = save_catalogue_quantized(tmp_path)
+    quantized = save_spec_quantized(tmp_path)
     assert plan(quantized, "--gpus", "20GiB", "--concurrency", "4")["fits"]
 
 
 def test_weights_that_a_build_quantizes_are_planned_small(tmp_path: Path) -> None:
-    spec = save_catalogue(tmp_path, chat=configs.LLAMA_8B)
+    spec = save_spec(tmp_path, chat=configs.LLAMA_8B)
     (whole,) = plan(spec, "--gpus", "h100")["models"]
     spec.write_text(
         spec.read_text().replace("    kind: llm\n", "    kind: llm\n    quantization: int4\n")
@@ -147,15 +147,13 @@ def test_weights_that_a_build_quantizes_are_planned_small(tmp_path: Path) -> Non
     assert small["weights_bytes"] < 0.45 * whole["weights_bytes"]
 
 
-def save_catalogue_quantized(folder: Path) -> Path:
+def save_spec_quantized(folder: Path) -> Path:
     (folder / "fp8").mkdir()
-    return save_catalogue(
-        folder / "fp8", chat=configs.LLAMA_8B | {"engine": {"quantization": "fp8"}}
-    )
+    return save_spec(folder / "fp8", chat=configs.LLAMA_8B | {"engine": {"quantization": "fp8"}})
 
 
 def test_headers_of_weights_count_more_than_config(tmp_path: Path) -> None:
-    spec = save_catalogue(tmp_path, chat=configs.LLAMA_8B)
+    spec = save_spec(tmp_path, chat=configs.LLAMA_8B)
     tensors = {"a": ("BF16", [1000, 1000]), "b": ("I32", [10]), "c": ("F8_E4M3", [500])}
     header = {
         name: {"dtype": dtype, "shape": shape, "data_offsets": [0, 0]}
@@ -176,7 +174,7 @@ def test_headers_of_weights_count_more_than_config(tmp_path: Path) -> None:
 
 
 def test_a_cpu_that_has_too_little_memory(tmp_path: Path) -> None:
-    spec = save_catalogue(tmp_path, chat=configs.LLAMA_8B | {"context_length": 2048})
+    spec = save_spec(tmp_path, chat=configs.LLAMA_8B | {"context_length": 2048})
     assert plan(spec, "--memory", "48GiB")["fits"]
     result = plan(spec, "--memory", "16GiB")
     assert "of the host's memory, and 16.00 GiB may be used" in result["findings"][0]["text"]
@@ -192,7 +190,7 @@ def test_a_cpu_that_has_too_little_memory(tmp_path: Path) -> None:
 
 
 def test_shared_memory_and_threads_are_looked_at(tmp_path: Path) -> None:
-    spec = save_catalogue(tmp_path, chat=configs.GPT2 | {"context_length": 512})
+    spec = save_spec(tmp_path, chat=configs.GPT2 | {"context_length": 512})
     machine = FakeMachine(disks={"/dev/shm": (GIB // 16, GIB // 16)}, count=1)
     result = plan(spec, machine=machine)
     assert "--shm-size" in result["findings"][0]["fix"]
@@ -205,7 +203,7 @@ def test_shared_memory_and_threads_are_looked_at(tmp_path: Path) -> None:
 
 
 def test_everything_that_cannot_be_read_is_told_at_once(tmp_path: Path) -> None:
-    spec = save_catalogue(tmp_path, one={"model_type": "x"}, two=configs.LLAMA_8B, three={})
+    spec = save_spec(tmp_path, one={"model_type": "x"}, two=configs.LLAMA_8B, three={})
     result = runner.invoke(app, ["fit", str(spec)], obj=FakeMachine())
     assert isinstance(result.exception, ToolkitError)
     assert result.exception.message.splitlines() == [
@@ -243,7 +241,7 @@ def test_gpus_are_described_or_refused() -> None:
 
 def test_people_read_a_table(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "weights")
-    spec = save_catalogue(tmp_path, big=configs.LLAMA_70B)
+    spec = save_spec(tmp_path, big=configs.LLAMA_70B)
     result = runner.invoke(app, ["fit", str(spec), "--gpus", "h100"], obj=FakeMachine())
     assert result.exit_code == 1
     said = " ".join(result.stdout.split())

@@ -1,4 +1,4 @@
-"""The plan of a catalogue, and the configs that it becomes."""
+"""The plan of a models.yaml, and the configs that it becomes."""
 
 import json
 from pathlib import Path

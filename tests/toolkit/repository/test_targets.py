@@ -1,4 +1,4 @@
-"""What each target makes of the same catalogue, checked by `toolkit verify` for that target."""
+"""What each target makes of the same models.yaml, checked by `toolkit verify` for that target."""
 
 import json
 from pathlib import Path

@@ -28,7 +28,7 @@ def told(text: str) -> list[str]:
     return [str(finding) for finding in findings(text)]
 
 
-def test_reads_the_default_catalogue() -> None:
+def test_reads_the_default_models() -> None:
     spec = load(Path(__file__).parents[3] / "models.yaml")
     models = spec.models
     assert isinstance(models["smollm2-135m-instruct"], LlmEntry)
@@ -185,7 +185,7 @@ def is_told(text: str) -> bool:
 
 
 @given(st.text(max_size=200))
-def test_any_text_is_a_catalogue_or_findings(text: str) -> None:
+def test_any_text_is_a_spec_or_findings(text: str) -> None:
     assert is_told(text)
 
 
@@ -200,5 +200,5 @@ _YAML = st.recursive(
 
 
 @given(_YAML)
-def test_any_document_is_a_catalogue_or_findings(data: object) -> None:
+def test_any_document_is_a_spec_or_findings(data: object) -> None:
     assert is_told(json.dumps(data))
