@@ -119,7 +119,7 @@ def _places(text: str, least: int, most: int) -> Iterator[int]:
     """Where a word or number ends, the last such place first.
 
     Tokenizers look at letters, digits and the rest apart, and at spaces with what follows them, so
-    what comes next does not depend on what stands before.
+    what comes next does not depend on what comes before.
     """
     for place in range(min(most, len(text) - 2), least, -1):
         before, here, after = text[place - 1], text[place], text[place + 1]

@@ -60,7 +60,7 @@ def read_parsers(folder: Path) -> Parsers:
 
 
 def read_template(folder: Path) -> str:
-    """The chat template of a tokenizer folder, several joined; empty when it has none."""
+    """The chat template of a tokenizer folder, several joined; empty if there is no template."""
     file = folder / "chat_template.jinja"
     if file.exists():
         return file.read_text()

@@ -122,7 +122,7 @@ def _placement(
     args: Mapping[str, str], environment: Mapping[str, str]
 ) -> tuple[tuple[int, ...], dict[str, Any]]:
     """The GPUs of an instance, and engine arguments: Triton says the first (KIND_GPU), else
-    `toolkit serve`, whose Triton knows nothing of GPUs."""
+    `toolkit serve`, whose Triton does not know GPUs."""
     if args.get("model_instance_kind") == "GPU":
         return (int(args["model_instance_device_id"]),), {}
     placed = json.loads(environment.get(PLACEMENT, "{}")).get(args["model_name"], {})

@@ -44,7 +44,7 @@ def about(
 
     `must_be` completes "must be …, not 5"; `says` replaces all of that. `missing` says that the
     field is required. `reason` follows "is not supported: ". `unknown` is what is said of a text
-    or tag that is none of those declared, and the error's code. `shown_as` are the types that the
+    or tag that is not declared, and the error's code. `shown_as` are the types that the
     OpenAPI document shows.
     """
     extra = {

@@ -96,7 +96,7 @@ def split(text: str, chunks: int | None) -> list[str]:
 
 
 def events(script: Script, prompt: Fields, sampling: Fields) -> Iterator[dict[str, Any]]:
-    """Every event of a reply that nothing interrupts, in order, completions interleaved."""
+    """Every event of an uninterrupted reply, in order, completions interleaved."""
     text, stop = _stop_at(script.text or "", sampling)
     pieces = split(text, script.chunks)
     limit = sampling.get("max_tokens")

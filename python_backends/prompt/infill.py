@@ -19,7 +19,7 @@ LAYOUTS = (
     "▁<PRE>{prefix}▁<SUF>{suffix}▁<MID>",  # CodeLlama
     "[SUFFIX]{suffix}[PREFIX]{prefix}",  # Codestral
 )
-"""Layouts by the marks that stand in them, from the models' cards and papers (Bavarian et al. 2022,
+"""Layouts by the marks in them, from the models' cards and papers (Bavarian et al. 2022,
 "Efficient Training of Language Models to Fill in the Middle", for the two orders)."""
 
 _PLACE = re.compile(r"\{(prefix|suffix)\}")
@@ -36,7 +36,7 @@ class Infill:
 
     @classmethod
     def parse(cls, layout: str) -> "Infill":
-        """Raises ValueError unless both texts stand in it once, and a mark before the first."""
+        """Raises ValueError unless it contains both texts once, and a mark before the first."""
         parts = tuple(part for part in _PLACE.split(layout) if part)
         named = sorted(part for part in parts if part in ("prefix", "suffix"))
         if named != ["prefix", "suffix"] or parts[0] in ("prefix", "suffix"):
@@ -65,7 +65,7 @@ def _beginning(encode: Encode) -> list[int]:
 
 
 def _joined(text: str, encode: Encode) -> list[int]:
-    """The ids of a text that stands behind a mark.
+    """The ids of a text that follows a mark.
 
     Sentencepiece vocabularies put a space before what they take for a beginning, which a text in
     the middle does not have; so it is encoded behind an anchor that is cut off.
@@ -87,7 +87,7 @@ def find_infill(setting: str | None, vocabulary: Container[str]) -> Infill | Non
         if layout is None or layout is False:
             return None
         if not isinstance(layout, str):
-            raise ValueError(f"'toolkit.fim' is {setting}, which is no text with a layout")
+            raise ValueError(f"'toolkit.fim' is {setting}, which is not a text with a layout")
         return Infill.parse(layout)
     found = (Infill.parse(layout) for layout in LAYOUTS)
     return next((each for each in found if _holds(vocabulary, each.marks)), None)

@@ -1,6 +1,6 @@
 """The `prompt` object of a request: which of its three forms it has, and its messages, checked.
 
-Every field is used or refused. Knows no tokenizer. Pure.
+Every field is used or refused. Does not know tokenizers. Pure.
 """
 
 from collections.abc import Mapping

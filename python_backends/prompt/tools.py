@@ -46,12 +46,13 @@ def _with_object(call: Mapping[str, Any]) -> dict[str, Any]:
             arguments = json.loads(arguments)
         except ValueError as error:
             raise InvalidInput(
-                f"the arguments of a call of '{function['name']}' are no JSON: {error}",
+                f"the arguments of a call of '{function['name']}' are not valid JSON: {error}",
                 param="messages",
             ) from error
     if not isinstance(arguments, dict):
         raise InvalidInput(
-            f"the arguments of a call of '{function['name']}' are no JSON object", param="messages"
+            f"the arguments of a call of '{function['name']}' are not a JSON object",
+            param="messages",
         )
     return {**call, "function": {**function, "arguments": arguments}}
 

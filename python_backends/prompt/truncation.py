@@ -69,8 +69,8 @@ def shorten(
 ) -> Ids | None:
     """The ids of as many of the newest messages as fit; None when the last turn alone does not.
 
-    `fit` gives None for messages that are too many, and raises InvalidInput for a conversation
-    that the model's template cannot take, which is no one to begin with.
+    `fit` returns None for too many messages. It raises InvalidInput for messages that the
+    model's template does not accept, for example when a conversation begins with an answer.
     """
     points = _points(messages)
     found, low, high = None, 0, len(points) - 1

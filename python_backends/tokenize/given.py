@@ -18,7 +18,7 @@ REMEDY = (
 
 
 def given_rows(arrays: Arrays, count: int) -> list[list[int]]:
-    """The ids of each row of `token_ids` INT32 [B, L]; a row of −1 alone has none."""
+    """The ids of each row of `token_ids` INT32 [B, L]; a row of −1 alone is empty."""
     if "token_ids" not in arrays:
         return [[]] * count
     return [_row(row) for row in arrays["token_ids"]]

@@ -84,7 +84,7 @@ class PairTokenizer:
             )
         inside = [place for place, part in enumerate(encoding.sequence_ids) if part == 1]
         first, end = (inside[0], inside[-1] + 1) if inside else (len(ids), len(ids))
-        keep = self.context_length - (len(ids) - end)  # what stands after the document stays
+        keep = self.context_length - (len(ids) - end)  # what follows the document stays
         if keep <= first:
             raise ContextOverflow(
                 f"the query leaves no room for a document: the model takes {self.context_length}"

@@ -81,7 +81,7 @@ class TextTokenizer:
                 limit=self.context_length,
                 prompt_tokens=len(ids),
             )
-        # special tokens stand at the end too ([SEP]), so the text is cut and not the ids
+        # special tokens are at the end too ([SEP]), so the text is cut and not the ids
         tail = Given.of(self.tokenizer).last
         return ids[: self.context_length - len(tail)] + tail
 

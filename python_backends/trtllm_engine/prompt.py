@@ -18,7 +18,7 @@ class Prompts:
         self._start: list[int] = list(self._tokenizer("")["input_ids"])
 
     def text(self, ids: list[int]) -> str:
-        """The text whose tokens these are. Raises InvalidInput for ids that no text gives."""
+        """The text whose tokens these are. Raises InvalidInput for ids of no text."""
         own = ids[len(self._start) :] if ids[: len(self._start)] == self._start else ids
         text = str(self._tokenizer.decode(own, skip_special_tokens=False))
         if list(self._tokenizer(text)["input_ids"]) not in (ids, self._start + ids):

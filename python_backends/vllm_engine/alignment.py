@@ -14,8 +14,8 @@ class LogprobAligner:
     """Takes the tokens of one completion and its content; returns the tokens that match the
     content.
 
-    `is_added` knows the ids that may be skipped in text. `reads`: parts of the answer are told
-    apart from its content, so tokens that do not fit belong to those.
+    `is_added` knows the ids that may be skipped in text. `reads`: parts of the answer are
+    reported apart from its content, so tokens that do not fit belong to those.
     """
 
     def __init__(self, is_added: Callable[[int], bool], *, reads: bool) -> None:
@@ -40,7 +40,7 @@ class LogprobAligner:
         return spelled
 
     def _keep_end_only(self) -> None:
-        """Content comes last in what was told apart; without any, no token is its."""
+        """Content comes after what is reported apart; if there is none, it has no tokens."""
         for start in range(len(self._tokens), -1, -1):
             if b"".join(map(_bytes, self._tokens[start:])) == self._text:
                 self._tokens = self._tokens[start:]
@@ -53,7 +53,7 @@ class LogprobAligner:
             spelled = _bytes(token)
             if not self._text.startswith(spelled):
                 if spelled.startswith(self._text):
-                    break  # the rest of it has not been told yet
+                    break  # the rest of it has not been reported yet
                 token, spelled = self._fitted(token, spelled)
             del self._tokens[0]
             self._text = self._text[len(spelled) :]
@@ -64,7 +64,7 @@ class LogprobAligner:
 
     def _fitted(self, token: Token, spelled: bytes) -> tuple[Token, bytes]:
         """A token that the text does not go on with: without the blanks that a text may lose at its
-        beginning, or none, or as it is where its bytes are no text."""
+        beginning, or none, or unchanged if its bytes are not text."""
         bare = spelled.lstrip()
         if not self._begun and bare and self._text.startswith(bare):
             return _cut(token, bare), bare

@@ -52,7 +52,7 @@ def fit(grammar: str, alphabet: Alphabet, *, is_json: bool) -> str:
 
 
 def holds_only_json(tag: Any, alphabet: Alphabet) -> bool:
-    """Whether all that cannot be written in a structural tag stands in schemas of JSON values."""
+    """Whether all that cannot be written in a structural tag is in schemas of JSON values."""
     waiting = [tag]
     while waiting:
         one = waiting.pop()

@@ -84,7 +84,9 @@ class Engine:
     def stop(self) -> None:
         """Ends the engine, its processes and its shared memory."""
         self._stopping = True
-        if self._llm is None:  # the loop is busy building: without its processes that fails at once
+        if (
+            self._llm is None
+        ):  # the loop is busy building: without its processes that fails immediately
             self._clear()
         self.loop.run(self._shut_down())
         self.loop.stop()
@@ -145,7 +147,7 @@ class Engine:
 
 def engine_arguments(settings: Settings) -> dict[str, Any]:
     """The `engine` parameter with its relative paths resolved below the version's folder, and what
-    this machine calls for: `engine_cpu` on a CPU, else what goes with the GPUs it was given."""
+    this machine needs: `engine_cpu` on a CPU, else the arguments for its GPUs."""
     arguments = settings.table("engine")
     arguments = {**({} if settings.gpus else settings.table("engine_cpu")), **arguments}
     arguments = {**settings.engine, **arguments}
@@ -206,7 +208,7 @@ def _choose_scheduler(config: Any) -> None:
     chosen = config.get_scheduler_cls()
     if chosen in hosted:
         config.scheduler_cls = hosted[chosen]
-    elif not chosen.__module__.startswith("vllm."):  # the others take no structured output
+    elif not chosen.__module__.startswith("vllm."):  # the others do not support structured output
         raise ValueError(f"'scheduler_cls' {chosen.__name__} is not supported")
 
 

@@ -61,7 +61,7 @@ class EventWriter:
         told_prompt: Sequence[int] | None = None,
         copies: int = 1,
     ) -> None:
-        """`copies`: how many equal completions are told of each, numbered on."""
+        """`copies`: how many equal completions are sent for each, with the next numbers."""
         self._vocabulary = vocabulary
         self._readers = readers
         self._told_prompt = told_prompt
@@ -177,7 +177,7 @@ class EventWriter:
 
 
 def _copy(event: Event, number: int) -> Event:
-    """The same of completion `number`; the prompt is told once, and calls have ids of their own."""
+    """The event for completion `number`: the prompt is sent once, and calls have their own ids."""
     if not number:
         return event
     copy = {name: value for name, value in event.items() if not name.startswith("prompt_")}

@@ -1,6 +1,6 @@
 """Decodes the images of a request for vLLM.
 
-The gateway has checked and encoded them anew, as PNG; other clients' files are bounded here again,
+The gateway has checked them and encoded them as PNG; other clients' files are limited here again,
 before a pixel is decoded.
 """
 

@@ -194,7 +194,7 @@ def _link(source: ImageSource, path: str) -> ImageLink:
 
 
 def _document(block: DocumentBlock, path: str) -> str:
-    """Plain text is text; models here read no other files."""
+    """Plain text is passed as text; other files are not supported."""
     if block.source.type != "text":
         raise InvalidRequest(
             f"'{path}.type' must be 'text': files are not supported; send their text",

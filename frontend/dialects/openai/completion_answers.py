@@ -202,7 +202,7 @@ def render_logprobs(tokens: list[dict[str, Any]], offset: int) -> dict[str, Any]
 
 
 def _top(token: dict[str, Any]) -> dict[str, float] | None:
-    """The likeliest tokens, and the one that was taken, if it is none of them."""
+    """The likeliest tokens, and the one that was chosen, if it is not among them."""
     if token["logprob"] is None:
         return None
     shown = {top["token"]: top["logprob"] for top in token.get("top") or []}

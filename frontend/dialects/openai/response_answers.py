@@ -1,6 +1,6 @@
 """Events → a response, whole and as its sequence of stream events, from one state. Pure.
 
-Items follow each other, one open at a time: thoughts, text, calls. Every event carries the next
+Items follow each other, one open at a time: reasoning, text, calls. Every event carries the next
 `sequence_number`; the last one holds the whole response, which is also the unary answer.
 """
 
@@ -44,7 +44,7 @@ class _Item:
         return {**item, "role": "assistant", "content": content}
 
     def part(self, *, empty: bool = False) -> dict[str, Any]:
-        """The one part of what is said or thought."""
+        """The only part: its text, or its reasoning."""
         text = "" if empty else "".join(self.pieces)
         if self.kind == "reasoning":
             return {"type": "reasoning_text", "text": text}

@@ -1,4 +1,4 @@
-"""The tools of `/v1/responses`, where functions stand in the tools themselves. Pure."""
+"""The tools of `/v1/responses`, which declare functions directly. Pure."""
 
 from typing import Annotated, Any, Literal
 
