@@ -1,4 +1,4 @@
-"""The prompt step: `prompt` JSON in, `token_ids` out. Reads nothing but its tokenizer folder.
+"""The prompt step: `prompt` JSON in, `token_ids` out. Reads only its tokenizer folder.
 
 With the parameter `adapter` it also names that LoRA adapter to the engine, in each answer.
 """
