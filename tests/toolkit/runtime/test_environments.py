@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.errors import SetupError, SourceError
-from toolkit.machine import machine
+from toolkit.machine import local
 from toolkit.progress import silent
 from toolkit.runtime import environments
 from toolkit.runtime.environments import NAMES, ensure_environment, link_environments
@@ -75,7 +75,7 @@ def test_a_missing_libpython_names_the_package(
     own_home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("sys.base_prefix", str(tmp_path))
-    monkeypatch.setattr(machine.sysconfig, "get_config_var", lambda _: str(tmp_path))
+    monkeypatch.setattr(local.sysconfig, "get_config_var", lambda _: str(tmp_path))
     with pytest.raises(SetupError) as refusal:
         ensure_environment("onnx")
     assert "libpython3.11" in (refusal.value.hint or "")
