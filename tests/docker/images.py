@@ -115,6 +115,7 @@ class Images:
         options = ["--isolation", "chroot", "--pull-never", "--layers=false", "--format", "docker"]
         for argument in ("BASE", "FULL"):  # all images that a build names must be there
             options += ["--build-arg", f"{argument}={base}"]
+        options.append("--skip-unused-stages=false")  # else it skips the one that an ARG chooses
         options += _pip_settings()
         file = f"docker/{name}.Dockerfile"
         self.run("bud", *options, "-f", file, "-t", f"localhost/{name}", ".")
