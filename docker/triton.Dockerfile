@@ -2,11 +2,11 @@
 # `docker build -f docker/triton.Dockerfile -t triton-toolkit/triton .`, then mount a repository that was
 # built for the same target, `toolkit build-repo --target container:26.08-vllm`. VARIANT is what follows
 # the release in the target: `vllm` runs ONNX graphs in onnxruntime-gpu, in the Python backend;
-# `vllm-onnx` copies Triton's onnxruntime backend from the release's -py3 image, which is pulled for that.
+# `vllm-onnx` copies Triton's onnxruntime backend from FULL, the release's -py3 image.
 ARG RELEASE=26.08
 ARG VARIANT=vllm
 ARG BASE=nvcr.io/nvidia/tritonserver:${RELEASE}-vllm-python-py3
-ARG FULL=nvcr.io/nvidia/tritonserver:${RELEASE}-py3
+ARG FULL=${BASE}
 
 FROM ${BASE} AS build
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
@@ -16,18 +16,15 @@ RUN python3 -m pip install --no-cache-dir --no-deps --require-hashes \
 
 # hadolint ignore=DL3006
 FROM ${FULL} AS full
+ARG VARIANT
+RUN mkdir /tmp/added \
+ && if [ "${VARIANT}" = vllm-onnx ]; then cp -r /opt/tritonserver/backends/onnxruntime /tmp/added/; fi
 
 # hadolint ignore=DL3006
-FROM ${BASE} AS vllm
-
-# hadolint ignore=DL3006
-FROM ${BASE} AS vllm-onnx
-COPY --from=full /opt/tritonserver/backends/onnxruntime /opt/tritonserver/backends/onnxruntime
-
-# hadolint ignore=DL3006
-FROM ${VARIANT}
+FROM ${BASE}
 ARG RELEASE
 ARG VARIANT
+COPY --from=full /tmp/added/ /opt/tritonserver/backends/
 # after the base's own packages: what it has stays what it is
 COPY --from=build /opt/python /opt/triton-toolkit/python
 RUN python3 -c "import site; print('/opt/triton-toolkit/python', file=open(site.getsitepackages()[0] + '/triton-toolkit.pth', 'w'))" \

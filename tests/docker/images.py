@@ -113,10 +113,7 @@ class Images:
     def build(self, name: str, base: str) -> str:
         """The image of docker/NAME.Dockerfile on that base."""
         options = ["--isolation", "chroot", "--pull-never", "--layers=false", "--format", "docker"]
-        for argument in ("BASE", "FULL"):  # all images that a build names must be there
-            options += ["--build-arg", f"{argument}={base}"]
-        options.append("--skip-unused-stages=false")  # else it skips the one that an ARG chooses
-        options += _pip_settings()
+        options += ["--build-arg", f"BASE={base}", *_pip_settings()]
         file = f"docker/{name}.Dockerfile"
         self.run("bud", *options, "-f", file, "-t", f"localhost/{name}", ".")
         return f"localhost/{name}"

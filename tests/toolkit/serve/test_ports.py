@@ -24,7 +24,7 @@ def taken() -> Iterator[int]:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0"])  # noqa: S104
 def test_a_taken_port_names_its_owner(taken: int, host: str) -> None:
-    with pytest.raises(ServeError, match=f"process {os.getpid()} has it") as refused:
+    with pytest.raises(ServeError, match=f"process {os.getpid()} uses it") as refused:
         check_free([("--port", host, taken)])
     assert refused.value.hint == "choose another --port"
 
@@ -57,5 +57,5 @@ def test_one_port_for_two_purposes_is_refused() -> None:
 
 
 def test_a_host_that_is_none_is_refused() -> None:
-    with pytest.raises(ServeError, match="no address"):
+    with pytest.raises(ServeError, match="is not an address"):
         check_free([("--port", "no.such.host.invalid", free_port())])
