@@ -272,7 +272,7 @@ def test_unknown_precisions_and_models_without_any(llama: Path, tmp_path: Path) 
         convert(llama, Request("onnx", precision="int3"), tmp_path / "out", silent)
     (tmp_path / "encoder").mkdir()
     (tmp_path / "encoder" / "config.json").write_text('{"architectures": ["BertModel"]}')
-    with pytest.raises(ConvertError, match="no language model"):
+    with pytest.raises(ConvertError, match="is not a language model"):
         convert(tmp_path / "encoder", Request("onnx", precision="int4"), tmp_path / "out", silent)
 
 

@@ -275,7 +275,7 @@ def test_what_is_no_whole_checkpoint_is_refused(llama: Path, tmp_path: Path) -> 
         ("cut", ConvertError, "cut short"),
         ("pickled", QuantizeError, "holds pickles"),
         ("other", QuantizeError, "NobodysForCausalLM is not known"),
-        ("encoder", QuantizeError, "no causal language model"),
+        ("encoder", QuantizeError, "not a causal language model"),
         ("twice", QuantizeError, r"quantized already \(gptq\)"),
     ):
         with pytest.raises(kind, match=message) as caught:
