@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.machines import H100, FakeMachine, nvidia
 from tests.support.processes import ROOT
+from toolkit.building import Built
 from toolkit.cli.device import Device, choose_placement
 from toolkit.errors import UsageError
 from toolkit.machine import Ran
@@ -23,13 +24,14 @@ def all_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
 
-def test_auto_is_the_gpu_that_can_be_used() -> None:
+def test_auto_is_the_gpu_that_can_be_used(default_repository: Built) -> None:
+    repository = default_repository.output
     told: list[str] = []
-    placed = choose_placement(Device.AUTO, REPOSITORY, HOST, told.append)
+    placed = choose_placement(Device.AUTO, repository, HOST, told.append)
     assert placed is not None
     assert placed["smollm2-135m-instruct.engine"]["gpus"] == [0]
     assert any("engine: GPU 0, 90% of its memory" in line for line in told)
-    assert choose_placement(Device.CPU, REPOSITORY, HOST, told.append) is None
+    assert choose_placement(Device.CPU, repository, HOST, told.append) is None
 
 
 def test_auto_is_the_cpu_without_a_word_where_there_is_no_gpu() -> None:
