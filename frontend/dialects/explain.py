@@ -50,15 +50,16 @@ def check_struct(info: inspect.StructType, value: Any, path: str) -> None:
 
 
 def _check_names(value: dict[str, Any], known: set[str], path: str) -> None:
-    unknown = sorted(value.keys() - known, key=lambda name: (value[name] is None, name))
+    # a body may have more than 100,000 names: each step looks at each name once
+    unknown = [name for name in value if name not in known]
     if path:
-        for name in [name for name in unknown if value[name] is None]:
-            del value[name]
-            unknown.remove(name)
+        for name in unknown:
+            if value[name] is None:
+                del value[name]
+        unknown = [name for name in unknown if name in value]
     if not unknown:
         return
-    unread = [name for name in value if name in unknown and value[name] is not None]
-    name = unread[0] if unread else unknown[0]
+    name = next((name for name in unknown if value[name] is not None), None) or min(unknown)
     short = len(name) <= _MAX_COMPARED  # comparing takes the product of the lengths
     near = difflib.get_close_matches(name, known, n=1) if short else []
     hint = f"; did you mean '{near[0]}'?" if near else ""

@@ -34,7 +34,8 @@ class Bounds:
         except UnknownFields as error:
             if self.unknown_fields == "refuse" or not isinstance(body, dict):
                 raise
-            unknown = [name for name in body if name in error.names]
+            names = set(error.names)
+            unknown = [name for name in body if name in names]
             request.outcome.warnings += [f"{name[:_NAME]}: unknown" for name in unknown[:_WARNINGS]]
-            kept = {name: value for name, value in body.items() if name not in error.names}
+            kept = {name: value for name, value in body.items() if name not in names}
             return parser(kept, *bounds, **options)
