@@ -68,7 +68,24 @@ Tokens = Annotated[int, Meta(ge=1, le=MAX_TOKENS)]
 TokensOrNone = Annotated[int, Meta(ge=0, le=MAX_TOKENS)]
 TokenId = Annotated[int, Meta(ge=0, le=MAX_TOKEN_ID)]
 TokenIdList = list[TokenId]
-Seed = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 TopLogprobs = Annotated[int, Meta(ge=0, le=MAX_TOP_LOGPROBS)]
 Stops = str | Annotated[list[str], Meta(max_length=MAX_STOPS)]
 Empty = Annotated[list[Any], Meta(max_length=0)]
+# fields that bodies of several dialects share, with what they mean
+TopP = Annotated[
+    Fraction | None, about("Samples from the likeliest tokens that have this probability.")
+]
+MinP = Annotated[
+    Fraction | None,
+    about("Leaves out tokens below this fraction of the likeliest one's probability."),
+]
+PresencePenalty = Annotated[
+    Penalty | None, about("Lowers the probability of tokens that have been used.")
+]
+FrequencyPenalty = Annotated[
+    Penalty | None, about("Lowers the probability of tokens by how often they have been used.")
+]
+Seed = Annotated[
+    Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None,
+    about("The same seed gives the same answer."),
+]

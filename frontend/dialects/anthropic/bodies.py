@@ -18,6 +18,7 @@ from frontend.dialects.declare import (
     Refused,
     Tokens,
     TokensOrNone,
+    TopP,
     about,
 )
 from frontend.dialects.tools import MAX_TOOLS
@@ -144,9 +145,7 @@ class MessagesBody(CountBody, kw_only=True):
     temperature: Annotated[
         Fraction | None, about("Randomness. 0 always takes the likeliest token.")
     ] = None
-    top_p: Annotated[
-        Fraction | None, about("Samples from the likeliest tokens that have this probability.")
-    ] = None
+    top_p: TopP = None
     top_k: Annotated[
         TokensOrNone | None, about("Samples from this many of the likeliest tokens.")
     ] = None

@@ -12,13 +12,15 @@ from msgspec import Meta
 
 from frontend.dialects.declare import (
     MAX_TOKENS,
-    Fraction,
+    FrequencyPenalty,
+    MinP,
     Open,
-    Penalty,
+    PresencePenalty,
     Repetition,
     Seed,
     Stops,
     Tokens,
+    TopP,
     about,
 )
 from frontend.dialects.read import known_names, listed
@@ -43,23 +45,14 @@ class OptionsBody(Open, kw_only=True):
     temperature: Annotated[
         _Temperature | None, about("Randomness. 0 always takes the likeliest token.")
     ] = None
-    top_p: Annotated[
-        Fraction | None, about("Samples from the likeliest tokens that have this probability.")
-    ] = None
-    min_p: Annotated[
-        Fraction | None,
-        about("Leaves out tokens below this fraction of the likeliest one's probability."),
-    ] = None
-    presence_penalty: Annotated[
-        Penalty | None, about("Lowers the probability of tokens that have been used.")
-    ] = None
-    frequency_penalty: Annotated[
-        Penalty | None, about("Lowers the probability of tokens by how often they have been used.")
-    ] = None
+    top_p: TopP = None
+    min_p: MinP = None
+    presence_penalty: PresencePenalty = None
+    frequency_penalty: FrequencyPenalty = None
     repeat_penalty: Annotated[
         Repetition | None, about("Above 1 it discourages repetition, below 1 it encourages it.")
     ] = None
-    seed: Annotated[Seed | None, about("The same seed gives the same answer.")] = None
+    seed: Seed = None
     stop: Annotated[Stops | None, about("Texts that end the answer.")] = None
     top_k: Annotated[
         _MinusOne | None, about("Samples from this many of the likeliest tokens. 0: all.")

@@ -9,14 +9,16 @@ from msgspec import Meta
 
 from frontend.dialects.declare import (
     MAX_TOKEN_ID,
-    Fraction,
+    FrequencyPenalty,
+    MinP,
     Object,
-    Penalty,
+    PresencePenalty,
     Repetition,
     Seed,
     Stops,
     TokenIdList,
     TokensOrNone,
+    TopP,
     about,
 )
 from frontend.dialects.openai.structure import Structured
@@ -43,17 +45,11 @@ class Sampled(Structured, kw_only=True):
     temperature: Annotated[
         _Temperature | None, about("Randomness. 0 always takes the likeliest token.")
     ] = None
-    top_p: Annotated[
-        Fraction | None, about("Samples from the likeliest tokens that have this probability.")
-    ] = None
-    presence_penalty: Annotated[
-        Penalty | None, about("Lowers the probability of tokens that have been used.")
-    ] = None
-    frequency_penalty: Annotated[
-        Penalty | None, about("Lowers the probability of tokens by how often they have been used.")
-    ] = None
+    top_p: TopP = None
+    presence_penalty: PresencePenalty = None
+    frequency_penalty: FrequencyPenalty = None
     n: Annotated[_Choices | None, about("How many answers to generate.")] = None
-    seed: Annotated[Seed | None, about("The same seed gives the same answer.")] = None
+    seed: Seed = None
     stop: Annotated[Stops | None, about("Texts that end the answer. They are not part of it.")] = (
         None
     )
@@ -63,10 +59,7 @@ class Sampled(Structured, kw_only=True):
     top_k: Annotated[
         _TopK | None, about("Samples from this many of the likeliest tokens. -1: all.")
     ] = None
-    min_p: Annotated[
-        Fraction | None,
-        about("Leaves out tokens below this fraction of the likeliest one's probability."),
-    ] = None
+    min_p: MinP = None
     repetition_penalty: Annotated[
         Repetition | None, about("Above 1 it discourages repetition, below 1 it encourages it.")
     ] = None

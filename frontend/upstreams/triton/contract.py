@@ -75,49 +75,36 @@ def write_reply(generation: Generation) -> dict[str, Any] | None:
     if (tools := generation.tools) is not None:
         written["tools"] = _functions(tools.allowed)
         written["tool_choice"] = _choice(tools.choice)
-        if tools.parallel is not None:
-            written["parallel_tool_calls"] = tools.parallel
-    if reply.template_options is not None:
-        written["chat_template_kwargs"] = reply.template_options
-    if reply.reasoning is not None:
-        written["include_reasoning"] = reply.reasoning
-    if reply.prompt_token_ids:
-        written["prompt_token_ids"] = True
-    if generation.context_length is not None:
-        written["context_length"] = generation.context_length
-    return written
+        written |= _set(parallel_tool_calls=tools.parallel)
+    return written | _set(
+        chat_template_kwargs=reply.template_options,
+        include_reasoning=reply.reasoning,
+        prompt_token_ids=reply.prompt_token_ids or None,
+        context_length=generation.context_length,
+    )
 
 
 def _conversation(prompt: Conversation) -> dict[str, Any]:
-    written: dict[str, Any] = {"messages": [_message(one) for one in prompt.messages]}
-    if prompt.template_options is not None:
-        written["chat_template_kwargs"] = prompt.template_options
-    if prompt.effort is not None:
-        written["reasoning_effort"] = prompt.effort
-    if prompt.opened is not None:
-        written["add_generation_prompt"] = prompt.opened
-    if prompt.continued is not None:
-        written["continue_final_message"] = prompt.continued
-    if prompt.prefix:
-        written["prefix_token_ids"] = prompt.prefix
-    return written
+    return _set(
+        messages=[_message(one) for one in prompt.messages],
+        chat_template_kwargs=prompt.template_options,
+        reasoning_effort=prompt.effort,
+        add_generation_prompt=prompt.opened,
+        continue_final_message=prompt.continued,
+        prefix_token_ids=prompt.prefix or None,
+    )
 
 
 def _message(message: Message) -> dict[str, Any]:
     content = message.content
-    written: dict[str, Any] = {
-        "role": message.role,
-        "content": content if isinstance(content, str) else [_part(part) for part in content],
-    }
-    if message.calls:
-        written["tool_calls"] = [_call(call) for call in message.calls]
-    if message.name is not None:
-        written["name"] = message.name
-    if message.answers is not None:
-        written["tool_call_id"] = message.answers
-    if message.reasoning is not None:
-        written["reasoning_content"] = message.reasoning
-    return written
+    return _set(
+        role=message.role,
+        content=content if isinstance(content, str) else [_part(part) for part in content],
+        tool_calls=[_call(call) for call in message.calls] or None,
+        name=message.name,
+        tool_call_id=message.answers,
+        reasoning_content=message.reasoning,
+    )
 
 
 def _part(part: object) -> dict[str, str]:
@@ -136,13 +123,8 @@ def _functions(functions: Iterable[Function]) -> list[dict[str, Any]]:
 
 
 def _function(function: Function) -> dict[str, Any]:
-    written: dict[str, Any] = {"name": function.name}
-    if function.description is not None:
-        written["description"] = function.description
-    written["parameters"] = function.parameters
-    if function.strict is not None:
-        written["strict"] = function.strict
-    return written
+    described = _set(name=function.name, description=function.description)
+    return described | {"parameters": function.parameters} | _set(strict=function.strict)
 
 
 def _choice(choice: Choice) -> str | dict[str, str]:
@@ -154,6 +136,11 @@ def _structure(structure: Structure) -> dict[str, Any]:
     if structure.kind is not None:
         written[structure.kind] = structure.value
     return written | dict(structure.options)
+
+
+def _set(**fields: Any) -> dict[str, Any]:
+    """The fields that have a value, in order."""
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _logprobs(sampling: Sampling) -> Iterable[tuple[str, int]]:
