@@ -148,13 +148,14 @@ class Run:
 
     def generate(self, generation: Generation) -> Events:
         """The events of one generation, whose answers match its schemas. Raises GatewayError."""
+        self._check([generation])
         return self._generate(0, generation, self._call_id)
 
     def generate_all(self, generations: list[Generation]) -> AsyncGenerator[Numbered, None]:
         """(number of the prompt, its events) for every group of events. Raises GatewayError."""
-        sizes.check_generations(self.model, generations, self.path.policy.max_text_bytes)
+        self._check(generations)
         if len(generations) == 1:
-            return fan_out([partial(self.generate, generations[0])])
+            return fan_out([partial(self._generate, 0, generations[0], self._call_id)])
         return fan_out(
             [
                 partial(self._generate, number, one, f"{self._call_id}-{number}")
@@ -202,6 +203,12 @@ class Run:
     def _scheduled(self, suffix: str = "") -> AbstractAsyncContextManager[Call]:
         return self.path.schedule(self.request, self._call_id + suffix)
 
+    def _check(self, generations: list[Generation]) -> None:
+        """Raises InvalidRequest before anything waits for a slot."""
+        for generation in generations:
+            check_generation(self.path.policy, self.model, generation)
+        sizes.check_generations(self.model, generations, self.path.policy.max_text_bytes)
+
     def _generate(self, number: int, generation: Generation, call_id: str) -> Events:
         assert not generation.schemas, "its schemas were not checked"
         attempt = partial(self._infer, number)
@@ -213,8 +220,6 @@ class Run:
         Raises GatewayError, also when the upstream ends before every completion has its finish
         reason.
         """
-        check_generation(self.path.policy, self.model, generation)
-        sizes.check_generations(self.model, [generation], self.path.policy.max_text_bytes)
         attempt, calls = next(self._attempts), CallBuffer()
         unfinished = generation.sampling.choices
         async with self.path.schedule(self.request, call_id) as call:
