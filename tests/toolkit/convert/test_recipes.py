@@ -14,6 +14,7 @@ from toolkit.convert.parity import check_close, check_distributions
 from toolkit.convert.quiet import quiet
 from toolkit.convert.recipes import Recipe, recipe
 from toolkit.errors import ConvertError, MissingExtra
+from toolkit.kinds import all_kinds
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,7 @@ from toolkit.errors import ConvertError, MissingExtra
     ],
 )
 def test_recipe_by_kind_and_source(kind: str, source: str, module: str) -> None:
-    assert recipe(kind, Path(source)).module == module
+    assert recipe(all_kinds()[kind].conversion(Path(source))).module == module
 
 
 def test_a_key_covers_source_recipe_and_libraries(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,8 +127,8 @@ def test_tensorrt_llm_is_written_and_never_called_executed(llama: Path, tmp_path
     ("goal", "message"),
     [
         ("onnx", "neither config.json nor"),
-        ("gguf", "no checkpoint"),
-        ("tensorrt-llm", "no checkpo"),
+        ("gguf", "is not a checkpoint"),
+        ("tensorrt-llm", "is not a checkpoint"),
     ],
 )
 def test_a_directory_that_is_no_checkpoint(tmp_path: Path, goal: str, message: str) -> None:
