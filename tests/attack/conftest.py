@@ -18,7 +18,6 @@ import psutil
 import pytest
 
 from frontend.accounts.keyfile import add_key
-from frontend.domain.identity import Role
 from tests.support.processes import ROOT, Service, served
 
 CHAT, EMBEDDING = "smollm2-135m-instruct", "all-minilm-l6-v2"
