@@ -33,6 +33,8 @@ class Hold:
     flushed_us: int = 0
     is_offline: bool = False
     """Granted from what was last known, while the database was away."""
+    is_counted: bool = False
+    """Whether it counts as a request already; more tokens are no second one."""
     is_settled: bool = False
     is_charged: bool = False
 

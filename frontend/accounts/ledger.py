@@ -18,7 +18,6 @@ from frontend.accounts.holds import Hold
 from frontend.accounts.offline import Offline
 from frontend.accounts.quotas import Grant, Need, Tight
 from frontend.accounts.refusals import Refused, refusal_of
-from frontend.accounts.rules import UNLIMITED, scopes_of
 from frontend.accounts.windows import SECOND_US
 from frontend.domain.ids import new_id
 from frontend.domain.metering import Owner, Rates, UsageRow
@@ -70,7 +69,7 @@ class Ledger:
 
     def is_unlimited(self, owner: Owner) -> bool:
         """Whether it is known that the caller has nothing to reserve."""
-        if not scopes_of(owner):
+        if not owner.key:
             return True
         rules = self._memory.rules_for(owner, self.clock())
         return rules is not None and rules.is_unlimited
@@ -132,13 +131,16 @@ class Ledger:
         self._settles.append(hold)
         self._soon()
 
-    def progress(self, hold: Hold) -> None:
-        """Has the counts of a running request written down, if it is time to."""
-        if not hold.parts or hold.is_offline:
-            return
-        now_us = self.clock()
-        if hold.produced - hold.flushed >= FLUSH_TOKENS or now_us - hold.flushed_us >= FLUSH_US:
-            hold.flushed, hold.flushed_us = hold.produced, now_us
+    def is_due(self, hold: Hold) -> bool:
+        """Whether it is time to write the counts of a running request down."""
+        if hold.produced - hold.flushed >= FLUSH_TOKENS:
+            return True
+        return self.clock() - hold.flushed_us >= FLUSH_US
+
+    def flush(self, hold: Hold) -> None:
+        """Has the counts of a running request written down."""
+        hold.flushed, hold.flushed_us = hold.produced, self.clock()
+        if not hold.is_offline:
             self._flushes[hold.row.request_id] = hold
             self._soon()
 

@@ -28,16 +28,16 @@ def refusal_of(refusal: Refusal | NoCredits, now_us: int) -> RateLimited:
         return _no_credits(refusal, now_us)
     limit, wait_us = refusal.limit, refusal.wait_us
     if limit.measure is Measure.CONCURRENCY:
-        text = f"{_subject(limit)} may have {limit.amount} requests running at a time"
+        text = f"{subject_of(limit)} may have {limit.amount} requests running at a time"
         return RateLimited(f"{text}; wait until one of them ends", wait_us=_BUSY_US)
     amount = f"{limit.amount} {limit.measure} {_period(limit)}"
     if limit.is_budget:
         return QuotaExceeded(
-            f"the token budget of {_subject(limit)} is used up: of {amount} {refusal.left} are left,"
+            f"the token budget of {subject_of(limit)} is used up: of {amount} {refusal.left} are left,"
             f" and the request needs {refusal.needed}{_when(wait_us, now_us)}",
             wait_us=wait_us,
         )
-    text = f"the rate limit of {_subject(limit)} is {amount}"
+    text = f"the rate limit of {subject_of(limit)} is {amount}"
     if wait_us is None:
         text += f", and this request alone needs {refusal.needed}; send a smaller one"
         return RateLimited(text, wait_us=None)
@@ -55,7 +55,8 @@ def _no_credits(refusal: NoCredits, now_us: int) -> QuotaExceeded:
     )
 
 
-def _subject(limit: Limit) -> str:
+def subject_of(limit: Limit) -> str:
+    """Whose limit it is, as its caller knows it."""
     return _WORDS[limit.scope] + (f" for the model '{limit.model}'" if limit.model else "")
 
 

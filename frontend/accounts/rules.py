@@ -33,8 +33,6 @@ class Rules:
         return tuple(limit for limit in self.limits if limit.model in ("", model))
 
 
-UNLIMITED = Rules()
-
 
 def scopes_of(owner: Owner) -> list[tuple[Scope, str]]:
     """From the widest to the narrowest."""
