@@ -15,9 +15,9 @@ from frontend.accounts.plans import Plan, Subscription, renew
 from frontend.accounts.prices import Price, price_of
 from frontend.accounts.quotas import Grant, Need, Refusal, Tight, reserve, settle_all
 from frontend.accounts.rules import Rules, rules_of, scopes_of
-from frontend.accounts.windows import SECOND_US, parse_window
+from frontend.accounts.windows import parse_window
 from frontend.domain.metering import Owner, Rate, Rates, UsageRow
-from frontend.store.ledger import Books, CounterRow, SubscriptionRow, TransferRow
+from frontend.store.ledger import Books, CounterRow, PlanRow, SubscriptionRow, TransferRow
 from frontend.store.usage import add_usage, existing
 
 RULES_US = 700_000
@@ -87,7 +87,7 @@ def apply(books: Books, batch: Batch, memory: Memory, now_us: int) -> None:
 
 
 def sweep(books: Books, memory: Memory, now_us: int) -> list[Hold]:
-    """Settles what dead gateways and requests beyond their deadline had reserved, some at a time."""
+    """Settles some of what dead gateways, and requests beyond their deadline, had reserved."""
     holds = [hold_of(row, now_us) for row in books.take_abandoned(now_us, _ABANDONED)]
     work = _Work(books, memory, now_us)
     work.settle(holds, {hold.row.request_id for hold in holds}, ())
@@ -136,7 +136,7 @@ class _Work:
         known: Set[str] = frozenset(),
     ) -> None:
         """Charges every hold once: one whose row was not taken was charged by somebody else."""
-        mine = [hold for hold in holds if hold.row.request_id not in known and _is_mine(hold, taken)]
+        mine = [hold for hold in holds if _is_mine(hold, taken, known)]
         self._lock(holds, taken, reserves)
         if any(hold.started for hold in mine):
             self._read_prices()
@@ -163,9 +163,7 @@ class _Work:
             self._memory.counters.clear()
         self._memory.counters.update(self._counters)
 
-    def _lock(
-        self, holds: Sequence[Hold], taken: Set[str], reserves: Sequence[Reserve]
-    ) -> None:
+    def _lock(self, holds: Sequence[Hold], taken: Set[str], reserves: Sequence[Reserve]) -> None:
         """Every counter and account that the transaction needs, in order and at once."""
         keys = {
             limit.key
@@ -337,17 +335,21 @@ def read_rules(books: Books, memory: Memory, owners: Iterable[Owner], now_us: in
 
 def subscription_of(row: SubscriptionRow) -> Subscription:
     """A stored subscription for the rules of plans."""
-    following = row.next_plan
-    return Subscription(
-        Plan(row.plan.name, row.plan.credits, row.plan.shared),
-        row.period_starts_at_us,
-        following and Plan(following.name, following.credits, following.shared),
-    )
+    following = None if row.next_plan is None else plan_of(row.next_plan)
+    return Subscription(plan_of(row.plan), row.period_starts_at_us, following)
 
 
-def _is_mine(hold: Hold, taken: Set[str]) -> bool:
+def plan_of(row: PlanRow) -> Plan:
+    """A stored plan for the rules of plans."""
+    return Plan(row.name, row.credits, row.shared)
+
+
+def _is_mine(hold: Hold, taken: Set[str], known: Set[str]) -> bool:
     """A request that reserved nothing, or only in memory, is nobody else's."""
-    return not hold.parts or hold.is_offline or hold.row.request_id in taken
+    request_id = hold.row.request_id
+    if hold.parts and not hold.is_offline:
+        return request_id in taken
+    return request_id not in known
 
 
 def _counter_of(row: CounterRow) -> Counter:
@@ -357,6 +359,4 @@ def _counter_of(row: CounterRow) -> Counter:
 
 def _row_of(counter: Counter) -> CounterRow:
     buckets = {str(start_us): used for start_us, used in counter.buckets.items()}
-    return CounterRow(
-        counter.used, counter.reserved, counter.start_us, counter.at_us, buckets
-    )
+    return CounterRow(counter.used, counter.reserved, counter.start_us, counter.at_us, buckets)

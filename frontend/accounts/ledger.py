@@ -1,4 +1,4 @@
-"""Reserve before a request runs, settle when it has ended: the ledger as the rest of a gateway has it.
+"""Reserve before a request runs, settle when it has ended: the ledger as a gateway uses it.
 
 One task writes: what arrives while a transaction runs goes into the next one together, so a
 transaction costs little per request. A reserve waits for its transaction. A settle is only queued,
@@ -259,11 +259,6 @@ class Ledger:
         while True:
             now_us = self.clock()
             try:
-                self._offline.gateways = await self.store.write(
-                    lambda books: books.renew_gateway(
-                        self._memory.gateway_id, now_us, now_us + LEASE_US
-                    )
-                )
                 await self._sweep_all(now_us)
             except StoreUnavailable as error:
                 _log.warning("the ledger cannot be swept: %s", error.reason)
@@ -272,6 +267,10 @@ class Ledger:
             await asyncio.sleep(_SWEEP_S)
 
     async def _sweep_all(self, now_us: int) -> None:
+        name, until_us = self._memory.gateway_id, now_us + LEASE_US
+        self._offline.gateways = await self.store.write(
+            lambda books: books.renew_gateway(name, now_us, until_us)
+        )
         while holds := await self.store.write(lambda books: sweep(books, self._memory, now_us)):
             for hold in holds:
                 if hold.is_charged:
@@ -286,6 +285,4 @@ class Ledger:
                     if not await self._commit():
                         await asyncio.sleep(_RETRY_S)
                 with suppress(StoreUnavailable):
-                    await self.store.write(
-                        lambda books: books.end_gateway(self._memory.gateway_id)
-                    )
+                    await self.store.write(lambda books: books.end_gateway(self._memory.gateway_id))

@@ -33,8 +33,8 @@ def refusal_of(refusal: Refusal | NoCredits, now_us: int) -> RateLimited:
     amount = f"{limit.amount} {limit.measure} {_period(limit)}"
     if limit.is_budget:
         return QuotaExceeded(
-            f"the token budget of {subject_of(limit)} is used up: of {amount} {refusal.left} are left,"
-            f" and the request needs {refusal.needed}{_when(wait_us, now_us)}",
+            f"the token budget of {subject_of(limit)} is used up: {refusal.left} of {amount} are"
+            f" left, and the request needs {refusal.needed}{_when(wait_us, now_us)}",
             wait_us=wait_us,
         )
     text = f"the rate limit of {subject_of(limit)} is {amount}"

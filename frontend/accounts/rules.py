@@ -33,7 +33,6 @@ class Rules:
         return tuple(limit for limit in self.limits if limit.model in ("", model))
 
 
-
 def scopes_of(owner: Owner) -> list[tuple[Scope, str]]:
     """From the widest to the narrowest."""
     pairs = zip(Scope, (owner.organisation, owner.group, owner.user, owner.key), strict=True)
@@ -60,7 +59,11 @@ def rules_of(
             if (payer[0], payer[1], "", measure, window) not in limits:
                 _add(limits, scopes, row)
     if default_tokens and payer is None and owner.organisation and not _has_budget(limits):
-        _add(limits, scopes, QuotaRow("user", owner.user, "", "tokens", "month", default_tokens, None))
+        _add(
+            limits,
+            scopes,
+            QuotaRow("user", owner.user, "", "tokens", "month", default_tokens, None),
+        )
     ordered = sorted(limits.values(), key=lambda one: (list(Scope).index(one.scope), one.key))
     return Rules(tuple(ordered), payer)
 
@@ -76,4 +79,6 @@ def _add(limits: dict[Key, Limit], scopes: list[tuple[Scope, str]], row: QuotaRo
 
 
 def _has_budget(limits: Mapping[Key, Limit]) -> bool:
-    return any(one.scope is Scope.USER and one.is_budget and not one.model for one in limits.values())
+    return any(
+        one.scope is Scope.USER and one.is_budget and not one.model for one in limits.values()
+    )

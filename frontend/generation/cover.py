@@ -103,7 +103,9 @@ class Cover:
         outcome = self.request.outcome
         name = outcome.names.get("max_tokens", "max_tokens")
         left = "" if grant.lowered_by is None else f" of {subject_of(grant.lowered_by)}"
-        outcome.warnings.append(f"{name}: lowered to {each}, which is what the budget{left} has left")
+        outcome.warnings.append(
+            f"{name}: lowered to {each}, which is what the budget{left} has left"
+        )
         return [_cut(one, each) for one in generations]
 
 

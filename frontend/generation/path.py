@@ -33,7 +33,6 @@ from frontend.media.images import Images
 from frontend.upstreams.protocol import Call, Upstream
 from frontend.upstreams.registry import Registry
 
-
 CLIENT_GONE = 499
 """What usage says of a request whose client went away, as nginx does."""
 
@@ -77,8 +76,9 @@ class Path:
             self._settle(request, count, cover, status)
 
     def _cover(self, request: Request) -> Cover | None:
-        ledger = self.ledger
-        return ledger and Cover(ledger, request, new_hold(request, ledger.clock()))
+        if (ledger := self.ledger) is None:
+            return None
+        return Cover(ledger, request, new_hold(request, ledger.clock()))
 
     async def _authorize(self, request: Request, name: str, capability: str | None) -> Model:
         model = await self.registry.find(name)
@@ -262,9 +262,7 @@ class Run:
     async def _fan_out(self, generations: list[Generation]) -> AsyncGenerator[Numbered, None]:
         """All prompts are reserved before the first one runs."""
         if self._cover is not None:
-            generations = await self._cover.generations(
-                self.model, generations, self._count_prompt
-            )
+            generations = await self._cover.generations(self.model, generations, self._count_prompt)
             self._covered.update(range(len(generations)))
         streams = [
             partial(self._generate, number, one, f"{self._call_id}-{number}")

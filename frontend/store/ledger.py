@@ -151,7 +151,7 @@ class Books:
         """Every quota of these subjects."""
         columns = [quotas.c[name] for name in QuotaRow._fields]
         statement = select(*columns).where(quotas.c.scope_id.in_(bindparam("ids", expanding=True)))
-        return [QuotaRow(*row) for row in self._of_many(statement, scope_ids)]
+        return [QuotaRow._make(row) for row in self._of_many(statement, scope_ids)]
 
     def lock_counters(self, keys: Collection[CounterKey]) -> dict[CounterKey, CounterRow]:
         """The counters, locked; those that do not exist are created."""
@@ -160,7 +160,7 @@ class Books:
         wanted = set(keys)
         held = self._select_counters(wanted)
         if missing := sorted(wanted - held.keys()):
-            new = [_counter_key(key) | {"buckets": {}} for key in missing]
+            new: list[dict[str, Any]] = [_counter_key(key) | {"buckets": {}} for key in missing]
             self.connection.execute(self.insert(counters).on_conflict_do_nothing(), new)
             held = self._select_counters(wanted)  # in order, with what another process has created
         return held
@@ -243,7 +243,7 @@ class Books:
     def prices(self) -> list[PriceRow]:
         """The whole price table; it is small."""
         columns = [prices.c[name] for name in PriceRow._fields]
-        return [PriceRow(*row) for row in self.connection.execute(select(*columns))]
+        return [PriceRow._make(row) for row in self.connection.execute(select(*columns))]
 
     def plans(self) -> dict[str, PlanRow]:
         """All plans by their ids, the deleted ones too: a subscription may still have one."""
@@ -309,7 +309,8 @@ class Books:
         changes: dict[str, int] = {}
         heads, entries = [], []
         for one in transfers:
-            head = {"id": new_id(), "kind": one.kind, "request_id": one.request_id}
+            head: dict[str, Any] = {"id": new_id(), "kind": one.kind}
+            head |= {"request_id": one.request_id}
             head |= {"note": one.note, "created_by": one.created_by, "created_at_us": now_us}
             heads.append(head)
             for name, amount in one.legs:
@@ -348,7 +349,9 @@ class Books:
         statement = (
             select(credit_accounts)
             .where(credit_accounts.c.scope_id.in_(bindparam("ids", expanding=True)))
-            .order_by(credit_accounts.c.scope_id, credit_accounts.c.scope_kind, credit_accounts.c.name)
+            .order_by(
+                credit_accounts.c.scope_id, credit_accounts.c.scope_kind, credit_accounts.c.name
+            )
             .with_for_update()
         )
         balances: dict[Scope, dict[str, tuple[str, int]]] = {}
@@ -359,7 +362,7 @@ class Books:
 
     def _of_many(self, statement: Select[Any] | Any, ids: Collection[str]) -> list[Row[Any]]:
         """What a statement finds for many ids, in their order."""
-        ordered, rows = sorted(ids), []
+        ordered, rows = sorted(ids), list[Row[Any]]()
         for start in range(0, len(ordered), _MANY):
             part = {"ids": ordered[start : start + _MANY]}
             rows += self.connection.execute(statement, part).all()

@@ -136,4 +136,3 @@ def _where(statement: Any, chosen: UsageFilter) -> Any:
     for name, value in chosen.owners.items():
         statement = statement.where(table[name] == value)
     return statement if chosen.model is None else statement.where(table.model == chosen.model)
-
