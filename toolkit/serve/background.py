@@ -10,8 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -121,7 +121,7 @@ def stop_service(
         process = psutil.Process(record.pid)
     except psutil.NoSuchProcess:
         return
-    with _opened(Path(record.logs, journal.FILE)) as log:
+    with _open(Path(record.logs, journal.FILE)) as log:
         lines = _Lines(log.fileno(), os.fstat(log.fileno()).st_size)
         _signal(process, record)
         if kill:
@@ -146,12 +146,9 @@ def _signal(process: psutil.Process, record: Record) -> None:
             process.send_signal(signal.SIGTERM)
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def _open(path: Path) -> BinaryIO:
     """The service's log; an empty file if it cannot be read."""
     try:
-        log: BinaryIO = path.open("rb")
+        return path.open("rb")
     except OSError:
-        log = open(os.devnull, "rb")  # noqa: SIM115
-    with log:
-        yield log
+        return Path(os.devnull).open("rb")
