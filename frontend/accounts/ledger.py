@@ -19,6 +19,7 @@ from frontend.accounts.offline import Offline
 from frontend.accounts.quotas import Grant, Need, Tight
 from frontend.accounts.refusals import Refused, refusal_of
 from frontend.accounts.windows import SECOND_US
+from frontend.domain.identity import Caller
 from frontend.domain.ids import new_id
 from frontend.domain.metering import Owner, Rates, UsageRow
 from frontend.errors import StoreUnavailable
@@ -37,6 +38,11 @@ _END_S = 3.0
 _MOST = 1000
 _Waiting = tuple[Reserve, "asyncio.Future[None]"]
 _log = logging.getLogger(__name__)
+
+
+def owner_of(caller: Caller) -> Owner:
+    """Whom the requests of a caller count for."""
+    return Owner(caller.organisation, caller.group, caller.user, caller.key)
 
 
 @dataclass(slots=True)
@@ -61,6 +67,7 @@ class Ledger:
     _lazy: asyncio.TimerHandle | None = None
     _repeated: bool = False
     _isolates: bool = False
+    _is_writing: bool = False
 
     def __post_init__(self) -> None:
         self._memory = Memory(new_id(), self.default_tokens)
@@ -183,7 +190,10 @@ class Ledger:
             if self._lazy is not None:
                 self._lazy.cancel()
                 self._lazy = None
-            if not await self._commit():
+            self._is_writing = True
+            is_done = await self._commit()
+            self._is_writing = False
+            if not is_done:
                 await asyncio.sleep(_RETRY_S)
                 self._wake.set()
 

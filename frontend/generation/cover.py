@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from frontend.accounts.holds import Hold
-from frontend.accounts.ledger import Ledger
+from frontend.accounts.ledger import Ledger, owner_of
 from frontend.accounts.quotas import Grant, Need, Tight
 from frontend.accounts.refusals import subject_of
 from frontend.domain.generation import Conversation, Generation, TokenIds
-from frontend.domain.metering import Owner, UsageRow
+from frontend.domain.metering import UsageRow
 from frontend.domain.models import Model
 from frontend.domain.request import Request
 from frontend.generation import sizes
@@ -111,10 +111,9 @@ class Cover:
 
 def new_hold(request: Request, now_us: int) -> Hold:
     """Of a request that has reserved nothing yet."""
-    caller = request.caller
     row = UsageRow(
         request.id,
-        Owner(caller.organisation, caller.group, caller.user, caller.key),
+        owner_of(request.caller),
         "",
         request.dialect.value,
         request.outcome.path,
