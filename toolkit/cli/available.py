@@ -25,13 +25,7 @@ _LEAST_NEEDED = ("about", "needs", "context", "license")
 _COUNTS = (("B", 10**9), ("M", 10**6), ("K", 10**3))
 
 
-class Kind(StrEnum):
-    """The kinds of the catalogue's models."""
-
-    LLM = "llm"
-    EMBEDDING = "embedding"
-    RERANK = "rerank"
-    DIFFUSION = "diffusion"
+Kind = StrEnum("Kind", {name: name for name in ("llm", "embedding", "rerank", "diffusion")})
 
 
 @dataclass(frozen=True, slots=True)
