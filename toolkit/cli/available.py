@@ -25,7 +25,7 @@ _LEAST_NEEDED = ("about", "needs", "context", "license")
 _COUNTS = (("B", 10**9), ("M", 10**6), ("K", 10**3))
 
 
-Kind = StrEnum("Kind", {name: name for name in ("llm", "embedding", "rerank", "diffusion")})
+Kind = StrEnum("Kind", "llm embedding rerank diffusion")
 
 
 @dataclass(frozen=True, slots=True)
