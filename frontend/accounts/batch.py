@@ -224,7 +224,18 @@ class _Work:
         memory = self._memory
         if self._now_us - memory.prices_read_us >= RULES_US:
             memory.prices = [
-                Price(row[0], row[1], row[2], *row[3:]) for row in self._books.prices()
+                Price(
+                    row.model,
+                    row.upstream,
+                    row.starts_at_us,
+                    row.prompt_micro,
+                    row.cached_micro,
+                    row.completion_micro,
+                    row.image_micro,
+                    row.request_micro,
+                    row.credits_micro,
+                )
+                for row in self._books.prices()
             ]
             memory.prices_read_us = self._now_us
 

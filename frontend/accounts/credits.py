@@ -58,11 +58,6 @@ class Balance:
     spent: int = 0
     expired: int = 0
 
-    @property
-    def granted(self) -> int:
-        """All that was ever granted and not revoked."""
-        return self.available + self.reserved + self.spent + self.expired
-
 
 @dataclass(frozen=True, slots=True)
 class Transfer:

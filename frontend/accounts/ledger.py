@@ -67,7 +67,7 @@ class Ledger:
     _lazy: asyncio.TimerHandle | None = None
     _repeated: bool = False
     _isolates: bool = False
-    _is_writing: bool = False
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
         self._memory = Memory(new_id(), self.default_tokens)
@@ -190,9 +190,8 @@ class Ledger:
             if self._lazy is not None:
                 self._lazy.cancel()
                 self._lazy = None
-            self._is_writing = True
-            is_done = await self._commit()
-            self._is_writing = False
+            async with self._turn:
+                is_done = await self._commit()
             if not is_done:
                 await asyncio.sleep(_RETRY_S)
                 self._wake.set()

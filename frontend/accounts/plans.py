@@ -1,4 +1,4 @@
-"""Plans: credits per month, fair use, whose they are; and what a change of plan does. Pure.
+"""Plans: credits per month, whose they are, and what a change of plan does. Pure.
 
 An upgrade counts at once: the holder gets the difference between the two plans' credits for what is
 left of the period, and what was used stays used. A downgrade counts from the next period on, so
@@ -7,8 +7,7 @@ nothing that was paid for is taken away. Credits that are left expire with their
 
 from dataclasses import dataclass
 
-from frontend.accounts.credits import CREDIT, Balance, Reason, Transfer, transfer
-from frontend.accounts.limits import Measure
+from frontend.accounts.credits import Balance, Reason, Transfer, transfer
 from frontend.accounts.windows import parse_window
 
 _MONTH = parse_window("month")
@@ -18,24 +17,12 @@ _MONTH = parse_window("month")
 class Plan:
     """`credits` per calendar month, in millionths; None: unlimited.
 
-    `fair_use` are quotas of every subscriber. `shared`: a group or an organisation subscribes, and
-    its members have one pool.
+    `shared`: a group or an organisation subscribes, and its members have one pool.
     """
 
     name: str
     credits: int | None
     shared: bool = False
-    fair_use: tuple[tuple[Measure, str, int], ...] = ()
-
-
-SEEDED = (
-    Plan("free", 100 * CREDIT),
-    Plan("developer", 1_000 * CREDIT),
-    Plan("pro", None, fair_use=((Measure.TOKENS, "minute", 200_000),)),
-    Plan("teams", 10_000 * CREDIT, shared=True),
-    Plan("enterprise", None, shared=True),
-)
-"""Every new store has these; an administrator may edit them."""
 
 
 @dataclass(slots=True)

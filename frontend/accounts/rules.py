@@ -12,9 +12,6 @@ from frontend.accounts.windows import parse_window
 from frontend.domain.metering import Owner
 from frontend.store.ledger import QuotaRow, SubscriptionRow
 
-DEFAULT_TOKENS = 100_000
-"""Tokens of a user per calendar month, where nothing else is said."""
-
 
 @dataclass(frozen=True, slots=True)
 class Rules:

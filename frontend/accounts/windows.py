@@ -82,11 +82,6 @@ def iso(moment_us: int) -> str:
     return _moment(-(-moment_us // SECOND_US) * SECOND_US).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def hour_of(moment_us: int) -> int:
-    """The start of the UTC hour."""
-    return moment_us - moment_us % HOUR_US
-
-
 def _moment(moment_us: int) -> datetime:
     return _EPOCH + timedelta(microseconds=moment_us)
 

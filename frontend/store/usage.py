@@ -4,14 +4,12 @@ So the sums are exactly those of the rows. Reading uses the sums alone, and page
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import select
 
 from frontend.domain.ids import new_id
 from frontend.domain.metering import UsageRow
-from frontend.store.database import Database
 from frontend.store.ledger import Books
 from frontend.store.tables import usage, usage_hourly
 
@@ -90,49 +88,3 @@ def _hours(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         for name in SUMS[2:]:
             sums[name] += row[name]
     return [hours[key] for key in sorted(hours)]
-
-
-@dataclass(frozen=True, slots=True)
-class UsageFilter:
-    """The hours from `start_us` on and before `end_us`, of some owners and one model."""
-
-    start_us: int
-    end_us: int
-    owners: dict[str, str] = field(default_factory=dict)
-    """Ids by `organisation_id`, `group_id`, `user_id` or `key_id`."""
-    model: str | None = None
-
-
-class UsageStore:
-    """Reads the sums."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def hours(
-        self, chosen: UsageFilter, after: Sequence[Any] | None, most: int
-    ) -> list[dict[str, Any]]:
-        """The sums by hour, owner and model, in the order of their key, after the key `after`."""
-        columns = [usage_hourly.c[name] for name in KEY]
-        statement = _where(select(usage_hourly), chosen).order_by(*columns).limit(most)
-        if after is not None:
-            statement = statement.where(tuple_(*columns) > tuple_(*after))
-        async with self._database.connect() as connection:
-            return [dict(row._mapping) for row in await connection.execute(statement)]
-
-    async def totals(self, chosen: UsageFilter) -> dict[str, int]:
-        """The sums over all of it."""
-        sums = [func.coalesce(func.sum(usage_hourly.c[name]), 0).label(name) for name in SUMS]
-        async with self._database.connect() as connection:
-            row = (await connection.execute(_where(select(*sums), chosen))).one()
-        return {name: int(row._mapping[name]) for name in SUMS}
-
-
-def _where(statement: Any, chosen: UsageFilter) -> Any:
-    table = usage_hourly.c
-    statement = statement.where(
-        table.hour_at_us >= chosen.start_us, table.hour_at_us < chosen.end_us
-    )
-    for name, value in chosen.owners.items():
-        statement = statement.where(table[name] == value)
-    return statement if chosen.model is None else statement.where(table.model == chosen.model)
