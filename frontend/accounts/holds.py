@@ -1,7 +1,7 @@
 """What a running request has reserved, in memory and as its rows in the store say it.
 
 A request has one row for its first reservation, which it is charged by, and one for each time it
-needed more. Whoever removes a row from the store settles it, so each is settled once.
+needed more. The gateway that removes a row from the store settles it, so each is settled once.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ class Hold:
     is_offline: bool = False
     """Granted from what was last known, while the database was away."""
     is_counted: bool = False
-    """Whether it counts as a request already; more tokens are no second one."""
+    """Whether it counts as a request already: more tokens do not count again."""
     is_settled: bool = False
     is_charged: bool = False
 

@@ -257,7 +257,7 @@ class Ledger:
                 done.set_exception(error if away else StoreUnavailable("the transaction failed"))
 
     def _isolate(self, settles: list[Hold]) -> None:
-        """Finds the request that no transaction accepts, one by one, so that it stops no other."""
+        """Finds the request that makes every transaction fail, one by one, and leaves it out."""
         if self._isolates and settles:
             self._settles.remove(settles[0])
             _log.error("not settled, its reservation will be swept: %s", settles[0].row)

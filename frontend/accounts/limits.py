@@ -46,7 +46,7 @@ class Limit:
 
     @property
     def key(self) -> Key:
-        """What its counter is stored under. Not the quota's id: a quota that is made anew goes on
+        """What its counter is stored under. Not the quota's id: a quota that is made again goes on
         with what was used."""
         return self.scope, self.subject, self.model, self.measure, self.window.name
 

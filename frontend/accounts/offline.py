@@ -1,8 +1,8 @@
 """Goes on for a minute while the database is away, with this process's share of what was left.
 
 Of every limit a process may use 1/N of what was left when the database was last seen, N being the
-gateways that were alive then. After a minute whoever has limits is refused; credits are refused at
-once. What was used is charged when the database is back.
+gateways that were alive then. After a minute callers with limits are refused; those that pay with
+credits are refused immediately. What was used is charged when the database is back.
 """
 
 from dataclasses import dataclass, field, replace

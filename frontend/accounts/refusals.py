@@ -1,4 +1,4 @@
-"""What a caller is told when a limit is reached; and a limit of their own for those who go on.
+"""The errors for limits that are reached, and a limit of its own for refused requests.
 
 A refused request costs nothing. But a caller who keeps sending what is refused is, after a while,
 refused from memory alone, so that it costs the database nothing either.

@@ -27,7 +27,7 @@ class Kind(enum.Enum):
     RATE = enum.auto()
     """Continuously: what is used drains at the limit's rate."""
     CALENDAR = enum.auto()
-    """All at once, when the calendar period ends."""
+    """Completely, when the calendar period ends."""
     ROLLING = enum.auto()
     """Bucket by bucket, as the buckets leave the period."""
     NONE = enum.auto()

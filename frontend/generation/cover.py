@@ -1,6 +1,6 @@
 """Reserves what a request may use before it runs, and holds its answer to it.
 
-A prompt's bytes are a bound for its tokens, which is enough for whoever has plenty left; for others
+A prompt's bytes are a bound for its tokens, which is enough for a caller with plenty left; for others
 the model counts first. An answer that a budget cannot pay is cut to what is left, with a warning.
 """
 

@@ -107,7 +107,7 @@ class Path:
         if cover is None:
             return
         row = cover.hold.row
-        # an error after the first byte of a stream is told in the stream
+        # an error after the first byte of a stream is sent in the stream
         row.status = 500 if status == 200 and outcome.error is not None else status
         row.usage = outcome.usage or row.usage
         row.duration_us = int(outcome.elapsed_ms * 1000)
