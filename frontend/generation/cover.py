@@ -1,7 +1,8 @@
 """Reserves what a request may use before it runs, and holds its answer to it.
 
-A prompt's bytes are a bound for its tokens, which is enough for a caller with plenty left; for others
-the model counts first. An answer that a budget cannot pay is cut to what is left, with a warning.
+A prompt's bytes are a bound for its tokens, which is enough for a caller with plenty left; for
+others the model counts first. An answer that a budget cannot pay is cut to what is left, with a
+warning.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
