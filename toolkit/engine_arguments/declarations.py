@@ -2,7 +2,7 @@
 
 Read from syntax trees. A type is written out as Python writes it, its aliases resolved: `int`,
 `None`, `Literal['auto', 'half']`, `list[str]`, a union with `|`, the name of a class of settings,
-`Enum['NAME', …]` for the names and numbers of an enum, and `Any` for what cannot be told. It does
+`Enum['NAME', …]` for the names and numbers of an enum, and `Any` for what is not known. It does
 not know how values are checked (`values`).
 """
 

@@ -11,7 +11,7 @@ from toolkit.engine_arguments.values import Misfit
 
 
 def contradictions(arguments: Mapping[str, object], context_length: int) -> Iterator[Misfit]:
-    """Pairs of values that no engine starts with; `arguments` include the defaults that are
+    """Values that an engine does not start with; `arguments` include the defaults that are
     known."""
     given = _Given(arguments)
     yield from _batches(given, context_length)

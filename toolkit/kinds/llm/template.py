@@ -31,7 +31,7 @@ def problem_of(path: Path) -> str | None:
     """What is wrong with a template, as the rest of a line that starts with the file's name."""
     try:
         if path.stat().st_size > _MAX_BYTES:
-            return ": is larger than 1 MiB, which no chat template is"
+            return ": is larger than 1 MiB"
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         return f" cannot be read: {error}"
