@@ -11,6 +11,7 @@ GatewayError
 │   └── ModelNotFound       carries the name
 ├── MethodNotAllowed   405
 ├── ClientTimeout      408  the body did not arrive in time
+├── Conflict           409  something like it exists, or depends on it
 ├── TooLarge           413  a body beyond its bound
 ├── UnsupportedMedia   415  not JSON
 ├── RateLimited        429  the caller's own limit
@@ -18,7 +19,8 @@ GatewayError
 ├── NotSupported       501  known, and not supported here
 ├── BackendFailed      502  a model failed; details are in the log alone
 ├── BackendTimeout     504  the deadline passed
-└── BackendUnavailable 503  Triton or the model is not available (yet)
+├── BackendUnavailable 503  Triton or the model is not available (yet)
+└── StoreUnavailable   503  the database or Redis cannot be reached; why is in `reason` alone
 
 Clients read some of these by their text. Each dialect says them in its own API's words, from the
 facts that an error carries (`frontend.dialects.*.failures`).
@@ -179,6 +181,14 @@ class ClientTimeout(GatewayError):
     code = "request_timeout"
 
 
+class Conflict(GatewayError):
+    """Something that exists is in the way of the change."""
+
+    status = 409
+    type = "invalid_request_error"
+    code = "conflict"
+
+
 class TooLarge(GatewayError):
     """A body or list beyond its bound."""
 
@@ -244,3 +254,16 @@ class BackendUnavailable(GatewayError):
     type = "server_error"
     code = "backend_unavailable"
     retry_after_s = 2
+
+
+class StoreUnavailable(GatewayError):
+    """The database or Redis cannot be reached. `reason`, for operators, says which and why."""
+
+    status = 503
+    type = "server_error"
+    code = "store_unavailable"
+    retry_after_s = 2
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__("the gateway's database is not available now; try again later")

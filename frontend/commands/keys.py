@@ -75,7 +75,7 @@ def _list(options: argparse.Namespace) -> None:
         return
     width = max([len(key.name) for key in keys], default=0)
     for key in keys:
-        sys.stdout.write(f"{key.name:<{width}}  {key.role:<5}  {key.digest[:19]}…\n")
+        sys.stdout.write(f"{key.name:<{width}}  {key.role:<5}  sha256:{key.digest.hex()[:12]}…\n")
 
 
 def _remove(options: argparse.Namespace) -> None:
