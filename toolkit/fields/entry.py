@@ -21,6 +21,7 @@ from toolkit.fields.strict import Many, Strict
 from toolkit.fields.tensors import Input, Output
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$"
+NAME_HINT = "letters, digits, '.', '_' and '-', beginning with a letter or digit, 96 at most"
 ALIAS = r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}$"
 
 
