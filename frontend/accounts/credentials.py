@@ -74,7 +74,7 @@ def parse_key(secret: bytes) -> Credential | None:
 
 def public_id_of(digest: bytes) -> str:
     """The public id of a key from a key file: its text does not contain one."""
-    return f"f-{digest.hex()[:14]}"
+    return f"f{digest.hex()[:15]}"
 
 
 def is_same(digest: bytes, other: bytes | None) -> bool:

@@ -40,8 +40,12 @@ class Key:
     @property
     def caller(self) -> Caller:
         """The owner."""
-        key = public_id_of(self.digest)
-        return Caller(f"file-{key.removeprefix('f-')}", self.name, FILE_ROLES[self.role], key)
+        return Caller(self.user, self.name, FILE_ROLES[self.role], public_id_of(self.digest))
+
+    @property
+    def user(self) -> str:
+        """The owner's id."""
+        return f"file-{public_id_of(self.digest)}"
 
 
 def read_lines(path: Path) -> list[tuple[str, Key | None]]:

@@ -10,6 +10,8 @@ from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
 from frontend.domain.identity import UNLIMITED, Network, Scope
+from frontend.domain.models import Model
+from frontend.errors import ModelNotFound
 
 MAX_PATTERNS = 100
 _MODEL = re.compile(r"[A-Za-z0-9*][A-Za-z0-9._:/@*-]{0,127}")
@@ -65,6 +67,18 @@ def _check_count(field: str, given: Sequence[str]) -> None:
 def allows_model(scope: Scope, names: Iterable[str]) -> bool:
     """Whether the key may use a model that has these names."""
     return scope.models is None or any(_matches(scope.models, name) for name in names)
+
+
+def visible(scope: Scope, models: Iterable[Model]) -> list[Model]:
+    """The models that the key may use."""
+    return [one for one in models if allows_model(scope, (one.name, *one.aliases))]
+
+
+def require_model(scope: Scope, name: str, model: Model) -> Model:
+    """The model that a caller calls `name`. Raises ModelNotFound where the key may not use it."""
+    if not allows_model(scope, (name, model.name, *model.aliases)):
+        raise ModelNotFound(name)
+    return model
 
 
 def allows_endpoint(scope: Scope, path: str) -> bool:

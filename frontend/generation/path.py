@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanage
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from frontend.accounts.scopes import require_model
 from frontend.domain.events import Event, Events
 from frontend.domain.generation import Generation, ImageLink
 from frontend.domain.images import ImageRequest, ImageResult, patches
@@ -57,7 +58,7 @@ class Path:
             self._settle(request, count)
 
     async def _authorize(self, request: Request, name: str, capability: str | None) -> Model:
-        model = await self.registry.find(name)
+        model = require_model(request.caller.scope, name, await self.registry.find(name))
         request.outcome.model = model.name
         if capability is not None:
             require_capability(model, name, capability)

@@ -107,6 +107,12 @@ async def note_use(connection: AsyncConnection, used_at_us: Mapping[str, int]) -
     await connection.execute(query, [{"key_id": key, "at": at} for key, at in used_at_us.items()])
 
 
+async def key_existed(connection: AsyncConnection, key_id: str) -> bool:
+    """Whether there is or was a key with this public id."""
+    query = select(_k.c.id).where(_k.c.id == key_id)
+    return (await connection.execute(query)).first() is not None
+
+
 async def digest_of_key(connection: AsyncConnection, key_id: str) -> bytes:
     """The digest of a key that exists."""
     query = select(tables.keys.c.digest).where(tables.keys.c.id == key_id)

@@ -2,13 +2,23 @@
 digest is stored. A key never allows more than the key that it was made with.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from frontend.accounts.credentials import derive_key, digest_of, is_same, new_key, new_public_id
+from frontend.accounts.credentials import (
+    derive_key,
+    digest_of,
+    is_same,
+    new_key,
+    new_public_id,
+    public_id_of,
+)
 from frontend.accounts.directory.change import Actor, Change, Changes
 from frontend.accounts.directory.groups import disabled
 from frontend.accounts.directory.rules import check_text, exists, find_user
+from frontend.accounts.directory.users import NewUser, add_user
+from frontend.accounts.keys import Key as Line
 from frontend.accounts.scopes import covers, make_scope
 from frontend.domain.accounts import Key
 from frontend.domain.identity import Scope
@@ -127,6 +137,28 @@ class Keys:
             await store.KEYS.delete(change.connection, [key_id], change.now_us)
             change.note("key", key_id, user_id=key.user_id, name=key.name)
 
+    async def adopt(
+        self, actor: Actor, lines: Sequence[Line], roles: Mapping[str, str]
+    ) -> list[Key]:
+        """Copies the keys of a key file, all or none, and returns the new ones.
+
+        Their owners keep their ids. `roles`: the roles of the database by those of the file. A key
+        that was imported before stays as it is, also when it was revoked since. Raises Conflict.
+        """
+        added: list[str] = []
+        async with self.changes.begin(actor, "keys.import") as change:
+            for line in lines:
+                public_id = public_id_of(line.digest)
+                if await store.key_existed(change.connection, public_id):
+                    continue
+                user_id = await _adopted_user(change, actor, line, roles[line.role])
+                new = NewKey("imported")
+                await add_key(change, actor.id, user_id, new, public_id, line.digest)
+                added.append(public_id)
+            if added:
+                change.note("key", added[0], keys=added)
+            return [await _key(change.connection, public_id) for public_id in added]
+
     async def _own(self, change: Change, actor: Actor, key_id: str, owner: str | None) -> Key:
         key = await _key(change.connection, key_id, owner)
         await find_user(change.connection, actor, key.user_id)
@@ -202,3 +234,16 @@ async def _key(rows: Rows, key_id: str, owner: str | None = None) -> Key:
     if key is not None and owner is not None and key.user_id != owner:
         key = None  # others' keys do not exist for this caller
     return exists(key, "key", key_id)
+
+
+async def _adopted_user(change: Change, actor: Actor, line: Line, role: str) -> str:
+    """The user of a line of a key file: a new one, or the one of an earlier line."""
+    found = await store.USERS.find_by(change.connection, name=line.name)
+    if found is None:
+        return await add_user(change, actor, NewUser(line.name, role), line.user)
+    if not found.id.startswith("file-"):
+        raise Conflict(
+            f"a user with the name '{line.name}' exists already, and may be somebody else; rename"
+            " one of them"
+        )
+    return found.id

@@ -135,8 +135,11 @@ class Users:
             change.note("user", actor.id)
 
 
-async def add_user(change: Change, actor: Actor, new: NewUser) -> str:
-    """Adds an account and returns its id. Raises InvalidRequest, Forbidden, Conflict."""
+async def add_user(change: Change, actor: Actor, new: NewUser, user_id: str | None = None) -> str:
+    """Adds an account and returns its id, a new one where none is given.
+
+    Raises InvalidRequest, Forbidden, Conflict.
+    """
     rows = change.connection
     await check_grants(rows, actor, new.role, "role")
     group_id = new.group_id
@@ -144,7 +147,7 @@ async def add_user(change: Change, actor: Actor, new: NewUser) -> str:
         group_id = await default_group(change)
     else:
         exists(await store.GROUPS.find(rows, group_id), "group", group_id, "group_id")
-    added = new_id()
+    added = user_id or new_id()
     await store.USERS.insert(
         rows,
         id=added,

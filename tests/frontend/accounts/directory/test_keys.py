@@ -9,7 +9,7 @@ import pytest
 from frontend.accounts.callers import Callers
 from frontend.accounts.directory.change import OPERATOR
 from frontend.accounts.directory.directory import Directory
-from frontend.accounts.directory.keys import MAX_KEYS, NewKey
+from frontend.accounts.directory.keys import NewKey
 from frontend.domain.identity import Scope
 from frontend.errors import Conflict, Forbidden, InvalidRequest, NotFound, Unauthorized
 from frontend.store.database import Database
@@ -147,12 +147,12 @@ async def test_a_failed_request_can_be_repeated(directory: Directory, callers: C
         (NewKey(expires_at_us=1), "expires_at"),
     ],
 )
-async def test_a_wrong_field_makes_no_key(directory: Directory, new: NewKey, field: str) -> None:
-    user, _ = await add(directory, "ada")
+async def test_a_wrong_field_makes_no_key(on_sqlite: Directory, new: NewKey, field: str) -> None:
+    user, _ = await add(on_sqlite, "ada")
     with pytest.raises(InvalidRequest) as refused:
-        await directory.keys.create(OPERATOR, user.id, new)
+        await on_sqlite.keys.create(OPERATOR, user.id, new)
     assert refused.value.param == field
-    assert len(await directory.keys.page(Range(10), user_id=user.id)) == 1
+    assert len(await on_sqlite.keys.page(Range(10), user_id=user.id)) == 1
 
 
 async def test_a_key_makes_none_that_allows_more(directory: Directory, callers: Callers) -> None:
@@ -213,12 +213,15 @@ async def test_an_owner_cannot_enable_what_was_disabled(
     assert edited.disabled_at_us is None
 
 
-async def test_a_user_has_a_bounded_number_of_keys(directory: Directory) -> None:
-    user, _ = await add(directory, "ada")
-    for _ in range(MAX_KEYS - 1):
-        await directory.keys.create(OPERATOR, user.id, NewKey())
-    with pytest.raises(Conflict, match=f"{MAX_KEYS} keys"):
-        await directory.keys.create(OPERATOR, user.id, NewKey())
+async def test_a_user_has_a_bounded_number_of_keys(
+    on_sqlite: Directory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("frontend.accounts.directory.keys.MAX_KEYS", 3)
+    user, _ = await add(on_sqlite, "ada")
+    for _ in range(2):
+        await on_sqlite.keys.create(OPERATOR, user.id, NewKey())
+    with pytest.raises(Conflict, match="3 keys"):
+        await on_sqlite.keys.create(OPERATOR, user.id, NewKey())
 
 
 async def test_last_use_is_stored(directory: Directory, callers: Callers) -> None:

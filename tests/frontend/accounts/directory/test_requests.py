@@ -59,13 +59,13 @@ async def test_an_account_that_cannot_be_made_leaves_the_request_pending(
     assert (await directory.requests.get(request.id)).status == "pending"
 
 
-async def test_one_address_cannot_fill_the_list(directory: Directory) -> None:
+async def test_one_address_cannot_fill_the_list(on_sqlite: Directory) -> None:
     for _ in range(5):
-        await directory.requests.submit(ADA, "192.0.2.1")
+        await on_sqlite.requests.submit(ADA, "192.0.2.1")
     with pytest.raises(RateLimited):
-        await directory.requests.submit(ADA, "192.0.2.1")
-    await directory.requests.submit(ADA, "192.0.2.2")
-    assert len(await directory.requests.page(Range(10), status="pending")) == 6
+        await on_sqlite.requests.submit(ADA, "192.0.2.1")
+    await on_sqlite.requests.submit(ADA, "192.0.2.2")
+    assert len(await on_sqlite.requests.page(Range(10), status="pending")) == 6
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ async def test_one_address_cannot_fill_the_list(directory: Directory) -> None:
         (Form("a", "a@b.c", "x\x00"), "reason"),
     ],
 )
-async def test_a_wrong_form_is_refused(directory: Directory, form: Form, field: str) -> None:
+async def test_a_wrong_form_is_refused(on_sqlite: Directory, form: Form, field: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        await directory.requests.submit(form, "192.0.2.1")
+        await on_sqlite.requests.submit(form, "192.0.2.1")
     assert refused.value.param == field

@@ -64,9 +64,9 @@ async def test_who_is_created_again_is_somebody_else(
         (NewUser("a", display_name="a\nb"), "display_name"),
     ],
 )
-async def test_a_wrong_field_is_named(directory: Directory, new: NewUser, field: str) -> None:
+async def test_a_wrong_field_is_named(on_sqlite: Directory, new: NewUser, field: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        await directory.users.create(OPERATOR, new)
+        await on_sqlite.users.create(OPERATOR, new)
     assert refused.value.param == field
 
 
@@ -168,19 +168,19 @@ async def test_pages_have_every_user_once(directory: Directory) -> None:
     assert [row.name for row in await directory.users.page(Range(9), name="user3")] == ["user3"]
 
 
-async def test_a_password_is_changed_by_who_knows_it(directory: Directory) -> None:
-    user, _ = await add(directory, "ada")
+async def test_a_password_is_changed_by_who_knows_it(on_sqlite: Directory) -> None:
+    user, _ = await add(on_sqlite, "ada")
     actor = acting(Caller(user.id, user.name, USER))
     with pytest.raises(Forbidden, match="no password"):
-        await directory.users.change_password(actor, "", "another password")
-    first = await directory.users.reset_password(OPERATOR, user.id)
+        await on_sqlite.users.change_password(actor, "", "another password")
+    first = await on_sqlite.users.reset_password(OPERATOR, user.id)
     with pytest.raises(Forbidden, match="not correct"):
-        await directory.users.change_password(actor, "wrong", "another password")
+        await on_sqlite.users.change_password(actor, "wrong", "another password")
     for weak in ("short", "a" * 20, "a" * 300):
         with pytest.raises(InvalidRequest):
-            await directory.users.change_password(actor, first, weak)
-    await directory.users.change_password(actor, first, "another password")
-    await directory.users.change_password(actor, "another password", "a third password")
+            await on_sqlite.users.change_password(actor, first, weak)
+    await on_sqlite.users.change_password(actor, first, "another password")
+    await on_sqlite.users.change_password(actor, "another password", "a third password")
 
 
 async def test_changes_are_recorded(directory: Directory) -> None:
