@@ -53,6 +53,8 @@ from frontend.settings import Settings
 from frontend.settings.media import MediaSettings
 from frontend.settings.server import ServerSettings
 from frontend.store.database import Database
+from frontend.store.files import FileStore
+from frontend.store.location import locate
 from frontend.store.responses import ResponseStore
 from frontend.table import Handlers, table
 from frontend.telemetry.metrics import Metrics
@@ -77,32 +79,29 @@ class Gateway:
     path: Path
     metrics: Metrics
     routes: Routes
+    database: Database
 
 
-def create_gateway(
-    settings: Settings, database: Database, upstream: Upstream | None = None
-) -> Gateway:
+def create_gateway(settings: Settings, upstream: Upstream | None = None) -> Gateway:
     """Create it inside the event loop that serves it. `upstream`: instead of the settings' one.
 
-    `database`: its tables must be those of this release. Raises KeyFileError.
+    Raises KeyFileError, and ValueError for a database's URL that is not valid.
     """
     path, metrics = _path(settings, upstream), Metrics()
-    store = ResponseStore(
-        settings.responses_database, settings.responses_ttl_s, settings.max_responses_bytes
-    )
+    database = Database(locate(settings.url, settings.data_directory))
     directory, callers = Directory.of(database), Callers(database)
-    routes = Routes(table(_handlers(settings, path, store, metrics, directory)))
+    routes = Routes(table(_handlers(settings, path, database, metrics, directory)))
     middleware = Middleware(
         routes,
         _sites(settings),
         _authorizer(settings, callers),
         settings.request_timeout_s,
         settings.client_timeout_s,
-        _lifespan(path, store, directory, callers),
+        _lifespan(path, database, directory, callers),
         settings.proxies,
     )
     app = _with_cors(middleware, middleware.sites) if settings.origins else middleware
-    return Gateway(app, path, metrics, routes)
+    return Gateway(app, path, metrics, routes, database)
 
 
 def _path(settings: Settings, upstream: Upstream | None) -> Path:
@@ -118,10 +117,11 @@ def _path(settings: Settings, upstream: Upstream | None) -> Path:
 
 
 def _handlers(
-    settings: Settings, path: Path, store: ResponseStore, metrics: Metrics, directory: Directory
+    settings: Settings, path: Path, database: Database, metrics: Metrics, directory: Directory
 ) -> Handlers:
     bounds, registry = _bounds(settings), path.registry
-    links = Links(settings.max_stored_bytes, settings.link_ttl_s)
+    links = Links(FileStore(database, settings.max_stored_bytes), settings.link_ttl_s)
+    store = ResponseStore(database, settings.responses_ttl_s, settings.max_responses_bytes)
     names_are_public = not settings.keys_are_required
     desk = Desk(bounds, settings.proxies)
     return Handlers(
@@ -149,14 +149,14 @@ def _handlers(
     )
 
 
-def _lifespan(path: Path, store: ResponseStore, directory: Directory, callers: Callers) -> ASGIApp:
+def _lifespan(path: Path, database: Database, directory: Directory, callers: Callers) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
         await directory.roles.seed()
         async with path.registry.polling(), path.structures.working(), callers.watching():
             yield
         await path.images.workers.close()
-        await store.close()
+        await database.close()
         await path.upstream.close()
 
     return Router(lifespan=lifespan)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from frontend.accounts.credentials import Credential, is_same
 from frontend.accounts.scopes import make_scope
+from frontend.accounts.throttle import Throttle
 from frontend.domain.identity import Caller, Permission, Role
 from frontend.errors import StoreUnavailable, Unauthorized
 from frontend.store import accounts as store
@@ -55,6 +56,7 @@ class Callers:
     _unknown: OrderedDict[str, _Entry] = field(default_factory=OrderedDict)
     _reading: dict[str, asyncio.Task[_Entry]] = field(default_factory=dict)
     _reads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_MAX_READS))
+    _again: Throttle = field(default_factory=lambda: Throttle(5, 1.0))
     _used_at_us: dict[str, int] = field(default_factory=dict)
     _number: int = -1
     _confirmed_s: float = -1e9
@@ -72,11 +74,13 @@ class Callers:
         entry = self._entry(credential.public_id)
         if entry is None or not self._is_current(entry):
             entry = await self._read(credential.public_id, entry)
-        if entry.owned is None or entry.caller is None:
-            return None
         now_us = self.now_us()
-        self._check(entry.owned, credential, now_us)
-        if not self._matches(entry.owned, credential, now_us):
+        matches = self._matches(entry, credential, now_us)
+        if not matches and entry.owned and not self._again.fail([credential.public_id]):
+            # perhaps it was rotated a moment ago, and the client has the new key already
+            entry = await self._read(credential.public_id, entry)
+            matches = self._matches(entry, credential, now_us)
+        if not matches:
             return None
         self._used_at_us[credential.public_id] = now_us
         return entry.caller
@@ -120,23 +124,21 @@ class Callers:
         entry.confirmed_s = max(entry.confirmed_s, self._confirmed_s)
         return True
 
-    def _check(self, owned: Owned, credential: Credential, now_us: int) -> None:
-        """Says why only to who has the key."""
-        if not is_same(owned.digest, credential.digest):
-            return
+    def _matches(self, entry: _Entry, credential: Credential, now_us: int) -> bool:
+        """Whether it is the key. Raises Unauthorized, whose text says why to its owner alone."""
+        if (owned := entry.owned) is None:
+            return False
+        # both are always compared, so that the time says nothing about a rotation
+        is_current = is_same(owned.digest, credential.digest)
+        is_previous = is_same(owned.previous_digest or bytes(32), credential.digest)
+        is_previous = is_previous and (owned.previous_ends_at_us or 0) > now_us
+        if not (is_current or is_previous):
+            return False
         if owned.expires_at_us is not None and owned.expires_at_us <= now_us:
             raise Unauthorized("the API key has expired")
         if not owned.enabled:
             raise Unauthorized("the API key or its account is disabled")
-
-    def _matches(self, owned: Owned, credential: Credential, now_us: int) -> bool:
-        if not owned.enabled or (owned.expires_at_us or now_us + 1) <= now_us:
-            return False
-        is_graceful = (owned.previous_ends_at_us or 0) > now_us
-        # both are always compared, so that the time says nothing about a rotation
-        is_current = is_same(owned.digest, credential.digest)
-        is_previous = is_same(owned.previous_digest or bytes(32), credential.digest)
-        return is_current or (is_graceful and is_previous)
+        return True
 
     async def _read(self, public_id: str, entry: _Entry | None) -> _Entry:
         """From the database, once however many requests ask; an old entry while that is away."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from frontend.accounts.directory.directory import Directory
 from frontend.commands.database import DatabaseError, add_options, location_of, run
-from frontend.domain.accounts import Group, User
+from frontend.domain.accounts import Group, Organisation, User
 from frontend.errors import GatewayError, StoreUnavailable
 from frontend.store.database import Database
 from frontend.store.migrate import prepare
@@ -136,3 +136,17 @@ async def find_group(directory: Directory, text: str) -> Group:
 def given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
     """The options of an edit that were given."""
     return {name: value for name in names if (value := getattr(options, name)) is not None}
+
+
+async def find_organisation(directory: Directory, text: str) -> Organisation:
+    """An organisation by name or id. Raises NotFound."""
+    everything = await read_all(directory.organisations.page)
+    named = [one for one in everything if one.name == text]
+    return named[0] if named else await directory.organisations.get(text)
+
+
+def weight(text: str) -> int:
+    """A share in the scheduler, for argparse."""
+    if not text.isdigit() or not 1 <= int(text) <= 1000:
+        raise argparse.ArgumentTypeError(f"'{text[:20]}' is not a whole number from 1 to 1000")
+    return int(text)

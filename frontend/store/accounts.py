@@ -151,12 +151,18 @@ async def drop_old_requests(connection: AsyncConnection, before_us: int) -> None
     await connection.execute(old)
 
 
-async def insert_missing_roles(connection: AsyncConnection, rows: Iterable[dict[str, Any]]) -> None:
-    """Adds the roles that a new database begins with."""
-    present = {row[0] for row in await connection.execute(select(_r.c.name))}
+async def seed_roles(
+    connection: AsyncConnection, rows: Iterable[dict[str, Any]], complete: str
+) -> None:
+    """Adds the roles that are missing. The role `complete` has every permission of a release."""
+    query = select(_r.c.name, _r.c.permissions)
+    present = {row[0]: row[1] for row in await connection.execute(query)}
     for row in rows:
         if row["name"] not in present:
             await connection.execute(_r.insert().values(row))
+        elif row["name"] == complete and present[complete] != row["permissions"]:
+            change = _r.update().where(_r.c.name == complete)
+            await connection.execute(change.values(permissions=row["permissions"]))
 
 
 async def delete_role(connection: AsyncConnection, name: str) -> bool:

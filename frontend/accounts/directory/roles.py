@@ -35,7 +35,7 @@ class Roles:
             for role in SEEDED.values()
         ]
         async with self.changes.database.begin() as connection:
-            await store.insert_missing_roles(connection, rows)
+            await store.seed_roles(connection, rows, ADMIN.name)
 
     async def page(self, range_: Range) -> list[StoredRole]:
         """One page."""
