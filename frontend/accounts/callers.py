@@ -128,7 +128,7 @@ class Callers:
         """Whether it is the key. Raises Unauthorized, whose text says why to its owner alone."""
         if (owned := entry.owned) is None:
             return False
-        # both are always compared, so that the time says nothing about a rotation
+        # both are always compared, so that the time does not depend on a rotation
         is_current = is_same(owned.digest, credential.digest)
         is_previous = is_same(owned.previous_digest or bytes(32), credential.digest)
         is_previous = is_previous and (owned.previous_ends_at_us or 0) > now_us

@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
     add_command(commands, "list", "list roles", _list_roles)
     create = add_command(commands, "create", "create a role", _create_role)
     edit = add_command(commands, "edit", "edit a role", _edit_role)
-    delete = add_command(commands, "delete", "delete a role that no user has", _delete_role)
+    delete = add_command(commands, "delete", "delete an unused role", _delete_role)
     for each in (create, edit, delete):
         each.add_argument("name", help="the role's name")
     known = ", ".join(GRANTABLE)

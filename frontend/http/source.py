@@ -15,7 +15,7 @@ _MAX_HOPS = 32
 
 
 def source_of(scope: Scope, proxies: Sequence[Network]) -> str:
-    """The address of a request's sender; "" where it has none."""
+    """The address of a request's sender; "" for a unix socket."""
     client = scope.get("client")
     address = str(client[0]) if client else ""
     if not proxies or not _is_in(address, proxies):

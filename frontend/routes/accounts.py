@@ -84,7 +84,7 @@ def parameter(client: Client, name: str = "id") -> str:
 
 
 def _has_body(client: Client) -> bool:
-    """Whether a body follows the head; some requests need none."""
+    """Whether a body follows the head; not every request needs one."""
     for name, value in client.scope["headers"]:
         if name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
             return True

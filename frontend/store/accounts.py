@@ -145,7 +145,7 @@ async def count_pending(connection: AsyncConnection, now_us: int, address: str =
 
 
 async def drop_old_requests(connection: AsyncConnection, before_us: int) -> None:
-    """Deletes requests for keys that nobody decided on."""
+    """Deletes requests for keys that expired without a decision."""
     table = tables.key_requests
     old = table.delete().where(table.c.status == "pending", table.c.expires_at_us < before_us)
     await connection.execute(old)
@@ -166,7 +166,7 @@ async def seed_roles(
 
 
 async def delete_role(connection: AsyncConnection, name: str) -> bool:
-    """Deletes a role that no user has or had; False for any other."""
+    """Deletes a role that was never given to a user; False for any other."""
     used = select(_u.c.id).where(_u.c.role == name).limit(1)
     if (await connection.execute(used)).first() is not None:
         return False

@@ -27,7 +27,7 @@ class Directory:
 
     @classmethod
     def of(cls, database: Database) -> Self:
-        """The accounts of a database. Reads nothing yet."""
+        """The accounts of a database. Does not read yet."""
         changes = Changes(database)
         return cls(
             Organisations(changes),

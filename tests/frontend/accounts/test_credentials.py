@@ -1,4 +1,4 @@
-"""The text of a key: what is in it, and that nothing else is taken for one."""
+"""The text of a key: what it contains, and which other texts are keys."""
 
 import re
 

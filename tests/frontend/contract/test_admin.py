@@ -1,4 +1,4 @@
-"""The accounts API on a real gateway: every route with every role, and what nobody may do."""
+"""The accounts API on a real gateway: every route with every role."""
 
 import asyncio
 import re
