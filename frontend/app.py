@@ -5,7 +5,7 @@ independent.
 """
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from ipaddress import ip_network
 
@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 
 from frontend.accounts.authorize import Authorizer
 from frontend.accounts.keys import Keys
+from frontend.accounts.ledger import Ledger
 from frontend.budget import Budget
 from frontend.generation.admission import Admission
 from frontend.generation.path import Path
@@ -48,6 +49,7 @@ from frontend.settings.media import MediaSettings
 from frontend.settings.server import ServerSettings
 from frontend.store.database import Database
 from frontend.store.files import FileStore
+from frontend.store.ledger import LedgerStore
 from frontend.store.location import locate
 from frontend.store.responses import ResponseStore
 from frontend.table import Handlers, table
@@ -76,13 +78,19 @@ class Gateway:
     database: Database
 
 
-def create_gateway(settings: Settings, upstream: Upstream | None = None) -> Gateway:
+def create_gateway(
+    settings: Settings, upstream: Upstream | None = None, database: Database | None = None
+) -> Gateway:
     """Create it inside the event loop that serves it. `upstream`: instead of the settings' one.
+
+    `database`: instead of the settings' one. Its tables must be those of this release before the
+    first request: `store.migrate.prepare` sees to it.
 
     Raises KeyFileError, and ValueError for a database's URL that is not valid.
     """
     path, metrics = _path(settings, upstream), Metrics()
-    database = Database(locate(settings.url, settings.data_directory))
+    database = database or Database(locate(settings.url, settings.data_directory))
+    path.ledger = _ledger(settings, database, metrics)
     routes = Routes(table(_handlers(settings, path, database, metrics)))
     middleware = Middleware(
         routes,
@@ -91,6 +99,7 @@ def create_gateway(settings: Settings, upstream: Upstream | None = None) -> Gate
         settings.request_timeout_s,
         settings.client_timeout_s,
         _lifespan(path, database),
+        path.ledger,
     )
     app = _with_cors(middleware, middleware.sites) if settings.origins else middleware
     return Gateway(app, path, metrics, routes, database)
@@ -105,6 +114,16 @@ def _path(settings: Settings, upstream: Upstream | None) -> Path:
         _structures(settings),
         _images(settings),
         Policy(settings.max_text_bytes, settings.allowed_constraints),
+    )
+
+
+def _ledger(settings: Settings, database: Database, metrics: Metrics) -> Ledger:
+    return Ledger(
+        LedgerStore(database),
+        settings.default_tokens_per_month,
+        settings.max_refused_per_minute,
+        charged=metrics.charge,
+        lost=metrics.usage_lost.inc,
     )
 
 
@@ -133,7 +152,8 @@ def _handlers(settings: Settings, path: Path, database: Database, metrics: Metri
 def _lifespan(path: Path, database: Database) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
-        async with path.registry.polling(), path.structures.working():
+        ledger = nullcontext() if path.ledger is None else path.ledger.running()
+        async with path.registry.polling(), path.structures.working(), ledger:
             yield
         await path.images.workers.close()
         await database.close()
