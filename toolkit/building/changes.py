@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolkit import kinds
 from toolkit.backends import backend_files
 from toolkit.building.states import State
 from toolkit.building.tree import MANIFEST
@@ -63,7 +62,9 @@ def _contents(plan: Plan, model: ModelPlan, state: State) -> Iterator[tuple[str,
         if step.backend
         for place, source in backend_files(step.backend).items()
     }
-    texts = {f"{step.name}/1/{name}": text for step in model.steps for name, text in step.texts.items()}
+    texts = {
+        f"{step.name}/1/{name}": text for step in model.steps for name, text in step.texts.items()
+    }
     for file in model.files:
         if file in code:
             yield file, code[file].read_bytes()

@@ -6,7 +6,7 @@ of downloads are asked for.
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -50,11 +50,11 @@ class Preview:
     works: tuple[Work, ...]
     changes: Changes
     free_bytes: int
-    needed: tuple[Work, ...] = field(init=False)
 
-    def __post_init__(self) -> None:
-        needed = tuple(work for work in self.works if not work.done)
-        object.__setattr__(self, "needed", needed)
+    @property
+    def needed(self) -> tuple[Work, ...]:
+        """The steps that are not cached."""
+        return tuple(work for work in self.works if not work.done)
 
     @property
     def disk_bytes(self) -> int:
@@ -87,9 +87,7 @@ def preview(spec: Spec, target: Target, output: Path, *, offline: bool = False) 
     return Preview(plan, output, tuple(works), find_changes(plan, states, output), free)
 
 
-def _works(
-    name: str, entry: SourcedEntry, state: State, folder: Path, offline: bool
-) -> list[Work]:
+def _works(name: str, entry: SourcedEntry, state: State, folder: Path, offline: bool) -> list[Work]:
     works = [_download(name, entry.origin, state.fetched is not None, offline)]
     if state.fetched is not None:
         works[0] = Work(name, "download", str(entry.origin), True, size_of(state.fetched.path))

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from toolkit.catalogue import catalogue
+from toolkit.download import total_bytes
 from toolkit.errors import ToolkitError
 from toolkit.spec import GgufSource, HubSource, ObjectSource, PackageSource, Source
 from toolkit.wheels import wheel_bytes
@@ -31,13 +32,12 @@ def _ask(source: Source) -> int | None:
             return wheel_bytes(requirement)
         case HubSource():
             hub = _module("toolkit.weights.hub")
-            sizes = [each.size for each in hub.snapshot(source).files.values()] if hub else [None]
+            return total_bytes(hub.snapshot(source).files.values()) if hub else None
         case ObjectSource():
             store = _module("toolkit.weights.objects")
-            sizes = store.list_sizes(source) if store else [None]
+            return sum(store.list_sizes(source)) if store else None
         case _:
             return None
-    return None if None in sizes else sum(sizes)
 
 
 def _module(name: str) -> Any:
