@@ -93,13 +93,18 @@ class Gateway:
     database: Database
 
 
-def create_gateway(settings: Settings, upstream: Upstream | None = None) -> Gateway:
+def create_gateway(
+    settings: Settings, upstream: Upstream | None = None, database: Database | None = None
+) -> Gateway:
     """Create it inside the event loop that serves it. `upstream`: instead of the settings' one.
+
+    `database`: instead of the settings' one. Its tables must be those of this release before the
+    first request: `store.migrate.prepare` sees to it.
 
     Raises KeyFileError, and ValueError for a database's URL that is not valid.
     """
     path, metrics = _path(settings, upstream), Metrics()
-    database = Database(locate(settings.url, settings.data_directory))
+    database = database or Database(locate(settings.url, settings.data_directory))
     path.ledger = _ledger(settings, database, metrics)
     directory, callers = Directory.of(database), Callers(database)
     routes = Routes(table(_handlers(settings, path, database, metrics, directory)))
