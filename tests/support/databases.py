@@ -10,8 +10,12 @@ import functools
 import os
 import shutil
 import subprocess
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 
@@ -63,7 +67,7 @@ class Postgres:
 
     def execute(self, statement: str) -> None:
         """Runs one statement outside of any transaction."""
-        asyncio.run(self._execute(statement))
+        _run(partial(self._execute, statement))
 
     async def _execute(self, statement: str) -> None:
         connection = await asyncpg.connect(self.url("postgres"))
@@ -220,7 +224,13 @@ def _migrate(location: Location) -> None:
         await upgrade(database)
         await database.close()
 
-    asyncio.run(run())
+    _run(run)
+
+
+def _run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """In a thread, because fixtures call it inside and outside of event loops."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: asyncio.run(work())).result()
 
 
 def _origin(package: str) -> str:
