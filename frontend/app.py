@@ -5,7 +5,7 @@ independent.
 """
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from ipaddress import ip_network
 
@@ -17,6 +17,7 @@ from frontend.accounts.authorize import Authorizer
 from frontend.accounts.callers import Callers
 from frontend.accounts.directory.directory import Directory
 from frontend.accounts.keys import Keys
+from frontend.accounts.ledger import Ledger
 from frontend.budget import Budget
 from frontend.generation.admission import Admission
 from frontend.generation.path import Path
@@ -54,6 +55,7 @@ from frontend.settings.media import MediaSettings
 from frontend.settings.server import ServerSettings
 from frontend.store.database import Database
 from frontend.store.files import FileStore
+from frontend.store.ledger import LedgerStore
 from frontend.store.location import locate
 from frontend.store.responses import ResponseStore
 from frontend.table import Handlers, table
@@ -82,13 +84,19 @@ class Gateway:
     database: Database
 
 
-def create_gateway(settings: Settings, upstream: Upstream | None = None) -> Gateway:
+def create_gateway(
+    settings: Settings, upstream: Upstream | None = None, database: Database | None = None
+) -> Gateway:
     """Create it inside the event loop that serves it. `upstream`: instead of the settings' one.
+
+    `database`: instead of the settings' one. Its tables must be those of this release before the
+    first request: `store.migrate.prepare` sees to it.
 
     Raises KeyFileError, and ValueError for a database's URL that is not valid.
     """
     path, metrics = _path(settings, upstream), Metrics()
-    database = Database(locate(settings.url, settings.data_directory))
+    database = database or Database(locate(settings.url, settings.data_directory))
+    path.ledger = _ledger(settings, database, metrics)
     directory, callers = Directory.of(database), Callers(database)
     routes = Routes(table(_handlers(settings, path, database, metrics, directory)))
     middleware = Middleware(
@@ -98,6 +106,7 @@ def create_gateway(settings: Settings, upstream: Upstream | None = None) -> Gate
         settings.request_timeout_s,
         settings.client_timeout_s,
         _lifespan(path, database, directory, callers),
+        path.ledger,
         settings.proxies,
     )
     app = _with_cors(middleware, middleware.sites) if settings.origins else middleware
@@ -113,6 +122,16 @@ def _path(settings: Settings, upstream: Upstream | None) -> Path:
         _structures(settings),
         _images(settings),
         Policy(settings.max_text_bytes, settings.allowed_constraints),
+    )
+
+
+def _ledger(settings: Settings, database: Database, metrics: Metrics) -> Ledger:
+    return Ledger(
+        LedgerStore(database),
+        settings.default_tokens_per_month,
+        settings.max_refused_per_minute,
+        charged=metrics.charge,
+        lost=metrics.usage_lost.inc,
     )
 
 
@@ -152,8 +171,14 @@ def _handlers(
 def _lifespan(path: Path, database: Database, directory: Directory, callers: Callers) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
+        ledger = nullcontext() if path.ledger is None else path.ledger.running()
         await directory.roles.seed()
-        async with path.registry.polling(), path.structures.working(), callers.watching():
+        async with (
+            path.registry.polling(),
+            path.structures.working(),
+            callers.watching(),
+            ledger,
+        ):
             yield
         await path.images.workers.close()
         await database.close()

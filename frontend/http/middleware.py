@@ -17,12 +17,14 @@ import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from frontend.accounts.authorize import Attempt, Authorizer
+from frontend.accounts.ledger import Ledger, owner_of
 from frontend.domain.identity import ANONYMOUS, Caller, Network
 from frontend.domain.request import Dialect, Outcome, Request
 from frontend.errors import MethodNotAllowed, NotFound
 from frontend.http.body import ClientGone
 from frontend.http.client import Client
 from frontend.http.failures import failure_of, send_error
+from frontend.http.rates import rate_headers
 from frontend.http.routing import Route, Routes
 from frontend.http.send import warning
 from frontend.http.sites import Sites, is_local
@@ -44,6 +46,7 @@ class Middleware:
     request_timeout_s: float
     client_timeout_s: float
     lifespan: ASGIApp
+    ledger: Ledger | None = None
     proxies: tuple[Network, ...] = ()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -56,7 +59,7 @@ class Middleware:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 outcome.status = message["status"]
-                message["headers"] += _headers(outcome)
+                message["headers"] += _headers(outcome) + await self._rates(outcome)
             await send(message)
 
         try:
@@ -92,6 +95,16 @@ class Middleware:
         source = partial(source_of, scope, self.proxies)
         attempt = Attempt(scope["headers"], route.permission, route.path, source)
         return await self.authorizer.authorize(attempt)
+
+    async def _rates(self, outcome: Outcome) -> list[tuple[bytes, bytes]]:
+        """What the caller's limits have left, also where the request counts in none of them."""
+        if self.ledger is None or not outcome.caller.key:
+            return []
+        if outcome.rates is None:
+            outcome.rates = await self.ledger.read_rates(owner_of(outcome.caller))
+        if outcome.rates is None:
+            return []
+        return rate_headers(outcome.rates, outcome.dialect, self.ledger.clock())
 
 
 def _outcome_of(scope: Scope) -> Outcome:

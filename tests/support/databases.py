@@ -10,12 +10,10 @@ import functools
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 
@@ -67,7 +65,7 @@ class Postgres:
 
     def execute(self, statement: str) -> None:
         """Runs one statement outside of any transaction."""
-        _run(partial(self._execute, statement))
+        _finish(self._execute(statement))
 
     async def _execute(self, statement: str) -> None:
         connection = await asyncpg.connect(self.url("postgres"))
@@ -224,13 +222,13 @@ def _migrate(location: Location) -> None:
         await upgrade(database)
         await database.close()
 
-    _run(run)
+    _finish(run())
 
 
-def _run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """In a thread, because fixtures call it inside and outside of event loops."""
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(lambda: asyncio.run(work())).result()
+def _finish(work: Coroutine[None, None, None]) -> None:
+    """In a thread of its own, because the test's may have a loop that runs."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, work).result()
 
 
 def _origin(package: str) -> str:
