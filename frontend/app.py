@@ -115,8 +115,8 @@ def create_gateway(
         settings.request_timeout_s,
         settings.client_timeout_s,
         _lifespan(path, database, directory, callers),
-        settings.proxies,
         path.ledger,
+        settings.proxies,
     )
     app = _with_cors(middleware, middleware.sites) if settings.origins else middleware
     return Gateway(app, path, metrics, routes, database)
@@ -187,9 +187,14 @@ def _handlers(
 def _lifespan(path: Path, database: Database, directory: Directory, callers: Callers) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
-        await directory.roles.seed()
         ledger = nullcontext() if path.ledger is None else path.ledger.running()
-        async with path.registry.polling(), path.structures.working(), callers.watching(), ledger:
+        await directory.roles.seed()
+        async with (
+            path.registry.polling(),
+            path.structures.working(),
+            callers.watching(),
+            ledger,
+        ):
             yield
         await path.images.workers.close()
         await database.close()

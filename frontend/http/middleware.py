@@ -46,8 +46,8 @@ class Middleware:
     request_timeout_s: float
     client_timeout_s: float
     lifespan: ASGIApp
-    proxies: tuple[Network, ...] = ()
     ledger: Ledger | None = None
+    proxies: tuple[Network, ...] = ()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
