@@ -1,6 +1,7 @@
 """The parts of a range add up to it in any time zone, also where the clocks change."""
 
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -36,7 +37,7 @@ def test_parts_cover_a_range_without_gaps(
     parts = parts_of(question(interval, zone, start_us, end_us))
     assert parts[0][0] == start_us
     assert parts[-1][1] == end_us
-    assert all(one[1] == two[0] for one, two in zip(parts, parts[1:], strict=False))
+    assert all(one[1] == two[0] for one, two in pairwise(parts))
     assert all(one[0] < one[1] for one in parts)
     if interval == "day":
         for _, cut_us in parts[:-1]:
