@@ -1,4 +1,4 @@
-"""`triton-gateway`, or `python -m frontend`: `serve`, the default, `check`, `keys`, `migrate`.
+"""`triton-gateway`, or `python -m frontend`: `serve`, which is the default, and other commands.
 
 Imports what the command needs, and nothing else: the server's libraries take a second.
 """
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-_MODULES = {"keys": "keys", "migrate": "migrate"}
+_MODULES = {"backup": "backup", "keys": "keys", "migrate": "migrate", "restore": "restore"}
 """Commands and their modules in `frontend.commands`."""
 
 
