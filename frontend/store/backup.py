@@ -67,8 +67,8 @@ def verify_backup(path: Path) -> dict[str, Any]:
 async def restore_backup(database: Database, path: Path, *, force: bool) -> dict[str, int]:
     """Replaces what the database holds by a backup; returns the number of rows of each table.
 
-    Creates the tables where the database lacks them. Raises BackupError for a file that is not whole
-    or of another revision, and without `force` for a database with data; StoreUnavailable.
+    Creates the tables where the database lacks them. Raises BackupError for a file that is not
+    whole or of another revision, and without `force` for a database with data; StoreUnavailable.
     """
     header = verify_backup(path)
     if header["revision"] != revisions()[-1]:
