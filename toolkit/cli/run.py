@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from toolkit.cli.complete import complete_runnable
 from toolkit.cli.options import Json, takes
 from toolkit.cli.output import has_color, print_error, print_json, say
 from toolkit.errors import ToolkitError, UsageError
@@ -27,6 +28,7 @@ class Options:
         str,
         typer.Argument(
             metavar="MODEL",
+            autocompletion=complete_runnable,
             help="A served model; or one to serve: hf:ORG/NAME, a .gguf file, a Hugging Face "
             "directory or a name of `toolkit list-available`.",
         ),
