@@ -14,6 +14,8 @@ from starlette.routing import Router
 from starlette.types import ASGIApp
 
 from frontend.accounts.authorize import Authorizer
+from frontend.accounts.callers import Callers
+from frontend.accounts.directory.directory import Directory
 from frontend.accounts.keys import Keys
 from frontend.accounts.ledger import Ledger
 from frontend.budget import Budget
@@ -30,12 +32,23 @@ from frontend.media.fetch import Fetcher
 from frontend.media.images import ImageBounds, Images
 from frontend.media.links import Links
 from frontend.media.transcode import DecodeLimits
+from frontend.routes.accounts import Desk
+from frontend.routes.admin_groups import GroupRoutes, OrganisationRoutes, RoleRoutes
+from frontend.routes.admin_users import KeyRequestRoutes, UserRoutes
+from frontend.routes.allowances import (
+    CreditRoutes,
+    PlanRoutes,
+    PriceRoutes,
+    QuotaRequestRoutes,
+    QuotaRoutes,
+)
 from frontend.routes.chat import ChatRoutes
 from frontend.routes.completions import CompletionRoutes
 from frontend.routes.docs import DocsRoutes
 from frontend.routes.embeddings import EmbeddingRoutes
 from frontend.routes.health import HealthRoutes
 from frontend.routes.images import ImageRoutes
+from frontend.routes.keys import KeyRoutes, MeRoutes
 from frontend.routes.messages import MessagesRoutes
 from frontend.routes.metrics import MetricsRoutes
 from frontend.routes.models import ModelRoutes
@@ -43,13 +56,17 @@ from frontend.routes.ollama import OllamaRoutes
 from frontend.routes.ollama_models import OllamaModelRoutes
 from frontend.routes.rerank import RerankRoutes
 from frontend.routes.responses import ResponsesRoutes
+from frontend.routes.usage import UsageRoutes
 from frontend.schemas.limits import Limits
 from frontend.settings import Settings
 from frontend.settings.media import MediaSettings
 from frontend.settings.server import ServerSettings
 from frontend.store.database import Database
+from frontend.store.files import FileStore
 from frontend.store.ledger import LedgerStore
+from frontend.store.location import locate
 from frontend.store.responses import ResponseStore
+from frontend.store.usage import UsageStore
 from frontend.table import Handlers, table
 from frontend.telemetry.metrics import Metrics
 from frontend.upstreams.protocol import Upstream
@@ -73,6 +90,7 @@ class Gateway:
     path: Path
     metrics: Metrics
     routes: Routes
+    database: Database
 
 
 def create_gateway(
@@ -80,28 +98,28 @@ def create_gateway(
 ) -> Gateway:
     """Create it inside the event loop that serves it. `upstream`: instead of the settings' one.
 
-    `database`: its tables must be those of this release. Without one nothing is metered.
+    `database`: instead of the settings' one. Its tables must be those of this release before the
+    first request: `store.migrate.prepare` sees to it.
 
-    Raises KeyFileError.
+    Raises KeyFileError, and ValueError for a database's URL that is not valid.
     """
     path, metrics = _path(settings, upstream), Metrics()
-    if database is not None:
-        path.ledger = _ledger(settings, database, metrics)
-    store = ResponseStore(
-        settings.responses_database, settings.responses_ttl_s, settings.max_responses_bytes
-    )
-    routes = Routes(table(_handlers(settings, path, store, metrics)))
+    database = database or Database(locate(settings.url, settings.data_directory))
+    path.ledger = _ledger(settings, database, metrics)
+    directory, callers = Directory.of(database), Callers(database)
+    routes = Routes(table(_handlers(settings, path, database, metrics, directory)))
     middleware = Middleware(
         routes,
         _sites(settings),
-        _authorizer(settings),
+        _authorizer(settings, callers),
         settings.request_timeout_s,
         settings.client_timeout_s,
-        _lifespan(path, store),
+        _lifespan(path, database, directory, callers),
         path.ledger,
+        settings.proxies,
     )
     app = _with_cors(middleware, middleware.sites) if settings.origins else middleware
-    return Gateway(app, path, metrics, routes)
+    return Gateway(app, path, metrics, routes, database)
 
 
 def _path(settings: Settings, upstream: Upstream | None) -> Path:
@@ -126,10 +144,15 @@ def _ledger(settings: Settings, database: Database, metrics: Metrics) -> Ledger:
     )
 
 
-def _handlers(settings: Settings, path: Path, store: ResponseStore, metrics: Metrics) -> Handlers:
+def _handlers(
+    settings: Settings, path: Path, database: Database, metrics: Metrics, directory: Directory
+) -> Handlers:
     bounds, registry = _bounds(settings), path.registry
-    links = Links(settings.max_stored_bytes, settings.link_ttl_s)
-    names_are_public = settings.keys_file is None or settings.open
+    assert path.ledger is not None
+    links = Links(FileStore(database, settings.max_stored_bytes), settings.link_ttl_s)
+    store = ResponseStore(database, settings.responses_ttl_s, settings.max_responses_bytes)
+    names_are_public = not settings.keys_are_required
+    desk = Desk(bounds, settings.proxies)
     return Handlers(
         chat=ChatRoutes(path, bounds),
         completions=CompletionRoutes(path, bounds),
@@ -144,17 +167,37 @@ def _handlers(settings: Settings, path: Path, store: ResponseStore, metrics: Met
         health=HealthRoutes(path),
         metrics=MetricsRoutes(metrics),
         docs=DocsRoutes(registry, names_are_public),
+        organisations=OrganisationRoutes(desk, directory.organisations),
+        groups=GroupRoutes(desk, directory.groups),
+        roles=RoleRoutes(desk, directory.roles),
+        users=UserRoutes(desk, directory.users, directory.events),
+        key_requests=KeyRequestRoutes(desk, directory.requests),
+        keys=KeyRoutes(desk, directory.keys, own=False),
+        own_keys=KeyRoutes(desk, directory.keys, own=True),
+        me=MeRoutes(desk, directory.users),
+        quotas=QuotaRoutes(desk, directory.quotas),
+        quota_requests=QuotaRequestRoutes(desk, directory.quota_requests),
+        plans=PlanRoutes(desk, directory.plans),
+        credits=CreditRoutes(desk, directory.subscriptions),
+        prices=PriceRoutes(desk, directory.prices),
+        usage=UsageRoutes(UsageStore(database), path.ledger),
     )
 
 
-def _lifespan(path: Path, store: ResponseStore) -> ASGIApp:
+def _lifespan(path: Path, database: Database, directory: Directory, callers: Callers) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
         ledger = nullcontext() if path.ledger is None else path.ledger.running()
-        async with path.registry.polling(), path.structures.working(), ledger:
+        await directory.roles.seed()
+        async with (
+            path.registry.polling(),
+            path.structures.working(),
+            callers.watching(),
+            ledger,
+        ):
             yield
         await path.images.workers.close()
-        await store.close()
+        await database.close()
         await path.upstream.close()
 
     return Router(lifespan=lifespan)
@@ -165,7 +208,7 @@ def _with_cors(app: ASGIApp, sites: Sites) -> ASGIApp:
         app,
         allow_origins=("*",) if sites.origins is None else (),
         allow_origin_regex=None if sites.origins is None else sites.origins.pattern,
-        allow_methods=("GET", "HEAD", "POST", "DELETE"),
+        allow_methods=("GET", "HEAD", "POST", "PATCH", "DELETE"),
         allow_headers=("*",),
         expose_headers=("x-request-id", "request-id", "retry-after", "openai-processing-ms"),
         allow_private_network=True,
@@ -191,16 +234,15 @@ def _sites(settings: ServerSettings) -> Sites:
         settings.hosts,
         settings.origins,
         settings.public_url,
-        keyed=settings.keys_file is not None and not settings.open,
+        keyed=settings.keys_are_required,
     )
 
 
-def _authorizer(settings: ServerSettings) -> Authorizer:
-    if settings.keys_file is None:
-        return Authorizer(None, settings.open)
-    keys = Keys(settings.keys_file)
-    keys.read()
-    return Authorizer(keys, settings.open)
+def _authorizer(settings: ServerSettings, callers: Callers) -> Authorizer:
+    keys = None if settings.keys_file is None else Keys(settings.keys_file)
+    if keys is not None:
+        keys.read()
+    return Authorizer(keys, callers, open=not settings.keys_are_required)
 
 
 def _structures(settings: Settings) -> Structures:

@@ -23,12 +23,17 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from frontend.errors import StoreUnavailable
+from frontend.errors import InvalidRequest, StoreUnavailable
 from frontend.store.location import Location
 
 _BUSY_S = 10.0
 """How long a SQLite writer waits for another process, and anyone for a connection."""
 _STATEMENT_S = 60.0
+_NO_TEXT = ("22021", "22P05")
+"""SQLSTATEs of characters that PostgreSQL's text cannot hold; in UTF-8 that is U+0000."""
+_MISTAKES = ("21", "22", "23", "42")
+"""Classes of SQLSTATEs for a statement that is wrong or breaks a rule of the tables."""
+_MISTAKE_ERRORS = (IntegrityError, ProgrammingError, DataError)
 _SQLITE = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=NORMAL",  # with WAL: an end of the power may undo the last commits
@@ -56,12 +61,19 @@ class Database:
         async with AsyncExitStack() as stack:
             if self._turn is not None:
                 await stack.enter_async_context(self._turn)
-            yield await stack.enter_async_context(self._transaction(writes=True))
+            yield await stack.enter_async_context(self._transaction(_WRITES))
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that only reads. Raises StoreUnavailable as `begin` does."""
-        async with self._transaction(writes=False) as connection:
+        async with self._transaction({}) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
+        """As `connect`, but every statement sees the same moment, as it always does in SQLite."""
+        options = {} if self.location.is_sqlite else {"isolation_level": "REPEATABLE READ"}
+        async with self._transaction(options) as connection:
             yield connection
 
     async def close(self) -> None:
@@ -69,16 +81,25 @@ class Database:
         await self._engine.dispose()
 
     @asynccontextmanager
-    async def _transaction(self, *, writes: bool) -> AsyncIterator[AsyncConnection]:
+    async def _transaction(self, options: dict[str, Any]) -> AsyncIterator[AsyncConnection]:
         try:
-            async with self._engine.connect() as connection:
-                if writes:
-                    await connection.execution_options(**_WRITES)
-                async with connection.begin():
-                    yield connection
-        except (OSError, PoolTimeout, DBAPIError, PostgresError) as error:
-            if isinstance(error, IntegrityError | ProgrammingError | DataError):
-                raise  # the statement is wrong or breaks a rule of the tables
+            async with AsyncExitStack() as stack:
+                connection = await self._connected(stack)
+                if options:
+                    await connection.execution_options(**options)
+                await stack.enter_async_context(connection.begin())
+                yield connection
+        except (ConnectionError, TimeoutError, PoolTimeout, DBAPIError, PostgresError) as error:
+            if _state(error) in _NO_TEXT:
+                raise InvalidRequest("the character U+0000 is not allowed in a text") from error
+            if _state(error)[:2] in _MISTAKES or isinstance(error, _MISTAKE_ERRORS):
+                raise
+            raise StoreUnavailable(f"{self.location}: {_reason(error)}") from error
+
+    async def _connected(self, stack: AsyncExitStack) -> AsyncConnection:
+        try:
+            return await stack.enter_async_context(self._engine.connect())
+        except OSError as error:  # a name that is not known, a socket that is not there
             raise StoreUnavailable(f"{self.location}: {_reason(error)}") from error
 
 
@@ -116,6 +137,11 @@ def _is_open(connection: Any, _: object, __: object) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     writes = connection.get_execution_options().get("gateway_writes")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _state(error: BaseException) -> str:
+    """PostgreSQL's SQLSTATE, https://www.postgresql.org/docs/15/errcodes-appendix.html, or ''."""
+    return getattr(getattr(error, "orig", error), "sqlstate", None) or ""
 
 
 def _reason(error: BaseException) -> str:

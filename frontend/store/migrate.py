@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
 
-from frontend.store.database import Database
+from frontend.store.database import Database, make_file
 
 _FOLDER = Path(__file__).parent / "migrations"
 _TABLE = "alembic_version"
@@ -72,13 +72,25 @@ async def check(database: Database) -> None:
     raise WrongRevision(f"{text}; run `triton-gateway migrate`")
 
 
+async def prepare(database: Database) -> None:
+    """Before a gateway serves: checks the tables, and makes those of a new SQLite database.
+
+    Raises WrongRevision, StoreUnavailable, and OSError for a file that cannot be created.
+    """
+    if database.location.is_sqlite:
+        make_file(database.location)
+        if await current_revision(database) is None:
+            await upgrade(database)
+    await check(database)
+
+
 async def upgrade(database: Database) -> str | None:
     """Moves to this release's revision. Returns the revision before.
 
     Raises WrongRevision for a database of a newer release, StoreUnavailable.
     """
     async with database.begin() as connection:
-        return await connection.run_sync(_upgrade)
+        return await connection.run_sync(create_tables)
 
 
 async def downgrade(database: Database, revision: str) -> str | None:
@@ -97,7 +109,8 @@ def _revision(connection: Connection) -> str | None:
     return found.scalar_one_or_none()
 
 
-def _upgrade(connection: Connection) -> str | None:
+def create_tables(connection: Connection) -> str | None:
+    """`upgrade` within a transaction that exists."""
     _take_turn(connection)
     before = _revision(connection)
     if state_of(before) is State.UNKNOWN:

@@ -212,7 +212,7 @@ def upgrade() -> None:
         sa.Column("expires_at_us", sa.BigInteger(), nullable=False),
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
         sa.Column("response", sa.LargeBinary(), nullable=False),
-        sa.Column("items", sa.LargeBinary(), nullable=False),
+        sa.Column("conversation", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("owner_id", "id", name=op.f("pk_responses")),
     )
     op.create_index(
@@ -417,6 +417,7 @@ def upgrade() -> None:
         sa.Column("email", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("key_id", sa.Text(), nullable=False),
         sa.Column("claim_digest", sa.LargeBinary(), nullable=False),
         sa.Column("address", sa.Text(), server_default="", nullable=False),
         sa.Column("note", sa.Text(), nullable=True),
