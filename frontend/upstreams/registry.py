@@ -1,7 +1,8 @@
 """Which models are served, learned from the upstream alone and kept fresh by polling.
 
 A model that was seen and is not ready now is unavailable, not unknown. While the upstream does not
-answer, nothing is ready.
+answer, nothing is ready. A name leads to a model of that name, else by an alias, else by the most
+specific pattern of an alias with a wildcard (`patterns.py`).
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from frontend.domain.models import Model
 from frontend.errors import BackendUnavailable, GatewayError, ModelNotFound, NotFound
+from frontend.upstreams.patterns import WILDCARD, Patterns
 from frontend.upstreams.protocol import Upstream
 
 _LATEST = ":latest"
@@ -28,7 +30,9 @@ class Registry:
     interval_s: float
     mapping: Mapping[str, str] = field(default_factory=dict)
     _ready: dict[str, Model] = field(default_factory=dict)
+    _patterns: Patterns = field(default_factory=lambda: Patterns({}))
     _seen: dict[str, str] = field(default_factory=dict)
+    _seen_patterns: dict[str, str] = field(default_factory=dict)
     _since_s: dict[str, int] = field(default_factory=dict)
     _reachable: bool = False
     _refreshed_at_s: float = -1e9
@@ -42,7 +46,8 @@ class Registry:
     @property
     def names(self) -> dict[str, Model]:
         """The ready models by every name, in order."""
-        mapped = {name: self._ready.get(self._mapped(name)) for name in self.mapping}
+        exact = (name for name in self.mapping if WILDCARD not in name)
+        mapped = {name: self._ready.get(self._mapped(name)) for name in exact}
         known = self._ready | {name: model for name, model in mapped.items() if model}
         return dict(sorted(known.items()))
 
@@ -66,12 +71,22 @@ class Registry:
         if not self._reachable:
             raise BackendUnavailable("the model server is not available now; try again soon")
         for one in spelled:
-            if one in self._seen:
+            if self._is_known(one):
                 raise BackendUnavailable(f"the model '{one}' is not loaded now; try again soon")
         raise ModelNotFound(name)
 
     def _first(self, names: list[str]) -> Model | None:
-        return next((self._ready[name] for name in names if name in self._ready), None)
+        """The ready model that the likeliest of the names leads to."""
+        for name in names:
+            if name in self._ready:
+                return self._ready[name]
+        if any(name in self._seen for name in names):
+            return None  # a model of that name is not loaded now: no pattern stands in for it
+        targets = map(self._patterns.find, names)
+        return next((self._ready[name] for name in targets if name in self._ready), None)
+
+    def _is_known(self, name: str) -> bool:
+        return name in self._seen or self._patterns.find(name) is not None
 
     def own_name(self, name: str) -> str:
         """What the upstream calls the model that `name` leads to, loaded now or not."""
@@ -169,6 +184,17 @@ class Registry:
             _log.info("serving %s", ", ".join(sorted(m.name for m in models)) or "nothing")
         self._ready = ready
         self._seen |= {name: model.name for name, model in ready.items()}
+        self._learn_patterns(models)
+
+    def _learn_patterns(self, models: list[Model]) -> None:
+        """Those of the operator's mapping beat those of models. A pattern of a model that is not
+        loaded any more still leads to it."""
+        ready = {model.name for model in models}
+        gone = {p: name for p, name in self._seen_patterns.items() if name not in ready}
+        own = {pattern: model.name for model in models for pattern in model.patterns}
+        self._seen_patterns = gone | own
+        mapped = {pattern: self._mapped(name) for pattern, name in self.mapping.items()}
+        self._patterns = Patterns(self._seen_patterns | mapped)
 
 
 def spellings(name: str) -> list[str]:

@@ -40,6 +40,12 @@ COMMANDS: dict[str, Lazy] = {
     "fit": Lazy("fit", "Estimate whether the models fit on this or other hardware.", _SERVE),
     "prepare": Lazy("prepare", "Install Triton and the environments its models run in.", _SERVE),
     "serve": Lazy("serve", "Serve a model repository with Triton and the gateway.", _SERVE),
+    "ps": Lazy("ps", "List your running services and their models.", _SERVE),
+    "logs": Lazy(
+        "logs",
+        "Print the logs of a service: its own, the gateway's, Triton's and each model's, by time.",
+        _SERVE,
+    ),
     "stop": Lazy("stop", "Stop a running service in order: running requests finish first.", _SERVE),
     "completion": Lazy("completion", "Print the completion script of a shell.", "Shell"),
     "models": Lazy("models", "List, load, unload and test the models of a running Triton.", _SERVE),

@@ -6,6 +6,7 @@ Reads the repository on disk only.
 import contextlib
 import json
 import shlex
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,6 +101,21 @@ def read_config(repository: Path, name: str) -> ModelConfig | None:
     with contextlib.suppress(OSError, RepositoryError):
         return _read(repository / name / "config.pbtxt")
     return None
+
+
+def read_configs(repository: Path) -> dict[str, ModelConfig]:
+    """Every config on disk that can be read, by model."""
+    names = (path.parent.name for path in sorted(repository.glob("[!.]*/config.pbtxt")))
+    configs = {name: read_config(repository, name) for name in names}
+    return {name: config for name, config in configs.items() if config is not None}
+
+
+def family_of(name: str, configs: Mapping[str, ModelConfig]) -> list[str]:
+    """The model of that name or alias, and its steps; empty if there is none."""
+    for model, config in configs.items():
+        if name == model or name in ServedModel(model, config).aliases:
+            return [model, *(step.model_name for step in config.ensemble_scheduling.step)]
+    return []
 
 
 def as_json(config: ModelConfig) -> str:

@@ -23,10 +23,11 @@ from toolkit.progress import Progress, silent
 from toolkit.runtime.environments import link_environments
 from toolkit.runtime.triton import ensure_triton
 from toolkit.serve import stubs
-from toolkit.serve.folder import sweep
+from toolkit.serve.folder import make_private, sweep
 from toolkit.serve.front import GATEWAY_SOCKET, Front, gateway, relay, wait_until_ready
 from toolkit.serve.healing import Healer
 from toolkit.serve.linkable import linkable
+from toolkit.serve.logs import MODELS
 from toolkit.serve.models import ServedModel, check_target, public, public_models
 from toolkit.serve.options import ServeOptions
 from toolkit.serve.ports import check_free
@@ -112,8 +113,9 @@ class Supervisor:
         repository = self._stack.enter_context(linkable(options.repository.absolute()))
         link_environments(repository, self.progress, cuda=options.placement is not None)
         logs = options.logs
-        for log in logs.glob("*.log"):
+        for log in (*logs.glob("*.log"), *logs.glob(f"{MODELS}/*.log")):
             log.unlink()
+        make_private(logs / MODELS)
         self._triton = TritonServer(
             runtime,
             TritonOptions(
@@ -121,6 +123,7 @@ class Supervisor:
                 logs / "triton.log",
                 options.triton_http_port,
                 placement=options.placement,
+                model_logs=logs / MODELS,
             ),
         )
         record = Record.here(
@@ -232,7 +235,7 @@ class Supervisor:
                 raise
             for model, reason in failed.reasons.items():
                 self.report(f"{model} does not load and is not served: {reason}")
-            self.report(f"all others are served; the details are in {self.options.logs}/triton.log")
+            self.report("all others are served; `toolkit logs MODEL` prints the details")
             self.models = [model for model in self.models if model.name not in failed.reasons]
 
     def _begin_watching(self, triton: TritonServer) -> None:

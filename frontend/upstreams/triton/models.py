@@ -13,6 +13,7 @@ from typing import Any
 from tritonclient.grpc import model_config_pb2
 
 from frontend.domain.models import Details, ImageLimits, Input, Model
+from frontend.upstreams.patterns import WILDCARD
 
 CONTRACT = "1"
 _LOADED_AS = "toolkit.generation"
@@ -64,10 +65,12 @@ def read_model(config: model_config_pb2.ModelConfig) -> Served | None:
 
 
 def _model(name: str, values: dict[str, str], tensors: frozenset[str]) -> Model:
+    aliases: list[str] = json.loads(values.get("toolkit.aliases") or "[]")
     return Model(
         name=name,
         kind=values["toolkit.kind"],
-        aliases=tuple(json.loads(values.get("toolkit.aliases") or "[]")),
+        aliases=tuple(alias for alias in aliases if WILDCARD not in alias),
+        patterns=tuple(alias for alias in aliases if WILDCARD in alias),
         capabilities=frozenset(json.loads(values.get("toolkit.capabilities") or "[]")),
         context_length=_integer(values.get("toolkit.context_length")),
         dimensions=_integer(values.get("toolkit.dimensions")),
