@@ -65,3 +65,5 @@ class Model:
     details: Details = Details()
     patterns: tuple[str, ...] = ()
     """Aliases with a `*`, which stands for any text."""
+    keep_s: float | None = None
+    """Seconds that it stays loaded without a request; infinite: always; None: the default."""

@@ -8,7 +8,7 @@ HTTP, and knows upstreams only by their protocol.
 import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 
 from frontend.domain.events import Event, Events
@@ -24,6 +24,7 @@ from frontend.generation.admission import Admission
 from frontend.generation.calls import CallBuffer
 from frontend.generation.fanout import Numbered, fan_out
 from frontend.generation.policy import Policy, check_generation, require_capability
+from frontend.generation.speeds import Speeds, Stopwatch
 from frontend.generation.structure import Structures
 from frontend.media.images import Images
 from frontend.upstreams.protocol import Call, Upstream
@@ -40,6 +41,7 @@ class Path:
     structures: Structures
     images: Images
     policy: Policy = field(default_factory=Policy)
+    speeds: Speeds = field(default_factory=Speeds)
 
     @asynccontextmanager
     async def open(
@@ -64,9 +66,13 @@ class Path:
         return model
 
     @asynccontextmanager
-    async def schedule(self, request: Request, call_id: str) -> AsyncIterator[Call]:
-        """Waits for a slot, and gives it back. A loss of the upstream is reported at once."""
-        async with self.admission.slot(request.left_s):
+    async def schedule(self, request: Request, call_id: str, model: Model) -> AsyncIterator[Call]:
+        """Waits for a slot, and gives it back; first for a model that is loaded on demand. A loss
+        of the upstream is reported at once."""
+        async with (
+            self.registry.residency.using(model, request.left_s),
+            self.admission.slot(request.left_s),
+        ):
             try:
                 yield Call(call_id, request.left_s)
             except BackendUnavailable:
@@ -87,6 +93,19 @@ class Path:
     def idle(self) -> bool:
         """Whether no request runs or waits."""
         return self.admission.idle
+
+    @property
+    def activity(self) -> dict[str, dict[str, float | None]]:
+        """What each loaded model does now."""
+        residency = self.registry.residency
+        return {
+            model.name: {
+                "running": residency.stay(model).running,
+                "expires_s": residency.expires_s(model),
+                **asdict(self.speeds.of(model.name)),
+            }
+            for model in self.registry.loaded
+        }
 
     def drain(self) -> None:
         """Refuses new requests from now on."""
@@ -163,6 +182,11 @@ class Run:
             ]
         )
 
+    async def load(self) -> None:
+        """Returns when the model is loaded."""
+        async with self.path.registry.residency.using(self.model, self.request.left_s):
+            pass
+
     async def count_tokens(self, generation: Generation) -> int:
         """Tokens of a prompt; they are not usage."""
         sizes.check_generations(self.model, [generation], self.path.policy.max_text_bytes)
@@ -201,7 +225,7 @@ class Run:
         return f"{self.request.user}/{self.request.id}"
 
     def _scheduled(self, suffix: str = "") -> AbstractAsyncContextManager[Call]:
-        return self.path.schedule(self.request, self._call_id + suffix)
+        return self.path.schedule(self.request, self._call_id + suffix, self.model)
 
     def _check(self, generations: list[Generation]) -> None:
         """Raises InvalidRequest before anything waits for a slot."""
@@ -222,7 +246,8 @@ class Run:
         """
         attempt, calls = next(self._attempts), CallBuffer()
         unfinished = generation.sampling.choices
-        async with self.path.schedule(self.request, call_id) as call:
+        async with self.path.schedule(self.request, call_id, self.model) as call:
+            watch = Stopwatch(self.path.speeds.of(self.model.name))
             groups = self.path.upstream.generate(self.model, generation, call)
             async with aclosing(groups):
                 async for group in groups:
@@ -235,7 +260,9 @@ class Run:
                         self._count.see(number, event, attempt)
                         unfinished -= event.finish_reason is not None
                     if events:
+                        watch.saw(events)
                         yield events
+            watch.stop()
         if unfinished > 0:
             raise BackendFailed("the model stopped before the end of its answer", code="incomplete")
 

@@ -50,7 +50,9 @@ class OllamaModelRoutes:
     async def running(self, _: Request, client: Client) -> None:
         """GET /api/ps"""
         await self.registry.check()
-        await client.respond(render_running({one.name: one for one in self.registry.models}))
+        residency = self.registry.residency
+        loaded = [(model, residency.expires_s(model)) for model in self.registry.loaded]
+        await client.respond(render_running(loaded))
 
     async def show(self, request: Request, client: Client) -> None:
         """POST /api/show"""

@@ -8,6 +8,7 @@ specific pattern of an alias with a wildcard (`patterns.py`).
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,9 +17,11 @@ from frontend.domain.models import Model
 from frontend.errors import BackendUnavailable, GatewayError, ModelNotFound, NotFound
 from frontend.upstreams.patterns import WILDCARD, Patterns
 from frontend.upstreams.protocol import Upstream
+from frontend.upstreams.residency import Residency
 
 _LATEST = ":latest"
 _MISS_INTERVAL_S = 0.5
+_READ_INTERVAL_S = 30.0
 _log = logging.getLogger(__name__)
 
 
@@ -29,6 +32,8 @@ class Registry:
     upstream: Upstream
     interval_s: float
     mapping: Mapping[str, str] = field(default_factory=dict)
+    keep_s: float = math.inf
+    residency: Residency = field(init=False)
     _ready: dict[str, Model] = field(default_factory=dict)
     _patterns: Patterns = field(default_factory=lambda: Patterns({}))
     _seen: dict[str, str] = field(default_factory=dict)
@@ -37,10 +42,16 @@ class Registry:
     _reachable: bool = False
     _refreshed_at_s: float = -1e9
     _refreshing: asyncio.Task[None] | None = None
+    _loaded: dict[str, Model] = field(default_factory=dict)
+    _on_demand: dict[str, Model] = field(default_factory=dict)
+    _read_at_s: float = -1e9
+
+    def __post_init__(self) -> None:
+        self.residency = Residency(self.upstream, lambda: self._loaded, self.refresh, self.keep_s)
 
     @property
     def is_ready(self) -> bool:
-        """Whether the upstream answered last time and serves at least one model."""
+        """Whether the upstream answered last time and serves at least one model, or loads it."""
         return self._reachable and bool(self._ready)
 
     @property
@@ -55,6 +66,11 @@ class Registry:
     def models(self) -> list[Model]:
         """The ready models by name, each once."""
         return sorted({m.name: m for m in self._ready.values()}.values(), key=lambda m: m.name)
+
+    @property
+    def loaded(self) -> list[Model]:
+        """The models that are loaded now, by name."""
+        return sorted(self._loaded.values(), key=lambda model: model.name)
 
     async def find(self, name: str) -> Model:
         """The ready model that answers to `name`; polls again on a miss.
@@ -141,6 +157,7 @@ class Registry:
         try:
             yield
         finally:
+            await self.residency.close()
             tasks = [poll] if self._refreshing is None else [poll, self._refreshing]
             for task in tasks:
                 task.cancel()
@@ -150,6 +167,7 @@ class Registry:
         while True:
             await asyncio.sleep(self.interval_s)
             await self.refresh()
+            self.residency.unload_idle(self.loaded)
 
     async def refresh(self) -> None:
         """Polls once, however many callers wait. After a failure nothing is served."""
@@ -161,14 +179,26 @@ class Registry:
     async def _refresh(self) -> None:
         try:
             models = await self.upstream.models()
+            await self._read_on_demand()
         except GatewayError:
             if self._reachable:
                 _log.warning("the model server does not answer")
-            self._reachable, self._ready = False, {}
+            self._reachable, self._ready, self._loaded = False, {}, {}
         else:
             self._reachable = True
-            self._learn(models)
+            self._loaded = {model.name: model for model in models}
+            on_demand = [model for model in models if self.residency.is_on_demand(model)]
+            self._on_demand |= {model.name: model for model in on_demand}
+            asleep = [one for name, one in self._on_demand.items() if name not in self._loaded]
+            self._learn([*asleep, *models])
         self._refreshed_at_s = time.monotonic()
+
+    async def _read_on_demand(self) -> None:
+        """The repository on disk changes rarely, and is read rarely."""
+        if time.monotonic() - self._read_at_s >= _READ_INTERVAL_S:
+            self._read_at_s = time.monotonic()
+            stored = await self.upstream.on_demand()
+            self._on_demand |= {one.name: one for one in stored if self.residency.is_on_demand(one)}
 
     def _learn(self, models: list[Model]) -> None:
         now_s = int(time.time())

@@ -29,6 +29,7 @@ class ScriptedUpstream:
     error: Exception | None = None
     served: list[Model] | None = field(default_factory=lambda: [MODEL])
     hangs: bool = False
+    asleep: list[Model] = field(default_factory=list)
     started: list[str] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
     begun: asyncio.Event = field(default_factory=asyncio.Event)
@@ -84,6 +85,9 @@ class ScriptedUpstream:
 
     async def stored(self) -> set[str]:
         return {model.name for model in await self.models()}
+
+    async def on_demand(self) -> list[Model]:
+        return self.asleep
 
     async def health(self) -> bool:
         return self.served is not None

@@ -75,10 +75,12 @@ def _models(record: "Record", every: bool) -> Iterator[dict[str, Any]]:
         models = control.models()
     activity = activity_of(record)
     for model in models.values():
-        if not model.public or not (every or model.versions):
+        if not model.public:
             continue
         shown = state(model)
-        if shown == "not loaded" and not every:
+        if shown == "not loaded" and model.served.is_on_demand:
+            shown = "loaded on demand"
+        elif shown == "not loaded" and not every:
             continue
         does = (activity or {}).get(model.name, Activity())
         family = [model.name, *steps_of(model.config)]

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from toolkit.fields.contract import Contract
+from toolkit.fields.duration import Duration
 from toolkit.fields.serving import (
     Batching,
     Groups,
@@ -52,6 +53,11 @@ class BaseEntry(Strict):
         default=(),
         description="Further names that clients may ask for. One `*` stands for any text, as in "
         "`claude-*`; a name without `*` wins, then the pattern with the most other characters.",
+    )
+    keep_alive: Duration | None = Field(
+        default=None,
+        description="How long the model stays loaded after its last request, such as `5m`: it is "
+        "not loaded at the start, and a request loads it. Default, and -1: always loaded.",
     )
     owned_by: str = Field(
         default="triton-toolkit", min_length=1, description="`owned_by` in `/v1/models`."

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from google.protobuf import json_format, text_format
 
-from toolkit.contract import ALIASES, KIND
+from toolkit.contract import ALIASES, KEEP_ALIVE, KIND
 from toolkit.errors import RepositoryError
 from toolkit.model_config import ModelConfig
 
@@ -37,6 +37,12 @@ class ServedModel:
     def aliases(self) -> list[str]:
         """Other names that clients may use for it."""
         return list(json.loads(self.parameter(ALIASES) or "[]"))
+
+    @property
+    def is_on_demand(self) -> bool:
+        """Whether the gateway loads it with its first request, and unloads it when it is idle."""
+        text = self.parameter(KEEP_ALIVE)
+        return bool(text) and not text.startswith("-")
 
     def parameter(self, key: str) -> str:
         """A config parameter's text, "" when absent."""

@@ -54,7 +54,10 @@ class Supervisor:
     progress: Progress = silent
     report: Callable[[str], None] = print
     models: list[ServedModel] = field(default_factory=list, init=False)
-    """The models to serve: at first all of the repository, then what `toolkit models` loaded."""
+    """The models to serve: at first all of the repository that are not loaded on demand, then what
+    was loaded meanwhile."""
+    known: list[ServedModel] = field(default_factory=list, init=False)
+    """All public models of the repository."""
     _triton: TritonServer | None = field(default=None, init=False)
     _front: Front | None = field(default=None, init=False)
     _healer: Healer | None = field(default=None, init=False)
@@ -106,7 +109,8 @@ class Supervisor:
     def _start(self) -> None:
         options = self.options
         check_target(options.repository, "embedded")
-        self.models = public_models(options.repository)
+        self.known = public_models(options.repository)
+        self.models = [model for model in self.known if not self._waits(model)]
         check_free(options.ports)
         sweep()
         runtime = ensure_triton(self.progress)
@@ -144,6 +148,10 @@ class Supervisor:
             self._front.start()
             if options.triton_port is None:
                 wait_until_ready(options.url, _READY_S)
+
+    def _waits(self, model: ServedModel) -> bool:
+        """Whether the gateway loads it later; the relay does not."""
+        return model.is_on_demand and self.options.triton_port is None
 
     def _watch(self) -> None:
         assert self._front is not None
