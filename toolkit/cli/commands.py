@@ -32,6 +32,7 @@ COMMANDS: dict[str, Lazy] = {
     "build-repo": Lazy("build", "Build a Triton model repository from models.yaml.", _BUILD),
     "verify": Lazy("verify", "Check a model repository without starting a server.", _BUILD),
     "schema": Lazy("init", "Print the JSON Schema of models.yaml.", _BUILD),
+    "list-available": Lazy("available", "List models that can be run by name.", _WEIGHTS),
     "pull": Lazy("pull", "Download model weights into the cache.", _WEIGHTS),
     "convert": Lazy("convert", "Convert weights to another format.", _WEIGHTS),
     "quantize": Lazy("quantize", "Quantize a model and measure what quality it loses.", _WEIGHTS),

