@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from toolkit.cli.complete import complete_models
 from toolkit.cli.options import Json
 from toolkit.cli.progress import console_progress
 from toolkit.errors import UsageError
@@ -71,7 +72,12 @@ class Endpoint:
 class OneModel(Endpoint):
     """A command about one model."""
 
-    name: Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")]
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="The model's name or alias.", autocompletion=complete_models
+        ),
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
