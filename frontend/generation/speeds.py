@@ -50,7 +50,7 @@ class Stopwatch:
             self._first_s, self._first_tokens = self._last_s, sum(self._tokens.values())
 
     def stop(self) -> None:
-        """The generation is over; one without events says nothing."""
+        """The generation is over; one without events is not counted."""
         if self._first_s:
             tokens = sum(self._tokens.values()) - self._first_tokens
             self._speed.add(self._first_s - self._begun_s, tokens, self._last_s - self._first_s)

@@ -97,7 +97,7 @@ class Registry:
             if name in self._ready:
                 return self._ready[name]
         if any(name in self._seen for name in names):
-            return None  # a model of that name is not loaded now: no pattern stands in for it
+            return None  # a model of that name is not loaded now: patterns do not replace it
         targets = map(self._patterns.find, names)
         return next((self._ready[name] for name in targets if name in self._ready), None)
 

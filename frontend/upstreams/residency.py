@@ -1,8 +1,8 @@
 """Which models are loaded only while they are needed: loads them on demand, unloads them when idle.
 
 A model with requests is never unloaded: a request counts before its first await, and a load and an
-unload of one model never overlap. It knows nothing of other gateways: Triton itself lets their
-running requests finish.
+unload of one model never overlap. It does not know about other gateways: Triton itself lets
+their running requests finish.
 """
 
 import asyncio
