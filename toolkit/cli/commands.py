@@ -117,7 +117,7 @@ def is_completing() -> bool:
 def keep_texts(command: Any) -> None:
     """Leaves the values of options as texts: a shell that completes one needs no other checked,
     and typer would import pydantic to convert them (0.07 s of CPU)."""
-    for parameter in command.params:
+    for parameter in (*command.params, command.get_help_option(typer.Context(command, **SETTINGS))):
         parameter.process_value = lambda _context, value: value
     for each in getattr(command, "commands", {}).values():
         keep_texts(each)
