@@ -15,6 +15,7 @@ from toolkit.errors import UsageError
 from toolkit.progress import Progress
 
 if TYPE_CHECKING:
+    from toolkit.serve.activity import Activity
     from toolkit.serve.control import Control
 
 _Result = TypeVar("_Result")
@@ -66,6 +67,13 @@ class Endpoint:
         key = Key.parse(self.key) if self.key else None
         with connected(address, key) as api:
             yield Control(api, repository, timeout_s)
+
+    def activity(self) -> "dict[str, Activity]":
+        """What its models do, as the gateway beside it says; empty for any other Triton."""
+        from toolkit.serve.activity import activity_of
+        from toolkit.serve.record import find_service
+
+        return {} if self.triton else activity_of(find_service(self.port)) or {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from google.protobuf import json_format, text_format
 from toolkit.contract import ALIASES, KEEP_ALIVE, KIND
 from toolkit.errors import RepositoryError
 from toolkit.model_config import ModelConfig
+from toolkit.names import match_alias
 
 CACHE_BYTES = 256 << 20
 """Size of Triton's response cache, if a model enables it."""
@@ -118,10 +119,13 @@ def read_configs(repository: Path) -> dict[str, ModelConfig]:
 
 def family_of(name: str, configs: Mapping[str, ModelConfig]) -> list[str]:
     """The model of that name or alias, and its steps; empty if there is none."""
-    for model, config in configs.items():
-        if name == model or name in ServedModel(model, config).aliases:
-            return [model, *(step.model_name for step in config.ensemble_scheduling.step)]
-    return []
+    served = [ServedModel(model, config) for model, config in configs.items()]
+    aliases = {alias: model for model in served for alias in model.aliases}
+    names = aliases | {model.name: model for model in served}
+    if (alias := match_alias(name, names)) is None:
+        return []
+    model = names[alias]
+    return [model.name, *(step.model_name for step in model.config.ensemble_scheduling.step)]
 
 
 def as_json(config: ModelConfig) -> str:
