@@ -6,11 +6,10 @@ from pathlib import Path
 
 from toolkit import kinds
 from toolkit.building.quantization import quantized_place
-from toolkit.building.weights import about_adapter, check_digest
+from toolkit.building.weights import about_adapter, check_digest, read_place
 from toolkit.convert.kept import converted_place
 from toolkit.convert.recipes import recipe
 from toolkit.facts import Facts
-from toolkit.kinds import read_facts
 from toolkit.kinds.llm.facts import AdapterFacts, LlmFacts
 from toolkit.kinds.llm.fields import LlmEntry
 from toolkit.spec import SourcedEntry
@@ -42,7 +41,7 @@ def find_state(entry: SourcedEntry, folder: Path) -> State:
         quantized = _existing(quantized_place(entry.quantization, place))
     if not place.exists():
         return State(fetched, quantized=quantized)
-    return State(fetched, place, quantized, read_facts(place))
+    return State(fetched, place, quantized, read_place(quantized or place))
 
 
 def with_adapters(entry: SourcedEntry, facts: Facts, folder: Path) -> Facts:

@@ -57,7 +57,7 @@ def prepare(
     named = _Named(name, progress)
     fetched = check_digest(fetched or fetch(entry.origin, folder, progress), entry)
     place = keep_converted(recipe(kinds.of(entry).conversion(fetched.path)), fetched, named)
-    prepared = Prepared(place, fetched.digest, _read_facts(place))
+    prepared = Prepared(place, fetched.digest, read_place(place))
     return (
         _prepare_llm(name, entry, prepared, folder, progress)
         if isinstance(entry, LlmEntry)
@@ -71,7 +71,7 @@ def _prepare_llm(
     """With what only language models have."""
     named = _Named(name, progress)
     place = quantize_entry(name, entry, prepared.folder, prepared.digest, named)
-    known = _read_facts(place)
+    known = read_place(place)
     assert isinstance(known, LlmFacts)
     adapters, about = {}, {}
     for adapter, given in entry.adapters.items():
@@ -85,7 +85,7 @@ def _prepare_llm(
     return Prepared(place, prepared.digest, facts, adapters, template)
 
 
-def _read_facts(place: Path) -> Facts:
+def read_place(place: Path) -> Facts:
     """With the facts that only the tokenizer has; it is beside the step that reads text."""
     facts = read_facts(place)
     if (step := kinds.all_kinds()[facts.kind].tokenizing) is None:
