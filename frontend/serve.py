@@ -40,6 +40,7 @@ from frontend.telemetry.watchdog import Watchdog
 from frontend.upstreams.registry import find_cycle
 
 _END_S = 4.0  # for what follows the drain
+_log = logging.getLogger(__name__)
 
 
 class DataDirectoryError(Exception):
@@ -122,6 +123,7 @@ async def serve(settings: Settings) -> None:
         await prepare(gateway.database)
     except OSError as error:
         raise DataDirectoryError(f"{settings.data_directory}: {error.strerror}") from error
+    _log.info("%s", _admission(settings))
     gc.freeze()  # what exists now stays: no collection needs to look at it again
     metrics = gateway.metrics
     connections = Connections(_limits(settings), refused=metrics.refused.inc)
@@ -140,6 +142,18 @@ async def serve(settings: Settings) -> None:
 def _activity(path: Path) -> bytes:
     """For `toolkit ps`."""
     return json.dumps({"models": path.activity}).encode()
+
+
+def _admission(settings: Settings) -> str:
+    """Who may use the gateway, for the log."""
+    if settings.keys_are_required:
+        return "every request needs a key; `triton-gateway keys create` makes one"
+    if settings.open:
+        return f"open mode: everyone who reaches {settings.host} can use the models without a key"
+    return (
+        "open mode: every program on this machine can use the models without a key;"
+        " --require-keys changes that"
+    )
 
 
 def _limits(settings: LimitSettings) -> Limits:

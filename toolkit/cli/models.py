@@ -66,9 +66,8 @@ def list_(options: List) -> None:
 def status(options: OneModel) -> None:
     """Show how many requests a model and its steps have handled since they were loaded.
 
-    `mean` is Triton's time for a request; for a language model it is that of the `engine` step,
-    from the request to the end of the answer. Times to the first token and tokens/s are means of
-    the last answers through the gateway.
+    `mean` is Triton's time for a request, which it does not measure for models that stream. The
+    time to the first token and tokens/s are means of the last answers through the gateway.
 
     Exit status: 0 the model is served, 1 it is not.
 

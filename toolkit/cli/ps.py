@@ -115,14 +115,14 @@ def _rows(service: dict[str, Any]) -> Iterator[tuple[str, ...]]:
             size(model["size_bytes"]) if model["size_bytes"] else "-",
             "-" if running is None else str(running),
             "-" if rate is None else f"{rate:.1f}",
-            _until(model["expires_s"], loaded=model["state"].startswith("ready")),
+            "in use" if running else _until(model),
         )
 
 
-def _until(expires_s: float | None, *, loaded: bool) -> str:
-    if not loaded:
+def _until(model: dict[str, Any]) -> str:
+    if not model["state"].startswith("ready"):
         return "-"
-    if expires_s is None:
+    if model["expires_s"] is None:
         return "always"
-    left_s = max(0.0, expires_s - time.time())
+    left_s = max(0.0, model["expires_s"] - time.time())
     return f"{left_s:.0f} s" if left_s < 120 else f"{left_s / 60:.0f} min"

@@ -49,14 +49,10 @@ def state(model: "ModelStatus") -> str:
 def statistics_of(control: "Control", model: "ModelStatus") -> list[dict[str, Any]]:
     """What each loaded version has done since it was loaded.
 
-    Triton does not time the whole of an ensemble that streams, so its mean is None; that of its
-    last step is the time of an answer.
+    Triton times a model that streams only until it has taken the request, so its mean is None.
     """
-    from toolkit.serve.control import steps_of
-
     config, name, rows = model.config, model.name, []
-    streams = config is not None and config.model_transaction_policy.decoupled
-    is_timed = not (streams and steps_of(config))
+    is_timed = not (config is not None and config.model_transaction_policy.decoupled)
     for each in control.statistics(name):
         done, failed = each.inference_stats.success, each.inference_stats.fail
         queue, count = each.inference_stats.queue, max(1, done.count)
