@@ -124,6 +124,16 @@ async def test_a_repeated_request_has_the_same_result(
     assert again.text is None, "the text was replaced, so it is not returned any more"
 
 
+async def test_a_repeated_edit_is_carried_out_and_recorded_again(on_sqlite: Directory) -> None:
+    user, _ = await add(on_sqlite, "ada")
+    once = replace(OPERATOR, idempotency_key="edit", body=b"edit")
+    for _ in range(2):
+        await on_sqlite.users.edit(once, user.id, {"display_name": "Ada"})
+        await on_sqlite.users.edit(OPERATOR, user.id, {"display_name": ""})
+    events = await on_sqlite.events.page(Range(10), target_id=user.id)
+    assert [event.action for event in events].count("users.edit") == 4
+
+
 async def test_a_failed_request_can_be_repeated(directory: Directory, callers: Callers) -> None:
     user, text = await add(directory, "ada")
     caller = await find(callers, text)
