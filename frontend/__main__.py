@@ -11,6 +11,7 @@ _MODULES = {
     name: name.replace("-", "_")
     for name in (
         *("groups", "key-requests", "keys", "migrate", "organisations", "roles", "seed", "users"),
+        *("credits", "plans", "prices", "quotas"),
     )
 }
 """Commands and their modules in `frontend.commands`."""
