@@ -45,7 +45,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """What a key begins with. The scopes are texts; None is no limit."""
+    """What a key begins with. The scopes are texts; None does not limit it."""
 
     name: str = ""
     models: list[str] | None = None
