@@ -57,9 +57,8 @@ class KeyRequests:
         check_text("reason", form.reason, MAX_REASON)
         subject = subject_of(address)
         if wait_s := self.throttle.fail([subject]):  # every request counts
-            refused = RateLimited("too many requests for keys from your address; try again later")
-            refused.retry_after_s = min(int(wait_s) + 1, 120)
-            raise refused
+            text = "too many requests for keys from your address; try again later"
+            raise RateLimited(text, wait_us=int(wait_s * 1e6))
         now_us, request_id, key_id = self.changes.now_us(), new_id(), new_public_id()
         text = new_key(key_id)
         async with self.changes.database.begin() as rows:
