@@ -54,7 +54,7 @@ class _Download(TyperGroup):
 pull = typer.Typer(
     cls=_Download,
     help="Download model weights into the cache.\n\nWithout a command, `toolkit pull [SOURCE]...` "
-    "downloads; `toolkit pull download --help` shows its options.",
+    "downloads, with the options of `download` below.",
 )
 
 
