@@ -147,8 +147,8 @@ class Registry:
         try:
             models = await self.upstream.models()
         except GatewayError:
-            if self._reachable:
-                _log.warning("the model server does not answer")
+            if self._reachable or self._refreshed_at_s < 0:  # it stopped, or never answered
+                _log.warning("the model server does not answer; trying again until it does")
             self._reachable, self._ready = False, {}
         else:
             self._reachable = True
