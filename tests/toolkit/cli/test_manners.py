@@ -18,7 +18,7 @@ from toolkit.cli import app as commands
 from toolkit.cli.app import command, main
 
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3|4|9)\d(?:;\d+)*m")
-PRINTS_NO_RESULT = {("init",), ("schema",), ("serve",), ("stop",), ("completion",)}
+PRINTS_NO_RESULT = {("init",), ("schema",), ("serve",), ("completion",)}
 BAD: dict[tuple[str, ...], list[list[str]]] = {
     ("init",): [["--llm", "moon:x", "new.yaml"], ["/proc/none/models.yaml", "--yes"]],
     ("schema",): [["extra"]],
@@ -33,7 +33,6 @@ BAD: dict[tuple[str, ...], list[list[str]]] = {
         ["m", "--url", "http://127.0.0.1:1", "hello"],
         ["m", "--set", "temperature=9", "hello"],
     ],
-    ("stop",): [["none"], ["--port", "x"]],
     ("doctor",): [["--target", "moon"], ["--port", "x"]],
     ("fit",): [["gone.yaml"], ["--gpus", "moon"], ["--memory", "much"], ["--concurrency", "0"]],
     ("list-available",): [["--kind", "moon"], ["--gpus", "moon"], ["--memory", "much"]],
