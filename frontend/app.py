@@ -123,10 +123,10 @@ def create_gateway(
 
 
 def _path(settings: Settings, upstream: Upstream | None) -> Path:
-    upstream = upstream or Triton(settings.triton, settings.triton_key)
+    upstream = upstream or Triton(settings.triton, settings.triton_key, settings.repository)
     return Path(
         upstream,
-        Registry(upstream, settings.poll_interval_s, settings.models),
+        Registry(upstream, settings.poll_interval_s, settings.models, settings.keep_s),
         Admission(settings.max_running, settings.max_waiting),
         _structures(settings),
         _images(settings),

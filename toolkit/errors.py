@@ -5,6 +5,7 @@ ToolkitError
 ├── SpecError         models.yaml is wrong: all findings at once, each with its line and field
 │   └── BuildError    what models.yaml asks for cannot be built: all models at once
 ├── SourceError       weights cannot be found, fetched or verified
+│   └── MissingPath   a path that was named does not exist
 ├── ConvertError      weights were found but cannot be converted, or came out wrong
 ├── QuantizeError     a model, a method and this machine do not fit together, or the work failed
 │   └── QualityError  the result was measured and is worse than the limits allow
@@ -13,6 +14,8 @@ ToolkitError
 ├── RepositoryError   a model repository cannot be written, or is not what it says
 └── ServeError        a server cannot be started, died, or refuses what was asked of it
 """
+
+import sys
 
 from toolkit.finding import Finding
 
@@ -58,6 +61,12 @@ class SourceError(ToolkitError):
     """Weights cannot be found, fetched or verified."""
 
 
+class MissingPath(SourceError):
+    """A path that a command line or models.yaml names does not exist."""
+
+    exit_code = 2
+
+
 class ConvertError(ToolkitError):
     """Weights were found but cannot be converted, or the result differs from its source."""
 
@@ -82,7 +91,7 @@ class MissingExtra(SetupError):
     def __init__(self, extra: str, needed_for: str) -> None:
         super().__init__(
             f"{needed_for} needs the extra '{extra}'",
-            hint=f"pip install 'triton-toolkit[{extra}]'",
+            hint=f"{sys.executable} -m pip install 'triton-toolkit[{extra}]'",
         )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from toolkit.cli.complete import complete_targets
 from toolkit.cli.options import Json, takes
 from toolkit.cli.output import print_json, say
 from toolkit.cli.progress import console_progress
@@ -26,7 +27,9 @@ class Options:
         Path,
         typer.Option("--output", "-o", help="Directory of the repository; replaced if it exists."),
     ] = Path("model_repository")
-    target: Annotated[str, typer.Option(help=f"What will serve it: {FORMS}.")] = "embedded"
+    target: Annotated[
+        str, typer.Option(help=f"What will serve it: {FORMS}.", autocompletion=complete_targets)
+    ] = "embedded"
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -71,12 +74,16 @@ def build_repo(options: Options) -> None:
         show(planned, options.as_json)
         return
     from toolkit.building import build
+    from toolkit.quantize.report import read_report, summary_line
 
     started = time.monotonic()
     with console_progress() as progress:
         built = build(spec, target, options.output, progress)
     if options.as_json:
         print_json(_summary(built))
+    for name, prepared in built.prepared.items():
+        if (report := read_report(prepared.folder)) is not None:
+            say(f"{name}: {summary_line(report)}; {prepared.folder}/quality/report.md")
     names = ", ".join(model.name for model in built.plan.models)
     seconds = time.monotonic() - started
     say(f"{options.output}: {names}; built for {target.name} in {seconds:.1f} s")
@@ -87,6 +94,15 @@ def _summary(built: "Built") -> dict[str, object]:
         "output": str(built.output),
         "weights": {
             name: {"digest": prepared.digest, "facts": prepared.facts.model_dump()}
+            | _quality(prepared.folder)
             for name, prepared in built.prepared.items()
         },
     }
+
+
+def _quality(folder: Path) -> dict[str, object]:
+    """The report of quantized weights, if they are."""
+    from toolkit.quantize.report import read_report
+
+    report = read_report(folder)
+    return {} if report is None else {"quality": report, "report": f"{folder}/quality/report.md"}
