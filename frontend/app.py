@@ -34,6 +34,7 @@ from frontend.routes.completions import CompletionRoutes
 from frontend.routes.docs import DocsRoutes
 from frontend.routes.embeddings import EmbeddingRoutes
 from frontend.routes.health import HealthRoutes
+from frontend.routes.home import HomeRoutes
 from frontend.routes.images import ImageRoutes
 from frontend.routes.messages import MessagesRoutes
 from frontend.routes.metrics import MetricsRoutes
@@ -42,6 +43,7 @@ from frontend.routes.ollama import OllamaRoutes
 from frontend.routes.ollama_models import OllamaModelRoutes
 from frontend.routes.rerank import RerankRoutes
 from frontend.routes.responses import ResponsesRoutes
+from frontend.routes.tokens import TokenRoutes
 from frontend.schemas.limits import Limits
 from frontend.settings import Settings
 from frontend.settings.media import MediaSettings
@@ -124,6 +126,8 @@ def _handlers(settings: Settings, path: Path, store: ResponseStore, metrics: Met
         health=HealthRoutes(path),
         metrics=MetricsRoutes(metrics),
         docs=DocsRoutes(registry, names_are_public),
+        home=HomeRoutes(registry, names_are_public, settings.public_url),
+        tokens=TokenRoutes(path, bounds),
     )
 
 

@@ -14,6 +14,7 @@ from frontend.routes.completions import CompletionRoutes
 from frontend.routes.docs import DocsRoutes
 from frontend.routes.embeddings import EmbeddingRoutes
 from frontend.routes.health import HealthRoutes
+from frontend.routes.home import HomeRoutes
 from frontend.routes.images import FILES, ImageRoutes
 from frontend.routes.messages import MessagesRoutes
 from frontend.routes.metrics import MetricsRoutes
@@ -22,6 +23,7 @@ from frontend.routes.ollama import OllamaRoutes
 from frontend.routes.ollama_models import OllamaModelRoutes
 from frontend.routes.rerank import RerankRoutes
 from frontend.routes.responses import ResponsesRoutes
+from frontend.routes.tokens import TokenRoutes
 
 OPENAI, ANTHROPIC, OLLAMA = Dialect.OPENAI, Dialect.ANTHROPIC, Dialect.OLLAMA
 PUBLIC, INFER = Permission.PUBLIC, Permission.INFER
@@ -45,11 +47,13 @@ class Handlers:
     health: HealthRoutes
     metrics: MetricsRoutes
     docs: DocsRoutes
+    home: HomeRoutes
+    tokens: TokenRoutes
 
 
 def table(to: Handlers) -> list[Route]:
     """Every route there is."""
-    return [*_openai(to), *_rerank(to), *_anthropic(to), *_ollama(to), *_gateway(to)]
+    return [*_openai(to), *_vllm(to), *_anthropic(to), *_ollama(to), *_gateway(to)]
 
 
 def _openai(to: Handlers) -> list[Route]:
@@ -73,9 +77,12 @@ def _openai(to: Handlers) -> list[Route]:
     ]
 
 
-def _rerank(to: Handlers) -> list[Route]:
-    """Where the clients of Jina, Cohere and vLLM look for them."""
+def _vllm(to: Handlers) -> list[Route]:
+    """Where the clients of vLLM, Jina and Cohere look for them."""
     return [
+        Route("POST", "/tokenize", OPENAI, INFER, to.tokens.tokenize),
+        Route("POST", "/detokenize", OPENAI, INFER, to.tokens.detokenize),
+        Route("GET", "/version", OPENAI, INFER, to.health.version),
         Route("POST", "/rerank", OPENAI, INFER, to.rerank.rerank),
         Route("POST", "/v1/rerank", OPENAI, INFER, to.rerank.rerank),
         Route("POST", "/v2/rerank", OPENAI, INFER, to.rerank.rerank_v2),
@@ -94,7 +101,6 @@ def _anthropic(to: Handlers) -> list[Route]:
 def _ollama(to: Handlers) -> list[Route]:
     blob = "/api/blobs/{digest}"
     return [
-        Route("GET", "/", OPENAI, PUBLIC, to.ollama_models.hello),  # other clients find it, too
         Route("GET", "/api/version", OLLAMA, INFER, to.ollama_models.version),
         Route("GET", "/api/tags", OLLAMA, INFER, to.ollama_models.list),
         Route("GET", "/api/ps", OLLAMA, INFER, to.ollama_models.running),
@@ -115,6 +121,7 @@ def _ollama(to: Handlers) -> list[Route]:
 
 def _gateway(to: Handlers) -> list[Route]:
     return [
+        Route("GET", "/", OPENAI, PUBLIC, to.home.show),
         Route("GET", "/healthz", OPENAI, PUBLIC, to.health.live),
         Route("GET", "/readyz", OPENAI, PUBLIC, to.health.ready),
         Route("GET", "/health", OPENAI, PUBLIC, to.health.ready),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from frontend.domain.events import Event, Events
-from frontend.domain.generation import Generation, ImageLink
+from frontend.domain.generation import Generation, ImageLink, TokenIds, Tokenized
 from frontend.domain.images import ImageRequest, ImageResult, patches
 from frontend.domain.models import Model
 from frontend.domain.request import Request
@@ -168,6 +168,18 @@ class Run:
         sizes.check_generations(self.model, [generation], self.path.policy.max_text_bytes)
         async with self._scheduled() as call:
             return await self.path.upstream.count(self.model, generation, call)
+
+    async def tokenize(self, generation: Generation, *, strings: bool) -> Tokenized:
+        """The tokens of a prompt; they are not usage."""
+        self._check([generation])
+        async with self._scheduled() as call:
+            return await self.path.upstream.tokenize(self.model, generation, call, strings=strings)
+
+    async def detokenize(self, ids: list[int]) -> str:
+        """The text of token ids."""
+        self._check([Generation(TokenIds(ids), param="tokens")])
+        async with self._scheduled() as call:
+            return await self.path.upstream.detokenize(self.model, ids, call)
 
     async def embed(self, embedding: Embedding) -> Vectors:
         """The vectors of all texts, in order."""

@@ -16,6 +16,7 @@ from frontend.dialects.openai.embeddings import EmbeddingBody
 from frontend.dialects.openai.images import ImageBody
 from frontend.dialects.openai.rerank import RerankBody, ScoreBody
 from frontend.dialects.openai.response_body import ResponseBody
+from frontend.dialects.openai.tokens import DetokenizeBody, TokenizeBody
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +31,14 @@ class Operation:
     kind: str = ""
     answer: tuple[str, ...] = ()
     media: str = "application/json"
-    streams: str = ""
+    also: str = ""
+    """Another media type of the answer."""
     refuses: bool = False
 
     @property
     def tag(self) -> str:
         """Whose protocol it is."""
-        if self.path.startswith("/api/") or self.path == "/":
+        if self.path.startswith("/api/"):
             return "Ollama"
         if self.path.startswith("/v1/messages"):
             return "Anthropic"
@@ -67,17 +69,17 @@ def _refused(method: str, path: str) -> Operation:
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "POST", "/v1/chat/completions", "Answer a conversation", ChatBody, _CHAT, "chat",
-        ("id", "choices", "usage"), streams=_SSE,
+        ("id", "choices", "usage"), also=_SSE,
     ),
     Operation(
         "POST", "/v1/completions", "Continue texts, or fill in their middle", CompletionBody,
         {"prompt": "Once upon", "max_tokens": 8}, "completion", ("id", "choices", "usage"),
-        streams=_SSE,
+        also=_SSE,
     ),
     Operation(
         "POST", "/v1/responses", "Answer, and keep the conversation for the next turn",
         ResponseBody, {"input": "Say hello.", "max_output_tokens": 8}, "chat",
-        ("id", "object", "status", "output"), streams=_SSE,
+        ("id", "object", "status", "output"), also=_SSE,
     ),
     Operation(
         "POST", "/v1/responses/input_tokens", "Count the tokens of a request", ResponseBody,
@@ -98,7 +100,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "POST", "/v1/images/generations", "Generate images", ImageBody,
-        {"prompt": "a cat", "seed": 1}, "image", ("created", "data", "usage"), streams=_SSE,
+        {"prompt": "a cat", "seed": 1}, "image", ("created", "data", "usage"), also=_SSE,
     ),
     Operation("GET", "/v1/images/files/{name}", "Get an image by its link", media="image/*"),
     Operation("POST", "/v1/images/edits", "Refused: only prompts make images", refuses=True),
@@ -113,14 +115,21 @@ OPERATIONS: tuple[Operation, ...] = (
     _scoring("/v1/score"),
     _scoring("/score"),
     Operation(
+        "POST", "/tokenize", "Get the tokens of a text or a conversation", TokenizeBody,
+        answer=("count", "max_model_len", "tokens"),
+    ),
+    Operation(
+        "POST", "/detokenize", "Get the text of tokens", DetokenizeBody, answer=("prompt",)
+    ),
+    Operation("GET", "/version", "Get the version of the server", answer=("version",)),
+    Operation(
         "POST", "/v1/messages", "Answer a conversation", MessagesBody, _CHAT, "chat",
-        ("id", "type", "content", "usage"), streams=_SSE,
+        ("id", "type", "content", "usage"), also=_SSE,
     ),
     Operation(
         "POST", "/v1/messages/count_tokens", "Count the tokens of a request", CountBody,
         {"messages": _HI}, "chat", ("input_tokens",),
     ),
-    Operation("GET", "/", "Show Ollama's clients that the server runs", media="text/plain"),
     Operation("GET", "/api/version", "Get the version of the protocol", answer=("version",)),
     Operation("GET", "/api/tags", "List the models", answer=("models",)),
     Operation("GET", "/api/ps", "List the loaded models", answer=("models",)),
@@ -130,12 +139,12 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "POST", "/api/chat", "Answer a conversation", OllamaChatBody,
         {"messages": _HI, "stream": False, "options": {"num_predict": 8}}, "chat",
-        ("model", "done"), streams=_NDJSON,
+        ("model", "done"), also=_NDJSON,
     ),
     Operation(
         "POST", "/api/generate", "Continue a text, or generate an image", GenerateBody,
         {"prompt": "Once upon", "stream": False, "options": {"num_predict": 8}}, "chat",
-        ("model", "done"), streams=_NDJSON,
+        ("model", "done"), also=_NDJSON,
     ),
     Operation(
         "POST", "/api/embed", "Embed texts", EmbedBody, {"input": ["a cat", "a dog"]}, "embedding",
@@ -151,6 +160,7 @@ OPERATIONS: tuple[Operation, ...] = (
     _refused("POST", "/api/pull"),
     _refused("DELETE", "/api/delete"),
     _refused("POST", "/api/blobs/{digest}"),
+    Operation("GET", "/", "See what is served, in a browser", media="text/html", also="text/plain"),
     Operation("GET", "/healthz", "Check that the process runs"),
     Operation("GET", "/readyz", "Check that requests can be served"),
     Operation("GET", "/health", "The same as /readyz"),

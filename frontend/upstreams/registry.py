@@ -51,6 +51,11 @@ class Registry:
         """The ready models by name, each once."""
         return sorted({m.name: m for m in self._ready.values()}.values(), key=lambda m: m.name)
 
+    @property
+    def absent(self) -> list[str]:
+        """Names of the models that were ready before and are not now."""
+        return sorted(set(self._seen.values()) - {model.name for model in self._ready.values()})
+
     async def find(self, name: str) -> Model:
         """The ready model that answers to `name`; polls again on a miss.
 
