@@ -1,4 +1,4 @@
-"""`triton-gateway`, or `python -m frontend`: `serve`, which is the default, `check` and `keys`."""
+"""`triton-gateway`, or `python -m frontend`: `serve`, the default, `check`, `keys`, `migrate`."""
 
 import os
 import sys
@@ -19,7 +19,7 @@ from pydantic_settings import CliApp
 
 from frontend.accounts.keys import KeyFileError, Keys
 from frontend.app import create_gateway
-from frontend.commands import keys
+from frontend.commands import keys, migrate
 from frontend.http.connections import Connections
 from frontend.http.limits import Limits
 from frontend.http.server import DrainingServer, server_config
@@ -39,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = [*(sys.argv[1:] if arguments is None else arguments)]
     if given[:1] == ["keys"]:
         return keys.main(given[1:])
+    if given[:1] == ["migrate"]:
+        return migrate.main(given[1:])
     command = given.pop(0) if given[:1] in (["serve"], ["check"]) else "serve"
     settings = _read(given)
     if settings is None:

@@ -18,7 +18,8 @@ GatewayError
 ├── NotSupported       501  known, and not supported here
 ├── BackendFailed      502  a model failed; details are in the log alone
 ├── BackendTimeout     504  the deadline passed
-└── BackendUnavailable 503  Triton or the model is not available (yet)
+├── BackendUnavailable 503  Triton or the model is not available (yet)
+└── StoreUnavailable   503  the database or Redis cannot be reached; why is in `reason` alone
 
 Clients read some of these by their text. Each dialect says them in its own API's words, from the
 facts that an error carries (`frontend.dialects.*.failures`).
@@ -244,3 +245,16 @@ class BackendUnavailable(GatewayError):
     type = "server_error"
     code = "backend_unavailable"
     retry_after_s = 2
+
+
+class StoreUnavailable(GatewayError):
+    """The database or Redis cannot be reached. `reason`, for operators, says which and why."""
+
+    status = 503
+    type = "server_error"
+    code = "store_unavailable"
+    retry_after_s = 2
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__("the gateway's database is not available now; try again later")

@@ -85,12 +85,12 @@ def providers(settings: Settings) -> list[Any]:
     return [(_CUDA, options), _CPU]
 
 
-def compare(side: str, found: Any, wanted: Ports) -> list[str]:
+def compare(side: str, actual: Any, expected: Ports) -> list[str]:
     """Describes the differences between a graph's inputs (or outputs) and the expected ones."""
-    have = {port.name: (port.type, len(port.shape)) for port in found}
-    faults = [f"{side} '{name}' is missing" for name in wanted if name not in have]
-    faults += [f"{side} '{name}' is unknown" for name in have if name not in wanted]
-    for name, (kind, rank) in wanted.items():
+    have = {port.name: (port.type, len(port.shape)) for port in actual}
+    faults = [f"{side} '{name}' is missing" for name in expected if name not in have]
+    faults += [f"{side} '{name}' is unknown" for name in have if name not in expected]
+    for name, (kind, rank) in expected.items():
         is_kind, is_rank = have.get(name, (kind.split("|")[0], rank))
         if is_kind not in kind.split("|") or is_rank != rank:
             faults.append(f"{side} '{name}' is {is_kind} of rank {is_rank}, not {kind} of {rank}")

@@ -108,8 +108,8 @@ def _cut(encode: Encode, text: str, start: int) -> _Cut:
     least, most = start + PIECE // 2, start + PIECE
     while most < min(len(text), start + _LONGEST):
         for place in itertools.islice(_places(text, least, most), _TRIES):
-            if found := _checked(encode, text, start, place):
-                return found
+            if ids := _checked(encode, text, start, place):
+                return ids
         least, most = most, most + PIECE
     end = min(len(text), start + _LONGEST)
     return _Cut(end, end)

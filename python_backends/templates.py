@@ -101,9 +101,9 @@ def knows_tools(template: str) -> bool:
 
 
 def _reasoning(template: str, architecture: str) -> str | None:
-    found = next((parser for mark, parser in _REASONING_MARKS if mark in template), None)
-    if found or "<think>" not in template:
-        return found
+    name = next((parser for mark, parser in _REASONING_MARKS if mark in template), None)
+    if name or "<think>" not in template:
+        return name
     if "<arg_key>" in template:
         return "glm45"
     if "<minimax:tool_call>" in template:

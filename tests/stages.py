@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.support.databases import Postgres, RedisServer
 from tests.support.echo import EchoTriton
 from tests.support.gateway import run_gateway
 from tests.support.processes import ROOT, served
@@ -40,6 +41,8 @@ STAGES = ("engine", "images", "service", "pure")
 
 _STARTERS = (
     EchoTriton,
+    Postgres,
+    RedisServer,
     TritonServer,
     ensure_environment,
     ensure_triton,

@@ -36,7 +36,7 @@ def build(
     from toolkit.targets import find_target  # noqa: PLC0415
 
     found = find_target(target)
-    return build_spec(load(Path(models)), found, Path(output), progress or silent)
+    return build_spec(load(Path(models), found), found, Path(output), progress or silent)
 
 
 def verify(

@@ -21,12 +21,12 @@ _PACKAGE = "python_backends"
 @cache
 def backends_folder() -> Path:
     """Where the package's files are. Raises SetupError when it is not installed."""
-    found = find_spec(_PACKAGE)
-    if found is None or not found.submodule_search_locations:
+    spec = find_spec(_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
         raise SetupError(
             f"the package {_PACKAGE} is not installed", hint="pip install triton-toolkit"
         )
-    return Path(found.submodule_search_locations[0])
+    return Path(spec.submodule_search_locations[0])
 
 
 def backends() -> tuple[str, ...]:
@@ -44,16 +44,16 @@ def backend_files(backend: str) -> dict[str, Path]:
     if not (root / backend / "model.py").is_file():
         raise KeyError(backend)
     own = [path for path in sorted((root / backend).glob("*.py")) if path.name != "__init__.py"]
-    found = {path.relative_to(root).as_posix(): path for path in own}
+    sources = {path.relative_to(root).as_posix(): path for path in own}
     pending = list(own)
     while pending:
         for name in _imported(pending.pop()):
             path = root / f"{name}.py"
-            if name not in found and path.is_file():
-                found[name] = path
+            if name not in sources and path.is_file():
+                sources[name] = path
                 pending.append(path)
     files = {"model.py": root / backend / "model.py"}
-    for path in sorted(found.values()):
+    for path in sorted(sources.values()):
         if path != files["model.py"]:
             files[f"{_PACKAGE}/{path.relative_to(root).as_posix()}"] = path
     return files

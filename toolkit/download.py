@@ -165,14 +165,15 @@ class _Transfer:
 
     def _check(self) -> None:
         """Raises SourceError, and forgets the bytes, when they are not the promised ones."""
-        for kind, wanted in (("SHA-256", self._remote.sha256), ("git", self._remote.git_sha1)):
-            if wanted is None:
+        for kind, expected in (("SHA-256", self._remote.sha256), ("git", self._remote.git_sha1)):
+            if expected is None:
                 continue
-            found = _sha256(self._part) if kind == "SHA-256" else _git_sha1(self._part)
-            if found != wanted.lower():
+            actual = _sha256(self._part) if kind == "SHA-256" else _git_sha1(self._part)
+            if actual != expected.lower():
                 self._part.unlink()
                 raise SourceError(
-                    f"{_shown(self._remote.url)} has the {kind} digest {found}, expected {wanted}",
+                    f"{_shown(self._remote.url)} has the {kind} digest {actual}, "
+                    f"expected {expected}",
                     hint="what came was removed; run again, and if it stays so, do not trust the "
                     "source or the network",
                 )

@@ -39,10 +39,10 @@ def fetch_wheel(
     if not (kept := sorted(folder.glob("*.whl"))):
         _download(requirement, folder, progress)
         kept = sorted(folder.glob("*.whl"))
-    if sha256 is not None and (found := _sha256(kept[0])) != sha256:
+    if sha256 is not None and (actual := _sha256(kept[0])) != sha256:
         kept[0].unlink()
         raise SourceError(
-            f"{kept[0].name} has SHA-256 {found}, expected {sha256}",
+            f"{kept[0].name} has SHA-256 {actual}, expected {sha256}",
             hint="the file was removed; run again, and if it stays so, do not trust the registry",
         )
     return kept[0]
@@ -54,9 +54,9 @@ def _download(requirement: str, folder: Path, progress: Progress) -> None:
         tempfile.TemporaryDirectory(dir=folder.parent, prefix=".download-") as scratch,
         progress.step(f"download {requirement}", unit="bytes") as step,
     ):
-        found = _locate(requirement, Path(scratch, "report.json"), step)
-        if found is not None:
-            name, remote = found
+        located = _locate(requirement, Path(scratch, "report.json"), step)
+        if located is not None:
+            name, remote = located
             # beside the scratch, so that a later run goes on from there
             partial = home() / "downloads" / "wheels" / requirement / name
             download_all({partial: remote}, step)
@@ -79,8 +79,8 @@ def _locate(requirement: str, report: Path, step: Step) -> tuple[str, Remote] | 
     arguments = ["install", "--dry-run", "--no-deps", "--ignore-installed"]
     run_pip([*arguments, "--only-binary=:all:", "--report", str(report), requirement], step=step)
     try:
-        found = json.loads(report.read_text())["install"][0]["download_info"]
-        address, sha256 = urlsplit(found["url"]), found["archive_info"]["hashes"]["sha256"]
+        download = json.loads(report.read_text())["install"][0]["download_info"]
+        address, sha256 = urlsplit(download["url"]), download["archive_info"]["hashes"]["sha256"]
     except (OSError, ValueError, LookupError, TypeError):
         return None
     host = (address.hostname or "") + (f":{address.port}" if address.port else "")

@@ -6,6 +6,7 @@ Knows headers and permissions, not paths: the route table says what each route n
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from frontend.accounts.credentials import parse_key
 from frontend.accounts.keys import Keys
 from frontend.accounts.roles import allows
 from frontend.domain.identity import ANONYMOUS, Caller, Permission
@@ -31,7 +32,8 @@ class Authorizer:
         return caller
 
     def _authenticate(self, keys: Keys, secret: bytes) -> Caller:
-        if caller := keys.find(secret) if secret else None:
+        credential = parse_key(secret)
+        if caller := keys.find(credential) if credential else None:
             return caller
         if self.open:  # clients of an open gateway send made-up keys, because their SDK wants one
             return ANONYMOUS

@@ -6,8 +6,8 @@ A key is shown once, when it is made: the file holds its digest alone.
 import secrets
 from pathlib import Path
 
-from frontend.accounts.keys import Key, KeyFileError, check_name, digest_of, read_lines
-from frontend.domain.identity import Caller, Role
+from frontend.accounts.credentials import digest_of
+from frontend.accounts.keys import Key, KeyFileError, check_name, read_lines
 
 PREFIX = "tk-"
 
@@ -17,17 +17,17 @@ def list_keys(path: Path) -> list[Key]:
     return [key for _, key in read_lines(path) if key is not None]
 
 
-def add_key(path: Path, name: str, role: Role) -> str:
+def add_key(path: Path, name: str, role: str) -> str:
     """Adds a key and returns it. Raises KeyFileError."""
     try:
         check_name(name)
     except ValueError as error:
         raise KeyFileError(str(error)) from None
     lines = read_lines(path) if path.exists() else []
-    if any(key is not None and key.caller.name == name for _, key in lines):
+    if any(key is not None and key.name == name for _, key in lines):
         raise KeyFileError(f"{path} already has a key with the name '{name}'")
     secret = PREFIX + secrets.token_urlsafe(32)
-    added = Key(Caller(name, role), digest_of(secret.encode()))
+    added = Key(name, role, digest_of(secret.encode()))
     _write(path, [*(line for line, _ in lines), added.line()])
     return secret
 
@@ -35,7 +35,7 @@ def add_key(path: Path, name: str, role: Role) -> str:
 def remove_key(path: Path, name: str) -> None:
     """Removes every key with this name. Raises KeyFileError when there is none."""
     lines = read_lines(path)
-    kept = [line for line, key in lines if key is None or key.caller.name != name]
+    kept = [line for line, key in lines if key is None or key.name != name]
     if len(kept) == len(lines):
         raise KeyFileError(f"{path} has no key with the name '{name[:64]}'")
     _write(path, kept)

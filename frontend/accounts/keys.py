@@ -1,18 +1,19 @@
 """Keys of callers, from a file that holds only their digests: `NAME ROLE sha256:HEX` lines.
 
-This module has the only parser of such lines. A key carries 256 random bits, so its SHA-256 is
-enough to recognize it, and looking a key up by its digest takes no time that depends on the key.
-The file is read again when it changes: a key that was removed stops working within `CHECK_S`.
+This module has the only parser of such lines. The file is read again when it changes: a key that
+was removed stops working within `CHECK_S`. A caller's id follows from the key, so a new key under
+an old name belongs to a new caller.
 """
 
-import hashlib
 import logging
 import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from frontend.domain.identity import ANONYMOUS, Caller, Role
+from frontend.accounts.credentials import Credential, public_id_of
+from frontend.accounts.roles import FILE_ROLES
+from frontend.domain.identity import ANONYMOUS, Caller
 
 CHECK_S = 2.0
 NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
@@ -26,19 +27,21 @@ class KeyFileError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One line: the owner, and the digest of the key as `sha256:HEX`."""
+    """One line: the owner's name and role, and the digest of the key as `sha256:HEX`."""
 
-    caller: Caller
+    name: str
+    role: str
     digest: str
 
     def line(self) -> str:
         """The line in the file."""
-        return f"{self.caller.name} {self.caller.role} {self.digest}"
+        return f"{self.name} {self.role} {self.digest}"
 
-
-def digest_of(secret: bytes) -> str:
-    """What the file holds of a key."""
-    return f"sha256:{hashlib.sha256(secret).hexdigest()}"
+    @property
+    def caller(self) -> Caller:
+        """The owner."""
+        key = public_id_of(self.digest)
+        return Caller(f"file-{key.removeprefix('f-')}", self.name, FILE_ROLES[self.role], key)
 
 
 def read_lines(path: Path) -> list[tuple[str, Key | None]]:
@@ -72,11 +75,11 @@ def parse_line(line: str) -> Key:
         raise ValueError("expected 'NAME ROLE sha256:HEX', separated by single spaces")
     name, role, digest = parts
     check_name(name)
-    if role not in [*Role]:
-        raise ValueError(f"the role must be one of {', '.join(Role)}")
+    if role not in FILE_ROLES:
+        raise ValueError(f"the role must be one of {', '.join(FILE_ROLES)}")
     if not _DIGEST.fullmatch(digest):
         raise ValueError("the digest must be 'sha256:' and 64 lowercase hexadecimal digits")
-    return Key(Caller(name, Role(role)), digest)
+    return Key(name, role, digest)
 
 
 def check_name(name: str) -> None:
@@ -96,11 +99,11 @@ class Keys:
     _version: tuple[int, int] = (0, 0)
     _checked_at_s: float = -1e9
 
-    def find(self, secret: bytes) -> Caller | None:
+    def find(self, credential: Credential) -> Caller | None:
         """The owner of the key; None when there is none."""
         if time.monotonic() - self._checked_at_s > CHECK_S:
             self._check()
-        return self._callers.get(digest_of(secret))
+        return self._callers.get(credential.digest)
 
     def _check(self) -> None:
         """Reads the file again if it changed; an invalid file changes nothing."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from frontend.accounts.keyfile import add_key, list_keys, remove_key
 from frontend.accounts.keys import KeyFileError
-from frontend.domain.identity import Role
+from frontend.accounts.roles import FILE_ROLES
 
 _DEFAULT = Path("gateway.keys")
 
@@ -34,9 +34,8 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("name", help="the key's owner; appears in the gateway's log")
     add.add_argument(
         "--role",
-        type=Role,
-        choices=list(Role),
-        default=Role.USER,
+        choices=list(FILE_ROLES),
+        default="user",
         help="user (default), or admin: may also load and unload models",
     )
     add.set_defaults(run=_add)
@@ -71,12 +70,12 @@ def _add(options: argparse.Namespace) -> None:
 def _list(options: argparse.Namespace) -> None:
     keys = list_keys(options.file)
     if options.json:
-        shown = [{"name": key.caller.name, "role": key.caller.role} for key in keys]
+        shown = [{"name": key.name, "role": key.role} for key in keys]
         sys.stdout.write(json.dumps(shown, indent=2) + "\n")
         return
-    width = max([len(key.caller.name) for key in keys], default=0)
+    width = max([len(key.name) for key in keys], default=0)
     for key in keys:
-        sys.stdout.write(f"{key.caller.name:<{width}}  {key.caller.role:<5}  {key.digest[:19]}…\n")
+        sys.stdout.write(f"{key.name:<{width}}  {key.role:<5}  {key.digest[:19]}…\n")
 
 
 def _remove(options: argparse.Namespace) -> None:

@@ -1,4 +1,7 @@
-"""Who sends a request, and what they may do. Plain data; `accounts` has the rules."""
+"""Who sends a request, and what they may do. Plain data; `accounts` has the rules.
+
+Identities are ids, never display names: who is created again under an old name is somebody else.
+"""
 
 import enum
 from dataclasses import dataclass
@@ -17,20 +20,29 @@ class Permission(enum.Enum):
     """Read the gateway's metrics."""
 
 
-class Role(enum.StrEnum):
-    """The part that a caller has."""
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What its users may do. `weight` is their share in the scheduler."""
 
-    USER = "user"
-    ADMIN = "admin"
+    name: str
+    weight: int
+    permissions: frozenset[Permission]
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The owner of a key."""
+    """The owner of a key. `user`, `group` and `organisation` are ids, `key` is the public id of
+    the key; "" where there is none."""
 
+    user: str
     name: str
     role: Role
+    key: str = ""
+    group: str = ""
+    organisation: str = ""
 
 
-ANONYMOUS = Caller("anonymous", Role.USER)
-"""Every caller without a key, where none is required. No key can have this name."""
+ANONYMOUS = Caller(
+    "anonymous", "anonymous", Role("anonymous", 1, frozenset({Permission.PUBLIC, Permission.INFER}))
+)
+"""Every caller without a key, where none is required. No user can have this name."""

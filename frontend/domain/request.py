@@ -65,8 +65,8 @@ class Request:
 
     @property
     def user(self) -> str:
-        """Whom shares of memory, processes and time are counted for."""
-        return self.caller.name
+        """The id of whom shares of memory, processes and time are counted for."""
+        return self.caller.user
 
     @property
     def left_s(self) -> float:

@@ -125,7 +125,8 @@ def log_line(outcome: Outcome) -> str:
     shown |= {"method": outcome.method, "path": outcome.path, "status": outcome.status}
     shown |= {"ms": round(outcome.elapsed_ms, 1), "model": outcome.model, "error": outcome.error}
     if outcome.caller is not ANONYMOUS:
-        shown["caller"] = outcome.caller.name
+        shown |= {"caller": outcome.caller.name, "user": outcome.caller.user}
+        shown["key"] = outcome.caller.key
     if outcome.usage is not None:
         shown["prompt_tokens"] = outcome.usage.prompt_tokens
         shown["completion_tokens"] = outcome.usage.completion_tokens

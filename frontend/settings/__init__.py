@@ -1,7 +1,7 @@
 """The gateway's settings: environment variables, overridden by flags.
 
-One class for each subject, joined into one flat `Settings`. Read once at start, by `app` and
-`__main__` alone.
+One class for each subject, joined into one flat `Settings`. Read once at start, by `app`,
+`commands` and `__main__` alone.
 """
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -13,6 +13,14 @@ from frontend.settings.server import ServerSettings
 from frontend.settings.store import StoreSettings
 from frontend.settings.telemetry import TelemetrySettings
 from frontend.settings.upstreams import UpstreamSettings
+
+_PREFIX = "TRITON_FRONTEND_"
+
+
+class DatabaseSettings(StoreSettings, BaseSettings):
+    """The settings of the store alone, for the commands that only work on its database."""
+
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="ignore")
 
 
 class Settings(
@@ -28,7 +36,7 @@ class Settings(
     """Serve the gateway. `triton-gateway keys` manages the keys of its callers."""
 
     model_config = SettingsConfigDict(
-        env_prefix="TRITON_FRONTEND_",
+        env_prefix=_PREFIX,
         cli_prog_name="triton-gateway",
         cli_kebab_case=True,
         cli_avoid_json=True,

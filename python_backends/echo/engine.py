@@ -108,11 +108,11 @@ class _Performance:
         script, entry = self._script, self._entry
         batch: list[dict[str, Any]] = []
         pause_ms = script.first_delay_ms
-        told_prompt = bool((entry.reply or {}).get("prompt_token_ids"))
+        sent_prompt = bool((entry.reply or {}).get("prompt_token_ids"))
         for event in events(script, entry.prompt, entry.sampling_parameters):
-            if told_prompt:
+            if sent_prompt:
                 event["prompt_token_ids"] = list(range(count_tokens(entry.prompt)))
-                told_prompt = False
+                sent_prompt = False
             if event["index"] == 0:
                 self._fail_if_due()
                 if await self._pause(pause_ms):

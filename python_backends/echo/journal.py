@@ -48,11 +48,11 @@ class Journal:
 
     def report(self, request_id: str) -> dict[str, Any]:
         """Entries of one id, or all for an empty one, and how many requests there ever were."""
-        wanted = [entry for entry in self._entries if request_id in ("", entry.id)]
+        entries = [entry for entry in self._entries if request_id in ("", entry.id)]
         return {
             "total": self.total,
             "running": sum(entry.ended_s is None for entry in self._entries),
             "requests": [
-                {name: getattr(entry, name) for name in Entry.__slots__} for entry in wanted
+                {name: getattr(entry, name) for name in Entry.__slots__} for entry in entries
             ],
         }

@@ -159,21 +159,21 @@ def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:
 
 def _stop_at(text: str, sampling: Fields) -> tuple[str, str | None]:
     stops = sampling.get("stop") or []
-    found = [
+    places = [
         (text.index(stop), stop)
         for stop in ([stops] if isinstance(stops, str) else stops)
         if stop in text
     ]
-    return (text[: min(found)[0]], min(found)[1]) if found else (text, None)
+    return (text[: min(places)[0]], min(places)[1]) if places else (text, None)
 
 
 def _logprobs(piece: str, token_id: int, sampling: Fields) -> list[dict[str, Any]] | None:
-    wanted = sampling.get("logprobs")
-    if wanted is None:
+    count = sampling.get("logprobs")
+    if count is None:
         return None
     token = {"token": piece, "id": token_id, "bytes": list(piece.encode()), "logprob": -0.5}
     other = {"token": "other", "id": 0, "bytes": list(b"other"), "logprob": -1.0}
-    return [{**token, "top": [token, other, *[other] * wanted][:wanted]}]
+    return [{**token, "top": [token, other, *[other] * count][:count]}]
 
 
 def _json_object(text: str) -> dict[str, Any] | None:

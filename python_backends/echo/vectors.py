@@ -20,17 +20,17 @@ def embed(arrays: Arrays, settings: Settings) -> dict[str, Array]:
     if "token_ids" in arrays:
         words = [[str(i) for i in ids if i >= 0] for ids in arrays["token_ids"].tolist()]
         _check_ids(words)
-    for row, found in enumerate(words):
-        if len(found) > limit and not (truncate is not None and truncate.reshape(-1)[row]):
+    for row, row_words in enumerate(words):
+        if len(row_words) > limit and not (truncate is not None and truncate.reshape(-1)[row]):
             raise ContextOverflow(
-                f"input {row} has {len(found)} tokens and the model takes {limit}; shorten it",
+                f"input {row} has {len(row_words)} tokens and the model takes {limit}; shorten it",
                 param="input",
                 limit=limit,
-                prompt_tokens=len(found),
+                prompt_tokens=len(row_words),
             )
-    words = [found[:limit] for found in words]
-    vectors = np.stack([_vector(found, dimensions) for found in words])
-    counts = np.array([[len(found)] for found in words], dtype=np.int32)
+    words = [row_words[:limit] for row_words in words]
+    vectors = np.stack([_vector(row_words, dimensions) for row_words in words])
+    counts = np.array([[len(row_words)] for row_words in words], dtype=np.int32)
     return {"embedding": vectors, "num_tokens": counts}
 
 

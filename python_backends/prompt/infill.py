@@ -52,10 +52,10 @@ class Infill:
 
     def ids(self, texts: dict[str, str], encode: Encode, literal: Encode) -> list[int]:
         """Token ids of the whole. `literal` takes marks in a text for text, `encode` for marks."""
-        found = _beginning(encode)
+        ids = _beginning(encode)
         for part in self.parts:
-            found += _joined(texts[part], literal) if part in texts else encode(part, False)
-        return found
+            ids += _joined(texts[part], literal) if part in texts else encode(part, False)
+        return ids
 
 
 def _beginning(encode: Encode) -> list[int]:
@@ -89,8 +89,8 @@ def find_infill(setting: str | None, vocabulary: Container[str]) -> Infill | Non
         if not isinstance(layout, str):
             raise ValueError(f"'toolkit.fim' is {setting}, which is not a text with a layout")
         return Infill.parse(layout)
-    found = (Infill.parse(layout) for layout in LAYOUTS)
-    return next((each for each in found if _holds(vocabulary, each.marks)), None)
+    parsed = (Infill.parse(layout) for layout in LAYOUTS)
+    return next((each for each in parsed if _holds(vocabulary, each.marks)), None)
 
 
 def _holds(vocabulary: Container[str], marks: Sequence[str]) -> bool:

@@ -90,5 +90,5 @@ def texts_of(content: Any) -> list[str]:
     if isinstance(content, str):
         return [content]
     parts = content if isinstance(content, list) else ()
-    found = [part.get("text") for part in parts if isinstance(part, dict)]
-    return [text for text in found if isinstance(text, str)]
+    texts = [part.get("text") for part in parts if isinstance(part, dict)]
+    return [text for text in texts if isinstance(text, str)]

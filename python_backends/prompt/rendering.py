@@ -18,7 +18,7 @@ from python_backends.prompt.decoding import Texts, strings
 from python_backends.prompt.infill import Infill, find_infill, refuse
 from python_backends.prompt.messages import flatten, form_of, messages_of, texts_of
 from python_backends.prompt.metered import DEFAULT_LIMITS, Limits, metered
-from python_backends.prompt.tools import told, with_objects
+from python_backends.prompt.tools import as_text, with_objects
 from python_backends.prompt.truncation import Truncation, has_images, last_turns, shorten, within
 from python_backends.splitting import PIECE, check_bytes, encode_up_to
 from python_backends.templates import knows_tools, read_template
@@ -137,11 +137,11 @@ class Renderer:
         messages = messages_of(prompt)
         if truncation is None:
             return ids_of(messages)
-        found = within(ids_of, messages, limit - 1)
-        if found is None:
-            found = shorten(messages, lambda some: within(ids_of, some, truncation.most))
-        if found is not None or _shows_images(prompt):
-            return ids_of(messages) if found is None else found
+        fitting = within(ids_of, messages, limit - 1)
+        if fitting is None:
+            fitting = shorten(messages, lambda some: within(ids_of, some, truncation.most))
+        if fitting is not None or _shows_images(prompt):
+            return ids_of(messages) if fitting is None else fitting
         *others, last = last_turns(messages, truncation)
         for turn in others:
             with contextlib.suppress(InvalidInput):
@@ -151,14 +151,14 @@ class Renderer:
     def _limit(self, prompt: Mapping[str, Any]) -> int:
         """The maximum of prompt and reply tokens: the model's context, or less if the request sets
         it."""
-        wanted = prompt.get("context_length")
-        if wanted is None:
+        requested = prompt.get("context_length")
+        if requested is None:
             return self.context_length
-        if type(wanted) is not int or wanted < 1:
+        if type(requested) is not int or requested < 1:
             raise InvalidInput(
                 "'context_length' must be a number of tokens", param="context_length"
             )
-        return min(wanted, self.context_length)
+        return min(requested, self.context_length)
 
     def _text(self, prompt: Mapping[str, Any], truncation: Truncation | None) -> list[int]:
         suffix, text = prompt.get("suffix"), prompt["text"]
@@ -210,7 +210,7 @@ class Renderer:
         messages = [with_objects(flatten(message, images)) for message in messages_of(prompt)]
         tools = prompt.get("tools") or None
         if not knows_tools(self.source):
-            messages, tools = told(messages, tools or ()), None
+            messages, tools = as_text(messages, tools or ()), None
         try:
             text = str(
                 self.template(

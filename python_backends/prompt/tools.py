@@ -57,7 +57,7 @@ def _with_object(call: Mapping[str, Any]) -> dict[str, Any]:
     return {**call, "function": {**function, "arguments": arguments}}
 
 
-def told(messages: Sequence[Message], tools: Sequence[Any]) -> list[Message]:
+def as_text(messages: Sequence[Message], tools: Sequence[Any]) -> list[Message]:
     """The conversation for a template without tool support."""
     plain: list[Message] = []
     for message in messages:

@@ -25,11 +25,11 @@ class Truncation:
     keep: int
 
     @classmethod
-    def read(cls, wanted: Any, context_length: int) -> "Truncation | None":
+    def read(cls, value: Any, context_length: int) -> "Truncation | None":
         """From `{"reply": tokens, "keep": tokens}`. Raises InvalidInput."""
-        if wanted is None:
+        if value is None:
             return None
-        numbers = [wanted.get(name) for name in ("reply", "keep")] if _is_table(wanted) else []
+        numbers = [value.get(name) for name in ("reply", "keep")] if _is_table(value) else []
         if not numbers or not all(type(one) is int and one >= 0 for one in numbers):
             raise InvalidInput(
                 "'truncate' must hold 'reply' and 'keep', numbers of tokens", param="truncate"
@@ -49,8 +49,8 @@ class Truncation:
         return text if len(text) <= head + tail else text[:head] + text[len(text) - tail :]
 
 
-def _is_table(wanted: Any) -> bool:
-    return isinstance(wanted, Mapping) and set(wanted) <= {"reply", "keep"}
+def _is_table(value: Any) -> bool:
+    return isinstance(value, Mapping) and set(value) <= {"reply", "keep"}
 
 
 def within(
@@ -73,15 +73,15 @@ def shorten(
     model's template does not accept, for example when a conversation begins with an answer.
     """
     points = _points(messages)
-    found, low, high = None, 0, len(points) - 1
+    best, low, high = None, 0, len(points) - 1
     while low <= high:
         middle = (low + high) // 2
         ids = _fit_from(messages, points[middle], fit)
         if ids is None:
             low = middle + 1
         else:
-            found, high = ids, middle - 1
-    return found
+            best, high = ids, middle - 1
+    return best
 
 
 def _fit_from(

@@ -82,8 +82,8 @@ class TritonPythonModel:
         tensors = sampling_tensors(sampling, room, self._context)
         tensors["text_input"] = texts([self._prompts.text(ids).encode()])
         stream = Stream(len(ids))
-        told = {"prompt_token_ids": ids} if reply.get("prompt_token_ids") else {}
-        self._threads.submit(self._serve, request_id, tensors, replies, stream, told)
+        prompt_ids = {"prompt_token_ids": ids} if reply.get("prompt_token_ids") else {}
+        self._threads.submit(self._serve, request_id, tensors, replies, stream, prompt_ids)
 
     def _serve(
         self,
@@ -91,7 +91,7 @@ class TritonPythonModel:
         tensors: dict[str, Any],
         replies: Replies,
         stream: Stream,
-        told: dict[str, Any],
+        prompt_ids: dict[str, Any],
     ) -> None:
         stop = partial(self._threads.submit, self._stop, request_id)
         try:
@@ -103,8 +103,8 @@ class TritonPythonModel:
                 if answer.has_error():
                     raise StepError("the engine failed while it worked on this request")
                 if (event := _event(stream, answer)) is not None:
-                    self._send(replies, {**event, **told})
-                    told = {}
+                    self._send(replies, {**event, **prompt_ids})
+                    prompt_ids = {}
                 if stream.finished:
                     return
             self._send(replies, stream.aborted())
@@ -142,9 +142,9 @@ def _event(stream: Stream, answer: Any) -> dict[str, Any] | None:
     values = {tensor.name(): tensor.as_numpy().reshape(-1) for tensor in answer.output_tensors()}
     if "text_output" not in values or not values["text_output"].size:
         return None
-    told = {name: _text(array[0]) for name, array in values.items() if array.size}
-    reason, stop_reason = told.get("finish_reason", ""), told.get("stop_reason", "None")
-    return stream.event(told["text_output"], reason, stop_reason)
+    fields = {name: _text(array[0]) for name, array in values.items() if array.size}
+    reason, stop_reason = fields.get("finish_reason", ""), fields.get("stop_reason", "None")
+    return stream.event(fields["text_output"], reason, stop_reason)
 
 
 def _text(value: bytes | str) -> str:

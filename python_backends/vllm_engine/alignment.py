@@ -47,7 +47,7 @@ class LogprobAligner:
                 return
 
     def _spell(self) -> list[Token]:
-        found = []
+        pieces = []
         while self._tokens and self._text:
             token = self._tokens[0]
             spelled = _bytes(token)
@@ -58,9 +58,9 @@ class LogprobAligner:
             del self._tokens[0]
             self._text = self._text[len(spelled) :]
             if token:
-                found.append(token)
+                pieces.append(token)
                 self._begun = True
-        return found
+        return pieces
 
     def _fitted(self, token: Token, spelled: bytes) -> tuple[Token, bytes]:
         """A token that the text does not go on with: without the blanks that a text may lose at its

@@ -23,11 +23,11 @@ def allow_calls(request: Any, parser: str) -> Any:
         StructuredOutputsParams,
     )
 
-    wanted = request.structured_outputs
-    if wanted is None or wanted.structural_tag is not None:
+    structured = request.structured_outputs
+    if structured is None or structured.structural_tag is not None:
         return request
     marks = [*tool_marks(parser), *_BEGINNINGS.get(parser, ())]
-    answer = structured_outputs_to_format(wanted)
+    answer = structured_outputs_to_format(structured)
     if not marks or answer is None:
         return request.model_copy(update={"structured_outputs": None})
     calls = [

@@ -36,8 +36,8 @@ class ControlCharacters:
 
 def _bounds_strings(structured: Mapping[str, Any]) -> bool:
     for name in ("json", "structural_tag"):
-        wanted = structured.get(name)
-        if wanted is not None:
-            text = wanted if isinstance(wanted, str) else json.dumps(wanted)
+        value = structured.get(name)
+        if value is not None:
+            text = value if isinstance(value, str) else json.dumps(value)
             return any(mark in text for mark in _MARKS)
     return False

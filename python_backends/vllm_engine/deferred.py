@@ -68,9 +68,9 @@ class DeferredText:
             self.has_call = bool(bare)
             return start
         places = [self.text.find(mark, start) for mark in self._marks.anywhere]
-        if found := [place for place in places if place >= 0]:
+        if starts := [place for place in places if place >= 0]:
             self.has_call = True
-            return min(found)
+            return min(starts)
         return len(self.text) - max(_overlap(self.text, mark) for mark in self._marks.anywhere)
 
 

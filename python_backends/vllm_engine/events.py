@@ -58,13 +58,13 @@ class EventWriter:
         count: int,
         top: int,
         readers: Sequence[Reader] = (),
-        told_prompt: Sequence[int] | None = None,
+        sent_prompt: Sequence[int] | None = None,
         copies: int = 1,
     ) -> None:
         """`copies`: how many equal completions are sent for each, with the next numbers."""
         self._vocabulary = vocabulary
         self._readers = readers
-        self._told_prompt = told_prompt
+        self._sent_prompt = sent_prompt
         self._usage = {"prompt_tokens": prompt_tokens, "cached_tokens": 0}
         self._completion_tokens = [0] * count
         self._open = set(range(count))
@@ -80,8 +80,8 @@ class EventWriter:
         if output.prompt_token_ids is not None:  # with the tokens that images became
             self._usage["prompt_tokens"] = len(output.prompt_token_ids)
         written = [self._event(completion) for completion in output.outputs]
-        if self._told_prompt is not None and written:
-            written[0]["prompt_token_ids"], self._told_prompt = list(self._told_prompt), None
+        if self._sent_prompt is not None and written:
+            written[0]["prompt_token_ids"], self._sent_prompt = list(self._sent_prompt), None
         if output.prompt_logprobs and written:
             ids = list(output.prompt_token_ids or ())
             written[0]["prompt_token_ids"] = ids

@@ -8,7 +8,7 @@ from python_backends.errors import InvalidInput, StepError
 
 _FAILURE_WAIT_S = 0.5
 """How long to wait for a process's failure report after its request failed."""
-_FRAME = 4
+_LENGTH_BYTES = 4
 
 
 class Host:
@@ -81,9 +81,9 @@ _FAILURES = {"slow": too_slow, "stuck": _stuck, "rejected": _rejected}
 
 def send(writer: asyncio.StreamWriter, value: object) -> None:
     message = json.dumps(value).encode()
-    writer.write(len(message).to_bytes(_FRAME, "big") + message)
+    writer.write(len(message).to_bytes(_LENGTH_BYTES, "big") + message)
 
 
 async def receive(reader: asyncio.StreamReader) -> bytes:
-    size = int.from_bytes(await reader.readexactly(_FRAME), "big")
+    size = int.from_bytes(await reader.readexactly(_LENGTH_BYTES), "big")
     return await reader.readexactly(size)

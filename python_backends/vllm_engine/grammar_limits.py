@@ -152,12 +152,12 @@ _READERS = {
 
 def _parsed(value: Any, param: str) -> Any:
     try:
-        found = json.loads(value) if isinstance(value, str) else value
+        schema = json.loads(value) if isinstance(value, str) else value
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"'{param}' is not valid JSON: {error}", param=param) from error
-    if not isinstance(found, dict | bool):
+    if not isinstance(schema, dict | bool):
         raise InvalidInput(f"'{param}' must be a JSON object", param=param)
-    return found
+    return schema
 
 
 def _too_deep(param: str) -> InvalidInput:
@@ -217,8 +217,8 @@ def _unenforced(node: Mapping[str, Any]) -> str | None:
     types = {kinds} if isinstance(kinds, str) else set(kinds) if isinstance(kinds, list) else set()
     if types & {"integer", "number"} and "multipleOf" in node:
         return "multipleOf"
-    if "array" in types and (found := next((k for k in _ARRAYS if k in node), None)):
-        return found
+    if "array" in types and (keyword := next((k for k in _ARRAYS if k in node), None)):
+        return keyword
     if "string" in types:
         if "format" in node and node["format"] not in _FORMATS:
             return "format"

@@ -29,7 +29,7 @@ from python_backends.vllm_engine.grammar_compiler import (
     try_out,
 )
 
-_FRAME = 4
+_LENGTH_BYTES = 4
 _USUAL_S = 0.5
 """A compile that takes longer than this gets the lowest priority."""
 REJECTED, SLOW, STUCK, OK = b"\x01", b"\x02", b"\x03", b"\x00"
@@ -154,11 +154,11 @@ class _Session:
 
     def answer(self, asked: bytes) -> bytes:
         tokens = np.frombuffer(asked[1:], dtype=np.int32).tolist()
-        found = self._clock.run(lambda: self._work(asked[:1], tokens))
+        reply = self._clock.run(lambda: self._work(asked[:1], tokens))
         if self._clock.is_slow:
             self._masks.report("slow")
             return SLOW
-        return bytes(found)
+        return bytes(reply)
 
     def _work(self, letter: bytes, tokens: list[int]) -> bytes:
         if letter == b"o":
@@ -204,27 +204,27 @@ def _sentence(error: Exception) -> str:
     """xgrammar's error message without its time and source location: `[12:00:00]
     /project/cpp/x.cc:1: `."""
     said = " ".join(str(error).split()) or type(error).__name__
-    _, found, rest = said.partition(".cc:")
-    if found:
+    _, separator, rest = said.partition(".cc:")
+    if separator:
         said = rest.partition(": ")[2] or said
     return said[:300]
 
 
 def send(connection: socket.socket, message: bytes) -> None:
-    connection.sendall(len(message).to_bytes(_FRAME, "big") + message)
+    connection.sendall(len(message).to_bytes(_LENGTH_BYTES, "big") + message)
 
 
 def receive(connection: socket.socket) -> bytes:
     """The next message; empty when the other end has disconnected."""
-    head = _exactly(connection, _FRAME)
+    head = _exactly(connection, _LENGTH_BYTES)
     return _exactly(connection, int.from_bytes(head, "big")) if head else b""
 
 
 def _exactly(connection: socket.socket, size: int) -> bytes:
-    found = bytearray()
-    while len(found) < size:
-        piece = connection.recv(size - len(found))
+    data = bytearray()
+    while len(data) < size:
+        piece = connection.recv(size - len(data))
         if not piece:
             return b""
-        found += piece
-    return bytes(found)
+        data += piece
+    return bytes(data)

@@ -141,21 +141,21 @@ class Grammars:
         except OSError:  # the keeper is gone, and all its children with it
             await self._revive()
             raise Unavailable("grammars cannot be compiled right now; try again") from None
-        told = None
+        reply = None
         try:
             send(writer, {"kind": grammar.kind, "text": grammar.text})
             async with asyncio.timeout(self._limits.grammar_compile_s * _WAIT_FACTOR):
-                told = json.loads(await receive(reader))
+                reply = json.loads(await receive(reader))
         except asyncio.IncompleteReadError:
-            told = {}
+            reply = {}
         except TimeoutError:
             raise Unavailable("the server is too busy to compile the grammar; try again") from None
         finally:
-            if told is None or "path" not in told:
+            if reply is None or "path" not in reply:
                 writer.close()
-        if "path" in told:
-            return Host(told["path"], reader, writer)
-        raise self._refuse(digest, grammar, told)
+        if "path" in reply:
+            return Host(reply["path"], reader, writer)
+        raise self._refuse(digest, grammar, reply)
 
     async def _revive(self) -> None:
         async with self._reviving:
@@ -164,9 +164,9 @@ class Grammars:
                 self._spawn()
                 await asyncio.to_thread(self._introduce)
 
-    def _refuse(self, digest: str, grammar: Grammar, told: dict[str, Any]) -> InvalidInput:
-        limits, sentence = self._limits, told.get("refused", "")
-        if "slow" in told:
+    def _refuse(self, digest: str, grammar: Grammar, reply: dict[str, Any]) -> InvalidInput:
+        limits, sentence = self._limits, reply.get("refused", "")
+        if "slow" in reply:
             refusal = too_slow(grammar.param)
         elif not sentence or "bad_alloc" in sentence:
             refusal = InvalidInput(

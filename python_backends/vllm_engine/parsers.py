@@ -181,8 +181,8 @@ def fit_parsers(settings: Settings, arguments: Mapping[str, Any], logger: Logger
         settings.parameters.get("toolkit.tool_parser") or None,
         settings.parameters.get("toolkit.reasoning_parser") or None,
     )
-    found = read_parsers(Path(arguments.get("tokenizer") or arguments["model"]))
-    parsers = Parsers(named.tool or found.tool, named.reasoning or found.reasoning)
+    detected = read_parsers(Path(arguments.get("tokenizer") or arguments["model"]))
+    parsers = Parsers(named.tool or detected.tool, named.reasoning or detected.reasoning)
     if parsers != Parsers():
         from vllm.tokenizers import get_tokenizer  # type: ignore[import-not-found]
 
@@ -214,7 +214,7 @@ def _parser_classes(parsers: Parsers, tokenizer: Any) -> tuple[Any, Any, Any]:
     from vllm.parser import ParserManager  # type: ignore[import-not-found]
 
     def at(level: str) -> Any:
-        found = ParserManager.get_parser(
+        parser_class = ParserManager.get_parser(
             parsers.tool,
             parsers.reasoning,
             enable_auto_tools=True,
@@ -222,10 +222,14 @@ def _parser_classes(parsers: Parsers, tokenizer: Any) -> tuple[Any, Any, Any]:
             tool_strict_level=level,
             tokenizer=tokenizer,
         )
-        if found is None:
+        if parser_class is None:
             return None
         # some formats have one class, whose level is that of the last call
-        return type(found.__name__, (found,), {"tool_strict_level": found.tool_strict_level})
+        return type(
+            parser_class.__name__,
+            (parser_class,),
+            {"tool_strict_level": parser_class.tool_strict_level},
+        )
 
     return at("auto"), at("parameter"), at("function")
 
@@ -267,11 +271,11 @@ def _request(reply: Mapping[str, Any], sampling: Mapping[str, Any]) -> Any:
 def _constrained_sampling(sampling: Mapping[str, Any], request: Any) -> dict[str, Any]:
     """The sampling parameters with the parser's changes."""
     changed = {**sampling, "skip_special_tokens": request.skip_special_tokens}
-    wanted = request.structured_outputs
-    if wanted is None:
+    structured = request.structured_outputs
+    if structured is None:
         changed.pop("structured_outputs", None)
     else:
-        given = {name: getattr(wanted, name) for name in STRUCTURED}
+        given = {name: getattr(structured, name) for name in STRUCTURED}
         kept = {name: value for name, value in given.items() if value is not None}
         options = sampling.get("structured_outputs") or {}
         changed["structured_outputs"] = {

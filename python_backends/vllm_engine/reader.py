@@ -93,11 +93,11 @@ class ParserReader:
 def calls_of(parser: Any, request: Any, logger: Logger, text: str) -> list[dict[str, Any]] | None:
     """The calls in a complete text, one delta each; None if there are none."""
     try:
-        found = parser.extract_tool_calls(text, request)
+        extracted = parser.extract_tool_calls(text, request)
     except Exception as error:  # a parser's fault must not end the request
         logger.log_error(f"a reply cannot be parsed: {error!r}")
         return None
-    if not found.tools_called:
+    if not extracted.tools_called:
         return None
     calls = [
         {
@@ -106,6 +106,6 @@ def calls_of(parser: Any, request: Any, logger: Logger, text: str) -> list[dict[
             "name": call.function.name,
             "arguments": call.function.arguments,
         }
-        for number, call in enumerate(found.tool_calls)
+        for number, call in enumerate(extracted.tool_calls)
     ]
     return calls[:1] if request.parallel_tool_calls is False else calls

@@ -23,7 +23,7 @@ from pathlib import Path
 
 MARK = "TOOLKIT_ENGINE_MARK"
 """Environment variable that every process started under a reaper inherits."""
-_LOOK_INTERVAL_S = 2.0
+_CHECK_INTERVAL_S = 2.0
 _SHARED_MEMORY = "/dev/shm/"  # noqa: S108
 _OWNED = re.compile(r"(psm_|sem\.mp-|torch_|VLLM_|vllm)")
 """What vLLM, torch and multiprocessing call their segments; Triton's own are its business."""
@@ -62,14 +62,14 @@ class Reaper:
 
 def marked(mark: str) -> list[int]:
     """Processes with the mark, except multiprocessing's resource tracker, which ends by itself."""
-    wanted = f"{MARK}={mark}".encode()
-    found = []
+    variable = f"{MARK}={mark}".encode()
+    pids = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            marked_so = wanted in (folder / "environ").read_bytes().split(b"\0")
+            marked_so = variable in (folder / "environ").read_bytes().split(b"\0")
             if marked_so and b"resource_tracker" not in (folder / "cmdline").read_bytes():
-                found.append(int(folder.name))
-    return found
+                pids.append(int(folder.name))
+    return pids
 
 
 def mapped(pids: Iterable[int]) -> set[str]:
@@ -103,7 +103,7 @@ def main() -> None:
     names: set[str] = set()
     ended = False
     while not ended:
-        ended = bool(select.select([0], [], [], _LOOK_INTERVAL_S)[0])
+        ended = bool(select.select([0], [], [], _CHECK_INTERVAL_S)[0])
         names |= mapped([owner, *marked(mark)])  # the owner makes semaphores for its children
     kill(mark)
     for name in names:

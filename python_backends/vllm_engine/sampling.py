@@ -59,7 +59,7 @@ class Sampler:
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
     def read(
-        self, wanted: Mapping[str, Any], prompt_tokens: int, context_length: int | None = None
+        self, parameters: Mapping[str, Any], prompt_tokens: int, context_length: int | None = None
     ) -> Sampling:
         """For a prompt of known length: `max_tokens` is at most what the context leaves, of which
         the request may want less.
@@ -77,7 +77,7 @@ class Sampler:
                 prompt_tokens=prompt_tokens,
                 requested_tokens=1,
             )
-        values = {**self.defaults, **self._given(wanted)}
+        values = {**self.defaults, **self._given(parameters)}
         asked = values.setdefault("max_tokens", room)
         if isinstance(asked, int):  # else `convert` refuses it
             if asked > self.context_length:
@@ -95,13 +95,13 @@ class Sampler:
             values["n"] = 1
         return replace(self._make(values), copies=copies)
 
-    def read_plain(self, wanted: Mapping[str, Any]) -> Sampling:
+    def read_plain(self, parameters: Mapping[str, Any]) -> Sampling:
         """With vLLM's defaults, as Triton's own vLLM backend does (`max_tokens` 16)."""
-        return self._make(self._given(wanted))
+        return self._make(self._given(parameters))
 
-    def _given(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
-        check_names(wanted, self.names)
-        structured = wanted.get("structured_outputs")
+    def _given(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        check_names(parameters, self.names)
+        structured = parameters.get("structured_outputs")
         if isinstance(structured, Mapping):
             check_names(structured, (*STRUCTURED, *_STRUCTURED_OPTIONS), "structured_outputs.")
             if sum(structured.get(name) is not None for name in STRUCTURED) != 1:
@@ -109,7 +109,7 @@ class Sampler:
                     "'structured_outputs' must hold exactly one of " + ", ".join(STRUCTURED),
                     param="structured_outputs",
                 )
-        return {name: value for name, value in wanted.items() if value is not None}
+        return {name: value for name, value in parameters.items() if value is not None}
 
     def _make(self, values: dict[str, Any]) -> Sampling:
         priority = values.pop("priority", 0)

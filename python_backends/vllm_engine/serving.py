@@ -90,12 +90,14 @@ class Serving:
         if "token_ids" not in arrays:
             raise InvalidInput("send one of 'token_ids', 'text_input' and 'cancel'")
         token_ids = arrays["token_ids"].reshape(-1).tolist()
-        wanted: Mapping[str, Any] = json_object(arrays, "sampling_parameters") or {}
+        parameters: Mapping[str, Any] = json_object(arrays, "sampling_parameters") or {}
         reply = json_object(arrays, "reply")
-        told_prompt = token_ids if reply and reply.pop("prompt_token_ids", False) else None
+        sent_prompt = token_ids if reply and reply.pop("prompt_token_ids", False) else None
         context_length = reply.pop("context_length", None) if reply else None
-        reading = self._reading(reply, wanted)
-        kept = self._control_characters.excluded(wanted if reading is None else reading.sampling)
+        reading = self._reading(reply, parameters)
+        kept = self._control_characters.excluded(
+            parameters if reading is None else reading.sampling
+        )
         sampling = self._sampler.read(self._ending(reply, kept), len(token_ids), context_length)
         params = sampling.params
         top = max(params.logprobs or 0, params.prompt_logprobs or 0)
@@ -103,7 +105,7 @@ class Serving:
             top = -1
         readers = reading.readers(params.n, token_ids) if reading is not None else ()
         writer = EventWriter(
-            self._vocabulary, len(token_ids), params.n, top, readers, told_prompt, sampling.copies
+            self._vocabulary, len(token_ids), params.n, top, readers, sent_prompt, sampling.copies
         )
         prompt: dict[str, Any] = {"prompt_token_ids": token_ids}
         if "images" in arrays:
@@ -128,29 +130,29 @@ class Serving:
             running.replies.send_events(writer.abort(), final=True)
 
     def _reading(
-        self, reply: Mapping[str, Any] | None, wanted: Mapping[str, Any]
+        self, reply: Mapping[str, Any] | None, parameters: Mapping[str, Any]
     ) -> ReplyParser | None:
         """The parsing of the reply; without `reply` a request gets the raw text."""
         if reply is None or reply.get("infill") or reply.get("raw"):
             return None
-        return self._reply_parsers.open(reply, wanted)
+        return self._reply_parsers.open(reply, parameters)
 
     def _ending(
-        self, reply: Mapping[str, Any] | None, wanted: Mapping[str, Any]
+        self, reply: Mapping[str, Any] | None, parameters: Mapping[str, Any]
     ) -> Mapping[str, Any]:
         """In fill-in-the-middle a reply also ends at a marker of the model's format."""
         if not reply or not reply.get("infill"):
-            return wanted
-        stops = [*(wanted.get("stop_token_ids") or ()), *self._infill_ends]
-        return {**wanted, "stop_token_ids": stops}
+            return parameters
+        stops = [*(parameters.get("stop_token_ids") or ()), *self._infill_ends]
+        return {**parameters, "stop_token_ids": stops}
 
     async def _answer(self, running: "_Running", arrays: Arrays, parameters: str) -> None:
         """Triton's own vLLM tensors."""
         plain = read_plain_request(arrays, parameters)
         answer = Answer(plain)
-        wanted = dict(plain.sampling)
-        options = self._engine.adapters.options(wanted.pop("lora_name", None))
-        sampling = self._sampler.read_plain(wanted)
+        given = dict(plain.sampling)
+        options = self._engine.adapters.options(given.pop("lora_name", None))
+        sampling = self._sampler.read_plain(given)
         async with (
             self._constrained(running, sampling.params),
             aclosing(running.generate({"prompt": plain.prompt}, sampling, **options)) as outputs,

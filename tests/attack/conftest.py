@@ -18,7 +18,6 @@ import psutil
 import pytest
 
 from frontend.accounts.keyfile import add_key
-from frontend.domain.identity import Role
 from tests.support.processes import ROOT, Service, served
 
 CHAT, EMBEDDING = "smollm2-135m-instruct", "all-minilm-l6-v2"
@@ -186,7 +185,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     build = [sys.executable, "-m", "toolkit", "build-repo", str(folder / "models.yaml")]
     subprocess.run([*build, "--output", str(repository)], check=True, cwd=ROOT)
     keys = folder / "keys"
-    mallory, ada = (add_key(keys, name, Role.USER) for name in ("mallory", "ada"))
+    mallory, ada = (add_key(keys, name, "user") for name in ("mallory", "ada"))
     flags = (*FLAGS, "--", "--keys-file", str(keys))
     with served(repository, folder / "serve.log", *flags) as service:
         yield Target(service, mallory, ada)

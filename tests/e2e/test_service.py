@@ -90,11 +90,27 @@ def test_it_stops_with_its_parent_when_asked_to(echo_repository: Path, tmp_path:
     wait_for(lambda: not any(map(alive, family)), 60, "the end of the whole family")
 
 
-def test_ctrl_c_ends_it_in_order(echo_repository: Path, tmp_path: Path) -> None:
-    with served(echo_repository, tmp_path / "log", timeout_s=60) as service:
-        service.process.send_signal(signal.SIGINT)
-        assert service.process.wait(60) == 0
-    assert "stopped" in (tmp_path / "log").read_text()
+def _toolkit(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "toolkit", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, check=False, timeout=120
+    )
+
+
+def test_a_service_in_the_background_is_listed_and_stopped_in_order(echo_repository: Path) -> None:
+    port = str(free_port())
+    started = _toolkit("serve", str(echo_repository), "--port", port, "--detach")
+    assert started.returncode == 0, started.stderr
+    assert "echo (llm)" in started.stderr
+    assert f"`toolkit stop --port {port}` stops the service" in started.stderr
+    assert status_of(f"http://127.0.0.1:{port}/readyz") == 200
+    again = _toolkit("serve", str(echo_repository), "--port", port, "--detach")
+    assert again.returncode == 1
+    assert f"`toolkit serve` of {echo_repository} uses it" in again.stderr
+    stopped = _toolkit("stop", "--port", port)
+    assert stopped.returncode == 0
+    assert f"stopped the service on port {port}" in stopped.stderr
+    assert status_of(f"http://127.0.0.1:{port}/readyz") == 0
 
 
 def test_impatient_signals_end_it_at_once(echo_repository: Path, tmp_path: Path) -> None:

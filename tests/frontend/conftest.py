@@ -1,11 +1,14 @@
-"""A gateway process in front of the real Triton with the echo models."""
+"""A gateway process in front of the real Triton with the echo models; databases and Redis."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import httpx2
 import pytest
 from openai import OpenAI
 
+from frontend.store.database import Database
+from frontend.store.location import Location
+from tests.support.databases import Databases, RedisServer
 from tests.support.echo import EchoTriton
 from tests.support.gateway import Gateway, run_gateway
 
@@ -29,3 +32,40 @@ def raw(gateway: Gateway) -> Iterator[httpx2.Client]:
     """A plain HTTP client, for what the SDK hides or would never send."""
     with httpx2.Client(base_url=gateway.url, timeout=30) as http:
         yield http
+
+
+@pytest.fixture(scope="session")
+def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
+    """Makes databases of both kinds."""
+    made = Databases(tmp_path_factory.mktemp("databases"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def location(request: pytest.FixtureRequest, databases: Databases) -> Location:
+    """A new database with all tables, once of each kind."""
+    return databases.sqlite() if request.param == "sqlite" else databases.postgres()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def empty(request: pytest.FixtureRequest, databases: Databases) -> Location:
+    """A new database without tables, once of each kind."""
+    return databases.empty(request.param)
+
+
+@pytest.fixture
+async def database(location: Location) -> AsyncIterator[Database]:
+    """An open one, once of each kind."""
+    opened = Database(location)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A real Redis. A test that stops it must start it again."""
+    server = RedisServer(tmp_path_factory.mktemp("redis") / "log")
+    server.start()
+    yield server
+    server.stop()

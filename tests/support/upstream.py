@@ -5,9 +5,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from frontend.accounts.roles import USER
 from frontend.domain.events import Event, Events
 from frontend.domain.generation import Generation, Tokenized
-from frontend.domain.identity import ANONYMOUS, Caller, Role
+from frontend.domain.identity import ANONYMOUS, Caller
 from frontend.domain.images import ImageRequest, ImageResult
 from frontend.domain.models import Model
 from frontend.domain.request import Dialect, Outcome, Request
@@ -118,6 +119,6 @@ def outcome(path: str = "/", dialect: Dialect = Dialect.OPENAI) -> Outcome:
 
 def request(name: str = "", timeout_s: float = 5, dialect: Dialect = Dialect.OPENAI) -> Request:
     """A request of the user `name`, or of nobody in particular."""
-    caller = Caller(name, Role.USER) if name else ANONYMOUS
+    caller = Caller(name, name, USER) if name else ANONYMOUS
     deadline_s = time.monotonic() + timeout_s
     return Request("id", caller, dialect, deadline_s, outcome(dialect=dialect))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.atomic import replacing
-from toolkit.building.declared import finding_of, is_users_own
+from toolkit.building.declared import finding_of, is_users_own, without_consequences
 from toolkit.building.previous import keep_links, refuse_foreign
 from toolkit.building.tree import write_tree
 from toolkit.building.weights import Prepared, prepare
@@ -75,6 +75,7 @@ def _verify(spec: Spec, root: Path, target: Target) -> None:
     ]
     declared = [finding for finding in errors if is_users_own(spec, finding)]
     if declared:
+        declared = without_consequences(declared)
         raise SpecError([finding_of(spec, finding) for finding in declared])
     if errors:
         raise RepositoryError(

@@ -4,6 +4,7 @@
 """
 
 import re
+from collections.abc import Sequence
 
 from toolkit.fields.entry import DeclaredFields
 from toolkit.finding import Finding
@@ -11,6 +12,8 @@ from toolkit.spec import Spec
 from toolkit.spec.document import Path
 from toolkit.verifier.finding import ModelFinding
 
+_PAIR = re.compile(r'key: "([^"]*)" value: "([^"]*)"')
+_ADDED = re.compile(r'add (input|output)_map \{ key: "([^"]*)" value: "…" \}')
 _FIELD = re.compile(r"(\w+)(?:\[(\d+)\])?")
 
 
@@ -24,7 +27,30 @@ def finding_of(spec: Spec, finding: ModelFinding) -> Finding:
     """The finding at its place in models.yaml."""
     path: Path = ("models", finding.model, *_place(spec, finding))
     where = "" if finding.place.file.endswith("config.pbtxt") else f"{_inner(finding)}: "
-    return spec.read.finding(path, f"{where}{finding.text} ({finding.outcome})", finding.fix)
+    fix = None if finding.fix is None else _as_yaml(finding.fix)
+    return spec.read.finding(path, f"{where}{finding.text} ({finding.outcome})", fix)
+
+
+def without_consequences(findings: Sequence[ModelFinding]) -> list[ModelFinding]:
+    """Without what only follows from a map whose keys and values are swapped."""
+    swapped = {
+        (each.model, name)
+        for each in findings
+        for pair in _PAIR.findall(each.fix or "")
+        for name in pair
+    }
+    return [
+        each
+        for each in findings
+        if _PAIR.search(each.fix or "")
+        or not any(each.model == model and f"'{name}'" in each.text for model, name in swapped)
+    ]
+
+
+def _as_yaml(fix: str) -> str:
+    """A fix in the syntax of models.yaml instead of config.pbtxt."""
+    fix = _PAIR.sub(r"`\1: \2`", _ADDED.sub(r"add `\2: …` to `\1s`", fix))
+    return fix.replace("input_map", "inputs").replace("output_map", "outputs")
 
 
 def _inner(finding: ModelFinding) -> str:

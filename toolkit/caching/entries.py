@@ -110,21 +110,21 @@ def _about(kind: str, path: Path) -> str:
 
 def _running() -> dict[int, set[str]]:
     """What this user's processes run and have mapped, by process id."""
-    found: dict[int, set[str]] = {}
+    users: dict[int, set[str]] = {}
     prefix = f"{home()}/"
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
             words = {word for word in process.cmdline() if prefix in word}
             words |= {each.path for each in process.memory_maps() if each.path.startswith(prefix)}
             if words:
-                found[process.pid] = words
-    return found
+                users[process.pid] = words
+    return users
 
 
-def _processes(found: list[int]) -> list[str]:
-    if len(found) > 1:
-        return [f"{len(found)} processes"]
-    return [f"process {pid}" for pid in found]
+def _processes(pids: list[int]) -> list[str]:
+    if len(pids) > 1:
+        return [f"{len(pids)} processes"]
+    return [f"process {pid}" for pid in pids]
 
 
 def _inside(words: set[str], path: Path) -> bool:

@@ -19,29 +19,29 @@ from toolkit.weights.state import local_place, spec_sources
 
 def spec_uses(spec: Spec) -> dict[Path, list[str]]:
     """Path → the models whose weights, converted weights or wheel it is."""
-    found: dict[Path, list[str]] = {}
-    for name, wanted in spec_sources(spec).items():
-        source = wanted.source
+    uses: dict[Path, list[str]] = {}
+    for name, required in spec_sources(spec).items():
+        source = required.source
         source = source.file if isinstance(source, GgufSource) else source
         place = local_place(source, spec.folder)
         paths = [place] if place is not None else []
         if isinstance(source, PackageSource):
             paths.append(home() / "wheels" / source.requirement)
         if place is not None and isinstance(source, PathSource) and place.exists():
-            paths += _converted(wanted.kind, place, digest(place))
+            paths += _converted(required.kind, place, digest(place))
         elif place is not None and (place / ABOUT).exists():
             kept = recorded(place)
-            paths += _converted(wanted.kind, kept.path, kept.digest)
+            paths += _converted(required.kind, kept.path, kept.digest)
         for path in paths:
-            found.setdefault(path, []).append(f"model {name}")
-    return found
+            uses.setdefault(path, []).append(f"model {name}")
+    return uses
 
 
-def _converted(kind: str, path: Path, found: str) -> list[Path]:
+def _converted(kind: str, path: Path, source_digest: str) -> list[Path]:
     if kind == "adapter":
         return []
     try:
-        key = recipe(all_kinds()[kind].conversion(path)).key(found)
+        key = recipe(all_kinds()[kind].conversion(path)).key(source_digest)
     except ToolkitError:  # without the libraries the key is not known, and nothing was converted
         return []
     return [home() / "weights" / text_digest(key)[:32]]

@@ -54,7 +54,8 @@ def build_repo(options: Options) -> None:
     from toolkit.spec import load
     from toolkit.targets import find_target
 
-    spec, target = load(options.models), find_target(options.target)
+    target = find_target(options.target)
+    spec = load(options.models, target)
     if options.dry_run:
         from toolkit.repository.plan import make_plan
 

@@ -32,6 +32,7 @@ COMMANDS: dict[str, Lazy] = {
     "build-repo": Lazy("build", "Build a Triton model repository from models.yaml.", _BUILD),
     "verify": Lazy("verify", "Check a model repository without starting a server.", _BUILD),
     "schema": Lazy("init", "Print the JSON Schema of models.yaml.", _BUILD),
+    "list-available": Lazy("available", "List models that can be run by name.", _WEIGHTS),
     "pull": Lazy("pull", "Download model weights into the cache.", _WEIGHTS),
     "convert": Lazy("convert", "Convert weights to another format.", _WEIGHTS),
     "quantize": Lazy("quantize", "Quantize a model and measure what quality it loses.", _WEIGHTS),
@@ -40,6 +41,7 @@ COMMANDS: dict[str, Lazy] = {
     "fit": Lazy("fit", "Estimate whether the models fit on this or other hardware.", _SERVE),
     "prepare": Lazy("prepare", "Install Triton and the environments its models run in.", _SERVE),
     "serve": Lazy("serve", "Serve a model repository with Triton and the gateway.", _SERVE),
+    "stop": Lazy("stop", "Stop a running service in order: running requests finish first.", _SERVE),
     "completion": Lazy("completion", "Print the completion script of a shell.", "Shell"),
     "models": Lazy("models", "List, load, unload and test the models of a running Triton.", _SERVE),
 }

@@ -94,15 +94,16 @@ def _question(options: Options) -> "Question":
     from toolkit.spec import load
     from toolkit.targets import find_target
 
-    spec = load(options.models)
+    described = parse_gpus(options.gpus) if options.gpus is not None else None
+    target = find_target(options.target or ("container" if described else "embedded"))
+    spec = load(options.models, target)
     machine = machine_of(options.context)
     memory = options.memory
-    described = parse_gpus(options.gpus) if options.gpus is not None else None
     disk = machine.disk(SHARED_MEMORY) if memory is None else None
     flags = (machine.read("/proc/cpuinfo") or "").partition("flags")[2].partition("\n")[0].split()
     return Question(
         spec=spec,
-        target=find_target(options.target or ("container" if described else "embedded")),
+        target=target,
         devices=devices_of(list_gpus(machine)) if described is None else described,
         host_bytes=parse_size(memory) if memory else memory_bytes(machine).available_bytes,
         cores=options.processors or cores(machine),

@@ -2,9 +2,10 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,9 @@ import typer
 
 from toolkit.cli.options import takes
 from toolkit.cli.output import print_error, say
-from toolkit.errors import RepositoryError, SourceError, ToolkitError
+from toolkit.errors import RepositoryError, SpecError, UsageError
+from toolkit.fields.entry import NAME, NAME_HINT
+from toolkit.finding import Finding, Place, Severity
 from toolkit.kinds import all_kinds
 
 if TYPE_CHECKING:
@@ -100,49 +103,78 @@ def schema() -> None:
 
 
 def _choices(options: Settings) -> Sequence["Choice"]:
+    """What the options name, or the answers to questions. Raises SpecError with all errors."""
     from toolkit.spec.starter import Choice
 
-    given = [_choice(kind, text) for kind in _KINDS for text in getattr(options, kind) or ()]
+    folder = options.models.absolute().parent
+    given: list[Choice] = []
+    findings: list[Finding] = []
+    for kind in _KINDS:
+        for text in getattr(options, kind) or ():
+            choice, wrong = _choice(kind, text, given, folder)
+            findings += [replace(each, place=Place(field=f"--{kind}")) for each in wrong]
+            given.append(choice)
+    if findings:
+        raise SpecError(findings)
     if given:
         return given
     if not options.yes and sys.stdin.isatty():
-        return _ask()
+        return _ask(folder)
     return [Choice(name, kind.example) for name, kind in _KINDS.items() if kind.in_starter]
 
 
-def _choice(kind: str, text: str) -> "Choice":
-    """From `NAME=SOURCE` or a source; a `=` after the first `:` belongs to the source."""
-    from toolkit.fields.source import parse_source
+def _choice(
+    kind: str, text: str, before: Sequence["Choice"], folder: Path
+) -> "tuple[Choice, list[Finding]]":
+    """From `NAME=SOURCE` or a source, and what is wrong with it.
+
+    A `=` after the first `:` belongs to the source.
+    """
     from toolkit.spec.starter import Choice
 
     name, sign, source = text.partition("=")
     named = bool(sign) and ":" not in name
+    choice = Choice(kind, source, name) if named else Choice(kind, text)
+    findings = _source_findings(choice.source, folder)
+    if named and not re.fullmatch(NAME, name):
+        findings.append(_finding(f"'{name}' cannot be a name", NAME_HINT))
+    if named and any(each.name == name for each in before):
+        findings.append(_finding(f"the name '{name}' is used twice", "choose another name"))
+    return choice, findings
+
+
+def _source_findings(text: str, folder: Path) -> list[Finding]:
+    from toolkit.fields.source import parse_source, path_of
+
     try:
-        parse_source(source if named else text)
+        path = path_of(parse_source(text))
     except ValueError as error:
         problem, _, forms = str(error).partition(": ")
-        raise SourceError(f"--{kind}: {problem}", hint=forms or None) from error
-    return Choice(kind, source, name) if named else Choice(kind, text)
+        return [_finding(problem, forms or None)]
+    if path is not None and not (folder / path).exists():
+        return [_finding(f"there is no {folder / path}", f"paths are relative to {folder}")]
+    return []
 
 
-def _ask() -> list["Choice"]:
+def _finding(text: str, fix: str | None) -> Finding:
+    return Finding(Severity.ERROR, Place(), text, fix)
+
+
+def _ask(folder: Path) -> list["Choice"]:
     """Asks for each kind until the answer is valid; an empty one takes the example or skips it."""
-
-    choices = []
+    choices: list[Choice] = []
     for name, kind in _KINDS.items():
         example = kind.example if kind.in_starter else ""
         text = f"{kind.title}: source{' (- for none)' if example else ' (empty for none)'}"
         text += f" [{example}]: " if example else ": "
         while (answer := _read_line(text) or example) not in {"", "-"}:
-            try:
-                choices.append(_choice(name, answer))
+            choice, wrong = _choice(name, answer, choices, folder)
+            if not wrong:
+                choices.append(choice)
                 break
-            except ToolkitError as error:
-                print_error(error)
+            print_error(SpecError(wrong))
     if not choices:
-        raise RepositoryError(
-            "no model was chosen", hint="name a source: toolkit init --llm SOURCE"
-        )
+        raise UsageError("no model was chosen", hint="name a source: toolkit init --llm SOURCE")
     return choices
 
 

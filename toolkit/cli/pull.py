@@ -60,9 +60,9 @@ class Models:
 @pull.command("list-available")
 @takes(Models)
 def list_available(options: Models) -> None:
-    """List the weights that models.yaml needs, and packages that are known to contain weights.
+    """List the weights that models.yaml needs, and the models that can be added by name.
 
-    Uses no network.
+    Uses no network. `toolkit list-available` has the same models, with filters.
 
     Examples:
 
@@ -70,29 +70,26 @@ def list_available(options: Models) -> None:
 
         toolkit pull list-available --models other.yaml --json
     """
-    from dataclasses import asdict
-
+    from toolkit.catalogue import catalogue
+    from toolkit.cli.available import offer_json, show_offers
     from toolkit.spec import load
-    from toolkit.weights.known import KNOWN
     from toolkit.weights.state import standings
 
     is_there = options.models.exists() or options.models != _DEFAULT
     needed = standings(load(options.models)) if is_there else []
     sources = {each.source for each in needed}
-    offered = [each for each in KNOWN if each.source not in sources]
+    offered = [each for each in catalogue().values() if each.source not in sources]
     if options.as_json:
         print_json(
             {
                 "needed": [_standing_json(each) for each in needed],
-                "offered": [asdict(each) for each in offered],
+                "offered": [offer_json(each) for each in offered],
             }
         )
         return
     _show(needed)
-    for each in offered:
-        print_line()
-        print_line(each.source)
-        print_line(f"  {each.kind}: {each.about}, {each.license}, {size(each.size_bytes)}")
+    print_line()
+    show_offers(offered)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

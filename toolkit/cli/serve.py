@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from toolkit.cli.announce import announce
+from toolkit.cli.detach import FLAGS, detach
 from toolkit.cli.device import Device
 from toolkit.cli.options import takes
 from toolkit.cli.output import say
 from toolkit.cli.progress import console_progress
-from toolkit.errors import UsageError
+from toolkit.errors import ToolkitError, UsageError
 
 if TYPE_CHECKING:
     from toolkit.serve.options import ServeOptions
-    from toolkit.serve.supervisor import Supervisor
 
 _PR_SET_PDEATHSIG = 1
+_AGAIN = "toolkit.serve.arguments"
+"""In the context: the command line of the same service in the background."""
 _AFTER = "settings of the gateway go after `--`, as in `toolkit serve -- --keys-file gateway.keys`"
 
 
@@ -31,8 +34,10 @@ class PassThrough(TyperCommand):
         if "--" in args:
             at = args.index("--")
             own, rest = args[:at], args[at + 1 :]
+        again = [arg for arg in own if arg not in FLAGS] + (["--", *rest] if rest else [])
+        ctx.meta[_AGAIN] = again
         try:
-            super().parse_args(ctx, own)
+            super().parse_args(ctx, own)  # which empties the list
         except typer.TyperException as error:
             if type(error).__name__ != "NoSuchOption":
                 raise
@@ -132,6 +137,14 @@ class Options:
     stop_with_parent: Annotated[
         bool, typer.Option("--stop-with-parent", help="Stop when the parent process ends.")
     ] = False
+    detach: Annotated[
+        bool,
+        typer.Option(
+            *FLAGS,
+            help="Return when the service is ready, and leave it running in the background. "
+            "`toolkit stop` stops it.",
+        ),
+    ] = False
 
 
 @takes(Options, cls=PassThrough)
@@ -160,13 +173,36 @@ def serve(options: Options) -> None:
         _run_gateway(options, chosen)
     if not options.triton_only:
         chosen.check_gateway()
+    if options.detach:
+        detach(chosen, options.context.meta[_AGAIN])
+        return
+    chosen = replace(chosen, placement=_placement(options))
+    _supervise(chosen)
+    say("stopped")
+
+
+def _supervise(chosen: "ServeOptions") -> None:
+    """Serves until a signal; what is printed meanwhile is also in the service's log."""
+    from toolkit.serve import journal
+    from toolkit.serve.background import BACKGROUND
     from toolkit.serve.supervisor import Supervisor
 
-    chosen = replace(chosen, placement=_placement(options))
+    log = chosen.logs / journal.FILE
+    quiet = BACKGROUND in os.environ
+
+    def ready() -> None:
+        journal.write(log, f"ready at {chosen.url or '{}:{}'.format(*chosen.listening)}")
+        if not quiet:
+            announce(chosen, supervisor.models, stop="Ctrl-C")
+
     with console_progress() as progress:
-        supervisor = Supervisor(chosen, progress, report=say)
-        supervisor.run(ready=lambda: _announce(supervisor))
-    say("stopped")
+        supervisor = Supervisor(chosen, progress, report=journal.logged(log, say))
+        try:
+            supervisor.run(ready)
+        except ToolkitError as error:
+            journal.write(log, error.message)
+            raise
+    journal.write(log, "stopped")
 
 
 def _placement(options: Options) -> dict[str, dict[str, Any]] | None:
@@ -190,6 +226,9 @@ def _check(options: Options) -> None:
         raise UsageError(
             "--frontend-only and --triton HOST:PORT require each other", hint="give both"
         )
+    if options.detach and (options.frontend_only or options.stop_with_parent):
+        other = "--frontend-only" if options.frontend_only else "--stop-with-parent"
+        raise UsageError(f"--detach and {other} exclude each other", hint="remove one of them")
     if options.triton_only and options.frontend_only:
         raise UsageError("--triton-only and --frontend-only exclude each other", hint="give one")
     if options.triton_only and options.context.args:
@@ -249,38 +288,3 @@ def _run_gateway(options: Options, chosen: "ServeOptions") -> None:
             wait_until_ready(options.triton, options.wait_s)
     os.umask(0o077)
     os.execv(command[0], command)  # noqa: S606
-
-
-def _announce(supervisor: "Supervisor") -> None:
-    options = supervisor.options
-    address = "{}:{}".format(*options.listening)
-    url = f"http://{address}/v1" if options.triton_port is None else f"{address} (gRPC)"
-    say()
-    say(("Ready", "good"), " at ", (url, "bold"))
-    say()
-    for model in supervisor.models:
-        aliases = model.parameter("toolkit.aliases").strip("[]").replace('"', "")
-        also = f", also called {aliases}" if aliases else ""
-        say(f"  {model.name} ({model.kind or 'no kind'}{also})")
-    say()
-    say(f"Logs: {options.logs}. Ctrl-C stops the service.")
-    if options.triton_port is not None:
-        say(f"To start a gateway: toolkit serve --frontend-only --triton {address}")
-        return
-    chats = [model.name for model in supervisor.models if model.kind == "llm"]
-    if chats:
-        _show_request(address, chats[0])
-
-
-def _show_request(address: str, model: str) -> None:
-    """A command to paste into a shell."""
-    import json
-
-    question = {"role": "user", "content": "What is the capital of France?"}
-    body = json.dumps({"model": model, "messages": [question], "temperature": 0})
-    say()
-    say("Try it:")
-    say()
-    say(f"curl http://{address}/v1/chat/completions -H 'content-type: application/json' \\")
-    say(f"  -d '{body}'")
-    say()

@@ -1,6 +1,5 @@
 """How `toolkit models` describes models: as rows of a table, and as JSON."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +15,12 @@ def described(model: "ModelStatus") -> dict[str, Any]:
     from toolkit.serve.control import steps_of
 
     served = model.served
-    aliases = served.parameter("toolkit.aliases")
     return {
         "model": model.name,
         "kind": served.kind or None,
         "serving": model.serving,
         "state": state(model),
-        "aliases": json.loads(aliases) if aliases else [],
+        "aliases": served.aliases,
         "steps": steps_of(model.config),
         "step_of": list(model.step_of),
         "versions": [

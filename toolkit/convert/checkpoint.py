@@ -120,13 +120,13 @@ def _check(folder: Path) -> dict[str, Any]:
 def positions(config: dict[str, Any]) -> int | None:
     """How many tokens a language model's config says that it knows; None when it does not say."""
     text = config.get("text_config", config)
-    found = (text.get(name) for name in _MOST_TOKENS)
-    return next((value for value in found if isinstance(value, int) and value > 0), None)
+    limits = (text.get(name) for name in _MOST_TOKENS)
+    return next((value for value in limits if isinstance(value, int) and value > 0), None)
 
 
 def _context_length(config: dict[str, Any]) -> int:
-    if (found := positions(config)) is not None:
-        return found
+    if (limit := positions(config)) is not None:
+        return limit
     raise ConvertError(
         "config.json does not say how many tokens the model knows",
         hint=f"it should hold one of {', '.join(_MOST_TOKENS)}",

@@ -26,8 +26,8 @@ def check_complete(folder: Path, config: Mapping[str, Any]) -> dict[str, Tensor]
     tensors = read_tensors(folder)
     check_settings(folder)
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
-    if tensors and (found := _model(folder, config)) is not None:
-        strict, kind, about = found
+    if tensors and (model := _model(folder, config)) is not None:
+        strict, kind, about = model
         if "quantization_config" in config:
             with quiet():
                 expected = strict.published(kind, about)
@@ -47,8 +47,8 @@ def check_against_config(folder: Path, shapes: Mapping[str, tuple[int, ...]]) ->
         config = json.loads(file.read_text())
         if not isinstance(config, dict):
             raise TypeError(f"it holds a {type(config).__name__}, not an object")
-    if (found := _model(folder, config)) is not None:
-        strict, kind, about = found
+    if (model := _model(folder, config)) is not None:
+        strict, kind, about = model
         with quiet():
             strict.check_names(kind, about, shapes, folder)
 
@@ -74,9 +74,9 @@ def _model(folder: Path, config: Mapping[str, Any]) -> tuple[Any, Any, Any] | No
     return strict, kind, about
 
 
-def _check_layers(expected: set[str], found: set[str], folder: Path) -> None:
+def _check_layers(expected: set[str], present: set[str], folder: Path) -> None:
     layers = {name.rpartition(".")[0] for name in expected}
-    there = {name.rpartition(".")[0] for name in found}
+    there = {name.rpartition(".")[0] for name in present}
     missing = sorted(layers - there)
     if missing and len(layers & there) >= _SAME_NAMES * len(layers):
         raise ConvertError(

@@ -87,13 +87,13 @@ class Decoder:
             }
         names = [output.name for output in self._session.get_outputs()]
         values = self._session.run(names, {"input_ids": ids, "attention_mask": mask, **past})
-        found = dict(zip(names, values, strict=True))
+        outputs = dict(zip(names, values, strict=True))
         present = {
             name.replace("present", "past_key_values"): value
-            for name, value in found.items()
+            for name, value in outputs.items()
             if name != "logits"
         }
-        return found["logits"], present
+        return outputs["logits"], present
 
     def logits(self, row: Tokens) -> Array:
         """INT64 `[L]` → FP32 `[L, vocabulary]` in one pass, without a cache."""
@@ -110,16 +110,16 @@ class Decoder:
             ids[index, :length] = rows[index][:length]
             mask[index, :length] = 1
         logits, past = self.run(ids, mask)
-        found = [[logits[index, length - 1]] for index, length in enumerate(lengths)]
+        rows_logits = [[logits[index, length - 1]] for index, length in enumerate(lengths)]
         for step in range(steps):
             mask = np.concatenate([mask, np.ones((len(rows), 1), np.int64)], axis=1)
             ids = np.array(
                 [[row[length + step]] for row, length in zip(rows, lengths, strict=True)]
             )
             logits, past = self.run(ids, mask, past)
-            for index, kept in enumerate(found):
+            for index, kept in enumerate(rows_logits):
                 kept.append(logits[index, 0])
-        return [np.stack(kept) for kept in found]
+        return [np.stack(kept) for kept in rows_logits]
 
 
 def logits(model: Any, row: Tokens) -> Array:
@@ -138,35 +138,35 @@ def compare(folder: Path, rows: Sequence[Tokens], model: Any, step: Step) -> Dec
     """
     decoder = Decoder(folder)
     _compare_rotary(folder / "model.onnx", model)
-    wanted = [logits(model, row) for row in rows]
+    expected = [logits(model, row) for row in rows]
     if worst := _round(model, folder / "model.onnx"):
-        for part, found, target in _passes(decoder, rows, wanted, step):
-            check_distributions(f"INT4 {part}", found, target, _ROUNDED_NATS)
+        for part, actual, target in _passes(decoder, rows, expected, step):
+            check_distributions(f"INT4 {part}", actual, target, _ROUNDED_NATS)
         record(
             Check("INT4 weights", "largest relative error of one matrix", worst, _ROUNDED_WEIGHT),
             f"an INT4 weight differs by {worst:.3g} from its source, more than {_ROUNDED_WEIGHT}",
         )
-        wanted = [logits(model, row) for row in rows]
+        expected = [logits(model, row) for row in rows]
     exact = Decoder(folder, exact=True) if worst else decoder
-    for part, found, target in _passes(exact, rows, wanted, step):
-        check_close(part, found, target, _TOLERANCE)
+    for part, actual, target in _passes(exact, rows, expected, step):
+        check_close(part, actual, target, _TOLERANCE)
     return decoder
 
 
 def _passes(
-    decoder: Decoder, rows: Sequence[Tokens], wanted: Sequence[Array], step: Step
+    decoder: Decoder, rows: Sequence[Tokens], expected: Sequence[Array], step: Step
 ) -> Iterator[tuple[str, Array, Array]]:
     """What is compared, what the graph says, and what it should say."""
-    for row, target in zip(rows, wanted, strict=True):
+    for row, target in zip(rows, expected, strict=True):
         yield "logits in one pass", decoder.logits(row), target
         steps = min(_STEPS, len(row) - 1)
         if steps > 0:
-            (found,) = decoder.cached_logits([row], steps)
-            yield "logits through the cache", found, target[-steps - 1 :]
+            (actual,) = decoder.cached_logits([row], steps)
+            yield "logits through the cache", actual, target[-steps - 1 :]
         step.advance()
     batch = decoder.cached_logits(rows[-2:], _STEPS)
-    for found, target in zip(batch, wanted[-2:], strict=True):
-        yield "logits of a padded batch", found, target[-_STEPS - 1 :]
+    for actual, target in zip(batch, expected[-2:], strict=True):
+        yield "logits of a padded batch", actual, target[-_STEPS - 1 :]
 
 
 def _compare_rotary(file: Path, model: Any) -> None:
@@ -176,8 +176,8 @@ def _compare_rotary(file: Path, model: Any) -> None:
     with torch.inference_mode():
         tables = model.model.rotary_emb(torch.zeros(1), torch.arange(length)[None])
     for name, table in zip(("cos_cache", "sin_cache"), tables, strict=True):
-        wanted = table[0, :, :width].numpy()
-        check_close("rotary positions", kept[name], wanted, _ROTARY_TOLERANCE)
+        expected = table[0, :, :width].numpy()
+        check_close("rotary positions", kept[name], expected, _ROTARY_TOLERANCE)
 
 
 def _round(model: Any, file: Path) -> float:
@@ -213,10 +213,10 @@ def _dequantized(node: Any, values: dict[str, Any]) -> Array:
 def _sources(node: str, own: dict[str, torch.Tensor]) -> list[torch.Tensor]:
     """The parameters that a node's matrix is made of, in the order of its rows; a whole parameter,
     several, or a part of one."""
-    found = re.fullmatch(r"/model/layers\.(\d+)/(attn|mlp)/(\w+)_proj/MatMul_Q4", node)
-    if found is None:
+    match = re.fullmatch(r"/model/layers\.(\d+)/(attn|mlp)/(\w+)_proj/MatMul_Q4", node)
+    if match is None:
         return [own["lm_head.weight"]]
-    layer, block, name = found.groups()
+    layer, block, name = match.groups()
     prefix = f"model.layers.{layer}.{'self_attn' if block == 'attn' else 'mlp'}"
     whole = f"{prefix}.{name}_proj.weight"
     if whole in own:
@@ -229,13 +229,13 @@ def _sources(node: str, own: dict[str, torch.Tensor]) -> list[torch.Tensor]:
 def _tensors(file: Path, pattern: re.Pattern[str]) -> dict[str, Any]:
     """The graph's own values whose names match."""
     graph = onnx.load(file, load_external_data=False).graph
-    found = {}
+    tensors = {}
     for tensor in graph.initializer:
         if pattern.fullmatch(tensor.name):
             if uses_external_data(tensor):
                 load_external_data_for_tensor(tensor, str(file.parent))
-            found[tensor.name] = numpy_helper.to_array(tensor)
-    return found
+            tensors[tensor.name] = numpy_helper.to_array(tensor)
+    return tensors
 
 
 def _described(values: Any) -> dict[str, str]:

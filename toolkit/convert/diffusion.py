@@ -166,16 +166,16 @@ def _check_shape(folder: Path) -> dict[str, Any]:
             f"{folder} is not a diffusers directory: model_index.json cannot be read ({error})"
         ) from error
     # an optional part that a pipeline lacks is written as [null, null]
-    found = {
+    actual = {
         name: value[1] for name, value in parts.items() if isinstance(value, list) and value[1]
     }
-    known = _PARTS | (_XL_PARTS if set(_XL_PARTS) & set(found) else {})
+    known = _PARTS | (_XL_PARTS if set(_XL_PARTS) & set(actual) else {})
     wrong = [
-        f"{name} is {found.get(name, 'missing')}, not {wanted}"
-        for name, wanted in known.items()
-        if str(found.get(name)).removesuffix("Fast") != wanted
+        f"{name} is {actual.get(name, 'missing')}, not {expected}"
+        for name, expected in known.items()
+        if str(actual.get(name)).removesuffix("Fast") != expected
     ]
-    extra = {"text_encoder_3", "image_encoder", "transformer", "prior"} & set(found)
+    extra = {"text_encoder_3", "image_encoder", "transformer", "prior"} & set(actual)
     wrong += [f"{name} is not supported" for name in sorted(extra)]
     if not (folder / "scheduler" / "scheduler_config.json").exists():
         wrong.append("scheduler/scheduler_config.json is missing")
@@ -186,7 +186,7 @@ def _check_shape(folder: Path) -> dict[str, Any]:
             f"cannot convert the pipeline in {folder}: {'; '.join(wrong)}",
             hint="supported: text-to-image pipelines shaped like Stable Diffusion 1, 2 and XL",
         )
-    return parts | {"xl": bool(set(_XL_PARTS) & set(found))}
+    return parts | {"xl": bool(set(_XL_PARTS) & set(actual))}
 
 
 def _load(folder: Path, index: dict[str, Any]) -> _Pipeline:
@@ -252,9 +252,9 @@ def _compare(
     part: str, module: torch.nn.Module, file: Path, inputs: dict[str, torch.Tensor]
 ) -> None:
     with torch.inference_mode():
-        wanted = module(**inputs)
-    found = run(file, {name: value.numpy() for name, value in inputs.items()})
-    check_close(part, found, np.asarray(wanted.numpy()), TOLERANCE)
+        expected = module(**inputs)
+    actual = run(file, {name: value.numpy() for name, value in inputs.items()})
+    check_close(part, actual, np.asarray(expected.numpy()), TOLERANCE)
 
 
 def _noise(parts: _Pipeline, batch: int, side: int, time: float) -> dict[str, torch.Tensor]:

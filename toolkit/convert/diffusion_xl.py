@@ -36,12 +36,14 @@ class TextEncoders(torch.nn.Module):
         pooled = two.text_embeds
         missing = text.shape[-1] - pooled.shape[-1]
         row = torch.nn.functional.pad(pooled, (0, missing)).unsqueeze(1)
-        found: torch.Tensor = torch.cat([text, row], dim=1)
+        embeddings: torch.Tensor = torch.cat([text, row], dim=1)
         if (
             self._zero
         ):  # `force_zeros_for_empty_prompt`: an empty negative prompt has zero embeddings
-            found = found * (input_ids[:, 1] != self._end).to(found.dtype)[:, None, None]
-        return found
+            embeddings = (
+                embeddings * (input_ids[:, 1] != self._end).to(embeddings.dtype)[:, None, None]
+            )
+        return embeddings
 
 
 class Denoiser(torch.nn.Module):

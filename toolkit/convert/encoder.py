@@ -200,9 +200,9 @@ def _compare(source: SentenceTransformer, file: Path, tokenizer: Tokenizing) -> 
     limit = min(tokenizer.context_length, MOST_TRIED)
     longest = texts_at_limit(tokenizer.count, limit)
     for texts in (list(SENTENCES), [SENTENCES[0]], *([text] for text in longest)):
-        wanted = np.asarray(source.encode(texts, show_progress_bar=False), dtype=np.float32)
-        check_close("embedding", run(file, _tokens(tokenizer, texts)), wanted, TOLERANCE)
-    return int(wanted.shape[1])
+        expected = np.asarray(source.encode(texts, show_progress_bar=False), dtype=np.float32)
+        check_close("embedding", run(file, _tokens(tokenizer, texts)), expected, TOLERANCE)
+    return int(expected.shape[1])
 
 
 def _tokens(tokenizer: Tokenizing, texts: list[str]) -> dict[str, Array]:
@@ -221,6 +221,6 @@ def _compare_random(source: SentenceTransformer, module: _Encoder, file: Path) -
         kept = torch.randint(1, length + 1, (batch, 1), generator=generator)
         mask = (torch.arange(length) < kept).long()
         with torch.inference_mode():
-            wanted = np.asarray(module(ids, mask).numpy())
-        found = run(file, {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})
-        check_close("embedding of random tokens", found, wanted, TOLERANCE)
+            expected = np.asarray(module(ids, mask).numpy())
+        actual = run(file, {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})
+        check_close("embedding of random tokens", actual, expected, TOLERANCE)

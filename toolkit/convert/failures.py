@@ -28,10 +28,10 @@ def refusing(
     except Exception as error:
         if isinstance(error, (ToolkitError, *through)):
             raise
-        raise kind(f"{what}: {told(error)}", hint=hint) from error
+        raise kind(f"{what}: {describe(error)}", hint=hint) from error
 
 
-def told(error: Exception) -> str:
+def describe(error: Exception) -> str:
     """An error in one line: its type too where its text alone says little."""
     text = " ".join(str(error).split())
     if type(error).__name__.endswith("FieldValidationError"):  # transformers', about config.json

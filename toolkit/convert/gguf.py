@@ -55,10 +55,10 @@ def convert_gguf(file: Path, place: Path, progress: Progress) -> LlmFacts:
             tokens = _tokens(tokenizer, config)
             step.advance()
             step.note("tensors")
-            wanted = _save(source, whole, config, weights, tokens)
+            expected = _save(source, whole, config, weights, tokens)
         step.advance()
         step.note("compare")
-        _compare(weights, tokens, wanted)
+        _compare(weights, tokens, expected)
         compare_tensors(source, weights, config)
         step.advance()
     share_tokenizer(weights, place / "prompt" / "tokenizer")
@@ -114,7 +114,7 @@ def _save(
 ) -> list[torch.Tensor]:
     """Saves the model rounded to bfloat16; returns the exact model's logits for `tokens`."""
     model = load_gguf(source, whole, config)
-    wanted = _logits(model, tokens)
+    expected = _logits(model, tokens)
     # Transformers takes the model for a quantized one and would refuse to cast or save it.
     model.hf_quantizer = None
     model.is_quantized = False
@@ -124,7 +124,7 @@ def _save(
             delattr(model.config, name)
     model.generation_config.eos_token_id = stop_tokens(source.metadata)
     model.to(torch.bfloat16).save_pretrained(weights)
-    return wanted
+    return expected
 
 
 def compare_tensors(source: Gguf, weights: Path, config: Any) -> None:
@@ -152,17 +152,17 @@ def compare_tensors(source: Gguf, weights: Path, config: Any) -> None:
 def stop_tokens(metadata: dict[str, Any]) -> int | list[int] | None:
     """The token ids that end an answer: end of text, and end of turn where it is another."""
     names = ("eos_token_id", "eot_token_id", "eom_token_id")
-    found = [metadata.get(f"tokenizer.ggml.{name}") for name in names]
-    ids = list(dict.fromkeys(int(value) for value in found if value is not None))
+    values = [metadata.get(f"tokenizer.ggml.{name}") for name in names]
+    ids = list(dict.fromkeys(int(value) for value in values if value is not None))
     return ids[0] if len(ids) == 1 else ids or None
 
 
-def _compare(weights: Path, tokens: list[torch.Tensor], wanted: list[torch.Tensor]) -> None:
+def _compare(weights: Path, tokens: list[torch.Tensor], expected: list[torch.Tensor]) -> None:
     model = load(AutoModelForCausalLM, weights, dtype=torch.bfloat16)
-    for found, target in zip(_logits(model.float(), tokens), wanted, strict=True):
+    for actual, target in zip(_logits(model.float(), tokens), expected, strict=True):
         check_distributions(
             "GGUF to safetensors",
-            np.asarray(found.numpy()),
+            np.asarray(actual.numpy()),
             np.asarray(target.numpy()),
             MAX_DIVERGENCE_NATS,
         )

@@ -113,11 +113,11 @@ def read_gguf_config(source: Gguf, whole: Any) -> Any:
     return config
 
 
-def refuse_settings(name: str, wanted: Any, found: Any, architecture: str) -> None:
+def refuse_settings(name: str, expected: Any, actual: Any, architecture: str) -> None:
     """Raises ConvertError for settings that a GGUF file does not give back as they were."""
     lost = []
-    default = type(wanted)().to_dict()
-    ours, theirs = _effective(wanted), _effective(found)
+    default = type(expected)().to_dict()
+    ours, theirs = _effective(expected), _effective(actual)
     for field in sorted(default.keys() - _NO_ANSWER):
         value, other = ours.get(field), theirs.get(field)
         if value != other and (value or other):
@@ -246,13 +246,13 @@ def _set_gemma3_rotary(config: Any, theta: float, kind: str, factor: float) -> N
 
 def _llama3(source: Gguf, theta: float) -> dict[str, Any]:
     """The rope settings that give the divisors in the file. Raises ConvertError for others."""
-    found = source.values(ROPE_FACTORS).ravel()
-    factor = float(np.max(found))
-    lengths = 2 * math.pi * theta ** (np.arange(len(found)) / len(found))
+    factors = source.values(ROPE_FACTORS).ravel()
+    factor = float(np.max(factors))
+    lengths = 2 * math.pi * theta ** (np.arange(len(factors)) / len(factors))
     original, low, high = 8192.0, _LLAMA3["low_freq_factor"], _LLAMA3["high_freq_factor"]
     smooth = np.clip((original / lengths - low) / (high - low), 0.0, 1.0)
-    wanted = 1 / ((1 - smooth) / factor + smooth)
-    if not np.allclose(found, wanted, rtol=1e-3):
+    expected = 1 / ((1 - smooth) / factor + smooth)
+    if not np.allclose(factors, expected, rtol=1e-3):
         raise ConvertError(
             f"{source.file.name}: its {ROPE_FACTORS} is not Llama 3's rescaling, and other ones "
             "are not read here",

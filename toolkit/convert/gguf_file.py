@@ -14,7 +14,7 @@ import gguf
 import numpy as np
 import numpy.typing as npt
 
-from toolkit.convert.failures import told
+from toolkit.convert.failures import describe
 from toolkit.convert.safetensors_file import listed
 from toolkit.errors import ConvertError
 from toolkit.weights.gguf_shards import shard_names
@@ -93,11 +93,11 @@ def _open(file: Path) -> Any:
         return gguf.GGUFReader(file)
     except Exception as error:  # it raises whatever numpy does about the bytes
         raise ConvertError(
-            f"{file.name} is not a readable GGUF file: {told(error)}", hint="is it cut short?"
+            f"{file.name} is not a readable GGUF file: {describe(error)}", hint="is it cut short?"
         ) from error
 
 
-def _check_split(files: list[Path], readers: list[Any], metadata: Any, found: int) -> None:
+def _check_split(files: list[Path], readers: list[Any], metadata: Any, actual: int) -> None:
     count = int(metadata.get("split.count", 1) or 1)
     if count != len(files):
         raise ConvertError(
@@ -111,9 +111,9 @@ def _check_split(files: list[Path], readers: list[Any], metadata: Any, found: in
             raise ConvertError(
                 f"{file.name} says that it is part {int(field.contents()) + 1} of the split file"
             )
-    wanted = metadata.get("split.tensors.count")
-    if wanted is not None and int(wanted) != found:
-        raise ConvertError(f"the parts of {files[0].name} hold {found} of {wanted} tensors")
+    expected = metadata.get("split.tensors.count")
+    if expected is not None and int(expected) != actual:
+        raise ConvertError(f"the parts of {files[0].name} hold {actual} of {expected} tensors")
 
 
 def _merge(source: Gguf, whole: Path) -> None:

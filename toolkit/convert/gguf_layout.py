@@ -46,10 +46,10 @@ class Layout:
     def place(self, name: str) -> str:
         """The GGUF tensor that holds a Hugging Face tensor. Raises ConvertError."""
         stem = _EXPERT.sub(".experts.", name)
-        found = self.names.get_name(stem, try_suffixes=(".weight", ".bias"))
-        if found is None:
+        target = self.names.get_name(stem, try_suffixes=(".weight", ".bias"))
+        if target is None:
             raise ConvertError(f"{name} has no place in GGUF's {self.architecture}")
-        return str(found)
+        return str(target)
 
     def restore(self, name: str, place: str, values: Array) -> Array:
         """The Hugging Face tensor `name` from the numbers of the GGUF tensor `place`."""

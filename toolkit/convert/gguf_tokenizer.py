@@ -72,12 +72,12 @@ def read_tokenizer(metadata: Mapping[str, Any], name: str) -> Any:
 
 
 def _types(metadata: Mapping[str, Any], words: Sequence[str], name: str) -> list[int]:
-    if (told := metadata.get("tokenizer.ggml.token_type")) is None:
+    if (types := metadata.get("tokenizer.ggml.token_type")) is None:
         special = {_role(metadata, role, words, name) for role in _ROLES}
         return [CONTROL if word in special else NORMAL for word in words]
-    if len(told) != len(words):
-        raise ConvertError(f"{name} has {len(words)} tokens and {len(told)} token types")
-    return [int(kind) for kind in told]
+    if len(types) != len(words):
+        raise ConvertError(f"{name} has {len(words)} tokens and {len(types)} token types")
+    return [int(kind) for kind in types]
 
 
 def _original(text: str, known: Mapping[str, int], name: str) -> Tokenizer:
@@ -86,8 +86,8 @@ def _original(text: str, known: Mapping[str, int], name: str) -> Tokenizer:
         tokenizer = Tokenizer.from_str(text)
     except Exception as error:  # tokenizers raises Exception itself
         raise ConvertError(f"{name}: its {ORIGINAL} cannot be read: {error}") from error
-    found = tokenizer.get_vocab(with_added_tokens=True)
-    if wrong := found.items() ^ known.items():
+    vocabulary = tokenizer.get_vocab(with_added_tokens=True)
+    if wrong := vocabulary.items() ^ known.items():
         word, index = min(wrong, key=lambda each: each[1])
         raise ConvertError(
             f"{name}: its {ORIGINAL} and its tokenizer.ggml.tokens differ at token {index}, "
@@ -129,12 +129,12 @@ def _ends(metadata: Mapping[str, Any], words: Sequence[str], name: str) -> Any:
     """The tokens before and after each text; the defaults are those of llama.cpp."""
     llama = metadata.get("tokenizer.ggml.model") == "llama"
     first = llama or metadata.get("tokenizer.ggml.pre") == "llama-bpe"
-    wanted = {
+    expected = {
         "bos": metadata.get("tokenizer.ggml.add_bos_token", first),
         "eos": metadata.get("tokenizer.ggml.add_eos_token", False),
     }
     ends = {}
-    for role in (role for role, is_added in wanted.items() if is_added):
+    for role in (role for role, is_added in expected.items() if is_added):
         ends[role] = _role(metadata, role, words, name)
         if ends[role] is None:
             raise ConvertError(f"{name} adds its {role} token to texts but does not name one")

@@ -37,12 +37,12 @@ def read_stop_tokens(folder: Path, config: Mapping[str, Any], tokenizer: Any) ->
     """
     file = folder / "generation_config.json"
     try:
-        told = json.loads(file.read_text()) if file.exists() else {}
+        settings = json.loads(file.read_text()) if file.exists() else {}
     except ValueError as error:
         raise ConvertError(f"{file} is not valid JSON: {error}") from error
-    ids = told.get("eos_token_id", config.get("eos_token_id"))
-    wanted = [tokenizer.eos_token_id, *(ids if isinstance(ids, list) else [ids])]
-    stops = list(dict.fromkeys(int(each) for each in wanted if each is not None))
+    ids = settings.get("eos_token_id", config.get("eos_token_id"))
+    ids_of_ends = [tokenizer.eos_token_id, *(ids if isinstance(ids, list) else [ids])]
+    stops = list(dict.fromkeys(int(each) for each in ids_of_ends if each is not None))
     if len(stops) > len(_STOPS):
         raise ConvertError(
             f"{len(stops)} tokens end an answer ({', '.join(map(str, stops))}), and GGUF has names "

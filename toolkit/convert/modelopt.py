@@ -159,7 +159,7 @@ def _compare(folder: Path, checkpoint: Path, recipe: Recipe, tokenizer: Any, ste
 
     strict: Any = import_module("toolkit.convert.strict")
     model = strict.load(import_module("transformers").AutoModelForCausalLM, folder)
-    wanted = list(answers(model))
+    expected = list(answers(model))
     kind, config = type(model), model.config
     del model
     for part, state, nats in (
@@ -169,8 +169,8 @@ def _compare(folder: Path, checkpoint: Path, recipe: Recipe, tokenizer: Any, ste
         shapes = {name: tuple(value.shape) for name, value in state.items()}
         strict.check_names(kind, config, shapes, checkpoint)
         model = kind.from_pretrained(None, config=config, state_dict=state, dtype=torch.float32)
-        for found, target in zip(answers(model), wanted, strict=True):
-            check_distributions(f"{recipe.title} {part}", found, target, nats)
+        for actual, target in zip(answers(model), expected, strict=True):
+            check_distributions(f"{recipe.title} {part}", actual, target, nats)
 
 
 def _read(

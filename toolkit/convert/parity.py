@@ -74,14 +74,14 @@ def record(check: Check, message: str, hint: str = "nothing was kept") -> None:
         raise ConvertError(message, hint=hint)
 
 
-def check_close(part: str, found: Array, wanted: Array, tolerance: float) -> float:
+def check_close(part: str, actual: Array, expected: Array, tolerance: float) -> float:
     """Largest absolute difference; raises ConvertError above `tolerance` or if it is not a number.
 
     The arrays have the same shape, whatever it is.
     """
-    if found.shape != wanted.shape:
-        raise ConvertError(f"{part}: the shape changed from {wanted.shape} to {found.shape}")
-    difference = float(np.max(np.abs(found.astype(np.float64) - wanted.astype(np.float64))))
+    if actual.shape != expected.shape:
+        raise ConvertError(f"{part}: the shape changed from {expected.shape} to {actual.shape}")
+    difference = float(np.max(np.abs(actual.astype(np.float64) - expected.astype(np.float64))))
     record(
         Check(part, "largest difference of one element", difference, tolerance),
         f"{part}: the converted model's output differs by {difference:.3g} from its source, "
@@ -91,12 +91,12 @@ def check_close(part: str, found: Array, wanted: Array, tolerance: float) -> flo
     return difference
 
 
-def check_distributions(part: str, found: Array, wanted: Array, nats: float) -> float:
+def check_distributions(part: str, actual: Array, expected: Array, nats: float) -> float:
     """Largest KL divergence between next-token distributions of logits `[..., vocabulary]`.
 
     Raises ConvertError when it exceeds `nats`.
     """
-    target, other = _log_softmax(wanted), _log_softmax(found)
+    target, other = _log_softmax(expected), _log_softmax(actual)
     divergence = float(np.max(np.sum(np.exp(target) * (target - other), axis=-1)))
     record(
         Check(part, "largest KL divergence (nats)", divergence, nats),

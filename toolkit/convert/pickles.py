@@ -16,7 +16,7 @@ from huggingface_hub import save_torch_state_dict
 from safetensors import safe_open
 
 from toolkit.convert.complete import check_against_config
-from toolkit.convert.failures import refusing, told
+from toolkit.convert.failures import describe, refusing
 from toolkit.convert.parity import Check, record
 from toolkit.convert.quiet import quiet
 from toolkit.convert.safetensors_file import listed, read_index
@@ -48,8 +48,8 @@ def pickles(folder: Path) -> list[Path]:
         return [folder / name for name in names]
     if (folder / _MAIN).is_file():
         return [folder / _MAIN]
-    found = {file for pattern in PATTERNS for file in folder.glob(pattern)}
-    return sorted(file for file in found if file.name not in _NOT_WEIGHTS)
+    files = {file for pattern in PATTERNS for file in folder.glob(pattern)}
+    return sorted(file for file in files if file.name not in _NOT_WEIGHTS)
 
 
 def convert_pickles(source: Path, place: Path, progress: Progress, shard_size: str) -> None:
@@ -112,12 +112,12 @@ def _load(file: Path) -> dict[str, torch.Tensor]:
     except pickle.UnpicklingError as error:
         raise ConvertError(
             f"{file} holds more than tensors, and loading that could run code: "
-            f"{told(error).split('. ')[0]}",
+            f"{describe(error).split('. ')[0]}",
             hint="it was not loaded; ask its author for safetensors",
         ) from error
     except Exception as error:  # it raises whatever the bytes lead to
         raise ConvertError(
-            f"{file} is not a readable PyTorch file: {told(error)}", hint="is it cut short?"
+            f"{file} is not a readable PyTorch file: {describe(error)}", hint="is it cut short?"
         ) from error
     for name in _WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(name), dict):
@@ -130,10 +130,10 @@ def _load(file: Path) -> dict[str, torch.Tensor]:
             f"{file} holds {listed(odd)}, which safetensors cannot hold",
             hint="it holds dense tensors by their names; nested and sparse ones would be lost",
         )
-    found = {name: t for name, t in content.items() if isinstance(t, torch.Tensor)}
-    if not found:
+    tensors = {name: t for name, t in content.items() if isinstance(t, torch.Tensor)}
+    if not tensors:
         raise ConvertError(f"{file} holds no named tensors")
-    return found
+    return tensors
 
 
 def _is_plain(name: Any, value: Any) -> bool:
@@ -159,26 +159,26 @@ def _own_memory(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Tensors that share memory become tensors of their own: the format holds no views, and whether
     two names are tied is for config.json to say."""
     taken: set[int] = set()
-    found = {}
+    copies = {}
     for name, tensor in tensors.items():
         storage = tensor.untyped_storage()
         whole = tensor.numel() * tensor.element_size() == storage.nbytes()
         own = whole and tensor.is_contiguous() and storage.data_ptr() not in taken
         taken.add(storage.data_ptr())
-        found[name] = tensor.detach() if own else tensor.detach().contiguous().clone()
-    return found
+        copies[name] = tensor.detach() if own else tensor.detach().contiguous().clone()
+    return copies
 
 
 def _compare(files: list[Path], place: Path) -> None:
     """Reads the pickles a second time, and every tensor of the result."""
-    wanted = {name: tensor for file in files for name, tensor in _load(file).items()}
+    expected = {name: tensor for file in files for name, tensor in _load(file).items()}
     wrong = 0
     for file in sorted(place.glob("*.safetensors")):
         with safe_open(file, framework="pt") as written:
             for name in written.keys():  # noqa: SIM118  not a mapping
-                source = wanted.pop(name, None)
+                source = expected.pop(name, None)
                 wrong += source is None or not _equal(written.get_tensor(name), source)
-    wrong += len(wanted)
+    wrong += len(expected)
     record(
         Check("pickle to safetensors", "tensors that are not bit for bit the same", wrong, 0),
         f"{wrong} tensors came out differently",

@@ -24,10 +24,10 @@ def find_limit(body: Any, tokenizer_limit: int | None) -> int:
     claims = [limit for limit in (tokenizer_limit, _positions(body)) if limit]
     claimed = min((limit for limit in claims if 0 < limit < _BEYOND_REASON), default=_DEFAULT)
     tried = min(claimed, MOST_TRIED)
-    found = longest(lambda length: _runs(body, length), tried)
-    if found == 0:
+    runnable = longest(lambda length: _runs(body, length), tried)
+    if runnable == 0:
         _compute(body, 1)
-    return claimed if found == tried else found
+    return claimed if runnable == tried else runnable
 
 
 def _positions(body: Any) -> int | None:

@@ -45,8 +45,8 @@ class _Scorer(torch.nn.Module):
         token_type_ids: torch.Tensor | None = None,
     ) -> torch.Tensor:
         segments = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
-        found = self._body(input_ids=input_ids, attention_mask=attention_mask, **segments)
-        return torch.sigmoid(found.logits.float())
+        output = self._body(input_ids=input_ids, attention_mask=attention_mask, **segments)
+        return torch.sigmoid(output.logits.float())
 
 
 def convert_reranker(folder: Path, place: Path, progress: Progress) -> RerankFacts:
@@ -160,9 +160,9 @@ def _compare(body: Any, tokenizer: Any, serving: Tokenizing, file: Path) -> None
             return_tensors="pt",
         )
         with torch.no_grad():
-            wanted = torch.sigmoid(body(**batch).logits).numpy()
+            expected = torch.sigmoid(body(**batch).logits).numpy()
         tokens = _tokens(serving, chunk)
-        check_close("score", run(file, tokens), wanted, TOLERANCE)
+        check_close("score", run(file, tokens), expected, TOLERANCE)
 
 
 def _tokens(serving: Tokenizing, pairs: list[tuple[str, str]]) -> dict[str, Array]:

@@ -58,11 +58,11 @@ def convert(source: Path, request: Request, output: Path, progress: Progress) ->
     def fill(place: Path) -> None:
         what = f"{source.name} cannot be converted to {request.goal}"
         with recording(request.force) as parity, refusing(what, through=(OSError,)):
-            told = _convert(source, request, place, progress)
-        record.update(_record(source, request, parity, told))
-        if "command" in told:
-            told["command"] = told["command"].replace(str(place), str(output))
-            record.update(told)
+            details = _convert(source, request, place, progress)
+        record.update(_record(source, request, parity, details))
+        if "command" in details:
+            details["command"] = details["command"].replace(str(place), str(output))
+            record.update(details)
         (place / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
         open_to_all(place)
 
@@ -75,7 +75,9 @@ def convert(source: Path, request: Request, output: Path, progress: Progress) ->
     return record
 
 
-def _record(source: Path, request: Request, parity: Parity, told: dict[str, Any]) -> dict[str, Any]:
+def _record(
+    source: Path, request: Request, parity: Parity, details: dict[str, Any]
+) -> dict[str, Any]:
     parts: dict[tuple[str, str], dict[str, Any]] = {}
     for check in parity.checks:  # the worst of each part stands for it
         kept = parts.setdefault((check.part, check.measure), {"difference": -1.0})
@@ -91,7 +93,7 @@ def _record(source: Path, request: Request, parity: Parity, told: dict[str, Any]
         ],
         "passed": all(check.passed for check in parity.checks),
         "forced": request.force,
-        **told,
+        **details,
     }
 
 
@@ -108,10 +110,10 @@ def _convert(source: Path, request: Request, place: Path, progress: Progress) ->
         case "tensorrt-llm":
             module = _load("toolkit.convert.tensorrt_llm")
             texts = list(request.texts)
-            told: dict[str, Any] = module.convert_tensorrt_llm(
+            details: dict[str, Any] = module.convert_tensorrt_llm(
                 _directory(source), place, request.quantization, texts, progress
             )
-            return told
+            return details
     raise ConvertError(f"cannot convert to '{request.goal}'", hint=f"known: {', '.join(GOALS)}")
 
 
@@ -119,8 +121,8 @@ def _to_onnx(source: Path, request: Request, place: Path, progress: Progress) ->
     kind = _kind(source)
     if kind == "llm":
         module = _load("toolkit.convert.decoder")
-        told: dict[str, Any] = module.convert_decoder(source, place, request.precision, progress)
-        return told
+        details: dict[str, Any] = module.convert_decoder(source, place, request.precision, progress)
+        return details
     if request.precision != "fp32":
         raise ConvertError(
             f"{source} is not a language model; its graph is written in fp32",

@@ -41,27 +41,27 @@ def read_tensors(folder: Path, stem: str = MODEL) -> dict[str, Tensor]:
     index names and the directory lacks, for a tensor that is not in the file that the index names,
     and for a name that two files hold.
     """
-    found: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     for file in weight_files(folder, stem):
         for tensor in _read(file):
-            if (other := found.get(tensor.name)) is not None:
+            if (other := tensors.get(tensor.name)) is not None:
                 raise ConvertError(
                     f"{folder} holds {tensor.name} twice: in {other.file} and in {tensor.file}",
                     hint="remove the file that does not belong to the model",
                 )
-            found[tensor.name] = tensor
+            tensors[tensor.name] = tensor
     index = _read_index(folder, stem)
     misplaced = sorted(
         f"{name} ({file})"
         for name, file in (index or {}).items()
-        if name not in found or found[name].file != file
+        if name not in tensors or tensors[name].file != file
     )
     if misplaced:
         raise ConvertError(
             f"{folder}: {index_name(stem)} names {listed(misplaced)}, which the file does not hold",
             hint="fetch the whole directory again",
         )
-    return found
+    return tensors
 
 
 def weight_files(folder: Path, stem: str = MODEL) -> list[Path]:
@@ -134,15 +134,15 @@ def _read(file: Path) -> Iterator[Tensor]:
                 raise ValueError(f"its header is said to be {length} bytes long")
             header = json.loads(stream.read(length), object_pairs_hook=_without_repeats)
         header.pop("__metadata__", None)
-        wanted = 8 + length + max((t["data_offsets"][1] for t in header.values()), default=0)
+        expected = 8 + length + max((t["data_offsets"][1] for t in header.values()), default=0)
         tensors = [_tensor(name, about, file.name) for name, about in header.items()]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise ConvertError(
             f"{file} is not a readable safetensors file: {error}", hint="is it cut short?"
         ) from error
-    if size < wanted:
+    if size < expected:
         raise ConvertError(
-            f"{file} is cut short: {size} of {wanted} bytes are there", hint="fetch it again"
+            f"{file} is cut short: {size} of {expected} bytes are there", hint="fetch it again"
         )
     yield from tensors
 
@@ -157,9 +157,9 @@ def _tensor(name: str, about: Mapping[str, Any], file: str) -> Tensor:
 
 
 def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    unique = dict(pairs)
+    if len(unique) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"its header names {twice} twice")
-    return found
+    return unique

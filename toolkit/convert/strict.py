@@ -144,8 +144,8 @@ def compare_with_files(model: Any, folder: Path, tensors: Mapping[str, Tensor]) 
 
 
 def _same(loaded: torch.Tensor, stored: torch.Tensor) -> bool:
-    found = loaded.detach().cpu()
-    return found.shape == stored.shape and torch.equal(found, stored.to(found.dtype))
+    tensor = loaded.detach().cpu()
+    return tensor.shape == stored.shape and torch.equal(tensor, stored.to(tensor.dtype))
 
 
 def _own_name(name: str, state: Mapping[str, Any], prefix: str) -> str | None:
@@ -215,8 +215,8 @@ def _class_of(kind: Any, config: Any) -> Any:
             f"transformers has no {kind.__name__} of the type '{config.model_type}'",
             hint="`model_type` and `architectures` in config.json say what the model is",
         )
-    found = mapping[type(config)]
-    known = found if isinstance(found, tuple) else (found,)
+    model_class = mapping[type(config)]
+    known = model_class if isinstance(model_class, tuple) else (model_class,)
     names = config.architectures or []
     return next((each for each in known if each.__name__ in names), known[0])
 
@@ -237,5 +237,5 @@ def _published(kind: Any, config: Any) -> tuple[dict[str, Any], set[str]]:
 def declared_class(config: Mapping[str, Any]) -> Any | None:
     """The class that a config.json names, if transformers has it."""
     names = config.get("architectures") or [""]
-    found = getattr(transformers, str(names[0]), None) if isinstance(names, list) else None
-    return found if hasattr(found, "config_class") else None
+    declared = getattr(transformers, str(names[0]), None) if isinstance(names, list) else None
+    return declared if hasattr(declared, "config_class") else None

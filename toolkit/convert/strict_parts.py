@@ -54,8 +54,8 @@ def load_part(kind: Any, folder: Path, tensors: Mapping[str, Tensor]) -> Any:
         for tensor in tensors.values():
             with safe_open(folder / tensor.file, framework="pt") as source:
                 value = source.get_tensor(tensor.name).to(torch.float32)
-            found = state[_current(tensor.name)]
-            if not torch.equal(found.reshape(value.shape), value):
+            stored = state[_current(tensor.name)]
+            if not torch.equal(stored.reshape(value.shape), value):
                 raise ConvertError(
                     f"{folder.parent.name}/{folder.name}: {tensor.name} is not in the loaded model "
                     f"as it is in {tensor.file}"

@@ -92,13 +92,13 @@ def convert_to_gguf(folder: Path, place: Path, kind: str, progress: Progress) ->
         step.note("compare")
         most = int(config["max_position_embeddings"])
         tokens = [tokenizer(t, return_tensors="pt").input_ids[:, :most] for t in SENTENCES]
-        wanted = _logits(model, tokens)
+        expected = _logits(model, tokens)
         source = read_gguf(file)
         again = read_gguf_config(source, file)
         refuse_settings(name, model.config, again, architecture.name)
         del model
         step.advance()
-        _compare(source, again, tokenizer, tokens, wanted, TYPES[kind][2])
+        _compare(source, again, tokenizer, tokens, expected, TYPES[kind][2])
         compare_tensors(folder, source, again)
         step.advance()
     return file
@@ -204,11 +204,11 @@ def compare_tensors(folder: Path, written: Gguf, config: Any) -> None:
 
 
 def _compare(
-    source: Gguf, config: Any, tokenizer: Any, tokens: Any, wanted: Any, nats: float
+    source: Gguf, config: Any, tokenizer: Any, tokens: Any, expected: Any, nats: float
 ) -> None:
     model = load_gguf(source, source.file, config)
-    for found, target in zip(_logits(model, tokens), wanted, strict=True):
-        check_distributions("GGUF", found.numpy(), target.numpy(), nats)
+    for actual, target in zip(_logits(model, tokens), expected, strict=True):
+        check_distributions("GGUF", actual.numpy(), target.numpy(), nats)
     check_written(source.metadata, tokenizer, source.file.name)
 
 

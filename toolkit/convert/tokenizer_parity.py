@@ -52,7 +52,7 @@ def corpus(added: Sequence[str]) -> Iterator[str]:
 
 
 def check_tokenizers(
-    part: str, found: Any, wanted: Any, *, added: Iterable[str], composed: bool = False
+    part: str, actual: Any, expected: Any, *, added: Iterable[str], composed: bool = False
 ) -> None:
     """Compares transformers' tokenizers: ids with and without the special ones, and decoded text.
 
@@ -61,12 +61,12 @@ def check_tokenizers(
     texts = list(dict.fromkeys(corpus(sorted(added))))
     if composed:
         texts = [text for text in texts if unicodedata.is_normalized("NFC", text)]
-    wrong = [text for text in texts if _read(found, text) != _read(wanted, text)]
+    wrong = [text for text in texts if _read(actual, text) != _read(expected, text)]
     shown = wrong[0] if wrong else ""
     record(
         Check(part, "texts with other token ids", len(wrong), 0),
         f"{part}: {len(wrong)} of {len(texts)} texts have other token ids, such as {shown[:40]!r}: "
-        f"{_ids(found, shown)[:12]} instead of {_ids(wanted, shown)[:12]}",
+        f"{_ids(actual, shown)[:12]} instead of {_ids(expected, shown)[:12]}",
     )
 
 

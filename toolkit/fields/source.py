@@ -1,4 +1,5 @@
 """Where weights come from, as models.yaml writes it: `hf:`, `package:`, `path:`, `gguf:`, `s3:` …
+or a name of `toolkit list-available`, which stands for one of these.
 
 Pure text: nothing is looked up here. `toolkit.weights.fetch` does that.
 """
@@ -7,6 +8,9 @@ import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from toolkit.catalogue import find_available, suggest
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PACKAGE = re.compile(
     r"(?P<requirement>[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9._+!-]*)/(?P<member>.+)"
 )
@@ -21,7 +25,7 @@ _BUCKET = re.compile(r"(?://)?(?P<bucket>[a-z0-9][a-z0-9._-]{1,220}[a-z0-9])/(?P
 FORMS = (
     "package:NAME==VERSION/path/in/wheel, path:FOLDER_OR_FILE (relative to models.yaml),"
     " hf:ORG/NAME[@REVISION], gguf:FILE (or gguf: before one of the others), s3:BUCKET/PATH"
-    " or gs:BUCKET/PATH"
+    " or gs:BUCKET/PATH, or a name that `toolkit list-available` shows"
 )
 
 
@@ -114,6 +118,10 @@ def _parse(text: str) -> Source:
             return _object(text, scheme, rest)
         case "gguf":
             return _gguf(text, rest)
+    if not colon and (known := find_available(text)):
+        return _parse(known.source)
+    if not colon and _NAME.fullmatch(text):
+        raise ValueError(f"'{text}' is not a source: {suggest(text)}; or write {FORMS}")
     raise ValueError(f"'{text}' is not a source: write {FORMS}")
 
 

@@ -26,16 +26,16 @@ def advise(demand: Demand, fits: Fits, *, small_cache: bool = True) -> Iterator[
 
     `small_cache`: the device can keep the KV cache in 8 bits, as GPUs can.
     """
-    found = [*_quantized(demand, fits, on_load=small_cache)]
+    options = [*_quantized(demand, fits, on_load=small_cache)]
     if small_cache:
-        found += _cache_type(demand, fits)
+        options += _cache_type(demand, fits)
     if context := longest_context(demand, fits):
-        found.append(f"context_length: {context} (it is {demand.engine.context_length})")
+        options.append(f"context_length: {context} (it is {demand.engine.context_length})")
     if sequences := most_sequences(demand, fits):
         requests = "one request" if sequences == 1 else f"{sequences} requests"
-        found.append(f"at most {requests} of full context at a time, not {demand.sequences}")
-    yield from found
-    if not found:
+        options.append(f"at most {requests} of full context at a time, not {demand.sequences}")
+    yield from options
+    if not options:
         bits, name, how = _METHODS[-1]
         small = _quantize(demand, bits, name)
         if (least := replace(small, sequences=1)) and (context := longest_context(least, fits)):
@@ -109,10 +109,10 @@ def more_devices(demand: Demand, room: Room) -> str | None:
         ]
         larger = Room.of([*room.devices, *extra])
         larger.left |= room.left
-        if found := place_one(demand, larger):
-            split = f"tensor_parallel_size: {found.tensor_parallel}"
-            if found.pipeline_parallel > 1:
-                split += f", pipeline_parallel_size: {found.pipeline_parallel}"
+        if placement := place_one(demand, larger):
+            split = f"tensor_parallel_size: {placement.tensor_parallel}"
+            if placement.pipeline_parallel > 1:
+                split += f", pipeline_parallel_size: {placement.pipeline_parallel}"
             more = f"{count} more {_several(kind.name) if count > 1 else kind.name}"
             return f"{more}, with {ENGINE_FIELD}: {{{split}}}"
     return None

@@ -98,8 +98,8 @@ def _any(config: Config, *names: str) -> int:
 
 
 def _need(config: Config, model: str, *names: str) -> int:
-    if found := _any(config, *names):
-        return found
+    if value := _any(config, *names):
+        return value
     raise SourceError(
         f"config.json of {model} does not say {names[0]}, which sizes it",
         hint="is it a language model's config.json?",

@@ -77,8 +77,8 @@ def read_folder(path: Path) -> Checkpoint:
         raise SourceError(
             f"{path} has no {main.name}", hint="`source` must name a model directory or a .gguf"
         )
-    found = {name: each for name, each in tensors.items() if each is not None}
-    return Checkpoint(_json(main), found, configs)
+    known = {name: each for name, each in tensors.items() if each is not None}
+    return Checkpoint(_json(main), known, configs)
 
 
 def _folder_tensors(folder: Path) -> Tensors | None:

@@ -88,10 +88,10 @@ def _arguments(
     )
     for config in model_configs(name, entry, facts, "", target):
         if "engine" in config.parameters:
-            found: dict[str, Any] = json.loads(config.parameters["engine"].string_value)
+            arguments: dict[str, Any] = json.loads(config.parameters["engine"].string_value)
             if "engine_cpu" in config.parameters:
-                found |= json.loads(config.parameters["engine_cpu"].string_value)
-            return found
+                arguments |= json.loads(config.parameters["engine_cpu"].string_value)
+            return arguments
     return dict(entry.engine_args)
 
 

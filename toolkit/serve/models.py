@@ -12,7 +12,7 @@ from pathlib import Path
 
 from google.protobuf import json_format, text_format
 
-from toolkit.contract import KIND
+from toolkit.contract import ALIASES, KIND
 from toolkit.errors import RepositoryError
 from toolkit.model_config import ModelConfig
 
@@ -31,6 +31,11 @@ class ServedModel:
     def kind(self) -> str:
         """One of `contract.INTERFACES`, or "" for a model without toolkit parameters."""
         return self.parameter(KIND)
+
+    @property
+    def aliases(self) -> list[str]:
+        """Other names that clients may use for it."""
+        return list(json.loads(self.parameter(ALIASES) or "[]"))
 
     def parameter(self, key: str) -> str:
         """A config parameter's text, "" when absent."""

@@ -46,6 +46,11 @@ class ServeOptions:
         return self.host, self.port if self.triton_port is None else self.triton_port
 
     @property
+    def url(self) -> str:
+        """Where this machine reaches the gateway; "" when none is started."""
+        return "" if self.triton_port is not None else f"http://{_reachable(self.host)}:{self.port}"
+
+    @property
     def ports(self) -> list[tuple[str, str, int]]:
         """Option, host and port of each address that it listens on."""
         option = "--port" if self.triton_port is None else "--triton-port"
@@ -96,3 +101,9 @@ class ServeOptions:
     def logs(self) -> Path:
         """The folder of both children's logs; each start empties them."""
         return home() / "logs" / str(self.listening[1])
+
+
+def _reachable(host: str) -> str:
+    """The address at which this machine reaches what listens on `host`, as a URL has it."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"[{host}]" if ":" in host else host

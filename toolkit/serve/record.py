@@ -1,14 +1,14 @@
-"""The address of each running `toolkit serve`: one small file per service, in the toolkit's home.
+"""Each running `toolkit serve`: one small file per service, in the toolkit's home.
 
 It has the random address of the service's Triton and is removed when the service ends. A record
-whose process is gone is ignored.
+whose process is gone is ignored. Reading it needs neither gRPC nor the service.
 """
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -17,51 +17,77 @@ from toolkit.errors import ServeError
 from toolkit.home import home
 from toolkit.serve.folder import make_private
 
+STARTING, READY, STOPPING = "starting", "ready", "stopping"
 _FOLDER = "running"
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """`address` is for gRPC; `port` is the one that clients use; `started` detects a reused pid."""
+    """`address` is for gRPC; `port` is the one that clients use; `started` detects a reused pid.
+
+    `url` is where the gateway answers, "" for a service without one; `health` is the gateway's
+    private socket. `state` is STARTING, READY or STOPPING.
+    """
 
     port: int
     address: str
     repository: str
     pid: int
     started: float
+    url: str = ""
+    health: str = ""
+    logs: str = ""
+    state: str = STARTING
 
     @classmethod
-    def here(cls, port: int, address: str, repository: Path) -> "Record":
+    def here(
+        cls,
+        port: int,
+        address: str,
+        repository: Path,
+        *,
+        url: str = "",
+        health: Path | None = None,
+        logs: Path | None = None,
+    ) -> "Record":
         """The record of this process."""
         process = psutil.Process()
-        return cls(port, address, str(repository), process.pid, process.create_time())
+        places = {"health": str(health or ""), "logs": str(logs or "")}
+        born = process.create_time()
+        return cls(port, address, str(repository), process.pid, born, url, **places)
 
     @property
     def alive(self) -> bool:
-        """Whether its process still runs."""
+        """Whether its process still runs; one that its parent has not collected does not."""
         with suppress(psutil.Error):
-            return psutil.Process(self.pid).create_time() == self.started
+            process = psutil.Process(self.pid)
+            ended = process.status() == psutil.STATUS_ZOMBIE
+            return process.create_time() == self.started and not ended
         return False
 
 
 @contextmanager
-def recorded(record: Record) -> Iterator[None]:
-    """Keeps the record for as long as the block runs.
+def recorded(record: Record) -> Iterator[Callable[[str], None]]:
+    """Keeps the record for as long as the block runs, and yields a function that sets its state.
 
     If the home is read-only, as in a container, there is no record.
     """
     path = home() / _FOLDER / f"{record.port}.json"
+    _write(path, record)
+    try:
+        yield lambda state: _write(path, replace(record, state=state))
+    finally:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def _write(path: Path, record: Record) -> None:
     with suppress(OSError):
         make_private(path.parent)
         fresh = path.with_suffix(f".{os.getpid()}")
         fresh.touch(0o600)
         fresh.write_text(json.dumps(asdict(record)))
         fresh.replace(path)
-    try:
-        yield
-    finally:
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
 
 
 def find_service(port: int | None = None) -> Record:

@@ -24,20 +24,14 @@ from toolkit.runtime.environments import link_environments
 from toolkit.runtime.triton import ensure_triton
 from toolkit.serve import stubs
 from toolkit.serve.folder import sweep
-from toolkit.serve.front import Front, gateway, relay, wait_until_ready
+from toolkit.serve.front import GATEWAY_SOCKET, Front, gateway, relay, wait_until_ready
 from toolkit.serve.healing import Healer
 from toolkit.serve.linkable import linkable
 from toolkit.serve.models import ServedModel, check_target, public, public_models
 from toolkit.serve.options import ServeOptions
 from toolkit.serve.ports import check_free
-from toolkit.serve.record import Record, recorded
-from toolkit.serve.triton import (
-    LoadFailed,
-    TritonDied,
-    TritonOptions,
-    TritonServer,
-    reachable,
-)
+from toolkit.serve.record import READY, STOPPING, Record, recorded
+from toolkit.serve.triton import LoadFailed, TritonDied, TritonOptions, TritonServer
 from toolkit.serve.watch import Watch, Work
 
 _CHECK_INTERVAL_S = 1.0
@@ -71,6 +65,7 @@ class Supervisor:
     _restarts: list[float] = field(default_factory=list, init=False)
     _front_restarts: list[float] = field(default_factory=list, init=False)
     _stack: ExitStack = field(default_factory=ExitStack, init=False)
+    _set_state: Callable[[str], None] = field(default=lambda _: None, init=False)
 
     def run(self, ready: Callable[[], None]) -> None:
         """Serves until a signal. Calls `ready` once everything answers.
@@ -81,6 +76,7 @@ class Supervisor:
         try:
             self._start()
             self._served = True
+            self._set_state(READY)
             ready()
             self._watch()
         except KeyboardInterrupt:
@@ -127,8 +123,15 @@ class Supervisor:
                 placement=options.placement,
             ),
         )
-        record = Record.here(options.listening[1], self._triton.address, repository)
-        self._stack.enter_context(recorded(record))
+        record = Record.here(
+            options.listening[1],
+            self._triton.address,
+            repository,
+            url=options.url,
+            health=self._triton.folder / GATEWAY_SOCKET,
+            logs=logs,
+        )
+        self._set_state = self._stack.enter_context(recorded(record))
         with self.progress.step("start Triton"):
             self._triton.start()
         self._load()
@@ -137,7 +140,7 @@ class Supervisor:
         with self.progress.step(f"start {self._front.name}"):
             self._front.start()
             if options.triton_port is None:
-                wait_until_ready(f"http://{reachable(options.host)}:{options.port}", _READY_S)
+                wait_until_ready(options.url, _READY_S)
 
     def _watch(self) -> None:
         assert self._front is not None
@@ -243,6 +246,7 @@ class Supervisor:
 
     def _end(self) -> None:
         self._stop.set()
+        self._set_state(STOPPING)
         try:
             if self._front:
                 self._end_front(self._front)  # first: it drains while Triton still answers

@@ -279,8 +279,3 @@ class TritonServer:
     def _forget(self) -> None:
         self._close_channel()
         self._folder.remove()
-
-
-def reachable(host: str) -> str:
-    """The address at which this machine reaches what listens on `host`."""
-    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104

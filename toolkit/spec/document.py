@@ -106,9 +106,13 @@ class _Reader:
 
     def _mapping(self, node: MappingNode, path: Path) -> dict[str, object]:
         result: dict[str, object] = {}
+        merged: list[Node] = []
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
             key = key_node.value if isinstance(key_node, ScalarNode) else None
+            if key is not None and key_node.tag == "tag:yaml.org,2002:merge":
+                merged.append(value_node)
+                continue
             if key is None or key_node.tag != "tag:yaml.org,2002:str":
                 self._add(line, path, f"key '{key}' is not text", "put it in quotes")
                 continue
@@ -117,9 +121,23 @@ class _Reader:
                 first = self._document.lines[here]
                 self._add(line, here, f"key is written twice; first on line {first}", "keep one")
                 continue
-            self._document.lines[here] = line
+            self._document.lines.setdefault(here, line)
             result[key] = self.value(value_node, here)
+        for each in merged:
+            self._merge(each, path, result)
         return result
+
+    def _merge(self, node: Node, path: Path, into: dict[str, object]) -> None:
+        """`<<: *name` or `<<: [*one, *two]`: keys that are already there win."""
+        parts = node.value if isinstance(node, SequenceNode) else [node]
+        for part in parts:
+            if not isinstance(part, MappingNode):
+                line = part.start_mark.line + 1
+                self._add(line, path, "`<<` does not name a mapping", "write `<<: *ANCHOR`")
+                continue
+            values = self.value(part, path)
+            for key, value in values.items() if isinstance(values, dict) else ():
+                into.setdefault(key, value)
 
     def _scalar(self, node: ScalarNode, path: Path) -> object:
         try:

@@ -1,11 +1,15 @@
 """Pydantic's errors as findings about models.yaml. `Document` knows the lines."""
 
+import json
+from collections.abc import Mapping
+
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from toolkit.fields.entry import NAME_HINT
 from toolkit.finding import Finding
 from toolkit.kinds import all_kinds
-from toolkit.names import nearest, shown
+from toolkit.names import close_matches, nearest, shown
 from toolkit.spec.document import Document, Path
 from toolkit.spec.models import ENTRIES, Models
 from toolkit.spec.schema import fields_at
@@ -22,7 +26,6 @@ _WANTED = {
     "model_type": "must be a mapping of fields to values",
     "model_attributes_type": "must be a mapping of fields to values",
 }
-_NAME_HINT = "letters, digits, '.', '_' and '-', beginning with a letter or digit, 96 at most"
 _ALIAS_HINT = "letters, digits and . _ - : / @, beginning with a letter or digit, 128 at most"
 _HINTS = {
     "digest": "write sha256: and 64 hex digits",
@@ -76,6 +79,37 @@ def errors(error: ValidationError) -> list[ErrorDetails]:
     return list(found.values())
 
 
+def kindless_findings(read: Document, name: str, raw: Mapping[str, object]) -> list[Finding]:
+    """What is wrong with an entry whose kind is missing or unknown, whatever its kind should be.
+
+    A misspelt kind is taken for the one that it resembles.
+    """
+    near = close_matches(str(raw.get("kind")), ENTRIES)
+    kinds = near or list(ENTRIES)
+    by_kind = {kind: _errors_as(kind, raw) for kind in kinds}
+    found: dict[Path, Finding] = {}
+    for kind in kinds:
+        for path, details in by_kind[kind].items():
+            able = [
+                other
+                for other in kinds
+                if details["type"] in {"missing", "extra_forbidden"}
+                or path[0] in ENTRIES[other].model_fields
+            ]
+            if path not in found and all(path in by_kind[other] for other in able):
+                found[path] = explain(read, details, ("models", name), near[0] if near else "")
+    return list(found.values())
+
+
+def _errors_as(kind: str, raw: Mapping[str, object]) -> dict[Path, ErrorDetails]:
+    """Errors of an entry by their path, if it were of this kind."""
+    try:
+        ENTRIES[kind].model_validate_json(json.dumps({**raw, "kind": kind}, default=str))
+    except ValidationError as error:
+        return {_path(details["loc"]): details for details in errors(error)}
+    return {}
+
+
 def _path(loc: tuple[str | int, ...]) -> Path:
     """Pydantic's location without a union's tag or member, and without `[key]`."""
     path = [part for part in loc if part != "[key]" and not _is_member(part)]
@@ -104,7 +138,8 @@ def _fields(path: Path, kind: str) -> list[str]:
     at = path[2:-1]
     if at[:1] == ("targets",):
         at = at[2:]
-    return fields_at(kind, at)
+    kinds = [kind] if kind in ENTRIES else list(ENTRIES)
+    return list(dict.fromkeys(name for each in kinds for name in fields_at(each, at)))
 
 
 def _wrong_kind(read: Document, path: Path, value: object) -> Finding:
@@ -122,7 +157,7 @@ def _pattern(read: Document, path: Path, value: object) -> Finding:
             what = {"digest": "is not a digest", "revision": "is not a revision"}.get(field)
             what = what or ("is not a target" if field == "targets" else "cannot be a name")
             return read.finding(path, f"{shown(value)} {what}", hint)
-    return read.finding(path, f"{shown(value)} cannot be a name", _NAME_HINT)
+    return read.finding(path, f"{shown(value)} cannot be a name", NAME_HINT)
 
 
 def _lower(text: str) -> str:

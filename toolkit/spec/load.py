@@ -17,7 +17,7 @@ from toolkit.kinds.kind import Surroundings
 from toolkit.spec import document
 from toolkit.spec.checks import name_findings
 from toolkit.spec.document import Document
-from toolkit.spec.explain import errors, explain
+from toolkit.spec.explain import errors, explain, kindless_findings
 from toolkit.spec.models import ENTRIES, ENTRY, Models
 from toolkit.spec.overrides import change_findings, changed, names_for
 from toolkit.targets import Target
@@ -33,8 +33,8 @@ class Spec:
 
     @property
     def file(self) -> str:
-        """The name of the file that it was read from."""
-        return self.read.file
+        """The name of the file that it was read from, without its folder."""
+        return Path(self.read.file).name
 
     def for_target(self, target: Target) -> dict[str, BaseEntry]:
         """The models with what their entries change for `target`.
@@ -42,28 +42,29 @@ class Spec:
         Raises SpecError for what this target cannot do, with lines.
         """
         found = _Reading(self.read, self.folder)
-        for name, raw in _raw_models(self.read).items():
-            found.entry(name, raw, names_for(target.name))
-        found.check(target)
+        found.for_target(target)
         found.refuse()
         return found.entries
 
 
-def load(path: Path) -> Spec:
-    """Reads and checks a models.yaml. Raises SpecError with all findings in line order."""
-    name = path.name
+def load(path: Path, target: Target | None = None) -> Spec:
+    """Reads and checks a models.yaml. Raises SpecError with all findings in line order.
+
+    With a target, a file with errors is also checked for what this target cannot do.
+    """
+    name = str(path)
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         text = f"cannot be read: {error.strerror}"
-        raise SpecError([document.finding(str(path), 1, (), text, "check the path")]) from error
+        raise SpecError([document.finding(name, 1, (), text, "check the path")]) from error
     except UnicodeDecodeError as error:
         problem, hint = f"is not UTF-8 text: {error.reason}", "save it as UTF-8"
         raise SpecError([document.finding(name, 1, (), problem, hint)]) from error
-    return parse(name, text, path.absolute().parent)
+    return parse(name, text, path.absolute().parent, target)
 
 
-def parse(name: str, text: str, folder: Path) -> Spec:
+def parse(name: str, text: str, folder: Path, target: Target | None = None) -> Spec:
     """Like `load`, for text; `folder` is where `path:` sources start. Raises SpecError."""
     read = document.read(name, text)
     found = _Reading(read, folder)
@@ -79,12 +80,16 @@ def parse(name: str, text: str, folder: Path) -> Spec:
             ]
         found.quiet = True  # what is wrong with single values has just been said
         for model, raw in _raw_models(read).items():
+            if raw.get("kind") not in ENTRIES:
+                found.findings += kindless_findings(read, model, raw)
             found.entry(model, raw)
         found.findings += name_findings(read, _raw_models(read))
         found.check()
         found.quiet = False
         for model, raw in _raw_models(read).items():
             found.changes(model, raw)
+        if found.findings and target is not None:
+            found.for_target(target)
     found.refuse()
     assert models is not None
     return Spec(models.models, folder, read)
@@ -124,6 +129,12 @@ class _Reading:
         if left is not None:
             self.entries[name] = left
         return left
+
+    def for_target(self, target: Target) -> None:
+        """The entries with their changes for `target`, and what it cannot do."""
+        for name, raw in _raw_models(self._read).items():
+            self.entry(name, raw, names_for(target.name))
+        self.check(target)
 
     def check(self, target: Target | None = None) -> None:
         """Everything that several fields, entries or the disk decide."""

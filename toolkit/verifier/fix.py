@@ -70,11 +70,11 @@ def _rename_model(model: Path, finding: ModelFinding) -> str | None:
 
 
 def _rename_config(model: Path, _: ModelFinding) -> str | None:
-    found = [each for each in model.iterdir() if each.name.startswith("config.pb")]
-    if len(found) != 1 or (model / CONFIG).exists():
+    candidates = [each for each in model.iterdir() if each.name.startswith("config.pb")]
+    if len(candidates) != 1 or (model / CONFIG).exists():
         return None
-    found[0].rename(model / CONFIG)
-    return f"{model.name}/{found[0].name}: renamed to {CONFIG}"
+    candidates[0].rename(model / CONFIG)
+    return f"{model.name}/{candidates[0].name}: renamed to {CONFIG}"
 
 
 def _newest_version(model: Path, finding: ModelFinding) -> str | None:

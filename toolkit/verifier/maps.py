@@ -84,8 +84,8 @@ def breaks(ensemble: Ensemble, each: Shadowed) -> bool:
 
 def explained(model: Model, ensemble: Ensemble) -> set[str]:
     """Tensors that are missing or unread because an entry of a map was replaced."""
-    found: set[str] = set()
+    names: set[str] = set()
     for each in shadowed(model):
         if each.field.endswith(("input_map", "output_map")) and breaks(ensemble, each):
-            found |= {each.lost, each.taken}
-    return found
+            names |= {each.lost, each.taken}
+    return names

@@ -17,14 +17,14 @@ def find_entry(root: Entry, path: str) -> tuple[Entry, bool]:
     """The entry at `path`, or the nearest one around it; and whether it is `path` itself."""
     entry = root
     for name, index, key in _PART.findall(path):
-        found = entry.named(name)
+        entries = entry.named(name)
         if key:
-            found = [each for each in found if any(k.text() == key for k in each.named("key"))]
-            found = found[-1:]  # protobuf keeps the last of two entries with the same key
+            entries = [each for each in entries if any(k.text() == key for k in each.named("key"))]
+            entries = entries[-1:]  # protobuf keeps the last of two entries with the same key
         position = int(index) if index else 0
-        if position >= len(found):
+        if position >= len(entries):
             return entry, False
-        entry = found[position]
+        entry = entries[position]
     return entry, True
 
 

@@ -116,10 +116,10 @@ def _url(source: UrlSource, progress: Progress, allow_pickle: bool) -> Fetched:
         raise _pickled(source, source.name)
     files = {source.name: Remote(source.url, sha256=source.sha256)}
     fetched = keep_files(identity(source), str(source), files, progress)
-    found = digest(fetched.path / source.name)
-    if source.sha256 and found != f"sha256:{source.sha256.lower()}":
-        raise SourceError(f"{source} is kept as {found}, not sha256:{source.sha256}")
-    return Fetched(fetched.path / source.name, found)
+    actual = digest(fetched.path / source.name)
+    if source.sha256 and actual != f"sha256:{source.sha256.lower()}":
+        raise SourceError(f"{source} is kept as {actual}, not sha256:{source.sha256}")
+    return Fetched(fetched.path / source.name, actual)
 
 
 def _pickled(source: object, name: str) -> SourceError:
@@ -208,14 +208,14 @@ def _hub(source: HubSource, progress: Progress, allow_pickle: bool) -> Fetched:
         return _local(folder)
     reference = _reference(source, hub.endpoint(), allow_pickle)
     try:
-        found = hub.snapshot(source, allow_pickle=allow_pickle)
+        snapshot = hub.snapshot(source, allow_pickle=allow_pickle)
     except SourceError:
         if not reference.exists() or not (place := place_of(reference.read_text())).exists():
             raise
         return _inside(recorded(place), source)
-    name = f"{hub.endpoint()} hf:{source.repository}@{found.commit}/{source.file or ''}"
+    name = f"{hub.endpoint()} hf:{source.repository}@{snapshot.commit}/{source.file or ''}"
     name += "+pickle" if allow_pickle else ""
-    fetched = keep_files(name, str(source), found.files, progress)
+    fetched = keep_files(name, str(source), snapshot.files, progress)
     reference.parent.mkdir(exist_ok=True)
     reference.write_text(name)
     return _inside(fetched, source)

@@ -73,10 +73,10 @@ def cached(source: HubSource) -> Path | None:
     except _FAULTS:
         return None
     index = folder / "model.safetensors.index.json"
-    wanted = {"model.safetensors"}
+    files = {"model.safetensors"}
     if index.exists():
-        wanted = set(json.loads(index.read_text()).get("weight_map", {}).values())
-    return folder if all((folder / name).exists() for name in wanted) else None
+        files = set(json.loads(index.read_text()).get("weight_map", {}).values())
+    return folder if all((folder / name).exists() for name in files) else None
 
 
 def describe(source: HubSource, *, offline: bool = False) -> About:
@@ -87,11 +87,11 @@ def describe(source: HubSource, *, offline: bool = False) -> About:
         if offline and not isinstance(kept, str):
             raise OSError("it is not in the cache, and --offline fetches nothing")
         file = kept if offline else hf_hub_download(name, "config.json", revision=revision)
-        found = None if offline else HfApi().model_info(name, revision=revision).safetensors
+        weights = None if offline else HfApi().model_info(name, revision=revision).safetensors
         config = json.loads(Path(str(file)).read_text())
     except (*_FAULTS, ValueError) as error:
         raise _refusal(source, error) from error
-    return About(config, dict(found.parameters) if found else {})
+    return About(config, dict(weights.parameters) if weights else {})
 
 
 def snapshot(source: HubSource, *, allow_pickle: bool = False) -> Snapshot:
@@ -100,8 +100,8 @@ def snapshot(source: HubSource, *, allow_pickle: bool = False) -> Snapshot:
         info = HfApi().model_info(source.repository, revision=source.revision, files_metadata=True)
     except _FAULTS as error:
         raise _refusal(source, error) from error
-    wanted = FILES + PICKLES if allow_pickle else FILES
-    siblings = [each for each in info.siblings or [] if _matches(each.rfilename, wanted)]
+    patterns = FILES + PICKLES if allow_pickle else FILES
+    siblings = [each for each in info.siblings or [] if _matches(each.rfilename, patterns)]
     if source.file is not None:
         parts = shard_names(source.file)
         siblings = [each for each in siblings if each.rfilename in parts]

@@ -58,11 +58,11 @@ def _store(source: ObjectSource) -> Any:
 def _list(store: Any, source: ObjectSource, root: str) -> list[Listed]:
     try:
         store.invalidate_cache()
-        found = store.find(root, detail=True)
+        objects = store.find(root, detail=True)
     except Exception as error:  # every store raises its own library's classes
         raise _failure(source, error) from error
     files = []
-    for remote, about in sorted(found.items()):
+    for remote, about in sorted(objects.items()):
         name = remote.removeprefix(root).lstrip("/") or remote.rpartition("/")[2]
         if about.get("type") == "file" and not name.endswith(_PICKLES):
             version = [about[field] for field in _VERSION if field in about]

@@ -39,8 +39,8 @@ def downloads_of(identity: str) -> Path:
 
 def recorded(place: Path) -> Fetched:
     """The record of a complete source."""
-    name, found = (place / ABOUT).read_text().split("\n")[:2]
-    return Fetched(place / name, found)
+    name, recorded_digest = (place / ABOUT).read_text().split("\n")[:2]
+    return Fetched(place / name, recorded_digest)
 
 
 def record(place: Path, content: Path, source: str) -> None:

@@ -49,13 +49,13 @@ class Standing:
 def standings(spec: Spec, *, verify: bool = False) -> list[Standing]:
     """Every model's weights. With `verify` all bytes are read and compared with their digest."""
     return [
-        _standing(name, wanted.source, wanted.digest, spec.folder, verify)
-        for name, wanted in spec_sources(spec).items()
+        _standing(name, required.source, required.digest, spec.folder, verify)
+        for name, required in spec_sources(spec).items()
     ]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Required:
     """What models.yaml asks for: a model's or an adapter's weights."""
 
     kind: str
@@ -63,20 +63,20 @@ class Wanted:
     digest: str | None
 
 
-def spec_sources(spec: Spec) -> dict[str, Wanted]:
+def spec_sources(spec: Spec) -> dict[str, Required]:
     """Every source by the model's name, or `model/adapter`; ensembles do not have sources."""
-    found: dict[str, Wanted] = {}
+    sources: dict[str, Required] = {}
     for name, entry in spec.models.items():
         if not isinstance(entry, SourcedEntry):
             continue
-        found[name] = Wanted(entry.kind, entry.origin, entry.digest)
+        sources[name] = Required(entry.kind, entry.origin, entry.digest)
         for adapter, given in kinds.of(entry).adapters(entry).items():
-            found[f"{name}/{adapter}"] = Wanted("adapter", given.origin, given.digest)
-    return found
+            sources[f"{name}/{adapter}"] = Required("adapter", given.origin, given.digest)
+    return sources
 
 
 def _standing(
-    name: str, source: Source, wanted: str | None, folder: Path, verify: bool
+    name: str, source: Source, expected: str | None, folder: Path, verify: bool
 ) -> Standing:
     source = source.file if isinstance(source, GgufSource) else source
     place = local_place(source, folder)
@@ -86,17 +86,17 @@ def _standing(
         note = f"there is no {place}" if isinstance(source, PathSource) else ""
         return Standing(name, str(source), state, partial, note=note)
     if isinstance(source, PathSource):
-        path, told = place, wanted
+        path, known = place, expected
     else:
         kept = recorded(place)
-        path, told = kept.path, kept.digest
-    found = digest(path) if verify else told
+        path, known = kept.path, kept.digest
+    actual = digest(path) if verify else known
     state, note = State.HERE, ""
-    if verify and told is not None and found != told:
-        state, note = State.CORRUPTED, f"its digest is {found}, but was {told}"
-    elif wanted is not None and found is not None and found != wanted:
-        state, note = State.CORRUPTED, f"models.yaml has {wanted}, this is {found}"
-    return Standing(name, str(source), state, size_of(path), path, found, note)
+    if verify and known is not None and actual != known:
+        state, note = State.CORRUPTED, f"its digest is {actual}, but was {known}"
+    elif expected is not None and actual is not None and actual != expected:
+        state, note = State.CORRUPTED, f"models.yaml has {expected}, this is {actual}"
+    return Standing(name, str(source), state, size_of(path), path, actual, note)
 
 
 def local_place(source: Source | UrlSource, folder: Path) -> Path | None:

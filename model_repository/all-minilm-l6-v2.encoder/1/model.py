@@ -42,25 +42,25 @@ class TritonPythonModel:
                 )
             except Exception as error:  # one bad request must not fail those beside it
                 answers[number] = refuse(error)
-        found = self._encode(rows)
+        outputs = self._encode(rows)
         return [
-            answer if answer is not None else self._answer(found, number)
+            answer if answer is not None else self._answer(outputs, number)
             for number, answer in enumerate(answers)
         ]
 
     def _encode(self, rows: Sequence[Row]) -> Mapping[int, list[Array] | BaseException]:
         """For each request its vectors, in the order of its rows, or its error."""
-        found: dict[int, list[Any]] = {}
+        outputs: dict[int, list[Any]] = {}
         failed: dict[int, list[Array] | BaseException] = {}
         for row in rows:
-            found.setdefault(row.request, []).append(None)
+            outputs.setdefault(row.request, []).append(None)
         for members in group(rows, self._budget):
             for row, vector in zip(members, self._run(members), strict=True):
                 if isinstance(vector, BaseException):
                     failed[row.request] = vector
                 else:
-                    found[row.request][row.place] = vector
-        return found | failed
+                    outputs[row.request][row.place] = vector
+        return outputs | failed
 
     def _run(self, members: Sequence[Row]) -> Sequence[Array | BaseException]:
         """One vector per row. When a run fails, its rows run one by one, so that only the faulty
@@ -72,8 +72,8 @@ class TritonPythonModel:
                 return [error]
             return [vector for row in members for vector in self._run([row])]
 
-    def _answer(self, found: Mapping[int, list[Array] | BaseException], number: int) -> object:
-        vectors = found[number]
+    def _answer(self, outputs: Mapping[int, list[Array] | BaseException], number: int) -> object:
+        vectors = outputs[number]
         if isinstance(vectors, BaseException):
             return refuse(vectors)
         return respond({self._output: np.stack(vectors)})

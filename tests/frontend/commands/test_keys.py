@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from frontend.__main__ import main
+from frontend.accounts.credentials import parse_key
 from frontend.accounts.keys import Keys
-from frontend.domain.identity import Role
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -20,10 +20,12 @@ def test_add_prints_the_key_and_nothing_else(
 ) -> None:
     file = str(tmp_path / "keys")
     code, secret, notes = run(capsys, "add", "ops", "--role", "admin", "-f", file)
-    caller = Keys(Path(file)).find(secret.strip().encode())
+    credential = parse_key(secret.strip().encode())
+    assert credential is not None
+    caller = Keys(Path(file)).find(credential)
     assert code == 0
     assert caller is not None
-    assert caller.role is Role.ADMIN
+    assert caller.role.name == "admin"
     assert file in notes
     _, answer, _ = run(capsys, "add", "ada", "--json", "-f", file)
     assert json.loads(answer).keys() == {"name", "role", "key"}

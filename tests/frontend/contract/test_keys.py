@@ -14,7 +14,7 @@ from openai import AuthenticationError, BadRequestError, NotFoundError, OpenAI
 from frontend.accounts.keyfile import add_key, remove_key
 from frontend.accounts.keys import CHECK_S
 from frontend.app import create_gateway
-from frontend.domain.identity import Permission, Role
+from frontend.domain.identity import Permission
 from frontend.settings import Settings
 from tests.support.echo import EchoTriton, script
 from tests.support.gateway import Gateway, run_gateway
@@ -44,7 +44,7 @@ class Guarded:
 def guarded(echo_triton: EchoTriton, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     folder = tmp_path_factory.mktemp("guarded")
     file = folder / "keys"
-    user, admin = add_key(file, "ada", Role.USER), add_key(file, "ops", Role.ADMIN)
+    user, admin = add_key(file, "ada", "user"), add_key(file, "ops", "admin")
     file.write_text("# people\n\n" + file.read_text())
     flags = ("--keys-file", str(file))
     with run_gateway(echo_triton.grpc_address, folder / "log", *flags) as gateway:
@@ -141,7 +141,7 @@ def test_users_are_no_admins(guarded: Guarded) -> None:
 
 
 def test_a_key_made_and_taken_back_while_it_runs(guarded: Guarded) -> None:
-    secret = add_key(guarded.file, "bob", Role.USER)
+    secret = add_key(guarded.file, "bob", "user")
     path = "/v1/chat/completions"
     wait_for(lambda: guarded.post(path, secret).status_code == 200, CHECK_S * 5, "the new key")
     remove_key(guarded.file, "bob")

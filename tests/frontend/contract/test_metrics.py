@@ -6,7 +6,6 @@ import httpx2
 import pytest
 
 from frontend.accounts.keyfile import add_key
-from frontend.domain.identity import Role
 from tests.support.echo import EchoTriton
 from tests.support.gateway import run_gateway
 
@@ -32,7 +31,7 @@ def test_metrics_are_for_this_machine_and_for_admins(
     echo_triton: EchoTriton, tmp_path: Path
 ) -> None:
     keys = tmp_path / "keys"
-    user, admin = add_key(keys, "ada", Role.USER), add_key(keys, "ops", Role.ADMIN)
+    user, admin = add_key(keys, "ada", "user"), add_key(keys, "ops", "admin")
     flags = ("--keys-file", str(keys))
     with run_gateway(echo_triton.grpc_address, tmp_path / "log", *flags) as gateway:
         url = f"{gateway.url}/metrics"

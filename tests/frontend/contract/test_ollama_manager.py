@@ -8,7 +8,6 @@ import ollama
 import pytest
 
 from frontend.accounts.keyfile import add_key
-from frontend.domain.identity import Role
 from tests.support.echo import EchoTriton, script
 from tests.support.gateway import Gateway, run_gateway
 
@@ -28,7 +27,7 @@ def own_triton(
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     file = tmp_path_factory.mktemp("keys") / "keys"
-    return file, add_key(file, "ops", Role.ADMIN)
+    return file, add_key(file, "ops", "admin")
 
 
 @pytest.fixture(scope="module")

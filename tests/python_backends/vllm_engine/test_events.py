@@ -176,7 +176,7 @@ def test_control_characters_are_kept_out_of_bounded_strings() -> None:
 
 def test_equal_completions_are_told_of_each() -> None:
     vocabulary = Vocabulary(spell, {4: "<end>"}, byte_level=True)
-    events = EventWriter(vocabulary, prompt_tokens=7, count=1, top=0, told_prompt=[5], copies=3)
+    events = EventWriter(vocabulary, prompt_tokens=7, count=1, top=0, sent_prompt=[5], copies=3)
     told = events.write(Delta([Part(text=" hi", token_ids=[1])]))
     told += events.write(Delta([Part(token_ids=[4], finish_reason="stop")]))
     for index in range(3):

@@ -112,6 +112,21 @@ def test_joins_that_do_not_fit_are_told_at_their_step(
 
 
 @pytest.mark.parametrize(
+    ("right", "swapped", "fix"),
+    [
+        ("{x: between}", "{between: x}", "write `x: between`"),
+        ("{y: between}", "{between: y}", "write `y: between`"),
+    ],
+)
+def test_swapped_maps_are_one_error_with_a_fix_for_models_yaml(
+    folder: Path, right: str, swapped: str, fix: str
+) -> None:
+    (found,) = refused(folder, FIRST + SECOND + JOIN.replace(right, swapped))
+    assert "key and value are swapped" in found.text
+    assert found.fix == fix
+
+
+@pytest.mark.parametrize(
     ("code", "words"),
     [
         ("class Model: ...\n", "class TritonPythonModel"),

@@ -66,12 +66,13 @@ def test_json_tells_what_was_built(tmp_path: Path) -> None:
 def test_spec_errors_are_told_with_hints_and_exit_2(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "models.yaml").write_text("version: 1\nmodls: {}\n")
-    assert call(monkeypatch, "build-repo", str(tmp_path / "models.yaml")) == 2
+    spec = tmp_path / "models.yaml"
+    spec.write_text("version: 1\nmodls: {}\n")
+    assert call(monkeypatch, "build-repo", str(spec)) == 2
     assert capsys.readouterr().err == (
-        "error: models.yaml:1: models: is missing\n"
+        f"error: {spec}:1: models: is missing\n"
         "  hint: add `models: …`\n"
-        "error: models.yaml:2: modls: is not a known field\n"
+        f"error: {spec}:2: modls: is not a known field\n"
         "  hint: did you mean `models`?\n"
     )
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from tests.support.processes import ROOT
 from toolkit.cli import app
-from toolkit.errors import RepositoryError, SourceError, SpecError
+from toolkit.errors import RepositoryError, SpecError
 from toolkit.kinds import all_kinds
 from toolkit.spec import load
 from toolkit.spec.schema import models_schema
@@ -73,10 +73,17 @@ def test_a_file_is_never_overwritten_unless_forced(tmp_path: Path) -> None:
 
 def test_a_wrong_source_writes_nothing(tmp_path: Path) -> None:
     file = tmp_path / "models.yaml"
-    for source, error in (("nonsense", SourceError), ("path:gone", SpecError)):
-        refused = runner.invoke(app, ["init", str(file), "--llm", f"a={source}"])
-        assert isinstance(refused.exception, error)
-        assert not file.exists()
+    sources = ["a=nonsense", "a b=hf:o/n", "c=path:gone", "c=hf:o/n"]
+    arguments = [each for source in sources for each in ("--llm", source)]
+    refused = runner.invoke(app, ["init", str(file), *arguments])
+    assert isinstance(refused.exception, SpecError)
+    assert [str(each) for each in refused.exception.findings] == [
+        "--llm: 'nonsense' is not a source",
+        "--llm: 'a b' cannot be a name",
+        f"--llm: there is no {tmp_path}/gone",
+        "--llm: the name 'c' is used twice",
+    ]
+    assert not file.exists()
 
 
 def test_on_a_terminal_it_asks(tmp_path: Path) -> None:
@@ -88,7 +95,7 @@ def test_on_a_terminal_it_asks(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         cwd=ROOT,
     ) as process:
-        os.write(ours, b"moon:x\nchat=hf:org/chat\n-\n\nhf:org/paint\n")
+        os.write(ours, b"moon:x\npath:gone\nchat=hf:org/chat\n-\n\nhf:org/paint\n")
         said, told = process.communicate(timeout=60)
     os.close(ours)
     os.close(theirs)

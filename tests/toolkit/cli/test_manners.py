@@ -28,6 +28,7 @@ BAD: dict[tuple[str, ...], list[list[str]]] = {
     ("serve",): [["gone"], ["--port", "0"], ["--frontend-only"], ["--triton", "a:1"]],
     ("doctor",): [["--target", "moon"], ["--port", "x"]],
     ("fit",): [["gone.yaml"], ["--gpus", "moon"], ["--memory", "much"], ["--concurrency", "0"]],
+    ("list-available",): [["--kind", "moon"], ["--gpus", "moon"], ["--memory", "much"]],
     ("pull", "list-available"): [["--models", "gone.yaml"], ["--models", "bad.yaml"]],
     ("pull", "download"): [["moon:x"], ["--only", "none"], ["--models", "bad.yaml"]],
     ("pull", "check"): [["--models", "gone.yaml"]],

@@ -21,7 +21,6 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from typer.testing import CliRunner
 
 from frontend.accounts.keyfile import add_key
-from frontend.domain.identity import Role
 from tests.support.echo import script
 from tests.support.gateway import run_gateway
 from tests.support.processes import ROOT, Service, free_port, wait_for
@@ -182,7 +181,7 @@ def test_only_the_relay_listens(triton: Open) -> None:
 def test_a_gateway_elsewhere_streams_cancels_and_loads_with_the_key(
     triton: Open, tmp_path: Path
 ) -> None:
-    secret = add_key(tmp_path / "keys", "ops", Role.ADMIN)
+    secret = add_key(tmp_path / "keys", "ops", "admin")
     flags = ["--triton-key-file", str(triton.key_file), "--keys-file", str(tmp_path / "keys")]
     admin = {"authorization": f"Bearer {secret}"}
     with (
@@ -205,7 +204,7 @@ def test_a_gateway_elsewhere_streams_cancels_and_loads_with_the_key(
 
 
 def test_a_gateway_without_the_key_says_who_loads(triton: Open, tmp_path: Path) -> None:
-    secret = add_key(tmp_path / "keys", "ops", Role.ADMIN)
+    secret = add_key(tmp_path / "keys", "ops", "admin")
     admin = {"authorization": f"Bearer {secret}"}
     flags = ["--keys-file", str(tmp_path / "keys")]
     with (

@@ -11,8 +11,9 @@ from toolkit.errors import SpecError
 from toolkit.finding import Finding
 from toolkit.kinds.embedding import EmbeddingEntry
 from toolkit.kinds.llm.fields import LlmEntry
-from toolkit.spec import load, parse
+from toolkit.spec import Spec, load, parse
 from toolkit.spec.document import MAX_NODES
+from toolkit.targets import find_target
 
 HEAD = "version: 1\nmodels:\n"
 GOOD = "    kind: embedding\n    source: hf:org/name\n"
@@ -202,3 +203,47 @@ _YAML = st.recursive(
 @given(_YAML)
 def test_any_document_is_a_spec_or_findings(data: object) -> None:
     assert is_told(json.dumps(data))
+
+
+def test_an_unknown_kind_hides_nothing_else() -> None:
+    text = HEAD + "  a:\n    kind: embeding\n    source: moon:x\n    dimensions: 3\n"
+    lines = told(text)
+    assert [line.partition(": ")[0] for line in lines] == [f"models.yaml:{n}" for n in (4, 5, 6)]
+    lines = told(HEAD + "  a:\n    kind: gpt\n    source: 5\n    bogus: 1\n")
+    assert [line.split(": ")[1] for line in lines] == [
+        "models.a.kind",
+        "models.a.source",
+        "models.a.bogus",
+    ]
+
+
+def test_errors_of_the_target_are_reported_with_the_others() -> None:
+    text = HEAD + "  a:\n    kind: llm\n    source: hf:o/n\n    context_length: 64\n    x: 1\n"
+    text += "    engine_args: {dtipe: auto}\n"
+    with pytest.raises(SpecError) as caught:
+        parse("models.yaml", text, Path(), find_target("embedded"))
+    assert [each.place.line for each in caught.value.findings] == [7, 8]
+
+
+def test_merge_keys_are_read_and_own_keys_win() -> None:
+    base = HEAD + f"  a: &base\n{GOOD}    context_length: 64\n"
+    spec = parse("models.yaml", base + "  b:\n    <<: *base\n    context_length: 32\n", Path())
+    lengths = {name: entry.context_length for name, entry in embeddings(spec).items()}
+    assert lengths == {"a": 64, "b": 32}
+    (line,) = told(base + "  b:\n    <<: [*base, 5]\n")
+    assert line == "models.yaml:8: models.b: `<<` does not name a mapping"
+    assert any("contains itself" in line for line in told(HEAD + "  a: &a\n    <<: *a\n"))
+
+
+def embeddings(spec: Spec) -> dict[str, EmbeddingEntry]:
+    return {name: entry for name, entry in spec.models.items() if isinstance(entry, EmbeddingEntry)}
+
+
+def test_findings_name_the_file_as_it_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "m.yaml").write_text("version: 1\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SpecError, match=r"^bad/m\.yaml:1: models: is missing"):
+        load(Path("bad/m.yaml"))

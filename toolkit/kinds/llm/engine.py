@@ -83,11 +83,17 @@ def _cpu_defaults(entry: LlmEntry, facts: LlmFacts) -> dict[str, object]:
     up to 4 GiB, and at least one. A CPU without AVX-512 computes in float32 unless told otherwise.
     """
     sequences = int(entry.engine_args.get("max_num_seqs", _CPU_SEQUENCES))
-    blocks = -(-entry.context_length // _CACHE_BLOCK_TOKENS) + 1
     halves = 1 if "16" in str(entry.engine_args.get("dtype", "")) else 2
-    one = blocks * _CACHE_BLOCK_TOKENS * facts.cache_bytes_per_token * halves
+    token = facts.cache_bytes_per_token * halves
     return {
         "enforce_eager": True,
         "max_num_seqs": sequences,
-        "kv_cache_memory_bytes": max(one, min(sequences * one, _CPU_CACHE_BYTES)),
+        "kv_cache_memory_bytes": default_cache_bytes(token, entry.context_length, sequences),
     }
+
+
+def default_cache_bytes(token_bytes: int, context: int, sequences: int = _CPU_SEQUENCES) -> int:
+    """The KV cache on a CPU: all sequences at full length up to 4 GiB, and at least one."""
+    blocks = -(-context // _CACHE_BLOCK_TOKENS) + 1
+    one = blocks * _CACHE_BLOCK_TOKENS * token_bytes
+    return max(one, min(sequences * one, _CPU_CACHE_BYTES))

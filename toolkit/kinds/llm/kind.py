@@ -45,6 +45,7 @@ class _Llm(Kind[LlmEntry, LlmFacts]):
     not_here = {
         "response_cache": "Triton cannot cache answers that are streamed",
         "batching": "vLLM batches by itself; see max_num_seqs in engine_args",
+        "max_model_len": "write `context_length`",
     }
 
     def conversion(self, source: Path) -> str:

@@ -25,6 +25,7 @@ def ensemble_map(model: Model) -> Iterator[ModelFinding]:
 
 def _keys(model: Model, step: Step, used: ModelConfig) -> Iterator[ModelFinding]:
     name = step.config.model_name
+    swapped_names: set[str] = set()
     for kind, mapping, path in (
         ("input", step.config.input_map, step.input_path),
         ("output", step.config.output_map, step.output_path),
@@ -32,6 +33,7 @@ def _keys(model: Model, step: Step, used: ModelConfig) -> Iterator[ModelFinding]
         known = [each.name for each in getattr(used, kind)]
         for key in sorted(set(mapping) - set(known)):
             swapped = mapping[key] in known
+            swapped_names |= {mapping[key]} if swapped else set()
             near = close_matches(key, known, 1, 0.5)
             yield model.finding(
                 f"{path(key)}.key",
@@ -44,7 +46,8 @@ def _keys(model: Model, step: Step, used: ModelConfig) -> Iterator[ModelFinding]
                 else f"use one of {', '.join(known)}",
             )
     for each in used.input:
-        if each.name not in step.config.input_map and not each.optional:
+        mapped = {*step.config.input_map, *swapped_names}
+        if each.name not in mapped and not each.optional:
             yield model.finding(
                 step.path,
                 f"input '{each.name}' of '{name}' is not mapped",

@@ -86,9 +86,9 @@ def _blocked(
 
 
 def _first(
-    model: Model, found: list[Call], held: Units, total: Units, seen: frozenset[str]
+    model: Model, calls: list[Call], held: Units, total: Units, seen: frozenset[str]
 ) -> tuple[str, str] | None:
-    results = (_blocked(model, call, held, total, seen) for call in found)
+    results = (_blocked(model, call, held, total, seen) for call in calls)
     return next((result for result in results if result is not None), None)
 
 
@@ -115,12 +115,12 @@ def _together(model: Model, total: Units) -> Units:
 
 def _total(model: Model) -> Units:
     """The units of each resource when all models are loaded."""
-    found: Units = defaultdict(int)
+    units: Units = defaultdict(int)
     for each in model.neighbours.values():
         for _, group in groups(each) if readable(each) else ():
             for resource, count in _units(group).items():
-                found[resource] = max(found[resource], count)
-    return dict(found)
+                units[resource] = max(units[resource], count)
+    return dict(units)
 
 
 def _units(group: ModelInstanceGroup) -> Units:
@@ -160,12 +160,12 @@ def rate_limiter_resource(model: Model) -> Iterator[ModelFinding]:
 
 def _kinds(models: Mapping[str, Model]) -> dict[str, list[tuple[str, bool]]]:
     """Resource → the models that use it, and whether it is global there."""
-    found: dict[str, list[tuple[str, bool]]] = defaultdict(list)
+    kinds: dict[str, list[tuple[str, bool]]] = defaultdict(list)
     for name, model in models.items():
         for _, group in groups(model) if readable(model) else ():
             for each in group.rate_limiter.resources:
-                found[each.name].append((name, bool(getattr(each, "global"))))
-    return found
+                kinds[each.name].append((name, bool(getattr(each, "global"))))
+    return kinds
 
 
 RULES = (rate_limiter_call, rate_limiter_resource)

@@ -146,8 +146,8 @@ def _near(folder: Path, name: str) -> str | None:
     files = sorted(each.name for each in folder.iterdir() if each.is_file())
     same = [each for each in files if each.lower() == name.lower()]
     like = [each for each in files if suffix and each.endswith(suffix)]
-    found = same or (like if len(like) == 1 else [])
-    return found[0] if found else None
+    nearest = same or (like if len(like) == 1 else [])
+    return nearest[0] if nearest else None
 
 
 RULES = (no_version, version_policy, version_missing, missing_file, absent_weights, weights_pointer)

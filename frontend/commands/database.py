@@ -1,0 +1,73 @@
+"""The database that a command works on: its options, and what is printed when it cannot be used."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from pydantic import SecretStr, ValidationError
+
+from frontend.errors import StoreUnavailable
+from frontend.settings import DatabaseSettings
+from frontend.store import migrate
+from frontend.store.database import Database
+from frontend.store.location import Location, locate
+
+
+class DatabaseError(Exception):
+    """The command cannot be run; the text is for its caller."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """`--database-url` and `--data-directory`; without them, the gateway's environment counts."""
+    parser.add_argument(
+        "--database-url",
+        type=SecretStr,
+        help="the database; a password is safer in TRITON_FRONTEND_DATABASE_URL than in a flag,"
+        " which other users can read",
+    )
+    parser.add_argument("--data-directory", type=Path, help="folder of the SQLite database")
+
+
+def location_of(options: argparse.Namespace) -> Location:
+    """Where the database is. Raises DatabaseError for settings that are not valid."""
+    names = ("database_url", "data_directory")
+    given = {name: value for name in names if (value := getattr(options, name)) is not None}
+    try:
+        settings = DatabaseSettings(**given)
+        url = settings.database_url
+        return locate(None if url is None else url.get_secret_value(), settings.data_directory)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        text = first["msg"].removeprefix("Value error, ")
+        raise DatabaseError(f"setting '{field}': {text}") from None
+    except ValueError as error:
+        raise DatabaseError(f"setting 'database_url': {error}") from None
+
+
+def run(
+    location: Location, work: Callable[[Database], Awaitable[int]], *, any_revision: bool
+) -> int:
+    """Runs `work` on the open database, and prints why it cannot; returns the exit code.
+
+    `any_revision`: also on tables that are not those of this release.
+    """
+
+    async def within() -> int:
+        database = Database(location)
+        try:
+            if not any_revision:
+                await migrate.check(database)
+            return await work(database)
+        finally:
+            await database.close()
+
+    try:
+        return asyncio.run(within())
+    except StoreUnavailable as error:
+        sys.stderr.write(f"error: the database is not available: {error.reason}\n")
+    except migrate.WrongRevision as error:
+        sys.stderr.write(f"error: {error}\n")
+    return 1

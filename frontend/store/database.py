@@ -1,0 +1,130 @@
+"""The database: SQLite in a file, or PostgreSQL, through one small interface.
+
+`begin` is a transaction that writes, `connect` one that reads. A writer of SQLite takes the file's
+write lock at its start, so it never fails halfway because another process wrote meanwhile; the
+writers of one process queue in the order in which they came. It does not know the tables.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from asyncpg import PostgresError
+from sqlalchemy import Connection, event
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    DisconnectionError,
+    IntegrityError,
+    ProgrammingError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from frontend.errors import StoreUnavailable
+from frontend.store.location import Location
+
+_BUSY_S = 10.0
+"""How long a SQLite writer waits for another process, and anyone for a connection."""
+_STATEMENT_S = 60.0
+_SQLITE = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=NORMAL",  # with WAL: an end of the power may undo the last commits
+    "PRAGMA foreign_keys=ON",
+    f"PRAGMA busy_timeout={int(_BUSY_S * 1000)}",
+)
+_WRITES = {"gateway_writes": True}
+
+
+class Database:
+    """Connections to one database. Opens none before the first use."""
+
+    def __init__(self, location: Location, connections: int = 10) -> None:
+        """`connections`: at most as many at a time to PostgreSQL."""
+        self.location = location
+        self._engine = _engine(location, connections)
+        self._turn = asyncio.Lock() if location.is_sqlite else None
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that writes; it is committed at the end, or rolled back on an exception.
+
+        Raises StoreUnavailable while the database cannot be reached.
+        """
+        async with AsyncExitStack() as stack:
+            if self._turn is not None:
+                await stack.enter_async_context(self._turn)
+            yield await stack.enter_async_context(self._transaction(writes=True))
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that only reads. Raises StoreUnavailable as `begin` does."""
+        async with self._transaction(writes=False) as connection:
+            yield connection
+
+    async def close(self) -> None:
+        """Closes the connections that are not in use."""
+        await self._engine.dispose()
+
+    @asynccontextmanager
+    async def _transaction(self, *, writes: bool) -> AsyncIterator[AsyncConnection]:
+        try:
+            async with self._engine.connect() as connection:
+                if writes:
+                    await connection.execution_options(**_WRITES)
+                async with connection.begin():
+                    yield connection
+        except (OSError, PoolTimeout, DBAPIError, PostgresError) as error:
+            if isinstance(error, IntegrityError | ProgrammingError | DataError):
+                raise  # the statement is wrong or breaks a rule of the tables
+            raise StoreUnavailable(f"{self.location}: {_reason(error)}") from error
+
+
+def _engine(location: Location, connections: int) -> AsyncEngine:
+    if not location.is_sqlite:
+        engine = create_async_engine(
+            location.url,
+            pool_size=connections,
+            max_overflow=0,
+            pool_timeout=_BUSY_S,
+            connect_args={"timeout": _BUSY_S, "command_timeout": _STATEMENT_S},
+        )
+        event.listen(engine.sync_engine, "checkout", _is_open)
+        return engine
+    engine = create_async_engine(location.url, pool_size=4, max_overflow=0, pool_timeout=_BUSY_S)
+    event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+    event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _: object) -> None:
+    connection.isolation_level = None  # otherwise the driver begins transactions when it likes
+    cursor = connection.cursor()
+    for pragma in _SQLITE:
+        cursor.execute(pragma)
+    cursor.close()
+
+
+def _is_open(connection: Any, _: object, __: object) -> None:
+    """Lets the pool replace a connection that the server has ended; costs no round trip."""
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("gateway_writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _reason(error: BaseException) -> str:
+    """The driver's text, without the statement and its values."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return str(cause).splitlines()[0][:200] if str(cause) else type(error).__name__
+
+
+def make_file(location: Location) -> None:
+    """Creates a SQLite file, and its folder, for this user alone. Raises OSError."""
+    location.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(location.file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))

@@ -1,0 +1,62 @@
+"""Every table of the database, as SQLAlchemy Core knows it. `migrations` creates them.
+
+To change one, change its migration as well: a test compares the two on SQLite and PostgreSQL.
+"""
+
+from frontend.store.tables.accounts import (
+    admin_events,
+    groups,
+    idempotency_keys,
+    key_requests,
+    keys,
+    organisations,
+    roles,
+    users,
+)
+from frontend.store.tables.columns import metadata
+from frontend.store.tables.contents import changes, files, responses, secrets
+from frontend.store.tables.limits import (
+    counters,
+    credit_accounts,
+    credit_entries,
+    credit_transactions,
+    gateways,
+    plans,
+    prices,
+    quota_requests,
+    quotas,
+    reservations,
+    reserved,
+    subscriptions,
+)
+from frontend.store.tables.usage import usage, usage_hourly
+
+__all__ = [
+    "admin_events",
+    "changes",
+    "counters",
+    "credit_accounts",
+    "credit_entries",
+    "credit_transactions",
+    "files",
+    "gateways",
+    "groups",
+    "idempotency_keys",
+    "key_requests",
+    "keys",
+    "metadata",
+    "organisations",
+    "plans",
+    "prices",
+    "quota_requests",
+    "quotas",
+    "reservations",
+    "reserved",
+    "responses",
+    "roles",
+    "secrets",
+    "subscriptions",
+    "usage",
+    "usage_hourly",
+    "users",
+]

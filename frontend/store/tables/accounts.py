@@ -1,0 +1,146 @@
+"""Who may use the gateway: organisations, groups, users, roles, keys, and requests for keys.
+
+Organisations ⊃ groups ⊃ users ⊃ keys. What is deleted stays as a row with `deleted_at_us`, so that
+usage keeps the name of its owner; names are unique among what is not deleted.
+"""
+
+from sqlalchemy import JSON, Boolean, Column, Index, Integer, LargeBinary, Table, Text
+from sqlalchemy import text as sql
+
+from frontend.store.tables.columns import (
+    belongs,
+    identifier,
+    instant,
+    metadata,
+    optional_instant,
+    text,
+)
+
+
+def _unique_while_it_exists(table: str, *columns: str) -> Index:
+    exists = sql("deleted_at_us IS NULL")
+    name = f"uq_{table}_{'_'.join(columns)}"
+    return Index(name, *columns, unique=True, sqlite_where=exists, postgresql_where=exists)
+
+
+organisations = Table(
+    "organisations",
+    metadata,
+    identifier(),
+    text("name"),
+    instant("created_at_us"),
+    optional_instant("disabled_at_us"),
+    optional_instant("deleted_at_us"),
+    _unique_while_it_exists("organisations", "name"),
+)
+
+groups = Table(
+    "groups",
+    metadata,
+    identifier(),
+    belongs("organisation_id", "organisations.id"),
+    text("name"),
+    Column("weight", Integer, nullable=False, server_default="1"),
+    instant("created_at_us"),
+    optional_instant("disabled_at_us"),
+    optional_instant("deleted_at_us"),
+    _unique_while_it_exists("groups", "organisation_id", "name"),
+)
+
+roles = Table(
+    "roles",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("weight", Integer, nullable=False),
+    Column("permissions", JSON, nullable=False),
+    Column("built_in", Boolean, nullable=False),
+    instant("updated_at_us"),
+)
+
+users = Table(
+    "users",
+    metadata,
+    identifier(),
+    belongs("group_id", "groups.id"),
+    belongs("role", "roles.name"),
+    text("name"),
+    text("display_name", default=""),
+    Column("email", Text),
+    Column("password", Text),  # Argon2id, in the encoded form that names its parameters
+    instant("created_at_us"),
+    instant("updated_at_us"),
+    optional_instant("disabled_at_us"),
+    optional_instant("deleted_at_us"),
+    _unique_while_it_exists("users", "name"),
+    _unique_while_it_exists("users", "email"),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    identifier(),  # the public id, which is part of the key itself
+    belongs("user_id", "users.id"),
+    text("name", default=""),
+    Column("digest", LargeBinary, nullable=False),  # SHA-256 of the secret
+    Column("previous_digest", LargeBinary),  # after a rotation, until the grace period ends
+    optional_instant("previous_ends_at_us"),
+    Column("rotation", Text),  # the request that made the last rotation, to repeat its result
+    Column("models", JSON),  # scopes: what is null narrows nothing
+    Column("endpoints", JSON),
+    Column("networks", JSON),
+    Column("created_by", Text),
+    instant("created_at_us"),
+    optional_instant("expires_at_us"),
+    optional_instant("last_used_at_us"),
+    optional_instant("disabled_at_us"),
+    optional_instant("deleted_at_us"),
+)
+
+key_requests = Table(
+    "key_requests",
+    metadata,
+    identifier(),
+    text("name"),
+    text("email"),
+    text("reason"),
+    text("status"),  # pending, approved, refused, claimed
+    Column("claim_digest", LargeBinary, nullable=False),  # of what the applicant alone holds
+    text("address", default=""),
+    Column("note", Text),
+    belongs("user_id", "users.id", optional=True),
+    Column("decided_by", Text),
+    instant("created_at_us"),
+    instant("expires_at_us"),
+    optional_instant("decided_at_us"),
+    Index("ix_key_requests_status_id", "status", "id"),
+)
+
+admin_events = Table(
+    "admin_events",
+    metadata,
+    identifier(),
+    instant("at_us"),
+    text("actor_id"),
+    text("actor_name"),
+    text("action"),
+    text("target_kind"),
+    text("target_id"),
+    Column("details", JSON, nullable=False),
+    text("request_id", default=""),
+    text("address", default=""),
+    Index("ix_admin_events_target_id", "target_id", "id"),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("owner_id", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    text("action"),
+    Column("request_digest", LargeBinary, nullable=False),
+    Column("status", Integer),  # null while the first request runs
+    Column("answer", LargeBinary),
+    instant("created_at_us"),
+    instant("expires_at_us"),
+    Index("ix_idempotency_keys_expires_at_us", "expires_at_us"),
+)

@@ -1,0 +1,47 @@
+"""The metadata that all tables belong to, and the few kinds of columns that they share.
+
+Instants are integer microseconds since 1970 in UTC (`…_at_us`), durations say their unit, money and
+credits are integer millionths (`…_micro`), ids are ULIDs. No column holds a float or a local time.
+"""
+
+from sqlalchemy import BigInteger, Column, ForeignKey, MetaData, Text
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+
+def identifier() -> Column[str]:
+    """The primary key of most tables."""
+    return Column("id", Text, primary_key=True)
+
+
+def text(name: str, *, default: str | None = None) -> Column[str]:
+    """Text that is always there; `default` is the database's own."""
+    return Column(name, Text, nullable=False, server_default=default)
+
+
+def instant(name: str) -> Column[int]:
+    """A moment that is always there."""
+    return Column(name, BigInteger, nullable=False)
+
+
+def optional_instant(name: str) -> Column[int]:
+    """A moment that may not have come or may not be set."""
+    return Column(name, BigInteger)
+
+
+def count(name: str) -> Column[int]:
+    """A number of something, which starts at 0."""
+    return Column(name, BigInteger, nullable=False, server_default="0")
+
+
+def belongs(name: str, target: str, *, optional: bool = False) -> Column[str]:
+    """A reference that keeps its target from being deleted."""
+    return Column(name, Text, ForeignKey(target), nullable=optional, index=True)

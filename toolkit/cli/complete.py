@@ -1,0 +1,38 @@
+"""Values that a shell completes: names of models.
+
+Reads files only, so that a Tab never waits for a service; it imports neither psutil nor gRPC.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from toolkit.home import home
+
+_PUBLIC = re.compile(r'key: "toolkit\.kind"')
+_HEAD_BYTES = 1 << 20
+
+
+def complete_models(incomplete: str) -> list[str]:
+    """The public models of the running services, or else of the repository in this folder."""
+    names = {name for folder in _repositories() for name in _models_of(folder)}
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
+def _repositories() -> list[Path]:
+    running = []
+    for path in (home() / "running").glob("*.json"):
+        with suppress(OSError, ValueError, KeyError):
+            record = json.loads(path.read_text())
+            if Path(f"/proc/{int(record['pid'])}").exists():
+                running.append(Path(record["repository"]))
+    return running or [Path("model_repository")]
+
+
+def _models_of(repository: Path) -> Iterator[str]:
+    for config in repository.glob("[!.]*/config.pbtxt"):
+        with suppress(OSError, UnicodeDecodeError), config.open() as file:
+            if _PUBLIC.search(file.read(_HEAD_BYTES)):
+                yield config.parent.name

@@ -1,0 +1,37 @@
+"""`toolkit serve --detach`: the same command line again, in the background."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from toolkit.cli.announce import announce
+from toolkit.cli.output import say
+
+if TYPE_CHECKING:
+    from toolkit.serve.models import ServedModel
+    from toolkit.serve.options import ServeOptions
+    from toolkit.serve.record import Record
+
+FLAGS = ("--detach", "-d")
+
+
+def detach(options: "ServeOptions", arguments: Sequence[str]) -> None:
+    """Runs `toolkit serve ARGUMENTS` in the background and announces it when it is ready.
+
+    Raises ServeError if it does not become ready.
+    """
+    from toolkit.serve.background import start_service
+    from toolkit.serve.ports import check_free
+
+    check_free(options.ports)
+    record = start_service(arguments, say)
+    announce(options, served_by(record), stop=f"`toolkit stop --port {record.port}`")
+
+
+def served_by(record: "Record") -> "list[ServedModel]":
+    """The public models that a service has loaded."""
+    from toolkit.serve.connection import connected
+    from toolkit.serve.control import Control
+
+    with connected(record.address) as api:
+        models = Control(api).models().values()
+    return [model.served for model in models if model.serving and model.public]

@@ -1,0 +1,114 @@
+"""Which models of the catalogue fit a machine, judged by their row alone; nothing is downloaded.
+
+Counts what `toolkit serve MODEL` would start: weights, processes, a KV cache for its default
+context. `toolkit fit` on a models.yaml is exact where this is an estimate.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from toolkit.catalogue import Available
+from toolkit.fit.checkpoint import Checkpoint, Tensors
+from toolkit.fit.devices import Device
+from toolkit.fit.estimate import (
+    ENGINE_BYTES,
+    GPU_CONTEXT_BYTES,
+    GPU_HOST_BYTES,
+    TRITON_BYTES,
+    diffusion_need,
+    encoder_need,
+)
+from toolkit.kinds.encoding import TOKENIZE_INSTANCES
+from toolkit.kinds.llm.engine import default_cache_bytes
+
+DEFAULT_CONTEXT = {"llm": 8192, "embedding": 2048, "rerank": 2048}
+"""Tokens of a model that is served by its name, if its own maximum is not below them."""
+_USABLE = 0.9  # of a GPU's memory
+_NUMBER_BYTES = 2
+_TOKEN_BUDGET = 1024
+_SCALE = 8
+_HEAD = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What may be used: host memory, and the GPUs."""
+
+    host_bytes: int
+    devices: Sequence[Device] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`place` is `CPU`, `GPU`, `2 GPUs` or "" where it does not fit; bytes where it would run."""
+
+    place: str
+    need_bytes: int
+
+    @property
+    def fits(self) -> bool:
+        return bool(self.place)
+
+
+def judge(model: Available, room: Room) -> Verdict:
+    """Where the model fits: on GPUs if there are any, else on the CPU."""
+    if room.devices:
+        need = _on_gpus(model)
+        count = _gpus(need, room)
+        if count and room.host_bytes >= GPU_HOST_BYTES:
+            return Verdict("GPU" if count == 1 else f"{count} GPUs", need)
+    need = _on_host(model)
+    fits = need <= room.host_bytes and not model.gpu_only
+    return Verdict("CPU" if fits else "", need)
+
+
+def served_context(kind: str, maximum: int | None) -> int:
+    """The context of a model of this kind that is served by its name."""
+    default = DEFAULT_CONTEXT[kind]
+    return min(maximum or default, default)
+
+
+def _gpus(need: int, room: Room) -> int:
+    """How many devices the need takes; 0 when all of them are too few."""
+    total = 0.0
+    for count, device in enumerate(sorted(room.devices, key=lambda each: -each.free_bytes), 1):
+        total += device.free_bytes * _USABLE - GPU_CONTEXT_BYTES
+        if need <= total and count & (count - 1) == 0:  # heads are shared by 1, 2, 4, 8 … devices
+            return count
+    return 0
+
+
+def _on_gpus(model: Available) -> int:
+    if model.kind == "llm":
+        return _weights(model) + _token(model) * served_context(model.kind, model.context_length)
+    return _on_host(model)
+
+
+def _on_host(model: Available) -> int:
+    if model.kind == "llm":
+        context = served_context(model.kind, model.context_length)
+        # the engine reserves for 32 bit numbers, which a CPU without AVX-512 computes with
+        cache = default_cache_bytes(2 * _token(model), context)
+        return _weights(model) + cache + ENGINE_BYTES + TRITON_BYTES
+    tensors = {"": Tensors(model.parameters)}
+    if model.kind == "diffusion":
+        blocks = {"unet": {"block_out_channels": [4 * (model.width or 0)]}}
+        need = diffusion_need(Checkpoint({}, tensors, blocks), model.pixels or 0, _SCALE)
+        return need.total + TRITON_BYTES
+    width = model.width or 0
+    config = {"hidden_size": width, "num_attention_heads": max(1, width // _HEAD)}
+    context = served_context(model.kind, model.context_length)
+    checkpoint = Checkpoint(config, tensors)
+    encoder = encoder_need(checkpoint, context, _TOKEN_BUDGET, TOKENIZE_INSTANCES)
+    return encoder.total + TRITON_BYTES
+
+
+def _weights(model: Available) -> int:
+    """A GGUF file is served as 16 bit numbers, safetensors as they are."""
+    return max(model.size_bytes, model.parameters * _NUMBER_BYTES if model.in_package else 0)
+
+
+def _token(model: Available) -> int:
+    """Bytes of the KV cache for one token: keys and values."""
+    layers, heads, size = model.cache or (0, 0, 0)
+    return 2 * layers * heads * size * _NUMBER_BYTES

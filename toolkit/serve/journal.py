@@ -1,0 +1,39 @@
+"""The service's own log: what `toolkit serve` prints while it runs, one line each, with the time.
+
+Lines look as the gateway's do, so that both can be sorted into one.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+FILE = "service.log"
+_LABEL = "INFO toolkit.serve "
+
+
+def logged(path: Path, say: Callable[[str], None]) -> Callable[[str], None]:
+    """Says a text, and appends it to the log at `path`, which only its owner can read."""
+
+    def report(text: str) -> None:
+        say(text)
+        write(path, text)
+
+    return report
+
+
+def write(path: Path, text: str) -> None:
+    """Appends a text. A log that cannot be written does not end the service."""
+    now = time.time()
+    moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
+    line = f"{moment},{int(now * 1000) % 1000:03} {_LABEL}{text.strip()}\n"
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        with os.fdopen(descriptor, "a", encoding="utf-8") as log:
+            log.write(line)
+
+
+def text_of(line: str) -> str:
+    """What was said: the line without its time."""
+    return line.partition(_LABEL)[2] or line
