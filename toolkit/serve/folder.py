@@ -19,6 +19,9 @@ SHARED_MEMORY_LIST = "shared_memory"
 _PREFIX = "tritontk-"
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 _YOUNG_S = 10.0  # before it is locked, a new folder looks abandoned
+_SHORT = "/tmp"  # noqa: S108 - mkdtemp creates a name in it that only its owner can open
+_MOST_BYTES = 48
+"""Of the temporary folder's path: engines add up to 59 for a socket, whose path has at most 107."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +33,8 @@ class PrivateFolder:
 
     @classmethod
     def claim(cls) -> "PrivateFolder":
-        """Creates one in the temporary folder."""
-        path = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        """Creates one in the temporary folder, or in /tmp if that path is too long for sockets."""
+        path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_parents()[0]))
         lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(lock, fcntl.LOCK_EX)
         return cls(path, lock)
@@ -58,7 +61,13 @@ def make_private(folder: Path) -> Path:
 
 def sweep() -> list[Path]:
     """Removes the folders and the shared memory of this user's killed services; returns which."""
-    return [path for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*") if _sweep(path)]
+    return [path for parent in _parents() for path in parent.glob(f"{_PREFIX}*") if _sweep(path)]
+
+
+def _parents() -> list[Path]:
+    """Where services have their folders; the first is for new ones."""
+    usual = tempfile.gettempdir()
+    return [Path(_SHORT)] if len(os.fsencode(usual)) > _MOST_BYTES else [Path(usual)]
 
 
 def _sweep(path: Path) -> bool:

@@ -17,12 +17,14 @@ from toolkit.serve.folder import SHARED_MEMORY_LIST, PrivateFolder, make_private
 def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(module, "_YOUNG_S", 0.0)
+    monkeypatch.setattr(module, "_MOST_BYTES", 1000)  # pytest's folders have long paths
     return tmp_path
 
 
 def killed(scratch: Path) -> Path:
     """The folder of a service that ended without removing it."""
-    code = "from toolkit.serve.folder import *; print(PrivateFolder.claim().path)"
+    code = "from toolkit.serve import folder as f; f._MOST_BYTES = 1000; "
+    code += "print(f.PrivateFolder.claim().path)"
     environment = {"TMPDIR": str(scratch), "PATH": os.environ["PATH"]}
     ran = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=environment, check=True, capture_output=True
@@ -36,6 +38,18 @@ def test_a_claimed_folder_is_its_owners_alone_and_goes() -> None:
     folder.remove()
     folder.remove()
     assert not folder.path.exists()
+
+
+def test_a_long_temporary_folder_is_not_used_for_sockets(
+    scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_MOST_BYTES", len(str(scratch)) - 1)
+    monkeypatch.setattr(module, "_SHORT", str(tmp_path / "short"))
+    (tmp_path / "short").mkdir()
+    folder = PrivateFolder.claim()
+    assert folder.path.parent == tmp_path / "short"
+    os.close(folder._lock)
+    assert sweep() == [folder.path], "a killed service's folder is found there again"
 
 
 def test_the_folder_of_a_killed_service_goes_with_its_shared_memory(scratch: Path) -> None:
