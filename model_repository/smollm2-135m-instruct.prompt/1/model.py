@@ -1,4 +1,5 @@
-"""The prompt step: `prompt` JSON in, `token_ids` out, and `text` on request. Reads only its tokenizer folder.
+"""The prompt step: `prompt` JSON in, `token_ids` out, and `text` on request. It reads only its
+tokenizer folder.
 
 With the parameter `adapter` it also names that LoRA adapter to the engine, in each answer.
 """
