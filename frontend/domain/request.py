@@ -62,11 +62,18 @@ class Request:
     dialect: Dialect
     deadline_s: float
     outcome: Outcome
+    background_s: float | None = None
+    """Seconds that each call of a request may take that waits for all others; None: of any other."""
 
     @property
     def user(self) -> str:
         """The id of whom shares of memory, processes and time are counted for."""
         return self.caller.user
+
+    @property
+    def call_s(self) -> float:
+        """Seconds that a call may take that begins now."""
+        return self.left_s if self.background_s is None else min(self.left_s, self.background_s)
 
     @property
     def left_s(self) -> float:

@@ -66,9 +66,10 @@ class Path:
     @asynccontextmanager
     async def schedule(self, request: Request, call_id: str) -> AsyncIterator[Call]:
         """Waits for a slot, and gives it back. A loss of the upstream is reported at once."""
-        async with self.admission.slot(request.left_s):
+        background = request.background_s is not None
+        async with self.admission.slot(request.left_s, background=background):
             try:
-                yield Call(call_id, request.left_s)
+                yield Call(call_id, request.call_s)
             except BackendUnavailable:
                 self.registry.lost()
                 raise
@@ -90,7 +91,7 @@ class Path:
 
     def drain(self) -> None:
         """Refuses new requests from now on."""
-        self.admission.draining = True
+        self.admission.drain()
 
     def abandon(self) -> None:
         """Ends everything that waits or runs with an error that says why: the drain is over."""
