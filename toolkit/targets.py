@@ -5,9 +5,10 @@ an image follows NVIDIA's published pages, listed in docs/decisions/0031-images.
 inspected. It does not know how a server is started.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from toolkit.engine_arguments import engine_arguments
+from toolkit.engine_arguments import Declared, engine_arguments
 from toolkit.errors import RepositoryError
 
 FIELDS_SINCE = {
@@ -71,7 +72,7 @@ class Target:
         return "onnxruntime" in self.backends
 
     @property
-    def engine_arguments(self) -> dict[str, str]:
+    def engine_arguments(self) -> Mapping[str, Declared]:
         """Name → type of every argument that this server's vLLM takes; empty without vLLM."""
         return engine_arguments(self.vllm) if self.vllm else {}
 

@@ -19,12 +19,12 @@ from toolkit.facts import Facts
 from toolkit.kinds import read_facts
 from toolkit.kinds.llm.facts import AdapterFacts, LlmFacts
 from toolkit.kinds.llm.fields import Adapter, LlmEntry
+from toolkit.kinds.llm.template import read_template
 from toolkit.progress import Progress, Step
 from toolkit.spec import SourcedEntry
 from toolkit.weights.adapters import check_adapter
 from toolkit.weights.fetch import fetch
 from toolkit.weights.sources import Fetched
-from toolkit.weights.template import read_template
 from toolkit.weights.vocabulary import longest_token_bytes
 
 

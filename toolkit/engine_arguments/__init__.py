@@ -1,12 +1,15 @@
-"""Which arguments each vLLM version's engine takes: one JSON file per version, beside this module.
+"""What each vLLM version's engine takes and loads: one JSON file per version, beside this module.
 
 The files are written by `toolkit.engine_arguments.collect` from vLLM's own source and never by
 hand. It does not know about targets; `toolkit.targets` says which release carries which version.
 """
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import Any
 
 SET_BY_US = {
     "model": "source",
@@ -17,16 +20,49 @@ SET_BY_US = {
 }
 """Arguments that the toolkit writes itself, and the field of models.yaml that decides them."""
 
+Declared = str | dict[str, Any]
+"""A type as `toolkit.engine_arguments.declarations` writes it, or one with a range."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """One version. `arguments` are those of `AsyncEngineArgs`, `classes` the settings that their
+    types name. `generates` and `pools` are architectures that it loads to write text and to turn
+    text into numbers; `dropped` those of earlier versions → the last one ("": in a plugin)."""
+
+    version: str
+    arguments: Mapping[str, Declared]
+    classes: Mapping[str, Mapping[str, Declared]]
+    tool_parsers: tuple[str, ...]
+    reasoning_parsers: tuple[str, ...]
+    generates: frozenset[str]
+    pools: frozenset[str]
+    dropped: Mapping[str, str]
+
 
 @cache
-def engine_arguments(version: str) -> dict[str, str]:
-    """Name → type (as vLLM writes it) of every argument of `AsyncEngineArgs` in that version.
+def engine(version: str) -> Engine:
+    """What is known of that version. Raises FileNotFoundError if it has not been collected."""
+    text = resources.files(__name__).joinpath(f"vllm-{version}.json").read_text(encoding="utf-8")
+    about = json.loads(text)
+    return Engine(
+        version,
+        about["arguments"],
+        about["classes"],
+        tuple(about["tool_parsers"]),
+        tuple(about["reasoning_parsers"]),
+        frozenset(about["generates"]),
+        frozenset(about["pools"]),
+        about["dropped"],
+    )
+
+
+def engine_arguments(version: str) -> Mapping[str, Declared]:
+    """Name → type of every argument of `AsyncEngineArgs` in that version.
 
     Raises FileNotFoundError for a version that has not been collected.
     """
-    text = resources.files(__name__).joinpath(f"vllm-{version}.json").read_text(encoding="utf-8")
-    arguments: dict[str, str] = json.loads(text)["arguments"]
-    return arguments
+    return engine(version).arguments
 
 
 def collected() -> dict[str, str]:

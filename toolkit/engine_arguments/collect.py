@@ -1,9 +1,9 @@
 """Writes `vllm-VERSION.json` from vLLM's own source: `python -m toolkit.engine_arguments.collect`.
 
 `--environment FOLDER` reads an installed vLLM (the toolkit's own vllm environment), `--wheel FILE`
-a wheel of the version that a container release carries. Nothing of vLLM is run: the fields of the
-dataclasses EngineArgs and AsyncEngineArgs are read from the syntax tree. What NVIDIA changed in the
-build inside its images beyond the published version cannot be seen this way.
+a wheel of the version that a container release carries. Nothing of vLLM is run: everything is read
+from syntax trees. What NVIDIA changed in the build inside its images beyond the published version
+cannot be seen this way.
 """
 
 import argparse
@@ -11,41 +11,72 @@ import ast
 import json
 import sys
 import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-_SOURCE = "vllm/engine/arg_utils.py"
+from toolkit.engine_arguments.declarations import Declarations, read_arguments
+from toolkit.engine_arguments.registries import read_architectures, read_parsers
+
+_SOURCES = (
+    "vllm/engine/arg_utils.py",
+    "vllm/config.py",
+    "vllm/config/",
+    "vllm/model_executor/layers/quantization/__init__.py",
+    "vllm/model_executor/model_loader/__init__.py",
+    "vllm/model_executor/models/registry.py",
+    "vllm/v1/attention/backends/registry.py",
+    "vllm/attention/backends/registry.py",
+    "vllm/entrypoints/openai/tool_parsers/",
+    "vllm/tool_parsers/",
+    "vllm/reasoning/",
+)
+"""Files and folders that say what an engine takes; versions have some of them."""
 
 
-def read_arguments(source: str) -> dict[str, str]:
-    """Field → annotation of AsyncEngineArgs and its base. Raises ValueError if there are none."""
-    classes = {node.name: node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)}
-    found: dict[str, str] = {}
-    for name in ("EngineArgs", "AsyncEngineArgs"):
-        if name not in classes:
-            raise ValueError(f"there is no class {name}")
-        for statement in classes[name].body:
-            if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-                annotation = ast.unparse(statement.annotation)
-                if not statement.target.id.startswith("_") and "ClassVar" not in annotation:
-                    found[statement.target.id] = annotation
-    return found
-
-
-def from_environment(folder: Path) -> tuple[str, str, str]:
-    """(version, where it was read, source) of the vLLM installed in a virtual environment."""
-    (package,) = folder.glob(f"lib/python3.*/site-packages/{_SOURCE}")
-    (about,) = package.parents[2].glob("vllm*.dist-info")
+def from_environment(folder: Path) -> tuple[str, str, dict[str, str]]:
+    """(version, where it was read, sources) of the vLLM installed in a virtual environment."""
+    (package,) = folder.glob("lib/python3.*/site-packages/vllm")
+    (about,) = package.parent.glob("vllm*.dist-info")
     name, _, version = about.name.removesuffix(".dist-info").partition("-")
     where = f"the installed {name.replace('_', '-')} {version}"
-    return version.partition("+")[0], where, package.read_text(encoding="utf-8")
+    files = (str(path.relative_to(package.parent)) for path in package.rglob("*.py"))
+    sources = {
+        name: (package.parent / name).read_text(encoding="utf-8")
+        for name in files
+        if name.startswith(_SOURCES)
+    }
+    return version.partition("+")[0], where, sources
 
 
-def from_wheel(file: Path) -> tuple[str, str, str]:
-    """(version, where it was read, source) of a wheel."""
+def from_wheel(file: Path) -> tuple[str, str, dict[str, str]]:
+    """(version, where it was read, sources) of a wheel."""
     name, version = file.name.split("-")[:2]
     with zipfile.ZipFile(file) as archive:
-        source = archive.read(_SOURCE).decode()
-    return version.partition("+")[0], f"the published wheel {name} {version}", source
+        sources = {
+            member: archive.read(member).decode()
+            for member in archive.namelist()
+            if member.startswith(_SOURCES) and member.endswith(".py")
+        }
+    return version.partition("+")[0], f"the published wheel {name} {version}", sources
+
+
+def read_sources(sources: Mapping[str, str]) -> dict[str, Any]:
+    """What a file of this folder holds about one version. Raises ValueError for other sources."""
+    trees = {name: ast.parse(text) for name, text in sources.items()}
+    declarations = Declarations(trees.values())
+    arguments = read_arguments(trees["vllm/engine/arg_utils.py"], declarations)
+    return {
+        "arguments": arguments,
+        "classes": declarations.classes_of(arguments.values()),
+        "tool_parsers": sorted(read_parsers(_below(trees, "tool_parsers"))),
+        "reasoning_parsers": sorted(read_parsers(_below(trees, "reasoning"))),
+        **read_architectures(trees["vllm/model_executor/models/registry.py"]),
+    }
+
+
+def _below(trees: Mapping[str, ast.Module], folder: str) -> Iterator[ast.Module]:
+    yield from (tree for name, tree in trees.items() if f"/{folder}/" in name)
 
 
 def main() -> None:
@@ -56,14 +87,13 @@ def main() -> None:
     chosen.add_argument("--wheel", type=Path, help="a wheel of vLLM")
     options = parser.parse_args()
     if options.wheel:
-        version, where, source = from_wheel(options.wheel)
+        version, where, sources = from_wheel(options.wheel)
     else:
-        version, where, source = from_environment(options.environment)
-    arguments = dict(sorted(read_arguments(source).items()))
-    about = {"vllm": version, "read_from": where, "arguments": arguments}
+        version, where, sources = from_environment(options.environment)
+    about = {"vllm": version, "read_from": where, **read_sources(sources)}
     place = Path(__file__).with_name(f"vllm-{version}.json")
     place.write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    sys.stdout.write(f"{place.name}: {len(arguments)} arguments, from {where}\n")
+    sys.stdout.write(f"{place.name}: {len(about['arguments'])} arguments, from {where}\n")
 
 
 if __name__ == "__main__":

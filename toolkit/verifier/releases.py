@@ -7,7 +7,6 @@ any other container release as well: its images have the backends of their varia
 import re
 from dataclasses import dataclass
 
-from toolkit.engine_arguments import engine_arguments
 from toolkit.errors import RepositoryError
 from toolkit.targets import FIELDS_SINCE, NEWEST, TARGETS, VARIANTS
 
@@ -29,11 +28,6 @@ class Server:
     gpus: int | None
     vllm: str | None = None
     engine: str | None = None
-
-    @property
-    def engine_arguments(self) -> dict[str, str] | None:
-        """The arguments of this server's vLLM, name → type; None if they are unknown."""
-        return None if self.vllm is None else engine_arguments(self.vllm)
 
     @property
     def embedded(self) -> bool:

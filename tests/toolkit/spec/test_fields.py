@@ -7,6 +7,7 @@ import pytest
 from toolkit.errors import SpecError
 from toolkit.finding import Finding
 from toolkit.kinds.llm.fields import LlmEntry
+from toolkit.kinds.llm.template import problem_of
 from toolkit.kinds.python import PythonEntry
 from toolkit.kinds.rerank import RerankEntry
 from toolkit.spec import parse
@@ -245,3 +246,39 @@ def test_changes_are_merged_key_by_key() -> None:
     assert merged == {"a": {"x": 1, "y": 3, "z": 4}, "b": [2]}
     assert origins[("a", "z")] == ("targets", "container:26.08", "a", "z")
     assert raw["a"] == {"x": 1, "y": 2}
+
+
+def test_parsers_are_those_of_the_targets_vllm() -> None:
+    told = findings(LLM + "    tool_parser: hermess\n    reasoning_parser: qwen33\n", "embedded")
+    assert {each.place.field.rpartition(".")[2]: each.fix for each in told} == {
+        "tool_parser": "did you mean `hermes`?",
+        "reasoning_parser": "did you mean `qwen3`?",
+    }
+
+
+def test_values_that_the_engine_refuses_together_are_told() -> None:
+    told = findings(LLM + "    engine_args: {max_num_batched_tokens: 8}\n", "embedded")
+    assert ["less than max_num_seqs (16)" in each.text for each in told] == [True]
+    told = findings(
+        LLM + "    engine_args: {structured_outputs_config: {backend: auto}}\n", "embedded"
+    )
+    assert [each.place.field.rpartition(".")[2] for each in told] == ["backend"]
+
+
+@pytest.mark.parametrize(
+    ("template", "problem"),
+    [
+        ("{% for m in messages %}{{ m.content }}", "Unexpected end of template"),
+        ("{{ messages[0].content | foo }}", "No filter named 'foo'"),
+        ("{{ messages[0].content.x.y }}", "cannot render one user message"),
+        ("Hello", "without the user's message"),
+        ("{%- generation -%}{{ messages[0].content }}{% endgeneration %}{{ bos_token }}", None),
+    ],
+)
+def test_a_chat_template_is_rendered_once(
+    tmp_path: Path, template: str, problem: str | None
+) -> None:
+    path = tmp_path / "chat.jinja"
+    path.write_text(template)
+    found = problem_of(path)
+    assert found is None if problem is None else problem in (found or "")

@@ -126,7 +126,7 @@ def test_engine_arguments_are_those_of_the_targets_vllm(
     engine = _parameters({"engine": json.dumps(arguments)})
     root = repository(python(name="lib.f32", files=files, more=engine))
     found = [p for p in verify_repository(root, target) if p.code == "engine-argument"]
-    assert [finding.fix for finding in found] == ["did you mean 'max_num_seqs'?"]
+    assert [finding.fix for finding in found] == ["did you mean `max_num_seqs`?"]
 
 
 def test_engine_arguments_of_tritons_own_backend(repository: Repository) -> None:

@@ -1,8 +1,10 @@
 """What is wrong with a language model's entry as a whole: instances, engine and its arguments."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
-from toolkit.engine_arguments import SET_BY_US
+from toolkit.engine_arguments import SET_BY_US, Engine, engine
+from toolkit.engine_arguments.together import contradictions
+from toolkit.engine_arguments.values import misfits
 from toolkit.finding import FieldFinding
 from toolkit.kinds.checks import (
     source_findings,
@@ -11,9 +13,10 @@ from toolkit.kinds.checks import (
     warmup_findings,
 )
 from toolkit.kinds.kind import Surroundings
+from toolkit.kinds.llm.engine import CPU_SEQUENCES
 from toolkit.kinds.llm.fields import LlmEntry
 from toolkit.kinds.llm.tensorrt_llm import engine_findings
-from toolkit.names import nearest, shown
+from toolkit.names import nearest
 from toolkit.targets import Target, with_engine
 
 
@@ -50,10 +53,10 @@ def _entry_findings(entry: LlmEntry, around: Surroundings) -> Iterator[FieldFind
     if around.target and around.target.engine != entry.engine:
         yield from _missing_engine(entry, around.target)
     elif around.target and entry.engine == "vllm":
-        yield from _engine_arguments(entry, around.target)
-    if entry.chat_template and not (around.folder / entry.chat_template).is_file():
-        hint = f"paths are relative to the folder of {around.file}"
-        yield ("chat_template",), f"there is no file {entry.chat_template}", hint
+        assert around.target.vllm is not None
+        yield from _vllm_findings(entry, engine(around.target.vllm), gpu=around.target.gpu)
+    if entry.chat_template:
+        yield from _template_findings(entry.chat_template, around)
     for name, adapter in entry.adapters.items():
         place = ("adapters", name, "source")
         yield from source_findings(adapter.source, adapter.revision, place, around)
@@ -76,37 +79,55 @@ def _missing_engine(entry: LlmEntry, target: Target) -> Iterator[FieldFinding]:
     )
 
 
-def _engine_arguments(entry: LlmEntry, target: Target) -> Iterator[FieldFinding]:
-    known = target.engine_arguments
-    for argument, value in entry.engine_args.items():
-        place = ("engine_args", argument)
-        if argument in SET_BY_US:
-            continue
-        if argument not in known:
-            problem = f"vLLM {target.vllm} of the target {target.name} has no such argument"
-            yield place, problem, nearest(argument, known)
-        elif misfit := _misfit(value, known[argument]):
-            yield place, misfit, None
+def _template_findings(path: str, around: Surroundings) -> Iterator[FieldFinding]:
+    from toolkit.kinds.llm.template import problem_of  # noqa: PLC0415  jinja2 takes 50 ms
+
+    if not (around.folder / path).is_file():
+        hint = f"paths are relative to the folder of {around.file}"
+        yield ("chat_template",), f"there is no file {path}", hint
+    elif problem := problem_of(around.folder / path):
+        yield ("chat_template",), f"{path}{problem}", "correct the chat template"
 
 
-_PLAIN: dict[str, tuple[type, ...]] = {
-    "bool": (bool,),
-    "int": (int,),
-    "float": (int, float),
-    "str": (str,),
-}
+def _vllm_findings(entry: LlmEntry, vllm: Engine, *, gpu: bool) -> Iterator[FieldFinding]:
+    """What this version of vLLM would refuse when the engine starts."""
+    arguments = {name: v for name, v in entry.engine_args.items() if name not in SET_BY_US}
+    found = list(misfits(arguments, vllm))
+    defaults = {"max_loras": len(entry.adapters)} if entry.adapters else {}
+    defaults |= {} if gpu else {"max_num_seqs": CPU_SEQUENCES}
+    found += contradictions(defaults | arguments, entry.context_length)
+    found += _ours(arguments)
+    yield from ((("engine_args", *at), text, hint) for at, text, hint in found)
+    yield from _unknown(("tool_parser",), entry.tool_parser, vllm.tool_parsers, vllm)
+    reasoning: dict[tuple[str, ...], object] = {("reasoning_parser",): entry.reasoning_parser}
+    if "reasoning_parser_plugin" not in arguments:
+        reasoning[("engine_args", "reasoning_parser")] = arguments.get("reasoning_parser")
+    for place, name in reasoning.items():
+        yield from _unknown(place, name, vllm.reasoning_parsers, vllm)
 
 
-def _misfit(value: object, annotation: str) -> str | None:
-    """Why a value cannot be of a type, where the type is plain enough to tell."""
-    names = [part.strip() for part in annotation.replace("Optional[", "").rstrip("]").split("|")]
-    if annotation.startswith("Optional["):
-        names.append("None")
-    if not set(names) <= {*_PLAIN, "None"} or (value is None and "None" in names):
-        return None
-    fits = any(
-        isinstance(value, _PLAIN[name]) and (name == "bool" or not isinstance(value, bool))
-        for name in names
-        if name != "None"
-    )
-    return None if fits else f"must be {annotation}, not {shown(value)}"
+def _unknown(
+    place: tuple[str, ...], name: object, known: Sequence[str], vllm: Engine
+) -> Iterator[FieldFinding]:
+    if isinstance(name, str) and name and name not in known:
+        text = f"is '{name}', and vLLM {vllm.version} has no parser of that name"
+        yield place, text, nearest(name, known)
+
+
+def _ours(arguments: Mapping[str, object]) -> Iterator[FieldFinding]:
+    """Values that vLLM takes and the step `engine` refuses."""
+    structured = arguments.get("structured_outputs_config")
+    backend = structured.get("backend") if isinstance(structured, Mapping) else None
+    if backend not in (None, "xgrammar"):
+        place = ("structured_outputs_config", "backend")
+        yield place, f"is '{backend}'; grammars are compiled by xgrammar alone", "leave it out"
+    scheduler = arguments.get("scheduler_cls")
+    if isinstance(scheduler, str) and not scheduler.startswith("vllm."):
+        text = f"is '{scheduler}'; only vLLM's own schedulers support structured output"
+        yield ("scheduler_cls",), text, "leave it out"
+    for name, value in (("runner", "pooling"), ("task", "embed"), ("task", "classify")):
+        if arguments.get(name) == value:
+            hint = "write `kind: embedding` or `kind: rerank` for a model that does not write text"
+            yield (name,), f"is '{value}', and kind `llm` is for models that write text", hint
+    if arguments.get("skip_tokenizer_init") is True:
+        yield ("skip_tokenizer_init",), "is true, and replies are decoded here", "leave it out"

@@ -9,7 +9,7 @@ from toolkit.kinds.llm.tensors import ADAPTER, ENGINE_INPUTS, ENGINE_OUTPUTS
 from toolkit.kinds.parts import Running, Step, with_text
 from toolkit.targets import Target
 
-_CPU_SEQUENCES = 16
+CPU_SEQUENCES = 16
 _CPU_CACHE_BYTES = 4 * 2**30
 _CACHE_BLOCK_TOKENS = 128  # of vLLM's CPU backend
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM's `max_lora_rank` takes
@@ -82,7 +82,7 @@ def _cpu_defaults(entry: LlmEntry, facts: LlmFacts) -> dict[str, object]:
     the machine's memory and the engine does not start; this one holds all sequences at full length,
     up to 4 GiB, and at least one. A CPU without AVX-512 computes in float32 unless told otherwise.
     """
-    sequences = int(entry.engine_args.get("max_num_seqs", _CPU_SEQUENCES))
+    sequences = int(entry.engine_args.get("max_num_seqs", CPU_SEQUENCES))
     halves = 1 if "16" in str(entry.engine_args.get("dtype", "")) else 2
     token = facts.cache_bytes_per_token * halves
     return {
@@ -92,7 +92,7 @@ def _cpu_defaults(entry: LlmEntry, facts: LlmFacts) -> dict[str, object]:
     }
 
 
-def default_cache_bytes(token_bytes: int, context: int, sequences: int = _CPU_SEQUENCES) -> int:
+def default_cache_bytes(token_bytes: int, context: int, sequences: int = CPU_SEQUENCES) -> int:
     """The KV cache on a CPU: all sequences at full length up to 4 GiB, and at least one."""
     blocks = -(-context // _CACHE_BLOCK_TOKENS) + 1
     one = blocks * _CACHE_BLOCK_TOKENS * token_bytes

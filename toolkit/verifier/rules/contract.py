@@ -10,7 +10,10 @@ from pathlib import Path
 
 from toolkit import contract
 from toolkit.contract import BACKENDS, GRAPH, INTERFACES, TOKENIZER, WEIGHTS, Backend
-from toolkit.names import close_matches
+from toolkit.engine_arguments import engine
+from toolkit.engine_arguments.together import contradictions
+from toolkit.engine_arguments.values import misfits
+from toolkit.names import nearest
 from toolkit.verifier.finding import Effect, ModelFinding, draft
 from toolkit.verifier.model import Model
 from toolkit.verifier.rule import rule
@@ -157,26 +160,37 @@ def toolkit_target(model: Model) -> Iterator[ModelFinding]:
         yield model.finding(_path(contract.TARGET), text, f"run: {command}")
 
 
-@rule("engine-argument", "Unknown vLLM engine argument", Effect.REFUSED)
+@rule("engine-argument", "vLLM engine argument that is refused", Effect.REFUSED)
 def engine_argument(model: Model) -> Iterator[ModelFinding]:
-    """vLLM does not start with an argument that its version does not have.
+    """vLLM does not start with an argument or a value that its version does not take.
 
-    Checked if the vLLM version of the target is known, for the toolkit's engines (parameter
-    `engine`) and for `model.json` of the vLLM backend.
+    Checked if the vLLM version of the target is known, for the toolkit's engines (parameters
+    `engine`, `toolkit.tool_parser` and `toolkit.reasoning_parser`) and for `model.json` of the vLLM
+    backend.
     """
-    known = model.target.engine_arguments
-    if known is None:
+    if model.target.vllm is None:
         return
+    vllm = engine(model.target.vllm)
     for place, arguments in _engines(model):
-        for name in arguments:
-            if name not in known:
-                near = close_matches(name, known, 1, 0.6)
-                text = f"vLLM {model.target.vllm} of {model.target.label} has no argument '{name}'"
-                fix = f"did you mean '{near[0]}'?" if near else "remove it"
-                if isinstance(place, Path):
-                    yield model.file_finding(place, text, fix)
-                else:
-                    yield model.finding(place, text, fix)
+        length = arguments.get("max_model_len")
+        found = list(misfits(arguments, vllm))
+        if isinstance(length, int) and not found:
+            found += contradictions(arguments, length)
+        for at, problem, fix in found:
+            name = ".".join(map(str, at))
+            text = f"engine argument '{name}': {problem} (vLLM of {model.target.label})"
+            hint = fix or "correct the value"
+            if isinstance(place, Path):
+                yield model.file_finding(place, text, hint)
+            else:
+                yield model.finding(place, text, hint)
+    for key, known in (
+        ("toolkit.tool_parser", vllm.tool_parsers),
+        ("toolkit.reasoning_parser", vllm.reasoning_parsers),
+    ):
+        if (parser := _parameter(model, key)) and parser not in known:
+            text = f"vLLM {vllm.version} of {model.target.label} has no parser '{parser}'"
+            yield model.finding(_path(key), text, nearest(parser, known))
 
 
 def _engines(model: Model) -> Iterator[tuple[str | Path, dict[str, object]]]:

@@ -1,0 +1,82 @@
+"""What single statements of vLLM's classes say: fields, ranges, validators, command line options.
+
+Syntax trees in, names and numbers out. It does not know what a type means (`declarations`).
+"""
+
+import ast
+from collections.abc import Iterator
+
+BOUNDS = ("gt", "ge", "lt", "le")
+
+
+def annotated(node: ast.ClassDef) -> Iterator[tuple[str, ast.expr, ast.expr | None]]:
+    for statement in node.body:
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            yield statement.target.id, statement.annotation, statement.value
+
+
+def bounds_of(default: ast.expr | None) -> dict[str, float]:
+    """The range in `Field(ge=1, …)`."""
+    if not (isinstance(default, ast.Call) and ast.unparse(default.func) == "Field"):
+        return {}
+    found: dict[str, float] = {}
+    for keyword in default.keywords:
+        if keyword.arg in BOUNDS:
+            with_sign = ast.literal_eval(keyword.value)
+            found[str(keyword.arg)] = with_sign
+    return found
+
+
+def is_internal(default: ast.expr | None) -> bool:
+    return isinstance(default, ast.Call) and any(
+        keyword.arg == "init" and ast.unparse(keyword.value) == "False"
+        for keyword in default.keywords
+    )
+
+
+def rewritten_fields(node: ast.ClassDef) -> Iterator[str]:
+    """Fields whose values a validator rewrites before they are checked."""
+    for item in node.body:
+        if isinstance(item, ast.FunctionDef):
+            for decorator in item.decorator_list:
+                text = ast.unparse(decorator)
+                if text.startswith("field_validator") and ("before" in text or "wrap" in text):
+                    assert isinstance(decorator, ast.Call)
+                    yield from (
+                        str(each.value) for each in decorator.args if isinstance(each, ast.Constant)
+                    )
+
+
+def origin_of(default: ast.expr | None) -> tuple[str, str] | None:
+    """`ModelConfig.dtype` and `get_field(ModelConfig, "dtype")` → the class and its field."""
+    if isinstance(default, ast.Attribute) and isinstance(default.value, ast.Name):
+        return default.value.id, default.attr
+    if isinstance(default, ast.Call) and ast.unparse(default.func) == "get_field":
+        return ast.unparse(default.args[0]), str(ast.literal_eval(default.args[1]))
+    return None
+
+
+def command_line_options(node: ast.ClassDef) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Argument → class and field, from `add_argument("--name", **scheduler_kwargs["name"])`."""
+    owners = {
+        statement.targets[0].id: ast.unparse(statement.value.args[0])
+        for statement in ast.walk(node)
+        if isinstance(statement, ast.Assign)
+        and isinstance(statement.targets[0], ast.Name)
+        and isinstance(statement.value, ast.Call)
+        and ast.unparse(statement.value.func) == "get_kwargs"
+    }
+    for call in ast.walk(node):
+        if isinstance(call, ast.Call) and ast.unparse(call.func).endswith(".add_argument"):
+            names = [a.value for a in call.args if isinstance(a, ast.Constant)]
+            long = next((str(name) for name in names if str(name).startswith("--")), "")
+            for part in (each for keyword in call.keywords for each in ast.walk(keyword.value)):
+                if isinstance(part, ast.Subscript) and ast.unparse(part.value) in owners:
+                    field = str(ast.literal_eval(part.slice))
+                    yield (
+                        long.removeprefix("--").replace("-", "_"),
+                        (
+                            owners[ast.unparse(part.value)],
+                            field,
+                        ),
+                    )

@@ -1,0 +1,129 @@
+"""Arguments that vLLM refuses together, as its config classes check them when the engine starts.
+
+The rules follow `vllm/config/scheduler.py`, `parallel.py`, `lora.py` and `create_engine_config` of
+vLLM 0.32; older versions have the same ones for arguments that they know. Values of a wrong type
+are left to `values`.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from toolkit.engine_arguments.values import Misfit
+
+
+def contradictions(arguments: Mapping[str, object], context_length: int) -> Iterator[Misfit]:
+    """Values that an engine does not start with; `arguments` include the defaults that are
+    known."""
+    given = _Given(arguments)
+    yield from _batches(given, context_length)
+    yield from _more_than(given, "max_num_active_seqs", "max_num_seqs")
+    yield from _more_than(given, "data_parallel_size_local", "data_parallel_size")
+    yield from _more_than(given, "max_loras", "max_cpu_loras")
+    yield from _parallel(given)
+    yield from _twice(given)
+    draft = given.inner("speculative_config")
+    yield from (
+        (("speculative_config", *at), text, fix)
+        for at, text, fix in _more_than(draft, "prompt_lookup_min", "prompt_lookup_max")
+    )
+
+
+class _Given:
+    """Arguments by type: what has another type, or is not set, is None."""
+
+    def __init__(self, arguments: Mapping[str, object]) -> None:
+        self._arguments = arguments
+
+    def number(self, name: str) -> int | None:
+        value = self._arguments.get(name)
+        return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+    def is_set(self, name: str) -> bool:
+        return self._arguments.get(name) is not None
+
+    def on(self, name: str) -> bool:
+        return self._arguments.get(name) is True
+
+    def off(self, name: str) -> bool:
+        return self._arguments.get(name) is False
+
+    def inner(self, name: str) -> "_Given":
+        value = self._arguments.get(name)
+        return _Given(value if isinstance(value, Mapping) else {})
+
+
+def _batches(given: _Given, context_length: int) -> Iterator[Misfit]:
+    batch, sequences = given.number("max_num_batched_tokens"), given.number("max_num_seqs")
+    at = ("max_num_batched_tokens",)
+    if batch is not None and sequences is not None and batch < sequences:
+        text = f"is {batch}, less than max_num_seqs ({sequences})"
+        yield at, text, f"set it to {sequences} or more, or max_num_seqs to {batch} or less"
+    if batch is not None and batch < context_length and given.off("enable_chunked_prefill"):
+        text = f"is {batch}, less than context_length ({context_length}), and prompts are not split"
+        yield at, text, f"set it to {context_length} or more, or leave out enable_chunked_prefill"
+    threshold = given.number("long_prefill_token_threshold")
+    if threshold is not None and threshold > context_length:
+        text = f"is {threshold}, more than context_length ({context_length})"
+        yield ("long_prefill_token_threshold",), text, f"set it to {context_length} or less"
+
+
+def _more_than(given: _Given, small: str, large: str) -> Iterator[Misfit]:
+    less, more = given.number(small), given.number(large)
+    if less is not None and more is not None and less > more:
+        fix = f"set it to {more} or less, or {large} to {less} or more"
+        yield (small,), f"is {less}, more than {large} ({more})", fix
+
+
+def _parallel(given: _Given) -> Iterator[Misfit]:
+    tensor = given.number("tensor_parallel_size") or 1
+    size = given.number("data_parallel_size") or 1
+    decode = given.number("decode_context_parallel_size") or 1
+    if tensor % decode and (given.number("prefill_context_parallel_size") or 1) == 1:
+        text = f"is {decode}, which does not divide tensor_parallel_size ({tensor})"
+        yield ("decode_context_parallel_size",), text, None
+    rank = given.number("data_parallel_rank")
+    if rank is not None and rank >= size:
+        text = f"is {rank}; with data_parallel_size {size} it must be less than {size}"
+        yield ("data_parallel_rank",), text, None
+    if given.on("data_parallel_external_lb") and given.on("data_parallel_hybrid_lb"):
+        text = "excludes data_parallel_external_lb"
+        yield ("data_parallel_hybrid_lb",), text, "leave out one of them"
+    rank, nodes = given.number("node_rank"), given.number("nnodes") or 1
+    if rank is not None and rank >= nodes:
+        text = f"is {rank}; with nnodes {nodes} it must be less than {nodes}"
+        yield ("node_rank",), text, None
+    for name in ("numa_bind_nodes", "numa_bind_cpus"):
+        if given.is_set(name) and not given.on("numa_bind"):
+            yield (name,), "needs numa_bind", "add `numa_bind: true`"
+    yield from _experts(given, tensor * size)
+
+
+def _experts(given: _Given, ranks: int) -> Iterator[Misfit]:
+    if given.on("enable_eplb") and not given.on("enable_expert_parallel"):
+        yield ("enable_eplb",), "needs expert parallelism", "add `enable_expert_parallel: true`"
+    elif (
+        given.on("enable_eplb")
+        and ranks * (given.number("prefill_context_parallel_size") or 1) <= 1
+    ):
+        fix = "set tensor_parallel_size or data_parallel_size to 2 or more"
+        yield ("enable_eplb",), "needs more than one GPU", fix
+    spare = given.inner("eplb_config").number("num_redundant_experts")
+    if spare and not given.on("enable_eplb"):
+        place = ("eplb_config", "num_redundant_experts")
+        yield place, "needs enable_eplb", "add `enable_eplb: true`"
+
+
+_SETTINGS_TWICE = (
+    ("attention_backend", "attention_config", "backend"),
+    ("cudagraph_capture_sizes", "compilation_config", "cudagraph_capture_sizes"),
+    ("max_cudagraph_capture_size", "compilation_config", "max_cudagraph_capture_size"),
+    ("enable_flashinfer_autotune", "kernel_config", "enable_flashinfer_autotune"),
+    ("spec_method", "speculative_config", "method"),
+    ("spec_model", "speculative_config", "model"),
+    ("spec_tokens", "speculative_config", "num_speculative_tokens"),
+)
+
+
+def _twice(given: _Given) -> Iterator[Misfit]:
+    for name, group, field in _SETTINGS_TWICE:
+        if given.is_set(name) and given.inner(group).is_set(field):
+            yield (name,), f"is set in {group}, too", "leave out one of them"
