@@ -4,7 +4,8 @@ Nothing runs at import time, and there is no global state: two gateways in one p
 independent.
 """
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from ipaddress import ip_network
@@ -16,6 +17,10 @@ from starlette.types import ASGIApp
 from frontend.accounts.authorize import Authorizer
 from frontend.accounts.keys import Keys
 from frontend.accounts.ledger import Ledger
+from frontend.batches.lines import LineBounds
+from frontend.batches.perform import Performer
+from frontend.batches.runner import Runner
+from frontend.batches.work import Means
 from frontend.budget import Budget
 from frontend.generation.admission import Admission
 from frontend.generation.path import Path
@@ -24,16 +29,18 @@ from frontend.generation.structure import Structures
 from frontend.http.body import BodyBounds
 from frontend.http.bounds import Bounds
 from frontend.http.middleware import Middleware
-from frontend.http.routing import Routes
+from frontend.http.routing import Handler, Routes
 from frontend.http.sites import Sites, sites_of
 from frontend.media.fetch import Fetcher
 from frontend.media.images import ImageBounds, Images
 from frontend.media.links import Links
 from frontend.media.transcode import DecodeLimits
+from frontend.routes.batches import BatchRoutes
 from frontend.routes.chat import ChatRoutes
 from frontend.routes.completions import CompletionRoutes
 from frontend.routes.docs import DocsRoutes
 from frontend.routes.embeddings import EmbeddingRoutes
+from frontend.routes.files import FileRoutes
 from frontend.routes.health import HealthRoutes
 from frontend.routes.home import HomeRoutes
 from frontend.routes.images import ImageRoutes
@@ -49,14 +56,17 @@ from frontend.schemas.limits import Limits
 from frontend.settings import Settings
 from frontend.settings.media import MediaSettings
 from frontend.settings.server import ServerSettings
+from frontend.store.batches import BatchStore
 from frontend.store.database import Database
 from frontend.store.ledger import LedgerStore
 from frontend.store.responses import ResponseStore
+from frontend.store.uploads import UploadStore
 from frontend.table import Handlers, table
 from frontend.telemetry.metrics import Metrics
 from frontend.upstreams.protocol import Upstream
 from frontend.upstreams.registry import Registry
 from frontend.upstreams.triton.client import Triton
+from frontend.turns import Turns
 from frontend.workers import Workers
 
 _DECODER_BYTES = 512 * 2**20
@@ -148,7 +158,44 @@ def _handlers(settings: Settings, path: Path, store: ResponseStore, metrics: Met
         docs=DocsRoutes(registry, names_are_public),
         home=HomeRoutes(registry, names_are_public, settings.public_url),
         tokens=TokenRoutes(path, bounds),
+        files=FileRoutes(
+            runner.means.uploads,
+            runner.means.batches,
+            settings.max_file_bytes,
+            Turns(settings.max_uploads, settings.max_waiting),
+        ),
+        batches=BatchRoutes(runner, bounds),
     )
+
+
+def _runner(
+    settings: Settings, path: Path, database: Database, handler: Callable[[str], Handler]
+) -> Runner:
+    folder = settings.data_directory / "files"
+    means = Means(
+        BatchStore(database),
+        UploadStore(database, folder, settings.max_files_bytes),
+        Performer(handler, settings.request_timeout_s),
+        LineBounds(
+            settings.max_batch_requests,
+            settings.max_image_body_bytes,
+            settings.max_json_values,
+            settings.max_json_containers,
+        ),
+        asyncio.Semaphore(settings.max_batch_running),
+        lambda: path.draining,
+    )
+    return Runner(means)
+
+
+def _performed(to: Handlers) -> dict[str, Handler]:
+    """The handlers of a batch's requests, by endpoint."""
+    return {
+        "/v1/chat/completions": to.chat.create,
+        "/v1/completions": to.completions.create,
+        "/v1/embeddings": to.embeddings.create,
+        "/v1/responses": to.responses.create,
+    }
 
 
 def _lifespan(path: Path, store: ResponseStore) -> ASGIApp:

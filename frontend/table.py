@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from frontend.domain.identity import Permission
 from frontend.domain.request import Dialect
 from frontend.http.routing import Route
+from frontend.routes.batches import BatchRoutes
 from frontend.routes.chat import ChatRoutes
 from frontend.routes.completions import CompletionRoutes
 from frontend.routes.docs import DocsRoutes
 from frontend.routes.embeddings import EmbeddingRoutes
+from frontend.routes.files import FileRoutes
 from frontend.routes.health import HealthRoutes
 from frontend.routes.home import HomeRoutes
 from frontend.routes.images import FILES, ImageRoutes
@@ -48,12 +50,14 @@ class Handlers:
     metrics: MetricsRoutes
     docs: DocsRoutes
     home: HomeRoutes
+    files: FileRoutes
+    batches: BatchRoutes
     tokens: TokenRoutes
 
 
 def table(to: Handlers) -> list[Route]:
     """Every route there is."""
-    return [*_openai(to), *_vllm(to), *_anthropic(to), *_ollama(to), *_gateway(to)]
+    return [*_openai(to), *_batches(to), *_vllm(to), *_anthropic(to), *_ollama(to), *_gateway(to)]
 
 
 def _openai(to: Handlers) -> list[Route]:
@@ -74,6 +78,21 @@ def _openai(to: Handlers) -> list[Route]:
         Route("GET", FILES + "{name}", OPENAI, PUBLIC, to.images.file),
         Route("GET", "/v1/models", OPENAI, INFER, to.models.list),
         Route("GET", "/v1/models/{model:path}", OPENAI, INFER, to.models.one),
+    ]
+
+
+def _batches(to: Handlers) -> list[Route]:
+    file, batch = "/v1/files/{id}", "/v1/batches/{id}"
+    return [
+        Route("POST", "/v1/files", OPENAI, INFER, to.files.create),
+        Route("GET", "/v1/files", OPENAI, INFER, to.files.list),
+        Route("GET", file, OPENAI, INFER, to.files.retrieve),
+        Route("DELETE", file, OPENAI, INFER, to.files.delete),
+        Route("GET", f"{file}/content", OPENAI, INFER, to.files.content),
+        Route("POST", "/v1/batches", OPENAI, INFER, to.batches.create),
+        Route("GET", "/v1/batches", OPENAI, INFER, to.batches.list),
+        Route("GET", batch, OPENAI, INFER, to.batches.retrieve),
+        Route("POST", f"{batch}/cancel", OPENAI, INFER, to.batches.cancel),
     ]
 
 

@@ -6,7 +6,10 @@ import orjson
 
 from frontend.domain.batches import new_id
 
-EXPIRED = ("batch_expired", "This request could not be executed before the completion window expired.")
+EXPIRED = (
+    "batch_expired",
+    "This request could not be executed before the completion window expired.",
+)
 CANCELLED = ("batch_cancelled", "This request was not executed: the batch was cancelled.")
 
 

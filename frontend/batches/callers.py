@@ -1,4 +1,4 @@
-"""The owner of a batch, as the database keeps them: a batch runs with what they were allowed then."""
+"""The owner of a batch, as the database keeps them: it runs with what they were allowed then."""
 
 from dataclasses import asdict
 from typing import Any

@@ -56,7 +56,12 @@ def read_lines(path: Path, endpoint: str, bounds: LineBounds) -> Lines:
             try:
                 custom_id = _check(line, endpoint, bounds, number)
                 if custom_id in seen:
-                    raise _LineInvalid("duplicate_custom_id", f"the custom_id '{custom_id[:60]}' is in the file more than once", number, "custom_id")
+                    raise _LineInvalid(
+                        "duplicate_custom_id",
+                        f"the custom_id '{custom_id[:60]}' is in the file more than once",
+                        number,
+                        "custom_id",
+                    )
             except _LineInvalid as invalid:
                 lines.errors.append(invalid.error)
                 if len(lines.errors) >= MAX_ERRORS:
@@ -155,7 +160,8 @@ def _parse(line: bytes | None, bounds: LineBounds, number: int) -> dict[str, obj
     count = ValueCount()
     count.add(line)
     if count.total > bounds.values or count.containers > bounds.containers:
-        problem = f"the line has more than {bounds.values} JSON values or {bounds.containers} objects and lists"
+        most = f"{bounds.values} JSON values or {bounds.containers} objects and lists"
+        problem = f"the line has more than {most}"
         raise _LineInvalid("request_too_large", problem, number)
     try:
         request = orjson.loads(line)

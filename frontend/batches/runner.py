@@ -1,4 +1,4 @@
-"""Runs batches: one process of all that share the data directory, one batch of each owner at a time.
+"""Runs batches: one process of all that share a data directory, one batch of each owner at a time.
 
 A batch survives the end of its process at any moment: its status is in the database, its answers
 are in its files, and what has no answer yet is run again. The clients of other routes go first
@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from frontend.batches.work import Means, Work
 from frontend.domain.batches import Batch
@@ -89,10 +90,17 @@ class Runner:
             if owner not in self._owners:
                 task = asyncio.create_task(self._run_all(own))
                 self._owners[owner] = task
-                task.add_done_callback(lambda _, owner=owner: self._owners.pop(owner, None))
+                task.add_done_callback(partial(self._ended, owner))
         if time.monotonic() - self._swept_s > _SWEEP_S:
             self._swept_s = time.monotonic()
-            await self.means.uploads.sweep({name for b in unfinished for name in (b.output, b.errors)})
+            await self.means.uploads.sweep(
+                {name for b in unfinished for name in (b.output, b.errors)}
+            )
+
+    def _ended(self, owner: str, task: asyncio.Task[None]) -> None:
+        del self._owners[owner]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a batch cannot run", exc_info=error)
 
     async def _run_all(self, batches: list[Batch]) -> None:
         for batch in batches:

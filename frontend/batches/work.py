@@ -89,7 +89,7 @@ class Work:
                 await self._save("failed", problems=tuple(found.errors))
                 return
             await self._save("in_progress", total=len(found.ids))
-        if self._batch.status == "cancelling":
+        if self._was_cancelled:
             self._stopped = "cancelled"
         if time.time() >= self._batch.expires_s:
             self._stopped = self._stopped or "expired"
@@ -123,7 +123,7 @@ class Work:
             for task in (self._running, watch):
                 task.cancel()
             await asyncio.gather(self._running, watch, return_exceptions=True)
-            await self._call(lambda: [_close(one) for one in files])
+            await self._call(lambda: [*map(os.close, files)])
 
     async def _run_each(self, left: list[tuple[int, str]], files: list[int]) -> None:
         slots = self._means.slots
@@ -150,8 +150,11 @@ class Work:
         failed = status >= 400
         await self._call(partial(lines.write_line, files[failed], line))
         self._written += len(line)
-        done = {"failed": self._batch.failed + 1} if failed else {"completed": self._batch.completed + 1}
-        self._batch = replace(self._batch, **done)
+        self._batch = replace(
+            self._batch,
+            completed=self._batch.completed + (not failed),
+            failed=self._batch.failed + failed,
+        )
 
     async def _watch(self) -> None:
         """Keeps the counts, and stops when another process cancels it, at its end, or when full."""
@@ -165,7 +168,9 @@ class Work:
                 self.stop("cancelled")
             elif time.time() >= now.expires_s:
                 self.stop("expired")
-            elif await means.uploads.used_bytes(now.owner) + self._written > means.uploads.max_bytes:
+            elif (
+                await means.uploads.used_bytes(now.owner) + self._written > means.uploads.max_bytes
+            ):
                 self.stop("full")
 
     async def _finish(self, found: Lines) -> None:
@@ -174,7 +179,7 @@ class Work:
             self._stopped = "cancelled"
         elif self._batch.status != "finalizing":
             await self._save("finalizing")
-            if self._batch.status == "cancelling":
+            if self._was_cancelled:  # in this very moment
                 self._stopped = "cancelled"
         answered, failed = await self._answered()
         missing = [one for one in found.ids if one not in answered and one not in failed]
@@ -186,13 +191,21 @@ class Work:
         for file_id, kind, size in zip(self._file_ids, ("output", "error"), sizes, strict=True):
             if size:
                 await self._means.uploads.add(self._output(file_id, kind, size), bounded=False)
-        ends: dict[str | None, Status] = {"cancelled": "cancelled", "expired": "expired", "full": "failed"}
+        ends: dict[str | None, Status] = {
+            "cancelled": "cancelled",
+            "expired": "expired",
+            "full": "failed",
+        }
         await self._save(
             ends.get(self._stopped, "completed"),
             completed=len(answered), failed=len(failed) + len(missing),
             has_output=sizes[0] > 0, has_errors=sizes[1] > 0,
             problems=(_FULL,) if self._stopped == "full" else (),
         )  # fmt: skip
+
+    @property
+    def _was_cancelled(self) -> bool:
+        return self._batch.status == "cancelling"
 
     @property
     def _file_ids(self) -> tuple[str, str]:
@@ -210,7 +223,7 @@ class Work:
                 for custom_id in missing:
                     lines.write_line(file, render_missing(custom_id, reason))
             finally:
-                _close(file)
+                os.close(file)
 
     def _sync(self) -> list[int]:
         """The sizes of both files, which are on the disk then; an empty one is removed."""
@@ -254,6 +267,3 @@ def stamped(batch: Batch, status: Status, **more: Any) -> Batch:
     times = {**batch.times, status: int(time.time())}
     return replace(batch, status=status, times=times, **more)
 
-
-def _close(descriptor: int) -> None:
-    os.close(descriptor)

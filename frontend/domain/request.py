@@ -66,7 +66,7 @@ class Request:
     deadline_s: float
     outcome: Outcome
     background_s: float | None = None
-    """Seconds that each call of a request may take that waits for all others; None: of any other."""
+    """Seconds of each call of a request that lets all others go first; None: it does not."""
 
     @property
     def user(self) -> str:

@@ -3,8 +3,8 @@
 First come, first served, one future per waiter. Both numbers are bounds on memory: nothing waits
 beyond them. A draining gateway admits nothing new.
 
-Background requests wait in a queue of their own, which its callers bound. They run while nothing else
-does; beside other requests only one of them runs, so that it gets on without being felt.
+Background requests wait in a queue of their own, which its callers bound. They run while nothing
+else does; beside other requests only one of them runs, so that it gets on without being felt.
 """
 
 import asyncio

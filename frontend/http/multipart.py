@@ -1,7 +1,7 @@
 """Reads `multipart/form-data` as it arrives: small fields into memory, one file to a descriptor.
 
-Boundary, headers, parts, fields and the whole body have bounds. Parsing and writing run in a thread:
-a body can be made of pieces that take the parser long, and disks can be slow.
+Boundary, headers, parts, fields and the whole body have bounds. Parsing and writing run in a
+thread: a body can be made of pieces that take the parser long, and disks can be slow.
 """
 
 import asyncio
@@ -154,9 +154,7 @@ class _Reader:
         self._value += data[start:end]
         if len(self._value) > _MAX_FIELD_BYTES:
             shown = (self._name or "")[:60]
-            raise InvalidRequest(
-                f"'{shown}' is longer than {_MAX_FIELD_BYTES} bytes", param=shown
-            )
+            raise InvalidRequest(f"'{shown}' is longer than {_MAX_FIELD_BYTES} bytes", param=shown)
 
     def _part_end(self) -> None:
         if self._name != "file":

@@ -10,6 +10,7 @@ from frontend.dialects.ollama.bodies import ChatBody as OllamaChatBody
 from frontend.dialects.ollama.bodies import GenerateBody
 from frontend.dialects.ollama.embed import EmbedBody, EmbeddingsBody
 from frontend.dialects.ollama.models import NameBody
+from frontend.dialects.openai.batches import BatchBody
 from frontend.dialects.openai.chat import ChatBody
 from frontend.dialects.openai.completions import CompletionBody
 from frontend.dialects.openai.embeddings import EmbeddingBody
@@ -114,6 +115,20 @@ OPERATIONS: tuple[Operation, ...] = (
     _ranking("/v2/rerank", "As in Cohere's API: the answer has the documents only on request"),
     _scoring("/v1/score"),
     _scoring("/score"),
+    Operation("POST", "/v1/files", "Upload a file, as multipart/form-data", answer=("id", "bytes")),
+    Operation("GET", "/v1/files", "List the files", answer=("object", "data", "has_more")),
+    Operation("GET", "/v1/files/{id}", "Get one file's facts", answer=("id", "bytes", "purpose")),
+    Operation("DELETE", "/v1/files/{id}", "Delete a file", answer=("id", "deleted")),
+    Operation(
+        "GET", "/v1/files/{id}/content", "Get a file's content", media="application/octet-stream"
+    ),
+    Operation(
+        "POST", "/v1/batches", "Run the requests of a file within a day", BatchBody,
+        answer=("id", "status", "request_counts"),
+    ),
+    Operation("GET", "/v1/batches", "List the batches", answer=("object", "data", "has_more")),
+    Operation("GET", "/v1/batches/{id}", "Get one batch", answer=("id", "status")),
+    Operation("POST", "/v1/batches/{id}/cancel", "Cancel a batch", answer=("id", "status")),
     Operation(
         "POST", "/tokenize", "Get the tokens of a text or a conversation", TokenizeBody,
         answer=("count", "max_model_len", "tokens"),

@@ -1,7 +1,7 @@
 """Uploaded files: what is known of them in the database, their bytes in a folder beside it.
 
-Everybody sees only their own. The bytes of all files of one owner have a bound. A file without a row
-is left over from a write that was cut short; `sweep` removes it.
+Everybody sees only their own, whose bytes have a bound. A file without a row is left over from a
+write that was cut short; `sweep` removes it.
 """
 
 import asyncio
@@ -9,10 +9,10 @@ import os
 import time
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, Row, and_, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, delete, func, insert, or_, select, update
 
 from frontend.domain.batches import Upload
-from frontend.errors import RateLimited
+from frontend.errors import TooLarge
 from frontend.store.database import Database
 from frontend.store.tables import uploads
 
@@ -47,7 +47,7 @@ class UploadStore:
             return int(found.scalar_one())
 
     async def add(self, upload: Upload, *, bounded: bool = True) -> None:
-        """Makes a file known. Raises RateLimited where its owner has too many bytes then."""
+        """Makes a file known. Raises TooLarge where its owner has too many bytes then."""
         row = {
             "id": upload.id,
             "owner_id": upload.owner,
@@ -115,9 +115,9 @@ class UploadStore:
                 path.unlink(missing_ok=True)
 
 
-def too_many_bytes(most: int) -> RateLimited:
+def too_many_bytes(most: int) -> TooLarge:
     """The error for an owner whose files have too many bytes."""
-    return RateLimited(
+    return TooLarge(
         f"your files would have more than {most} bytes in all; delete some (DELETE /v1/files/ID)",
         param="file",
         code="storage_limit_exceeded",
@@ -132,6 +132,4 @@ def _kept() -> ColumnElement[bool]:
 def _upload(row: Row[tuple[object, ...]]) -> Upload:
     expires = None if row.expires_at_us is None else row.expires_at_us // _MICRO
     created = row.created_at_us // _MICRO
-    return Upload(
-        row.id, row.owner_id, row.name, row.purpose, row.size_bytes, created, expires
-    )
+    return Upload(row.id, row.owner_id, row.name, row.purpose, row.size_bytes, created, expires)

@@ -1,4 +1,4 @@
-"""`/v1/files`: the fields of an upload's form and of a list's query, and what is known of a file. Pure."""
+"""`/v1/files`: an upload's form, a list's query, and what is known of a file. Pure."""
 
 import time
 from collections.abc import Mapping
@@ -10,7 +10,15 @@ from frontend.dialects.refusal import refuse, require, shown
 from frontend.domain.batches import BATCH, OUTPUT, Upload
 
 _KNOWN = {"purpose", "expires_after[anchor]", "expires_after[seconds]"}
-_OTHERS = {"assistants", "assistants_output", "fine-tune", "fine-tune-results", "vision", "user_data", "evals"}
+_OTHERS = {
+    "assistants",
+    "assistants_output",
+    "fine-tune",
+    "fine-tune-results",
+    "vision",
+    "user_data",
+    "evals",
+}
 _SHORTEST_S, _LONGEST_S = 3600, 30 * 86400
 _MAX_NAME = 200
 MAX_LISTED = 10_000
@@ -94,7 +102,11 @@ def render_files(uploads: list[Upload], *, more: bool) -> bytes:
 
 def render_page(data: list[dict[str, Any]], *, more: bool) -> bytes:
     """A page of any objects with ids."""
-    ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {"first_id": None, "last_id": None}
+    ends = (
+        {"first_id": data[0]["id"], "last_id": data[-1]["id"]}
+        if data
+        else {"first_id": None, "last_id": None}
+    )
     return orjson.dumps({"object": "list", "data": data, **ends, "has_more": more})
 
 
