@@ -58,15 +58,17 @@ from frontend.settings.media import MediaSettings
 from frontend.settings.server import ServerSettings
 from frontend.store.batches import BatchStore
 from frontend.store.database import Database
+from frontend.store.files import FileStore
 from frontend.store.ledger import LedgerStore
+from frontend.store.location import locate
 from frontend.store.responses import ResponseStore
 from frontend.store.uploads import UploadStore
 from frontend.table import Handlers, table
 from frontend.telemetry.metrics import Metrics
+from frontend.turns import Turns
 from frontend.upstreams.protocol import Upstream
 from frontend.upstreams.registry import Registry
 from frontend.upstreams.triton.client import Triton
-from frontend.turns import Turns
 from frontend.workers import Workers
 
 _DECODER_BYTES = 512 * 2**20
@@ -85,6 +87,7 @@ class Gateway:
     path: Path
     metrics: Metrics
     routes: Routes
+    database: Database
 
 
 def create_gateway(
@@ -92,28 +95,27 @@ def create_gateway(
 ) -> Gateway:
     """Create it inside the event loop that serves it. `upstream`: instead of the settings' one.
 
-    `database`: its tables must be those of this release. Without one nothing is metered.
+    `database`: instead of the settings' one. Its tables must be those of this release before the
+    first request: `store.migrate.prepare` sees to it.
 
-    Raises KeyFileError.
+    Raises KeyFileError, and ValueError for a database's URL that is not valid.
     """
     path, metrics = _path(settings, upstream), Metrics()
-    if database is not None:
-        path.ledger = _ledger(settings, database, metrics)
-    store = ResponseStore(
-        settings.responses_database, settings.responses_ttl_s, settings.max_responses_bytes
-    )
-    routes = Routes(table(_handlers(settings, path, store, metrics)))
+    database = database or Database(locate(settings.url, settings.data_directory))
+    path.ledger = _ledger(settings, database, metrics)
+    runner = _runner(settings, path, database, lambda name: routes.find("POST", name)[0].handler)
+    routes = Routes(table(_handlers(settings, path, metrics, runner, database)))
     middleware = Middleware(
         routes,
         _sites(settings),
         _authorizer(settings),
         settings.request_timeout_s,
         settings.client_timeout_s,
-        _lifespan(path, store),
+        _lifespan(path, database, runner),
         path.ledger,
     )
     app = _with_cors(middleware, middleware.sites) if settings.origins else middleware
-    return Gateway(app, path, metrics, routes)
+    return Gateway(app, path, metrics, routes, database)
 
 
 def _path(settings: Settings, upstream: Upstream | None) -> Path:
@@ -138,9 +140,12 @@ def _ledger(settings: Settings, database: Database, metrics: Metrics) -> Ledger:
     )
 
 
-def _handlers(settings: Settings, path: Path, store: ResponseStore, metrics: Metrics) -> Handlers:
+def _handlers(
+    settings: Settings, path: Path, metrics: Metrics, runner: Runner, database: Database
+) -> Handlers:
     bounds, registry = _bounds(settings), path.registry
-    links = Links(settings.max_stored_bytes, settings.link_ttl_s)
+    links = Links(FileStore(database, settings.max_stored_bytes), settings.link_ttl_s)
+    store = ResponseStore(database, settings.responses_ttl_s, settings.max_responses_bytes)
     names_are_public = settings.keys_file is None or settings.open
     return Handlers(
         chat=ChatRoutes(path, bounds),
@@ -188,24 +193,14 @@ def _runner(
     return Runner(means)
 
 
-def _performed(to: Handlers) -> dict[str, Handler]:
-    """The handlers of a batch's requests, by endpoint."""
-    return {
-        "/v1/chat/completions": to.chat.create,
-        "/v1/completions": to.completions.create,
-        "/v1/embeddings": to.embeddings.create,
-        "/v1/responses": to.responses.create,
-    }
-
-
-def _lifespan(path: Path, store: ResponseStore) -> ASGIApp:
+def _lifespan(path: Path, database: Database, runner: Runner) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
         ledger = nullcontext() if path.ledger is None else path.ledger.running()
-        async with path.registry.polling(), path.structures.working(), ledger:
+        async with path.registry.polling(), path.structures.working(), ledger, runner.serving():
             yield
         await path.images.workers.close()
-        await store.close()
+        await database.close()
         await path.upstream.close()
 
     return Router(lifespan=lifespan)

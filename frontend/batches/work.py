@@ -266,4 +266,3 @@ def stamped(batch: Batch, status: Status, **more: Any) -> Batch:
     """The batch with another status, and when it came to it."""
     times = {**batch.times, status: int(time.time())}
     return replace(batch, status=status, times=times, **more)
-

@@ -212,7 +212,7 @@ def upgrade() -> None:
         sa.Column("expires_at_us", sa.BigInteger(), nullable=False),
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
         sa.Column("response", sa.LargeBinary(), nullable=False),
-        sa.Column("items", sa.LargeBinary(), nullable=False),
+        sa.Column("conversation", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("owner_id", "id", name=op.f("pk_responses")),
     )
     op.create_index(
