@@ -37,7 +37,7 @@ class LineBounds:
 class Lines:
     """The requests of a file: where each begins, and its custom id; and what is wrong with it."""
 
-    starts: array[int] = field(default_factory=lambda: array("q"))
+    starts: "array[int]" = field(default_factory=lambda: array("q"))
     ids: list[str] = field(default_factory=list)
     errors: list[LineError] = field(default_factory=list)
 

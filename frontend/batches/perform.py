@@ -14,7 +14,7 @@ from frontend.http.routing import Handler
 
 @dataclass(frozen=True, slots=True)
 class Performer:
-    """`handler` finds that of an endpoint; `timeout_s` is how long each call to a model may take."""
+    """`handler` finds that of an endpoint; `timeout_s` is how long each call of it may take."""
 
     handler: Callable[[str], Handler]
     timeout_s: float

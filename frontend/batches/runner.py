@@ -70,11 +70,11 @@ class Runner:
             os.close(lock)
 
     async def _lock(self) -> int:
-        """Waits until no other process runs the batches of this folder. The kernel ends a lock
+        """Waits until no other process runs the same batches. The kernel ends a lock
         with its process, however that ends."""
-        folder = self.means.uploads.folder
-        await asyncio.to_thread(folder.mkdir, 0o700, parents=True, exist_ok=True)
-        lock = os.open(folder / ".runner", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        path = self.means.uploads.lock
+        await asyncio.to_thread(path.parent.mkdir, 0o700, parents=True, exist_ok=True)
+        lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         while True:
             with contextlib.suppress(BlockingIOError):
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -83,8 +83,7 @@ class Runner:
 
     async def _start(self) -> None:
         waiting: dict[str, list[Batch]] = {}
-        unfinished = await self.means.batches.unfinished()
-        for batch in unfinished:
+        for batch in await self.means.batches.unfinished():
             waiting.setdefault(batch.owner, []).append(batch)
         for owner, own in waiting.items():
             if owner not in self._owners:
@@ -93,9 +92,7 @@ class Runner:
                 task.add_done_callback(partial(self._ended, owner))
         if time.monotonic() - self._swept_s > _SWEEP_S:
             self._swept_s = time.monotonic()
-            await self.means.uploads.sweep(
-                {name for b in unfinished for name in (b.output, b.errors)}
-            )
+            await self.means.uploads.sweep()
 
     def _ended(self, owner: str, task: asyncio.Task[None]) -> None:
         del self._owners[owner]

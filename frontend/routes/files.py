@@ -40,13 +40,12 @@ class FileRoutes:
     async def create(self, request: Request, client: Client) -> None:
         """POST /v1/files"""
         owner, store = request.user, self.uploads
-        left = store.max_bytes - await store.used_bytes(owner)
-        if left <= 0:
+        if await store.used_bytes(owner) >= store.max_bytes:
             raise too_many_bytes(store.max_bytes)
         file_id, kept = new_id("file-"), False
         async with self.turns.taken(owner):
             try:
-                file = await asyncio.to_thread(store.open_new, file_id)
+                file = await asyncio.to_thread(store.receive, file_id)
                 try:
                     form = await read_form(client, file, self.max_file_bytes)
                 finally:
@@ -56,6 +55,7 @@ class FileRoutes:
                     raise InvalidRequest("the file is empty", param="file", code="empty_file")
                 name = form.filename or "file"
                 upload = make_upload(file_id, owner, name, form.size_bytes, ttl_s)
+                await asyncio.to_thread(store.finish, file_id)
                 await store.add(upload)
                 kept = True
             except OSError as error:
@@ -64,7 +64,7 @@ class FileRoutes:
                 ) from error
             finally:
                 if not kept:
-                    await asyncio.to_thread(store.path(file_id).unlink, missing_ok=True)
+                    await asyncio.to_thread(store.forget, file_id)
         await client.respond(render_file(upload))
 
     async def list(self, request: Request, client: Client) -> None:

@@ -1,12 +1,14 @@
 """Uploaded files: what is known of them in the database, their bytes in a folder beside it.
 
-Everybody sees only their own, whose bytes have a bound. A file without a row is left over from a
-write that was cut short; `sweep` removes it.
+Everybody sees only their own, whose bytes have a bound. A file that is being received has another
+name; `sweep` removes it when nobody can be writing it any more.
 """
 
 import asyncio
+import hashlib
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from sqlalchemy import ColumnElement, Row, delete, func, insert, or_, select, update
@@ -17,8 +19,10 @@ from frontend.store.database import Database
 from frontend.store.tables import uploads
 
 _MICRO = 1_000_000
+PART = ".part"
+"""What ends the name of a file that is being received."""
 _LEFTOVER_S = 3600
-"""How old a file without a row is when nobody can be writing it any more."""
+"""How long nobody has written a file that is not whole and never will be."""
 
 
 class UploadStore:
@@ -38,6 +42,25 @@ class UploadStore:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
         return os.open(self.path(file_id), flags, 0o600)
+
+    def receive(self, file_id: str) -> int:
+        """A descriptor for a file that nobody sees before `finish`. Raises OSError."""
+        return self.open_new(file_id + PART)
+
+    def finish(self, file_id: str) -> None:
+        """The file is whole."""
+        self.path(file_id + PART).replace(self.path(file_id))
+
+    def forget(self, file_id: str) -> None:
+        """The file is not kept."""
+        for name in (file_id + PART, file_id):
+            self.path(name).unlink(missing_ok=True)
+
+    @property
+    def lock(self) -> Path:
+        """The file whose lock one of all processes holds that use this folder and database."""
+        digest = hashlib.sha256(str(self._database.location).encode()).hexdigest()
+        return self.folder / f".runner-{digest[:16]}"
 
     async def used_bytes(self, owner: str) -> int:
         """Bytes of all files of an owner."""
@@ -92,7 +115,7 @@ class UploadStore:
         async with self._database.begin() as connection:
             found = (await connection.execute(gone)).rowcount > 0
         if found:
-            await asyncio.to_thread(self.path(file_id).unlink, missing_ok=True)
+            await asyncio.to_thread(self.forget, file_id)
         return found
 
     async def keep(self, file_id: str) -> None:
@@ -101,17 +124,21 @@ class UploadStore:
             forever = update(uploads).where(uploads.c.id == file_id).values(expires_at_us=None)
             await connection.execute(forever)
 
-    async def sweep(self, in_use: set[str]) -> None:
-        """Removes what has expired, and files that nobody finished; `in_use` are others' output."""
+    async def sweep(self) -> None:
+        """Removes what has expired, and files that nobody will finish."""
         async with self._database.begin() as connection:
-            await connection.execute(delete(uploads).where(~_kept()))
-            known = set((await connection.execute(select(uploads.c.id))).scalars())
-        await asyncio.to_thread(self._remove_unknown, known | in_use)
+            expired = (
+                (await connection.execute(select(uploads.c.id).where(~_kept()))).scalars().all()
+            )
+            await connection.execute(delete(uploads).where(uploads.c.id.in_(expired)))
+        await asyncio.to_thread(self._remove, expired)
 
-    def _remove_unknown(self, known: set[str]) -> None:
+    def _remove(self, expired: Iterable[str]) -> None:
+        for name in expired:
+            self.forget(name)
         before = time.time() - _LEFTOVER_S
-        for path in self.folder.iterdir() if self.folder.exists() else ():
-            if path.name not in known and path.is_file() and path.stat().st_mtime < before:
+        for path in self.folder.glob(f"*{PART}"):
+            if path.stat().st_mtime < before:
                 path.unlink(missing_ok=True)
 
 

@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 
 import orjson
 
-from frontend.dialects.declare import Body, about
+from frontend.dialects.declare import Body, Object, about
 from frontend.dialects.openai.files import check_lifetime, render_page
 from frontend.dialects.read import read
-from frontend.dialects.refusal import check_count, refuse
+from frontend.dialects.refusal import check_count, refuse, shown
 from frontend.domain.batches import Batch, new_id
 
 Endpoint = Literal["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses"]
@@ -37,8 +37,8 @@ class BatchBody(Body, kw_only=True):
         Literal["24h"], about("What has not run by then expires. Always '24h'.")
     ]
     metadata: Annotated[
-        dict[str, str] | None,
-        about("Up to 16 keys and values of your own.", says="must be an object of strings"),
+        Object | None,
+        about("Up to 16 keys and values of your own, which are strings."),
     ] = None
     output_expires_after: Annotated[
         OutputLifetime | None, about("When the files of answers expire. Default: never.")
@@ -52,7 +52,6 @@ def parse_batch(body: object, owner: str, caller: dict[str, Any]) -> Batch:
     if given.output_expires_after is not None:
         seconds = given.output_expires_after.seconds
         ttl_s = check_lifetime("output_expires_after.seconds", seconds)
-    _check_metadata(given.metadata)
     now_s = int(time.time())
     return Batch(
         id=new_id("batch_"),
@@ -65,18 +64,21 @@ def parse_batch(body: object, owner: str, caller: dict[str, Any]) -> Batch:
         created_s=now_s,
         expires_s=now_s + WINDOW_S,
         output_ttl_s=ttl_s,
-        metadata=given.metadata,
+        metadata=_metadata(given.metadata),
     )
 
 
-def _check_metadata(metadata: dict[str, str] | None) -> None:
-    if metadata is None:
-        return
-    check_count("metadata", [*metadata], _MAX_METADATA)
-    for key, value in metadata.items():
+def _metadata(given: dict[str, Any] | None) -> dict[str, str] | None:
+    if given is None:
+        return None
+    check_count("metadata", [*given], _MAX_METADATA)
+    for key, value in given.items():
+        if not isinstance(value, str):
+            raise refuse("metadata", f"must have strings as values, not {shown(value)}")
         if len(key) > _MAX_KEY or len(value) > _MAX_VALUE:
             problem = f"has a key beyond {_MAX_KEY} or a value beyond {_MAX_VALUE} characters"
             raise refuse("metadata", problem)
+    return given
 
 
 def render_batch(batch: Batch) -> bytes:

@@ -45,7 +45,7 @@ def _lifetime(anchor: str | None, seconds: str | None) -> int | None:
         return None
     if anchor != "created_at":
         raise refuse("expires_after[anchor]", "must be 'created_at'")
-    return check_lifetime("expires_after[seconds]", int(seconds) if _is_number(seconds) else None)
+    return check_lifetime("expires_after[seconds]", _number(seconds))
 
 
 def check_lifetime(path: str, seconds: int | None) -> int:
@@ -55,8 +55,10 @@ def check_lifetime(path: str, seconds: int | None) -> int:
     return seconds
 
 
-def _is_number(text: str | None) -> bool:
-    return text is not None and text.isascii() and text.isdigit() and len(text) < 10
+def _number(text: str | None) -> int | None:
+    """A number of a few digits; None for anything else."""
+    whole = text is not None and text.isascii() and text.isdigit() and len(text) < 10
+    return int(text or "") if whole else None
 
 
 def make_upload(file_id: str, owner: str, name: str, size_bytes: int, ttl_s: int | None) -> Upload:
@@ -69,9 +71,10 @@ def make_upload(file_id: str, owner: str, name: str, size_bytes: int, ttl_s: int
 def read_page(query: Mapping[str, str], most: int, default: int) -> tuple[int, str | None]:
     """(limit, after) of a list. Raises InvalidRequest."""
     text = query.get("limit", str(default))
-    if not _is_number(text) or not 1 <= int(text) <= most:
+    limit = _number(text)
+    if limit is None or not 1 <= limit <= most:
         raise refuse("limit", f"must be an integer from 1 to {most}, not {shown(text)}")
-    return int(text), query.get("after") or None
+    return limit, query.get("after") or None
 
 
 def read_order(query: Mapping[str, str]) -> bool:
