@@ -5,8 +5,8 @@ or recipe makes a new one beside the old. What an entry adds to the weights (LoR
 template) stays outside of it.
 """
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from toolkit import kinds
 from toolkit.building.quantization import quantize_entry
 from toolkit.convert.kept import keep_converted
 from toolkit.convert.recipes import recipe
-from toolkit.errors import SourceError
+from toolkit.errors import SourceError, ToolkitError
 from toolkit.facts import Facts
 from toolkit.kinds import read_facts
 from toolkit.kinds.llm.facts import AdapterFacts, LlmFacts
@@ -42,15 +42,22 @@ class Prepared:
     chat_template: str | None = None
 
 
-def prepare(name: str, entry: SourcedEntry, folder: Path, progress: Progress) -> Prepared:
+def prepare(
+    name: str,
+    entry: SourcedEntry,
+    folder: Path,
+    progress: Progress,
+    fetched: Fetched | None = None,
+) -> Prepared:
     """Fetches and converts the weights of `entry`; `folder` is where its relative paths start.
 
-    Raises SourceError, ConvertError, MissingExtra; nothing half-made stays.
+    `fetched` is its source where that is on this disk. Raises SourceError, ConvertError,
+    MissingExtra; nothing half-made stays.
     """
     named = _Named(name, progress)
-    fetched = _checked(f"the weights of '{name}'", fetch(entry.origin, folder, progress), entry)
+    fetched = check_digest(fetched or fetch(entry.origin, folder, progress), entry)
     place = keep_converted(recipe(kinds.of(entry).conversion(fetched.path)), fetched, named)
-    prepared = Prepared(place, fetched.digest, _read_facts(place))
+    prepared = Prepared(place, fetched.digest, read_place(place))
     return (
         _prepare_llm(name, entry, prepared, folder, progress)
         if isinstance(entry, LlmEntry)
@@ -64,12 +71,13 @@ def _prepare_llm(
     """With what only language models have."""
     named = _Named(name, progress)
     place = quantize_entry(name, entry, prepared.folder, prepared.digest, named)
-    known = _read_facts(place)
+    known = read_place(place)
     assert isinstance(known, LlmFacts)
     adapters, about = {}, {}
     for adapter, given in entry.adapters.items():
-        fetched = _checked(f"the adapter '{adapter}'", fetch(given.origin, folder, progress), given)
-        rank = check_adapter(adapter, fetched.path)
+        with about_adapter(adapter):
+            fetched = check_digest(fetch(given.origin, folder, progress), given)
+            rank = check_adapter(adapter, fetched.path)
         adapters[adapter] = fetched.path
         about[adapter] = AdapterFacts(rank=rank, digest=fetched.digest)
     template = read_template(folder / entry.chat_template) if entry.chat_template else None
@@ -77,7 +85,7 @@ def _prepare_llm(
     return Prepared(place, prepared.digest, facts, adapters, template)
 
 
-def _read_facts(place: Path) -> Facts:
+def read_place(place: Path) -> Facts:
     """With the facts that only the tokenizer has; it is beside the step that reads text."""
     facts = read_facts(place)
     if (step := kinds.all_kinds()[facts.kind].tokenizing) is None:
@@ -86,13 +94,25 @@ def _read_facts(place: Path) -> Facts:
     return facts.model_copy(update={"token_bytes": size})
 
 
-def _checked(what: str, fetched: Fetched, wanted: SourcedEntry | Adapter) -> Fetched:
-    if wanted.digest is not None and wanted.digest != fetched.digest:
+def check_digest(fetched: Fetched, entry: SourcedEntry | Adapter) -> Fetched:
+    """The same. Raises SourceError if models.yaml gives another digest."""
+    if entry.digest is not None and entry.digest != fetched.digest:
         raise SourceError(
-            f"{what} have the digest {fetched.digest}, not {wanted.digest}",
+            f"the weights have the digest {fetched.digest}, not {entry.digest}",
             hint="the source has changed; if that is expected, write its new digest",
+            field=("digest",),
         )
     return fetched
+
+
+@contextmanager
+def about_adapter(name: str) -> Iterator[None]:
+    """Errors inside are about the entry's adapter `name`."""
+    try:
+        yield
+    except ToolkitError as error:
+        error.field = ("adapters", name, *(error.field or ("source",)))
+        raise
 
 
 class _Named:

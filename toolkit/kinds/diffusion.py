@@ -70,6 +70,16 @@ class _Diffusion(Kind[DiffusionEntry, DiffusionFacts]):
     position = 4
     entry = DiffusionEntry
     facts = DiffusionFacts
+    wide = DiffusionFacts(
+        size=512,
+        scale=8,
+        multiple_of=8,
+        latent_channels=-1,
+        tokens=-1,
+        width=-1,
+        latent_scaling=1,
+        latent_shift=0,
+    )
     interface = contract.INTERFACES["diffusion"]
     steps = tuple(KindStep(step, step) for step in ("text_encoder", "denoise", "decode"))
     estimate = "diffusion"

@@ -221,6 +221,16 @@ def _hub(source: HubSource, progress: Progress, allow_pickle: bool) -> Fetched:
     return _inside(fetched, source)
 
 
+def hub_cached(source: HubSource) -> Fetched | None:
+    """The source if the Hub library's own cache has it; uses no network."""
+    try:
+        hub = import_module("toolkit.weights.hub")
+    except ImportError:
+        return None
+    folder = hub.cached(source)
+    return None if folder is None else _local(folder)
+
+
 def _inside(fetched: Fetched, source: HubSource) -> Fetched:
     """The one file, where a source names one."""
     if source.file is None:
