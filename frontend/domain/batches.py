@@ -18,7 +18,7 @@ BATCH, OUTPUT = "batch", "batch_output"
 
 
 def new_id(kind: str) -> str:
-    """An id that nobody can guess."""
+    """An id that cannot be guessed."""
     return f"{kind}{time.time_ns() // 1000:014x}{secrets.token_hex(8)}"
 
 

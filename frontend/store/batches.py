@@ -1,6 +1,6 @@
 """Batches in the database. Everybody sees only their own; one that has finished never changes."""
 
-import builtins
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -48,7 +48,7 @@ class BatchStore:
             found = await connection.execute(query.order_by(batches.c.id.desc()).limit(limit))
             return [_batch(row) for row in found]
 
-    async def unfinished(self) -> "builtins.list[Batch]":
+    async def unfinished(self) -> Sequence[Batch]:
         """The batches of all owners that have work left, the oldest first."""
         query = select(batches).where(batches.c.status.not_in(FINISHED)).order_by(batches.c.id)
         async with self._database.connect() as connection:

@@ -44,7 +44,7 @@ class UploadStore:
         return os.open(self.path(file_id), flags, 0o600)
 
     def receive(self, file_id: str) -> int:
-        """A descriptor for a file that nobody sees before `finish`. Raises OSError."""
+        """A descriptor for a file that is not listed before `finish`. Raises OSError."""
         return self.open_new(file_id + PART)
 
     def finish(self, file_id: str) -> None:
@@ -125,7 +125,7 @@ class UploadStore:
             await connection.execute(forever)
 
     async def sweep(self) -> None:
-        """Removes what has expired, and files that nobody will finish."""
+        """Removes what has expired, and files that will never be whole."""
         async with self._database.begin() as connection:
             expired = (
                 (await connection.execute(select(uploads.c.id).where(~_kept()))).scalars().all()
