@@ -7,7 +7,12 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-_MODULES = {"keys": "keys", "migrate": "migrate"}
+_MODULES = {
+    name: name.replace("-", "_")
+    for name in (
+        *("groups", "key-requests", "keys", "migrate", "organisations", "roles", "seed", "users"),
+    )
+}
 """Commands and their modules in `frontend.commands`."""
 
 

@@ -15,6 +15,8 @@ from starlette.routing import Router
 from starlette.types import ASGIApp
 
 from frontend.accounts.authorize import Authorizer
+from frontend.accounts.callers import Callers
+from frontend.accounts.directory.directory import Directory
 from frontend.accounts.keys import Keys
 from frontend.accounts.ledger import Ledger
 from frontend.batches.lines import LineBounds
@@ -35,6 +37,9 @@ from frontend.media.fetch import Fetcher
 from frontend.media.images import ImageBounds, Images
 from frontend.media.links import Links
 from frontend.media.transcode import DecodeLimits
+from frontend.routes.accounts import Desk
+from frontend.routes.admin_groups import GroupRoutes, OrganisationRoutes, RoleRoutes
+from frontend.routes.admin_users import KeyRequestRoutes, UserRoutes
 from frontend.routes.batches import BatchRoutes
 from frontend.routes.chat import ChatRoutes
 from frontend.routes.completions import CompletionRoutes
@@ -44,6 +49,7 @@ from frontend.routes.files import FileRoutes
 from frontend.routes.health import HealthRoutes
 from frontend.routes.home import HomeRoutes
 from frontend.routes.images import ImageRoutes
+from frontend.routes.keys import KeyRoutes, MeRoutes
 from frontend.routes.messages import MessagesRoutes
 from frontend.routes.metrics import MetricsRoutes
 from frontend.routes.models import ModelRoutes
@@ -90,6 +96,16 @@ class Gateway:
     database: Database
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What routes need besides the path."""
+
+    database: Database
+    metrics: Metrics
+    directory: Directory
+    runner: Runner
+
+
 def create_gateway(
     settings: Settings, upstream: Upstream | None = None, database: Database | None = None
 ) -> Gateway:
@@ -103,16 +119,19 @@ def create_gateway(
     path, metrics = _path(settings, upstream), Metrics()
     database = database or Database(locate(settings.url, settings.data_directory))
     path.ledger = _ledger(settings, database, metrics)
+    directory, callers = Directory.of(database), Callers(database)
     runner = _runner(settings, path, database, lambda name: routes.find("POST", name)[0].handler)
-    routes = Routes(table(_handlers(settings, path, metrics, runner, database)))
+    parts = Parts(database, metrics, directory, runner)
+    routes = Routes(table(_handlers(settings, path, parts)))
     middleware = Middleware(
         routes,
         _sites(settings),
-        _authorizer(settings),
+        _authorizer(settings, callers),
         settings.request_timeout_s,
         settings.client_timeout_s,
-        _lifespan(path, database, runner),
+        _lifespan(path, parts, callers),
         path.ledger,
+        settings.proxies,
     )
     app = _with_cors(middleware, middleware.sites) if settings.origins else middleware
     return Gateway(app, path, metrics, routes, database)
@@ -140,13 +159,15 @@ def _ledger(settings: Settings, database: Database, metrics: Metrics) -> Ledger:
     )
 
 
-def _handlers(
-    settings: Settings, path: Path, metrics: Metrics, runner: Runner, database: Database
-) -> Handlers:
+def _handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
+    database, metrics, directory, runner = (
+        parts.database, parts.metrics, parts.directory, parts.runner,
+    )  # fmt: skip
     bounds, registry = _bounds(settings), path.registry
     links = Links(FileStore(database, settings.max_stored_bytes), settings.link_ttl_s)
     store = ResponseStore(database, settings.responses_ttl_s, settings.max_responses_bytes)
-    names_are_public = settings.keys_file is None or settings.open
+    names_are_public = not settings.keys_are_required
+    desk = Desk(bounds, settings.proxies)
     return Handlers(
         chat=ChatRoutes(path, bounds),
         completions=CompletionRoutes(path, bounds),
@@ -170,6 +191,14 @@ def _handlers(
             Turns(settings.max_uploads, settings.max_waiting),
         ),
         batches=BatchRoutes(runner, bounds),
+        organisations=OrganisationRoutes(desk, directory.organisations),
+        groups=GroupRoutes(desk, directory.groups),
+        roles=RoleRoutes(desk, directory.roles),
+        users=UserRoutes(desk, directory.users, directory.events),
+        key_requests=KeyRequestRoutes(desk, directory.requests),
+        keys=KeyRoutes(desk, directory.keys, own=False),
+        own_keys=KeyRoutes(desk, directory.keys, own=True),
+        me=MeRoutes(desk, directory.users),
     )
 
 
@@ -193,14 +222,21 @@ def _runner(
     return Runner(means)
 
 
-def _lifespan(path: Path, database: Database, runner: Runner) -> ASGIApp:
+def _lifespan(path: Path, parts: Parts, callers: Callers) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
         ledger = nullcontext() if path.ledger is None else path.ledger.running()
-        async with path.registry.polling(), path.structures.working(), ledger, runner.serving():
+        await parts.directory.roles.seed()
+        async with (
+            path.registry.polling(),
+            path.structures.working(),
+            callers.watching(),
+            ledger,
+            parts.runner.serving(),
+        ):
             yield
         await path.images.workers.close()
-        await database.close()
+        await parts.database.close()
         await path.upstream.close()
 
     return Router(lifespan=lifespan)
@@ -211,7 +247,7 @@ def _with_cors(app: ASGIApp, sites: Sites) -> ASGIApp:
         app,
         allow_origins=("*",) if sites.origins is None else (),
         allow_origin_regex=None if sites.origins is None else sites.origins.pattern,
-        allow_methods=("GET", "HEAD", "POST", "DELETE"),
+        allow_methods=("GET", "HEAD", "POST", "PATCH", "DELETE"),
         allow_headers=("*",),
         expose_headers=("x-request-id", "request-id", "retry-after", "openai-processing-ms"),
         allow_private_network=True,
@@ -237,16 +273,15 @@ def _sites(settings: ServerSettings) -> Sites:
         settings.hosts,
         settings.origins,
         settings.public_url,
-        keyed=settings.keys_file is not None and not settings.open,
+        keyed=settings.keys_are_required,
     )
 
 
-def _authorizer(settings: ServerSettings) -> Authorizer:
-    if settings.keys_file is None:
-        return Authorizer(None, settings.open)
-    keys = Keys(settings.keys_file)
-    keys.read()
-    return Authorizer(keys, settings.open)
+def _authorizer(settings: ServerSettings, callers: Callers) -> Authorizer:
+    keys = None if settings.keys_file is None else Keys(settings.keys_file)
+    if keys is not None:
+        keys.read()
+    return Authorizer(keys, callers, open=not settings.keys_are_required)
 
 
 def _structures(settings: Settings) -> Structures:
