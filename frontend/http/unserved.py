@@ -21,7 +21,7 @@ REASONS = {
     "/v1/videos": "models here make text, vectors and images",
     "/v1/containers": "code is not run here",
     "/v1/evals": "evaluations are not run here",
-    "/v1/organization": "the gateway has no organizations; the operator manages keys",
+    "/v1/organization": "OpenAI's administration is not served; the gateway has /admin",
     "/v1/messages/batches": "message batches are not served; use /v1/batches",
 }
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from frontend.accounts.scopes import allows_endpoint
 from frontend.batches.callers import write_caller
 from frontend.batches.runner import Runner
 from frontend.batches.work import stamped
@@ -9,7 +10,7 @@ from frontend.dialects.openai.batches import parse_batch, render_batch, render_b
 from frontend.dialects.openai.files import read_page
 from frontend.domain.batches import BATCH, FINISHED, Batch
 from frontend.domain.request import Request
-from frontend.errors import InvalidRequest, NotFound, RateLimited
+from frontend.errors import Forbidden, InvalidRequest, NotFound, RateLimited
 from frontend.http.bounds import Bounds
 from frontend.http.client import Client
 from frontend.http.query import query_of
@@ -30,6 +31,8 @@ class BatchRoutes:
         body = await client.read_json(self.bounds.body)
         caller = write_caller(request.caller)
         batch = self.bounds.parse(request, parse_batch, body, request.user, caller)
+        if not allows_endpoint(request.caller.scope, batch.endpoint):
+            raise Forbidden(f"your key may not use '{batch.endpoint}'", param="endpoint")
         means = self.runner.means
         upload = await means.uploads.get(request.user, batch.input)
         if upload is None or upload.purpose != BATCH:

@@ -14,7 +14,7 @@ from frontend.batches.callers import read_caller, write_caller
 from frontend.batches.lines import LineBounds
 from frontend.batches.work import Means, Work, stamped
 from frontend.domain.batches import BATCH, Batch, Upload, new_id
-from frontend.domain.identity import ANONYMOUS
+from frontend.domain.identity import ANONYMOUS, Scope
 from frontend.store.batches import BatchStore
 from frontend.store.database import Database
 from frontend.store.uploads import UploadStore
@@ -176,4 +176,6 @@ async def test_expired_and_unfinished_files_are_swept(lab: Lab) -> None:
 
 
 def test_a_caller_is_stored_whole() -> None:
-    assert read_caller(json.loads(json.dumps(write_caller(ANONYMOUS)))) == ANONYMOUS
+    limited = replace(ANONYMOUS, scope=Scope(("a*",), ("/v1/*",)))
+    for caller in (ANONYMOUS, limited):
+        assert read_caller(json.loads(json.dumps(write_caller(caller)))) == caller
