@@ -150,3 +150,30 @@ def test_a_plan_needs_the_config_alone(
 def test_no_pickle_is_among_the_files_that_a_build_takes() -> None:
     hub = import_module("toolkit.weights.hub")
     assert not set(hub.PICKLES) & set(hub.FILES)
+
+
+@pytest.mark.parametrize(
+    ("names", "left_out"),
+    [
+        (["config.json", "model-00001-of-00002.safetensors", "consolidated.safetensors"], [2]),
+        (["config.json", "model.safetensors", "original/model.safetensors"], [2]),
+        (["config.json", "consolidated.safetensors", "tokenizer.json"], []),
+        (["modules.json", "model.safetensors", "2_Dense/model.safetensors"], []),
+        (
+            [
+                "model_index.json",
+                "unet/diffusion_pytorch_model.safetensors",
+                "unet/diffusion_pytorch_model.fp16.safetensors",
+                "vae/diffusion_pytorch_model.fp16.safetensors",
+                "safety_checker/model.safetensors",
+                "v1-5-pruned.safetensors",
+                "tokenizer/vocab.json",
+            ],
+            [2, 4, 5],
+        ),
+    ],
+)
+def test_second_copies_of_weights_are_not_downloaded(names: list[str], left_out: list[int]) -> None:
+    hub = import_module("toolkit.weights.hub")
+    expected = {name for number, name in enumerate(names) if number not in left_out}
+    assert hub.without_copies(set(names)) == expected
