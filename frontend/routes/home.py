@@ -6,7 +6,7 @@ Names of models are on the page only where they are not secret.
 
 import base64
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from html import escape
@@ -45,9 +45,12 @@ class HomeRoutes:
             await client.respond(greeting, headers=[vary], kind=kind)
             return
         models = self.registry.models if self.names else None
-        absent = self.registry.absent if self.names else []
+        states = dict.fromkeys(self.registry.absent, "not loaded") if self.names else {}
+        for model in models or []:
+            states[model.name] = "loaded on demand"
+        states |= dict.fromkeys((one.name for one in self.registry.loaded), "ready")
         state = "Ready." if self.registry.is_ready else "Not ready: no model is loaded."
-        page = render(origin_of(client, self.public_url), state, models, absent)
+        page = render(origin_of(client, self.public_url), state, models, states)
         headers = [vary, *_headers()]
         await client.respond(page, headers=headers, kind=b"text/html; charset=utf-8")
 
@@ -62,14 +65,14 @@ def wants_page(client: Client) -> bool:
     return False
 
 
-def render(url: str, state: str, models: list[Model] | None, absent: Iterable[str] = ()) -> bytes:
-    """The page; `models` of None: their names are secret. `absent` are not loaded now."""
+def render(url: str, state: str, models: list[Model] | None, states: Mapping[str, str]) -> bytes:
+    """The page; `models` of None: their names are secret. `states` of all models by name."""
     calls = "".join(
         f'<div class="call"><div><h3>{escape(title)}</h3>'
         f'<button type="button" hidden>Copy</button></div><pre>{escape(text)}</pre></div>'
         for title, text in calls_of(url, models or [], keyed=models is None)
     )
-    shown = _table(models, absent) if models is not None else _HIDDEN.format(url=escape(url))
+    shown = _table(models, states) if models is not None else _HIDDEN.format(url=escape(url))
     return Template(_read("home.html")).substitute(
         style=_read("home.css"), script=_read("home.js"), state=state, models=shown, calls=calls
     ).encode()  # fmt: skip
@@ -88,20 +91,20 @@ def calls_of(url: str, models: list[Model], *, keyed: bool) -> list[tuple[str, s
     return [(title, Template(_read(file)).substitute(values)) for title, file in texts.items()]
 
 
-def _table(models: list[Model], absent: Iterable[str]) -> str:
-    rows = "".join(f"<tr>{_row(model)}</tr>" for model in models)
-    for name in absent:
-        rows += f"<tr><td><code>{escape(name)}</code></td><td></td><td>not loaded</td></tr>"
+def _table(models: list[Model], states: Mapping[str, str]) -> str:
+    rows = "".join(f"<tr>{_row(model, states[model.name])}</tr>" for model in models)
+    for name in sorted(states.keys() - {model.name for model in models}):
+        rows += f"<tr><td><code>{escape(name)}</code></td><td></td><td>{states[name]}</td></tr>"
     if not rows:
         return _EMPTY
     head = "".join(f"<th>{column}</th>" for column in _COLUMNS)
     return f'<div class="wide"><table><tr>{head}</tr>{rows}</table></div>'
 
 
-def _row(model: Model) -> str:
+def _row(model: Model, state: str) -> str:
     context = "" if model.context_length is None else f"{model.context_length:,} tokens"
     cells = (
-        f"<code>{escape(model.name)}</code>", escape(model.kind), "ready", context,
+        f"<code>{escape(model.name)}</code>", escape(model.kind), state, context,
         escape(", ".join(sorted(model.capabilities))), escape(", ".join(model.aliases)),
     )  # fmt: skip
     return "".join(f"<td>{cell}</td>" for cell in cells)

@@ -21,6 +21,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from toolkit.errors import ServeError
 from toolkit.model_config import ModelConfig
 from toolkit.progress import Progress, silent
+from toolkit.runtime.environments import MODEL_LOGS
 from toolkit.runtime.triton import TritonRuntime
 from toolkit.serve.child import Child, Command, clean_environment
 from toolkit.serve.folder import PrivateFolder
@@ -41,21 +42,24 @@ _CLOSED_HTTP = "model-repository,shared-memory,model-config,logging,trace:closed
 @dataclass(frozen=True, slots=True)
 class TritonOptions:
     """How to run the server. `http_port` opens Triton's own HTTP API on loopback, for debugging;
-    `placement` are the GPUs of each step, None on the CPU."""
+    `placement` are the GPUs of each step, None on the CPU. `model_logs` is the folder of the logs
+    of models; without it their output is in `log`."""
 
     repository: Path
     log: Path
     http_port: int | None = None
     load_timeout_s: float = 600.0
     placement: Mapping[str, Mapping[str, object]] | None = None
+    model_logs: Path | None = None
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables that tell each step its GPUs; indices are those of nvidia-smi."""
+        """Variables that tell each step its log and its GPUs; indices are those of nvidia-smi."""
+        logs = {} if self.model_logs is None else {MODEL_LOGS: str(self.model_logs)}
         if self.placement is None:
-            return {}
+            return logs
         placed = {"TRITON_TOOLKIT_PLACEMENT": json.dumps(self.placement)}
-        return placed | {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+        return logs | placed | {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 
 
 class TritonDied(ServeError):
@@ -194,7 +198,8 @@ class TritonServer:
                 + self._child.log_tail(40)
             )
         if failures:
-            raise LoadFailed(failures, self.options.log)
+            logs = self.options.model_logs or self.options.log
+            raise LoadFailed(failures, logs)
 
     def _is_ending(self) -> bool:
         """Whether the server ended; its socket closes a little before its process ends."""
