@@ -41,7 +41,7 @@ def build(spec: Spec, target: Target, output: Path, progress: Progress = silent)
     plan = make_plan(spec.for_target(target), target, spec.file)
     refuse_foreign(output)
     prepared = {
-        model.name: prepare(model.name, model.entry, spec.folder, progress)
+        model.name: prepare(model.name, model.entry, spec.folder, target, progress)
         for model in plan.models
         if isinstance(model.entry, SourcedEntry)
     }

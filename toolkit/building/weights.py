@@ -14,14 +14,16 @@ from toolkit import kinds
 from toolkit.building.quantization import quantize_entry
 from toolkit.convert.kept import keep_converted
 from toolkit.convert.recipes import recipe
-from toolkit.errors import SourceError
+from toolkit.errors import ConvertError, SourceError
 from toolkit.facts import Facts
 from toolkit.kinds import read_facts
+from toolkit.kinds.architectures import refusal
 from toolkit.kinds.llm.facts import AdapterFacts, LlmFacts
 from toolkit.kinds.llm.fields import Adapter, LlmEntry
 from toolkit.kinds.llm.template import read_template
 from toolkit.progress import Progress, Step
 from toolkit.spec import SourcedEntry
+from toolkit.targets import Target
 from toolkit.weights.adapters import check_adapter
 from toolkit.weights.fetch import fetch
 from toolkit.weights.sources import Fetched
@@ -42,13 +44,16 @@ class Prepared:
     chat_template: str | None = None
 
 
-def prepare(name: str, entry: SourcedEntry, folder: Path, progress: Progress) -> Prepared:
+def prepare(
+    name: str, entry: SourcedEntry, folder: Path, target: Target, progress: Progress
+) -> Prepared:
     """Fetches and converts the weights of `entry`; `folder` is where its relative paths start.
 
     Raises SourceError, ConvertError, MissingExtra; nothing half-made stays.
     """
     named = _Named(name, progress)
     fetched = _checked(f"the weights of '{name}'", fetch(entry.origin, folder, progress), entry)
+    _check_kind(name, entry, fetched, target)
     place = keep_converted(recipe(kinds.of(entry).conversion(fetched.path)), fetched, named)
     prepared = Prepared(place, fetched.digest, _read_facts(place))
     return (
@@ -56,6 +61,16 @@ def prepare(name: str, entry: SourcedEntry, folder: Path, progress: Progress) ->
         if isinstance(entry, LlmEntry)
         else prepared
     )
+
+
+def _check_kind(name: str, entry: SourcedEntry, fetched: Fetched, target: Target) -> None:
+    """Raises ConvertError for weights that the entry's kind cannot serve."""
+    loader = kinds.of(entry).loader(entry, target)
+    if refused := refusal(entry.kind, fetched.path, loader):
+        what, hint = refused
+        raise ConvertError(
+            f"'{name}' is of kind {entry.kind}, and its weights are {what}", hint=hint
+        )
 
 
 def _prepare_llm(

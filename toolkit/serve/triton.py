@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import as_completed
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,8 @@ _END_S = 10  # a crash writes its trace first
 _START_TIMEOUT_S = 30.0
 _EXIT_TIMEOUT_S = 30
 _CALL_TIMEOUT_S = 5.0
+_LOAD_THREADS = 16
+"""Triton's default is 4: an engine, the slowest, would wait for tokenizers."""
 _MAX_MESSAGE_BYTES = 2**31 - 1
 # every user can read a process's arguments, so the key of these is one that cannot be in an HTTP
 # header: two line ends close the head of a request
@@ -56,6 +59,10 @@ class TritonOptions:
             return {}
         placed = {"TRITON_TOOLKIT_PLACEMENT": json.dumps(self.placement)}
         return placed | {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+
+
+class _NotLoaded(Exception):
+    """One model; its reason is reported with those of the others."""
 
 
 class TritonDied(ServeError):
@@ -132,6 +139,7 @@ class TritonServer:
             "--model-control-mode=explicit",
             "--allow-metrics=false",
             f"--exit-timeout-secs={_EXIT_TIMEOUT_S}",
+            f"--model-load-thread-count={_LOAD_THREADS}",
             *server_options(options.repository),
         ]
         argv += [f"--grpc-address=unix://{self.folder}/grpc.sock", "--grpc-port=1"]
@@ -181,12 +189,21 @@ class TritonServer:
         load = self._load if self.options.placement is None else self._load_alone
         loads = {in_background(partial(load, model)): model for model in models}
         failures = {}
-        with progress.step("load models", total=len(models), unit="models") as step:
+        with (
+            progress.step("load models", total=len(models), unit="models") as step,
+            ExitStack() as stack,
+        ):
+            steps = {model: ExitStack() for model in models}
+            for model in models:
+                stack.push(steps[model])
+                steps[model].enter_context(progress.step(f"load {model}"))
             for done in as_completed(loads):
                 step.advance()
-                step.note(loads[done])
-                if reason := done.result():
-                    failures[loads[done]] = reason
+                # a step that ends with an error is not reported as done
+                with suppress(_NotLoaded), steps[loads[done]]:
+                    if reason := done.result():
+                        failures[loads[done]] = reason
+                        raise _NotLoaded
         if failures and self._is_ending():
             assert self._child is not None
             raise TritonDied(

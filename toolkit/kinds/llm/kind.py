@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from toolkit import contract
+from toolkit.engine_arguments import Engine, engine
 from toolkit.finding import FieldFinding
 from toolkit.kinds.encoding import check_context
 from toolkit.kinds.kind import Building, Kind, KindStep, StepPlan, Surroundings
@@ -77,8 +78,11 @@ class _Llm(Kind[LlmEntry, LlmFacts]):
             *(self.plan_step("prompt", adapter, target) for adapter in entry.adapters),
         ]
 
+    def loader(self, entry: LlmEntry, target: Target | None) -> Engine | None:
+        return engine(target.vllm) if target and target.vllm and entry.engine == "vllm" else None
+
     def findings(self, name: str, entry: LlmEntry, around: Surroundings) -> Iterator[FieldFinding]:
-        return llm_findings(entry, around)
+        return llm_findings(entry, around, self.loader(entry, around.target))
 
     def models(self, entry: LlmEntry, facts: LlmFacts, building: Building) -> list[Model]:
         """The ensemble and its two steps, and for each adapter an ensemble and a `prompt` of its
