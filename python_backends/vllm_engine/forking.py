@@ -7,6 +7,7 @@ this process does, and starts no thread, so that its forks may use OpenMP.
 
 import multiprocessing
 import os
+from contextlib import suppress
 from importlib.util import find_spec
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext, ForkServerProcess
@@ -58,6 +59,10 @@ class _Process(ForkServerProcess):
         return ForkServerProcess._Popen(process_obj)
 
     def run(self) -> None:
+        with suppress(ImportError):
+            import setproctitle  # type: ignore[import-not-found]
+
+            setproctitle.getproctitle()  # finds its memory by where the first environment is
         os.environ.clear()
         os.environ.update(self._environment)
         server: Any = forkserver._forkserver

@@ -72,8 +72,10 @@ class TritonDied(ServeError):
 class LoadFailed(ServeError):
     """Some models do not load; `reasons` holds one sentence for each."""
 
-    def __init__(self, reasons: Mapping[str, str], log: Path) -> None:
-        self.reasons = {model: plain(reason) for model, reason in sorted(reasons.items())}
+    def __init__(self, reasons: Mapping[str, str], log: Path, start: int = 0) -> None:
+        """`start` is where in the log the loading begins."""
+        text = _read_from(log, start)
+        self.reasons = {model: plain(reason, text) for model, reason in sorted(reasons.items())}
         details = "\n".join(f"{model}: {reason}" for model, reason in self.reasons.items())
         super().__init__(f"Triton cannot load\n{details}", hint=f"the details are in {log}")
 
@@ -187,6 +189,7 @@ class TritonServer:
         """
         # an engine measures what is free on its GPU while it starts, so no other may start then
         load = self._load if self.options.placement is None else self._load_alone
+        start = self.options.log.stat().st_size if self.options.log.exists() else 0
         loads = {in_background(partial(load, model)): model for model in models}
         failures = {}
         with (
@@ -211,7 +214,7 @@ class TritonServer:
                 + self._child.log_tail(40)
             )
         if failures:
-            raise LoadFailed(failures, self.options.log)
+            raise LoadFailed(failures, self.options.log, start)
 
     def _is_ending(self) -> bool:
         """Whether the server ended; its socket closes a little before its process ends."""
@@ -296,3 +299,13 @@ class TritonServer:
     def _forget(self) -> None:
         self._close_channel()
         self._folder.remove()
+
+
+def _read_from(log: Path, start: int) -> str:
+    """At most a megabyte of a log from that byte on; empty if it cannot be read."""
+    try:
+        with log.open("rb") as file:
+            file.seek(start)
+            return file.read(1 << 20).decode(errors="replace")
+    except OSError:
+        return ""
