@@ -29,12 +29,16 @@ FROM ${BASE}
 COPY --from=build /opt/toolkit /opt/toolkit
 COPY --from=build /opt/triton-toolkit /opt/triton-toolkit
 COPY docker/healthcheck.py /opt/toolkit/
-RUN install -d -o 10001 -g 10001 /opt/triton-toolkit/logs /opt/triton-toolkit/running /models
+RUN install -d -o 10001 -g 10001 /opt/triton-toolkit/logs /opt/triton-toolkit/running /models \
+ && install -d -m 0700 -o 10001 -g 10001 /var/lib/triton-gateway
+# the gateway's SQLite database, where TRITON_FRONTEND_DATABASE_URL names no other
+VOLUME /var/lib/triton-gateway
 USER 10001:10001
 WORKDIR /tmp
 ENV PATH=/opt/toolkit/bin:$PATH \
     HOME=/tmp \
     PYTHONUNBUFFERED=1 \
+    TRITON_FRONTEND_DATA_DIRECTORY=/var/lib/triton-gateway \
     TRITON_TOOLKIT_HOME=/opt/triton-toolkit
 EXPOSE 9000 8001
 # loading a language model takes its time

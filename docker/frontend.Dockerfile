@@ -16,17 +16,21 @@ COPY frontend frontend
 # the gateway's own package, without what only installs or tests
 RUN cp -r frontend /opt/gateway/lib/python3*/site-packages/ \
  && /opt/gateway/bin/python -m compileall -q /opt/gateway/lib/python3*/site-packages/frontend \
- && find /opt/gateway -type d -name tests -prune -exec rm -rf {} + \
+ && find /opt/gateway -type d \( -name tests -o -path '*/sqlalchemy/testing' \) -prune -exec rm -rf {} + \
  && find /opt/gateway -name '*.map' -delete \
  && /opt/gateway/bin/pip uninstall -q -y pip setuptools
 
 FROM ${BASE}
 COPY --from=build /opt/gateway /opt/gateway
+RUN install -d -m 0700 -o 10001 -g 10001 /var/lib/triton-gateway
+# the SQLite database, where TRITON_FRONTEND_DATABASE_URL names no other
+VOLUME /var/lib/triton-gateway
 USER 10001:10001
 WORKDIR /tmp
 ENV PATH=/opt/gateway/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
+    TRITON_FRONTEND_DATA_DIRECTORY=/var/lib/triton-gateway \
     TRITON_FRONTEND_HOST=0.0.0.0 \
     TRITON_FRONTEND_PORT=9000 \
     TRITON_FRONTEND_TRITON=triton:8001

@@ -1,129 +1,25 @@
-"""`triton-gateway`, or `python -m frontend`: `serve`, the default, `check`, `keys`, `migrate`."""
+"""`triton-gateway`, or `python -m frontend`: `serve`, the default, `check`, `keys`, `migrate`.
 
-import os
+Imports what the command needs, and nothing else: the server's libraries take a second.
+"""
+
 import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
 
-# read when gRPC makes its first channel: its new event engine polls from threads of its own, and
-# without it a request costs a fifth to a third less CPU (alternating pairs over the echo engine)
-os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_client")
-
-import asyncio
-import gc
-import logging
-import socket
-from collections.abc import Sequence
-
-import uvloop
-from pydantic import ValidationError
-from pydantic_settings import CliApp
-
-from frontend.accounts.keys import KeyFileError, Keys
-from frontend.app import create_gateway
-from frontend.commands import keys, migrate
-from frontend.http.connections import Connections
-from frontend.http.limits import Limits
-from frontend.http.server import DrainingServer, server_config
-from frontend.process.files import allow_connections
-from frontend.process.liveness import liveness
-from frontend.process.signals import ended_by_signals
-from frontend.settings import Settings
-from frontend.settings.limits import LimitSettings
-from frontend.telemetry.watchdog import Watchdog
-from frontend.upstreams.registry import find_cycle
-
-_END_S = 4.0  # for what follows the drain
+_MODULES = {"keys": "keys", "migrate": "migrate"}
+"""Commands and their modules in `frontend.commands`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns its exit code."""
     given = [*(sys.argv[1:] if arguments is None else arguments)]
-    if given[:1] == ["keys"]:
-        return keys.main(given[1:])
-    if given[:1] == ["migrate"]:
-        return migrate.main(given[1:])
-    command = given.pop(0) if given[:1] in (["serve"], ["check"]) else "serve"
-    settings = _read(given)
-    if settings is None:
-        return 2
-    return _check(settings) if command == "check" else _serve(settings)
+    if module := _MODULES.get("".join(given[:1])):
+        run: Callable[[list[str]], int] = import_module(f"frontend.commands.{module}").main
+        return run(given[1:])
+    import frontend.serve  # noqa: PLC0415
 
-
-def _read(arguments: list[str]) -> Settings | None:
-    """The settings; None when they are invalid, which was printed."""
-    try:
-        settings = CliApp.run(Settings, cli_args=arguments)
-    except ValidationError as error:
-        for wrong in error.errors():
-            field = ".".join(map(str, wrong["loc"])) or "host"
-            text = wrong["msg"].removeprefix("Value error, ")
-            sys.stderr.write(f"error: setting '{field}': {text}\n")
-        return None
-    if cycle := find_cycle(settings.models):
-        sys.stderr.write(f"error: setting 'models': {' → '.join(cycle)} is a cycle\n")
-        return None
-    return settings
-
-
-def _check(settings: Settings) -> int:
-    """Reads the key file too, and starts nothing."""
-    try:
-        if settings.keys_file is not None:
-            Keys(settings.keys_file).read()
-    except KeyFileError as error:
-        sys.stderr.write(f"error: setting 'keys_file': {error}\n")
-        return 2
-    return 0
-
-
-def _serve(settings: Settings) -> int:
-    os.umask(0o077)  # stored answers are for this user alone
-    logging.basicConfig(
-        level=settings.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-    )
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        try:
-            runner.run(serve(settings))
-        except KeyFileError as error:
-            sys.stderr.write(f"error: setting 'keys_file': {error}\n")
-            return 2
-    return 0
-
-
-async def serve(settings: Settings) -> None:
-    """Serves until a signal ends it."""
-    gateway = create_gateway(settings)
-    gc.freeze()  # what exists now stays: no collection needs to look at it again
-    metrics = gateway.metrics
-    connections = Connections(_limits(settings), refused=metrics.refused.inc)
-    metrics.connections.set_function(connections.__len__)
-    config = server_config(gateway.app, connections, settings.host, settings.port)
-    server = DrainingServer(config, gateway.path, connections, settings.drain_s)
-    watchdog = Watchdog(settings.block_warning_ms / 1000, metrics.blocks.inc, metrics.blocked_s.inc)
-    ports = [port for port in (settings.port, settings.ollama_port) if port is not None]
-    sockets = [_listening(settings.host, port) for port in ports] if len(ports) > 1 else None
-    loop = asyncio.get_running_loop()
-    with watchdog.watching(loop), ended_by_signals(settings.drain_s + _END_S):
-        async with liveness(settings.health_socket):
-            await server.serve(sockets)
-
-
-def _limits(settings: LimitSettings) -> Limits:
-    return Limits(
-        connections=allow_connections(settings.max_connections),
-        connections_per_address=settings.max_connections_per_address,
-        head_bytes=settings.max_head_bytes,
-        headers=settings.max_headers,
-        pipelined=settings.max_pipelined,
-        discarded_bytes=settings.max_body_bytes,
-        client_s=settings.client_timeout_s,
-        idle_s=settings.idle_timeout_s,
-    )
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=2048)
+    return frontend.serve.main(given)
 
 
 if __name__ == "__main__":

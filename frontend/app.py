@@ -5,7 +5,7 @@ independent.
 """
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from ipaddress import ip_network
 
@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 
 from frontend.accounts.authorize import Authorizer
 from frontend.accounts.keys import Keys
+from frontend.accounts.ledger import Ledger
 from frontend.budget import Budget
 from frontend.generation.admission import Admission
 from frontend.generation.path import Path
@@ -46,6 +47,10 @@ from frontend.schemas.limits import Limits
 from frontend.settings import Settings
 from frontend.settings.media import MediaSettings
 from frontend.settings.server import ServerSettings
+from frontend.store.database import Database
+from frontend.store.files import FileStore
+from frontend.store.ledger import LedgerStore
+from frontend.store.location import locate
 from frontend.store.responses import ResponseStore
 from frontend.table import Handlers, table
 from frontend.telemetry.metrics import Metrics
@@ -70,28 +75,34 @@ class Gateway:
     path: Path
     metrics: Metrics
     routes: Routes
+    database: Database
 
 
-def create_gateway(settings: Settings, upstream: Upstream | None = None) -> Gateway:
+def create_gateway(
+    settings: Settings, upstream: Upstream | None = None, database: Database | None = None
+) -> Gateway:
     """Create it inside the event loop that serves it. `upstream`: instead of the settings' one.
 
-    Raises KeyFileError.
+    `database`: instead of the settings' one. Its tables must be those of this release before the
+    first request: `store.migrate.prepare` sees to it.
+
+    Raises KeyFileError, and ValueError for a database's URL that is not valid.
     """
     path, metrics = _path(settings, upstream), Metrics()
-    store = ResponseStore(
-        settings.responses_database, settings.responses_ttl_s, settings.max_responses_bytes
-    )
-    routes = Routes(table(_handlers(settings, path, store, metrics)))
+    database = database or Database(locate(settings.url, settings.data_directory))
+    path.ledger = _ledger(settings, database, metrics)
+    routes = Routes(table(_handlers(settings, path, database, metrics)))
     middleware = Middleware(
         routes,
         _sites(settings),
         _authorizer(settings),
         settings.request_timeout_s,
         settings.client_timeout_s,
-        _lifespan(path, store),
+        _lifespan(path, database),
+        path.ledger,
     )
     app = _with_cors(middleware, middleware.sites) if settings.origins else middleware
-    return Gateway(app, path, metrics, routes)
+    return Gateway(app, path, metrics, routes, database)
 
 
 def _path(settings: Settings, upstream: Upstream | None) -> Path:
@@ -106,9 +117,20 @@ def _path(settings: Settings, upstream: Upstream | None) -> Path:
     )
 
 
-def _handlers(settings: Settings, path: Path, store: ResponseStore, metrics: Metrics) -> Handlers:
+def _ledger(settings: Settings, database: Database, metrics: Metrics) -> Ledger:
+    return Ledger(
+        LedgerStore(database),
+        settings.default_tokens_per_month,
+        settings.max_refused_per_minute,
+        charged=metrics.charge,
+        lost=metrics.usage_lost.inc,
+    )
+
+
+def _handlers(settings: Settings, path: Path, database: Database, metrics: Metrics) -> Handlers:
     bounds, registry = _bounds(settings), path.registry
-    links = Links(settings.max_stored_bytes, settings.link_ttl_s)
+    links = Links(FileStore(database, settings.max_stored_bytes), settings.link_ttl_s)
+    store = ResponseStore(database, settings.responses_ttl_s, settings.max_responses_bytes)
     names_are_public = settings.keys_file is None or settings.open
     return Handlers(
         chat=ChatRoutes(path, bounds),
@@ -127,13 +149,14 @@ def _handlers(settings: Settings, path: Path, store: ResponseStore, metrics: Met
     )
 
 
-def _lifespan(path: Path, store: ResponseStore) -> ASGIApp:
+def _lifespan(path: Path, database: Database) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
-        async with path.registry.polling(), path.structures.working():
+        ledger = nullcontext() if path.ledger is None else path.ledger.running()
+        async with path.registry.polling(), path.structures.working(), ledger:
             yield
         await path.images.workers.close()
-        await store.close()
+        await database.close()
         await path.upstream.close()
 
     return Router(lifespan=lifespan)

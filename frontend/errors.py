@@ -14,6 +14,7 @@ GatewayError
 ├── TooLarge           413  a body beyond its bound
 ├── UnsupportedMedia   415  not JSON
 ├── RateLimited        429  the caller's own limit
+│   └── QuotaExceeded       a budget is used up; names it, and says when it is whole again
 ├── Overloaded         503  the gateway's queue is full, or it is draining
 ├── NotSupported       501  known, and not supported here
 ├── BackendFailed      502  a model failed; details are in the log alone
@@ -30,6 +31,8 @@ from collections.abc import Mapping, Sequence
 
 MAX_MESSAGE = 500
 MAX_PARAM = 200
+MAX_RETRY_MS = 120_000
+"""What `retry-after` says at most: OpenAI's clients do not retry after more."""
 
 
 class GatewayError(Exception):
@@ -202,7 +205,27 @@ class RateLimited(GatewayError):
     status = 429
     type = "rate_limit_error"
     code = "rate_limit_exceeded"
-    retry_after_s = 2
+
+    def __init__(
+        self, message: str, *, wait_us: int | None = 2_000_000, code: str | None = None
+    ) -> None:
+        """`wait_us`: when it can succeed; None: never as it is."""
+        super().__init__(message, code=code)
+        wait_ms = MAX_RETRY_MS if wait_us is None else -(-wait_us // 1000)
+        self.may_retry = wait_us is not None and wait_ms <= MAX_RETRY_MS
+        self.retry_after_ms = min(max(wait_ms, 1), MAX_RETRY_MS)
+        self.retry_after_s = -(-self.retry_after_ms // 1000)
+
+
+class QuotaExceeded(RateLimited):
+    """A budget or the credits are used up: to try again soon does not help."""
+
+    type = "insufficient_quota"
+    code = "insufficient_quota"
+
+    def __init__(self, message: str, *, wait_us: int | None = None) -> None:
+        super().__init__(message, wait_us=wait_us)
+        self.may_retry = False
 
 
 class Overloaded(GatewayError):

@@ -31,7 +31,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def temporary_files() -> Iterator[None]:
-    """Temporary files of killed processes are removed with those of this run.
+    """Temporary files of killed processes are removed with those of this run, as are the databases
+    of gateways whose flags do not name one.
 
     Its name is short, because it holds sockets, whose paths have at most 107 bytes.
     """
@@ -40,6 +41,7 @@ def temporary_files() -> Iterator[None]:
         pytest.MonkeyPatch.context() as patch,
     ):
         patch.setenv("TMPDIR", folder)
+        patch.setenv("TRITON_FRONTEND_DATA_DIRECTORY", f"{folder}/gateway")
         patch.setattr(tempfile, "tempdir", None)
         yield
 

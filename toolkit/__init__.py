@@ -28,7 +28,8 @@ def build(
 
     Weights are fetched and converted once and kept in the cache. `output` is replaced in one step
     when everything has been made and verified. Raises `toolkit.errors.ToolkitError`: SpecError with
-    all errors of models.yaml, SourceError, ConvertError, MissingExtra, RepositoryError.
+    all errors of models.yaml, BuildError with all errors of the weights, MissingExtra,
+    RepositoryError.
     """
     from toolkit.building import build as build_spec  # noqa: PLC0415  importing toolkit is cheap
     from toolkit.progress import silent  # noqa: PLC0415

@@ -29,6 +29,7 @@ from toolkit.progress import Step
 PARALLEL = 4
 _CHUNK = 1 << 20
 _TIMEOUT_S = 30
+_HEAD_TIMEOUT_S = 5
 _TRIES = 5
 """In a row without a single byte; each byte that comes starts the count again."""
 _FIRST_WAIT_S = 0.5
@@ -269,6 +270,17 @@ def _git_sha1(path: Path) -> str:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def remote_bytes(remote: Remote) -> int | None:
+    """The size of one file by its server's answer to HEAD; None if it does not say."""
+    check_url(remote.url)
+    request = urllib.request.Request(remote.url, method="HEAD", headers=dict(remote.headers))  # noqa: S310
+    try:
+        with _OPENER.open(request, timeout=_HEAD_TIMEOUT_S) as answer:
+            return _total(answer, 0)
+    except _FAULTS:
+        return None
 
 
 def total_bytes(files: Iterable[Remote]) -> int | None:

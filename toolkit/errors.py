@@ -3,6 +3,7 @@
 ToolkitError
 ├── UsageError        a command was used in a wrong way, as with options that exclude each other
 ├── SpecError         models.yaml is wrong: all findings at once, each with its line and field
+│   └── BuildError    what models.yaml asks for cannot be built: all models at once
 ├── SourceError       weights cannot be found, fetched or verified
 ├── ConvertError      weights were found but cannot be converted, or came out wrong
 ├── QuantizeError     a model, a method and this machine do not fit together, or the work failed
@@ -21,10 +22,14 @@ class ToolkitError(Exception):
 
     exit_code = 1
 
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, hint: str | None = None, field: tuple[str | int, ...] = ()
+    ) -> None:
+        """`field` is the path, inside a model's entry, of what the error is about."""
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.field = field
 
 
 class UsageError(ToolkitError):
@@ -41,6 +46,12 @@ class SpecError(ToolkitError):
     def __init__(self, findings: list[Finding]) -> None:
         super().__init__("\n".join(map(str, findings)))
         self.findings = findings
+
+
+class BuildError(SpecError):
+    """Weights that models.yaml names cannot be fetched, converted or used as it says."""
+
+    exit_code = 1
 
 
 class SourceError(ToolkitError):

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from toolkit.download import Remote, check_url, download_all
+from toolkit.download import Remote, check_url, download_all, remote_bytes
 from toolkit.errors import SourceError
 from toolkit.home import home
 from toolkit.progress import Progress, Step, silent
@@ -94,6 +94,21 @@ def _locate(requirement: str, report: Path, step: Step) -> tuple[str, Remote] | 
         secret = f"{unquote(address.username)}:{unquote(address.password or '')}"
         headers["Authorization"] = f"Basic {base64.b64encode(secret.encode()).decode()}"
     return PurePosixPath(unquote(address.path)).name, Remote(url, sha256=sha256, headers=headers)
+
+
+def wheel_bytes(requirement: str) -> int | None:
+    """The size of the wheel for `NAME==VERSION`, kept or in the registry; None if it does not say.
+
+    Raises SourceError when there is no such wheel.
+    """
+    if kept := sorted((home() / "wheels" / requirement).glob("*.whl")):
+        return kept[0].stat().st_size
+    with (
+        tempfile.TemporaryDirectory(prefix="triton-toolkit-") as scratch,
+        silent.step("look up") as step,
+    ):
+        found = _locate(requirement, Path(scratch, "report.json"), step)
+    return remote_bytes(found[1]) if found is not None else None
 
 
 def run_pip(arguments: list[str], *, python: str = sys.executable, step: Step) -> None:

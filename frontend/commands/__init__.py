@@ -1,1 +1,1 @@
-"""The sub-commands of `triton-gateway` besides `serve`, which is in `frontend.__main__`."""
+"""The sub-commands of `triton-gateway` besides `serve`, which is in `frontend.serve`."""

@@ -36,8 +36,7 @@ def location_of(options: argparse.Namespace) -> Location:
     given = {name: value for name in names if (value := getattr(options, name)) is not None}
     try:
         settings = DatabaseSettings(**given)
-        url = settings.database_url
-        return locate(None if url is None else url.get_secret_value(), settings.data_directory)
+        return locate(settings.url, settings.data_directory)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from frontend.domain.identity import ANONYMOUS, Caller
+from frontend.domain.metering import Rates
 from frontend.domain.usage import Usage
 
 
@@ -39,6 +40,8 @@ class Outcome:
     status: int = 0
     model: str | None = None
     usage: Usage | None = None
+    rates: Rates | None = None
+    """What is left of the caller's limits, for the headers."""
     error: str | None = None
     warnings: list[str] = field(default_factory=list)
     """For the client; sent in a header where it is not too late for one."""

@@ -1,16 +1,19 @@
-"""The one path of every request to a model: authorize → schedule → infer → settle.
+"""The one path of every request to a model: authorize → reserve → schedule → infer → settle.
 
-`Path.open` authorizes and yields a `Run`; what the run does is scheduled, inferred and counted, and
-`settle` follows in one `finally`, whichever way the request ends. It does not depend on dialects or
-HTTP, and knows upstreams only by their protocol.
+`Path.open` authorizes and yields a `Run`; what the run does is reserved, scheduled, inferred and
+counted, and `settle` follows in one `finally`, whichever way the request ends. It does not depend
+on dialects or HTTP, and knows upstreams only by their protocol.
 """
 
+import asyncio
 import itertools
+import operator
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from frontend.accounts.ledger import Ledger
 from frontend.domain.events import Event, Events
 from frontend.domain.generation import Generation, ImageLink
 from frontend.domain.images import ImageRequest, ImageResult, patches
@@ -18,16 +21,20 @@ from frontend.domain.models import Model
 from frontend.domain.request import Request
 from frontend.domain.usage import Usage, UsageCount
 from frontend.domain.vectors import Embedding, Pairs, Scores, Vectors
-from frontend.errors import BackendFailed, BackendUnavailable
+from frontend.errors import BackendFailed, BackendUnavailable, GatewayError
 from frontend.generation import sizes
 from frontend.generation.admission import Admission
 from frontend.generation.calls import CallBuffer
+from frontend.generation.cover import Cover, most_text_tokens, new_hold
 from frontend.generation.fanout import Numbered, fan_out
 from frontend.generation.policy import Policy, check_generation, require_capability
 from frontend.generation.structure import Structures
 from frontend.media.images import Images
 from frontend.upstreams.protocol import Call, Upstream
 from frontend.upstreams.registry import Registry
+
+CLIENT_GONE = 499
+"""What usage says of a request whose client went away, as nginx does."""
 
 
 @dataclass(slots=True)
@@ -40,6 +47,7 @@ class Path:
     structures: Structures
     images: Images
     policy: Policy = field(default_factory=Policy)
+    ledger: Ledger | None = None
 
     @asynccontextmanager
     async def open(
@@ -49,12 +57,28 @@ class Path:
 
         Raises NotFound, NotCapable, BackendUnavailable.
         """
-        count = UsageCount()
+        count, cover, status = UsageCount(), self._cover(request), 200
         try:
             model = await self._authorize(request, name, capability)
-            yield Run(self, request, model, count)
+            if cover is not None:
+                cover.hold.row.model = model.name
+            yield Run(self, request, model, count, cover)
+        except GatewayError as error:
+            status = error.status
+            raise
+        except (asyncio.CancelledError, GeneratorExit):
+            status = CLIENT_GONE
+            raise
+        except BaseException:
+            status = 500
+            raise
         finally:
-            self._settle(request, count)
+            self._settle(request, count, cover, status)
+
+    def _cover(self, request: Request) -> Cover | None:
+        if (ledger := self.ledger) is None:
+            return None
+        return Cover(ledger, request, new_hold(request, ledger.clock()))
 
     async def _authorize(self, request: Request, name: str, capability: str | None) -> Model:
         model = await self.registry.find(name)
@@ -73,10 +97,21 @@ class Path:
                 self.registry.lost()
                 raise
 
-    def _settle(self, request: Request, count: UsageCount) -> None:
-        """Runs once for each request, with the usage as far as it got."""
+    def _settle(
+        self, request: Request, count: UsageCount, cover: Cover | None, status: int
+    ) -> None:
+        """Runs once for each request, with the usage as far as it got. Waits for nothing."""
+        outcome = request.outcome
         if count:
-            request.outcome.usage = count.total
+            outcome.usage = count.total
+        if cover is None:
+            return
+        row = cover.hold.row
+        # an error after the first byte of a stream is sent in the stream
+        row.status = 500 if status == 200 and outcome.error is not None else status
+        row.usage = outcome.usage or row.usage
+        row.duration_us = int(outcome.elapsed_ms * 1000)
+        cover.ledger.settle(cover.hold)
 
     @property
     def draining(self) -> bool:
@@ -107,6 +142,9 @@ class Run:
     request: Request
     model: Model
     _count: UsageCount
+    _cover: Cover | None = None
+    _covered: set[int] = field(default_factory=set)
+    """Prompts whose first attempt is reserved already."""
     _attempts: Iterator[int] = field(default_factory=itertools.count)
 
     @property
@@ -156,23 +194,27 @@ class Run:
         self._check(generations)
         if len(generations) == 1:
             return fan_out([partial(self._generate, 0, generations[0], self._call_id)])
-        return fan_out(
-            [
-                partial(self._generate, number, one, f"{self._call_id}-{number}")
-                for number, one in enumerate(generations)
-            ]
-        )
+        return self._fan_out(generations)
 
     async def count_tokens(self, generation: Generation) -> int:
         """Tokens of a prompt; they are not usage."""
         sizes.check_generations(self.model, [generation], self.path.policy.max_text_bytes)
+        if self._cover is not None:
+            await self._cover.tokens(0)
         async with self._scheduled() as call:
+            self._start()
             return await self.path.upstream.count(self.model, generation, call)
 
     async def embed(self, embedding: Embedding) -> Vectors:
         """The vectors of all texts, in order."""
         sizes.check_embedding(self.model, embedding, self.path.policy.max_text_bytes)
+        if self._cover is not None and self._cover.is_needed:
+            ids = sum(map(len, embedding.ids or ()))
+            await self._cover.tokens(
+                most_text_tokens(embedding.texts, self.model.context_length, ids)
+            )
         async with self._scheduled() as call:
+            self._start()
             vectors = await self.path.upstream.embed(self.model, embedding, call)
         self._count.add(Usage(vectors.prompt_tokens))
         return vectors
@@ -180,7 +222,11 @@ class Run:
     async def rerank(self, pairs: Pairs) -> Scores:
         """The scores of all pairs, in order."""
         sizes.check_pairs(self.model, pairs, self.path.policy.max_text_bytes)
+        if self._cover is not None and self._cover.is_needed:
+            texts = map(operator.add, pairs.queries, pairs.documents)
+            await self._cover.tokens(most_text_tokens(texts, self.model.context_length))
         async with self._scheduled() as call:
+            self._start()
             scores = await self.path.upstream.rerank(self.model, pairs, call)
         self._count.add(Usage(scores.prompt_tokens))
         return scores
@@ -189,9 +235,16 @@ class Run:
         """PNG files. A preview is a part of its image, so it is not counted."""
         sizes.check_image(self.model, image)
         number = next(self._attempts)
+        is_preview = image.stop_after is not None
+        if self._cover is not None and self._cover.is_needed and not is_preview:
+            texts = [image.prompt, image.negative_prompt or ""]
+            prompt = most_text_tokens(texts, None) * image.count
+            await self._cover.tokens(prompt + patches(image))
         async with self._scheduled(f"-{number}" if number else "") as call:
+            self._start()
             result = await self.path.upstream.draw(self.model, image, call)
-        if image.stop_after is None:
+        if not is_preview:
+            self._start(images=len(result.files))
             self._count.add(Usage(result.prompt_tokens, completion_tokens=patches(image)))
         return result
 
@@ -199,6 +252,29 @@ class Run:
     def _call_id(self) -> str:
         """What upstreams know the request by, and on whose behalf it comes."""
         return f"{self.request.user}/{self.request.id}"
+
+    def _start(self, images: int = 0) -> None:
+        """A model gets the request now: from here on it is charged for."""
+        if self._cover is not None:
+            self._cover.hold.started = True
+            self._cover.hold.row.images += images
+
+    async def _fan_out(self, generations: list[Generation]) -> AsyncGenerator[Numbered, None]:
+        """All prompts are reserved before the first one runs."""
+        if self._cover is not None:
+            generations = await self._cover.generations(self.model, generations, self._count_prompt)
+            self._covered.update(range(len(generations)))
+        streams = [
+            partial(self._generate, number, one, f"{self._call_id}-{number}")
+            for number, one in enumerate(generations)
+        ]
+        async with aclosing(fan_out(streams)) as events:
+            async for numbered in events:
+                yield numbered
+
+    async def _count_prompt(self, generation: Generation) -> int:
+        async with self._scheduled("-count") as call:
+            return await self.path.upstream.count(self.model, generation, call)
 
     def _scheduled(self, suffix: str = "") -> AbstractAsyncContextManager[Call]:
         return self.path.schedule(self.request, self._call_id + suffix)
@@ -222,7 +298,12 @@ class Run:
         """
         attempt, calls = next(self._attempts), CallBuffer()
         unfinished = generation.sampling.choices
+        cover = self._cover
+        if cover is not None and number not in self._covered:
+            (generation,) = await cover.generations(self.model, [generation], self._count_prompt)
+        self._covered.discard(number)  # another attempt is more than what was reserved
         async with self.path.schedule(self.request, call_id) as call:
+            self._start()
             groups = self.path.upstream.generate(self.model, generation, call)
             async with aclosing(groups):
                 async for group in groups:
@@ -234,10 +315,17 @@ class Run:
                     for event in events:
                         self._count.see(number, event, attempt)
                         unfinished -= event.finish_reason is not None
+                    if cover is not None and cover.progress(sum(map(_tokens_of, events))):
+                        cover.hold.row.usage = self._count.total
+                        cover.ledger.flush(cover.hold)
                     if events:
                         yield events
         if unfinished > 0:
             raise BackendFailed("the model stopped before the end of its answer", code="incomplete")
+
+
+def _tokens_of(event: Event) -> int:
+    return len(event.token_ids) or 1
 
 
 def _without_failure(event: Event) -> Event | None:

@@ -59,6 +59,11 @@ def check_image(model: Model, image: ImageRequest) -> None:
     _check(model, size_of([image.negative_prompt or ""]), "negative_prompt")
 
 
+def bytes_of(generation: Generation) -> int:
+    """Bytes of all that a prompt is made of."""
+    return size_of(_texts(generation)) + _rest(generation)
+
+
 def size_of(texts: Iterable[str]) -> int:
     """Bytes of texts in UTF-8."""
     return sum(len(text) if text.isascii() else len(text.encode()) for text in texts)

@@ -10,7 +10,7 @@ from frontend.dialects.anthropic import failures as anthropic
 from frontend.dialects.ollama import failures as ollama
 from frontend.dialects.openai import failures as openai
 from frontend.domain.request import Dialect, Outcome
-from frontend.errors import GatewayError, MethodNotAllowed
+from frontend.errors import GatewayError, MethodNotAllowed, RateLimited
 from frontend.http.send import send_bytes
 
 Render = Callable[[GatewayError, str], bytes]
@@ -66,5 +66,9 @@ async def send_error(send: Send, error: GatewayError, outcome: Outcome) -> None:
         headers.append((b"allow", ", ".join(error.methods).encode()))
     if error.retry_after_s is not None:
         headers.append((b"retry-after", b"%d" % error.retry_after_s))
+    if isinstance(error, RateLimited):
+        headers.append((b"retry-after-ms", b"%d" % error.retry_after_ms))
+        if not error.may_retry:
+            headers.append((b"x-should-retry", b"false"))
     body = written.body(error, outcome.client_id)
     await send_bytes(send, body, status=written.status(error), headers=headers)

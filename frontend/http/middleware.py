@@ -16,12 +16,14 @@ import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from frontend.accounts.authorize import Authorizer
+from frontend.accounts.ledger import Ledger, owner_of
 from frontend.domain.identity import ANONYMOUS, Caller
 from frontend.domain.request import Dialect, Outcome, Request
 from frontend.errors import MethodNotAllowed, NotFound
 from frontend.http.body import ClientGone
 from frontend.http.client import Client
 from frontend.http.failures import failure_of, send_error
+from frontend.http.rates import rate_headers
 from frontend.http.routing import Route, Routes
 from frontend.http.send import warning
 from frontend.http.sites import Sites, is_local
@@ -41,6 +43,7 @@ class Middleware:
     request_timeout_s: float
     client_timeout_s: float
     lifespan: ASGIApp
+    ledger: Ledger | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -52,7 +55,7 @@ class Middleware:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 outcome.status = message["status"]
-                message["headers"] += _headers(outcome)
+                message["headers"] += _headers(outcome) + await self._rates(outcome)
             await send(message)
 
         try:
@@ -86,6 +89,16 @@ class Middleware:
         if route.local and is_local(scope):
             return ANONYMOUS
         return self.authorizer.authorize(scope["headers"], route.permission)
+
+    async def _rates(self, outcome: Outcome) -> list[tuple[bytes, bytes]]:
+        """What the caller's limits have left, also where the request counts in none of them."""
+        if self.ledger is None or not outcome.caller.key:
+            return []
+        if outcome.rates is None:
+            outcome.rates = await self.ledger.read_rates(owner_of(outcome.caller))
+        if outcome.rates is None:
+            return []
+        return rate_headers(outcome.rates, outcome.dialect, self.ledger.clock())
 
 
 def _outcome_of(scope: Scope) -> Outcome:

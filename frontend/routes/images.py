@@ -48,14 +48,14 @@ class ImageRoutes:
                     return
                 result = await _draw(run, call)
                 shown = [
-                    self._link(client, one, call) if call.as_url else encode(one)
+                    await self._link(client, one, call) if call.as_url else encode(one)
                     for one in result.files
                 ]
                 await client.respond(render_images(call, shown, run.usage))
 
     async def file(self, _: Request, client: Client) -> None:
         """GET /v1/images/files/{name}"""
-        kind, file = self.links.get(
+        kind, file = await self.links.get(
             client.scope["path_params"]["name"], client.scope["query_string"].decode("latin-1")
         )
         headers = [
@@ -73,8 +73,9 @@ class ImageRoutes:
             code="unsupported_operation",
         )
 
-    def _link(self, client: Client, file: bytes, call: ImageCall) -> str:
-        return _origin(client, self.public_url) + FILES + self.links.put(file, call.format)
+    async def _link(self, client: Client, file: bytes, call: ImageCall) -> str:
+        origin = _origin(client, self.public_url)
+        return origin + FILES + await self.links.put(file, call.format)
 
 
 async def _stream(run: Run, call: ImageCall) -> Pieces:

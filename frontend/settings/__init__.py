@@ -1,7 +1,7 @@
 """The gateway's settings: environment variables, overridden by flags.
 
 One class for each subject, joined into one flat `Settings`. Read once at start, by `app`,
-`commands` and `__main__` alone.
+`serve` and `commands` alone.
 """
 
 from pydantic_settings import BaseSettings, SettingsConfigDict

@@ -83,6 +83,18 @@ class LimitSettings(Group):
     max_inputs: int = Field(
         default=8192, ge=1, description="Maximum of texts to embed, or prompts of a completion."
     )
+    default_tokens_per_month: int = Field(
+        default=100_000,
+        ge=0,
+        description="Token budget per calendar month of each user in the database that has neither"
+        " a budget nor a plan; 0: none.",
+    )
+    max_refused_per_minute: int = Field(
+        default=600,
+        ge=1,
+        description="Requests of one key that may be refused within a minute because of its limits;"
+        " further ones are refused without a look at the database.",
+    )
     constraints: str = Field(
         default="choice,regex",
         description="Structures that callers may require besides JSON schemas, comma-separated: "

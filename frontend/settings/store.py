@@ -1,6 +1,5 @@
 """What outlives a request, where, and for how long."""
 
-import os
 from pathlib import Path
 
 from pydantic import Field, SecretStr, field_validator
@@ -8,16 +7,12 @@ from pydantic import Field, SecretStr, field_validator
 from frontend.settings.group import Group
 
 
-def _data_directory() -> Path:
-    """Where the XDG base directory specification puts data of a user."""
-    return Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser() / "triton-gateway"
-
-
 class StoreSettings(Group):
     """The database, stored responses, and images behind links."""
 
     data_directory: Path = Field(
-        default_factory=_data_directory,
+        default=Path("~/.local/share/triton-gateway"),
+        validate_default=True,
         description="Folder of the gateway's own files: the SQLite database `gateway.db`, where no"
         " other database is set.",
     )
@@ -25,11 +20,6 @@ class StoreSettings(Group):
         default=None,
         description="The database: `postgresql://USER:PASSWORD@HOST:5432/NAME`, or"
         " `sqlite:////path/of/a/file.db`. Default: `gateway.db` in the data directory.",
-    )
-    responses_database: str = Field(
-        default=":memory:",
-        min_length=1,
-        description="SQLite file that keeps responses for `previous_response_id`.",
     )
     responses_ttl_s: int = Field(
         default=30 * 86400, ge=1, description="Seconds until a stored response expires."
@@ -45,8 +35,16 @@ class StoreSettings(Group):
     max_stored_bytes: int = Field(
         default=256 * 2**20,
         ge=0,
-        description="Total bytes of linked images in memory; the oldest are removed first.",
+        description="Total bytes of stored images behind links; the oldest are removed first.",
     )
+
+    @field_validator("data_directory")
+    @classmethod
+    def _is_a_folder(cls, value: Path) -> Path:
+        try:
+            return value.expanduser()
+        except RuntimeError:
+            raise ValueError(f"'{value}' is in a home directory, which this user lacks") from None
 
     @field_validator("database_url")
     @classmethod
@@ -56,3 +54,8 @@ class StoreSettings(Group):
         if value is not None and not value.get_secret_value().startswith(schemes):
             raise ValueError("must start with 'postgresql://' or 'sqlite:///'")
         return value
+
+    @property
+    def url(self) -> str | None:
+        """`database_url` in the clear."""
+        return None if self.database_url is None else self.database_url.get_secret_value()

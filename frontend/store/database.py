@@ -23,12 +23,17 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from frontend.errors import StoreUnavailable
+from frontend.errors import InvalidRequest, StoreUnavailable
 from frontend.store.location import Location
 
 _BUSY_S = 10.0
 """How long a SQLite writer waits for another process, and anyone for a connection."""
 _STATEMENT_S = 60.0
+_NO_TEXT = ("22021", "22P05")
+"""SQLSTATEs of characters that PostgreSQL's text cannot hold; in UTF-8 that is U+0000."""
+_MISTAKES = ("21", "22", "23", "42")
+"""Classes of SQLSTATEs for a statement that is wrong or breaks a rule of the tables."""
+_MISTAKE_ERRORS = (IntegrityError, ProgrammingError, DataError)
 _SQLITE = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=NORMAL",  # with WAL: an end of the power may undo the last commits
@@ -77,8 +82,10 @@ class Database:
                 async with connection.begin():
                     yield connection
         except (OSError, PoolTimeout, DBAPIError, PostgresError) as error:
-            if isinstance(error, IntegrityError | ProgrammingError | DataError):
-                raise  # the statement is wrong or breaks a rule of the tables
+            if _state(error) in _NO_TEXT:
+                raise InvalidRequest("the character U+0000 is not allowed in a text") from error
+            if _state(error)[:2] in _MISTAKES or isinstance(error, _MISTAKE_ERRORS):
+                raise
             raise StoreUnavailable(f"{self.location}: {_reason(error)}") from error
 
 
@@ -116,6 +123,11 @@ def _is_open(connection: Any, _: object, __: object) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     writes = connection.get_execution_options().get("gateway_writes")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _state(error: BaseException) -> str:
+    """PostgreSQL's SQLSTATE, https://www.postgresql.org/docs/15/errcodes-appendix.html, or ''."""
+    return getattr(getattr(error, "orig", error), "sqlstate", None) or ""
 
 
 def _reason(error: BaseException) -> str:

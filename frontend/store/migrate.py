@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
 
-from frontend.store.database import Database
+from frontend.store.database import Database, make_file
 
 _FOLDER = Path(__file__).parent / "migrations"
 _TABLE = "alembic_version"
@@ -70,6 +70,18 @@ async def check(database: Database) -> None:
         case State.CURRENT:
             return
     raise WrongRevision(f"{text}; run `triton-gateway migrate`")
+
+
+async def prepare(database: Database) -> None:
+    """Before a gateway serves: checks the tables, and makes those of a new SQLite database.
+
+    Raises WrongRevision, StoreUnavailable, and OSError for a file that cannot be created.
+    """
+    if database.location.is_sqlite:
+        make_file(database.location)
+        if await current_revision(database) is None:
+            await upgrade(database)
+    await check(database)
 
 
 async def upgrade(database: Database) -> str | None:

@@ -10,6 +10,8 @@ import functools
 import os
 import shutil
 import subprocess
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -63,7 +65,7 @@ class Postgres:
 
     def execute(self, statement: str) -> None:
         """Runs one statement outside of any transaction."""
-        asyncio.run(self._execute(statement))
+        _finish(self._execute(statement))
 
     async def _execute(self, statement: str) -> None:
         connection = await asyncpg.connect(self.url("postgres"))
@@ -220,7 +222,13 @@ def _migrate(location: Location) -> None:
         await upgrade(database)
         await database.close()
 
-    asyncio.run(run())
+    _finish(run())
+
+
+def _finish(work: Coroutine[None, None, None]) -> None:
+    """In a thread of its own, because the test's may have a loop that runs."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, work).result()
 
 
 def _origin(package: str) -> str:

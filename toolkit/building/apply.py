@@ -6,21 +6,26 @@ An existing repository stays as it is until the last step.
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from toolkit.atomic import replacing
 from toolkit.building.declared import finding_of, is_users_own, without_consequences
+from toolkit.building.early import check_early
+from toolkit.building.failures import Failures
 from toolkit.building.previous import keep_links, refuse_foreign
 from toolkit.building.tree import write_tree
-from toolkit.building.weights import Prepared, prepare
+from toolkit.building.weights import Prepared, check_kind, prepare
 from toolkit.errors import RepositoryError, SpecError
 from toolkit.home import home
 from toolkit.progress import Progress, silent
+from toolkit.repository.configs import make_models
 from toolkit.repository.plan import Plan, make_plan
 from toolkit.spec import SourcedEntry, Spec
 from toolkit.targets import Target
 from toolkit.verifier import Severity, verify_repository
 from toolkit.weights.digest import text_digest
+from toolkit.weights.fetch import fetch
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,21 +40,37 @@ class Built:
 def build(spec: Spec, target: Target, output: Path, progress: Progress = silent) -> Built:
     """Builds the repository of `spec` for `target` at `output`.
 
-    Raises SpecError, SourceError, ConvertError, MissingExtra, RepositoryError; `output` is then
-    untouched.
+    Raises SpecError, BuildError, MissingExtra, RepositoryError; `output` is then untouched.
     """
     plan = make_plan(spec.for_target(target), target, spec.file)
     refuse_foreign(output)
-    prepared = {
-        model.name: prepare(model.name, model.entry, spec.folder, target, progress)
-        for model in plan.models
-        if isinstance(model.entry, SourcedEntry)
-    }
+    prepared = _prepare(spec, plan, progress)
     with _replacing(output) as scratch:
         write_tree(plan, prepared, scratch)
         _verify(spec, scratch, target)
         keep_links(output, scratch)
     return Built(plan, output, prepared)
+
+
+def _prepare(spec: Spec, plan: Plan, progress: Progress) -> dict[str, Prepared]:
+    """The weights of all models. Raises BuildError when all have been tried, MissingExtra."""
+    states = check_early(spec, plan)
+    failures = Failures(spec)
+    prepared: dict[str, Prepared] = {}
+    for model in plan.models:
+        if not isinstance(model.entry, SourcedEntry):
+            continue
+        with failures.of(model.name):
+            check = partial(check_kind, model.entry, plan.target)
+            fetched = states[model.name].fetched
+            fetched = fetched or fetch(model.entry.origin, spec.folder, progress, check=check)
+            check(fetched.path)
+            ready = prepare(model.name, model.entry, spec.folder, progress, fetched)
+            known = (ready.facts, ready.digest)
+            make_models(model.name, model.entry, known, plan.target, plan.entries)
+            prepared[model.name] = ready
+    failures.refuse()
+    return prepared
 
 
 @contextmanager

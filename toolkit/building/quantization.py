@@ -38,8 +38,7 @@ def quantize_entry(
     """
     if entry.quantization is None:
         return converted
-    method = _METHODS.get(entry.quantization, entry.quantization)
-    key = json.dumps([_REVISION, converted.name, method, libraries()])
+    method = method_of(entry.quantization)
 
     def make(scratch: Path) -> None:
         _link(converted, scratch)
@@ -59,7 +58,18 @@ def quantize_entry(
         _tell(scratch)
         open_to_all(scratch)
 
-    return ensure(home() / "weights" / text_digest(key)[:32], make)
+    return ensure(quantized_place(entry.quantization, converted), make)
+
+
+def method_of(quantization: str) -> str:
+    """What `toolkit quantize` calls it."""
+    return _METHODS.get(quantization, quantization)
+
+
+def quantized_place(quantization: str, converted: Path) -> Path:
+    """Where the quantized form of converted weights is, or would be. Raises MissingExtra."""
+    key = json.dumps([_REVISION, converted.name, method_of(quantization), libraries()])
+    return home() / "weights" / text_digest(key)[:32]
 
 
 def _link(converted: Path, scratch: Path) -> None:

@@ -5,8 +5,8 @@ or recipe makes a new one beside the old. What an entry adds to the weights (LoR
 template) stays outside of it.
 """
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,12 +14,13 @@ from toolkit import kinds
 from toolkit.building.quantization import quantize_entry
 from toolkit.convert.kept import keep_converted
 from toolkit.convert.recipes import recipe
-from toolkit.errors import ConvertError, SourceError
+from toolkit.errors import ConvertError, SourceError, ToolkitError
 from toolkit.facts import Facts
 from toolkit.kinds import read_facts
 from toolkit.kinds.architectures import refusal
 from toolkit.kinds.llm.facts import AdapterFacts, LlmFacts
 from toolkit.kinds.llm.fields import Adapter, LlmEntry
+from toolkit.kinds.llm.limits import check_weights
 from toolkit.kinds.llm.template import read_template
 from toolkit.progress import Progress, Step
 from toolkit.spec import SourcedEntry
@@ -45,32 +46,26 @@ class Prepared:
 
 
 def prepare(
-    name: str, entry: SourcedEntry, folder: Path, target: Target, progress: Progress
+    name: str,
+    entry: SourcedEntry,
+    folder: Path,
+    progress: Progress,
+    fetched: Fetched,
 ) -> Prepared:
-    """Fetches and converts the weights of `entry`; `folder` is where its relative paths start.
+    """Converts the weights of `entry`; `folder` is where its relative paths start.
 
-    Raises SourceError, ConvertError, MissingExtra; nothing half-made stays.
+    `fetched` is its source. Raises SourceError, ConvertError, MissingExtra; nothing half-made
+    stays.
     """
     named = _Named(name, progress)
-    fetched = _checked(f"the weights of '{name}'", fetch(entry.origin, folder, progress), entry)
-    _check_kind(name, entry, fetched, target)
+    check_digest(fetched, entry)
     place = keep_converted(recipe(kinds.of(entry).conversion(fetched.path)), fetched, named)
-    prepared = Prepared(place, fetched.digest, _read_facts(place))
+    prepared = Prepared(place, fetched.digest, read_place(place))
     return (
         _prepare_llm(name, entry, prepared, folder, progress)
         if isinstance(entry, LlmEntry)
         else prepared
     )
-
-
-def _check_kind(name: str, entry: SourcedEntry, fetched: Fetched, target: Target) -> None:
-    """Raises ConvertError for weights that the entry's kind cannot serve."""
-    loader = kinds.of(entry).loader(entry, target)
-    if refused := refusal(entry.kind, fetched.path, loader):
-        what, hint = refused
-        raise ConvertError(
-            f"'{name}' is of kind {entry.kind}, and its weights are {what}", hint=hint
-        )
 
 
 def _prepare_llm(
@@ -79,12 +74,15 @@ def _prepare_llm(
     """With what only language models have."""
     named = _Named(name, progress)
     place = quantize_entry(name, entry, prepared.folder, prepared.digest, named)
-    known = _read_facts(place)
+    if entry.engine == "vllm":
+        check_weights(entry.engine_args, place / "engine" / "weights")
+    known = read_place(place)
     assert isinstance(known, LlmFacts)
     adapters, about = {}, {}
     for adapter, given in entry.adapters.items():
-        fetched = _checked(f"the adapter '{adapter}'", fetch(given.origin, folder, progress), given)
-        rank = check_adapter(adapter, fetched.path)
+        with about_adapter(adapter):
+            fetched = check_digest(fetch(given.origin, folder, progress), given)
+            rank = check_adapter(adapter, fetched.path)
         adapters[adapter] = fetched.path
         about[adapter] = AdapterFacts(rank=rank, digest=fetched.digest)
     template = read_template(folder / entry.chat_template) if entry.chat_template else None
@@ -92,7 +90,7 @@ def _prepare_llm(
     return Prepared(place, prepared.digest, facts, adapters, template)
 
 
-def _read_facts(place: Path) -> Facts:
+def read_place(place: Path) -> Facts:
     """With the facts that only the tokenizer has; it is beside the step that reads text."""
     facts = read_facts(place)
     if (step := kinds.all_kinds()[facts.kind].tokenizing) is None:
@@ -101,13 +99,35 @@ def _read_facts(place: Path) -> Facts:
     return facts.model_copy(update={"token_bytes": size})
 
 
-def _checked(what: str, fetched: Fetched, wanted: SourcedEntry | Adapter) -> Fetched:
-    if wanted.digest is not None and wanted.digest != fetched.digest:
+def check_kind(entry: SourcedEntry, target: Target, path: Path) -> None:
+    """Raises ConvertError for weights that the entry's kind cannot serve."""
+    loader = kinds.of(entry).loader(entry, target)
+    if refused := refusal(entry.kind, path, loader):
+        what, hint = refused
+        raise ConvertError(
+            f"is {entry.kind}, and the weights are {what}", hint=hint, field=("kind",)
+        )
+
+
+def check_digest(fetched: Fetched, entry: SourcedEntry | Adapter) -> Fetched:
+    """The same. Raises SourceError if models.yaml gives another digest."""
+    if entry.digest is not None and entry.digest != fetched.digest:
         raise SourceError(
-            f"{what} have the digest {fetched.digest}, not {wanted.digest}",
+            f"the weights have the digest {fetched.digest}, not {entry.digest}",
             hint="the source has changed; if that is expected, write its new digest",
+            field=("digest",),
         )
     return fetched
+
+
+@contextmanager
+def about_adapter(name: str) -> Iterator[None]:
+    """Errors inside are about the entry's adapter `name`."""
+    try:
+        yield
+    except ToolkitError as error:
+        error.field = ("adapters", name, *(error.field or ("source",)))
+        raise
 
 
 class _Named:

@@ -6,7 +6,7 @@ The rows are in models.toml. Reading them uses no network. What fits a machine i
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -18,7 +18,8 @@ class Available:
     """One model. `size_bytes` is what a download takes; `context_length` is the model's maximum.
 
     `cache` (language models) are layers, key-value heads and numbers of a head; `width` (others) is
-    the size of a hidden state, or of a denoiser's first block; `pixels` is a trained side.
+    the size of a hidden state, or of a denoiser's first block; `pixels` is a trained side;
+    `settings` are fields of its entry in models.yaml.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Available:
     cache: tuple[int, int, int] | None = None
     width: int | None = None
     pixels: int | None = None
+    settings: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def in_package(self) -> bool:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from toolkit.cli.options import Json, takes
-from toolkit.cli.output import print_json, print_line, say
+from toolkit.cli.output import print_json, say
 from toolkit.cli.progress import console_progress
+from toolkit.errors import UsageError
 from toolkit.targets import FORMS
 
 if TYPE_CHECKING:
     from toolkit.building import Built
-    from toolkit.repository.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,12 @@ class Options:
         bool,
         typer.Option(
             "--dry-run",
-            help="Print the files that a build would write; change nothing.",
+            help="Print what a build would download, convert and change, and report what it would "
+            "refuse; change nothing.",
         ),
+    ] = False
+    offline: Annotated[
+        bool, typer.Option("--offline", help="With --dry-run: do not ask for sizes of downloads.")
     ] = False
     as_json: Json = False
 
@@ -54,13 +58,17 @@ def build_repo(options: Options) -> None:
     from toolkit.spec import load
     from toolkit.targets import find_target
 
+    if options.offline and not options.dry_run:
+        raise UsageError("--offline requires --dry-run", hint="toolkit pull downloads beforehand")
     target = find_target(options.target)
     spec = load(options.models, target)
     if options.dry_run:
-        from toolkit.repository.plan import make_plan
+        from toolkit.building.preview import preview
+        from toolkit.cli.preview import show
 
-        plan = make_plan(spec.for_target(target), target, spec.file)
-        _print_plan(plan, options.output, options.as_json)
+        with console_progress() as progress, progress.step("plan"):
+            planned = preview(spec, target, options.output, offline=options.offline)
+        show(planned, options.as_json)
         return
     from toolkit.building import build
 
@@ -72,27 +80,6 @@ def build_repo(options: Options) -> None:
     names = ", ".join(model.name for model in built.plan.models)
     seconds = time.monotonic() - started
     say(f"{options.output}: {names}; built for {target.name} in {seconds:.1f} s")
-
-
-def _print_plan(plan: "Plan", output: Path, as_json: bool) -> None:
-    from toolkit import kinds
-    from toolkit.spec import SourcedEntry
-
-    if as_json:
-        print_json(plan.summary())
-        return
-    print_line(f"{output}: {len(plan.models)} models for {plan.target.name} (nothing written)")
-    for model in plan.models:
-        steps = " → ".join(step.name for step in kinds.of(model.entry).steps)
-        print_line(f"\n{model.name}: {model.entry.kind}" + (f", {steps}" if steps else ""))
-        if isinstance(model.entry, SourcedEntry):
-            print_line(f"  from {model.entry.origin}")
-        else:
-            print_line(f"  of {' → '.join(kinds.of(model.entry).parts_of(model.entry))}")
-        for adapter in model.public[1:]:
-            print_line(f"  with the adapter {adapter}")
-        for file in model.files:
-            print_line(f"  {file}")
 
 
 def _summary(built: "Built") -> dict[str, object]:

@@ -39,6 +39,7 @@ COMMANDS: dict[str, Lazy] = {
     "cache": Lazy("cache", "List or delete cached downloads, weights and environments.", _WEIGHTS),
     "doctor": Lazy("doctor", "Check whether this machine can serve models.", _SERVE),
     "fit": Lazy("fit", "Estimate whether the models fit on this or other hardware.", _SERVE),
+    "run": Lazy("run", "Chat with a model, or ask it one question.", _SERVE),
     "prepare": Lazy("prepare", "Install Triton and the environments its models run in.", _SERVE),
     "serve": Lazy("serve", "Serve a model repository with Triton and the gateway.", _SERVE),
     "stop": Lazy("stop", "Stop a running service in order: running requests finish first.", _SERVE),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from toolkit.serve.options import ServeOptions
 
 _PR_SET_PDEATHSIG = 1
+_BUILT = Path("model_repository")
 _AGAIN = "toolkit.serve.arguments"
 """In the context: the command line of the same service in the background."""
 _AFTER = "settings of the gateway go after `--`, as in `toolkit serve -- --keys-file gateway.keys`"
@@ -53,8 +54,12 @@ class Options:
 
     context: typer.Context
     repository: Annotated[
-        Path, typer.Argument(help="The model repository that `toolkit build-repo` wrote.")
-    ] = Path("model_repository")
+        Path,
+        typer.Argument(
+            help="The model repository that `toolkit build-repo` wrote; or one model: hf:ORG/NAME, "
+            "a .gguf file, a Hugging Face directory or a name of `toolkit list-available`."
+        ),
+    ] = _BUILT
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the gateway.")] = 9000
     ollama_port: Annotated[
@@ -109,6 +114,14 @@ class Options:
             help="What models compute on. auto: cuda if nvidia-smi shows a usable GPU, else cpu."
         ),
     ] = Device.AUTO
+    context_length: Annotated[
+        int | None,
+        typer.Option(
+            min=16,
+            help="With one model: tokens of prompt and answer together. Default: the model's "
+            "maximum, at most 8192 for language models.",
+        ),
+    ] = None
     drain_s: Annotated[
         float, typer.Option(min=0, help="Seconds that running requests get to finish at the end.")
     ] = 20.0
@@ -146,6 +159,13 @@ class Options:
         ),
     ] = False
 
+    @property
+    def single(self) -> bool:
+        """Whether one model is served by its source, without a repository that exists."""
+        from toolkit.single.source import names_source
+
+        return not self.frontend_only and names_source(str(self.repository))
+
 
 @takes(Options, cls=PassThrough)
 def serve(options: Options) -> None:
@@ -158,6 +178,10 @@ def serve(options: Options) -> None:
     Examples:
 
         toolkit serve
+
+        toolkit serve hf:Qwen/Qwen3-0.6B
+
+        toolkit serve model.gguf --context-length 4096 --detach
 
         toolkit serve --ollama-port 11434 -- --max-waiting 100
 
@@ -176,6 +200,12 @@ def serve(options: Options) -> None:
     if options.detach:
         detach(chosen, options.context.meta[_AGAIN])
         return
+    if options.single:
+        from toolkit.cli.single import build_single
+
+        repository = build_single(str(options.repository), options.context_length)
+        options = replace(options, repository=repository)
+        chosen = replace(chosen, repository=repository)
     chosen = replace(chosen, placement=_placement(options))
     _supervise(chosen)
     say("stopped")
@@ -229,6 +259,15 @@ def _check(options: Options) -> None:
     if options.detach and (options.frontend_only or options.stop_with_parent):
         other = "--frontend-only" if options.frontend_only else "--stop-with-parent"
         raise UsageError(f"--detach and {other} exclude each other", hint="remove one of them")
+    if not (options.frontend_only or options.repository.exists()) and options.repository != _BUILT:
+        from toolkit.single.source import read_source
+
+        read_source(str(options.repository))  # its error names what is like it
+    if options.context_length is not None and not options.single:
+        raise UsageError(
+            "--context-length requires a model instead of a repository",
+            hint="set `context_length` in models.yaml and build the repository again",
+        )
     if options.triton_only and options.frontend_only:
         raise UsageError("--triton-only and --frontend-only exclude each other", hint="give one")
     if options.triton_only and options.context.args:

@@ -19,3 +19,10 @@ def age(seconds: float) -> str:
         if seconds >= (2 * length if unit == "weeks" else length):
             return f"{seconds / length:.0f} {unit} ago"
     return "just now"
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `5 min`, `2.5 h`."""
+    if seconds < 100:
+        return f"{max(seconds, 1):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

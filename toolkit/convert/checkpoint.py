@@ -30,7 +30,7 @@ _MOST_TOKENS = (
 
 def convert_checkpoint(folder: Path, place: Path, progress: Progress) -> LlmFacts:
     """Writes `engine/weights/` and `prompt/tokenizer/` below `place`. Raises ConvertError."""
-    config = _check(folder)
+    config = check_files(folder)
     files = files_of(folder, config)
     weights = place / "engine" / "weights"
     weights.mkdir(parents=True)
@@ -99,7 +99,8 @@ def check_config(config: Any) -> None:
             raise TypeError(f"{field} ({str(config[field])[:40]}) must be an object")
 
 
-def _check(folder: Path) -> dict[str, Any]:
+def check_files(folder: Path) -> dict[str, Any]:
+    """`config.json` of a directory that has all files of a language model. Raises ConvertError."""
     missing = [
         name
         for name, pattern in {

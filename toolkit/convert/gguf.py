@@ -46,7 +46,7 @@ def convert_gguf(file: Path, place: Path, progress: Progress) -> LlmFacts:
         quiet(),
     ):
         source = read_gguf(file)
-        _check_architecture(source)
+        gguf_layout.check_architecture(source.file.name, source.architecture)
         with as_one_file(source, place) as whole:
             config = read_gguf_config(source, whole)
             step.advance()
@@ -68,16 +68,6 @@ def convert_gguf(file: Path, place: Path, progress: Progress) -> LlmFacts:
         cache_bytes_per_token=cache_bytes_per_token(config.to_dict()),
         details=describe(weights),
     )
-
-
-def _check_architecture(source: Gguf) -> None:
-    if source.architecture not in gguf_layout.ARCHITECTURES:
-        raise ConvertError(
-            f"{source.file.name} has the architecture '{source.architecture}', which cannot be "
-            "read from GGUF here",
-            hint=f"known: {', '.join(gguf_layout.ARCHITECTURES)};"
-            " or name the original safetensors directory as `source`",
-        )
 
 
 def _tokens(tokenizer: Any, config: Any) -> list[torch.Tensor]:

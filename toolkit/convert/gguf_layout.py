@@ -68,15 +68,20 @@ class Layout:
         return values
 
 
-def layout(architecture: str, config: Any) -> Layout:
-    """`config` is transformers'. Raises ConvertError for an architecture that is not listed."""
-    kinds = {name: kind for kind, name in gguf.MODEL_ARCH_NAMES.items()}
+def check_architecture(file: str, architecture: str) -> None:
+    """Raises ConvertError for an architecture that is not listed."""
     if architecture not in ARCHITECTURES:
         raise ConvertError(
-            f"the architecture '{architecture}' cannot be read from GGUF here",
+            f"{file} has the architecture '{architecture}', which cannot be read from GGUF here",
             hint=f"known: {', '.join(ARCHITECTURES)};"
             " or name the original safetensors directory as `source`",
         )
+
+
+def layout(architecture: str, config: Any) -> Layout:
+    """`config` is transformers'. Raises ConvertError for an architecture that is not listed."""
+    kinds = {name: kind for kind, name in gguf.MODEL_ARCH_NAMES.items()}
+    check_architecture("the file", architecture)
     heads = int(config.num_attention_heads)
     key_heads = int(getattr(config, "num_key_value_heads", None) or heads)
     names = gguf.get_tensor_name_map(kinds[architecture], int(config.num_hidden_layers))

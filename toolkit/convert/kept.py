@@ -18,8 +18,13 @@ from toolkit.weights.sources import Fetched
 
 def keep_converted(chosen: Recipe, fetched: Fetched, progress: Progress) -> Path:
     """The folder of what `chosen` makes of `fetched`. Raises ConvertError, MissingExtra."""
-    place = home() / "weights" / text_digest(chosen.key(fetched.digest))[:32]
+    place = converted_place(chosen, fetched.digest)
     return ensure(place, lambda scratch: _convert(chosen, fetched.path, scratch, progress))
+
+
+def converted_place(chosen: Recipe, digest: str) -> Path:
+    """Where the result of `chosen` for a source of this digest is, or would be."""
+    return home() / "weights" / text_digest(chosen.key(digest))[:32]
 
 
 def _convert(chosen: Recipe, source: Path, scratch: Path, progress: Progress) -> None:

@@ -20,20 +20,27 @@ def copy_user_model(source: Path, place: Path, progress: Progress) -> UserFacts:
     Raises ConvertError when there is none, or a link leads out of the folder.
     """
     with progress.step("copy the model's files"):
-        versions = _versions(source)
+        versions = find_versions(source)
         for number, version in versions.items():
             target = place / "versions" / str(number)
             if version.is_file():
                 target.mkdir(parents=True)
                 shutil.copyfile(version, target / "model.py")
             else:
-                _refuse_links(version)
                 shutil.copytree(version, target, ignore=_LEFT_OUT)
     return UserFacts(versions=tuple(sorted(versions)))
 
 
+def find_versions(source: Path) -> dict[int, Path]:
+    """Version → its file or folder. Raises ConvertError as `copy_user_model` does."""
+    versions = _versions(source)
+    for version in versions.values():
+        if version.is_dir():
+            _refuse_links(version)
+    return versions
+
+
 def _versions(source: Path) -> dict[int, Path]:
-    """Version → its file or folder."""
     if source.is_file():
         if source.suffix != ".py":
             raise ConvertError(

@@ -1,16 +1,14 @@
-"""Checks of an entry as a whole that several kinds share. They do not read weights.
+"""Checks of an entry as a whole that several kinds share. They do not read files.
 
 Each yields the path of the field inside the entry, what is wrong, and how to fix it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from toolkit.engine_arguments import Engine
 from toolkit.fields.entry import BaseEntry, DeclaredFields, QueuedFields, SourcedEntry
 from toolkit.fields.serving import Instances, Part
 from toolkit.fields.source import FORMS, parse_source, path_of
 from toolkit.finding import FieldFinding
-from toolkit.kinds.architectures import refusal
 from toolkit.kinds.kind import Surroundings
 from toolkit.targets import Target
 
@@ -33,33 +31,15 @@ def source_findings(
 
 
 def sourced_findings(
-    entry: SourcedEntry,
-    parts: Iterable[tuple[str, Part]],
-    around: Surroundings,
-    loader: Engine | None = None,
+    entry: SourcedEntry, parts: Iterable[tuple[str, Part]], around: Surroundings
 ) -> Iterator[FieldFinding]:
-    """The source, instance groups and versions of an entry; `parts` are its other steps, `loader`
-    is what loads its weights as they are."""
+    """The source, instance groups and versions of an entry; `parts` are its other steps."""
     yield from source_findings(entry.source, entry.revision, ("source",), around)
-    yield from _kind_findings(entry, loader, around)
     yield from _groups(("instances",), entry.instances or (), around.target)
     for step, part in parts:
         yield from _groups(("parts", step, "instances"), part.instances or (), around.target)
         if part.batching and step != "tokenize":
             yield ("parts", step, "batching"), "this step takes one request at a time", None
-
-
-def _kind_findings(
-    entry: SourcedEntry, loader: Engine | None, around: Surroundings
-) -> Iterator[FieldFinding]:
-    """Local weights that this kind cannot serve; others are known once they are fetched."""
-    try:
-        path = path_of(parse_source(entry.source, entry.revision))
-    except ValueError:
-        return
-    if path and around.target and (refused := refusal(entry.kind, around.folder / path, loader)):
-        what, hint = refused
-        yield ("kind",), f"is {entry.kind}, and {path} is {what}", hint
 
 
 def _groups(

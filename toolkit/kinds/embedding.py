@@ -20,7 +20,7 @@ from toolkit.kinds.encoding import (
     encoding_findings,
     text_tensor,
 )
-from toolkit.kinds.kind import Building, Kind, Surroundings
+from toolkit.kinds.kind import WIDE, Building, Kind, Surroundings
 from toolkit.kinds.parts import Model, Tensor
 
 
@@ -53,6 +53,7 @@ class _Embedding(Kind[EmbeddingEntry, EmbeddingFacts]):
     position = 2
     entry = EmbeddingEntry
     facts = EmbeddingFacts
+    wide = EmbeddingFacts(dimensions=-1, context_length=WIDE)
     interface = contract.INTERFACES["embedding"]
     steps = STEPS
     estimate = "encoder"
@@ -76,8 +77,8 @@ class _Embedding(Kind[EmbeddingEntry, EmbeddingFacts]):
         self, entry: EmbeddingEntry, facts: EmbeddingFacts, building: Building
     ) -> list[Model]:
         name, length = building.name, entry.context_length or facts.context_length
-        check_context(name, length, facts.context_length)
-        _check_lengths(name, entry, facts)
+        check_context(length, facts.context_length)
+        _check_lengths(entry, facts)
         text_bytes = facts.text_bytes(length)
         public: dict[str, object] = {
             **building.public,
@@ -100,10 +101,11 @@ class _Embedding(Kind[EmbeddingEntry, EmbeddingFacts]):
 KIND = _Embedding()
 
 
-def _check_lengths(name: str, entry: EmbeddingEntry, facts: EmbeddingFacts) -> None:
+def _check_lengths(entry: EmbeddingEntry, facts: EmbeddingFacts) -> None:
     for length in entry.matryoshka:
-        if length >= facts.dimensions:
+        if length >= facts.dimensions > 0:
             raise ConvertError(
-                f"'{name}': matryoshka has {length}, but vectors have {facts.dimensions} numbers",
+                f"{length} must be less than the {facts.dimensions} numbers of a vector",
                 hint=f"leave {length} out of matryoshka",
+                field=("matryoshka",),
             )

@@ -52,6 +52,7 @@ class EncodingEntry(SourcedEntry, QueuedFields):
     token_budget: int = Field(
         default=1024,
         ge=64,
+        le=1 << 20,
         description="Tokens, padding included, that the encoder computes in one go where it "
         "batches by itself.",
     )
@@ -68,12 +69,13 @@ def encoding_findings(entry: EncodingEntry, around: Surroundings) -> Iterator[Fi
     yield from queue_findings(entry, entry.batching.max_batch_size if entry.batching else None)
 
 
-def check_context(name: str, asked: int, most: int) -> None:
+def check_context(asked: int, most: int) -> None:
     """Raises ConvertError when a context length exceeds that of the weights."""
     if asked > most:
         raise ConvertError(
-            f"'{name}': context_length {asked} exceeds the model's maximum of {most}",
+            f"{asked} exceeds the model's maximum of {most} tokens",
             hint=f"set context_length to {most} or less",
+            field=("context_length",),
         )
 
 

@@ -21,6 +21,8 @@ from toolkit.targets import Target
 
 KEEP = ".gitkeep"
 """Git keeps no empty folder, and Triton wants one per version."""
+WIDE = 2**31
+"""Tokens: the context length of weights that are not known yet."""
 E = TypeVar("E", bound=BaseEntry)
 F = TypeVar("F", bound=Facts)
 
@@ -92,6 +94,7 @@ class Kind(Generic[E, F]):
     source) are offered by `toolkit init`, which takes the example of those `in_starter` when no
     source is given; `hints` are comments below such an entry.
 
+    `wide` are facts that stand for weights which are not known yet: nothing exceeds them.
     `estimate` names the estimate of `toolkit fit`. `not_here` says of fields that other kinds have
     why this one has not. `code_files` is what a version of the model itself holds.
     """
@@ -100,6 +103,7 @@ class Kind(Generic[E, F]):
     position: int
     entry: type[E]
     facts: type[F] | None = None
+    wide: F | None = None
     interface: Interface | None = None
     steps: tuple[KindStep, ...] = ()
     estimate: str = ""
@@ -129,7 +133,7 @@ class Kind(Generic[E, F]):
         than the weights can do."""
         raise NotImplementedError
 
-    def loader(self, entry: E, target: Target | None) -> Engine | None:
+    def loader(self, entry: E, target: Target) -> Engine | None:
         """The vLLM that loads the weights as they are; None where they are converted."""
         return None
 

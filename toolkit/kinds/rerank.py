@@ -18,7 +18,7 @@ from toolkit.kinds.encoding import (
     encoding_findings,
     text_tensor,
 )
-from toolkit.kinds.kind import Building, Kind, Surroundings
+from toolkit.kinds.kind import WIDE, Building, Kind, Surroundings
 from toolkit.kinds.parts import Model, Tensor
 
 
@@ -47,6 +47,7 @@ class _Rerank(Kind[RerankEntry, RerankFacts]):
     position = 3
     entry = RerankEntry
     facts = RerankFacts
+    wide = RerankFacts(context_length=WIDE, segments=True)
     interface = contract.INTERFACES["rerank"]
     steps = STEPS
     estimate = "encoder"
@@ -66,7 +67,7 @@ class _Rerank(Kind[RerankEntry, RerankFacts]):
 
     def models(self, entry: RerankEntry, facts: RerankFacts, building: Building) -> list[Model]:
         name, length = building.name, entry.context_length or facts.context_length
-        check_context(name, length, facts.context_length)
+        check_context(length, facts.context_length)
         text_bytes = facts.text_bytes(length)
         public = {
             **building.public,

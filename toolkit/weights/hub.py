@@ -5,6 +5,7 @@ The library finds files, names and credentials (HF_ENDPOINT, HF_TOKEN); the byte
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -92,6 +93,22 @@ def describe(source: HubSource, *, offline: bool = False) -> About:
     except (*_FAULTS, ValueError) as error:
         raise _refusal(source, error) from error
     return About(config, dict(weights.parameters) if weights else {})
+
+
+def look(source: HubSource) -> tuple[list[str], Mapping[str, Any]]:
+    """The names of all files, and config.json (empty if there is none). Raises SourceError."""
+    name, revision = source.repository, source.revision
+    try:
+        info = HfApi().model_info(name, revision=revision)
+        names = [each.rfilename for each in info.siblings or []]
+        nested = [each for each in names if re.fullmatch(r"\d+_Transformer/config\.json", each)]
+        file = next((each for each in ("config.json", *nested) if each in names), None)
+        if file is None:
+            return names, {}
+        config = json.loads(Path(hf_hub_download(name, file, revision=info.sha)).read_text())
+    except (*_FAULTS, ValueError) as error:
+        raise _refusal(source, error) from error
+    return names, config if isinstance(config, dict) else {}
 
 
 def snapshot(source: HubSource, *, allow_pickle: bool = False) -> Snapshot:

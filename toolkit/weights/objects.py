@@ -43,6 +43,12 @@ def download(source: ObjectSource, progress: Progress) -> Path:
     return place / "content" / listing[0][0] if alone else place / "content"
 
 
+def list_sizes(source: ObjectSource) -> list[int]:
+    """Bytes of each file that `download` would fetch. Raises SourceError, MissingExtra."""
+    listing = _list(_store(source), source, f"{source.bucket}/{source.key}")
+    return [about[0] for _, _, about in listing]
+
+
 Listed = tuple[str, str, list[Any]]
 """Relative name, key in the store, size in bytes and what changes with the content."""
 

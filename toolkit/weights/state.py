@@ -10,6 +10,7 @@ from pathlib import Path
 
 from toolkit import kinds
 from toolkit.home import home
+from toolkit.progress import silent
 from toolkit.spec import (
     GgufSource,
     HubSource,
@@ -20,8 +21,8 @@ from toolkit.spec import (
     Spec,
 )
 from toolkit.weights.digest import digest
-from toolkit.weights.fetch import UrlSource, hub_place, identity
-from toolkit.weights.sources import downloads_of, place_of, recorded
+from toolkit.weights.fetch import UrlSource, fetch, hub_cached, hub_place, identity
+from toolkit.weights.sources import Fetched, downloads_of, place_of, recorded
 
 
 class State(StrEnum):
@@ -125,3 +126,20 @@ def size_of(path: Path) -> int:
     return sum(
         file.lstat().st_size for file in path.rglob("*") if file.is_file() or file.is_symlink()
     )
+
+
+def find_local(source: Source, folder: Path) -> Fetched | None:
+    """The source if it is on this disk, without asking anyone; None if it has to be fetched.
+
+    The digest of a local path is computed, which reads all of it. Raises SourceError.
+    """
+    inner = source.file if isinstance(source, GgufSource) else source
+    if isinstance(inner, PathSource):
+        return fetch(source, folder, silent)
+    place = local_place(inner, folder)
+    if place is None or not place.exists():
+        return hub_cached(inner) if isinstance(inner, HubSource) else None
+    found = recorded(place)
+    if isinstance(inner, HubSource) and inner.file is not None:
+        return Fetched(found.path / inner.file, found.digest)
+    return found

@@ -10,6 +10,7 @@ from frontend.errors import (
     ContextOverflow,
     GatewayError,
     ModelNotFound,
+    QuotaExceeded,
     RateLimited,
 )
 
@@ -46,6 +47,8 @@ def _message(error: GatewayError) -> str:
             f"The model `{error.model}` does not exist or you do not have access to it;"
             " GET /v1/models lists the models"
         )
+    if isinstance(error, QuotaExceeded):
+        return f"You exceeded your current quota: {error.message}"
     if isinstance(error, RateLimited) and "rate limit" not in error.message.lower():
         return f"Rate limit reached: {error.message}"
     if error.code in CONTENT_FILTER:

@@ -26,7 +26,6 @@ from frontend.store.tables.limits import (
     quota_requests,
     quotas,
     reservations,
-    reserved,
     subscriptions,
 )
 from frontend.store.tables.usage import usage, usage_hourly
@@ -51,7 +50,6 @@ __all__ = [
     "quota_requests",
     "quotas",
     "reservations",
-    "reserved",
     "responses",
     "roles",
     "secrets",

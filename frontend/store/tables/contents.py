@@ -17,7 +17,7 @@ responses = Table(
     instant("expires_at_us"),
     Column("size_bytes", BigInteger, nullable=False),
     Column("response", LargeBinary, nullable=False),
-    Column("items", LargeBinary, nullable=False),
+    Column("conversation", LargeBinary, nullable=False),
     Index("ix_responses_created_at_us_size_bytes", "created_at_us", "size_bytes"),
     Index("ix_responses_expires_at_us", "expires_at_us"),
 )

@@ -2,7 +2,7 @@
 
 A scope is `(scope_kind, scope_id)`: organisation, group, user or key. A `model` of '' means every
 model: NULL would make unique keys meaningless. `measure` is what a quota counts (requests, tokens,
-concurrent, credits, failures), `period` over which time (minute, day, month, rolling, none).
+concurrency), `period` over which time, as `accounts.windows` names it (minute, month, 30d, …).
 """
 
 from sqlalchemy import (
@@ -29,6 +29,8 @@ from frontend.store.tables.columns import (
 )
 
 _WHAT = ("scope_kind", "scope_id", "model", "measure", "period")
+# an order that finds and locks all counters of one subject together
+_COUNTED = ("scope_id", "scope_kind", "model", "measure", "period")
 _RUNNING = sql("ended_at_us IS NULL")
 
 quotas = Table(
@@ -40,7 +42,6 @@ quotas = Table(
     text("model", default=""),
     text("measure"),
     text("period"),
-    Column("period_s", BigInteger),  # of a rolling period
     Column("amount", BigInteger, nullable=False),
     Column("created_by", Text),
     instant("created_at_us"),
@@ -70,11 +71,12 @@ quota_requests = Table(
 counters = Table(
     "counters",
     metadata,
-    *(Column(name, Text, primary_key=True) for name in _WHAT),
-    Column("starts_at_us", BigInteger, primary_key=True),  # 0 where there is no period
+    *(Column(name, Text, primary_key=True) for name in _COUNTED),
+    count("starts_at_us"),  # of the period that `used` belongs to
     count("used"),
     count("reserved"),
     count("next_at_us"),  # GCRA's theoretical arrival time
+    Column("buckets", JSON, nullable=False),  # of a rolling period: what was used since when
     CheckConstraint("used >= 0", name="used"),
     CheckConstraint("reserved >= 0", name="reserved"),
 )
@@ -98,25 +100,15 @@ reservations = Table(
     text("user_id"),
     text("key_id"),
     text("model"),
-    Column("details", JSON, nullable=False),  # what a usage row needs if the gateway dies
+    Column("details", JSON, nullable=False),  # what of each limit; what its usage row needs
     count("tokens"),
     count("credits_micro"),
     count("prompt_tokens"),  # as last flushed
     count("completion_tokens"),
     instant("created_at_us"),
     instant("expires_at_us"),
-    optional_instant("settled_at_us"),
     Index("ix_reservations_expires_at_us", "expires_at_us"),
     Index("ix_reservations_gateway_id", "gateway_id"),
-)
-
-reserved = Table(
-    "reserved",
-    metadata,
-    Column("request_id", Text, primary_key=True),
-    *(Column(name, Text, primary_key=True) for name in _WHAT),
-    instant("starts_at_us"),
-    Column("amount", BigInteger, nullable=False),
 )
 
 plans = Table(
@@ -191,7 +183,8 @@ prices = Table(
     "prices",
     metadata,
     identifier(),
-    text("model"),
+    text("model"),  # '*': every model, as of upstreams
+    text("upstream", default="*"),
     instant("starts_at_us"),
     count("prompt_micro"),  # for a million tokens
     count("cached_micro"),
@@ -199,5 +192,5 @@ prices = Table(
     count("image_micro"),  # for one image
     count("request_micro"),
     count("credits_micro"),  # credits of one request
-    UniqueConstraint("model", "starts_at_us"),
+    UniqueConstraint("model", "upstream", "starts_at_us"),
 )

@@ -164,7 +164,7 @@ def test_input_tokens_are_counted(client: OpenAI) -> None:
 
 
 def test_responses_outlive_a_restart_in_a_file(echo_triton: EchoTriton, tmp_path: Any) -> None:
-    flags = ("--responses-database", str(tmp_path / "responses.db"))
+    flags = ("--data-directory", str(tmp_path / "data"))
     with (
         run_gateway(echo_triton.grpc_address, tmp_path / "one.log", *flags) as gateway,
         OpenAI(base_url=f"{gateway.url}/v1", api_key="unused", max_retries=0) as sdk,

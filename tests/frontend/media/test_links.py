@@ -3,32 +3,35 @@
 import time
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from frontend.errors import InvalidRequest, NotFound
 from frontend.media.links import Links
+from frontend.store.database import Database
+from frontend.store.files import FileStore
 
 
-def fetch(links: Links, link: str) -> bytes:
+@pytest.fixture
+def links(database: Database) -> Links:
+    return Links(FileStore(database, 100), 60)
+
+
+async def fetch(links: Links, link: str) -> bytes:
     name, _, query = link.partition("?")
-    return links.get(name, query)[1]
+    return (await links.get(name, query))[1]
 
 
-def test_a_link_leads_to_its_file() -> None:
-    links = Links(100, 60)
-    first, second = links.put(b"one", "png"), links.put(b"two", "webp")
-    assert (fetch(links, first), fetch(links, second)) == (b"one", b"two")
-    assert links.get(*second.split("?"))[0] == b"image/webp"
+async def test_a_link_leads_to_its_file(links: Links) -> None:
+    first, second = await links.put(b"one", "png"), await links.put(b"two", "webp")
+    assert (await fetch(links, first), await fetch(links, second)) == (b"one", b"two")
+    assert (await links.get(*second.split("?")))[0] == b"image/webp"
     assert first.partition("?")[0] != second.partition("?")[0]
 
 
-def test_a_link_that_was_changed_leads_nowhere() -> None:
-    links = Links(100, 60)
-    link = links.put(b"one", "png")
+async def test_a_link_that_was_changed_leads_nowhere(links: Links) -> None:
+    link = await links.put(b"one", "png")
     name, _, query = link.partition("?")
     expires, signature = query.split("&")
-    other = Links(100, 60).put(b"one", "png").rpartition("=")[2]
+    other = (await links.put(b"two", "png")).rpartition("=")[2]
     for wrong in (
         f"{name}?{expires}",
         f"{name}?{expires}&signature={other}",
@@ -39,36 +42,37 @@ def test_a_link_that_was_changed_leads_nowhere() -> None:
         "?",
     ):
         with pytest.raises(NotFound):
-            fetch(links, wrong)
+            await fetch(links, wrong)
 
 
-def test_a_link_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    links = Links(100, 60)
-    link, now_s = links.put(b"one", "png"), time.time()
-    monkeypatch.setattr(time, "time", lambda: now_s + 58)
-    assert fetch(links, link) == b"one"
-    monkeypatch.setattr(time, "time", lambda: now_s + 61)
-    with pytest.raises(NotFound):
-        fetch(links, link)
+async def test_a_link_ends(links: Links, monkeypatch: pytest.MonkeyPatch) -> None:
+    link, now_ns = await links.put(b"one", "png"), time.time_ns()
+    for seconds, over in ((58, False), (61, True)):
+        later_ns = now_ns + seconds * 10**9
+        monkeypatch.setattr(time, "time_ns", lambda later_ns=later_ns: later_ns)
+        monkeypatch.setattr(time, "time", lambda later_ns=later_ns: later_ns / 1e9)
+        if over:
+            with pytest.raises(NotFound):
+                await fetch(links, link)
+        else:
+            assert await fetch(links, link) == b"one"
 
 
-@given(st.lists(st.binary(max_size=40), max_size=30))
-def test_the_newest_files_stay_within_the_bound(files: list[bytes]) -> None:
-    links = Links(100, 60)
-    made = [links.put(file, "png") for file in files]
-    kept, size = [], 0
-    for file in reversed(files):
-        size += len(file)
-        if size > 100:
-            break
-        kept.append(file)
-    newest = list(zip(reversed(made), reversed(files), strict=True))[: len(kept)]
-    assert [fetch(links, link) for link, _ in newest] == [file for _, file in newest]
-    if len(kept) < len(files):
+async def test_the_newest_files_stay_within_the_bound(links: Links) -> None:
+    made = [await links.put(b"x" * 30, "png") for _ in range(6)]
+    assert [await fetch(links, link) for link in made[-3:]] == [b"x" * 30] * 3
+    for link in made[:3]:
         with pytest.raises(NotFound):
-            fetch(links, made[0])
+            await fetch(links, link)
 
 
-def test_what_never_fits_is_refused() -> None:
+async def test_another_process_serves_it(links: Links) -> None:
+    link = await links.put(b"one", "png")
+    other = Database(links.files._database.location)
+    assert await fetch(Links(FileStore(other, 100), 60), link) == b"one"
+    await other.close()
+
+
+async def test_what_never_fits_is_refused(links: Links) -> None:
     with pytest.raises(InvalidRequest, match="b64_json"):
-        Links(2, 60).put(b"one", "png")
+        await links.put(b"x" * 101, "png")

@@ -3,14 +3,15 @@
 import asyncio
 
 import pytest
-from sqlalchemy import insert, inspect, select
+from sqlalchemy import insert, inspect, select, text
 
-from frontend.errors import StoreUnavailable
+from frontend.errors import InvalidRequest, StoreUnavailable
 from frontend.store import migrate
 from frontend.store.database import Database
 from frontend.store.location import Location, parse_location
 from frontend.store.migrate import WrongRevision, check, current_revision, downgrade, upgrade
 from frontend.store.tables import changes, metadata
+from tests.support.databases import Databases
 from tests.support.migrations import differences
 
 NEWEST = migrate.revisions()[-1]
@@ -108,6 +109,33 @@ async def test_an_exception_rolls_back(database: Database) -> None:
         await fail()
     async with database.connect() as connection:
         assert (await connection.execute(select(changes))).all() == []
+
+
+async def test_a_character_that_postgresql_cannot_hold_is_a_mistake_of_the_caller(
+    database: Database,
+) -> None:
+    async def read() -> None:
+        async with database.connect() as connection:
+            await connection.execute(select(changes).where(changes.c.topic == "a\x00"))
+
+    if database.location.is_sqlite:
+        await read()
+        return
+    with pytest.raises(InvalidRequest, match="U\\+0000"):
+        await read()
+
+
+async def test_a_restarted_server_fails_no_transaction(databases: Databases) -> None:
+    database = Database(parse_location(databases.server.url("migrated")))
+    async with database.connect() as connection:
+        process = await connection.execute(text("SELECT pg_backend_pid()"))
+        process_id = process.scalar_one()
+    other = Database(parse_location(databases.server.url("postgres")))
+    async with other.connect() as connection:
+        await connection.execute(text(f"SELECT pg_terminate_backend({process_id}, 5000)"))
+    await other.close()
+    await check(database)
+    await database.close()
 
 
 async def test_writers_queue_and_none_fails(database: Database) -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.support.client import request_of, tensors_of
 from tests.support.weights import write_llama
 from toolkit.building import build
-from toolkit.errors import SourceError
+from toolkit.errors import BuildError
 from toolkit.runtime.environments import link_environments
 from toolkit.runtime.triton import ensure_triton
 from toolkit.serve.models import public_models
@@ -160,5 +160,5 @@ def test_what_is_no_adapter_is_refused(tmp_path: Path, folder: Path) -> None:
             broken.write_bytes(content)
         text = MODELS.replace("path:pirate", f"path:{bad}")
         (folder / "bad.yaml").write_text(text)
-        with pytest.raises(SourceError, match=name):
+        with pytest.raises(BuildError, match=name):
             build(load(folder / "bad.yaml"), find_target("embedded"), tmp_path / "out")

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.checkpoint import NO_TENSORS, save_spec, tree
 from toolkit.building import apply, build
-from toolkit.errors import ConvertError, RepositoryError, SourceError
+from toolkit.errors import BuildError, RepositoryError
 from toolkit.repository.pbtxt import read
 from toolkit.spec import load
 from toolkit.targets import find_target
@@ -68,8 +68,12 @@ def test_models_that_left_the_spec_leave_the_repository(tmp_path: Path) -> None:
 def test_a_failing_build_changes_nothing(tmp_path: Path) -> None:
     output = build_at(tmp_path, "chat")
     before = tree(output)
-    with pytest.raises(ConvertError, match="maximum of 512"):
+    with pytest.raises(BuildError, match="maximum of 512") as caught:
         build_at(tmp_path, "chat", "other", context_length=4096)
+    assert [str(each).partition(": ")[2] for each in caught.value.findings] == [
+        f"models.{name}.context_length: 4096 exceeds the model's maximum of 512 tokens"
+        for name in ("chat", "other")
+    ]
     assert tree(output) == before
     assert [path.name for path in output.parent.iterdir()] == ["model_repository"]
 
@@ -78,7 +82,9 @@ def test_a_failing_conversion_changes_nothing(tmp_path: Path, own_home: Path) ->
     output = build_at(tmp_path, "chat")
     before = tree(output)
     (tmp_path / "weights" / "model.safetensors").unlink()
-    with pytest.raises(ConvertError, match="no safetensors weights"):
+    with pytest.raises(
+        BuildError, match=r"yaml:5: models\.chat\.source: .* no safetensors weights"
+    ):
         build_at(tmp_path, "chat")
     assert tree(output) == before
     assert len(list((own_home / "weights").iterdir())) == 1
@@ -87,7 +93,7 @@ def test_a_failing_conversion_changes_nothing(tmp_path: Path, own_home: Path) ->
 def test_changed_weights_are_refused_when_a_digest_is_given(tmp_path: Path) -> None:
     file = save_spec(tmp_path, "chat")
     file.write_text(file.read_text() + f"    digest: sha256:{'0' * 64}\n")
-    with pytest.raises(SourceError, match="have the digest sha256:"):
+    with pytest.raises(BuildError, match=r"chat\.digest: the weights have the digest sha256:"):
         build(load(file), EMBEDDED, tmp_path / "out")
 
 

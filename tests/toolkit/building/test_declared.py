@@ -10,7 +10,7 @@ import pytest
 from tests.support.checkpoint import save_spec
 from tests.support.client import request_of, tensors_of
 from toolkit.building import build
-from toolkit.errors import ConvertError, SourceError, SpecError
+from toolkit.errors import BuildError, SpecError
 from toolkit.finding import Finding
 from toolkit.runtime import environments
 from toolkit.runtime.environments import link_environments
@@ -142,10 +142,10 @@ def test_a_model_that_triton_could_not_run_is_told(folder: Path, code: str, word
 
 def test_a_source_without_a_model_is_refused(folder: Path) -> None:
     (folder / "empty").mkdir()
-    with pytest.raises(ConvertError, match=r"has no model\.py"):
+    with pytest.raises(BuildError, match=r"has no model\.py"):
         built(folder, FIRST.replace("model.py", "empty"))
     (folder / "notes.txt").write_text("x")
-    with pytest.raises(ConvertError, match="is not a Python file"):
+    with pytest.raises(BuildError, match="is not a Python file"):
         built(folder, FIRST.replace("model.py", "notes.txt"))
 
 
@@ -153,7 +153,7 @@ def test_links_out_of_a_source_are_refused(folder: Path) -> None:
     (folder / "mine").mkdir()
     (folder / "mine" / "model.py").write_text(MODEL)
     (folder / "mine" / "secret").symlink_to("/etc/hostname")
-    with pytest.raises(ConvertError, match="link to somewhere else"):
+    with pytest.raises(BuildError, match="link to somewhere else"):
         built(folder, FIRST.replace("model.py", "mine"))
 
 
@@ -172,7 +172,7 @@ def test_a_template_with_a_mistake_is_told_with_its_line(folder: Path) -> None:
     file = save_spec(folder, "chat")
     (folder / "t.jinja").write_text("{{ a }}\n{% for %}\n")
     file.write_text(file.read_text() + "    chat_template: t.jinja\n")
-    with pytest.raises(SourceError, match=r"t\.jinja:2"):
+    with pytest.raises(SpecError, match=r"t\.jinja:2"):
         build(load(file), find_target("embedded"), folder / "out")
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.support.tiny_language import save_tiny_language
 from toolkit.building import build, quantization
 from toolkit.convert.quiet import quiet
-from toolkit.errors import QualityError
+from toolkit.errors import BuildError, QualityError
 from toolkit.progress import silent
 from toolkit.quantize.language import Judging
 from toolkit.quantize.limits import Limits
@@ -34,9 +34,10 @@ def test_weights_are_quantized_once_and_refused_when_too_rough(
     strict = Judging(Limits(max_kl=1e-9), passages=1, engine=False)
     with monkeypatch.context() as patched:
         patched.setattr(quantization, "Judging", lambda **_: strict)
-        with pytest.raises(QualityError, match="'tiny' with `quantization: int4`") as caught:
+        with pytest.raises(BuildError, match="'tiny' with `quantization: int4`") as caught:
             built(tmp_path)
-    assert "toolkit quantize path:tiny --int4-rtn" in (caught.value.hint or "")
+    assert caught.value.exit_code == QualityError.exit_code
+    assert "toolkit quantize path:tiny --int4-rtn" in (caught.value.findings[0].fix or "")
     assert not (tmp_path / "out").exists()
 
     mild = Judging(Limits(50, 20), passages=1, engine=False)

@@ -47,10 +47,17 @@ def test_a_dry_run_writes_and_fetches_nothing(tmp_path: Path, own_home: Path) ->
     spec, output = save_spec(tmp_path, "chat"), tmp_path / "out"
     result = runner.invoke(app, ["build-repo", str(spec), "-o", str(output), "--dry-run"])
     assert result.exit_code == 0
-    assert "chat: llm, prompt → engine" in result.stdout
-    assert "  chat.engine/1/weights/\n" in result.stdout
+    assert "chat: llm (prompt → engine)" in result.stdout
+    assert "chat\tdownload\tpath:weights\t" in result.stdout
+    assert "chat\tconvert\tcheck and copy safetensors\tabout " in result.stdout
+    assert "add\tchat.engine/\n" in result.stdout
     plan = runner.invoke(app, ["build-repo", str(spec), "--dry-run", "--json"])
-    assert json.loads(plan.stdout)["models"]["chat"]["steps"] == ["chat.prompt", "chat.engine"]
+    found = json.loads(plan.stdout)
+    assert found["models"]["chat"]["steps"] == ["chat.prompt", "chat.engine"]
+    assert [(step["step"], step["done"]) for step in found["steps"]] == [
+        ("download", True),
+        ("convert", False),
+    ]
     assert not output.exists()
     assert not own_home.exists()
 

@@ -26,6 +26,13 @@ BAD: dict[tuple[str, ...], list[list[str]]] = {
     ("verify",): [["gone"], ["models.yaml"], [".", "--target", "moon"], ["--gpus", "-1"]],
     ("prepare",): [["--environment", "moon"]],
     ("serve",): [["gone"], ["--port", "0"], ["--frontend-only"], ["--triton", "a:1"]],
+    ("run",): [
+        ["gone.gguf", "hello"],
+        ["gone-model", "hello"],
+        ["m", "--port", "1", "hello"],
+        ["m", "--url", "http://127.0.0.1:1", "hello"],
+        ["m", "--set", "temperature=9", "hello"],
+    ],
     ("doctor",): [["--target", "moon"], ["--port", "x"]],
     ("fit",): [["gone.yaml"], ["--gpus", "moon"], ["--memory", "much"], ["--concurrency", "0"]],
     ("list-available",): [["--kind", "moon"], ["--gpus", "moon"], ["--memory", "much"]],

@@ -1,18 +1,19 @@
 """Weights that a kind cannot serve are refused by what they say that they are."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.checkpoint import save_checkpoint
-from toolkit.building import build
+from toolkit.building import apply, build
 from toolkit.engine_arguments import engine
-from toolkit.errors import ConvertError, SpecError
+from toolkit.errors import ToolkitError
 from toolkit.kinds.architectures import refusal
 from toolkit.spec import load
 from toolkit.targets import find_target
+from toolkit.weights.sources import Fetched
 
 VLLM = engine("0.32.0")
 LABEL = {"id2label": {"0": "LABEL_0"}}
@@ -93,38 +94,26 @@ def test_a_gguf_file_is_a_language_model_only(tmp_path: Path) -> None:
     assert refusal("embedding", file, None) is not None
 
 
-def test_a_local_source_is_refused_at_its_line_and_a_fetched_one_when_built(
-    tmp_path: Path,
+def _spec(folder: Path, source: str) -> Path:
+    file = folder / "models.yaml"
+    file.write_text(f"version: 1\nmodels:\n  find:\n    kind: embedding\n    source: {source}\n")
+    return file
+
+
+@pytest.mark.parametrize("source", ["path:w", "hf:a/b"])
+def test_a_build_refuses_them_at_the_line_of_their_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
 ) -> None:
-    save_checkpoint(tmp_path / "weights")
-    config = json.loads((tmp_path / "weights" / "config.json").read_text())
-    config |= {"architectures": ["BertForSequenceClassification"], **LABEL}
-    (tmp_path / "weights" / "config.json").write_text(json.dumps(config))
-    spec = tmp_path / "models.yaml"
-    spec.write_text(
-        "version: 1\nmodels:\n  chat:\n    kind: llm\n    source: path:weights\n"
-        "    context_length: 64\n"
-    )
-    target = find_target("embedded")
-    with pytest.raises(SpecError) as refused:
-        build(load(spec), target, tmp_path / "out")
-    (finding,) = refused.value.findings
-    assert (finding.place.line, finding.place.field) == (4, "models.chat.kind")
-    assert finding.fix == "write `kind: rerank`"
-
-
-def test_fetched_weights_are_refused_before_they_are_converted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from toolkit.building import weights
-    from toolkit.progress import silent
-    from toolkit.weights.sources import Fetched
-
     folder = _save(tmp_path / "w", _config("LlamaForCausalLM"))
-    monkeypatch.setattr(weights, "fetch", lambda *_: Fetched(folder, "sha256:0"))
-    spec = tmp_path / "models.yaml"
-    spec.write_text("version: 1\nmodels:\n  find:\n    kind: embedding\n    source: hf:a/b\n")
-    entry: Any = load(spec).models["find"]
-    with pytest.raises(ConvertError, match="'find' is of kind embedding") as refused:
-        weights.prepare("find", entry, tmp_path, find_target("embedded"), silent)
-    assert refused.value.hint == "write `kind: llm`"
+
+    def fetched(*_: object, check: Callable[[Path], None]) -> Fetched:
+        check(folder)  # as before a download
+        raise AssertionError
+
+    monkeypatch.setattr(apply, "fetch", fetched)
+    with pytest.raises(ToolkitError) as refused:
+        build(load(_spec(tmp_path, source)), find_target("embedded"), tmp_path / "out")
+    (finding,) = refused.value.findings  # type: ignore[attr-defined]
+    assert (finding.place.line, finding.place.field) == (4, "models.find.kind")
+    assert "the weights are a language model (LlamaForCausalLM)" in finding.text
+    assert finding.fix == "write `kind: llm`"

@@ -20,11 +20,9 @@ from toolkit.names import nearest
 from toolkit.targets import Target, with_engine
 
 
-def llm_findings(
-    entry: LlmEntry, around: Surroundings, loader: Engine | None
-) -> Iterator[FieldFinding]:
-    """All findings of one entry; `loader` is the vLLM that loads its weights."""
-    yield from sourced_findings(entry, entry.parts.items(), around, loader)
+def llm_findings(entry: LlmEntry, around: Surroundings) -> Iterator[FieldFinding]:
+    """All findings of one entry."""
+    yield from sourced_findings(entry, entry.parts.items(), around)
     yield from _engine_group(entry)
     yield from warmup_findings(entry)
     yield from version_findings(entry, only_first=True)

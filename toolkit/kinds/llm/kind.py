@@ -7,7 +7,7 @@ from toolkit import contract
 from toolkit.engine_arguments import Engine, engine
 from toolkit.finding import FieldFinding
 from toolkit.kinds.encoding import check_context
-from toolkit.kinds.kind import Building, Kind, KindStep, StepPlan, Surroundings
+from toolkit.kinds.kind import WIDE, Building, Kind, KindStep, StepPlan, Surroundings
 from toolkit.kinds.llm.checks import llm_findings
 from toolkit.kinds.llm.engine import vllm_step
 from toolkit.kinds.llm.facts import LlmFacts
@@ -30,6 +30,7 @@ class _Llm(Kind[LlmEntry, LlmFacts]):
     position = 1
     entry = LlmEntry
     facts = LlmFacts
+    wide = LlmFacts(context_length=WIDE, chat=True, cache_bytes_per_token=1)
     interface = contract.INTERFACES["llm"]
     steps = (KindStep("prompt", "prompt"), KindStep("engine", "vllm_engine", decoupled=True))
     estimate = "engine"
@@ -78,16 +79,16 @@ class _Llm(Kind[LlmEntry, LlmFacts]):
             *(self.plan_step("prompt", adapter, target) for adapter in entry.adapters),
         ]
 
-    def loader(self, entry: LlmEntry, target: Target | None) -> Engine | None:
-        return engine(target.vllm) if target and target.vllm and entry.engine == "vllm" else None
+    def loader(self, entry: LlmEntry, target: Target) -> Engine | None:
+        return engine(target.vllm) if target.vllm and entry.engine == "vllm" else None
 
     def findings(self, name: str, entry: LlmEntry, around: Surroundings) -> Iterator[FieldFinding]:
-        return llm_findings(entry, around, self.loader(entry, around.target))
+        return llm_findings(entry, around)
 
     def models(self, entry: LlmEntry, facts: LlmFacts, building: Building) -> list[Model]:
         """The ensemble and its two steps, and for each adapter an ensemble and a `prompt` of its
         own. An adapter's `prompt` names it to the engine."""
-        check_context(building.name, entry.context_length, facts.context_length)
+        check_context(entry.context_length, facts.context_length)
         able = {contract.KIND: self.name, contract.CAPABILITIES: capabilities(entry, facts)}
         public = {**building.public, **able}
         if entry.engine == "tensorrt-llm":

@@ -32,25 +32,20 @@ def upgrade() -> None:
     )
     op.create_table(
         "counters",
-        sa.Column("scope_kind", sa.Text(), nullable=False),
         sa.Column("scope_id", sa.Text(), nullable=False),
+        sa.Column("scope_kind", sa.Text(), nullable=False),
         sa.Column("model", sa.Text(), nullable=False),
         sa.Column("measure", sa.Text(), nullable=False),
         sa.Column("period", sa.Text(), nullable=False),
-        sa.Column("starts_at_us", sa.BigInteger(), nullable=False),
+        sa.Column("starts_at_us", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("used", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("reserved", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("next_at_us", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("buckets", sa.JSON(), nullable=False),
         sa.CheckConstraint("reserved >= 0", name=op.f("ck_counters_reserved")),
         sa.CheckConstraint("used >= 0", name=op.f("ck_counters_used")),
         sa.PrimaryKeyConstraint(
-            "scope_kind",
-            "scope_id",
-            "model",
-            "measure",
-            "period",
-            "starts_at_us",
-            name=op.f("pk_counters"),
+            "scope_id", "scope_kind", "model", "measure", "period", name=op.f("pk_counters")
         ),
     )
     op.create_table(
@@ -135,7 +130,7 @@ def upgrade() -> None:
         sqlite_where=sa.text("deleted_at_us IS NULL"),
         postgresql_where=sa.text("deleted_at_us IS NULL"),
     )
-    op.create_table(
+    plans = op.create_table(
         "plans",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
@@ -148,10 +143,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_plans")),
         sa.UniqueConstraint("name", name=op.f("uq_plans_name")),
     )
+    _seed_plans(plans)
     op.create_table(
         "prices",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("model", sa.Text(), nullable=False),
+        sa.Column("upstream", sa.Text(), server_default="*", nullable=False),
         sa.Column("starts_at_us", sa.BigInteger(), nullable=False),
         sa.Column("prompt_micro", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("cached_micro", sa.BigInteger(), server_default="0", nullable=False),
@@ -160,7 +157,12 @@ def upgrade() -> None:
         sa.Column("request_micro", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("credits_micro", sa.BigInteger(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_prices")),
-        sa.UniqueConstraint("model", "starts_at_us", name=op.f("uq_prices_model_starts_at_us")),
+        sa.UniqueConstraint(
+            "model",
+            "upstream",
+            "starts_at_us",
+            name=op.f("uq_prices_model_upstream_starts_at_us"),
+        ),
     )
     op.create_table(
         "quotas",
@@ -170,7 +172,6 @@ def upgrade() -> None:
         sa.Column("model", sa.Text(), server_default="", nullable=False),
         sa.Column("measure", sa.Text(), nullable=False),
         sa.Column("period", sa.Text(), nullable=False),
-        sa.Column("period_s", sa.BigInteger(), nullable=True),
         sa.Column("amount", sa.BigInteger(), nullable=False),
         sa.Column("created_by", sa.Text(), nullable=True),
         sa.Column("created_at_us", sa.BigInteger(), nullable=False),
@@ -197,33 +198,12 @@ def upgrade() -> None:
         sa.Column("completion_tokens", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("created_at_us", sa.BigInteger(), nullable=False),
         sa.Column("expires_at_us", sa.BigInteger(), nullable=False),
-        sa.Column("settled_at_us", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("request_id", name=op.f("pk_reservations")),
     )
     op.create_index(
         "ix_reservations_expires_at_us", "reservations", ["expires_at_us"], unique=False
     )
     op.create_index("ix_reservations_gateway_id", "reservations", ["gateway_id"], unique=False)
-    op.create_table(
-        "reserved",
-        sa.Column("request_id", sa.Text(), nullable=False),
-        sa.Column("scope_kind", sa.Text(), nullable=False),
-        sa.Column("scope_id", sa.Text(), nullable=False),
-        sa.Column("model", sa.Text(), nullable=False),
-        sa.Column("measure", sa.Text(), nullable=False),
-        sa.Column("period", sa.Text(), nullable=False),
-        sa.Column("starts_at_us", sa.BigInteger(), nullable=False),
-        sa.Column("amount", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint(
-            "request_id",
-            "scope_kind",
-            "scope_id",
-            "model",
-            "measure",
-            "period",
-            name=op.f("pk_reserved"),
-        ),
-    )
     op.create_table(
         "responses",
         sa.Column("owner_id", sa.Text(), nullable=False),
@@ -232,7 +212,7 @@ def upgrade() -> None:
         sa.Column("expires_at_us", sa.BigInteger(), nullable=False),
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
         sa.Column("response", sa.LargeBinary(), nullable=False),
-        sa.Column("items", sa.LargeBinary(), nullable=False),
+        sa.Column("conversation", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("owner_id", "id", name=op.f("pk_responses")),
     )
     op.create_index(
@@ -497,6 +477,33 @@ def upgrade() -> None:
     op.create_index(op.f("ix_quota_requests_user_id"), "quota_requests", ["user_id"], unique=False)
 
 
+def _seed_plans(plans: sa.Table) -> None:
+    """An administrator may edit these."""
+    fair_use = [["tokens", "minute", 200_000]]
+    rows = [
+        ("free", 100, False, []),
+        ("developer", 1_000, False, []),
+        ("pro", None, False, fair_use),
+        ("teams", 10_000, True, []),
+        ("enterprise", None, True, []),
+    ]
+    op.bulk_insert(
+        plans,
+        [
+            {
+                "id": name,
+                "name": name,
+                "credits_micro": None if credits is None else credits * 1_000_000,
+                "shared": shared,
+                "quotas": quotas,
+                "built_in": True,
+                "created_at_us": 0,
+            }
+            for name, credits, shared, quotas in rows
+        ],
+    )
+
+
 def downgrade() -> None:
     """Takes the step back."""
     op.drop_table("quota_requests")
@@ -511,7 +518,6 @@ def downgrade() -> None:
     op.drop_table("secrets")
     op.drop_table("roles")
     op.drop_table("responses")
-    op.drop_table("reserved")
     op.drop_table("reservations")
     op.drop_table("quotas")
     op.drop_table("prices")

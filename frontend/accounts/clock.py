@@ -1,0 +1,51 @@
+"""The time that limits are counted with: UTC, without the jumps of a machine's clock.
+
+It follows the monotonic clock. A wall clock that has differed by more than a second for a minute
+was set, and is followed in one step; until then nobody gains or loses a budget by it.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+_TOLERANCE_US = 1_000_000
+_PATIENCE_US = 60_000_000
+_log = logging.getLogger(__name__)
+
+
+def _wall_us() -> int:
+    return time.time_ns() // 1000
+
+
+def _steady_us() -> int:
+    return time.monotonic_ns() // 1000
+
+
+@dataclass(slots=True)
+class Clock:
+    """Call it for the microseconds since the epoch."""
+
+    wall: Callable[[], int] = _wall_us
+    steady: Callable[[], int] = _steady_us
+    _offset_us: int = field(init=False)
+    _differs_since_us: int | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._offset_us = self.wall() - self.steady()
+
+    def __call__(self) -> int:
+        """Now."""
+        steady_us = self.steady()
+        difference_us = self.wall() - steady_us - self._offset_us
+        if abs(difference_us) <= _TOLERANCE_US:
+            self._offset_us += difference_us  # NTP's small corrections
+            self._differs_since_us = None
+        elif self._differs_since_us is None:
+            self._differs_since_us = steady_us
+            text = "the clock of this machine jumped by %.1f s; limits follow it in a minute"
+            _log.warning(text, difference_us / 1e6)
+        elif steady_us - self._differs_since_us >= _PATIENCE_US:
+            self._offset_us += difference_us
+            self._differs_since_us = None
+        return steady_us + self._offset_us

@@ -1,0 +1,116 @@
+"""What a running request has reserved, in memory and as its rows in the store say it.
+
+A request has one row for its first reservation, which it is charged by, and one for each time it
+needed more. The gateway that removes a row from the store settles it, so each is settled once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from frontend.accounts.limits import Limit, Measure, Scope
+from frontend.accounts.quotas import Holds
+from frontend.accounts.windows import parse_window
+from frontend.domain.metering import Owner, UsageRow
+from frontend.domain.usage import Usage
+from frontend.store.ledger import ReservationRow
+
+
+@dataclass(slots=True)
+class Hold:
+    """One request. `row` is what it will be charged by; `parts` are its reservations by row id."""
+
+    row: UsageRow
+    deadline_us: int
+    parts: dict[str, Holds] = field(default_factory=dict)
+    payer: tuple[str, str] | None = None
+    credits: int = 0
+    started: bool = False
+    """Whether a model has seen it. One that never started costs nothing."""
+    produced: int = 0
+    """Tokens so far, for knowing when to write them down."""
+    flushed: int = 0
+    flushed_us: int = 0
+    is_offline: bool = False
+    """Granted from what was last known, while the database was away."""
+    is_counted: bool = False
+    """Whether it counts as a request already: more tokens do not count again."""
+    is_settled: bool = False
+    is_charged: bool = False
+
+    @property
+    def next_id(self) -> str:
+        """The id of its next reservation."""
+        return f"{self.row.request_id}+{len(self.parts)}" if self.parts else self.row.request_id
+
+    @property
+    def tokens(self) -> int:
+        """What it is charged in tokens."""
+        return self.row.usage.prompt_tokens + self.row.usage.completion_tokens
+
+    @property
+    def cost(self) -> int:
+        """What it is charged in credits: a failure without any token costs nothing."""
+        return self.credits if self.tokens or self.row.images else 0
+
+
+def reservation_row(
+    hold: Hold, request_id: str, holds: Holds, gateway_id: str, now_us: int
+) -> ReservationRow:
+    """The row of a reservation; the first one has what a sweeper needs to charge the request."""
+    row, is_first = hold.row, request_id == hold.row.request_id
+    tokens = max((n for limit, n in holds if limit.measure is Measure.TOKENS), default=0)
+    details: dict[str, Any] = {"holds": [_list_of(limit, amount) for limit, amount in holds]}
+    if is_first:
+        details |= {"dialect": row.dialect, "endpoint": row.endpoint, "upstream": row.upstream}
+        details |= {"started_us": row.started_us, "payer": hold.payer}
+    return ReservationRow(
+        request_id,
+        gateway_id,
+        (row.owner.organisation, row.owner.group, row.owner.user, row.owner.key),
+        row.model,
+        tokens,
+        hold.credits if is_first else 0,
+        now_us,
+        hold.deadline_us,
+        details,
+    )
+
+
+def hold_of(row: ReservationRow, now_us: int) -> Hold:
+    """An abandoned reservation as a request that ends now, at the counts that were written last."""
+    details = row.details
+    usage = Usage(row.prompt_tokens, completion_tokens=row.completion_tokens)
+    started_us = details.get("started_us", row.created_at_us)
+    charged = UsageRow(
+        row.request_id,
+        Owner(*row.owner),
+        row.model,
+        details.get("dialect", ""),
+        details.get("endpoint", ""),
+        details.get("upstream", ""),
+        started_us,
+        status=500,
+        usage=usage,
+        duration_us=max(now_us - started_us, 0),
+        estimated=True,
+    )
+    payer = details.get("payer")
+    return Hold(
+        charged,
+        row.expires_at_us,
+        {row.request_id: tuple(map(_limit_of, details["holds"]))},
+        (payer[0], payer[1]) if payer else None,
+        row.credits,
+        started="started_us" in details,  # otherwise it is only more of another one
+    )
+
+
+def _list_of(limit: Limit, amount: int) -> list[Any]:
+    return [*limit.key, limit.amount, amount]
+
+
+def _limit_of(value: Sequence[Any]) -> tuple[Limit, int]:
+    scope, subject, model, measure, window, most, amount = value
+    limit = Limit(Scope(scope), subject, Measure(measure), parse_window(window), most, model)
+    return limit, amount

@@ -1,0 +1,297 @@
+"""Reserve before a request runs, settle when it has ended: the ledger as a gateway uses it.
+
+One task writes: what arrives while a transaction runs goes into the next one together, so a
+transaction costs little per request. A reserve waits for its transaction. A settle is only queued,
+so it can neither fail nor be cancelled; it is repeated until the database has it. A process that is
+killed has written down what it reserved, and others settle it.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+from frontend.accounts.batch import Batch, Memory, Reserve, apply, read_rates, sweep
+from frontend.accounts.clock import Clock
+from frontend.accounts.holds import Hold
+from frontend.accounts.offline import Offline
+from frontend.accounts.quotas import Grant, Need, Tight
+from frontend.accounts.refusals import Refused, refusal_of
+from frontend.accounts.windows import SECOND_US
+from frontend.domain.identity import Caller
+from frontend.domain.ids import new_id
+from frontend.domain.metering import Owner, Rates, UsageRow
+from frontend.errors import StoreUnavailable
+from frontend.store.ledger import LedgerStore
+
+LEASE_US = 45 * SECOND_US
+"""Of a gateway. With the sweep every 15 s, nothing of a dead one is reserved for more than 75 s."""
+FLUSH_TOKENS = 64
+FLUSH_US = 2 * SECOND_US
+_SWEEP_S = 15.0
+_LAZY_S = 0.05
+_MANY = 256
+_RETRY_S = 0.5
+_MAX_UNRESERVED = 50_000
+_END_S = 3.0
+_MOST = 1000
+_Waiting = tuple[Reserve, "asyncio.Future[None]"]
+_log = logging.getLogger(__name__)
+
+
+def owner_of(caller: Caller) -> Owner:
+    """Whom the requests of a caller count for."""
+    return Owner(caller.organisation, caller.group, caller.user, caller.key)
+
+
+@dataclass(slots=True)
+class Ledger:
+    """One process's end of the ledger. Create it inside the event loop that uses it."""
+
+    store: LedgerStore
+    default_tokens: int
+    max_refused: int
+    charged: Callable[[UsageRow], None]
+    lost: Callable[[], None]
+    """Called for each usage row that could not be kept; never for one with a reservation."""
+    clock: Clock = field(default_factory=Clock)
+    _memory: Memory = field(init=False)
+    _offline: Offline = field(init=False)
+    _refused: Refused = field(init=False)
+    _rates: dict[Owner, Rates] = field(default_factory=dict)
+    _reserves: list["_Waiting"] = field(default_factory=list)
+    _settles: list[Hold] = field(default_factory=list)
+    _flushes: dict[str, Hold] = field(default_factory=dict)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _lazy: asyncio.TimerHandle | None = None
+    _repeated: bool = False
+    _isolates: bool = False
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def __post_init__(self) -> None:
+        self._memory = Memory(new_id(), self.default_tokens)
+        self._offline = Offline(self._memory)
+        self._refused = Refused(self.max_refused)
+
+    def is_unlimited(self, owner: Owner) -> bool:
+        """Whether it is known that the caller has nothing to reserve."""
+        if not owner.key:
+            return True
+        rules = self._memory.rules_for(owner, self.clock())
+        return rules is not None and rules.is_unlimited
+
+    def rates(self, owner: Owner) -> Rates | None:
+        """What was last known of a caller's limits; None: nothing."""
+        return self._rates.get(owner)
+
+    async def read_rates(self, owner: Owner) -> Rates | None:
+        """The same from the database, where nothing is known; None also while it is away."""
+        if (rates := self._rates.get(owner)) is not None or self.is_unlimited(owner):
+            return rates
+        now_us = self.clock()
+
+        with suppress(StoreUnavailable):
+            rates = await self.store.read(
+                lambda books: read_rates(books, self._memory, owner, now_us)
+            )
+            self._remember(owner, rates)
+        return self._rates.get(owner)
+
+    async def reserve(self, hold: Hold, need: Need) -> Grant | Tight:
+        """Reserves in every limit at once. Raises RateLimited, QuotaExceeded, StoreUnavailable."""
+        owner, now_us = hold.row.owner, self.clock()
+        if hold.is_offline:
+            raise StoreUnavailable("the request was granted while the database was away")
+        self._refused.check(owner, now_us)
+        one = Reserve(hold, need)
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._reserves.append((one, done))
+        self._wake.set()
+        try:
+            await done
+        except asyncio.CancelledError:
+            self._withdraw(one, done)
+            raise
+        except StoreUnavailable:
+            return self._offline.reserve(hold, need, now_us)
+        answer = one.answer
+        if one.rates is not None:
+            self._remember(owner, one.rates)
+        if isinstance(answer, Grant | Tight):
+            return answer
+        assert answer is not None
+        self._refused.add(owner, now_us)
+        raise refusal_of(answer, now_us)
+
+    def settle(self, hold: Hold) -> None:
+        """Ends a request, whatever it came to. Never waits and never fails."""
+        if hold.is_offline:
+            self._offline.release(hold, self.clock())
+        if hold.is_settled or not (hold.parts or hold.started):
+            return  # or nothing was reserved and nothing ran
+        self._flushes.pop(hold.row.request_id, None)
+        if not hold.parts and len(self._settles) >= _MAX_UNRESERVED:
+            self.lost()
+            return
+        hold.is_settled = True
+        self._settles.append(hold)
+        self._soon()
+
+    def is_due(self, hold: Hold) -> bool:
+        """Whether it is time to write the counts of a running request down."""
+        if hold.produced - hold.flushed >= FLUSH_TOKENS:
+            return True
+        return self.clock() - hold.flushed_us >= FLUSH_US
+
+    def flush(self, hold: Hold) -> None:
+        """Has the counts of a running request written down."""
+        hold.flushed, hold.flushed_us = hold.produced, self.clock()
+        if not hold.is_offline:
+            self._flushes[hold.row.request_id] = hold
+            self._soon()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Writes and sweeps until the block ends, and then writes what is left."""
+        writer = asyncio.create_task(self._write())
+        sweeper = asyncio.create_task(self._sweep())
+        try:
+            yield
+        finally:
+            sweeper.cancel()
+            writer.cancel()
+            await asyncio.gather(sweeper, writer, return_exceptions=True)
+            if self._lazy is not None:
+                self._lazy.cancel()
+            await self._end()
+
+    def _remember(self, owner: Owner, rates: Rates) -> None:
+        if len(self._rates) > 20_000:
+            self._rates.clear()
+        self._rates[owner] = rates
+
+    def _soon(self) -> None:
+        """Writes within `_LAZY_S`, together with what arrives until then."""
+        if len(self._settles) >= _MANY:
+            self._wake.set()
+        elif self._lazy is None:
+            self._lazy = asyncio.get_running_loop().call_later(_LAZY_S, self._wake.set)
+
+    def _withdraw(self, one: Reserve, done: "asyncio.Future[None]") -> None:
+        """The caller has gone. What a transaction is just reserving is given back after it."""
+        if (one, done) in self._reserves:
+            self._reserves.remove((one, done))
+
+    async def _write(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if self._lazy is not None:
+                self._lazy.cancel()
+                self._lazy = None
+            async with self._turn:
+                is_done = await self._commit()
+            if not is_done:
+                await asyncio.sleep(_RETRY_S)
+                self._wake.set()
+
+    async def _commit(self) -> bool:
+        """One transaction with everything that waits; False: the database is away."""
+        most = 1 if self._isolates else _MOST
+        settles, self._settles = self._settles[:most], self._settles[most:]
+        reserves: list[_Waiting] = []
+        if not self._isolates:
+            reserves, self._reserves = self._reserves[:_MOST], self._reserves[_MOST:]
+        flushes, self._flushes = [*self._flushes.values()], {}
+        if not (reserves or settles or flushes):
+            return True
+        batch = Batch([one for one, _ in reserves], settles, flushes, self._repeated)
+        try:
+            now_us = self.clock()
+            await self.store.write(lambda books: apply(books, batch, self._memory, now_us))
+        except BaseException as error:
+            self._failed(reserves, settles, error)
+            if isinstance(error, StoreUnavailable):
+                return False
+            if not isinstance(error, Exception):
+                raise
+            _log.exception("a transaction of the ledger failed")
+            self._isolate(settles)
+            return False
+        self._repeated = False
+        self._isolates = self._isolates and bool(self._settles)
+        if self._settles or self._reserves:
+            self._wake.set()
+        self._offline.back(now_us)
+        for one, done in reserves:
+            if isinstance(one.answer, Grant) and one.part:
+                one.hold.parts[one.part] = one.answer.holds
+            if not done.done():
+                done.set_result(None)
+            elif one.part:
+                self.settle(one.hold)  # its caller went away while it was written
+        for hold in settles:
+            if hold.is_charged:
+                self.charged(hold.row)
+        return True
+
+    def _failed(
+        self,
+        reserves: list["_Waiting"],
+        settles: list[Hold],
+        error: BaseException,
+    ) -> None:
+        """Settles are repeated. A reserve is refused, and given back in case it was committed."""
+        self._repeated = True
+        self._settles[:0] = settles
+        for one, done in reserves:
+            if one.part and isinstance(one.answer, Grant):
+                given_back = Hold(one.hold.row, one.hold.deadline_us)
+                given_back.parts[one.part] = one.answer.holds
+                given_back.payer, given_back.credits = one.hold.payer, one.hold.credits
+                self._settles.append(given_back)
+                one.hold.payer, one.hold.credits = None, 0
+            if not done.done():
+                away = isinstance(error, StoreUnavailable)
+                done.set_exception(error if away else StoreUnavailable("the transaction failed"))
+
+    def _isolate(self, settles: list[Hold]) -> None:
+        """Finds the request that makes every transaction fail, one by one, and leaves it out."""
+        if self._isolates and settles:
+            self._settles.remove(settles[0])
+            _log.error("not settled, its reservation will be swept: %s", settles[0].row)
+        self._isolates = bool(self._settles)
+
+    async def _sweep(self) -> None:
+        """Renews this gateway's lease, and settles what others have left behind."""
+        while True:
+            now_us = self.clock()
+            try:
+                await self._sweep_all(now_us)
+            except StoreUnavailable as error:
+                _log.warning("the ledger cannot be swept: %s", error.reason)
+            except Exception:
+                _log.exception("the ledger cannot be swept")
+            await asyncio.sleep(_SWEEP_S)
+
+    async def _sweep_all(self, now_us: int) -> None:
+        name, until_us = self._memory.gateway_id, now_us + LEASE_US
+        self._offline.gateways = await self.store.write(
+            lambda books: books.renew_gateway(name, now_us, until_us)
+        )
+        while holds := await self.store.write(lambda books: sweep(books, self._memory, now_us)):
+            for hold in holds:
+                if hold.is_charged:
+                    self.charged(hold.row)
+            _log.warning("settled %d requests of gateways that ended", len(holds))
+
+    async def _end(self) -> None:
+        """Writes what is left; what cannot be written is settled by another gateway's sweep."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_END_S):
+                while self._settles or self._flushes:
+                    if not await self._commit():
+                        await asyncio.sleep(_RETRY_S)
+                with suppress(StoreUnavailable):
+                    await self.store.write(lambda books: books.end_gateway(self._memory.gateway_id))

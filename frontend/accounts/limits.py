@@ -1,0 +1,161 @@
+"""One limit and its counter: how much is left, and what reserving and settling change. Pure.
+
+A rate is a GCRA (ITU-T I.371): `at_us` is the theoretical arrival time, and the whole limit may
+arrive as one burst. Of every other window a counter holds what is used and what is reserved. What
+is reserved outlives its window, so every settle finds what its reserve took; no count is ever
+negative, and left = amount - used - reserved wherever nothing was lowered meanwhile.
+"""
+
+import enum
+from dataclasses import dataclass, field
+
+from frontend.accounts.windows import MINUTE_US, Kind, Window
+
+
+class Measure(enum.StrEnum):
+    """What a limit counts."""
+
+    REQUESTS = "requests"
+    TOKENS = "tokens"
+    CONCURRENCY = "concurrency"
+
+
+class Scope(enum.StrEnum):
+    """Whose requests a limit counts, from the widest to the narrowest."""
+
+    ORGANISATION = "organisation"
+    GROUP = "group"
+    USER = "user"
+    KEY = "key"
+
+
+Key = tuple[str, str, str, str, str]
+"""Scope, subject, model, measure and window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """`amount` per window for the subject with the id `subject`. A `model` of "" is every model."""
+
+    scope: Scope
+    subject: str
+    measure: Measure
+    window: Window
+    amount: int
+    model: str = ""
+
+    @property
+    def key(self) -> Key:
+        """What its counter is stored under. Not the quota's id: a quota that is made again goes on
+        with what was used."""
+        return self.scope, self.subject, self.model, self.measure, self.window.name
+
+    @property
+    def is_budget(self) -> bool:
+        """Whether waiting a little does not help: tokens over more than a minute."""
+        return self.measure is Measure.TOKENS and self.window.kind is not Kind.RATE
+
+
+@dataclass(slots=True)
+class Counter:
+    """`start_us`: of the calendar period that `used` belongs to, or the latest bucket."""
+
+    used: int = 0
+    reserved: int = 0
+    start_us: int = 0
+    at_us: int = 0
+    buckets: dict[int, int] = field(default_factory=dict)
+
+
+def roll(limit: Limit, counter: Counter, now_us: int) -> None:
+    """Forgets what has left the window. Time that goes back forgets nothing, and frees nothing."""
+    if limit.window.kind is Kind.CALENDAR:
+        if (start_us := limit.window.start(now_us)) > counter.start_us:
+            counter.used, counter.start_us = 0, start_us
+    elif limit.window.kind is Kind.ROLLING:
+        counter.start_us = max(counter.start_us, limit.window.start(now_us))
+        oldest_us = counter.start_us - limit.window.length_us
+        gone = [start_us for start_us in counter.buckets if start_us < oldest_us]
+        for start_us in gone:
+            counter.used -= counter.buckets.pop(start_us)
+    elif limit.window.kind is Kind.RATE:
+        # after a clock that was ahead, nobody waits longer than one period
+        counter.at_us = min(counter.at_us, now_us + limit.window.length_us)
+
+
+def left(limit: Limit, counter: Counter, now_us: int) -> int:
+    """How much can be reserved now; below 0 where a limit was lowered."""
+    roll(limit, counter, now_us)
+    if limit.window.kind is Kind.RATE:
+        free_us = limit.window.length_us - max(counter.at_us - now_us, 0)
+        return free_us * limit.amount // limit.window.length_us
+    return limit.amount - counter.used - counter.reserved
+
+
+def take(limit: Limit, counter: Counter, amount: int, now_us: int) -> None:
+    """Reserves, after `left` has said that it may."""
+    if limit.window.kind is Kind.RATE:
+        counter.at_us = max(counter.at_us, now_us) + _cost_us(limit, amount)
+    else:
+        counter.reserved += amount
+
+
+def settle(limit: Limit, counter: Counter, reserved: int, actual: int, now_us: int) -> None:
+    """Replaces a reservation with what was used."""
+    roll(limit, counter, now_us)
+    if limit.window.kind is Kind.RATE:
+        counter.at_us += _cost_us(limit, actual) - _cost_us(limit, reserved)
+        return
+    counter.reserved = max(counter.reserved - reserved, 0)
+    if limit.measure is Measure.CONCURRENCY:
+        return
+    counter.used += actual
+    if limit.window.kind is Kind.ROLLING:
+        start_us = counter.start_us
+        counter.buckets[start_us] = counter.buckets.get(start_us, 0) + actual
+
+
+def reset(counter: Counter) -> None:
+    """Forgets what was used; what is reserved stays, because it will be settled."""
+    counter.used = counter.at_us = 0
+    counter.buckets.clear()
+
+
+def reset_us(limit: Limit, counter: Counter, now_us: int, needed: int | None = None) -> int:
+    """Microseconds until the limit is whole again, or until `needed` of it can be reserved.
+
+    Running requests may free it earlier; when they end is not known.
+    """
+    roll(limit, counter, now_us)
+    kind = limit.window.kind
+    if kind is Kind.RATE:
+        used_us = max(counter.at_us - now_us, 0)
+        if needed is None:
+            return used_us
+        return max(used_us + _cost_us(limit, needed) - limit.window.length_us, 0)
+    if kind is Kind.CALENDAR:
+        return max(limit.window.end(counter.start_us or now_us) - now_us, 0)
+    if kind is Kind.ROLLING:
+        return _rolled_us(limit, counter, now_us, needed)
+    return 0
+
+
+def _rolled_us(limit: Limit, counter: Counter, now_us: int, needed: int | None) -> int:
+    most = limit.amount - counter.reserved - (limit.amount if needed is None else needed)
+    used, wait_us = counter.used, 0
+    for start_us in sorted(counter.buckets):
+        if used <= max(most, 0):
+            break
+        used -= counter.buckets[start_us]
+        wait_us = start_us + limit.window.length_us + limit.window.bucket_us - now_us
+    return max(wait_us, 0)
+
+
+def _cost_us(limit: Limit, amount: int) -> int:
+    """How far an amount moves a rate's theoretical arrival time, rounded up."""
+    return -(-amount * limit.window.length_us // max(limit.amount, 1))
+
+
+MAX_AMOUNT = 10**15
+"""Of a limit: with it no product of two numbers here exceeds what SQL's BIGINT holds."""
+assert MAX_AMOUNT // MINUTE_US * MINUTE_US < 2**63

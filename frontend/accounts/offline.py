@@ -1,0 +1,69 @@
+"""Goes on for a minute while the database is away, with this process's share of what was left.
+
+Of every limit a process may use 1/N of what was left when the database was last seen, N being the
+gateways that were alive then. After a minute callers with limits are refused; those that pay with
+credits are refused immediately. What was used is charged when the database is back.
+"""
+
+from dataclasses import dataclass, field, replace
+
+from frontend.accounts.batch import Memory
+from frontend.accounts.holds import Hold
+from frontend.accounts.limits import Counter, Key, Limit, left, settle, take
+from frontend.accounts.quotas import Grant, Need, Tight, reserve
+from frontend.accounts.refusals import refusal_of
+from frontend.accounts.windows import SECOND_US
+from frontend.errors import StoreUnavailable
+
+GRACE_US = 60 * SECOND_US
+
+
+@dataclass(slots=True)
+class Offline:
+    """`gateways`: how many were alive."""
+
+    memory: Memory
+    gateways: int = 1
+    _seen_us: int = 0
+    _counters: dict[Key, Counter] = field(default_factory=dict)
+
+    def back(self, now_us: int) -> None:
+        """The database answers."""
+        self._seen_us = now_us
+        self._counters.clear()
+
+    def reserve(self, hold: Hold, need: Need, now_us: int) -> Grant:
+        """Raises RateLimited, QuotaExceeded; StoreUnavailable where too little is known."""
+        known = self.memory.rules.get(hold.row.owner)
+        if known is None or hold.parts or now_us - self._seen_us > GRACE_US:
+            raise StoreUnavailable("the ledger cannot be read")
+        rules = known[1]
+        if rules.is_unlimited:
+            return Grant((), need.output)
+        limits = rules.for_model(hold.row.model)
+        if rules.payer is not None or any(one.key not in self.memory.counters for one in limits):
+            raise StoreUnavailable("the ledger cannot be read")
+        counters = {limit.key: self._counter(limit, now_us) for limit in limits}
+        answer = reserve(limits, counters, replace(need, estimated=False), now_us)
+        assert not isinstance(answer, Tight)
+        if not isinstance(answer, Grant):
+            raise refusal_of(answer, now_us)
+        hold.is_offline = True
+        hold.parts[hold.next_id] = answer.holds
+        return answer
+
+    def release(self, hold: Hold, now_us: int) -> None:
+        """A request that was granted here has ended; its place is free, its tokens are used."""
+        for holds in hold.parts.values():
+            for limit, amount in holds:
+                if (counter := self._counters.get(limit.key)) is not None:
+                    settle(limit, counter, amount, amount, now_us)
+
+    def _counter(self, limit: Limit, now_us: int) -> Counter:
+        """This process's share, from the first time that it is needed."""
+        if (counter := self._counters.get(limit.key)) is None:
+            seen = self.memory.counters[limit.key]
+            counter = self._counters[limit.key] = replace(seen, buckets=dict(seen.buckets))
+            free = max(left(limit, counter, now_us), 0)
+            take(limit, counter, free - free // max(self.gateways, 1), now_us)
+        return counter

@@ -1,0 +1,81 @@
+"""Which limits count for a caller, from stored quotas, plans and the default budget. Pure.
+
+Of several quotas for the same thing the largest counts, so an increase for a time is one more row
+that expires. A quota that is stored overrides the one of a plan, and that the default.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from frontend.accounts.limits import Key, Limit, Measure, Scope
+from frontend.accounts.windows import parse_window
+from frontend.domain.metering import Owner
+from frontend.store.ledger import QuotaRow, SubscriptionRow
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The limits of one caller, and whose credits its requests are paid with."""
+
+    limits: tuple[Limit, ...] = ()
+    payer: tuple[str, str] | None = None
+
+    @property
+    def is_unlimited(self) -> bool:
+        """Whether there is nothing to reserve."""
+        return not self.limits and self.payer is None
+
+    def for_model(self, model: str) -> tuple[Limit, ...]:
+        """Those that count for requests to a model."""
+        return tuple(limit for limit in self.limits if limit.model in ("", model))
+
+
+def scopes_of(owner: Owner) -> list[tuple[Scope, str]]:
+    """From the widest to the narrowest."""
+    pairs = zip(Scope, (owner.organisation, owner.group, owner.user, owner.key), strict=True)
+    return [(scope, subject) for scope, subject in pairs if subject]
+
+
+def rules_of(
+    owner: Owner,
+    quotas: Iterable[QuotaRow],
+    subscriptions: Mapping[tuple[str, str], SubscriptionRow],
+    default_tokens: int,
+    now_us: int,
+) -> Rules:
+    """The rules that count now. The caller's own subscription comes before that of its group."""
+    scopes = scopes_of(owner)
+    limits: dict[Key, Limit] = {}
+    for row in quotas:
+        if row.expires_at_us is None or row.expires_at_us > now_us:
+            _add(limits, scopes, row)
+    payer = next((one for one in reversed(scopes) if one in subscriptions), None)
+    if payer is not None:
+        for measure, window, amount in subscriptions[payer].plan.quotas:
+            row = QuotaRow(*payer, "", measure, window, amount, None)
+            if (payer[0], payer[1], "", measure, window) not in limits:
+                _add(limits, scopes, row)
+    if default_tokens and payer is None and owner.organisation and not _has_budget(limits):
+        _add(
+            limits,
+            scopes,
+            QuotaRow("user", owner.user, "", "tokens", "month", default_tokens, None),
+        )
+    ordered = sorted(limits.values(), key=lambda one: (list(Scope).index(one.scope), one.key))
+    return Rules(tuple(ordered), payer)
+
+
+def _add(limits: dict[Key, Limit], scopes: list[tuple[Scope, str]], row: QuotaRow) -> None:
+    scope = next((one for one in scopes if one == (row.scope_kind, row.scope_id)), None)
+    if scope is None:  # another kind of subject with the same id
+        return
+    measure, window = Measure(row.measure), parse_window(row.period)
+    limit = Limit(*scope, measure, window, row.amount, row.model)
+    if limit.key not in limits or limits[limit.key].amount < limit.amount:
+        limits[limit.key] = limit
+
+
+def _has_budget(limits: Mapping[Key, Limit]) -> bool:
+    return any(
+        one.scope is Scope.USER and one.is_budget and not one.model for one in limits.values()
+    )

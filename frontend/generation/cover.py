@@ -1,0 +1,161 @@
+"""Reserves what a request may use before it runs, and holds its answer to it.
+
+A prompt's bytes are a bound for its tokens, which is enough for a caller with plenty left; for
+others the model counts first. An answer that a budget cannot pay is cut to what is left, with a
+warning.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from frontend.accounts.holds import Hold
+from frontend.accounts.ledger import Ledger, owner_of
+from frontend.accounts.quotas import Grant, Need, Tight
+from frontend.accounts.refusals import subject_of
+from frontend.domain.generation import Conversation, Generation, TokenIds
+from frontend.domain.metering import UsageRow
+from frontend.domain.models import Model
+from frontend.domain.request import Request
+from frontend.generation import sizes
+
+_TEMPLATE = 1024  # tokens that a chat template and its tools' instructions add at most
+_PER_MESSAGE = 64
+_UNKNOWN_CONTEXT = 4096
+_SPECIAL = 8  # tokens around each text that is embedded
+
+Count = Callable[[Generation], Awaitable[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """One request's end of the ledger."""
+
+    ledger: Ledger
+    request: Request
+    hold: Hold
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether the caller has, or may have, any limit."""
+        return not self.ledger.is_unlimited(self.hold.row.owner)
+
+    async def generations(
+        self, model: Model, generations: Sequence[Generation], count: Count
+    ) -> list[Generation]:
+        """The generations, held to what was reserved. Raises RateLimited, StoreUnavailable."""
+        if not self.is_needed:
+            return [*generations]
+        bounds = [most_prompt_tokens(model, one) for one in generations]
+        exact = [isinstance(one.prompt, TokenIds) for one in generations]
+        need = self._need(model, generations, bounds, estimated=not all(exact))
+        answer = await self._reserve(need)
+        if isinstance(answer, Tight):
+            bounds = [await count(one) for one in generations]
+            need = self._need(model, generations, bounds, estimated=False)
+            answer = await self._reserve(need)
+            assert isinstance(answer, Grant)
+        if answer.output >= need.output:
+            return [*generations]
+        return self._lowered(generations, answer)
+
+    async def tokens(self, most: int) -> None:
+        """For what generates no text: at most `most` tokens. Raises as `generations` does."""
+        if self.is_needed:
+            await self._reserve(Need(most, requests=self._requests))
+
+    def progress(self, tokens: int) -> bool:
+        """Counts tokens; whether the counts are to be written down now."""
+        self.hold.produced += tokens
+        return bool(self.hold.parts) and self.ledger.is_due(self.hold)
+
+    @property
+    def _requests(self) -> int:
+        return 0 if self.hold.is_counted else 1
+
+    async def _reserve(self, need: Need) -> Grant | Tight:
+        try:
+            answer = await self.ledger.reserve(self.hold, need)
+        finally:
+            self.request.outcome.rates = self.ledger.rates(self.hold.row.owner)
+        if isinstance(answer, Grant):
+            self.hold.is_counted = True
+        return answer
+
+    def _need(
+        self,
+        model: Model,
+        generations: Sequence[Generation],
+        prompts: Sequence[int],
+        *,
+        estimated: bool,
+    ) -> Need:
+        outputs = [
+            one.sampling.choices * _most_output(model, one, 0 if estimated else prompt)
+            for one, prompt in zip(generations, prompts, strict=True)
+        ]
+        least = sum(
+            min(one.sampling.choices, output)
+            for one, output in zip(generations, outputs, strict=True)
+        )
+        return Need(sum(prompts), sum(outputs), least, self._requests, estimated)
+
+    def _lowered(self, generations: Sequence[Generation], grant: Grant) -> list[Generation]:
+        each = grant.output // max(sum(one.sampling.choices for one in generations), 1)
+        outcome = self.request.outcome
+        name = outcome.names.get("max_tokens", "max_tokens")
+        left = "" if grant.lowered_by is None else f" of {subject_of(grant.lowered_by)}"
+        outcome.warnings.append(
+            f"{name}: lowered to {each}, which is what the budget{left} has left"
+        )
+        return [_cut(one, each) for one in generations]
+
+
+def new_hold(request: Request, now_us: int) -> Hold:
+    """Of a request that has reserved nothing yet."""
+    row = UsageRow(
+        request.id,
+        owner_of(request.caller),
+        "",
+        request.dialect.value,
+        request.outcome.path,
+        "triton",
+        now_us,
+    )
+    # a minute more than the request has: what still stands then was left behind
+    return Hold(row, now_us + int((request.left_s + 60) * 1e6))
+
+
+def most_prompt_tokens(model: Model, generation: Generation) -> int:
+    """A bound for the tokens of a prompt, as no token stands for less than a byte of text."""
+    prompt, context = generation.prompt, model.context_length
+    if isinstance(prompt, TokenIds):
+        return len(prompt.ids)
+    most = sizes.bytes_of(generation) + _TEMPLATE
+    if isinstance(prompt, Conversation):
+        most += _PER_MESSAGE * len(prompt.messages) + len(prompt.prefix)
+    if generation.images:
+        most = max(most, context or _UNKNOWN_CONTEXT)
+    return most if context is None else min(most, context)
+
+
+def most_text_tokens(texts: Iterable[str], context: int | None, ids: int = 0) -> int:
+    """A bound for the tokens of texts that are embedded or ranked; `ids` are tokens already."""
+    bounds = [sizes.size_of([text]) + _SPECIAL for text in texts]
+    if context is not None:
+        bounds = [min(bound, context) for bound in bounds]
+    return sum(bounds) + ids
+
+
+def _most_output(model: Model, generation: Generation, prompt: int) -> int:
+    most = generation.sampling.max_tokens
+    if model.context_length is None:
+        return _UNKNOWN_CONTEXT if most is None else most
+    room = max(model.context_length - prompt, 1)
+    return room if most is None else min(most, room)
+
+
+def _cut(generation: Generation, most: int) -> Generation:
+    sampling = generation.sampling
+    most = most if sampling.max_tokens is None else min(most, sampling.max_tokens)
+    least = None if sampling.min_tokens is None else min(sampling.min_tokens, most)
+    return replace(generation, sampling=replace(sampling, max_tokens=most, min_tokens=least))

@@ -1,0 +1,97 @@
+"""Two gateway processes on one database, as behind a load balancer; and a start that is refused."""
+
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx2
+import pytest
+from openai import OpenAI
+
+from frontend.store.location import Location
+from tests.support.databases import Databases
+from tests.support.echo import EchoTriton
+from tests.support.gateway import run_gateway
+from tests.support.processes import ROOT
+
+
+def url_of(location: Location) -> str:
+    if location.is_sqlite:
+        return f"sqlite:///{location.file}"
+    return location.url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def test_each_answers_what_the_other_has_stored(
+    echo_triton: EchoTriton, location: Location, tmp_path: Path
+) -> None:
+    triton, flags = echo_triton.grpc_address, ("--database-url", url_of(location))
+    with (
+        run_gateway(triton, tmp_path / "one", *flags, wait_ready=False) as one,
+        run_gateway(triton, tmp_path / "two", *flags) as two,
+        OpenAI(base_url=f"{one.url}/v1", api_key="unused") as first,
+        OpenAI(base_url=f"{two.url}/v1", api_key="unused") as second,
+    ):
+        stored = first.responses.create(model="echo", input="remember me")
+        continued = second.responses.create(
+            model="echo", input="and me", previous_response_id=stored.id
+        )
+        items = first.responses.input_items.list(continued.id).data
+        assert "remember me" in str(items)
+        second.responses.delete(stored.id)
+        assert httpx2.get(f"{one.url}/v1/responses/{stored.id}").status_code == 404
+
+        drawn = first.images.generate(model="echo-diffusion", prompt="a", response_format="url")
+        assert drawn.data
+        (link,) = [str(image.url) for image in drawn.data]
+        answers = [httpx2.get(link.replace(one.url, each.url)) for each in (one, two)]
+        assert {answer.status_code for answer in answers} == {200}
+        assert answers[0].content == answers[1].content
+
+
+def start(*flags: str, command: str = "serve") -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "frontend", command, "--port", "0", *flags]
+    return subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, check=False, timeout=60)
+
+
+@pytest.mark.parametrize("command", ["serve", "check"])
+def test_a_start_without_tables_is_refused(databases: Databases, command: str) -> None:
+    refusal = start("--database-url", url_of(databases.empty("postgres")), command=command)
+    assert refusal.returncode == 2
+    assert "has no tables; run `triton-gateway migrate`" in refusal.stderr
+    assert "Traceback" not in refusal.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("postgresql://u:hunter2@127.0.0.1:1/d", "refused"),
+        ("postgresql://u:hunter2@127.0.0.1:1", "does not name a database"),
+        ("postgresql://u:hunter2@127.0.0.1:port/d", "must be like"),
+        ("mysql://u:hunter2@127.0.0.1/d", "must start with"),
+    ],
+)
+def test_a_wrong_url_is_named_without_its_password(url: str, message: str) -> None:
+    refusal = start("--database-url", url)
+    assert refusal.returncode == 2
+    assert "setting 'database_url'" in refusal.stderr
+    assert message in refusal.stderr
+    assert "hunter2" not in refusal.stderr + refusal.stdout
+    assert "Traceback" not in refusal.stderr
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    refusal = start("--data-directory", str(tmp_path / "file" / "data"))
+    assert refusal.returncode == 2
+    assert "setting 'data_directory'" in refusal.stderr
+
+
+def test_the_first_start_makes_a_database_for_its_owner_alone(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    flags = ("--data-directory", str(data))
+    with run_gateway("unix:/nowhere", tmp_path / "log", *flags, wait_ready=False):
+        files = {each.name: stat.S_IMODE(each.stat().st_mode) for each in data.iterdir()}
+    assert "gateway.db" in files
+    assert {*files.values()} == {0o600}
+    assert stat.S_IMODE(data.stat().st_mode) == 0o700

@@ -1,0 +1,143 @@
+"""Ledgers over a real database, a clock that a test sets, and what the tables say in the end."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import func, select
+
+from frontend.accounts.clock import Clock
+from frontend.accounts.holds import Hold
+from frontend.accounts.ledger import Ledger
+from frontend.domain.ids import new_id
+from frontend.domain.metering import Owner, UsageRow
+from frontend.domain.usage import Usage
+from frontend.store.database import Database
+from frontend.store.ledger import LedgerStore
+from frontend.store.tables import (
+    counters,
+    credit_accounts,
+    credit_entries,
+    quotas,
+    reservations,
+    usage,
+    usage_hourly,
+)
+from frontend.store.usage import SUMS
+
+NOW_US = 1_795_729_800_000_000
+"""2026-11-26 21:50 UTC."""
+ADA = Owner("org", "team", "ada", "key-1")
+
+
+@dataclass
+class SetClock(Clock):
+    """A clock that stands until it is moved."""
+
+    now_us: int = NOW_US
+
+    def __call__(self) -> int:
+        return self.now_us
+
+
+@dataclass
+class Charged:
+    """What was charged, as metrics see it."""
+
+    rows: list[UsageRow] = field(default_factory=list)
+    lost: int = 0
+
+    def lose(self) -> None:
+        self.lost += 1
+
+
+@asynccontextmanager
+async def ledger_of(
+    database: Database, clock: Clock | None = None, charged: Charged | None = None, **more: int
+) -> AsyncIterator[Ledger]:
+    """A running ledger of one gateway."""
+    seen = charged or Charged()
+    options: dict[str, int] = {"default_tokens": 0, "max_refused": 10_000, **more}
+    ledger = Ledger(
+        LedgerStore(database),
+        charged=seen.rows.append,
+        lost=seen.lose,
+        clock=clock or SetClock(),
+        **options,
+    )
+    async with ledger.running():
+        yield ledger
+
+
+def hold_of(owner: Owner = ADA, model: str = "m", now_us: int = NOW_US) -> Hold:
+    """A request that has just come."""
+    row = UsageRow(new_id(), owner, model, "openai", "/v1/chat/completions", "triton", now_us)
+    return Hold(row, now_us + 60_000_000)
+
+
+def used(hold: Hold, prompt: int, completion: int = 0) -> Hold:
+    """The same, after a model has answered."""
+    hold.started = True
+    hold.row.usage = Usage(prompt, completion_tokens=completion)
+    hold.row.status = 200
+    return hold
+
+
+async def wait_until(holds: Callable[[], bool]) -> None:
+    """Waits for what another task does; the test's own time limit ends it."""
+    while not holds():  # noqa: ASYNC110
+        await asyncio.sleep(0.005)
+
+
+async def add_quota(
+    database: Database, measure: str, period: str, amount: int, **more: Any
+) -> None:
+    """A quota of the user `ada`, or of another scope."""
+    row = {
+        "id": new_id(), "scope_kind": "user", "scope_id": "ada", "model": "", "measure": measure,
+        "period": period, "amount": amount, "created_at_us": NOW_US, **more,
+    }  # fmt: skip
+    async with database.begin() as connection:
+        await connection.execute(quotas.insert(), row)
+
+
+async def rows_of(database: Database, table: Any) -> list[Any]:
+    """All rows of a table."""
+    async with database.connect() as connection:
+        return [*(await connection.execute(select(table))).all()]
+
+
+async def counted(database: Database) -> dict[tuple[str, str, str], tuple[int, int]]:
+    """(used, reserved) by scope, measure and period."""
+    return {
+        (row.scope_kind, row.measure, row.period): (row.used, row.reserved)
+        for row in await rows_of(database, counters)
+    }
+
+
+async def check_books(database: Database) -> dict[str, int]:
+    """Nothing is reserved, hours add up to rows, and credits to 0. The sums of all rows."""
+    assert not await rows_of(database, reservations)
+    assert all(row.reserved == 0 for row in await rows_of(database, counters))
+    sums = []
+    async with database.connect() as connection:
+        for table in (usage, usage_hourly):
+            columns = [func.coalesce(func.sum(table.c[name]), 0) for name in SUMS[2:]]
+            sums.append([int(one) for one in (await connection.execute(select(*columns))).one()])
+        hours = select(func.coalesce(func.sum(usage_hourly.c.requests), 0))
+        rows = select(func.count()).select_from(usage)
+        requests = int((await connection.execute(hours)).scalar_one())
+        assert requests == (await connection.execute(rows)).scalar_one()
+        for column in (credit_entries.c.amount_micro, credit_accounts.c.balance_micro):
+            total = (await connection.execute(select(func.coalesce(func.sum(column), 0)))).scalar()
+            assert total == 0
+    assert sums[0] == sums[1]
+    for row in await rows_of(database, credit_accounts):
+        assert row.balance_micro == sum(
+            one.amount_micro for one in await rows_of(database, credit_entries)
+            if one.account_id == row.id
+        )  # fmt: skip
+        assert row.balance_micro >= 0 or row.name == "granted"
+    return dict(zip(SUMS, [requests, 0, *sums[0]], strict=True))

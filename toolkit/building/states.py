@@ -1,0 +1,65 @@
+"""What is already on this disk of an entry's weights: fetched, converted, quantized. Uses no
+network and changes nothing."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolkit import kinds
+from toolkit.building.quantization import quantized_place
+from toolkit.building.weights import about_adapter, check_digest, read_place
+from toolkit.convert.kept import converted_place
+from toolkit.convert.recipes import recipe
+from toolkit.facts import Facts
+from toolkit.kinds.llm.facts import AdapterFacts, LlmFacts
+from toolkit.kinds.llm.fields import LlmEntry
+from toolkit.spec import SourcedEntry
+from toolkit.weights.adapters import check_adapter
+from toolkit.weights.sources import Fetched
+from toolkit.weights.state import find_local
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """`fetched` is the source, `converted` and `quantized` are cache folders; None for what is not
+    here yet. `facts` are those of the converted weights."""
+
+    fetched: Fetched | None = None
+    converted: Path | None = None
+    quantized: Path | None = None
+    facts: Facts | None = None
+
+
+def find_state(entry: SourcedEntry, folder: Path) -> State:
+    """`folder` is where relative paths start. Raises SourceError, MissingExtra."""
+    fetched = find_local(entry.origin, folder)
+    if fetched is None:
+        return State()
+    check_digest(fetched, entry)
+    place = converted_place(recipe(kinds.of(entry).conversion(fetched.path)), fetched.digest)
+    quantized = None
+    if isinstance(entry, LlmEntry) and entry.quantization is not None:
+        quantized = _existing(quantized_place(entry.quantization, place))
+    if not place.exists():
+        return State(fetched, quantized=quantized)
+    return State(fetched, place, quantized, read_place(quantized or place))
+
+
+def with_adapters(entry: SourcedEntry, facts: Facts, folder: Path) -> Facts:
+    """Facts of a language model with those of its adapters, as far as they are here.
+
+    Raises SourceError.
+    """
+    if not isinstance(entry, LlmEntry) or not isinstance(facts, LlmFacts):
+        return facts
+    about = {}
+    for name, adapter in entry.adapters.items():
+        with about_adapter(name):
+            if (fetched := find_local(adapter.origin, folder)) is not None:
+                check_digest(fetched, adapter)
+                rank = check_adapter(name, fetched.path)
+                about[name] = AdapterFacts(rank=rank, digest=fetched.digest)
+    return facts.model_copy(update={"adapters": about})
+
+
+def _existing(place: Path) -> Path | None:
+    return place if place.exists() else None

@@ -1,0 +1,191 @@
+"""What begins with `/`: settings and questions about the conversation. Each is one function.
+
+They print through the session's screen and change its conversation; asking the model is not theirs.
+"""
+
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from toolkit.chat.conversation import read_tools
+from toolkit.chat.parameters import DEFAULT, PARAMETERS
+from toolkit.errors import UsageError
+from toolkit.names import nearest
+
+if TYPE_CHECKING:
+    from toolkit.chat.session import Session
+
+
+class EndSession(Exception):
+    """`/bye`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """`usage` is its arguments, `run` gets the text behind its name."""
+
+    usage: str
+    about: str
+    run: Callable[["Session", str], None]
+
+
+def run_command(session: "Session", line: str) -> None:
+    """Raises UsageError for what is not a command, EndSession at the end."""
+    name, _, rest = line.partition(" ")
+    name = _SHORT.get(name.lower(), name.lower())
+    if name not in COMMANDS:
+        raise UsageError(f"there is no command '{name}'", hint=nearest(name, COMMANDS))
+    COMMANDS[name].run(session, rest.strip())
+
+
+def _help(session: "Session", _rest: str) -> None:
+    width = max(len(f"{name} {each.usage}") for name, each in COMMANDS.items())
+    for name, each in COMMANDS.items():
+        session.screen.line(f"  {f'{name} {each.usage}':{width}}  {each.about}")
+    session.screen.line("")
+    session.screen.line('  """ begins and ends a text of several lines. A path of an image in a')
+    session.screen.line(
+        "  question attaches the image. Ctrl-C stops an answer, Ctrl-D ends the chat."
+    )
+
+
+def _set(session: "Session", rest: str) -> None:
+    name, _, value = rest.removeprefix("parameter ").strip().partition(" ")
+    match name:
+        case "":
+            for each, parameter in PARAMETERS.items():
+                session.screen.line(f"  /set {each:20} {parameter.about}")
+            for usage, about in _SWITCHES.items():
+                session.screen.line(f"  /set {usage:20} {about}")
+        case "verbose" | "quiet":
+            session.verbose = name == "verbose"
+            session.screen.line(f"rates are {'printed' if session.verbose else 'not printed'}")
+        case "history" | "nohistory":
+            session.talk.remembers = name == "history"
+            session.screen.line(
+                "questions are sent with what was said before"
+                if session.talk.remembers
+                else "each question is sent alone"
+            )
+        case "system":
+            _system(session, value)
+        case "think" | "nothink" if not value:
+            _report(session, session.talk.set("think", "true" if name == "think" else "false"))
+        case "noformat":
+            _report(session, session.talk.set("format", DEFAULT))
+        case _ if not value:
+            _report(session, name)
+        case _:
+            _report(session, session.talk.set(name, value))
+
+
+def _report(session: "Session", name: str) -> None:
+    if name not in PARAMETERS:
+        raise UsageError(f"there is no parameter '{name}'", hint=nearest(name, PARAMETERS))
+    value = session.talk.parameters.get(name, "the model's default")
+    session.screen.line(f"{name}: {value}")
+
+
+def _system(session: "Session", rest: str) -> None:
+    if rest:
+        session.talk.system = _unquoted(rest)
+    session.screen.line(f"system: {session.talk.system or '(none)'}")
+
+
+def _show(session: "Session", rest: str) -> None:
+    match rest or "info":
+        case "info":
+            for name, value in session.model.about.items():
+                if name not in ("object", "created"):
+                    text = ", ".join(map(str, value)) if isinstance(value, list) else value
+                    session.screen.line(f"  {name:16} {text}")
+        case "parameters":
+            for name, value in session.talk.parameters.items():
+                session.screen.line(f"  {name:20} {value}")
+            if not session.talk.parameters:
+                session.screen.line("the model's defaults; /set changes them")
+        case "system":
+            _system(session, "")
+        case "messages":
+            for message in session.talk.messages:
+                session.screen.line(f"{message['role']}: {_text_of(message)}")
+        case other:
+            known = ("info", "parameters", "system", "messages")
+            raise UsageError(f"'/show {other}' is not known", hint=nearest(other, known))
+
+
+def _text_of(message: dict[str, object]) -> str:
+    content = message.get("content")
+    if isinstance(content, list):
+        parts = [part.get("text", "(image)") for part in content if isinstance(part, dict)]
+        return " ".join(parts)
+    return str(content or message.get("tool_calls") or "")
+
+
+def _clear(session: "Session", _rest: str) -> None:
+    session.talk.messages.clear()
+    session.talk.images.clear()
+    session.screen.line("the conversation is empty")
+
+
+def _image(session: "Session", rest: str) -> None:
+    paths = [Path(word).expanduser() for word in shlex.split(rest)]
+    if not paths:
+        raise UsageError("/image requires a path", hint="/image photo.jpg, then the question")
+    session.attach(paths)
+
+
+def _tools(session: "Session", rest: str) -> None:
+    if rest == "none":
+        session.talk.tools = []
+    elif rest:
+        session.use_tools(read_tools(Path(rest)))
+    names = [str(each["function"].get("name")) for each in session.talk.tools]
+    session.screen.line(f"tools: {', '.join(names) or '(none)'}")
+
+
+def _save(session: "Session", rest: str) -> None:
+    path = _path(rest, "/save")
+    session.talk.save(path)
+    session.screen.line(f"saved in {path}")
+
+
+def _load(session: "Session", rest: str) -> None:
+    session.talk.load(_path(rest, "/load"))
+    session.screen.line(f"{len(session.talk.messages)} messages")
+
+
+def _path(rest: str, command: str) -> Path:
+    if not rest:
+        raise UsageError(f"{command} requires a file", hint=f"{command} chat.json")
+    return Path(_unquoted(rest)).expanduser()
+
+
+def _bye(_session: "Session", _rest: str) -> None:
+    raise EndSession
+
+
+def _unquoted(text: str) -> str:
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] in "\"'" else text
+
+
+COMMANDS = {
+    "/set": Command("[NAME VALUE]", "set a parameter; without arguments: list them", _set),
+    "/show": Command("[info|parameters|system|messages]", "what is in use", _show),
+    "/system": Command("[TEXT]", "set or show the system prompt", _system),
+    "/image": Command("PATH...", "attach images to the next question", _image),
+    "/tools": Command("[FILE|none]", "tools that the model may call: a JSON file", _tools),
+    "/clear": Command("", "forget the conversation", _clear),
+    "/save": Command("FILE", "write the conversation to a file", _save),
+    "/load": Command("FILE", "go on with a saved conversation", _load),
+    "/help": Command("", "this list; also /?", _help),
+    "/bye": Command("", "end; also /exit", _bye),
+}
+_SWITCHES = {
+    f"NAME {DEFAULT}": "the model's own value again",
+    "verbose | quiet": "print rates after each answer, or not",
+    "history | nohistory": "whether earlier questions are sent",
+}
+_SHORT = {"/?": "/help", "/exit": "/bye", "/quit": "/bye"}

@@ -1,0 +1,116 @@
+"""What `/set` and `--set` change: parameters of a request, with types and bounds. Pure."""
+
+import json
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toolkit.errors import ToolkitError, UsageError
+from toolkit.names import nearest
+
+DEFAULT = "default"
+"""The value that removes a parameter, so that the model's own default holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """`read` turns the text behind its name into the value of the request."""
+
+    about: str
+    read: Callable[[str], Any]
+
+
+def _number(low: float, high: float | None = None) -> Callable[[str], float]:
+    return lambda text: _bounded(float(text), low, high)
+
+
+def _whole(low: int, high: int | None = None) -> Callable[[str], int]:
+    return lambda text: _bounded(int(text), low, high)
+
+
+def _bounded(value: Any, low: float, high: float | None) -> Any:
+    if not value >= low or (high is not None and value > high):
+        raise ValueError(f"must be {low:g} or more" if high is None else f"{low:g} to {high:g}")
+    return value
+
+
+def _texts(text: str) -> list[str]:
+    words = [word.encode().decode("unicode_escape") for word in shlex.split(text)]
+    if not words:
+        raise ValueError("one text or several, in quotes where they have spaces")
+    return words
+
+
+def _think(text: str) -> str | bool:
+    known: dict[str, str | bool] = {"true": True, "false": False, "on": True, "off": False}
+    known |= {level: level for level in ("low", "medium", "high")}
+    if text not in known:
+        raise ValueError("true, false, low, medium or high")
+    return known[text]
+
+
+def _format(text: str) -> dict[str, Any]:
+    if text == "json":
+        return {"type": "json_object"}
+    path = Path(text).expanduser()
+    try:
+        schema = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"`json`, or a file with a JSON Schema ({error})") from error
+    named = {"name": path.stem[:64] or "answer", "schema": schema}
+    return {"type": "json_schema", "json_schema": named}
+
+
+PARAMETERS = {
+    "temperature": Parameter("0 is the most likely text; higher is more varied", _number(0, 2)),
+    "top_p": Parameter("tokens that together have this probability", _number(0, 1)),
+    "top_k": Parameter("the number of most likely tokens; -1 is all", _whole(-1)),
+    "min_p": Parameter("tokens at least this likely relative to the likeliest", _number(0, 1)),
+    "seed": Parameter("the same seed gives the same answer", _whole(-(2**63), 2**63 - 1)),
+    "max_tokens": Parameter("the length of an answer at most", _whole(1)),
+    "stop": Parameter('texts that end an answer, as in /set stop "\\n" END', _texts),
+    "presence_penalty": Parameter("against tokens that are in the answer already", _number(-2, 2)),
+    "frequency_penalty": Parameter("the same by how often they are in it", _number(-2, 2)),
+    "repetition_penalty": Parameter(
+        "the same, also for the prompt; 1 changes nothing", _number(0.01)
+    ),
+    "think": Parameter("whether the model reasons first: true, false, low, medium, high", _think),
+    "format": Parameter("`json`, or a file with the JSON Schema of the answer", _format),
+}
+_ALSO = {"num_predict": "max_tokens", "repeat_penalty": "repetition_penalty"}
+_ELSEWHERE = {"num_ctx": "the context is set when the model is built: `context_length`"}
+
+
+def read_parameter(name: str, text: str) -> tuple[str, Any]:
+    """The request's field and its value, None for `default`. Raises UsageError."""
+    name = _ALSO.get(name, name)
+    if name not in PARAMETERS:
+        hint = _ELSEWHERE.get(name) or nearest(name, PARAMETERS)
+        raise UsageError(f"there is no parameter '{name}'", hint=hint)
+    text = text.strip()
+    if text == DEFAULT:
+        return name, None
+    try:
+        return name, PARAMETERS[name].read(text)
+    except ToolkitError:
+        raise
+    except ValueError as error:
+        about = PARAMETERS[name].about
+        reason = "" if "convert" in str(error) or "literal" in str(error) else f"{error}; "
+        raise UsageError(f"'{text}' is not a valid {name}", hint=f"{reason}{about}") from error
+
+
+def request_fields(parameters: dict[str, Any]) -> dict[str, Any]:
+    """The parameters as the fields of a chat request."""
+    fields = {name: value for name, value in parameters.items() if name not in ("think", "format")}
+    think = parameters.get("think")
+    if think is not None:
+        if isinstance(think, str):
+            fields["reasoning_effort"] = think
+        else:
+            fields["chat_template_kwargs"] = {"enable_thinking": think}
+    if "format" in parameters:
+        fields["response_format"] = parameters["format"]
+    return fields

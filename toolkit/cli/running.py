@@ -1,0 +1,138 @@
+"""Finds the service that has a model, or starts one in the background."""
+
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from toolkit.cli.output import say
+from toolkit.cli.progress import console_progress
+from toolkit.errors import ServeError, ToolkitError
+
+if TYPE_CHECKING:
+    from toolkit.serve.record import Record
+
+_REPOSITORY = Path("model_repository")
+_PORT = 9000
+_POLL_S = 0.2
+
+
+class Wish(Protocol):
+    """What was asked for on the command line."""
+
+    @property
+    def port(self) -> int | None: ...
+
+    @property
+    def api_key(self) -> str | None: ...
+
+    @property
+    def context_length(self) -> int | None: ...
+
+
+def find_gateway(model: str, wish: Wish) -> str:
+    """The address of the gateway that serves `model`; starts a service where none does.
+
+    Raises ServeError, and SourceError for a name that is neither served nor a source.
+    """
+    from toolkit.serve.record import READY, STARTING, find_service, live_records
+
+    if wish.port is not None:
+        return find_service(wish.port).url
+    services = [record for record in live_records() if record.url]
+    for record in services:
+        if record.state == READY and _serves(record, model, wish.api_key):
+            return record.url
+    for record in services:
+        if record.state == STARTING and _has(Path(record.repository), model):
+            return _when_ready(record)
+    return _start(model, wish, [record for record in services if record.state == READY])
+
+
+def _serves(record: "Record", model: str, key: str | None) -> bool:
+    """Also a gateway that requires another key, whose error then says so."""
+    from toolkit.chat.client import Client, RefusedError
+
+    try:
+        with Client(record.url, key) as client:
+            return client.model(model) is not None
+    except RefusedError as error:
+        return error.status in (401, 403) and _has(Path(record.repository), model)
+    except ServeError:
+        return False  # it is ending, or hangs
+
+
+def _when_ready(record: "Record") -> str:
+    from toolkit.serve.record import READY, live_records
+
+    with console_progress() as progress, progress.step(f"wait for the service at {record.url}"):
+        while True:
+            known = {each.pid: each for each in live_records()}
+            if record.pid not in known:
+                raise ServeError(f"the service at {record.url} ended", hint="toolkit serve")
+            if known[record.pid].state == READY:
+                return record.url
+            time.sleep(_POLL_S)
+
+
+def _start(model: str, wish: Wish, services: "list[Record]") -> str:
+    from toolkit.cli.single import build_single
+    from toolkit.serve.background import start_service
+    from toolkit.single.source import names_source
+
+    if names_source(model):
+        repository = build_single(model, wish.context_length)
+    elif _has(_REPOSITORY, model):
+        repository = _REPOSITORY
+    else:
+        raise _unknown(model, services, wish.api_key)
+    port = _free_port()
+    say(f"starting a service for {model}; it stays until `toolkit stop --port {port}`")
+    record = start_service([str(repository), "--port", str(port)], say)
+    return record.url
+
+
+def _has(repository: Path, model: str) -> bool:
+    from toolkit.errors import RepositoryError
+    from toolkit.serve.models import public_models
+
+    try:
+        models = public_models(repository)
+    except RepositoryError:
+        return False
+    return any(model == each.name or model in each.aliases for each in models)
+
+
+def _unknown(model: str, services: "list[Record]", key: str | None) -> ToolkitError:
+    """Why nothing can answer: what is served and what could be."""
+    from toolkit.chat.client import Client
+    from toolkit.names import close_matches
+    from toolkit.single.source import read_source
+
+    served: list[str] = []
+    for record in services:
+        with suppress(ServeError), Client(record.url, key) as client:
+            served += [each.name for each in client.models()]
+    if near := close_matches(model, served):
+        return ServeError(f"'{model}' is not served", hint=f"did you mean {near[0]}?")
+    try:
+        read_source(model)
+    except ToolkitError as error:
+        if served:
+            return ServeError(
+                f"'{model}' is not served, and is neither a file nor a known model",
+                hint=f"served: {', '.join(served)}; `toolkit list-available` shows what could be",
+            )
+        return error
+    return ServeError(f"'{model}' is not served", hint="toolkit list-available")
+
+
+def _free_port() -> int:
+    """9000, or the next port that is free."""
+    from toolkit.serve.ports import check_free
+
+    for port in range(_PORT, _PORT + 100):
+        with suppress(ServeError):
+            check_free([("--port", "127.0.0.1", port)])
+            return port
+    return _PORT

@@ -1,0 +1,162 @@
+"""What kind of model a checkpoint is, by the names of its files and its config.json.
+
+Small files only: a repository on the Hub is asked before its weights are downloaded.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from toolkit.errors import MissingExtra, SourceError
+from toolkit.fields.source import GgufSource, HubSource, Source
+from toolkit.fit.checkpoint import read_gguf
+from toolkit.progress import Progress
+from toolkit.single.files import Files, read_folder
+from toolkit.weights.fetch import fetch, hub_place
+from toolkit.weights.sources import recorded
+
+_DECODERS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
+_GGUF_ENCODERS = ("bert", "nomic-bert", "jina-bert-v2", "t5", "clip")
+_QUALITY = ("q8_0", "q6_k", "q5_k_m", "q4_k_m", "q5_0", "q4_0", "bf16", "f16")
+"""Which of several GGUF files is taken: weights are served as 16 bit numbers, so the file is only a
+matter of download size and quality."""
+_DECLARE = "declare it in a models.yaml with its `kind`: toolkit init"
+
+
+@dataclass(frozen=True, slots=True)
+class Detected:
+    """A source with its kind, and the longest context that the model says it takes."""
+
+    source: Source
+    kind: str
+    context_length: int | None
+
+
+def detect(source: Source, progress: Progress) -> Detected:
+    """Raises SourceError for what cannot be served, with what it is instead."""
+    if isinstance(source, GgufSource):
+        return _gguf(source, progress)
+    files = _hub(source, progress) if isinstance(source, HubSource) else None
+    if files is None:
+        path = fetch(source, Path("/"), progress).path
+        if path.suffix == ".gguf":
+            return Detected(source, *_read_gguf(path))
+        files = read_folder(path)
+    choice = None if _has_config(files) else choose_gguf(files.names)
+    if isinstance(source, HubSource) and choice is not None:
+        return detect(GgufSource(_file_of(source, choice)), progress)
+    kind = kind_of(str(source), files.names, files.config)
+    return Detected(source, kind, longest_context(files.config))
+
+
+def kind_of(name: str, names: Collection[str], config: Mapping[str, Any]) -> str:
+    """`llm`, `embedding`, `rerank` or `diffusion`. Raises SourceError."""
+    if "model_index.json" in names:
+        return "diffusion"
+    if "adapter_config.json" in names and "config.json" not in names:
+        raise SourceError(
+            f"{name} is a LoRA adapter, not a model",
+            hint="serve it with its base model: `adapters` of an `llm` in models.yaml",
+        )
+    classes = [str(each) for each in config.get("architectures") or ()]
+    if any(each.endswith("ForSequenceClassification") for each in classes):
+        return _classifier(name, config)
+    if "modules.json" in names:
+        return "embedding"
+    if config.get("is_encoder_decoder"):
+        raise SourceError(
+            f"{name} is an encoder-decoder ({', '.join(classes)}), which cannot be served",
+            hint="choose a decoder such as Llama, Qwen or Mistral",
+        )
+    if any(each.endswith(_DECODERS) for each in classes):
+        return "llm"
+    if any(each.endswith("Model") for each in classes) and "vocab_size" in config:
+        return "embedding"
+    what = f"its architecture is {', '.join(classes)}" if classes else _nothing(names)
+    raise SourceError(f"the kind of {name} cannot be detected: {what}", hint=_DECLARE)
+
+
+def longest_context(config: Mapping[str, Any]) -> int | None:
+    """`max_position_embeddings`, also of the text part of a model with several."""
+    text = config.get("text_config")
+    for part in (config, text if isinstance(text, dict) else {}):
+        for key in ("max_position_embeddings", "n_positions", "max_sequence_length"):
+            if isinstance(part.get(key), int):
+                return int(part[key])
+    return None
+
+
+def choose_gguf(names: Collection[str]) -> str | None:
+    """One model's file among several, without projectors and later parts of a split file."""
+    files = sorted(
+        name
+        for name in names
+        if name.endswith(".gguf")
+        and "mmproj" not in name.lower()
+        and ("-of-" not in name or "-00001-of-" in name)
+    )
+    for quality in _QUALITY:
+        for name in files:
+            if quality in name.lower():
+                return name
+    return files[0] if files else None
+
+
+def _classifier(name: str, config: Mapping[str, Any]) -> str:
+    labels = config.get("num_labels") or len(config.get("id2label") or (0, 1))
+    if labels == 1:
+        return "rerank"
+    raise SourceError(
+        f"{name} classifies texts into {labels} labels, which cannot be served",
+        hint="a rerank model has one label; other code can be served as `kind: python`",
+    )
+
+
+def _nothing(names: Collection[str]) -> str:
+    if "config.json" in names:
+        return "config.json does not name an architecture"
+    listed = ", ".join(sorted(names)[:6])
+    return f"it has no config.json or model_index.json, only {listed or 'no files'}"
+
+
+def _has_config(files: Files) -> bool:
+    return bool({"config.json", "model_index.json"} & set(files.names)) and any(
+        name.endswith((".safetensors", ".bin")) for name in files.names
+    )
+
+
+def _file_of(source: HubSource, file: str) -> HubSource:
+    return HubSource(source.repository, source.revision, file)
+
+
+def _gguf(source: GgufSource, progress: Progress) -> Detected:
+    return Detected(source, *_read_gguf(fetch(source, Path("/"), progress).path))
+
+
+def _read_gguf(path: Path) -> tuple[str, int | None]:
+    config = read_gguf(path).config
+    if config["model_type"] in _GGUF_ENCODERS:
+        raise SourceError(
+            f"{path.name} holds a model of the architecture {config['model_type']}; GGUF files are "
+            "served for language models only",
+            hint="take the model's safetensors: hf:ORG/NAME",
+        )
+    return "llm", longest_context(config)
+
+
+def _hub(source: HubSource, progress: Progress) -> Files | None:
+    """What the Hub says; None where the whole model is here already."""
+    try:
+        hub = import_module("toolkit.weights.hub")
+    except ImportError as error:
+        raise MissingExtra("weights", f"the source {source}") from error
+    if hub.cached(source) is not None:
+        return None
+    place = hub_place(source)
+    if place is not None and place.exists():
+        return read_folder(recorded(place).path)
+    with progress.step(f"look up {source}"):
+        names, config = hub.look(source)
+    return Files(names, config)

@@ -1,0 +1,98 @@
+"""The models.yaml that a source stands for, and the repository that is built from it.
+
+Both are in the toolkit's home, in a folder that is named after the entry, and can be deleted.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolkit.building import build as build_repository
+from toolkit.catalogue import catalogue
+from toolkit.fields.entry import ALIAS
+from toolkit.fields.source import GgufSource, HubSource, Source, parse_source
+from toolkit.fit.available import served_context
+from toolkit.home import home
+from toolkit.progress import Progress
+from toolkit.single.detect import detect
+from toolkit.spec import parse
+from toolkit.spec.starter import name_of
+from toolkit.targets import find_target
+from toolkit.weights.digest import text_digest
+
+_FILE = "models.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Single:
+    """One model: its `name`, the models.yaml for it, and the folder for both."""
+
+    name: str
+    kind: str
+    context_length: int | None
+    longest_context: int | None
+    text: str
+
+    @property
+    def folder(self) -> Path:
+        return home() / "served" / f"{self.name}-{text_digest(self.text)[:12]}"
+
+    @property
+    def repository(self) -> Path:
+        return self.folder / "model_repository"
+
+
+def plan(
+    text: str, source: Source, progress: Progress, *, context_length: int | None = None
+) -> Single:
+    """What `source` would be served as; `text` is what was typed, which becomes an alias.
+
+    Raises SourceError, MissingExtra.
+    """
+    found = detect(source, progress)
+    name = _known_name(source) or name_of(str(found.source))
+    context = None
+    if found.kind in ("llm", "embedding", "rerank"):
+        context = context_length or served_context(found.kind, found.context_length)
+    fields: dict[str, object] = {"kind": found.kind, "source": str(found.source)}
+    if aliases := _aliases(name, text, source):
+        fields["aliases"] = aliases
+    # an encoder finds its own limit, which may be below its positions
+    shortened = context is not None and (found.context_length or 0) > context
+    if found.kind == "llm" or context_length is not None or shortened:
+        fields["context_length"] = context
+    fields |= _settings(name)
+    entry = "\n".join(f"    {key}: {json.dumps(value)}" for key, value in fields.items())
+    yaml = f"version: 1\nmodels:\n  {json.dumps(name)}:\n{entry}\n"
+    return Single(name, found.kind, context, found.context_length, yaml)
+
+
+def build(single: Single, progress: Progress) -> Path:
+    """Builds the repository and returns its path; quick if it has been built before.
+
+    Raises what `toolkit.building.build` raises.
+    """
+    single.folder.mkdir(parents=True, exist_ok=True)
+    (single.folder / _FILE).write_text(single.text, encoding="utf-8")
+    spec = parse(_FILE, single.text, single.folder)
+    build_repository(spec, find_target("embedded"), single.repository, progress)
+    return single.repository
+
+
+def _known_name(source: Source) -> str | None:
+    names = (name for name, each in catalogue().items() if parse_source(each.source) == source)
+    return next(names, None)
+
+
+def _settings(name: str) -> dict[str, object]:
+    known = catalogue().get(name)
+    return dict(known.settings) if known else {}
+
+
+def _aliases(name: str, text: str, source: Source) -> list[str]:
+    """What clients of other servers ask for: the Hub's name, and what was typed."""
+    inner = source.file if isinstance(source, GgufSource) else source
+    hub = [inner.repository, str(source)] if isinstance(inner, HubSource) else []
+    wanted = dict.fromkeys([*hub, text])
+    return [each for each in wanted if each != name and re.fullmatch(ALIAS, each)]
