@@ -1,4 +1,4 @@
-"""`triton-gateway`, or `python -m frontend`: `serve`, the default, `check`, `keys`, `migrate`.
+"""`triton-gateway`, or `python -m frontend`: `serve`, which is the default, and other commands.
 
 Imports what the command needs, and nothing else: the server's libraries take a second.
 """
@@ -7,14 +7,26 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-_MODULES = {"keys": "keys", "migrate": "migrate"}
-"""Commands and their modules in `frontend.commands`."""
+_COMMANDS = {
+    "backup",
+    "groups",
+    "key-requests",
+    "keys",
+    "migrate",
+    "organisations",
+    "restore",
+    "roles",
+    "seed",
+    "users",
+}
+"""Each has a module in `frontend.commands`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns its exit code."""
     given = [*(sys.argv[1:] if arguments is None else arguments)]
-    if module := _MODULES.get("".join(given[:1])):
+    if given and given[0] in _COMMANDS:
+        module = given[0].replace("-", "_")
         run: Callable[[list[str]], int] = import_module(f"frontend.commands.{module}").main
         return run(given[1:])
     import frontend.serve  # noqa: PLC0415

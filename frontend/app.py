@@ -14,6 +14,8 @@ from starlette.routing import Router
 from starlette.types import ASGIApp
 
 from frontend.accounts.authorize import Authorizer
+from frontend.accounts.callers import Callers
+from frontend.accounts.directory.directory import Directory
 from frontend.accounts.keys import Keys
 from frontend.accounts.ledger import Ledger
 from frontend.budget import Budget
@@ -30,12 +32,16 @@ from frontend.media.fetch import Fetcher
 from frontend.media.images import ImageBounds, Images
 from frontend.media.links import Links
 from frontend.media.transcode import DecodeLimits
+from frontend.routes.accounts import Desk
+from frontend.routes.admin_groups import GroupRoutes, OrganisationRoutes, RoleRoutes
+from frontend.routes.admin_users import KeyRequestRoutes, UserRoutes
 from frontend.routes.chat import ChatRoutes
 from frontend.routes.completions import CompletionRoutes
 from frontend.routes.docs import DocsRoutes
 from frontend.routes.embeddings import EmbeddingRoutes
 from frontend.routes.health import HealthRoutes
 from frontend.routes.images import ImageRoutes
+from frontend.routes.keys import KeyRoutes, MeRoutes
 from frontend.routes.messages import MessagesRoutes
 from frontend.routes.metrics import MetricsRoutes
 from frontend.routes.models import ModelRoutes
@@ -91,15 +97,17 @@ def create_gateway(
     path, metrics = _path(settings, upstream), Metrics()
     database = database or Database(locate(settings.url, settings.data_directory))
     path.ledger = _ledger(settings, database, metrics)
-    routes = Routes(table(_handlers(settings, path, database, metrics)))
+    directory, callers = Directory.of(database), Callers(database)
+    routes = Routes(table(_handlers(settings, path, database, metrics, directory)))
     middleware = Middleware(
         routes,
         _sites(settings),
-        _authorizer(settings),
+        _authorizer(settings, callers),
         settings.request_timeout_s,
         settings.client_timeout_s,
-        _lifespan(path, database),
+        _lifespan(path, database, directory, callers),
         path.ledger,
+        settings.proxies,
     )
     app = _with_cors(middleware, middleware.sites) if settings.origins else middleware
     return Gateway(app, path, metrics, routes, database)
@@ -127,11 +135,14 @@ def _ledger(settings: Settings, database: Database, metrics: Metrics) -> Ledger:
     )
 
 
-def _handlers(settings: Settings, path: Path, database: Database, metrics: Metrics) -> Handlers:
+def _handlers(
+    settings: Settings, path: Path, database: Database, metrics: Metrics, directory: Directory
+) -> Handlers:
     bounds, registry = _bounds(settings), path.registry
     links = Links(FileStore(database, settings.max_stored_bytes), settings.link_ttl_s)
     store = ResponseStore(database, settings.responses_ttl_s, settings.max_responses_bytes)
-    names_are_public = settings.keys_file is None or settings.open
+    names_are_public = not settings.keys_are_required
+    desk = Desk(bounds, settings.proxies)
     return Handlers(
         chat=ChatRoutes(path, bounds),
         completions=CompletionRoutes(path, bounds),
@@ -146,14 +157,28 @@ def _handlers(settings: Settings, path: Path, database: Database, metrics: Metri
         health=HealthRoutes(path),
         metrics=MetricsRoutes(metrics),
         docs=DocsRoutes(registry, names_are_public),
+        organisations=OrganisationRoutes(desk, directory.organisations),
+        groups=GroupRoutes(desk, directory.groups),
+        roles=RoleRoutes(desk, directory.roles),
+        users=UserRoutes(desk, directory.users, directory.events),
+        key_requests=KeyRequestRoutes(desk, directory.requests),
+        keys=KeyRoutes(desk, directory.keys, own=False),
+        own_keys=KeyRoutes(desk, directory.keys, own=True),
+        me=MeRoutes(desk, directory.users),
     )
 
 
-def _lifespan(path: Path, database: Database) -> ASGIApp:
+def _lifespan(path: Path, database: Database, directory: Directory, callers: Callers) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
         ledger = nullcontext() if path.ledger is None else path.ledger.running()
-        async with path.registry.polling(), path.structures.working(), ledger:
+        await directory.roles.seed()
+        async with (
+            path.registry.polling(),
+            path.structures.working(),
+            callers.watching(),
+            ledger,
+        ):
             yield
         await path.images.workers.close()
         await database.close()
@@ -167,7 +192,7 @@ def _with_cors(app: ASGIApp, sites: Sites) -> ASGIApp:
         app,
         allow_origins=("*",) if sites.origins is None else (),
         allow_origin_regex=None if sites.origins is None else sites.origins.pattern,
-        allow_methods=("GET", "HEAD", "POST", "DELETE"),
+        allow_methods=("GET", "HEAD", "POST", "PATCH", "DELETE"),
         allow_headers=("*",),
         expose_headers=("x-request-id", "request-id", "retry-after", "openai-processing-ms"),
         allow_private_network=True,
@@ -193,16 +218,15 @@ def _sites(settings: ServerSettings) -> Sites:
         settings.hosts,
         settings.origins,
         settings.public_url,
-        keyed=settings.keys_file is not None and not settings.open,
+        keyed=settings.keys_are_required,
     )
 
 
-def _authorizer(settings: ServerSettings) -> Authorizer:
-    if settings.keys_file is None:
-        return Authorizer(None, settings.open)
-    keys = Keys(settings.keys_file)
-    keys.read()
-    return Authorizer(keys, settings.open)
+def _authorizer(settings: ServerSettings, callers: Callers) -> Authorizer:
+    keys = None if settings.keys_file is None else Keys(settings.keys_file)
+    if keys is not None:
+        keys.read()
+    return Authorizer(keys, callers, open=not settings.keys_are_required)
 
 
 def _structures(settings: Settings) -> Structures:

@@ -11,6 +11,7 @@ GatewayError
 │   └── ModelNotFound       carries the name
 ├── MethodNotAllowed   405
 ├── ClientTimeout      408  the body did not arrive in time
+├── Conflict           409  something like it exists, or depends on it
 ├── TooLarge           413  a body beyond its bound
 ├── UnsupportedMedia   415  not JSON
 ├── RateLimited        429  the caller's own limit
@@ -181,6 +182,14 @@ class ClientTimeout(GatewayError):
     status = 408
     type = "invalid_request_error"
     code = "request_timeout"
+
+
+class Conflict(GatewayError):
+    """Something that exists is in the way of the change."""
+
+    status = 409
+    type = "invalid_request_error"
+    code = "conflict"
 
 
 class TooLarge(GatewayError):

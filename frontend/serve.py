@@ -38,6 +38,7 @@ from frontend.telemetry.watchdog import Watchdog
 from frontend.upstreams.registry import find_cycle
 
 _END_S = 4.0  # for what follows the drain
+_log = logging.getLogger(__name__)
 
 
 class DataDirectoryError(Exception):
@@ -120,6 +121,7 @@ async def serve(settings: Settings) -> None:
         await prepare(gateway.database)
     except OSError as error:
         raise DataDirectoryError(f"{settings.data_directory}: {error.strerror}") from error
+    _log.info("%s", _admission(settings))
     gc.freeze()  # what exists now stays: no collection needs to look at it again
     metrics = gateway.metrics
     connections = Connections(_limits(settings), refused=metrics.refused.inc)
@@ -133,6 +135,18 @@ async def serve(settings: Settings) -> None:
     with watchdog.watching(loop), ended_by_signals(settings.drain_s + _END_S):
         async with liveness(settings.health_socket):
             await server.serve(sockets)
+
+
+def _admission(settings: Settings) -> str:
+    """Who may use the gateway, for the log."""
+    if settings.keys_are_required:
+        return "every request needs a key; `triton-gateway keys create` makes one"
+    if settings.open:
+        return f"open mode: everyone who reaches {settings.host} can use the models without a key"
+    return (
+        "open mode: every program on this machine can use the models without a key;"
+        " --require-keys changes that"
+    )
 
 
 def _limits(settings: LimitSettings) -> Limits:

@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from frontend.domain.identity import Permission
 from frontend.domain.request import Dialect
 from frontend.http.routing import Route
+from frontend.routes.admin_groups import GroupRoutes, OrganisationRoutes, RoleRoutes
+from frontend.routes.admin_users import KeyRequestRoutes, UserRoutes
 from frontend.routes.chat import ChatRoutes
 from frontend.routes.completions import CompletionRoutes
 from frontend.routes.docs import DocsRoutes
 from frontend.routes.embeddings import EmbeddingRoutes
 from frontend.routes.health import HealthRoutes
 from frontend.routes.images import FILES, ImageRoutes
+from frontend.routes.keys import KeyRoutes, MeRoutes
 from frontend.routes.messages import MessagesRoutes
 from frontend.routes.metrics import MetricsRoutes
 from frontend.routes.models import ModelRoutes
@@ -26,6 +29,8 @@ from frontend.routes.responses import ResponsesRoutes
 OPENAI, ANTHROPIC, OLLAMA = Dialect.OPENAI, Dialect.ANTHROPIC, Dialect.OLLAMA
 PUBLIC, INFER = Permission.PUBLIC, Permission.INFER
 LOAD, OBSERVE = Permission.LOAD, Permission.OBSERVE
+SELF, KEYS, USERS = Permission.SELF, Permission.KEYS, Permission.USERS
+GROUPS, ROLES = Permission.GROUPS, Permission.ROLES
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +50,27 @@ class Handlers:
     health: HealthRoutes
     metrics: MetricsRoutes
     docs: DocsRoutes
+    organisations: OrganisationRoutes
+    groups: GroupRoutes
+    roles: RoleRoutes
+    users: UserRoutes
+    key_requests: KeyRequestRoutes
+    keys: KeyRoutes
+    own_keys: KeyRoutes
+    me: MeRoutes
 
 
 def table(to: Handlers) -> list[Route]:
     """Every route there is."""
-    return [*_openai(to), *_rerank(to), *_anthropic(to), *_ollama(to), *_gateway(to)]
+    return [
+        *_openai(to),
+        *_rerank(to),
+        *_anthropic(to),
+        *_ollama(to),
+        *_gateway(to),
+        *_admin(to),
+        *_keys(to),
+    ]
 
 
 def _openai(to: Handlers) -> list[Route]:
@@ -122,4 +143,60 @@ def _gateway(to: Handlers) -> list[Route]:
         Route("GET", "/docs/api", OPENAI, PUBLIC, to.docs.document),
         Route("GET", "/docs/swagger", OPENAI, PUBLIC, to.docs.page),
         Route("GET", "/docs/swagger/{name}", OPENAI, PUBLIC, to.docs.file),
+    ]
+
+
+def _admin(to: Handlers) -> list[Route]:
+    organisation, group = "/admin/organisations/{id}", "/admin/groups/{id}"
+    role, user, request = "/admin/roles/{id}", "/admin/users/{id}", "/admin/key-requests/{id}"
+    return [
+        Route("GET", "/admin/organisations", OPENAI, GROUPS, to.organisations.page),
+        Route("POST", "/admin/organisations", OPENAI, GROUPS, to.organisations.create),
+        Route("GET", organisation, OPENAI, GROUPS, to.organisations.get),
+        Route("PATCH", organisation, OPENAI, GROUPS, to.organisations.edit),
+        Route("DELETE", organisation, OPENAI, GROUPS, to.organisations.delete),
+        Route("GET", "/admin/groups", OPENAI, GROUPS, to.groups.page),
+        Route("POST", "/admin/groups", OPENAI, GROUPS, to.groups.create),
+        Route("GET", group, OPENAI, GROUPS, to.groups.get),
+        Route("PATCH", group, OPENAI, GROUPS, to.groups.edit),
+        Route("DELETE", group, OPENAI, GROUPS, to.groups.delete),
+        Route("GET", "/admin/roles", OPENAI, ROLES, to.roles.page),
+        Route("POST", "/admin/roles", OPENAI, ROLES, to.roles.create),
+        Route("GET", role, OPENAI, ROLES, to.roles.get),
+        Route("PATCH", role, OPENAI, ROLES, to.roles.edit),
+        Route("DELETE", role, OPENAI, ROLES, to.roles.delete),
+        Route("GET", "/admin/users", OPENAI, USERS, to.users.page),
+        Route("POST", "/admin/users", OPENAI, USERS, to.users.create),
+        Route("GET", user, OPENAI, USERS, to.users.get),
+        Route("PATCH", user, OPENAI, USERS, to.users.edit),
+        Route("DELETE", user, OPENAI, USERS, to.users.delete),
+        Route("POST", f"{user}/password", OPENAI, USERS, to.users.reset_password),
+        Route("GET", "/admin/key-requests", OPENAI, USERS, to.key_requests.page),
+        Route("GET", request, OPENAI, USERS, to.key_requests.get),
+        Route("POST", f"{request}/approve", OPENAI, USERS, to.key_requests.approve),
+        Route("POST", f"{request}/refuse", OPENAI, USERS, to.key_requests.refuse),
+        Route("GET", "/admin/events", OPENAI, USERS, to.users.page_events),
+    ]
+
+
+def _keys(to: Handlers) -> list[Route]:
+    key, own = "/admin/keys/{id}", "/me/keys/{id}"
+    return [
+        Route("POST", "/key-requests", OPENAI, PUBLIC, to.key_requests.submit),
+        Route("GET", "/key-requests/{id}", OPENAI, PUBLIC, to.key_requests.status),
+        Route("GET", "/admin/keys", OPENAI, KEYS, to.keys.page),
+        Route("POST", "/admin/keys", OPENAI, KEYS, to.keys.create),
+        Route("GET", key, OPENAI, KEYS, to.keys.get),
+        Route("PATCH", key, OPENAI, KEYS, to.keys.edit),
+        Route("DELETE", key, OPENAI, KEYS, to.keys.delete),
+        Route("POST", f"{key}/rotate", OPENAI, KEYS, to.keys.rotate),
+        Route("GET", "/me", OPENAI, SELF, to.me.get),
+        Route("PATCH", "/me", OPENAI, SELF, to.me.edit),
+        Route("POST", "/me/password", OPENAI, SELF, to.me.change_password),
+        Route("GET", "/me/keys", OPENAI, SELF, to.own_keys.page),
+        Route("POST", "/me/keys", OPENAI, SELF, to.own_keys.create_own),
+        Route("GET", own, OPENAI, SELF, to.own_keys.get),
+        Route("PATCH", own, OPENAI, SELF, to.own_keys.edit),
+        Route("DELETE", own, OPENAI, SELF, to.own_keys.delete),
+        Route("POST", f"{own}/rotate", OPENAI, SELF, to.own_keys.rotate),
     ]

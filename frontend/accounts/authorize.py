@@ -1,54 +1,122 @@
 """Finds the caller of a request by its key, and checks that the caller may use the route.
 
-Knows headers and permissions, not paths: the route table says what each route needs.
+Knows headers and permissions, not paths: the route table says what each route needs. A permission
+that a role does not have, and a route or source that the key's scope does not list, are denied.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
-from frontend.accounts.credentials import parse_key
+from frontend.accounts.callers import Callers
+from frontend.accounts.credentials import Credential, parse_key
 from frontend.accounts.keys import Keys
 from frontend.accounts.roles import allows
-from frontend.domain.identity import ANONYMOUS, Caller, Permission
-from frontend.errors import Forbidden, Unauthorized
+from frontend.accounts.scopes import allows_endpoint, allows_source
+from frontend.accounts.throttle import Throttle, subject_of
+from frontend.domain.identity import ANONYMOUS, UNLIMITED, Caller, Permission
+from frontend.errors import Forbidden, RateLimited, Unauthorized
 
+Headers = Iterable[tuple[bytes, bytes]]
 _BEARER = b"bearer "
+_MAX_RETRY_S = 120
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """A request for a route. `path` is the route table's; `source` is asked where it matters."""
+
+    headers: Headers
+    permission: Permission
+    path: str
+    source: Callable[[], str]
+
+
+@dataclass(slots=True)
 class Authorizer:
-    """`keys` of None: every caller is anonymous. `open`: a caller without a valid key is, too."""
+    """Callers of a key file, of a database, of both or of neither.
 
-    keys: Keys | None
+    `open`: a caller without a valid key is anonymous.
+    """
+
+    file: Keys | None
+    callers: Callers | None
     open: bool
+    throttle: Throttle = field(default_factory=Throttle)
 
-    def authorize(self, headers: Iterable[tuple[bytes, bytes]], permission: Permission) -> Caller:
-        """The caller, who has the permission. Raises Unauthorized, Forbidden."""
-        if self.keys is None or permission is Permission.PUBLIC:
-            caller = ANONYMOUS
-        else:
-            caller = self._authenticate(self.keys, secret_of(headers))
-        require(caller, permission)
+    async def authorize(self, attempt: Attempt) -> Caller:
+        """The caller, who may use the route.
+
+        Raises Unauthorized, Forbidden, RateLimited, StoreUnavailable.
+        """
+        if attempt.permission is Permission.PUBLIC:
+            return ANONYMOUS
+        caller = await self._authenticate(attempt)
+        require(caller, attempt.permission)
+        if caller.scope is not UNLIMITED:
+            _check_scope(caller, attempt)
         return caller
 
-    def _authenticate(self, keys: Keys, secret: bytes) -> Caller:
-        credential = parse_key(secret)
-        if caller := keys.find(credential) if credential else None:
+    async def _authenticate(self, attempt: Attempt) -> Caller:
+        secret = secret_of(attempt.headers)
+        credential = parse_key(secret) if secret else None
+        if credential is not None and (caller := await self._find(credential, attempt)):
             return caller
         if self.open:  # clients of an open gateway send made-up keys, because their SDK wants one
             return ANONYMOUS
         if not secret:
             raise Unauthorized("an API key is required: 'Authorization: Bearer KEY'")
-        raise Unauthorized("the API key is not valid")
+        raise self._refusal(attempt, credential)
+
+    async def _find(self, credential: Credential, attempt: Attempt) -> Caller | None:
+        if self.file is not None and (caller := self.file.find(credential)):
+            return caller
+        if self.callers is None:
+            return None
+        if not self.callers.is_known(credential):
+            # made-up keys cost a read of the database each; valid keys are known after one
+            subject = subject_of(attempt.source())
+            if self.throttle.is_over(subject) and not self.throttle.try_unknown(subject):
+                if self.open:
+                    return None
+                raise _too_many(1.0)
+        return await self.callers.find(credential)
+
+    def _refusal(self, attempt: Attempt, credential: Credential | None) -> Exception:
+        subjects = [subject_of(attempt.source())]
+        if credential is not None:
+            subjects.append(f"key {credential.public_id}")
+        if wait_s := self.throttle.fail(subjects):
+            return _too_many(wait_s)
+        return Unauthorized("the API key is not valid")
 
 
 def require(caller: Caller, permission: Permission) -> None:
     """Raises Forbidden for a caller without the permission."""
     if not allows(caller.role, permission):
-        raise Forbidden("this requires a key with the role 'admin'; ask the operator for one")
+        raise Forbidden(
+            f"this requires a key whose role has the permission '{permission.value}', as 'admin'"
+            " does; ask the operator for one"
+        )
 
 
-def secret_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+def _check_scope(caller: Caller, attempt: Attempt) -> None:
+    if not allows_endpoint(caller.scope, attempt.path):
+        raise Forbidden("this API key is limited to other routes", code="endpoint_not_allowed")
+    if caller.scope.networks is not None and not allows_source(caller.scope, attempt.source()):
+        raise Forbidden(
+            f"this API key may not be used from '{attempt.source()[:60]}'",
+            code="source_not_allowed",
+        )
+
+
+def _too_many(wait_s: float) -> RateLimited:
+    refused = RateLimited("too many attempts with invalid API keys", code="too_many_failures")
+    refused.retry_after_s = min(math.ceil(wait_s), _MAX_RETRY_S)
+    return refused
+
+
+def secret_of(headers: Headers) -> bytes:
     """The key in a request's headers: OpenAI's and Ollama's, or Anthropic's."""
     secret = b""
     for name, value in headers:

@@ -27,21 +27,25 @@ class KeyFileError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One line: the owner's name and role, and the digest of the key as `sha256:HEX`."""
+    """One line: the owner's name and role, and the digest of the key."""
 
     name: str
     role: str
-    digest: str
+    digest: bytes
 
     def line(self) -> str:
         """The line in the file."""
-        return f"{self.name} {self.role} {self.digest}"
+        return f"{self.name} {self.role} sha256:{self.digest.hex()}"
 
     @property
     def caller(self) -> Caller:
         """The owner."""
-        key = public_id_of(self.digest)
-        return Caller(f"file-{key.removeprefix('f-')}", self.name, FILE_ROLES[self.role], key)
+        return Caller(self.user, self.name, FILE_ROLES[self.role], public_id_of(self.digest))
+
+    @property
+    def user(self) -> str:
+        """The owner's id."""
+        return f"file-{public_id_of(self.digest)}"
 
 
 def read_lines(path: Path) -> list[tuple[str, Key | None]]:
@@ -54,7 +58,7 @@ def read_lines(path: Path) -> list[tuple[str, Key | None]]:
     except (OSError, UnicodeDecodeError) as error:
         raise KeyFileError(f"{path}: {error}") from error
     lines: list[tuple[str, Key | None]] = []
-    lines_of: dict[str, int] = {}
+    lines_of: dict[bytes, int] = {}
     for number, line in enumerate(text.splitlines(), 1):
         key = None
         if line.strip() and not line.startswith("#"):
@@ -79,7 +83,7 @@ def parse_line(line: str) -> Key:
         raise ValueError(f"the role must be one of {', '.join(FILE_ROLES)}")
     if not _DIGEST.fullmatch(digest):
         raise ValueError("the digest must be 'sha256:' and 64 lowercase hexadecimal digits")
-    return Key(name, role, digest)
+    return Key(name, role, bytes.fromhex(digest.removeprefix("sha256:")))
 
 
 def check_name(name: str) -> None:
@@ -95,7 +99,7 @@ class Keys:
     """The callers of one file, by the digests of their keys."""
 
     path: Path
-    _callers: dict[str, Caller] = field(default_factory=dict)
+    _callers: dict[bytes, Caller] = field(default_factory=dict)
     _version: tuple[int, int] = (0, 0)
     _checked_at_s: float = -1e9
 

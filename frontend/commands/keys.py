@@ -1,4 +1,4 @@
-"""`triton-gateway keys`: makes, lists and removes the keys of the gateway's callers."""
+"""`triton-gateway keys`: the keys of the gateway's callers, in the database or in a key file."""
 
 import argparse
 import json
@@ -9,6 +9,8 @@ from pathlib import Path
 from frontend.accounts.keyfile import add_key, list_keys, remove_key
 from frontend.accounts.keys import KeyFileError
 from frontend.accounts.roles import FILE_ROLES
+from frontend.commands.accounts import run_command
+from frontend.commands.stored_keys import add_commands, add_list
 
 _DEFAULT = Path("gateway.keys")
 
@@ -17,7 +19,12 @@ def main(arguments: Sequence[str]) -> int:
     """Runs the command; returns its exit code: 0, or 2 for a file or argument that is invalid."""
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        on_file = options.run
+        if on_file is None and getattr(options, "file", None) is not None:
+            on_file = _list
+        if on_file is None:
+            return run_command(options)
+        on_file(options)
     except KeyFileError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
@@ -27,10 +34,15 @@ def main(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="triton-gateway keys",
-        description="Create, list and remove the keys of the gateway's callers.",
+        description="Create, list, rotate and revoke the keys of the gateway's callers: in the"
+        " database, or with `add`, `remove` and `list --file` in a key file.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    add = _command(commands, "add", "create a key and print it; it cannot be shown again")
+    parser.set_defaults(run=None)
+    add_commands(commands)
+    listed = add_list(commands)
+    listed.add_argument("-f", "--file", type=Path, help="list this key file instead")
+    add = _command(commands, "add", "create a key in a key file and print it this once")
     add.add_argument("name", help="the key's owner; appears in the gateway's log")
     add.add_argument(
         "--role",
@@ -39,8 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         help="user (default), or admin: may also load and unload models",
     )
     add.set_defaults(run=_add)
-    _command(commands, "list", "list the keys and their owners").set_defaults(run=_list)
-    remove = _command(commands, "remove", "remove a key; a running gateway refuses it in seconds")
+    remove = _command(commands, "remove", "remove a key from a key file")
     remove.add_argument("name", help="the key's owner")
     remove.set_defaults(run=_remove)
     return parser
@@ -75,7 +86,7 @@ def _list(options: argparse.Namespace) -> None:
         return
     width = max([len(key.name) for key in keys], default=0)
     for key in keys:
-        sys.stdout.write(f"{key.name:<{width}}  {key.role:<5}  {key.digest[:19]}…\n")
+        sys.stdout.write(f"{key.name:<{width}}  {key.role:<5}  sha256:{key.digest.hex()[:12]}…\n")
 
 
 def _remove(options: argparse.Namespace) -> None:

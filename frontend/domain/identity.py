@@ -5,6 +5,9 @@ Identities are ids, never display names: who is created again under an old name 
 
 import enum
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+
+Network = IPv4Network | IPv6Network
 
 
 class Permission(enum.Enum):
@@ -18,6 +21,16 @@ class Permission(enum.Enum):
     """Load and unload models."""
     OBSERVE = "observe"
     """Read the gateway's metrics."""
+    SELF = "self"
+    """Read the own account, and manage its keys."""
+    USERS = "users"
+    """Manage users, and decide on requests for keys."""
+    GROUPS = "groups"
+    """Manage organisations and groups."""
+    ROLES = "roles"
+    """Manage roles."""
+    KEYS = "keys"
+    """Manage the keys of other users."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +40,21 @@ class Role:
     name: str
     weight: int
     permissions: frozenset[Permission]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a key is limited to; it never adds to the rights of the key's owner.
+
+    `models` and `endpoints` are patterns in which `*` stands for any text. None: no limit.
+    """
+
+    models: tuple[str, ...] | None = None
+    endpoints: tuple[str, ...] | None = None
+    networks: tuple[Network, ...] | None = None
+
+
+UNLIMITED = Scope()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +68,8 @@ class Caller:
     key: str = ""
     group: str = ""
     organisation: str = ""
+    scope: Scope = UNLIMITED
+    expires_at_us: int | None = None
 
 
 ANONYMOUS = Caller(

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from frontend.accounts.ledger import Ledger
+from frontend.accounts.scopes import require_model
 from frontend.domain.events import Event, Events
 from frontend.domain.generation import Generation, ImageLink
 from frontend.domain.images import ImageRequest, ImageResult, patches
@@ -81,7 +82,7 @@ class Path:
         return Cover(ledger, request, new_hold(request, ledger.clock()))
 
     async def _authorize(self, request: Request, name: str, capability: str | None) -> Model:
-        model = await self.registry.find(name)
+        model = require_model(request.caller.scope, name, await self.registry.find(name))
         request.outcome.model = model.name
         if capability is not None:
             require_capability(model, name, capability)

@@ -10,14 +10,15 @@ import time
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from frontend.accounts.authorize import Authorizer
+from frontend.accounts.authorize import Attempt, Authorizer
 from frontend.accounts.ledger import Ledger, owner_of
-from frontend.domain.identity import ANONYMOUS, Caller
+from frontend.domain.identity import ANONYMOUS, Caller, Network
 from frontend.domain.request import Dialect, Outcome, Request
 from frontend.errors import MethodNotAllowed, NotFound
 from frontend.http.body import ClientGone
@@ -27,6 +28,7 @@ from frontend.http.rates import rate_headers
 from frontend.http.routing import Route, Routes
 from frontend.http.send import warning
 from frontend.http.sites import Sites, is_local
+from frontend.http.source import source_of
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PATH_SHOWN = 200
@@ -35,7 +37,8 @@ _log = logging.getLogger("frontend.access")
 
 @dataclass(frozen=True, slots=True)
 class Middleware:
-    """Serves every request. `lifespan` is the application that starts and ends with the server."""
+    """Serves every request. `lifespan` is the application that starts and ends with the server;
+    `proxies` are trusted to say where a request comes from."""
 
     routes: Routes
     sites: Sites
@@ -44,6 +47,7 @@ class Middleware:
     client_timeout_s: float
     lifespan: ASGIApp
     ledger: Ledger | None = None
+    proxies: tuple[Network, ...] = ()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -80,15 +84,17 @@ class Middleware:
             raise
         outcome.dialect = route.dialect
         self.sites.check(scope["headers"])
-        outcome.caller = self._authorize(route, scope)
+        outcome.caller = await self._authorize(route, scope)
         deadline_s = time.monotonic() + self.request_timeout_s
         request = Request(outcome.id, outcome.caller, route.dialect, deadline_s, outcome)
         await route.handler(request, Client(request, scope, receive, send, self.client_timeout_s))
 
-    def _authorize(self, route: Route, scope: Scope) -> Caller:
+    async def _authorize(self, route: Route, scope: Scope) -> Caller:
         if route.local and is_local(scope):
             return ANONYMOUS
-        return self.authorizer.authorize(scope["headers"], route.permission)
+        source = partial(source_of, scope, self.proxies)
+        attempt = Attempt(scope["headers"], route.permission, route.path, source)
+        return await self.authorizer.authorize(attempt)
 
     async def _rates(self, outcome: Outcome) -> list[tuple[bytes, bytes]]:
         """What the caller's limits have left, also where the request counts in none of them."""

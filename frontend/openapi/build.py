@@ -101,12 +101,19 @@ def _operation(
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
             for name in names
         ]
+    if operation.query:
+        rendered.setdefault("parameters", []).extend(map(_query_parameter, operation.query))
     if operation.body is not None:
         content: dict[str, Any] = {"schema": bodies[operation.body]}
         if (example := example_of(operation, models)) is not None:
             content["example"] = example
         rendered["requestBody"] = {"required": True, "content": {"application/json": content}}
     return rendered
+
+
+def _query_parameter(name: str) -> dict[str, Any]:
+    schema = {"type": "integer", "minimum": 1, "maximum": 200} if name == "limit" else _TEXT
+    return {"name": name, "in": "query", "required": False, "schema": schema}
 
 
 def example_of(operation: Operation, models: list[Model]) -> dict[str, Any] | None:
@@ -128,7 +135,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
         content = {operation.media: {"schema": answer if operation.answer else {}}}
         if operation.streams:
             content[operation.streams] = {"schema": {}}
-        responses["200"] = {"description": "Done", "content": content}
+        responses[operation.status] = {"description": "Done", "content": content}
     if operation.path == "/readyz":
         plain: dict[str, Any] = {"application/json": {"schema": {}}}
         responses["5XX"] = {"description": "Not ready", "content": plain}

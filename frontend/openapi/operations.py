@@ -5,6 +5,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from frontend.dialects.admin import bodies as admin
 from frontend.dialects.anthropic.bodies import CountBody, MessagesBody
 from frontend.dialects.ollama.bodies import ChatBody as OllamaChatBody
 from frontend.dialects.ollama.bodies import GenerateBody
@@ -32,6 +33,8 @@ class Operation:
     media: str = "application/json"
     streams: str = ""
     refuses: bool = False
+    query: tuple[str, ...] = ()
+    status: str = "200"
 
     @property
     def tag(self) -> str:
@@ -40,10 +43,15 @@ class Operation:
             return "Ollama"
         if self.path.startswith("/v1/messages"):
             return "Anthropic"
+        if self.path.startswith(_ACCOUNTS):
+            return "Accounts"
         return "OpenAI" if self.path.startswith("/v1") else "Gateway"
 
 
 _HI = [{"role": "user", "content": "Say hello."}]
+_ACCOUNTS = ("/admin/", "/me", "/key-requests")
+_PAGE = ("object", "data", "has_more", "next_after")
+_OBJECT = ("id", "object")
 _SSE, _NDJSON = "text/event-stream", "application/x-ndjson"
 _CHAT: dict[str, Any] = {"messages": _HI, "max_tokens": 8}
 _RANKED: dict[str, Any] = {"query": "pets", "documents": ["a cat", "a car"]}
@@ -62,6 +70,21 @@ def _scoring(path: str) -> Operation:
 
 def _refused(method: str, path: str) -> Operation:
     return Operation(method, path, "Refused: the operator manages the models", refuses=True)
+
+
+def _listing(path: str, summary: str, *filters: str) -> Operation:
+    return Operation("GET", path, summary, answer=_PAGE, query=("limit", "after", *filters))
+
+
+def _managed(path: str, noun: str, made: type[Struct], edited: type[Struct]) -> list[Operation]:
+    """What can be done to one kind of object."""
+    one = f"{path}/{{id}}"
+    return [
+        Operation("POST", path, f"Create {noun}", made, answer=_OBJECT, status="201"),
+        Operation("GET", one, f"Get {noun}", answer=_OBJECT),
+        Operation("PATCH", one, f"Edit {noun}", edited, answer=_OBJECT),
+        Operation("DELETE", one, f"Delete {noun}", answer=("id", "deleted")),
+    ]
 
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -158,4 +181,51 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/docs/api", "Get this document", answer=("openapi", "paths")),
     Operation("GET", "/docs/swagger", "Try this document out", media="text/html"),
     Operation("GET", "/docs/swagger/{name}", "Get a file of that page", media="*/*"),
+    _listing("/admin/organisations", "List organisations"),
+    *_managed(
+        "/admin/organisations", "an organisation", admin.OrganisationBody, admin.OrganisationEdit
+    ),
+    _listing("/admin/groups", "List groups", "organisation_id", "name"),
+    *_managed("/admin/groups", "a group", admin.GroupBody, admin.GroupEdit),
+    _listing("/admin/roles", "List roles"),
+    *_managed("/admin/roles", "a role", admin.RoleBody, admin.RoleEdit),
+    _listing("/admin/users", "List users", "group_id", "role", "name", "email"),
+    *_managed("/admin/users", "a user", admin.UserBody, admin.UserEdit),
+    Operation(
+        "POST", "/admin/users/{id}/password", "Set a random password, and get it",
+        answer=("id", "password"),
+    ),
+    _listing("/admin/keys", "List the keys of all users", "user_id"),
+    *_managed("/admin/keys", "a key of any user", admin.KeyBody, admin.KeyEdit),
+    Operation(
+        "POST", "/admin/keys/{id}/rotate", "Replace the text of a key", admin.RotationBody,
+        answer=("id", "key"),
+    ),
+    _listing("/admin/key-requests", "List requests for keys", "status"),
+    Operation("GET", "/admin/key-requests/{id}", "Get a request for a key", answer=_OBJECT),
+    Operation(
+        "POST", "/admin/key-requests/{id}/approve", "Make the account and its key",
+        admin.ApprovalBody, answer=_OBJECT,
+    ),
+    Operation(
+        "POST", "/admin/key-requests/{id}/refuse", "Refuse a request for a key",
+        admin.RefusalBody, answer=_OBJECT,
+    ),
+    _listing("/admin/events", "List changes of accounts", "actor_id", "target_id", "action"),
+    Operation(
+        "POST", "/key-requests", "Request an account; its key works once that is approved",
+        admin.FormBody, answer=("id", "status", "key"), status="202",
+    ),
+    Operation(
+        "GET", "/key-requests/{id}", "Get the own request, with its key", answer=("id", "status")
+    ),
+    Operation("GET", "/me", "Get the own account", answer=_OBJECT),
+    Operation("PATCH", "/me", "Edit the own account", admin.OwnEdit, answer=_OBJECT),
+    Operation("POST", "/me/password", "Change the own password", admin.PasswordBody),
+    _listing("/me/keys", "List the own keys"),
+    *_managed("/me/keys", "a key of one's own", admin.OwnKeyBody, admin.KeyEdit),
+    Operation(
+        "POST", "/me/keys/{id}/rotate", "Replace the text of a key", admin.RotationBody,
+        answer=("id", "key"),
+    ),
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from frontend.accounts.scopes import require_model, visible
 from frontend.dialects.anthropic import models as anthropic
 from frontend.dialects.openai.models import render_model, render_models
 from frontend.domain.request import Request
@@ -15,15 +16,16 @@ class ModelRoutes:
 
     registry: Registry
 
-    async def list(self, _: Request, client: Client) -> None:
+    async def list(self, request: Request, client: Client) -> None:
         """GET /v1/models"""
         await self.registry.check()
         render = anthropic.render_models if _is_anthropics(client) else render_models
-        await client.respond(render(self.registry.models))
+        await client.respond(render(visible(request.caller.scope, self.registry.models)))
 
-    async def one(self, _: Request, client: Client) -> None:
+    async def one(self, request: Request, client: Client) -> None:
         """GET /v1/models/{model}"""
-        model = await self.registry.find(client.scope["path_params"]["model"])
+        name = client.scope["path_params"]["model"]
+        model = require_model(request.caller.scope, name, await self.registry.find(name))
         render = anthropic.render_model if _is_anthropics(client) else render_model
         await client.respond(render(model))
 

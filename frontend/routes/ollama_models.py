@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from frontend.accounts.scopes import allows_model, require_model, visible
 from frontend.dialects.ollama.models import (
     parse_name,
     parse_pull,
@@ -18,7 +19,7 @@ from frontend.dialects.ollama.models import (
     render_version,
 )
 from frontend.domain.request import Request
-from frontend.errors import NotSupported
+from frontend.errors import ModelNotFound, NotSupported
 from frontend.http.bounds import Bounds
 from frontend.http.client import Client
 from frontend.routes.replies import Pieces, send_ndjson
@@ -42,20 +43,23 @@ class OllamaModelRoutes:
         """GET /api/version"""
         await client.respond(render_version())
 
-    async def list(self, _: Request, client: Client) -> None:
+    async def list(self, request: Request, client: Client) -> None:
         """GET /api/tags"""
         await self.registry.check()
-        await client.respond(render_tags(self.registry.names))
+        seen = {one.name for one in visible(request.caller.scope, self.registry.models)}
+        names = {name: one for name, one in self.registry.names.items() if one.name in seen}
+        await client.respond(render_tags(names))
 
-    async def running(self, _: Request, client: Client) -> None:
+    async def running(self, request: Request, client: Client) -> None:
         """GET /api/ps"""
         await self.registry.check()
-        await client.respond(render_running({one.name: one for one in self.registry.models}))
+        models = visible(request.caller.scope, self.registry.models)
+        await client.respond(render_running({one.name: one for one in models}))
 
     async def show(self, request: Request, client: Client) -> None:
         """POST /api/show"""
         name = parse_name(await client.read_json(self.bounds.body))
-        model = await self.registry.find(name)
+        model = require_model(request.caller.scope, name, await self.registry.find(name))
         request.outcome.model = model.name
         await client.respond(render_show(model))
 
@@ -63,7 +67,7 @@ class OllamaModelRoutes:
         """POST /api/pull"""
         body = await client.read_json(self.bounds.body)
         asked, stream = parse_pull(body)
-        name = await self.registry.find_stored(spellings(asked))
+        name = await self._stored(request, asked)
         with client.watched():
             if stream:
                 await send_ndjson(request, client, self._load(name))
@@ -84,11 +88,18 @@ class OllamaModelRoutes:
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await load
 
-    async def delete(self, _: Request, client: Client) -> None:
+    async def delete(self, request: Request, client: Client) -> None:
         """DELETE /api/delete"""
-        body = await client.read_json(self.bounds.body)
-        await self.registry.unload(await self.registry.find_stored(spellings(parse_name(body))))
+        name = parse_name(await client.read_json(self.bounds.body))
+        await self.registry.unload(await self._stored(request, name))
         await client.respond(b"")
+
+    async def _stored(self, request: Request, asked: str) -> str:
+        """The upstream's name of a model that can be loaded. Raises NotFound."""
+        name = await self.registry.find_stored(spellings(asked))
+        if not allows_model(request.caller.scope, (asked, name)):
+            raise ModelNotFound(asked)
+        return name
 
     async def refuse(self, _: Request, client: Client) -> None:
         """Whatever makes or moves a model's files: the toolkit does that."""

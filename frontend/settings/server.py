@@ -1,7 +1,7 @@
 """Where the gateway listens, who may call it, and how it ends."""
 
 import re
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Self
 
@@ -28,10 +28,21 @@ class ServerSettings(Group):
         description="File of the callers' keys (`triton-gateway keys`); requests without one are"
         " refused.",
     )
+    require_keys: bool = Field(
+        default=False,
+        description="Refuse requests without a key, which is in the database (`triton-gateway keys"
+        " create`) or in the key file.",
+    )
     open: bool = Field(
         default=False,
-        description="Accept requests without a key. Without this and a key file, the gateway serves"
-        " only its own machine.",
+        description="Accept requests without a key. Without this, a key file or `--require-keys`,"
+        " the gateway serves only its own machine.",
+    )
+    trusted_proxies: str = Field(
+        default="",
+        description="Networks of proxies whose `X-Forwarded-For` is believed:"
+        " `10.0.0.0/8,192.0.2.7`. Keys that are limited to networks and limits on failed attempts"
+        " use the address.",
     )
     allowed_hosts: str = Field(
         default="host.docker.internal,host.containers.internal",
@@ -63,12 +74,35 @@ class ServerSettings(Group):
 
     @model_validator(mode="after")
     def _is_guarded(self) -> Self:
-        if self.keys_file is None and not self.open and not _is_loopback(self.host):
+        if not self.keys_are_required and not self.open and not _is_loopback(self.host):
             raise ValueError(
-                f"a gateway on '{self.host}' answers everyone who can reach it: pass a file of keys"
-                " (--keys-file), or pass --open"
+                f"a gateway on '{self.host}' answers everyone who can reach it: require keys of the"
+                " database (--require-keys), pass a file of keys (--keys-file), or pass --open"
             )
+        if self.require_keys and self.open:
+            raise ValueError("--require-keys and --open exclude each other; pass one of them")
         return self
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        for part in parts(value):
+            try:
+                ip_network(part)
+            except ValueError:
+                example = "'10.0.0.0/8' or '192.0.2.7'"
+                raise ValueError(f"'{part}' is not a network such as {example}") from None
+        return value
+
+    @property
+    def proxies(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """`trusted_proxies`, one by one."""
+        return tuple(map(ip_network, parts(self.trusted_proxies)))
+
+    @property
+    def keys_are_required(self) -> bool:
+        """Whether a request without a valid key is refused."""
+        return not self.open and (self.require_keys or self.keys_file is not None)
 
     @field_validator("allowed_origins")
     @classmethod

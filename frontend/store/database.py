@@ -61,12 +61,19 @@ class Database:
         async with AsyncExitStack() as stack:
             if self._turn is not None:
                 await stack.enter_async_context(self._turn)
-            yield await stack.enter_async_context(self._transaction(writes=True))
+            yield await stack.enter_async_context(self._transaction(_WRITES))
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that only reads. Raises StoreUnavailable as `begin` does."""
-        async with self._transaction(writes=False) as connection:
+        async with self._transaction({}) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
+        """As `connect`, but every statement sees the same moment, as it always does in SQLite."""
+        options = {} if self.location.is_sqlite else {"isolation_level": "REPEATABLE READ"}
+        async with self._transaction(options) as connection:
             yield connection
 
     async def close(self) -> None:
@@ -74,18 +81,25 @@ class Database:
         await self._engine.dispose()
 
     @asynccontextmanager
-    async def _transaction(self, *, writes: bool) -> AsyncIterator[AsyncConnection]:
+    async def _transaction(self, options: dict[str, Any]) -> AsyncIterator[AsyncConnection]:
         try:
-            async with self._engine.connect() as connection:
-                if writes:
-                    await connection.execution_options(**_WRITES)
-                async with connection.begin():
-                    yield connection
-        except (OSError, PoolTimeout, DBAPIError, PostgresError) as error:
+            async with AsyncExitStack() as stack:
+                connection = await self._connected(stack)
+                if options:
+                    await connection.execution_options(**options)
+                await stack.enter_async_context(connection.begin())
+                yield connection
+        except (ConnectionError, TimeoutError, PoolTimeout, DBAPIError, PostgresError) as error:
             if _state(error) in _NO_TEXT:
                 raise InvalidRequest("the character U+0000 is not allowed in a text") from error
             if _state(error)[:2] in _MISTAKES or isinstance(error, _MISTAKE_ERRORS):
                 raise
+            raise StoreUnavailable(f"{self.location}: {_reason(error)}") from error
+
+    async def _connected(self, stack: AsyncExitStack) -> AsyncConnection:
+        try:
+            return await stack.enter_async_context(self._engine.connect())
+        except OSError as error:  # a name that is not known, a socket that is not there
             raise StoreUnavailable(f"{self.location}: {_reason(error)}") from error
 
 

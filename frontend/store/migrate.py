@@ -90,7 +90,7 @@ async def upgrade(database: Database) -> str | None:
     Raises WrongRevision for a database of a newer release, StoreUnavailable.
     """
     async with database.begin() as connection:
-        return await connection.run_sync(_upgrade)
+        return await connection.run_sync(create_tables)
 
 
 async def downgrade(database: Database, revision: str) -> str | None:
@@ -109,7 +109,8 @@ def _revision(connection: Connection) -> str | None:
     return found.scalar_one_or_none()
 
 
-def _upgrade(connection: Connection) -> str | None:
+def create_tables(connection: Connection) -> str | None:
+    """`upgrade` within a transaction that exists."""
     _take_turn(connection)
     before = _revision(connection)
     if state_of(before) is State.UNKNOWN:

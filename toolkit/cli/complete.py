@@ -21,6 +21,14 @@ def complete_models(incomplete: str) -> list[str]:
     return sorted(name for name in names if name.startswith(incomplete))
 
 
+def complete_runnable(incomplete: str) -> list[str]:
+    """The same, and the names of `toolkit list-available`."""
+    from toolkit.catalogue import catalogue
+
+    known = [name for name in catalogue() if name.startswith(incomplete)]
+    return list(dict.fromkeys([*complete_models(incomplete), *known]))
+
+
 def _repositories() -> list[Path]:
     running = []
     for path in (home() / "running").glob("*.json"):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from toolkit.cli.complete import complete_runnable
 from toolkit.cli.options import Json, takes
 from toolkit.cli.output import has_color, print_error, print_json, say
 from toolkit.errors import ToolkitError, UsageError
@@ -27,6 +28,7 @@ class Options:
         str,
         typer.Argument(
             metavar="MODEL",
+            autocompletion=complete_runnable,
             help="A served model; or one to serve: hf:ORG/NAME, a .gguf file, a Hugging Face "
             "directory or a name of `toolkit list-available`.",
         ),
@@ -106,13 +108,15 @@ def run(options: Options) -> None:
     prompt = _prompt(options.words)
     if prompt is None and options.as_json:
         raise UsageError("--json requires a prompt", hint="a chat prints text only")
-    url = options.url or find_gateway(options.model, options)
+    url, name = options.url, options.model
+    if url is None:
+        url, name = find_gateway(name, options)
     terminal = sys.stdout.isatty()
     screen = Screen(sys.stdout, color=has_color(sys.stdout), terminal=terminal)
     with Client(url, options.api_key) as client:
-        model = client.model(options.model)
+        model = client.model(name)
         if model is None:
-            raise _not_served(options.model, client)
+            raise _not_served(name, client)
         talk.model = model.name
         if model.kind == "llm":
             _talk(options, prompt, model, talk, client, screen)

@@ -30,22 +30,23 @@ class Wish(Protocol):
     def context_length(self) -> int | None: ...
 
 
-def find_gateway(model: str, wish: Wish) -> str:
-    """The address of the gateway that serves `model`; starts a service where none does.
+def find_gateway(model: str, wish: Wish) -> tuple[str, str]:
+    """The address of the gateway that serves `model`, and its name there; starts a service if none
+    serves it.
 
     Raises ServeError, and SourceError for a name that is neither served nor a source.
     """
     from toolkit.serve.record import READY, STARTING, find_service, live_records
 
     if wish.port is not None:
-        return find_service(wish.port).url
+        return find_service(wish.port).url, model
     services = [record for record in live_records() if record.url]
     for record in services:
         if record.state == READY and _serves(record, model, wish.api_key):
-            return record.url
+            return record.url, model
     for record in services:
         if record.state == STARTING and _has(Path(record.repository), model):
-            return _when_ready(record)
+            return _when_ready(record), model
     return _start(model, wish, [record for record in services if record.state == READY])
 
 
@@ -75,21 +76,26 @@ def _when_ready(record: "Record") -> str:
             time.sleep(_POLL_S)
 
 
-def _start(model: str, wish: Wish, services: "list[Record]") -> str:
-    from toolkit.cli.single import build_single
+def _start(model: str, wish: Wish, services: "list[Record]") -> tuple[str, str]:
+    from toolkit.cli.single import build_single, plan_single
     from toolkit.serve.background import start_service
     from toolkit.single.source import names_source
 
+    name = model
     if names_source(model):
-        repository = build_single(model, wish.context_length)
+        single = plan_single(model, wish.context_length)
+        for record in services:
+            if Path(record.repository) == single.repository:
+                return record.url, single.name
+        repository, name = build_single(single), single.name
     elif _has(_REPOSITORY, model):
         repository = _REPOSITORY
     else:
         raise _unknown(model, services, wish.api_key)
     port = _free_port()
-    say(f"starting a service for {model}; it stays until `toolkit stop --port {port}`")
+    say(f"starting a service for {name}; it stays until `toolkit stop --port {port}`")
     record = start_service([str(repository), "--port", str(port)], say)
-    return record.url
+    return record.url, name
 
 
 def _has(repository: Path, model: str) -> bool:

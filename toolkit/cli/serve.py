@@ -201,9 +201,9 @@ def serve(options: Options) -> None:
         detach(chosen, options.context.meta[_AGAIN])
         return
     if options.single:
-        from toolkit.cli.single import build_single
+        from toolkit.cli.single import build_single, plan_single
 
-        repository = build_single(str(options.repository), options.context_length)
+        repository = build_single(plan_single(str(options.repository), options.context_length))
         options = replace(options, repository=repository)
         chosen = replace(chosen, repository=repository)
     chosen = replace(chosen, placement=_placement(options))

@@ -1,22 +1,33 @@
 """Builds the repository of one model that was named by its source, and says what it chose."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from toolkit.cli.output import say
 from toolkit.cli.progress import console_progress
 
+if TYPE_CHECKING:
+    from toolkit.single.entry import Single
 
-def build_single(text: str, context_length: int | None = None) -> Path:
-    """The repository. Raises SourceError for what cannot be served."""
-    from toolkit.single.entry import build, plan
+
+def plan_single(text: str, context_length: int | None = None) -> "Single":
+    """What a text names, as it will be served. Raises SourceError for what cannot be served."""
+    from toolkit.single.entry import plan
     from toolkit.single.source import read_source
 
     source = read_source(text)
     with console_progress() as progress:
-        single = plan(text, source, progress, context_length=context_length)
-        context = f", context {single.context_length}" if single.context_length else ""
-        longest = single.longest_context or 0
-        if single.kind == "llm" and longest > (single.context_length or longest):
-            context += f" of {longest} (--context-length sets it)"
-        say(f"{single.name}: {single.kind}{context}")
+        return plan(text, source, progress, context_length=context_length)
+
+
+def build_single(single: "Single") -> Path:
+    """Builds its repository."""
+    from toolkit.single.entry import build
+
+    context = f", context {single.context_length}" if single.context_length else ""
+    longest = single.longest_context or 0
+    if single.kind == "llm" and longest > (single.context_length or longest):
+        context += f" of {longest} (--context-length sets it)"
+    say(f"{single.name}: {single.kind}{context}")
+    with console_progress() as progress:
         return build(single, progress)

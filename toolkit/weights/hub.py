@@ -6,7 +6,7 @@ The library finds files, names and credentials (HF_ENDPOINT, HF_TOKEN); the byte
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
@@ -33,6 +33,8 @@ from toolkit.weights.gguf_shards import shard_names
 FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.gguf")
 """No pickles: they run code when they are loaded."""
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
+_COPIES = re.compile(r"consolidated[\w.-]*\.safetensors|(?:original|metal|onnx|openvino)/")
+_VARIANT = re.compile(r"\.(?:fp16|bf16|non_ema)(?=\.|-)")
 _FAULTS = (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError, TransportError, OSError)
 
 
@@ -126,10 +128,38 @@ def snapshot(source: HubSource, *, allow_pickle: bool = False) -> Snapshot:
             raise SourceError(f"{source.repository} holds no '{source.file}'")
     elif not any(_matches(each.rfilename, ("*.safetensors", "*.gguf")) for each in siblings):
         _refuse_pickles(source, info, allow_pickle)
+    else:
+        needed = without_copies({each.rfilename for each in siblings})
+        siblings = [each for each in siblings if each.rfilename in needed]
     commit = str(info.sha)
     headers = {"Authorization": f"Bearer {token}"} if (token := get_token()) else {}
     return Snapshot(
         commit, {_safe(each, source): _remote(source, each, commit, headers) for each in siblings}
+    )
+
+
+def without_copies(names: Set[str]) -> set[str]:
+    """The files without second copies of the same weights, which a build does not read.
+
+    Pipelines come with single-file checkpoints and 16 bit variants, Mistral's models with
+    `consolidated.safetensors`, gpt-oss with folders for other programs.
+    """
+    if "model_index.json" in names:
+        return {name for name in names if _of_pipeline(name, names)}
+    if not any(re.fullmatch(r"model[\w.-]*\.safetensors", name) for name in names):
+        return set(names)
+    return {name for name in names if not _COPIES.match(name)}
+
+
+def _of_pipeline(name: str, names: Set[str]) -> bool:
+    """Whether a pipeline reads this file: not a variant beside the file it is a variant of."""
+    if not name.endswith(".safetensors"):
+        return True
+    plain = _VARIANT.sub("", name)
+    return (
+        "/" in name
+        and not name.startswith("safety_checker/")
+        and (plain == name or plain not in names)
     )
 
 

@@ -103,8 +103,9 @@ key_requests = Table(
     text("name"),
     text("email"),
     text("reason"),
-    text("status"),  # pending, approved, refused, claimed
-    Column("claim_digest", LargeBinary, nullable=False),  # of what the applicant alone holds
+    text("status"),  # pending, approved, refused
+    text("key_id"),  # the public id of the key that works once it is approved
+    Column("claim_digest", LargeBinary, nullable=False),  # of that key, which the applicant holds
     text("address", default=""),
     Column("note", Text),
     belongs("user_id", "users.id", optional=True),

@@ -18,7 +18,7 @@ from frontend.accounts.keys import (
 from frontend.accounts.roles import FILE_ROLES
 
 DIGEST = digest_of(b"secret")
-LINE = f"ada user {DIGEST}"
+LINE = f"ada user sha256:{DIGEST.hex()}"
 
 
 def presented(text: str) -> Credential:
@@ -36,7 +36,7 @@ def keys(folder: Path, text: str) -> Keys:
 
 
 def test_a_caller_is_found_by_the_key(tmp_path: Path) -> None:
-    found = keys(tmp_path, f"# people\n\n{LINE}\nops admin {digest_of(b'other')}\n")
+    found = keys(tmp_path, f"# people\n\n{LINE}\nops admin sha256:{digest_of(b'other').hex()}\n")
     ada, ops = found.find(presented("secret")), found.find(presented("other"))
     assert ada is not None
     assert ops is not None
@@ -46,7 +46,7 @@ def test_a_caller_is_found_by_the_key(tmp_path: Path) -> None:
 
 def test_who_gets_an_old_name_is_somebody_else(tmp_path: Path) -> None:
     before = keys(tmp_path, LINE).find(presented("secret"))
-    after = keys(tmp_path, f"ada user {digest_of(b'new')}").find(presented("new"))
+    after = keys(tmp_path, f"ada user sha256:{digest_of(b'new').hex()}").find(presented("new"))
     assert before is not None
     assert after is not None
     assert before.name == after.name
@@ -89,12 +89,12 @@ def test_any_other_line_is_refused_with_its_place(tmp_path: Path, line: str, pro
     assert str(refused.value).startswith(f"{file}:2: ")
     assert problem in str(refused.value)
     assert "tk-a-secret" not in str(refused.value)
-    assert DIGEST[:20] not in str(refused.value)
+    assert DIGEST.hex()[:20] not in str(refused.value)
 
 
 def test_a_key_has_one_owner(tmp_path: Path) -> None:
     with pytest.raises(KeyFileError, match=r":2: the key is the same as in line 1"):
-        keys(tmp_path, f"{LINE}\nbob user {DIGEST}\n")
+        keys(tmp_path, f"{LINE}\nbob user sha256:{DIGEST.hex()}\n")
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def serving(
         Route("POST", "/ollama", Dialect.OLLAMA, Permission.INFER, handler),
     ]
     return Middleware(
-        Routes(routes), sites, authorizer or Authorizer(None, open=False), 60, 5, no_lifespan
+        Routes(routes), sites, authorizer or Authorizer(None, None, open=True), 60, 5, no_lifespan
     )
 
 
@@ -113,7 +113,7 @@ async def test_the_caller_is_known_before_the_route_runs(tmp_path: Any) -> None:
 
     file = tmp_path / "keys"
     file.write_text("")
-    closed = Authorizer(Keys(file), open=False)
+    closed = Authorizer(Keys(file), None, open=False)
     assert (await call(serving(answer, closed), "/openai"))[0] == 401
     assert await call(serving(answer), "/openai") == (200, "anonymous")
     local = serving(answer, closed, local=True)

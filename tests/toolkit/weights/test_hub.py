@@ -173,3 +173,30 @@ def test_settings_are_checked_before_the_weights_are_downloaded(
     )
     assert json.loads(ran.stdout)["error"] == "config.json"
     assert not [path for path, _ in web.requests if path.endswith(".safetensors")]
+
+
+@pytest.mark.parametrize(
+    ("names", "left_out"),
+    [
+        (["config.json", "model-00001-of-00002.safetensors", "consolidated.safetensors"], [2]),
+        (["config.json", "model.safetensors", "original/model.safetensors"], [2]),
+        (["config.json", "consolidated.safetensors", "tokenizer.json"], []),
+        (["modules.json", "model.safetensors", "2_Dense/model.safetensors"], []),
+        (
+            [
+                "model_index.json",
+                "unet/diffusion_pytorch_model.safetensors",
+                "unet/diffusion_pytorch_model.fp16.safetensors",
+                "vae/diffusion_pytorch_model.fp16.safetensors",
+                "safety_checker/model.safetensors",
+                "v1-5-pruned.safetensors",
+                "tokenizer/vocab.json",
+            ],
+            [2, 4, 5],
+        ),
+    ],
+)
+def test_second_copies_of_weights_are_not_downloaded(names: list[str], left_out: list[int]) -> None:
+    hub = import_module("toolkit.weights.hub")
+    expected = {name for number, name in enumerate(names) if number not in left_out}
+    assert hub.without_copies(set(names)) == expected

@@ -417,6 +417,7 @@ def upgrade() -> None:
         sa.Column("email", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("key_id", sa.Text(), nullable=False),
         sa.Column("claim_digest", sa.LargeBinary(), nullable=False),
         sa.Column("address", sa.Text(), server_default="", nullable=False),
         sa.Column("note", sa.Text(), nullable=True),

@@ -1,0 +1,112 @@
+"""One change of accounts: who makes it, in which transaction, and what is noted of it."""
+
+import hashlib
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from frontend.domain.identity import UNLIMITED, Permission, Scope
+from frontend.domain.ids import new_id
+from frontend.store import accounts as store
+from frontend.store.database import Database
+from frontend.store.idempotency import Repeat, begin_once, keep
+from frontend.store.records import Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who makes a change, and with which rights.
+
+    `presented` is the key that the request came with; `idempotency_key` the client's name for the
+    request, "" without one; `body` what is compared when that name is used again.
+    """
+
+    id: str
+    name: str
+    permissions: frozenset[Permission]
+    role: str = ""
+    scope: Scope = UNLIMITED
+    expires_at_us: int | None = None
+    request_id: str = ""
+    address: str = ""
+    presented: bytes = b""
+    idempotency_key: str = ""
+    body: bytes = b""
+
+
+OPERATOR = Actor("operator", "operator", frozenset(Permission))
+"""Who runs commands on the gateway's machine."""
+
+
+@dataclass(slots=True)
+class Change:
+    """A transaction. `kept` is what an earlier request with the same idempotency key kept."""
+
+    connection: Rows
+    now_us: int
+    kept: dict[str, str] | None = None
+    target_kind: str = ""
+    target_id: str = ""
+    details: dict[str, Any] = field(default_factory=dict)
+    answer: dict[str, str] = field(default_factory=dict)
+
+    def note(self, kind: str, target_id: str, **details: Any) -> None:
+        """What the event says, and what a repeated request leads to; never a secret."""
+        self.target_kind, self.target_id, self.details = kind, target_id, details
+        self.answer = {"id": target_id, **self.answer}
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Makes changes in one database."""
+
+    database: Database
+    now_us: Callable[[], int] = _now_us
+
+    @asynccontextmanager
+    async def begin(self, actor: Actor, action: str) -> AsyncIterator[Change]:
+        """A change that is committed at the end of the block.
+
+        Raises Conflict for an idempotency key of another request, StoreUnavailable.
+        """
+        now_us = self.now_us()
+        async with self.database.begin() as connection:
+            change = Change(connection, now_us)
+            await store.count_change(connection)  # first, so that changes take turns
+            repeat = _repeat_of(actor, action)
+            if repeat is not None:
+                change.kept = await begin_once(connection, repeat, now_us)
+            yield change
+            if change.kept is not None or not change.target_id:
+                return
+            if repeat is not None:
+                await keep(connection, repeat, change.answer)
+            await _note(change, actor, action)
+
+
+def _repeat_of(actor: Actor, action: str) -> Repeat | None:
+    if not actor.idempotency_key:
+        return None
+    return Repeat(actor.id, actor.idempotency_key, action, hashlib.sha256(actor.body).digest())
+
+
+async def _note(change: Change, actor: Actor, action: str) -> None:
+    await store.EVENTS.insert(
+        change.connection,
+        id=new_id(),
+        at_us=change.now_us,
+        actor_id=actor.id,
+        actor_name=actor.name,
+        action=action,
+        target_kind=change.target_kind,
+        target_id=change.target_id,
+        details=change.details,
+        request_id=actor.request_id,
+        address=actor.address,
+    )

@@ -1,0 +1,40 @@
+"""All that can be done to the accounts of one database."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from frontend.accounts.directory.change import Changes
+from frontend.accounts.directory.events import Events
+from frontend.accounts.directory.groups import Groups, Organisations
+from frontend.accounts.directory.keys import Keys
+from frontend.accounts.directory.requests import KeyRequests
+from frontend.accounts.directory.roles import Roles
+from frontend.accounts.directory.users import Users
+from frontend.store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """One object for each kind of account."""
+
+    organisations: Organisations
+    groups: Groups
+    roles: Roles
+    users: Users
+    keys: Keys
+    requests: KeyRequests
+    events: Events
+
+    @classmethod
+    def of(cls, database: Database) -> Self:
+        """The accounts of a database. Does not read yet."""
+        changes = Changes(database)
+        return cls(
+            Organisations(changes),
+            Groups(changes),
+            Roles(changes),
+            Users(changes),
+            Keys(changes),
+            KeyRequests(changes),
+            Events(changes),
+        )

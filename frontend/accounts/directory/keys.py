@@ -1,0 +1,249 @@
+"""Keys. The text of a key is returned by the request that makes it, and by nothing else: only its
+digest is stored. A key never allows more than the key that it was made with.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from frontend.accounts.credentials import (
+    derive_key,
+    digest_of,
+    is_same,
+    new_key,
+    new_public_id,
+    public_id_of,
+)
+from frontend.accounts.directory.change import Actor, Change, Changes
+from frontend.accounts.directory.groups import disabled
+from frontend.accounts.directory.rules import check_text, exists, find_user
+from frontend.accounts.directory.users import NewUser, add_user
+from frontend.accounts.keys import Key as Line
+from frontend.accounts.scopes import covers, make_scope
+from frontend.domain.accounts import Key
+from frontend.domain.identity import Scope
+from frontend.errors import Conflict, Forbidden, InvalidRequest
+from frontend.store import accounts as store
+from frontend.store.records import Range, Rows
+
+MAX_KEYS = 100
+DEFAULT_GRACE_S, MAX_GRACE_S = 24 * 3600, 30 * 24 * 3600
+_SCOPE = ("models", "endpoints", "networks")
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """What a key begins with. The scopes are texts; None narrows nothing."""
+
+    name: str = ""
+    models: list[str] | None = None
+    endpoints: list[str] | None = None
+    networks: list[str] | None = None
+    expires_at_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MadeKey:
+    """A key and its text; None where it was made earlier and cannot be shown again."""
+
+    key: Key
+    text: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Creates, edits, rotates and deletes keys. `owner` limits a call to the keys of one user."""
+
+    changes: Changes
+
+    async def page(self, range_: Range, **filters: str) -> list[Key]:
+        """One page. `filters`: `user_id`."""
+        async with self.changes.database.connect() as rows:
+            return await store.KEYS.page(rows, range_, **filters)
+
+    async def get(self, key_id: str, owner: str | None = None) -> Key:
+        """Raises NotFound."""
+        async with self.changes.database.connect() as rows:
+            return await _key(rows, key_id, owner)
+
+    async def create(self, actor: Actor, user_id: str, new: NewKey) -> MadeKey:
+        """Raises InvalidRequest, Forbidden, Conflict."""
+        check_new(actor, new, self.changes.now_us())
+        async with self.changes.begin(actor, "keys.create") as change:
+            if change.kept is not None:
+                return await _made_earlier(change, actor)
+            await find_user(change.connection, actor, user_id, "user_id")
+            public_id = new_public_id()
+            text, nonce = _new_text(actor, public_id)
+            await add_key(change, actor.id, user_id, new, public_id, digest_of(text.encode()))
+            change.answer["nonce"] = nonce
+            change.note("key", public_id, user_id=user_id, name=new.name)
+            return MadeKey(await _key(change.connection, public_id), text)
+
+    async def edit(
+        self, actor: Actor, key_id: str, values: dict[str, Any], owner: str | None = None
+    ) -> Key:
+        """`values`: `name`, `models`, `endpoints`, `networks`, `expires_at_us`, `disabled`.
+
+        Raises NotFound, Forbidden, InvalidRequest.
+        """
+        async with self.changes.begin(actor, "keys.edit") as change:
+            rows = change.connection
+            key = await self._own(change, actor, key_id, owner)
+            if owner is not None and values.get("disabled") is False and key.disabled_at_us:
+                raise Forbidden("only an administrator can enable a disabled key again")
+            scope = {name: values.get(name, getattr(key, name)) for name in _SCOPE}
+            expires_at_us = values.get("expires_at_us", key.expires_at_us)
+            if values.keys() & {*_SCOPE, "expires_at_us"}:
+                new = NewKey(values.get("name", key.name), **scope, expires_at_us=expires_at_us)
+                check_new(actor, new, change.now_us)
+            check_text("name", values.get("name", ""), 64)
+            await store.KEYS.update(rows, key_id, **disabled(values, change.now_us))
+            change.note("key", key_id, **values)
+            return await _key(rows, key_id)
+
+    async def rotate(
+        self, actor: Actor, key_id: str, grace_s: int, owner: str | None = None
+    ) -> MadeKey:
+        """A new text for the same public id; the one before works for `grace_s` more seconds.
+
+        Raises NotFound, Forbidden, Conflict.
+        """
+        async with self.changes.begin(actor, "keys.rotate") as change:
+            if change.kept is not None:
+                await _key(change.connection, key_id, owner)
+                return await _made_earlier(change, actor)
+            rows = change.connection
+            key = await self._own(change, actor, key_id, owner)
+            if key.disabled_at_us or (key.expires_at_us or change.now_us + 1) <= change.now_us:
+                raise Conflict("the key has expired or is disabled; create another one")
+            check_covers(actor, scope_of(key), key.expires_at_us)
+            text, nonce = _new_text(actor, key_id)
+            await store.KEYS.update(
+                rows,
+                key_id,
+                digest=digest_of(text.encode()),
+                previous_digest=await store.digest_of_key(rows, key_id),
+                previous_ends_at_us=change.now_us + grace_s * 1_000_000,
+            )
+            change.answer["nonce"] = nonce
+            change.note("key", key_id, grace_s=grace_s)
+            return MadeKey(await _key(rows, key_id), text)
+
+    async def delete(self, actor: Actor, key_id: str, owner: str | None = None) -> None:
+        """The key stops working; what it used stays. Raises NotFound, Forbidden."""
+        async with self.changes.begin(actor, "keys.delete") as change:
+            key = await self._own(change, actor, key_id, owner)
+            await store.KEYS.delete(change.connection, [key_id], change.now_us)
+            change.note("key", key_id, user_id=key.user_id, name=key.name)
+
+    async def adopt(
+        self, actor: Actor, lines: Sequence[Line], roles: Mapping[str, str]
+    ) -> list[Key]:
+        """Copies the keys of a key file, all or none, and returns the new ones.
+
+        Their owners keep their ids. `roles`: the roles of the database by those of the file. A key
+        that was imported before stays as it is, also when it was revoked since. Raises Conflict.
+        """
+        added: list[str] = []
+        async with self.changes.begin(actor, "keys.import") as change:
+            for line in lines:
+                public_id = public_id_of(line.digest)
+                if await store.key_existed(change.connection, public_id):
+                    continue
+                user_id = await _adopted_user(change, actor, line, roles[line.role])
+                new = NewKey("imported")
+                await add_key(change, actor.id, user_id, new, public_id, line.digest)
+                added.append(public_id)
+            if added:
+                change.note("key", added[0], keys=added)
+            return [await _key(change.connection, public_id) for public_id in added]
+
+    async def _own(self, change: Change, actor: Actor, key_id: str, owner: str | None) -> Key:
+        key = await _key(change.connection, key_id, owner)
+        await find_user(change.connection, actor, key.user_id)
+        return key
+
+
+def check_new(actor: Actor, new: NewKey, now_us: int) -> None:
+    """Raises InvalidRequest, and Forbidden for more than the actor's own key allows."""
+    check_text("name", new.name, 64)
+    if new.expires_at_us is not None and new.expires_at_us <= now_us:
+        raise InvalidRequest("'expires_at' must be in the future", param="expires_at")
+    try:
+        scope = make_scope(new.models, new.endpoints, new.networks)
+    except ValueError as error:
+        raise InvalidRequest(str(error), param=str(error).split("'")[1]) from None
+    check_covers(actor, scope, new.expires_at_us)
+
+
+def check_covers(actor: Actor, scope: Scope, expires_at_us: int | None) -> None:
+    """Raises Forbidden where a key would allow more than the key that the actor presented."""
+    if not covers(actor.scope, scope):
+        raise Forbidden("a key with a scope can only manage keys within that scope")
+    ends_us = actor.expires_at_us
+    if ends_us is not None and (expires_at_us is None or expires_at_us > ends_us):
+        raise Forbidden("a key that expires can only manage keys that expire no later")
+
+
+async def add_key(
+    change: Change, created_by: str, user_id: str, new: NewKey, public_id: str, digest: bytes
+) -> None:
+    """Adds the row. Raises Conflict where the user has too many keys."""
+    if len(await store.KEYS.ids(change.connection, user_id=user_id)) >= MAX_KEYS:
+        raise Conflict(f"the user has {MAX_KEYS} keys already; delete one first")
+    await store.KEYS.insert(
+        change.connection,
+        id=public_id,
+        user_id=user_id,
+        name=new.name,
+        digest=digest,
+        models=new.models,
+        endpoints=new.endpoints,
+        networks=new.networks,
+        expires_at_us=new.expires_at_us,
+        created_by=created_by,
+        created_at_us=change.now_us,
+    )
+
+
+def scope_of(key: Key) -> Scope:
+    """A stored key's scope."""
+    return make_scope(key.models, key.endpoints, key.networks)
+
+
+def _new_text(actor: Actor, public_id: str) -> tuple[str, str]:
+    """A new key, and the nonce with which a repeated request makes it again."""
+    if not (actor.idempotency_key and actor.presented):
+        return new_key(public_id), ""
+    nonce = new_public_id() + new_public_id()
+    return derive_key(public_id, actor.presented, nonce.encode()), nonce
+
+
+async def _made_earlier(change: Change, actor: Actor) -> MadeKey:
+    """What the first request with this idempotency key got, if it is still the key."""
+    assert change.kept is not None
+    key = await _key(change.connection, change.kept["id"])
+    text = derive_key(key.id, actor.presented, change.kept["nonce"].encode())
+    digest = await store.digest_of_key(change.connection, key.id)
+    return MadeKey(key, text if is_same(digest, digest_of(text.encode())) else None)
+
+
+async def _key(rows: Rows, key_id: str, owner: str | None = None) -> Key:
+    key = await store.KEYS.find(rows, key_id)
+    if key is not None and owner is not None and key.user_id != owner:
+        key = None  # others' keys do not exist for this caller
+    return exists(key, "key", key_id)
+
+
+async def _adopted_user(change: Change, actor: Actor, line: Line, role: str) -> str:
+    """The user of a line of a key file: a new one, or the one of an earlier line."""
+    found = await store.USERS.find_by(change.connection, name=line.name)
+    if found is None:
+        return await add_user(change, actor, NewUser(line.name, role), line.user)
+    if not found.id.startswith("file-"):
+        raise Conflict(
+            f"a user with the name '{line.name}' exists already, and may be somebody else; rename"
+            " one of them"
+        )
+    return found.id

@@ -1,0 +1,159 @@
+"""Requests for keys from people without an account: pending, then approved or refused.
+
+The applicant gets the key with the answer to the form. It starts to work when the request is
+approved, so it is never shown to anyone else, and nothing has to be sent to the applicant later.
+"""
+
+from dataclasses import dataclass, field
+
+from frontend.accounts.credentials import digest_of, is_same, new_key, new_public_id
+from frontend.accounts.directory.change import Actor, Changes
+from frontend.accounts.directory.keys import NewKey, add_key, check_new
+from frontend.accounts.directory.rules import check_email, check_name, check_text, exists
+from frontend.accounts.directory.users import NewUser, add_user
+from frontend.accounts.throttle import Throttle, subject_of
+from frontend.domain.accounts import KeyRequest
+from frontend.domain.ids import new_id
+from frontend.errors import Conflict, NotFound, Overloaded, RateLimited
+from frontend.store import accounts as store
+from frontend.store.records import Range, Rows
+
+MAX_PENDING, MAX_PENDING_PER_ADDRESS = 1000, 5
+MAX_REASON = 1000
+_KEPT_US = 30 * 24 * 3600 * 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What an applicant writes."""
+
+    name: str
+    email: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """What an applicant gets. `user.name` may differ from what the applicant asked for."""
+
+    user: NewUser
+    key: NewKey
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRequests:
+    """Takes requests for keys, and decides on them."""
+
+    changes: Changes
+    throttle: Throttle = field(default_factory=lambda: Throttle(5, 600.0))
+
+    async def submit(self, form: Form, address: str) -> tuple[KeyRequest, str]:
+        """The request, and the key that works once it is approved.
+
+        Raises InvalidRequest, RateLimited, Overloaded.
+        """
+        check_name(form.name)
+        check_email(form.email)
+        check_text("reason", form.reason, MAX_REASON)
+        subject = subject_of(address)
+        if wait_s := self.throttle.fail([subject]):  # every request counts
+            refused = RateLimited("too many requests for keys from your address; try again later")
+            refused.retry_after_s = min(int(wait_s) + 1, 120)
+            raise refused
+        now_us, request_id, key_id = self.changes.now_us(), new_id(), new_public_id()
+        text = new_key(key_id)
+        async with self.changes.database.begin() as rows:
+            await store.drop_old_requests(rows, now_us)
+            if await store.count_pending(rows, now_us, subject) >= MAX_PENDING_PER_ADDRESS:
+                raise RateLimited("your address has requests that wait for a decision")
+            if await store.count_pending(rows, now_us) >= MAX_PENDING:
+                raise Overloaded("too many requests wait for a decision; try again later")
+            await store.KEY_REQUESTS.insert(
+                rows,
+                id=request_id,
+                key_id=key_id,
+                name=form.name,
+                email=form.email,
+                reason=form.reason,
+                status="pending",
+                claim_digest=digest_of(text.encode()),
+                address=subject,
+                created_at_us=now_us,
+                expires_at_us=now_us + _KEPT_US,
+            )
+            return await _request(rows, request_id), text
+
+    async def status(self, request_id: str, presented: bytes) -> KeyRequest:
+        """For the applicant, who presents the key. Raises NotFound for everyone else."""
+        async with self.changes.database.connect() as rows:
+            request = await _request(rows, request_id)
+            digest = await store.digest_of_request(rows, request_id)
+        if not is_same(digest, digest_of(presented)):
+            raise NotFound(f"there is no request '{request_id[:64]}'", code="request_not_found")
+        return request
+
+    async def page(self, range_: Range, **filters: str) -> list[KeyRequest]:
+        """One page. `filters`: `status`."""
+        async with self.changes.database.connect() as rows:
+            return await store.KEY_REQUESTS.page(rows, range_, **filters)
+
+    async def get(self, request_id: str) -> KeyRequest:
+        """Raises NotFound."""
+        async with self.changes.database.connect() as rows:
+            return await _request(rows, request_id)
+
+    async def approve(self, actor: Actor, request_id: str, approval: Approval) -> KeyRequest:
+        """Makes the account and its key. Raises NotFound, Conflict, Forbidden, InvalidRequest."""
+        approval.user.check()
+        check_new(actor, approval.key, self.changes.now_us())
+        async with self.changes.begin(actor, "key_requests.approve") as change:
+            rows = change.connection
+            if change.kept is not None:
+                return await _request(rows, request_id)
+            request = await _pending(rows, request_id, change.now_us)
+            user_id = await add_user(change, actor, approval.user)
+            digest = await store.digest_of_request(rows, request_id)
+            await add_key(change, actor.id, user_id, approval.key, request.key_id, digest)
+            await store.KEY_REQUESTS.update(
+                rows,
+                request_id,
+                status="approved",
+                user_id=user_id,
+                decided_by=actor.id,
+                decided_at_us=change.now_us,
+            )
+            change.note("key_request", request_id, user_id=user_id, role=approval.user.role)
+            return await _request(rows, request_id)
+
+    async def refuse(self, actor: Actor, request_id: str, note: str) -> KeyRequest:
+        """`note` is shown to the applicant. Raises NotFound, Conflict, InvalidRequest."""
+        check_text("note", note, MAX_REASON)
+        async with self.changes.begin(actor, "key_requests.refuse") as change:
+            rows = change.connection
+            if change.kept is not None:
+                return await _request(rows, request_id)
+            await _pending(rows, request_id, change.now_us)
+            await store.KEY_REQUESTS.update(
+                rows,
+                request_id,
+                status="refused",
+                note=note,
+                decided_by=actor.id,
+                decided_at_us=change.now_us,
+            )
+            change.note("key_request", request_id, note=note)
+            return await _request(rows, request_id)
+
+
+async def _pending(rows: Rows, request_id: str, now_us: int) -> KeyRequest:
+    found = await store.KEY_REQUESTS.find(rows, request_id, locked=True)
+    request = exists(found, "request", request_id)
+    if request.status != "pending":
+        raise Conflict(f"the request is {request.status} already")
+    if request.expires_at_us <= now_us:
+        raise Conflict("the request has expired; the applicant can send it again")
+    return request
+
+
+async def _request(rows: Rows, request_id: str) -> KeyRequest:
+    return exists(await store.KEY_REQUESTS.find(rows, request_id), "request", request_id)

@@ -1,0 +1,108 @@
+"""Roles as they are stored: editable, but never so that the editor gains by it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from frontend.accounts.directory.change import Actor, Changes
+from frontend.accounts.directory.rules import check_name, exists, permissions_of
+from frontend.accounts.roles import ADMIN, SEEDED
+from frontend.domain.accounts import StoredRole
+from frontend.domain.identity import Permission
+from frontend.errors import Conflict, Forbidden, InvalidRequest
+from frontend.store import accounts as store
+from frontend.store.records import Range
+
+GRANTABLE = [permission.value for permission in Permission if permission is not Permission.PUBLIC]
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """Creates, edits and deletes roles."""
+
+    changes: Changes
+
+    async def seed(self) -> None:
+        """Adds the roles that a new database begins with."""
+        now_us = self.changes.now_us()
+        rows = [
+            {
+                "name": role.name,
+                "weight": role.weight,
+                "permissions": [name for name in GRANTABLE if Permission(name) in role.permissions],
+                "built_in": True,
+                "updated_at_us": now_us,
+            }
+            for role in SEEDED.values()
+        ]
+        async with self.changes.database.begin() as connection:
+            await store.seed_roles(connection, rows, ADMIN.name)
+
+    async def page(self, range_: Range) -> list[StoredRole]:
+        """One page."""
+        async with self.changes.database.connect() as rows:
+            return await store.ROLES.page(rows, range_)
+
+    async def get(self, name: str) -> StoredRole:
+        """Raises NotFound."""
+        async with self.changes.database.connect() as rows:
+            return exists(await store.ROLES.find(rows, name), "role", name)
+
+    async def create(
+        self, actor: Actor, name: str, weight: int, permissions: list[str]
+    ) -> StoredRole:
+        """Raises InvalidRequest, Forbidden, Conflict."""
+        check_name(name)
+        _check_permissions(actor, permissions)
+        async with self.changes.begin(actor, "roles.create") as change:
+            if change.kept is None:
+                row = {"weight": weight, "permissions": permissions}
+                await store.ROLES.insert(
+                    change.connection, name=name, built_in=False, updated_at_us=change.now_us, **row
+                )
+                change.note("role", name, **row)
+            return exists(await store.ROLES.find(change.connection, name), "role", name)
+
+    async def edit(self, actor: Actor, name: str, values: dict[str, Any]) -> StoredRole:
+        """`values`: `weight`, `permissions`. Raises NotFound, Forbidden, InvalidRequest."""
+        async with self.changes.begin(actor, "roles.edit") as change:
+            rows = change.connection
+            role = exists(await store.ROLES.find(rows, name, locked=True), "role", name)
+            _check_edit(actor, role, values)
+            await store.ROLES.update(rows, name, updated_at_us=change.now_us, **values)
+            change.note("role", name, **values)
+            return exists(await store.ROLES.find(rows, name), "role", name)
+
+    async def delete(self, actor: Actor, name: str) -> None:
+        """Raises NotFound, Forbidden, Conflict."""
+        async with self.changes.begin(actor, "roles.delete") as change:
+            role = exists(
+                await store.ROLES.find(change.connection, name, locked=True), "role", name
+            )
+            if role.built_in:
+                raise Conflict(f"the role '{name}' is built in and cannot be deleted")
+            _check_permissions(actor, role.permissions)
+            if not await store.delete_role(change.connection, name):
+                raise Conflict(f"users have or had the role '{name}', so it cannot be deleted")
+            change.note("role", name)
+
+
+def _check_edit(actor: Actor, role: StoredRole, values: dict[str, Any]) -> None:
+    """No rights beyond the actor's own, before or after; and no better role for the actor."""
+    _check_permissions(actor, role.permissions)
+    _check_permissions(actor, values.get("permissions", []))
+    if role.name == actor.role and actor.permissions < frozenset(Permission):
+        raise Forbidden("you cannot edit the role that you have")
+    if role.name == ADMIN.name and "permissions" in values:
+        raise Conflict("the role 'admin' always has every permission; it has a weight to edit")
+
+
+def _check_permissions(actor: Actor, names: list[str]) -> None:
+    for name in names:
+        if name not in GRANTABLE:
+            known = ", ".join(GRANTABLE)
+            raise InvalidRequest(
+                f"'permissions' contains '{name[:60]}'; known: {known}", param="permissions"
+            )
+    if missing := permissions_of(names) - actor.permissions:
+        text = ", ".join(sorted(one.value for one in missing))
+        raise Forbidden(f"you cannot give permissions that you do not have: {text}")

@@ -1,0 +1,84 @@
+"""What holds for every change: names, rights, and what exists. Pure but for the look-ups."""
+
+import re
+from collections.abc import Iterable
+from typing import TypeVar
+
+from frontend.accounts.directory.change import Actor
+from frontend.domain.accounts import StoredRole, User
+from frontend.domain.identity import ANONYMOUS, Permission
+from frontend.errors import Forbidden, InvalidRequest, NotFound
+from frontend.store import accounts as store
+from frontend.store.records import Rows
+
+T = TypeVar("T")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+_EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s.]+(\.[^@\s.]+)+")
+MAX_TEXT = 200
+_RESERVED = frozenset((ANONYMOUS.name, "operator"))
+
+
+def check_name(name: str) -> None:
+    """Raises InvalidRequest for a name that is not allowed."""
+    if not _NAME.fullmatch(name):
+        raise InvalidRequest(
+            f"'name' is '{name[:64]}'; it must be 1 to 64 letters, digits or any of . _ @ -, and"
+            " begin with a letter or digit",
+            param="name",
+        )
+    if name in _RESERVED:
+        raise InvalidRequest(f"the name '{name}' is reserved; choose another one", param="name")
+
+
+def check_email(email: str) -> None:
+    """Raises InvalidRequest for what is not an address."""
+    if len(email) > MAX_TEXT or not email.isprintable() or not _EMAIL.fullmatch(email):
+        raise InvalidRequest(
+            f"'email' is '{email[:80]}'; it must be an address such as 'ada@example.org'",
+            param="email",
+        )
+
+
+def check_text(field: str, text: str, most: int = MAX_TEXT) -> None:
+    """Raises InvalidRequest for a text that is too long, or has more than one line."""
+    if len(text) > most or not text.isprintable():
+        raise InvalidRequest(
+            f"'{field}' must be one line of at most {most} printable characters", param=field
+        )
+
+
+def exists(value: T | None, noun: str, value_id: str, param: str | None = None) -> T:
+    """The value. Raises NotFound without one; InvalidRequest where a field (`param`) names it."""
+    if value is not None:
+        return value
+    if param is None:
+        raise NotFound(f"there is no {noun} '{value_id[:64]}'", code=f"{noun}_not_found")
+    raise InvalidRequest(f"'{param}': there is no {noun} '{value_id[:64]}'", param=param)
+
+
+def permissions_of(names: Iterable[str]) -> frozenset[Permission]:
+    """Permissions by their names; those of other releases are left out."""
+    known = {permission.value: permission for permission in Permission}
+    return frozenset(known[name] for name in names if name in known)
+
+
+async def check_grants(
+    connection: Rows, actor: Actor, role: str, param: str | None = None
+) -> StoredRole:
+    """The role; raises Forbidden where it has rights that the actor does not have.
+
+    So nobody makes an account that is stronger than their own, or takes over one.
+    """
+    stored = exists(await store.ROLES.find(connection, role), "role", role, param)
+    if missing := permissions_of(stored.permissions) - actor.permissions - {Permission.PUBLIC}:
+        names = ", ".join(sorted(one.value for one in missing))
+        raise Forbidden(f"the role '{role}' has permissions that you do not have: {names}")
+    return stored
+
+
+async def find_user(connection: Rows, actor: Actor, user_id: str, param: str | None = None) -> User:
+    """A user that the actor may change. Raises NotFound, InvalidRequest, Forbidden."""
+    user = exists(await store.USERS.find(connection, user_id, locked=True), "user", user_id, param)
+    if user.id != actor.id:
+        await check_grants(connection, actor, user.role)
+    return user

@@ -1,0 +1,183 @@
+"""Users. Deleting one deletes their keys; what they used stays, under an id that is not reused."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from frontend.accounts.directory.change import Actor, Change, Changes
+from frontend.accounts.directory.groups import default_group, disabled
+from frontend.accounts.directory.rules import (
+    check_email,
+    check_grants,
+    check_name,
+    check_text,
+    exists,
+    find_user,
+)
+from frontend.accounts.passwords import Passwords, check_password, new_password
+from frontend.accounts.roles import ADMIN
+from frontend.accounts.throttle import Throttle
+from frontend.domain.accounts import User
+from frontend.domain.ids import new_id
+from frontend.errors import Conflict, Forbidden, InvalidRequest, RateLimited
+from frontend.store import accounts as store
+from frontend.store.records import Range, Rows
+
+DEFAULT_ROLE = "student"
+
+
+@dataclass(frozen=True, slots=True)
+class NewUser:
+    """What an account begins with. `group_id` of None: the group 'default'."""
+
+    name: str
+    role: str = DEFAULT_ROLE
+    group_id: str | None = None
+    display_name: str = ""
+    email: str | None = None
+
+    def check(self) -> None:
+        """Raises InvalidRequest."""
+        _check_values({"name": self.name, "display_name": self.display_name, "email": self.email})
+
+
+@dataclass(frozen=True, slots=True)
+class Users:
+    """Creates, edits and deletes users, and sets their passwords."""
+
+    changes: Changes
+    passwords: Passwords = field(default_factory=Passwords)
+    throttle: Throttle = field(default_factory=lambda: Throttle(5, 30.0))
+
+    async def page(self, range_: Range, **filters: str) -> list[User]:
+        """One page. `filters`: `group_id`, `role`, `name`, `email`."""
+        async with self.changes.database.connect() as rows:
+            return await store.USERS.page(rows, range_, **filters)
+
+    async def get(self, user_id: str) -> User:
+        """Raises NotFound."""
+        async with self.changes.database.connect() as rows:
+            return await _user(rows, user_id)
+
+    async def create(self, actor: Actor, new: NewUser) -> User:
+        """Raises InvalidRequest, Forbidden, Conflict."""
+        new.check()
+        async with self.changes.begin(actor, "users.create") as change:
+            if change.kept is None:
+                added = await add_user(change, actor, new)
+                change.note("user", added, name=new.name, role=new.role)
+                return await _user(change.connection, added)
+            return await _user(change.connection, change.kept["id"])
+
+    async def edit(self, actor: Actor, user_id: str, values: dict[str, Any]) -> User:
+        """`values`: `name`, `role`, `group_id`, `display_name`, `email`, `disabled`.
+
+        Raises NotFound, Forbidden, InvalidRequest, Conflict.
+        """
+        _check_values(values)
+        async with self.changes.begin(actor, "users.edit") as change:
+            rows = change.connection
+            user = await find_user(rows, actor, user_id)
+            if user.id == actor.id and values.keys() & {"role", "group_id", "disabled"}:
+                raise Forbidden("you cannot change your own role or group, or disable yourself")
+            if "role" in values:
+                await check_grants(rows, actor, values["role"], "role")
+            if (group_id := values.get("group_id")) is not None:
+                exists(await store.GROUPS.find(rows, group_id), "group", group_id, "group_id")
+            if values.get("role", user.role) != user.role or values.get("disabled"):
+                await _keep_an_admin(rows, user)
+            row = disabled(values, change.now_us) | {"updated_at_us": change.now_us}
+            await store.USERS.update(rows, user_id, **row)
+            change.note("user", user_id, **values)
+            return await _user(rows, user_id)
+
+    async def delete(self, actor: Actor, user_id: str) -> None:
+        """Raises NotFound, Forbidden, Conflict."""
+        async with self.changes.begin(actor, "users.delete") as change:
+            rows = change.connection
+            user = await find_user(rows, actor, user_id)
+            if user.id == actor.id:
+                raise Forbidden("you cannot delete yourself")
+            await _keep_an_admin(rows, user)
+            keys = await store.KEYS.ids(rows, user_id=user_id)
+            await store.KEYS.delete(rows, keys, change.now_us)
+            await store.USERS.delete(rows, [user_id], change.now_us)
+            change.note("user", user_id, name=user.name, keys=len(keys))
+
+    async def reset_password(self, actor: Actor, user_id: str) -> str:
+        """A new random password. Raises NotFound, Forbidden."""
+        password = new_password()
+        hashed = await self.passwords.hash(password)
+        async with self.changes.begin(actor, "users.reset_password") as change:
+            await find_user(change.connection, actor, user_id)
+            await store.USERS.update(change.connection, user_id, password=hashed)
+            change.note("user", user_id)
+        return password
+
+    async def change_password(self, actor: Actor, current: str, new: str) -> None:
+        """The actor's own. Raises InvalidRequest, Forbidden, RateLimited."""
+        try:
+            check_password(new, actor.name)
+        except ValueError as error:
+            raise InvalidRequest(f"'new_password': {error}", param="new_password") from None
+        if self.throttle.is_over(actor.id):
+            raise RateLimited("too many wrong passwords; try again in a minute")
+        async with self.changes.database.connect() as rows:
+            await _user(rows, actor.id)
+            stored = await store.password_of(rows, actor.id)
+        if stored is None:
+            raise Forbidden("no password is set; an administrator can set the first one")
+        if not await self.passwords.verify(stored, current):
+            self.throttle.fail([actor.id])
+            raise Forbidden("the current password is not correct", param="current_password")
+        hashed = await self.passwords.hash(new)
+        async with self.changes.begin(actor, "users.change_password") as change:
+            await store.USERS.update(change.connection, actor.id, password=hashed)
+            change.note("user", actor.id)
+
+
+async def add_user(change: Change, actor: Actor, new: NewUser, user_id: str | None = None) -> str:
+    """Adds an account and returns its id, a new one where none is given.
+
+    Raises InvalidRequest, Forbidden, Conflict.
+    """
+    rows = change.connection
+    await check_grants(rows, actor, new.role, "role")
+    group_id = new.group_id
+    if group_id is None:
+        group_id = await default_group(change)
+    else:
+        exists(await store.GROUPS.find(rows, group_id), "group", group_id, "group_id")
+    added = user_id or new_id()
+    await store.USERS.insert(
+        rows,
+        id=added,
+        group_id=group_id,
+        role=new.role,
+        name=new.name,
+        display_name=new.display_name,
+        email=new.email,
+        created_at_us=change.now_us,
+        updated_at_us=change.now_us,
+    )
+    return added
+
+
+def _check_values(values: dict[str, Any]) -> None:
+    if "name" in values:
+        check_name(values["name"])
+    if (email := values.get("email")) is not None:
+        check_email(email)
+    check_text("display_name", values.get("display_name", ""))
+
+
+async def _keep_an_admin(rows: Rows, user: User) -> None:
+    """Raises Conflict where the user is the last who can manage the gateway."""
+    if user.role != ADMIN.name or user.disabled_at_us is not None:
+        return
+    others = await store.USERS.ids(rows, role=ADMIN.name, disabled_at_us=None)
+    if others == [user.id]:
+        raise Conflict("this is the last administrator; make another one first")
+
+
+async def _user(rows: Rows, user_id: str) -> User:
+    return exists(await store.USERS.find(rows, user_id), "user", user_id)

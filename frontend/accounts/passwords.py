@@ -1,0 +1,55 @@
+"""Passwords of users, as Argon2id hashes. Hashing takes 64 MiB and tens of milliseconds, so it
+runs in threads, two at a time, and never on the event loop.
+"""
+
+import asyncio
+import secrets
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+MIN_LENGTH, MAX_LENGTH = 10, 256
+_COMMON = frozenset(("password123", "1234567890", "0123456789", "qwertyuiop", "administrator"))
+
+
+def new_password() -> str:
+    """A random password of 120 bits."""
+    return secrets.token_urlsafe(15)
+
+
+def check_password(password: str, name: str) -> None:
+    """Raises ValueError for a password that is too short, too long or easily guessed."""
+    if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
+        raise ValueError(
+            f"the password must have {MIN_LENGTH} to {MAX_LENGTH} characters, not {len(password)}"
+        )
+    plain = password.lower()
+    if plain in _COMMON or plain == name.lower() or len(set(plain)) < 4:
+        raise ValueError("the password is easily guessed; choose another one")
+
+
+class Passwords:
+    """Hashes and verifies passwords. RFC 9106's second choice: 64 MiB, 3 passes, 4 lanes."""
+
+    def __init__(self) -> None:
+        self._hasher = PasswordHasher()
+        self._slots = asyncio.Semaphore(2)
+
+    async def hash(self, password: str) -> str:
+        """What is stored of a password."""
+        async with self._slots:
+            return await asyncio.to_thread(self._hasher.hash, password)
+
+    async def verify(self, stored: str | None, password: str) -> bool:
+        """Whether it is the stored password. Without a stored one it takes as long."""
+        async with self._slots:
+            if stored is None:
+                await asyncio.to_thread(self._hasher.hash, password)
+                return False
+            return await asyncio.to_thread(self._verify, stored, password)
+
+    def _verify(self, stored: str, password: str) -> bool:
+        try:
+            return self._hasher.verify(stored, password)
+        except (VerificationError, InvalidHashError):
+            return False

@@ -1,0 +1,152 @@
+"""What the commands for accounts share: the options, the database, names for ids, and printing.
+
+They run on the gateway's machine with every right; what they do is what the admin API does.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from frontend.accounts.directory.directory import Directory
+from frontend.commands.database import DatabaseError, add_options, location_of, run
+from frontend.domain.accounts import Group, Organisation, User
+from frontend.errors import GatewayError, StoreUnavailable
+from frontend.store.database import Database
+from frontend.store.migrate import prepare
+from frontend.store.records import Range
+
+Shown = dict[str, Any]
+_ALL = 1000
+"""Rows of one read; a list is read to its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command prints: rows with these columns, or a secret alone. `--json` prints it all."""
+
+    shown: Shown | list[Shown]
+    columns: tuple[str, ...] = ()
+    secret: str = field(default="", repr=False)
+    note: str = ""
+
+
+Work = Callable[[Directory, argparse.Namespace], Awaitable[Answer]]
+
+
+def parser_of(name: str, text: str) -> tuple[argparse.ArgumentParser, Any]:
+    """A command and the place for its own commands."""
+    parser = argparse.ArgumentParser(prog=f"triton-gateway {name}", description=text)
+    return parser, parser.add_subparsers(required=True, metavar="COMMAND")
+
+
+def add_command(commands: Any, name: str, text: str, work: Work) -> argparse.ArgumentParser:
+    """One command on accounts."""
+    description = f"{text[0].upper()}{text[1:]}."
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=description)
+    set_work(parser, work)
+    return parser
+
+
+def set_work(parser: argparse.ArgumentParser, work: Work) -> None:
+    """Makes a parser a command on accounts."""
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_options(parser)
+    parser.set_defaults(work=work)
+
+
+def run_command(options: argparse.Namespace) -> int:
+    """Runs the command that was parsed; returns its exit code: 0, 1, or 2 for invalid input."""
+
+    async def work(database: Database) -> int:
+        await prepare(database)
+        directory = Directory.of(database)
+        await directory.roles.seed()
+        try:
+            answer = await options.work(directory, options)
+        except StoreUnavailable:
+            raise
+        except GatewayError as error:
+            sys.stderr.write(f"error: {error.message}\n")
+            return 2 if error.status == 400 else 1
+        _print(answer, as_json=options.json)
+        return 0
+
+    try:
+        return run(location_of(options), work, any_revision=True)
+    except DatabaseError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+
+
+def _print(answer: Answer, *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(answer.shown, indent=2) + "\n")
+    elif answer.secret:
+        sys.stdout.write(f"{answer.secret}\n")
+    else:
+        rows = answer.shown if isinstance(answer.shown, list) else [answer.shown]
+        for line in _table(rows, answer.columns):
+            sys.stdout.write(f"{line}\n")
+    if answer.note:
+        sys.stderr.write(f"{answer.note}\n")
+
+
+def _table(rows: Sequence[Shown], columns: Sequence[str]) -> list[str]:
+    if not rows or not columns:
+        return []
+    cells = [list(columns), *([_cell(row[column]) for column in columns] for row in rows)]
+    widths = [max(len(line[index]) for line in cells) for index in range(len(columns))]
+    return ["  ".join(map(str.ljust, line, widths)).rstrip() for line in cells]
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+async def read_all(page: Callable[..., Awaitable[list[Any]]], **filters: str) -> list[Any]:
+    """Every row of a list. The rows have an `id`, or a `name` for one."""
+    rows: list[Any] = []
+    while True:
+        last = getattr(rows[-1], "id", None) or rows[-1].name if rows else ""
+        more = await page(Range(_ALL, last), **filters)
+        rows += more
+        if len(more) < _ALL:
+            return rows
+
+
+async def find_user(directory: Directory, text: str) -> User:
+    """A user by name or id. Raises NotFound."""
+    named = await directory.users.page(Range(1), name=text)
+    return named[0] if named else await directory.users.get(text)
+
+
+async def find_group(directory: Directory, text: str) -> Group:
+    """A group by id, or by a name that only one group has. Raises NotFound."""
+    named = await directory.groups.page(Range(2), name=text)
+    return named[0] if len(named) == 1 else await directory.groups.get(text)
+
+
+def given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """The options of an edit that were given."""
+    return {name: value for name in names if (value := getattr(options, name)) is not None}
+
+
+async def find_organisation(directory: Directory, text: str) -> Organisation:
+    """An organisation by name or id. Raises NotFound."""
+    everything = await read_all(directory.organisations.page)
+    named = [one for one in everything if one.name == text]
+    return named[0] if named else await directory.organisations.get(text)
+
+
+def weight(text: str) -> int:
+    """A share in the scheduler, for argparse."""
+    if not text.isdigit() or not 1 <= int(text) <= 1000:
+        raise argparse.ArgumentTypeError(f"'{text[:20]}' is not a whole number from 1 to 1000")
+    return int(text)

@@ -1,0 +1,64 @@
+"""`triton-gateway groups`: users who share a budget."""
+
+import argparse
+from collections.abc import Sequence
+
+from frontend.accounts.directory.change import OPERATOR
+from frontend.accounts.directory.directory import Directory
+from frontend.commands.accounts import (
+    Answer,
+    add_command,
+    find_group,
+    find_organisation,
+    given,
+    parser_of,
+    read_all,
+    run_command,
+    weight,
+)
+from frontend.dialects.admin.answers import show_group
+
+_GROUP = ("id", "name", "organisation_id", "weight", "disabled")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs `triton-gateway groups`; returns its exit code."""
+    parser, commands = parser_of("groups", "Create, list, edit and delete groups.")
+    add_command(commands, "list", "list groups", _list_groups)
+    create = add_command(commands, "create", "create a group", _create_group)
+    create.add_argument("name", help="the name, unique in its organisation")
+    create.add_argument("--organisation", help="its organisation's name or id (default: 'default')")
+    create.add_argument("--weight", type=weight, default=1, help="share in the scheduler")
+    edit = add_command(commands, "edit", "edit a group", _edit_group)
+    edit.add_argument("--name")
+    edit.add_argument("--weight", type=weight, help="share in the scheduler")
+    edit.add_argument("--disabled", action=argparse.BooleanOptionalAction)
+    delete = add_command(commands, "delete", "delete an empty group", _delete_group)
+    for each in (edit, delete):
+        each.add_argument("group", help="the group's name or id")
+    return run_command(parser.parse_args(arguments))
+
+
+async def _list_groups(directory: Directory, _: argparse.Namespace) -> Answer:
+    rows = await read_all(directory.groups.page)
+    return Answer([show_group(row) for row in rows], _GROUP)
+
+
+async def _create_group(directory: Directory, options: argparse.Namespace) -> Answer:
+    parent = None
+    if options.organisation is not None:
+        parent = (await find_organisation(directory, options.organisation)).id
+    made = await directory.groups.create(OPERATOR, options.name, parent, options.weight)
+    return Answer(show_group(made), _GROUP)
+
+
+async def _edit_group(directory: Directory, options: argparse.Namespace) -> Answer:
+    one = await find_group(directory, options.group)
+    values = given(options, "name", "weight", "disabled")
+    return Answer(show_group(await directory.groups.edit(OPERATOR, one.id, values)), _GROUP)
+
+
+async def _delete_group(directory: Directory, options: argparse.Namespace) -> Answer:
+    one = await find_group(directory, options.group)
+    await directory.groups.delete(OPERATOR, one.id)
+    return Answer({"id": one.id, "deleted": True}, note=f"Deleted '{one.name}'.")

@@ -1,0 +1,59 @@
+"""`triton-gateway key-requests`: decides on requests from people without an account."""
+
+import argparse
+from collections.abc import Sequence
+
+from frontend.accounts.directory.change import OPERATOR
+from frontend.accounts.directory.directory import Directory
+from frontend.accounts.directory.requests import Approval
+from frontend.accounts.directory.users import DEFAULT_ROLE, NewUser
+from frontend.commands.accounts import (
+    Answer,
+    add_command,
+    find_group,
+    parser_of,
+    read_all,
+    run_command,
+)
+from frontend.commands.stored_keys import add_limits, new_key
+from frontend.dialects.admin.answers import show_request
+
+_REQUEST = ("id", "status", "name", "email", "reason")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs `triton-gateway key-requests`; returns its exit code."""
+    parser, commands = parser_of("key-requests", "Decide on requests for keys.")
+    listed = add_command(commands, "list", "list requests", _list_requests)
+    listed.add_argument("--status", default="pending", help="pending (default), approved, refused")
+    approve = add_command(commands, "approve", "make the account and enable its key", _approve)
+    approve.add_argument("--name", help="the account's name, if not as requested")
+    approve.add_argument("--role", default=DEFAULT_ROLE, help=f"default: {DEFAULT_ROLE}")
+    approve.add_argument("--group", help="the group, by name or id (default: 'default')")
+    add_limits(approve)
+    refuse = add_command(commands, "refuse", "refuse a request", _refuse)
+    refuse.add_argument("--note", default="", help="what the applicant is shown")
+    for each in (approve, refuse):
+        each.add_argument("request", help="the request's id")
+    return run_command(parser.parse_args(arguments))
+
+
+async def _list_requests(directory: Directory, options: argparse.Namespace) -> Answer:
+    rows = await read_all(directory.requests.page, status=options.status)
+    return Answer([show_request(row) for row in rows], _REQUEST)
+
+
+async def _approve(directory: Directory, options: argparse.Namespace) -> Answer:
+    asked = await directory.requests.get(options.request)
+    group_id = None
+    if options.group is not None:
+        group_id = (await find_group(directory, options.group)).id
+    user = NewUser(options.name or asked.name, options.role, group_id, "", asked.email)
+    approval = Approval(user, new_key(options, ""))
+    decided = await directory.requests.approve(OPERATOR, asked.id, approval)
+    return Answer(show_request(decided), _REQUEST)
+
+
+async def _refuse(directory: Directory, options: argparse.Namespace) -> Answer:
+    decided = await directory.requests.refuse(OPERATOR, options.request, options.note)
+    return Answer(show_request(decided), _REQUEST)

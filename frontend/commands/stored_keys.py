@@ -1,0 +1,121 @@
+"""`triton-gateway keys` on the database: create, list, rotate, revoke, import."""
+
+import argparse
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+from frontend.accounts.directory.change import OPERATOR
+from frontend.accounts.directory.directory import Directory
+from frontend.accounts.directory.keys import DEFAULT_GRACE_S, MAX_GRACE_S, NewKey
+from frontend.accounts.directory.users import DEFAULT_ROLE
+from frontend.accounts.keyfile import list_keys
+from frontend.commands.accounts import (
+    Answer,
+    add_command,
+    find_user,
+    read_all,
+)
+from frontend.dialects.admin.answers import show_key, show_made_key
+
+_KEY = ("id", "name", "user_id", "models", "endpoints", "networks", "expires_at", "disabled")
+_DURATION = re.compile(r"(\d{1,6})([smhd])")
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_ONCE = "The key cannot be shown again."
+
+
+def add_commands(commands: Any) -> None:
+    """Adds what `triton-gateway keys` does to the database."""
+    create = add_command(commands, "create", "create a key of a user and print it", _create)
+    create.add_argument("user", help="the owner's name or id")
+    create.add_argument("--name", default="", help="a name to recognize the key by")
+    add_limits(create)
+    rotate = add_command(
+        commands, "rotate", "replace a key; the old one works for a while", _rotate
+    )
+    rotate.add_argument("key", help="the key's public id")
+    rotate.add_argument(
+        "--grace", type=duration_s, default=DEFAULT_GRACE_S, help="as in 30m, 12h, 7d (default: 1d)"
+    )
+    revoke = add_command(
+        commands, "revoke", "delete a key of the database; its usage stays", _revoke
+    )
+    revoke.add_argument("key", help="the key's public id")
+    taken = add_command(
+        commands, "import", "copy the keys of a key file into the database", _import
+    )
+    taken.add_argument("source", metavar="FILE", type=Path, help="the key file")
+    taken.add_argument(
+        "--role", default=DEFAULT_ROLE, help=f"of who is a 'user' there (default: {DEFAULT_ROLE})"
+    )
+
+
+def add_list(commands: Any) -> argparse.ArgumentParser:
+    """Adds `list`, which shows the database's keys."""
+    listed = add_command(commands, "list", "list the keys of the database, or of a file", _list)
+    listed.add_argument("--user", help="only keys of this user, by name or id")
+    return listed
+
+
+def duration_s(text: str) -> int:
+    """Seconds of a duration such as `12h`, for argparse."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"'{text[:20]}' is not a duration such as 30m, 12h or 7d")
+    return int(match[1]) * _UNITS_S[match[2]]
+
+
+def add_limits(parser: argparse.ArgumentParser) -> None:
+    """Adds the options for what a key is limited to."""
+    for flag, text in (
+        ("--model", "a model that the key may use, '*' for any text; repeat it"),
+        ("--endpoint", "a route that the key may use, as in '/v1/*'; repeat it"),
+        ("--network", "an address or network that the key may be used from; repeat it"),
+    ):
+        parser.add_argument(flag, action="append", help=text)
+    parser.add_argument("--expires-in", type=duration_s, help="as in 12h or 90d (default: never)")
+
+
+def new_key(options: argparse.Namespace, name: str) -> NewKey:
+    """A key with the limits of these options."""
+    expires_at_us = None
+    if options.expires_in is not None:
+        expires_at_us = time.time_ns() // 1000 + options.expires_in * 1_000_000
+    return NewKey(name, options.model, options.endpoint, options.network, expires_at_us)
+
+
+async def _create(directory: Directory, options: argparse.Namespace) -> Answer:
+    user = await find_user(directory, options.user)
+    made = await directory.keys.create(OPERATOR, user.id, new_key(options, options.name))
+    assert made.text is not None
+    return Answer(show_made_key(made.key, made.text), secret=made.text, note=_ONCE)
+
+
+async def _list(directory: Directory, options: argparse.Namespace) -> Answer:
+    filters = {}
+    if options.user is not None:
+        filters["user_id"] = (await find_user(directory, options.user)).id
+    rows = await read_all(directory.keys.page, **filters)
+    return Answer([show_key(row) for row in rows], _KEY)
+
+
+async def _rotate(directory: Directory, options: argparse.Namespace) -> Answer:
+    grace_s = min(options.grace, MAX_GRACE_S)
+    made = await directory.keys.rotate(OPERATOR, options.key, grace_s)
+    assert made.text is not None
+    note = f"The old key works for {grace_s} more seconds. {_ONCE}"
+    return Answer(show_made_key(made.key, made.text), secret=made.text, note=note)
+
+
+async def _revoke(directory: Directory, options: argparse.Namespace) -> Answer:
+    await directory.keys.delete(OPERATOR, options.key)
+    note = f"Revoked {options.key}; running gateways refuse it within two seconds."
+    return Answer({"id": options.key, "deleted": True}, note=note)
+
+
+async def _import(directory: Directory, options: argparse.Namespace) -> Answer:
+    names = {"user": options.role, "admin": "admin"}
+    added = await directory.keys.adopt(OPERATOR, list_keys(options.source), names)
+    note = f"Imported {len(added)} keys; the others were imported before."
+    return Answer([show_key(row) for row in added], _KEY, note=note)

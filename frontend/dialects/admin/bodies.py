@@ -1,0 +1,190 @@
+"""Request bodies of the accounts API. A field that is not declared here cannot be set: neither an
+id, nor a digest, nor a role by somebody who may not give it.
+
+In edits a field that is left out stays as it is, and null removes its value.
+"""
+
+from typing import Annotated, Any
+
+from msgspec import UNSET, Meta, Struct, UnsetType, structs
+
+from frontend.dialects.declare import Body, about
+
+_S = 1_000_000
+Weight = Annotated[int, Meta(ge=1, le=1000)]
+Instant = Annotated[int, Meta(ge=0, le=2**33)]
+Grace = Annotated[int, Meta(ge=0, le=30 * 24 * 3600)]
+Patterns = Annotated[list[str], Meta(max_length=100)]
+_MODELS = about("Models that the key may use, as patterns in which '*' stands for any text.")
+_ENDPOINTS = about("Routes that the key may use, as patterns such as '/v1/*'.")
+_NETWORKS = about("Addresses or networks that the key may be used from.")
+_EXPIRES = about("When the key expires, in seconds since 1970; without it, never.")
+_WEIGHT = about("The share in the scheduler, relative to others.")
+_DISABLED = about("Whether its keys are refused.")
+
+
+class OrganisationBody(Body, kw_only=True):
+    """A new organisation."""
+
+    name: Annotated[str, about("The name, unique among organisations.")]
+
+
+class OrganisationEdit(Body, kw_only=True):
+    """Changes of an organisation."""
+
+    name: Annotated[str | UnsetType, about("The name.")] = UNSET
+    disabled: Annotated[bool | UnsetType, _DISABLED] = UNSET
+
+
+class GroupBody(Body, kw_only=True):
+    """A new group."""
+
+    name: Annotated[str, about("The name, unique in its organisation.")]
+    organisation_id: Annotated[str | None, about("The organisation; 'default' without it.")] = None
+    weight: Annotated[Weight, _WEIGHT] = 1
+
+
+class GroupEdit(Body, kw_only=True):
+    """Changes of a group."""
+
+    name: Annotated[str | UnsetType, about("The name.")] = UNSET
+    weight: Annotated[Weight | UnsetType, _WEIGHT] = UNSET
+    disabled: Annotated[bool | UnsetType, _DISABLED] = UNSET
+
+
+class UserBody(Body, kw_only=True):
+    """A new user."""
+
+    name: Annotated[str, about("The name to sign in with, unique.")]
+    role: Annotated[str, about("The name of the role.")] = "student"
+    group_id: Annotated[str | None, about("The group; 'default' without it.")] = None
+    display_name: Annotated[str, about("The name to show.")] = ""
+    email: Annotated[str | None, about("The address, unique.")] = None
+
+
+class UserEdit(Body, kw_only=True):
+    """Changes of a user."""
+
+    name: Annotated[str | UnsetType, about("The name to sign in with.")] = UNSET
+    role: Annotated[str | UnsetType, about("The name of the role.")] = UNSET
+    group_id: Annotated[str | UnsetType, about("The group.")] = UNSET
+    display_name: Annotated[str | UnsetType, about("The name to show.")] = UNSET
+    email: Annotated[str | UnsetType | None, about("The address.")] = UNSET
+    disabled: Annotated[bool | UnsetType, _DISABLED] = UNSET
+
+
+class OwnEdit(Body, kw_only=True):
+    """Changes of the caller's own account."""
+
+    display_name: Annotated[str | UnsetType, about("The name to show.")] = UNSET
+    email: Annotated[str | UnsetType | None, about("The address.")] = UNSET
+
+
+class PasswordBody(Body, kw_only=True):
+    """A change of the caller's own password."""
+
+    current_password: Annotated[str, Meta(max_length=256), about("The password until now.")]
+    new_password: Annotated[str, Meta(max_length=256), about("10 to 256 characters.")]
+
+
+class RoleBody(Body, kw_only=True):
+    """A new role."""
+
+    name: Annotated[str, about("The name, unique.")]
+    weight: Annotated[Weight, _WEIGHT] = 1
+    permissions: Annotated[
+        Annotated[list[str], Meta(max_length=50)], about("What its users may do.")
+    ]
+
+
+class RoleEdit(Body, kw_only=True):
+    """Changes of a role."""
+
+    weight: Annotated[Weight | UnsetType, _WEIGHT] = UNSET
+    permissions: Annotated[
+        Annotated[list[str], Meta(max_length=50)] | UnsetType, about("What its users may do.")
+    ] = UNSET
+
+
+class _Limited(Body, kw_only=True):
+    """What a key is limited to."""
+
+    models: Annotated[Patterns | None, _MODELS] = None
+    endpoints: Annotated[Patterns | None, _ENDPOINTS] = None
+    networks: Annotated[Patterns | None, _NETWORKS] = None
+    expires_at: Annotated[Instant | None, _EXPIRES] = None
+
+
+class OwnKeyBody(_Limited, kw_only=True):
+    """A new key of the caller."""
+
+    name: Annotated[str, about("A name to recognize the key by.")] = ""
+
+
+class KeyBody(OwnKeyBody, kw_only=True):
+    """A new key of any user."""
+
+    user_id: Annotated[str, about("The owner.")]
+
+
+class KeyEdit(Body, kw_only=True):
+    """Changes of a key."""
+
+    name: Annotated[str | UnsetType, about("A name to recognize the key by.")] = UNSET
+    models: Annotated[Patterns | UnsetType | None, _MODELS] = UNSET
+    endpoints: Annotated[Patterns | UnsetType | None, _ENDPOINTS] = UNSET
+    networks: Annotated[Patterns | UnsetType | None, _NETWORKS] = UNSET
+    expires_at: Annotated[Instant | UnsetType | None, _EXPIRES] = UNSET
+    disabled: Annotated[bool | UnsetType, about("Whether the key is refused.")] = UNSET
+
+
+class RotationBody(Body, kw_only=True):
+    """A new text for a key."""
+
+    grace_s: Annotated[
+        Grace, about("Seconds for which the text before works, too; at most 30 days.")
+    ] = 24 * 3600
+
+
+class FormBody(Body, kw_only=True):
+    """A request for a key from somebody without an account."""
+
+    name: Annotated[str, about("The name that the account should have.")]
+    email: Annotated[str, about("The applicant's address.")]
+    reason: Annotated[str, about("What the key is for.")]
+
+
+class ApprovalBody(_Limited, kw_only=True):
+    """The account that an applicant gets, and its key."""
+
+    name: Annotated[str | None, about("The account's name, if not as requested.")] = None
+    role: Annotated[str, about("The name of the role.")] = "student"
+    group_id: Annotated[str | None, about("The group; 'default' without it.")] = None
+    key_name: Annotated[str, about("A name to recognize the key by.")] = ""
+
+
+class RefusalBody(Body, kw_only=True):
+    """Why a request is refused."""
+
+    note: Annotated[str, about("What the applicant is shown.")] = ""
+
+
+class NoBody(Body, kw_only=True):
+    """A request without fields."""
+
+
+def changed(body: Struct) -> dict[str, Any]:
+    """The fields of an edit that were sent, and what they become; instants in microseconds."""
+    values = {
+        field.name: value
+        for field in structs.fields(body)
+        if (value := getattr(body, field.name)) is not UNSET
+    }
+    if "expires_at" in values:
+        values["expires_at_us"] = instant_us(values.pop("expires_at"))
+    return values
+
+
+def instant_us(seconds: int | None) -> int | None:
+    """Microseconds of an instant in seconds."""
+    return None if seconds is None else seconds * _S
