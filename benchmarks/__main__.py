@@ -1,6 +1,6 @@
 """`python -m benchmarks`: measures, prints, and writes benchmarks/RESULTS.md.
 
-Options: --rounds N (default 8), --only gateway,memory,embeddings,chain, --stages.
+Options: --rounds N (default 8), --only gateway,ledger,memory,embeddings,chain, --stages.
 """
 
 import argparse
@@ -10,14 +10,14 @@ import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import chain, embeddings, gateway, memory, stages
+from benchmarks import chain, embeddings, gateway, ledger, memory, stages
 from benchmarks.pairs import Ratio
 from tests.support.processes import served
 from toolkit.serve.models import public_models
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 REPOSITORY = Path("model_repository").absolute()
-PARTS = ("gateway", "memory", "embeddings", "chain")
+PARTS = ("gateway", "ledger", "memory", "embeddings", "chain")
 
 
 def main() -> None:
@@ -31,6 +31,8 @@ def main() -> None:
     sections = [_machine()]
     if "gateway" in parts:
         sections.append(_gateway())
+    if "ledger" in parts:
+        sections.append(_ledger())
     if "memory" in parts:
         sections.append(_memory())
     if options.stages:
@@ -102,6 +104,16 @@ def _gateway() -> str:
     ]
     head = ["| | in flight | CPU ms each | to reach, at most |", "|---|---|---|---|"]
     return "\n".join(["## The gateway's own cost", "", _method(gateway), "", *head, *rows])
+
+
+def _ledger() -> str:
+    rows = [
+        f"| {rate.database} | {rate.in_flight} | {rate.per_s:,.0f} | {rate.cpu_ms:.2f} |"
+        f" {rate.wait_ms:.1f} |"
+        for rate in ledger.measure()
+    ]
+    head = ["| | in flight | per second | CPU ms each | wait, median ms |", "|---|---|---|---|---|"]
+    return "\n".join(["## Reserve and settle", "", _method(ledger), "", *head, *rows])
 
 
 def _memory() -> str:

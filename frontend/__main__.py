@@ -9,11 +9,15 @@ from importlib import import_module
 
 _COMMANDS = {
     "backup",
+    "credits",
     "groups",
     "key-requests",
     "keys",
     "migrate",
     "organisations",
+    "plans",
+    "prices",
+    "quotas",
     "restore",
     "roles",
     "seed",

@@ -35,6 +35,13 @@ from frontend.media.transcode import DecodeLimits
 from frontend.routes.accounts import Desk
 from frontend.routes.admin_groups import GroupRoutes, OrganisationRoutes, RoleRoutes
 from frontend.routes.admin_users import KeyRequestRoutes, UserRoutes
+from frontend.routes.allowances import (
+    CreditRoutes,
+    PlanRoutes,
+    PriceRoutes,
+    QuotaRequestRoutes,
+    QuotaRoutes,
+)
 from frontend.routes.chat import ChatRoutes
 from frontend.routes.completions import CompletionRoutes
 from frontend.routes.docs import DocsRoutes
@@ -49,6 +56,7 @@ from frontend.routes.ollama import OllamaRoutes
 from frontend.routes.ollama_models import OllamaModelRoutes
 from frontend.routes.rerank import RerankRoutes
 from frontend.routes.responses import ResponsesRoutes
+from frontend.routes.usage import UsageRoutes
 from frontend.schemas.limits import Limits
 from frontend.settings import Settings
 from frontend.settings.media import MediaSettings
@@ -58,6 +66,7 @@ from frontend.store.files import FileStore
 from frontend.store.ledger import LedgerStore
 from frontend.store.location import locate
 from frontend.store.responses import ResponseStore
+from frontend.store.usage import UsageStore
 from frontend.table import Handlers, table
 from frontend.telemetry.metrics import Metrics
 from frontend.upstreams.protocol import Upstream
@@ -114,10 +123,10 @@ def create_gateway(
 
 
 def _path(settings: Settings, upstream: Upstream | None) -> Path:
-    upstream = upstream or Triton(settings.triton, settings.triton_key)
+    upstream = upstream or Triton(settings.triton, settings.triton_key, settings.repository)
     return Path(
         upstream,
-        Registry(upstream, settings.poll_interval_s, settings.models),
+        Registry(upstream, settings.poll_interval_s, settings.models, settings.keep_s),
         Admission(settings.max_running, settings.max_waiting),
         _structures(settings),
         _images(settings),
@@ -139,6 +148,7 @@ def _handlers(
     settings: Settings, path: Path, database: Database, metrics: Metrics, directory: Directory
 ) -> Handlers:
     bounds, registry = _bounds(settings), path.registry
+    assert path.ledger is not None
     links = Links(FileStore(database, settings.max_stored_bytes), settings.link_ttl_s)
     store = ResponseStore(database, settings.responses_ttl_s, settings.max_responses_bytes)
     names_are_public = not settings.keys_are_required
@@ -165,6 +175,12 @@ def _handlers(
         keys=KeyRoutes(desk, directory.keys, own=False),
         own_keys=KeyRoutes(desk, directory.keys, own=True),
         me=MeRoutes(desk, directory.users),
+        quotas=QuotaRoutes(desk, directory.quotas),
+        quota_requests=QuotaRequestRoutes(desk, directory.quota_requests),
+        plans=PlanRoutes(desk, directory.plans),
+        credits=CreditRoutes(desk, directory.subscriptions),
+        prices=PriceRoutes(desk, directory.prices),
+        usage=UsageRoutes(UsageStore(database), path.ledger),
     )
 
 

@@ -11,6 +11,7 @@ os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_client")
 
 import asyncio
 import gc
+import json
 import logging
 import socket
 import sys
@@ -23,6 +24,7 @@ from pydantic_settings import CliApp
 from frontend.accounts.keys import KeyFileError, Keys
 from frontend.app import create_gateway
 from frontend.errors import StoreUnavailable
+from frontend.generation.path import Path
 from frontend.http.connections import Connections
 from frontend.http.limits import Limits
 from frontend.http.server import DrainingServer, server_config
@@ -133,8 +135,13 @@ async def serve(settings: Settings) -> None:
     sockets = [_listening(settings.host, port) for port in ports] if len(ports) > 1 else None
     loop = asyncio.get_running_loop()
     with watchdog.watching(loop), ended_by_signals(settings.drain_s + _END_S):
-        async with liveness(settings.health_socket):
+        async with liveness(settings.health_socket, lambda: _activity(gateway.path)):
             await server.serve(sockets)
+
+
+def _activity(path: Path) -> bytes:
+    """For `toolkit ps`."""
+    return json.dumps({"models": path.activity}).encode()
 
 
 def _admission(settings: Settings) -> str:

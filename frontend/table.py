@@ -11,6 +11,13 @@ from frontend.domain.request import Dialect
 from frontend.http.routing import Route
 from frontend.routes.admin_groups import GroupRoutes, OrganisationRoutes, RoleRoutes
 from frontend.routes.admin_users import KeyRequestRoutes, UserRoutes
+from frontend.routes.allowances import (
+    CreditRoutes,
+    PlanRoutes,
+    PriceRoutes,
+    QuotaRequestRoutes,
+    QuotaRoutes,
+)
 from frontend.routes.chat import ChatRoutes
 from frontend.routes.completions import CompletionRoutes
 from frontend.routes.docs import DocsRoutes
@@ -25,12 +32,14 @@ from frontend.routes.ollama import OllamaRoutes
 from frontend.routes.ollama_models import OllamaModelRoutes
 from frontend.routes.rerank import RerankRoutes
 from frontend.routes.responses import ResponsesRoutes
+from frontend.routes.usage import UsageRoutes
 
 OPENAI, ANTHROPIC, OLLAMA = Dialect.OPENAI, Dialect.ANTHROPIC, Dialect.OLLAMA
 PUBLIC, INFER = Permission.PUBLIC, Permission.INFER
 LOAD, OBSERVE = Permission.LOAD, Permission.OBSERVE
 SELF, KEYS, USERS = Permission.SELF, Permission.KEYS, Permission.USERS
 GROUPS, ROLES = Permission.GROUPS, Permission.ROLES
+QUOTAS, USAGE = Permission.QUOTAS, Permission.USAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +67,12 @@ class Handlers:
     keys: KeyRoutes
     own_keys: KeyRoutes
     me: MeRoutes
+    quotas: QuotaRoutes
+    quota_requests: QuotaRequestRoutes
+    plans: PlanRoutes
+    credits: CreditRoutes
+    prices: PriceRoutes
+    usage: UsageRoutes
 
 
 def table(to: Handlers) -> list[Route]:
@@ -70,6 +85,7 @@ def table(to: Handlers) -> list[Route]:
         *_gateway(to),
         *_admin(to),
         *_keys(to),
+        *_quotas(to),
     ]
 
 
@@ -199,4 +215,37 @@ def _keys(to: Handlers) -> list[Route]:
         Route("PATCH", own, OPENAI, SELF, to.own_keys.edit),
         Route("DELETE", own, OPENAI, SELF, to.own_keys.delete),
         Route("POST", f"{own}/rotate", OPENAI, SELF, to.own_keys.rotate),
+    ]
+
+
+def _quotas(to: Handlers) -> list[Route]:
+    quota, plan, asked = "/admin/quotas/{id}", "/admin/plans/{id}", "/admin/quota-requests/{id}"
+    return [
+        Route("GET", "/admin/quotas", OPENAI, QUOTAS, to.quotas.page),
+        Route("POST", "/admin/quotas", OPENAI, QUOTAS, to.quotas.create),
+        Route("GET", quota, OPENAI, QUOTAS, to.quotas.get),
+        Route("PATCH", quota, OPENAI, QUOTAS, to.quotas.edit),
+        Route("DELETE", quota, OPENAI, QUOTAS, to.quotas.delete),
+        Route("POST", f"{quota}/reset", OPENAI, QUOTAS, to.quotas.reset),
+        Route("GET", "/admin/quota-requests", OPENAI, QUOTAS, to.quota_requests.page),
+        Route("POST", f"{asked}/approve", OPENAI, QUOTAS, to.quota_requests.approve),
+        Route("POST", f"{asked}/refuse", OPENAI, QUOTAS, to.quota_requests.refuse),
+        Route("GET", "/admin/plans", OPENAI, QUOTAS, to.plans.page),
+        Route("POST", "/admin/plans", OPENAI, QUOTAS, to.plans.create),
+        Route("GET", plan, OPENAI, QUOTAS, to.plans.get),
+        Route("PATCH", plan, OPENAI, QUOTAS, to.plans.edit),
+        Route("DELETE", plan, OPENAI, QUOTAS, to.plans.delete),
+        Route("GET", "/admin/subscriptions", OPENAI, QUOTAS, to.credits.page),
+        Route("POST", "/admin/subscriptions", OPENAI, QUOTAS, to.credits.subscribe),
+        Route("DELETE", "/admin/subscriptions/{id}", OPENAI, QUOTAS, to.credits.end),
+        Route("GET", "/admin/credits", OPENAI, QUOTAS, to.credits.balances),
+        Route("POST", "/admin/credits", OPENAI, QUOTAS, to.credits.grant),
+        Route("GET", "/admin/prices", OPENAI, QUOTAS, to.prices.page),
+        Route("POST", "/admin/prices", OPENAI, QUOTAS, to.prices.create),
+        Route("DELETE", "/admin/prices/{id}", OPENAI, QUOTAS, to.prices.delete),
+        Route("GET", "/admin/usage", OPENAI, USAGE, to.usage.all),
+        Route("GET", "/me/usage", OPENAI, SELF, to.usage.own),
+        Route("GET", "/me/quotas", OPENAI, SELF, to.usage.limits),
+        Route("GET", "/me/quota-requests", OPENAI, SELF, to.quota_requests.page_own),
+        Route("POST", "/me/quota-requests", OPENAI, SELF, to.quota_requests.file),
     ]

@@ -24,7 +24,8 @@ def backends_folder() -> Path:
     spec = find_spec(_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise SetupError(
-            f"the package {_PACKAGE} is not installed", hint="pip install triton-toolkit"
+            f"the package {_PACKAGE} is not installed",
+            hint=f"{sys.executable} -m pip install --force-reinstall --no-deps triton-toolkit",
         )
     return Path(spec.submodule_search_locations[0])
 

@@ -14,6 +14,8 @@ ToolkitError
 └── ServeError        a server cannot be started, died, or refuses what was asked of it
 """
 
+import sys
+
 from toolkit.finding import Finding
 
 
@@ -82,7 +84,7 @@ class MissingExtra(SetupError):
     def __init__(self, extra: str, needed_for: str) -> None:
         super().__init__(
             f"{needed_for} needs the extra '{extra}'",
-            hint=f"pip install 'triton-toolkit[{extra}]'",
+            hint=f"{sys.executable} -m pip install 'triton-toolkit[{extra}]'",
         )
 
 

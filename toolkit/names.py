@@ -2,7 +2,8 @@
 
 import difflib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from fnmatch import fnmatchcase
 
 _LONGEST = 64
 """Characters: comparing takes the product of the lengths, and files may come from strangers."""
@@ -25,6 +26,15 @@ def nearest(word: str, known: Iterable[str]) -> str:
         return f"did you mean `{near[0]}`?"
     listed = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
     return f"known: {listed}" if names else "there are none"
+
+
+def match_alias(name: str, aliases: Collection[str]) -> str | None:
+    """The alias that leads from `name` to a model, as the gateway chooses it: the name itself, else
+    the matching pattern with the most characters besides `*`, the most of them before it."""
+    if name in aliases:
+        return name
+    patterns = [each for each in aliases if "*" in each and fnmatchcase(name, each)]
+    return max(patterns, key=lambda each: (len(each), each.index("*")), default=None)
 
 
 def shown(value: object) -> str:

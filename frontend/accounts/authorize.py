@@ -4,7 +4,6 @@ Knows headers and permissions, not paths: the route table says what each route n
 that a role does not have, and a route or source that the key's scope does not list, are denied.
 """
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -19,7 +18,6 @@ from frontend.errors import Forbidden, RateLimited, Unauthorized
 
 Headers = Iterable[tuple[bytes, bytes]]
 _BEARER = b"bearer "
-_MAX_RETRY_S = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +109,8 @@ def _check_scope(caller: Caller, attempt: Attempt) -> None:
 
 
 def _too_many(wait_s: float) -> RateLimited:
-    refused = RateLimited("too many attempts with invalid API keys", code="too_many_failures")
-    refused.retry_after_s = min(math.ceil(wait_s), _MAX_RETRY_S)
-    return refused
+    text = "too many attempts with invalid API keys"
+    return RateLimited(text, wait_us=int(wait_s * 1e6), code="too_many_failures")
 
 
 def secret_of(headers: Headers) -> bytes:

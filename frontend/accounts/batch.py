@@ -10,7 +10,17 @@ from dataclasses import dataclass, field
 from frontend.accounts import credits
 from frontend.accounts.credits import Balance, Reason, Transfer, transfer
 from frontend.accounts.holds import Hold, hold_of, reservation_row
-from frontend.accounts.limits import Counter, Key, Limit, Measure, left, reset_us, settle
+from frontend.accounts.limits import (
+    Counter,
+    Key,
+    Limit,
+    Measure,
+    left,
+    reset_us,
+    roll,
+    settle,
+    take,
+)
 from frontend.accounts.plans import Plan, Subscription, renew
 from frontend.accounts.prices import Price, price_of
 from frontend.accounts.quotas import Grant, Need, Refusal, Tight, reserve, settle_all
@@ -41,12 +51,14 @@ class NoCredits:
 Answer = Grant | Refusal | Tight | NoCredits
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Reserve:
     """A request that asks. `answer` is there after the transaction."""
 
     hold: Hold
     need: Need
+    granted: Grant | None = None
+    """It was granted already, and is only written down."""
     answer: Answer | None = None
     part: str = ""
     """The id of the reservation, if there is one."""
@@ -72,6 +84,7 @@ class Memory:
     default_tokens: int
     rules: dict[Owner, tuple[int, Rules]] = field(default_factory=dict)
     counters: dict[Key, Counter] = field(default_factory=dict)
+    read_us: dict[Key, int] = field(default_factory=dict)
     prices: list[Price] = field(default_factory=list)
     prices_read_us: int = -(10**18)
 
@@ -112,11 +125,9 @@ class _Work:
 
     def run(self, batch: Batch) -> None:
         """All of a batch."""
-        self._books.flush(
-            (one.row.request_id, one.row.usage.prompt_tokens, one.row.usage.completion_tokens)
-            for one in batch.flushes
-        )
-        ids = [part for hold in batch.settles for part in hold.parts if not hold.is_offline]
+        if batch.is_repeated:
+            self._drop_written(batch)
+        ids = [part for hold in batch.settles for part in hold.parts if not hold.is_unwritten]
         taken = self._books.take_reservations(ids) if ids else set()
         known: set[str] = set()
         if batch.is_repeated and batch.settles:
@@ -127,6 +138,18 @@ class _Work:
             one.answer, limits = self._reserve(one)
             one.rates = rates_of(limits, self._counters, self._now_us)
         self.save()
+        self._books.flush(
+            (one.row.request_id, one.row.usage.prompt_tokens, one.row.usage.completion_tokens)
+            for one in batch.flushes
+        )
+
+    def _drop_written(self, batch: Batch) -> None:
+        """Leaves out what the attempt before has committed after all."""
+        written = self._books.existing_reservations([one.part for one in batch.reserves])
+        batch.reserves = [one for one in batch.reserves if one.part not in written]
+        for hold in batch.settles:
+            if hold.is_unwritten and not hold.is_offline:
+                hold.is_unwritten = not self._books.existing_reservations([*hold.parts])
 
     def settle(
         self,
@@ -142,7 +165,7 @@ class _Work:
             self._read_prices()
         for hold in holds:
             for part, amounts in hold.parts.items():
-                if part in taken or (hold.is_offline and hold in mine):
+                if part in taken or (hold.is_unwritten and hold in mine):
                     self._settle_part(hold, amounts, is_first=part == hold.row.request_id)
         for hold in mine:
             self._charge(hold)
@@ -159,9 +182,12 @@ class _Work:
         )
         books.save_transfers(self._transfers, self._accounts, now_us)
         add_usage(books, self._usage)
-        if len(self._memory.counters) > _MANY:
-            self._memory.counters.clear()
-        self._memory.counters.update(self._counters)
+        memory = self._memory
+        if len(memory.counters) > _MANY:
+            memory.counters.clear()
+            memory.read_us.clear()
+        memory.counters.update(self._counters)
+        memory.read_us.update(dict.fromkeys(self._counters, now_us))
 
     def _lock(self, holds: Sequence[Hold], taken: Set[str], reserves: Sequence[Reserve]) -> None:
         """Every counter and account that the transaction needs, in order and at once."""
@@ -169,13 +195,15 @@ class _Work:
             limit.key
             for hold in holds
             for part, amounts in hold.parts.items()
-            if part in taken or hold.is_offline
+            if part in taken or hold.is_unwritten
             for limit, _ in amounts
         }
         payers = {hold.payer for hold in holds if hold.payer is not None and hold.credits}
         for one in reserves:
             rules = self._rules(one)
             keys |= {limit.key for limit in rules.for_model(one.hold.row.model)}
+            if one.granted is not None:
+                keys |= {limit.key for limit, _ in one.granted.holds}
             if rules.payer is not None and one.need.requests:
                 payers.add(rules.payer)
         rows = self._books.lock_counters(keys)
@@ -245,6 +273,11 @@ class _Work:
     def _reserve(self, one: Reserve) -> tuple[Answer, tuple[Limit, ...]]:
         hold, rules = one.hold, self._rules(one)
         limits = rules.for_model(hold.row.model)
+        if one.granted is not None:
+            for limit, amount in one.granted.holds:
+                take(limit, self._counters[limit.key], amount, self._now_us)
+            self._reservations.append((hold, one.part, one.granted))
+            return one.granted, tuple(limit for limit, _ in one.granted.holds)
         cost = 0
         if rules.payer is not None and one.need.requests:
             self._read_prices()
@@ -276,7 +309,7 @@ class _Work:
         self, hold: Hold, amounts: Sequence[tuple[Limit, int]], *, is_first: bool
     ) -> None:
         tokens = (hold.tokens if is_first else 0) if hold.started else None
-        if not hold.is_offline:
+        if not hold.is_unwritten:
             settle_all(amounts, self._counters, tokens, self._now_us)
         elif hold.started:  # nothing of it is in the counters yet
             for limit, amount in amounts:
@@ -324,13 +357,24 @@ def _tightest(
     return min(rates, key=lambda one: one.remaining, default=None)
 
 
+def read_limits(
+    books: Books, memory: Memory, owner: Owner, now_us: int
+) -> list[tuple[Limit, Counter]]:
+    """A caller's limits, those of single models too, with their counters."""
+    read_rules(books, memory, [owner], now_us)
+    limits = memory.rules[owner][1].limits
+    rows = books.read_counters({limit.key for limit in limits})
+    pairs = [(limit, _counter_of(rows.get(limit.key, CounterRow()))) for limit in limits]
+    for limit, counter in pairs:
+        roll(limit, counter, now_us)
+    return pairs
+
+
 def read_rates(books: Books, memory: Memory, owner: Owner, now_us: int) -> Rates:
     """What a caller's limits over all models have left."""
-    read_rules(books, memory, [owner], now_us)
-    limits = memory.rules[owner][1].for_model("")
-    rows = books.read_counters({limit.key for limit in limits})
-    counters = {limit.key: _counter_of(rows.get(limit.key, CounterRow())) for limit in limits}
-    return rates_of(limits, counters, now_us)
+    pairs = [one for one in read_limits(books, memory, owner, now_us) if not one[0].model]
+    counters = {limit.key: counter for limit, counter in pairs}
+    return rates_of([limit for limit, _ in pairs], counters, now_us)
 
 
 def read_rules(books: Books, memory: Memory, owners: Iterable[Owner], now_us: int) -> None:
@@ -358,7 +402,7 @@ def plan_of(row: PlanRow) -> Plan:
 def _is_mine(hold: Hold, taken: Set[str], known: Set[str]) -> bool:
     """A request that reserved nothing, or only in memory, is nobody else's."""
     request_id = hold.row.request_id
-    if hold.parts and not hold.is_offline:
+    if hold.parts and not hold.is_unwritten:
         return request_id in taken
     return request_id not in known
 

@@ -16,7 +16,7 @@ from frontend.domain.usage import Usage
 from frontend.store.ledger import ReservationRow
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Hold:
     """One request. `row` is what it will be charged by; `parts` are its reservations by row id."""
 
@@ -33,6 +33,10 @@ class Hold:
     flushed_us: int = 0
     is_offline: bool = False
     """Granted from what was last known, while the database was away."""
+    is_unwritten: bool = False
+    """No counter in the store has its reservation: it is charged without one."""
+    queued: list[Any] = field(default_factory=list)
+    """Its reservations that wait for their transaction."""
     is_counted: bool = False
     """Whether it counts as a request already: more tokens do not count again."""
     is_settled: bool = False

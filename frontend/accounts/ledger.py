@@ -11,14 +11,17 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
-from frontend.accounts.batch import Batch, Memory, Reserve, apply, read_rates, sweep
+from frontend.accounts.batch import Batch, Memory, Reserve, apply, read_limits, read_rates, sweep
 from frontend.accounts.clock import Clock
 from frontend.accounts.holds import Hold
+from frontend.accounts.limits import left, reset_us
 from frontend.accounts.offline import Offline
+from frontend.accounts.quick import Quick
 from frontend.accounts.quotas import Grant, Need, Tight
 from frontend.accounts.refusals import Refused, refusal_of
-from frontend.accounts.windows import SECOND_US
+from frontend.accounts.windows import SECOND_US, iso
 from frontend.domain.identity import Caller
 from frontend.domain.ids import new_id
 from frontend.domain.metering import Owner, Rates, UsageRow
@@ -36,7 +39,8 @@ _RETRY_S = 0.5
 _MAX_UNRESERVED = 50_000
 _END_S = 3.0
 _MOST = 1000
-_Waiting = tuple[Reserve, "asyncio.Future[None]"]
+_Waiting = tuple[Reserve, "asyncio.Future[None] | None"]
+"""Nobody waits for one that is granted already."""
 _log = logging.getLogger(__name__)
 
 
@@ -58,6 +62,7 @@ class Ledger:
     clock: Clock = field(default_factory=Clock)
     _memory: Memory = field(init=False)
     _offline: Offline = field(init=False)
+    _quick: Quick = field(init=False)
     _refused: Refused = field(init=False)
     _rates: dict[Owner, Rates] = field(default_factory=dict)
     _reserves: list["_Waiting"] = field(default_factory=list)
@@ -71,7 +76,7 @@ class Ledger:
 
     def __post_init__(self) -> None:
         self._memory = Memory(new_id(), self.default_tokens)
-        self._offline = Offline(self._memory)
+        self._offline, self._quick = Offline(self._memory), Quick(self._memory)
         self._refused = Refused(self.max_refused)
 
     def is_unlimited(self, owner: Owner) -> bool:
@@ -98,12 +103,33 @@ class Ledger:
             self._remember(owner, rates)
         return self._rates.get(owner)
 
+    async def limits(self, owner: Owner) -> list[dict[str, Any]]:
+        """A caller's limits with what is used and left of them. Raises StoreUnavailable."""
+        now_us = self.clock()
+        pairs = await self.store.read(lambda books: read_limits(books, self._memory, owner, now_us))
+        return [
+            {
+                "scope_kind": limit.scope,
+                "measure": limit.measure,
+                "period": limit.window.name,
+                "model": limit.model or None,
+                "amount": limit.amount,
+                "used": counter.used,
+                "reserved": counter.reserved,
+                "left": max(left(limit, counter, now_us), 0),
+                "resets_at": iso(now_us + reset_us(limit, counter, now_us)),
+            }
+            for limit, counter in pairs
+        ]
+
     async def reserve(self, hold: Hold, need: Need) -> Grant | Tight:
         """Reserves in every limit at once. Raises RateLimited, QuotaExceeded, StoreUnavailable."""
         owner, now_us = hold.row.owner, self.clock()
         if hold.is_offline:
             raise StoreUnavailable("the request was granted while the database was away")
         self._refused.check(owner, now_us)
+        if (granted := self._quick.grant(hold, need, now_us)) is not None:
+            return self._write_later(hold, need, granted, now_us)
         one = Reserve(hold, need)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._reserves.append((one, done))
@@ -124,6 +150,18 @@ class Ledger:
         self._refused.add(owner, now_us)
         raise refusal_of(answer, now_us)
 
+    def _write_later(self, hold: Hold, need: Need, granted: Grant, now_us: int) -> Grant:
+        if not granted.holds:
+            return granted
+        one = Reserve(hold, need, granted, part=hold.next_id)
+        hold.parts[one.part] = granted.holds
+        hold.queued.append(one)
+        self._reserves.append((one, None))
+        limits = [limit for limit, _ in granted.holds]
+        self._remember(hold.row.owner, self._quick.rates(limits, now_us))
+        self._soon()
+        return granted
+
     def settle(self, hold: Hold) -> None:
         """Ends a request, whatever it came to. Never waits and never fails."""
         if hold.is_offline:
@@ -135,8 +173,17 @@ class Ledger:
             self.lost()
             return
         hold.is_settled = True
+        if len(hold.queued) == len(hold.parts) > 0:  # nothing of it is written yet
+            self._leave_out(hold)
         self._settles.append(hold)
         self._soon()
+
+    def _leave_out(self, hold: Hold) -> None:
+        """Charges a request that was short without writing its reservation first."""
+        hold.is_unwritten = True
+        queued = {id(one) for one in hold.queued}
+        self._reserves = [each for each in self._reserves if id(each[0]) not in queued]
+        hold.queued.clear()
 
     def is_due(self, hold: Hold) -> bool:
         """Whether it is time to write the counts of a running request down."""
@@ -203,6 +250,8 @@ class Ledger:
         reserves: list[_Waiting] = []
         if not self._isolates:
             reserves, self._reserves = self._reserves[:_MOST], self._reserves[_MOST:]
+            for one, _ in reserves:
+                one.hold.queued.clear()
         flushes, self._flushes = [*self._flushes.values()], {}
         if not (reserves or settles or flushes):
             return True
@@ -225,13 +274,20 @@ class Ledger:
             self._wake.set()
         self._offline.back(now_us)
         for one, done in reserves:
+            if one.granted is not None:
+                self._quick.written(one.granted.holds)
+                continue
             if isinstance(one.answer, Grant) and one.part:
                 one.hold.parts[one.part] = one.answer.holds
+            assert done is not None
             if not done.done():
                 done.set_result(None)
             elif one.part:
                 self.settle(one.hold)  # its caller went away while it was written
         for hold in settles:
+            if hold.is_unwritten and not hold.is_offline:
+                for holds in hold.parts.values():
+                    self._quick.written(holds)
             if hold.is_charged:
                 self.charged(hold.row)
         return True
@@ -245,7 +301,10 @@ class Ledger:
         """Settles are repeated. A reserve is refused, and given back in case it was committed."""
         self._repeated = True
         self._settles[:0] = settles
+        self._again([one for one, done in reserves if done is None])
         for one, done in reserves:
+            if done is None:
+                continue
             if one.part and isinstance(one.answer, Grant):
                 given_back = Hold(one.hold.row, one.hold.deadline_us)
                 given_back.parts[one.part] = one.answer.holds
@@ -255,6 +314,14 @@ class Ledger:
             if not done.done():
                 away = isinstance(error, StoreUnavailable)
                 done.set_exception(error if away else StoreUnavailable("the transaction failed"))
+
+    def _again(self, granted: list[Reserve]) -> None:
+        """Writes what was granted already with the next transaction, or only settles it."""
+        for one in granted:
+            one.hold.queued.append(one)
+            if one.hold.is_settled and len(one.hold.queued) == len(one.hold.parts):
+                self._leave_out(one.hold)
+        self._reserves[:0] = [(one, None) for one in granted if one in one.hold.queued]
 
     def _isolate(self, settles: list[Hold]) -> None:
         """Finds the request that makes every transaction fail, one by one, and leaves it out."""
@@ -277,7 +344,7 @@ class Ledger:
 
     async def _sweep_all(self, now_us: int) -> None:
         name, until_us = self._memory.gateway_id, now_us + LEASE_US
-        self._offline.gateways = await self.store.write(
+        self._offline.gateways = self._quick.gateways = await self.store.write(
             lambda books: books.renew_gateway(name, now_us, until_us)
         )
         while holds := await self.store.write(lambda books: sweep(books, self._memory, now_us)):

@@ -48,7 +48,7 @@ class Offline:
         assert not isinstance(answer, Tight)
         if not isinstance(answer, Grant):
             raise refusal_of(answer, now_us)
-        hold.is_offline = True
+        hold.is_offline = hold.is_unwritten = True
         hold.parts[hold.next_id] = answer.holds
         return answer
 

@@ -59,12 +59,14 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """`limit` has `left` and not `needed`; waiting `wait_us` can help, or never (None)."""
+    """`limit` has `left` and not `needed`; waiting `wait_us` can help, or never (None). `reset_us`:
+    until it is whole again."""
 
     limit: Limit
     left: int
     needed: int
     wait_us: int | None
+    reset_us: int = 0
 
 
 def reserve(
@@ -137,7 +139,7 @@ def _refusal(limit: Limit, counter: Counter, need: Need, now_us: int) -> Refusal
     if free >= needed:
         return None
     wait_us = reset_us(limit, counter, now_us, needed) if needed <= limit.amount else None
-    return Refusal(limit, max(free, 0), needed, wait_us)
+    return Refusal(limit, max(free, 0), needed, wait_us, reset_us(limit, counter, now_us))
 
 
 def _duration(refusal: Refusal) -> float:

@@ -34,7 +34,7 @@ def refusal_of(refusal: Refusal | NoCredits, now_us: int) -> RateLimited:
     if limit.is_budget:
         return QuotaExceeded(
             f"the token budget of {subject_of(limit)} is used up: {refusal.left} of {amount} are"
-            f" left, and the request needs {refusal.needed}{_when(wait_us, now_us)}",
+            f" left, and the request needs {refusal.needed}{_when(refusal, now_us)}",
             wait_us=wait_us,
         )
     text = f"the rate limit of {subject_of(limit)} is {amount}"
@@ -64,10 +64,12 @@ def _period(limit: Limit) -> str:
     return "in all" if limit.window.kind is Kind.NONE else f"per {limit.window.name}"
 
 
-def _when(wait_us: int | None, now_us: int) -> str:
+def _when(refusal: Refusal, now_us: int) -> str:
+    """When the budget is enough again, or else when it is whole."""
+    wait_us, text = refusal.wait_us, ""
     if wait_us is None:
-        return ", which is more than the whole budget"
-    return f"; it resets at {iso(now_us + wait_us)}" if wait_us else ""
+        wait_us, text = refusal.reset_us, ", which is more than the whole budget"
+    return f"{text}; it resets at {iso(now_us + wait_us)}" if wait_us else text
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from frontend.accounts.directory.change import OPERATOR
 from frontend.accounts.directory.directory import Directory
-from frontend.accounts.directory.keys import DEFAULT_GRACE_S, MAX_GRACE_S, NewKey
+from frontend.accounts.directory.keys import DEFAULT_GRACE_S, MAX_GRACE_S, Budget, NewKey
 from frontend.accounts.directory.users import DEFAULT_ROLE
 from frontend.accounts.keyfile import list_keys
 from frontend.commands.accounts import (
@@ -58,6 +58,14 @@ def add_list(commands: Any) -> argparse.ArgumentParser:
     return listed
 
 
+def budget(text: str) -> Budget:
+    """A budget such as `100000/month`, for argparse."""
+    tokens, _, period = text.partition("/")
+    if not tokens.isdigit() or len(tokens) > 15 or not period:
+        raise argparse.ArgumentTypeError(f"'{text[:30]}' is not a budget such as 100000/month")
+    return Budget(int(tokens), period)
+
+
 def duration_s(text: str) -> int:
     """Seconds of a duration such as `12h`, for argparse."""
     match = _DURATION.fullmatch(text)
@@ -74,6 +82,8 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
         ("--network", "an address or network that the key may be used from; repeat it"),
     ):
         parser.add_argument(flag, action="append", help=text)
+    text = "tokens in each period, as in 100000/month or 5000/12h (default: no budget of its own)"
+    parser.add_argument("--budget", type=budget, help=text)
     parser.add_argument("--expires-in", type=duration_s, help="as in 12h or 90d (default: never)")
 
 
@@ -82,7 +92,8 @@ def new_key(options: argparse.Namespace, name: str) -> NewKey:
     expires_at_us = None
     if options.expires_in is not None:
         expires_at_us = time.time_ns() // 1000 + options.expires_in * 1_000_000
-    return NewKey(name, options.model, options.endpoint, options.network, expires_at_us)
+    scopes = (options.model, options.endpoint, options.network)
+    return NewKey(name, *scopes, expires_at_us, options.budget)
 
 
 async def _create(directory: Directory, options: argparse.Namespace) -> Answer:

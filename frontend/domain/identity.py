@@ -31,6 +31,10 @@ class Permission(enum.Enum):
     """Manage roles."""
     KEYS = "keys"
     """Manage the keys of other users."""
+    QUOTAS = "quotas"
+    """Manage quotas, plans, credits and prices, and decide on requests for more."""
+    USAGE = "usage"
+    """Read the usage of all users."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,3 +63,7 @@ class Model:
     max_text_bytes: int | None = None
     """Bytes of text that its context can hold at most, where that is known."""
     details: Details = Details()
+    patterns: tuple[str, ...] = ()
+    """Aliases with a `*`, which stands for any text."""
+    keep_s: float | None = None
+    """Seconds that it stays loaded without a request; infinite: always; None: the default."""

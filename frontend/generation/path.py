@@ -10,7 +10,7 @@ import itertools
 import operator
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 
 from frontend.accounts.ledger import Ledger
@@ -29,6 +29,7 @@ from frontend.generation.calls import CallBuffer
 from frontend.generation.cover import Cover, most_text_tokens, new_hold
 from frontend.generation.fanout import Numbered, fan_out
 from frontend.generation.policy import Policy, check_generation, require_capability
+from frontend.generation.speeds import Speeds, Stopwatch
 from frontend.generation.structure import Structures
 from frontend.media.images import Images
 from frontend.upstreams.protocol import Call, Upstream
@@ -48,6 +49,7 @@ class Path:
     structures: Structures
     images: Images
     policy: Policy = field(default_factory=Policy)
+    speeds: Speeds = field(default_factory=Speeds)
     ledger: Ledger | None = None
 
     @asynccontextmanager
@@ -89,9 +91,13 @@ class Path:
         return model
 
     @asynccontextmanager
-    async def schedule(self, request: Request, call_id: str) -> AsyncIterator[Call]:
-        """Waits for a slot, and gives it back. A loss of the upstream is reported at once."""
-        async with self.admission.slot(request.left_s):
+    async def schedule(self, request: Request, call_id: str, model: Model) -> AsyncIterator[Call]:
+        """Waits for a slot, and gives it back; first for a model that is loaded on demand. A loss
+        of the upstream is reported at once."""
+        async with (
+            self.registry.residency.using(model, request.left_s),
+            self.admission.slot(request.left_s),
+        ):
             try:
                 yield Call(call_id, request.left_s)
             except BackendUnavailable:
@@ -123,6 +129,19 @@ class Path:
     def idle(self) -> bool:
         """Whether no request runs or waits."""
         return self.admission.idle
+
+    @property
+    def activity(self) -> dict[str, dict[str, float | None]]:
+        """What each loaded model does now."""
+        residency = self.registry.residency
+        return {
+            model.name: {
+                "running": residency.stay(model).running,
+                "expires_s": residency.expires_s(model),
+                **asdict(self.speeds.of(model.name)),
+            }
+            for model in self.registry.loaded
+        }
 
     def drain(self) -> None:
         """Refuses new requests from now on."""
@@ -196,6 +215,11 @@ class Run:
         if len(generations) == 1:
             return fan_out([partial(self._generate, 0, generations[0], self._call_id)])
         return self._fan_out(generations)
+
+    async def load(self) -> None:
+        """Returns when the model is loaded."""
+        async with self.path.registry.residency.using(self.model, self.request.left_s):
+            pass
 
     async def count_tokens(self, generation: Generation) -> int:
         """Tokens of a prompt; they are not usage."""
@@ -278,7 +302,7 @@ class Run:
             return await self.path.upstream.count(self.model, generation, call)
 
     def _scheduled(self, suffix: str = "") -> AbstractAsyncContextManager[Call]:
-        return self.path.schedule(self.request, self._call_id + suffix)
+        return self.path.schedule(self.request, self._call_id + suffix, self.model)
 
     def _check(self, generations: list[Generation]) -> None:
         """Raises InvalidRequest before anything waits for a slot."""
@@ -303,8 +327,9 @@ class Run:
         if cover is not None and number not in self._covered:
             (generation,) = await cover.generations(self.model, [generation], self._count_prompt)
         self._covered.discard(number)  # another attempt is more than what was reserved
-        async with self.path.schedule(self.request, call_id) as call:
+        async with self.path.schedule(self.request, call_id, self.model) as call:
             self._start()
+            watch = Stopwatch(self.path.speeds.of(self.model.name))
             groups = self.path.upstream.generate(self.model, generation, call)
             async with aclosing(groups):
                 async for group in groups:
@@ -320,7 +345,9 @@ class Run:
                         cover.hold.row.usage = self._count.total
                         cover.ledger.flush(cover.hold)
                     if events:
+                        watch.saw(events)
                         yield events
+            watch.stop()
         if unfinished > 0:
             raise BackendFailed("the model stopped before the end of its answer", code="incomplete")
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from frontend.dialects.admin import allowances
 from frontend.dialects.admin import bodies as admin
 from frontend.dialects.anthropic.bodies import CountBody, MessagesBody
 from frontend.dialects.ollama.bodies import ChatBody as OllamaChatBody
@@ -50,6 +51,8 @@ class Operation:
 
 _HI = [{"role": "user", "content": "Say hello."}]
 _ACCOUNTS = ("/admin/", "/me", "/key-requests")
+_REPORT = ("start", "end", "interval", "tz", "by", "format", "model")
+_OWNERS = ("organisation_id", "group_id", "user_id", "key_id")
 _PAGE = ("object", "data", "has_more", "next_after")
 _OBJECT = ("id", "object")
 _SSE, _NDJSON = "text/event-stream", "application/x-ndjson"
@@ -227,5 +230,59 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "POST", "/me/keys/{id}/rotate", "Replace the text of a key", admin.RotationBody,
         answer=("id", "key"),
+    ),
+    _listing("/admin/quotas", "List quotas", "scope_kind", "scope_id"),
+    *_managed("/admin/quotas", "a quota", allowances.QuotaBody, allowances.QuotaEdit),
+    Operation(
+        "POST", "/admin/quotas/{id}/reset", "Count what was used as 0 from now on", answer=_OBJECT
+    ),
+    _listing("/admin/quota-requests", "List requests for more", "status", "user_id"),
+    Operation(
+        "POST", "/admin/quota-requests/{id}/approve", "Grant a request for more",
+        allowances.ApprovalBody, answer=_OBJECT,
+    ),
+    Operation(
+        "POST", "/admin/quota-requests/{id}/refuse", "Refuse a request for more",
+        allowances.RefusalBody, answer=_OBJECT,
+    ),
+    _listing("/admin/plans", "List plans"),
+    *_managed("/admin/plans", "a plan", allowances.PlanBody, allowances.PlanEdit),
+    _listing(
+        "/admin/subscriptions", "List who has which plan", "scope_kind", "scope_id", "plan_id"
+    ),
+    Operation(
+        "POST", "/admin/subscriptions", "Give a plan, or change it", allowances.SubscriptionBody,
+        answer=_OBJECT,
+    ),
+    Operation("DELETE", "/admin/subscriptions/{id}", "End a subscription", answer=_OBJECT),
+    Operation(
+        "GET", "/admin/credits", "Get a holder's credits", answer=("object", "available"),
+        query=("scope_kind", "scope_id"),
+    ),
+    Operation(
+        "POST", "/admin/credits", "Grant credits, or take them back", allowances.CreditsBody,
+        answer=("object", "available"),
+    ),
+    _listing("/admin/prices", "List prices", "model"),
+    Operation(
+        "POST", "/admin/prices", "Set prices of a model", allowances.PriceBody, answer=_OBJECT,
+        status="201",
+    ),
+    Operation("DELETE", "/admin/prices/{id}", "Delete prices", answer=_OBJECT),
+    Operation(
+        "GET", "/admin/usage", "Get usage by time, user, key and model; also as CSV",
+        answer=(*_PAGE, "totals"), query=("limit", "after", *_REPORT, *_OWNERS),
+    ),
+    Operation(
+        "GET", "/me/usage", "Get the own usage by time, key and model; also as CSV",
+        answer=(*_PAGE, "totals"), query=("limit", "after", *_REPORT, "key_id"),
+    ),
+    Operation("GET", "/me/quotas", "List the own limits, and what they have left",
+        answer=("object", "data"),
+    ),
+    _listing("/me/quota-requests", "List the own requests for more", "status"),
+    Operation(
+        "POST", "/me/quota-requests", "Request more", allowances.QuotaRequestBody, answer=_OBJECT,
+        status="201",
     ),
 )  # fmt: skip

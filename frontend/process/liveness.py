@@ -1,4 +1,4 @@
-"""Answers on a unix socket for as long as the event loop runs.
+"""Answers on a unix socket for as long as the event loop runs, with what the models do.
 
 Callers' connections, and the limits on them, have no part in it: who supervises the gateway can
 tell a full one from one that hangs.
@@ -6,23 +6,24 @@ tell a full one from one that hangs.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-_ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+_HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
 _READ_S = 5.0
 
 
 @contextlib.asynccontextmanager
-async def liveness(path: Path | None) -> AsyncIterator[None]:
-    """Listens at `path`, if there is one, until the block ends."""
+async def liveness(path: Path | None, describe: Callable[[], bytes] = bytes) -> AsyncIterator[None]:
+    """Listens at `path`, if there is one, until the block ends. `describe` makes each answer's
+    body."""
     if path is None:
         yield
         return
     answering: set[asyncio.Task[None]] = set()
 
     def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.get_running_loop().create_task(_answer(reader, writer))
+        task = asyncio.get_running_loop().create_task(_answer(reader, writer, describe))
         answering.add(task)
         task.add_done_callback(answering.discard)
 
@@ -36,12 +37,15 @@ async def liveness(path: Path | None) -> AsyncIterator[None]:
         await asyncio.gather(*answering, return_exceptions=True)
 
 
-async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _answer(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, describe: Callable[[], bytes]
+) -> None:
     with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
         try:
             async with asyncio.timeout(_READ_S):
                 await reader.readuntil(b"\r\n\r\n")
-            writer.write(_ANSWER)
+            body = describe()
+            writer.write(_HEAD % len(body) + body)
         finally:
             writer.close()
             await writer.wait_closed()

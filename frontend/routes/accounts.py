@@ -8,7 +8,9 @@ import orjson
 
 from frontend.accounts.authorize import secret_of
 from frontend.accounts.directory.change import Actor
+from frontend.accounts.directory.keys import Budget
 from frontend.dialects.admin.answers import Shown, render, render_page
+from frontend.dialects.admin.bodies import KeyBudget
 from frontend.dialects.admin.query import parse_query
 from frontend.dialects.declare import Body
 from frontend.dialects.read import read
@@ -76,6 +78,11 @@ class Desk:
     async def send(self, client: Client, shown: Shown, status: int = 200) -> None:
         """One object."""
         await client.respond(render(shown), status=status, headers=_PRIVATE)
+
+
+def key_budget(body: KeyBudget | None) -> Budget | None:
+    """The budget of a new key."""
+    return None if body is None else Budget(body.tokens, body.period)
 
 
 def parameter(client: Client, name: str = "id") -> str:

@@ -17,7 +17,7 @@ from frontend.dialects.admin.answers import (
 )
 from frontend.domain.request import Request
 from frontend.http.client import Client
-from frontend.routes.accounts import Desk, parameter
+from frontend.routes.accounts import Desk, key_budget, parameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,8 @@ class KeyRequestRoutes:
         asked = await self.requests.get(parameter(client))
         user = NewUser(body.name or asked.name, body.role, body.group_id, "", asked.email)
         expires_at_us = bodies.instant_us(body.expires_at)
-        key = NewKey(body.key_name, body.models, body.endpoints, body.networks, expires_at_us)
+        scopes = (body.models, body.endpoints, body.networks)
+        key = NewKey(body.key_name, *scopes, expires_at_us, key_budget(body.budget))
         decided = await self.requests.approve(actor, asked.id, Approval(user, key))
         await self.desk.send(client, show_request(decided))
 

@@ -14,7 +14,7 @@ from frontend.dialects.admin.answers import (
 )
 from frontend.domain.request import Request
 from frontend.http.client import Client
-from frontend.routes.accounts import Desk, parameter
+from frontend.routes.accounts import Desk, key_budget, parameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,8 @@ class MeRoutes:
 
 def _new_key(body: bodies.OwnKeyBody) -> NewKey:
     expires_at_us = bodies.instant_us(body.expires_at)
-    return NewKey(body.name, body.models, body.endpoints, body.networks, expires_at_us)
+    budget = key_budget(body.budget)
+    return NewKey(body.name, body.models, body.endpoints, body.networks, expires_at_us, budget)
 
 
 def _shown(made: MadeKey) -> Shown:

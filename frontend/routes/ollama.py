@@ -5,8 +5,10 @@ import time
 from dataclasses import dataclass, replace
 
 from frontend.accounts.authorize import require
+from frontend.accounts.roles import allows
 from frontend.dialects.ollama.answers import OllamaReply, render_image, render_loading
 from frontend.dialects.ollama.embed import check_dimensions, parse_embed, render_embed
+from frontend.dialects.ollama.options import Options
 from frontend.dialects.ollama.requests import (
     NAMES,
     OllamaCall,
@@ -56,6 +58,8 @@ class OllamaRoutes:
         request.outcome.names = NAMES
         with client.watched():
             async with self.path.open(request, call.model) as run:
+                if not call.unload:
+                    self._keep(run, call.options)
                 if call.generation is None:
                     await self._load(run, client, call)
                 elif "image" in run.model.capabilities and call.image is not None:
@@ -64,11 +68,23 @@ class OllamaRoutes:
                     await _generate(run, client, call, reply)
 
     async def _load(self, run: Run, client: Client, call: OllamaCall) -> None:
-        """Models are loaded already; unloading one takes it from every caller."""
+        """Loads a model that is not loaded now; unloading one takes it from every caller."""
         if call.unload:
             require(run.request.caller, Permission.LOAD)
             await self.path.registry.unload(run.model.name)
+        else:
+            await run.load()
+        run.request.outcome.warnings += call.options.warnings
         await client.respond(render_loading(call))
+
+    def _keep(self, run: Run, options: Options) -> None:
+        """Honours `keep_alive` of a caller who may load models; others get a warning."""
+        residency = self.path.registry.residency
+        if options.keep_s is None or (options.keep_s and not residency.is_on_demand(run.model)):
+            return  # a model that always stays also stays that long
+        may = allows(run.request.caller.role, Permission.LOAD)
+        if not (may and residency.keep(run.model, options.keep_s)):
+            options.warn_of_stay()
 
     async def _embed(self, request: Request, client: Client, *, single: bool) -> None:
         start_ns = time.perf_counter_ns()
@@ -77,8 +93,10 @@ class OllamaRoutes:
         with client.watched():
             async with self.path.open(request, call.model) as run:
                 run.require("embedding")
+                self._keep(run, call.options)
                 check_dimensions(call, run.model)
                 call.options.warn_of_context(run.model.context_length)
+                await run.load()
                 load_ns, vectors = time.perf_counter_ns() - start_ns, None
                 if call.embedding.texts:
                     vectors = await run.embed(call.embedding)

@@ -53,8 +53,9 @@ class OllamaModelRoutes:
     async def running(self, request: Request, client: Client) -> None:
         """GET /api/ps"""
         await self.registry.check()
-        models = visible(request.caller.scope, self.registry.models)
-        await client.respond(render_running({one.name: one for one in models}))
+        residency = self.registry.residency
+        models = visible(request.caller.scope, self.registry.loaded)
+        await client.respond(render_running((one, residency.expires_s(one)) for one in models))
 
     async def show(self, request: Request, client: Client) -> None:
         """POST /api/show"""

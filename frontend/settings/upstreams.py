@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from frontend.domain.durations import parse_duration
 from frontend.settings.group import Group
 
 
@@ -24,6 +25,16 @@ class UpstreamSettings(Group):
         default_factory=dict,
         description='More names for served models, as JSON: `{"mistral:latest": "my-chat"}`.',
     )
+    repository: Path | None = Field(
+        default=None,
+        description="Triton's model repository, if this machine can read it: models with "
+        "`keep_alive` that were never loaded are known from there.",
+    )
+    keep_alive: str = Field(
+        default="-1",
+        description="How long a model without `keep_alive` in models.yaml stays loaded after its "
+        "last request, such as `5m`; -1: always. A request loads it again.",
+    )
     poll_interval_s: float = Field(
         default=2, gt=0, description="Seconds between polls of the models that Triton serves."
     )
@@ -32,6 +43,17 @@ class UpstreamSettings(Group):
     def _has_a_key(self) -> Self:
         _ = self.triton_key  # its ValueError is what pydantic wants
         return self
+
+    @field_validator("keep_alive")
+    @classmethod
+    def _is_a_duration(cls, text: str) -> str:
+        parse_duration(text)
+        return text
+
+    @property
+    def keep_s(self) -> float:
+        """`keep_alive` in seconds; infinite for a negative one."""
+        return parse_duration(self.keep_alive)
 
     @property
     def triton_key(self) -> tuple[str, str] | None:

@@ -206,6 +206,13 @@ class Books:
         )
         return {row[0] for row in self._of_many(statement, request_ids)}
 
+    def existing_reservations(self, request_ids: Collection[str]) -> set[str]:
+        """Those of the reservations that are there."""
+        statement = select(reservations.c.request_id).where(
+            reservations.c.request_id.in_(bindparam("ids", expanding=True))
+        )
+        return {row[0] for row in self._of_many(statement, request_ids)}
+
     def take_abandoned(self, now_us: int, most: int) -> list[ReservationRow]:
         """Removes reservations that are over: of dead gateways, or beyond their deadline."""
         statement = (
@@ -271,6 +278,32 @@ class Books:
             )
             for row in self._of_many(statement, scope_ids)
         }
+
+    def add_subscription(
+        self, row_id: str, scope: Scope, plan: PlanRow, now_us: int
+    ) -> SubscriptionRow:
+        """A subscription whose first period has yet to begin."""
+        self.connection.execute(
+            subscriptions.insert(),
+            {
+                "id": row_id,
+                "scope_kind": scope[0],
+                "scope_id": scope[1],
+                "plan_id": plan.id,
+                "started_at_us": now_us,
+                "period_starts_at_us": 0,
+                "period_ends_at_us": 0,
+            },
+        )
+        return SubscriptionRow(row_id, scope, plan, None, 0)
+
+    def balances(self, scope: Scope) -> dict[str, int]:
+        """What a holder's accounts have, not locked."""
+        statement = select(credit_accounts.c.name, credit_accounts.c.balance_micro).where(
+            credit_accounts.c.scope_kind == scope[0], credit_accounts.c.scope_id == scope[1]
+        )
+        rows = self.connection.execute(statement)
+        return dict.fromkeys(CREDIT_ACCOUNTS, 0) | {row.name: row.balance_micro for row in rows}
 
     def save_subscription(self, row: SubscriptionRow, ends_at_us: int) -> None:
         """Writes a subscription that is locked."""

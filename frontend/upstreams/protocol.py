@@ -53,6 +53,10 @@ class Upstream(Protocol):
         """The names of all models that could be loaded."""
         ...
 
+    async def on_demand(self) -> list[Model]:
+        """The models that say that a request loads them, loaded now or not, where that is known."""
+        ...
+
     async def health(self) -> bool:
         """Whether the server answers. Raises nothing."""
         ...

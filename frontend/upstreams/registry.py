@@ -1,22 +1,27 @@
 """Which models are served, learned from the upstream alone and kept fresh by polling.
 
 A model that was seen and is not ready now is unavailable, not unknown. While the upstream does not
-answer, nothing is ready.
+answer, nothing is ready. A name leads to a model of that name, else by an alias, else by the most
+specific pattern of an alias with a wildcard (`patterns.py`).
 """
 
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from frontend.domain.models import Model
 from frontend.errors import BackendUnavailable, GatewayError, ModelNotFound, NotFound
+from frontend.upstreams.patterns import WILDCARD, Patterns
 from frontend.upstreams.protocol import Upstream
+from frontend.upstreams.residency import Residency
 
 _LATEST = ":latest"
 _MISS_INTERVAL_S = 0.5
+_READ_INTERVAL_S = 30.0
 _log = logging.getLogger(__name__)
 
 
@@ -27,22 +32,33 @@ class Registry:
     upstream: Upstream
     interval_s: float
     mapping: Mapping[str, str] = field(default_factory=dict)
+    keep_s: float = math.inf
+    residency: Residency = field(init=False)
     _ready: dict[str, Model] = field(default_factory=dict)
+    _patterns: Patterns = field(default_factory=lambda: Patterns({}))
     _seen: dict[str, str] = field(default_factory=dict)
+    _seen_patterns: dict[str, str] = field(default_factory=dict)
     _since_s: dict[str, int] = field(default_factory=dict)
     _reachable: bool = False
     _refreshed_at_s: float = -1e9
     _refreshing: asyncio.Task[None] | None = None
+    _loaded: dict[str, Model] = field(default_factory=dict)
+    _on_demand: dict[str, Model] = field(default_factory=dict)
+    _read_at_s: float = -1e9
+
+    def __post_init__(self) -> None:
+        self.residency = Residency(self.upstream, lambda: self._loaded, self.refresh, self.keep_s)
 
     @property
     def is_ready(self) -> bool:
-        """Whether the upstream answered last time and serves at least one model."""
+        """Whether the upstream answered last time and serves at least one model, or loads it."""
         return self._reachable and bool(self._ready)
 
     @property
     def names(self) -> dict[str, Model]:
         """The ready models by every name, in order."""
-        mapped = {name: self._ready.get(self._mapped(name)) for name in self.mapping}
+        exact = (name for name in self.mapping if WILDCARD not in name)
+        mapped = {name: self._ready.get(self._mapped(name)) for name in exact}
         known = self._ready | {name: model for name, model in mapped.items() if model}
         return dict(sorted(known.items()))
 
@@ -50,6 +66,11 @@ class Registry:
     def models(self) -> list[Model]:
         """The ready models by name, each once."""
         return sorted({m.name: m for m in self._ready.values()}.values(), key=lambda m: m.name)
+
+    @property
+    def loaded(self) -> list[Model]:
+        """The models that are loaded now, by name."""
+        return sorted(self._loaded.values(), key=lambda model: model.name)
 
     async def find(self, name: str) -> Model:
         """The ready model that answers to `name`; polls again on a miss.
@@ -66,12 +87,22 @@ class Registry:
         if not self._reachable:
             raise BackendUnavailable("the model server is not available now; try again soon")
         for one in spelled:
-            if one in self._seen:
+            if self._is_known(one):
                 raise BackendUnavailable(f"the model '{one}' is not loaded now; try again soon")
         raise ModelNotFound(name)
 
     def _first(self, names: list[str]) -> Model | None:
-        return next((self._ready[name] for name in names if name in self._ready), None)
+        """The ready model that the likeliest of the names leads to."""
+        for name in names:
+            if name in self._ready:
+                return self._ready[name]
+        if any(name in self._seen for name in names):
+            return None  # a model of that name is not loaded now: patterns do not replace it
+        targets = map(self._patterns.find, names)
+        return next((self._ready[name] for name in targets if name in self._ready), None)
+
+    def _is_known(self, name: str) -> bool:
+        return name in self._seen or self._patterns.find(name) is not None
 
     def own_name(self, name: str) -> str:
         """What the upstream calls the model that `name` leads to, loaded now or not."""
@@ -126,6 +157,7 @@ class Registry:
         try:
             yield
         finally:
+            await self.residency.close()
             tasks = [poll] if self._refreshing is None else [poll, self._refreshing]
             for task in tasks:
                 task.cancel()
@@ -135,6 +167,7 @@ class Registry:
         while True:
             await asyncio.sleep(self.interval_s)
             await self.refresh()
+            self.residency.unload_idle(self.loaded)
 
     async def refresh(self) -> None:
         """Polls once, however many callers wait. After a failure nothing is served."""
@@ -146,14 +179,26 @@ class Registry:
     async def _refresh(self) -> None:
         try:
             models = await self.upstream.models()
+            await self._read_on_demand()
         except GatewayError:
             if self._reachable:
                 _log.warning("the model server does not answer")
-            self._reachable, self._ready = False, {}
+            self._reachable, self._ready, self._loaded = False, {}, {}
         else:
             self._reachable = True
-            self._learn(models)
+            self._loaded = {model.name: model for model in models}
+            on_demand = [model for model in models if self.residency.is_on_demand(model)]
+            self._on_demand |= {model.name: model for model in on_demand}
+            asleep = [one for name, one in self._on_demand.items() if name not in self._loaded]
+            self._learn([*asleep, *models])
         self._refreshed_at_s = time.monotonic()
+
+    async def _read_on_demand(self) -> None:
+        """The repository on disk changes rarely, and is read rarely."""
+        if time.monotonic() - self._read_at_s >= _READ_INTERVAL_S:
+            self._read_at_s = time.monotonic()
+            stored = await self.upstream.on_demand()
+            self._on_demand |= {one.name: one for one in stored if self.residency.is_on_demand(one)}
 
     def _learn(self, models: list[Model]) -> None:
         now_s = int(time.time())
@@ -169,6 +214,17 @@ class Registry:
             _log.info("serving %s", ", ".join(sorted(m.name for m in models)) or "nothing")
         self._ready = ready
         self._seen |= {name: model.name for name, model in ready.items()}
+        self._learn_patterns(models)
+
+    def _learn_patterns(self, models: list[Model]) -> None:
+        """Those of the operator's mapping beat those of models. A pattern of a model that is not
+        loaded any more still leads to it."""
+        ready = {model.name for model in models}
+        gone = {p: name for p, name in self._seen_patterns.items() if name not in ready}
+        own = {pattern: model.name for model in models for pattern in model.patterns}
+        self._seen_patterns = gone | own
+        mapped = {pattern: self._mapped(name) for pattern, name in self.mapping.items()}
+        self._patterns = Patterns(self._seen_patterns | mapped)
 
 
 def spellings(name: str) -> list[str]:

@@ -1,5 +1,6 @@
 """`toolkit serve` as a whole: it says what it serves, and kill -9 leaves nothing."""
 
+import json
 import os
 import re
 import shutil
@@ -8,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -97,8 +99,18 @@ def _toolkit(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_service_in_the_background_is_listed_and_stopped_in_order(echo_repository: Path) -> None:
+@pytest.fixture
+def background_port() -> Iterator[str]:
+    """A free port; the service that a test leaves there in the background is stopped."""
     port = str(free_port())
+    yield port
+    _toolkit("stop", "--port", port)
+
+
+def test_a_service_in_the_background_is_listed_and_stopped_in_order(
+    echo_repository: Path, background_port: str
+) -> None:
+    port = background_port
     started = _toolkit("serve", str(echo_repository), "--port", port, "--detach")
     assert started.returncode == 0, started.stderr
     assert "echo (llm)" in started.stderr
@@ -107,10 +119,27 @@ def test_a_service_in_the_background_is_listed_and_stopped_in_order(echo_reposit
     again = _toolkit("serve", str(echo_repository), "--port", port, "--detach")
     assert again.returncode == 1
     assert f"`toolkit serve` of {echo_repository} uses it" in again.stderr
+    listed = _toolkit("ps", "--json")
+    [own] = [each for each in json.loads(listed.stdout) if each["port"] == int(port)]
+    assert (own["state"], own["url"]) == ("ready", f"http://127.0.0.1:{port}")
+    assert {each["model"]: each["state"] for each in own["models"]}["echo"] == "ready"
+    assert own["models"][0]["size_bytes"] > 0
+    logged = _toolkit("logs", "echo", "--port", port, "-n", "0")
+    assert "triton | " in logged.stdout
+    assert "successfully loaded 'echo.engine'" in logged.stdout
+    assert "successfully loaded 'echo-embedding'" not in logged.stdout
+    assert (Path(own["logs"]) / "models" / "echo.engine.log").exists()
+    wrong = _toolkit("logs", "ecko", "--port", port)
+    assert wrong.returncode == 1
+    assert "did you mean 'echo'?" in wrong.stderr
     stopped = _toolkit("stop", "--port", port)
     assert stopped.returncode == 0
     assert f"stopped the service on port {port}" in stopped.stderr
     assert status_of(f"http://127.0.0.1:{port}/readyz") == 0
+    last = _toolkit("logs", "--port", port)
+    assert f"service on port {port} has ended" in last.stderr
+    assert "service | " in last.stdout.splitlines()[-1]
+    assert last.stdout.endswith("stopped\n")
 
 
 def test_impatient_signals_end_it_at_once(echo_repository: Path, tmp_path: Path) -> None:

@@ -64,7 +64,9 @@ class Service(Running):
     @property
     def triton_log(self) -> str:
         """What Triton and the models in it have said so far."""
-        return (home() / "logs" / str(self.port) / "triton.log").read_text(errors="replace")
+        logs = home() / "logs" / str(self.port)
+        files = (logs / "triton.log", *sorted((logs / "models").glob("*.log")))
+        return "".join(path.read_text(errors="replace") for path in files)
 
     def family(self) -> list[psutil.Process]:
         """The serving process and everything below it."""

@@ -29,6 +29,11 @@ class ScriptedUpstream:
     error: Exception | None = None
     served: list[Model] | None = field(default_factory=lambda: [MODEL])
     hangs: bool = False
+    asleep: list[Model] = field(default_factory=list)
+    """Known and not loaded at first; `load` waits for `may_load`, then serves them."""
+    may_load: asyncio.Event = field(default_factory=asyncio.Event)
+    loads: list[str] = field(default_factory=list)
+    unloads: list[str] = field(default_factory=list)
     started: list[str] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
     begun: asyncio.Event = field(default_factory=asyncio.Event)
@@ -85,14 +90,22 @@ class ScriptedUpstream:
     async def stored(self) -> set[str]:
         return {model.name for model in await self.models()}
 
+    async def on_demand(self) -> list[Model]:
+        return self.asleep
+
     async def health(self) -> bool:
         return self.served is not None
 
     async def load(self, name: str) -> None:
+        self.loads.append(name)
+        if any(one.name == name for one in self.asleep):
+            await self.may_load.wait()
         if name == "broken":
             raise BackendFailed("does not load")
+        self.served = [*(self.served or ()), *(one for one in self.asleep if one.name == name)]
 
     async def unload(self, name: str) -> None:
+        self.unloads.append(name)
         self.served = [model for model in self.served or () if model.name != name]
 
     def abandon(self) -> None:

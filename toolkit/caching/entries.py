@@ -22,6 +22,7 @@ from toolkit.weights.sources import ABOUT
 KINDS = {
     "sources": "weights as their authors published them",
     "weights": "weights as a repository holds them",
+    "served": "repositories of models that were served by name",
     "wheels": "packages that weights and Triton came in",
     "downloads": "downloads that were stopped",
     "environments": "Python environments of models",
@@ -100,6 +101,10 @@ def _about(kind: str, path: Path) -> str:
         with suppress(OSError, IndexError):
             lines = (path / ABOUT).read_text().splitlines()
             return lines[2] if len(lines) > 2 else lines[0]
+    if kind == "served":
+        with suppress(OSError):
+            match = re.search(r"source: (.*)", (path / "models.yaml").read_text())
+            return match[1].strip('"') if match else ""
     if kind == "weights":
         with suppress(OSError):
             match = re.search(r'"kind": "(\w+)"', (path / "facts.json").read_text())

@@ -20,7 +20,8 @@ def announce(options: "ServeOptions", models: "Sequence[ServedModel]", *, stop: 
     say()
     for model in models:
         also = f", also called {', '.join(model.aliases)}" if model.aliases else ""
-        say(f"  {model.name} ({model.kind or 'no kind'}{also})")
+        when = ", loaded by its first request" if model.is_on_demand else ""
+        say(f"  {model.name} ({model.kind or 'no kind'}{also}{when})")
     say()
     say(f"Logs: {options.logs}. {stop} stops the service.")
     if options.triton_port is not None:

@@ -13,7 +13,14 @@ from typing import Annotated, Any
 import typer
 
 import toolkit
-from toolkit.cli.commands import COMMANDS, SETTINGS, LazyGroup, drop_flag_values
+from toolkit.cli.commands import (
+    COMMANDS,
+    SETTINGS,
+    LazyGroup,
+    drop_flag_values,
+    is_completing,
+    keep_texts,
+)
 from toolkit.cli.output import print_error
 from toolkit.errors import ToolkitError
 
@@ -63,6 +70,8 @@ def command(*, load_all: bool = True) -> Any:
         for name in COMMANDS:
             group.load(name)
     drop_flag_values(group)
+    if is_completing():
+        keep_texts(group)
     return group
 
 

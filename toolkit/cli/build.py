@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from toolkit.cli.complete import complete_targets
 from toolkit.cli.options import Json, takes
 from toolkit.cli.output import print_json, say
 from toolkit.cli.progress import console_progress
@@ -26,7 +27,9 @@ class Options:
         Path,
         typer.Option("--output", "-o", help="Directory of the repository; replaced if it exists."),
     ] = Path("model_repository")
-    target: Annotated[str, typer.Option(help=f"What will serve it: {FORMS}.")] = "embedded"
+    target: Annotated[
+        str, typer.Option(help=f"What will serve it: {FORMS}.", autocompletion=complete_targets)
+    ] = "embedded"
     dry_run: Annotated[
         bool,
         typer.Option(

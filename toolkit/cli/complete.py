@@ -1,4 +1,4 @@
-"""Values that a shell completes: names of models.
+"""Values that a shell completes: names of models and targets.
 
 Reads files only, so that a Tab never waits for a service; it imports neither psutil nor gRPC.
 """
@@ -44,3 +44,11 @@ def _models_of(repository: Path) -> Iterator[str]:
         with suppress(OSError, UnicodeDecodeError), config.open() as file:
             if _PUBLIC.search(file.read(_HEAD_BYTES)):
                 yield config.parent.name
+
+
+def complete_targets(incomplete: str) -> list[str]:
+    """What a repository can be built for."""
+    from toolkit.targets import TARGETS
+
+    names = ("embedded", "container", *TARGETS)
+    return [name for name in dict.fromkeys(names) if name.startswith(incomplete)]

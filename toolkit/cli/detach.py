@@ -1,6 +1,7 @@
 """`toolkit serve --detach`: the same command line again, in the background."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit.cli.announce import announce
@@ -28,10 +29,11 @@ def detach(options: "ServeOptions", arguments: Sequence[str]) -> None:
 
 
 def served_by(record: "Record") -> "list[ServedModel]":
-    """The public models that a service has loaded."""
+    """The public models that a service has loaded, or loads on demand."""
     from toolkit.serve.connection import connected
     from toolkit.serve.control import Control
 
     with connected(record.address) as api:
-        models = Control(api).models().values()
-    return [model.served for model in models if model.serving and model.public]
+        models = Control(api, Path(record.repository)).models().values()
+    public = [model for model in models if model.public]
+    return [one.served for one in public if one.serving or one.served.is_on_demand]

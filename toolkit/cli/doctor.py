@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from toolkit.cli.complete import complete_targets
 from toolkit.cli.options import machine_of, takes
 from toolkit.cli.output import print_json, print_line, say
 from toolkit.finding import Finding, Severity
@@ -23,7 +24,9 @@ class Options:
     """The command line of `toolkit doctor`."""
 
     context: typer.Context
-    target: Annotated[str, typer.Option(help=f"What to serve here: {FORMS}.")] = "embedded"
+    target: Annotated[
+        str, typer.Option(help=f"What to serve here: {FORMS}.", autocompletion=complete_targets)
+    ] = "embedded"
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the gateway.")] = 9000
     host: Annotated[str, typer.Option(help="Address of the gateway.")] = "127.0.0.1"
     repository: Annotated[Path, typer.Option(help="Where the model repository is, or will be.")] = (

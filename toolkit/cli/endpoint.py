@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from toolkit.cli.complete import complete_models
 from toolkit.cli.options import Json
 from toolkit.cli.progress import console_progress
 from toolkit.errors import UsageError
 from toolkit.progress import Progress
 
 if TYPE_CHECKING:
+    from toolkit.serve.activity import Activity
     from toolkit.serve.control import Control
 
 _Result = TypeVar("_Result")
@@ -66,12 +68,24 @@ class Endpoint:
         with connected(address, key) as api:
             yield Control(api, repository, timeout_s)
 
+    def activity(self) -> "dict[str, Activity]":
+        """What its models do, as the gateway beside it says; empty for any other Triton."""
+        from toolkit.serve.activity import activity_of
+        from toolkit.serve.record import find_service
+
+        return {} if self.triton else activity_of(find_service(self.port)) or {}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OneModel(Endpoint):
     """A command about one model."""
 
-    name: Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")]
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="The model's name or alias.", autocompletion=complete_models
+        ),
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

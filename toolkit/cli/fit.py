@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from toolkit.cli.complete import complete_targets
 from toolkit.cli.options import Json, machine_of, takes
 from toolkit.cli.output import print_json, print_line, print_table
 from toolkit.cli.progress import console_progress
@@ -41,7 +42,10 @@ class Options:
     ] = None
     target: Annotated[
         str | None,
-        typer.Option(help=f"What serves them: {FORMS}. Default: embedded; container with --gpus."),
+        typer.Option(
+            help=f"What serves them: {FORMS}. Default: embedded; container with --gpus.",
+            autocompletion=complete_targets,
+        ),
     ] = None
     memory: Annotated[
         str | None,

@@ -1,6 +1,6 @@
 """`toolkit models`: what a running Triton serves, and changing that while other models go on."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -22,6 +22,7 @@ from toolkit.cli.status import (
 from toolkit.progress import Progress
 
 if TYPE_CHECKING:
+    from toolkit.serve.activity import Activity
     from toolkit.serve.control import Control, ModelStatus
 
 models = typer.Typer(
@@ -65,6 +66,9 @@ def list_(options: List) -> None:
 def status(options: OneModel) -> None:
     """Show how many requests a model and its steps have handled since they were loaded.
 
+    `mean` is Triton's time for a request, which it does not measure for models that stream. The
+    time to the first token and tokens/s are means of the last answers through the gateway.
+
     Exit status: 0 the model is served, 1 it is not.
 
     Examples:
@@ -79,19 +83,34 @@ def status(options: OneModel) -> None:
         all_models = control.models()
         model = control.find(options.name)
         family = [model.name, *(step for step in steps_of(model.config) if step in all_models)]
-        rows = [row for each in family for row in statistics_of(control, each)]
+        rows = [row for each in family for row in statistics_of(control, all_models[each])]
+    does = options.activity().get(model.name)
     if options.as_json:
-        print_json(described(model) | {"statistics": rows})
+        now = {"activity": asdict(does) if does else None}
+        print_json(described(model) | now | {"statistics": rows})
     else:
         columns = ("model", "version", "requests", "failed", "mean", "queued")
         print_table(columns, [_statistics_row(row) for row in rows])
-    say(f"{model.name}: {state(model)}")
+    say(f"{model.name}: {state(model)}{_speed(does)}")
     raise typer.Exit(0 if model.serving else 1)
 
 
 def _statistics_row(row: dict[str, Any]) -> tuple[str, ...]:
     counts = (str(row[name]) for name in ("model", "version", "requests", "failed"))
-    return *counts, f"{row['mean_ms']:.1f} ms", f"{row['mean_queue_ms']:.1f} ms"
+    mean = "-" if row["mean_ms"] is None else f"{row['mean_ms']:.1f} ms"
+    return *counts, mean, f"{row['mean_queue_ms']:.1f} ms"
+
+
+def _speed(does: "Activity | None") -> str:
+    """What the gateway has measured, as an addition to a sentence."""
+    if does is None:
+        return ""
+    parts = [f"{does.running} requests now"]
+    if does.first_token_s is not None:
+        parts.append(f"first token after {does.first_token_s * 1000:.0f} ms")
+    if does.tokens_per_s is not None:
+        parts.append(f"{does.tokens_per_s:.1f} tokens/s per answer")
+    return f"; {', '.join(parts)}"
 
 
 @models.command("versions")
@@ -186,7 +205,8 @@ class Unload(Change):
 def unload(options: Unload) -> None:
     """Unload a model and its own steps. Running requests finish first; other models go on.
 
-    From then on the gateway answers 503 for the model. `toolkit models load` loads it again.
+    From then on the gateway answers 503 for the model, and `toolkit models load` loads it again. A
+    model with `keep_alive` in models.yaml is loaded again by its next request.
 
     Examples:
 

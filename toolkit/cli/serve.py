@@ -223,7 +223,10 @@ def _supervise(chosen: "ServeOptions") -> None:
     def ready() -> None:
         journal.write(log, f"ready at {chosen.url or '{}:{}'.format(*chosen.listening)}")
         if not quiet:
-            announce(chosen, supervisor.models, stop="Ctrl-C")
+            loaded = {model.name for model in supervisor.models}
+            waiting = [one for one in supervisor.known if one.is_on_demand]
+            announced = [*supervisor.models, *(one for one in waiting if one.name not in loaded)]
+            announce(chosen, announced, stop="Ctrl-C")
 
     with console_progress() as progress:
         supervisor = Supervisor(chosen, progress, report=journal.logged(log, say))

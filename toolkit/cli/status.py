@@ -1,5 +1,6 @@
 """How `toolkit models` describes models: as rows of a table, and as JSON."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,9 +46,13 @@ def state(model: "ModelStatus") -> str:
     return "not loaded"
 
 
-def statistics_of(control: "Control", name: str) -> list[dict[str, Any]]:
-    """What each loaded version has done since it was loaded."""
-    rows = []
+def statistics_of(control: "Control", model: "ModelStatus") -> list[dict[str, Any]]:
+    """What each loaded version has done since it was loaded.
+
+    Triton times a model that streams only until it has taken the request, so its mean is None.
+    """
+    config, name, rows = model.config, model.name, []
+    is_timed = not (config is not None and config.model_transaction_policy.decoupled)
     for each in control.statistics(name):
         done, failed = each.inference_stats.success, each.inference_stats.fail
         queue, count = each.inference_stats.queue, max(1, done.count)
@@ -57,7 +62,7 @@ def statistics_of(control: "Control", name: str) -> list[dict[str, Any]]:
                 "version": int(each.version),
                 "requests": done.count + failed.count,
                 "failed": failed.count,
-                "mean_ms": done.ns / count / 1e6,
+                "mean_ms": done.ns / count / 1e6 if is_timed else None,
                 "mean_queue_ms": queue.ns / max(1, queue.count) / 1e6,
                 "last_inference_ms": each.last_inference or None,
             }
@@ -94,13 +99,15 @@ def show_loaded(loaded: "ModelStatus", as_json: bool) -> None:
 def show_answers(answers: list["Answer"], as_json: bool) -> None:
     """Prints a row for each request of a canary."""
     if as_json:
-        fields = ("model", "version", "latency_ms", "responses", "outputs", "problem")
+        fields = ("model", "version", "latency_ms", "responses", "outputs", "problem", "text")
         print_json([{name: getattr(answer, name) for name in fields} for answer in answers])
         return
     rows = []
     for each in answers:
         outputs = ", ".join(f"{name} {shape}" for name, shape in each.outputs.items())
-        answer = outputs if each.problem is None else f"failed: {each.problem.strip()}"
+        answer = outputs if each.text is None else json.dumps(each.text, ensure_ascii=False)
+        if each.problem is not None:
+            answer = f"failed: {each.problem.strip()}"
         rows.append((each.model, str(each.version), f"{each.latency_ms:.0f} ms", answer))
     print_table(("model", "version", "latency", "answer"), rows)
 

@@ -1,18 +1,17 @@
 """`toolkit verify`: check a model repository without a server."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from toolkit.cli.complete import complete_targets
 from toolkit.cli.output import print_line, say
 from toolkit.errors import RepositoryError
 from toolkit.finding import Severity
-from toolkit.verifier.finding import ModelFinding
-from toolkit.verifier.fix import apply_fixes, write_batch_size
-from toolkit.verifier.releases import find_server
-from toolkit.verifier.report import as_json, lines, summary
-from toolkit.verifier.repository import guess_target, read_models, verify_repository
+
+if TYPE_CHECKING:
+    from toolkit.verifier.finding import ModelFinding
 
 _USAGE = 2
 
@@ -24,6 +23,7 @@ def verify(
     target: Annotated[
         str | None,
         typer.Option(
+            autocompletion=complete_targets,
             help="Server to check for: embedded or container:YY.MM[-vllm|-trtllm]. Default: what "
             "the repository was built for; else embedded, or container where a backend needs it.",
         ),
@@ -56,6 +56,12 @@ def verify(
 
         toolkit verify /srv/models --fix
     """
+    # here, so that help and completion do without them
+    from toolkit.verifier.fix import apply_fixes, write_batch_size
+    from toolkit.verifier.releases import find_server
+    from toolkit.verifier.report import as_json, summary
+    from toolkit.verifier.repository import guess_target, read_models, verify_repository
+
     try:
         chosen = find_server(target or guess_target(directory), gpus)
         models = read_models(directory, chosen)
@@ -79,7 +85,9 @@ def verify(
     raise typer.Exit(1 if fatal else 0)
 
 
-def _show(findings: list[ModelFinding]) -> None:
+def _show(findings: "list[ModelFinding]") -> None:
+    from toolkit.verifier.report import lines
+
     for finding in findings:
         for line in lines(finding):
             print_line(*line)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from toolkit.fields.contract import Contract
+from toolkit.fields.duration import Duration
 from toolkit.fields.serving import (
     Batching,
     Groups,
@@ -22,7 +23,7 @@ from toolkit.fields.tensors import Input, Output
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$"
 NAME_HINT = "letters, digits, '.', '_' and '-', beginning with a letter or digit, 96 at most"
-ALIAS = r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}$"
+ALIAS = r"^([A-Za-z0-9][A-Za-z0-9._:/@-]*(\*[A-Za-z0-9._:/@-]*)?|\*[A-Za-z0-9._:/@-]*)$"
 
 
 def _is_source(text: str) -> str:
@@ -31,7 +32,7 @@ def _is_source(text: str) -> str:
 
 
 Name = Annotated[str, Field(pattern=NAME)]
-Alias = Annotated[str, Field(pattern=ALIAS)]
+Alias = Annotated[str, Field(pattern=ALIAS, max_length=128)]
 SourceText = Annotated[str, AfterValidator(_is_source)]
 TargetName = Annotated[str, Field(pattern=r"^(embedded|container(:\d\d\.\d\d(-[a-z-]+)?)?)$")]
 
@@ -49,7 +50,16 @@ class BaseEntry(Strict):
 
     kind: str
 
-    aliases: Many[Alias] = Field(default=(), description="Further names that clients may ask for.")
+    aliases: Many[Alias] = Field(
+        default=(),
+        description="Further names that clients may ask for. One `*` stands for any text, as in "
+        "`claude-*`; a name without `*` wins, then the pattern with the most other characters.",
+    )
+    keep_alive: Duration | None = Field(
+        default=None,
+        description="How long the model stays loaded after its last request, such as `5m`: it is "
+        "not loaded at the start, and a request loads it. Default, and -1: always loaded.",
+    )
     owned_by: str = Field(
         default="triton-toolkit", min_length=1, description="`owned_by` in `/v1/models`."
     )

@@ -53,6 +53,8 @@ def _public(entry: BaseEntry, source: str, digest: str) -> dict[str, object]:
         contract.DIGEST: digest,
         contract.OWNED_BY: entry.owned_by,
     }
+    if entry.keep_alive is not None:
+        parameters[contract.KEEP_ALIVE] = f"{entry.keep_alive:.15g}"
     if entry.created is not None:
         parameters[contract.CREATED] = entry.created
     return parameters

@@ -30,6 +30,17 @@ REQUIREMENTS = "requirements.txt"
 _TORCH = "torch==2.13.0"
 _NUMPY = "numpy==1.26.4"  # the stub was built for numpy 1
 _LINK_FOLDER = ".environments"
+MODEL_LOGS = "TRITON_TOOLKIT_MODEL_LOGS"
+"""Environment variable of Triton: the folder of the models' logs."""
+_SPLIT = f"""\
+# triton-toolkit: the output of a model's processes goes to its own log
+if [ -d "${{{MODEL_LOGS}:-}}" ]; then
+    toolkit_model="${{BASH_EXECUTION_STRING#*triton_python_backend_stub }}"
+    toolkit_model="${{toolkit_model%%/model.py *}}"
+    toolkit_model="${{toolkit_model%/*}}"
+    exec >>"${MODEL_LOGS}/${{toolkit_model##*/}}.log" 2>&1
+fi
+"""
 
 
 def ensure_environment(name: str, progress: Progress = silent) -> Path:
@@ -99,6 +110,7 @@ def link_environments(
             root = ensure_own_environment(_requirements(repository, name), progress)
         else:
             root = ensure_environment(CUDA[name] if cuda else name, progress)
+        _split_logs(root)
         link = repository / _LINK_FOLDER / name
         link.parent.mkdir(exist_ok=True)
         if not link.is_symlink() or link.readlink() != root:
@@ -107,6 +119,21 @@ def link_environments(
             fresh.replace(link)
         linked.append(root)
     return linked
+
+
+def _split_logs(root: Path) -> None:
+    """Lets the environment's models log to files of their own, if Triton was started with
+    MODEL_LOGS.
+
+    Triton runs `bash -c "source ENVIRONMENT/bin/activate && exec env … STUB MODEL/1/model.py …"`
+    (python backend, stub_launcher.cc), so the script can tell the model from its own command.
+    """
+    activate = root / "bin" / "activate"
+    text = activate.read_text(encoding="utf-8")
+    if _SPLIT not in text:
+        fresh = activate.with_name(f".activate.{os.getpid()}")
+        fresh.write_text(f"{text}\n{_SPLIT}", encoding="utf-8")
+        fresh.replace(activate)
 
 
 def uses_cuda(repository: Path) -> bool:

@@ -8,6 +8,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +47,8 @@ class Answer:
     responses: int
     outputs: dict[str, str]
     problem: str | None
+    text: str | None = None
+    """What a language model generated."""
 
 
 def ask(
@@ -62,6 +65,7 @@ def ask(
     started = time.monotonic()
     responses, problem = 0, None
     outputs: dict[str, str] = {}
+    text: list[str] = []
     try:
         stream: Iterator[service_pb2.ModelStreamInferResponse]
         stream = api.ModelStreamInfer(iter([sent]), timeout=timeout_s)
@@ -72,12 +76,29 @@ def ask(
                 tensor.name: f"{tensor.datatype}{list(tensor.shape)}"
                 for tensor in response.infer_response.outputs
             }
+            text += _texts(response.infer_response)
     except grpc.RpcError as error:
         problem = error.details() or error.code().name
     latency_ms = (time.monotonic() - started) * 1000
     if problem is None and not responses:
         problem = "the stream ended without a response"
-    return Answer(model.name, version, latency_ms, responses, outputs, problem)
+    said = "".join(text) if model.kind == "llm" else None
+    return Answer(model.name, version, latency_ms, responses, outputs, problem, said)
+
+
+def _texts(response: service_pb2.ModelInferResponse) -> Iterator[str]:
+    """The text in the events of a language model; nothing for other outputs."""
+    contents = dict(
+        zip(
+            (tensor.name for tensor in response.outputs), response.raw_output_contents, strict=False
+        )
+    )
+    raw, at = contents.get("event", b""), 0
+    while at + 4 <= len(raw):  # each element of a BYTES tensor begins with its length
+        end = at + 4 + int.from_bytes(raw[at : at + 4], "little")
+        with suppress(ValueError, AttributeError):
+            yield str(json.loads(raw[at + 4 : end]).get("text") or "")
+        at = end
 
 
 def request_for(model: ServedModel) -> service_pb2.ModelInferRequest:

@@ -15,7 +15,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from toolkit.errors import ServeError
 from toolkit.model_config import ModelConfig
-from toolkit.names import close_matches
+from toolkit.names import close_matches, match_alias
 from toolkit.serve.connection import serve_error, triton_errors
 from toolkit.serve.models import ServedModel, as_json, read_config
 
@@ -113,9 +113,9 @@ class Control:
         models = self.models()
         if name in models:
             return models[name]
-        for model in models.values():
-            if name in model.served.aliases:
-                return model
+        aliases = {alias: model for model in models.values() for alias in model.served.aliases}
+        if alias := match_alias(name, aliases):
+            return aliases[alias]
         near = close_matches(name, models)
         known = ", ".join(each for each, model in models.items() if model.public) or "none"
         hint = f"did you mean '{near[0]}'?" if near else f"it has: {known}"

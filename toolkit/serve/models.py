@@ -6,15 +6,17 @@ Reads the repository on disk only.
 import contextlib
 import json
 import shlex
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from google.protobuf import json_format, text_format
 
-from toolkit.contract import ALIASES, KIND
+from toolkit.contract import ALIASES, KEEP_ALIVE, KIND
 from toolkit.errors import RepositoryError
 from toolkit.model_config import ModelConfig
+from toolkit.names import match_alias
 
 CACHE_BYTES = 256 << 20
 """Size of Triton's response cache, if a model enables it."""
@@ -36,6 +38,12 @@ class ServedModel:
     def aliases(self) -> list[str]:
         """Other names that clients may use for it."""
         return list(json.loads(self.parameter(ALIASES) or "[]"))
+
+    @property
+    def is_on_demand(self) -> bool:
+        """Whether the gateway loads it with its first request, and unloads it when it is idle."""
+        text = self.parameter(KEEP_ALIVE)
+        return bool(text) and not text.startswith("-")
 
     def parameter(self, key: str) -> str:
         """A config parameter's text, "" when absent."""
@@ -100,6 +108,24 @@ def read_config(repository: Path, name: str) -> ModelConfig | None:
     with contextlib.suppress(OSError, RepositoryError):
         return _read(repository / name / "config.pbtxt")
     return None
+
+
+def read_configs(repository: Path) -> dict[str, ModelConfig]:
+    """Every config on disk that can be read, by model."""
+    names = (path.parent.name for path in sorted(repository.glob("[!.]*/config.pbtxt")))
+    configs = {name: read_config(repository, name) for name in names}
+    return {name: config for name, config in configs.items() if config is not None}
+
+
+def family_of(name: str, configs: Mapping[str, ModelConfig]) -> list[str]:
+    """The model of that name or alias, and its steps; empty if there is none."""
+    served = [ServedModel(model, config) for model, config in configs.items()]
+    aliases = {alias: model for model in served for alias in model.aliases}
+    names = aliases | {model.name: model for model in served}
+    if (alias := match_alias(name, names)) is None:
+        return []
+    model = names[alias]
+    return [model.name, *(step.model_name for step in model.config.ensemble_scheduling.step)]
 
 
 def as_json(config: ModelConfig) -> str:

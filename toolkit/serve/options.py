@@ -76,6 +76,8 @@ class ServeOptions:
                 )
         argv = [sys.executable, "-P", "-m", "frontend", command, "--host", self.host]
         argv += ["--port", str(self.port), "--triton", triton, "--drain-s", str(self.drain_s)]
+        if triton.startswith("unix:"):  # this service's own Triton
+            argv += ["--repository", str(self.repository.absolute())]
         if self.control_key_file is not None:
             argv += ["--triton-key-file", str(self.control_key_file.absolute())]
         if self.ollama_port is not None:

@@ -23,10 +23,11 @@ from toolkit.progress import Progress, silent
 from toolkit.runtime.environments import link_environments
 from toolkit.runtime.triton import ensure_triton
 from toolkit.serve import stubs
-from toolkit.serve.folder import sweep
+from toolkit.serve.folder import make_private, sweep
 from toolkit.serve.front import GATEWAY_SOCKET, Front, gateway, relay, wait_until_ready
 from toolkit.serve.healing import Healer
 from toolkit.serve.linkable import linkable
+from toolkit.serve.logs import MODELS
 from toolkit.serve.models import ServedModel, check_target, public, public_models
 from toolkit.serve.options import ServeOptions
 from toolkit.serve.ports import check_free
@@ -53,7 +54,10 @@ class Supervisor:
     progress: Progress = silent
     report: Callable[[str], None] = print
     models: list[ServedModel] = field(default_factory=list, init=False)
-    """The models to serve: at first all of the repository, then what `toolkit models` loaded."""
+    """The models to serve: at first all of the repository that are not loaded on demand, then what
+    was loaded meanwhile."""
+    known: list[ServedModel] = field(default_factory=list, init=False)
+    """All public models of the repository."""
     _triton: TritonServer | None = field(default=None, init=False)
     _front: Front | None = field(default=None, init=False)
     _healer: Healer | None = field(default=None, init=False)
@@ -105,15 +109,17 @@ class Supervisor:
     def _start(self) -> None:
         options = self.options
         check_target(options.repository, "embedded")
-        self.models = public_models(options.repository)
+        self.known = public_models(options.repository)
+        self.models = [model for model in self.known if not self._waits(model)]
         check_free(options.ports)
         sweep()
         runtime = ensure_triton(self.progress)
         repository = self._stack.enter_context(linkable(options.repository.absolute()))
         link_environments(repository, self.progress, cuda=options.placement is not None)
         logs = options.logs
-        for log in logs.glob("*.log"):
+        for log in (*logs.glob("*.log"), *logs.glob(f"{MODELS}/*.log")):
             log.unlink()
+        make_private(logs / MODELS)
         self._triton = TritonServer(
             runtime,
             TritonOptions(
@@ -121,6 +127,7 @@ class Supervisor:
                 logs / "triton.log",
                 options.triton_http_port,
                 placement=options.placement,
+                model_logs=logs / MODELS,
             ),
         )
         record = Record.here(
@@ -141,6 +148,10 @@ class Supervisor:
             self._front.start()
             if options.triton_port is None:
                 wait_until_ready(options.url, _READY_S)
+
+    def _waits(self, model: ServedModel) -> bool:
+        """Whether the gateway loads it later; the relay does not."""
+        return model.is_on_demand and self.options.triton_port is None
 
     def _watch(self) -> None:
         assert self._front is not None
@@ -232,7 +243,7 @@ class Supervisor:
                 raise
             for model, reason in failed.reasons.items():
                 self.report(f"{model} does not load and is not served: {reason}")
-            self.report(f"all others are served; the details are in {self.options.logs}/triton.log")
+            self.report("all others are served; `toolkit logs MODEL` prints the details")
             self.models = [model for model in self.models if model.name not in failed.reasons]
 
     def _begin_watching(self, triton: TritonServer) -> None:

@@ -22,6 +22,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from toolkit.errors import ServeError
 from toolkit.model_config import ModelConfig
 from toolkit.progress import Progress, silent
+from toolkit.runtime.environments import MODEL_LOGS
 from toolkit.runtime.triton import TritonRuntime
 from toolkit.serve.child import Child, Command, clean_environment
 from toolkit.serve.folder import PrivateFolder
@@ -44,21 +45,24 @@ _CLOSED_HTTP = "model-repository,shared-memory,model-config,logging,trace:closed
 @dataclass(frozen=True, slots=True)
 class TritonOptions:
     """How to run the server. `http_port` opens Triton's own HTTP API on loopback, for debugging;
-    `placement` are the GPUs of each step, None on the CPU."""
+    `placement` are the GPUs of each step, None on the CPU. `model_logs` is the folder of the logs
+    of models; without it their output is in `log`."""
 
     repository: Path
     log: Path
     http_port: int | None = None
     load_timeout_s: float = 600.0
     placement: Mapping[str, Mapping[str, object]] | None = None
+    model_logs: Path | None = None
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables that tell each step its GPUs; indices are those of nvidia-smi."""
+        """Variables that tell each step its log and its GPUs; indices are those of nvidia-smi."""
+        logs = {} if self.model_logs is None else {MODEL_LOGS: str(self.model_logs)}
         if self.placement is None:
-            return {}
+            return logs
         placed = {"TRITON_TOOLKIT_PLACEMENT": json.dumps(self.placement)}
-        return placed | {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+        return logs | placed | {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 
 
 class _NotLoaded(Exception):
@@ -72,10 +76,14 @@ class TritonDied(ServeError):
 class LoadFailed(ServeError):
     """Some models do not load; `reasons` holds one sentence for each."""
 
-    def __init__(self, reasons: Mapping[str, str], log: Path, start: int = 0) -> None:
-        """`start` is where in the log the loading begins."""
-        text = _read_from(log, start)
-        self.reasons = {model: plain(reason, text) for model, reason in sorted(reasons.items())}
+    def __init__(
+        self, reasons: Mapping[str, str], log: Path, logged: Mapping[str, str] | None = None
+    ) -> None:
+        """`logged` is what each model logged meanwhile."""
+        logged = logged or {}
+        self.reasons = {
+            model: plain(reason, logged.get(model, "")) for model, reason in sorted(reasons.items())
+        }
         details = "\n".join(f"{model}: {reason}" for model, reason in self.reasons.items())
         super().__init__(f"Triton cannot load\n{details}", hint=f"the details are in {log}")
 
@@ -189,7 +197,7 @@ class TritonServer:
         """
         # an engine measures what is free on its GPU while it starts, so no other may start then
         load = self._load if self.options.placement is None else self._load_alone
-        start = self.options.log.stat().st_size if self.options.log.exists() else 0
+        sizes = {log: log.stat().st_size for log in self._logs() if log.exists()}
         loads = {in_background(partial(load, model)): model for model in models}
         failures = {}
         with (
@@ -214,7 +222,22 @@ class TritonServer:
                 + self._child.log_tail(40)
             )
         if failures:
-            raise LoadFailed(failures, self.options.log, start)
+            logs = self.options.model_logs or self.options.log
+            raise LoadFailed(failures, logs, {name: self._logged(name, sizes) for name in failures})
+
+    def _logs(self) -> list[Path]:
+        """Triton's log, and those of the models' steps."""
+        folder = self.options.model_logs
+        return [self.options.log, *(folder.glob("*.log") if folder else ())]
+
+    def _logged(self, model: str, sizes: Mapping[Path, int]) -> str:
+        """What the model's steps have written since their logs had those sizes."""
+        logs = (
+            log
+            for log in self._logs()
+            if log == self.options.log or log.name.startswith(f"{model}.")
+        )
+        return "".join(_read_from(log, sizes.get(log, 0)) for log in logs)
 
     def _is_ending(self) -> bool:
         """Whether the server ended; its socket closes a little before its process ends."""

@@ -26,7 +26,10 @@ _WANTED = {
     "model_type": "must be a mapping of fields to values",
     "model_attributes_type": "must be a mapping of fields to values",
 }
-_ALIAS_HINT = "letters, digits and . _ - : / @, beginning with a letter or digit, 128 at most"
+_ALIAS_HINT = (
+    "letters, digits and . _ - : / @, beginning with a letter or digit, 128 at most; one `*` "
+    "stands for any text"
+)
 _HINTS = {
     "digest": "write sha256: and 64 hex digits",
     "revision": "a branch, a tag or a commit",
@@ -61,6 +64,9 @@ def explain(read: Document, details: ErrorDetails, at: Path = (), kind: str = ""
             return read.finding(path, "is empty")
         case "value_error":
             return read.finding(path, str(details["ctx"]["error"]))
+        case "string_too_long":
+            limit = details["ctx"]["max_length"]
+            return read.finding(path, f"must have at most {limit} characters")
         case "string_pattern_mismatch":
             return _pattern(read, path, value)
         case "literal_error":

@@ -42,15 +42,28 @@ OPERATOR = Actor("operator", "operator", frozenset(Permission))
 
 @dataclass(slots=True)
 class Change:
-    """A transaction. `kept` is what an earlier request with the same idempotency key kept."""
+    """A transaction. One that does not read `kept` is carried out by every request."""
 
     connection: Rows
     now_us: int
-    kept: dict[str, str] | None = None
+    earlier: dict[str, str] | None = None
+    was_read: bool = False
     target_kind: str = ""
     target_id: str = ""
     details: dict[str, Any] = field(default_factory=dict)
     answer: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def kept(self) -> dict[str, str] | None:
+        """What an earlier request with the same idempotency key kept; who reads it repeats the
+        answer in place of the change."""
+        self.was_read = True
+        return self.earlier
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether nothing is changed, because an earlier request did."""
+        return self.was_read and self.earlier is not None
 
     def note(self, kind: str, target_id: str, **details: Any) -> None:
         """What the event says, and what a repeated request leads to; never a secret."""
@@ -81,9 +94,9 @@ class Changes:
             await store.count_change(connection)  # first, so that changes take turns
             repeat = _repeat_of(actor, action)
             if repeat is not None:
-                change.kept = await begin_once(connection, repeat, now_us)
+                change.earlier = await begin_once(connection, repeat, now_us)
             yield change
-            if change.kept is not None or not change.target_id:
+            if change.is_repeated or not change.target_id:
                 return
             if repeat is not None:
                 await keep(connection, repeat, change.answer)

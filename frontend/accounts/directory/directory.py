@@ -7,6 +7,8 @@ from frontend.accounts.directory.change import Changes
 from frontend.accounts.directory.events import Events
 from frontend.accounts.directory.groups import Groups, Organisations
 from frontend.accounts.directory.keys import Keys
+from frontend.accounts.directory.plans import Plans, Prices, Subscriptions
+from frontend.accounts.directory.quotas import QuotaRequests, Quotas
 from frontend.accounts.directory.requests import KeyRequests
 from frontend.accounts.directory.roles import Roles
 from frontend.accounts.directory.users import Users
@@ -24,6 +26,11 @@ class Directory:
     keys: Keys
     requests: KeyRequests
     events: Events
+    quotas: Quotas
+    quota_requests: QuotaRequests
+    plans: Plans
+    subscriptions: Subscriptions
+    prices: Prices
 
     @classmethod
     def of(cls, database: Database) -> Self:
@@ -37,4 +44,9 @@ class Directory:
             Keys(changes),
             KeyRequests(changes),
             Events(changes),
+            Quotas(changes),
+            QuotaRequests(changes),
+            Plans(changes),
+            Subscriptions(changes),
+            Prices(changes),
         )

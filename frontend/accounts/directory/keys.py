@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from frontend.accounts.credentials import (
+    Credential,
     derive_key,
     digest_of,
     is_same,
@@ -16,9 +17,12 @@ from frontend.accounts.credentials import (
 )
 from frontend.accounts.directory.change import Actor, Change, Changes
 from frontend.accounts.directory.groups import disabled
+from frontend.accounts.directory.quotas import NewQuota, add_quota
 from frontend.accounts.directory.rules import check_text, exists, find_user
 from frontend.accounts.directory.users import NewUser, add_user
 from frontend.accounts.keys import Key as Line
+from frontend.accounts.limits import Measure
+from frontend.accounts.limits import Scope as Whose
 from frontend.accounts.scopes import covers, make_scope
 from frontend.domain.accounts import Key
 from frontend.domain.identity import Scope
@@ -32,14 +36,23 @@ _SCOPE = ("models", "endpoints", "networks")
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """Tokens that a key may use in each period."""
+
+    tokens: int
+    period: str
+
+
+@dataclass(frozen=True, slots=True)
 class NewKey:
-    """What a key begins with. The scopes are texts; None narrows nothing."""
+    """What a key begins with. The scopes are texts; None does not limit it."""
 
     name: str = ""
     models: list[str] | None = None
     endpoints: list[str] | None = None
     networks: list[str] | None = None
     expires_at_us: int | None = None
+    budget: Budget | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +88,9 @@ class Keys:
             await find_user(change.connection, actor, user_id, "user_id")
             public_id = new_public_id()
             text, nonce = _new_text(actor, public_id)
-            await add_key(change, actor.id, user_id, new, public_id, digest_of(text.encode()))
+            await add_key(
+                change, actor, user_id, new, Credential(public_id, digest_of(text.encode()))
+            )
             change.answer["nonce"] = nonce
             change.note("key", public_id, user_id=user_id, name=new.name)
             return MadeKey(await _key(change.connection, public_id), text)
@@ -153,7 +168,7 @@ class Keys:
                     continue
                 user_id = await _adopted_user(change, actor, line, roles[line.role])
                 new = NewKey("imported")
-                await add_key(change, actor.id, user_id, new, public_id, line.digest)
+                await add_key(change, actor, user_id, new, Credential(public_id, line.digest))
                 added.append(public_id)
             if added:
                 change.note("key", added[0], keys=added)
@@ -187,24 +202,36 @@ def check_covers(actor: Actor, scope: Scope, expires_at_us: int | None) -> None:
 
 
 async def add_key(
-    change: Change, created_by: str, user_id: str, new: NewKey, public_id: str, digest: bytes
+    change: Change, actor: Actor, user_id: str, new: NewKey, credential: Credential
 ) -> None:
-    """Adds the row. Raises Conflict where the user has too many keys."""
+    """Adds the key and its budget. Raises InvalidRequest, and Conflict for too many keys."""
     if len(await store.KEYS.ids(change.connection, user_id=user_id)) >= MAX_KEYS:
         raise Conflict(f"the user has {MAX_KEYS} keys already; delete one first")
     await store.KEYS.insert(
         change.connection,
-        id=public_id,
+        id=credential.public_id,
         user_id=user_id,
         name=new.name,
-        digest=digest,
+        digest=credential.digest,
         models=new.models,
         endpoints=new.endpoints,
         networks=new.networks,
         expires_at_us=new.expires_at_us,
-        created_by=created_by,
+        created_by=actor.id,
         created_at_us=change.now_us,
     )
+    if new.budget is not None:
+        await _add_budget(change, actor, credential.public_id, new.budget)
+
+
+async def _add_budget(change: Change, actor: Actor, key_id: str, budget: Budget) -> None:
+    """In the same transaction: a budget that is not valid makes no key."""
+    quota = NewQuota(Whose.KEY, key_id, Measure.TOKENS, budget.period, budget.tokens)
+    try:
+        await add_quota(change, quota, actor)
+    except InvalidRequest as error:
+        error.rename({"amount": "budget.tokens", "period": "budget.period"})
+        raise
 
 
 def scope_of(key: Key) -> Scope:

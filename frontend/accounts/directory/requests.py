@@ -6,7 +6,7 @@ approved, so it is never shown to anyone else, and nothing has to be sent to the
 
 from dataclasses import dataclass, field
 
-from frontend.accounts.credentials import digest_of, is_same, new_key, new_public_id
+from frontend.accounts.credentials import Credential, digest_of, is_same, new_key, new_public_id
 from frontend.accounts.directory.change import Actor, Changes
 from frontend.accounts.directory.keys import NewKey, add_key, check_new
 from frontend.accounts.directory.rules import check_email, check_name, check_text, exists
@@ -57,9 +57,8 @@ class KeyRequests:
         check_text("reason", form.reason, MAX_REASON)
         subject = subject_of(address)
         if wait_s := self.throttle.fail([subject]):  # every request counts
-            refused = RateLimited("too many requests for keys from your address; try again later")
-            refused.retry_after_s = min(int(wait_s) + 1, 120)
-            raise refused
+            text = "too many requests for keys from your address; try again later"
+            raise RateLimited(text, wait_us=int(wait_s * 1e6))
         now_us, request_id, key_id = self.changes.now_us(), new_id(), new_public_id()
         text = new_key(key_id)
         async with self.changes.database.begin() as rows:
@@ -113,7 +112,8 @@ class KeyRequests:
             request = await _pending(rows, request_id, change.now_us)
             user_id = await add_user(change, actor, approval.user)
             digest = await store.digest_of_request(rows, request_id)
-            await add_key(change, actor.id, user_id, approval.key, request.key_id, digest)
+            credential = Credential(request.key_id, digest)
+            await add_key(change, actor, user_id, approval.key, credential)
             await store.KEY_REQUESTS.update(
                 rows,
                 request_id,

@@ -106,9 +106,19 @@ class RoleEdit(Body, kw_only=True):
     ] = UNSET
 
 
+class KeyBudget(Body, kw_only=True):
+    """Tokens that a key may use in each period."""
+
+    tokens: Annotated[Annotated[int, Meta(ge=0)], about("How many tokens.")]
+    period: Annotated[
+        str, about("day, week, month, year, or a rolling period such as 30d or 12h.")
+    ] = "month"
+
+
 class _Limited(Body, kw_only=True):
     """What a key is limited to."""
 
+    budget: Annotated[KeyBudget | None, about("Tokens that the key may use.")] = None
     models: Annotated[Patterns | None, _MODELS] = None
     endpoints: Annotated[Patterns | None, _ENDPOINTS] = None
     networks: Annotated[Patterns | None, _NETWORKS] = None

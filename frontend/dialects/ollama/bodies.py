@@ -17,7 +17,7 @@ from frontend.dialects.ollama.messages import (
     MessageBody,
 )
 from frontend.dialects.ollama.models import NameBody
-from frontend.dialects.ollama.options import OptionsBody
+from frontend.dialects.ollama.options import KEEP_ALIVE, OptionsBody
 
 _Size = Annotated[int, Meta(ge=1, le=2**15)]
 
@@ -32,7 +32,7 @@ class SharedBody(NameBody, kw_only=True):
     ] = None
     keep_alive: Annotated[
         int | float | str | None,
-        about("0 unloads the model, with an admin's key.", must_be="a duration"),
+        about(KEEP_ALIVE, must_be="a duration"),
     ] = None
     think: Annotated[
         bool | str | None,

@@ -1,14 +1,20 @@
 """`/api/embed` and the older `/api/embeddings`. Pure."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import orjson
 
 from frontend.dialects.declare import Positive, about
 from frontend.dialects.ollama.models import NameBody, name_of
-from frontend.dialects.ollama.options import Options, OptionsBody, make_options
+from frontend.dialects.ollama.options import (
+    KEEP_ALIVE,
+    Options,
+    OptionsBody,
+    make_options,
+    parse_keep_alive,
+)
 from frontend.dialects.read import listed, read
 from frontend.dialects.refusal import check_count
 from frontend.domain.models import Model
@@ -26,7 +32,7 @@ class _Embed(NameBody, kw_only=True):
         Positive | None, about("The length of the vectors, if the model supports others.")
     ] = None
     options: Annotated[OptionsBody | None, about("Options of the model.")] = None
-    keep_alive: Annotated[Any, about("Ignored: models stay loaded.")] = None
+    keep_alive: Annotated[int | float | str | None, about(KEEP_ALIVE, must_be="a duration")] = None
 
 
 class EmbedBody(_Embed, kw_only=True):
@@ -63,6 +69,7 @@ def parse_embed(body: object, max_inputs: int, *, single: bool) -> EmbedCall:
         check_count("input", texts, max_inputs)
     raw = body.get("options") if isinstance(body, dict) else None
     options = make_options(given.options, raw)
+    options.keep_s = parse_keep_alive(given.keep_alive)
     embedding = Embedding(texts, given.truncate is not False)
     return EmbedCall(name_of(given), embedding, given.dimensions, options, single)
 

@@ -5,6 +5,7 @@ the type's empty value where clients expect one.
 """
 
 import hashlib
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -76,12 +77,13 @@ def render_tags(models: dict[str, Model]) -> bytes:
     return orjson.dumps({"models": [_listed(name, model) for name, model in models.items()]})
 
 
-def render_running(models: dict[str, Model]) -> bytes:
-    """All models are loaded, and stay."""
+def render_running(models: Iterable[tuple[Model, float | None]]) -> bytes:
+    """The models that are loaded, and when each expires, in seconds since 1970; None: never."""
     running = []
-    for name, model in models.items():
-        shown = _listed(name, model)
-        shown |= {"expires_at": _FOREVER, "size_vram": model.details.size_bytes}
+    for model, expires_s in models:
+        shown = _listed(model.name, model)
+        expires = _FOREVER if expires_s is None else _moment(expires_s)
+        shown |= {"expires_at": expires, "size_vram": model.details.size_bytes}
         del shown["modified_at"]
         running.append(shown | {"context_length": model.context_length or 0})
     return orjson.dumps({"models": running})
@@ -156,5 +158,5 @@ def _template(abilities: list[str]) -> str:
     return "{{ .System }}" + tools + "{{ .Prompt }}" + suffix + "{{ .Response }}"
 
 
-def _moment(seconds: int) -> str:
+def _moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

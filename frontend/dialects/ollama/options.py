@@ -25,6 +25,7 @@ from frontend.dialects.declare import (
 )
 from frontend.dialects.read import known_names, listed
 from frontend.dialects.refusal import refuse
+from frontend.domain.durations import parse_duration
 from frontend.domain.sampling import Sampling
 
 _OPERATORS = (
@@ -32,6 +33,10 @@ _OPERATORS = (
     *("num_thread", "logits_all", "vocab_only", "draft_num_predict"),
 )
 """Placement and memory, which the operator decided when the model was loaded."""
+KEEP_ALIVE = (
+    "How long the model stays loaded after this request, if the operator lets it be unloaded and "
+    "the key is an admin's. 0 without a prompt unloads it."
+)
 _KEEP = 4
 """Ollama's default of `num_keep`."""
 _Temperature = Annotated[int, Meta(ge=0)] | Annotated[float, Meta(ge=0)]
@@ -84,6 +89,12 @@ class Options:
     warnings: list[str] = field(default_factory=list)
     context: int | None = None
     keep: int = _KEEP
+    keep_s: float | None = None
+    """`keep_alive` in seconds, if it is given."""
+
+    def warn_of_stay(self) -> None:
+        """`keep_alive` is not honoured."""
+        self.warnings.append("keep_alive: the operator decides how long the model stays loaded")
 
     def warn_of_context(self, served: int | None) -> None:
         """For embeddings, which are of as much of a text as the model reads."""
@@ -113,6 +124,17 @@ def make_options(given: OptionsBody | None, raw: Any) -> Options:
     return Options(
         _sampling(given, penalty), warnings, given.num_ctx, keep if keep >= 0 else MAX_TOKENS
     )
+
+
+def parse_keep_alive(given: float | str | None) -> float | None:
+    """Seconds; infinite for a negative value, None where nothing is given. Raises
+    InvalidRequest."""
+    if given is None:
+        return None
+    try:
+        return parse_duration(str(given))
+    except ValueError as error:
+        raise refuse("keep_alive", str(error)) from None
 
 
 def _sampling(body: OptionsBody, penalty: float | None) -> Sampling:

@@ -18,7 +18,7 @@ from frontend.dialects.ollama.messages import (
     read_images,
 )
 from frontend.dialects.ollama.models import name_of
-from frontend.dialects.ollama.options import Options, make_options
+from frontend.dialects.ollama.options import Options, make_options, parse_keep_alive
 from frontend.dialects.read import read as read_body
 from frontend.dialects.refusal import refuse
 from frontend.domain.generation import (
@@ -175,6 +175,7 @@ def _reply(parts: _Parts, suffix: str | None, raw: bool) -> Reply | None:
 def _parts(given: SharedBody, body: Any) -> _Parts:
     model = name_of(given)
     options = make_options(given.options, body.get("options"))
+    options.keep_s = parse_keep_alive(given.keep_alive)
     structure = _structure(given.format)
     schemas: tuple[SchemaUse, ...] = ()
     if structure is not None:
@@ -208,13 +209,6 @@ def _structure(given: str | Object | None) -> Structure | None:
     return Structure("json", given, "format")
 
 
-def _is_zero(keep_alive: object) -> bool:
-    """0 as a number, or as a duration such as "0", "0s" or "0h0m"."""
-    if isinstance(keep_alive, str):
-        return "0" in keep_alive and not keep_alive.strip("0.hmnus")
-    return keep_alive == 0
-
-
 def _loading(parts: _Parts, given: SharedBody, *, chat: bool) -> OllamaCall:
     """The call without a generation: it asks for the model to be there, or to go."""
     return OllamaCall(
@@ -223,7 +217,7 @@ def _loading(parts: _Parts, given: SharedBody, *, chat: bool) -> OllamaCall:
         given.stream is not False,
         chat,
         parts.options,
-        unload=_is_zero(given.keep_alive),
+        unload=parts.options.keep_s == 0,
         think=parts.think,
         logprobs=bool(given.logprobs),
         truncate=given.truncate is not False,

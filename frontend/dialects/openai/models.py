@@ -33,6 +33,7 @@ def _model(model: Model) -> dict[str, Any]:
         "kind": model.kind,
         "capabilities": sorted(model.capabilities),
         "aliases": list(model.aliases),
+        "alias_patterns": list(model.patterns) or None,
         "context_length": model.context_length,
         "max_model_len": model.context_length,
         "dimensions": model.dimensions,

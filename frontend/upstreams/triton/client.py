@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
+from pathlib import Path
 
 import grpc
 from tritonclient.grpc import service_pb2
@@ -29,6 +30,7 @@ from frontend.upstreams.triton.contract import write_prompt, write_reply, write_
 from frontend.upstreams.triton.events import read_events
 from frontend.upstreams.triton.failures import from_message
 from frontend.upstreams.triton.models import Restarts, Served, read_model
+from frontend.upstreams.triton.stored import read_on_demand
 from frontend.upstreams.triton.tensors import add_files, add_json, add_texts
 
 _CANCEL_TIMEOUT_S = 10.0
@@ -41,9 +43,13 @@ _log = logging.getLogger(__name__)
 class Triton:
     """Create it inside the event loop that uses it."""
 
-    def __init__(self, address: str, key: tuple[str, str] | None = None) -> None:
-        """`key` is the name and value that open restricted control calls."""
+    def __init__(
+        self, address: str, key: tuple[str, str] | None = None, repository: Path | None = None
+    ) -> None:
+        """`key` is the name and value that open restricted control calls; `repository` is Triton's
+        model repository, if this machine can read it."""
         self._connection = Connection(address, key)
+        self._repository = repository
         self._served: dict[str, Served] = {}
         self._restarts = Restarts()
         self._cancelling: set[asyncio.Task[None]] = set()
@@ -61,6 +67,12 @@ class Triton:
     async def stored(self) -> set[str]:
         """The names of all models in the repository."""
         return await control.stored(self._connection)
+
+    async def on_demand(self) -> list[Model]:
+        """From the repository on disk: Triton has no config of a model that it has not loaded."""
+        if self._repository is None:
+            return []
+        return await asyncio.to_thread(read_on_demand, self._repository)
 
     async def health(self) -> bool:
         """Whether Triton answers."""

@@ -6,6 +6,7 @@ A config that `toolkit` wrote says in its parameters what the model is; all othe
 import contextlib
 import json
 import logging
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,8 +14,10 @@ from typing import Any
 from tritonclient.grpc import model_config_pb2
 
 from frontend.domain.models import Details, ImageLimits, Input, Model
+from frontend.upstreams.patterns import WILDCARD
 
 CONTRACT = "1"
+KEEP_ALIVE = "toolkit.keep_alive"
 _LOADED_AS = "toolkit.generation"
 _DETAILS = {"family", "parameters", "size_bytes", "quantization"}
 _INPUTS = {
@@ -64,10 +67,12 @@ def read_model(config: model_config_pb2.ModelConfig) -> Served | None:
 
 
 def _model(name: str, values: dict[str, str], tensors: frozenset[str]) -> Model:
+    aliases: list[str] = json.loads(values.get("toolkit.aliases") or "[]")
     return Model(
         name=name,
         kind=values["toolkit.kind"],
-        aliases=tuple(json.loads(values.get("toolkit.aliases") or "[]")),
+        aliases=tuple(alias for alias in aliases if WILDCARD not in alias),
+        patterns=tuple(alias for alias in aliases if WILDCARD in alias),
         capabilities=frozenset(json.loads(values.get("toolkit.capabilities") or "[]")),
         context_length=_integer(values.get("toolkit.context_length")),
         dimensions=_integer(values.get("toolkit.dimensions")),
@@ -79,6 +84,7 @@ def _model(name: str, values: dict[str, str], tensors: frozenset[str]) -> Model:
         normalized=values.get("toolkit.normalized") != "false",
         max_text_bytes=_integer(values.get("toolkit.max_text_bytes")),
         details=_details(values),
+        keep_s=_keep_s(values.get(KEEP_ALIVE)),
     )
 
 
@@ -91,6 +97,14 @@ def _tokenizer(config: model_config_pb2.ModelConfig) -> str | None:
 
 def _integer(text: str | None) -> int | None:
     return int(text) if text else None
+
+
+def _keep_s(text: str | None) -> float | None:
+    """Seconds; a negative number is infinite."""
+    if not text:
+        return None
+    seconds = float(text)
+    return seconds if seconds >= 0 else math.inf
 
 
 def _details(values: dict[str, str]) -> Details:

@@ -42,7 +42,12 @@ async def reserve(ledger: Ledger, prompt: int = 10, output: int = 20, **more: Ow
 
 async def drained(ledger: Ledger) -> None:
     """Waits until everything that was settled is written."""
-    await wait_until(lambda: not (ledger._settles or ledger._flushes or ledger._turn.locked()))
+
+    def is_idle() -> bool:
+        waiting = ledger._settles or ledger._flushes or ledger._reserves
+        return not (waiting or ledger._turn.locked())
+
+    await wait_until(is_idle)
 
 
 async def test_64_requests_at_once_never_exceed_a_budget(database: Database) -> None:
@@ -151,6 +156,7 @@ async def test_more_tokens_for_the_same_request_are_settled_with_it(database: Da
     async with ledger_of(database) as ledger:
         hold = await reserve(ledger, 10, 20)
         await ledger.reserve(hold, Need(10, 20, 1, requests=0))
+        await drained(ledger)
         assert (await counted(database))[MONTH] == (0, 60)
         ledger.settle(used(hold, 20, 12))
     assert (await counted(database))[MONTH] == (32, 0)
@@ -200,6 +206,7 @@ async def _after_a_flush(ledger: Ledger) -> Hold:
 async def _with_more(ledger: Ledger) -> Hold:
     hold = await _after_a_flush(ledger)
     await ledger.reserve(hold, Need(10, 20, 1, requests=0))
+    await drained(ledger)
     return hold
 
 

@@ -10,6 +10,7 @@ import pytest
 from frontend.accounts.keyfile import add_key
 from tests.support.echo import EchoTriton, script
 from tests.support.gateway import Gateway, run_gateway
+from tests.support.processes import wait_for
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -116,3 +117,26 @@ def test_curls_own_content_type_is_taken(own_gateway: Gateway, keys: tuple[Path,
     page = {**headers, "origin": "https://elsewhere.example"}
     content = httpx2.Request("POST", url, json=body).read()
     assert httpx2.post(url, headers=page, content=content).status_code == 415
+
+
+def test_idle_models_are_unloaded_and_a_request_loads_them(
+    own_triton: EchoTriton, tmp_path: Path
+) -> None:
+    flags = ("--keep-alive", "1s", "--poll-interval-s", "0.1", "--heartbeat-s", "0.05")
+    with run_gateway(own_triton.grpc_address, tmp_path / "log", *flags) as gateway:
+        api = ollama.Client(host=gateway.url)
+
+        def loaded() -> dict[str, object]:
+            return {str(model.model): model.expires_at for model in api.ps().models}
+
+        def is_idle() -> bool:
+            return "unloading echo, which was idle" in gateway.log.read_text()
+
+        wait_for(lambda: is_idle() and "echo:latest" not in loaded(), 20, "the unload")
+        assert "echo:latest" in names(api), "it is still served"
+        body = {"model": "echo", "messages": script(text="a b"), "stream": True}
+        streamed = httpx2.post(f"{gateway.url}/v1/chat/completions", json=body, timeout=60)
+        assert streamed.text.startswith(": waiting"), "a heartbeat while it loads"
+        assert streamed.text.rstrip().endswith("data: [DONE]")
+        assert loaded()["echo:latest"] is not None
+        api._client.close()

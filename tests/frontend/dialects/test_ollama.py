@@ -339,7 +339,7 @@ def test_models_are_told_in_full() -> None:
     assert tag["details"]["parameter_size"] == "134.52M"
     assert tag["size"] == 269_060_552
     assert len(tag["digest"]) == 64
-    (running,) = json.loads(render_running({"my-chat": MODEL}))["models"]
+    (running,) = json.loads(render_running([(MODEL, None)]))["models"]
     assert running["context_length"] == 2048
     shown = json.loads(render_show(MODEL))
     assert shown["model_info"]["llama.context_length"] == 2048

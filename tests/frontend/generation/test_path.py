@@ -212,7 +212,7 @@ async def test_a_client_that_leaves_is_settled_with_what_was_used() -> None:
 
 async def test_a_request_waits_no_longer_than_until_its_deadline() -> None:
     path = path_of(ScriptedUpstream(hangs=True), max_running=1)
-    async with path.schedule(request(), "other"):
+    async with path.schedule(request(), "other", MODEL):
         with pytest.raises(BackendTimeout):
             await collect(path, asked=request(timeout_s=0.01))
     assert path.idle

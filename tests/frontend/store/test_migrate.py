@@ -3,15 +3,13 @@
 import asyncio
 
 import pytest
-from sqlalchemy import insert, inspect, select, text
+from sqlalchemy import inspect
 
-from frontend.errors import InvalidRequest, StoreUnavailable
 from frontend.store import migrate
 from frontend.store.database import Database
-from frontend.store.location import Location, parse_location
+from frontend.store.location import Location
 from frontend.store.migrate import WrongRevision, check, current_revision, downgrade, upgrade
-from frontend.store.tables import changes, metadata
-from tests.support.databases import Databases
+from frontend.store.tables import metadata
 from tests.support.migrations import differences
 
 NEWEST = migrate.revisions()[-1]
@@ -89,67 +87,3 @@ async def test_a_failed_migration_changes_nothing(
         await upgrade(database)
     assert await tables(database) == set()
     await database.close()
-
-
-async def test_a_database_that_does_not_answer_is_unavailable() -> None:
-    database = Database(parse_location("postgresql://u:secret@127.0.0.1:1/d"))
-    with pytest.raises(StoreUnavailable) as raised:
-        await check(database)
-    assert "secret" not in raised.value.reason
-    assert "127.0.0.1:1" in raised.value.reason
-
-
-async def test_an_exception_rolls_back(database: Database) -> None:
-    async def fail() -> None:
-        async with database.begin() as connection:
-            await connection.execute(insert(changes).values(topic="a", number=1))
-            raise ValueError("no")
-
-    with pytest.raises(ValueError, match="no"):
-        await fail()
-    async with database.connect() as connection:
-        assert (await connection.execute(select(changes))).all() == []
-
-
-async def test_a_character_that_postgresql_cannot_hold_is_a_mistake_of_the_caller(
-    database: Database,
-) -> None:
-    async def read() -> None:
-        async with database.connect() as connection:
-            await connection.execute(select(changes).where(changes.c.topic == "a\x00"))
-
-    if database.location.is_sqlite:
-        await read()
-        return
-    with pytest.raises(InvalidRequest, match="U\\+0000"):
-        await read()
-
-
-async def test_a_restarted_server_fails_no_transaction(databases: Databases) -> None:
-    database = Database(parse_location(databases.server.url("migrated")))
-    async with database.connect() as connection:
-        process = await connection.execute(text("SELECT pg_backend_pid()"))
-        process_id = process.scalar_one()
-    other = Database(parse_location(databases.server.url("postgres")))
-    async with other.connect() as connection:
-        await connection.execute(text(f"SELECT pg_terminate_backend({process_id}, 5000)"))
-    await other.close()
-    await check(database)
-    await database.close()
-
-
-async def test_writers_queue_and_none_fails(database: Database) -> None:
-    other = Database(database.location)  # as another process would have
-    async with database.begin() as connection:
-        await connection.execute(insert(changes).values(topic="a", number=0))
-
-    async def count(through: Database) -> None:
-        async with through.begin() as connection:
-            read = select(changes.c.number).with_for_update()
-            number = (await connection.execute(read)).scalar_one()
-            await connection.execute(changes.update().values(number=number + 1))
-
-    await asyncio.gather(*(count(each) for each in [database, other] * 20))
-    async with database.connect() as connection:
-        assert (await connection.execute(select(changes.c.number))).scalar_one() == 40
-    await other.close()

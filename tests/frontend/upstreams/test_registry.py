@@ -104,3 +104,40 @@ async def test_loading_and_unloading_are_seen_at_once() -> None:
     assert (await found.find("a")).name == "a"
     with pytest.raises(BackendFailed):
         await found.load("broken")
+
+
+async def test_a_pattern_leads_to_its_model_where_no_name_or_alias_does() -> None:
+    server = serving("small", "large", "claude-own")
+    assert server.served is not None
+    small, large, own = server.served
+    server.served = [
+        replace(small, patterns=("claude-*",)),
+        replace(large, patterns=("claude-opus-*", "gpt-*")),
+        own,
+    ]
+    found = registry(server)
+    assert (await found.find("claude-haiku:latest")).name == "small"
+    assert (await found.find("claude-opus-4")).name == "large"
+    assert (await found.find("claude-own")).name == "claude-own"
+    assert (await found.find("claude-own:latest")).name == "claude-own"
+    assert not any("*" in name for name in found.names)
+    with pytest.raises(NotFound):
+        await found.find("mistral")
+    server.served = [replace(small, patterns=("claude-*",))]
+    await found.refresh()
+    with pytest.raises(BackendUnavailable):
+        await found.find("gpt-4")
+    with pytest.raises(BackendUnavailable):
+        await found.find("claude-own")
+
+
+async def test_patterns_of_the_operator_beat_those_of_models() -> None:
+    server = serving("small", "large")
+    assert server.served is not None
+    small, large = server.served
+    server.served = [replace(small, patterns=("gpt-*",)), large]
+    found = Registry(server, 60, {"gpt-*": "large", "*": "small-alias"})
+    assert (await found.find("gpt-4")).name == "large"
+    assert (await found.find("anything")).name == "small"
+    assert (await found.find("*")).name == "small"
+    assert "gpt-*" not in found.names

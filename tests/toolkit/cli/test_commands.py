@@ -1,5 +1,7 @@
 """What a command imports: its own modules, and no heavy library that it does not use."""
 
+import json
+import os
 import subprocess
 import sys
 from functools import cache
@@ -8,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.checkpoint import save_spec
+from tests.support.processes import ROOT
 from toolkit.cli.app import command
 from toolkit.cli.commands import COMMANDS
 
@@ -24,11 +27,31 @@ main()
 
 
 @cache
-def imported(*arguments: str) -> frozenset[str]:
-    """The modules that `toolkit ARGUMENTS` imports."""
-    argv = [sys.executable, "-c", _LIST_MODULES, *arguments]
-    ran = subprocess.run(argv, capture_output=True, text=True, check=False)
+def imported(*arguments: str, completes: bool = False) -> frozenset[str]:
+    """The modules that `toolkit ARGUMENTS` imports, or the completion of its last argument."""
+    argv = [sys.executable, "-c", _LIST_MODULES]
+    ran = subprocess.run(
+        argv if completes else [*argv, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | (completing(*arguments) if completes else {}),
+    )
     return frozenset(ran.stderr.rpartition("modules: ")[2].split())
+
+
+def completing(*arguments: str) -> dict[str, str]:
+    """What bash sets when it completes the last argument."""
+    words = {"COMP_WORDS": " ".join(("toolkit", *arguments)), "COMP_CWORD": str(len(arguments))}
+    return {"_TOOLKIT_COMPLETE": "complete_bash", **words}
+
+
+def completed(*arguments: str, cwd: Path | None = None) -> list[str]:
+    """The values that bash is offered for the last argument."""
+    argv = [sys.executable, "-m", "toolkit"]
+    environment = os.environ | completing(*arguments)
+    ran = subprocess.run(argv, capture_output=True, text=True, cwd=cwd, env=environment, check=True)
+    return ran.stdout.split()
 
 
 def packages(modules: frozenset[str]) -> set[str]:
@@ -77,3 +100,48 @@ def test_a_command_imports_no_other(name: str) -> None:
 def test_the_list_says_what_the_command_says(name: str) -> None:
     help_text = command().commands[name].help or ""
     assert help_text.partition("\n\n")[0].replace("\n", " ").strip() == COMMANDS[name].help
+
+
+COMPLETED = {
+    ("build-repo", "--target", "container:26.08"): "container:26.08-vllm",
+    ("fit", "--target", "emb"): "embedded",
+    ("doctor", "--target", "con"): "container",
+    ("verify", "--target", "emb"): "embedded",
+    ("convert", "x", "--to", "o"): "onnx",
+    ("convert", "x", "--type", "Q8"): "Q8_0",
+    ("quantize", "x", "--method", "aw"): "awq",
+    ("serve", "--device", "c"): "cuda",
+    ("completion", "f"): "fish",
+    ("stop", "smol"): "smollm2-135m-instruct",
+    ("logs", "smol"): "smollm2-135m-instruct",
+    ("models", "unload", "smol"): "smollm2-135m-instruct",
+    ("models", "status", "smol"): "smollm2-135m-instruct",
+    ("mod",): "models",
+}
+
+
+@pytest.mark.parametrize("arguments", COMPLETED, ids=" ".join)
+def test_a_shell_completes_values(
+    arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TRITON_TOOLKIT_HOME", str(tmp_path))
+    assert COMPLETED[arguments] in completed(*arguments, cwd=ROOT)
+    found = imported(*arguments, completes=True)
+    assert not packages(found) & (
+        HEAVY | {"pydantic", "rich", "ruamel", "jinja2", "psutil", "google"}
+    )
+
+
+def test_models_of_running_services_are_completed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TRITON_TOOLKIT_HOME", str(tmp_path / "home"))
+    model = tmp_path / "repository" / "chat"
+    model.mkdir(parents=True)
+    (model / "config.pbtxt").write_text('parameters { key: "toolkit.kind" }')
+    running = tmp_path / "home" / "running"
+    running.mkdir(parents=True)
+    record = {"pid": os.getpid(), "repository": str(model.parent)}
+    (running / "9000.json").write_text(json.dumps(record))
+    (running / "9001.json").write_text("not JSON")
+    assert completed("stop", "") == ["chat"]

@@ -76,6 +76,12 @@ def test_reads_the_default_models() -> None:
         (HEAD + f"  a:\n{GOOD}    aliases: [a]\n", "aliases[0]: 'a' is taken by models.a (line 3)"),
         (HEAD + f"  a:\n{GOOD}    aliases: [x, x]\n", "aliases[1]: 'x' is taken by"),
         (
+            HEAD + f"  a:\n{GOOD}    aliases: [x-*]\n  b:\n{GOOD}    aliases: [x-*]\n",
+            "models.b.aliases[0]: 'x-*' is taken by models.a.aliases[0] (line 6)",
+        ),
+        (HEAD + f"  a:\n{GOOD}    aliases: ['*-x-*']\n", 'aliases[0]: "*-x-*" cannot be a name'),
+        (HEAD + f"  a:\n{GOOD}    aliases: [{'x' * 129}]\n", "must have at most 128 characters"),
+        (
             HEAD + f"  a:\n{GOOD}    aliases:\n    - ok\n    - no way\n",
             "models.yaml:8: models.a.al",
         ),

@@ -1,6 +1,7 @@
 """Sources become files: out of wheels, from paths, from the Hub; with a digest of their content."""
 
 import io
+import sys
 import zipfile
 from pathlib import Path
 
@@ -118,4 +119,4 @@ def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(module, "import_module", absent)
     with pytest.raises(MissingExtra) as caught:
         fetch(HubSource("org/name", None), Path(), silent)
-    assert caught.value.hint == "pip install 'triton-toolkit[weights]'"
+    assert caught.value.hint == f"{sys.executable} -m pip install 'triton-toolkit[weights]'"

@@ -31,7 +31,9 @@ class Adapter(Strict):
     digest: str | None = Field(
         default=None, pattern=r"^sha256:[0-9a-f]{64}$", description="As `digest` of a model."
     )
-    aliases: Many[Alias] = Field(default=(), description="Further names that clients may ask for.")
+    aliases: Many[Alias] = Field(
+        default=(), description="Further names that clients may ask for, as for a model."
+    )
 
     @property
     def origin(self) -> Source:

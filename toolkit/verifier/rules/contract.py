@@ -4,6 +4,7 @@ Only models with `toolkit.` parameters and steps with a `python_backends` folder
 """
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -80,10 +81,25 @@ def _wrong(model: Model, kind: str) -> Iterator[tuple[str, str]]:
         if not isinstance(image, dict) or not image.keys() >= contract.IMAGE_LIMITS:
             fields = ", ".join(sorted(contract.IMAGE_LIMITS))
             yield contract.IMAGE, f"{contract.IMAGE} is not a JSON object with {fields}"
+    keep_alive = _parameter(model, contract.KEEP_ALIVE)
+    if keep_alive is not None and not _is_number(keep_alive):
+        yield contract.KEEP_ALIVE, f"{contract.KEEP_ALIVE} is '{keep_alive}'; expected seconds"
+    for alias in _aliases(model):
+        if alias.count("*") > 1:
+            yield contract.ALIASES, f"the alias '{alias}' has more than one '*'"
     cancel = _parameter(model, contract.CANCEL)
     if cancel is not None and cancel not in model.neighbours:
         text = f"{contract.CANCEL} names '{cancel}', which is not a model in this repository"
         yield contract.CANCEL, text
+
+
+def _aliases(model: Model) -> list[str]:
+    names = _json(_parameter(model, contract.ALIASES) or "[]")
+    return [each for each in names if isinstance(each, str)] if isinstance(names, list) else []
+
+
+def _is_number(value: str) -> bool:
+    return re.fullmatch(r"-?\d{1,9}(\.\d{1,9})?", value) is not None
 
 
 def _is_count(value: str) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from frontend.accounts.callers import Callers
 from frontend.accounts.directory.change import OPERATOR
 from frontend.accounts.directory.directory import Directory
-from frontend.accounts.directory.keys import NewKey
+from frontend.accounts.directory.keys import Budget, NewKey
 from frontend.domain.identity import Scope
 from frontend.errors import Conflict, Forbidden, InvalidRequest, NotFound, Unauthorized
 from frontend.store.database import Database
@@ -124,6 +124,16 @@ async def test_a_repeated_request_has_the_same_result(
     assert again.text is None, "the text was replaced, so it is not returned any more"
 
 
+async def test_a_repeated_edit_is_carried_out_and_recorded_again(on_sqlite: Directory) -> None:
+    user, _ = await add(on_sqlite, "ada")
+    once = replace(OPERATOR, idempotency_key="edit", body=b"edit")
+    for _ in range(2):
+        await on_sqlite.users.edit(once, user.id, {"display_name": "Ada"})
+        await on_sqlite.users.edit(OPERATOR, user.id, {"display_name": ""})
+    events = await on_sqlite.events.page(Range(10), target_id=user.id)
+    assert [event.action for event in events].count("users.edit") == 4
+
+
 async def test_a_failed_request_can_be_repeated(directory: Directory, callers: Callers) -> None:
     user, text = await add(directory, "ada")
     caller = await find(callers, text)
@@ -153,6 +163,23 @@ async def test_a_wrong_field_makes_no_key(on_sqlite: Directory, new: NewKey, fie
         await on_sqlite.keys.create(OPERATOR, user.id, new)
     assert refused.value.param == field
     assert len(await on_sqlite.keys.page(Range(10), user_id=user.id)) == 1
+
+
+async def test_a_key_and_its_budget_are_made_together(
+    directory: Directory, database: Database
+) -> None:
+    user, _ = await add(directory, "ada")
+    made = await directory.keys.create(OPERATOR, user.id, NewKey(budget=Budget(500, "month")))
+    quotas = await directory.quotas.page(Range(10), scope_id=made.key.id)
+    assert [(one.measure, one.period, one.amount) for one in quotas] == [("tokens", "month", 500)]
+    for budget, field in (
+        (Budget(500, "fortnight"), "budget.period"),
+        (Budget(-1, "month"), "budget.tokens"),
+    ):
+        with pytest.raises(InvalidRequest) as refused:
+            await directory.keys.create(OPERATOR, user.id, NewKey(budget=budget))
+        assert refused.value.param == field
+    assert len(await directory.keys.page(Range(10), user_id=user.id)) == 2
 
 
 async def test_a_key_makes_none_that_allows_more(directory: Directory, callers: Callers) -> None:

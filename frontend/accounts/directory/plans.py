@@ -1,0 +1,269 @@
+"""Plans and who has them, credits, and the price table."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from frontend.accounts import plans as rules
+from frontend.accounts.batch import plan_of, subscription_of
+from frontend.accounts.credits import Balance, NotEnough, Reason, Transfer, transfer
+from frontend.accounts.directory.change import Actor, Change, Changes
+from frontend.accounts.directory.quotas import NewQuota, check_quota
+from frontend.accounts.directory.rules import check_name, check_text, exists
+from frontend.accounts.limits import MAX_AMOUNT, Scope
+from frontend.accounts.windows import parse_window
+from frontend.domain.allowances import StoredPlan, StoredPrice, Subscription
+from frontend.domain.ids import new_id
+from frontend.errors import Conflict, InvalidRequest, NotFound
+from frontend.store import accounts as store
+from frontend.store import allowances, tables
+from frontend.store.ledger import Books, TransferRow
+from frontend.store.records import Range, Records, Rows
+
+_MONTH = parse_window("month")
+_HOLDERS: dict[Scope, Records[Any]] = {
+    Scope.ORGANISATION: store.ORGANISATIONS,
+    Scope.GROUP: store.GROUPS,
+    Scope.USER: store.USERS,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plans:
+    """Creates and edits plans."""
+
+    changes: Changes
+
+    async def page(self, range_: Range) -> list[StoredPlan]:
+        """One page."""
+        async with self.changes.database.connect() as rows:
+            return await allowances.PLANS.page(rows, range_)
+
+    async def get(self, plan_id: str) -> StoredPlan:
+        """Raises NotFound."""
+        async with self.changes.database.connect() as rows:
+            return await _plan(rows, plan_id)
+
+    async def create(self, actor: Actor, name: str, values: dict[str, Any]) -> StoredPlan:
+        """`values`: `credits_micro`, `shared`, `quotas`. Raises InvalidRequest, Conflict."""
+        check_name(name)
+        async with self.changes.begin(actor, "plans.create") as change:
+            if change.kept is None:
+                _check(values, change.now_us)
+                added = new_id()
+                row = {"id": added, "name": name, "built_in": False, **values}
+                row["created_at_us"] = change.now_us
+                await allowances.PLANS.insert(change.connection, **row)
+                change.note("plan", added, name=name)
+            plan_id = change.target_id if change.kept is None else change.kept["id"]
+            return await _plan(change.connection, plan_id)
+
+    async def edit(self, actor: Actor, plan_id: str, values: dict[str, Any]) -> StoredPlan:
+        """From the next period on, a subscriber gets other credits. Raises NotFound."""
+        async with self.changes.begin(actor, "plans.edit") as change:
+            await _plan(change.connection, plan_id)
+            _check(values, change.now_us)
+            await allowances.PLANS.update(change.connection, plan_id, **values)
+            change.note("plan", plan_id, **values)
+            return await _plan(change.connection, plan_id)
+
+    async def delete(self, actor: Actor, plan_id: str) -> None:
+        """Raises NotFound; Conflict for a plan that somebody has."""
+        async with self.changes.begin(actor, "plans.delete") as change:
+            rows, plan = change.connection, await _plan(change.connection, plan_id)
+            for column in ("plan_id", "next_plan_id"):
+                having = {column: plan_id, "ended_at_us": None}
+                if await allowances.SUBSCRIPTIONS.find_by(rows, **having):
+                    raise Conflict(f"the plan '{plan.name}' has subscribers; move them first")
+            await allowances.PLANS.delete(rows, [plan_id], change.now_us)
+            change.note("plan", plan_id, name=plan.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Subscriptions:
+    """Gives plans and credits to users, groups and organisations."""
+
+    changes: Changes
+
+    async def page(self, range_: Range, **filters: str) -> list[Subscription]:
+        """One page of those that have not ended. `filters`: `scope_kind`, `scope_id`, `plan_id`."""
+        async with self.changes.database.connect() as rows:
+            return await allowances.SUBSCRIPTIONS.page(rows, range_, ended_at_us=None, **filters)
+
+    async def subscribe(self, actor: Actor, kind: str, holder: str, plan_id: str) -> Subscription:
+        """An upgrade counts immediately, a downgrade from the next period on.
+
+        Raises InvalidRequest, Forbidden.
+        """
+        async with self.changes.begin(actor, "subscriptions.change") as change:
+            await _check_holder(change.connection, kind, holder)
+            plan = exists(
+                await allowances.PLANS.find(change.connection, plan_id), "plan", plan_id, "plan_id"
+            )
+            if plan.shared == (kind == Scope.USER):
+                whose = "groups and organisations" if plan.shared else "users"
+                text = f"the plan '{plan.name}' is for {whose}"
+                raise InvalidRequest(text, param="scope_kind")
+            if change.kept is None:
+                added = await change.connection.run_sync(
+                    lambda sync: _subscribe(Books(sync), (kind, holder), plan_id, change, actor)
+                )
+                change.note("subscription", added, scope_id=holder, plan_id=plan_id)
+            found = await allowances.SUBSCRIPTIONS.find_by(
+                change.connection, scope_kind=kind, scope_id=holder, ended_at_us=None
+            )
+            return exists(found, "subscription", holder)
+
+    async def end(self, actor: Actor, subscription_id: str) -> None:
+        """Its credits expire. Raises NotFound."""
+        async with self.changes.begin(actor, "subscriptions.end") as change:
+            found = await allowances.SUBSCRIPTIONS.find(
+                change.connection, subscription_id, locked=True, ended_at_us=None
+            )
+            one = exists(found, "subscription", subscription_id)
+            scope = (one.scope_kind, one.scope_id)
+            await change.connection.run_sync(
+                lambda sync: _move(Books(sync), scope, Reason.EXPIRE, None, change, actor, "")
+            )
+            await allowances.SUBSCRIPTIONS.update(
+                change.connection, subscription_id, ended_at_us=change.now_us
+            )
+            change.note("subscription", subscription_id, scope_id=one.scope_id)
+
+    async def grant(
+        self, actor: Actor, kind: str, holder: str, amount: int, note: str
+    ) -> dict[str, int]:
+        """Gives credits, or takes them back (below 0). The balances. Raises InvalidRequest."""
+        check_text("note", note)
+        if not 0 < abs(amount) <= MAX_AMOUNT:
+            raise InvalidRequest("'credits' must not be 0, nor too large", param="credits")
+        async with self.changes.begin(actor, "credits.grant") as change:
+            await _check_holder(change.connection, kind, holder)
+            scope, reason = (kind, holder), Reason.GRANT if amount > 0 else Reason.REVOKE
+            try:
+                if change.kept is None:
+                    await change.connection.run_sync(
+                        lambda sync: _move(
+                            Books(sync), scope, reason, abs(amount), change, actor, note
+                        )
+                    )
+            except NotEnough as error:
+                has = error.available / 1e6
+                text = f"'credits': only {has:g} are left to take back"
+                raise InvalidRequest(text, param="credits") from None
+            change.note(kind, holder, credits_micro=amount, note=note)
+            return await self._balances(change.connection, kind, holder)
+
+    async def credits(self, kind: str, holder: str) -> dict[str, int]:
+        """The balances of a holder's accounts. Raises InvalidRequest."""
+        async with self.changes.database.connect() as rows:
+            await _check_holder(rows, kind, holder)
+            return await self._balances(rows, kind, holder)
+
+    async def _balances(self, rows: Rows, kind: str, holder: str) -> dict[str, int]:
+        return await rows.run_sync(lambda sync: Books(sync).balances((kind, holder)))
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """The price table. A price never changes: another one begins."""
+
+    changes: Changes
+
+    async def page(self, range_: Range, **filters: str) -> list[StoredPrice]:
+        """One page. `filters`: `model`."""
+        async with self.changes.database.connect() as rows:
+            return await allowances.PRICES.page(rows, range_, **filters)
+
+    async def create(self, actor: Actor, model: str, values: dict[str, Any]) -> StoredPrice:
+        """From `starts_at_us` on, or from now on. Raises InvalidRequest, Conflict."""
+        check_text("model", model)
+        async with self.changes.begin(actor, "prices.create") as change:
+            if change.kept is None:
+                added = new_id()
+                row = {"starts_at_us": change.now_us, **values, "model": model, "id": added}
+                await allowances.PRICES.insert(change.connection, **row)
+                change.note("price", added, model=model, **values)
+            price_id = change.target_id if change.kept is None else change.kept["id"]
+            found = await allowances.PRICES.find(change.connection, price_id)
+            return exists(found, "price", price_id)
+
+    async def delete(self, actor: Actor, price_id: str) -> None:
+        """What has been charged stays. Raises NotFound."""
+        async with self.changes.begin(actor, "prices.delete") as change:
+            if await allowances.PRICES.find(change.connection, price_id) is None:
+                raise NotFound(f"there is no price '{price_id[:64]}'", code="price_not_found")
+            await allowances.remove(change.connection, tables.prices, price_id)
+            change.note("price", price_id)
+
+
+def _subscribe(
+    books: Books, scope: tuple[str, str], plan_id: str, change: Change, actor: Actor
+) -> str:
+    """Changes the subscription of a holder, or begins one; its id."""
+    plans = books.plans()
+    row = books.subscriptions([scope[1]], plans, lock=True).get(scope)
+    if row is None:
+        row = books.add_subscription(new_id(), scope, plans[plan_id], change.now_us)
+    accounts = books.lock_balances([scope])
+    balance, subscription = balance_of(accounts[scope]), subscription_of(row)
+    moves = rules.change(subscription, balance, plan_of(plans[plan_id]), change.now_us)
+    by_name = {plan.name: plan for plan in plans.values()}
+    row.plan = by_name[subscription.plan.name]
+    following = subscription.next_plan
+    row.next_plan = None if following is None else by_name[following.name]
+    row.period_starts_at_us = subscription.period_start_us
+    books.save_subscription(row, _MONTH.end(change.now_us))
+    _save(books, scope, moves, accounts, change, actor, "change of the plan")
+    return row.id
+
+
+def _move(
+    books: Books,
+    scope: tuple[str, str],
+    reason: Reason,
+    amount: int | None,
+    change: Change,
+    actor: Actor,
+    note: str,
+) -> None:
+    """Moves an amount of credits, or all that are available."""
+    accounts = books.lock_balances([scope])
+    balance = balance_of(accounts[scope])
+    moved = transfer(balance, reason, balance.available if amount is None else amount)
+    _save(books, scope, [moved] if moved.amount else [], accounts, change, actor, note)
+
+
+def _save(
+    books: Books,
+    scope: tuple[str, str],
+    moves: list[Transfer],
+    accounts: dict[tuple[str, str], dict[str, tuple[str, int]]],
+    change: Change,
+    actor: Actor,
+    note: str,
+) -> None:
+    rows = [TransferRow(scope, one.reason, one.legs, None, note, actor.id) for one in moves]
+    books.save_transfers(rows, accounts, change.now_us)
+
+
+def balance_of(accounts: dict[str, tuple[str, int]]) -> Balance:
+    """A holder's stored accounts for the rules of credits."""
+    names = ("available", "reserved", "spent", "expired")
+    return Balance(*(accounts[name][1] for name in names))
+
+
+def _check(values: dict[str, Any], now_us: int) -> None:
+    for measure, period, amount in values.get("quotas", ()):
+        check_quota(NewQuota("user", "", measure, period, amount), now_us)
+
+
+async def _check_holder(rows: Rows, kind: str, holder: str) -> None:
+    if kind not in [*_HOLDERS]:
+        known = ", ".join(_HOLDERS)
+        text = f"'scope_kind' is '{kind[:40]}'; it must be one of {known}"
+        raise InvalidRequest(text, param="scope_kind")
+    exists(await _HOLDERS[Scope(kind)].find(rows, holder), kind, holder, "scope_id")
+
+
+async def _plan(rows: Rows, plan_id: str) -> StoredPlan:
+    return exists(await allowances.PLANS.find(rows, plan_id), "plan", plan_id)

@@ -1,0 +1,261 @@
+"""Quotas of organisations, groups, users and keys; and users' requests for more.
+
+A request that is approved becomes a quota of its own, often with an end; of several quotas for the
+same thing the largest counts. To delete a quota, or make it again, forgets nothing of what was
+used.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from frontend.accounts.directory.change import Actor, Change, Changes
+from frontend.accounts.directory.rules import check_text, exists
+from frontend.accounts.limits import MAX_AMOUNT, Measure, Scope
+from frontend.accounts.windows import Kind, parse_window
+from frontend.domain.allowances import Quota, QuotaRequest
+from frontend.domain.ids import new_id
+from frontend.errors import Conflict, InvalidRequest
+from frontend.store import accounts as store
+from frontend.store import allowances, tables
+from frontend.store.records import Range, Records, Rows
+
+MAX_PENDING = 5
+MAX_REASON = 1000
+_SUBJECTS: dict[Scope, Records[Any]] = {
+    Scope.ORGANISATION: store.ORGANISATIONS,
+    Scope.GROUP: store.GROUPS,
+    Scope.USER: store.USERS,
+    Scope.KEY: store.KEYS,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NewQuota:
+    """What a quota says."""
+
+    scope_kind: str
+    scope_id: str
+    measure: str
+    period: str
+    amount: int
+    model: str = ""
+    expires_at_us: int | None = None
+
+    @property
+    def what(self) -> dict[str, str]:
+        """What it counts, and for whom."""
+        names = ("scope_kind", "scope_id", "model", "measure", "period")
+        return {name: getattr(self, name) for name in names}
+
+
+def check_quota(quota: NewQuota, now_us: int) -> None:
+    """Raises InvalidRequest naming the field."""
+    for name, kinds in (("scope_kind", Scope), ("measure", Measure)):
+        if getattr(quota, name) not in [*kinds]:
+            shown, known = getattr(quota, name)[:40], ", ".join(kinds)
+            raise InvalidRequest(f"'{name}' is '{shown}'; it must be one of {known}", param=name)
+    try:
+        window = parse_window(quota.period)
+    except ValueError as error:
+        raise InvalidRequest(f"'period': {error}", param="period") from None
+    is_held = quota.measure == Measure.CONCURRENCY
+    if is_held != (window.kind is Kind.NONE) and (is_held or quota.measure == Measure.REQUESTS):
+        right = "'none'" if is_held else "a period, not 'none'"
+        text = f"'period' is '{quota.period}'; for {quota.measure} it must be {right}"
+        raise InvalidRequest(text, param="period")
+    if not 0 <= quota.amount <= MAX_AMOUNT:
+        text = f"'amount' is {quota.amount}; it must be between 0 and {MAX_AMOUNT}"
+        raise InvalidRequest(text, param="amount")
+    check_text("model", quota.model)
+    if quota.expires_at_us is not None and quota.expires_at_us <= now_us:
+        raise InvalidRequest("'expires_at' is in the past", param="expires_at")
+
+
+async def add_quota(change: Change, quota: NewQuota, actor: Actor) -> str:
+    """Adds a quota within a change. Raises InvalidRequest, Conflict."""
+    check_quota(quota, change.now_us)
+    rows = change.connection
+    subject = await _SUBJECTS[Scope(quota.scope_kind)].find(rows, quota.scope_id)
+    exists(subject, quota.scope_kind, quota.scope_id, "scope_id")
+    if quota.expires_at_us is None:
+        same = await allowances.QUOTAS.find_by(rows, **quota.what, expires_at_us=None)
+        if same is not None:
+            raise Conflict(f"the quota '{same.id}' says the same; edit it", param="period")
+    added = new_id()
+    await allowances.QUOTAS.insert(
+        rows,
+        id=added,
+        **quota.what,
+        amount=quota.amount,
+        expires_at_us=quota.expires_at_us,
+        created_at_us=change.now_us,
+        created_by=actor.id,
+    )
+    return added
+
+
+@dataclass(frozen=True, slots=True)
+class Quotas:
+    """Creates, edits, resets and deletes quotas."""
+
+    changes: Changes
+
+    async def page(self, range_: Range, **filters: str) -> list[Quota]:
+        """One page. `filters`: `scope_kind`, `scope_id`."""
+        async with self.changes.database.connect() as rows:
+            return await allowances.QUOTAS.page(rows, range_, **filters)
+
+    async def get(self, quota_id: str) -> Quota:
+        """Raises NotFound."""
+        async with self.changes.database.connect() as rows:
+            return await _quota(rows, quota_id)
+
+    async def create(self, actor: Actor, quota: NewQuota) -> Quota:
+        """Raises InvalidRequest, Conflict."""
+        async with self.changes.begin(actor, "quotas.create") as change:
+            if change.kept is None:
+                added = await add_quota(change, quota, actor)
+                change.note("quota", added, **quota.what, amount=quota.amount)
+            quota_id = change.target_id if change.kept is None else change.kept["id"]
+            return await _quota(change.connection, quota_id)
+
+    async def edit(self, actor: Actor, quota_id: str, values: dict[str, Any]) -> Quota:
+        """`values`: `amount`, `expires_at_us`. Raises NotFound, InvalidRequest."""
+        async with self.changes.begin(actor, "quotas.edit") as change:
+            rows = change.connection
+            quota = replace(await _quota(rows, quota_id), **values)
+            new = NewQuota(
+                quota.scope_kind,
+                quota.scope_id,
+                quota.measure,
+                quota.period,
+                quota.amount,
+                quota.model,
+                values.get("expires_at_us"),
+            )
+            check_quota(new, change.now_us)
+            await allowances.QUOTAS.update(rows, quota_id, **values)
+            change.note("quota", quota_id, **values)
+            return quota
+
+    async def reset(self, actor: Actor, quota_id: str) -> Quota:
+        """What was used counts as 0 from now on, in every process. Raises NotFound."""
+        async with self.changes.begin(actor, "quotas.reset") as change:
+            quota = await _quota(change.connection, quota_id)
+            await allowances.forget_used(change.connection, quota)
+            change.note("quota", quota_id)
+            return quota
+
+    async def delete(self, actor: Actor, quota_id: str) -> None:
+        """Raises NotFound."""
+        async with self.changes.begin(actor, "quotas.delete") as change:
+            quota = await _quota(change.connection, quota_id)
+            await allowances.remove(change.connection, tables.quotas, quota_id)
+            change.note("quota", quota_id, scope_id=quota.scope_id, amount=quota.amount)
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaRequests:
+    """Takes users' requests for more, and decides on them."""
+
+    changes: Changes
+
+    async def page(self, range_: Range, **filters: str) -> list[QuotaRequest]:
+        """One page. `filters`: `user_id`, `status`."""
+        async with self.changes.database.connect() as rows:
+            return await allowances.QUOTA_REQUESTS.page(rows, range_, **filters)
+
+    async def file(self, actor: Actor, quota: NewQuota, reason: str) -> QuotaRequest:
+        """A request for the user's own quota. Raises InvalidRequest, Conflict."""
+        check_text("reason", reason, MAX_REASON)
+        async with self.changes.begin(actor, "quota_requests.file") as change:
+            if change.kept is None:
+                check_quota(quota, change.now_us)
+                await self._check_pending(change, actor)
+                added = new_id()
+                await allowances.QUOTA_REQUESTS.insert(
+                    change.connection,
+                    id=added,
+                    user_id=actor.id,
+                    **quota.what,
+                    amount=quota.amount,
+                    reason=reason,
+                    status="pending",
+                    created_at_us=change.now_us,
+                    expires_at_us=quota.expires_at_us,
+                )
+                change.note("quota_request", added, **quota.what, amount=quota.amount)
+            request_id = change.target_id if change.kept is None else change.kept["id"]
+            return await _request(change.connection, request_id)
+
+    async def approve(
+        self, actor: Actor, request_id: str, amount: int | None, expires_at_us: int | None
+    ) -> QuotaRequest:
+        """Grants this amount, or what was asked for. Raises NotFound, Conflict, InvalidRequest."""
+        async with self.changes.begin(actor, "quota_requests.approve") as change:
+            asked = await _pending(change.connection, request_id)
+            quota = NewQuota(
+                asked.scope_kind,
+                asked.scope_id,
+                asked.measure,
+                asked.period,
+                asked.amount if amount is None else amount,
+                asked.model,
+                expires_at_us or asked.expires_at_us,
+            )
+            if quota.expires_at_us is None:
+                await self._replace(change, quota)
+            quota_id = await add_quota(change, quota, actor)
+            return await self._decide(change, actor, asked, "approved", quota_id=quota_id)
+
+    async def refuse(self, actor: Actor, request_id: str, note: str) -> QuotaRequest:
+        """Raises NotFound, Conflict."""
+        check_text("note", note, MAX_REASON)
+        async with self.changes.begin(actor, "quota_requests.refuse") as change:
+            asked = await _pending(change.connection, request_id)
+            return await self._decide(change, actor, asked, "refused", note=note)
+
+    async def _check_pending(self, change: Change, actor: Actor) -> None:
+        rows = change.connection
+        exists(await store.USERS.find(rows, actor.id), "user", actor.id)
+        pending = await allowances.QUOTA_REQUESTS.page(
+            rows, Range(MAX_PENDING), user_id=actor.id, status="pending"
+        )
+        if len(pending) == MAX_PENDING:
+            raise Conflict(f"{MAX_PENDING} of your requests are pending; wait for a decision")
+
+    async def _replace(self, change: Change, quota: NewQuota) -> None:
+        """An increase for good takes the place of the quota that it increases."""
+        same = await allowances.QUOTAS.find_by(change.connection, **quota.what, expires_at_us=None)
+        if same is not None:
+            await allowances.remove(change.connection, tables.quotas, same.id)
+
+    async def _decide(
+        self, change: Change, actor: Actor, asked: QuotaRequest, status: str, **more: str
+    ) -> QuotaRequest:
+        await allowances.QUOTA_REQUESTS.update(
+            change.connection,
+            asked.id,
+            status=status,
+            decided_by=actor.id,
+            decided_at_us=change.now_us,
+            **more,
+        )
+        change.note("quota_request", asked.id, status=status, user_id=asked.user_id, **more)
+        return await _request(change.connection, asked.id)
+
+
+async def _quota(rows: Rows, quota_id: str) -> Quota:
+    return exists(await allowances.QUOTAS.find(rows, quota_id), "quota", quota_id)
+
+
+async def _request(rows: Rows, request_id: str) -> QuotaRequest:
+    found = await allowances.QUOTA_REQUESTS.find(rows, request_id, locked=True)
+    return exists(found, "quota_request", request_id)
+
+
+async def _pending(rows: Rows, request_id: str) -> QuotaRequest:
+    asked = await _request(rows, request_id)
+    if asked.status != "pending":
+        raise Conflict(f"the request was {asked.status} already")
+    return asked

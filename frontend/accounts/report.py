@@ -1,0 +1,126 @@
+"""Usage by time, user, key and model, in any time zone. Pure but for the reads.
+
+Time is cut at the viewer's midnights or months, daylight saving included. The sums of UTC hours are
+used for all whole hours; where a cut falls within an hour (India, Nepal), that hour is read from
+the rows. So the parts of a range always add up to the range.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from frontend.accounts.windows import DAY_US, HOUR_US, SECOND_US
+from frontend.errors import InvalidRequest
+from frontend.store.usage import UsageFilter, UsageStore
+
+INTERVALS = ("hour", "day", "month", "total")
+GROUPS = ("user_id", "key_id", "model", "group_id", "organisation_id")
+_MAX_DAYS = 3660
+_MAX_PARTS = 9000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked for. `by` are the columns that get rows of their own."""
+
+    chosen: UsageFilter
+    interval: str
+    zone: ZoneInfo
+    by: tuple[str, ...]
+
+
+def zone_of(name: str) -> ZoneInfo:
+    """Raises InvalidRequest for a time zone that does not exist."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        text = f"'tz' is '{name[:40]}'; it must be a time zone such as 'Europe/Berlin' or 'UTC'"
+        raise InvalidRequest(text, param="tz") from None
+
+
+def parse_moment(name: str, text: str, zone: ZoneInfo) -> int:
+    """Seconds since 1970, or a date or time in ISO 8601, by default in the viewer's zone.
+
+    Raises InvalidRequest.
+    """
+    try:
+        if text.isascii() and text.isdigit() and len(text) <= 11:
+            return int(text) * SECOND_US
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        problem = f"'{name}' is '{text[:40]}'; it must be a date such as 2026-11-26, a time in"
+        raise InvalidRequest(f"{problem} ISO 8601, or seconds since 1970", param=name) from None
+    try:
+        return _micros(moment if moment.tzinfo else moment.replace(tzinfo=zone))
+    except OverflowError:
+        raise InvalidRequest(f"'{name}' is out of range", param=name) from None
+
+
+def parts_of(question: Question) -> list[tuple[int, int]]:
+    """The intervals of a range, cut to it. Raises InvalidRequest for too many of them."""
+    start_us, end_us = question.chosen.start_us, question.chosen.end_us
+    if not 0 <= start_us < end_us:
+        raise InvalidRequest("'start' must be before 'end'", param="start")
+    if end_us - start_us > _MAX_DAYS * DAY_US:
+        raise InvalidRequest(f"the range must be at most {_MAX_DAYS} days", param="end")
+    parts = []
+    for cut_us in _cuts(question):
+        if cut_us > start_us:
+            parts.append((start_us, min(cut_us, end_us)))
+            start_us = cut_us
+        if cut_us >= end_us:
+            return parts
+        if len(parts) > _MAX_PARTS:
+            text = "the range has too many intervals; choose a longer one or a shorter range"
+            raise InvalidRequest(text, param="interval")
+    return [*parts, (start_us, end_us)]
+
+
+async def report(
+    store: UsageStore, question: Question, after: tuple[int, Sequence[str]] | None, most: int
+) -> list[dict[str, Any]]:
+    """Rows in order of time and groups, after the row `after`; empty intervals are left out."""
+    rows: list[dict[str, Any]] = []
+    parts = parts_of(question)
+    hours = await store.hours(question.chosen)
+    for start_us, end_us in parts:
+        if after is not None and start_us < after[0]:
+            continue
+        first = bisect_right(hours, start_us - HOUR_US)
+        if first == len(hours) or hours[first] >= end_us:
+            continue
+        last = after[1] if after is not None and start_us == after[0] else None
+        chosen = replace(question.chosen, start_us=start_us, end_us=end_us)
+        for row in await store.sums(chosen, question.by, last, most - len(rows)):
+            local = datetime.fromtimestamp(start_us / SECOND_US, question.zone)
+            rows.append({"start_us": start_us, "start": local.isoformat(), **row})
+        if len(rows) >= most:
+            break
+    return rows
+
+
+def _cuts(question: Question) -> Iterator[int]:
+    """Where intervals end, from the range's start on."""
+    start_us = question.chosen.start_us
+    if question.interval == "total":
+        return
+    if question.interval == "hour":
+        while True:
+            start_us += HOUR_US - start_us % HOUR_US
+            yield start_us
+    day = (_EPOCH + timedelta(microseconds=start_us)).astimezone(question.zone).date()
+    while True:
+        day = _next_month(day) if question.interval == "month" else day + timedelta(days=1)
+        yield _micros(datetime(day.year, day.month, day.day, tzinfo=question.zone))
+
+
+def _next_month(day: date) -> date:
+    return (day.replace(day=1) + timedelta(days=32)).replace(day=1)
+
+
+def _micros(moment: datetime) -> int:
+    return (moment.astimezone(UTC) - _EPOCH) // timedelta(microseconds=1)

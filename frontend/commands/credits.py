@@ -1,0 +1,43 @@
+"""`triton-gateway credits`: balances, and grants."""
+
+import argparse
+from collections.abc import Sequence
+
+from frontend.accounts.directory.change import OPERATOR
+from frontend.accounts.directory.directory import Directory
+from frontend.commands.accounts import (
+    Answer,
+    add_command,
+    parser_of,
+    run_command,
+)
+from frontend.commands.holders import add_holder, holder_of
+from frontend.dialects.admin import allowances as shown
+
+_CREDITS = ("scope_kind", "scope_id", "available", "reserved", "spent", "expired", "granted")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs `credits`; returns its exit code."""
+    parser, commands = parser_of("credits", "Show and grant credits.")
+    show = add_command(commands, "show", "show a holder's balances", _show_credits)
+    grant = add_command(commands, "grant", "grant credits, or take them back (below 0)", _grant)
+    grant.add_argument("credits", type=float)
+    grant.add_argument("--note", default="", help="why, for the ledger")
+    for each in (show, grant):
+        add_holder(each, keys=False, required=True)
+    return run_command(parser.parse_args(arguments))
+
+
+async def _show_credits(directory: Directory, options: argparse.Namespace) -> Answer:
+    whose = await holder_of(directory, options)
+    kind, holder = whose["scope_kind"], whose["scope_id"]
+    balances = await directory.subscriptions.credits(kind, holder)
+    return Answer(shown.show_credits(kind, holder, balances), _CREDITS)
+
+
+async def _grant(directory: Directory, options: argparse.Namespace) -> Answer:
+    whose = await holder_of(directory, options)
+    kind, holder, amount = whose["scope_kind"], whose["scope_id"], shown.micro(options.credits)
+    balances = await directory.subscriptions.grant(OPERATOR, kind, holder, amount, options.note)
+    return Answer(shown.show_credits(kind, holder, balances), _CREDITS)

@@ -1,0 +1,34 @@
+"""Whom a command is about: a user, a group, an organisation or a key."""
+
+import argparse
+
+from frontend.accounts.directory.directory import Directory
+from frontend.commands.accounts import (
+    find_group,
+    find_organisation,
+    find_user,
+)
+
+
+def add_holder(parser: argparse.ArgumentParser, *, keys: bool, required: bool) -> None:
+    """The options; one of them at most."""
+    group = parser.add_mutually_exclusive_group(required=required)
+    group.add_argument("--user", help="a user, by name or id")
+    group.add_argument("--group", help="a group, by name or id")
+    group.add_argument("--organisation", help="an organisation, by name or id")
+    if keys:
+        group.add_argument("--key", help="a key, by its public id")
+
+
+async def holder_of(directory: Directory, options: argparse.Namespace) -> dict[str, str]:
+    """Kind and id of whom the options name."""
+    if options.user is not None:
+        return {"scope_kind": "user", "scope_id": (await find_user(directory, options.user)).id}
+    if options.group is not None:
+        return {"scope_kind": "group", "scope_id": (await find_group(directory, options.group)).id}
+    if options.organisation is not None:
+        found = await find_organisation(directory, options.organisation)
+        return {"scope_kind": "organisation", "scope_id": found.id}
+    if getattr(options, "key", None) is not None:
+        return {"scope_kind": "key", "scope_id": options.key}
+    return {}

@@ -1,0 +1,91 @@
+"""`triton-gateway quotas`: limits, and requests for more."""
+
+import argparse
+from collections.abc import Sequence
+
+from frontend.accounts.directory.change import OPERATOR
+from frontend.accounts.directory.directory import Directory
+from frontend.accounts.directory.quotas import NewQuota
+from frontend.accounts.limits import Measure
+from frontend.commands.accounts import (
+    Answer,
+    add_command,
+    parser_of,
+    read_all,
+    run_command,
+)
+from frontend.commands.holders import add_holder, holder_of
+from frontend.dialects.admin import allowances as shown
+
+_QUOTA = ("id", "scope_kind", "scope_id", "model", "measure", "period", "amount", "expires_at")
+_REQUEST = ("id", "status", "user_id", "measure", "period", "amount", "reason", "expires_at")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs `quotas`; returns its exit code."""
+    parser, commands = parser_of("quotas", "Limit organisations, groups, users and keys.")
+    listed = add_command(commands, "list", "list quotas", _list)
+    add_holder(listed, keys=True, required=False)
+    create = add_command(commands, "create", "create a quota", _create)
+    add_holder(create, keys=True, required=True)
+    create.add_argument("amount", type=int, help="the most that may be used in a period")
+    create.add_argument("--measure", default="tokens", choices=[*Measure])
+    create.add_argument("--period", default="month", help="minute, day, month, 30d, … or none")
+    create.add_argument("--model", default="", help="only requests to this model")
+    reset = add_command(commands, "reset", "count what was used as 0 from now on", _reset)
+    delete = add_command(commands, "delete", "delete a quota; what was used stays", _delete)
+    for each in (reset, delete):
+        each.add_argument("quota", help="the quota's id")
+    requests = add_command(commands, "requests", "list users' requests for more", _requests)
+    requests.add_argument("--status", help="pending, approved or refused")
+    approve = add_command(commands, "approve", "grant a request for more", _approve)
+    approve.add_argument("--amount", type=int, help="another amount than the one asked for")
+    refuse = add_command(commands, "refuse", "refuse a request for more", _refuse)
+    refuse.add_argument("--note", default="", help="the reason, for the user")
+    for each in (approve, refuse):
+        each.add_argument("request", help="the request's id")
+    return run_command(parser.parse_args(arguments))
+
+
+async def _list(directory: Directory, options: argparse.Namespace) -> Answer:
+    rows = await read_all(directory.quotas.page, **await holder_of(directory, options))
+    return Answer([shown.show_quota(row) for row in rows], _QUOTA)
+
+
+async def _create(directory: Directory, options: argparse.Namespace) -> Answer:
+    whose = await holder_of(directory, options)
+    quota = NewQuota(
+        whose["scope_kind"],
+        whose["scope_id"],
+        measure=options.measure,
+        period=options.period,
+        amount=options.amount,
+        model=options.model,
+    )
+    return Answer(shown.show_quota(await directory.quotas.create(OPERATOR, quota)), _QUOTA)
+
+
+async def _reset(directory: Directory, options: argparse.Namespace) -> Answer:
+    return Answer(shown.show_quota(await directory.quotas.reset(OPERATOR, options.quota)), _QUOTA)
+
+
+async def _delete(directory: Directory, options: argparse.Namespace) -> Answer:
+    await directory.quotas.delete(OPERATOR, options.quota)
+    return Answer({"id": options.quota, "deleted": True}, ("id", "deleted"))
+
+
+async def _requests(directory: Directory, options: argparse.Namespace) -> Answer:
+    filters = {} if options.status is None else {"status": options.status}
+    rows = await read_all(directory.quota_requests.page, **filters)
+    return Answer([shown.show_quota_request(row) for row in rows], _REQUEST)
+
+
+async def _approve(directory: Directory, options: argparse.Namespace) -> Answer:
+    requests = directory.quota_requests
+    decided = await requests.approve(OPERATOR, options.request, options.amount, None)
+    return Answer(shown.show_quota_request(decided), _REQUEST)
+
+
+async def _refuse(directory: Directory, options: argparse.Namespace) -> Answer:
+    decided = await directory.quota_requests.refuse(OPERATOR, options.request, options.note)
+    return Answer(shown.show_quota_request(decided), _REQUEST)

@@ -1,0 +1,256 @@
+"""Bodies of the routes for quotas, plans, credits and prices, and what they show.
+
+Credits and money have decimals here and are integers of millionths inside. Instants are seconds.
+"""
+
+from typing import Annotated, Any
+
+from msgspec import UNSET, Meta, UnsetType
+
+from frontend.dialects.admin.answers import Shown
+from frontend.dialects.admin.bodies import instant_us
+from frontend.dialects.declare import Body, about
+from frontend.domain.allowances import (
+    Quota,
+    QuotaRequest,
+    StoredPlan,
+    StoredPrice,
+    Subscription,
+)
+
+MICRO = 1_000_000
+Amount = Annotated[int, Meta(ge=0, le=10**15)]
+Instant = Annotated[int, Meta(ge=0, le=2**33)]
+Number = Annotated[int, Meta(ge=0, le=10**9)] | Annotated[float, Meta(ge=0, le=1e9)]
+Signed = Annotated[int, Meta(ge=-(10**9), le=10**9)] | Annotated[float, Meta(ge=-1e9, le=1e9)]
+_AMOUNT = about("The most that may be used in a period.")
+_EXPIRES = about("When it ends, in seconds since 1970; without it, never.")
+_MEASURE = about("What is counted: requests, tokens or concurrency.")
+_PERIOD = about(
+    "minute, day, week, month or year in UTC, a rolling period such as 30d or 12h, or none."
+)
+_MODEL = about("The model that it counts for; without it, every model.")
+_KIND = about("Whom it is for: organisation, group, user or key.")
+_SUBJECT = about("The id of whom it is for.")
+
+
+class QuotaBody(Body, kw_only=True):
+    """A new quota."""
+
+    scope_kind: Annotated[str, _KIND]
+    scope_id: Annotated[str, _SUBJECT]
+    measure: Annotated[str, _MEASURE] = "tokens"
+    period: Annotated[str, _PERIOD] = "month"
+    amount: Annotated[Amount, _AMOUNT] = 100_000
+    model: Annotated[str | None, _MODEL] = None
+    expires_at: Annotated[Instant | None, _EXPIRES] = None
+
+
+class QuotaEdit(Body, kw_only=True):
+    """Changes of a quota."""
+
+    amount: Annotated[Amount | UnsetType, _AMOUNT] = UNSET
+    expires_at: Annotated[Instant | UnsetType | None, _EXPIRES] = UNSET
+
+
+class QuotaRequestBody(Body, kw_only=True):
+    """A request for more."""
+
+    amount: Annotated[Amount, about("The amount that is needed in all.")]
+    reason: Annotated[str, about("What it is needed for.")]
+    measure: Annotated[str, _MEASURE] = "tokens"
+    period: Annotated[str, _PERIOD] = "month"
+    model: Annotated[str | None, _MODEL] = None
+    expires_at: Annotated[Instant | None, about("Until when it is needed.")] = None
+
+
+class ApprovalBody(Body, kw_only=True):
+    """What is granted."""
+
+    amount: Annotated[Amount | None, about("Another amount than the one asked for.")] = None
+    expires_at: Annotated[Instant | None, _EXPIRES] = None
+
+
+class RefusalBody(Body, kw_only=True):
+    """Why not."""
+
+    note: Annotated[str, about("The reason, for the user.")] = ""
+
+
+class QuotaOfPlan(Body, kw_only=True):
+    """A limit of every subscriber."""
+
+    measure: Annotated[str, _MEASURE]
+    period: Annotated[str, _PERIOD]
+    amount: Annotated[Amount, _AMOUNT]
+
+
+class PlanEdit(Body, kw_only=True):
+    """Changes of a plan."""
+
+    credits: Annotated[
+        Number | UnsetType | None, about("Credits per calendar month; null: unlimited.")
+    ] = UNSET
+    shared: Annotated[bool | UnsetType, about("One pool for a group or organisation.")] = UNSET
+    quotas: Annotated[
+        list[QuotaOfPlan] | UnsetType, about("Limits of every subscriber, as fair use.")
+    ] = UNSET
+
+
+class PlanBody(Body, kw_only=True):
+    """A new plan."""
+
+    name: Annotated[str, about("The name, unique among plans.")]
+    credits: Annotated[
+        Number | None, about("Credits per calendar month; without it, unlimited.")
+    ] = None
+    shared: Annotated[bool, about("One pool for a group or organisation.")] = False
+    quotas: Annotated[
+        list[QuotaOfPlan] | UnsetType, about("Limits of every subscriber, as fair use.")
+    ] = UNSET
+
+
+class SubscriptionBody(Body, kw_only=True):
+    """Who gets which plan."""
+
+    scope_kind: Annotated[str, about("organisation, group or user.")]
+    scope_id: Annotated[str, _SUBJECT]
+    plan_id: Annotated[str, about("The plan's id.")]
+
+
+class CreditsBody(Body, kw_only=True):
+    """Credits for a holder."""
+
+    scope_kind: Annotated[str, about("organisation, group or user.")]
+    scope_id: Annotated[str, _SUBJECT]
+    credits: Annotated[Signed, about("How many are granted; below 0: taken back.")]
+    note: Annotated[str, about("Why, for the ledger.")] = ""
+
+
+class PriceBody(Body, kw_only=True):
+    """New prices of a model."""
+
+    model: Annotated[str, about("The model, or '*' for all.")]
+    upstream: Annotated[str, about("The upstream that serves it, or '*' for all.")] = "*"
+    starts_at: Annotated[Instant | None, about("From when on, in seconds; without it, now.")] = None
+    prompt: Annotated[Number, about("Per million prompt tokens.")] = 0
+    cached: Annotated[Number, about("Per million prompt tokens from the cache.")] = 0
+    completion: Annotated[Number, about("Per million completion tokens.")] = 0
+    image: Annotated[Number, about("Per image.")] = 0
+    request: Annotated[Number, about("Per request.")] = 0
+    credits: Annotated[Number, about("Credits per request.")] = 1
+
+
+def micro(value: float) -> int:
+    """Millionths, rounded."""
+    return round(value * MICRO)
+
+
+def changes_of_quota(body: QuotaEdit) -> dict[str, Any]:
+    """What an edit changes."""
+    values: dict[str, Any] = {}
+    if body.amount is not UNSET:
+        values["amount"] = body.amount
+    if body.expires_at is not UNSET:
+        values["expires_at_us"] = instant_us(body.expires_at)
+    return values
+
+
+def changes_of_plan(body: PlanBody | PlanEdit) -> dict[str, Any]:
+    """What a body says of a plan."""
+    values: dict[str, Any] = {}
+    if body.credits is not UNSET:
+        values["credits_micro"] = None if body.credits is None else micro(body.credits)
+    if body.shared is not UNSET:
+        values["shared"] = body.shared
+    if body.quotas is not UNSET:
+        values["quotas"] = [[one.measure, one.period, one.amount] for one in body.quotas]
+    return values
+
+
+def show_quota(one: Quota) -> Shown:
+    """A quota."""
+    return {"id": one.id, "object": "quota", **_what(one)}
+
+
+def show_quota_request(one: QuotaRequest) -> Shown:
+    """A request for more."""
+    return {
+        "id": one.id,
+        "object": "quota_request",
+        "status": one.status,
+        "user_id": one.user_id,
+        **_what(one),
+        "reason": one.reason,
+        "note": one.note,
+        "quota_id": one.quota_id,
+        "decided_at": _at(one.decided_at_us),
+        "decided_by": one.decided_by,
+    }
+
+
+def show_plan(one: StoredPlan) -> Shown:
+    """A plan."""
+    return {
+        "id": one.id,
+        "object": "plan",
+        "name": one.name,
+        "credits": None if one.credits_micro is None else one.credits_micro / MICRO,
+        "shared": one.shared,
+        "quotas": [dict(zip(("measure", "period", "amount"), q, strict=True)) for q in one.quotas],
+        "built_in": one.built_in,
+    }
+
+
+def show_subscription(one: Subscription) -> Shown:
+    """A subscription."""
+    return {
+        "id": one.id,
+        "object": "subscription",
+        "scope_kind": one.scope_kind,
+        "scope_id": one.scope_id,
+        "plan_id": one.plan_id,
+        "next_plan_id": one.next_plan_id,
+        "period_starts_at": _at(one.period_starts_at_us),
+        "period_ends_at": _at(one.period_ends_at_us),
+    }
+
+
+def show_credits(kind: str, holder: str, balances: dict[str, int]) -> Shown:
+    """The balances of a holder."""
+    shown = {name: abs(amount) / MICRO for name, amount in balances.items()}
+    return {"object": "credits", "scope_kind": kind, "scope_id": holder, **shown}
+
+
+def show_price(one: StoredPrice) -> Shown:
+    """Prices of a model."""
+    return {
+        "id": one.id,
+        "object": "price",
+        "model": one.model,
+        "upstream": one.upstream,
+        "starts_at": _at(one.starts_at_us),
+        "prompt": one.prompt_micro / MICRO,
+        "cached": one.cached_micro / MICRO,
+        "completion": one.completion_micro / MICRO,
+        "image": one.image_micro / MICRO,
+        "request": one.request_micro / MICRO,
+        "credits": one.credits_micro / MICRO,
+    }
+
+
+def _what(one: Quota | QuotaRequest) -> Shown:
+    return {
+        "scope_kind": one.scope_kind,
+        "scope_id": one.scope_id,
+        "model": one.model or None,
+        "measure": one.measure,
+        "period": one.period,
+        "amount": one.amount,
+        "created_at": _at(one.created_at_us),
+        "expires_at": _at(one.expires_at_us),
+    }
+
+
+def _at(instant_us: int | None) -> int | None:
+    return None if instant_us is None else instant_us // MICRO

@@ -1,0 +1,220 @@
+"""`/admin/quotas`, `/admin/plans`, `/admin/subscriptions`, `/admin/credits`, `/admin/prices`, and
+requests for more: `/admin/quota-requests` and `/me/quota-requests`.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from frontend.accounts.directory.plans import Plans, Prices, Subscriptions
+from frontend.accounts.directory.quotas import NewQuota, QuotaRequests, Quotas
+from frontend.dialects.admin import allowances as shown
+from frontend.dialects.admin.answers import render_deleted
+from frontend.dialects.admin.bodies import instant_us
+from frontend.dialects.admin.query import parse_query
+from frontend.domain.request import Request
+from frontend.errors import InvalidRequest
+from frontend.http.client import Client
+from frontend.routes.accounts import Desk, parameter
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaRoutes:
+    """Quotas."""
+
+    desk: Desk
+    quotas: Quotas
+
+    async def page(self, _: Request, client: Client) -> None:
+        """GET /admin/quotas"""
+        filters = ("scope_kind", "scope_id")
+        await self.desk.send_page(client, self.quotas.page, shown.show_quota, filters)
+
+    async def create(self, request: Request, client: Client) -> None:
+        """POST /admin/quotas"""
+        body, actor = await self.desk.read(request, client, shown.QuotaBody)
+        quota = NewQuota(
+            body.scope_kind,
+            body.scope_id,
+            body.measure,
+            body.period,
+            body.amount,
+            body.model or "",
+            instant_us(body.expires_at),
+        )
+        made = await self.quotas.create(actor, quota)
+        await self.desk.send(client, shown.show_quota(made), 201)
+
+    async def get(self, _: Request, client: Client) -> None:
+        """GET /admin/quotas/{id}"""
+        await self.desk.send(client, shown.show_quota(await self.quotas.get(parameter(client))))
+
+    async def edit(self, request: Request, client: Client) -> None:
+        """PATCH /admin/quotas/{id}"""
+        body, actor = await self.desk.read(request, client, shown.QuotaEdit)
+        edited = await self.quotas.edit(actor, parameter(client), shown.changes_of_quota(body))
+        await self.desk.send(client, shown.show_quota(edited))
+
+    async def reset(self, request: Request, client: Client) -> None:
+        """POST /admin/quotas/{id}/reset"""
+        actor = self.desk.actor(request, client)
+        quota = await self.quotas.reset(actor, parameter(client))
+        await self.desk.send(client, shown.show_quota(quota))
+
+    async def delete(self, request: Request, client: Client) -> None:
+        """DELETE /admin/quotas/{id}"""
+        await self.quotas.delete(self.desk.actor(request, client), parameter(client))
+        await client.respond(render_deleted("quota", parameter(client)))
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaRequestRoutes:
+    """Requests for more."""
+
+    desk: Desk
+    requests: QuotaRequests
+
+    async def page(self, _: Request, client: Client) -> None:
+        """GET /admin/quota-requests"""
+        show, filters = shown.show_quota_request, ("status", "user_id")
+        await self.desk.send_page(client, self.requests.page, show, filters)
+
+    async def page_own(self, request: Request, client: Client) -> None:
+        """GET /me/quota-requests"""
+        show, own = shown.show_quota_request, request.user
+        await self.desk.send_page(client, self.requests.page, show, ("status",), user_id=own)
+
+    async def file(self, request: Request, client: Client) -> None:
+        """POST /me/quota-requests"""
+        body, actor = await self.desk.read(request, client, shown.QuotaRequestBody)
+        quota = NewQuota(
+            "user",
+            request.user,
+            body.measure,
+            body.period,
+            body.amount,
+            body.model or "",
+            instant_us(body.expires_at),
+        )
+        filed = await self.requests.file(actor, quota, body.reason)
+        await self.desk.send(client, shown.show_quota_request(filed), 201)
+
+    async def approve(self, request: Request, client: Client) -> None:
+        """POST /admin/quota-requests/{id}/approve"""
+        body, actor = await self.desk.read(request, client, shown.ApprovalBody)
+        expires_us = instant_us(body.expires_at)
+        decided = await self.requests.approve(actor, parameter(client), body.amount, expires_us)
+        await self.desk.send(client, shown.show_quota_request(decided))
+
+    async def refuse(self, request: Request, client: Client) -> None:
+        """POST /admin/quota-requests/{id}/refuse"""
+        body, actor = await self.desk.read(request, client, shown.RefusalBody)
+        decided = await self.requests.refuse(actor, parameter(client), body.note)
+        await self.desk.send(client, shown.show_quota_request(decided))
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRoutes:
+    """Plans."""
+
+    desk: Desk
+    plans: Plans
+
+    async def page(self, _: Request, client: Client) -> None:
+        """GET /admin/plans"""
+        await self.desk.send_page(client, self.plans.page, shown.show_plan)
+
+    async def get(self, _: Request, client: Client) -> None:
+        """GET /admin/plans/{id}"""
+        await self.desk.send(client, shown.show_plan(await self.plans.get(parameter(client))))
+
+    async def create(self, request: Request, client: Client) -> None:
+        """POST /admin/plans"""
+        body, actor = await self.desk.read(request, client, shown.PlanBody)
+        values = {"shared": False, "quotas": [], "credits_micro": None}
+        made = await self.plans.create(actor, body.name, values | shown.changes_of_plan(body))
+        await self.desk.send(client, shown.show_plan(made), 201)
+
+    async def edit(self, request: Request, client: Client) -> None:
+        """PATCH /admin/plans/{id}"""
+        body, actor = await self.desk.read(request, client, shown.PlanEdit)
+        edited = await self.plans.edit(actor, parameter(client), shown.changes_of_plan(body))
+        await self.desk.send(client, shown.show_plan(edited))
+
+    async def delete(self, request: Request, client: Client) -> None:
+        """DELETE /admin/plans/{id}"""
+        await self.plans.delete(self.desk.actor(request, client), parameter(client))
+        await client.respond(render_deleted("plan", parameter(client)))
+
+
+@dataclass(frozen=True, slots=True)
+class CreditRoutes:
+    """Subscriptions and credits."""
+
+    desk: Desk
+    subscriptions: Subscriptions
+
+    async def page(self, _: Request, client: Client) -> None:
+        """GET /admin/subscriptions"""
+        filters = ("scope_kind", "scope_id", "plan_id")
+        show = shown.show_subscription
+        await self.desk.send_page(client, self.subscriptions.page, show, filters)
+
+    async def subscribe(self, request: Request, client: Client) -> None:
+        """POST /admin/subscriptions"""
+        body, actor = await self.desk.read(request, client, shown.SubscriptionBody)
+        made = await self.subscriptions.subscribe(
+            actor, body.scope_kind, body.scope_id, body.plan_id
+        )
+        await self.desk.send(client, shown.show_subscription(made))
+
+    async def end(self, request: Request, client: Client) -> None:
+        """DELETE /admin/subscriptions/{id}"""
+        await self.subscriptions.end(self.desk.actor(request, client), parameter(client))
+        await client.respond(render_deleted("subscription", parameter(client)))
+
+    async def balances(self, _: Request, client: Client) -> None:
+        """GET /admin/credits"""
+        query = parse_query(client.scope["query_string"], ("scope_kind", "scope_id"))
+        for name in ("scope_kind", "scope_id"):
+            if name not in query.filters:
+                raise InvalidRequest(f"'{name}' is required", param=name)
+        kind, holder = query.filters["scope_kind"], query.filters["scope_id"]
+        balances = await self.subscriptions.credits(kind, holder)
+        await self.desk.send(client, shown.show_credits(kind, holder, balances))
+
+    async def grant(self, request: Request, client: Client) -> None:
+        """POST /admin/credits"""
+        body, actor = await self.desk.read(request, client, shown.CreditsBody)
+        amount = shown.micro(body.credits)
+        balances = await self.subscriptions.grant(
+            actor, body.scope_kind, body.scope_id, amount, body.note
+        )
+        await self.desk.send(client, shown.show_credits(body.scope_kind, body.scope_id, balances))
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRoutes:
+    """The price table."""
+
+    desk: Desk
+    prices: Prices
+
+    async def page(self, _: Request, client: Client) -> None:
+        """GET /admin/prices"""
+        await self.desk.send_page(client, self.prices.page, shown.show_price, ("model",))
+
+    async def create(self, request: Request, client: Client) -> None:
+        """POST /admin/prices"""
+        body, actor = await self.desk.read(request, client, shown.PriceBody)
+        names = ("prompt", "cached", "completion", "image", "request", "credits")
+        values: dict[str, Any] = {f"{n}_micro": shown.micro(getattr(body, n)) for n in names}
+        values["upstream"] = body.upstream
+        if (starts_us := instant_us(body.starts_at)) is not None:
+            values["starts_at_us"] = starts_us
+        made = await self.prices.create(actor, body.model, values)
+        await self.desk.send(client, shown.show_price(made), 201)
+
+    async def delete(self, request: Request, client: Client) -> None:
+        """DELETE /admin/prices/{id}"""
+        await self.prices.delete(self.desk.actor(request, client), parameter(client))
+        await client.respond(render_deleted("price", parameter(client)))

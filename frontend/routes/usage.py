@@ -1,0 +1,101 @@
+"""`/admin/usage` and `/me/usage`: who used what when; `/me/quotas`: what is left."""
+
+import time
+from dataclasses import dataclass, field
+
+from frontend.accounts.ledger import Ledger, owner_of
+from frontend.accounts.report import (
+    GROUPS,
+    INTERVALS,
+    Question,
+    parse_moment,
+    report,
+    zone_of,
+)
+from frontend.accounts.windows import DAY_US
+from frontend.dialects.admin.answers import render
+from frontend.dialects.admin.query import parse_query
+from frontend.dialects.admin.usage import render_csv, render_usage
+from frontend.domain.request import Request
+from frontend.errors import InvalidRequest
+from frontend.http.client import Client
+from frontend.store.usage import SUMS, UsageFilter, UsageStore
+
+_OWNERS = ("organisation_id", "group_id", "user_id", "key_id")
+PARAMETERS = ("start", "end", "interval", "tz", "by", "format", "model")
+_PRIVATE = [(b"cache-control", b"no-store")]
+_CSV_ROWS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRoutes:
+    """Reports of usage."""
+
+    store: UsageStore
+    ledger: Ledger = field(repr=False)
+
+    async def all(self, _: Request, client: Client) -> None:
+        """GET /admin/usage"""
+        await self._report(client, _OWNERS, {}, ("user_id", "key_id", "model"))
+
+    async def own(self, request: Request, client: Client) -> None:
+        """GET /me/usage"""
+        await self._report(client, ("key_id",), {"user_id": request.user}, ("key_id", "model"))
+
+    async def limits(self, request: Request, client: Client) -> None:
+        """GET /me/quotas"""
+        shown = await self.ledger.limits(owner_of(request.caller))
+        body = render({"object": "list", "data": shown})
+        await client.respond(body, headers=_PRIVATE)
+
+    async def _report(
+        self,
+        client: Client,
+        allowed: tuple[str, ...],
+        fixed: dict[str, str],
+        by: tuple[str, ...],
+    ) -> None:
+        query = parse_query(client.scope["query_string"], (*PARAMETERS, *allowed))
+        given = query.filters
+        owners = {name: given[name] for name in allowed if name in given} | fixed
+        zone = zone_of(given.get("tz", "UTC"))
+        now_us = time.time_ns() // 1000
+        end_us = parse_moment("end", given["end"], zone) if "end" in given else now_us + 1
+        start_us = end_us - 30 * DAY_US
+        if "start" in given:
+            start_us = parse_moment("start", given["start"], zone)
+        chosen = UsageFilter(start_us, end_us, owners, given.get("model"))
+        interval = _one_of("interval", given.get("interval", "hour"), INTERVALS)
+        if "by" in given:
+            names = (*GROUPS,) if not fixed else ("key_id", "model")
+            by = tuple(_one_of("by", one, names) for one in given["by"].split(",") if one)
+        question = Question(chosen, interval, zone, tuple(dict.fromkeys(by)))
+        after = _after(query.after, question)
+        if _one_of("format", given.get("format", "json"), ("json", "csv")) == "csv":
+            rows = await report(self.store, question, after, _CSV_ROWS)
+            await client.respond(
+                render_csv(rows, question.by), headers=_PRIVATE, kind=b"text/csv; charset=utf-8"
+            )
+            return
+        rows = await report(self.store, question, after, query.limit + 1)
+        sums = await self.store.sums(chosen, (), None, 1)
+        totals = sums[0] if sums else dict.fromkeys(SUMS, 0)
+        body = render_usage(rows, query.limit, totals, question.by)
+        await client.respond(body, headers=_PRIVATE)
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> str:
+    if value not in known:
+        text = f"'{name}' is '{value[:40]}'; it must be one of {', '.join(known)}"
+        raise InvalidRequest(text, param=name)
+    return value
+
+
+def _after(text: str, question: Question) -> tuple[int, list[str]] | None:
+    if not text:
+        return None
+    start, *values = text.split("~", len(question.by))
+    if not start.isdigit() or len(start) > 18 or len(values) != len(question.by):
+        text = "'after' must be the 'next_after' of the page before, of the same report"
+        raise InvalidRequest(text, param="after")
+    return int(start), values

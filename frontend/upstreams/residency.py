@@ -1,0 +1,182 @@
+"""Which models are loaded only while they are needed: loads them on demand, unloads them when idle.
+
+A model with requests is never unloaded: a request counts before its first await, and a load and an
+unload of one model never overlap. It does not know about other gateways: Triton itself lets
+their running requests finish.
+"""
+
+import asyncio
+import contextlib
+import logging
+import math
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+
+from frontend.domain.models import Model
+from frontend.errors import BackendUnavailable, GatewayError
+from frontend.upstreams.protocol import Upstream
+
+_RETRY_S = 10.0
+"""After a load or an unload that failed: a broken model is not loaded again for every request."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Stay:
+    """How long one model stays. `keep_s` is infinite for a model that is always loaded."""
+
+    keep_s: float
+    running: int = 0
+    until_s: float = math.inf
+    """A time of `time.monotonic`."""
+    change: asyncio.Task[None] | None = None
+    failure: GatewayError | None = None
+    failed_at_s: float = -math.inf
+
+    @property
+    def idle(self) -> bool:
+        """Whether it can be unloaded now."""
+        over = time.monotonic() >= self.until_s
+        return over and not self.running and self.change is None
+
+    def extend(self) -> None:
+        """From now on it stays for `keep_s`."""
+        self.until_s = time.monotonic() + self.keep_s
+
+
+@dataclass(slots=True)
+class Residency:
+    """The stays of all models. `loaded` says which are loaded; `refresh` asks the upstream again.
+
+    `keep_s` is for models that do not say it themselves.
+    """
+
+    upstream: Upstream
+    loaded: Callable[[], Iterable[str]]
+    refresh: Callable[[], Awaitable[None]]
+    keep_s: float = math.inf
+    _stays: dict[str, Stay] = field(default_factory=dict)
+
+    def is_on_demand(self, model: Model) -> bool:
+        """Whether a request loads it."""
+        return self._policy(model) < math.inf
+
+    def stay(self, model: Model) -> Stay:
+        """Its stay, which begins with the first call."""
+        if (stay := self._stays.get(model.name)) is None:
+            stay = self._stays[model.name] = Stay(self._policy(model))
+            stay.extend()
+        return stay
+
+    def _policy(self, model: Model) -> float:
+        return self.keep_s if model.keep_s is None else model.keep_s
+
+    def keep(self, model: Model, seconds: float) -> bool:
+        """Lets it stay that long after each request from now on, until it is unloaded. False for a
+        model that is always loaded."""
+        if not self.is_on_demand(model):
+            return False
+        stay = self.stay(model)
+        stay.keep_s = seconds
+        stay.extend()
+        return True
+
+    def expires_s(self, model: Model) -> float | None:
+        """When it is unloaded, in seconds since 1970; None if it stays, or has requests now."""
+        stay = self.stay(model)
+        if stay.running or stay.until_s == math.inf:
+            return None
+        return time.time() + max(0.0, stay.until_s - time.monotonic())
+
+    @contextlib.asynccontextmanager
+    async def using(self, model: Model, timeout_s: float) -> AsyncIterator[None]:
+        """The block has the model loaded; it is not unloaded meanwhile.
+
+        Raises BackendUnavailable if it is not loaded in that time, and what a failed load raised.
+        """
+        stay = self.stay(model)
+        stay.running += 1
+        try:
+            if self.is_on_demand(model):
+                await self._wait_until_loaded(model, stay, timeout_s)
+            yield
+        finally:
+            stay.running -= 1
+            stay.extend()
+
+    async def _wait_until_loaded(self, model: Model, stay: Stay, timeout_s: float) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                while stay.change is not None or model.name not in self.loaded():
+                    if stay.change is None:
+                        self._check_failure(stay)
+                        self._begin(stay, self._load(model, stay))
+                    assert stay.change is not None
+                    # the load is not this caller's alone
+                    await asyncio.shield(stay.change)
+        except TimeoutError:
+            raise BackendUnavailable(
+                f"the model '{model.name}' is being loaded and is not ready yet; try again soon"
+            ) from None
+
+    def _check_failure(self, stay: Stay) -> None:
+        if stay.failure is not None and time.monotonic() - stay.failed_at_s < _RETRY_S:
+            raise stay.failure
+
+    def _begin(self, stay: Stay, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        stay.change = task
+
+        def ended(_: asyncio.Task[None]) -> None:
+            stay.change = None
+            if not task.cancelled():
+                task.exception()  # it was logged; nobody may be waiting any more
+
+        task.add_done_callback(ended)
+
+    async def _load(self, model: Model, stay: Stay) -> None:
+        started = time.monotonic()
+        _log.info("loading %s on demand", model.name)
+        try:
+            await self.upstream.load(model.name)
+            await self.refresh()
+            if model.name not in self.loaded():
+                await self.refresh()  # one that had begun before the load ended
+            if model.name not in self.loaded():
+                raise BackendUnavailable(f"the model '{model.name}' was loaded and is not ready")
+        except GatewayError as error:
+            stay.failure, stay.failed_at_s = error, time.monotonic()
+            _log.warning("%s was not loaded: %s", model.name, error)
+            raise
+        stay.keep_s, stay.failure = self._policy(model), None
+        stay.extend()
+        _log.info("loaded %s in %.1f s", model.name, time.monotonic() - started)
+
+    def unload_idle(self, models: Iterable[Model]) -> None:
+        """Begins to unload those of the loaded models whose time is over."""
+        for model in models:
+            if not self.is_on_demand(model):
+                continue
+            stay = self.stay(model)
+            if stay.idle:
+                self._begin(stay, self._unload(model, stay))
+
+    async def _unload(self, model: Model, stay: Stay) -> None:
+        _log.info("unloading %s, which was idle", model.name)
+        try:
+            await self.upstream.unload(model.name)
+            await self.refresh()
+        except GatewayError as error:
+            stay.until_s = time.monotonic() + _RETRY_S
+            _log.warning("%s was not unloaded: %s", model.name, error)
+            return
+        stay.keep_s = self._policy(model)
+        stay.extend()
+
+    async def close(self) -> None:
+        """Ends what is being loaded or unloaded."""
+        tasks = [stay.change for stay in self._stays.values() if stay.change is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

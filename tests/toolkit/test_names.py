@@ -1,0 +1,16 @@
+"""The toolkit and the gateway choose the same alias for a name."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from frontend.upstreams.patterns import Patterns
+from toolkit.names import match_alias
+
+TEXT = st.text("ab-", max_size=4)
+ALIASES = st.sets(st.one_of(TEXT, st.builds("{}*{}".format, TEXT, TEXT)), max_size=12)
+
+
+@given(ALIASES, st.text("ab-", max_size=8))
+def test_the_same_alias_as_in_the_gateway(aliases: set[str], name: str) -> None:
+    gateway = name if name in aliases else Patterns({each: each for each in aliases}).find(name)
+    assert match_alias(name, aliases) == gateway
