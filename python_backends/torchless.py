@@ -11,7 +11,7 @@ def leave_out_torch() -> None:
     """Makes transformers find no torch in this process. Call it before the first import."""
     sys.modules.setdefault("torch", None)  # type: ignore[arg-type]
     try:
-        from transformers.utils import is_torch_available
+        from transformers.utils.import_utils import is_torch_available
 
         is_torch_available()  # keeps its answer
     finally:
