@@ -220,8 +220,8 @@ class RateLimited(GatewayError):
         message: str,
         *,
         wait_us: int | None = 2_000_000,
-        code: str | None = None,
         param: str | None = None,
+        code: str | None = None,
     ) -> None:
         """`wait_us`: when it can succeed; None: never as it is."""
         super().__init__(message, param=param, code=code)

@@ -68,6 +68,11 @@ class Registry:
         return sorted({m.name: m for m in self._ready.values()}.values(), key=lambda m: m.name)
 
     @property
+    def absent(self) -> list[str]:
+        """Names of the models that were ready before and are not now."""
+        return sorted(set(self._seen.values()) - {model.name for model in self._ready.values()})
+
+    @property
     def loaded(self) -> list[Model]:
         """The models that are loaded now, by name."""
         return sorted(self._loaded.values(), key=lambda model: model.name)
@@ -181,8 +186,8 @@ class Registry:
             models = await self.upstream.models()
             await self._read_on_demand()
         except GatewayError:
-            if self._reachable:
-                _log.warning("the model server does not answer")
+            if self._reachable or self._refreshed_at_s < 0:  # it stopped, or never answered
+                _log.warning("the model server does not answer; trying again until it does")
             self._reachable, self._ready, self._loaded = False, {}, {}
         else:
             self._reachable = True

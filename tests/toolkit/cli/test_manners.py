@@ -18,7 +18,7 @@ from toolkit.cli import app as commands
 from toolkit.cli.app import command, main
 
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3|4|9)\d(?:;\d+)*m")
-PRINTS_NO_RESULT = {("init",), ("schema",), ("serve",), ("completion",)}
+PRINTS_NO_RESULT = {("init",), ("schema",), ("serve",), ("stop",), ("completion",)}
 BAD: dict[tuple[str, ...], list[list[str]]] = {
     ("init",): [["--llm", "moon:x", "new.yaml"], ["/proc/none/models.yaml", "--yes"]],
     ("schema",): [["extra"]],
@@ -33,6 +33,7 @@ BAD: dict[tuple[str, ...], list[list[str]]] = {
         ["m", "--url", "http://127.0.0.1:1", "hello"],
         ["m", "--set", "temperature=9", "hello"],
     ],
+    ("stop",): [["--port", "1"], ["--all", "--port", "1"], ["m", "--kill"], ["m", "--port", "1"]],
     ("doctor",): [["--target", "moon"], ["--port", "x"]],
     ("fit",): [["gone.yaml"], ["--gpus", "moon"], ["--memory", "much"], ["--concurrency", "0"]],
     ("list-available",): [["--kind", "moon"], ["--gpus", "moon"], ["--memory", "much"]],
