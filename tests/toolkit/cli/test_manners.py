@@ -18,7 +18,7 @@ from toolkit.cli import app as commands
 from toolkit.cli.app import command, main
 
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3|4|9)\d(?:;\d+)*m")
-PRINTS_NO_RESULT = {("init",), ("schema",), ("serve",), ("completion",)}
+PRINTS_NO_RESULT = {("init",), ("schema",), ("serve",), ("stop",), ("logs",), ("completion",)}
 BAD: dict[tuple[str, ...], list[list[str]]] = {
     ("init",): [["--llm", "moon:x", "new.yaml"], ["/proc/none/models.yaml", "--yes"]],
     ("schema",): [["extra"]],
@@ -26,6 +26,9 @@ BAD: dict[tuple[str, ...], list[list[str]]] = {
     ("verify",): [["gone"], ["models.yaml"], [".", "--target", "moon"], ["--gpus", "-1"]],
     ("prepare",): [["--environment", "moon"]],
     ("serve",): [["gone"], ["--port", "0"], ["--frontend-only"], ["--triton", "a:1"]],
+    ("stop",): [["--port", "1"], ["m", "--port", "1"]],
+    ("ps",): [["--bad"]],
+    ("logs",): [["--port", "1"], ["--since", "soon"]],
     ("run",): [
         ["gone.gguf", "hello"],
         ["gone-model", "hello"],
