@@ -4,7 +4,8 @@ Nothing runs at import time, and there is no global state: two gateways in one p
 independent.
 """
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from ipaddress import ip_network
@@ -18,6 +19,10 @@ from frontend.accounts.callers import Callers
 from frontend.accounts.directory.directory import Directory
 from frontend.accounts.keys import Keys
 from frontend.accounts.ledger import Ledger
+from frontend.batches.lines import LineBounds
+from frontend.batches.perform import Performer
+from frontend.batches.runner import Runner
+from frontend.batches.work import Means
 from frontend.budget import Budget
 from frontend.generation.admission import Admission
 from frontend.generation.path import Path
@@ -26,7 +31,7 @@ from frontend.generation.structure import Structures
 from frontend.http.body import BodyBounds
 from frontend.http.bounds import Bounds
 from frontend.http.middleware import Middleware
-from frontend.http.routing import Routes
+from frontend.http.routing import Handler, Routes
 from frontend.http.sites import Sites, sites_of
 from frontend.media.fetch import Fetcher
 from frontend.media.images import ImageBounds, Images
@@ -42,11 +47,14 @@ from frontend.routes.allowances import (
     QuotaRequestRoutes,
     QuotaRoutes,
 )
+from frontend.routes.batches import BatchRoutes
 from frontend.routes.chat import ChatRoutes
 from frontend.routes.completions import CompletionRoutes
 from frontend.routes.docs import DocsRoutes
 from frontend.routes.embeddings import EmbeddingRoutes
+from frontend.routes.files import FileRoutes
 from frontend.routes.health import HealthRoutes
+from frontend.routes.home import HomeRoutes
 from frontend.routes.images import ImageRoutes
 from frontend.routes.keys import KeyRoutes, MeRoutes
 from frontend.routes.messages import MessagesRoutes
@@ -56,19 +64,23 @@ from frontend.routes.ollama import OllamaRoutes
 from frontend.routes.ollama_models import OllamaModelRoutes
 from frontend.routes.rerank import RerankRoutes
 from frontend.routes.responses import ResponsesRoutes
+from frontend.routes.tokens import TokenRoutes
 from frontend.routes.usage import UsageRoutes
 from frontend.schemas.limits import Limits
 from frontend.settings import Settings
 from frontend.settings.media import MediaSettings
 from frontend.settings.server import ServerSettings
+from frontend.store.batches import BatchStore
 from frontend.store.database import Database
 from frontend.store.files import FileStore
 from frontend.store.ledger import LedgerStore
 from frontend.store.location import locate
 from frontend.store.responses import ResponseStore
+from frontend.store.uploads import UploadStore
 from frontend.store.usage import UsageStore
 from frontend.table import Handlers, table
 from frontend.telemetry.metrics import Metrics
+from frontend.turns import Turns
 from frontend.upstreams.protocol import Upstream
 from frontend.upstreams.registry import Registry
 from frontend.upstreams.triton.client import Triton
@@ -93,6 +105,16 @@ class Gateway:
     database: Database
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What routes need besides the path."""
+
+    database: Database
+    metrics: Metrics
+    directory: Directory
+    runner: Runner
+
+
 def create_gateway(
     settings: Settings, upstream: Upstream | None = None, database: Database | None = None
 ) -> Gateway:
@@ -107,14 +129,16 @@ def create_gateway(
     database = database or Database(locate(settings.url, settings.data_directory))
     path.ledger = _ledger(settings, database, metrics)
     directory, callers = Directory.of(database), Callers(database)
-    routes = Routes(table(_handlers(settings, path, database, metrics, directory)))
+    runner = _runner(settings, path, database, lambda name: routes.find("POST", name)[0].handler)
+    parts = Parts(database, metrics, directory, runner)
+    routes = Routes(table(_handlers(settings, path, parts)))
     middleware = Middleware(
         routes,
         _sites(settings),
         _authorizer(settings, callers),
         settings.request_timeout_s,
         settings.client_timeout_s,
-        _lifespan(path, database, directory, callers),
+        _lifespan(path, parts, callers),
         path.ledger,
         settings.proxies,
     )
@@ -144,9 +168,10 @@ def _ledger(settings: Settings, database: Database, metrics: Metrics) -> Ledger:
     )
 
 
-def _handlers(
-    settings: Settings, path: Path, database: Database, metrics: Metrics, directory: Directory
-) -> Handlers:
+def _handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
+    database, metrics, directory, runner = (
+        parts.database, parts.metrics, parts.directory, parts.runner,
+    )  # fmt: skip
     bounds, registry = _bounds(settings), path.registry
     assert path.ledger is not None
     links = Links(FileStore(database, settings.max_stored_bytes), settings.link_ttl_s)
@@ -167,6 +192,15 @@ def _handlers(
         health=HealthRoutes(path),
         metrics=MetricsRoutes(metrics),
         docs=DocsRoutes(registry, names_are_public),
+        home=HomeRoutes(registry, names_are_public, settings.public_url),
+        tokens=TokenRoutes(path, bounds),
+        files=FileRoutes(
+            runner.means.uploads,
+            runner.means.batches,
+            settings.max_file_bytes,
+            Turns(settings.max_uploads, settings.max_waiting),
+        ),
+        batches=BatchRoutes(runner, bounds),
         organisations=OrganisationRoutes(desk, directory.organisations),
         groups=GroupRoutes(desk, directory.groups),
         roles=RoleRoutes(desk, directory.roles),
@@ -184,20 +218,41 @@ def _handlers(
     )
 
 
-def _lifespan(path: Path, database: Database, directory: Directory, callers: Callers) -> ASGIApp:
+def _runner(
+    settings: Settings, path: Path, database: Database, handler: Callable[[str], Handler]
+) -> Runner:
+    folder = settings.data_directory / "files"
+    means = Means(
+        BatchStore(database),
+        UploadStore(database, folder, settings.max_files_bytes),
+        Performer(handler, settings.request_timeout_s),
+        LineBounds(
+            settings.max_batch_requests,
+            settings.max_image_body_bytes,
+            settings.max_json_values,
+            settings.max_json_containers,
+        ),
+        asyncio.Semaphore(settings.max_batch_running),
+        lambda: path.draining,
+    )
+    return Runner(means)
+
+
+def _lifespan(path: Path, parts: Parts, callers: Callers) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
         ledger = nullcontext() if path.ledger is None else path.ledger.running()
-        await directory.roles.seed()
+        await parts.directory.roles.seed()
         async with (
             path.registry.polling(),
             path.structures.working(),
             callers.watching(),
             ledger,
+            parts.runner.serving(),
         ):
             yield
         await path.images.workers.close()
-        await database.close()
+        await parts.database.close()
         await path.upstream.close()
 
     return Router(lifespan=lifespan)

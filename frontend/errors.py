@@ -216,10 +216,15 @@ class RateLimited(GatewayError):
     code = "rate_limit_exceeded"
 
     def __init__(
-        self, message: str, *, wait_us: int | None = 2_000_000, code: str | None = None
+        self,
+        message: str,
+        *,
+        wait_us: int | None = 2_000_000,
+        param: str | None = None,
+        code: str | None = None,
     ) -> None:
         """`wait_us`: when it can succeed; None: never as it is."""
-        super().__init__(message, code=code)
+        super().__init__(message, param=param, code=code)
         wait_ms = MAX_RETRY_MS if wait_us is None else -(-wait_us // 1000)
         self.may_retry = wait_us is not None and wait_ms <= MAX_RETRY_MS
         self.retry_after_ms = min(max(wait_ms, 1), MAX_RETRY_MS)

@@ -18,11 +18,14 @@ from frontend.routes.allowances import (
     QuotaRequestRoutes,
     QuotaRoutes,
 )
+from frontend.routes.batches import BatchRoutes
 from frontend.routes.chat import ChatRoutes
 from frontend.routes.completions import CompletionRoutes
 from frontend.routes.docs import DocsRoutes
 from frontend.routes.embeddings import EmbeddingRoutes
+from frontend.routes.files import FileRoutes
 from frontend.routes.health import HealthRoutes
+from frontend.routes.home import HomeRoutes
 from frontend.routes.images import FILES, ImageRoutes
 from frontend.routes.keys import KeyRoutes, MeRoutes
 from frontend.routes.messages import MessagesRoutes
@@ -32,6 +35,7 @@ from frontend.routes.ollama import OllamaRoutes
 from frontend.routes.ollama_models import OllamaModelRoutes
 from frontend.routes.rerank import RerankRoutes
 from frontend.routes.responses import ResponsesRoutes
+from frontend.routes.tokens import TokenRoutes
 from frontend.routes.usage import UsageRoutes
 
 OPENAI, ANTHROPIC, OLLAMA = Dialect.OPENAI, Dialect.ANTHROPIC, Dialect.OLLAMA
@@ -59,6 +63,10 @@ class Handlers:
     health: HealthRoutes
     metrics: MetricsRoutes
     docs: DocsRoutes
+    home: HomeRoutes
+    files: FileRoutes
+    batches: BatchRoutes
+    tokens: TokenRoutes
     organisations: OrganisationRoutes
     groups: GroupRoutes
     roles: RoleRoutes
@@ -79,7 +87,8 @@ def table(to: Handlers) -> list[Route]:
     """Every route there is."""
     return [
         *_openai(to),
-        *_rerank(to),
+        *_batches(to),
+        *_vllm(to),
         *_anthropic(to),
         *_ollama(to),
         *_gateway(to),
@@ -110,9 +119,27 @@ def _openai(to: Handlers) -> list[Route]:
     ]
 
 
-def _rerank(to: Handlers) -> list[Route]:
-    """Where the clients of Jina, Cohere and vLLM look for them."""
+def _batches(to: Handlers) -> list[Route]:
+    file, batch = "/v1/files/{id}", "/v1/batches/{id}"
     return [
+        Route("POST", "/v1/files", OPENAI, INFER, to.files.create),
+        Route("GET", "/v1/files", OPENAI, INFER, to.files.list),
+        Route("GET", file, OPENAI, INFER, to.files.retrieve),
+        Route("DELETE", file, OPENAI, INFER, to.files.delete),
+        Route("GET", f"{file}/content", OPENAI, INFER, to.files.content),
+        Route("POST", "/v1/batches", OPENAI, INFER, to.batches.create),
+        Route("GET", "/v1/batches", OPENAI, INFER, to.batches.list),
+        Route("GET", batch, OPENAI, INFER, to.batches.retrieve),
+        Route("POST", f"{batch}/cancel", OPENAI, INFER, to.batches.cancel),
+    ]
+
+
+def _vllm(to: Handlers) -> list[Route]:
+    """Where the clients of vLLM, Jina and Cohere look for them."""
+    return [
+        Route("POST", "/tokenize", OPENAI, INFER, to.tokens.tokenize),
+        Route("POST", "/detokenize", OPENAI, INFER, to.tokens.detokenize),
+        Route("GET", "/version", OPENAI, INFER, to.health.version),
         Route("POST", "/rerank", OPENAI, INFER, to.rerank.rerank),
         Route("POST", "/v1/rerank", OPENAI, INFER, to.rerank.rerank),
         Route("POST", "/v2/rerank", OPENAI, INFER, to.rerank.rerank_v2),
@@ -131,7 +158,6 @@ def _anthropic(to: Handlers) -> list[Route]:
 def _ollama(to: Handlers) -> list[Route]:
     blob = "/api/blobs/{digest}"
     return [
-        Route("GET", "/", OPENAI, PUBLIC, to.ollama_models.hello),  # other clients find it, too
         Route("GET", "/api/version", OLLAMA, INFER, to.ollama_models.version),
         Route("GET", "/api/tags", OLLAMA, INFER, to.ollama_models.list),
         Route("GET", "/api/ps", OLLAMA, INFER, to.ollama_models.running),
@@ -152,6 +178,7 @@ def _ollama(to: Handlers) -> list[Route]:
 
 def _gateway(to: Handlers) -> list[Route]:
     return [
+        Route("GET", "/", OPENAI, PUBLIC, to.home.show),
         Route("GET", "/healthz", OPENAI, PUBLIC, to.health.live),
         Route("GET", "/readyz", OPENAI, PUBLIC, to.health.ready),
         Route("GET", "/health", OPENAI, PUBLIC, to.health.ready),

@@ -5,6 +5,7 @@ ToolkitError
 ├── SpecError         models.yaml is wrong: all findings at once, each with its line and field
 │   └── BuildError    what models.yaml asks for cannot be built: all models at once
 ├── SourceError       weights cannot be found, fetched or verified
+│   └── MissingPath   a path that was named does not exist
 ├── ConvertError      weights were found but cannot be converted, or came out wrong
 ├── QuantizeError     a model, a method and this machine do not fit together, or the work failed
 │   └── QualityError  the result was measured and is worse than the limits allow
@@ -58,6 +59,12 @@ class BuildError(SpecError):
 
 class SourceError(ToolkitError):
     """Weights cannot be found, fetched or verified."""
+
+
+class MissingPath(SourceError):
+    """A path that a command line or models.yaml names does not exist."""
+
+    exit_code = 2
 
 
 class ConvertError(ToolkitError):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from toolkit.engine_arguments import Declared, engine_arguments
-from toolkit.errors import RepositoryError
+from toolkit.errors import UsageError
 
 FIELDS_SINCE = {
     "inference.ModelConfig.model_metrics": "25.01",
@@ -154,19 +154,17 @@ FORMS = "embedded, container, container:YY.MM, or container:YY.MM with -vllm, -v
 
 
 def find_target(name: str) -> Target:
-    """The row of that name; `container` means the newest vLLM image. Raises RepositoryError."""
+    """The row of that name; `container` means the newest vLLM image. Raises UsageError."""
     name = NEWEST if name == "container" else name
     if name in TARGETS:
         return TARGETS[name]
     release, _, variant = name.removeprefix("container:").partition("-")
     if variant == "trtllm" and release in {each.name for each in RELEASES}:
-        raise RepositoryError(
+        raise UsageError(
             f"NVIDIA lists no TensorRT-LLM image for release {release}",
             hint=f"use {newest_trtllm()}",
         )
-    raise RepositoryError(
-        f"no target '{name}'", hint=f"known targets: container, {', '.join(TARGETS)}"
-    )
+    raise UsageError(f"no target '{name}'", hint=f"known targets: container, {', '.join(TARGETS)}")
 
 
 def newest_trtllm() -> str:

@@ -34,6 +34,7 @@ FLUSH_TOKENS = 64
 FLUSH_US = 2 * SECOND_US
 _SWEEP_S = 15.0
 _LAZY_S = 0.05
+_USAGE_S = 1.0  # of callers without limits: nobody waits for it
 _MANY = 256
 _RETRY_S = 0.5
 _MAX_UNRESERVED = 50_000
@@ -176,7 +177,7 @@ class Ledger:
         if len(hold.queued) == len(hold.parts) > 0:  # nothing of it is written yet
             self._leave_out(hold)
         self._settles.append(hold)
-        self._soon()
+        self._soon(_LAZY_S if hold.parts else _USAGE_S)
 
     def _leave_out(self, hold: Hold) -> None:
         """Charges a request that was short without writing its reservation first."""
@@ -218,12 +219,17 @@ class Ledger:
             self._rates.clear()
         self._rates[owner] = rates
 
-    def _soon(self) -> None:
-        """Writes within `_LAZY_S`, together with what arrives until then."""
+    def _soon(self, delay_s: float = _LAZY_S) -> None:
+        """Writes after a moment, together with what arrives until then."""
         if len(self._settles) >= _MANY:
             self._wake.set()
-        elif self._lazy is None:
-            self._lazy = asyncio.get_running_loop().call_later(_LAZY_S, self._wake.set)
+            return
+        loop = asyncio.get_running_loop()
+        at_s = loop.time() + delay_s
+        if self._lazy is None or self._lazy.when() > at_s:
+            if self._lazy is not None:
+                self._lazy.cancel()
+            self._lazy = loop.call_at(at_s, self._wake.set)
 
     def _withdraw(self, one: Reserve, done: "asyncio.Future[None]") -> None:
         """The caller has gone. What a transaction is just reserving is given back after it."""

@@ -34,6 +34,8 @@ class Conversation:
     continued: bool | None = None
     prefix: Sequence[int] = ()
     """Token ids of an earlier conversation, which go in front."""
+    special_tokens: bool | None = None
+    """Whether the tokenizer adds its special tokens to those of the template. None: no."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,14 @@ class TokenIds:
 
 
 Prompt = Conversation | Passage | TokenIds
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenized:
+    """A prompt's tokens; `strings` are the vocabulary's own, where they were asked for."""
+
+    ids: Sequence[int]
+    strings: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,11 +65,18 @@ class Request:
     dialect: Dialect
     deadline_s: float
     outcome: Outcome
+    background_s: float | None = None
+    """Seconds of each call of a request that lets all others go first; None: it does not."""
 
     @property
     def user(self) -> str:
         """The id of whom shares of memory, processes and time are counted for."""
         return self.caller.user
+
+    @property
+    def call_s(self) -> float:
+        """Seconds that a call may take that begins now."""
+        return self.left_s if self.background_s is None else min(self.left_s, self.background_s)
 
     @property
     def left_s(self) -> float:

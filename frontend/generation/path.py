@@ -16,7 +16,7 @@ from functools import partial
 from frontend.accounts.ledger import Ledger
 from frontend.accounts.scopes import require_model
 from frontend.domain.events import Event, Events
-from frontend.domain.generation import Generation, ImageLink
+from frontend.domain.generation import Generation, ImageLink, TokenIds, Tokenized
 from frontend.domain.images import ImageRequest, ImageResult, patches
 from frontend.domain.models import Model
 from frontend.domain.request import Request
@@ -94,12 +94,13 @@ class Path:
     async def schedule(self, request: Request, call_id: str, model: Model) -> AsyncIterator[Call]:
         """Waits for a slot, and gives it back; first for a model that is loaded on demand. A loss
         of the upstream is reported at once."""
+        background = request.background_s is not None
         async with (
             self.registry.residency.using(model, request.left_s),
-            self.admission.slot(request.left_s),
+            self.admission.slot(request.left_s, background=background),
         ):
             try:
-                yield Call(call_id, request.left_s)
+                yield Call(call_id, request.call_s)
             except BackendUnavailable:
                 self.registry.lost()
                 raise
@@ -145,7 +146,7 @@ class Path:
 
     def drain(self) -> None:
         """Refuses new requests from now on."""
-        self.admission.draining = True
+        self.admission.drain()
 
     def abandon(self) -> None:
         """Ends everything that waits or runs with an error that says why: the drain is over."""
@@ -229,6 +230,18 @@ class Run:
         async with self._scheduled() as call:
             self._start()
             return await self.path.upstream.count(self.model, generation, call)
+
+    async def tokenize(self, generation: Generation, *, strings: bool) -> Tokenized:
+        """The tokens of a prompt; they are not usage."""
+        self._check([generation])
+        async with self._scheduled() as call:
+            return await self.path.upstream.tokenize(self.model, generation, call, strings=strings)
+
+    async def detokenize(self, ids: list[int]) -> str:
+        """The text of token ids."""
+        self._check([Generation(TokenIds(ids), param="tokens")])
+        async with self._scheduled() as call:
+            return await self.path.upstream.detokenize(self.model, ids, call)
 
     async def embed(self, embedding: Embedding) -> Vectors:
         """The vectors of all texts, in order."""

@@ -1,6 +1,7 @@
 """Reads a request's body, within bounds of size, shape, memory and time, as JSON."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +64,29 @@ class BodyReader:
             raise InvalidRequest(f"the request body is nested deeper than {MAX_DEPTH} levels")
         return value
 
+    async def read_parts(self, max_bytes: int) -> AsyncIterator[bytes]:
+        """The body as it arrives, each part within the time for a whole body.
+
+        Raises ClientGone, and GatewayError for a body that is refused.
+        """
+        for name, value in self.scope["headers"]:
+            if name == b"content-encoding" and value.lower() != b"identity":
+                raise _encoded()
+            if name == b"content-length" and int(value) > max_bytes:
+                raise _too_large(max_bytes)
+        more, left = True, max_bytes
+        loop = asyncio.get_running_loop()
+        while more:
+            message = await self._next_part(
+                loop.time() + max(0.0, min(self.timeout_s, self.request.left_s))
+            )
+            part = message.get("body", b"")
+            more = message.get("more_body", False)
+            left -= len(part)
+            if left < 0:
+                raise _too_large(max_bytes)
+            yield part
+
     async def discard(self, max_bytes: int) -> None:
         """Reads a body that is not used, so that its sender gets the answer."""
         try:
@@ -83,9 +107,7 @@ class BodyReader:
             elif name == b"origin":
                 is_page = True
             elif name == b"content-encoding" and value.lower() != b"identity":
-                raise UnsupportedMedia(
-                    "send the body without a content encoding", param="content-encoding"
-                )
+                raise _encoded()
             elif name == b"content-length" and int(value) > max_bytes:
                 raise _too_large(max_bytes)
         # Ollama reads JSON whatever a client calls its body, and its examples rely on that
@@ -140,6 +162,10 @@ class BodyReader:
             raise Overloaded("too many large requests are running; try again later") from None
         self.request.outcome.cleanup.callback(hold.release)
         return hold
+
+
+def _encoded() -> UnsupportedMedia:
+    return UnsupportedMedia("send the body without a content encoding", param="content-encoding")
 
 
 def _too_large(max_bytes: int) -> TooLarge:

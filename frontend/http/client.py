@@ -5,7 +5,7 @@ A client that disconnects, or stops reading for too long, ends the work that is 
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
@@ -33,6 +33,10 @@ class Client:
     async def read_json(self, bounds: BodyBounds) -> Any:
         """The body, parsed. Raises ClientGone, and GatewayError for a body that is refused."""
         return await self._body.read_json(bounds)
+
+    def read_parts(self, max_bytes: int) -> AsyncIterator[bytes]:
+        """The body as it arrives. Raises as `read_json` does."""
+        return self._body.read_parts(max_bytes)
 
     async def discard(self, max_bytes: int) -> None:
         """Reads a body that is not used, so that its sender gets the answer."""

@@ -14,6 +14,7 @@ from frontend.domain.identity import Permission
 from frontend.domain.request import Dialect, Request
 from frontend.errors import MethodNotAllowed, NotFound
 from frontend.http.client import Client
+from frontend.http.unserved import check_served
 
 Handler = Callable[[Request, Client], Awaitable[None]]
 
@@ -56,6 +57,7 @@ class Routes:
         if (route := methods.get(method)) is None:
             if methods:
                 raise MethodNotAllowed(sorted(methods))
+            check_served(path)
             raise NotFound("this route does not exist; GET /v1/models lists the models")
         return route, parameters
 

@@ -133,8 +133,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
     if not operation.refuses:
         answer: dict[str, Any] = {"type": "object", "required": list(operation.answer)}
         content = {operation.media: {"schema": answer if operation.answer else {}}}
-        if operation.streams:
-            content[operation.streams] = {"schema": {}}
+        if operation.also:
+            content[operation.also] = {"schema": {}}
         responses[operation.status] = {"description": "Done", "content": content}
     if operation.path == "/readyz":
         plain: dict[str, Any] = {"application/json": {"schema": {}}}

@@ -12,12 +12,14 @@ from frontend.dialects.ollama.bodies import ChatBody as OllamaChatBody
 from frontend.dialects.ollama.bodies import GenerateBody
 from frontend.dialects.ollama.embed import EmbedBody, EmbeddingsBody
 from frontend.dialects.ollama.models import NameBody
+from frontend.dialects.openai.batches import BatchBody
 from frontend.dialects.openai.chat import ChatBody
 from frontend.dialects.openai.completions import CompletionBody
 from frontend.dialects.openai.embeddings import EmbeddingBody
 from frontend.dialects.openai.images import ImageBody
 from frontend.dialects.openai.rerank import RerankBody, ScoreBody
 from frontend.dialects.openai.response_body import ResponseBody
+from frontend.dialects.openai.tokens import DetokenizeBody, TokenizeBody
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,8 @@ class Operation:
     kind: str = ""
     answer: tuple[str, ...] = ()
     media: str = "application/json"
-    streams: str = ""
+    also: str = ""
+    """Another media type of the answer."""
     refuses: bool = False
     query: tuple[str, ...] = ()
     status: str = "200"
@@ -40,7 +43,7 @@ class Operation:
     @property
     def tag(self) -> str:
         """Whose protocol it is."""
-        if self.path.startswith("/api/") or self.path == "/":
+        if self.path.startswith("/api/"):
             return "Ollama"
         if self.path.startswith("/v1/messages"):
             return "Anthropic"
@@ -93,17 +96,17 @@ def _managed(path: str, noun: str, made: type[Struct], edited: type[Struct]) -> 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "POST", "/v1/chat/completions", "Answer a conversation", ChatBody, _CHAT, "chat",
-        ("id", "choices", "usage"), streams=_SSE,
+        ("id", "choices", "usage"), also=_SSE,
     ),
     Operation(
         "POST", "/v1/completions", "Continue texts, or fill in their middle", CompletionBody,
         {"prompt": "Once upon", "max_tokens": 8}, "completion", ("id", "choices", "usage"),
-        streams=_SSE,
+        also=_SSE,
     ),
     Operation(
         "POST", "/v1/responses", "Answer, and keep the conversation for the next turn",
         ResponseBody, {"input": "Say hello.", "max_output_tokens": 8}, "chat",
-        ("id", "object", "status", "output"), streams=_SSE,
+        ("id", "object", "status", "output"), also=_SSE,
     ),
     Operation(
         "POST", "/v1/responses/input_tokens", "Count the tokens of a request", ResponseBody,
@@ -124,7 +127,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "POST", "/v1/images/generations", "Generate images", ImageBody,
-        {"prompt": "a cat", "seed": 1}, "image", ("created", "data", "usage"), streams=_SSE,
+        {"prompt": "a cat", "seed": 1}, "image", ("created", "data", "usage"), also=_SSE,
     ),
     Operation("GET", "/v1/images/files/{name}", "Get an image by its link", media="image/*"),
     Operation("POST", "/v1/images/edits", "Refused: only prompts make images", refuses=True),
@@ -138,15 +141,36 @@ OPERATIONS: tuple[Operation, ...] = (
     _ranking("/v2/rerank", "As in Cohere's API: the answer has the documents only on request"),
     _scoring("/v1/score"),
     _scoring("/score"),
+    Operation("POST", "/v1/files", "Upload a file, as multipart/form-data", answer=("id", "bytes")),
+    Operation("GET", "/v1/files", "List the files", answer=("object", "data", "has_more")),
+    Operation("GET", "/v1/files/{id}", "Get one file's facts", answer=("id", "bytes", "purpose")),
+    Operation("DELETE", "/v1/files/{id}", "Delete a file", answer=("id", "deleted")),
+    Operation(
+        "GET", "/v1/files/{id}/content", "Get a file's content", media="application/octet-stream"
+    ),
+    Operation(
+        "POST", "/v1/batches", "Run the requests of a file within a day", BatchBody,
+        answer=("id", "status", "request_counts"),
+    ),
+    Operation("GET", "/v1/batches", "List the batches", answer=("object", "data", "has_more")),
+    Operation("GET", "/v1/batches/{id}", "Get one batch", answer=("id", "status")),
+    Operation("POST", "/v1/batches/{id}/cancel", "Cancel a batch", answer=("id", "status")),
+    Operation(
+        "POST", "/tokenize", "Get the tokens of a text or a conversation", TokenizeBody,
+        answer=("count", "max_model_len", "tokens"),
+    ),
+    Operation(
+        "POST", "/detokenize", "Get the text of tokens", DetokenizeBody, answer=("prompt",)
+    ),
+    Operation("GET", "/version", "Get the version of the server", answer=("version",)),
     Operation(
         "POST", "/v1/messages", "Answer a conversation", MessagesBody, _CHAT, "chat",
-        ("id", "type", "content", "usage"), streams=_SSE,
+        ("id", "type", "content", "usage"), also=_SSE,
     ),
     Operation(
         "POST", "/v1/messages/count_tokens", "Count the tokens of a request", CountBody,
         {"messages": _HI}, "chat", ("input_tokens",),
     ),
-    Operation("GET", "/", "Show Ollama's clients that the server runs", media="text/plain"),
     Operation("GET", "/api/version", "Get the version of the protocol", answer=("version",)),
     Operation("GET", "/api/tags", "List the models", answer=("models",)),
     Operation("GET", "/api/ps", "List the loaded models", answer=("models",)),
@@ -156,12 +180,12 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "POST", "/api/chat", "Answer a conversation", OllamaChatBody,
         {"messages": _HI, "stream": False, "options": {"num_predict": 8}}, "chat",
-        ("model", "done"), streams=_NDJSON,
+        ("model", "done"), also=_NDJSON,
     ),
     Operation(
         "POST", "/api/generate", "Continue a text, or generate an image", GenerateBody,
         {"prompt": "Once upon", "stream": False, "options": {"num_predict": 8}}, "chat",
-        ("model", "done"), streams=_NDJSON,
+        ("model", "done"), also=_NDJSON,
     ),
     Operation(
         "POST", "/api/embed", "Embed texts", EmbedBody, {"input": ["a cat", "a dog"]}, "embedding",
@@ -177,6 +201,7 @@ OPERATIONS: tuple[Operation, ...] = (
     _refused("POST", "/api/pull"),
     _refused("DELETE", "/api/delete"),
     _refused("POST", "/api/blobs/{digest}"),
+    Operation("GET", "/", "See what is served, in a browser", media="text/html", also="text/plain"),
     Operation("GET", "/healthz", "Check that the process runs"),
     Operation("GET", "/readyz", "Check that requests can be served"),
     Operation("GET", "/health", "The same as /readyz"),

@@ -1,6 +1,10 @@
-"""Liveness and readiness. Liveness asks nothing; readiness is what the last poll of Triton said."""
+"""Liveness, readiness and version. Liveness asks nothing; readiness is what the last poll of Triton
+said."""
 
 from dataclasses import dataclass
+from importlib.metadata import version
+
+import orjson
 
 from frontend.domain.request import Request
 from frontend.generation.path import Path
@@ -12,6 +16,11 @@ class HealthRoutes:
     """For load balancers and people."""
 
     path: Path
+
+    async def version(self, _: Request, client: Client) -> None:
+        """GET /version"""
+        known = {"version": version("triton-toolkit"), "server": "triton-toolkit"}
+        await client.respond(orjson.dumps(known))
 
     async def live(self, _: Request, client: Client) -> None:
         """GET /healthz"""

@@ -1,7 +1,6 @@
 """Images, whole or with previews, sent in base64 or stored for a while behind a signed link."""
 
 import asyncio
-import re
 import secrets
 from dataclasses import dataclass, replace
 
@@ -18,12 +17,12 @@ from frontend.errors import InvalidRequest
 from frontend.generation.path import Path, Run
 from frontend.http.bounds import Bounds
 from frontend.http.client import Client
+from frontend.http.origin import origin_of
 from frontend.media.links import Links
 from frontend.media.transcode import recode
 from frontend.routes.replies import Pieces, send_events
 
 FILES = "/v1/images/files/"
-_HOST = re.compile(rb"[A-Za-z0-9._:\[\]-]{1,255}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,7 @@ class ImageRoutes:
         )
 
     async def _link(self, client: Client, file: bytes, call: ImageCall) -> str:
-        origin = _origin(client, self.public_url)
+        origin = origin_of(client, self.public_url)
         return origin + FILES + await self.links.put(file, call.format)
 
 
@@ -98,15 +97,3 @@ async def _draw(run: Run, call: ImageCall) -> ImageResult:
         lambda: [recode(file, call.format, call.compression) for file in result.files]
     )
     return replace(result, files=files)
-
-
-def _origin(client: Client, public_url: str) -> str:
-    """Where the client reaches this gateway: as the operator says, or as the client itself did."""
-    if public_url:
-        return public_url.rstrip("/")
-    hosts = [value for name, value in client.scope["headers"] if name == b"host"]
-    if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
-        raise InvalidRequest(
-            "a link needs a plain Host header, or 'b64_json'", param="response_format"
-        )
-    return f"{client.scope['scheme']}://{hosts[0].decode()}"

@@ -35,10 +35,6 @@ class OllamaModelRoutes:
     registry: Registry
     bounds: Bounds
 
-    async def hello(self, _: Request, client: Client) -> None:
-        """GET /"""
-        await client.respond(b"Ollama is running", kind=b"text/plain; charset=utf-8")
-
     async def version(self, _: Request, client: Client) -> None:
         """GET /api/version"""
         await client.respond(render_version())

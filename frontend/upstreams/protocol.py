@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from frontend.domain.events import Events
-from frontend.domain.generation import Generation
+from frontend.domain.generation import Generation, Tokenized
 from frontend.domain.images import ImageRequest, ImageResult
 from frontend.domain.models import Model
 from frontend.domain.vectors import Embedding, Pairs, Scores, Vectors
@@ -43,6 +43,16 @@ class Upstream(Protocol):
 
     async def count(self, model: Model, generation: Generation, call: Call) -> int:
         """The number of tokens of a prompt."""
+        ...
+
+    async def tokenize(
+        self, model: Model, generation: Generation, call: Call, *, strings: bool
+    ) -> Tokenized:
+        """The tokens of a prompt without images."""
+        ...
+
+    async def detokenize(self, model: Model, ids: list[int], call: Call) -> str:
+        """The text of token ids."""
         ...
 
     async def models(self) -> list[Model]:

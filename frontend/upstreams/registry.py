@@ -68,6 +68,11 @@ class Registry:
         return sorted({m.name: m for m in self._ready.values()}.values(), key=lambda m: m.name)
 
     @property
+    def absent(self) -> list[str]:
+        """Names of the models that were ready before and are not now."""
+        return sorted(set(self._seen.values()) - {model.name for model in self._ready.values()})
+
+    @property
     def loaded(self) -> list[Model]:
         """The models that are loaded now, by name."""
         return sorted(self._loaded.values(), key=lambda model: model.name)

@@ -1,4 +1,4 @@
-"""The `prompt` object of a request: which of its three forms it has, and its messages, checked.
+"""The `prompt` object of a request: which of its forms it has, and its messages, checked.
 
 Every field is used or refused. Does not know tokenizers. Pure.
 """
@@ -17,10 +17,13 @@ _FORMS = {
         "add_generation_prompt",
         "continue_final_message",
         "prefix_token_ids",
+        "add_special_tokens",
+        "tokenize",
         *_BOUNDS,
     },
-    "text": {"add_special_tokens", "suffix", *_BOUNDS},
+    "text": {"add_special_tokens", "suffix", "tokenize", *_BOUNDS},
     "token_ids": set[str](),
+    "decode": set[str](),
 }
 
 
@@ -28,8 +31,8 @@ def form_of(prompt: Mapping[str, Any]) -> str:
     forms = [name for name in _FORMS if prompt.get(name) is not None]
     if len(forms) != 1:
         raise InvalidInput(
-            f"the prompt has {forms or 'none'} of 'messages', 'text', 'token_ids'; send exactly"
-            " one",
+            f"the prompt has {forms or 'none'} of 'messages', 'text', 'token_ids', 'decode'; send"
+            " exactly one",
             param="prompt",
         )
     form = forms[0]

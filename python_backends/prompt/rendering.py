@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from python_backends.errors import ContextOverflow, InvalidInput
+from python_backends.prompt.decoding import Texts, strings
 from python_backends.prompt.infill import Infill, find_infill, refuse
 from python_backends.prompt.messages import flatten, form_of, messages_of, texts_of
 from python_backends.prompt.metered import DEFAULT_LIMITS, Limits, metered
@@ -42,6 +43,7 @@ class Renderer:
     infill: Infill | None = None
     literal: Callable[..., list[int]] | None = None
     limits: Limits = DEFAULT_LIMITS
+    texts: Texts | None = None
 
     @classmethod
     def load(
@@ -76,6 +78,7 @@ class Renderer:
             infill,
             literal,
             limits,
+            Texts.of(tokenizer),
         )
 
     def render(self, prompt: Mapping[str, Any]) -> Array:
@@ -93,8 +96,30 @@ class Renderer:
             ids = self._checked(prompt["token_ids"], "token_ids")
         if truncation is not None and len(ids) >= limit and not _shows_images(prompt):
             ids = truncation.cut(ids)
-        self._check_length(len(ids), "messages" if form == "messages" else "prompt", limit)
+        if "tokenize" not in prompt:
+            self._check_length(len(ids), "messages" if form == "messages" else "prompt", limit)
         return np.array(ids, dtype=np.int32)
+
+    def answer(self, prompt: Mapping[str, Any]) -> dict[str, Array]:
+        """The step's outputs: `token_ids`, and `text` STRING [-1] where the request asks for it."""
+        if prompt.get("decode") is not None:
+            form_of(prompt)
+            ids = self._checked(prompt["decode"], "decode", "tokens")
+            return {
+                "token_ids": np.array(ids, dtype=np.int32),
+                "text": strings([self._of.text(ids)]),
+            }
+        if (shown := prompt.get("tokenize", "ids")) not in ("ids", "strings"):
+            raise InvalidInput("'tokenize' must be 'ids' or 'strings'", param="tokenize")
+        rendered = {"token_ids": self.render(prompt)}
+        if shown == "strings":
+            rendered["text"] = strings(self._of.each(rendered["token_ids"].tolist()))
+        return rendered
+
+    @property
+    def _of(self) -> Texts:
+        assert self.texts is not None
+        return self.texts
 
     def _messages(
         self, prompt: Mapping[str, Any], limit: int, truncation: Truncation | None
@@ -102,11 +127,12 @@ class Renderer:
         """The ids of a conversation, without the oldest messages if they do not fit."""
         prefix = self._checked(prompt.get("prefix_token_ids") or [], "prefix_token_ids")
         bounded = self._bounded(self.encode, "messages")
+        special = _flag(prompt, "add_special_tokens", False)
 
         def ids_of(
             messages: Sequence[Mapping[str, Any]], encode: Callable[..., list[int]] = bounded
         ) -> list[int]:
-            return prefix + encode(self._chat({**prompt, "messages": messages}), False)
+            return prefix + encode(self._chat({**prompt, "messages": messages}), special)
 
         messages = messages_of(prompt)
         if truncation is None:
@@ -232,12 +258,12 @@ class Renderer:
             )
         return {}
 
-    def _checked(self, ids: Any, name: str) -> list[int]:
+    def _checked(self, ids: Any, name: str, param: str = "prompt") -> list[int]:
         whole = isinstance(ids, list) and all(type(number) is int for number in ids)
         if not whole or not all(0 <= number < self.vocabulary_size for number in ids):
             raise InvalidInput(
                 f"'{name}' must be a list of integers from 0 to {self.vocabulary_size - 1}",
-                param="prompt",
+                param=param,
             )
         return list(ids)
 

@@ -6,7 +6,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.support.processes import ROOT, Running, free_port, status_of, wait_for
+from tests.support.processes import (
+    ROOT,
+    Running,
+    free_port,
+    status_of,
+    wait_for,
+    with_data_directory,
+)
 
 
 class Gateway(Running):
@@ -19,7 +26,9 @@ def run_gateway(triton: str, log: Path, *flags: str, wait_ready: bool = True) ->
     port = free_port()
     command = [sys.executable, "-m", "frontend", "--port", str(port), "--triton", triton]
     with log.open("wb") as sink:
-        process = subprocess.Popen([*command, *flags], stdout=sink, stderr=sink, cwd=ROOT)
+        process = subprocess.Popen(
+            [*command, *flags], stdout=sink, stderr=sink, cwd=ROOT, env=with_data_directory(log)
+        )
     gateway = Gateway(process, port, log)
     route = "readyz" if wait_ready else "healthz"
     try:

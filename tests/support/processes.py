@@ -1,6 +1,7 @@
 """Starting and observing real processes in tests: free ports, deadlines, a served repository."""
 
 import contextlib
+import os
 import re
 import signal
 import socket
@@ -90,7 +91,9 @@ def served(repository: Path, log: Path, *flags: str, timeout_s: float = 300) -> 
     command = [sys.executable, "-m", "toolkit", "serve", str(repository), "--port", str(port)]
     command += ["--stop-with-parent", *flags]
     with log.open("wb") as sink:
-        process = subprocess.Popen(command, stdout=sink, stderr=sink, cwd=ROOT)
+        process = subprocess.Popen(
+            command, stdout=sink, stderr=sink, cwd=ROOT, env=with_data_directory(log)
+        )
     service = Service(process, port, log)
     try:
         wait_for(
@@ -108,6 +111,11 @@ def served(repository: Path, log: Path, *flags: str, timeout_s: float = 300) -> 
         process.wait(90)
     wait_for(lambda: not any(alive(member) for member in family), what="the end of every process")
     assert not [path for path in shared if path.exists()], "shared memory was left"
+
+
+def with_data_directory(log: Path) -> dict[str, str]:
+    """The environment of a service, whose database is beside its log where pytest sets no other."""
+    return {"TRITON_FRONTEND_DATA_DIRECTORY": str(log.with_name("data")), **os.environ}
 
 
 def shared_memory(processes: list[psutil.Process]) -> set[Path]:

@@ -43,7 +43,7 @@ ENGINE_OUTPUTS: Tensors = {
     "num_output_tokens": ("UINT32", [-1]),
 }
 PROMPT_INPUTS: Tensors = {"prompt": ("STRING", [1])}
-PROMPT_OUTPUTS: Tensors = {"token_ids": ("INT32", [-1])}
+PROMPT_OUTPUTS: Tensors = {"token_ids": ("INT32", [-1]), "text": ("STRING", [-1])}
 CHAT_INPUTS: Tensors = {
     "prompt": ("STRING", [1]),
     "sampling_parameters?": ("STRING", [1]),

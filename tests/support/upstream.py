@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from frontend.accounts.roles import USER
 from frontend.domain.events import Event, Events
-from frontend.domain.generation import Generation
+from frontend.domain.generation import Generation, Tokenized
 from frontend.domain.identity import ANONYMOUS, Caller
 from frontend.domain.images import ImageRequest, ImageResult
 from frontend.domain.models import Model
@@ -70,6 +70,16 @@ class ScriptedUpstream:
     async def count(self, model: Model, generation: Generation, call: Call) -> int:
         await self._begin(call)
         return 11
+
+    async def tokenize(
+        self, model: Model, generation: Generation, call: Call, *, strings: bool
+    ) -> Tokenized:
+        await self._begin(call)
+        return Tokenized([1, 2], ["a", "b"] if strings else None)
+
+    async def detokenize(self, model: Model, ids: list[int], call: Call) -> str:
+        await self._begin(call)
+        return "ab"
 
     async def _begin(self, call: Call) -> None:
         self.started.append(call.id)

@@ -45,7 +45,7 @@ def quantize_entry(
         weights = scratch / _WEIGHTS
         weights.mkdir(parents=True)
         source = Fetched(converted / _WEIGHTS, digest)
-        judging = Judging(engine=False)
+        judging = Judging(engine=False, title=name)
         report = quantize_language(source, Options(method), judging, weights, progress)
         (weights / "quality").rename(scratch / "quality")
         if broken := report["failures"]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from toolkit.atomic import lock_of, locked
 from toolkit.caching.entries import Entry
-from toolkit.errors import RepositoryError
+from toolkit.errors import UsageError
 
 _AGE = re.compile(r"(\d+)\s*([smhdw])", re.IGNORECASE)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -31,10 +31,10 @@ class Pruned:
 
 
 def parse_age(text: str) -> int:
-    """`30d`, `12h`, `2w` → seconds. Raises RepositoryError."""
+    """`30d`, `12h`, `2w` → seconds. Raises UsageError."""
     if match := _AGE.fullmatch(text.strip()):
         return int(match[1]) * _SECONDS[match[2].lower()]
-    raise RepositoryError(f"'{text}' is not a valid age", hint="write it as 30d, 12h or 2w")
+    raise UsageError(f"'{text}' is not a valid age", hint="write it as 30d, 12h or 2w")
 
 
 def prune(

@@ -22,7 +22,7 @@ from toolkit.cli.commands import (
     keep_texts,
 )
 from toolkit.cli.output import print_error
-from toolkit.errors import ToolkitError
+from toolkit.errors import ToolkitError, UsageError
 
 INTERRUPTED = 130
 BUG = 70
@@ -78,6 +78,7 @@ def command(*, load_all: bool = True) -> Any:
 def main() -> None:
     """Runs the command line and exits with its code."""
     try:
+        _check_encoding(sys.argv[1:])
         sys.exit(command(load_all=False)(prog_name="toolkit", standalone_mode=False) or 0)
     except ToolkitError as error:
         _fail(error, error.exit_code)
@@ -95,6 +96,18 @@ def main() -> None:
     except Exception as error:
         text = f"this is a bug in the toolkit: {type(error).__name__}: {error}"
         _fail(ToolkitError(text, hint="`toolkit --debug …` prints the traceback"), BUG)
+
+
+def _check_encoding(arguments: list[str]) -> None:
+    """Raises UsageError for an argument whose bytes are not UTF-8: no file or model is named so."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(
+                f"the argument {argument!a} is not UTF-8 text",
+                hint="rename the file, or set LANG to a UTF-8 locale",
+            ) from error
 
 
 def _fail(error: ToolkitError, code: int) -> None:

@@ -74,12 +74,16 @@ def build_repo(options: Options) -> None:
         show(planned, options.as_json)
         return
     from toolkit.building import build
+    from toolkit.quantize.report import read_report, summary_line
 
     started = time.monotonic()
     with console_progress() as progress:
         built = build(spec, target, options.output, progress)
     if options.as_json:
         print_json(_summary(built))
+    for name, prepared in built.prepared.items():
+        if (report := read_report(prepared.folder)) is not None:
+            say(f"{name}: {summary_line(report)}; {prepared.folder}/quality/report.md")
     names = ", ".join(model.name for model in built.plan.models)
     seconds = time.monotonic() - started
     say(f"{options.output}: {names}; built for {target.name} in {seconds:.1f} s")
@@ -90,6 +94,15 @@ def _summary(built: "Built") -> dict[str, object]:
         "output": str(built.output),
         "weights": {
             name: {"digest": prepared.digest, "facts": prepared.facts.model_dump()}
+            | _quality(prepared.folder)
             for name, prepared in built.prepared.items()
         },
     }
+
+
+def _quality(folder: Path) -> dict[str, object]:
+    """The report of quantized weights, if they are."""
+    from toolkit.quantize.report import read_report
+
+    report = read_report(folder)
+    return {} if report is None else {"quality": report, "report": f"{folder}/quality/report.md"}

@@ -119,4 +119,4 @@ def _read(file: Path) -> str:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ServeError(f"{file} cannot be read: {why}", hint="--request takes a file") from error
+        raise UsageError(f"{file} cannot be read: {why}", hint="--request takes a file") from error

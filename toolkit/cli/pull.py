@@ -1,5 +1,6 @@
 """`toolkit pull`: download weights before a build, list them, check that they are complete."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -196,6 +197,8 @@ def _sources(options: Download) -> "dict[str, Source | UrlSource]":
     given, sha256, only = options.sources or [], options.sha256, options.only or []
     if sha256 is not None and not (len(given) == 1 and _is_url(given[0])):
         raise UsageError("--sha256 requires exactly one https address", hint="give one address")
+    if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
+        raise UsageError(f"--sha256 '{sha256}' is not a SHA-256", hint="write 64 hex digits")
     if given:
         if only:
             raise UsageError(
@@ -224,7 +227,8 @@ def _parse(text: str, sha256: str | None) -> "Source | UrlSource":
     try:
         return parse_source(text)
     except ValueError as error:
-        raise SourceError(str(error), hint="or an https address of one file") from error
+        problem, _, forms = str(error).partition(": ")
+        raise UsageError(problem, hint=f"{forms}; or an https address of one file") from error
 
 
 def _fetch_all(
@@ -247,10 +251,13 @@ def _fetch_all(
     failed = {name: each for name, each in results.items() if isinstance(each, ToolkitError)}
     if failed:
         hints = [each.hint for each in failed.values() if each.hint]
-        raise SourceError(
+        failure = SourceError(
             "\n".join(f"{name}: {each.message}" for name, each in failed.items()),
             hint=hints[0] if hints else None,
         )
+        codes = {each.exit_code for each in failed.values()}
+        failure.exit_code = codes.pop() if len(codes) == 1 else SourceError.exit_code
+        raise failure
     return {name: each for name, each in results.items() if isinstance(each, Fetched)}
 
 

@@ -184,13 +184,21 @@ def _quantize_language(
     shared = {field.name for field in fields(language.Options)} - {"ignore"}
     chosen: dict[str, Any] = {name: getattr(options, name) for name in shared}
     how = language.Options(**chosen, ignore=tuple(options.ignore or ()))
-    judging = language.Judging(_limits(options), options.evaluation, engine=options.engine)
+    judging = language.Judging(
+        _limits(options), options.evaluation, engine=options.engine, title=_title(options.model)
+    )
     with _translated(options.model):
         checkpoint = as_checkpoint(source, progress)
         return place_result(
             output,
             lambda folder: language.quantize_language(checkpoint, how, judging, folder, progress),
         )
+
+
+def _title(model: str) -> str:
+    """What the report calls the model: its name on the Hub, or of its file or folder."""
+    scheme, _, name = model.rpartition(":")
+    return name if scheme == "hf" else Path(name.rstrip("/")).absolute().name
 
 
 def _limits(options: Options) -> Limits:

@@ -46,8 +46,8 @@ def stop(options: Options) -> None:
     With MODEL, unload that model and its own steps; `toolkit models load` loads it again.
     Only services that you started with `toolkit serve` are stopped, never another process.
 
-    Exit status: 0 it has stopped, or nothing was running; 1 it still runs, none uses --port, or
-    there are several and neither --port nor --all is given.
+    Exit status: 0 it has stopped, or nothing was running; 1 it still runs, no service uses that
+    port, or several run and neither --port nor --all is given.
 
     Examples:
 

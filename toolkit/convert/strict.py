@@ -64,7 +64,11 @@ def check_names(
     `kind` is a model class or an Auto class of transformers. Raises ConvertError.
     """
     if not shapes:
-        raise ConvertError(f"{source} holds no safetensors weights")
+        raise ConvertError(
+            f"{source} holds no safetensors weights",
+            hint="name a directory with *.safetensors; `toolkit convert --to safetensors` reads "
+            "GGUF files and pickles",
+        )
     kind = _class_of(kind, config)
     _check_sizes(config, source)
     state = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}

@@ -30,7 +30,11 @@ def check_part(kind: Any, folder: Path) -> dict[str, Tensor]:
     with refusing(f"{folder.parent.name}/{folder.name} cannot be loaded"):
         tensors = read_tensors(folder, STEM)
         if not tensors:
-            raise ConvertError(f"{folder} holds no safetensors weights")
+            raise ConvertError(
+                f"{folder} holds no safetensors weights",
+                hint="name a directory with *.safetensors; `toolkit convert --to safetensors` "
+                "reads GGUF files and pickles",
+            )
         with torch.device("meta"):
             model = kind.from_config(kind.load_config(folder, local_files_only=True))
         expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}

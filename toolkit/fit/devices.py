@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from toolkit.errors import RepositoryError
+from toolkit.errors import UsageError
 from toolkit.machine import Gpu
 
 GIB = 2**30
@@ -60,7 +60,7 @@ def devices_of(gpus: list[Gpu]) -> list[Device]:
 
 
 def parse_gpus(text: str) -> list[Device]:
-    """Reads `NAME[:COUNT]` or `SIZE[:COUNT]`, several with commas. Raises RepositoryError.
+    """Reads `NAME[:COUNT]` or `SIZE[:COUNT]`, several with commas. Raises UsageError.
 
     `0` and `none` describe a machine without GPUs.
     """
@@ -70,7 +70,7 @@ def parse_gpus(text: str) -> list[Device]:
     for part in text.split(","):
         name, _, count = part.strip().partition(":")
         if not (count or "1").isdigit() or int(count or 1) not in range(1, 1025):
-            raise RepositoryError(
+            raise UsageError(
                 f"'{part.strip()}' does not name a number of GPUs", hint="write it as h100:2"
             )
         memory = _memory(name)
@@ -86,16 +86,16 @@ def _memory(name: str) -> int:
         return size * GIB
     try:
         return parse_size(name, needs_unit=True)
-    except RepositoryError as error:
-        raise RepositoryError(
+    except UsageError as error:
+        raise UsageError(
             f"no GPU '{name}' is known",
             hint=f"write its memory, as in 24GiB:2, or one of {', '.join(KNOWN_GIB)}",
         ) from error
 
 
 def parse_size(text: str, *, needs_unit: bool = False) -> int:
-    """`64GiB`, `64G`, `512MB` or bytes → bytes. Raises RepositoryError."""
+    """`64GiB`, `64G`, `512MB` or bytes → bytes. Raises UsageError."""
     match = _SIZE.fullmatch(text.strip())
     if not match or (needs_unit and not match[2]) or float(match[1]) <= 0:
-        raise RepositoryError(f"'{text}' is not a valid size", hint="write it as 64GiB or 512MiB")
+        raise UsageError(f"'{text}' is not a valid size", hint="write it as 64GiB or 512MiB")
     return int(float(match[1]) * _UNITS.get((match[2] or "").lower(), 1))

@@ -46,7 +46,11 @@ def read_checkpoint(folder: Path) -> Checkpoint:
                 f"{folder} holds pickles ({', '.join(pickles[:3])}), which run code when loaded",
                 hint=f"toolkit convert {folder} --to safetensors --from-pickle reads them safely",
             )
-        raise QuantizeError(f"{folder} holds no safetensors weights")
+        raise QuantizeError(
+            f"{folder} holds no safetensors weights",
+            hint="name a directory with *.safetensors; `toolkit convert --to safetensors` reads "
+            "GGUF files and pickles",
+        )
     if not (folder / "tokenizer.json").exists() and not (folder / "tokenizer.model").exists():
         raise QuantizeError(f"{folder} has no tokenizer.json", hint="copy it from the model's page")
     if "quantization_config" not in config:

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -63,13 +64,17 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Judging:
-    """How the result is measured: by which text, against which limits, in the engine or not."""
+    """How the result is measured: by which text, against which limits, in the engine or not.
+
+    `title` is what the report calls the model.
+    """
 
     limits: Limits = Limits()  # noqa: RUF009  frozen
     evaluation: Path | None = None
     passages: int = 64
     engine: bool = True
     rounds: int = 3
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +123,8 @@ def quantize_language(
     )
     made = json.loads((stage / "made.json").read_text())
     _take(stage / "model", place)
-    quality = _measure(job, place, progress)
+    text = [text_digest("\n".join(job.passages)), job.judged_length, options.device]
+    quality = measured(stage, "quality", text, lambda: _measure(job, place, progress))
     rows = quality.pop("rows")
     if options.layout == "autoawq":
         about = {
@@ -130,13 +136,19 @@ def quantize_language(
         }
         run_worker(_own("autoawq"), about, progress)
     report = {
-        "about": _about(job, made),
+        "about": _about(job, made, judging.title),
         **quality,
         "size_bytes": _sizes(job.checkpoint.size_bytes, weight_bytes(place)),
         "memory_bytes": {"quantizing": made["peak_memory_bytes"]},
     }
     if judging.engine:
-        report["engine"] = _engine(job, place, rows, judging.rounds, progress)
+        python = ensure_environment("vllm", progress) / "bin" / "python"
+        report["engine"] = measured(
+            stage,
+            f"engine-{options.layout}",
+            [*text, judging.rounds, str(python)],
+            lambda: _engine(job, place, rows, judging.rounds, progress),
+        )
     report["failures"] = failures(judging.limits, report)
     report["limits"] = {name: getattr(judging.limits, name) for name in Limits.__slots__}
     report["notes"] = list(_notes(report))
@@ -202,7 +214,11 @@ def _check_options(method: Method, options: Options) -> None:
     if options.device == "cuda" and not _has_gpu():
         wrong.append("--device cuda needs a GPU, but none was found; use --device cpu")
     if wrong:
-        raise QuantizeError(f"--{method.name}: {'; '.join(wrong)}")
+        error = QuantizeError(
+            f"--{method.name}: {'; '.join(wrong)}", hint="toolkit quantize --help"
+        )
+        error.exit_code = 2
+        raise error
 
 
 def _has_gpu() -> bool:
@@ -256,6 +272,21 @@ def _take(source: Path, place: Path) -> None:
         shutil.copyfile(path, place / path.name)
 
 
+def measured(
+    stage: Path, what: str, about: Sequence[object], measure: Callable[[], dict[str, Any]]
+) -> dict[str, Any]:
+    """What `measure` returns, kept beside the quantized weights: the same is measured once."""
+    place = stage / f"{what}-{text_digest(json.dumps(about))[:16]}.json"
+    if place.exists():
+        kept: dict[str, Any] = json.loads(place.read_text())
+        return kept
+    found = measure()
+    scratch = place.with_suffix(f".{os.getpid()}")
+    scratch.write_text(json.dumps(found))
+    scratch.replace(place)
+    return found
+
+
 def _measure(job: _Job, place: Path, progress: Progress) -> dict[str, Any]:
     work = {
         "source": str(job.checkpoint.folder),
@@ -289,10 +320,10 @@ def _engine(
     return run_worker(worker, work, progress)
 
 
-def _about(job: _Job, made: dict[str, Any]) -> dict[str, Any]:
+def _about(job: _Job, made: dict[str, Any], title: str) -> dict[str, Any]:
     options = job.options
     about: dict[str, Any] = {
-        "model": _name(job.checkpoint),
+        "model": title or _name(job.checkpoint),
         "method": f"{job.method.name}: {job.method.about}",
         "source_digest": job.digest,
         "architecture": job.checkpoint.architecture,

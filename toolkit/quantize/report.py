@@ -22,6 +22,26 @@ def write_report(folder: Path, report: dict[str, Any]) -> None:
     (folder / "report.md").write_text(_markdown(report), encoding="utf-8")
 
 
+def read_report(folder: Path) -> dict[str, Any] | None:
+    """The report beside quantized weights in the cache; None for weights that are not quantized."""
+    file = folder / "quality" / "report.json"
+    if not file.exists():
+        return None
+    report: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return report
+
+
+def summary_line(report: dict[str, Any]) -> str:
+    """Method, size and what quality was lost, in one line."""
+    size, perplexity = report["size_bytes"], report["perplexity"]
+    return (
+        f"{report['about']['method'].partition(':')[0]}, {_bytes(size['before'])} → "
+        f"{_bytes(size['after'])}, perplexity {_number(perplexity['before'])} → "
+        f"{_number(perplexity['after'])} (× {perplexity['ratio']:.3f}), KL divergence "
+        f"{_number(report['kl_nats']['mean'])} nats"
+    )
+
+
 def _markdown(report: dict[str, Any]) -> str:
     about = report["about"]
     lines = [f"# {about['model']}: {about['method']}", "", _verdict(report), ""]

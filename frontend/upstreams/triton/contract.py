@@ -92,6 +92,7 @@ def _conversation(prompt: Conversation) -> dict[str, Any]:
         add_generation_prompt=prompt.opened,
         continue_final_message=prompt.continued,
         prefix_token_ids=prompt.prefix or None,
+        add_special_tokens=prompt.special_tokens,
     )
 
 

@@ -7,7 +7,7 @@ import contextlib
 import json
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,14 +39,28 @@ class Served:
     """The step that takes cancel requests, where there is one."""
     tokenizer: str | None
     """The step that turns a prompt into token ids, where there is one."""
+    shows_tokens: bool
+    """Whether that step also returns texts."""
     tensors: frozenset[str]
     """Names of its inputs."""
     max_batch: int
     """Texts, or pairs, of one call at most."""
 
 
-def read_model(config: model_config_pb2.ModelConfig) -> Served | None:
-    """What a config says about a public model; None for any other, or an unreadable one."""
+def read_models(configs: Iterable[model_config_pb2.ModelConfig]) -> list[Served]:
+    """The public models among all that are loaded."""
+    configs = list(configs)
+    showing = {one.name for one in configs if any(tensor.name == "text" for tensor in one.output)}
+    return [model for config in configs if (model := read_model(config, showing))]
+
+
+def read_model(
+    config: model_config_pb2.ModelConfig, showing: Collection[str] = ()
+) -> Served | None:
+    """What a config says about a public model; None for any other, or an unreadable one.
+
+    `showing`: the models that have an output `text`.
+    """
     values = {key: value.string_value for key, value in config.parameters.items()}
     if not values.get("toolkit.kind"):
         return None
@@ -59,6 +73,7 @@ def read_model(config: model_config_pb2.ModelConfig) -> Served | None:
             model=_model(config.name, values, tensors),
             engine=values.get("toolkit.cancel") or None,
             tokenizer=_tokenizer(config),
+            shows_tokens=_tokenizer(config) in showing,
             tensors=tensors,
             max_batch=max(1, config.max_batch_size),
         )

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from tritonclient.grpc import service_pb2
 
-from frontend.domain.generation import Generation
+from frontend.domain.generation import Generation, Tokenized
 from frontend.domain.images import ImageRequest, ImageResult
 from frontend.domain.models import Model
 from frontend.domain.vectors import Embedding, Pairs, Scores, Vectors
@@ -60,6 +60,28 @@ async def count(connection: Connection, step: str, generation: Generation, call:
     request = service_pb2.ModelInferRequest(model_name=step, id=call.id)
     add_json(request, "prompt", write_prompt(generation))
     return len(output(await connection.infer(request, call.timeout_s), "token_ids")) // 4
+
+
+async def tokenize(
+    connection: Connection, step: str, generation: Generation, call: Call, *, strings: bool
+) -> Tokenized:
+    """Tokens of a prompt, which may fill the whole context. Raises GatewayError."""
+    request = service_pb2.ModelInferRequest(model_name=step, id=call.id)
+    shown = "strings" if strings else "ids"
+    add_json(request, "prompt", {**write_prompt(generation), "tokenize": shown})
+    answer = await connection.infer(request, call.timeout_s)
+    ids = list(memoryview(output(answer, "token_ids")).cast("i"))
+    if not strings:
+        return Tokenized(ids)
+    return Tokenized(ids, [one.decode() for one in unpack_bytes(output(answer, "text"))])
+
+
+async def detokenize(connection: Connection, step: str, ids: list[int], call: Call) -> str:
+    """The text of token ids, special tokens included. Raises GatewayError."""
+    request = service_pb2.ModelInferRequest(model_name=step, id=call.id)
+    add_json(request, "prompt", {"decode": ids})
+    (text,) = unpack_bytes(output(await connection.infer(request, call.timeout_s), "text"))
+    return text.decode()
 
 
 def _part(call: Call, number: int) -> Call:

@@ -1,4 +1,5 @@
-"""The prompt step: `prompt` JSON in, `token_ids` out. Reads only its tokenizer folder.
+"""The prompt step: `prompt` JSON in, `token_ids` out, and `text` on request. It reads only its
+tokenizer folder.
 
 With the parameter `adapter` it also names that LoRA adapter to the engine, in each answer.
 """
@@ -51,6 +52,6 @@ class TritonPythonModel:
     def _render(self, request: Request) -> object:
         try:
             prompt = json_object(read(request), "prompt") or {}
-            return respond({"token_ids": self._renderer.render(prompt), **self._fixed})
+            return respond({**self._renderer.answer(prompt), **self._fixed})
         except Exception as error:  # one bad request must not fail those beside it
             return refuse(error)

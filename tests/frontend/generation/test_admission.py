@@ -98,3 +98,87 @@ async def test_the_end_of_a_drain_refuses_those_who_wait() -> None:
     release.set()
     await holder
     assert admission.idle
+
+
+class Held:
+    """Requests that hold a slot until they are let go."""
+
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+        self.running: list[str] = []
+        self._ends: dict[str, asyncio.Event] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self, *names: str) -> None:
+        """Those whose names begin with `b` are background requests."""
+        for name in names:
+            self._ends[name] = asyncio.Event()
+            self._tasks.append(asyncio.create_task(self._hold(name)))
+        await let_run()
+
+    async def end(self, name: str) -> None:
+        self._ends[name].set()
+        await let_run()
+
+    async def cancel(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _hold(self, name: str) -> None:
+        async with self._admission.slot(5, background=name.startswith("b")):
+            self.running.append(name)
+            await self._ends[name].wait()
+        self.running.remove(name)
+
+
+async def test_background_requests_run_while_nothing_else_does() -> None:
+    admission = Admission(4, 4)
+    held = Held(admission)
+    await held.start("b1", "b2", "b3", "b4", "b5")
+    assert held.running == ["b1", "b2", "b3", "b4"]
+    await held.end("b1")
+    assert held.running == ["b2", "b3", "b4", "b5"]
+    assert admission.idle  # what a drain waits for
+    await held.cancel()
+    assert admission.running == 0
+
+
+async def test_beside_others_only_one_of_them_begins() -> None:
+    admission = Admission(4, 4)
+    held = Held(admission)
+    await held.start("a1", "b1", "b2", "a2", "b3")
+    assert held.running == ["a1", "b1", "a2"]
+    await held.end("b1")
+    assert held.running == ["a1", "a2", "b2"]
+    await held.end("a1")
+    assert held.running == ["a2", "b2"]
+    await held.end("a2")
+    assert held.running == ["b2", "b3"]
+    await held.cancel()
+    assert admission.running == 0
+
+
+async def test_who_waits_goes_before_the_background() -> None:
+    admission = Admission(1, 4)
+    held = Held(admission)
+    await held.start("b1", "b2", "a1")
+    await held.end("b1")
+    assert held.running == ["a1"]
+    await held.end("a1")
+    assert held.running == ["b2"]
+    await held.cancel()
+    assert admission.running == 0
+
+
+async def test_a_drain_refuses_what_waits_in_the_background() -> None:
+    admission = Admission(1, 4)
+    held = Held(admission)
+    await held.start("a1")
+    waiting = asyncio.create_task(held._hold("b1"))
+    held._ends["b1"] = asyncio.Event()
+    await let_run()
+    admission.drain()
+    with pytest.raises(Overloaded, match="shutting down"):
+        await waiting
+    await held.cancel()

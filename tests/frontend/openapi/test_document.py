@@ -49,6 +49,7 @@ def test_it_has_the_fields_that_are_parsed(operation: Operation) -> None:
     assert missing <= {
         *("audio", "prediction", "web_search_options", "moderation", "style", "max_tool_calls"),
         *("conversation", "prompt", "context_management", "container"),
+        *("chat_template", "mm_processor_kwargs", "media_io_kwargs"),
     }, "only what is refused has no place in it"
 
 

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from tests.support.tiny_language import save_tiny_language
 from toolkit.building import build, quantization
+from toolkit.cli import app
 from toolkit.convert.quiet import quiet
 from toolkit.errors import BuildError, QualityError
 from toolkit.progress import silent
@@ -40,7 +42,7 @@ def test_weights_are_quantized_once_and_refused_when_too_rough(
     assert "toolkit quantize path:tiny --int4-rtn" in (caught.value.findings[0].fix or "")
     assert not (tmp_path / "out").exists()
 
-    mild = Judging(Limits(50, 20), passages=1, engine=False)
+    mild = Judging(Limits(50, 20), passages=1, engine=False, title="tiny")
     monkeypatch.setattr(quantization, "Judging", lambda **_: mild)
     weights = built(tmp_path) / "tiny.engine" / "1" / "weights"
     about = json.loads((weights / "config.json").read_text())["quantization_config"]
@@ -54,6 +56,11 @@ def test_weights_are_quantized_once_and_refused_when_too_rough(
 
     monkeypatch.setattr(quantization, "quantize_language", fails)
     built(tmp_path)
+    result = CliRunner().invoke(app, ["build-repo", str(file), "-o", str(tmp_path / "out")])
+    line = next(each for each in result.stderr.splitlines() if each.startswith("tiny: int4-rtn, "))
+    assert "MB, perplexity " in line
+    report = Path(line.rpartition("; ")[2]).read_text()
+    assert report.startswith("# tiny: int4-rtn")
     file.write_text(f"{entry.rstrip(', ')}}}\n")
     weights = built(tmp_path) / "tiny.engine" / "1" / "weights"
     assert "quantization_config" not in json.loads((weights / "config.json").read_text())

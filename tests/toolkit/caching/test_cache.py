@@ -15,7 +15,7 @@ from tests.support.checkpoint import save_spec
 from toolkit.building import build
 from toolkit.caching import Entry, list_entries, parse_age, prune
 from toolkit.cli import app
-from toolkit.errors import RepositoryError, UsageError
+from toolkit.errors import UsageError
 from toolkit.home import home
 from toolkit.spec import Spec, load
 from toolkit.targets import find_target
@@ -105,7 +105,7 @@ def test_age_and_kind_choose_what_goes() -> None:
         2_592_000, 43_200, 604_800, 300, 0,
     ]  # fmt: skip
     for wrong in ("", "d", "3", "-1d", "1y"):
-        with pytest.raises(RepositoryError, match="is not a valid age"):
+        with pytest.raises(UsageError, match="is not a valid age"):
             parse_age(wrong)
 
 

@@ -31,6 +31,10 @@ def validator() -> jsonschema_rs.Draft202012Validator:
 
 def test_a_starter_of_flags_builds(tmp_path: Path) -> None:
     (tmp_path / "judge").mkdir()
+    about = {"model_type": "bert", "architectures": ["BertForSequenceClassification"]}
+    (tmp_path / "judge" / "config.json").write_text(
+        json.dumps(about | {"id2label": {"0": "score"}})
+    )
     file = tmp_path / "models.yaml"
     flags = ["--llm", "chat=hf:org/Chat-Model", "--embedding", "hf:org/embed@v1"]
     flags += ["--embedding", "s3:bucket/embed", "--rerank", f"path:{tmp_path}/judge"]
@@ -43,7 +47,7 @@ def test_a_starter_of_flags_builds(tmp_path: Path) -> None:
     assert "# engine_args:" in file.read_text()
     dry = runner.invoke(app, ["build-repo", str(file), "--dry-run"])
     assert dry.exit_code == 0
-    assert "judge: rerank, tokenize → encoder" in dry.stdout
+    assert "judge: rerank (tokenize → encoder)" in dry.stdout
     validator().validate(YAML(typ="safe").load(file.read_text()))
 
 

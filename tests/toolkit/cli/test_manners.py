@@ -18,7 +18,7 @@ from toolkit.cli import app as commands
 from toolkit.cli.app import command, main
 
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3|4|9)\d(?:;\d+)*m")
-PRINTS_NO_RESULT = {("init",), ("schema",), ("serve",), ("stop",), ("logs",), ("completion",)}
+PRINTS_NO_RESULT = {("init",), ("schema",), ("serve",), ("stop",), ("completion",)}
 BAD: dict[tuple[str, ...], list[list[str]]] = {
     ("init",): [["--llm", "moon:x", "new.yaml"], ["/proc/none/models.yaml", "--yes"]],
     ("schema",): [["extra"]],
@@ -26,9 +26,6 @@ BAD: dict[tuple[str, ...], list[list[str]]] = {
     ("verify",): [["gone"], ["models.yaml"], [".", "--target", "moon"], ["--gpus", "-1"]],
     ("prepare",): [["--environment", "moon"]],
     ("serve",): [["gone"], ["--port", "0"], ["--frontend-only"], ["--triton", "a:1"]],
-    ("stop",): [["--port", "1"], ["m", "--port", "1"]],
-    ("ps",): [["--bad"]],
-    ("logs",): [["--port", "1"], ["--since", "soon"]],
     ("run",): [
         ["gone.gguf", "hello"],
         ["gone-model", "hello"],
@@ -36,6 +33,7 @@ BAD: dict[tuple[str, ...], list[list[str]]] = {
         ["m", "--url", "http://127.0.0.1:1", "hello"],
         ["m", "--set", "temperature=9", "hello"],
     ],
+    ("stop",): [["--port", "1"], ["--all", "--port", "1"], ["m", "--kill"], ["m", "--port", "1"]],
     ("doctor",): [["--target", "moon"], ["--port", "x"]],
     ("fit",): [["gone.yaml"], ["--gpus", "moon"], ["--memory", "much"], ["--concurrency", "0"]],
     ("list-available",): [["--kind", "moon"], ["--gpus", "moon"], ["--memory", "much"]],
@@ -157,6 +155,44 @@ def test_a_hub_that_cannot_be_reached_is_named(arguments: list[str], tmp_path: P
     assert ran.returncode == 1, ran.stderr
     assert "hf:org/none cannot be downloaded: " in ran.stderr
     assert "hint: check the name, the network, and HF_TOKEN" in ran.stderr
+
+
+WRONG = ["gone/x", "empty", "bytes.yaml", "", "-1", "1e99", "x" * 5000, "hf:a", "\udcff", "a b"]
+"""Given to every option that takes a value: none may be a fault of the toolkit."""
+STARTS = {("serve",), ("prepare",), ("run",), ("stop",), ("logs",), ("ps",), ("init",)}
+"""They start, stop or write something when a value happens to be right."""
+RIGHT: dict[tuple[str, ...], list[str]] = {
+    ("build-repo",): ["--dry-run", "--offline"],
+    ("verify",): ["."],
+    ("fit",): ["--offline"],
+    ("cache", "prune"): ["--dry-run"],
+    ("quantize",): ["weights", "--awq"],
+    ("convert",): ["weights", "--to", "safetensors"],
+}
+
+
+@pytest.mark.usefixtures("own_home", "folder")
+@pytest.mark.parametrize("path", sorted(LEAVES.keys() - STARTS), ids=" ".join)
+def test_no_value_of_an_option_is_a_bug(
+    path: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "empty").mkdir()
+    right = RIGHT.get(path, ["m", "--port", "1"] if path[0] == "models" else [])
+    for option in LEAVES[path].params:
+        if getattr(option, "is_flag", False):
+            continue
+        for value in WRONG:
+            named = option.opts[0].startswith("-")
+            own = right if named or not right or right[0].startswith("-") else right[1:]
+            words = [*own, option.opts[0], value] if named else [*own, "--", value]
+            code = call(monkeypatch, *path, *words)
+            said = capsys.readouterr().err
+            assert code in {0, 1, 2}, (words, said)
+            assert "Traceback" not in said, words
+            assert code != 2 or re.search("^ *hint: .+", said, re.MULTILINE), (words, said)
 
 
 def test_a_bug_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

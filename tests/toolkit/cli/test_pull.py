@@ -157,7 +157,7 @@ def states(environment: dict[str, str], folder: Path) -> dict[str, str]:
 
 def test_every_failure_is_told(web: Web, environment: dict[str, str]) -> None:
     ran = pull(environment, "hf:no/such", "package:none-such==1/x", "moon:x")
-    assert ran.returncode == 1
+    assert ran.returncode == 2
     assert "'moon:x' is not a source" in ran.stderr
     ran = pull(environment, "hf:no/such", "package:none-such==1/x")
     assert "hf:no/such: hf:no/such cannot be downloaded" in ran.stderr

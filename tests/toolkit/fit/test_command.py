@@ -14,7 +14,7 @@ from tests.support.machines import GIB, H100, FakeMachine, nvidia
 from tests.support.processes import ROOT
 from tests.toolkit.fit import configs
 from toolkit.cli import app
-from toolkit.errors import RepositoryError, SourceError, ToolkitError
+from toolkit.errors import SourceError, ToolkitError, UsageError
 from toolkit.fit import parse_gpus, parse_size
 
 runner = CliRunner()
@@ -230,12 +230,12 @@ def test_gpus_are_described_or_refused() -> None:
     assert [device.index for device in described] == [0, 1, 2, 3]
     assert parse_gpus("none") == []
     for wrong in ("h100:x", "h100:0", "moon", "12", "h100:-1", "h100:99999", ""):
-        with pytest.raises(RepositoryError):
+        with pytest.raises(UsageError):
             parse_gpus(wrong)
     assert [parse_size(text) for text in ("64GiB", "1GB", "512 MiB", "7")] == [
         64 * GIB, 10**9, 2**29, 7,
     ]  # fmt: skip
-    with pytest.raises(RepositoryError, match="is not a valid size"):
+    with pytest.raises(UsageError, match="is not a valid size"):
         parse_size("much")
 
 

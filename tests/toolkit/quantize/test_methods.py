@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from toolkit.convert.safetensors_file import Tensor
 from toolkit.errors import QuantizeError
+from toolkit.quantize.language import measured
 from toolkit.quantize.limits import Limits, failures
 from toolkit.quantize.methods import GROUP_SIZES, choose_group_size, is_ignored, linear_inputs
 from toolkit.quantize.texts import load_calibration, load_evaluation
@@ -142,3 +143,15 @@ def test_packed_rows_are_full_but_for_the_last(samples: list[str], count: int, l
     text = "".join(samples)
     assert text.startswith(packed)
     assert len(text) - len(packed) <= 1 or len(packed) == count * length
+
+
+def test_the_same_is_measured_once(tmp_path: Path) -> None:
+    calls: list[str] = []
+
+    def measure() -> dict[str, object]:
+        calls.append("measured")
+        return {"perplexity": 3.5}
+
+    for about in (["text", 512], ["text", 512], ["text", 256]):
+        assert measured(tmp_path, "quality", about, measure) == {"perplexity": 3.5}
+    assert len(calls) == 2

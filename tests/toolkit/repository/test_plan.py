@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.errors import ConvertError, RepositoryError
+from toolkit.errors import ConvertError, UsageError
 from toolkit.facts import Facts
 from toolkit.kinds.diffusion import DiffusionFacts
 from toolkit.kinds.embedding import EmbeddingFacts
@@ -120,7 +120,7 @@ def test_vectors_are_not_cut_to_more_than_they_have(spec: Spec) -> None:
 
 def test_unknown_targets_are_refused() -> None:
     assert find_target("container").name == "container:26.08-vllm"
-    with pytest.raises(RepositoryError, match="no target 'moon'"):
+    with pytest.raises(UsageError, match="no target 'moon'"):
         find_target("moon")
 
 

@@ -13,7 +13,7 @@ from tests.support.tiny_models import save_cross_encoder
 from toolkit.building import build
 from toolkit.engine_arguments import collected
 from toolkit.engine_arguments.collect import from_environment, read_sources
-from toolkit.errors import RepositoryError, SpecError
+from toolkit.errors import SpecError, UsageError
 from toolkit.repository.pbtxt import read
 from toolkit.runtime.environments import ensure_environment
 from toolkit.spec import load
@@ -142,9 +142,7 @@ def test_a_language_model_needs_an_image_with_its_engine(
 
 
 def test_a_release_without_a_tensorrt_llm_image_is_refused() -> None:
-    with pytest.raises(
-        RepositoryError, match=r"no TensorRT-LLM image for release 26\.08"
-    ) as refused:
+    with pytest.raises(UsageError, match=r"no TensorRT-LLM image for release 26\.08") as refused:
         find_target("container:26.08-trtllm")
     assert refused.value.hint == "use container:26.07-trtllm"
 
@@ -219,7 +217,7 @@ def test_the_installed_engine_has_the_arguments_of_the_table() -> None:
     ["container:24.10", "container:2508", "moon", "embedded:24.10", "container:26.08-sglang"],
 )
 def test_targets_that_are_not_in_the_table_are_refused(name: str) -> None:
-    with pytest.raises(RepositoryError, match="no target"):
+    with pytest.raises(UsageError, match="no target"):
         find_target(name)
 
 

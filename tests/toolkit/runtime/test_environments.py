@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.errors import SetupError, SourceError
+from toolkit.errors import SetupError, SourceError, UsageError
 from toolkit.machine import local
 from toolkit.progress import silent
 from toolkit.runtime import environments
@@ -50,7 +50,7 @@ def test_a_failed_installation_leaves_nothing(
 
 
 def test_an_unknown_environment_names_the_known_ones() -> None:
-    with pytest.raises(SetupError) as refusal:
+    with pytest.raises(UsageError) as refusal:
         ensure_environment("tensorflow")
     assert refusal.value.hint == "known environments: onnx, vllm, onnx-cuda, vllm-cuda"
 

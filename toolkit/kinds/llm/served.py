@@ -7,7 +7,7 @@ from dataclasses import replace
 from toolkit import contract
 from toolkit.kinds.llm.facts import LlmFacts
 from toolkit.kinds.llm.fields import LlmEntry
-from toolkit.kinds.llm.tensors import ADAPTER, EVENT, IMAGES, PROMPT, REPLY, SAMPLING, TOKENS
+from toolkit.kinds.llm.tensors import ADAPTER, EVENT, IMAGES, PROMPT, REPLY, SAMPLING, TEXT, TOKENS
 from toolkit.kinds.parts import Ensemble, Model, Route, Running, Step, with_text
 
 PROMPT_INSTANCES = 2
@@ -50,7 +50,9 @@ def served_models(
             contract.DIGEST: known.digest if known else "",
         }
     beside = (SAMPLING, REPLY, IMAGES) if facts.vision else (SAMPLING, REPLY)
-    made = [tensor.name for tensor in prompt.outputs]
+    made = [
+        tensor.name for tensor in prompt.outputs if tensor is not TEXT
+    ]  # which is for /tokenize
     routes = (
         Route.same(prompt, ("prompt",), made),
         Route.same(engine, (*made, *(tensor.name for tensor in beside)), ("event",)),
@@ -72,7 +74,7 @@ def _prompt(name: str, entry: LlmEntry, text_bytes: int | None, adapter: str | N
         name=f"{name}.prompt",
         environment="onnx",
         inputs=(PROMPT,),
-        outputs=(TOKENS, ADAPTER) if adapter else (TOKENS,),
+        outputs=(TOKENS, TEXT, ADAPTER) if adapter else (TOKENS, TEXT),
         parameters=own,
         instances=PROMPT_INSTANCES,
         running=_prompt_running(entry),

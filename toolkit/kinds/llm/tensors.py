@@ -9,6 +9,7 @@ SAMPLING = Tensor("sampling_parameters", "STRING", _TEXT, optional=True)
 REPLY = Tensor("reply", "STRING", _TEXT, optional=True)
 IMAGES = Tensor("images", "STRING", _MANY, optional=True)
 TOKENS = Tensor("token_ids", "INT32", _MANY)
+TEXT = Tensor("text", "STRING", _MANY)
 EVENT = Tensor("event", "STRING", _MANY)
 
 # Triton's own vLLM backend, so that its clients work against the engine.

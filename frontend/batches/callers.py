@@ -1,0 +1,29 @@
+"""The owner of a batch, as the database keeps them: it runs with what they were allowed then.
+
+Networks of a key's scope are left out: the request that made the batch was checked for them.
+"""
+
+from dataclasses import asdict, replace
+from typing import Any
+
+from frontend.domain.identity import Caller, Permission, Role, Scope
+
+
+def write_caller(caller: Caller) -> dict[str, Any]:
+    """As JSON has it."""
+    written = asdict(replace(caller, scope=replace(caller.scope, networks=None)))
+    written["role"]["permissions"] = sorted(one.value for one in caller.role.permissions)
+    return written
+
+
+def read_caller(written: dict[str, Any]) -> Caller:
+    """The opposite of `write_caller`."""
+    role, scope = dict(written["role"]), written["scope"]
+    permissions = frozenset(Permission(one) for one in role.pop("permissions"))
+    models, endpoints = (_patterns(scope[name]) for name in ("models", "endpoints"))
+    parts = {"role": Role(**role, permissions=permissions), "scope": Scope(models, endpoints)}
+    return Caller(**{**written, **parts})
+
+
+def _patterns(written: list[str] | None) -> tuple[str, ...] | None:
+    return None if written is None else tuple(written)

@@ -1,0 +1,30 @@
+"""Runs one request of a batch on the route that it names, as its owner."""
+
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from frontend.batches.callers import read_caller
+from frontend.domain.batches import Batch
+from frontend.domain.request import Dialect, Outcome, Request
+from frontend.http.perform import perform
+from frontend.http.routing import Handler
+
+
+@dataclass(frozen=True, slots=True)
+class Performer:
+    """`handler` finds that of an endpoint; `timeout_s` is how long each call of it may take."""
+
+    handler: Callable[[str], Handler]
+    timeout_s: float
+
+    async def __call__(self, batch: Batch, body: bytes) -> tuple[int, bytes, str]:
+        """(status, body, request id)."""
+        own = uuid.uuid4().hex
+        caller = read_caller(batch.caller)
+        outcome = Outcome(own, own, "POST", batch.endpoint, caller=caller)
+        deadline_s = time.monotonic() + max(0.0, batch.expires_s - time.time())
+        request = Request(own, caller, Dialect.OPENAI, deadline_s, outcome, self.timeout_s)
+        status, answer = await perform(self.handler(batch.endpoint), request, body)
+        return status, answer, own
