@@ -141,6 +141,7 @@ class _Transfer:
             return self._receive(answer, part)
 
     def _receive(self, answer: Any, part: IO[bytes]) -> bool:
+        self._refuse_page(answer)
         expected = _total(answer, part.tell())
         if self._remote.size is not None and expected not in (None, self._remote.size):
             raise SourceError(
@@ -158,6 +159,15 @@ class _Transfer:
         if expected is not None and part.tell() < expected:
             raise http.client.IncompleteRead(b"", expected - part.tell())
         return True
+
+    def _refuse_page(self, answer: Any) -> None:
+        """A web page where a file was named: a login, or the Hub's page about the file."""
+        kind = answer.headers.get_content_type()
+        if kind == "text/html" and not (self._remote.sha256 or self._remote.git_sha1):
+            raise SourceError(
+                f"{_shown(self._remote.url)} is a web page, not a file of weights",
+                hint="name the file's own address (on the Hub …/resolve/main/FILE), or hf:ORG/NAME",
+            )
 
     def _start_again(self, part: IO[bytes]) -> None:
         self._step.advance(-part.tell())

@@ -186,8 +186,8 @@ class Registry:
             models = await self.upstream.models()
             await self._read_on_demand()
         except GatewayError:
-            if self._reachable:
-                _log.warning("the model server does not answer")
+            if self._reachable or self._refreshed_at_s < 0:  # it stopped, or never answered
+                _log.warning("the model server does not answer; trying again until it does")
             self._reachable, self._ready, self._loaded = False, {}, {}
         else:
             self._reachable = True

@@ -5,6 +5,7 @@ Results go to stdout, everything else to stderr. A ToolkitError is printed as `e
 are printed only with --debug.
 """
 
+import errno
 import os
 import sys
 import traceback
@@ -90,9 +91,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone
         sys.exit(1)
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        text = f"{where}{error.strerror or error}"
-        _fail(ToolkitError(text, hint="check that the path exists and its permissions"), 1)
+        _fail(_system_error(error), 1)
     except Exception as error:
         text = f"this is a bug in the toolkit: {type(error).__name__}: {error}"
         _fail(ToolkitError(text, hint="`toolkit --debug …` prints the traceback"), BUG)
@@ -108,6 +107,21 @@ def _check_encoding(arguments: list[str]) -> None:
                 f"the argument {argument!a} is not UTF-8 text",
                 hint="rename the file, or set LANG to a UTF-8 locale",
             ) from error
+
+
+def _system_error(error: OSError) -> ToolkitError:
+    """An error of the operating system: the path, what is wrong, and what to do."""
+    full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+    # a copy that fills the disk has two paths, and the second is the destination
+    path = error.filename2 if full and error.filename2 else error.filename
+    text = f"{path}: {error.strerror or error}" if path else str(error.strerror or error)
+    if not full:
+        return ToolkitError(text, hint="check that the path exists and its permissions")
+    from toolkit.home import home
+
+    return ToolkitError(
+        text, hint=f"free space there; `toolkit cache prune` empties the cache, {home()}"
+    )
 
 
 def _fail(error: ToolkitError, code: int) -> None:

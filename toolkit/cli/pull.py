@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from toolkit.cli.commands import SETTINGS
 from toolkit.cli.options import Json, takes
 from toolkit.cli.output import print_json, print_line, print_table
 from toolkit.cli.progress import console_progress
@@ -42,11 +43,18 @@ class _Download(TyperGroup):
         parsed: list[str] = super().parse_args(ctx, args)
         return parsed
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """The commands, and the options of the one that is meant when none is named."""
+        super().format_help(ctx, formatter)
+        command: Any = self.commands["download"]
+        context = typer.Context(command, info_name="download", parent=ctx, **SETTINGS)
+        command.format_help(context, formatter)
+
 
 pull = typer.Typer(
     cls=_Download,
     help="Download model weights into the cache.\n\nWithout a command, `toolkit pull [SOURCE]...` "
-    "downloads; `toolkit pull download --help` shows its options.",
+    "downloads, with the options of `download` below.",
 )
 
 

@@ -60,7 +60,9 @@ def from_status(code: str, details: str, engine_id: str) -> GatewayError:
             " can do so, or give the gateway a key (setting triton_key_file)"
         )
     if code == "UNAVAILABLE":
-        _log.warning("request %s: Triton is unavailable: %s", engine_id, details)
+        # the registry polls every 2 s, and logs by itself when the answer changes
+        level = logging.DEBUG if engine_id == "models" else logging.WARNING
+        _log.log(level, "request %s: Triton is unavailable: %s", engine_id, details)
         return BackendUnavailable("the model server is not available now; try again soon")
     return from_message(details, engine_id)
 

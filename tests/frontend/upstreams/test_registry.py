@@ -81,6 +81,16 @@ async def test_while_triton_is_away_nothing_is_ready() -> None:
     assert found.is_ready
 
 
+async def test_an_upstream_that_is_away_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    server = serving("a")
+    server.served = None
+    found = registry(server)
+    with caplog.at_level("WARNING"):
+        for _ in range(3):
+            await found.refresh()
+    assert len(caplog.records) == 1
+
+
 async def test_polling_ends_with_its_block() -> None:
     server = serving("a")
     found = Registry(server, interval_s=0.001)

@@ -1,5 +1,6 @@
 """The command line: data on stdout, talk on stderr, one error format, exit codes."""
 
+import errno
 import io
 import json
 import subprocess
@@ -93,6 +94,18 @@ def test_other_errors_show_no_traceback(
     assert said.startswith("error: no target 'moon'\nhint: known targets: container, embedded")
     assert call(monkeypatch, "--debug", "build-repo", spec, "--target", "moon") == 2
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_full_disk_names_the_destination(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "source", None, "destination")
+
+    monkeypatch.setattr("toolkit.spec.schema.models_schema", fail)
+    assert call(monkeypatch, "schema") == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: destination: No space left on device\nhint: free space there; ")
 
 
 def test_the_command_starts_without_heavy_libraries() -> None:
