@@ -5,6 +5,7 @@ in one loop thread. Knows only the number of requests.
 """
 
 import asyncio
+import os
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -16,9 +17,10 @@ from python_backends.loop import LoopThread
 from python_backends.templates import Parsers
 from python_backends.triton import Logger, Settings
 from python_backends.vllm_engine.adapters import Adapters
+from python_backends.vllm_engine.forking import start_fork_server, use_fork_server
 from python_backends.vllm_engine.grammar_limits import GrammarLimits
 from python_backends.vllm_engine.grammars import Grammars
-from python_backends.vllm_engine.machine import fit_to_cpu
+from python_backends.vllm_engine.machine import UNBOUND, fit_to_cpu, set_threads
 from python_backends.vllm_engine.parsers import fit_parsers
 from python_backends.vllm_engine.reaper import Reaper
 
@@ -71,10 +73,11 @@ class Engine:
 
     def start(self) -> None:
         """Blocks until the engine is ready; raises what vLLM raises when its arguments are bad."""
-        self.parsers = fit_parsers(self._settings, self.arguments, self.logger)
-        if self.parsers.reasoning is not None:
-            self.arguments.setdefault("reasoning_parser", self.parsers.reasoning)
         try:
+            self._begin()
+            self.parsers = fit_parsers(self._settings, self.arguments, self.logger)
+            if self.parsers.reasoning is not None:
+                self.arguments.setdefault("reasoning_parser", self.parsers.reasoning)
             self.loop.run(self._build())
         except BaseException:
             self._clear()
@@ -92,10 +95,19 @@ class Engine:
         self.loop.stop()
         self._clear()
 
-    async def _build(self) -> None:
+    def _begin(self) -> None:
+        """Starts the processes that import while this one does: first, as it takes seconds."""
         self._reaper = Reaper()
-        started = time.monotonic()
+        if _forks(self._settings):
+            set_threads()
+            start_fork_server()
         self._grammars = Grammars(self.grammar_limits)
+
+    async def _build(self) -> None:
+        assert self._grammars is not None
+        started = time.monotonic()
+        if _forks(self._settings):
+            use_fork_server()
         llm = _make_llm(self.arguments)
         _start_grammars(self._grammars, llm)
         self._llm = llm
@@ -132,6 +144,7 @@ class Engine:
         while self._may_restart():
             self._clear()
             try:
+                self._begin()
                 await self._build()
                 return
             except Exception as error:  # vLLM raises anything; the next try may work
@@ -158,6 +171,14 @@ def engine_arguments(settings: Settings) -> dict[str, Any]:
             path = settings.folder / Path(arguments[name])
             arguments[name] = str(path) if path.exists() else arguments[name]
     return {"disable_log_stats": True, **arguments}
+
+
+def _forks(settings: Settings) -> bool:
+    """Whether the engine's processes can be forks: on a CPU, with threads that are not bound, since
+    OpenMP reads what they are bound to when it is loaded."""
+    embedded = os.environ.get("TRITON_TOOLKIT_TARGET") == "embedded"
+    bound = os.environ.get("VLLM_CPU_OMP_THREADS_BIND", UNBOUND) != UNBOUND
+    return embedded and not settings.gpus and not bound
 
 
 def _make_llm(arguments: dict[str, Any]) -> Any:

@@ -16,6 +16,8 @@ UNPACKING = "python_backends.vllm_engine.dequantize.WorkerExtension"
 
 EXECUTOR = "python_backends.vllm_engine.executor.SleepingExecutor"
 
+UNBOUND = "nobind"
+
 _HALF = {"awq", "gptq"}
 """Methods whose layers vLLM builds for 16-bit numbers alone."""
 
@@ -26,17 +28,24 @@ def fit_to_cpu(arguments: dict[str, Any]) -> dict[str, Any]:
     Without AVX-512 bfloat16 is emulated: SmolLM2-135M, 8 streams, 2 AVX2 cores: float32 80
     tokens/s, float16 30, bfloat16 25; time to the first token 0.15, 0.70, 0.83 s.
     """
-    # vLLM's own binding puts the first thread of every engine on the same core, so engines side
-    # by side would share one; bound threads that wait for a busy core also hold up all others:
-    # with a thread per core and a neighbour at work throughput fell from 80 to 20 tokens/s
-    os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, count_cores() - 1)))
+    set_threads()
     arguments = {"distributed_executor_backend": EXECUTOR, **arguments}
     if has_avx512():
         return arguments
     if method := _quantization(arguments):
         arguments = {"worker_extension_cls": UNPACKING, **arguments}
     return {"dtype": "float16" if method in _HALF else "float32", **arguments}
+
+
+def set_threads() -> None:
+    """Sets in the environment how many threads compute, and that they are not bound to cores.
+
+    vLLM's own binding puts the first thread of every engine on the same core, so engines side by
+    side would share one; bound threads that wait for a busy core also hold up all others: with a
+    thread per core and a neighbour at work throughput fell from 80 to 20 tokens/s.
+    """
+    os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", UNBOUND)
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, count_cores() - 1)))
 
 
 def _quantization(arguments: dict[str, Any]) -> str | None:

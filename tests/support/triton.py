@@ -74,7 +74,10 @@ def serve(
         *(f"--load-model={model}" for model in models),
     ]
     environment = clean_environment(
-        LD_LIBRARY_PATH=str(runtime.libraries), HF_HUB_OFFLINE="1", PYTHONDONTWRITEBYTECODE="1"
+        TRITON_TOOLKIT_TARGET="embedded",
+        LD_LIBRARY_PATH=str(runtime.libraries),
+        HF_HUB_OFFLINE="1",
+        PYTHONDONTWRITEBYTECODE="1",
     )
     log = scratch / "triton.log"
     child = Child(Command(argv, log, environment, empty, grace_s=45, shm_prefix=prefix))

@@ -6,6 +6,7 @@ An existing repository stays as it is until the last step.
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from toolkit.atomic import replacing
@@ -14,7 +15,7 @@ from toolkit.building.early import check_early
 from toolkit.building.failures import Failures
 from toolkit.building.previous import keep_links, refuse_foreign
 from toolkit.building.tree import write_tree
-from toolkit.building.weights import Prepared, prepare
+from toolkit.building.weights import Prepared, check_kind, prepare
 from toolkit.errors import RepositoryError, SpecError
 from toolkit.home import home
 from toolkit.progress import Progress, silent
@@ -24,6 +25,7 @@ from toolkit.spec import SourcedEntry, Spec
 from toolkit.targets import Target
 from toolkit.verifier import Severity, verify_repository
 from toolkit.weights.digest import text_digest
+from toolkit.weights.fetch import fetch
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,10 @@ def _prepare(spec: Spec, plan: Plan, progress: Progress) -> dict[str, Prepared]:
         if not isinstance(model.entry, SourcedEntry):
             continue
         with failures.of(model.name):
+            check = partial(check_kind, model.entry, plan.target)
             fetched = states[model.name].fetched
+            fetched = fetched or fetch(model.entry.origin, spec.folder, progress, check=check)
+            check(fetched.path)
             ready = prepare(model.name, model.entry, spec.folder, progress, fetched)
             known = (ready.facts, ready.digest)
             make_models(model.name, model.entry, known, plan.target, plan.entries)

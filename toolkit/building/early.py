@@ -15,7 +15,7 @@ from toolkit.building.declared import finding_of, is_users_own, without_conseque
 from toolkit.building.failures import Failures
 from toolkit.building.states import State, find_state, with_adapters
 from toolkit.building.tree import write_tree
-from toolkit.building.weights import Prepared
+from toolkit.building.weights import Prepared, check_kind
 from toolkit.convert.early import most_tokens
 from toolkit.convert.user import copy_user_model
 from toolkit.errors import SpecError, ToolkitError
@@ -52,6 +52,8 @@ def _state(spec: Spec, plan: Plan, model: ModelPlan, failures: Failures) -> Stat
     assert isinstance(entry, SourcedEntry)
     with failures.of(model.name):
         state = find_state(entry, spec.folder)
+        if state.fetched is not None:
+            check_kind(entry, plan.target, state.fetched.path)
         facts = state.facts or kinds.of(entry).wide
         facts = with_adapters(entry, facts, spec.folder) if facts is not None else None
         if state.fetched is not None and state.facts is None:

@@ -14,14 +14,17 @@ from toolkit import kinds
 from toolkit.building.quantization import quantize_entry
 from toolkit.convert.kept import keep_converted
 from toolkit.convert.recipes import recipe
-from toolkit.errors import SourceError, ToolkitError
+from toolkit.errors import ConvertError, SourceError, ToolkitError
 from toolkit.facts import Facts
 from toolkit.kinds import read_facts
+from toolkit.kinds.architectures import refusal
 from toolkit.kinds.llm.facts import AdapterFacts, LlmFacts
 from toolkit.kinds.llm.fields import Adapter, LlmEntry
+from toolkit.kinds.llm.limits import check_weights
 from toolkit.kinds.llm.template import read_template
 from toolkit.progress import Progress, Step
 from toolkit.spec import SourcedEntry
+from toolkit.targets import Target
 from toolkit.weights.adapters import check_adapter
 from toolkit.weights.fetch import fetch
 from toolkit.weights.sources import Fetched
@@ -47,15 +50,15 @@ def prepare(
     entry: SourcedEntry,
     folder: Path,
     progress: Progress,
-    fetched: Fetched | None = None,
+    fetched: Fetched,
 ) -> Prepared:
-    """Fetches and converts the weights of `entry`; `folder` is where its relative paths start.
+    """Converts the weights of `entry`; `folder` is where its relative paths start.
 
-    `fetched` is its source where that is on this disk. Raises SourceError, ConvertError,
-    MissingExtra; nothing half-made stays.
+    `fetched` is its source. Raises SourceError, ConvertError, MissingExtra; nothing half-made
+    stays.
     """
     named = _Named(name, progress)
-    fetched = check_digest(fetched or fetch(entry.origin, folder, progress), entry)
+    check_digest(fetched, entry)
     place = keep_converted(recipe(kinds.of(entry).conversion(fetched.path)), fetched, named)
     prepared = Prepared(place, fetched.digest, read_place(place))
     return (
@@ -71,6 +74,8 @@ def _prepare_llm(
     """With what only language models have."""
     named = _Named(name, progress)
     place = quantize_entry(name, entry, prepared.folder, prepared.digest, named)
+    if entry.engine == "vllm":
+        check_weights(entry.engine_args, place / "engine" / "weights")
     known = read_place(place)
     assert isinstance(known, LlmFacts)
     adapters, about = {}, {}
@@ -92,6 +97,16 @@ def read_place(place: Path) -> Facts:
         return facts
     size = longest_token_bytes(place / step / "tokenizer")
     return facts.model_copy(update={"token_bytes": size})
+
+
+def check_kind(entry: SourcedEntry, target: Target, path: Path) -> None:
+    """Raises ConvertError for weights that the entry's kind cannot serve."""
+    loader = kinds.of(entry).loader(entry, target)
+    if refused := refusal(entry.kind, path, loader):
+        what, hint = refused
+        raise ConvertError(
+            f"is {entry.kind}, and the weights are {what}", hint=hint, field=("kind",)
+        )
 
 
 def check_digest(fetched: Fetched, entry: SourcedEntry | Adapter) -> Fetched:

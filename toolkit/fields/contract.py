@@ -31,7 +31,7 @@ class Image(Strict):
     max_size: int = Field(ge=8, description="The longest side.")
     steps: int = Field(default=25, ge=1, description="The default of a request.")
     max_steps: int = Field(default=100, ge=1, description="At most.")
-    guidance: float = Field(default=7.5, ge=0, description="The default of a request.")
+    guidance: float = Field(default=7.5, ge=0, le=100, description="The default of a request.")
     max_count: int = Field(default=4, ge=1, description="Images of one request at most.")
 
 
@@ -95,12 +95,28 @@ def _needed(contract: Contract) -> Iterator[FieldFinding]:
         field = parameter.removeprefix("toolkit.")
         if getattr(contract, field) is None:
             yield ("contract", field), f"is missing for kind '{contract.kind}'", f"add `{field}: …`"
+    if contract.image:
+        yield from _image_findings(contract.image)
     known = (*interface.capabilities, *interface.further)
     for index, capability in enumerate(contract.capabilities or ()):
         if capability not in known:
             place = ("contract", "capabilities", index)
             text = f"a model of kind '{contract.kind}' does not have this capability"
             yield place, text, f"known: {', '.join(known)}"
+
+
+def _image_findings(image: Image) -> Iterator[FieldFinding]:
+    """Defaults outside the limits: every request without a size or steps would be refused."""
+    for side in ("width", "height"):
+        value, place = getattr(image, side), ("contract", "image", side)
+        if value > image.max_size:
+            yield place, f"is {value}, more than max_size {image.max_size}", None
+        if value % image.multiple_of:
+            text = f"is {value}, which is not a multiple of multiple_of {image.multiple_of}"
+            yield place, text, None
+    if image.steps > image.max_steps:
+        text = f"is {image.steps}, more than max_steps {image.max_steps}"
+        yield ("contract", "image", "steps"), text, None
 
 
 def _compare(

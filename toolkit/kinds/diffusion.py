@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from toolkit import contract
+from toolkit.errors import ConvertError
 from toolkit.facts import TextFacts
 from toolkit.fields.entry import SourcedEntry
 from toolkit.fields.serving import Part
@@ -53,12 +54,19 @@ class DiffusionEntry(SourcedEntry):
     """A Stable-Diffusion-shaped pipeline, in the diffusers folder layout, that draws images."""
 
     kind: Literal["diffusion"] = Field(description="A text-to-image model.")
-    steps: int = Field(default=25, ge=1, description="Default number of denoising steps.")
-    max_steps: int = Field(default=100, ge=1, description="The most steps a request may ask for.")
-    guidance: float = Field(default=7.5, ge=0, description="Default classifier-free guidance.")
-    max_count: int = Field(default=4, ge=1, description="The most images of one request.")
+    steps: int = Field(default=25, ge=1, le=1000, description="Default number of denoising steps.")
+    max_steps: int = Field(
+        default=100, ge=1, le=1000, description="The most steps a request may ask for."
+    )
+    guidance: float = Field(
+        default=7.5, ge=0, le=100, description="Default classifier-free guidance."
+    )
+    max_count: int = Field(default=4, ge=1, le=128, description="The most images of one request.")
     max_size: int | None = Field(
-        default=None, ge=8, description="The longest side in pixels; default: the trained size."
+        default=None,
+        ge=8,
+        le=16384,
+        description="The longest side in pixels; default: the trained size, and at least that.",
     )
     parts: dict[Literal["text_encoder", "decode"], Part] = Field(
         default={}, description="Settings of the other two steps."
@@ -109,6 +117,13 @@ class _Diffusion(Kind[DiffusionEntry, DiffusionFacts]):
     def models(
         self, entry: DiffusionEntry, facts: DiffusionFacts, building: Building
     ) -> list[Model]:
+        if entry.max_size is not None and entry.max_size < facts.size:
+            raise ConvertError(
+                f"is {entry.max_size}, less than the side of {facts.size} that an image has when a"
+                " request does not set it",
+                hint=f"set max_size to {facts.size} or more, or leave it out",
+                field=("max_size",),
+            )
         steps = _steps(building.name, entry, facts)
         routes = [
             Route.same(step, [t.name for t in step.inputs], [t.name for t in step.outputs])

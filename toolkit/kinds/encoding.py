@@ -52,6 +52,7 @@ class EncodingEntry(SourcedEntry, QueuedFields):
     token_budget: int = Field(
         default=1024,
         ge=64,
+        le=1 << 20,
         description="Tokens, padding included, that the encoder computes in one go where it "
         "batches by itself.",
     )

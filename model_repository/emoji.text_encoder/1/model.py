@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from python_backends.onnx import FLOAT, INT64, Graph
 from python_backends.text_encoder.prompts import PromptTokenizer
+from python_backends.torchless import leave_out_torch
 from python_backends.triton import Request, Settings, read, refuse, respond, text
 
 _INPUTS = {"input_ids": (INT64, 2)}
@@ -16,6 +17,7 @@ class TritonPythonModel:
     """Called by Triton."""
 
     def initialize(self, args: Mapping[str, str]) -> None:
+        leave_out_torch()
         os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
         settings = Settings.read(args)
         folder = settings.path("tokenizer", "tokenizer")

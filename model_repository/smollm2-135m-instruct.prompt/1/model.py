@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from python_backends.prompt.metered import DEFAULT_LIMITS, Limits
 from python_backends.prompt.rendering import Renderer
 from python_backends.stages import open_stages
+from python_backends.torchless import leave_out_torch
 from python_backends.triton import Request, Settings, json_object, read, refuse, respond, texts
 
 
@@ -26,6 +27,7 @@ class TritonPythonModel:
     """Called by Triton."""
 
     def initialize(self, args: Mapping[str, str]) -> None:
+        leave_out_torch()
         os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
         settings = Settings.read(args)
         self._renderer = Renderer.load(

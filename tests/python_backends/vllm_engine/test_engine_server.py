@@ -345,7 +345,7 @@ def test_nothing_outlives_a_killed_stub(engine_server: Server) -> None:
     """The last test of the module: it leaves a dead stub behind."""
     (core,) = engine_processes("EngineCore")
     workers = engine_processes("VLLM::Worker")
-    stub = int(Path(f"/proc/{core}/stat").read_text().rpartition(")")[2].split()[1])
+    stub = stub_of(core)
     segments = [Path("/dev/shm", name) for name in mapped([stub, core, *workers])]
     mark = dict(
         line.split("=", 1) for line in Path(f"/proc/{core}/environ").read_text().split("\0") if line
@@ -363,6 +363,13 @@ def test_nothing_outlives_a_killed_stub(engine_server: Server) -> None:
         pause.wait(0.05)
     assert not any(path.exists() for path in segments)
     engine_server.child.kill()
+
+
+def stub_of(pid: int) -> int:
+    """The stub above a process of its engine."""
+    while "python_backend_stub" not in Path(f"/proc/{pid}/cmdline").read_text():
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return pid
 
 
 def is_alive(pid: int) -> bool:

@@ -18,7 +18,7 @@ from toolkit.cli import app as commands
 from toolkit.cli.app import command, main
 
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3|4|9)\d(?:;\d+)*m")
-PRINTS_NO_RESULT = {("init",), ("schema",), ("serve",), ("stop",), ("completion",)}
+PRINTS_NO_RESULT = {("init",), ("schema",), ("serve",), ("stop",), ("logs",), ("completion",)}
 BAD: dict[tuple[str, ...], list[list[str]]] = {
     ("init",): [["--llm", "moon:x", "new.yaml"], ["/proc/none/models.yaml", "--yes"]],
     ("schema",): [["extra"]],
@@ -36,6 +36,8 @@ BAD: dict[tuple[str, ...], list[list[str]]] = {
     ("stop",): [["--port", "1"], ["--all", "--port", "1"], ["m", "--kill"], ["m", "--port", "1"]],
     ("doctor",): [["--target", "moon"], ["--port", "x"]],
     ("fit",): [["gone.yaml"], ["--gpus", "moon"], ["--memory", "much"], ["--concurrency", "0"]],
+    ("ps",): [["--bad"]],
+    ("logs",): [["--port", "1"], ["--since", "soon"]],
     ("list-available",): [["--kind", "moon"], ["--gpus", "moon"], ["--memory", "much"]],
     ("pull", "list-available"): [["--models", "gone.yaml"], ["--models", "bad.yaml"]],
     ("pull", "download"): [["moon:x"], ["--only", "none"], ["--models", "bad.yaml"]],

@@ -38,5 +38,38 @@ def test_one_sentence(reason: str, sentence: str) -> None:
     assert plain(reason) == sentence
 
 
+LOG = """I1126 22:45:17.1 31686 python_be.cc:1 loading
+(Worker pid=2) ERROR 11-26 22:45:17 [multiproc_executor.py:99] Traceback (most recent call last):
+(EngineCore pid=1) ERROR 11-26 22:45:17 [core.py:1510]     raise ValueError(
+(EngineCore pid=1) ERROR 11-26 22:45:17 [core.py:1510] {error}
+(EngineCore pid=1) ERROR 11-26 22:45:18 [core.py:1510] RuntimeError: Engine core initialization
+"""
+REASON = f"{BEGIN}Internal: RuntimeError: Engine core initialization failed. See root cause above."
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (
+            "ValueError: No available memory for the cache blocks. Try increasing `x` when",
+            "No available memory for the cache blocks",
+        ),
+        ("KeyError: 'lm_head.weight'", "KeyError: 'lm_head.weight'"),
+        (
+            "safetensors_rust.SafetensorError: incomplete metadata, file not fully covered",
+            "SafetensorError: incomplete metadata, file not fully covered",
+        ),
+    ],
+)
+def test_the_cause_of_an_engines_failure_is_in_the_log(error: str, sentence: str) -> None:
+    log = LOG.format(error=error)
+    assert plain(f"{REASON} Failed core proc(s): {{'EngineCore': 1}}", log) == sentence
+    assert plain(f"{BEGIN}Internal: RuntimeError: other", log) == "RuntimeError: other"
+
+
+def test_an_engine_that_was_killed_is_told_so() -> None:
+    assert "killed by signal 9" in plain(f"{REASON} Failed core proc(s): {{'EngineCore': -9}}")
+
+
 def test_it_is_never_long() -> None:
     assert len(plain(BEGIN + "x" * 10_000)) < 500

@@ -152,6 +152,29 @@ def test_no_pickle_is_among_the_files_that_a_build_takes() -> None:
     assert not set(hub.PICKLES) & set(hub.FILES)
 
 
+def test_settings_are_checked_before_the_weights_are_downloaded(
+    web: Web, environment: dict[str, str]
+) -> None:
+    serve_model(web, "org/name", FILES | {"config.json": b'{"architectures": ["BertModel"]}'})
+    code = FETCH.replace("silent, allow", "silent, check=check, allow").replace(
+        "try:\n",
+        "def check(folder):\n"
+        "    names = sorted(path.name for path in folder.iterdir())\n"
+        "    raise ToolkitError(', '.join(names))\n"
+        "try:\n",
+        1,
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, ""],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=True,
+    )
+    assert json.loads(ran.stdout)["error"] == "config.json"
+    assert not [path for path, _ in web.requests if path.endswith(".safetensors")]
+
+
 @pytest.mark.parametrize(
     ("names", "left_out"),
     [

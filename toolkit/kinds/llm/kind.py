@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from toolkit import contract
+from toolkit.engine_arguments import Engine, engine
 from toolkit.finding import FieldFinding
 from toolkit.kinds.encoding import check_context
 from toolkit.kinds.kind import WIDE, Building, Kind, KindStep, StepPlan, Surroundings
@@ -77,6 +78,9 @@ class _Llm(Kind[LlmEntry, LlmFacts]):
             self.plan_step("engine", name, target, adapters),
             *(self.plan_step("prompt", adapter, target) for adapter in entry.adapters),
         ]
+
+    def loader(self, entry: LlmEntry, target: Target) -> Engine | None:
+        return engine(target.vllm) if target.vllm and entry.engine == "vllm" else None
 
     def findings(self, name: str, entry: LlmEntry, around: Surroundings) -> Iterator[FieldFinding]:
         return llm_findings(entry, around)

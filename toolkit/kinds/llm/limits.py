@@ -1,0 +1,70 @@
+"""Engine arguments that do not fit a language model's weights, as vLLM checks them at its start.
+
+Follows `ModelConfig.verify_with_parallel_config` and `_verify_quantization` of vLLM 0.32.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from toolkit.errors import ConvertError
+
+_NEED_QUANTIZED = {"awq", "gptq", "compressed-tensors", "modelopt", "quark", "fbgemm_fp8"}
+"""Methods that load only weights of their own format."""
+_QUANTIZATION = ("engine_args", "quantization")
+_HEADS = ("num_attention_heads", "n_head")
+_LAYERS = ("num_hidden_layers", "n_layer")
+
+
+def check_weights(arguments: Mapping[str, Any], weights: Path) -> None:
+    """Raises ConvertError; `weights` is the folder that the engine loads."""
+    config = json.loads((weights / "config.json").read_text(encoding="utf-8"))
+    _check_parallel(arguments, config.get("text_config", config))
+    _check_quantization(arguments.get("quantization"), config.get("quantization_config"))
+
+
+def _check_parallel(arguments: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    size, heads = arguments.get("tensor_parallel_size", 1), _number(config, _HEADS)
+    if isinstance(size, int) and size > 0 and heads and heads % size:
+        fits = [str(each) for each in range(1, heads + 1) if heads % each == 0]
+        raise ConvertError(
+            f"is {size}, which does not divide the model's {heads} attention heads",
+            hint=f"choose one of {', '.join(fits)}",
+            field=("engine_args", "tensor_parallel_size"),
+        )
+    size, layers = arguments.get("pipeline_parallel_size", 1), _number(config, _LAYERS)
+    if isinstance(size, int) and layers and size > layers:
+        raise ConvertError(
+            f"is {size}, more than the model's {layers} layers",
+            hint=f"set it to {layers} or less",
+            field=("engine_args", "pipeline_parallel_size"),
+        )
+
+
+def _check_quantization(asked: object, has: object) -> None:
+    if not isinstance(asked, str) or _family(asked) not in _NEED_QUANTIZED:
+        return
+    method = str(has.get("quant_method", "")) if isinstance(has, Mapping) else ""
+    if not method:
+        raise ConvertError(
+            f"is '{asked}', and the weights are not quantized",
+            hint="leave it out, or quantize the weights with `quantization:` in the entry",
+            field=_QUANTIZATION,
+        )
+    if _family(method) in _NEED_QUANTIZED - {_family(asked)}:
+        raise ConvertError(
+            f"is '{asked}', and the weights are quantized with '{method}'",
+            hint="leave it out",
+            field=_QUANTIZATION,
+        )
+
+
+def _family(method: str) -> str:
+    """The format of a method; its kernels have names of their own: `awq_marlin`."""
+    return method.removeprefix("auto_").removesuffix("_marlin")
+
+
+def _number(config: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
+    found = (config.get(name) for name in names)
+    return next((value for value in found if isinstance(value, int) and value > 0), None)
