@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from tests.support.processes import free_port
 from toolkit.cli import app
 from toolkit.errors import ServeError
 from toolkit.home import home
@@ -65,7 +66,7 @@ def test_a_start_that_fails_has_the_service_s_own_error(tmp_path: Path) -> None:
     said: list[str] = []
     (tmp_path / "empty").mkdir()
     with pytest.raises(ServeError, match="holds no models") as failed:
-        start_service([str(tmp_path / "empty")], said.append)
+        start_service([str(tmp_path / "empty"), "--port", str(free_port())], said.append)
     assert failed.value.hint == "build it first: toolkit build-repo"
     assert failed.value.exit_code == 1
     with pytest.raises(ServeError, match="no such option: --prot") as failed:
