@@ -11,6 +11,7 @@ import sys
 import tempfile
 import venv
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 
@@ -110,7 +111,8 @@ def link_environments(
             root = ensure_own_environment(_requirements(repository, name), progress)
         else:
             root = ensure_environment(CUDA[name] if cuda else name, progress)
-        _split_logs(root)
+        with suppress(OSError):  # made before this was done, and in an image it is read-only
+            _split_logs(root)
         link = repository / _LINK_FOLDER / name
         link.parent.mkdir(exist_ok=True)
         if not link.is_symlink() or link.readlink() != root:
@@ -156,6 +158,7 @@ def _environment(install: Callable[[], None]) -> Callable[[Path], None]:
         venv.create(root, symlinks=True)
         (root / "lib" / library.name).symlink_to(library)
         install()
+        _split_logs(root)
 
     return make
 

@@ -1,5 +1,6 @@
 """Environments are complete or absent, linked where configs look, and unusable bases are named."""
 
+import os
 import re
 import subprocess
 from importlib import resources
@@ -35,6 +36,7 @@ def test_an_environment_is_made_once(own_home: Path, no_install: list[str]) -> N
     assert first.is_relative_to(own_home)
     assert no_install == ["onnx"]
     assert list((first / "lib").glob("libpython3.11.so.1.0"))
+    assert environments.MODEL_LOGS in (first / "bin" / "activate").read_text()
 
 
 def test_a_failed_installation_leaves_nothing(
@@ -69,6 +71,20 @@ def test_links_follow_what_the_configs_say(
     link_environments(repository)
     assert no_install == ["onnx"]
     assert [link.name for link in (repository / ".environments").iterdir()] == ["onnx"]
+
+
+def test_an_environment_that_cannot_be_written_is_used_as_it_is(
+    own_home: Path, no_install: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "config.pbtxt").write_text(
+        'string_value: "$$TRITON_MODEL_DIRECTORY/../.environments/onnx"'
+    )
+    activate = ensure_environment("onnx") / "bin" / "activate"
+    activate.write_text("# of an earlier release\n")
+    activate.with_name(f".activate.{os.getpid()}").mkdir()  # writing fails there, also for root
+    assert link_environments(tmp_path) == [activate.parents[1]]
+    assert activate.read_text() == "# of an earlier release\n"
 
 
 def test_a_missing_libpython_names_the_package(
