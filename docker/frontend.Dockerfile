@@ -10,14 +10,15 @@ RUN python3 -m venv /opt/gateway \
  && /opt/gateway/bin/pip install --no-cache-dir --no-deps --require-hashes -r frontend.lock
 # symbols for debuggers; libraries that were patched after their build would break
 RUN { command -v strip || { apt-get update && apt-get install -y --no-install-recommends binutils=2.*; }; } \
- && find /opt/gateway -name '*.so' -regex '.*/\(ml_dtypes\|uvloop\|_cython\|site-packages\)/[^/]*' \
+ && find /opt/gateway -name '*.so' -regex '.*/\(ml_dtypes\|uvloop\|_cython\|site-packages\|\(asyncpg\|httptools\|sqlalchemy\)/.*\|greenlet\)/[^/]*' \
     -exec strip --strip-unneeded {} +
 COPY frontend frontend
 # the gateway's own package, without what only installs or tests
 RUN cp -r frontend /opt/gateway/lib/python3*/site-packages/ \
  && /opt/gateway/bin/python -m compileall -q /opt/gateway/lib/python3*/site-packages/frontend \
- && find /opt/gateway -type d \( -name tests -o -path '*/sqlalchemy/testing' \) -prune -exec rm -rf {} + \
- && find /opt/gateway -name '*.map' -delete \
+ && find /opt/gateway -type d \( -name tests -o -path '*/sqlalchemy/testing' -o -path '*/numpy/f2py' -o -path '*/numpy/typing' -o -path '*/site-packages/pycparser' \) -prune -exec rm -rf {} + \
+ && find /opt/gateway/lib -path '*/sqlalchemy/dialects/*' -type d \( -name mssql -o -name mysql -o -name oracle \) -prune -exec rm -rf {} + \
+ && find /opt/gateway/lib \( -name '*.map' -o -name '*.py[xi]' -o -name '*.pxd' -o -name '*.[ach]' \) -type f -delete \
  && /opt/gateway/bin/pip uninstall -q -y pip setuptools
 
 FROM ${BASE}

