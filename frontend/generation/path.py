@@ -94,6 +94,7 @@ class Path:
     async def schedule(self, request: Request, call_id: str, model: Model) -> AsyncIterator[Call]:
         """Waits for a slot, and gives it back; first for a model that is loaded on demand. A loss
         of the upstream is reported at once."""
+        # in this order: a load can take minutes, in which it must not hold a slot
         async with (
             self.registry.residency.using(model, request.left_s),
             self.admission.slot(request.left_s),
@@ -269,6 +270,7 @@ class Run:
             self._start()
             result = await self.path.upstream.draw(self.model, image, call)
         if not is_preview:
+            # once they are there: a failed request costs no images
             self._start(images=len(result.files))
             self._count.add(Usage(result.prompt_tokens, completion_tokens=patches(image)))
         return result
@@ -353,6 +355,7 @@ class Run:
 
 
 def _tokens_of(event: Event) -> int:
+    # an event without ids still stands for a token
     return len(event.token_ids) or 1
 
 

@@ -66,6 +66,7 @@ class ImageRoutes:
 
     async def refuse(self, _: Request, client: Client) -> None:
         """POST /v1/images/edits and /v1/images/variations"""
+        # an answer before the body is read would reach the client as a reset connection
         await client.discard(self.bounds.image_body.size_bytes)
         raise InvalidRequest(
             f"{client.scope['path']} is not available: the models here draw from a prompt alone;"
@@ -94,6 +95,7 @@ async def _draw(run: Run, call: ImageCall) -> ImageResult:
     result = await run.draw(call.image)
     if call.format == "png":
         return result
+    # encoding blocks, and the event loop serves everybody
     files = await asyncio.to_thread(
         lambda: [recode(file, call.format, call.compression) for file in result.files]
     )
@@ -105,6 +107,7 @@ def _origin(client: Client, public_url: str) -> str:
     if public_url:
         return public_url.rstrip("/")
     hosts = [value for name, value in client.scope["headers"] if name == b"host"]
+    # it goes into a link as it is, so only a plain host passes
     if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
         raise InvalidRequest(
             "a link needs a plain Host header, or 'b64_json'", param="response_format"

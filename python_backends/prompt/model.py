@@ -25,6 +25,7 @@ class TritonPythonModel:
     """Called by Triton."""
 
     def initialize(self, args: Mapping[str, str]) -> None:
+        # HF_HUB_OFFLINE is read when huggingface_hub is imported, so before the tokenizer is loaded
         os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
         settings = Settings.read(args)
         self._renderer = Renderer.load(

@@ -71,14 +71,17 @@ class Engine:
 
     def start(self) -> None:
         """Blocks until the engine is ready; raises what vLLM raises when its arguments are bad."""
+        # first: a named parser that does not fit fails in seconds, not after the weights
         self.parsers = fit_parsers(self._settings, self.arguments, self.logger)
         if self.parsers.reasoning is not None:
             self.arguments.setdefault("reasoning_parser", self.parsers.reasoning)
         try:
             self.loop.run(self._build())
+        # also for a cancelled start: processes of a half-built engine do not end by themselves
         except BaseException:
             self._clear()
             raise
+        # after the first start: its failure is reported by `initialize`, not retried
         self.loop.call(lambda: self.loop.spawn(self._watch()))
 
     def stop(self) -> None:
@@ -93,8 +96,10 @@ class Engine:
         self._clear()
 
     async def _build(self) -> None:
+        # first: it guards only what is started under its mark
         self._reaper = Reaper()
         started = time.monotonic()
+        # its fork server imports xgrammar while the engine loads its weights
         self._grammars = Grammars(self.grammar_limits)
         llm = _make_llm(self.arguments)
         _start_grammars(self._grammars, llm)
@@ -104,6 +109,7 @@ class Engine:
         )
 
     async def _shut_down(self) -> None:
+        # requests see that it is gone before its shutdown takes time
         llm, self._llm = self._llm, None
         if llm is not None:
             llm.shutdown(timeout=_SHUTDOWN_S)
@@ -142,6 +148,7 @@ class Engine:
     def _may_restart(self) -> bool:
         while self._deaths and self._deaths[0] < time.monotonic() - _RESTART_WINDOW_S:
             self._deaths.popleft()
+        # failed starts count as deaths, so an engine that cannot start does not try forever
         return not self._stopping and len(self._deaths) <= self._restart_limit
 
 
@@ -150,6 +157,7 @@ def engine_arguments(settings: Settings) -> dict[str, Any]:
     this machine needs: `engine_cpu` on a CPU, else the arguments for its GPUs."""
     arguments = settings.table("engine")
     arguments = {**({} if settings.gpus else settings.table("engine_cpu")), **arguments}
+    # what the config says wins over what the machine suggests
     arguments = {**settings.engine, **arguments}
     if "model" not in arguments:
         raise ValueError(f"parameter 'engine' of model '{settings.model}' has no 'model'")
@@ -157,6 +165,7 @@ def engine_arguments(settings: Settings) -> dict[str, Any]:
         if name in arguments:
             path = settings.folder / Path(arguments[name])
             arguments[name] = str(path) if path.exists() else arguments[name]
+    # the statistics are for vLLM's own /metrics, which is not served here
     return {"disable_log_stats": True, **arguments}
 
 

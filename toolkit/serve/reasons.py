@@ -17,7 +17,9 @@ def plain(reason: str) -> str:
     """The reason in one sentence."""
     if marked := _marked(reason):
         return marked
+    # Triton's own words come first, then pybind11's traceback after "At:"
     text = reason.rpartition("state: ")[2].partition("\n\nAt:")[0].strip().rstrip(";")
+    # each layer of Triton puts its status before the text
     while _STATUS.match(text):
         text = _STATUS.sub("", text)
     if dump := _PYDANTIC.search(text):
