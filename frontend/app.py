@@ -126,6 +126,7 @@ def create_gateway(
     Raises KeyFileError, and ValueError for a database's URL that is not valid.
     """
     path, metrics = _path(settings, upstream), Metrics()
+    # a database that is given is closed with this gateway, as the one made here is
     database = database or Database(locate(settings.url, settings.data_directory))
     path.ledger = _ledger(settings, database, metrics)
     directory, callers = Directory.of(database), Callers(database)
@@ -150,6 +151,7 @@ def _path(settings: Settings, upstream: Upstream | None) -> Path:
     upstream = upstream or Triton(settings.triton, settings.triton_key, settings.repository)
     return Path(
         upstream,
+        # the start has refused cycles among these names (`serve._read`)
         Registry(upstream, settings.poll_interval_s, settings.models, settings.keep_s),
         Admission(settings.max_running, settings.max_waiting),
         _structures(settings),
@@ -176,6 +178,7 @@ def _handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
     assert path.ledger is not None
     links = Links(FileStore(database, settings.max_stored_bytes), settings.link_ttl_s)
     store = ResponseStore(database, settings.responses_ttl_s, settings.max_responses_bytes)
+    # where everybody may list the models without a key, the document may name them
     names_are_public = not settings.keys_are_required
     desk = Desk(bounds, settings.proxies)
     return Handlers(
@@ -251,6 +254,7 @@ def _lifespan(path: Path, parts: Parts, callers: Callers) -> ASGIApp:
             parts.runner.serving(),
         ):
             yield
+        # in this order: what uses the upstream ends before its channel is closed
         await path.images.workers.close()
         await parts.database.close()
         await path.upstream.close()
@@ -265,12 +269,15 @@ def _with_cors(app: ASGIApp, sites: Sites) -> ASGIApp:
         allow_origin_regex=None if sites.origins is None else sites.origins.pattern,
         allow_methods=("GET", "HEAD", "POST", "PATCH", "DELETE"),
         allow_headers=("*",),
+        # a browser hides all other headers from a page's code
         expose_headers=("x-request-id", "request-id", "retry-after", "openai-processing-ms"),
+        # Chrome asks for this before a public page may call a private address
         allow_private_network=True,
     )
 
 
 def _bounds(settings: Settings) -> Bounds:
+    # one budget for both kinds of bodies: they are in the same memory
     bodies = Budget(settings.max_bodies_bytes)
     counts = settings.max_json_values, settings.max_json_containers
     return Bounds(
@@ -296,6 +303,7 @@ def _sites(settings: ServerSettings) -> Sites:
 def _authorizer(settings: ServerSettings, callers: Callers) -> Authorizer:
     keys = None if settings.keys_file is None else Keys(settings.keys_file)
     if keys is not None:
+        # a broken file must end the start, not the first request
         keys.read()
     return Authorizer(keys, callers, open=not settings.keys_are_required)
 
@@ -336,4 +344,5 @@ def _images(settings: MediaSettings) -> Images:
         settings.max_encoded_images_bytes,
         DecodeLimits(pixels, settings.max_image_scans, settings.max_encoded_image_bytes),
     )
+    # four requests at their maximum, so that one caller with half of it cannot block the others
     return Images(fetcher, workers, Budget(4 * settings.max_encoded_images_bytes), bounds)

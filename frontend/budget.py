@@ -31,6 +31,7 @@ class Budget:
         self._used[caller] -= size
         if not self._used[caller]:
             del self._used[caller]
+        # not first in, first out: one large request would hold up all the small ones behind it
         for waiter in tuple(self._waiting):
             name, needed, turn = waiter
             if not turn.done() and self._fits(name, needed):
@@ -40,6 +41,7 @@ class Budget:
 
     def _fits(self, caller: str, size: int) -> bool:
         own, all_of_them = self._used[caller], self._used.total()
+        # a request above the bound still runs alone, instead of waiting forever
         return (own + size <= self.capacity // 2 or not own) and (
             all_of_them + size <= self.capacity or not all_of_them
         )
@@ -67,6 +69,7 @@ class Hold:
 
     def resize(self, size: int) -> None:
         """What it turned out to need; never waits."""
+        # `give` with a negative size counts more: a holder that waited could deadlock itself
         difference, self.size = self.size - size, size
         self.budget.give(self.caller, difference)
 

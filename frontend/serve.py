@@ -55,6 +55,8 @@ def main(arguments: Sequence[str]) -> int:
     if settings is None:
         return 2
     try:
+        # gRPC's channels belong to the loop that makes them, so all of it is made inside this
+        # runner
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_check(settings) if command == "check" else _serve(settings))
     except KeyFileError as error:
@@ -99,6 +101,7 @@ async def _check(settings: Settings) -> None:
     if settings.keys_file is not None:
         Keys(settings.keys_file).read()
     location = locate(settings.url, settings.data_directory)
+    # a check must not create a file: Database would make an empty one where none exists
     if not location.is_sqlite or location.file.exists():
         database = Database(location)
         try:
@@ -120,6 +123,7 @@ async def serve(settings: Settings) -> None:
     """Serves until a signal ends it."""
     gateway = create_gateway(settings)
     try:
+        # before the server listens, so that no request meets a missing table
         await prepare(gateway.database)
     except OSError as error:
         raise DataDirectoryError(f"{settings.data_directory}: {error.strerror}") from error
@@ -131,11 +135,14 @@ async def serve(settings: Settings) -> None:
     config = server_config(gateway.app, connections, settings.host, settings.port)
     server = DrainingServer(config, gateway.path, connections, settings.drain_s)
     watchdog = Watchdog(settings.block_warning_ms / 1000, metrics.blocks.inc, metrics.blocked_s.inc)
+    # a second port is for Ollama's clients, which have 11434 as their default
     ports = [port for port in (settings.port, settings.ollama_port) if port is not None]
     sockets = [_listening(settings.host, port) for port in ports] if len(ports) > 1 else None
     loop = asyncio.get_running_loop()
+    # the reaper's grace is longer than the drain, so that an orderly end is never cut short
     with watchdog.watching(loop), ended_by_signals(settings.drain_s + _END_S):
         async with liveness(settings.health_socket, lambda: _activity(gateway.path)):
+            # None: uvicorn binds itself, and reports a port that is in use in its own words
             await server.serve(sockets)
 
 
@@ -171,4 +178,5 @@ def _limits(settings: LimitSettings) -> Limits:
 
 def _listening(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # uvicorn's own backlog is 2048, too: both ways of listening behave the same
     return socket.create_server((host, port), family=family, backlog=2048)

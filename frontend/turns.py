@@ -16,6 +16,7 @@ class Turns:
 
     def __init__(self, count: int, max_waiting: int) -> None:
         self._max_waiting = max_waiting
+        # of one place, half would be none
         self._share = max(1, count // 2)
         self._places = asyncio.Semaphore(count)
         self._own_places: defaultdict[str, asyncio.Semaphore] = defaultdict(
@@ -33,9 +34,11 @@ class Turns:
             raise Overloaded("too many requests are waiting for the same kind of work")
         self._calls[caller] += 1
         try:
+            # the own place first: who waits for it must not occupy one of the shared places
             async with self._own_places[caller], self._places:
                 yield
         finally:
             self._calls[caller] -= 1
             if not self._calls[caller]:
+                # names come from strangers, so what is empty goes
                 del self._calls[caller], self._own_places[caller]

@@ -50,6 +50,7 @@ class Workers:
             count,
             initializer=_limit,
             initargs=(memory_bytes,),
+            # a fork of a process with gRPC's threads may inherit a lock that is never released
             context=multiprocessing.get_context("spawn"),
         )
         self._started: asyncio.Task[bool] | None = None
@@ -64,8 +65,10 @@ class Workers:
         """
         if self._started is None:  # starting processes takes a few milliseconds each
             self._started = asyncio.create_task(asyncio.to_thread(lambda: self._pool.active))
+        # shielded: the first caller may go away, and others wait for the same start
         await asyncio.shield(self._started)
         async with self._turns.taken(caller):
+            # only with a turn: the pool's own queue is unbounded and does not know the callers
             future = self._pool.schedule(function, args=arguments, timeout=self._deadline_s)
             try:
                 return await asyncio.wrap_future(future)
@@ -79,14 +82,17 @@ class Workers:
         if self._started is None:
             return
         await asyncio.shield(self._started)
+        # stop, not close: close would wait for work that may never end
         self._pool.stop()  # type: ignore[no-untyped-call]
         await asyncio.to_thread(self._pool.join)
 
 
 def _limit(memory_bytes: int) -> None:
     """Runs in each new process."""
+    # a killed gateway runs no clean-up; the kernel ends its children (prctl(2))
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the whole group
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    # a core file would hold a caller's image or answer
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.nice(_NICENESS)

@@ -26,6 +26,7 @@ class Cancellations:
         """Adds a running request. Returns False, and adds nothing, when it was already
         cancelled."""
         self._forget()
+        # a request without an id cannot be cancelled; all of them share the key ""
         if not request_id:
             return True
         if self._early.pop(request_id, None) is not None:
@@ -45,10 +46,12 @@ class Cancellations:
         """Cancels the requests with this id, also those that start within `MEMORY_S`."""
         self._forget()
         if request_id in self._running:
+            # a copy: `stop` may end the request, which changes the list
             for stop in tuple(self._running[request_id]):
                 stop()
         elif request_id:
             self._early[request_id] = self._clock() + MEMORY_S
+            # a repeated cancel expires later; `_forget` relies on the order of expiry
             self._early.move_to_end(request_id)
 
     def _forget(self) -> None:

@@ -14,6 +14,7 @@ def count_cores(
 ) -> int:
     """Physical cores that this process may use: its affinity, and its container's quota."""
     allowed = os.sched_getaffinity(0)
+    # hyper-threads share one vector unit: a second thread on a core only slows down the first
     siblings = {_siblings(systems, cpu) for cpu in allowed}
     return max(1, min(len(siblings), _quota(cgroup)))
 

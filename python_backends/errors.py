@@ -54,6 +54,7 @@ class StepError(Exception):
         fields = {
             "code": self.code,
             "param": self.param,
+            # again, because Triton puts "in ensemble 'x', " before the text on the way
             "message": self.message,
             "status": self.status,
             **self.facts(),

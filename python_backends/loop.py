@@ -18,6 +18,7 @@ class LoopThread:
     def __init__(self, name: str) -> None:
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[Any]] = set()
+        # a daemon: Triton's stub must be able to exit while a loop hangs
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -32,6 +33,7 @@ class LoopThread:
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Starts a task and keeps a reference to it. Call it inside the loop."""
         task = self._loop.create_task(coroutine)
+        # asyncio keeps only weak references to tasks; without this one may be collected
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -40,6 +40,7 @@ class Graph:
         path = settings.path("model", "model.onnx")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = settings.number("threads", count_cores())
+        # onnxruntime uses these only when it runs branches of a graph in parallel
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.force_spinning_stop", "1")
         options.add_session_config_entry("session.intra_op.spin_duration_us", "20")

@@ -59,10 +59,12 @@ class Replies:
         wait_s = self._next_s - time.monotonic()
         if final or wait_s <= 0:
             self._flush(final=final)
+        # one timer is enough: it sends all that has been collected until then
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(wait_s, self._flush)
 
     def fail(self, error: BaseException) -> None:
+        # what was generated before the failure arrives before it
         self._flush()
         self._send(refuse(error), final=True)
 

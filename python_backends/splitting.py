@@ -17,6 +17,7 @@ PIECE = 16_384
 """Characters of a text that is tokenized at once."""
 _LONGEST = 131_072
 _AROUND = 256  # characters that decide whether a cut is one, more than the longest token has
+# of a window; a text without a place to cut would cost 3 encodings per character
 _TRIES = 32
 _BATCH = 131_072  # characters
 _FILLER = 128  # characters for each token; words have about five
@@ -25,6 +26,7 @@ _FILLER = 128  # characters for each token; words have about five
 def check_bytes(text: str, most: int, param: str, tokens: int) -> None:
     """Raises ContextOverflow for a text of more than `most` bytes, the longest that fits the
     context of `tokens`; 0 means no limit."""
+    # a character has at most 4 bytes, so shorter texts need not be encoded to be measured
     if most and len(text) > most // 4 and (size := len(text.encode(errors="replace"))) > most:
         raise ContextOverflow(
             f"'{param}' has {size} bytes of text, more than the model's maximum of {most};"
@@ -105,6 +107,7 @@ class _Cut:
 
 def _cut(encode: Encode, text: str, start: int) -> _Cut:
     """A cut some `PIECE` characters behind `start`."""
+    # not at once behind `start`: short pieces cost a check each
     least, most = start + PIECE // 2, start + PIECE
     while most < min(len(text), start + _LONGEST):
         for place in itertools.islice(_places(text, least, most), _TRIES):
@@ -135,6 +138,7 @@ def _checked(encode: Encode, text: str, start: int, place: int) -> _Cut | None:
     whole, first = encode(before + after), encode(before)
     if whole == first + encode(after):
         return _Cut(place, place)
+    # sentencepiece writes "▁" before every text, which stands for the space that is left out
     if after.startswith(" ") and whole == first + encode(after[1:]):
         return _Cut(place, place + 1)
     return None

@@ -20,6 +20,7 @@ def open_stages(folder: str) -> Stamp | None:
     """Writes one stamp, given its stage and request; None when there is no folder."""
     if not folder:
         return None
+    # O_APPEND: threads of a process write whole lines without a lock
     file = os.open(Path(folder, str(os.getpid())), os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
 
     def stamp(stage: str, request: str) -> None:

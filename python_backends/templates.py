@@ -96,12 +96,14 @@ def tool_marks(parser: str) -> list[str]:
 
 def knows_tools(template: str) -> bool:
     """Whether the template uses the tools of a request."""
+    # only in expressions: the text of a template may speak of tools that it does not take
     code = "".join(re.findall(r"\{[{%].*?[%}]\}", template, re.DOTALL))
     return bool(re.search(r"\btools\b", code))
 
 
 def _reasoning(template: str, architecture: str) -> str | None:
     name = next((parser for mark, parser in _REASONING_MARKS if mark in template), None)
+    # many families write <think>, so what else is in their templates decides below
     if name or "<think>" not in template:
         return name
     if "<arg_key>" in template:

@@ -93,6 +93,7 @@ class Settings:
             name: str(value.get("string_value", ""))
             for name, value in config.get("parameters", {}).items()
         }
+        # before weights are read: a wrong server fails in a second
         check_server(parameters.get("toolkit.target", ""), os.environ)
         folder = Path(args["model_repository"], args["model_version"])
         return cls(args["model_name"], folder, parameters, *_placement(args, os.environ))
@@ -124,6 +125,7 @@ def _placement(
     """The GPUs of an instance, and engine arguments: Triton says the first (KIND_GPU), else
     `toolkit serve`, whose Triton does not know GPUs."""
     if args.get("model_instance_kind") == "GPU":
+        # Triton sends texts for all of its arguments
         return (int(args["model_instance_device_id"]),), {}
     placed = json.loads(environment.get(PLACEMENT, "{}")).get(args["model_name"], {})
     return tuple(placed.get("gpus", ())), placed.get("engine", {})
@@ -189,6 +191,7 @@ def json_object(arrays: Arrays, name: str) -> dict[str, Any] | None:
         return None
     try:
         value = json.loads(source)
+    # deep nesting exhausts the parser's recursion, which clients choose
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"'{name}' is not valid JSON: {error}", param=name) from error
     if not isinstance(value, dict):
@@ -198,6 +201,7 @@ def json_object(arrays: Arrays, name: str) -> dict[str, Any] | None:
 
 def texts(values: Sequence[str | bytes]) -> Array:
     """A STRING tensor's values, shape [len(values)]."""
+    # np.array(values) would be of fixed width, which drops zero bytes at the end of a text
     array = np.empty(len(values), dtype=np.object_)
     array[:] = values
     return array
@@ -216,4 +220,5 @@ def refuse(error: BaseException) -> object:
         code = getattr(stub.TritonError, error.triton_code)
         return stub.InferenceResponse([], stub.TritonError(str(error), code))
     text = clip(f"{type(error).__name__}: {error}", 4000)
+    # internal errors go to Triton's log; the gateway does not pass their text on
     return stub.InferenceResponse([], stub.TritonError(text))

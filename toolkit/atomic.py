@@ -41,6 +41,7 @@ def ensure_in_place(place: Path, make: Callable[[Path], None]) -> Path:
 def _ensure(place: Path, exists: Callable[[], bool], make: Callable[[], None]) -> Path:
     if not exists():
         place.parent.mkdir(parents=True, exist_ok=True)
+        # asked again under the lock: another process may have made it during the wait
         with locked(lock_of(place)):
             if not exists():
                 make()
@@ -62,9 +63,12 @@ def replacing(place: Path, lock: Path) -> Iterator[Path]:
     with locked(lock, wait=False):
         _recover(place)
         scratch = Path(tempfile.mkdtemp(prefix=_prefix(place, "building"), dir=place.parent))
+        # mkdtemp makes it 0700, and the result may be read by another user, as Triton's
         scratch.chmod(0o755)
         try:
             yield scratch
+            # `scratch` goes below in any case: it holds the folder that was replaced, or a failed
+            # result
             _exchange(scratch, place)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -90,11 +94,13 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
     while True:
         with path.open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            # its holder removed the file between open and flock: a lock on it keeps nobody out
             if not _is_current(path, file.fileno()):
                 continue
             try:
                 yield
             finally:
+                # while the lock is held: a moment later another process could hold this very file
                 path.unlink(missing_ok=True)
             return
 
@@ -109,10 +115,12 @@ def _is_current(path: Path, descriptor: int) -> bool:
 
 def _make_and_rename(place: Path, make: Callable[[Path], None]) -> None:
     prefix = _prefix(place, "making")
+    # the lock is held, so the process that made these is dead
     for left_over in place.parent.glob(f"{prefix}*"):
         shutil.rmtree(left_over)
     scratch = Path(tempfile.mkdtemp(prefix=prefix, dir=place.parent))
     try:
+        # a folder of its own, because mkdtemp's mode 0700 would stay with the renamed one
         inner = scratch / "made"
         inner.mkdir()
         make(inner)
@@ -127,6 +135,7 @@ def _make_and_mark(place: Path, make: Callable[[Path], None]) -> None:
         place.mkdir()
         make(place)
         (place / COMPLETE).touch()
+    # Ctrl-C, too; only a kill leaves an unmarked folder, which the next call removes above
     except BaseException:
         shutil.rmtree(place, ignore_errors=True)
         raise
@@ -137,6 +146,7 @@ def _exchange(scratch: Path, place: Path) -> None:
     if not place.exists():
         scratch.rename(place)
     elif not _exchange_names(scratch, place):
+        # two steps; a kill between them leaves no `place`, which `_recover` puts right
         aside = place.with_name(f"{_prefix(place, 'previous')}{os.getpid()}")
         place.rename(aside)
         scratch.rename(place)
@@ -148,11 +158,13 @@ def _exchange_names(one: Path, other: Path) -> bool:
 
     https://man7.org/linux/man-pages/man2/rename.2.html
     """
+    # Python has no call for it: os.rename and os.replace refuse a folder that is not empty
     libc = ctypes.CDLL(None, use_errno=True)
     names = os.fsencode(one), os.fsencode(other)
     if libc.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0:
         return True
     code = ctypes.get_errno()
+    # old kernels do not have the call (before 3.15), some file systems not the flag
     if code in {errno.ENOSYS, errno.EINVAL}:
         return False
     raise OSError(code, os.strerror(code), str(other))
@@ -160,6 +172,7 @@ def _exchange_names(one: Path, other: Path) -> bool:
 
 def _recover(place: Path) -> None:
     """Removes what a killed process left, and puts back what it had just renamed away."""
+    # a kill between the two renames of `_exchange` left the user's folder under this name
     for aside in place.parent.glob(f"{_prefix(place, 'previous')}*"):
         if place.exists():
             shutil.rmtree(aside)

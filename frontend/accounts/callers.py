@@ -76,6 +76,7 @@ class Callers:
             entry = await self._read(credential.public_id, entry)
         now_us = self.now_us()
         matches = self._matches(entry, credential, now_us)
+        # a wrong secret of an existing key costs a read: five, then one per second
         if not matches and entry.owned and not self._again.fail([credential.public_id]):
             # perhaps it was rotated a moment ago, and the client has the new key already
             entry = await self._read(credential.public_id, entry)
@@ -102,6 +103,7 @@ class Callers:
         started_s = self.clock()
         async with asyncio.timeout(_TIMEOUT_S), self.database.connect() as connection:
             self._number = await store.change_number(connection)
+        # from before the read: an answer may be as old as its question
         self._confirmed_s = started_s
 
     async def flush(self) -> None:
@@ -113,6 +115,7 @@ class Callers:
             async with self.database.begin() as connection:
                 await store.note_use(connection, used)
         except StoreUnavailable:
+            # what was noted meanwhile is newer
             self._used_at_us = used | self._used_at_us
 
     def _entry(self, public_id: str) -> _Entry | None:
@@ -121,6 +124,7 @@ class Callers:
     def _is_current(self, entry: _Entry) -> bool:
         if entry.number != self._number or self.clock() - self._confirmed_s > STALE_S:
             return False
+        # an unchanged number confirms all entries that were read with it
         entry.confirmed_s = max(entry.confirmed_s, self._confirmed_s)
         return True
 

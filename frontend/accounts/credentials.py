@@ -44,6 +44,7 @@ def derive_key(public_id: str, presented: bytes, nonce: bytes) -> str:
     A request that is repeated with the same idempotency key gets the same key again, although only
     its digest was stored: who reads the database does not have what the caller presented.
     """
+    # the prefix keeps this use of the presented key apart from any other
     mac = hmac.digest(presented, b"key\0" + nonce + public_id.encode(), "sha256")
     return _key(public_id, int.from_bytes(mac))
 
@@ -64,6 +65,7 @@ def digest_of(secret: bytes) -> bytes:
 
 def parse_key(secret: bytes) -> Credential | None:
     """Where to look for a key; None for a text that cannot be a key."""
+    # hashing takes time in proportion to the length
     if not secret or len(secret) > _MAX_LENGTH:
         return None
     digest = digest_of(secret)

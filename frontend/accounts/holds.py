@@ -55,6 +55,7 @@ class Hold:
     @property
     def cost(self) -> int:
         """What it is charged in credits: a failure without any token costs nothing."""
+        # credits are for an answer: an engine that failed first has not given any
         return self.credits if self.tokens or self.row.images else 0
 
 

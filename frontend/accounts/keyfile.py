@@ -45,7 +45,9 @@ def _write(path: Path, lines: list[str]) -> None:
     """At once: a gateway that reads the file meanwhile sees all of it or none."""
     scratch = path.with_name(f".{path.name}.new")
     try:
+        # left by a process that was killed
         scratch.unlink(missing_ok=True)
+        # the mode before the content, so that the content is private from its first byte
         scratch.touch(0o600)
         scratch.write_text("".join(f"{line}\n" for line in lines))
         scratch.replace(path)

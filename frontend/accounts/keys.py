@@ -123,6 +123,7 @@ class Keys:
             status = self.path.stat()
         except OSError as error:
             raise KeyFileError(f"{self.path}: {error}") from error
+        # the size as well: two changes may fall into one step of the file system's clock
         if (version := (status.st_mtime_ns, status.st_size)) != self._version:
             keys = [key for _, key in read_lines(self.path) if key is not None]
             self._callers = {key.digest: key.caller for key in keys}

@@ -82,6 +82,7 @@ class Ledger:
 
     def is_unlimited(self, owner: Owner) -> bool:
         """Whether it is known that the caller has nothing to reserve."""
+        # callers without a key, as in open mode, do not have limits
         if not owner.key:
             return True
         rules = self._memory.rules_for(owner, self.clock())
@@ -128,6 +129,7 @@ class Ledger:
         owner, now_us = hold.row.owner, self.clock()
         if hold.is_offline:
             raise StoreUnavailable("the request was granted while the database was away")
+        # before anything costs a read of the database
         self._refused.check(owner, now_us)
         if (granted := self._quick.grant(hold, need, now_us)) is not None:
             return self._write_later(hold, need, granted, now_us)
@@ -170,6 +172,7 @@ class Ledger:
         if hold.is_settled or not (hold.parts or hold.started):
             return  # or nothing was reserved and nothing ran
         self._flushes.pop(hold.row.request_id, None)
+        # rows without a reservation may be lost, while the others are swept by another gateway
         if not hold.parts and len(self._settles) >= _MAX_UNRESERVED:
             self.lost()
             return
@@ -226,6 +229,7 @@ class Ledger:
             return
         loop = asyncio.get_running_loop()
         at_s = loop.time() + delay_s
+        # the earlier moment counts
         if self._lazy is None or self._lazy.when() > at_s:
             if self._lazy is not None:
                 self._lazy.cancel()
@@ -256,6 +260,7 @@ class Ledger:
         reserves: list[_Waiting] = []
         if not self._isolates:
             reserves, self._reserves = self._reserves[:_MOST], self._reserves[_MOST:]
+            # from here on they may be committed, so `settle` must not leave them out any more
             for one, _ in reserves:
                 one.hold.queued.clear()
         flushes, self._flushes = [*self._flushes.values()], {}
@@ -265,6 +270,7 @@ class Ledger:
         try:
             now_us = self.clock()
             await self.store.write(lambda books: apply(books, batch, self._memory, now_us))
+        # after a cancellation too it may have been committed
         except BaseException as error:
             self._failed(reserves, settles, error)
             if isinstance(error, StoreUnavailable):
@@ -275,6 +281,7 @@ class Ledger:
             self._isolate(settles)
             return False
         self._repeated = False
+        # until all of those that may be at fault have been written one by one
         self._isolates = self._isolates and bool(self._settles)
         if self._settles or self._reserves:
             self._wake.set()
@@ -306,12 +313,14 @@ class Ledger:
     ) -> None:
         """Settles are repeated. A reserve is refused, and given back in case it was committed."""
         self._repeated = True
+        # in front again, so that later ones do not overtake them
         self._settles[:0] = settles
         self._again([one for one, done in reserves if done is None])
         for one, done in reserves:
             if done is None:
                 continue
             if one.part and isinstance(one.answer, Grant):
+                # a hold of its own, since the request may go on with an offline grant
                 given_back = Hold(one.hold.row, one.hold.deadline_us)
                 given_back.parts[one.part] = one.answer.holds
                 given_back.payer, given_back.credits = one.hold.payer, one.hold.credits

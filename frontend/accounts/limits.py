@@ -147,12 +147,14 @@ def _rolled_us(limit: Limit, counter: Counter, now_us: int, needed: int | None) 
         if used <= max(most, 0):
             break
         used -= counter.buckets[start_us]
+        # the end of the bucket has to leave the period, too
         wait_us = start_us + limit.window.length_us + limit.window.bucket_us - now_us
     return max(wait_us, 0)
 
 
 def _cost_us(limit: Limit, amount: int) -> int:
     """How far an amount moves a rate's theoretical arrival time, rounded up."""
+    # a limit may be 0, which admits nothing
     return -(-amount * limit.window.length_us // max(limit.amount, 1))
 
 

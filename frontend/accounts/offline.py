@@ -41,6 +41,7 @@ class Offline:
         if rules.is_unlimited:
             return Grant((), need.output)
         limits = rules.for_model(hold.row.model)
+        # a balance of credits cannot be divided among gateways
         if rules.payer is not None or any(one.key not in self.memory.counters for one in limits):
             raise StoreUnavailable("the ledger cannot be read")
         counters = {limit.key: self._counter(limit, now_us) for limit in limits}
@@ -57,6 +58,7 @@ class Offline:
         for holds in hold.parts.values():
             for limit, amount in holds:
                 if (counter := self._counters.get(limit.key)) is not None:
+                    # all of it counts as used, which is the safe side for a minute
                     settle(limit, counter, amount, amount, now_us)
 
     def _counter(self, limit: Limit, now_us: int) -> Counter:
@@ -65,5 +67,6 @@ class Offline:
             seen = self.memory.counters[limit.key]
             counter = self._counters[limit.key] = replace(seen, buckets=dict(seen.buckets))
             free = max(left(limit, counter, now_us), 0)
+            # what the other gateways may use counts as taken
             take(limit, counter, free - free // max(self.gateways, 1), now_us)
         return counter

@@ -43,6 +43,7 @@ class Passwords:
     async def verify(self, stored: str | None, password: str) -> bool:
         """Whether it is the stored password. Without a stored one it takes as long."""
         async with self._slots:
+            # the time must not show whether an account has a password
             if stored is None:
                 await asyncio.to_thread(self._hasher.hash, password)
                 return False

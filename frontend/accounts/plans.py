@@ -41,6 +41,7 @@ def renew(subscription: Subscription, balance: Balance, now_us: int) -> list[Tra
     """
     if (start_us := _MONTH.start(now_us)) <= subscription.period_start_us:
         return []
+    # skipped months do not grant anything: their credits would have expired by now
     subscription.period_start_us = start_us
     if subscription.next_plan is not None:
         subscription.plan, subscription.next_plan = subscription.next_plan, None
@@ -67,6 +68,7 @@ def change(subscription: Subscription, balance: Balance, plan: Plan, now_us: int
         more = plan.credits - before.credits
         left_us = _MONTH.end(now_us) - now_us
         length_us = _MONTH.end(now_us) - _MONTH.start(now_us)
+        # rounded up, in favour of the holder
         if amount := -(-more * left_us // length_us):
             moves.append(transfer(balance, Reason.GRANT, amount))
     return moves

@@ -33,6 +33,7 @@ class Price:
         cached = usage.prompt_tokens - fresh
         tokens = self.prompt * fresh + self.cached * cached
         tokens += self.completion * usage.completion_tokens
+        # integers, since sums of floats depend on their order
         return (tokens + _MILLION // 2) // _MILLION + self.image * images + self.request
 
 

@@ -26,12 +26,14 @@ class Quick:
     """`gateways`: how many were alive when that was last read."""
 
     memory: Memory
+    # the careful assumption, until the first sweep has counted them
     gateways: int = 2
     _taken: Sums[Key] = field(default_factory=Sums)
 
     def grant(self, hold: Hold, need: Need, now_us: int) -> Grant | None:
         """None: it is not certain."""
         rules = self.memory.rules_for(hold.row.owner, now_us)
+        # only the transaction knows a balance of credits
         if rules is None or rules.payer is not None:
             return None
         holds = tuple(
@@ -48,6 +50,7 @@ class Quick:
         """Grants that the counters of the memory now have, too."""
         for limit, amount in holds:
             self._taken[limit.key] -= amount
+            # names of subjects must not collect in memory
             if self._taken[limit.key] <= 0:
                 del self._taken[limit.key]
 
@@ -70,6 +73,7 @@ class Quick:
             return False
         margin = _MARGIN_ALONE if _is_tokens(limit) else 1
         if self.gateways != 1:
+            # other gateways may have used a part of it since it was read
             margin = _MARGIN
             if now_us - self.memory.read_us.get(limit.key, 0) > _NEW_US:
                 return False

@@ -135,6 +135,7 @@ def _refusal(limit: Limit, counter: Counter, need: Need, now_us: int) -> Refusal
     if limit.measure is Measure.TOKENS:
         needed = need.prompt + need.least
         if limit.window.kind is Kind.RATE and needed <= limit.amount:
+            # a rate makes the whole answer wait; more than its burst would wait forever
             needed = min(need.prompt + need.output, limit.amount)
     if free >= needed:
         return None

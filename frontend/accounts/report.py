@@ -90,6 +90,7 @@ async def report(
     for start_us, end_us in parts:
         if after is not None and start_us < after[0]:
             continue
+        # an interval without usage does not cost a query
         first = bisect_right(hours, start_us - HOUR_US)
         if first == len(hours) or hours[first] >= end_us:
             continue

@@ -53,8 +53,10 @@ def rules_of(
     if payer is not None:
         for measure, window, amount in subscriptions[payer].plan.quotas:
             row = QuotaRow(*payer, "", measure, window, amount, None)
+            # a quota of its own replaces the plan's, also when it is smaller
             if (payer[0], payer[1], "", measure, window) not in limits:
                 _add(limits, scopes, row)
+    # callers of a key file do not have an organisation, and so no default budget
     if default_tokens and payer is None and owner.organisation and not _has_budget(limits):
         _add(
             limits,

@@ -77,6 +77,7 @@ def visible(scope: Scope, models: Iterable[Model]) -> list[Model]:
 def require_model(scope: Scope, name: str, model: Model) -> Model:
     """The model that a caller calls `name`. Raises ModelNotFound where the key may not use it."""
     if not allows_model(scope, (name, model.name, *model.aliases)):
+        # as if unknown, so that a limited key does not find out what else is served
         raise ModelNotFound(name)
     return model
 

@@ -37,6 +37,7 @@ class Throttle:
         return self._count(f"lookup {subject}", _LOOKUPS_PER_S, 1 / _LOOKUPS_PER_S) == 0
 
     def _count(self, subject: str, limit: int, interval_s: float) -> float:
+        # taken out and put back: the order is that of the last failures
         due_s = max(self._due_s.pop(subject, 0.0), self.clock())
         wait_s = self._wait(due_s, limit, interval_s)
         # an attempt beyond the limit is not counted, so that waiting ends

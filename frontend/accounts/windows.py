@@ -101,6 +101,7 @@ def _floor(name: str, moment: datetime) -> datetime:
 
 def _next(name: str, start: datetime) -> datetime:
     if name == "month":
+        # 32 days after a first are always in the next month
         return (start + timedelta(days=32)).replace(day=1)
     if name == "year":
         return start.replace(year=start.year + 1)

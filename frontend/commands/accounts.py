@@ -61,6 +61,7 @@ def run_command(options: argparse.Namespace) -> int:
     """Runs the command that was parsed; returns its exit code: 0, 1, or 2 for invalid input."""
 
     async def work(database: Database) -> int:
+        # commands may be the first to use a new database
         await prepare(database)
         directory = Directory.of(database)
         await directory.roles.seed()
@@ -91,6 +92,7 @@ def _print(answer: Answer, *, as_json: bool) -> None:
         for line in _table(rows, answer.columns):
             sys.stdout.write(f"{line}\n")
     if answer.note:
+        # on stderr, so that the output is the secret alone and can be piped
         sys.stderr.write(f"{answer.note}\n")
 
 
@@ -114,6 +116,7 @@ async def read_all(page: Callable[..., Awaitable[list[Any]]], **filters: str) ->
     """Every row of a list. The rows have an `id`, or a `name` for one."""
     rows: list[Any] = []
     while True:
+        # roles do not have ids
         last = getattr(rows[-1], "id", None) or rows[-1].name if rows else ""
         more = await page(Range(_ALL, last), **filters)
         rows += more

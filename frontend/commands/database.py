@@ -65,6 +65,7 @@ def run(
 
     try:
         return asyncio.run(within())
+    # the driver's reason is for operators, whose terminal this is
     except StoreUnavailable as error:
         sys.stderr.write(f"error: the database is not available: {error.reason}\n")
     except migrate.WrongRevision as error:

@@ -21,6 +21,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         on_file = options.run
         if on_file is None and getattr(options, "file", None) is not None:
+            # `list --file` shares its parser with the database's `list`
             on_file = _list
         if on_file is None:
             return run_command(options)

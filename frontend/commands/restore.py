@@ -29,6 +29,7 @@ def main(arguments: Sequence[str]) -> int:
             sys.stdout.write(f"{options.file}: whole, revision {header['revision']}\n")
             return 0
         location = location_of(options)
+        # after the file was checked: a broken backup must not leave an empty database behind
         if location.is_sqlite:
             make_file(location)
     except (BackupError, DatabaseError) as error:

@@ -112,6 +112,7 @@ async def _list(directory: Directory, options: argparse.Namespace) -> Answer:
 
 
 async def _rotate(directory: Directory, options: argparse.Namespace) -> Answer:
+    # the bound of the API
     grace_s = min(options.grace, MAX_GRACE_S)
     made = await directory.keys.rotate(OPERATOR, options.key, grace_s)
     assert made.text is not None

@@ -8,6 +8,7 @@ def join_calls(deltas: list[dict[str, Any]]) -> list[dict[str, Any]]:
     joined: dict[int, dict[str, Any]] = {}
     for delta in deltas:
         call = joined.setdefault(delta["index"], {"id": "", "name": "", "arguments": []})
+        # only the first delta of a call has them
         call["id"] = delta.get("id") or call["id"]
         call["name"] = delta.get("name") or call["name"]
         call["arguments"].append(delta["arguments"])
@@ -17,6 +18,7 @@ def join_calls(deltas: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "type": "function",
             "function": {"name": call["name"], "arguments": "".join(call["arguments"])},
         }
+        # deltas of parallel calls may alternate
         for _, call in sorted(joined.items())
     ]
 

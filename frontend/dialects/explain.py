@@ -36,6 +36,7 @@ def check_struct(info: inspect.StructType, value: Any, path: str) -> None:
     if not isinstance(value, dict):
         where = f"'{path}'" if path else "the request body"
         raise InvalidRequest(f"{where} must be a JSON object", param=path or None)
+    # what is missing at the top is reported first: without `model` or `messages` little else counts
     fields = info.fields if path else sorted(info.fields, key=lambda one: not one.required)
     for field in fields:
         given, place = value.get(field.encode_name), _at(path, field.encode_name)
@@ -53,12 +54,14 @@ def _check_names(value: dict[str, Any], known: set[str], path: str) -> None:
     # a body may have more than 100,000 names: each step looks at each name once
     unknown = [name for name in value if name not in known]
     if path:
+        # SDKs send null for fields of nested objects that they know and do not use
         for name in unknown:
             if value[name] is None:
                 del value[name]
         unknown = [name for name in unknown if name in value]
     if not unknown:
         return
+    # one with a value first: a null is not what the client meant to set
     name = next((name for name in unknown if value[name] is not None), None) or min(unknown)
     short = len(name) <= _MAX_COMPARED  # comparing takes the product of the lengths
     near = difflib.get_close_matches(name, known, n=1) if short else []
@@ -167,6 +170,7 @@ def _has_shape(info: inspect.Type, value: Any) -> bool:
         return info.cls is Off and value is False
     if isinstance(info, inspect.ListType):
         item = _unwrapped(info.item_type)[0]
+        # a list of scalars is a shape of its own: `prompt` takes texts, ids or a list of either
         if isinstance(item, inspect.StrType | inspect.IntType):
             return isinstance(value, list) and all(_fits_item(item, one) for one in value)
     return next((test(value) for kind, test in _SHAPES if isinstance(info, kind)), True)

@@ -89,6 +89,7 @@ def make_tools(
     parallel: bool | None,
 ) -> tuple[Tools | None, tuple[SchemaUse, ...]]:
     """The canonical tools, and the schemas of their arguments. Raises InvalidRequest."""
+    # an empty list counts as absent: clients send it for "not now" (vLLM #39741)
     if not tools:
         if choice not in (None, "auto", "none"):
             raise refuse("tool_choice", "is only allowed with 'tools'")

@@ -16,6 +16,7 @@ _OFF = Off()
 def read(kind: type[T], value: object, path: str = "") -> T:
     """The declared object. `path` leads to it in errors. Raises InvalidRequest naming the field."""
     try:
+        # msgspec first: 0.7 µs for a chat of one message, 11 for 100 (docs/decisions/0022)
         return convert(value, kind, dec_hook=_decode)
     except ValidationError as error:
         check_struct(describe(kind), value, path)
@@ -23,6 +24,7 @@ def read(kind: type[T], value: object, path: str = "") -> T:
     try:
         return convert(value, kind, dec_hook=_decode)  # now without unknown fields that are null
     except ValidationError:
+        # the walk did not find the fault, so msgspec's own words have to do
         raise InvalidRequest(str(fault), param=path or None) from None
 
 
@@ -43,6 +45,7 @@ def tag_of(value: object, path: str, name: str = "type") -> str | None:
 
 def is_token_ids(value: object) -> bool:
     """Whether it is a list of numbers that can be token ids: they travel as INT32."""
+    # not isinstance, which takes true for 1
     return isinstance(value, list) and all(type(one) is int and 0 <= one < 2**31 for one in value)
 
 

@@ -8,6 +8,7 @@ from frontend.dialects.refusal import refuse
 from frontend.domain.structure import SchemaUse
 from frontend.domain.tools import Choice, Function, Named, Tools
 
+# OpenAI's own limit
 MAX_TOOLS = 128
 NAME_RULE = "must be 1 to 128 letters, digits, '_', '-' or '.'"
 _NAME = re.compile(r"[a-zA-Z0-9_.-]{1,128}")

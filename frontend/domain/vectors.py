@@ -61,6 +61,7 @@ class Vectors:
             raw = np.ascontiguousarray(rows).tobytes()
             return Vectors(raw, self.count, dimensions, self.prompt_tokens, normalized=False)
         norms = np.linalg.norm(rows, axis=1, keepdims=True)
+        # a vector of zeros stays one
         cut = np.ascontiguousarray(rows / np.maximum(norms, 1e-12), dtype="<f4")
         return Vectors(cut.tobytes(), self.count, dimensions, self.prompt_tokens)
 

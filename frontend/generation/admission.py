@@ -83,6 +83,7 @@ class Admission:
         """Takes a slot; `release` it. Raises Overloaded immediately if the queue is full."""
         if self.draining:
             raise shutting_down()
+        # a request that comes now is served after those that wait
         if self._running < self.max_running and not self._waiting:
             self._running += 1
             return
@@ -95,6 +96,7 @@ class Admission:
         while self._waiting:
             first = self._waiting.popleft()
             if not first.done():
+                # the slot changes hands, so the count stays
                 first.set_result(None)
                 return
         self._running -= 1

@@ -38,6 +38,7 @@ class Answer:
 
     def jobs(self, expected: tuple[Expected, ...]) -> list[tuple[Expected, str]]:
         """The texts to check: the calls' arguments, or else the content."""
+        # a reply with calls does not have an answer to check (docs/decisions/0013)
         if not self._calls:
             text = "".join(self._texts)
             return [(one, text) for one in expected if one.use.tool is None]

@@ -33,6 +33,7 @@ class CallBuffer:
             # all of it, where no call was read: the marks of the model's format may be what is cut
             event.text += (event.unread if not calls.count else "") or calls.unread
             event.partial_call = calls.cut or not calls.count
+            # clients look for calls after this reason
             if event.finish_reason == "tool_calls" and not calls.count:
                 event.finish_reason = "stop"
         event.tool_calls = whole or None
@@ -56,6 +57,7 @@ class _Calls:
     def take(self, delta: dict[str, Any]) -> list[dict[str, Any]]:
         whole: list[dict[str, Any]] = []
         if self._open is None or self._open.number != delta["index"]:
+            # the next one has begun, so this one was not cut
             whole += self.finish(natural=True)
             self._open = _Call(delta["index"])
         self._open.add(delta)
@@ -79,6 +81,7 @@ class _Calls:
             return []
         call.done = True
         self.count += 1
+        # numbered again: a call that was cut leaves a gap
         made = {"index": self.count - 1, "id": call.id, "name": call.name}
         return [{**made, "arguments": call.arguments}]
 

@@ -53,6 +53,7 @@ class Cover:
             bounds = [await count(one) for one in generations]
             need = self._need(model, generations, bounds, estimated=False)
             answer = await self._reserve(need)
+            # only an estimate can be answered with Tight
             assert isinstance(answer, Grant)
         if answer.output >= need.output:
             return [*generations]
@@ -76,6 +77,7 @@ class Cover:
         try:
             answer = await self.ledger.reserve(self.hold, need)
         finally:
+            # after a refusal as well: the 429 shows what is left
             self.request.outcome.rates = self.ledger.rates(self.hold.row.owner)
         if isinstance(answer, Grant):
             self.hold.is_counted = True
@@ -90,6 +92,7 @@ class Cover:
         estimated: bool,
     ) -> Need:
         outputs = [
+            # an estimate of the prompt is too high, so it must not make the room too small
             one.sampling.choices * _most_output(model, one, 0 if estimated else prompt)
             for one, prompt in zip(generations, prompts, strict=True)
         ]
@@ -134,6 +137,7 @@ def most_prompt_tokens(model: Model, generation: Generation) -> int:
     if isinstance(prompt, Conversation):
         most += _PER_MESSAGE * len(prompt.messages) + len(prompt.prefix)
     if generation.images:
+        # only the engine knows how many tokens an image becomes
         most = max(most, context or _UNKNOWN_CONTEXT)
     return most if context is None else min(most, context)
 

@@ -19,6 +19,7 @@ _Arrival = Numbered | Exception | None
 
 async def fan_out(streams: Sequence[Callable[[], Events]]) -> AsyncGenerator[Numbered, None]:
     """(number of the stream, its events) for every group of events. Raises what a stream raises."""
+    # the common case, without tasks and a queue
     if len(streams) == 1:
         async with aclosing(streams[0]()) as events:
             async for group in events:

@@ -282,6 +282,7 @@ class Run:
             self._start()
             result = await self.path.upstream.draw(self.model, image, call)
         if not is_preview:
+            # once they are there: a failed request costs no images
             self._start(images=len(result.files))
             self._count.add(Usage(result.prompt_tokens, completion_tokens=patches(image)))
         return result
@@ -366,6 +367,7 @@ class Run:
 
 
 def _tokens_of(event: Event) -> int:
+    # an event without ids still stands for a token
     return len(event.token_ids) or 1
 
 

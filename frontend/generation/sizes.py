@@ -66,6 +66,7 @@ def bytes_of(generation: Generation) -> int:
 
 def size_of(texts: Iterable[str]) -> int:
     """Bytes of texts in UTF-8."""
+    # ASCII has as many bytes as characters, so that most texts are not copied
     return sum(len(text) if text.isascii() else len(text.encode()) for text in texts)
 
 

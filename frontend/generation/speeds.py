@@ -46,6 +46,7 @@ class Stopwatch:
         self._last_s = time.perf_counter()
         for event in events:
             self._tokens[event.index] = event.completion_tokens
+        # tokens that came first are not measured: their time is that of the prompt
         if not self._first_s:
             self._first_s, self._first_tokens = self._last_s, sum(self._tokens.values())
 

@@ -48,6 +48,7 @@ class Structures:
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
         """Runs the processes for the block; they start before the first request if possible."""
+        # the first schema need not wait for a process to start
         warming = asyncio.create_task(self._warm())
         try:
             yield
@@ -78,6 +79,7 @@ class Structures:
         )
         for use, plan in zip(uses, plans, strict=True):
             warnings += [one for one in _warnings(use, plan) if one not in warnings]
+        # with several choices the others would be generated again, too
         retries = self._retries if whole and generation.sampling.choices == 1 else 0
         validation = Validation(expected, caller, retries, warnings)
         return replace(_with_grammars(generation, plans), schemas=(), validation=validation)
@@ -104,6 +106,7 @@ class Structures:
                     groups.append(group)
             except InvalidAnswer as error:
                 failure = error
+            # in a stream nothing can be taken back, and only conversations can hold the error
             talk = generation.prompt
             if (
                 failure is None
@@ -127,6 +130,8 @@ class Structures:
                     if event.finish_reason not in ("stop", "tool_calls"):
                         continue
                     if (failure := await self._judge(answer, validation)) is not None:
+                        # what came before its end is sent, without a reason that would say that the
+                        # answer is valid
                         yield [*group[:number], replace(event, finish_reason=None)]
                         raise failure
                 yield group
@@ -139,6 +144,7 @@ class Structures:
         work = [(Checker(one.source, one.draft), text) for one, text in jobs]
         try:
             problems = await self._workers.call(find_errors, work, caller=validation.caller)
+        # a check that did not finish is not a match
         except (WorkerTimeout, WorkerDied) as error:
             problems = [f"it could not be checked: {error}"] * len(jobs)
         for (expected, text), problem in zip(jobs, problems, strict=True):
@@ -168,6 +174,7 @@ class Structures:
         try:
             return await self._workers.call(make_plans, missing, self._limits, caller=caller)
         except (WorkerTimeout, WorkerDied) as error:
+            # the largest one is the likeliest reason
             _, path, _ = max(missing, key=lambda one: len(one[0]))
             problem = f"is too complex to check: {error}; simplify it"
             raise refusal(path, problem, "schema_too_complex") from None

@@ -35,7 +35,9 @@ class Bounds:
             if self.unknown_fields == "refuse" or not isinstance(body, dict):
                 raise
             names = set(error.names)
+            # in the body's own order, so that the header names what the client wrote first
             unknown = [name for name in body if name in names]
             request.outcome.warnings += [f"{name[:_NAME]}: unknown" for name in unknown[:_WARNINGS]]
             kept = {name: value for name, value in body.items() if name not in names}
+            # only known names are left, so this cannot raise UnknownFields again
             return parser(kept, *bounds, **options)

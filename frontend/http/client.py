@@ -57,6 +57,7 @@ class Client:
         """Passes a message on, and notes since when the client has not read it."""
         self._sending_since_s = self._loop.time()
         await self._send(message)
+        # not in `finally`: a send that failed has no next one, and its client is gone
         self._sending_since_s = None
 
     @contextlib.contextmanager
@@ -68,6 +69,7 @@ class Client:
 
         def end(reason: str) -> None:
             self._gone = reason
+            # the handler's task, captured above: this runs in the watcher's, or in a timer
             task.cancel()
 
         async def watch() -> None:
@@ -81,6 +83,7 @@ class Client:
             if since_s is not None and loop.time() - since_s > self._timeout_s:
                 end("client_stalled")
             else:
+                # half of it, so that a stall is noticed after 1 to 1.5 times the limit
                 timer = loop.call_later(self._timeout_s / 2, check)
 
         check()
@@ -88,8 +91,10 @@ class Client:
         try:
             yield
         except asyncio.CancelledError:
+            # cancelled by somebody else, such as the server's end: not ours to turn into ClientGone
             if self._gone is None:
                 raise
+            # else the next `timeout()` in this task would take the cancellation for its own
             task.uncancel()
             raise ClientGone(self._gone) from None
         finally:

@@ -59,6 +59,7 @@ class Connections:
         """Takes a connection in, or says which limit it would break: 'all' or 'address'."""
         limits = self.limits
         full = None
+        # the address first: its own connections make room, before those of others have to
         if self._counts[address] >= limits.connections_per_address and not self._make_room(address):
             full = "address"
         elif len(self._open) >= limits.connections and not self._make_room(""):
@@ -81,6 +82,7 @@ class Connections:
     def _make_room(self, address: str) -> bool:
         """Closes the idlest connections of an address, or of all; whether there were any."""
         now = self.clock()
+        # so that a flood does not sort 4,096 connections for each new one
         if now < self._full_until_s.get(address, 0):
             return False
         idle = [
@@ -89,19 +91,24 @@ class Connections:
             if each.waits_since_s is not None and address in ("", its)
         ]
         if not idle:
+            # expired entries are dropped here, because addresses come from strangers
             self._full_until_s = {
                 key: until for key, until in self._full_until_s.items() if until > now
             } | {address: now + _RETRY_S}
             return False
+        # those that never sent a request first, and of these the oldest
         idle.sort(key=lambda each: each[:2])
         for _, _, connection in idle[: max(1, len(idle) // _EVICTED)]:
+            # removed here, since `connection_lost` comes later and the room is needed now
             self.remove(connection)
+            # abort, because a close would wait until the client has read
             connection.transport.abort()
         return True
 
     def sweep(self) -> None:
         """Closes what waited, or was not read, for too long. To be called about once a second."""
         now = self.clock()
+        # a copy: `abort` may end in `remove`
         for connection in list(self._open):
             since_s = connection.waits_since_s
             if self._is_stuck(connection, now):
@@ -117,6 +124,7 @@ class Connections:
                 del self._drains[connection]
         elif drain is None:
             self._drains[connection] = _Drain(left_bytes, now)
+        # a client that reads one byte at a time resets nothing; 16 KiB per period do
         elif not drain.left_bytes - _MIN_DRAINED_BYTES < left_bytes <= drain.left_bytes:
             drain.left_bytes, drain.since_s = left_bytes, now
         else:
@@ -129,6 +137,7 @@ class Connections:
 def network_of(peer: str) -> str:
     """Whose address it is: an IPv6 subscriber has a /64 of them."""
     try:
+        # a zone (`fe80::1%eth0`) is this machine's name for an interface, not a part of the address
         address = ip_address(peer.partition("%")[0])
     except ValueError:
         return peer

@@ -45,8 +45,10 @@ def failure_of(error: Exception, outcome: Outcome) -> GatewayError:
     """The error for the client. Details of anything but a GatewayError are in the log alone."""
     if not isinstance(error, GatewayError):
         _log.exception("request %s", outcome.id, exc_info=error)
+        # the text of an unknown exception may hold a prompt, a path or SQL
         error = GatewayError(f"internal error; request id {outcome.id}")
     outcome.error = error.code or error.type
+    # fields have the canonical name in errors, and the caller wrote its dialect's
     error.rename(outcome.names)
     return error
 
@@ -60,15 +62,19 @@ async def send_error(send: Send, error: GatewayError, outcome: Outcome) -> None:
     """An error response."""
     written = FORMATS[outcome.dialect]
     headers = []
+    # RFC 9110 (section 15.5.2) demands it in a 401
     if error.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
+    # RFC 9110 (section 15.5.6) demands it in a 405
     if isinstance(error, MethodNotAllowed):
         headers.append((b"allow", ", ".join(error.methods).encode()))
     if error.retry_after_s is not None:
         headers.append((b"retry-after", b"%d" % error.retry_after_s))
     if isinstance(error, RateLimited):
+        # openai-python reads the milliseconds first
         headers.append((b"retry-after-ms", b"%d" % error.retry_after_ms))
         if not error.may_retry:
+            # its SDKs retry every 429 unless this header forbids it
             headers.append((b"x-should-retry", b"false"))
     body = written.body(error, outcome.client_id)
     await send_bytes(send, body, status=written.status(error), headers=headers)

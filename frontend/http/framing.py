@@ -46,6 +46,8 @@ class Framing:
     def add_header(self, name: bytes, value: bytes) -> None:
         """Counts a complete header. Raises InvalidRequest for too many, and for trailers."""
         if not self.in_head:
+            # ASGI requests cannot have them, and as a header one could contradict a field that was
+            # checked
             raise InvalidRequest("trailer fields are not accepted", param="trailer")
         self.partial_bytes = 0
         self._header_bytes += len(name) + len(value)
@@ -71,6 +73,7 @@ class Framing:
     def add_body(self, size: int) -> None:
         """Counts data of the body."""
         self._body_bytes += size
+        # what is left of the bytes is sizes, extensions and line ends of chunks
         self._overhead_bytes -= size
 
     def end(self) -> None:
@@ -81,11 +84,13 @@ class Framing:
         """Raises InvalidRequest for bytes that have not become headers or data."""
         if self.partial_bytes > self.limits.head_bytes:
             raise self._too_large()
+        # one byte per chunk costs five more; a proportion allows for small chunks of honest clients
         if self._overhead_bytes > self.limits.head_bytes + self._body_bytes:
             raise InvalidRequest("the body's chunks are too small", param="transfer-encoding")
 
     def repeated_head(self) -> Iterator[bytes]:
         """A head without an upgrade, whose body is framed in the same way."""
+        # llhttp decides about the upgrade by the head, so it must see the same framing without one
         yield b"POST / HTTP/1.1\r\nhost: x\r\n"
         if self.encoding is not None:
             yield b"transfer-encoding: chunked\r\n"

@@ -59,6 +59,7 @@ class Middleware:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 outcome.status = message["status"]
+                # read here, since only now is it known whether the request counted in a limit
                 message["headers"] += _headers(outcome) + await self._rates(outcome)
             await send(message)
 
@@ -72,19 +73,26 @@ class Middleware:
                 await send_error(send_with_headers, failure, outcome)
             _release(failure)
         finally:
+            # whichever way it ends: memory, places in queues and files are given back here
             outcome.cleanup.close()
             _log.info("%s", log_line(outcome))
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, outcome: Outcome) -> None:
         try:
+            # by the path as it was decoded once by the server, never by a URL built from `Host`
+            # (CVE-2026-48710)
             route, scope["path_params"] = self.routes.find(scope["method"], scope["path"])
         except (NotFound, MethodNotAllowed):
             outcome.dialect = self.routes.dialect_of(scope["path"])
+            # also where no route matches: the answer would tell a foreign page that a gateway is
+            # here
             self.sites.check(scope["headers"])
             raise
         outcome.dialect = route.dialect
+        # before the key is looked at, so that a foreign page cannot use one to probe
         self.sites.check(scope["headers"])
         outcome.caller = await self._authorize(route, scope)
+        # from here, so that waiting for the body and for a place counts against the deadline
         deadline_s = time.monotonic() + self.request_timeout_s
         request = Request(outcome.id, outcome.caller, route.dialect, deadline_s, outcome)
         await route.handler(request, Client(request, scope, receive, send, self.client_timeout_s))
@@ -92,12 +100,15 @@ class Middleware:
     async def _authorize(self, route: Route, scope: Scope) -> Caller:
         if route.local and is_local(scope):
             return ANONYMOUS
+        # a function: the address is needed only by keys that are limited to networks, and for
+        # failures
         source = partial(source_of, scope, self.proxies)
         attempt = Attempt(scope["headers"], route.permission, route.path, source)
         return await self.authorizer.authorize(attempt)
 
     async def _rates(self, outcome: Outcome) -> list[tuple[bytes, bytes]]:
         """What the caller's limits have left, also where the request counts in none of them."""
+        # anonymous callers have no limits, and health checks must not cost a read of the database
         if self.ledger is None or not outcome.caller.key:
             return []
         if outcome.rates is None:
@@ -109,6 +120,7 @@ class Middleware:
 
 def _outcome_of(scope: Scope) -> Outcome:
     own = uuid.uuid4().hex
+    # the client's id names the answer, ours the line in the log: clients repeat theirs
     client_id = _client_id(scope["headers"]) or own
     return Outcome(own, client_id, scope["method"], scope["path"][:_PATH_SHOWN])
 

@@ -16,6 +16,7 @@ async def send_lines(
     render_failure: Callable[[Exception], bytes],
 ) -> None:
     """Sends every line as it comes."""
+    # else nginx buffers the answer (its directive `proxy_buffering`)
     head = [(b"content-type", b"application/x-ndjson"), (b"x-accel-buffering", b"no")]
     started = False
 
@@ -26,6 +27,7 @@ async def send_lines(
             await send({"type": "http.response.start", "status": 200, "headers": head})
         await send({"type": "http.response.body", "body": line, "more_body": True})
 
+    # closed here, not by the garbage collector: closing cancels the engine's request
     async with contextlib.aclosing(lines):
         try:
             async for line in lines:

@@ -35,11 +35,14 @@ class Cycle(RequestResponseCycle):
 
     def send(self, message: Any) -> Any:
         """An awaitable. An answer that begins before its request ends is the connection's last."""
+        # an answer after the request's end needs nothing; this is the common case, without a
+        # coroutine
         if self.response_started or not self.more_body:
             return super().send(message)
         return self._send_early(message)
 
     async def _send_early(self, message: Any) -> None:
+        # False while the head is written, which makes uvicorn add `connection: close`
         self.is_last, self.keep_alive = True, False
         await super().send(message)
         self.keep_alive = True  # the protocol closes it, once its client has read the answer
@@ -99,14 +102,18 @@ class BoundedHttp(HttpToolsProtocol):
             error = Overloaded(problem) if full == "all" else RateLimited(from_one)
             self._closing = True
             transport.write(refusal_of(error))
+            # the refusal is small and the socket's buffer empty, so it is sent before the close
             transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called once per connection."""
         self._all.remove(self)
+        # before super: it forgets which request is being answered
         active = self._active
         self.pipeline.clear()
         super().connection_lost(exc)
+        # uvicorn wakes only the last cycle; with pipelining the one being answered is an earlier
+        # one
         if active is not None and active is not self.cycle and not active.response_complete:
             active.disconnected = True
             active.message_event.set()
@@ -121,10 +128,12 @@ class BoundedHttp(HttpToolsProtocol):
                 self.flow.pause_reading()
             return
         framing = self._framing
+        # a connection that idles has the long limit, one that sends a head the short one
         if not framing.in_body and self.waits_since_s is not None and not self._is_receiving:
             self.waits_since_s = self._clock()  # the first bytes of a request
         framing.add_received(len(data))
         try:
+            # after feeding, because only the parser knows what has become a header or data
             self._feed(data)
             framing.check()
         except httptools.HttpParserError:
@@ -136,10 +145,15 @@ class BoundedHttp(HttpToolsProtocol):
         """Raises HttpParserError."""
         try:
             self.parser.feed_data(data)
+        # `Upgrade: h2c` and websockets: RFC 9110 (section 7.8) lets a server ignore the header
         except (
             httptools.HttpParserUpgrade
         ) as upgrade:  # ignored: the request is served as any other
+            # llhttp stops at an upgrade for good; a new parser gets a head that leads to the same
+            # state
             self.parser = httptools.HttpRequestParser(self)
+            # without it llhttp refuses bytes after `connection: close`, which are discarded here
+            # anyway
             self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
             self._upgrading, self._replaying = False, True
             self.parser.feed_data(b"".join(self._framing.repeated_head()))
@@ -152,6 +166,7 @@ class BoundedHttp(HttpToolsProtocol):
         if self._replaying:
             return
         is_ahead = self._active is not None and not self._active.response_complete
+        # each waiting request holds a head and a part of its body
         if is_ahead and len(self.pipeline) >= self._limits.pipelined:
             raise self._stop(InvalidRequest("too many requests are pipelined"))
         self._framing.begin()
@@ -161,6 +176,7 @@ class BoundedHttp(HttpToolsProtocol):
         """Called by the parser for each header, and for each trailer field."""
         if self._replaying:
             return
+        # RFC 9110 (section 5.1): names are case-insensitive, and everything below compares bytes
         name = name.lower()
         try:
             self._framing.add_header(name, value)
@@ -177,15 +193,18 @@ class BoundedHttp(HttpToolsProtocol):
         version, method = self.parser.get_http_version(), self.parser.get_method()
         try:
             check_head(version, method, self._framing.hosts, self._framing.encoding)
+            # llhttp accepts `GET http://other/ HTTP/1.1` beside any Host
             raw_path, query = check_target(self.url, self._framing.hosts)
         except InvalidRequest as error:
             raise self._stop(error) from error
         self._framing.end_head()
         self._upgrading = self.parser.should_upgrade()
+        # from here on the request's own deadline counts
         self.waits_since_s = None
         path = raw_path.decode("ascii")
         self.scope["method"] = method.decode("ascii")
         self.scope["http_version"] = version
+        # decoded once: a second time, `%252e` would become a dot behind the route's back
         self.scope["path"] = unquote(path) if "%" in path else path
         self.scope["raw_path"] = raw_path
         self.scope["query_string"] = query
@@ -209,6 +228,7 @@ class BoundedHttp(HttpToolsProtocol):
         if before is None or before.response_complete:
             self._start(self.cycle)
         else:
+            # its body waits in the kernel until the answers before it are sent
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, self.app))
 
@@ -229,6 +249,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Called by the parser at the end of each request."""
+        # llhttp reports the end before it raises the upgrade; the body is still to come
         if self._upgrading:
             return
         self._framing.end()
@@ -241,8 +262,10 @@ class BoundedHttp(HttpToolsProtocol):
         self.server_state.total_requests += 1
         self.served += 1
         assert self._active is not None
+        # nothing can be written any more; the pipeline ended with the connection
         if self.transport.is_closing():
             return
+        # a body may have paused it, and the next request is behind that body
         self.flow.resume_reading()
         if self._active.is_last:
             self._linger(self._limits.discarded_bytes)
@@ -263,6 +286,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._closing = True
         self._discard_bytes = min(self._limits.discarded_bytes, _REFUSED_BYTES)
         _log.warning("refused a request from %s: %r", self._address, error.message)
+        # RFC 9112 (section 9.3.2): answers are sent in the order of the requests
         if self._framing.in_body and self.pipeline:
             self.pipeline.popleft()  # the request itself is broken, and not begun
         elif self._framing.in_body and not self.cycle.response_started:
@@ -287,4 +311,6 @@ class BoundedHttp(HttpToolsProtocol):
         self._closing, self.waits_since_s = True, self._clock()
         self._discard_bytes = discard_bytes
         self.flow.resume_reading()
+        # a close with unread bytes makes the kernel send RST, and the client loses what it had to
+        # read
         self.transport.write_eof()

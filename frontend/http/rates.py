@@ -41,8 +41,10 @@ def _anthropic(what: bytes, rate: Rate, now_us: int) -> Headers:
 def duration(length_us: int) -> str:
     """As Go writes it, which OpenAI's API does: `6m0s`, `1.5s`, `20ms`."""
     if length_us < SECOND_US:
+        # up: a client that waits a moment too short is refused again
         return f"{-(-length_us // 1000)}ms" if length_us else "0s"
     minutes, rest_us = divmod(length_us, 60 * SECOND_US)
+    # `g` drops zeros at the end, as Go does
     seconds = f"{round(rest_us / SECOND_US, 3):g}s"
     hours, minutes = divmod(minutes, 60)
     if hours:

@@ -10,6 +10,7 @@ import httptools
 from frontend.dialects.openai.failures import render_error
 from frontend.errors import GatewayError, InvalidRequest
 
+# llhttp accepts some 30 more, of WebDAV and RTSP; the routes here do not have them
 METHODS = frozenset(
     (b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE"),
 )
@@ -41,6 +42,7 @@ def check_head(
         raise InvalidRequest(
             f"the method '{method.decode('latin-1')}' is not supported", param="method"
         )
+    # RFC 9112 (section 3.2): exactly one, else a proxy may choose another one than this server
     if len(hosts) != 1:
         if hosts:
             raise InvalidRequest("the request has more than one Host header", param="host")
@@ -50,9 +52,11 @@ def check_head(
         raise InvalidRequest("the Host header is not 'NAME' or 'NAME:PORT'", param="host")
     if encoding is None:
         return
+    # RFC 9112 (section 6.1): such framing must be treated as faulty
     if version == "1.0":
         problem = "a request of HTTP/1.0 cannot have a Transfer-Encoding"
         raise InvalidRequest(problem, param="transfer-encoding")
+    # `gzip, chunked` and the like: two readers may disagree about where the body ends
     if encoding.lower() != b"chunked":
         shown = encoding[:60].decode("latin-1")
         problem = f"the Transfer-Encoding '{shown}' is not supported; use 'chunked'"
@@ -72,6 +76,7 @@ def check_target(target: bytes, hosts: tuple[bytes, ...]) -> tuple[bytes, bytes]
     return parsed.path or b"/", parsed.query or b""
 
 
+# bounded, because hosts come from strangers
 @lru_cache(1024)
 def is_host(value: bytes) -> bool:
     """Whether it is a host with or without a port, as RFC 9110 (section 7.2) has it."""

@@ -39,9 +39,11 @@ class Routes:
         self._plain: dict[str, dict[str, Route]] = {}
         self._patterns: list[tuple[re.Pattern[str], dict[str, Route]]] = []
         self._dialects: dict[tuple[str, ...], set[Dialect]] = {}
+        # in the order of the table, which decides between patterns
         for path in dict.fromkeys(route.path for route in self.all):
             methods = {route.method: route for route in self.all if route.path == path}
             if "GET" in methods:
+                # RFC 9110 (section 9.1): GET and HEAD are the methods that a server must support
                 methods.setdefault("HEAD", methods["GET"])
             if "{" in path:
                 self._patterns.append((compile_path(path)[0], methods))
@@ -65,10 +67,12 @@ class Routes:
         """Every method of a path; a path that several patterns match has the methods of all."""
         if (methods := self._plain.get(path)) is not None:
             return methods, {}
+        # `/a/{b}` and `/{c}/d` may have different methods
         methods_of_all: dict[str, Route] = {}
         parameters: dict[str, str] = {}
         for pattern, methods in self._patterns:
             if match := pattern.match(path):
+                # the methods of the earlier pattern win, as in the order of the table
                 methods_of_all = {**methods, **methods_of_all}
                 parameters = match.groupdict() | parameters
         return methods_of_all, parameters
@@ -86,5 +90,6 @@ class Routes:
 
 
 def _beginnings(path: str) -> list[tuple[str, ...]]:
+    # deeper segments decide nothing, and a path may have thousands
     segments = path.strip("/").split("/")[:8]
     return [tuple(segments[:end]) for end in range(1, len(segments) + 1)]

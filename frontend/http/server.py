@@ -25,12 +25,15 @@ def server_config(app: Any, connections: Connections, host: str, port: int) -> u
         host=host,
         port=port,
         http=partial(BoundedHttp, connections=connections),  # type: ignore[arg-type]
+        # websockets would come past the limits of BoundedHttp
         ws="none",
         interface="asgi3",
         log_config=None,
         access_log=False,
+        # uvicorn would replace the peer's address, and `source.py` must see who really sent it
         proxy_headers=False,
         server_header=False,
+        # after the drain: what is left by then is ending, and only has to write its error
         timeout_graceful_shutdown=2,
     )
 
@@ -66,6 +69,7 @@ class DrainingServer(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """The first signal drains, the second ends the process."""
+        # an impatient operator, or an orchestrator that repeats SIGTERM before it sends SIGKILL
         if self._drain_until_s is not None:
             self.force_exit = self.should_exit = True
             return

@@ -18,7 +18,9 @@ from starlette.types import Scope
 from frontend.errors import Forbidden
 
 _SHOWN = 100
+# a proxy on this machine makes every stranger look like a local caller
 _RELAYED = frozenset((b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via"))
+# mDNS, ICANN's `.internal`, RFC 8375, and Kubernetes
 _PRIVATE_ZONES = (".local", ".internal", ".home.arpa", ".svc")  # public DNS does not serve these
 _HOST = re.compile(r"(?P<name>\[[^]]*\]|[^:]*)(:\d*)?")
 
@@ -37,6 +39,7 @@ class Sites:
 
     def check(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Raises Forbidden. Only HTTP/1.0 has requests without a host, and no browser sends it."""
+        # a page cannot add a key that it does not know, so neither header proves anything more
         if self.keyed:
             return
         host, origins = b"", []
@@ -79,12 +82,14 @@ def sites_of(
     listening: str, hosts: Iterable[str], origins: Iterable[str], public_url: str, *, keyed: bool
 ) -> Sites:
     """The sites of a gateway that listens on that address."""
+    # an address that is listened on may be written with brackets, Host's name is compared without
     hosts, origins = [each.strip("[]") for each in (*hosts, listening)], [*origins]
     if public_url:
         parts = urlsplit(public_url)
         hosts.append(parts.hostname or "")
         origins.append(f"{parts.scheme}://{parts.netloc}")
     wide = not is_loopback(listening)
+    # other machines reach it under its own name
     if wide:
         hosts.append(socket.gethostname())
     return Sites(_matching(hosts), _matching(origins), wide, keyed)
@@ -94,7 +99,9 @@ def _matching(patterns: list[str]) -> re.Pattern[str] | None:
     """Matches any of the patterns, in which `*` stands for any text without a slash."""
     if "*" in patterns:
         return None
+    # without a slash: `*` must not swallow `://` and so admit another scheme
     parts = (re.escape(each.lower()).replace(r"\*", "[^/]+") for each in patterns if each)
+    # matches nothing: an empty pattern would match an empty name
     return re.compile("|".join(parts) or r"(?!)")
 
 
@@ -102,6 +109,7 @@ def _matching(patterns: list[str]) -> re.Pattern[str] | None:
 def name_of(host: bytes) -> str:
     """A Host header's name or address: without port, brackets, and the dot of a full name."""
     match = _HOST.fullmatch(_text(host))
+    # `localhost.` with the root's dot is the same name (RFC 1034, section 3.1)
     return match["name"].strip("[]").removesuffix(".") if match else ""
 
 
@@ -110,6 +118,7 @@ def is_loopback(name: str) -> bool:
     try:
         return ip_address(name).is_loopback
     except ValueError:
+        # RFC 6761 (section 6.3): `*.localhost` is loopback as well
         return name == "localhost" or name.endswith(".localhost")
 
 
@@ -121,6 +130,7 @@ def is_local(scope: Scope) -> bool:
             return False
         if name == b"host":
             hosts.append(value)
+    # a unix socket has no peer, and is not known to be the operator's
     if client is None or not all(is_loopback(name_of(host)) for host in hosts):
         return False
     try:
@@ -134,6 +144,7 @@ def _cannot_be_rebound(name: str) -> bool:
     try:
         ip_address(name)
     except ValueError:
+        # an attacker rebinds a name by answering its DNS query, which needs a name in public DNS
         return bool(name) and ("." not in name or name.endswith(_PRIVATE_ZONES))
     return True
 

@@ -26,10 +26,13 @@ def source_of(scope: Scope, proxies: Sequence[Network]) -> str:
         if name == b"x-forwarded-for"
         for hop in value.decode("latin-1").split(",")
     ]
+    # a header of thousands of hops costs an address to parse for each
     for hop in reversed(hops[-_MAX_HOPS:]):
         try:
             ip_address(hop)
         except ValueError:
+            # whatever its syntax (`unknown`, an obfuscated name), it cannot be matched with a
+            # network
             return address  # a proxy does not write this, so nothing before it can be trusted
         address = hop
         if not _is_in(hop, proxies):
@@ -42,5 +45,6 @@ def _is_in(address: str, networks: Sequence[Network]) -> bool:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:
         return False
+    # a dual-stack socket reports IPv4 peers as `::ffff:192.0.2.7`
     mapped = getattr(parsed, "ipv4_mapped", None) or parsed
     return any(mapped in network for network in networks)

@@ -29,6 +29,7 @@ async def send_stream(
     """Sends every piece, and a comment whenever none came for `heartbeat_s`."""
     stream = EventStream(send, heartbeat_s)
     with stream.alive():
+        # closed here, not by the garbage collector: closing cancels the engine's request
         async with contextlib.aclosing(pieces):
             try:
                 async for piece in pieces:
@@ -56,6 +57,7 @@ class EventStream:
 
     async def write(self, data: bytes) -> None:
         """Sends whole events, after a heartbeat that is under way. Waits for a slow client."""
+        # two writes at once could mix the bytes of two events
         if self._beat is not None:
             await self._beat
             self._beat = None
@@ -71,6 +73,7 @@ class EventStream:
             if self._timer is not None:
                 self._timer.cancel()
             if self._beat is not None:
+                # cancelled, not awaited: a client that does not read would hold up the end
                 self._beat.cancel()
 
     def _check(self) -> None:
@@ -82,12 +85,14 @@ class EventStream:
             if not self._writing:  # a client that does not read has enough
                 self._writing = True
                 self._beat = self._loop.create_task(self._write(HEARTBEAT))
+        # one timer per stream and not one per event: an event only writes down its time
         self._timer = self._loop.call_at(due_s, self._check)
 
     async def _write(self, data: bytes) -> None:
         self._writing = True
         if not self.started:
             self.started = True
+            # a copy: the middleware adds its own headers to the list
             head = {"type": "http.response.start", "status": 200, "headers": list(_HEADERS)}
             await self._send(head)
         await self._send({"type": "http.response.body", "body": data, "more_body": True})

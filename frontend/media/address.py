@@ -13,6 +13,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MAX_URL = 2048
+# vLLM's CVE-2026-24779 was a backslash that two parsers read in different ways
 _URL = re.compile(
     r"https://(?P<host>[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])"
     r"(?::(?P<port>[0-9]{1,5}))?"
@@ -50,6 +51,7 @@ class Location:
 
     def follow(self, location: str) -> "Location":
         """Where a redirect from here leads. Raises BadAddress."""
+        # `//other/path` names another host, and goes through every check
         if location.startswith("/") and not location.startswith(("//", "/\\")):
             return parse_url(f"https://{self.authority}{location}")
         return parse_url(location)
@@ -59,6 +61,7 @@ def parse_url(url: str) -> Location:
     """Raises BadAddress for anything but plain `https:` with a host, a port and a path."""
     if len(url) > MAX_URL:
         raise BadAddress(f"is longer than {MAX_URL} characters")
+    # a fragment is never sent
     match = _URL.fullmatch(url.partition("#")[0])
     if match is None:
         raise BadAddress(
@@ -97,6 +100,7 @@ def is_public(address: Address) -> bool:
         return False  # mapped, compatible and NAT64 addresses among them
     if isinstance(address, ipaddress.IPv4Address) and any(address in net for net in _SPECIAL_V4):
         return False
+    # Python counts multicast addresses as global
     return address.is_global and not (address.is_multicast or address.is_reserved)
 
 

@@ -91,8 +91,10 @@ class Fetcher:
             addresses: list[Address] = [ipaddress.ip_address(location.host)]
         except ValueError:
             addresses = await self.resolve(location.host, location.port)
+        # all of them: a name with one private address is an attack, or a fault of its owner's
         if not addresses or not all(is_allowed(each, self.networks) for each in addresses):
             raise FetchFailed("is at an address that is not public")
+        # connected to as it was checked: a second look-up could answer differently (DNS rebinding)
         return addresses[0]
 
 
@@ -117,6 +119,7 @@ class _Exchange:
             ("host", self._location.authority),
             ("user-agent", _AGENT),
             ("accept", "image/png, image/jpeg, image/webp, image/gif"),
+            # what is compressed unfolds beyond the bound
             ("accept-encoding", "identity"),
             ("connection", "close"),
         ]
@@ -131,6 +134,7 @@ class _Exchange:
         if response.status_code in (301, 302, 303, 307, 308) and b"location" in known:
             return self._location.follow(known[b"location"])
         if response.status_code != 200:
+            # before any of it is read
             raise FetchFailed(
                 f"cannot be fetched: its server responds with status {response.status_code}"
             )

@@ -65,6 +65,7 @@ class Images:
                 f"the request has {len(links)} images, at most {self.bounds.count} are allowed",
                 param=links[self.bounds.count].path,
             )
+        # as much as they may become, since their size is known only once they are decoded
         most = min(len(links) * self.bounds.image.encoded_bytes, self.bounds.request_bytes)
         hold = await self.budget.take(request.user, most)
         request.outcome.cleanup.callback(hold.release)
@@ -88,6 +89,7 @@ class Images:
                 )
             return file
 
+        # tasks of our own, because `gather` leaves the others running when one fails
         tasks = [asyncio.ensure_future(read(link)) for link in links]
         try:
             return tuple(await asyncio.gather(*tasks))
@@ -100,6 +102,7 @@ class Images:
         try:
             if link.url[:5].lower() == "data:":
                 text = self._base64(link.url)
+                # base64 is decoded there, too, and not in the event loop
                 return await self.workers.call(decode, text, image, caller=request.user)
             file = await self.fetcher.fetch(link.url, request.user)
             return await self.workers.call(to_plain, file, image, caller=request.user)
@@ -114,9 +117,11 @@ class Images:
         )
 
     def _base64(self, url: str) -> str:
+        # only the head, since the rest may have megabytes
         head = _DATA.match(url[:200])
         if head is None:
             raise BadImage("is not a 'data:image/...;base64,' URL")
+        # three bytes are four characters, with up to two of padding
         if len(url) - head.end() > self.bounds.file_bytes * 4 // 3 + 4:
             raise BadImage(f"is larger than {self.bounds.file_bytes} bytes")
         return url[head.end() :]

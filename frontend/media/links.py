@@ -35,6 +35,7 @@ class Links:
                 "the gateway does not store images of this size; use 'b64_json'",
                 param="response_format",
             )
+        # 192 random bits
         name, expires_s = f"{secrets.token_urlsafe(24)}.{kind}", int(time.time()) + self.ttl_s
         await self.files.put(name, file, f"image/{kind}", expires_s)
         signature = _sign(await self.files.secret(), name, str(expires_s))
@@ -48,8 +49,10 @@ class Links:
         given = parse_qs(query[:200])
         expires, signature = (given.get(key, [""])[0] for key in ("expires", "signature"))
         right = _sign(await self.files.secret(), name, expires)
+        # as bytes: compare_digest refuses text that is not ASCII
         if not hmac.compare_digest(signature.encode(), right.encode()):
             raise _gone()
+        # after the signature, so that only numbers which were written here are compared
         if not _SECOND.fullmatch(expires) or int(expires) <= time.time():
             raise _gone()
         kept = await self.files.get(name)

@@ -17,6 +17,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])", re.DOTALL)
 """Of a JPEG; in its compressed data 0xFF is followed by 0 or a restart marker."""
 _SCAN, _END = b"\xda", b"\xd9"
+# level 1, because the file goes no further than the model
 _ENCODINGS: tuple[tuple[str, dict[str, int]], ...] = (
     ("PNG", {"compress_level": 1}),
     ("JPEG", {"quality": 95}),
@@ -72,8 +73,10 @@ def _open(file: bytes, limits: DecodeLimits) -> Image.Image:
             width, height = image.size
             if width * height > limits.pixels:
                 raise BadImage(f"has {width}x{height} pixels, at most {limits.pixels} are allowed")
+            # MPO is a JPEG with more pictures behind it, as phones write them
             if image.format in ("JPEG", "MPO") and _scans(file, limits.scans) > limits.scans:
                 raise BadImage(f"has more than {limits.scans} scans, which is the maximum")
+            # the orientation is metadata, which is lost with the rest
             return ImageOps.exif_transpose(image).convert("RGB")
     except BadImage:
         raise
@@ -88,6 +91,7 @@ def _scans(jpeg: bytes, most: int) -> int:
     scans, position = 0, 2
     while scans <= most and (marker := _MARKER.search(jpeg, position)) and marker[1] != _END:
         scans += marker[1] == _SCAN
+        # over the segment's content, in which any bytes may look like a marker
         position = marker.end() + int.from_bytes(jpeg[marker.end() : marker.end() + 2])
     return scans
 

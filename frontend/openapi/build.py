@@ -136,6 +136,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
         if operation.also:
             content[operation.also] = {"schema": {}}
         responses[operation.status] = {"description": "Done", "content": content}
+    # its 503 is an answer and not an error of the API
     if operation.path == "/readyz":
         plain: dict[str, Any] = {"application/json": {"schema": {}}}
         responses["5XX"] = {"description": "Not ready", "content": plain}

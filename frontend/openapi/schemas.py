@@ -33,6 +33,7 @@ def describe(
             "anyOf": choices,
         }
     named = {f"{prefix}{name}": _plain(schema) for name, schema in components.items()}
+    # `written` goes on with the types that are only shown
     return dict(zip(bodies, written, strict=False)), named
 
 
@@ -43,6 +44,7 @@ def _shown_types(kinds: list[type[Struct]]) -> dict[tuple[str, str], tuple[Any, 
     pending: list[Any] = list(kinds)
     while pending:
         for struct in _structs(inspect.type_info(pending.pop())):
+            # by name, which is what the components are stored under
             if struct.cls.__name__ in seen:
                 continue
             seen.add(struct.cls.__name__)
@@ -110,6 +112,7 @@ def _plain(schema: Any) -> Any:
 def _with_choices(rest: Schema, choices: list[Schema]) -> Schema:
     """A schema with those of its choices that say something."""
     choices = [one for one in choices if one != {"type": "null"}]
+    # in JSON Schema every integer is a number
     if any(one.get("type") == "number" for one in choices):
         choices = [one for one in choices if one.get("type") != "integer"]
     if len(choices) == 1 and "$ref" not in choices[0]:

@@ -14,6 +14,7 @@ def allow_connections(connections: int) -> int:
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < connections + _OTHER_FILES:
+        # only root may raise the hard limit, so it is the end of what can be had
         soft = min(hard, connections + _OTHER_FILES)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     if soft >= connections + _OTHER_FILES:

@@ -24,6 +24,7 @@ async def liveness(path: Path | None, describe: Callable[[], bytes] = bytes) -> 
 
     def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.get_running_loop().create_task(_answer(reader, writer, describe))
+        # the loop keeps only weak references to tasks: an unreferenced one may vanish half-way
         answering.add(task)
         task.add_done_callback(answering.discard)
 
@@ -40,9 +41,11 @@ async def liveness(path: Path | None, describe: Callable[[], bytes] = bytes) -> 
 async def _answer(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, describe: Callable[[], bytes]
 ) -> None:
+    # a supervisor that went away or stays silent does not concern the gateway
     with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
         try:
             async with asyncio.timeout(_READ_S):
+                # the request itself does not matter: the supervisor asks for one thing only
                 await reader.readuntil(b"\r\n\r\n")
             body = describe()
             writer.write(_HEAD % len(body) + body)

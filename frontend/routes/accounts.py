@@ -55,6 +55,7 @@ class Desk:
             self.source(client),
             secret_of(client.scope["headers"]),
             _idempotency_key(client),
+            # sorted, so that a repeated request is recognised however its fields are ordered
             orjson.dumps(line, option=orjson.OPT_SORT_KEYS),
         )
 
@@ -72,6 +73,7 @@ class Desk:
     ) -> None:
         """One page of a list, as the URL's query asks for it."""
         query = parse_query(client.scope["query_string"], filters)
+        # one row more says whether there is a next page
         rows = await page(Range(query.limit + 1, query.after), **query.filters, **fixed)
         await client.respond(render_page(rows, query.limit, show), headers=_PRIVATE)
 

@@ -29,6 +29,7 @@ class ChatRoutes:
         with client.watched():
             async with self.path.open(request, call.model, "chat") as run:
                 ready = await run.prepare(call.generation, call.images, whole=not call.stream)
+                # without the links, which hold the images as base64
                 call = replace(call, generation=ready, images=())
                 if call.stream:
                     pieces = _stream(run, call)

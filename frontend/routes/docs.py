@@ -18,6 +18,7 @@ _FILES = {
     "swagger-ui-bundle.js": b"text/javascript; charset=utf-8",
     "favicon-32x32.png": b"image/png",
 }
+# a file of its own, because the policy below refuses inline scripts
 _START = b'SwaggerUIBundle({url: "/docs/api", dom_id: "#page", deepLinking: true});\n'
 _PAGE = b"""<!DOCTYPE html>
 <html lang="en">
@@ -31,6 +32,7 @@ _PAGE = b"""<!DOCTYPE html>
 """
 _HEADERS = [
     (
+        # Swagger UI sets styles on its elements, hence 'unsafe-inline' for styles alone
         b"content-security-policy",
         b"default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
         b" frame-ancestors 'none'",

@@ -65,6 +65,7 @@ class ImageRoutes:
 
     async def refuse(self, _: Request, client: Client) -> None:
         """POST /v1/images/edits and /v1/images/variations"""
+        # an answer before the body is read would reach the client as a reset connection
         await client.discard(self.bounds.image_body.size_bytes)
         raise InvalidRequest(
             f"{client.scope['path']} is not available: the models here draw from a prompt alone;"
@@ -93,6 +94,7 @@ async def _draw(run: Run, call: ImageCall) -> ImageResult:
     result = await run.draw(call.image)
     if call.format == "png":
         return result
+    # encoding blocks, and the event loop serves everybody
     files = await asyncio.to_thread(
         lambda: [recode(file, call.format, call.compression) for file in result.files]
     )

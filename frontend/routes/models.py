@@ -18,6 +18,7 @@ class ModelRoutes:
 
     async def list(self, request: Request, client: Client) -> None:
         """GET /v1/models"""
+        # an empty list would tell clients that the models are gone
         await self.registry.check()
         render = anthropic.render_models if _is_anthropics(client) else render_models
         await client.respond(render(visible(request.caller.scope, self.registry.models)))

@@ -57,6 +57,7 @@ class OllamaRoutes:
         reply = OllamaReply(call)
         request.outcome.names = NAMES
         with client.watched():
+            # without a kind: /api/generate answers with texts and with images
             async with self.path.open(request, call.model) as run:
                 if not call.unload:
                     self._keep(run, call.options)

@@ -81,7 +81,9 @@ class OllamaModelRoutes:
             await load
             yield _status("success")
         finally:
+            # ends this request's wait; the registry's own load goes on for others
             load.cancel()
+            # a failure was raised above; after a cancellation there is no client to report it to
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await load
 
@@ -94,6 +96,7 @@ class OllamaModelRoutes:
     async def _stored(self, request: Request, asked: str) -> str:
         """The upstream's name of a model that can be loaded. Raises NotFound."""
         name = await self.registry.find_stored(spellings(asked))
+        # a scope may name the model or its alias
         if not allows_model(request.caller.scope, (asked, name)):
             raise ModelNotFound(asked)
         return name

@@ -17,6 +17,7 @@ Pieces = AsyncGenerator[bytes, None]
 
 async def collect(groups: AsyncGenerator[T, None], add: Callable[[T], object]) -> None:
     """Hands every group of events to `add`."""
+    # closed when `add` raises, too: that ends the engine's request
     async with aclosing(groups):
         async for group in groups:
             add(group)

@@ -40,6 +40,8 @@ class ResponsesRoutes:
                 writer = ResponseWriter(call, request.id, run.model.name)
                 pieces = self._stream(run, call, writer)
                 if not call.stream:
+                    # the whole answer is the state after all events, so there is one way to build
+                    # it
                     await collect(pieces, lambda _: None)
                     await client.respond(orjson.dumps(writer.response(run.usage)))
                     return
@@ -100,6 +102,7 @@ class ResponsesRoutes:
             stored = await self._stored(run.request, call.previous, "previous_response_id")
             history = [*stored[1], *orjson.loads(stored[0])["output"]]
         call = call.resolved(history)
+        # with the history, which the bound of the body did not count
         if len(call.items) > self.bounds.messages:
             raise InvalidRequest(
                 f"the conversation has {len(call.items)} items, at most {self.bounds.messages}"

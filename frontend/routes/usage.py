@@ -60,6 +60,7 @@ class UsageRoutes:
         owners = {name: given[name] for name in allowed if name in given} | fixed
         zone = zone_of(given.get("tz", "UTC"))
         now_us = time.time_ns() // 1000
+        # the end is exclusive, and the request of this moment belongs to the report
         end_us = parse_moment("end", given["end"], zone) if "end" in given else now_us + 1
         start_us = end_us - 30 * DAY_US
         if "start" in given:
@@ -94,6 +95,7 @@ def _one_of(name: str, value: str, known: tuple[str, ...]) -> str:
 def _after(text: str, question: Question) -> tuple[int, list[str]] | None:
     if not text:
         return None
+    # at most as often as there are names: the last value may contain the mark
     start, *values = text.split("~", len(question.by))
     if not start.isdigit() or len(start) > 18 or len(values) != len(question.by):
         text = "'after' must be the 'next_after' of the page before, of the same report"

@@ -49,11 +49,13 @@ def canonical(schema: dict[str, Any], path: str, limits: Limits) -> Document:
     _check_drafts(schema, path, draft)
     copier = _Copier(References(schema, path, draft), draft, schema)
     root = copier.copy_all(path)
+    # with draft 4's bounds rewritten, draft 6 reads the rest of it in the same way
     return Document(root, "Draft6Validator" if draft == "Draft4Validator" else draft, copier.paths)
 
 
 def measure(schema: dict[str, Any], path: str, limits: Limits) -> None:
     """Raises InvalidRequest for too many levels, properties or values."""
+    # a loop, since this is what bounds the recursions of all later steps
     properties, pending = 0, [(schema, path, 1)]
     while pending:
         node, where, depth = pending.pop()
@@ -113,17 +115,20 @@ class _Copier:
     def _copy_node(self, node: dict[str, Any], path: str) -> dict[str, Any]:
         references = [name for name in REFERRING if name in node]
         copy: dict[str, Any] = {}
+        # draft 7, section 8.3: all other properties of an object with `$ref` must be ignored
         if not (references and self.draft in REFERENCE_ALONE):
             copy = {name: value for name, value in node.items() if name in VALUES}
             # an empty object has a meaning, too; some of 'dependencies' may be lists
             copy |= {name: dict(node[name]) for name in MAPS if isinstance(node.get(name), dict)}
             for place, part in parts(node):
                 self._put(copy, place, self._copy(part, path + place.path))
+            # an empty list has no parts, but it makes `additionalItems` apply to every item
             if isinstance(node.get("items"), list):
                 copy.setdefault("items", [])
             _modernize(copy)
         for name in references:
             target = self._refer(node, name, path)
+            # a second reference, such as `$dynamicRef` beside `$ref`, needs a place of its own
             if "$ref" in target and "$ref" not in copy:
                 copy = target | copy
             else:
@@ -137,6 +142,7 @@ class _Copier:
         if target is self.root:
             return {"$ref": "#"}
         if not isinstance(target, dict):
+            # true and false are the same objects wherever they are written, so they have no `id()`
             return {} if target else {"not": {}}
         if id(target) not in self._names:
             self._names[id(target)] = name = f"r{len(self._names)}"

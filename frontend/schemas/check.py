@@ -58,6 +58,7 @@ def _find_error(checker: Checker, text: str) -> str | None:
     except orjson.JSONDecodeError:
         return "it is not valid JSON"
     validator = _validator(checker)
+    # stops at the first error and words nothing; most answers match
     if validator.is_valid(value):
         return None
     error = next(iter(validator.iter_errors(value)))
@@ -65,12 +66,14 @@ def _find_error(checker: Checker, text: str) -> str | None:
     return f"at '{where[:200]}', {str(error).splitlines()[0][:200]}"
 
 
+# the requests of an agent repeat their schemas
 @lru_cache(maxsize=32)
 def _validator(checker: Checker) -> Any:
     schema = orjson.loads(checker.source)
     make = getattr(jsonschema_rs, checker.draft)
     common = {"offline": True, "validate_formats": False, "mask": _MASK}
     try:
+        # the linear engine first: only patterns that it cannot read may backtrack
         return make(schema, pattern_options=_LINEAR, **common)
     except jsonschema_rs.ValidationError:
         return make(schema, pattern_options=_BACKTRACKING, **common)

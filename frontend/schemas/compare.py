@@ -42,8 +42,10 @@ def types_in(node: Node) -> list[str]:
         types = types_of(node["type"])
     else:
         types = [kind for kind, keywords in _FAMILIES.items() if any(k in node for k in keywords)]
+        # a keyword does not restrict values of other types, so several leave all types open
         if len(types) > 1:
             types = [*_FAMILIES, "boolean", "null"]
+    # every integer is a number, too
     return [kind for kind in types if kind != "integer"] if "number" in types else types
 
 
@@ -61,6 +63,7 @@ def imply(document: Document, arms: list[Schema], node: Node) -> bool:
 def are_disjoint(document: Document, arms: list[Schema]) -> bool:
     """Whether a value that matches one of `oneOf` cannot match another: by type, or by a tag."""
     nodes = [_dereference(document, arm) for arm in arms]
+    # 200 alternatives are 19,900 pairs
     return len(arms) <= _MAX_COMPARED and all(
         _differ(one, other) for number, one in enumerate(nodes) for other in nodes[:number]
     )
@@ -77,11 +80,13 @@ def _dereference(document: Document, arm: Schema) -> Node:
 def _differ(first: Node, second: Node) -> bool:
     if "type" in first and "type" in second:
         one, other = ({*types_of(side["type"])} for side in (first, second))
+        # 1 is an integer and a number
         numbers = {"integer", "number"}
         if not one & other and not (one & numbers and other & numbers):
             return True
     return any(
         not common(_tags(first, name), _tags(second, name))
+        # required on both sides: a value without the tag would match both
         for name in {*first.get("required", ())} & {*second.get("required", ())}
         if _tags(first, name) and _tags(second, name)
     )

@@ -32,6 +32,7 @@ def convert_array(node: Node, child: Child, notes: Notes) -> Node | None:
             notes.note(node, name)
     if node.get("uniqueItems") is True:
         notes.note(node, "uniqueItems")
+    # `contains` alone demands one item
     if "contains" in node and node.get("minContains", 1) > 0:
         least = max(least, 1)
     if least > most:
@@ -40,10 +41,12 @@ def convert_array(node: Node, child: Child, notes: Notes) -> Node | None:
     heads: list[Node] = []
     for one in listed[: int(min(most, len(listed)))]:
         converted = child(one)
+        # no value fits here, so an array can only be shorter
         if converted is None:
             most = len(heads)
             break
         heads.append(converted)
+    # only where such an item can exist: its contradictions would be nobody's mistake
     tail = child(rest) if most > len(heads) else None
     if tail is None:
         most = min(most, len(heads))

@@ -65,6 +65,7 @@ def check_cost(document: Document, path: str, limit: int) -> None:
     """Raises InvalidRequest for a schema that is evaluated more than `limit` times at one place."""
     count = _Counting(document).of(document.root).worst
     if count > limit:
+        # Python refuses to write an integer of more than 4,300 digits, and 2^n reaches that
         about = f"{count:,}" if count < 10**12 else "far too many"
         raise refusal(
             path,
@@ -85,9 +86,11 @@ class _Counting:
         """The cost of a schema; one step for a schema that is being counted already."""
         if not isinstance(schema, dict):
             return _Cost()
+        # without it the count itself would take as many steps as the validation
         if id(schema) in self._done:
             return self._done[id(schema)]
         if id(schema) in self._open:
+            # no step into a part of the value since then: it is the same value again
             if self._open[id(schema)] == self._steps:
                 where = self._document.paths.get(id(schema), "the schema")
                 raise refusal(where, "refers to itself endlessly")

@@ -81,10 +81,12 @@ class Flattener:
             node["prefixItems"] = node.pop("items")
             if "additionalItems" in node:
                 node["items"] = node["additionalItems"]
+        # beside a single schema in `items` it means nothing
         node.pop("additionalItems", None)
 
     def _replace_unevaluated(self, node: Node, schema: Node) -> None:
         """Without combining keywords these mean the same as `additionalProperties` and `items`."""
+        # since 2020-12 `contains` marks items as evaluated
         alone = not COMBINING & set(schema) and "contains" not in node
         for keyword, same in (
             ("unevaluatedProperties", "additionalProperties"),
@@ -101,6 +103,7 @@ class Flattener:
         sources = list(schema.get("allOf", ()))
         if "$ref" in schema:
             target = self.document.target(schema)
+            # by identity: equal schemas at two places are two schemas
             if any(target is one for one in self._expanding):
                 raise Recursion(schema)
             self._expanding.append(target)

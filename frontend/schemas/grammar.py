@@ -37,6 +37,7 @@ class Grammar:
 def grammar_of(document: Document, path: str, *, enforced: bool) -> Grammar:
     """`enforced`: a schema without a valid value is refused with InvalidRequest."""
     grammar = _convert(document, path, enforced, _MAX_NODES)
+    # merging writes out what is referred to; at this size references stay, and more is allowed
     if len(orjson.dumps(grammar.schema)) > _MAX_BYTES + 2 * len(orjson.dumps(document.root)):
         return _convert(document, path, enforced, 0)
     return grammar
@@ -68,6 +69,7 @@ class _Converter:
         while self._pending:
             name, target = self._pending.pop()
             definition = self._convert(target)
+            # references to it are written already, so it cannot be left out
             self._definitions[name] = {} if definition is None else definition
         if self._definitions:
             schema = {**schema, "$defs": self._definitions}
@@ -99,6 +101,7 @@ class _Converter:
     def _refer(self, schema: Node) -> Node:
         name = schema["$ref"].removeprefix("#/$defs/").replace("#", "root")
         if name not in self._definitions:
+            # before it is converted, so that a recursive reference finds the name
             self._definitions[name] = {}
             self._pending.append((name, self.document.target(schema)))
         return {"$ref": f"#/$defs/{name}"}
@@ -113,6 +116,7 @@ class _Converter:
             self.notes.note(schema, keyword)
         alone = not rest and imply(self.document, arms, node)
         self.flattener.nodes += len(arms)
+        # every alternative repeats the keywords beside it
         if not alone and (len(arms) > _MAX_MERGED or self.flattener.is_full):
             self.notes.note(schema, keyword)
             return self._choose(node, rest)
@@ -126,6 +130,7 @@ class _Converter:
             problem = "has no schema that the keywords beside it allow"
             self.notes.contradict(schema, keyword, problem)
             return None
+        # one alternative allows everything, so the choice restricts nothing
         if {} in alternatives:
             return {}
         return alternatives[0] if len(alternatives) == 1 else {"anyOf": alternatives}
@@ -172,6 +177,7 @@ class _Converter:
     def _mark(self, schema: Node, keywords: tuple[str, ...]) -> Node:
         """Makes a schema unique, where xgrammar would take it for another one."""
         if any(is_confused(schema.get(keyword)) for keyword in keywords):
+            # xgrammar ignores this keyword, but compares it
             self._marks += 1
             schema["x-mark"] = self._marks
         return schema

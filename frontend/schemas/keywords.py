@@ -32,6 +32,7 @@ _ONE = (
     *("items", "additionalItems", "unevaluatedItems"),
     *("additionalProperties", "unevaluatedProperties"),
 )
+# `items` is one schema, or until 2019-09 a list of them
 _LISTS = ("allOf", "anyOf", "oneOf", "prefixItems", "items")
 MAPS = ("properties", "patternProperties", "dependentSchemas", "dependencies")
 DEFINITIONS = ("$defs", "definitions")
@@ -89,6 +90,7 @@ def draft_of(schema: dict[str, Any], path: str) -> str:
     given = schema.get("$schema")
     if given is None:
         return NEWEST
+    # documents write these URIs with both schemes, with and without the empty fragment
     bare = str(given).removesuffix("#").removeprefix("https://").removeprefix("http://")
     if not isinstance(given, str) or "://" not in given or bare not in _BY_URI:
         raise refusal(

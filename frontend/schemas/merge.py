@@ -25,9 +25,11 @@ NEVER: Node = {"type": []}
 def merge(first: Node, second: Node, note: Note) -> Node:
     """A schema that both imply. It allows more than both where a keyword was noted."""
     merged = dict(first)
+    # together, since `additionalProperties` depends on the `properties` beside it
     if any(name in side for name in _OBJECTS for side in (first, second)):
         merged |= _merge_objects(first, second)
         second = {name: value for name, value in second.items() if name not in _OBJECTS}
+    # `items` depends on `prefixItems` in the same way
     if "prefixItems" in first or "prefixItems" in second:
         merged |= _merge_arrays(first, second)
         second = {name: value for name, value in second.items() if name not in _ARRAYS}
@@ -60,6 +62,7 @@ def _merge_keyword(name: str, first: Any, second: Any, note: Note) -> Any:
         return both(first, second)
     if name == "uniqueItems":
         return first or second
+    # the first one alone allows more than both, which is the safe side
     note(name)
     return first
 
@@ -74,6 +77,7 @@ def _merge_objects(first: Node, second: Node) -> Node:
             own = table(side.get("properties"))
             if name in own:
                 schema = both(schema, own[name])
+            # a pattern may match the name, and then `additionalProperties` does not apply to it
             elif "additionalProperties" in side and not side.get("patternProperties"):
                 schema = both(schema, side["additionalProperties"])
         properties[name] = schema
@@ -126,6 +130,7 @@ def _are_numbers(*values: Any) -> bool:
 def _common_types(first: Any, second: Any) -> list[str]:
     one, other = types_of(first), types_of(second)
     names = [name for name in one if name in other]
+    # an integer satisfies both
     if ("integer" in one and "number" in other) or ("number" in one and "integer" in other):
         names = [*(name for name in names if name not in ("integer", "number")), "integer"]
     return names

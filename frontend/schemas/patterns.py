@@ -65,6 +65,7 @@ class _Reader:
             if self.at >= len(self.source) or self.source[self.at] == ")":
                 break
             self.at += 1
+        # capped: nested repetitions make numbers with thousands of digits
         return "|".join(written), min(total + len(written) - 1, _LARGE)
 
     def _sequence(self, depth: int) -> tuple[str, int]:
@@ -79,6 +80,7 @@ class _Reader:
                 elif edge[0] not in _STARTS and self._is_at_end():
                     ends = True
                 else:
+                    # in the middle an anchor only forbids strings: without it more match
                     self.exact = False
                 continue
             text, size = self._repeated(depth)
@@ -103,6 +105,7 @@ class _Reader:
             least, most = {"*": (0, -1), "+": (1, -1), "?": (0, 1)}[char]
             mark, self.at = char, self.at + 1
         elif match := _COUNT.match(self.source, self.at):
+            # nine digits are beyond every limit; int() of a longer text takes quadratic time
             least = int(match[1][:9])
             most = least if match[2] is None else int(match[3][:9]) if match[3] else -1
             if 0 <= most < least:
@@ -112,6 +115,7 @@ class _Reader:
             return text, size
         if self.at < len(self.source) and self.source[self.at] == "?":
             self.at += 1
+        # possessive quantifiers are not in ECMA-262
         elif self.at < len(self.source) and self.source[self.at] in "*+":
             raise InvalidPattern("repeats a repetition")
         return (f"{text}{mark}" if text else ""), min(size * max(1, least + 1, most), _LARGE)
@@ -137,6 +141,7 @@ class _Reader:
             match = _GROUP.match(self.source, self.at)
             if match is None:
                 match = _FLAGS.match(self.source, self.at)
+                # flags change how the rest matches, which a grammar cannot
                 self.writable = False
                 if match is not None and match[1] == ")":
                     self.at = match.end()
@@ -144,6 +149,7 @@ class _Reader:
             if match is None:
                 raise InvalidPattern("has a kind of group that ECMA-262 does not have")
             around, self.at = match.re is _GROUP and match[2] is not None, match.end()
+        # what is inside lookaround never gets into the grammar
         writable = self.writable
         text, size = self.alternatives(depth + 1)
         if self.at >= len(self.source):
@@ -155,6 +161,7 @@ class _Reader:
         return f"({text})", size
 
     def _literal(self, char: str) -> tuple[str, int]:
+        # the engine writes such a character as an escape, which this expression does not match
         if char in _ESCAPED_IN_JSON:
             self.writable = False
         return (f"\\{char}" if char in r".*+?()[]{}|^$/\-" else char), 1
@@ -201,6 +208,7 @@ class _Reader:
             return kind
         match = re.compile(shapes[kind]).match(self.source, self.at)
         if match is None or (code := int(match[1] or match[2], 16)) > 0x10FFFF:
+            # ECMA-262, Annex B.1.2: an incomplete escape stands for its letter
             return kind
         self.at = match.end()
         if 0xD800 <= code < 0xE000:  # half of a surrogate pair
@@ -220,6 +228,7 @@ class _Reader:
                 ranges += _RANGES.get(first, [])
                 continue
             last: int | str = first
+            # at the end of a class a hyphen is itself
             if self.source.startswith("-", self.at) and not self.source.startswith("-]", self.at):
                 self.at += 1
                 last = self._member()
@@ -246,6 +255,7 @@ class _Reader:
         if kind in "pP":
             self._property()
             return kind
+        # `\b` in a class is a backspace
         return 8 if kind == "b" else ord(self._character(kind))
 
     def _write_class(self, ranges: list[tuple[int, int]], negated: bool) -> tuple[str, int]:

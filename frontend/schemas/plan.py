@@ -57,10 +57,12 @@ def make_plan(source: bytes, path: str, limits: Limits, enforced: bool) -> Plan:
 
 
 def _plan(schema: dict[str, Any], path: str, limits: Limits, enforced: bool) -> Plan:
+    # before anything recurses over it, the native validators above all
     measure(schema, path, limits)
     _check_meta(schema, path)
     document = canonical(schema, path, limits)
     check_cost(document, path, limits.expansion)
+    # before the checker, because the library refuses a schema with an invalid pattern
     unchecked = _check_patterns(document, path, limits, enforced)
     checker = make_checker(document, path)
     grammar = grammar_of(document, path, enforced=enforced)
@@ -71,6 +73,7 @@ def _plan(schema: dict[str, Any], path: str, limits: Limits, enforced: bool) -> 
 def _check_meta(schema: dict[str, Any], path: str) -> None:
     """Raises InvalidRequest for an invalid schema; the library contains the drafts' own schemas."""
     draft = draft_of(schema, path)
+    # never the caller's own spelling: the library would download an unknown one
     declared = {**schema, "$schema": meta_uri(draft)}
     try:
         jsonschema_rs.meta.validate(declared)
@@ -85,6 +88,7 @@ def _check_meta(schema: dict[str, Any], path: str) -> None:
 def _check_patterns(document: Document, path: str, limits: Limits, enforced: bool) -> list[str]:
     """Counts the regular expressions; removes invalid ones and returns their paths."""
     total, size, unchecked = 0, 0, list[str]()
+    # definitions are not among the parts of a schema
     pending = [document.root, *table(document.root.get("$defs")).values()]
     while pending:
         node = pending.pop()

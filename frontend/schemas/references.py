@@ -33,6 +33,7 @@ class References:
 
     def _index(self, node: dict[str, Any], where: str, base: str) -> None:
         self._bases[id(node)] = base
+        # of two schemas with one URI the outermost counts
         self._resources.setdefault(base, (node, where))
         for keyword in ("$anchor", "$dynamicAnchor"):
             name = node.get(keyword)
@@ -102,6 +103,8 @@ class References:
             else:
                 return None
             if isinstance(value, dict):
+                # a pointer may lead to an entry of an unknown keyword, which was not indexed as a
+                # schema
                 base = self._bases.setdefault(id(value), base)
         return (value, where) if isinstance(value, dict | bool) else None
 
@@ -111,6 +114,7 @@ class References:
         """Every schema with its path and its base URI, the outermost first."""
         if not isinstance(schema, dict):
             return
+        # until draft 7 an `$id` beside a `$ref` is ignored, as everything there
         given = None if self._alone and "$ref" in schema else schema.get(self._id)
         if isinstance(given, str) and not given.startswith("#"):
             try:

@@ -21,6 +21,7 @@ FORMATS = frozenset(
 )
 MAX_REPEATS = 4096
 """Only the check of the finished answer counts longer strings and lists."""
+# doubles are exact up to 2^53, and the engine reads numbers as doubles
 _LARGE = {"integer": 2**53, "number": 10**15}
 _DECIMALS = 6
 _COMPARABLE = frozenset(
@@ -75,6 +76,7 @@ def convert_string(node: Node, notes: Notes) -> Node | None:
     for name in bounded:
         if node[name] > MAX_REPEATS:
             notes.note(node, name)
+        # `minLength: 0` does not restrict anything
         elif node[name] or name == "maxLength":
             converted[name] = int(node[name])
     return converted

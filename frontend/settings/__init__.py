@@ -21,6 +21,7 @@ _PREFIX = "TRITON_FRONTEND_"
 class DatabaseSettings(StoreSettings, BaseSettings):
     """The settings of the store alone, for the commands that only work on its database."""
 
+    # the environment also holds settings of the gateway that these commands do not know
     model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="ignore")
 
 
@@ -44,5 +45,6 @@ class Settings(
         cli_avoid_json=True,
         cli_hide_none_type=True,
         cli_implicit_flags=True,
+        # a misspelt flag must not be ignored
         extra="forbid",
     )

@@ -18,6 +18,7 @@ class LimitSettings(Group):
         ge=1,
         description="Maximum of open connections from one address. Behind a proxy all share one.",
     )
+    # above the 60 s of common load balancers, which then close idle connections themselves
     idle_timeout_s: float = Field(
         default=75, gt=0, description="Seconds that a connection may be open between two requests."
     )
@@ -32,6 +33,7 @@ class LimitSettings(Group):
     max_pipelined: int = Field(
         default=16, ge=0, description="Requests on one connection that may wait for its answers."
     )
+    # openai-python gives up after the same time
     request_timeout_s: float = Field(
         default=600, gt=0, description="Seconds that a request may take, including waiting."
     )
@@ -63,6 +65,7 @@ class LimitSettings(Group):
         description="Bytes of all running requests with bodies larger than 64 KiB. One"
         " caller may use half of them; further requests wait.",
     )
+    # parsing holds the interpreter's lock for up to half a microsecond per value
     max_json_values: int = Field(
         default=300_000,
         ge=1000,

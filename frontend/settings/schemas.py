@@ -30,6 +30,7 @@ class SchemaSettings(Group):
         ge=256 * 2**20,
         description="Address space of one process that checks schemas, in bytes.",
     )
+    # this, `max_schema_properties` and `max_schema_enum` are OpenAI's limits of structured outputs
     max_schema_bytes: int = Field(
         default=120_000, ge=100, description="The largest JSON schema in bytes."
     )

@@ -45,6 +45,7 @@ class ServerSettings(Group):
         " use the address.",
     )
     allowed_hosts: str = Field(
+        # names under which containers of Docker and Podman reach their host
         default="host.docker.internal,host.containers.internal",
         description="Names in `Host` that a gateway without keys answers to, besides loopback:"
         " `llm.example.com,*.example.com`; `*` for any.",
@@ -62,6 +63,7 @@ class ServerSettings(Group):
     drain_s: float = Field(
         default=20, ge=0, description="Seconds that running requests may take after SIGTERM."
     )
+    # proxies commonly cut a silent connection after 30 to 60 s
     heartbeat_s: float = Field(
         default=10, gt=0, description="Seconds without events after which a stream sends a comment."
     )

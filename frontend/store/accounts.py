@@ -55,6 +55,7 @@ class Owned:
 
 _k, _u, _g, _o, _r = tables.keys, tables.users, tables.groups, tables.organisations, tables.roles
 _ALIVE = [table.c.deleted_at_us.is_(None) for table in (_k, _u, _g, _o)]
+# their coalesce is null only where none of the four is disabled
 _ENABLED = [table.c.disabled_at_us for table in (_k, _u, _g, _o)]
 _OWNED = (
     select(
@@ -87,6 +88,7 @@ async def change_number(connection: AsyncConnection) -> int:
 async def count_change(connection: AsyncConnection) -> None:
     """Makes every process read accounts again. Changes of accounts take turns by this row."""
     table = tables.changes
+    # SQLAlchemy has upserts in its dialects alone
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     first = insert(table).values(topic=_TOPIC, number=1)
     more = {"number": table.c.number + 1}
@@ -100,6 +102,7 @@ async def note_use(connection: AsyncConnection, used_at_us: Mapping[str, int]) -
         table.update()
         .where(
             table.c.id == bindparam("key_id"),
+            # another gateway may have stored a later use
             or_(table.c.last_used_at_us.is_(None), table.c.last_used_at_us < bindparam("at")),
         )
         .values(last_used_at_us=bindparam("at"))

@@ -45,6 +45,7 @@ async def write_backup(database: Database, path: Path) -> dict[str, int]:
         scratch.touch(0o600, exist_ok=False)
         with scratch.open("wb") as file:
             rows = await _write(database, file)
+            # before the new name: a power cut must not leave that name on an empty file
             os.fsync(file.fileno())
         scratch.replace(path)
     except OSError as error:
@@ -149,6 +150,7 @@ def _lines(path: Path) -> Iterator[Any]:
 
 
 async def _replace(connection: AsyncConnection, path: Path) -> dict[str, int]:
+    # the other way round, for the foreign keys
     for table in reversed(metadata.sorted_tables):
         await connection.execute(delete(table))
     rows = {str(name): 0 for name in metadata.tables}

@@ -50,6 +50,7 @@ class Database:
         """`connections`: at most as many at a time to PostgreSQL."""
         self.location = location
         self._engine = _engine(location, connections)
+        # without it, writers of one process would poll for SQLite's lock, up to 100 ms at a time
         self._turn = asyncio.Lock() if location.is_sqlite else None
 
     @asynccontextmanager
@@ -92,6 +93,7 @@ class Database:
         except (ConnectionError, TimeoutError, PoolTimeout, DBAPIError, PostgresError) as error:
             if _state(error) in _NO_TEXT:
                 raise InvalidRequest("the character U+0000 is not allowed in a text") from error
+            # a wrong statement is a fault of the gateway, and not an outage that will pass
             if _state(error)[:2] in _MISTAKES or isinstance(error, _MISTAKE_ERRORS):
                 raise
             raise StoreUnavailable(f"{self.location}: {_reason(error)}") from error
@@ -136,6 +138,7 @@ def _is_open(connection: Any, _: object, __: object) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     writes = connection.get_execution_options().get("gateway_writes")
+    # a deferred transaction that writes after it has read fails if another process wrote between
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 

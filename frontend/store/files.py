@@ -50,6 +50,7 @@ class FileStore:
     async def secret(self) -> bytes:
         """32 random bytes, made once for the database."""
         if self._secret is None:
+            # kept in memory: it never changes, and every link needs it
             self._secret = await self._read() or await self._make()
         return self._secret
 

@@ -31,6 +31,7 @@ async def begin_once(
     connection: AsyncConnection, repeat: Repeat, now_us: int
 ) -> dict[str, str] | None:
     """None the first time, and what `keep` stored then. Raises Conflict for another request."""
+    # here, because only requests with such a key make rows
     await connection.execute(table.delete().where(table.c.expires_at_us < now_us))
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     row = {

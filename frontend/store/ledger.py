@@ -145,6 +145,7 @@ class Books:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         postgres = connection.dialect.name == "postgresql"
+        # SQLAlchemy has upserts in its dialects alone
         self.insert: Any = postgresql.insert if postgres else sqlite.insert
 
     def quotas(self, scope_ids: Collection[str]) -> list[QuotaRow]:
@@ -161,6 +162,7 @@ class Books:
         held = self._select_counters(wanted)
         if missing := sorted(wanted - held.keys()):
             new: list[dict[str, Any]] = [_counter_key(key) | {"buckets": {}} for key in missing]
+            # another process may have created some of them since the look-up
             self.connection.execute(self.insert(counters).on_conflict_do_nothing(), new)
             held = self._select_counters(wanted)  # in order, with what another process has created
         return held
@@ -227,6 +229,7 @@ class Books:
             .limit(most)
             .with_for_update(skip_locked=True, of=reservations)
         )
+        # in two steps, because PostgreSQL has neither a limit nor a lock mode in DELETE
         rows = [_reservation_of(row) for row in self.connection.execute(statement)]
         taken = self.take_reservations([row.request_id for row in rows])
         return [row for row in rows if row.request_id in taken]
@@ -395,6 +398,7 @@ class Books:
 
     def _of_many(self, statement: Select[Any] | Any, ids: Collection[str]) -> list[Row[Any]]:
         """What a statement finds for many ids, in their order."""
+        # sorted, so that two gateways lock the same rows in the same order
         ordered, rows = sorted(ids), list[Row[Any]]()
         for start in range(0, len(ordered), _MANY):
             part = {"ids": ordered[start : start + _MANY]}

@@ -50,6 +50,7 @@ def parse_location(text: str) -> Location:
     except (ArgumentError, ValueError):
         raise ValueError(f"the URL of the database must be like {_EXAMPLES}") from None
     if url.drivername in _SQLITE:
+        # a database in memory would be another one for each connection
         if not url.database or url.database == ":memory:":
             raise ValueError("the URL does not name a file: 'sqlite:///' is followed by its path")
         if url.query or url.host:

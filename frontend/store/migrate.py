@@ -78,6 +78,7 @@ async def prepare(database: Database) -> None:
     Raises WrongRevision, StoreUnavailable, and OSError for a file that cannot be created.
     """
     if database.location.is_sqlite:
+        # before SQLite does it, with a mode that the umask decides
         make_file(database.location)
         if await current_revision(database) is None:
             await upgrade(database)
@@ -105,12 +106,14 @@ async def downgrade(database: Database, revision: str) -> str | None:
 def _revision(connection: Connection) -> str | None:
     if not inspect(connection).has_table(_TABLE):
         return None
+    # the name of the table is a constant
     found = connection.execute(text(f"SELECT version_num FROM {_TABLE}"))  # noqa: S608
     return found.scalar_one_or_none()
 
 
 def create_tables(connection: Connection) -> str | None:
     """`upgrade` within a transaction that exists."""
+    # first, so that of two processes that start together one migrates and the other one waits
     _take_turn(connection)
     before = _revision(connection)
     if state_of(before) is State.UNKNOWN:
@@ -145,6 +148,7 @@ def _run(connection: Connection, name: str, revision: str) -> None:
     from alembic.config import Config  # noqa: PLC0415
 
     config = Config(stdout=io.StringIO())
+    # ConfigParser would expand a per cent sign in the path
     config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
     config.attributes["connection"] = connection
     getattr(command, name)(config, revision)

@@ -96,6 +96,7 @@ class Records(Generic[T]):
     def _conflict(self, error: IntegrityError, values: dict[str, Any]) -> Conflict:
         """Which value exists already: drivers name the index or the column."""
         text = str(error.orig)
+        # SQLite names the column (`users.name`), PostgreSQL the index (`uq_users_name`)
         for name in ("email", "name"):
             if values.get(name) is not None and (f".{name}" in text or f"_{name}" in text):
                 shown = str(values[name])[:100]

@@ -26,6 +26,7 @@ class ResponseStore:
         self, response: dict[str, Any], items: list[dict[str, Any]], owner: str = ""
     ) -> None:
         """Keeps a response and the items that led to it, for its owner alone."""
+        # bytes, so that both databases return exactly what was sent
         row = {"response": orjson.dumps(response), "conversation": orjson.dumps(items)}
         size, now = sum(map(len, row.values())), now_us()
         added = insert(responses).values(

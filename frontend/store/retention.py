@@ -33,6 +33,7 @@ class Retention:
     async def _make_room(self, connection: AsyncConnection) -> None:
         rows = self.table.c
         await connection.execute(delete(self.table).where(rows.expires_at_us <= now_us()))
+        # a running sum from the newest row on: the rows beyond the bound are those to go
         newer = func.sum(rows.size_bytes).over(order_by=rows.created_at_us.desc())
         totals = select(rows.created_at_us, newer.label("total")).subquery()
         last = select(func.max(totals.c.created_at_us)).where(totals.c.total > self.max_bytes)

@@ -83,6 +83,7 @@ def _hours(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     hours: dict[tuple[Any, ...], dict[str, Any]] = {}
     for row in rows:
         hour_us = row["started_at_us"] - row["started_at_us"] % _HOUR_US
+        # the hour of the start: a row never moves to another hour
         key = (hour_us, *(row[name] for name in OWNERS), row["model"])
         sums = hours.setdefault(key, dict(zip(KEY, key, strict=True)) | dict.fromkeys(SUMS, 0))
         sums["requests"] += 1
@@ -124,10 +125,12 @@ class UsageStore:
             statement = statement.where(tuple_(*columns) > tuple_(*after))
         async with self._database.connect() as connection:
             found = (await connection.execute(statement)).all()
+        # without columns there is one row, so nothing follows it
         if after is not None and not by:
             return []
         rows = [dict(zip((*by, *SUMS), row, strict=True)) for row in found]
         shown = [{**row, **{name: int(row[name]) for name in SUMS}} for row in rows]
+        # an aggregate without groups has a row also where nothing was found
         return [row for row in shown if row["requests"]]
 
     async def hours(self, chosen: UsageFilter) -> list[int]:

@@ -59,6 +59,7 @@ class Metrics:
         ):
             self._tokens.labels(kind).inc(tokens)
         self._images.inc(row.images)
+        # the ledger counts in millionths, so that its sums are exact integers
         self._credits.inc(row.credits / 1e6)
         self._price.inc(row.price / 1e6)
 

@@ -56,6 +56,7 @@ class Watchdog:
     def _watch(self) -> None:
         wait_s = self.bound_s
         while not self._stopped.wait(wait_s):
+            # read once: the loop may write a new one between two uses
             seen_s = self._beat_s
             wait_s = seen_s + self.bound_s - time.monotonic()
             if wait_s <= 0:
@@ -64,8 +65,10 @@ class Watchdog:
 
     def _follow(self, since_s: float) -> None:
         """From the discovery of a block to its end."""
+        # the stack first: it is of use only while the loop is still blocked
         stack, cpu_s, logged_s = self._stack(), time.process_time(), _REPEAT_S / 2
         self.began()
+        # a quarter of a beat, so that a block that ends is not measured together with the next one
         while self._beat_s == since_s and not self._stopped.wait(_BEAT_S / 4):
             blocked_s = time.monotonic() - since_s
             if blocked_s > 2 * logged_s:

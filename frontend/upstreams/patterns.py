@@ -29,6 +29,7 @@ class Patterns:
     def find(self, name: str) -> str | None:
         """The model of the most specific pattern that matches; None if none does."""
         length = len(name)
+        # names come from strangers, and each pair of lengths cuts the name twice
         if length > _LONGEST:
             return None
         for before, after in self._lengths:

@@ -84,6 +84,7 @@ class Registry:
         """
         spelled = [self._mapped(one) for one in spellings(name)]
         model = self._first(spelled)
+        # names come from strangers: unknown ones must not mean a poll for each request
         if model is None and time.monotonic() - self._refreshed_at_s > _MISS_INTERVAL_S:
             await self.refresh()
             model = self._first(spelled)
@@ -163,6 +164,7 @@ class Registry:
             yield
         finally:
             await self.residency.close()
+            # a poll that somebody waits for is a task of its own
             tasks = [poll] if self._refreshing is None else [poll, self._refreshing]
             for task in tasks:
                 task.cancel()
@@ -195,6 +197,7 @@ class Registry:
             on_demand = [model for model in models if self.residency.is_on_demand(model)]
             self._on_demand |= {model.name: model for model in on_demand}
             asleep = [one for name, one in self._on_demand.items() if name not in self._loaded]
+            # in this order a loaded model wins an alias over one that is not loaded
             self._learn([*asleep, *models])
         self._refreshed_at_s = time.monotonic()
 
@@ -210,11 +213,13 @@ class Registry:
         models = [
             model
             if model.created_s
+            # Triton does not say it, and the answer of /v1/models must not change with each poll
             else replace(model, created_s=self._since_s.setdefault(model.name, now_s))
             for model in models
         ]
         ready = {alias: model for model in models for alias in model.aliases}
         ready |= {model.name: model for model in models}  # a name beats another model's alias
+        # once per change, since this runs every two seconds
         if ready.keys() != self._ready.keys():
             _log.info("serving %s", ", ".join(sorted(m.name for m in models)) or "nothing")
         self._ready = ready

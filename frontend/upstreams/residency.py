@@ -108,6 +108,7 @@ class Residency:
     async def _wait_until_loaded(self, model: Model, stay: Stay, timeout_s: float) -> None:
         try:
             async with asyncio.timeout(timeout_s):
+                # checked again after each change, which may have been an unload
                 while stay.change is not None or model.name not in self.loaded():
                     if stay.change is None:
                         self._check_failure(stay)
@@ -149,6 +150,7 @@ class Residency:
             stay.failure, stay.failed_at_s = error, time.monotonic()
             _log.warning("%s was not loaded: %s", model.name, error)
             raise
+        # a request's `keep_alive` counts until the model is unloaded
         stay.keep_s, stay.failure = self._policy(model), None
         stay.extend()
         _log.info("loaded %s in %.1f s", model.name, time.monotonic() - started)
@@ -168,6 +170,7 @@ class Residency:
             await self.upstream.unload(model.name)
             await self.refresh()
         except GatewayError as error:
+            # else the next poll, two seconds later, would try again
             stay.until_s = time.monotonic() + _RETRY_S
             _log.warning("%s was not unloaded: %s", model.name, error)
             return

@@ -54,10 +54,13 @@ class Denoiser:
         scheduler = type(self.scheduler).from_config(self.scheduler.config)  # it keeps state
         scheduler.set_timesteps(order.steps)
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+        # one call per image: the noise of a batch would depend on its size
         shape = (1, self.channels, order.height // self.scale, order.width // self.scale)
         noise = [torch.randn(shape, generator=generator) for generator in generators]
         latents = torch.cat(noise) * scheduler.init_noise_sigma
+        # up to 1 the negative prompt has no weight in eq. 6: half of the computation is saved
         halves = embeddings if order.guidance > 1 else embeddings[1:]
+        # each half is repeated as a whole, in the order of [latents, latents] in `_predict`
         text = np.repeat(halves.astype(np.float32, copy=False), len(seeds), axis=0)
         extra = _step_options(scheduler, generators)
         stop = len(scheduler.timesteps) if order.stop_after is None else order.stop_after
@@ -96,8 +99,10 @@ class Denoiser:
 def _estimate(step: Any, scheduler: Any) -> Any:
     """What the latents seem to become: the scheduler's estimate of the clean image, where it has
     one, else the latents with the noise that is left."""
+    # DDPM, DDIM and Euler schedulers return it beside the sample
     if (clean := getattr(step, "pred_original_sample", None)) is not None:
         return clean
+    # `endswith` also covers "sde-dpmsolver++"
     if str(getattr(scheduler.config, "algorithm_type", "")).endswith("dpmsolver++"):
         return scheduler.model_outputs[-1]  # it predicts data (Lu et al. 2022, DPM-Solver++, §4)
     return step.prev_sample

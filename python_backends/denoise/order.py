@@ -57,6 +57,7 @@ def read_order(arrays: Arrays, limits: Limits) -> Order:
         guidance=value("guidance", limits.guidance),
         width=value("width", limits.width),
         height=value("height", limits.height),
+        # 32 bits, so that a client whose numbers are doubles can repeat it exactly
         seed=value("seed", secrets.randbelow(2**32)),
         count=value("count", 1),
         stop_after=value("stop_after", None),

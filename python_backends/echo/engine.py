@@ -57,6 +57,7 @@ class EchoEngine:
                 script = read_script(prompt, sampling)
                 self._check(prompt)
                 await _Performance(script, entry, replies, self._cancellations).run()
+            # a script that cannot be read ends here, before there is a performance
             finally:
                 if entry.outcome is None:
                     entry.end("error")
@@ -129,14 +130,17 @@ class _Performance:
         return not (script.never_finish and await self._pause(float("inf")))
 
     def _is_last(self, event: Mapping[str, Any]) -> bool:
+        # completions are interleaved, so the last one of them ends last
         last_index = int(self._entry.sampling_parameters.get("n") or 1) - 1
         finished = event["finish_reason"] is not None and event["index"] == last_index
+        # a failure after the last chunk still has to be sent, and nothing follows a final response
         return finished and self._script.fail_after is None
 
     async def _pause(self, pause_ms: float) -> bool:
         """Waits, unless cancelled; says whether it was."""
         loop = asyncio.get_running_loop()
         end = loop.time() + pause_ms / 1000
+        # also without a pause: a cancel that is already posted must run first
         await asyncio.sleep(0)
         while not self._stopped.is_set() and (left := end - loop.time()) > 0:
             try:
@@ -169,5 +173,6 @@ class _Performance:
             code=str(script.error.get("code", "backend_error")),
             param=script.error.get("param"),
         )
+        # the class decides the status elsewhere; a script may choose any
         failure.status = int(script.error.get("status", 500))
         raise failure

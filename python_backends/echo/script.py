@@ -90,6 +90,7 @@ def split(text: str, chunks: int | None) -> list[str]:
         return [word + " " for word in words[:-1]] + [words[-1]] if text else []
     if chunks <= 0:
         return []
+    # an empty reply of many chunks still needs text in each
     text = text or "token " * chunks
     edges = [round(i * len(text) / chunks) for i in range(chunks + 1)]
     return [text[start:end] for start, end in itertools.pairwise(edges)]
@@ -107,6 +108,7 @@ def events(script: Script, prompt: Fields, sampling: Fields) -> Iterator[dict[st
     for special in _specials(script):
         for index in range(int(sampling.get("n") or 1)):
             yield {**_event(index, prompt_tokens, 0), **special}
+    # an empty reply needs an event as well: the finish reason is in one
     for number, piece in enumerate(pieces or [""], start=1):
         for index in range(int(sampling.get("n") or 1)):
             last = number >= len(pieces) and not script.never_finish
@@ -126,6 +128,7 @@ def _specials(script: Script) -> Iterator[dict[str, Any]]:
         yield {"reasoning": script.reasoning}
     for number, call in enumerate(script.tool_calls or ()):
         arguments = str(call["arguments"])
+        # cut inside the JSON text: clients must join deltas before they parse them
         half = len(arguments) // 2
         first = {"index": number, "id": f"call-{number}", "name": call["name"]}
         yield {"tool_calls": [{**first, "arguments": arguments[:half]}]}

@@ -46,6 +46,7 @@ def _check_ids(rows: list[list[str]]) -> None:
 
 
 def _vector(words: list[str], dimensions: int) -> Array:
+    # not zero: a text without words would have a norm of 0 and a vector of NaN
     total = np.full(dimensions, 1e-3, dtype=np.float64)
     for word in words:
         seed = int.from_bytes(hashlib.sha256(word.lower().encode()).digest()[:8], "big")

@@ -39,6 +39,7 @@ def trim(
         raise ValueError(f"ids {input_ids.shape} and mask {attention_mask.shape} do not match")
     if token_type_ids is not None and token_type_ids.shape != input_ids.shape:
         raise ValueError(f"ids {input_ids.shape} and types {token_type_ids.shape} do not match")
+    # at least one token: a row without any would be a run of width 0
     lengths = attention_mask.sum(axis=1).clip(min=1)
     return [
         Row(
@@ -62,10 +63,12 @@ def group(rows: Sequence[Row], token_budget: int) -> Iterator[list[Row]]:
     best, cuts = np.zeros(len(rows) + 1), np.zeros(len(rows) + 1, dtype=np.int64)
     for end in range(1, len(rows) + 1):  # the last run of the first `end` rows: where it begins
         longest = int(lengths[end - 1])
+        # rows are sorted, so the last one of a run is the longest and sets its width
         first = max(0, end - max(1, token_budget // longest))
         costs = best[first:end] + RUN_TOKENS + np.arange(end - first, 0, -1) * longest
         cuts[end] = first + costs.argmin()
         best[end] = costs.min()
+    # from the back: `cuts[end]` is where the last run of the first `end` rows begins
     while (end := len(ordered)) > 0:
         yield ordered[cuts[end] :]
         del ordered[cuts[end] :]

@@ -61,6 +61,7 @@ class Infill:
 def _beginning(encode: Encode) -> list[int]:
     """What the tokenizer puts before a text; what it puts behind one has no place here."""
     first = encode("", True)[:1]
+    # with an end token alone, the first id of "" is that end token
     return first if first == encode("a", True)[:1] else []
 
 
@@ -74,6 +75,7 @@ def _joined(text: str, encode: Encode) -> list[int]:
     if encode(_ANCHOR + "a", False) == anchor + encode("a", False):
         return encode(text, False)
     whole = encode(_ANCHOR + text, False)
+    # a merge across the anchor would change its ids, and the cut would be wrong
     return whole[len(anchor) :] if whole[: len(anchor)] == anchor else encode(text, False)
 
 

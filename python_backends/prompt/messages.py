@@ -36,6 +36,7 @@ def form_of(prompt: Mapping[str, Any]) -> str:
             param="prompt",
         )
     form = forms[0]
+    # a field of another form would be ignored silently
     if unknown := sorted(set(prompt) - _FORMS[form] - {form}):
         raise InvalidInput(
             f"unknown field '{unknown[0]}' next to '{form}'",
@@ -69,11 +70,13 @@ def flatten(message: Mapping[str, Any], takes_images: bool) -> dict[str, Any]:
         _check_part(part, takes_images)
     if any(part["type"] == "image" for part in content):
         return {**message, "content": content}
+    # line feeds between parts, as vLLM joins them for templates of text models
     return {**message, "content": "\n".join(part["text"] for part in content)}
 
 
 def _check_part(part: Any, takes_images: bool) -> None:
     kind = part.get("type") if isinstance(part, dict) else type(part).__name__
+    # an image part is a place only; the files come in the tensor `images`, in order
     if kind == "image" and takes_images and set(part) == {"type"}:
         return
     if kind != "text" or not isinstance(part.get("text"), str):

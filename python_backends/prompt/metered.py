@@ -50,6 +50,7 @@ class _Metered(ImmutableSandboxedEnvironment):
         self._count()
         return super().getitem(obj, argument)
 
+    # names with underscores, as in jinja2: a template's own keyword may be called `self`
     def call(__self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
         __self._count()
         return super().call(__context, __obj, *args, **kwargs)
@@ -59,6 +60,7 @@ class _Metered(ImmutableSandboxedEnvironment):
         kept, size = [], 0
         for piece in pieces:
             self._count()
+            # characters, at most the bytes: what passes is measured in bytes afterwards
             size += len(piece)
             if size > self.text_limit:
                 raise InvalidInput(
@@ -96,6 +98,8 @@ def _meter(template: str) -> _Metered:
     from transformers.utils import chat_template_utils
 
     compiled = chat_template_utils._compile_jinja_template(template)
+    # transformers keeps the compiled template in a cache, so a template of our own would not
+    # be the one that `apply_chat_template` renders
     compiled.environment.__class__ = _Metered
     environment: _Metered = compiled.environment
     return environment

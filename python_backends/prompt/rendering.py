@@ -206,6 +206,7 @@ class Renderer:
         self._check_sizes(prompt, options)
         options = self._effort(prompt.get("reasoning_effort")) | options
         continues = _flag(prompt, "continue_final_message", False)
+        # a template that does not mention images would silently leave them out
         images = "image" in self.source
         messages = [with_objects(flatten(message, images)) for message in messages_of(prompt)]
         tools = prompt.get("tools") or None
@@ -222,10 +223,12 @@ class Renderer:
                     tokenize=False,
                 )
             )
+        # templates raise what they like for roles or fields that they do not expect
         except (TemplateError, ValueError, TypeError, KeyError) as error:
             raise InvalidInput(
                 f"the model's chat template rejected the messages: {error}", param="messages"
             ) from error
+        # a template may repeat what it gets, so the result is measured as well as the parts
         self._check_bytes(text, "messages")
         return text
 
@@ -245,6 +248,7 @@ class Renderer:
         """Maps a reasoning effort to the template's own arguments: levels or a switch."""
         if effort is None:
             return {}
+        # levels come first: gpt-oss knows low, medium and high, but no way to switch off
         if "reasoning_effort" in self.source and effort != "none":
             return {"reasoning_effort": effort}
         if "enable_thinking" in self.source:
@@ -268,6 +272,7 @@ class Renderer:
         return list(ids)
 
     def _check_length(self, length: int, param: str, limit: int) -> None:
+        # a prompt that fills the context leaves no room for a token of the reply
         if length >= limit:
             raise _too_long(length, param, limit)
         if not length:
@@ -301,6 +306,7 @@ def _literal(tokenizer: Any) -> Callable[..., list[int]] | None:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return None
+    # the flag is the tokenizer's own state, and the chat template needs special tokens read
     apart = copy.deepcopy(backend)
     apart.encode_special_tokens = True
     return lambda text, special: list(apart.encode(text, add_special_tokens=special).ids)

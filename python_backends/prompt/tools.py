@@ -30,6 +30,7 @@ def with_objects(message: Mapping[str, Any]) -> Message:
     """
     calls = message.get("tool_calls")
     if not calls:
+        # Llama 3.1's template tests whether the key exists, and fails for an empty list
         return {name: value for name, value in message.items() if name != "tool_calls"}
     if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
         raise InvalidInput("'tool_calls' is not a list of objects", param="messages")
@@ -40,6 +41,7 @@ def _with_object(call: Mapping[str, Any]) -> dict[str, Any]:
     function = call.get("function")
     if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
         raise InvalidInput("a tool call has no function with a name", param="messages")
+    # OpenAI's API has "" for a function without parameters
     arguments = function.get("arguments") or {}
     if isinstance(arguments, str):
         try:
@@ -77,6 +79,7 @@ def _instructions(tools: Sequence[Any]) -> str:
 
 
 def _with_system(messages: list[Message], text: str) -> list[Message]:
+    # one system message: many templates accept only the first, or refuse a second
     if messages and messages[0]["role"] == "system":
         first = messages[0]
         return [{**first, "content": f"{first['content']}\n\n{text}"}, *messages[1:]]

@@ -34,6 +34,7 @@ class Truncation:
             raise InvalidInput(
                 "'truncate' must hold 'reply' and 'keep', numbers of tokens", param="truncate"
             )
+        # at least one token stays free for the reply, as the length check demands
         most = max(1, context_length - max(1, numbers[0]))
         return cls(most, min(numbers[1], most - 1))
 
@@ -74,6 +75,7 @@ def shorten(
     """
     points = _points(messages)
     best, low, high = None, 0, len(points) - 1
+    # a search by halves: each try renders and tokenizes what is left of the conversation
     while low <= high:
         middle = (low + high) // 2
         ids = _fit_from(messages, points[middle], fit)
@@ -106,6 +108,7 @@ def last_turns(messages: Sequence[Message], truncation: Truncation) -> Iterator[
     """What stays in any case, without the middles of texts that cannot: the last message, with the
     call that it answers; and, for a template that wants to begin with a user, from theirs on."""
     users = [number for number, message in enumerate(messages) if message["role"] == "user"]
+    # the two places are often the same one
     for point in dict.fromkeys([_points(messages)[-1], *users[-1:]]):
         yield [_cut(message, truncation) for message in rest_from(messages, point)]
 

@@ -27,6 +27,7 @@ class PromptTokenizer:
 
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         pad_id = tokenizer.pad_token_id
+        # Stable Diffusion 1 was trained with the end token as padding
         pad_id = tokenizer.eos_token_id if pad_id is None else pad_id
         return cls(lambda text: list(tokenizer(text)["input_ids"]), pad_id or 0, length, max_bytes)
 

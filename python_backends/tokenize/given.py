@@ -42,6 +42,7 @@ class Given:
     def of(cls, tokenizer: Any) -> "Given":
         """Learns from one word what stands around every text."""
         word = tokenizer.encode("a")
+        # one letter is enough: what is around it is around every text
         own = [place for place, special in enumerate(word.special_tokens_mask) if not special]
         start, end = (own[0], own[-1] + 1) if own else (len(word.ids), len(word.ids))
         size = tokenizer.get_vocab_size(with_added_tokens=True)
@@ -57,6 +58,7 @@ class Given:
             shown += " and " if self.first and self.last else ""
             shown += f"end with {self.last}" if self.last else ""
             raise _foreign(number, f"does not {shown}, as this model's token ids do")
+        # a weak test, so it is the last resort: decoding may change spaces of valid ids too
         if not self.first and not self.last and not self._survives(ids):
             raise _foreign(number, "is not how this model's tokenizer writes that text")
 

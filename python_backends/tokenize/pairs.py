@@ -44,6 +44,7 @@ class PairTokenizer:
                 documents[number] = beginning(documents[number], self.context_length)
             else:
                 check_bytes(documents[number], self.max_bytes, "documents", self.context_length)
+        # all pairs of a request usually share one query: it is measured once
         heads = {query: self._head(query, "query") for query in set(queries)}
         pairs = [
             (heads[query], self._head(document))

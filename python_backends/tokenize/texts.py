@@ -59,9 +59,11 @@ class TextTokenizer:
         for number, ids in enumerate(rows):
             if ids:
                 given.check(number, ids)
+        # a row without ids has text: requests may mix both
         return [ids or self._encode([text])[0] for ids, text in zip(rows, texts, strict=True)]
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
+        # the whole of a short text; of a long one no more than its first tokens are used
         texts = [head(self._plain, text, self.context_length) for text in texts]
         parts = batches(map(len, texts))
         return [row.ids for part in parts for row in self.tokenizer.encode_batch_fast(texts[part])]

@@ -44,6 +44,7 @@ class TritonPythonModel:
         self._context = settings.number("context_length", 0)
         self._prompts = Prompts(settings.path("tokenizer", "tokenizer"))
         self._loop = LoopThread("trtllm")
+        # a thread per stream: the stub's iterator of decoupled responses blocks
         self._threads = ThreadPoolExecutor(settings.number("streams", 256))
         self._cancellations = Cancellations()
         self._pace = Pace()
@@ -57,6 +58,7 @@ class TritonPythonModel:
                 self._loop.call(replies.fail, error)
 
     def finalize(self) -> None:
+        # without waiting: a thread may be blocked in an answer that never comes
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._loop.stop()
 
@@ -101,12 +103,14 @@ class TritonPythonModel:
             asks = {name: np.array([True]) for name in ("streaming", *_ASKS)}
             for answer in self._ask(request_id, {**tensors, **asks}):
                 if answer.has_error():
+                    # Triton's own text is not passed on: it may quote paths of the server
                     raise StepError("the engine failed while it worked on this request")
                 if (event := _event(stream, answer)) is not None:
                     self._send(replies, {**event, **prompt_ids})
                     prompt_ids = {}
                 if stream.finished:
                     return
+            # the peer ended without a reason, as it does after a stop
             self._send(replies, stream.aborted())
         except Exception as error:  # a stream that is not ended hangs its client
             self._loop.call(replies.fail, error)

@@ -21,6 +21,7 @@ class Prompts:
         """The text whose tokens these are. Raises InvalidInput for ids of no text."""
         own = ids[len(self._start) :] if ids[: len(self._start)] == self._start else ids
         text = str(self._tokenizer.decode(own, skip_special_tokens=False))
+        # NVIDIA's model tokenizes the text again: other ids would be another prompt
         if list(self._tokenizer(text)["input_ids"]) not in (ids, self._start + ids):
             raise InvalidInput(
                 "TensorRT-LLM takes a prompt as text, and these token ids are not those of a text",

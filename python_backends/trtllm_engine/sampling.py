@@ -49,9 +49,11 @@ def sampling_tensors(sampling: Mapping[str, Any], room: int, context: int) -> di
             raise InvalidInput(f"TensorRT-LLM does not take '{name}' here", param=name)
     # without any of them TensorRT-LLM is greedy, where the contract's default is temperature 1
     chosen = {"temperature": 1.0, **given}
+    # top_k 1 is greedy whatever the temperature is
     if chosen["temperature"] == 0:
         chosen |= {"temperature": 1.0, "top_k": 1}
     for name, kind in _TAKEN.items():
+        # the contract's top_k of 0 or -1 means all tokens, which is what leaving it out means here
         if name in chosen and not (name == "top_k" and chosen[name] <= 0):
             tensors[f"sampling_param_{name}"] = np.array([chosen[name]], dtype=kind)
     most = given.get("max_tokens", room)

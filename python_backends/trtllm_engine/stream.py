@@ -23,6 +23,7 @@ class Stream:
 
     def event(self, text: str, reason: str, stop_reason: str = "None") -> dict[str, Any]:
         """The event of one answer. `reason` is `None` until the last one."""
+        # the text so far, unless a version answers with deltas: then it is appended
         whole = text if text.startswith(self.sent) else self.sent + text
         self.finished = reason not in _UNFINISHED
         # half a character comes whole with the next token

@@ -36,5 +36,6 @@ class Adapters:
             )
         from vllm.lora.request import LoRARequest  # type: ignore[import-not-found]
 
+        # vLLM refuses the number 0
         number = list(self.folders).index(name) + 1
         return {"lora_request": LoRARequest(name, number, str(self.folders[name]))}

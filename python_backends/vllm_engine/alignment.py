@@ -31,10 +31,12 @@ class LogprobAligner:
         """`apart`: some of these became reasoning or calls. `ended` is why there is no more, and
         `stopped` that a stop string cut the text."""
         self._tokens += tokens
+        # bytes, not characters: a token may hold a part of a character
         self._text += text.encode(errors="replace")
         if apart:
             self._keep_end_only()
         spelled = self._spell()
+        # only now is it known that the rest of the text does not come with another delta
         if ended is not None:
             spelled += self._rest(cut=ended != "stop" and not stopped)
         return spelled

@@ -32,6 +32,7 @@ class Alphabet:
     @functools.cached_property
     def is_complete(self) -> bool:
         """Whether every byte that UTF-8 uses is a token."""
+        # UTF-8 never has 0xC0, 0xC1 and 0xF5 to 0xFF (RFC 3629, section 1)
         return self._bytes >= {*range(0xC0), *range(0xC2, 0xF5)}
 
     def can_write(self, character: str) -> bool:
@@ -107,6 +108,7 @@ class _Fitting:
             text = bytes(value & 0xFF for value in values).decode(errors="surrogateescape")
             if all(map(self._alphabet.can_write, text)):
                 return
+            # a part of a character has no escape of its own: xgrammar splits ranges into bytes
             if self._is_json and not any("\ud800" <= one <= "\udfff" for one in text):
                 self._set(number, _BYTES, self._escaped(text))
             else:
@@ -115,6 +117,7 @@ class _Fitting:
             members = _members(values)
             if any(map(self._alphabet.can_write, members)):
                 return
+            # a repeated class may occur no times, so it is dead and left out instead
             if self._is_json and kind == _CLASS:
                 self._set(number, _RULE, [self._add_escapes(_members(values))])
             else:
@@ -150,6 +153,7 @@ class _Fitting:
     def _spread(self) -> None:
         """Finds all that is dead because its parts are."""
         grown = True
+        # rules refer to each other in cycles, so one pass is not enough
         while grown:
             before = len(self._dead) + len(self._dead_rules)
             for number, expression in enumerate(self._expressions):
@@ -192,6 +196,7 @@ def _members(values: Iterable[int]) -> Iterator[str]:
     ranges = sorted(zip(bounds[::2], bounds[1::2], strict=True))
     for low, high in _complement(ranges) if negated else ranges:
         for number in range(low, high + 1):
+            # surrogates are not characters, and UTF-8 cannot encode them
             if not 0xD800 <= number <= 0xDFFF:
                 yield chr(number)
 

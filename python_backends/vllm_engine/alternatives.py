@@ -24,6 +24,7 @@ def allow_calls(request: Any, parser: str) -> Any:
     )
 
     structured = request.structured_outputs
+    # the parser has a grammar for calls and has joined it with the answer's
     if structured is None or structured.structural_tag is not None:
         return request
     marks = [*tool_marks(parser), *_BEGINNINGS.get(parser, ())]

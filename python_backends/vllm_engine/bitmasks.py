@@ -31,6 +31,7 @@ class BitmaskBackend(StructuredOutputBackend):  # type: ignore[misc]
     def compile_grammar(
         self, _request_type: Any, grammar_spec: str, stop_token_ids: set[int] | None = None
     ) -> "RemoteGrammar":
+        # the spec is `root ::= "PATH"`: vLLM checks that it is a grammar before it gets here
         path = grammar_spec.partition('"')[2].rpartition('"')[0]
         grammar = RemoteGrammar(path, stop_token_ids)
         self.vocab_size = grammar.vocab_size
@@ -51,7 +52,9 @@ class RemoteGrammar(StructuredOutputGrammar):  # type: ignore[misc]
         self._ended = False
         self._accepted: list[int] = []
         self._mask: Any = None
+        # SEQPACKET keeps messages apart: a mask needs no length before it and no second read
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        # every call that waits for the process also holds up the engine's step
         self._socket.settimeout(WAIT_S)
         self._socket.connect(path)
         self._send(b"o", sorted(stop_token_ids or ()))
@@ -61,6 +64,7 @@ class RemoteGrammar(StructuredOutputGrammar):  # type: ignore[misc]
         self.vocab_size, *stops = np.frombuffer(answer, dtype=np.int32).tolist()
         self._stops = frozenset(stops)
 
+    # vLLM does not say when it is done with a grammar; the open connection keeps a session alive
     def __del__(self) -> None:
         if hasattr(self, "_socket"):
             self._socket.close()
@@ -69,6 +73,7 @@ class RemoteGrammar(StructuredOutputGrammar):  # type: ignore[misc]
         if self.failed:
             return False
         for token in tokens:
+            # an engine step may bring tokens behind the end token, which vLLM drops
             if self._ended:
                 break
             self._accepted.append(token)
@@ -85,6 +90,7 @@ class RemoteGrammar(StructuredOutputGrammar):  # type: ignore[misc]
 
     def ask(self) -> bool:
         """Requests the next bitmask unless it is known or not needed; returns whether it did."""
+        # a mask stays valid until a token is accepted, also when a request is preempted
         if self.failed or self._ended or self._mask is not None:
             return False
         accepted, self._accepted = self._accepted, []
@@ -109,12 +115,14 @@ class RemoteGrammar(StructuredOutputGrammar):  # type: ignore[misc]
         if self._mask is None:  # failed: the token that comes of this is thrown away
             bitmask[batch_index].fill_(_FULL)
             return
+        # a copy: torch warns about read-only arrays, as those of received bytes are
         row = torch.from_numpy(self._mask.copy())
         bitmask[batch_index, : row.shape[0]].copy_(row)
 
     def validate_tokens(self, tokens: list[int]) -> list[int]:
         if self.failed or self._ended:
             return []
+        # drafts come after the accepted tokens, which the process may not have seen
         self._flush()
         self._send(b"v", tokens)
         answer = self._receive()
@@ -126,6 +134,7 @@ class RemoteGrammar(StructuredOutputGrammar):  # type: ignore[misc]
     def rollback(self, num_tokens: int) -> None:
         kept = max(0, len(self._accepted) - num_tokens)
         left = num_tokens - (len(self._accepted) - kept)
+        # tokens that were not sent yet are forgotten here; only the others need a message
         self._accepted = self._accepted[:kept]
         self._mask, self._ended = None, False
         if left and not self.failed:

@@ -50,8 +50,10 @@ def read_plain_request(arrays: Arrays, parameters: str) -> PlainRequest:
             param="exclude_input_in_output",
         )
     sampling = json_object(arrays, "sampling_parameters")
+    # as in Triton's backend, which reads request parameters where the tensor is missing
     if sampling is None:
         given = json.loads(parameters or "{}")
+        # Triton's own parameters, such as triton_enable_empty_final_response, come the same way
         sampling = {key: given[key] for key in given if not key.startswith("triton_")}
     returns = tuple(name for name in _RETURNS if scalar(arrays, f"return_{name}"))
     return PlainRequest(text(arrays, "text_input") or "", stream, echo, sampling, returns)
@@ -82,6 +84,7 @@ class Answer:
         prefix = self._plain.prompt if self._plain.echo else ""
         tensors = {"text_output": texts([(prefix + part.text).encode() for part in parts])}
         builders: dict[str, Callable[[], Array]] = {
+            # `str`: Triton's backend sends the text "None" while a stream goes on
             "finish_reason": lambda: texts([str(part.finish_reason).encode() for part in parts]),
             "cumulative_logprob": lambda: np.array(
                 [part.cumulative_logprob or 0.0 for part in parts], dtype=np.float32

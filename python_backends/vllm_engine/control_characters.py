@@ -24,6 +24,7 @@ class ControlCharacters:
             for number in range(size)
             if any(byte < 0x20 and byte != 0x0A for byte in vocabulary.bytes_of(number))
         ]
+        # text, as the ids in a request's JSON object are
         self._bias = {str(number): _LEAST_BIAS for number in self.token_ids}
 
     def excluded(self, sampling: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -31,6 +32,7 @@ class ControlCharacters:
         structured = sampling.get("structured_outputs")
         if not isinstance(structured, Mapping) or not _bounds_strings(structured):
             return sampling
+        # the bias is added last: a client's own must not bring the characters back
         return {**sampling, "logit_bias": {**(sampling.get("logit_bias") or {}), **self._bias}}
 
 

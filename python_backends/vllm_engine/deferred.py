@@ -64,6 +64,7 @@ class DeferredText:
 
     def _end_of_content(self, start: int) -> int:
         bare = self.text.lstrip()
+        # nothing but whitespace so far may still become a call: it is held back
         if self._marks.first and (not bare or bare.startswith(self._marks.first)):
             self.has_call = bool(bare)
             return start
@@ -71,6 +72,7 @@ class DeferredText:
         if starts := [place for place in places if place >= 0]:
             self.has_call = True
             return min(starts)
+        # a mark may be cut between two deltas, so what could be its beginning waits
         return len(self.text) - max(_overlap(self.text, mark) for mark in self._marks.anywhere)
 
 
@@ -104,6 +106,7 @@ class DeferredReader:
     def read(self, text: str, token_ids: Sequence[int], *, end: End) -> Delta:
         piece = self._reader.read(text, token_ids, end=end)
         piece.text = self._text.take(piece.text)
+        # a reply that was cut has no whole call, and its beginning is not content either
         if end is End.NATURAL and self._text.has_call:
             piece.tool_calls = self._calls_of(self._text.text) or []
             self._called = bool(piece.tool_calls)

@@ -55,6 +55,7 @@ class TrimmedReader:
         piece = self._reader.read(text, token_ids, end=end)
         if not self._said:
             self._blank, piece.text = self._blank + piece.text, ""
+            # after a call the whitespace at the end belongs to the format
             if self._blank.strip() or (end is not End.NOT_YET and not self._called):
                 self._blank, piece.text, self._said = "", self._blank, True
         if piece.tool_calls:

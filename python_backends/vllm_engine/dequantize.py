@@ -43,8 +43,10 @@ class UnpackedLinear(MPLinearKernel):  # type: ignore[misc]
         size = values.shape[1] // scales.shape[1]
         groups = values.reshape(values.shape[0], -1, size)
         groups = groups - self._zero_points(layer, groups.shape[0])
+        # float32 throughout: a scale in bfloat16 would lose bits of the product
         weight = (groups * scales.float().unsqueeze(-1)).reshape(values.shape)
         layer.unpacked = torch.nn.Parameter(weight.contiguous(), requires_grad=False)
+        # the packed weights are freed, else both forms would stay in memory
         for name in (self.w_q_name, self.w_s_name, self.w_zp_name):
             if name is not None and getattr(layer, name, None) is not None:
                 setattr(layer, name, None)

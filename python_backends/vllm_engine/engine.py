@@ -79,9 +79,11 @@ class Engine:
             if self.parsers.reasoning is not None:
                 self.arguments.setdefault("reasoning_parser", self.parsers.reasoning)
             self.loop.run(self._build())
+        # also for a cancelled start: processes of a half-built engine do not end by themselves
         except BaseException:
             self._clear()
             raise
+        # after the first start: its failure is reported by `initialize`, not retried
         self.loop.call(lambda: self.loop.spawn(self._watch()))
 
     def stop(self) -> None:
@@ -97,6 +99,7 @@ class Engine:
 
     def _begin(self) -> None:
         """Starts the processes that import while this one does: first, as it takes seconds."""
+        # first: it guards only what is started under its mark
         self._reaper = Reaper()
         if _forks(self._settings):
             set_threads()
@@ -116,6 +119,7 @@ class Engine:
         )
 
     async def _shut_down(self) -> None:
+        # requests see that it is gone before its shutdown takes time
         llm, self._llm = self._llm, None
         if llm is not None:
             llm.shutdown(timeout=_SHUTDOWN_S)
@@ -155,6 +159,7 @@ class Engine:
     def _may_restart(self) -> bool:
         while self._deaths and self._deaths[0] < time.monotonic() - _RESTART_WINDOW_S:
             self._deaths.popleft()
+        # failed starts count as deaths, so an engine that cannot start does not try forever
         return not self._stopping and len(self._deaths) <= self._restart_limit
 
 
@@ -163,6 +168,7 @@ def engine_arguments(settings: Settings) -> dict[str, Any]:
     this machine needs: `engine_cpu` on a CPU, else the arguments for its GPUs."""
     arguments = settings.table("engine")
     arguments = {**({} if settings.gpus else settings.table("engine_cpu")), **arguments}
+    # what the config says wins over what the machine suggests
     arguments = {**settings.engine, **arguments}
     if "model" not in arguments:
         raise ValueError(f"parameter 'engine' of model '{settings.model}' has no 'model'")
@@ -170,6 +176,7 @@ def engine_arguments(settings: Settings) -> dict[str, Any]:
         if name in arguments:
             path = settings.folder / Path(arguments[name])
             arguments[name] = str(path) if path.exists() else arguments[name]
+    # the statistics are for vLLM's own /metrics, which is not served here
     return {"disable_log_stats": True, **arguments}
 
 

@@ -80,6 +80,7 @@ class EventWriter:
         if output.prompt_token_ids is not None:  # with the tokens that images became
             self._usage["prompt_tokens"] = len(output.prompt_token_ids)
         written = [self._event(completion) for completion in output.outputs]
+        # the first event only: a long prompt in each would cost more than the reply
         if self._sent_prompt is not None and written:
             written[0]["prompt_token_ids"], self._sent_prompt = list(self._sent_prompt), None
         if output.prompt_logprobs and written:
@@ -106,6 +107,7 @@ class EventWriter:
         if completion.finish_reason == FAILED:  # its tokens may be anything: they only count
             return self._end(index, FAILED)
         logprobs = completion.logprobs
+        # after the count above: the usage in an event includes its own tokens
         event = self._end(index, completion.finish_reason) | {
             "text": completion.text,
             "token_ids": list(completion.token_ids),
@@ -156,6 +158,7 @@ class EventWriter:
         ranked = sorted(
             (choice.rank, number) for number, choice in choices.items() if choice.rank is not None
         )
+        # vLLM adds the chosen token to the top ones, whatever its rank is
         top = [number for rank, number in ranked if self._top < 0 or rank <= self._top]
         return self._choice(token_id, choices[token_id]) | {
             "top": [self._choice(number, choices[number]) for number in top]
@@ -189,6 +192,7 @@ def _copy(event: Event, number: int) -> Event:
 def _end_of(completion: Completion) -> End:
     if completion.finish_reason is None:
         return End.NOT_YET
+    # a stop string cuts inside a call; a stop token, whose reason is a number, ends the format
     if completion.finish_reason == "stop" and not isinstance(completion.stop_reason, str):
         return End.NATURAL
     return End.CUT

@@ -16,6 +16,7 @@ class SleepingExecutor(MultiprocExecutor):  # type: ignore[misc]
     """Named in the engine arguments; lives in the engine's core process."""
 
     def _init_executor(self) -> None:
+        # the queues to the workers exist only after this
         super()._init_executor()
         for queue in self.response_mqs:
             queue._spin_condition.wait = _sleep

@@ -33,6 +33,7 @@ class Host:
                 self._cause = json.loads(await receive(self._reader))["failure"]
                 self._failed.set()
         self.gone = True
+        # when it was closed on purpose its end is not a failure of a request
         if self._wanted and not self._failed.is_set():
             self._failed.set()
         self._writer.close()
@@ -45,6 +46,7 @@ class Host:
         """The error for a request that failed with this grammar; None if the grammar is not the
         cause."""
         with contextlib.suppress(TimeoutError):
+            # the report comes on another connection than the failed mask, and may be behind it
             await asyncio.wait_for(self._failed.wait(), _FAILURE_WAIT_S)
             return _FAILURES[self._cause]("structured_outputs")
         return None

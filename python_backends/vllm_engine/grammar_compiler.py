@@ -40,6 +40,7 @@ def compile_grammar(
 ) -> xgr.CompiledGrammar:
     """Raises xgrammar's own exceptions for an invalid grammar."""
     grammar, alphabet = _read(kind, text, limits), vocabulary.alphabet
+    # the way through xgrammar's serialized form is only for vocabularies that lack bytes
     if not alphabet.is_complete:
         is_json = kind in ("json", "json_object") or (
             kind == "structural_tag" and holds_only_json(json.loads(text), alphabet)
@@ -47,6 +48,7 @@ def compile_grammar(
         grammar = xgr.Grammar.deserialize_json(
             fit(grammar.serialize_json(), alphabet, is_json=is_json)
         )
+    # without a cache: the process has one grammar. One thread: the limit is in CPU time
     compiler = xgr.GrammarCompiler(vocabulary.info, max_threads=1, cache_enabled=False)
     return compiler.compile_grammar(grammar)
 
@@ -70,6 +72,7 @@ def _read(kind: str, text: str, limits: Limits) -> xgr.Grammar:
             ]
             return xgr.Grammar.from_structural_tag(items, tag["triggers"])
         return xgr.Grammar.from_structural_tag(text)
+    # vLLM takes both of these under one name and tells them apart by this mark
     if kind == "grammar" and "::=" not in text:
         return xgr.Grammar.from_lark(text)
     return xgr.Grammar.from_ebnf(text)
@@ -88,6 +91,7 @@ def try_out(compiled: Any, limits: Limits) -> None:
             clock.run(lambda: matcher.fill_next_token_bitmask(mask, 0))  # noqa: B023
             allowed = np.nonzero(np.unpackbits(mask[0].view(np.uint8), bitorder="little"))[0]
             going_on = [one for one in allowed if one not in stops]
+            # the first step: the grammar is empty, not merely without a way on
             if not step and not len(allowed):
                 raise ValueError("nothing can match it")
             if not going_on:
@@ -112,6 +116,7 @@ class Clock:
 
     def run(self, work: Callable[[], Any]) -> Any:
         before_s = time.process_time()
+        # PROF counts CPU time only: a process that waits for a core is not slow
         signal.setitimer(signal.ITIMER_PROF, self._longest_s)
         try:
             return work()

@@ -67,7 +67,9 @@ class _ForkServer:
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
         self._poll = select.poll()
+        # registered first, and reported in that order: after a hang-up nothing else is started
         self._poll.register(0, select.POLLIN)
+        # before the children: numbers that `_end` frees are not used again in the same round
         self._poll.register(listener, select.POLLIN)
         self._children: dict[int, _Child] = {}
         """By either number at which its end shows: the owner hangs up, or the process ends."""
@@ -77,6 +79,7 @@ class _ForkServer:
             for number, _ in self._poll.poll():
                 if number == 0:
                     for pid in {child.pid for child in self._children.values()}:
+                        # they would notice their owners' ends, but not while they compute
                         os.kill(pid, signal.SIGKILL)
                     return
                 if number == self._listener.fileno():
@@ -88,6 +91,7 @@ class _ForkServer:
         owner, _ = self._listener.accept()
         pid = os.fork()
         if pid == 0:
+            # a copy would keep another grammar's connection open after its owner closed it
             for child in self._children.values():
                 with contextlib.suppress(OSError):  # each is there twice
                     child.close()
@@ -111,6 +115,7 @@ class _ForkServer:
 def _run_child(owner: socket.socket, serve: Serve) -> None:
     """Never returns."""
     try:
+        # a child must not outlive this server, also when that is killed
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         serve(owner)
     except OSError:
@@ -118,6 +123,7 @@ def _run_child(owner: socket.socket, serve: Serve) -> None:
     except BaseException:
         traceback.print_exc()
     finally:
+        # without the parent's atexit handlers and its buffered output
         os._exit(0)
 
 

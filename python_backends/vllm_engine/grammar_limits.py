@@ -69,6 +69,7 @@ def read_grammar(structured: Mapping[str, Any], limits: GrammarLimits) -> Gramma
     Raises InvalidInput for a grammar that is too large or invalid, or that uses keywords which the
     compiler would silently ignore.
     """
+    # exactly one: `Sampler` has checked it
     ((kind, value),) = ((k, v) for k, v in structured.items() if k in _READERS and v is not None)
     grammar = Grammar(kind, _READERS[kind](value, f"structured_outputs.{kind}", limits))
     try:
@@ -102,6 +103,7 @@ def _json_object(value: Any, param: str, _: GrammarLimits) -> str:
     return '{"type": "object"}'
 
 
+# NUL separates kind and text in the digest of a grammar, and ends C strings
 def _text(value: Any, param: str, _: GrammarLimits) -> str:
     if not isinstance(value, str) or "\0" in value or not value.strip():
         raise InvalidInput(f"'{param}' must be text, without the character NUL", param=param)
@@ -185,6 +187,7 @@ def _walk(value: Any, depth: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _check_schema(schema: Any, param: str) -> None:
     """Refuses keywords that xgrammar ignores: replies would not match the schema."""
+    # not recursive, because clients choose the depth
     waiting: list[tuple[int, str, Any]] = [(0, "", schema)]
     while waiting:
         depth, path, node = waiting.pop()
@@ -200,6 +203,7 @@ def _check_schema(schema: Any, param: str) -> None:
                 param=f"{param}{path}.{keyword}"[:200],
             )
         for name, value in node.items():
+            # values, not schemas: a property of an example may be called "contains"
             if name in _LITERALS:
                 continue
             inner = value.items() if name in _NAMED and isinstance(value, dict) else None

@@ -38,6 +38,7 @@ REJECTED, SLOW, STUCK, OK = b"\x01", b"\x02", b"\x03", b"\x00"
 def serve(owner: socket.socket, folder: str, vocabulary: Vocabulary, limits: Limits) -> None:
     """Compiles the owner's grammar, reports the result, and serves bitmasks until the owner
     disconnects."""
+    # before the first byte of the client's text is read
     _bound_memory(int(limits["grammar_memory_mb"]))
     asked = json.loads(receive(owner) or b"{}")
     if not asked:
@@ -47,6 +48,7 @@ def serve(owner: socket.socket, folder: str, vocabulary: Vocabulary, limits: Lim
     except TooSlow:
         send(owner, b'{"slow": true}')
         return
+    # xgrammar's bindings raise any of these for a grammar that they do not accept
     except (RuntimeError, ValueError, TypeError, KeyError, MemoryError) as error:
         send(owner, json.dumps({"refused": _sentence(error)}).encode())
         return
@@ -64,6 +66,7 @@ def serve(owner: socket.socket, folder: str, vocabulary: Vocabulary, limits: Lim
 def _make(vocabulary: Vocabulary, asked: Mapping[str, str], limits: Limits) -> Any:
     signal.setitimer(signal.ITIMER_PROF, float(limits["grammar_compile_s"]))
     compiled = compile_grammar(vocabulary, asked["kind"], asked["text"], limits)
+    # `try_out` sets the timer for each call of its own
     signal.setitimer(signal.ITIMER_PROF, 0)
     try_out(compiled, limits)
     return compiled
@@ -169,6 +172,7 @@ class _Session:
             self._matcher.rollback(tokens[0])
             return OK
         if letter == b"v":
+            # validating must not move on: what was accepted is taken back
             accepted = self._accept(tokens)
             if accepted:
                 self._matcher.rollback(accepted)
@@ -194,9 +198,11 @@ class _Session:
 
 
 def _bound_memory(megabytes: int) -> None:
+    # RLIMIT_AS counts what the fork server mapped before (xgrammar, vocabulary), too
     mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     bound = mapped + megabytes * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
+    # native code aborts when memory runs out, and would write the vocabulary to a core file
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 

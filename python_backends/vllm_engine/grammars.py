@@ -89,7 +89,9 @@ class Grammars:
         when too many requests wait. On cancellation the compile ends, unless another request needs
         it.
         """
+        # the kind is part of it: the same text may be a regular expression and a grammar
         key = (caller, hashlib.sha256(f"{grammar.kind}\0{grammar.text}".encode()).hexdigest())
+        # a refusal depends on the text alone, so it holds for every caller
         if (refusal := self._refused.get(key[1])) is not None:
             raise InvalidInput(refusal.message, code=refusal.code, param=grammar.param)
         pending = self._hosts.get(key)
@@ -97,6 +99,7 @@ class Grammars:
             pending = self._hosts[key] = _Pending(self._make(key, grammar))
         self._hosts.move_to_end(key)
         host = await pending.wait()
+        # no `await` since `wait`: in between the host could be closed as idle
         host.users += 1
         try:
             yield host
@@ -107,10 +110,12 @@ class Grammars:
     async def _make(self, key: Key, grammar: Grammar) -> Host:
         caller, watched = key[0], False
         try:
+            # unused processes hold slots, too: they go before a request has to wait
             if not self._processes.may(caller):
                 self._close_idle(0)
             await self._processes.acquire(caller)
             try:
+                # taken last: a compile never waits for a process while it holds a slot here
                 async with self._compiles.held(caller):
                     host = await self._compile(key[1], grammar)
                 watched = True
@@ -133,6 +138,7 @@ class Grammars:
         idle = [(key, host) for key, m in self._hosts.items() if (host := m.idle) is not None]
         for key, host in idle[: max(0, len(idle) - kept)]:  # the longest unused first
             del self._hosts[key]
+            # its slot is released by `_watch`, once the process is really gone
             host.close()
 
     async def _compile(self, digest: str, grammar: Grammar) -> Host:
@@ -140,12 +146,14 @@ class Grammars:
             reader, writer = await asyncio.open_unix_connection(f"{self._folder}/keeper")
         except OSError:  # the keeper is gone, and all its children with it
             await self._revive()
+            # not retried here: all grammars of the engine have ended, and their requests fail too
             raise Unavailable("grammars cannot be compiled right now; try again") from None
         reply = None
         try:
             send(writer, {"kind": grammar.kind, "text": grammar.text})
             async with asyncio.timeout(self._limits.grammar_compile_s * _WAIT_FACTOR):
                 reply = json.loads(await receive(reader))
+        # killed for its time or memory, which leaves no message
         except asyncio.IncompleteReadError:
             reply = {}
         except TimeoutError:
@@ -158,6 +166,7 @@ class Grammars:
         raise self._refuse(digest, grammar, reply)
 
     async def _revive(self) -> None:
+        # all requests notice at the same time; the first one starts the new server
         async with self._reviving:
             if self._forkserver.poll() is not None:
                 self.close()
@@ -211,6 +220,7 @@ class _Pending:
     async def wait(self) -> Host:
         self._waiting += 1
         try:
+            # one request's cancellation must not end a compile that others wait for
             return await asyncio.shield(self._task)
         finally:
             self._waiting -= 1
@@ -227,6 +237,7 @@ def _start_forkserver() -> "subprocess.Popen[bytes]":
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, **threads},
+        # not the server's working directory: a module there would shadow an installed one
         cwd="/",
     )
 

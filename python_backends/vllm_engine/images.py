@@ -30,6 +30,7 @@ def _read(file: bytes, number: int) -> Any:
 
     try:
         with Image.open(io.BytesIO(file), formats=_FORMATS) as picture:
+            # `open` reads the header only; pixels are decoded by `convert`
             width, height = picture.size
             if width * height > MAX_PIXELS:
                 raise InvalidInput(
@@ -38,5 +39,6 @@ def _read(file: bytes, number: int) -> Any:
                     param="messages",
                 )
             return picture.convert("RGB")
+    # Pillow raises SyntaxError for broken PNG chunks
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InvalidInput(f"image {number} cannot be read: {error}", param="messages") from error

@@ -80,6 +80,7 @@ class ReplyParsers:
         self._model_config = llm.model_config
         self._logger = logger
         self._free, self._forced, self._either = _parser_classes(parsers, self._tokenizer)
+        # for deferred formats the text is streamed by a parser that does not look for calls
         self._talk, _, _ = _parser_classes(Parsers(None, parsers.reasoning), self._tokenizer)
 
     def open(self, reply: Mapping[str, Any], sampling: Mapping[str, Any]) -> ReplyParser | None:
@@ -113,6 +114,7 @@ class ReplyParsers:
             raise InvalidInput(f"the tools cannot be used: {error}", param="tools") from error
         constrained = _constrained_sampling(sampling, request)
         constrains = constrained.get("structured_outputs") != sampling.get("structured_outputs")
+        # beside an answer the fault may be in the client's own schema, so it is named after that
         constrains = constrains and not either
         return ReplyParser(
             constrained, constrains, parser, request, options, make, self._logger,
@@ -253,6 +255,7 @@ def _request(reply: Mapping[str, Any], sampling: Mapping[str, Any]) -> Any:
         check_names(structured, StructuredOutputsParams.__dataclass_fields__, "structured_outputs.")
     try:
         return ChatCompletionRequest(
+            # vLLM demands a message; its parsers do not read any
             messages=[{"role": "user", "content": ""}],
             tools=tools,
             **({"tool_choice": choice} if tools else {}),
@@ -260,6 +263,7 @@ def _request(reply: Mapping[str, Any], sampling: Mapping[str, Any]) -> Any:
             chat_template_kwargs=reply.get("chat_template_kwargs"),
             include_reasoning=reply.get("include_reasoning", True),
             structured_outputs=StructuredOutputsParams(**structured) if structured else None,
+            # parsers may turn this off: the marks of some formats are special tokens
             skip_special_tokens=sampling.get("skip_special_tokens", True),
         )
     except ValidationError as error:

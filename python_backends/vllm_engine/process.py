@@ -30,6 +30,7 @@ def prepare_process(environment: Mapping[str, Any], gpus: Sequence[int] = ()) ->
     first use, which needs CUDA's compiler; without it vLLM's own sampler is used.
     """
     if gpus:
+        # children inherit it; vLLM then counts its devices from 0
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, gpus))
         if not (shutil.which("nvcc") and shutil.which("c++")):
             os.environ.setdefault("VLLM_USE_FLASHINFER_SAMPLER", "0")

@@ -29,6 +29,7 @@ class ParserReader:
         if self._broken:
             return Delta(text)
         ids = list(token_ids)
+        # only reasoning tokens are counted from them, so other replies do not keep their ids
         if self._parser.reasoning_parser is not None:
             self._written += ids
         self.unread += text
@@ -66,6 +67,7 @@ class ParserReader:
     def _piece(self, delta: Any) -> Delta:
         calls = [self._call(call) for call in delta.tool_calls or ()]
         if self._request.parallel_tool_calls is False:
+            # the model may write more calls anyway; vLLM's own server drops them here, too
             calls = [call for call in calls if call["index"] == 0]
         return Delta(delta.content or "", delta.reasoning or "", calls)
 
@@ -81,6 +83,7 @@ class ParserReader:
 
     def finish_reason(self, reason: str | None) -> str | None:
         """As in OpenAI's API: `stop` when the request named the function."""
+        # vLLM's object for a named function; "auto", "required" and "none" are text
         named = not isinstance(self._request.tool_choice, str | None)
         return "tool_calls" if self._called and reason == "stop" and not named else reason
 

@@ -44,6 +44,7 @@ class Reaper:
 
     def __init__(self) -> None:
         mark = uuid.uuid4().hex
+        # the guard itself must not have the mark, or it would kill itself first
         environment = {key: value for key, value in os.environ.items() if key != MARK}
         os.environ[MARK] = mark
         self._guard = subprocess.Popen(
@@ -94,6 +95,7 @@ def kill(mark: str, timeout_s: float = 10.0) -> None:
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        # a killed process stays in /proc until it is waited for
         select.select([], [], [], 0.02)
 
 
@@ -105,6 +107,7 @@ def main() -> None:
     while not ended:
         ended = bool(select.select([0], [], [], _CHECK_INTERVAL_S)[0])
         names |= mapped([owner, *marked(mark)])  # the owner makes semaphores for its children
+    # first: a living process could make segments after they were listed
     kill(mark)
     for name in names:
         with contextlib.suppress(OSError):

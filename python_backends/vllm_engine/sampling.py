@@ -89,6 +89,7 @@ class Sampler:
                     prompt_tokens=prompt_tokens,
                     requested_tokens=asked,
                 )
+            # clients often send the context length; only more than that is a mistake
             values["max_tokens"] = min(asked, room)
         copies = _equal_completions(values)
         if copies > 1:
@@ -128,6 +129,7 @@ def _equal_completions(values: Mapping[str, Any]) -> int:
     when it is more than one."""
     n, temperature = values.get("n"), values.get("temperature")
     greedy = isinstance(temperature, int | float) and 0 <= temperature < _GREEDY
+    # beyond `_MAX_COPIES` vLLM itself refuses the number
     return n if greedy and type(n) is int and 1 < n <= _MAX_COPIES else 1
 
 
@@ -167,6 +169,7 @@ def make_sampler(llm: Any) -> Sampler:
 
     def convert(values: dict[str, Any]) -> Any:
         params = msgspec.convert(values, SamplingParams, str_keys=True)
+        # not left to clients: cumulative outputs would be sent again with every token
         params.output_kind = RequestOutputKind.DELTA
         return params
 
@@ -174,5 +177,6 @@ def make_sampler(llm: Any) -> Sampler:
         names=frozenset(public - HIDDEN | {"priority"}),
         context_length=llm.model_config.max_model_len,
         convert=convert,
+        # from generation_config.json, as vLLM's own server applies it
         defaults=llm.model_config.get_diff_sampling_param(),
     )

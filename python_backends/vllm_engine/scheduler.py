@@ -48,6 +48,7 @@ class _WithGrammars:
             wait_for_bitmasks(
                 grammar
                 for request_id in scheduler_output.num_scheduled_tokens
+                # with drafts vLLM itself asks, one mask per drafted token
                 if request_id not in drafts
                 and (grammar := _grammar_of(self.requests.get(request_id))) is not None
             )
@@ -71,6 +72,7 @@ def _none(*_: Any) -> str:
 
 
 def _grammar_of(request: Any) -> RemoteGrammar | None:
+    # a chunk of a long prompt does not sample a token
     if request is None or not request.use_structured_output or request.is_prefill_chunk:
         return None
     grammar = request.structured_output_request.grammar

@@ -60,7 +60,9 @@ class Serving:
     async def _serve(
         self, request_id: str, arrays: Arrays, parameters: str, replies: Replies
     ) -> None:
+        # a number of our own: clients may send the same id twice, which vLLM refuses
         running = _Running(self._engine, str(next(self._numbers)), replies)
+        # the gateway's ids are USER/REQUEST; others belong to one caller without a name
         running.caller = request_id.rpartition("/")[0]
         self._engine.running += 1
         self._running.add(running)
@@ -68,6 +70,7 @@ class Serving:
             self._stamp(f"loop in {running.id}", request_id)
             running.stamp = self._stamp
         try:
+            # cancelled before it began: it runs the same way and ends at its first step
             if not self._cancellations.start(request_id, running.cancel):
                 running.forget()
             if "text_input" in arrays:
@@ -109,6 +112,7 @@ class Serving:
         )
         prompt: dict[str, Any] = {"prompt_token_ids": token_ids}
         if "images" in arrays:
+            # decoding takes up to seconds, in which the loop must serve other streams
             images = await asyncio.to_thread(read_images, arrays)
             prompt["multi_modal_data"] = {"image": images}
         options = reading.engine_arguments(token_ids) if reading is not None else {}
@@ -116,6 +120,7 @@ class Serving:
         by_tools = reading is not None and reading.constrains
         async with (
             self._constrained(running, params, by_tools=by_tools),
+            # closed before the grammar is: the engine must not ask a process that is gone
             aclosing(running.generate(prompt, sampling, **options)) as outputs,
         ):
             async for output in outputs:
@@ -126,6 +131,7 @@ class Serving:
                 running.stamp_output("sent")
                 if failed:
                     raise await running.failure()
+        # a cancelled request gets its last events here
         if not running.replies.ended:
             running.replies.send_events(writer.abort(), final=True)
 
@@ -180,6 +186,7 @@ class Serving:
                 self._engine.grammars.hosted(grammar, running.caller)
             ) as host:
                 if host is not None:
+                    # what the engine gets is the address of the process (bitmasks.py reads it)
                     params.structured_outputs = type(structured)(grammar=f'root ::= "{host.path}"')
                 yield
         except InvalidInput as error:
@@ -288,6 +295,7 @@ def _translate(error: Exception) -> Exception:
 
     if isinstance(error, EngineDeadError):
         return Unavailable("the engine stopped while processing this request; try again")
+    # vLLM raises ValueError for requests that it does not accept, with a text for clients
     if isinstance(error, VLLMClientError | ValueError):
         return refusal(error)
     return error

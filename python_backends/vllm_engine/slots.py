@@ -38,6 +38,7 @@ class CallerSlots:
         try:
             await place
         except asyncio.CancelledError:
+            # the slot was given in the same moment as the wait was cancelled: it goes back
             if place.done() and not place.cancelled():
                 self.release(caller)
             self._waiting = [one for one in self._waiting if one[1] is not place]
@@ -49,6 +50,7 @@ class CallerSlots:
         self._held[caller] -= 1
         if not self._held[caller]:
             del self._held[caller]
+        # cancelled waits are still in the list until their task runs
         self._waiting = [one for one in self._waiting if not one[1].done()]
         allowed = [one for one in self._waiting if self.may(one[0])]
         if allowed:

@@ -49,11 +49,13 @@ class Vocabulary:
         return self._known[token_id]
 
     def _bytes(self, token_id: int) -> bytes:
+        # first: an added token is literal, also where it looks like <0x0A>
         if token_id in self._added:
             return self._added[token_id].encode()
         spelling = self._spell(token_id) or ""  # ids beyond the vocabulary exist in padded heads
         if self._byte_level:
             table = byte_characters()
+            # tokens that were added later may contain characters outside the table
             if all(character in table for character in spelling):
                 return bytes(table[character] for character in spelling)
             return spelling.encode()

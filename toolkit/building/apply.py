@@ -43,11 +43,13 @@ def build(spec: Spec, target: Target, output: Path, progress: Progress = silent)
     Raises SpecError, BuildError, MissingExtra, RepositoryError; `output` is then untouched.
     """
     plan = make_plan(spec.for_target(target), target, spec.file)
+    # before minutes of downloads and conversions, not after them
     refuse_foreign(output)
     prepared = _prepare(spec, plan, progress)
     with _replacing(output) as scratch:
         write_tree(plan, prepared, scratch)
         _verify(spec, scratch, target)
+        # after the verifier, which would look into the environments
         keep_links(output, scratch)
     return Built(plan, output, prepared)
 
@@ -67,6 +69,7 @@ def _prepare(spec: Spec, plan: Plan, progress: Progress) -> dict[str, Prepared]:
             check(fetched.path)
             ready = prepare(model.name, model.entry, spec.folder, progress, fetched)
             known = (ready.facts, ready.digest)
+            # only for its errors: raised by `write_tree` they would have no line of models.yaml
             make_models(model.name, model.entry, known, plan.target, plan.entries)
             prepared[model.name] = ready
     failures.refuse()

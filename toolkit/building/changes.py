@@ -35,6 +35,7 @@ def find_changes(plan: Plan, states: Mapping[str, State], output: Path) -> Chang
     unchanged = 0
     for model in plan.models:
         if not any((output / folder).is_dir() for folder in model.folders):
+            # a model that is new as a whole is one line, not hundreds
             added += [f"{folder}/" for folder in model.folders]
             continue
         state = states.get(model.name, State())
@@ -43,6 +44,7 @@ def find_changes(plan: Plan, states: Mapping[str, State], output: Path) -> Chang
             place = output / file
             if not place.exists():
                 added.append(file)
+            # weights are compared by the digest in the manifest: reading them takes minutes
             elif same_weights if content is None else place.read_bytes() == content:
                 unchanged += 1
             else:
@@ -100,6 +102,7 @@ def _manifest(output: Path) -> Mapping[str, Any]:
     """The models that the repository's manifest names; none where there is no valid one."""
     try:
         models = json.loads((output / MANIFEST).read_text())["models"]
+    # a damaged manifest must not prevent the build that would replace it
     except (OSError, ValueError, KeyError, TypeError):
         return {}
     return models if isinstance(models, dict) else {}

@@ -26,6 +26,7 @@ def is_users_own(spec: Spec, finding: ModelFinding) -> bool:
 def finding_of(spec: Spec, finding: ModelFinding) -> Finding:
     """The finding at its place in models.yaml."""
     path: Path = ("models", finding.model, *_place(spec, finding))
+    # a file of the user's own has a line of its own; the generated config's does not help
     where = "" if finding.place.file.endswith("config.pbtxt") else f"{_inner(finding)}: "
     fix = None if finding.fix is None else _as_yaml(finding.fix)
     return spec.read.finding(path, f"{where}{finding.text} ({finding.outcome})", fix)
@@ -69,10 +70,12 @@ def _place(spec: Spec, finding: ModelFinding) -> Path:
     head, index = parts[0]
     if head in {"input", "output"}:
         names = list(entry.inputs if head == "input" else entry.outputs)
+        # protobuf keeps the order of models.yaml, so an index there is one here
         number = int(index) if index is not None else len(names)
         return (f"{head}s", names[number]) if number < len(names) else (f"{head}s",)
     if head == "ensemble_scheduling":
         step = next((number for name, number in parts if name == "step" and number), None)
+        # input_map → inputs
         side = next((f"{name[:-4]}s" for name, _ in parts if name in _MAPS), None)
         if step is None:
             return ("steps",)

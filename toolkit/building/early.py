@@ -59,6 +59,7 @@ def _state(spec: Spec, plan: Plan, model: ModelPlan, failures: Failures) -> Stat
         if state.fetched is not None and state.facts is None:
             _check_source(entry, state.fetched.path)
         if facts is not None:
+            # only for its errors; the digest does not matter for them
             make_models(model.name, entry, (facts, _NO_DIGEST), plan.target, plan.entries)
         return replace(state, facts=facts if state.facts is not None else None)
     return State()
@@ -91,6 +92,7 @@ def _check_tensors(spec: Spec, plan: Plan, states: Mapping[str, State], scratch:
         for finding in verify_repository(root, plan.target.name)
         if finding.severity is Severity.ERROR
         and is_users_own(spec, finding)
+        # models that are not here yet are missing from the folder, which is not the user's fault
         and not any(f"'{name}" in finding.text for name in unknown)
     ]
     if found:

@@ -46,9 +46,11 @@ class Failures:
         if not self._causes:
             return
         order = sorted(self.findings, key=lambda each: (each.place.line, each.text))
+        # only mistakes in models.yaml: reported as such, not as a failed build
         if all(type(cause) is SpecError for cause in self._causes):
             raise SpecError(order) from self._causes[0]
         failure = BuildError(order)
         codes = {cause.exit_code for cause in self._causes}
+        # scripts tell a failed download from a failed conversion by the code
         failure.exit_code = codes.pop() if len(codes) == 1 else BuildError.exit_code
         raise failure from self._causes[0]

@@ -76,6 +76,7 @@ def preview(spec: Spec, target: Target, output: Path, *, offline: bool = False) 
     RepositoryError, as far as they can be known now."""
     plan = make_plan(spec.for_target(target), target, spec.file)
     refuse_foreign(output)
+    # the same checks as a build's, so a plan that is shown can be carried out
     states = check_early(spec, plan)
     works = [
         work
@@ -90,6 +91,7 @@ def preview(spec: Spec, target: Target, output: Path, *, offline: bool = False) 
 def _works(name: str, entry: SourcedEntry, state: State, folder: Path, offline: bool) -> list[Work]:
     works = [_download(name, entry.origin, state.fetched is not None, offline)]
     if state.fetched is not None:
+        # the size of what is here, as the conversion's cost depends on it
         works[0] = Work(name, "download", str(entry.origin), True, size_of(state.fetched.path))
     works.append(_conversion(name, entry, state, works[0].size_bytes))
     if isinstance(entry, LlmEntry) and entry.quantization is not None:
@@ -146,4 +148,5 @@ def _file_name(entry: SourcedEntry) -> str:
 
 
 def _existing(path: Path) -> Path:
+    # the home may not exist before the first build
     return path if path.exists() else _existing(path.parent)

@@ -28,6 +28,7 @@ def keep_links(output: Path, fresh: Path) -> None:
     if (output / LINKS).is_dir():
         (fresh / LINKS).mkdir()
         for link in (output / LINKS).iterdir():
+            # a folder that somebody put there is not taken along
             if link.is_symlink():
                 (fresh / LINKS / link.name).symlink_to(link.readlink())
 

@@ -45,6 +45,7 @@ def quantize_entry(
         weights = scratch / _WEIGHTS
         weights.mkdir(parents=True)
         source = Fetched(converted / _WEIGHTS, digest)
+        # without vLLM: its environment may not be installed where repositories are built
         judging = Judging(engine=False, title=name)
         report = quantize_language(source, Options(method), judging, weights, progress)
         (weights / "quality").rename(scratch / "quality")
@@ -78,6 +79,7 @@ def _link(converted: Path, scratch: Path) -> None:
         relative = path.relative_to(converted)
         if path.is_file() and not relative.is_relative_to(_WEIGHTS):
             (scratch / relative).parent.mkdir(parents=True, exist_ok=True)
+            # copies, not links: `_tell` rewrites the facts, which would change the source's
             shutil.copyfile(path, scratch / relative)
 
 

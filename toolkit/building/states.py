@@ -39,6 +39,7 @@ def find_state(entry: SourcedEntry, folder: Path) -> State:
     quantized = None
     if isinstance(entry, LlmEntry) and entry.quantization is not None:
         quantized = _existing(quantized_place(entry.quantization, place))
+    # quantized weights may be here without their source's, which can be pruned
     if not place.exists():
         return State(fetched, quantized=quantized)
     return State(fetched, place, quantized, read_place(quantized or place))

@@ -45,6 +45,7 @@ def _write_model(plan: Plan, model: ModelPlan, weights: Prepared | None, root: P
     if KEEP in kind.code_files:
         for name in model.public:
             (root / name / "1" / KEEP).touch()
+    # after the folder was made by the loop above
     _write_texts(root / model.name, kind.files(model.entry))
     if weights is not None:
         _write_weights(model, weights, root)
@@ -129,6 +130,7 @@ def _code_digest(backend: str) -> str:
     total = hashlib.sha256()
     for place, source in sorted(backend_files(backend).items()):
         content = source.read_bytes()
+        # with lengths, so that bytes cannot move from one file to the next unnoticed
         total.update(f"{place}\0{len(content)}\0".encode() + content)
     return f"sha256:{total.hexdigest()}"
 

@@ -60,6 +60,7 @@ def prepare(
     named = _Named(name, progress)
     check_digest(fetched, entry)
     place = keep_converted(recipe(kinds.of(entry).conversion(fetched.path)), fetched, named)
+    # the source's digest: a converted folder's would change with every library
     prepared = Prepared(place, fetched.digest, read_place(place))
     return (
         _prepare_llm(name, entry, prepared, folder, progress)
@@ -80,6 +81,7 @@ def _prepare_llm(
     assert isinstance(known, LlmFacts)
     adapters, about = {}, {}
     for adapter, given in entry.adapters.items():
+        # errors otherwise point at the model's own `source`
         with about_adapter(adapter):
             fetched = check_digest(fetch(given.origin, folder, progress), given)
             rank = check_adapter(adapter, fetched.path)

@@ -70,6 +70,7 @@ def list_entries(spec: Spec | None) -> list[Entry]:
     running = _running()
     entries = []
     for kind in KINDS:
+        # hidden names are locks, scratch folders, and what is being removed
         for path in sorted((home() / kind).glob("[!.]*")):
             entry = _entry(kind, path)
             entry.uses += used.get(path, []) + own.get(path, [])
@@ -80,6 +81,7 @@ def list_entries(spec: Spec | None) -> list[Entry]:
 
 def _entry(kind: str, path: Path) -> Entry:
     size, linked = _measure(path)
+    # repositories hold links to these files; removed here, they would stay and free no space
     uses = ["a repository (hard links)"] if linked and kind == "weights" else []
     return Entry(kind, path, size, path.lstat().st_mtime, _about(kind, path), uses)
 
@@ -88,8 +90,10 @@ def _measure(path: Path) -> tuple[int, bool]:
     """Bytes on disk, and whether a file has another name elsewhere."""
     size, linked = 0, False
     for file in [path] if path.is_file() else path.rglob("*"):
+        # a file may go while it is counted: a download is renamed, an entry is pruned elsewhere
         with suppress(OSError):
             status = file.lstat()
+            # blocks are what removing gives back; st_size counts the holes of sparse files, too
             size += status.st_blocks * 512
             linked |= file.is_file() and not file.is_symlink() and status.st_nlink > 1
     return size, linked
@@ -118,8 +122,10 @@ def _running() -> dict[int, set[str]]:
     users: dict[int, set[str]] = {}
     prefix = f"{home()}/"
     for process in psutil.process_iter():
+        # other users' processes, and those that end meanwhile, cannot be read
         with suppress(psutil.Error, OSError):
             words = {word for word in process.cmdline() if prefix in word}
+            # a command line names the Python, and the maps also libraries and weights
             words |= {each.path for each in process.memory_maps() if each.path.startswith(prefix)}
             if words:
                 users[process.pid] = words
@@ -133,4 +139,5 @@ def _processes(pids: list[int]) -> list[str]:
 
 
 def _inside(words: set[str], path: Path) -> bool:
+    # with the slash, or `…/abc` would be in use because `…/abcd` is
     return any(f"{path}/" in word or word.endswith(str(path)) for word in words)

@@ -60,9 +60,12 @@ def prune(
 def _remove(path: Path) -> bool:
     """False when the lock of its maker is held."""
     try:
+        # the lock that `toolkit.atomic.ensure` holds while it makes the entry
         with locked(lock_of(path), wait=False):
+            # the dot hides it from the list of entries; a rename is one step and rmtree is not
             aside = path.with_name(f".{path.name}.removing")
             path.replace(aside)
+            # rmtree refuses a link to a folder; what it leads to is not the cache's
             if aside.is_dir() and not aside.is_symlink():
                 shutil.rmtree(aside)
             else:

@@ -27,6 +27,7 @@ def spec_uses(spec: Spec) -> dict[Path, list[str]]:
         paths = [place] if place is not None else []
         if isinstance(source, PackageSource):
             paths.append(home() / "wheels" / source.requirement)
+        # a local path has no record of its digest: all of it is read, as a build would
         if place is not None and isinstance(source, PathSource) and place.exists():
             paths += _converted(required.kind, place, digest(place))
         elif place is not None and (place / ABOUT).exists():
@@ -38,6 +39,7 @@ def spec_uses(spec: Spec) -> dict[Path, list[str]]:
 
 
 def _converted(kind: str, path: Path, source_digest: str) -> list[Path]:
+    # nothing is converted: vLLM reads adapters as they were published
     if kind == "adapter":
         return []
     try:
@@ -59,4 +61,5 @@ def toolkit_uses() -> dict[Path, list[str]]:
 
 
 def _lock_digest(lock: str) -> str:
+    # as `toolkit.runtime.environments` names them; another Python needs another environment
     return hashlib.sha256(f"{sys.version_info[:2]}\n{lock}".encode()).hexdigest()[:12]

@@ -45,6 +45,7 @@ def write_image(
     client: "Client", model: str, prompt: str, output: Path | None, as_json: bool
 ) -> None:
     """Writes one image and prints its path; without `output`, a new file named after the prompt."""
+    # before the image is drawn, which may take a minute
     if output is not None and not output.absolute().parent.is_dir():
         raise UsageError(f"there is no folder {output.absolute().parent}", hint="create it first")
     (image,) = client.draw({"model": model, "prompt": prompt, "n": 1})
@@ -63,6 +64,7 @@ def _new_file(prompt: str) -> Path:
     while True:
         path = Path(f"{words or 'image'}{f'-{number}' if number > 1 else ''}.png")
         try:
+            # EXCL: two commands at the same time must not choose one name
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         except FileExistsError:
             number += 1

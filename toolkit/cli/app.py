@@ -87,6 +87,7 @@ def main() -> None:
         _fail(_misuse(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(INTERRUPTED)
+    # Python flushes stdout at exit; without a reader that would print a traceback
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone
         sys.exit(1)
@@ -125,6 +126,7 @@ def _system_error(error: OSError) -> ToolkitError:
 
 
 def _fail(error: ToolkitError, code: int) -> None:
+    # the option may not have been parsed: the error may come from parsing
     if "--debug" in sys.argv:
         traceback.print_exc()
     if error.message:

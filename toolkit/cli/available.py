@@ -151,9 +151,11 @@ def _show(rows: "list[tuple[Available, Verdict, str]]") -> None:
 def _columns(lines: list[dict[str, str]]) -> list[str]:
     """All that fit the terminal side by side; a pipe gets all of them."""
     columns = list(_COLUMNS)
+    # scripts count columns, so a pipe always gets the same ones
     if not sys.stdout.isatty():
         return columns
     room = shutil.get_terminal_size().columns
+    # columns go one by one, until the rest fits side by side
     for name in _LEAST_NEEDED:
         widths = (max([len(each), *(len(line[each]) for line in lines)]) + 2 for each in columns)
         if sum(widths) - 2 <= room:
@@ -178,6 +180,7 @@ def _weights(model: "Available") -> str:
 
     source = parse_source(model.source)
     inner = source.file if isinstance(source, GgufSource) else source
+    # sources of the catalogue are never relative, so the folder does not matter
     place = local_place(inner, Path())
     if place is not None and place.exists():
         return "here"

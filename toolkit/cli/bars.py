@@ -53,6 +53,7 @@ class _Amount(ProgressColumn):
         if task.total is not None:
             parts += self._bytes if task.fields["unit"] == "bytes" else self._count
         known = task.total is not None and not task.finished
+        # rich shows -:--:-- for a time left without a total
         parts.append(self._left if known else self._taken)
         texts = [column(task) for column in parts]
         return Text("  ").join(text for text in texts if isinstance(text, Text))
@@ -69,7 +70,9 @@ class _Bars:
         task = self._bars.add_task(title, total=total, unit=unit, note="")
         yield _Bar(self._bars, task)
         done = self._bars.tasks[self._bars.task_ids.index(task)]
+        # without a total the bar must get one, or it never counts as finished
         end = done.total if done.total is not None else max(done.completed, 1)
+        # not in a `finally`: a step that failed must not look finished
         self._bars.update(task, total=end, completed=end, note="")
 
 

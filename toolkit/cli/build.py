@@ -58,11 +58,13 @@ def build_repo(options: Options) -> None:
 
         toolkit build-repo models.yaml --target container:26.08-vllm --output gpu_repository
     """
+    # imported here: `--help` and completion read this module without pydantic (0.2 s)
     from toolkit.spec import load
     from toolkit.targets import find_target
 
     if options.offline and not options.dry_run:
         raise UsageError("--offline requires --dry-run", hint="toolkit pull downloads beforehand")
+    # before the file is read, whose errors depend on it
     target = find_target(options.target)
     spec = load(options.models, target)
     if options.dry_run:

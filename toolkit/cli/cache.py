@@ -94,6 +94,7 @@ def prune_(options: Prune) -> None:
     kinds = options.kind or []
     if unknown := sorted(set(kinds) - set(KINDS)):
         raise UsageError(f"there is no kind '{unknown[0]}'", hint=f"kinds: {', '.join(KINDS)}")
+    # before the entries are listed, which reads the whole home
     older_than_s = parse_age(options.older_than)
     entries = list_entries(_spec(options.models))
     result = prune(entries, older_than_s=older_than_s, kinds=kinds, dry_run=options.dry_run)
@@ -116,6 +117,7 @@ def prune_(options: Prune) -> None:
 def _spec(models: Path) -> "Spec | None":
     from toolkit.spec import load
 
+    # a file that was named must exist; the default one may be missing
     return load(models) if models.exists() or models != _DEFAULT else None
 
 

@@ -57,6 +57,7 @@ def canary(options: Canary) -> None:
     """
     if options.promote and options.version is None:
         raise UsageError("--promote needs --version", hint="toolkit models canary --help")
+    # before anything is loaded
     text = _read(options.request) if options.request is not None else None
     answers = options.run(lambda control, progress: _try(options, text, control, progress))
     failed = [answer for answer in answers if answer.problem is not None]
@@ -76,6 +77,7 @@ def _try(
     from toolkit.serve.canary import ask, read_request, request_for
 
     before = control.find(options.name)
+    # the highest: requests without a version get that one
     version = options.version or max(before.serving, default=None)
     if version is None:
         raise ServeError(
@@ -87,9 +89,11 @@ def _try(
     if loads:
         link_environments_of(control, progress)
         with progress.step(f"load {options.name}, version {version}"):
+            # with the running versions: a load replaces the list of versions
             served = control.load(options.name, [*before.serving, version]).served
     succeeded = False
     try:
+        # of the loaded version: another version may have other inputs
         request = request or request_for(served)
         with progress.step(f"ask version {version}", total=options.count, unit="requests") as step:
             answers = []
@@ -97,10 +101,12 @@ def _try(
                 answers.append(ask(served, version, control.api, request, options.timeout_s))
                 step.advance()
         succeeded = all(answer.problem is None for answer in answers)
+    # also after Ctrl-C: the untried version must not stay
     finally:
         if options.promote and succeeded:
             with progress.step(f"serve only version {version}"):
                 control.load(options.name, [version])
+        # a version that was served before stays as it is
         elif loads:
             with progress.step(f"restore version {numbers(before.serving) or 'none'}"):
                 _restore(control, before)

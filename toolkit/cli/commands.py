@@ -67,6 +67,7 @@ class LazyGroup(TyperGroup):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
+        # rows without functions: `--help` needs names and sentences only
         self.commands = {
             name: TyperCommand(name, help=each.help, rich_help_panel=each.panel)
             for name, each in COMMANDS.items()
@@ -96,6 +97,7 @@ def load_command(name: str) -> Any:
     module = import_module(f"toolkit.cli.{each.module}")
     target = getattr(module, name.replace("-", "_"))
     if not isinstance(target, typer.Typer):
+        # Typer makes a command of a function only within an app
         function, target = target, typer.Typer(add_completion=False, rich_markup_mode="markdown")
         cls = getattr(function, "command_class", TyperCommand)
         target.command(name, cls=cls, context_settings=SETTINGS)(function)
@@ -103,6 +105,7 @@ def load_command(name: str) -> Any:
         target.info.context_settings = SETTINGS
         target.rich_markup_mode, target._add_completion = "markdown", False
     command = typer.main.get_command(target)
+    # Typer would name it after the function
     command.name = name
     drop_flag_values(command)
     if is_completing():

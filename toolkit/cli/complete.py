@@ -34,14 +34,17 @@ def _repositories() -> list[Path]:
     for path in (home() / "running").glob("*.json"):
         with suppress(OSError, ValueError, KeyError):
             record = json.loads(path.read_text())
+            # a reused number is accepted here; looking at its start time would take psutil
             if Path(f"/proc/{int(record['pid'])}").exists():
                 running.append(Path(record["repository"]))
+    # without a service the names are for `toolkit serve` and `run` in this folder
     return running or [Path("model_repository")]
 
 
 def _models_of(repository: Path) -> Iterator[str]:
     for config in repository.glob("[!.]*/config.pbtxt"):
         with suppress(OSError, UnicodeDecodeError), config.open() as file:
+            # a search in the text: importing protobuf would take longer than all of this
             if _PUBLIC.search(file.read(_HEAD_BYTES)):
                 yield config.parent.name
 

@@ -80,6 +80,7 @@ def convert(options: Options) -> None:
 
         toolkit convert path/to/encoder --to onnx --json
     """
+    # before the conversion's libraries are imported: torch alone takes seconds
     _check(options)
     from toolkit.convert.run import Request
     from toolkit.convert.run import convert as run
@@ -94,6 +95,7 @@ def convert(options: Options) -> None:
         precision=options.precision,
         quantization=options.quantization,
         shard_size=options.shard_size,
+        # read only where weights are quantized, which needs samples to calibrate
         texts=_texts() if options.quantization else (),
     )
     with console_progress() as progress:
@@ -123,6 +125,7 @@ def _check(options: Options) -> None:
         "--precision": (options.precision != "fp32", "onnx"),
         f"--quantization {options.quantization}": (bool(options.quantization), "tensorrt-llm"),
     }
+    # all of them: options of another format are usually left over together
     if wrong := [
         f"{option} requires --to {goal}"
         for option, (is_given, goal) in given.items()

@@ -23,8 +23,10 @@ def detach(options: "ServeOptions", arguments: Sequence[str]) -> None:
     from toolkit.serve.background import start_service
     from toolkit.serve.ports import check_free
 
+    # here as well: the service's own check would be an error in its log
     check_free(options.ports)
     record = start_service(arguments, say)
+    # asked of Triton, as models that did not load are not served
     announce(options, served_by(record), stop=f"`toolkit stop --port {record.port}`")
 
 

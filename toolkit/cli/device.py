@@ -32,6 +32,7 @@ def choose_placement(
     from toolkit.machine.cuda import usable_cuda
     from toolkit.machine.gpus import list_gpus
 
+    # without any GPU nothing is reported: the CPU is what was expected
     if device is Device.CPU or (device is Device.AUTO and not list_gpus(machine)):
         return None
     cuda = usable_cuda(machine)

@@ -23,6 +23,7 @@ _SIGNS = {
 class Options:
     """The command line of `toolkit doctor`."""
 
+    # `obj` is a described machine in tests (options.machine_of)
     context: typer.Context
     target: Annotated[
         str, typer.Option(help=f"What to serve here: {FORMS}.", autocompletion=complete_targets)

@@ -60,6 +60,7 @@ class Endpoint:
 
         if self.triton is not None and self.port is not None:
             raise UsageError("--port and --triton exclude each other", hint="give one of them")
+        # a foreign Triton's repository is not known, so its configs come from Triton alone
         address, repository = self.triton, None
         if address is None:
             record = find_service(self.port)
@@ -73,6 +74,7 @@ class Endpoint:
         from toolkit.serve.activity import activity_of
         from toolkit.serve.record import find_service
 
+        # the gateway's private socket is known for services of this machine only
         return {} if self.triton else activity_of(find_service(self.port)) or {}
 
 
@@ -110,4 +112,5 @@ def link_environments_of(control: "Control", progress: Progress) -> None:
     from toolkit.runtime.environments import link_environments, uses_cuda
 
     if control.repository is not None:
+        # the service's choice of device stays, though this command does not know its options
         link_environments(control.repository, progress, cuda=uses_cuda(control.repository))

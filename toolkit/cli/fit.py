@@ -99,19 +99,23 @@ def _question(options: Options) -> "Question":
     from toolkit.targets import find_target
 
     described = parse_gpus(options.gpus) if options.gpus is not None else None
+    # `--gpus` describes another machine, which a container serves
     target = find_target(options.target or ("container" if described else "embedded"))
     spec = load(options.models, target)
     machine = machine_of(options.context)
     memory = options.memory
     disk = machine.disk(SHARED_MEMORY) if memory is None else None
+    # the first processor's; all of a machine are alike
     flags = (machine.read("/proc/cpuinfo") or "").partition("flags")[2].partition("\n")[0].split()
     return Question(
         spec=spec,
         target=target,
+        # `none` describes no GPUs, which is not the same as saying nothing
         devices=devices_of(list_gpus(machine)) if described is None else described,
         host_bytes=parse_size(memory) if memory else memory_bytes(machine).available_bytes,
         cores=options.processors or cores(machine),
         avx512="avx512f" in flags,
+        # half of the memory is Linux's default for a tmpfs; --memory describes another host
         shm_bytes=disk[1] if disk else parse_size(memory or "0.001GiB") // 2,
         sequences=options.concurrency,
         offline=options.offline,

@@ -49,6 +49,7 @@ def _sources(title: str) -> object:
     return Annotated[list[str] | None, option]
 
 
+# made from the kinds, so that a new kind gets its option without a change here
 _Options = make_dataclass(
     "_Options",
     [(name, _sources(kind.title), field(default=None)) for name, kind in _KINDS.items()],
@@ -77,6 +78,7 @@ def init(options: Settings) -> None:
     if models.exists() and not options.force:
         raise RepositoryError(f"{models} exists already", hint="choose another name, or --force")
     schema = models.with_name(SCHEMA_FILE)
+    # checked before anything is written
     text, spec = starter(
         _choices(options),
         models.absolute().parent,
@@ -84,6 +86,7 @@ def init(options: Settings) -> None:
         schema=schema.name,
     )
     models.parent.mkdir(parents=True, exist_ok=True)
+    # the schema first: an editor that opens models.yaml looks for it immediately
     _write(schema, _schema_text())
     _write(models, text)
     say(f"{models}: {', '.join(spec.models)}")
@@ -113,6 +116,7 @@ def _choices(options: Settings) -> Sequence["Choice"]:
         for text in getattr(options, kind) or ():
             choice, wrong = _choice(kind, text, given, folder)
             findings += [replace(each, place=Place(field=f"--{kind}")) for each in wrong]
+            # also a wrong one: a name that appears twice is then found, too
             given.append(choice)
     if findings:
         raise SpecError(findings)
@@ -181,6 +185,7 @@ def _ask(folder: Path) -> list["Choice"]:
 def _read_line(question: str) -> str:
     """An answer from the terminal. Raises Abort at its end."""
     typer.echo(question, nl=False, err=True)
+    # not `input`, which writes its question to stdout, where results go
     line = sys.stdin.readline()
     if not line:
         raise typer.Abort

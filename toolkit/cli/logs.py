@@ -111,6 +111,7 @@ def _place(port: int | None) -> "tuple[Path, Record | None]":
         what = "no service has logs here" if port is None else f"no service on port {port} has logs"
         ports = ", ".join(sorted((path.name for path in folders), key=int))
         raise ServeError(what, hint=f"there are logs of: {ports}" if ports else "toolkit serve")
+    # a start removes the old logs from the folder, which sets its time
     last = max(chosen, key=lambda path: path.stat().st_mtime)
     say(f"the service on port {last.name} has ended; these are its last logs")
     return last, None

@@ -82,8 +82,10 @@ def status(options: OneModel) -> None:
     with options.control() as control:
         all_models = control.models()
         model = control.find(options.name)
+        # a step may be missing from the repository, and the ensemble then failed to load
         family = [model.name, *(step for step in steps_of(model.config) if step in all_models)]
         rows = [row for each in family for row in statistics_of(control, all_models[each])]
+    # after the connection was closed: the gateway may take up to 2 s to answer
     does = options.activity().get(model.name)
     if options.as_json:
         now = {"activity": asdict(does) if does else None}
@@ -135,6 +137,7 @@ def versions(options: OneModel) -> None:
             "state": known[number].state if number in known else "not loaded",
             "reason": known[number].reason if number in known else "",
         }
+        # a version may be loaded whose folder was deleted
         for number in sorted({*known, *(disk or ())})
     ]
     policy = policy_of(model)
@@ -180,6 +183,7 @@ def load(options: Load) -> None:
     """
 
     def work(control: "Control", progress: Progress) -> "ModelStatus":
+        # a repository that was built again may name environments that are not there yet
         link_environments_of(control, progress)
         with progress.step(f"load {options.name}"):
             return control.load(options.name, options.version or ())
@@ -243,8 +247,10 @@ def reload(options: Change) -> None:
     def work(control: "Control", progress: Progress) -> "ModelStatus":
         link_environments_of(control, progress)
         with progress.step(f"unload {options.name}"):
+            # returns when the model is gone, so that both are never in memory
             control.unload(options.name)
         with progress.step(f"load {options.name}"):
+            # the ensemble's load brings its steps, which were unloaded with it
             return control.load(options.name)
 
     show_loaded(options.run(work), options.as_json)

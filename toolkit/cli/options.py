@@ -28,6 +28,7 @@ def takes(
     """A decorator: the command's parameters are the fields of the dataclass `options`."""
 
     def decorate(run: Callable[[_Options], None]) -> Callable[..., None]:
+        # Typer reads signatures only, so one with the fields is put on a function of keywords
         def command(**values: Any) -> None:
             run(options(**values))
 
@@ -56,6 +57,7 @@ def shorthands(option: str, values: Collection[str]) -> type[TyperCommand]:
     class Shorthand(TyperCommand):
         def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
             flags = list(dict.fromkeys(arg for arg in args if arg.removeprefix("--") in values))
+            # a value may be an argument by itself, as in `toolkit convert awq`
             flags = [flag for flag in flags if flag.startswith("--")]
             given = [arg for arg in args if arg == option or arg.startswith(f"{option}=")]
             if len(flags) + len(given) > 1:

@@ -56,6 +56,7 @@ def print_table(
         table.add_column(column, overflow="fold", justify="right" if column in right else "left")
     for row in rows:
         table.add_row(*row)
+    # names may contain brackets, which are rich's markup
     Console(highlight=False, markup=False).print(table)
 
 
@@ -83,8 +84,10 @@ def print_error(error: ToolkitError) -> None:
 
 def has_color(stream: TextIO) -> bool:
     """Whether colors are wanted there: see https://no-color.org and https://force-color.org."""
+    # an empty value counts as not set (no-color.org)
     if os.environ.get("NO_COLOR"):
         return False
     if os.environ.get("FORCE_COLOR"):
         return True
+    # Emacs and CI runners set TERM=dumb and print escape codes as they are
     return stream.isatty() and os.environ.get("TERM") != "dumb"

@@ -42,6 +42,7 @@ def _title(model: ModelPlan) -> str:
 def _row(work: Work) -> tuple[str, ...]:
     if work.done:
         known = size(work.size_bytes) if work.size_bytes is not None else ""
+        # a path source is used where it is, not copied into the cache
         where = "local" if work.what.startswith("path:") else "cached"
         return work.model, work.step, work.what, known, where, ""
     about = "" if work.step == "download" else "about "
@@ -88,8 +89,10 @@ def _show_total(found: Preview) -> None:
         f"({size(found.free_bytes)} are free) and {size(found.memory_bytes)} of memory. "
         "Nothing was written."
     )
+    # a warning only: estimates may be wrong by a factor
     if found.disk_bytes > found.free_bytes:
         say(("warning:", "warning"), f" the disk of {home()} is too small; see toolkit cache prune")
+    # what is free now: a conversion beside a running service may not fit
     memory = memory_bytes(LocalMachine()).available_bytes
     if found.memory_bytes > memory:
         say(("warning:", "warning"), f" only {size(memory)} of memory are available")

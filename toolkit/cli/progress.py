@@ -50,6 +50,7 @@ class _Lines:
         started = time.monotonic()
         typer.echo(f"{title} …", file=self._stream)
         yield _Line(title, total, self._stream)
+        # not in a `finally`: a step that failed is not done
         typer.echo(f"{title}: done in {time.monotonic() - started:.1f} s", file=self._stream)
 
 

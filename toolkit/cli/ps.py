@@ -56,6 +56,7 @@ def _service(record: "Record", every: bool) -> dict[str, Any]:
     """One service as JSON; `error` says why its models are not known."""
     from toolkit.errors import ServeError
 
+    # the record alone: a service that does not answer is listed, too
     known = {"port": record.port, "pid": record.pid, "state": record.state}
     known |= {"url": record.url or None, "repository": record.repository, "logs": record.logs}
     try:
@@ -78,6 +79,7 @@ def _models(record: "Record", every: bool) -> Iterator[dict[str, Any]]:
         if not model.public:
             continue
         shown = state(model)
+        # always listed: a request would load it
         if shown == "not loaded" and model.served.is_on_demand:
             shown = "loaded on demand"
         elif shown == "not loaded" and not every:
@@ -88,7 +90,9 @@ def _models(record: "Record", every: bool) -> Iterator[dict[str, Any]]:
             "model": model.name,
             "kind": model.served.kind or None,
             "state": shown,
+            # weights are hard links into the cache, so the sum is not what unloading frees on disk
             "size_bytes": sum(_size(Path(record.repository, each)) for each in family) or None,
+            # unknown is not 0: the gateway may be restarting
             "running": None if activity is None else does.running,
             "tokens_per_s": does.tokens_per_s,
             "first_token_s": does.first_token_s,

@@ -34,6 +34,7 @@ class _Download(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         first = next((each for each in args if not each.startswith("-")), "")
         if first not in self.commands and args[:1] not in (["--help"], ["-h"]):
+            # every source but a catalogue name has a colon, so this may be a misspelt command
             if ":" not in first and (near := get_close_matches(first, self.commands)):
                 raise UsageError(
                     f"'{first}' is neither a command nor a source",
@@ -85,6 +86,7 @@ def list_available(options: Models) -> None:
     from toolkit.weights.state import standings
 
     is_there = options.models.exists() or options.models != _DEFAULT
+    # without a models.yaml the command still lists what can be added
     needed = standings(load(options.models)) if is_there else []
     sources = {each.source for each in needed}
     offered = [each for each in catalogue().values() if each.source not in sources]
@@ -182,6 +184,7 @@ def check(options: Models) -> None:
     from toolkit.weights.state import State, standings
 
     with console_progress() as progress, progress.step("check weights"):
+        # reads every byte: sizes alone do not show a flipped bit
         weights = standings(load(options.models), verify=True)
     if options.as_json:
         print_json([_standing_json(each) for each in weights])
@@ -203,6 +206,7 @@ def _sources(options: Download) -> "dict[str, Source | UrlSource]":
     from toolkit.weights.state import spec_sources
 
     given, sha256, only = options.sources or [], options.sha256, options.only or []
+    # all other sources are pinned by `digest` in models.yaml
     if sha256 is not None and not (len(given) == 1 and _is_url(given[0])):
         raise UsageError("--sha256 requires exactly one https address", hint="give one address")
     if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
@@ -231,6 +235,7 @@ def _parse(text: str, sha256: str | None) -> "Source | UrlSource":
     from toolkit.weights.fetch import UrlSource
 
     if _is_url(text):
+        # only here: models.yaml does not accept addresses, whose content may change
         return UrlSource(text, sha256)
     try:
         return parse_source(text)

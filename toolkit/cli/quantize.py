@@ -123,6 +123,7 @@ def quantize(options: Options) -> None:
     """
     from toolkit.quantize.sources import find_source
 
+    # before the source is fetched, which may take minutes
     _check(options)
     output = options.output or Path(f"{Path(options.model.rstrip('/')).stem}-{options.method}")
     work = _quantize_graph if options.method in GRAPH_METHODS else _quantize_language
@@ -162,6 +163,7 @@ def _quantize_graph(
         _limits(options),
         options.evaluation,
     )
+    # the libraries raise anything for models that they do not know
     with _translated(options.model):
         return place_result(
             output, lambda folder: quantize_graph(source.path, graph, folder, progress)
@@ -176,11 +178,13 @@ def _quantize_language(
     from toolkit.quantize.run import place_result
     from toolkit.quantize.sources import as_checkpoint
 
+    # known only now: a source may be a package or a repository on the Hub
     if is_graph(source.path):
         raise QuantizeError(
             f"{source.path} is an ONNX model, and --method {options.method} is for language models",
             hint=f"for ONNX models: {', '.join(GRAPH_METHODS)}",
         )
+    # options of the same name are passed on; `ignore` becomes a tuple
     shared = {field.name for field in fields(language.Options)} - {"ignore"}
     chosen: dict[str, Any] = {name: getattr(options, name) for name in shared}
     how = language.Options(**chosen, ignore=tuple(options.ignore or ()))

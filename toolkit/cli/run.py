@@ -102,10 +102,12 @@ def run(options: Options) -> None:
     from toolkit.chat.screen import Screen
     from toolkit.cli.running import find_gateway
 
+    # first: wrong settings must not start a service
     talk = _conversation(options)
     if options.url is not None and options.port is not None:
         raise UsageError("--url and --port exclude each other", hint="give one of them")
     prompt = _prompt(options.words)
+    # before a service is started for it
     if prompt is None and options.as_json:
         raise UsageError("--json requires a prompt", hint="a chat prints text only")
     url, name = options.url, options.model
@@ -141,6 +143,7 @@ def _prompt(words: list[str] | None) -> str | None:
     text = " ".join(words or ())
     if not sys.stdin.isatty():
         try:
+            # one more than allowed shows that there is more, without reading all of it
             piped = sys.stdin.read(_MOST_INPUT + 1)
         except UnicodeDecodeError as error:
             raise UsageError(
@@ -153,6 +156,7 @@ def _prompt(words: list[str] | None) -> str | None:
             raise UsageError(
                 "there is no prompt, and standard input is empty", hint="give a prompt"
             )
+    # an empty argument is most likely a shell variable that is not set
     elif words is not None and not text.strip():
         raise UsageError("the prompt is empty", hint="without a prompt, a chat begins")
     return text or None
@@ -180,6 +184,7 @@ def _talk(
     from toolkit.chat.session import Session
     from toolkit.home import home
 
+    # without a template messages cannot become a prompt
     if "chat" not in model.capabilities:
         raise UsageError(
             f"{model.name} has no chat template, so it only completes texts",
@@ -193,6 +198,7 @@ def _talk(
         talk.ask(prompt)
         _answer_once(options, talk, client, screen)
         return
+    # prompts of a chat would be mixed into the pipe
     if not sys.stdout.isatty():
         raise UsageError("a chat needs a terminal", hint="give a prompt")
     say(f"{model.name}: /? lists the commands, Ctrl-D ends the chat")

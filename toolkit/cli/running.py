@@ -44,6 +44,7 @@ def find_gateway(model: str, wish: Wish) -> tuple[str, str]:
     for record in services:
         if record.state == READY and _serves(record, model, wish.api_key):
             return record.url, model
+    # loads in progress are waited for, else two services would load one model
     for record in services:
         if record.state == STARTING and _has(Path(record.repository), model):
             return _when_ready(record), model
@@ -58,6 +59,7 @@ def _serves(record: "Record", model: str, key: str | None) -> bool:
         with Client(record.url, key) as client:
             return client.model(model) is not None
     except RefusedError as error:
+        # without a key the gateway does not list models; its repository is on this disk
         return error.status in (401, 403) and _has(Path(record.repository), model)
     except ServeError:
         return False  # it is ending, or hangs
@@ -85,6 +87,7 @@ def _start(model: str, wish: Wish, services: "list[Record]") -> tuple[str, str]:
     if names_source(model):
         single = plan_single(model, wish.context_length)
         for record in services:
+            # it is served under the name of its entry, not under the text that was typed
             if Path(record.repository) == single.repository:
                 return record.url, single.name
         repository, name = build_single(single), single.name
@@ -141,4 +144,5 @@ def _free_port() -> int:
         with suppress(ServeError):
             check_free([("--port", "127.0.0.1", port)])
             return port
+    # the service's own check then says who uses it
     return _PORT

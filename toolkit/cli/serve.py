@@ -190,12 +190,14 @@ def serve(options: Options) -> None:
         toolkit serve --frontend-only --triton gpu-host:8001
     """
     if options.stop_with_parent:
+        # first: a parent that ends during the checks must end this process, too
         _stop_with_parent()
     _check(options)
     chosen = _serve_options(options)
     if options.frontend_only:
         _run_gateway(options, chosen)
     if not options.triton_only:
+        # a wrong setting is found now, not a minute later when the models are loaded
         chosen.check_gateway()
     if options.detach:
         detach(chosen, options.context.meta[_AGAIN])
@@ -250,6 +252,7 @@ def _placement(options: Options) -> dict[str, dict[str, Any]] | None:
 def _stop_with_parent() -> None:
     import ctypes
 
+    # SIGTERM, not SIGKILL: the service ends in order
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
@@ -262,6 +265,7 @@ def _check(options: Options) -> None:
     if options.detach and (options.frontend_only or options.stop_with_parent):
         other = "--frontend-only" if options.frontend_only else "--stop-with-parent"
         raise UsageError(f"--detach and {other} exclude each other", hint="remove one of them")
+    # the default folder has an error of its own, which names `toolkit build-repo`
     if not (options.frontend_only or options.repository.exists()) and options.repository != _BUILT:
         from toolkit.single.source import read_source
 
@@ -278,6 +282,7 @@ def _check(options: Options) -> None:
             "--triton-only does not start a gateway, so gateway settings have no effect",
             hint=f"remove `-- {' '.join(options.context.args)}`",
         )
+    # the relay has no keys for inference
     if options.triton_only and not (options.open or _is_loopback(options.host)):
         raise UsageError(
             f"anyone who can reach '{options.host}' could send requests without a key",
@@ -286,6 +291,7 @@ def _check(options: Options) -> None:
     if options.control_key_file is not None:
         from toolkit.serve.connection import Key
 
+        # only for its errors: a key that is too short or readable is refused before the start
         Key.read(options.control_key_file)
         if not (options.triton_only or options.frontend_only):
             raise UsageError(
@@ -329,4 +335,5 @@ def _run_gateway(options: Options, chosen: "ServeOptions") -> None:
         with console_progress() as progress, progress.step(f"wait for Triton at {options.triton}"):
             wait_until_ready(options.triton, options.wait_s)
     os.umask(0o077)
+    # exec: signals and the exit code are the gateway's, without a process between
     os.execv(command[0], command)  # noqa: S606

@@ -41,6 +41,7 @@ def state(model: "ModelStatus") -> str:
     for version in model.versions:
         if version.state in ("LOADING", "UNLOADING"):
             return version.state.lower()
+        # Triton writes "unloaded" as the reason of an orderly unload
         if version.reason not in ("", "unloaded"):
             return f"failed: {first_line(version.reason)}"
     return "not loaded"
@@ -75,6 +76,7 @@ def on_disk(repository: Path | None, name: str) -> list[int] | None:
     if repository is None:
         return None
     folders = (each.name for each in (repository / name).iterdir() if each.is_dir())
+    # `isdecimal`: `isdigit` accepts ², which int() does not
     return [int(folder) for folder in folders if folder.isdecimal() and int(folder)]
 
 

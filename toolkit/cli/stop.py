@@ -73,6 +73,7 @@ def _chosen(options: Options) -> "list[Record]":
     if options.every and options.port is not None:
         raise UsageError("--all and --port exclude each other", hint="give one of them")
     live = live_records()
+    # nothing runs: that is what was asked for, so no error
     if options.every or (not live and options.port is None):
         return live
     return [find_service(options.port)]
@@ -98,6 +99,7 @@ def _unload(options: Options, name: str) -> None:
     from toolkit.cli.endpoint import Endpoint
 
     with Endpoint(port=options.port).control(options.timeout_s) as control:
+        # an alias may have been given
         name = control.find(name).name
         say(f"unloading {name}; running requests finish first")
         gone = control.unload(name)

@@ -66,15 +66,18 @@ def verify(
         chosen = find_server(target or guess_target(directory), gpus)
         models = read_models(directory, chosen)
     except RepositoryError as error:
+        # a folder without models is wrong use; 1 is for findings
         error.exit_code = _USAGE
         raise
     findings = verify_repository(directory, chosen)
     if fix:
         changes = apply_fixes(directory, findings)
+        # a text that does not parse may hold its fields anywhere
         broken = {finding.model for finding in findings if finding.code == "syntax"}
         changes += write_batch_size(directory, sorted(set(models) - broken))
         for change in changes:
             say(f"fixed: {change}")
+        # again: fixes change lines, and may have solved what depended on them
         findings = verify_repository(directory, chosen)
     if json:
         typer.echo(as_json(findings, chosen.name))

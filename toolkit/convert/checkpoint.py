@@ -18,6 +18,7 @@ from toolkit.errors import ConvertError
 from toolkit.kinds.llm.facts import LlmFacts
 from toolkit.progress import Progress
 
+# not *.py: code that comes with a model is never run
 _BESIDE = ("*.json", "*.jinja", "*.txt", "*.model")
 _MOST_TOKENS = (
     "max_position_embeddings",
@@ -94,6 +95,7 @@ def check_config(config: Any) -> None:
         isinstance(names, list) and all(isinstance(name, str) for name in names)
     ):
         raise TypeError(f"architectures ({str(names)[:40]}) must be a list of names")
+    # later code reads inside these without asking
     for field in ("text_config", "vision_config", "quantization_config"):
         if not isinstance(config.get(field) or {}, dict):
             raise TypeError(f"{field} ({str(config[field])[:40]}) must be an object")
@@ -120,6 +122,7 @@ def check_files(folder: Path) -> dict[str, Any]:
 
 def positions(config: dict[str, Any]) -> int | None:
     """How many tokens a language model's config says that it knows; None when it does not say."""
+    # models that see images keep the language model's settings apart
     text = config.get("text_config", config)
     limits = (text.get(name) for name in _MOST_TOKENS)
     return next((value for value in limits if isinstance(value, int) and value > 0), None)
@@ -139,6 +142,7 @@ def cache_bytes_per_token(config: dict[str, Any]) -> int:
     text = config.get("text_config", config)
     heads = _size(text, "num_attention_heads", "n_head")
     kept = text.get("num_key_value_heads") or heads
+    # a head need not be a share of the width: Qwen3-0.6B has 16 heads of 128 and a width of 1024
     size = text.get("head_dim") or _size(text, "hidden_size", "n_embd") // heads
     try:
         return int(2 * 2 * _size(text, "num_hidden_layers", "n_layer") * kept * size)
@@ -161,6 +165,7 @@ def _size(config: dict[str, Any], *names: str) -> int:
 
 
 def _has_template(folder: Path) -> bool:
+    # newer versions of transformers write a file of its own, older ones a field of the tokenizer's
     if (folder / "chat_template.jinja").exists():
         return True
     tokenizer = folder / "tokenizer_config.json"

@@ -28,6 +28,7 @@ def check_complete(folder: Path, config: Mapping[str, Any]) -> dict[str, Tensor]
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     if tensors and (model := _model(folder, config)) is not None:
         strict, kind, about = model
+        # a quantizer's tensors have shapes of their own, so only the layers' names can be compared
         if "quantization_config" in config:
             with quiet():
                 expected = strict.published(kind, about)
@@ -58,6 +59,7 @@ def _model(folder: Path, config: Mapping[str, Any]) -> tuple[Any, Any, Any] | No
     try:
         with quiet():
             strict: Any = import_module("toolkit.convert.strict")
+    # a copy needs no transformers, and `toolkit build` copies without the extra
     except ImportError:
         return None
     if (kind := strict.declared_class(config)) is None:
@@ -68,6 +70,7 @@ def _model(folder: Path, config: Mapping[str, Any]) -> tuple[Any, Any, Any] | No
             f"transformers', which a {kind.__name__} has",
             hint=f"it should be '{kind.config_class.model_type}'",
         )
+    # the model before it was quantized: the names of its layers are what can be compared
     plain = {key: value for key, value in config.items() if key != "quantization_config"}
     with refusing(f"{folder.name}: config.json does not describe a {kind.__name__}"), quiet():
         about = kind.config_class.from_dict(plain)

@@ -80,6 +80,7 @@ def _check(folder: Path) -> Any:
     with refusing(f"{folder.name} cannot be loaded"), quiet():
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
         shapes = {tensor.name: tensor.shape for tensor in read_tensors(folder).values()}
+        # before the builder, which takes minutes
         check_names(AutoModelForCausalLM, config, shapes, folder)
     kind = (config.rope_parameters or {}).get("rope_type", "default")
     if name not in _ROTARY.get(kind, ()):
@@ -93,6 +94,7 @@ def _check(folder: Path) -> Any:
 
 def _build(folder: Path, place: Path, precision: str, layers: int, progress: Progress) -> None:
     options = {"-i": folder, "-o": place, "-p": precision, "-e": "cpu", "-c": "cache"}
+    # -P: nothing of the working directory is imported; -u: its lines arrive when it prints them
     module = [sys.executable, "-P", "-u", "-m", "onnxruntime_genai.models.builder"]
     with (
         progress.step("write the ONNX decoder", total=layers, unit="layers") as step,
@@ -100,6 +102,7 @@ def _build(folder: Path, place: Path, precision: str, layers: int, progress: Pro
         quiet(),
         subprocess.Popen(
             [*module, *(str(word) for option in options.items() for word in option)],
+            # the builder writes its cache there (`-c cache`), and it is removed with the folder
             cwd=scratch,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -116,6 +119,7 @@ def _build(folder: Path, place: Path, precision: str, layers: int, progress: Pro
                 elif line.startswith("Saving ONNX model"):
                     step.note(f"save as {precision}")
         except BaseException:
+            # Popen's end of the block waits, and the builder would write on for minutes
             builder.kill()
             raise
     if builder.returncode:
@@ -124,6 +128,7 @@ def _build(folder: Path, place: Path, precision: str, layers: int, progress: Pro
 
 def _failure(code: int, said: list[str]) -> ToolkitError:
     last = next((line for line in reversed(said) if line), "")
+    # it is another process, so its ImportError is text here
     if "No module named 'onnxruntime_genai'" in last:
         return MissingExtra("weights", "ONNX decoders (it lacks onnxruntime-genai)")
     if code < 0:
@@ -139,6 +144,7 @@ def _rows(folder: Path, config: Any) -> list[Any]:
     most = config.max_position_embeddings
     sentences = [np.array(tokenizer(text).input_ids[:most], np.int64) for text in SENTENCES]
     random = np.random.default_rng(0)
+    # sentences use a small part of the vocabulary; these use any of it
     return sentences + [
         random.integers(0, config.vocab_size, min(length, most)) for length in _LENGTHS
     ]

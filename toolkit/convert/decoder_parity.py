@@ -53,6 +53,7 @@ class Decoder:
         self._size: int = about["decoder"]["head_size"]
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        # the session gets bytes, which do not say in which folder the weights are
         options.add_session_config_entry(
             "session.model_external_initializers_file_folder_path", str(folder)
         )
@@ -61,6 +62,7 @@ class Decoder:
             for node in model.graph.node if exact else ():
                 for attribute in node.attribute:
                     if attribute.name == "accuracy_level":
+                        # 1 computes in float32; the builder writes 4, which is INT8 (MatMulNBits)
                         attribute.i = 1
             self._session = onnxruntime.InferenceSession(
                 model.SerializeToString(), options, providers=["CPUExecutionProvider"]
@@ -72,6 +74,7 @@ class Decoder:
 
     @property
     def cache_bytes_per_token(self) -> int:
+        # keys and values, 4 bytes a number
         return 2 * 4 * self.layers * self._heads * self._size
 
     def run(
@@ -138,6 +141,7 @@ def compare(folder: Path, rows: Sequence[Tokens], model: Any, step: Step) -> Dec
     """
     decoder = Decoder(folder)
     _compare_rotary(folder / "model.onnx", model)
+    # before `_round`, which changes the model's own matrices
     expected = [logits(model, row) for row in rows]
     if worst := _round(model, folder / "model.onnx"):
         for part, actual, target in _passes(decoder, rows, expected, step):
@@ -174,8 +178,10 @@ def _compare_rotary(file: Path, model: Any) -> None:
     kept = _tensors(file, re.compile(r"(cos|sin)_cache"))
     length, width = kept["cos_cache"].shape
     with torch.inference_mode():
+        # only the type and device of the first argument count
         tables = model.model.rotary_emb(torch.zeros(1), torch.arange(length)[None])
     for name, table in zip(("cos_cache", "sin_cache"), tables, strict=True):
+        # transformers repeats the table for a head's second half
         expected = table[0, :, :width].numpy()
         check_close("rotary positions", kept[name], expected, _ROTARY_TOLERANCE)
 
@@ -184,6 +190,7 @@ def _round(model: Any, file: Path) -> float:
     """Puts the graph's INT4 matrices into `model`; the largest relative error of one, 0 without."""
     graph = onnx.load(file, load_external_data=False).graph
     values = _tensors(file, re.compile(r".*\.weight_(Q4|scales)"))
+    # named_parameters lists a tied head as the embedding only
     own = dict(model.named_parameters()) | {"lm_head.weight": model.lm_head.weight}
     worst = 0.0
     for node in graph.node:

@@ -151,6 +151,7 @@ def convert_diffusion(folder: Path, place: Path, progress: Progress) -> Diffusio
             step.note(convert.__name__.rpartition("convert_")[2].replace("_", " "))
             convert(parts, place)
             step.advance()
+        # XL's second tokenizer only pads otherwise, which its graph does itself
         parts.tokenizer.save_pretrained(place / "text_encoder" / "tokenizer")
     shutil.copytree(folder / "scheduler", place / "denoise" / "scheduler")
     return _facts(parts)
@@ -197,6 +198,7 @@ def _load(folder: Path, index: dict[str, Any]) -> _Pipeline:
         encoders["text_encoder_2"] = CLIPTextModelWithProjection
         tokenizers.append("tokenizer_2")
     with refusing(f"{folder.name} cannot be loaded"):
+        # all names first: a part that is incomplete is refused before gigabytes are read
         files = {name: check_part(kind, folder / name) for name, kind in others.items()}
         parts = {name: load(kind, folder / name) for name, kind in encoders.items()}
         parts |= {
@@ -214,6 +216,7 @@ def _load(folder: Path, index: dict[str, Any]) -> _Pipeline:
 
 def _convert_text_encoder(parts: _Pipeline, place: Path) -> None:
     ids = parts.tokenizer(
+        # pipelines always encode the empty prompt, too, as what guidance leads away from
         ["", *SENTENCES],
         padding="max_length",
         truncation=True,
@@ -233,8 +236,10 @@ def _convert_denoiser(parts: _Pipeline, place: Path) -> None:
         "sample": {0: "batch", 2: "height", 3: "width"},
         "encoder_hidden_states": {0: "batch"},
     }
+    # two images: the exporter takes an axis of size 1 for a constant
     export(module, _noise(parts, 2, parts.side, 999.0), axes, "noise", file)
     factor = _factor(parts)
+    # one size more than the UNet was exported with: the next that it can halve at each block
     for batch, side, time in ((1, parts.side, 0.0), (3, parts.side + factor, 481.0)):
         _compare("denoiser", module, file, _noise(parts, batch, side, time))
 
@@ -244,6 +249,7 @@ def _convert_decoder(parts: _Pipeline, place: Path) -> None:
     file = place / "decode" / "model.onnx"
     axes = {"latents": {0: "batch", 2: "height", 3: "width"}}
     export(module, {"latents": _latents(parts, 2, parts.side)}, axes, "image", file)
+    # the decoder only doubles, so it takes any size
     for batch, side in ((1, parts.side), (2, parts.side + 1)):
         _compare("decoder", module, file, {"latents": _latents(parts, batch, side)})
 

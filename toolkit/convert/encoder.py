@@ -51,6 +51,7 @@ class _Encoder(torch.nn.Module):
             pooled = hidden[:, 0]
         else:
             mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
+            # as sentence-transformers computes it, with the same smallest divisor
             pooled = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1e-9)
         return torch.nn.functional.normalize(pooled, dim=-1) if self._normalized else pooled
 
@@ -94,13 +95,16 @@ def _load(folder: Path) -> SentenceTransformer:
         tensors = read_tensors(place)
         config = AutoConfig.from_pretrained(place, local_files_only=True)
         shapes = {tensor.name: tensor.shape for tensor in tensors.values()}
+        # before loading: the library gives missing weights random numbers
         check_names(AutoModel, config, shapes, folder, body=True)
         source = SentenceTransformer(
             str(folder),
             device="cpu",
             local_files_only=True,
+            # use_safetensors: without it the library reads a pickle where there are no safetensors
             model_kwargs={"dtype": torch.float32, "use_safetensors": True},
         )
+        # for what it refuses: before the weights are read a second time
         _module(source)
         if source.tokenizer.pad_token is None:
             raise ConvertError(
@@ -216,6 +220,7 @@ def _compare_random(source: SentenceTransformer, module: _Encoder, file: Path) -
     """Compares random ids, in lengths that the sentences do not have, with the module."""
     generator = torch.Generator().manual_seed(0)
     words = int(_body(source).config.vocab_size)
+    # one text of one token: both axes of size 1, which an exporter may have taken for constants
     for batch, length in ((1, 1), (5, min(23, source.max_seq_length or 23))):
         ids = torch.randint(0, words, (batch, length), generator=generator)
         kept = torch.randint(1, length + 1, (batch, 1), generator=generator)

@@ -85,6 +85,7 @@ def load_gguf(source: Gguf, whole: Path, config: Any) -> Any:
         config=config,
         dtype=torch.float32,
         output_loading_info=True,
+        # differences are collected and refused below, all of them and in one form
         ignore_mismatched_sizes=True,
     )
     model, report = loaded
@@ -104,6 +105,7 @@ def _save(
 ) -> list[torch.Tensor]:
     """Saves the model rounded to bfloat16; returns the exact model's logits for `tokens`."""
     model = load_gguf(source, whole, config)
+    # now, because `to` below rounds the model in place
     expected = _logits(model, tokens)
     # Transformers takes the model for a quantized one and would refuse to cast or save it.
     model.hf_quantizer = None
@@ -112,6 +114,7 @@ def _save(
     for name in ("quantization_config", "_name_or_path"):
         if hasattr(model.config, name):
             delattr(model.config, name)
+    # engines stop by generation_config.json; the library's reader knows only the first of them
     model.generation_config.eos_token_id = stop_tokens(source.metadata)
     model.to(torch.bfloat16).save_pretrained(weights)
     return expected
@@ -128,6 +131,7 @@ def compare_tensors(source: Gguf, weights: Path, config: Any) -> None:
         place = known.place(name)
         if place not in source.tensors:
             raise ConvertError(f"{source.file.name} holds no {place}, which {name} is made of")
+        # one tensor at a time: all of them in float32 are twice the model's size
         values = torch.from_numpy(known.restore(name, place, source.values(place)))
         with safe_open(weights / tensor.file, framework="pt") as written:
             wrong += not torch.equal(written.get_tensor(name), values.to(torch.bfloat16))
@@ -149,6 +153,7 @@ def stop_tokens(metadata: dict[str, Any]) -> int | list[int] | None:
 
 def _compare(weights: Path, tokens: list[torch.Tensor], expected: list[torch.Tensor]) -> None:
     model = load(AutoModelForCausalLM, weights, dtype=torch.bfloat16)
+    # in float32, so that only the weights' rounding is measured, not bfloat16 arithmetic
     for actual, target in zip(_logits(model.float(), tokens), expected, strict=True):
         check_distributions(
             "GGUF to safetensors",

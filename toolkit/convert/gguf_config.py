@@ -81,6 +81,7 @@ _LLAMA3 = {
 def read_gguf_config(source: Gguf, whole: Any) -> Any:
     """transformers' config of `source`, which `whole` holds as one file. Raises ConvertError."""
     name = source.file.name
+    # before transformers, which fails on these without naming the key
     _check_numbers(source)
     with refusing(f"{name}: its metadata cannot be read as a config"), quiet():
         config = AutoConfig.from_pretrained(whole.parent, gguf_file=whole.name)
@@ -120,6 +121,7 @@ def refuse_settings(name: str, expected: Any, actual: Any, architecture: str) ->
     ours, theirs = _effective(expected), _effective(actual)
     for field in sorted(default.keys() - _NO_ANSWER):
         value, other = ours.get(field), theirs.get(field)
+        # None, False and 0 all mean that a setting is off
         if value != other and (value or other):
             lost.append(f"{field} ({str(value)[:60]})")
     if lost:
@@ -135,6 +137,7 @@ def _effective(config: Any) -> dict[str, Any]:
     values = dict(config.to_dict())
     values["head_dim"] = values.get("head_dim") or config.hidden_size // config.num_attention_heads
     window = values.get("sliding_window")
+    # no token is outside such a window
     if window is not None and window >= config.max_position_embeddings:
         values["sliding_window"] = None
     rope = values.get("rope_parameters") or {}
@@ -210,6 +213,7 @@ def _set_rotary(config: Any, source: Gguf) -> None:
         return
     rope: dict[str, Any] = {"rope_type": "default", "rope_theta": theta}
     rope |= _turned_part(config, source)
+    # asked first: such files need not name a kind of scaling
     if ROPE_FACTORS in source.tensors:
         rope |= _llama3(source, theta)
     elif kind == "linear":
@@ -240,6 +244,7 @@ def _set_gemma3_rotary(config: Any, theta: float, kind: str, factor: float) -> N
     scaled = {"rope_type": "linear", "factor": float(factor)} if kind == "linear" else {}
     config.rope_parameters = {
         "full_attention": {"rope_type": "default", "rope_theta": theta} | scaled,
+        # llama.cpp has this number in its code: the file holds the full layers' base only
         "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
     }
 
@@ -247,6 +252,7 @@ def _set_gemma3_rotary(config: Any, theta: float, kind: str, factor: float) -> N
 def _llama3(source: Gguf, theta: float) -> dict[str, Any]:
     """The rope settings that give the divisors in the file. Raises ConvertError for others."""
     factors = source.values(ROPE_FACTORS).ravel()
+    # the slowest frequencies are divided by the whole factor
     factor = float(np.max(factors))
     lengths = 2 * math.pi * theta ** (np.arange(len(factors)) / len(factors))
     original, low, high = 8192.0, _LLAMA3["low_freq_factor"], _LLAMA3["high_freq_factor"]

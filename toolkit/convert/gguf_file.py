@@ -82,6 +82,7 @@ def as_one_file(source: Gguf, scratch: Path) -> Iterator[Path]:
     if len(source.readers) == 1:
         yield source.file
         return
+    # beside the result, not in /tmp, which may be in memory and too small for weights
     with TemporaryDirectory(dir=scratch) as folder:
         whole = Path(folder) / "whole.gguf"
         _merge(source, whole)
@@ -106,11 +107,13 @@ def _check_split(files: list[Path], readers: list[Any], metadata: Any, actual: i
             hint=f"give the parts their own names back: NAME-00001-of-{count:05}.gguf …",
         )
     for number, (file, reader) in enumerate(zip(files, readers, strict=True)):
+        # a renamed part would otherwise be read in another's place
         field = reader.fields.get("split.no")
         if field is not None and int(field.contents()) != number:
             raise ConvertError(
                 f"{file.name} says that it is part {int(field.contents()) + 1} of the split file"
             )
+    # each part may be whole while one of another split of the same model is among them
     expected = metadata.get("split.tensors.count")
     if expected is not None and int(expected) != actual:
         raise ConvertError(f"the parts of {files[0].name} hold {actual} of {expected} tensors")
@@ -125,6 +128,7 @@ def _merge(source: Gguf, whole: Path) -> None:
         inner = field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None
         writer.add_key_value(field.name, field.contents(), kind, sub_type=inner)
     for name, tensor in source.tensors.items():
+        # raw_dtype: the bytes are quantized already and are copied as they are
         writer.add_tensor(name, tensor.data, raw_dtype=tensor.tensor_type)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

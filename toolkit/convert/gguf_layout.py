@@ -54,15 +54,18 @@ class Layout:
     def restore(self, name: str, place: str, values: Array) -> Array:
         """The Hugging Face tensor `name` from the numbers of the GGUF tensor `place`."""
         if expert := _EXPERT.search(name):
+            # all experts of a layer are one tensor there
             return np.asarray(values[int(expert[1])])
         if self.architecture == "llama" and ".attn_q." in place:
             return _halves(values, self.heads)
         if self.architecture == "llama" and ".attn_k." in place:
             return _halves(values, self.key_heads)
         if self.architecture in _SHIFTED and place.endswith("norm.weight"):
+            # in single precision, as the converter added it: bits are compared
             return values - np.float32(1)
         if self.architecture == "gpt2" and _TRANSPOSED.fullmatch(place):
             return values.T
+        # a matrix of one row, which GGUF holds as a vector
         if "ffn_gate_inp_shexp" in place:
             return values[None]
         return values

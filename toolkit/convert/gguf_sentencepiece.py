@@ -45,6 +45,7 @@ def sentencepiece(metadata: Mapping[str, Any], types: Sequence[int], name: str) 
     prefixed = bool(metadata.get("tokenizer.ggml.add_space_prefix", True))
     spaces = [normalizers.Prepend(_SPACE)] if prefixed else []
     tokenizer.normalizer = normalizers.Sequence([*spaces, normalizers.Replace(" ", _SPACE)])
+    # takes off the space that the normalizer put before the text
     strip = [decoders.Strip(" ", 1, 0)] if prefixed else []
     tokenizer.decoder = decoders.Sequence(
         [decoders.Replace(_SPACE, " "), decoders.ByteFallback(), decoders.Fuse(), *strip]

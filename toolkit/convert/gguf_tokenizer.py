@@ -41,6 +41,7 @@ def save_tokenizer(metadata: dict[str, Any], file: Path, folder: Path) -> Any:
     """
     tokenizer = read_tokenizer(metadata, file.name)
     tokenizer.save_pretrained(folder)
+    # AutoTokenizer may choose a class that builds the tokenizer again, in its own way
     again = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     check_tokenizers("saved tokenizer", again, tokenizer, added=tokenizer.get_added_vocab())
     return tokenizer
@@ -58,6 +59,7 @@ def read_tokenizer(metadata: Mapping[str, Any], name: str) -> Any:
         )
     types = _types(metadata, words, name)
     if ORIGINAL in metadata:
+        # UNUSED ones fill up the model's vocabulary, and no tokenizer.json has them
         known = {word: n for n, word in enumerate(words) if types[n] != UNUSED}
         tokenizer = _original(metadata[ORIGINAL], known, name)
     else:
@@ -105,6 +107,7 @@ def _byte_level(metadata: Mapping[str, Any], _: Sequence[int], name: str) -> Tok
     merges = [tuple(merge.split(" ", 1)) for merge in metadata["tokenizer.ggml.merges"]]
     style = metadata.get("tokenizer.ggml.pre", "default")
     vocabulary = {word: index for index, word in enumerate(words)}
+    # Llama 3's own tokenizer.json has ignore_merges, and GGUF has no key for it
     tokenizer = Tokenizer(BPE(vocabulary, merges, ignore_merges=style == "llama-bpe"))
     tokenizer.pre_tokenizer = splitter(style, name)
     tokenizer.decoder = decoders.ByteLevel()
@@ -157,6 +160,7 @@ def _role(metadata: Mapping[str, Any], role: str, words: Sequence[str], name: st
     index = metadata.get(f"tokenizer.ggml.{_ROLES[role]}_token_id")
     if index is None:
         return None
+    # a negative one would be a word from the end of the list
     if not 0 <= int(index) < len(words):
         raise ConvertError(f"{name}: its {role} token is {index}, and it has {len(words)} tokens")
     return words[int(index)]
@@ -208,4 +212,5 @@ def _wrap(tokenizer: Tokenizer, metadata: Mapping[str, Any], name: str) -> Any:
         if (word := _role(metadata, role, words, name)) is not None
     }
     fast: Any = PreTrainedTokenizerFast
+    # the clean-up takes spaces before punctuation out of decoded text
     return fast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **special)

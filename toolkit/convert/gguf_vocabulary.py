@@ -76,6 +76,7 @@ def write_tokenizer(writer: Any, tokenizer: Any, size: int, stops: Sequence[int]
     merges = content["model"]["merges"]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(style)
+    # models round their vocabulary up; llama.cpp's converter gives such rows these names
     writer.add_token_list([words.get(n, f"[PAD{n}]") for n in range(size)])
     writer.add_token_types(types)
     writer.add_token_merges([m if isinstance(m, str) else " ".join(m) for m in merges])
@@ -132,6 +133,7 @@ def _style(fast: Any, content: Mapping[str, Any]) -> str:
     texts = [*SENTENCES, "it's 12345 dogs'LL\r\n\n  x=[1,22,333];   ", "don't\tstop  12"]
     for style in STYLES:
         known = splitter(style, style)
+        # by what it does: equal ways of cutting are written in several ways in tokenizer.json
         if all(
             known.pre_tokenize_str(text) == fast.pre_tokenizer.pre_tokenize_str(text)
             for text in texts

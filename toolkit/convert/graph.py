@@ -41,6 +41,7 @@ def export(
     assert program is not None
     _name_output(program, output)
     file.parent.mkdir(parents=True, exist_ok=True)
+    # buffers and the graph itself have the 300 MB between this limit and 2 GiB
     size = sum(each.numel() * each.element_size() for each in module.parameters())
     program.save(file, external_data=size > MOST_INSIDE_BYTES)
 

@@ -20,6 +20,8 @@ FLOAT, INT64 = "tensor(float)", "tensor(int64)"
 _Tensors = dict[str, tuple[str, int]]
 Pixels = npt.NDArray[np.uint8]
 STEPS = 8
+# above 1, or the empty prompt would not count; at 3 a small model drew 17 % of prompts right, at
+# 1.5 99 %
 _GUIDANCE = 2.0
 _LOSSLESS_DB = 99.0
 
@@ -41,6 +43,7 @@ def draw(folder: Path, prompt: str, seed: int) -> Pixels:
 def psnr(one: Pixels, other: Pixels) -> float:
     """Peak signal-to-noise ratio in dB; `_LOSSLESS_DB` for equal images."""
     error = float(np.mean((one.astype(np.float64) - other.astype(np.float64)) ** 2))
+    # equal images would have infinity, which JSON cannot hold
     return min(_LOSSLESS_DB, 10 * math.log10(255**2 / error)) if error else _LOSSLESS_DB
 
 

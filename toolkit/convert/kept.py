@@ -28,6 +28,7 @@ def converted_place(chosen: Recipe, digest: str) -> Path:
 
 
 def _convert(chosen: Recipe, source: Path, scratch: Path, progress: Progress) -> None:
+    # a full disk is not the model's fault
     with refusing(f"{source.name} cannot be converted", through=(OSError,)):
         write_facts(scratch, chosen.load()(source, scratch, progress))
     open_to_all(scratch)

@@ -31,6 +31,7 @@ def write_repository(place: Path, config: dict[str, Any]) -> None:
         (version / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, version / name)
     length = min(int(config.get("max_position_embeddings", _MOST_TOKENS)), _MOST_TOKENS)
+    # the path inside the container, where `command` mounts the directory
     (version / "model.yaml").write_text(model_yaml("/model/checkpoint", length, {}))
     (place / "serve.sh").write_text(
         "#!/usr/bin/env bash\n"

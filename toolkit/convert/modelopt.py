@@ -68,6 +68,7 @@ def quantize(
         strict: Any = import_module("toolkit.convert.strict")
         device = "cuda" if torch.cuda.is_available() else "cpu"
         model = strict.load(transformers.AutoModelForCausalLM, folder, dtype="auto").to(device)
+        # kept for the export, which writes each tensor in the type that it has
         kinds = {name: tensor.dtype for name, tensor in _tensors(model)}
         if device == "cpu":  # which computes 16-bit numbers several times as slowly
             model = model.float()
@@ -89,6 +90,7 @@ def quantize(
             tensor.data = tensor.data.to(kinds.get(name, model.config.dtype))
         export.export_hf_checkpoint(model, export_dir=str(checkpoint))
         tokenizer.save_pretrained(checkpoint)
+    # `_compare` loads three more of this size
     del model
     with progress.step("compare", total=3 * len(SENTENCES), unit="texts") as step, quiet():
         _compare(folder, checkpoint, recipe, tokenizer, step)
@@ -116,6 +118,7 @@ def _settings(recipe: Recipe, quantization: Any, model: Any, torch: Any) -> Any:
             f"divide the inputs of every matrix ({', '.join(map(str, sorted(widths)))})",
             hint="--fp8 has no blocks",
         )
+    # ModelOpt's settings are constants of its module
     settings = deepcopy(getattr(quantization, recipe.settings))
     for entry in settings["quant_cfg"] if len(recipe.blocks) > 1 else ():
         if entry["quantizer_name"] == "*weight_quantizer":
@@ -128,6 +131,7 @@ def _batches(tokenizer: Any, texts: list[str], torch: Any) -> list[Any]:
     encoded = [tokenizer(text, truncation=True, max_length=_ROW_TOKENS) for text in texts]
     ids = torch.tensor([token for each in encoded for token in each.input_ids])
     whole = len(ids) // _ROW_TOKENS * _ROW_TOKENS
+    # the rest is dropped: padding would be measured as if it were text
     rows = ids[:whole].view(-1, _ROW_TOKENS)
     return [*rows.split(_BATCH_ROWS)] if whole else [ids[None]]
 
@@ -212,10 +216,12 @@ def _multiplied_out(value: Any, scales: dict[str, Any], torch: Any) -> Any:
     scale = scales["weight_scale"]
     if value.dtype == torch.uint8 and "weight_scale_2" in scales:
         codes = torch.stack([value & 15, value >> 4], dim=-1).flatten(1).int()
+        # the fourth bit is the sign
         matrix = torch.tensor(_FP4)[codes & 7] * (1 - 2 * (codes >> 3))
         scale = scale * scales["weight_scale_2"]
     elif value.dtype == torch.uint8:
         codes = torch.stack([value & 15, value >> 4], dim=1).flatten(0, 1).int()
+        # 4 bits in two's complement: 8 to 15 are -8 to -1
         matrix = ((codes ^ 8) - 8).float()
     else:
         matrix = value.float()

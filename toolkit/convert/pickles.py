@@ -46,6 +46,7 @@ def pickles(folder: Path) -> list[Path]:
                 hint="fetch the whole directory again",
             )
         return [folder / name for name in names]
+    # others beside it are of the training, or repeat the same weights
     if (folder / _MAIN).is_file():
         return [folder / _MAIN]
     files = {file for pattern in PATTERNS for file in folder.glob(pattern)}
@@ -83,8 +84,10 @@ def convert_pickles(source: Path, place: Path, progress: Progress, shard_size: s
     if source.is_dir():
         for pattern in _KEPT:
             for file in source.glob(pattern):
+                # it names the pickles; the writer makes one for the new files
                 if not file.name.endswith(".index.json"):
                     shutil.copyfile(file, place / file.name)
+    # after `del tensors`: the second reading takes as much memory as the first
     _compare(files, place)
 
 
@@ -119,6 +122,7 @@ def _load(file: Path) -> dict[str, torch.Tensor]:
         raise ConvertError(
             f"{file} is not a readable PyTorch file: {describe(error)}", hint="is it cut short?"
         ) from error
+    # trainers save the model beside optimizer and step number, some two levels deep
     for name in _WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(name), dict):
             content = content[name]
@@ -140,6 +144,7 @@ def _is_plain(name: Any, value: Any) -> bool:
     """A dense tensor with a name, or something that holds no tensor."""
     if isinstance(value, torch.Tensor):
         dense = value.layout is torch.strided and not value.is_quantized
+        # in spite of map_location a tensor may be "meta", which has no numbers
         return isinstance(name, str) and dense and value.device.type == "cpu"
     return next(_tensors(value), None) is None
 
@@ -189,5 +194,6 @@ def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
     """Bit for bit, NaN included."""
     if one.shape != other.shape or one.dtype != other.dtype:
         return False
+    # flat first: a tensor without axes cannot be viewed in another size of numbers
     flat = one.contiguous().flatten().view(torch.uint8)
     return torch.equal(flat, other.contiguous().flatten().view(torch.uint8))

@@ -26,6 +26,7 @@ def find_limit(body: Any, tokenizer_limit: int | None) -> int:
     tried = min(claimed, MOST_TRIED)
     runnable = longest(lambda length: _runs(body, length), tried)
     if runnable == 0:
+        # a single token does not work either: raise with the model's own words
         _compute(body, 1)
     return claimed if runnable == tried else runnable
 

@@ -28,12 +28,14 @@ def quiet() -> Iterator[None]:
     """
     said = io.StringIO()
     before = {name: os.environ.get(name) for name in _SWITCHES}
+    # these blocks are nested, so what was set is put back, and not a default
     disabled = logging.root.manager.disable
     os.environ.update(_SWITCHES)
     logging.disable(logging.CRITICAL)
     try:
         with (
             warnings.catch_warnings(),
+            # Python's own streams: what libraries print from C goes past them
             contextlib.redirect_stdout(said),
             contextlib.redirect_stderr(said),
         ):

@@ -47,6 +47,7 @@ class Recipe:
 
 
 _GGUF = Recipe("toolkit.convert.gguf", "convert_gguf", 5, ("torch", "transformers", "gguf"))
+# no libraries: the bytes of a copy do not depend on their versions
 _CHECKPOINT = Recipe("toolkit.convert.checkpoint", "convert_checkpoint", 6, ())
 _ENCODER = Recipe(
     "toolkit.convert.encoder",

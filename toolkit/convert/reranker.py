@@ -82,6 +82,7 @@ def _load(folder: Path) -> tuple[Any, Any]:
     try:
         body = load(AutoModelForSequenceClassification, folder)
     except ConvertError as error:
+        # what lacks the head for scores is most often an embedding model
         if "missing: " in error.message:
             error.hint = (
                 "`kind: rerank` needs a sequence classification checkpoint; for one that makes "
@@ -103,6 +104,7 @@ def _has_segments(body: Any, tokenizer: Any) -> bool:
     """Whether the model tells query and document apart by `token_type_ids`."""
     takes = "token_type_ids" in inspect.signature(body.forward).parameters
     gives = "token_type_ids" in tokenizer.model_input_names
+    # RoBERTa's table has one row, and a segment 1 would be outside it
     return takes and gives and int(getattr(body.config, "type_vocab_size", 0) or 0) > 1
 
 
@@ -155,6 +157,7 @@ def _compare(body: Any, tokenizer: Any, serving: Tokenizing, file: Path) -> None
             list(queries),
             list(documents),
             padding=True,
+            # as the serving step cuts: documents, never the query
             truncation="only_second",
             max_length=limit,
             return_tensors="pt",

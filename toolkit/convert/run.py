@@ -49,6 +49,7 @@ def convert(source: Path, request: Request, output: Path, progress: Progress) ->
     source by more than is stated (unless forced), or when the disk cannot hold it.
     """
     output = output.absolute()
+    # before the conversion, which may take hours; `ensure` would return a folder that is there
     if output.exists():
         raise ConvertError(f"{output} is there already", hint="choose another --output")
     if not source.exists():
@@ -57,10 +58,12 @@ def convert(source: Path, request: Request, output: Path, progress: Progress) ->
 
     def fill(place: Path) -> None:
         what = f"{source.name} cannot be converted to {request.goal}"
+        # a full disk passes: it is reported below as the output's fault, not the model's
         with recording(request.force) as parity, refusing(what, through=(OSError,)):
             details = _convert(source, request, place, progress)
         record.update(_record(source, request, parity, details))
         if "command" in details:
+            # it was written for the folder in which the result is made
             details["command"] = details["command"].replace(str(place), str(output))
             record.update(details)
         (place / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
@@ -145,6 +148,7 @@ def _kind(source: Path) -> str:
             hint="name a Hugging Face, sentence-transformers or diffusers directory",
         )
     names = read_config(source).get("architectures") or [] if config.exists() else []
+    # embedding models made of decoders have CausalLM in config.json, too
     if not modules and any(str(name).endswith(("CausalLM", "LMHeadModel")) for name in names):
         return "llm"
     return "embedding"
@@ -160,6 +164,7 @@ def _to_safetensors(
             file.rename(place / file.name)
         for folder in ("engine/weights", "engine"):
             (place / folder).rmdir()
+        # links to files that are beside the weights as well
         for file in (place / "prompt" / "tokenizer").iterdir():
             file.unlink()
         for folder in ("prompt/tokenizer", "prompt"):

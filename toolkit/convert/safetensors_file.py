@@ -113,6 +113,7 @@ def read_index(file: Path) -> dict[str, str]:
         if not isinstance(places, dict) or not places:
             raise TypeError("weight_map is not an object with names")
         for name in places.values():
+            # shards are beside the index; a path would lead to files outside the directory
             if Path(name).name != name:
                 raise ValueError(f"{name!r} is not a file beside it")
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
@@ -130,9 +131,11 @@ def _read(file: Path) -> Iterator[Tensor]:
         size = file.stat().st_size
         with file.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
+            # "{}" is the shortest; the first letters of a Git LFS pointer make a huge length
             if not 2 <= length <= _MOST_HEADER_BYTES:
                 raise ValueError(f"its header is said to be {length} bytes long")
             header = json.loads(stream.read(length), object_pairs_hook=_without_repeats)
+        # the only entry of the header that does not describe a tensor
         header.pop("__metadata__", None)
         expected = 8 + length + max((t["data_offsets"][1] for t in header.values()), default=0)
         tensors = [_tensor(name, about, file.name) for name, about in header.items()]
@@ -151,12 +154,14 @@ def _tensor(name: str, about: Mapping[str, Any], file: str) -> Tensor:
     dtype, shape = str(about["dtype"]), tuple(int(size) for size in about["shape"])
     first, last = about["data_offsets"]
     bits = math.prod(shape) * _BITS.get(dtype, 0)
+    # types that are newer than this table are for the loader to judge
     if dtype in _BITS and (last - first) * 8 != bits:
         raise ValueError(f"{name} takes {last - first} bytes, not {bits // 8}")
     return Tensor(name, dtype, shape, file)
 
 
 def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    # json keeps the last of two equal names, and another reader may keep the first
     unique = dict(pairs)
     if len(unique) != len(pairs):
         names = [name for name, _ in pairs]

@@ -21,6 +21,7 @@ def check_settings(folder: Path) -> None:
     for file in sorted(folder.glob("*.json")):
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
+        # RecursionError: a file of a few thousand brackets
         except (OSError, ValueError, RecursionError) as error:
             raise ConvertError(f"{file} is not valid JSON: {error}") from error
         if file.name in _OBJECTS and not isinstance(content, dict):

@@ -71,6 +71,7 @@ def check_names(
         )
     kind = _class_of(kind, config)
     _check_sizes(config, source)
+    # meta tensors have no memory: transformers compares all names without reading a weight
     state = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
     try:
         model, report = kind.from_pretrained(
@@ -78,6 +79,7 @@ def check_names(
             config=config,
             state_dict=state,
             output_loading_info=True,
+            # reported, not raised: all differences are named in one message
             ignore_mismatched_sizes=True,
             device_map="meta",
         )
@@ -123,6 +125,7 @@ def compare_with_files(model: Any, folder: Path, tensors: Mapping[str, Tensor]) 
 
     Names are those that the library would write: it joins and renames tensors when it loads them.
     """
+    # experts are stacked in the model and single in the files
     state = dict(revert_weight_conversion(model, model.state_dict()))
     prefix = f"{model.base_model_prefix}."
     checked: set[int] = set()
@@ -138,6 +141,7 @@ def compare_with_files(model: Any, folder: Path, tensors: Mapping[str, Tensor]) 
                         f"{folder.name}: {name} is not in the loaded model as it is in {file}",
                         hint="the library does not read this checkpoint as it was written",
                     )
+                # by address: tied parameters are one tensor with two names, and files have either
                 checked.add(state[own].data_ptr())
     unread = {
         name
@@ -149,10 +153,12 @@ def compare_with_files(model: Any, folder: Path, tensors: Mapping[str, Tensor]) 
 
 def _same(loaded: torch.Tensor, stored: torch.Tensor) -> bool:
     tensor = loaded.detach().cpu()
+    # NaN equals nothing, so a checkpoint with NaN is refused, too
     return tensor.shape == stored.shape and torch.equal(tensor, stored.to(tensor.dtype))
 
 
 def _own_name(name: str, state: Mapping[str, Any], prefix: str) -> str | None:
+    # bodies and whole models of a family read each other's files
     for own in (name, name.removeprefix(prefix), prefix + name):
         if own in state:
             return own
@@ -219,6 +225,7 @@ def _class_of(kind: Any, config: Any) -> Any:
             f"transformers has no {kind.__name__} of the type '{config.model_type}'",
             hint="`model_type` and `architectures` in config.json say what the model is",
         )
+    # one class, or several that share a config
     model_class = mapping[type(config)]
     known = model_class if isinstance(model_class, tuple) else (model_class,)
     names = config.architectures or []

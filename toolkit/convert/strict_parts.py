@@ -35,6 +35,7 @@ def check_part(kind: Any, folder: Path) -> dict[str, Tensor]:
                 hint="name a directory with *.safetensors; `toolkit convert --to safetensors` "
                 "reads GGUF files and pickles",
             )
+        # a model without memory: only its names and shapes are wanted
         with torch.device("meta"):
             model = kind.from_config(kind.load_config(folder, local_files_only=True))
         expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
@@ -58,6 +59,7 @@ def load_part(kind: Any, folder: Path, tensors: Mapping[str, Tensor]) -> Any:
         for tensor in tensors.values():
             with safe_open(folder / tensor.file, framework="pt") as source:
                 value = source.get_tensor(tensor.name).to(torch.float32)
+            # reshaped below, as the library does with matrices that were written as convolutions
             stored = state[_current(tensor.name)]
             if not torch.equal(stored.reshape(value.shape), value):
                 raise ConvertError(

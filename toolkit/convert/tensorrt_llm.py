@@ -102,6 +102,7 @@ def _link(source: Path, target: Path) -> None:
 def _changed(folder: Path, checkpoint: Path) -> int:
     """Files that are not bit for bit their source's."""
     return sum(
+        # hard links are the same file, so gigabytes need not be read
         not file.samefile(folder / file.name)
         and not filecmp.cmp(file, folder / file.name, shallow=False)
         for file in checkpoint.iterdir()

@@ -92,8 +92,10 @@ def convert_to_gguf(folder: Path, place: Path, kind: str, progress: Progress) ->
         step.note("compare")
         most = int(config["max_position_embeddings"])
         tokens = [tokenizer(t, return_tensors="pt").input_ids[:, :most] for t in SENTENCES]
+        # now, so that the source's memory is free when the file is loaded again
         expected = _logits(model, tokens)
         source = read_gguf(file)
+        # what a reader makes of the metadata, against the model: a lost setting changes answers
         again = read_gguf_config(source, file)
         refuse_settings(name, model.config, again, architecture.name)
         del model
@@ -152,6 +154,7 @@ def _write_tensors(
     heads = config["num_attention_heads"]
     kept = config.get("num_key_value_heads") or heads
     for name, tensor in model.state_dict().items():
+        # readers take the embeddings where the file has no output matrix
         if name == "lm_head.weight" and config.get("tie_word_embeddings"):
             continue
         target = names.get_name(name, try_suffixes=(".weight", ".bias"))
@@ -162,9 +165,11 @@ def _write_tensors(
             values = _interleave(values, heads)
         elif architecture.permuted and ".k_proj." in name:
             values = _interleave(values, kept)
+        # norms and biases stay in F32, as llama.cpp's converter writes them
         form = TYPES[kind][0] if values.ndim == 2 else gguf.GGMLQuantizationType.F32
         block = gguf.GGML_QUANT_SIZES[form][0]
         if values.shape[-1] % block:
+            # blocks of 32 do not divide every row
             form = gguf.GGMLQuantizationType.F16
         writer.add_tensor(target, gguf.quants.quantize(values, form), raw_dtype=form)
 
@@ -193,6 +198,7 @@ def compare_tensors(folder: Path, written: Gguf, config: Any) -> None:
         with safe_open(folder / tensor.file, framework="pt") as source:
             values = source.get_tensor(name).float().numpy()
         form = written.tensors[place].tensor_type
+        # blocks lie within rows, so rounding and the order of rows may be exchanged
         rounded = gguf.quants.dequantize(gguf.quants.quantize(values, form), form)
         wrong += not np.array_equal(known.restore(name, place, written.values(place)), rounded)
         left.discard(place)

@@ -58,6 +58,7 @@ def check_tokenizers(
 
     `composed` asks only with letters in one piece (NFC). Raises ConvertError that shows a text.
     """
+    # sorted, so that the same tokens are chosen each time
     texts = list(dict.fromkeys(corpus(sorted(added))))
     if composed:
         texts = [text for text in texts if unicodedata.is_normalized("NFC", text)]
@@ -73,6 +74,7 @@ def check_tokenizers(
 def _read(tokenizer: Any, text: str) -> tuple[list[int], list[int], str]:
     ids = _ids(tokenizer, text)
     plain = tokenizer(text, add_special_tokens=False)["input_ids"]
+    # cleaned up, texts with other spaces would look equal
     decoded = tokenizer.decode(ids, clean_up_tokenization_spaces=False)
     return ids, list(plain), str(decoded)
 

@@ -11,6 +11,7 @@ from toolkit.errors import ConvertError
 from toolkit.kinds.python import UserFacts
 from toolkit.progress import Progress
 
+# config.pbtxt is generated from models.yaml; two would disagree
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", ".*", "config.pbtxt")
 
 
@@ -69,6 +70,7 @@ def _refuse_links(folder: Path) -> None:
     """A link out of the folder would take any file of this machine into the repository."""
     root = folder.resolve()
     for path in folder.rglob("*"):
+        # links inside are allowed: copytree copies what they lead to
         if path.is_symlink() and not path.resolve().is_relative_to(root):
             raise ConvertError(
                 f"{path} is a link to somewhere else", hint="put the file itself there"

@@ -8,12 +8,14 @@ from toolkit.machine import Gpu, Machine, list_gpus
 from toolkit.machine.cuda import OLDEST_CAPABILITY, OLDEST_DRIVER, usable_cuda
 
 _NVIDIA_VENDOR, _AMD_VENDOR = "0x10de", "0x1002"
+# PCI: VGA, 3D and other display controllers, and processing accelerators
 _DISPLAY_CLASSES = ("0x0300", "0x0302", "0x0380", "0x1200")
 
 
 def cuda(machine: Machine, target: str) -> Iterator[Finding]:
     """NVIDIA GPUs, their driver, and whether containers can use them."""
     gpus = [gpu for gpu in list_gpus(machine) if gpu.platform == "cuda"]
+    # the embedded server falls back to the CPU, an image's engine does not
     report = error if target != "embedded" else warning
     if not gpus:
         yield from _without_driver(machine, target)
@@ -36,6 +38,7 @@ def cuda(machine: Machine, target: str) -> Iterator[Finding]:
 
 def _device(machine: Machine) -> Finding:
     """What `toolkit serve` computes on, and why."""
+    # without CUDA_VISIBLE_DEVICES: the service may be started from another shell
     cuda = usable_cuda(machine, {})
     if not cuda.gpus:
         return warning("cuda.serve", f"toolkit serve uses the CPU: {cuda.reason}", cuda.fix)
@@ -54,6 +57,7 @@ def _judge(gpu: Gpu) -> Finding:
             f"{text}: too old for CUDA 13, which vLLM and Triton containers use",
             "use container release 25.06 or older, or a Turing GPU or newer",
         )
+    # 0 means memory that is shared with the host, which nvidia-smi does not count
     if gpu.memory_bytes and gpu.free_bytes < gpu.memory_bytes // 2:
         return warning(
             code,
@@ -90,6 +94,7 @@ def _container_toolkit(machine: Machine, target: str) -> Iterator[Finding]:
     ran = machine.run("docker", "info", "--format", "{{json .Runtimes}}")
     if ran is None or ran.code:
         return  # the docker check reports a missing engine
+    # CDI gives containers the GPU without a runtime of Docker's
     if '"nvidia"' in ran.output or machine.matching("/etc/cdi/nvidia*"):
         yield ok("cuda.containers", "containers can use the GPU")
         return

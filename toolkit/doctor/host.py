@@ -37,6 +37,7 @@ def platform(machine: Machine, target: str) -> Iterator[Finding]:
 
 def _glibc(machine: Machine, what: str) -> Iterator[Finding]:
     ran = machine.run("ldd", "--version")
+    # "ldd (Debian GLIBC 2.36-9) 2.36": musl's ldd prints another text and fails
     words = ran.output.splitlines()[0].split() if ran and ran.output.strip() else []
     version = words[-1] if words else ""
     parts = version.split(".")
@@ -67,6 +68,7 @@ def processor(machine: Machine) -> Iterator[Finding]:
         yield ok("processor", f"{count} processors")
         return
     flags = set(next((row for row in cpuinfo.splitlines() if row.startswith("flags")), "").split())
+    # the kernel's names of the flags
     names = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_bf16": "BF16", "amx_tile": "AMX"}
     has = ", ".join(name for flag, name in names.items() if flag in flags)
     text = f"{count} processors with {has or 'neither AVX2 nor AVX-512'}"
@@ -144,6 +146,7 @@ def disks(machine: Machine, home: Path, repository: Path) -> Iterator[Finding]:
         "`toolkit cache prune` removes unused files"
     )  # fmt: skip
     here = str(repository.absolute().parent)
+    # total and free bytes stand for the file system: two with equal ones are not expected
     if (disk := machine.disk(here)) and disk != machine.disk(str(home)):
         yield warning(
             "repository",

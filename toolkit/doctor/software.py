@@ -26,6 +26,7 @@ def python(machine: Machine) -> Iterator[Finding]:
 
 def stub_library(machine: Machine, target: str) -> Iterator[Finding]:
     """Triton's Python stub needs libpython as a shared library."""
+    # images bring their own
     if target != "embedded" or machine.system != "Linux":
         return
     path = machine.library(_LIBRARY)
@@ -58,6 +59,7 @@ def docker(machine: Machine, target: str) -> Iterator[Finding]:
             "install Docker Engine (docs.docker.com/engine/install), or use --target embedded",
         )
     else:
+        # Docker prints its client's version first, the error last
         last = ran.output.strip().splitlines()[-1:] or ["no reason given"]
         yield error(
             "docker",
@@ -72,6 +74,7 @@ def port(machine: Machine, address: str, number: int) -> Iterator[Finding]:
     if (reason := machine.refusal(address, number)) is None:
         yield ok("port", f"{where} is free")
         return
+    # a warning: the port may be that of the service that already runs
     yield warning(
         "port",
         f"cannot listen on {where}: {reason}",

@@ -13,6 +13,7 @@ from toolkit.fields.strict import Many, Strict
 from toolkit.fields.tensors import Input, Output
 from toolkit.finding import FieldFinding
 
+# type checkers cannot evaluate a Literal that is made from a table
 if TYPE_CHECKING:
     Capability = str
     InterfaceName = str
@@ -72,6 +73,7 @@ def contract_findings(
     known = {**wanted.required, **wanted.optional}
     for name, tensor in inputs.items():
         if name not in known:
+            # an optional one is harmless: the gateway leaves it out
             if not tensor.optional:
                 problem = f"{kind} has no such tensor, so no request can fill it"
                 yield ("inputs", name), problem, f"make it optional; known: {', '.join(known)}"
@@ -127,10 +129,12 @@ def _compare(
     kind: str,
 ) -> Iterator[FieldFinding]:
     name, dims = wanted
+    # -2 in `toolkit.contract` stands for the entry's own `dimensions`
     if dims == (-2,):
         dims = (contract.dimensions,) if contract.dimensions else tensor.dims
     if tensor.type != name:
         yield (*place, "type"), f"{kind} requires {name}, not {tensor.type}", f"write type: {name}"
+    # exact: the gateway sends and reads these shapes, -1 included
     if tensor.dims != dims:
         found, right = list(tensor.dims), list(dims)
         yield (*place, "dims"), f"{kind} requires {right}, not {found}", f"write dims: {right}"

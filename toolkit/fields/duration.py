@@ -16,6 +16,7 @@ def parse_seconds(value: object) -> float:
     if isinstance(value, str) and len(value) <= 64 and _WHOLE.fullmatch(value):
         parts = re.findall(_PART, value)
         return float(sum(float(number) * _UNITS[unit] for number, unit in parts))
+    # Ollama takes these two as text without a unit
     if value == "-1" or value == "0":
         return float(value)
     if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e9:

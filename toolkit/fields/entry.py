@@ -21,8 +21,10 @@ from toolkit.fields.source import Source, parse_source
 from toolkit.fields.strict import Many, Strict
 from toolkit.fields.tensors import Input, Output
 
+# names are folders and parts of URLs; a dot in front would hide a folder from Triton
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$"
 NAME_HINT = "letters, digits, '.', '_' and '-', beginning with a letter or digit, 96 at most"
+# one `*` at most: a pattern is then a prefix and a suffix, found without expressions
 ALIAS = r"^([A-Za-z0-9][A-Za-z0-9._:/@-]*(\*[A-Za-z0-9._:/@-]*)?|\*[A-Za-z0-9._:/@-]*)$"
 
 
@@ -105,6 +107,7 @@ class SourcedEntry(BaseEntry):
     @property
     def origin(self) -> Source:
         """The source, parsed."""
+        # parsed again at each call: the text is what models.yaml and its schema have
         return parse_source(self.source, self.revision)
 
 

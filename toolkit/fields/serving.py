@@ -115,6 +115,7 @@ class VersionPolicy(Strict):
 
 def _groups(value: object) -> object:
     """`2` and one group alone are short for a list of one group."""
+    # `instances: true` would count as 1
     if isinstance(value, int) and not isinstance(value, bool):
         return [{"count": value}]
     return [value] if isinstance(value, Mapping) else value

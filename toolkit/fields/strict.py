@@ -13,4 +13,5 @@ Many = Annotated[tuple[_Item, ...], StrictValue(False)]
 class Strict(BaseModel):
     """Immutable; numbers in quotes are text, and text is not a number."""
 
+    # extra="forbid": a misspelt field would otherwise be a default without a word
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)

@@ -37,6 +37,7 @@ def advise(demand: Demand, fits: Fits, *, small_cache: bool = True) -> Iterator[
     yield from options
     if not options:
         bits, name, how = _METHODS[-1]
+        # no single change suffices: the smallest weights, and what that leaves for the context
         small = _quantize(demand, bits, name)
         if (least := replace(small, sequences=1)) and (context := longest_context(least, fits)):
             yield f"{how}, with context_length: {context} and one request at a time"
@@ -87,6 +88,7 @@ def most_sequences(demand: Demand, fits: Fits) -> int | None:
 
 def _most(holds: Callable[[int], bool], top: int) -> int:
     """The largest number in 1..top for which the monotone `holds` is true, else 0."""
+    # by halves: each try computes a whole placement
     low, high = 0, max(0, top)
     while low < high:
         middle = (low + high + 1) // 2
@@ -104,10 +106,12 @@ def more_devices(demand: Demand, room: Room) -> str | None:
     kind = max(room.devices, key=lambda device: device.memory_bytes)
     for count in range(1, _MOST_DEVICES + 1):
         extra = [
+            # above the numbers of real devices
             Device(10_000 + index, kind.name, kind.memory_bytes, kind.memory_bytes)
             for index in range(count)
         ]
         larger = Room.of([*room.devices, *extra])
+        # devices that hold other models keep what they have given away
         larger.left |= room.left
         if placement := place_one(demand, larger):
             split = f"tensor_parallel_size: {placement.tensor_parallel}"

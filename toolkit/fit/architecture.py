@@ -51,6 +51,7 @@ class Architecture:
 
 def read_architecture(config: Config, name: str = "the model") -> Architecture:
     """Raises SourceError that names what config.json does not say."""
+    # models with images keep the language model's numbers in a table of their own
     text: Config = config.get("text_config") or config
     hidden = _need(text, name, "hidden_size", "n_embd", "d_model")
     heads = _need(text, name, "num_attention_heads", "n_head", "num_heads")
@@ -59,12 +60,14 @@ def read_architecture(config: Config, name: str = "the model") -> Architecture:
     kv_heads = _kv_heads(text, heads)
     size = _any(text, "head_dim", "attention_head_size") or hidden // heads
     latent = _any(text, "kv_lora_rank")
+    # MLA keeps one latent and the rotated part of a key; others keys and values of each head
     kept = latent + int(text.get("qk_rope_head_dim", 0)) if latent else 2 * kv_heads * size
     windows = _windows(text, count)
     layers = tuple(
         Layer(0) if window == 0 else Layer(kept, window, shared=bool(latent)) for window in windows
     )
     tied = bool(config.get("tie_word_embeddings", text.get("tie_word_embeddings", _tied(text))))
+    # two matrices unless the head shares the embedding's
     embedding = vocabulary * hidden * (1 if tied else 2)
     body = sum(
         _attention(text, hidden, heads, kv_heads, size) + expert_parameters(text, hidden, index)
@@ -81,6 +84,7 @@ def read_architecture(config: Config, name: str = "the model") -> Architecture:
         dtype=str(config.get("dtype") or config.get("torch_dtype") or text.get("dtype") or "")
         or str(text.get("torch_dtype") or "bfloat16"),
         layers=layers,
+        # norms: two in each layer, one at the end
         parameters=embedding + body + (2 * count + 1) * hidden,
         embedding_parameters=embedding,
         attention=_attention_name(layers, heads, kv_heads, bool(latent)),
@@ -107,6 +111,7 @@ def _need(config: Config, model: str, *names: str) -> int:
 
 
 def _kv_heads(config: Config, heads: int) -> int:
+    # Falcon's first generation; the second one says how many it has
     if config.get("multi_query") and not config.get("new_decoder_architecture"):
         return 1
     return _any(config, "num_key_value_heads", "num_kv_heads", "n_head_kv") or heads
@@ -126,13 +131,17 @@ def _windows(config: Config, count: int) -> list[int | None]:
     window = _any(config, "sliding_window", "attention_chunk_size") or None
     if types := config.get("layer_types"):
         return [_window_of(str(kind), window) for kind in types[:count]]
+    # Qwen3-Next: the layers between are linear attention, which keeps no cache per token
     if every := _any(config, "full_attention_interval"):
         return [None if (index + 1) % every == 0 else 0 for index in range(count)]
+    # Jamba: the other layers are Mamba
     if period := _any(config, "attn_layer_period"):
         offset = _any(config, "attn_layer_offset")
         return [None if index % period == offset else 0 for index in range(count)]
+    # Qwen2 names a window in every config and switches it off
     if window is None or config.get("use_sliding_window") is False:
         return [None] * count
+    # its config does not have a pattern: every other layer has the window
     if str(config.get("model_type")) == "gemma2":
         return [window if index % 2 == 0 else None for index in range(count)]
     if pattern := _any(config, "sliding_window_pattern", "_sliding_window_pattern"):

@@ -57,6 +57,7 @@ def judge(model: Available, room: Room) -> Verdict:
         count = _gpus(need, room)
         if count and room.host_bytes >= GPU_HOST_BYTES:
             return Verdict("GPU" if count == 1 else f"{count} GPUs", need)
+    # what does not fit on the GPUs may still fit on the host
     need = _on_host(model)
     fits = need <= room.host_bytes and not model.gpu_only
     return Verdict("CPU" if fits else "", need)
@@ -92,6 +93,7 @@ def _on_host(model: Available) -> int:
         return _weights(model) + cache + ENGINE_BYTES + TRITON_BYTES
     tensors = {"": Tensors(model.parameters)}
     if model.kind == "diffusion":
+        # the last block of a UNet is four times as wide as the first
         blocks = {"unet": {"block_out_channels": [4 * (model.width or 0)]}}
         need = diffusion_need(Checkpoint({}, tensors, blocks), model.pixels or 0, _SCALE)
         return need.total + TRITON_BYTES

@@ -41,6 +41,7 @@ def sequences_in(architecture: Architecture, shape: CacheShape, tokens: int, roo
     page = sum(
         shape.block * _token(layer, architecture, shape) for layer in _stage(architecture, shape)
     )
+    # whole blocks only, as vLLM divides its memory
     return (room // page) * page / one if room > 0 else 0.0
 
 
@@ -48,10 +49,12 @@ def _stage(architecture: Architecture, shape: CacheShape) -> tuple[Layer, ...]:
     """The layers of one pipeline stage, the fullest one."""
     count = -(-len(architecture.layers) // shape.pipeline_parallel)
     ordered = sorted(architecture.layers, key=lambda layer: -layer.numbers)
+    # which layers a stage gets is vLLM's business, so the widest are taken
     return tuple(ordered[:count]) if shape.pipeline_parallel > 1 else architecture.layers
 
 
 def _token(layer: Layer, architecture: Architecture, shape: CacheShape) -> int:
+    # more ranks than key heads keep copies of them
     ranks = 1 if layer.shared else min(shape.tensor_parallel, architecture.kv_heads)
     return -(-layer.numbers // ranks) * shape.number_bytes
 

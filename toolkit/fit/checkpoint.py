@@ -52,6 +52,7 @@ def read_checkpoint(
 ) -> Checkpoint:
     """`folder` is where relative paths start. Raises SourceError, MissingExtra."""
     inner = source.file if isinstance(source, GgufSource) else source
+    # one file of a repository (GGUF) has no separate description and is fetched
     if isinstance(inner, HubSource) and inner.file is None:
         return _hub(inner, offline)
     if offline and isinstance(inner, PackageSource) and not kept(inner):
@@ -96,6 +97,7 @@ def _header(file: Path) -> Iterator[tuple[str, int]]:
     try:
         with file.open("rb") as reader:
             (length,) = struct.unpack("<Q", reader.read(8))
+            # the limit of the safetensors library; a file of another format has any number here
             if length > _MOST_HEADER:
                 raise ValueError("its header is too long")
             header = json.loads(reader.read(length))
@@ -135,12 +137,14 @@ def read_gguf(file: Path) -> Checkpoint:
     config = {
         "model_type": kind,
         "vocab_size": vocabulary,
+        # GGUF has no field for it: without its own tensor the head is the embedding
         "tie_word_embeddings": "output.weight" not in names,
         "dtype": "bfloat16",
     }
     for name, key in _GGUF_KEYS.items():
         if (value := fields.get(f"{kind}.{key}")) is not None:
             config[name] = value
+    # quantized blocks count as numbers, because the build dequantizes them
     floats = sum(int(tensor.n_elements) for tensor in tensors)
     return Checkpoint(config, {"": Tensors(floats)})
 

@@ -69,6 +69,7 @@ def parse_gpus(text: str) -> list[Device]:
         return devices
     for part in text.split(","):
         name, _, count = part.strip().partition(":")
+        # at most 1024: a placement tries every number of devices
         if not (count or "1").isdigit() or int(count or 1) not in range(1, 1025):
             raise UsageError(
                 f"'{part.strip()}' does not name a number of GPUs", hint="write it as h100:2"
@@ -98,4 +99,5 @@ def parse_size(text: str, *, needs_unit: bool = False) -> int:
     match = _SIZE.fullmatch(text.strip())
     if not match or (needs_unit and not match[2]) or float(match[1]) <= 0:
         raise UsageError(f"'{text}' is not a valid size", hint="write it as 64GiB or 512MiB")
+    # GB is decimal and GiB binary; a bare G counts as GiB
     return int(float(match[1]) * _UNITS.get((match[2] or "").lower(), 1))

@@ -58,6 +58,7 @@ def engine_of(
     dtype = str(arguments.get("dtype", "auto"))
     if dtype == "auto":
         dtype = architecture.dtype if on_gpu or avx512 else "float32"
+        # vLLM's `auto` never keeps float32 on a GPU
         dtype = "bfloat16" if dtype == "float32" and on_gpu else dtype
     asked = str(arguments.get("quantization") or entry.quantization or "")
     precision = read_precision(config, dtype, asked)
@@ -84,12 +85,14 @@ def _arguments(
     facts = LlmFacts(
         context_length=architecture.context_length,
         chat=True,
+        # LlmFacts counts two bytes a number, whatever the engine computes in
         cache_bytes_per_token=2 * architecture.numbers_per_token,
     )
     for config in model_configs(name, entry, facts, "", target):
         if "engine" in config.parameters:
             arguments: dict[str, Any] = json.loads(config.parameters["engine"].string_value)
             if "engine_cpu" in config.parameters:
+                # never a contradiction: the build leaves out what the entry says itself
                 arguments |= json.loads(config.parameters["engine_cpu"].string_value)
             return arguments
     return dict(entry.engine_args)

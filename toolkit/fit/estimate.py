@@ -68,6 +68,7 @@ def llm_weights(architecture: Architecture, engine: Engine, tensors: Tensors | N
     """Of the whole model: what the files' headers say, else what config.json adds up to."""
     loads_as_is = engine.precision.bits is None or (tensors and tensors.other_bytes)
     if tensors is not None and loads_as_is:
+        # packed weights keep their size; only floats take the type that the engine computes in
         return tensors.floats * engine.precision.number_bytes + tensors.other_bytes
     return weight_bytes(architecture, engine.precision)
 
@@ -130,6 +131,7 @@ def encoder_need(
     hidden = int(config.get("hidden_size", 768))
     heads = int(config.get("num_attention_heads", 12))
     wide = int(config.get("intermediate_size", 4 * hidden))
+    # scores of attention, before and after the softmax, are a row of the context per head
     per_token = 2 * heads * context_length + 3 * wide + 8 * hidden
     return StepsNeed(
         weights=4 * numbers,

@@ -25,10 +25,12 @@ def expert_parameters(config: Mapping[str, Any], hidden: int, layer: int) -> int
     each = _first(config, "moe_intermediate_size", "expert_intermediate_size") or wide
     shared = _first(config, "shared_expert_intermediate_size", "shared_intermediate_size")
     shared = shared or _first(config, "n_shared_experts") * each
+    # the last term is the router
     return matrices * hidden * (count * each + shared) + hidden * count
 
 
 def _is_sparse(config: Mapping[str, Any], layer: int) -> bool:
+    # DeepSeek's first layers are dense
     if layer < _first(config, "first_k_dense_replace"):
         return False
     if layer in (config.get("mlp_only_layers") or ()):

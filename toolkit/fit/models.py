@@ -108,6 +108,7 @@ def fit_models(question: Question, progress: Progress = silent) -> Fit:
         try:
             models.append(_measure(name, entry, question, progress))
         except ToolkitError as error:
+            # collected: one answer names every model that cannot be read
             failures.append((f"{name}: {error.message}", error.hint))
     if failures:
         raise SourceError(
@@ -156,6 +157,7 @@ def _measure_steps(
         kind=entry.kind,
         host_bytes=need.total,
         shm_bytes=need.instances * STUB_SHM_BYTES,
+        # onnxruntime takes all cores, unless a step says otherwise
         threads=1 if question.target.gpu else question.cores,
         need=need,
     )
@@ -190,6 +192,7 @@ def _measure_llm(
         kind=entry.kind,
         host_bytes=prompts,
         shm_bytes=(PROMPT_INSTANCES + 1) * STUB_SHM_BYTES,
+        # as python_backends/vllm_engine/machine.py sets OMP_NUM_THREADS
         threads=1 if target.gpu else max(1, question.cores - 1),
         demand=demand,
         need=demand.need(on_gpu=target.gpu),
@@ -222,6 +225,7 @@ def _place_on_host(fit: Fit) -> None:
                 f"of {demand.engine.context_length} tokens, not {demand.sequences}"
             )
             model.findings.append(_error("kv-cache", text))
+    # a second loop: advice needs what all models together take
     for model in fit.models:
         if model.demand is not None and isinstance(model.need, LlmNeed):
             _advise_on_host(fit, model, model.demand, model.need)
@@ -261,6 +265,7 @@ def _place_on_gpus(fit: Fit) -> None:
         model.need, model.cache_bytes = placement.need, placement.cache_bytes
         model.sequences = placement.sequences
         model.host_bytes += ranks * GPU_HOST_BYTES
+        # with one GPU the worker runs in the engine's own process
         model.shm_bytes += QUEUE_SHM_BYTES if ranks > 1 else 0
 
 

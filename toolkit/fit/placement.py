@@ -65,6 +65,7 @@ class Room:
 def place(models: Sequence[Demand], room: Room) -> dict[str, Placement | None]:
     """A placement per model, None where there is none; takes what it gives out of `room`."""
     placements: dict[str, Placement | None] = {}
+    # the largest first: it has the fewest places, small ones fill what is left
     for demand in sorted(models, key=lambda each: -each.need().total):
         placements[demand.name] = place_one(demand, room)
     return _with_shares(models, placements, room)
@@ -87,6 +88,7 @@ def splits(demand: Demand, most: int) -> Iterator[tuple[int, int]]:
     """(tensor, pipeline) parallel sizes up to `most` devices: the fewest stages, then devices, as
     every stage adds to the time of a token."""
     engine, architecture = demand.engine, demand.architecture
+    # what the entry says is taken, never improved
     if engine.tensor_parallel or engine.pipeline_parallel:
         yield engine.tensor_parallel or 1, engine.pipeline_parallel or 1
         return
@@ -99,11 +101,13 @@ def splits(demand: Demand, most: int) -> Iterator[tuple[int, int]]:
 def can_split(architecture: Architecture, ranks: int) -> bool:
     """Whether heads, and the keys and values they share, divide among `ranks`."""
     kept = architecture.kv_heads
+    # vLLM splits key heads evenly, or copies each to the same number of ranks
     return architecture.heads % ranks == 0 and (kept % ranks == 0 or ranks % kept == 0)
 
 
 def _choose(demand: Demand, need: LlmNeed, count: int, room: Room) -> list[Device]:
     """`count` devices of one kind with the most left, if all of them have enough."""
+    # one kind: the slowest device of a group decides the time of every token
     for kind in sorted({device.name for device in room.devices}):
         same = [device for device in room.devices if device.name == kind]
         same.sort(key=lambda device: (-room.left[device.index], device.index))
@@ -118,6 +122,7 @@ def _choose(demand: Demand, need: LlmNeed, count: int, room: Room) -> list[Devic
 
 
 def _taken(demand: Demand, need: LlmNeed, device: Device) -> int:
+    # vLLM takes its whole share at the start, used or not
     return int(device.memory_bytes * demand.engine.share) if demand.engine.share else need.total
 
 

@@ -60,9 +60,11 @@ def read_precision(config: Mapping[str, Any], dtype: str, asked: str) -> Precisi
     plain = number_bytes(dtype)
     settings = config.get("quantization_config") or {}
     method = str(settings.get("quant_method") or settings.get("quant_algo") or "")
+    # before what is asked: vLLM refuses another method than the checkpoint's
     if method:
         return Precision(plain, _configured_bits(settings, method), method)
     if asked:
+        # 4 bits and their scales, for methods that are not listed
         return Precision(plain, _BITS.get(asked.lower(), 4.5), asked)
     return Precision(plain)
 
@@ -90,6 +92,7 @@ def _configured_bits(settings: Mapping[str, Any], method: str) -> float:
 
 def _scale_bits(group: object, bits: float) -> float:
     """A 16-bit scale and a zero point per group; per-channel scales do not count."""
+    # -1 means one group per channel
     if not isinstance(group, int) or group <= 0 or bits > 8:
         return 0.0
     return (16 + bits) / group

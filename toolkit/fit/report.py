@@ -47,6 +47,7 @@ def _model(model: ModelFit) -> dict[str, object]:
     }
     if model.need is not None:
         result["weights_bytes"] = (
+            # of the whole model; `need` is one device's share
             model.demand.weights if model.demand is not None else model.need.weights
         )
         result["activation_bytes"] = model.need.activations
@@ -63,6 +64,7 @@ def _llm(model: ModelFit, need: LlmNeed) -> dict[str, object]:
     demand, placement = model.demand, model.placement
     assert demand is not None
     context = demand.engine.context_length
+    # JSON does not have infinity
     held = model.sequences if model.sequences != float("inf") else None
     result: dict[str, object] = {
         "parameters": demand.architecture.parameters,

@@ -40,6 +40,7 @@ def place_repository(repository: Path, devices: Sequence[Device]) -> Placed:
         if size := _graph_bytes(step):
             index = max(range(len(left)), key=lambda each: left[each].free_bytes)
             taken = int(GRAPH_COPIES * size) + GPU_CONTEXT_BYTES // 2
+            # half a context: onnxruntime has no captured graphs
             left[index] = replace(left[index], free_bytes=left[index].free_bytes - taken)
             placed[step.name] = {"gpus": [left[index].index]}
     demand = [step_demand for step in steps if (step_demand := _demand(step))]
@@ -96,6 +97,7 @@ def _demand(step: Path) -> Demand | None:
     entry = LlmEntry(
         kind="llm", source=f"path:{weights}", context_length=length, engine_args=arguments
     )
+    # the repository's own target has no GPUs, and `engine_of` would size a CPU's engine
     target = find_target(NEWEST)
     engine = engine_of(step.name, entry, architecture, checkpoint.config, target, avx512=False)
     size = llm_weights(architecture, engine, checkpoint.tensors)

@@ -22,6 +22,7 @@ def all_kinds() -> "dict[str, Kind[Any, Any]]":
     """Every kind by its name, in the order of lists and pages."""
     modules = [import_module(f"{__name__}.{each.name}") for each in iter_modules(__path__)]
     found: list[Kind[Any, Any]] = [module.KIND for module in modules if hasattr(module, "KIND")]
+    # by position: `iter_modules` is alphabetical, and pages list language models first
     return {kind.name: kind for kind in sorted(found, key=lambda kind: kind.position)}
 
 

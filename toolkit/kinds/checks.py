@@ -20,6 +20,7 @@ def source_findings(
 ) -> Iterator[FieldFinding]:
     """A source whose revision does not fit, or whose local path does not exist."""
     try:
+        # the text was checked by itself; together with a revision it may be wrong
         origin = parse_source(text, revision)
     except ValueError as error:
         yield (*place[:-1], "revision"), str(error), None
@@ -38,6 +39,7 @@ def sourced_findings(
     yield from _groups(("instances",), entry.instances or (), around.target)
     for step, part in parts:
         yield from _groups(("parts", step, "instances"), part.instances or (), around.target)
+        # the other steps answer request by request, so Triton's batcher would only delay them
         if part.batching and step != "tokenize":
             yield ("parts", step, "batching"), "this step takes one request at a time", None
 
@@ -52,6 +54,7 @@ def _groups(
         if len(set(group.gpus)) != len(group.gpus) or any(each < 0 for each in group.gpus):
             text = f"{list(group.gpus)} must list different GPUs, numbered from 0"
             yield (*place, "gpus"), text, None
+        # without a target nothing is wrong yet: `targets` may change it
         if target and not target.gpu and (group.gpus or group.device == "gpu"):
             hint = "move it to `targets: {container: {instances: …}}`"
             yield place, f"the target {target.name} has no GPUs", hint
@@ -68,6 +71,7 @@ def version_findings(entry: BaseEntry, *, only_first: bool) -> Iterator[FieldFin
         yield ("version_policy",), text, "write one of latest, all and specific"
     if policy.specific is not None and (not policy.specific or min(policy.specific) < 1):
         yield ("version_policy", "specific"), "must list versions from 1 up", "for example [1, 2]"
+    # a build writes one version; only a user's own source can hold several
     if policy.specific and only_first and set(policy.specific) != {1}:
         text = f"a built model has version 1 only, not {list(policy.specific)}"
         yield ("version_policy", "specific"), text, "write [1]"

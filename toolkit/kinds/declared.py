@@ -11,6 +11,7 @@ from toolkit.kinds.parts import Tensor
 def declared_parameters(entry: DeclaredFields, public: Mapping[str, object]) -> dict[str, object]:
     """All parameters of a user's model; none where it declares no contract."""
     declared = entry.contract
+    # also without the public ones: the gateway then ignores the model
     if declared is None:
         return {}
     parameters: dict[str, object] = {

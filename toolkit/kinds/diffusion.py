@@ -134,6 +134,7 @@ class _Diffusion(Kind[DiffusionEntry, DiffusionFacts]):
             contract.KIND: self.name,
             contract.CAPABILITIES: ["image"],
             contract.IMAGE: _limits(entry, facts),
+            # of one prompt: each of the two is measured by itself
             contract.MAX_TEXT_BYTES: facts.text_bytes(facts.tokens),
         }
         inputs, outputs = (*_PROMPTS, *_SETTINGS), (_IMAGE, _COUNT)
@@ -159,7 +160,9 @@ def _limits(entry: DiffusionEntry, facts: DiffusionFacts) -> dict[str, int | flo
 
 def _steps(name: str, entry: DiffusionEntry, facts: DiffusionFacts) -> tuple[Step, ...]:
     image = _limits(entry, facts)
+    # the negative prompt and the prompt
     embeddings = Tensor("embeddings", "FP32", (2, facts.rows or facts.tokens, facts.width))
+    # all open but the channels: count and size come from the request
     latents = Tensor("latents", "FP32", (-1, facts.latent_channels, -1, -1))
     denoising: dict[str, object] = {
         "image": image,

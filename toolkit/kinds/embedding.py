@@ -88,6 +88,7 @@ class _Embedding(Kind[EmbeddingEntry, EmbeddingFacts]):
             contract.MAX_TEXT_BYTES: text_bytes,
             contract.DIMENSIONS: facts.dimensions,
         }
+        # absent means normalized, which nearly all models are
         if not facts.normalized:
             public[contract.NORMALIZED] = "false"
         if entry.matryoshka:
@@ -103,6 +104,7 @@ KIND = _Embedding()
 
 def _check_lengths(entry: EmbeddingEntry, facts: EmbeddingFacts) -> None:
     for length in entry.matryoshka:
+        # -1 stands for a length that is not known yet
         if length >= facts.dimensions > 0:
             raise ConvertError(
                 f"{length} must be less than the {facts.dimensions} numbers of a vector",

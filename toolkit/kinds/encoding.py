@@ -117,6 +117,7 @@ class Encoding:
             routes=routes,
             parameters=public,
             max_batch_size=batch,
+            # at the ensemble: a hit (0.3 to 0.7 ms) then touches neither of the steps
             running=Running(response_cache=self._entry.response_cache),
         )
         return [ensemble, tokenize, encoder]
@@ -127,6 +128,7 @@ class Encoding:
         return (batching.max_batch_size if batching else None) or natural
 
     def _tokenize(self, batch: int, own: Mapping[str, object], target: Target) -> Step:
+        # without ragged batches only rows of one length meet in a run
         padding = {"pad_to_multiple": PAD_TO_MULTIPLE} if target.native_onnx else {}
         return Step(
             name=f"{self._name}.tokenize",
@@ -164,6 +166,7 @@ class Encoding:
     def _own(self) -> dict[str, object]:
         """Parameters of our encoder, where they are not its defaults."""
         own: dict[str, object] = {}
+        # defaults are left out, so that the step can change its own
         if self._entry.token_budget != type(self._entry).model_fields["token_budget"].default:
             own["token_budget"] = self._entry.token_budget
         if self._output.name != "embedding":

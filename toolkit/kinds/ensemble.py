@@ -78,6 +78,7 @@ class _Ensemble(Kind[EnsembleEntry, Facts]):
             ],
             parameters=declared_parameters(entry, building.public),
             max_batch_size=entry.max_batch_size,
+            # Triton decides it from the steps anyway; written so that readers of the config know
             decoupled=self.is_decoupled(entry, building.others),
             running=Running(
                 response_cache=entry.response_cache, version_policy=entry.version_policy
@@ -92,6 +93,7 @@ KIND = _Ensemble()
 def _is_decoupled(model: str, others: Mapping[str, BaseEntry]) -> bool:
     """Whether a model of the file, or a step of one, answers any number of times."""
     if (entry := others.get(model)) is not None:
+        # without itself, or ensembles that contain each other would never end here
         rest = {name: each for name, each in others.items() if name != model}
         return kinds.of(entry).is_decoupled(entry, rest)
     owner, _, name = model.rpartition(".")
@@ -138,6 +140,7 @@ def _cycles(name: str, entries: Mapping[str, BaseEntry]) -> Iterator[list[str]]:
             if step.model == name and len(path) > 1:
                 yield [*path, name]
                 return
+            # a way that was tried from here once does not lead back a second time
             if step.model not in seen and step.model != name:
                 seen.add(step.model)
                 paths.append([*path, step.model])

@@ -117,6 +117,7 @@ class Kind(Generic[E, F]):
     @property
     def tokenizing(self) -> str | None:
         """The step that has the tokenizer."""
+        # by the files of its backend, so that a new kind need not say it
         names = (step.name for step in self.steps if "tokenizer/" in BACKENDS[step.backend].files)
         return next(names, None)
 
@@ -150,6 +151,7 @@ class Kind(Generic[E, F]):
     ) -> StepPlan:
         """One step of `owner`; `further` are files beside those that its backend needs."""
         found = next(each for each in self.steps if each.name == step)
+        # an image with onnxruntime runs the graph itself; no code of ours is copied
         backend = None if found.native and target.native_onnx else found.backend
         return StepPlan(owner, step, backend, (*BACKENDS[found.backend].files, *further))
 

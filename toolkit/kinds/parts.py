@@ -44,6 +44,7 @@ class Running:
         """What is said about a step that is not the main one."""
         if part is None:
             return cls()
+        # zeros for every tensor; a kind may put texts in their place
         requests = (WarmUp(),) if part.warmup else ()
         return cls(part.instances, part.batching, warmup=requests)
 

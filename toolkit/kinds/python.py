@@ -74,6 +74,7 @@ class _Python(Kind[PythonEntry, UserFacts]):
         """The requirements of an environment of its own."""
         if not isinstance(entry.packages, tuple):
             return {}
+        # `toolkit serve` reads it: on the serving machine there may be no models.yaml
         return {"requirements.txt": "".join(f"{line}\n" for line in sorted(entry.packages))}
 
     def findings(
@@ -137,6 +138,7 @@ def _warmup_findings(entry: PythonEntry) -> Iterator[FieldFinding]:
         for name, tensor in entry.inputs.items():
             given = request.inputs.get(name)
             dims = given.dims if given else None
+            # Triton makes the data itself and needs a size for every dimension
             if dims is None and min(tensor.dims) < 0 and not tensor.optional:
                 problem = f"'{name}' is {list(tensor.dims)}: a warm-up needs its size"
                 yield ("warmup", index), problem, f"write inputs: {{{name}: {{dims: […]}}}}"
@@ -159,11 +161,13 @@ def _python_findings(entry: PythonEntry) -> Iterator[FieldFinding]:
     yield from shape_findings(entry)
     if isinstance(entry.packages, tuple):
         for index, requirement in enumerate(entry.packages):
+            # pinned, as the environment is named by these lines: two days must give the same one
             if not re.fullmatch(r"[A-Za-z0-9][\w.-]*(\[[\w,-]+\])?==[\w.+!-]+", requirement):
                 problem = f"{shown(requirement)} is not a pinned requirement"
                 yield ("packages", index), problem, "write NAME==VERSION"
     if entry.contract:
         yield from contract_findings(entry.contract, entry.inputs, entry.outputs, batched)
+        # the gateway streams from models of such a kind, and calls all others
         wants = INTERFACES[entry.contract.kind].decoupled
         if wants != entry.decoupled:
             text = "is decoupled" if wants else "is not decoupled"

@@ -76,9 +76,11 @@ class _Rerank(Kind[RerankEntry, RerankFacts]):
             contract.CONTEXT_LENGTH: length,
             contract.MAX_TEXT_BYTES: text_bytes,
         }
+        # onnxruntime refuses inputs that a graph does not have
         ids = (*IDS, "token_type_ids") if facts.segments else IDS
         texts = [text_tensor("query"), text_tensor("document")]
         encoding = Encoding(name, entry, length, texts, ids, Tensor("score", "FP32", (1,)))
+        # the parameter itself, whatever its value, makes the step one for pairs
         own = {"max_text_bytes": text_bytes, "segments": "true" if facts.segments else "false"}
         return encoding.models(public, own, building.target)
 

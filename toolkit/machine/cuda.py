@@ -38,12 +38,14 @@ def usable_cuda(machine: Machine, environment: Mapping[str, str] = os.environ) -
         )
     allowed = environment.get("CUDA_VISIBLE_DEVICES")
     if allowed is not None:
+        # UUIDs are valid for CUDA, too, but placements are written by index
         names = {name.strip() for name in allowed.split(",")}
         gpus = [gpu for gpu in gpus if str(gpu.index) in names]
         if not gpus:
             return Cuda(
                 (), f"CUDA_VISIBLE_DEVICES is '{allowed}'", "list GPUs by their index, or unset it"
             )
+    # the first one: the others may not matter once it is fixed
     for reason, fix in _obstacles(machine, gpus):
         return Cuda((), reason, fix)
     return Cuda(tuple(gpu for gpu in gpus if _is_new_enough(gpu)))
@@ -52,6 +54,7 @@ def usable_cuda(machine: Machine, environment: Mapping[str, str] = os.environ) -
 def _obstacles(machine: Machine, gpus: list[Gpu]) -> Iterator[tuple[str, str]]:
     driver = gpus[0].driver or ""
     major = driver.partition(".")[0]
+    # an unreadable version is not held against the driver
     if major.isdigit() and int(major) < OLDEST_DRIVER:
         yield (
             f"driver {driver} is older than {OLDEST_DRIVER}, which CUDA 13 needs",

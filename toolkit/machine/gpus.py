@@ -36,6 +36,7 @@ def _nvidia(machine: Machine) -> list[Gpu]:
     if ran is None or ran.code:
         return []
     rows = [[cell.strip() for cell in line.split(",")] for line in ran.output.splitlines()]
+    # errors of single GPUs are lines of text among the rows
     return [_nvidia_gpu(row) for row in rows if len(row) == 6 and row[0].isdigit()]
 
 
@@ -64,6 +65,7 @@ def _version(text: str) -> tuple[int, int] | None:
 
 def _amd(machine: Machine) -> list[Gpu]:
     """Cards of the amdgpu driver, where the compute driver (kfd) is there too."""
+    # without it the card only draws: ROCm cannot compute on it
     if not machine.exists("/dev/kfd"):
         return []
     cards: list[Gpu] = []
@@ -80,5 +82,6 @@ def _apple(machine: Machine) -> list[Gpu]:
     if machine.system != "Darwin" or machine.architecture != "arm64":
         return []
     ran = machine.run("sysctl", "-n", "machdep.cpu.brand_string")
+    # Apple's GPUs share the memory of the host
     total, free = machine.memory()
     return [Gpu(0, ran.output.strip() if ran else "Apple GPU", "metal", total, free)]

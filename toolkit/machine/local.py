@@ -87,6 +87,7 @@ class LocalMachine:
         return sorted(glob.glob(pattern))  # noqa: PTH207  patterns are absolute
 
     def run(self, *argv: str) -> Ran | None:
+        # asked first: a missing program is usual, and a fork for it would be wasted
         if shutil.which(argv[0]) is None:
             return None
         try:
@@ -99,6 +100,7 @@ class LocalMachine:
                 stdin=subprocess.DEVNULL,
                 check=False,
             )
+        # nvidia-smi hangs when its driver does
         except (OSError, subprocess.TimeoutExpired):
             return None
         return Ran(ran.returncode, ran.stdout + ran.stderr)
@@ -120,6 +122,7 @@ class LocalMachine:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             with socket.socket(family, socket.SOCK_STREAM) as listener:
+                # as servers do: an address in TIME_WAIT can be listened on
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 listener.bind((host, port))
         except OSError as error:
@@ -131,6 +134,7 @@ class LocalMachine:
         return memory.total, memory.available
 
     def processors(self) -> int:
+        # macOS does not have it
         if hasattr(os, "sched_getaffinity"):
             return len(os.sched_getaffinity(0))
         return os.cpu_count() or 1
@@ -140,4 +144,5 @@ def library_folders() -> list[Path]:
     """Where this interpreter's shared library may be."""
     folders = [Path(sys.base_prefix, "lib"), Path(str(sysconfig.get_config_var("LIBDIR")))]
     multiarch = sysconfig.get_config_var("MULTIARCH")
+    # Debian keeps libpython in /usr/lib/x86_64-linux-gnu
     return folders + [folder / str(multiarch) for folder in folders]

@@ -24,6 +24,7 @@ def memory_bytes(machine: Machine) -> Memory:
     if limit is None:
         limit = _number(machine.read(f"{_V1}/memory.limit_in_bytes"))
         used = _number(machine.read(f"{_V1}/memory.usage_in_bytes"))
+    # v1 writes about 2^63 for "no limit"
     if limit is None or limit >= total:
         return Memory(total, available, limited=False)
     return Memory(limit, max(0, min(available, limit - (used or 0))), limited=True)

@@ -53,6 +53,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         )
     if not (folder / "tokenizer.json").exists() and not (folder / "tokenizer.model").exists():
         raise QuantizeError(f"{folder} has no tokenizer.json", hint="copy it from the model's page")
+    # quantized ones are refused below; here they could be called incomplete instead
     if "quantization_config" not in config:
         check_complete(folder, config)
     tensors = read_tensors(folder)

@@ -30,6 +30,7 @@ def main() -> None:
 
 def _run(job: Job, events: Events) -> Job:
     """For `before` and `after`: perplexity, answer, memory, tokens/s; ratios of paired rounds."""
+    # the engine's core is a process of vLLM's own, which a killed worker would leave behind
     reaper = load_served("vllm_engine/reaper.py").Reaper()
     try:
         return _measure(job, events)
@@ -94,14 +95,17 @@ class _Engine:
             "model": folder,
             "max_model_len": job["context_length"],
             "max_num_seqs": _STREAMS,
+            # given, so that vLLM does not take all memory that is free, and both engines can be up
             "kv_cache_memory_bytes": job["cache_bytes"],
             "enforce_eager": True,
             "disable_log_stats": True,
+            # each round has the same prompts, and must compute them again
             "enable_prefix_caching": False,
         }
         if cpu:
             arguments = load_served("vllm_engine/machine.py").fit_to_cpu(arguments)
         else:
+            # two engines on one GPU: vLLM refuses to start where this share is not free
             arguments["gpu_memory_utilization"] = 0.45
         others, before = _descendants(), _gpu_free()
         self._llm = vllm.LLM(**arguments)
@@ -113,6 +117,7 @@ class _Engine:
 
     def judge(self, rows: list[list[int]]) -> Job:
         """Perplexity of the rows, and the answer to a question."""
+        # 0 asks for the prompt's own tokens only; a request without a new token is refused
         wanted = self._sampling(max_tokens=1, temperature=0, prompt_logprobs=0)
         outputs = self._llm.generate(
             [{"prompt_token_ids": row} for row in rows], wanted, use_tqdm=False
@@ -120,9 +125,11 @@ class _Engine:
         losses = [
             -chances[token].logprob
             for output, row in zip(outputs, rows, strict=True)
+            # the first token has nothing before it, and its entry is None
             for chances, token in zip(output.prompt_logprobs[1:], row[1:], strict=True)
         ]
         return {
+            # exp overflows above 709
             "perplexity": math.exp(min(sum(losses) / len(losses), 700.0)),
             "answer": self._answer(),
             "memory_bytes": self._memory(),
@@ -148,6 +155,7 @@ class _Engine:
                 self._tokens(f"A story about the number {number}:", most)
                 for number in range(streams)
             ]
+            # ignore_eos: both models are to make the same number of tokens
             wanted = self._sampling(max_tokens=tokens, temperature=0, ignore_eos=True)
             started = time.monotonic()
             self._llm.generate(prompts, wanted, use_tqdm=False)
@@ -200,5 +208,6 @@ def _version() -> str:
     return "vllm"
 
 
+# `_gpu_free` has initialized CUDA by then, which a forked child cannot use
 os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
 os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")

@@ -62,6 +62,7 @@ class Events:
         number = next(self._numbers)
         self._titles.append(title)
         self.send({"step": number, "open": title, "total": total, "unit": unit})
+        # no `finally`: after an error the title is what `work` names as the step that failed
         yield Step(self.send, number)
         self.send({"step": number, "close": True})
         self._titles.pop()
@@ -73,6 +74,7 @@ def work(run: Callable[[Job, Events], Job]) -> None:
     It dies with its parent. Errors that have a `message` are reported with their hint;
     others with the model and the step, and the log has the traceback.
     """
+    # first of all: the session is its own, so no signal of the terminal ends it
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     events = Events(int(sys.argv[1]))
     job: Job = {}

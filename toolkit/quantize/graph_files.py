@@ -41,6 +41,7 @@ def _outside(file: Path) -> Iterator[tuple[str, Path, int]]:
     helper: Any = import_module("onnx.external_data_helper")
     try:
         model = onnx.load(file, load_external_data=False)
+        # private, but no public function also finds tensors in attributes and subgraphs
         tensors = list(helper._get_all_tensors(model))
     except Exception as error:  # protobuf's own errors
         raise QuantizeError(
@@ -50,6 +51,7 @@ def _outside(file: Path) -> Iterator[tuple[str, Path, int]]:
     for tensor in tensors:
         if helper.uses_external_data(tensor):
             about = helper.ExternalDataInfo(tensor)
+            # a graph is copied together with its data by plain names, and `../` would read any file
             if Path(about.location).name != about.location:
                 raise QuantizeError(
                     f"{file.name}: the weight {tensor.name} is in {about.location}",

@@ -20,6 +20,7 @@ def prepare(file: Path, products: tuple[str, ...] = _PRODUCTS) -> list[str]:
     (convolutions of a UNet). The tools round weights of two dimensions only.
     """
     onnx: Any = import_module("onnx")
+    # only the graph is rewritten: weights that are in other files stay there
     model = onnx.load(file, load_external_data=False)
     graph = model.graph
     del graph.value_info[:]
@@ -29,6 +30,7 @@ def prepare(file: Path, products: tuple[str, ...] = _PRODUCTS) -> list[str]:
         graph.initializer[-1].name = name
     for node in [node for node in graph.node if node.output[0] in moved]:
         graph.node.remove(node)
+    # `nodes_to_exclude` goes by names, and exporters need not give any
     for number, node in enumerate(graph.node):
         node.name = node.name or f"{node.op_type}_{number}"
     onnx.save(model, file)
@@ -36,6 +38,7 @@ def prepare(file: Path, products: tuple[str, ...] = _PRODUCTS) -> list[str]:
     return [
         node.name
         for node in graph.node
+        # 2 for inputs that are computed and not weights: they may have any shape
         if node.op_type in products and any(sizes.get(name, 2) != 2 for name in node.input[:2])
     ]
 

@@ -68,6 +68,7 @@ def quantize_graph(
         raise QuantizeError(
             f"{path} is a {kind} model", hint="language models: --awq, --gptq, --int8, --fp8"
         )
+    # after `kind` is known, before the texts: what does not fit needs no reading
     _check(kind, options)
     passages = load_evaluation(options.evaluation)
     calibration = load_calibration(options.calibration, passages)
@@ -134,6 +135,7 @@ def _root(path: Path) -> Path | None:
 
 
 def _copy(root: Path, place: Path) -> None:
+    # not the whole folder: it may hold an earlier result's report
     for name in (*_GRAPHS["embedding"], *_GRAPHS["diffusion"], "tokenize"):
         if (root / name).is_dir():
             shutil.copytree(root / name, place / name)
@@ -176,6 +178,7 @@ def _claimed_length(place: Path) -> int | None:
     config = place / "tokenize" / "tokenizer" / "tokenizer_config.json"
     told = json.loads(config.read_text()) if config.exists() else {}
     most = told.get("model_max_length") or 512
+    # transformers writes 10³⁰ for a tokenizer without a limit
     return int(most) if most < 1_000_000 else 512
 
 

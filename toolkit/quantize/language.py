@@ -103,6 +103,7 @@ class _Job:
         """What decides the quantized files, as one line."""
         o = self.options
         text = None if self.calibration is None else self.calibration.digest
+        # resolved names: two ways of writing `--ignore` share a result
         left_out = self.layers.left_out
         settings = [o.symmetric, left_out, o.search, o.shard_size, self.count, self.length]
         return json.dumps(
@@ -122,9 +123,12 @@ def quantize_language(
         home() / "quantized" / text_digest(job.key)[:32], lambda s: _make(job, s, progress)
     )
     made = json.loads((stage / "made.json").read_text())
+    # never quantized into `place`: a later failure would throw hours of work away
     _take(stage / "model", place)
     text = [text_digest("\n".join(job.passages)), job.judged_length, options.device]
+    # before repacking: transformers does not read AutoAWQ's layout without that library
     quality = measured(stage, "quality", text, lambda: _measure(job, place, progress))
+    # the engine is judged by the same tokens, or the two perplexities could not be compared
     rows = quality.pop("rows")
     if options.layout == "autoawq":
         about = {
@@ -146,6 +150,7 @@ def quantize_language(
         report["engine"] = measured(
             stage,
             f"engine-{options.layout}",
+            # the path has the digest of the environment's lock: another vLLM is measured again
             [*text, judging.rounds, str(python)],
             lambda: _engine(job, place, rows, judging.rounds, progress),
         )
@@ -217,11 +222,13 @@ def _check_options(method: Method, options: Options) -> None:
         error = QuantizeError(
             f"--{method.name}: {'; '.join(wrong)}", hint="toolkit quantize --help"
         )
+        # the status of a command that is used wrongly, not of one that failed
         error.exit_code = 2
         raise error
 
 
 def _has_gpu() -> bool:
+    # the driver's device: importing torch takes seconds, and it is not needed in this process
     return Path("/dev/nvidiactl").exists()
 
 
@@ -256,6 +263,7 @@ def _make(job: _Job, stage: Path, progress: Progress) -> None:
         "length": job.length,
     }
     made = run_worker(_own("worker"), work, progress)
+    # while the folder is being made, so that a result which fails here is not kept
     made["quantized"] = check_quantized(job.layers, read_tensors(stage / "model"))
     (stage / "made.json").write_text(json.dumps(made))
 
@@ -281,6 +289,7 @@ def measured(
         kept: dict[str, Any] = json.loads(place.read_text())
         return kept
     found = measure()
+    # the stage has no lock here: two processes may measure the same, and neither reads half a file
     scratch = place.with_suffix(f".{os.getpid()}")
     scratch.write_text(json.dumps(found))
     scratch.replace(place)

@@ -61,9 +61,11 @@ def check_ignore(
     `modules` are all of the model's modules: an embedding may be named, although it stays float
     anyway.
     """
+    # HEAD stands apart: where it shares its weight with the embedding, no file names it
     known = {*layers, HEAD, *filter(NEVER_QUANTIZED.search, modules)}
     for entry in ignore:
         try:
+            # a wrong pattern would otherwise be reported as one that matches nothing
             re.compile(entry.removeprefix("re:") if entry.startswith("re:") else "")
         except re.error as error:
             raise QuantizeError(
@@ -111,6 +113,7 @@ def _groups(layers: Collection[str]) -> list[list[str]]:
 
 def quantized_layers(tensors: Mapping[str, Tensor]) -> list[str]:
     """Names of the layers that a written checkpoint holds in quantized form."""
+    # each scheme of compressed-tensors writes a scale; what the packed weights are called differs
     return sorted(name.removesuffix(_SCALE) for name in tensors if name.endswith(_SCALE))
 
 

@@ -11,8 +11,10 @@ from toolkit.errors import QualityError
 class Limits:
     """None asks for nothing. The defaults catch what is broken, not what is merely rough."""
 
+    # the roughest method, int4-rtn on a model of 135 million parameters, comes to 1.4
     max_ppl_ratio: float | None = 2.0
     max_kl: float | None = 1.0
+    # MiniLM comes to 0.993 with --int8-dynamic
     min_cosine: float | None = 0.9
 
 

@@ -12,6 +12,7 @@ _SHIFTS = torch.arange(0, 32, 4, dtype=torch.int32)
 
 def unpack(packed: torch.Tensor) -> torch.Tensor:
     """INT32 `[rows, n]`, eight values each from the lowest bits up → `[rows, 8 n]` from 0 to 15."""
+    # shifting a negative INT32 fills it with ones from the left; the mask takes them off
     return ((packed.unsqueeze(-1) >> _SHIFTS) & 0xF).reshape(packed.shape[0], -1)
 
 
@@ -20,6 +21,7 @@ def pack(values: torch.Tensor) -> torch.Tensor:
     ordered = values.reshape(values.shape[0], -1, 8)[:, :, list(_ORDER)].to(torch.int32)
     result = torch.zeros(ordered.shape[:2], dtype=torch.int32)
     for place in range(8):
+        # the eighth value reaches the sign bit: the formats store the bits, not a number
         result |= ordered[:, :, place] << (4 * place)
     return result
 

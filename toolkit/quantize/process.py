@@ -58,11 +58,14 @@ def run_worker(worker: Worker, job: Mapping[str, Any], progress: Progress) -> di
             stderr=log,
             pass_fds=(writer,),
             env={**os.environ, **_QUIET, **_found_in(worker.libraries)},
+            # a group of its own, so that `_end` reaches the worker's children as well
             start_new_session=True,
         )
+    # this process's copy: while it is open, the pipe does not end with the worker
     os.close(writer)
     try:
         assert process.stdin is not None
+        # a worker may die before it reads; `_follow` then reports its log
         with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
             stdin.write(json.dumps(job).encode())
         with open(reader, encoding="utf-8") as events:  # noqa: PTH123  a descriptor
@@ -113,6 +116,7 @@ def _show(
 def _death(code: int, log: Path) -> str:
     if code == -signal.SIGKILL:
         return "the worker was killed, probably because memory ran out"
+    # no result and no error: only the log can know, as after a fault in a library's C code
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-12:])
     return f"the worker ended with status {code} and no result:\n{tail}"
 

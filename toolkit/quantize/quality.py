@@ -50,6 +50,7 @@ def main() -> None:
 
 def _run(job: Job, events: Events) -> Job:
     """Perplexities, KL divergence in nats, top-1 agreement, and the error after each layer."""
+    # first, because it takes seconds: wrong files need no measuring
     check_written(Path(job["source"]), Path(job["result"]), job["smooths"])
     tokenizer = AutoTokenizer.from_pretrained(job["source"], local_files_only=True)
     rows = encode_samples(job["passages"], tokenizer, job["count"], job["length"])
@@ -60,6 +61,7 @@ def _run(job: Job, events: Events) -> Job:
             for number, output in enumerate(_outputs(job["source"], rows, device)):
                 reference.keep(number, output.logits[0])
                 reference.losses += _losses(output.logits[0], rows[number])
+                # on the CPU: the states of all layers would fill the device that the result needs
                 if number < _LAYER_ROWS:
                     reference.hidden.append([state[0].cpu() for state in output.hidden_states])
                 step.advance()
@@ -104,10 +106,12 @@ def _outputs(folder: str, rows: list[list[int]], device: str) -> Iterator[Any]:
     with torch.inference_mode():
         for row in rows:
             ids = torch.tensor([row], device=device)
+            # each row is one pass, so a cache would be memory for nothing
             output = model(ids, output_hidden_states=True, use_cache=False)
             output.logits = output.logits.float()
             yield output
     del model
+    # at once: models have cycles, and the next one is loaded now
     gc.collect()
 
 
@@ -143,4 +147,5 @@ def _relative(found: torch.Tensor, wanted: torch.Tensor) -> float:
 
 
 def _perplexity(losses: list[float]) -> float:
+    # exp overflows above 709
     return math.exp(min(float(np.mean(losses)), 700.0))

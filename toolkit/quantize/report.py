@@ -127,6 +127,7 @@ def _bytes(value: float) -> str:
 
 def _shown(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+    # either would end the table's cell
     return text.replace("|", "\\|").replace("\n", " ")
 
 
@@ -176,6 +177,7 @@ def _bars(report: dict[str, Any]) -> list[str]:
 
 def _curve(values: Sequence[float], title: str, left: int) -> list[str]:
     width, top, bottom = _WIDTH - left - 20, 60, _HEIGHT - 40
+    # a result without any error has a curve of zeros
     most = max(values) or 1
     points = [
         (left + width * n / max(1, len(values) - 1), bottom - (bottom - top) * value / most)
@@ -192,4 +194,5 @@ def _curve(values: Sequence[float], title: str, left: int) -> list[str]:
 
 
 def _text(x: float, y: float, text: str, size: int = 12) -> str:
+    # a model's name is its author's, and SVG in a browser would run what it holds
     return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}">{escape(text)}</text>'

@@ -23,6 +23,7 @@ def place_result(output: Path, make: Make) -> dict[str, Any]:
     cannot hold the result.
     """
     output = output.absolute()
+    # `ensure` would return a folder that is there as if it were the result
     if output.exists():
         raise QuantizeError(
             f"{output} is there already", hint="choose another --output, or move it away"
@@ -34,6 +35,7 @@ def place_result(output: Path, make: Make) -> dict[str, Any]:
         if broken := report["failures"]:
             aside = output.with_name(f"{output.name}.rejected")
             shutil.rmtree(aside, ignore_errors=True)
+            # out of the folder that `ensure` removes when this function raises
             scratch.rename(aside)
             raise refuse(broken, aside)
 

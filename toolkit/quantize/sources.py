@@ -21,6 +21,7 @@ def find_source(text: str, progress: Progress) -> Fetched:
 
 def parse(text: str) -> Source:
     """Raises UsageError for a source that is not written right."""
+    # a file that is there wins over a scheme of the same letters
     if Path(text).exists() or not text.startswith(_SCHEMES):
         return PathSource(text)
     try:

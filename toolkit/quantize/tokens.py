@@ -17,6 +17,7 @@ def encode_samples(
         ids = _ids(sample, tokenizer)
         for start in range(0, len(ids), length):
             row = ids[start : start + length]
+            # one token predicts nothing that could be compared
             if len(row) > 1:
                 rows.append(row)
             if len(rows) == count:
@@ -42,4 +43,5 @@ def _ids(sample: Any, tokenizer: Any) -> list[int]:
     if tokenizer.chat_template is None:
         return list(tokenizer("\n".join(str(m["content"]) for m in sample))["input_ids"])
     text = tokenizer.apply_chat_template(sample, tokenize=False)
+    # templates write the beginning of text themselves
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -89,9 +89,11 @@ def _check_packed(layer: str, before: _Files, after: _Files, smooths: bool) -> N
         raise QuantizeError(
             f"{layer} is {list(found.shape)} in the result and {list(source.shape)} in the source"
         )
+    # the norm before it has taken its factors, so it is not the source's, rounded
     if smooths:
         return
     error = float((found - source).norm() / source.norm().clamp(min=1e-30))
+    # written so that NaN is refused, too
     if not error <= _MOST_ERROR:
         raise QuantizeError(
             f"{layer} differs by {error:.3g} from its source, more than {_MOST_ERROR}",
@@ -116,6 +118,7 @@ def _multiplied_out(layer: str, files: _Files) -> Any:
         return part("weight").float() * scales
     outputs, inputs = (int(size) for size in part("weight_shape"))
     values = unpack(part("weight_packed"))[:, :inputs].float()
+    # symmetric weights are stored plus 8, without zero points
     zeros = torch.full_like(scales, 8.0)
     if f"{layer}.weight_zero_point" in files.tensors:  # packed along the outputs
         packed = part("weight_zero_point").t().contiguous()

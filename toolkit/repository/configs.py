@@ -54,6 +54,7 @@ def _public(entry: BaseEntry, source: str, digest: str) -> dict[str, object]:
         contract.OWNED_BY: entry.owned_by,
     }
     if entry.keep_alive is not None:
+        # 300, not 300.0, so that equal durations give equal bytes
         parameters[contract.KEEP_ALIVE] = f"{entry.keep_alive:.15g}"
     if entry.created is not None:
         parameters[contract.CREATED] = entry.created
@@ -62,5 +63,6 @@ def _public(entry: BaseEntry, source: str, digest: str) -> dict[str, object]:
 
 def _entry_digest(entry: BaseEntry) -> str:
     """The digest of a model without weights: of its entry."""
+    # sorted: the order of fields in models.yaml does not change what is served
     text = json.dumps(entry.model_dump(mode="json"), sort_keys=True)
     return f"sha256:{sha256(text.encode()).hexdigest()}"

@@ -27,10 +27,12 @@ def _step_config(step: Step, target: Target) -> ModelConfig:
     config = ModelConfig(name=step.name, backend=step.backend, max_batch_size=step.max_batch_size)
     _add_tensors(config, step.inputs, step.outputs)
     add_instances(config, step.running, step.device, step.instances, target)
+    # priorities are a part of the batcher's queue in Triton
     if step.batches or step.running.batching or step.running.priority:
         add_queue(config, step.running)
     if step.running.response_cache:
         config.response_cache.enable = True
+    # written out, as servers may run with --disable-auto-complete-config
     if step.decoupled:
         config.model_transaction_policy.decoupled = True
     add_versions(config, step.running)
@@ -89,6 +91,7 @@ def add_parameters(config: ModelConfig, parameters: Mapping[str, object]) -> Non
     for name, value in parameters.items():
         if value is None:
             continue
+        # parameters have only `string_value`
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         config.parameters[name].CopyFrom(ModelParameter(string_value=text))
 

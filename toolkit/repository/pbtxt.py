@@ -22,6 +22,7 @@ def generate(config: ModelConfig) -> str:
     for name in _FIRST:
         setattr(first, name, getattr(config, name))
         rest.ClearField(name)
+    # it is written between the two parts, also when it is 0
     rest.ClearField("max_batch_size")
     return f"{HEADER}{_text(first)}max_batch_size: {config.max_batch_size}\n{_text(rest)}"
 
@@ -40,4 +41,5 @@ def read(path: Path) -> ModelConfig:
 
 
 def _text(config: ModelConfig) -> str:
+    # else characters beyond ASCII become octal escapes, which are hard to review
     return text_format.MessageToString(config, as_utf8=True)

@@ -84,6 +84,7 @@ def _summary(model: ModelPlan) -> dict[str, object]:
     return {
         "kind": entry.kind,
         "source": str(entry.origin) if isinstance(entry, SourcedEntry) else None,
+        # an ensemble of a user has no steps of its own, but names others
         "steps": [step.name for step in model.steps] or kinds.of(entry).parts_of(entry),
         "files": list(model.files),
     }

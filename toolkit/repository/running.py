@@ -27,6 +27,7 @@ def add_instances(
     natural = device if target.gpu else "cpu"
     for group in running.instances or (Instances(count=count),):
         kind = natural if group.device == "auto" else group.device
+        # `gpus` alone says where, and Triton refuses them in a CPU group
         if kind == "cpu" and group.gpus:
             kind = "gpu"
         written = ModelInstanceGroup(kind=_KINDS[kind], count=group.count)
@@ -36,6 +37,7 @@ def add_instances(
             limiter = ModelRateLimiter(priority=group.rate_limit.priority)
             for resource in group.rate_limit.resources:
                 limiter.resources.add(
+                    # `global` is a keyword of Python, so it cannot be written as an argument
                     **{"name": resource.name, "count": resource.count, "global": resource.shared}
                 )
             written.rate_limiter.CopyFrom(limiter)
@@ -45,6 +47,7 @@ def add_instances(
 def add_queue(config: ModelConfig, running: Running) -> None:
     """Writes the dynamic batcher, its queue and its priorities, and the response cache."""
     queue = config.dynamic_batching
+    # an empty message still switches the batcher on
     queue.SetInParent()
     if batching := running.batching:
         queue.preferred_batch_size.extend(batching.preferred)
@@ -61,6 +64,7 @@ def add_queue(config: ModelConfig, running: Running) -> None:
             )
     if priority := running.priority:
         queue.priority_levels = priority.levels
+        # Triton refuses levels without a default
         queue.default_priority_level = priority.default or (priority.levels + 1) // 2
 
 
@@ -74,4 +78,5 @@ def add_versions(config: ModelConfig, running: Running) -> None:
     elif policy.specific is not None:
         config.version_policy.specific.versions.extend(policy.specific)
     else:
+        # a message without fields is written only if it is set as a whole
         config.version_policy.all.SetInParent()

@@ -19,6 +19,7 @@ _UNKNOWN_LENGTH = 16
 def warmup_file(text: str) -> tuple[str, bytes]:
     """Name and bytes of the file that holds one element of a STRING tensor."""
     data = text.encode()
+    # Triton's serialization of BYTES: the length in 4 bytes before each element
     content = struct.pack("<I", len(data)) + data
     return hashlib.sha256(content).hexdigest()[:16], content
 
@@ -52,6 +53,7 @@ def _add(sample: ModelWarmup, tensor: ModelInput, given: WarmUpInput) -> None:
     written.dims.extend(dims)
     if given.text is not None:
         written.input_data_file = warmup_file(given.text)[0]
+    # random bytes are not text
     elif given.data == "random" and tensor.data_type != _STRING:
         written.random_data = True
     else:

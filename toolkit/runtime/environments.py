@@ -54,6 +54,7 @@ def ensure_environment(name: str, progress: Progress = silent) -> Path:
     if name not in known:
         raise UsageError(f"no environment '{name}'", hint=f"known environments: {', '.join(known)}")
     lock = resources.files("toolkit.runtime").joinpath("locks", f"{name}.lock").read_text()
+    # the Python version as well: compiled packages of one do not load in another
     digest = hashlib.sha256(f"{sys.version_info[:2]}\n{lock}".encode()).hexdigest()[:12]
     root = home() / "environments" / f"{name}-{digest}"
     return ensure_in_place(
@@ -63,6 +64,7 @@ def ensure_environment(name: str, progress: Progress = silent) -> Path:
 
 def own_name(requirements: Sequence[str]) -> str:
     """The name of the environment with these requirements: the same lines, the same environment."""
+    # toolkit/kinds/python.py computes the same name for the config
     text = "\n".join(sorted(requirements))
     return f"{OWN}{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
@@ -116,6 +118,7 @@ def link_environments(
         link = repository / _LINK_FOLDER / name
         link.parent.mkdir(exist_ok=True)
         if not link.is_symlink() or link.readlink() != root:
+            # renamed over the old link: a server that starts now finds one of the two
             fresh = link.with_name(f".{name}.{os.getpid()}")
             fresh.symlink_to(root)
             fresh.replace(link)
@@ -133,6 +136,7 @@ def _split_logs(root: Path) -> None:
     activate = root / "bin" / "activate"
     text = activate.read_text(encoding="utf-8")
     if _SPLIT not in text:
+        # replaced, not appended to: bash of a model that starts now may be reading it
         fresh = activate.with_name(f".activate.{os.getpid()}")
         fresh.write_text(f"{text}\n{_SPLIT}", encoding="utf-8")
         fresh.replace(activate)
@@ -155,6 +159,7 @@ def _environment(install: Callable[[], None]) -> Callable[[Path], None]:
 
     def make(root: Path) -> None:
         library = _libpython()
+        # without pip: pip of the toolkit installs into it with `--python`
         venv.create(root, symlinks=True)
         (root / "lib" / library.name).symlink_to(library)
         install()

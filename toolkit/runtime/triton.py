@@ -61,6 +61,7 @@ def ensure_triton(progress: Progress = silent) -> TritonRuntime:
         _unpack(fetch_wheel(WHEEL, sha256=WHEEL_SHA256, progress=progress), place, progress)
 
     ensure(root, unpack)
+    # after `ensure`, so that a runtime unpacked by an older toolkit gets the link, too
     _link_numa(root / "lib")
     return TritonRuntime(root)
 
@@ -93,6 +94,7 @@ def _unpack(wheel: Path, root: Path, progress: Progress) -> None:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(name) as source, target.open("wb") as sink:
                     shutil.copyfileobj(source, sink)
+                # zipfile drops modes, and the stub and the server must be executable
                 target.chmod(0o755)
                 step.advance()
     if not (root / "backends/python/triton_python_backend_stub").exists():
@@ -120,6 +122,7 @@ def _place(name: str) -> PurePosixPath | None:
     if path.parts[:2] != ("pytriton", "tritonserver"):
         return None
     inner = PurePosixPath(*path.parts[2:])
+    # pytriton's own Python is left out
     if inner.parts[0] in {"bin", "backends", "caches"}:
         return inner
     if inner.parts[:2] == ("python_backend_stubs", _python()):

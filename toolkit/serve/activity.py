@@ -30,6 +30,7 @@ def activity_of(record: Record) -> dict[str, Activity] | None:
     """By model; None if the gateway does not answer, or there is none."""
     if not record.health:
         return None
+    # a gateway of another release may send other fields; then nothing is shown
     with suppress(OSError, ValueError, TypeError, AttributeError):
         models = json.loads(_ask(Path(record.health)))["models"]
         return {name: Activity(**known) for name, known in models.items()}
@@ -40,6 +41,7 @@ def _ask(path: Path) -> bytes:
     with socket.socket(socket.AF_UNIX) as asking:
         asking.settimeout(_ASK_S)
         asking.connect(str(path))
+        # read to the end: this socket's answers end with the connection and have no chunks
         asking.sendall(b"GET /activity HTTP/1.1\r\nhost: localhost\r\n\r\n")
         answer = b""
         while (piece := asking.recv(1 << 16)) and len(answer) < _LONGEST:

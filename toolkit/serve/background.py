@@ -34,6 +34,7 @@ def start_service(arguments: Sequence[str], report: Callable[[str], None]) -> Re
     `report` gets each line of its progress. Raises ServeError with the service's own error if it
     ends first. An interruption stops the service.
     """
+    # -P: a folder `toolkit` in the working directory must not be imported instead
     argv = [sys.executable, "-P", *_COMMAND, *arguments]
     with tempfile.TemporaryFile() as output:  # the service keeps it; its log has the same lines
         process = subprocess.Popen(
@@ -41,11 +42,13 @@ def start_service(arguments: Sequence[str], report: Callable[[str], None]) -> Re
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
+            # Ctrl-C in the terminal, or its end, must not reach the service
             start_new_session=True,
             env=os.environ | {BACKGROUND: "1"},
         )
         try:
             record = _wait(process, _Lines(output.fileno()), report)
+        # an interruption included: the caller does not learn of a service that stays
         except BaseException:
             _interrupt(process)
             raise
@@ -81,6 +84,7 @@ class _Lines:
 
     def read(self) -> list[str]:
         """The lines that are complete and were not returned before."""
+        # pread: reading with the shared position would move the writer, too
         new = os.pread(self._file, 1 << 20, self._at)
         self._at += len(new)
         *lines, self._rest = (self._rest + new).split(b"\n")
@@ -123,10 +127,12 @@ def stop_service(
         return
     with _open(Path(record.logs, journal.FILE)) as log:
         lines = _Lines(log.fileno(), os.fstat(log.fileno()).st_size)
+        # after the log's end was noted, so that its first line about the end is not missed
         _signal(process, record)
         if kill:
             time.sleep(_POLL_S)  # two pending signals of one number would be one
             _signal(process, record)
+        # not killed afterwards: running requests are worth more than a prompt
         deadline = time.monotonic() + timeout_s
         alive = True
         while alive:

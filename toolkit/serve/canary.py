@@ -60,6 +60,7 @@ def ask(
 ) -> Answer:
     """Sends the request to that version and reads the whole answer."""
     sent = service_pb2.ModelInferRequest()
+    # a copy: the same request is sent many times
     sent.CopyFrom(request)
     sent.model_name, sent.model_version, sent.id = model.name, str(version), "canary"
     started = time.monotonic()
@@ -68,8 +69,10 @@ def ask(
     text: list[str] = []
     try:
         stream: Iterator[service_pb2.ModelStreamInferResponse]
+        # a stream for every model: Triton refuses unary calls for decoupled ones
         stream = api.ModelStreamInfer(iter([sent]), timeout=timeout_s)
         for response in stream:
+            # the first error is the cause; later ones follow from it
             problem = problem or response.error_message or None
             responses += 1
             outputs |= {
@@ -151,8 +154,10 @@ def _zeros(config: ModelConfig) -> service_pb2.ModelInferRequest:
             continue
         kind = DataType.Name(tensor.data_type).removeprefix("TYPE_").replace("STRING", "BYTES")
         shape = [1] if config.max_batch_size > 0 else []
+        # -1 becomes 1
         shape += [max(1, size) for size in tensor.dims]
         count = math.prod(shape)
+        # InferTensorContents of the KServe protocol has no field for 16-bit floats
         if kind in _SIZES:
             raise ServeError(
                 f"{config.name} takes {kind}, for which you have to write the request",

@@ -42,6 +42,7 @@ class Child:
 
     def __post_init__(self) -> None:
         make_private(self.command.log.parent)
+        # no site packages and nothing from the environment: it must start fast and always
         runner = [sys.executable, "-I", "-S", str(Path(guard.__file__))]
         command = self.command
         settings = [command.scratch, command.shm_prefix, str(command.grace_s)]
@@ -53,6 +54,7 @@ class Child:
                 stderr=log,
                 env=dict(self.command.environment),
                 cwd=self.command.folder,
+                # Ctrl-C must reach the supervisor alone, which ends its children in order
                 start_new_session=True,
             )
 
@@ -82,6 +84,7 @@ class Child:
         """Ends the child gracefully, by force after its grace period; returns its exit code."""
         self.begin_stop()
         try:
+            # the guard kills after `grace_s`; 10 s more for what it removes then
             self.wait(self.command.grace_s + 10 if grace_s is None else grace_s)
         finally:
             self.kill()
@@ -89,6 +92,7 @@ class Child:
 
     def kill(self) -> None:
         """Kills the child and its whole session. A signal handler may call it, too."""
+        # the guard does it: it knows the session, and this process may be in a signal handler
         self._send(b"k")
         # without a limit Popen holds a lock while it waits, and a handler that waits never gets it
         self._guard.wait(_KILL_S)
@@ -109,12 +113,14 @@ class Child:
 
 def _private(path: str, flags: int) -> int:
     log = os.open(path, flags, 0o600)
+    # a log of an older release may exist with another mode
     os.fchmod(log, 0o600)
     return log
 
 
 def clean_environment(**extra: str) -> dict[str, str]:
     """What every child gets: home, path, certificates and time zone only."""
+    # PYTHONPATH above all is left out: the stub ignores it, children of engines do not
     kept = ("HOME", "LANG", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "XDG_CACHE_HOME", "TMPDIR")
     environment = {name: os.environ[name] for name in kept if name in os.environ}
     return {"PATH": "/usr/local/bin:/usr/bin:/bin", **environment, **extra}

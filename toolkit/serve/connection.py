@@ -18,6 +18,7 @@ from toolkit.errors import ServeError
 
 _SHORTEST = 16
 _READY_CALL_S, _READY_POLL_S = 5.0, 0.5
+# gRPC's default is 4 MiB, and configs and images may be larger
 _UNBOUNDED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 
@@ -40,6 +41,7 @@ class Key:
             mode, text = path.stat().st_mode, path.read_text().strip()
         except (OSError, UnicodeDecodeError) as error:
             raise ServeError(f"the key file cannot be read: {error}") from error
+        # a group may read it, as with secrets that Kubernetes mounts for `fsGroup`
         if mode & 0o007:
             raise ServeError(f"every user can read the key in {path}", hint=f"chmod 600 {path}")
         key = cls.parse(text)
@@ -130,11 +132,13 @@ def triton_errors(doing: str) -> Iterator[None]:
 def serve_error(doing: str, error: grpc.RpcError) -> ServeError:
     """A readable error, with a hint if there is a known fix."""
     code, text = error.code(), (error.details() or "").strip()
+    # the relay's own text (relay.py)
     if "by its name" in text:
         return ServeError(
             f"{doing}: this Triton loads models only by name, as they are on disk",
             hint="choose versions on the machine that serves: toolkit models load --port",
         )
+    # Triton sends UNAVAILABLE for it, which looks as if trying again would help
     if "restricted" in text:
         return ServeError(
             f"{doing}: this Triton restricts the call",

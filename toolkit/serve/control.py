@@ -83,7 +83,9 @@ class Control:
         """Every model of the repository by name. Raises ServeError."""
         versions = self._index()
         configs = {name: self._config(name, known) for name, known in versions.items()}
+        # only loaded ensembles use a step; others would prevent its unload forever
         users = _users({n: c for n, c in configs.items() if c and _serves(versions[n])})
+        # a step that is not loaded is still a step, and is not listed as a model
         stale = _users({n: c for n, c in configs.items() if c})
         return {
             name: ModelStatus(
@@ -137,6 +139,7 @@ class Control:
         ServeError with Triton's reason.
         """
         before = self.find(name)
+        # an alias was given
         name = before.name
         self._check_on_disk(name, versions)
         request = service_pb2.RepositoryModelLoadRequest(model_name=name)
@@ -148,6 +151,7 @@ class Control:
         except grpc.RpcError as error:
             raise self._refused(before, error) from error
         loaded = self.find(name)
+        # the repository may be on another machine, where folders cannot be checked before
         if lost := set(versions) - set(loaded.serving):
             raise ServeError(
                 f"{name}: version {min(lost)} is not in the repository",
@@ -212,6 +216,7 @@ class Control:
         """Returns when it is unloaded: its steps must stay while its requests still run."""
         request = service_pb2.RepositoryModelUnloadRequest(model_name=name)
         with triton_errors(f"{name} was not unloaded"):
+            # returns in 10 ms, long before the model is unloaded; hence the polling
             self.api.RepositoryModelUnload(request, timeout=_CALL_TIMEOUT_S)
         deadline = self.now() + self.timeout_s
         while not all(version.state in _GONE for version in self._index().get(name, ())):
@@ -228,6 +233,7 @@ class Control:
         try:
             statistics = self.api.ModelStatistics(request, timeout=_CALL_TIMEOUT_S).model_stats
         except grpc.RpcError as error:
+            # what Triton says of a model that is not loaded
             if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
                 return []
             raise serve_error(f"no statistics of {name}", error) from error
@@ -254,9 +260,11 @@ def _to_unload(name: str, models: dict[str, ModelStatus], which: Steps) -> list[
     model that clients may ask for, and stays unless `which` is ALL.
     """
     unloaded = [name]
+    # the list grows while it is read: steps may be ensembles themselves
     for each in unloaded if which is not Steps.NONE else ():
         for step in steps_of(models[each].config):
             known = models.get(step)
+            # a step with a kind is a model that clients ask for
             if known is None or step in unloaded or known.served.kind:
                 continue
             owners = [owner for owner in models if step.startswith(f"{owner}.")]

@@ -35,6 +35,7 @@ class PrivateFolder:
     def claim(cls) -> "PrivateFolder":
         """Creates one in the temporary folder, or in /tmp if that path is too long for sockets."""
         path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_parents()[0]))
+        # CLOEXEC: a child that inherits the lock would hold it after this process was killed
         lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(lock, fcntl.LOCK_EX)
         return cls(path, lock)
@@ -77,6 +78,7 @@ def _sweep(path: Path) -> bool:
         return False
     try:
         status = os.fstat(lock)
+        # O_NOFOLLOW and the owner: /tmp is shared, and anybody can put a link or folder there
         if status.st_uid != os.geteuid() or time.time() - status.st_mtime < _YOUNG_S:
             return False
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -94,6 +96,7 @@ def _sweep_shared_memory(folder: Path) -> None:
     with suppress(OSError, UnicodeDecodeError):
         names |= set((folder / SHARED_MEMORY_LIST).read_text().splitlines())
     for name in names:
+        # the last part only: the list is a file, and must not lead out of /dev/shm
         path = _SHARED_MEMORY / Path(name).name
         with suppress(OSError):
             if path.lstat().st_uid == os.geteuid():

@@ -44,6 +44,7 @@ class Front:
 
     def start(self) -> None:
         """Starts it and returns when it answers. Raises ServeError."""
+        # one that a killed gateway left would refuse connections and could not be bound
         self.socket.unlink(missing_ok=True)
         self._child = Child(self.command)
         self._watch = Watch(ask=self._ask, timeouts=Timeouts(self.timeout_s, 0, _ASK_INTERVAL_S))
@@ -89,7 +90,9 @@ class Front:
 def gateway(options: ServeOptions, triton: TritonServer) -> Front:
     """The gateway in front of `triton`."""
     health = triton.folder / GATEWAY_SOCKET
+    # last: the gateway's own settings must not move the socket
     argv = [*options.gateway_command(triton.address), "--health-socket", str(health)]
+    # the gateway's settings may be environment variables; nothing else is passed on
     settings = {name: value for name, value in os.environ.items() if name.startswith("TRITON_")}
     command = _command("gateway", argv, options, triton, settings)
     return Front("the gateway", command, health, _gateway_answers, options.gateway_timeout_s)
@@ -132,6 +135,7 @@ def _gateway_answers(health: Path, timeout_s: float) -> bool:
             asking.settimeout(timeout_s)
             asking.connect(str(health))
             asking.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            # the status line is all that counts, so the answer is not read to its end
             return asking.recv(64).startswith(b"HTTP/1.1 200")
     except OSError:
         return False

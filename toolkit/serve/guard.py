@@ -36,6 +36,7 @@ class Guard:
         self._grace_s = grace_s
         self._mapped: set[str] = set()
         self._saved: set[str] = set()
+        # a session of its own is what `k` kills: all processes of the command are in it
         self._child = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -57,10 +58,12 @@ class Guard:
                 self._kill_session()
                 self._child.wait()
                 orphaned = command == b""
+            # a second `t` must not extend the time
             elif command == b"t" and deadline is None:
                 deadline = time.monotonic() + self._grace_s
                 self._child.terminate()
         self._sweep()
+        # else the parent removes it: sockets in it may still be in use
         if orphaned and self._scratch:
             shutil.rmtree(self._scratch, ignore_errors=True)
         return self._child.returncode
@@ -75,6 +78,7 @@ class Guard:
             os.close(child)
 
     def _kill_session(self) -> None:
+        # names can be read only while the processes live
         self._record_mapped()
         for pid in self._members():
             with contextlib.suppress(ProcessLookupError):

@@ -84,6 +84,7 @@ class Healer:
             groups = self.server.config(model).instance_group if versions else []
         except grpc.RpcError:
             return True
+        # Triton starts one stub for each instance on each GPU, for each version
         expected: int = versions * sum(group.count * max(1, len(group.gpus)) for group in groups)
         return len(self._pids(model)) < expected
 
@@ -121,11 +122,13 @@ class Healer:
         now = self.now()
         recent = [at for at in self._attempts.get(model, ()) if now - at < RESTART_WINDOW_S]
         self._attempts[model] = [*recent, now]
+        # an engine that dies at once would take the machine's cores with every start
         if len(recent) >= MAX_RESTARTS:
             self.report(f"{model}: {reason}; restarted {len(recent)} times, so it is unloaded")
             self._give_up(model)
             return
         self.report(f"{model}: {reason}; restarting it; all others go on")
+        # a vLLM engine takes about 30 s to load; other models are checked meanwhile
         self._restarts_running[model] = in_background(partial(self._reload, model, hung))
 
     def _reload(self, model: str, hung: bool) -> None:
@@ -135,6 +138,7 @@ class Healer:
         """
         config = self.server.config(model)  # of the loaded model: with the chosen versions
         config.parameters[GENERATION].string_value = f"{time.time():.3f}"
+        # the old instance would wait for its requests, and those of a hung one never end
         if hung:
             stubs.kill(self._pids(model))
         request = service_pb2.RepositoryModelLoadRequest(model_name=model)

@@ -29,6 +29,7 @@ def write(path: Path, text: str) -> None:
     moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
     line = f"{moment},{int(now * 1000) % 1000:03} {_LABEL}{text.strip()}\n"
     with suppress(OSError):
+        # opened for each line: a rotation may have moved the file away
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         with os.fdopen(descriptor, "a", encoding="utf-8") as log:
             log.write(line)

@@ -96,11 +96,13 @@ class Tailed:
 
     def lines(self, file: BinaryIO) -> Iterator[Line]:
         """The selected ones of what is in the file from its position on."""
+        # a limit: a line without an end must not fill the memory
         for raw in iter(lambda: file.readline(_LONGEST), b""):
             self._rest += raw
             if not self._rest.endswith(b"\n") and len(self._rest) < _LONGEST:
                 continue  # it is being written
             text, self._rest = self._rest.decode(errors="replace").rstrip("\r\n"), b""
+            # never backwards: `heapq.merge` needs each log in order, and clocks are set
             self._moment = max(self._moment, moment_of(text) or self._moment)
             if self._moment >= self.selection.since_s and self._about(text):
                 yield Line(self._moment, self.source, text)
@@ -148,6 +150,7 @@ class Followed:
             file, tailed = self._open.get(name) or self._reopen(name) or (None, None)
             if file is None or tailed is None:
                 continue
+            # the old file to its end first: its last lines were written before the rotation
             new += tailed.lines(file)
             if _was_replaced(file, path) and (opened := self._reopen(name)):
                 new += opened[1].lines(opened[0])

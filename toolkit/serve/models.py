@@ -43,6 +43,7 @@ class ServedModel:
     def is_on_demand(self) -> bool:
         """Whether the gateway loads it with its first request, and unloads it when it is idle."""
         text = self.parameter(KEEP_ALIVE)
+        # a negative keep_alive means forever, as in Ollama
         return bool(text) and not text.startswith("-")
 
     def parameter(self, key: str) -> str:
@@ -62,6 +63,7 @@ def public_models(repository: Path) -> list[ServedModel]:
             f"{repository} holds no models" if here else f"the folder {repository} does not exist",
             hint="build it first: toolkit build-repo",
         )
+        # a wrong path is wrong use
         error.exit_code = error.exit_code if here else 2
         raise error
     return public(configs)
@@ -135,6 +137,7 @@ def family_of(name: str, configs: Mapping[str, ModelConfig]) -> list[str]:
 def as_json(config: ModelConfig) -> str:
     """A config in the format of Triton's load call."""
     fields = json_format.MessageToDict(config, preserving_proto_field_name=True)
+    # 0 is proto3's default and left out, and a missing one makes Triton guess (4 for ONNX)
     return json.dumps(fields | {"max_batch_size": config.max_batch_size})
 
 

@@ -67,6 +67,7 @@ class ServeOptions:
         Raises UsageError for a setting that is an option of `toolkit serve`.
         """
         for flag in self.gateway:
+            # also `--name=value` and the negative form of a switch
             name = flag.partition("=")[0].removeprefix("--").removeprefix("no-")
             if flag.startswith("--") and name in OURS:
                 option = "control-key-file" if name == "triton-key-file" else name
@@ -95,6 +96,7 @@ class ServeOptions:
         ran = subprocess.run(argv, capture_output=True, text=True, check=False)
         if ran.returncode:
             text = ran.stderr.strip().removeprefix("error: ").replace("\nerror: ", "\n")
+            # argparse prints its usage before the error
             if text.startswith("usage:"):
                 text = text.rpartition("error: ")[2]
             raise UsageError(text, hint="triton-gateway --help lists the gateway's settings")

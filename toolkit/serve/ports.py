@@ -22,6 +22,7 @@ def check_free(ports: Iterable[tuple[str, str, int]]) -> None:
             with socket.socket(family, socket.SOCK_STREAM) as listener:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 if family == socket.AF_INET6:
+                    # the IPv6 port alone: the IPv4 address is asked for by itself
                     listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 try:
                     listener.bind(address)
@@ -50,6 +51,7 @@ def _owner(port: int) -> str | None:
     """Who listens there, as far as this user can see."""
     if service := _service(port):
         return service
+    # other users' processes cannot be looked into
     with suppress(psutil.Error):
         for connection in psutil.net_connections("tcp"):
             local: Any = connection.laddr

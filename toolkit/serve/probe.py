@@ -74,6 +74,7 @@ def _of_model(
     if interface.decoupled and not engine:
         return  # written by a user: only a complete request would prove anything
     steps = [step.model_name for step in model.config.ensemble_scheduling.step]
+    # later steps of a diffusion model draw an image, which takes seconds
     steps = (steps or [model.name]) if interface.batched else steps[:1]
     for config in (configs[name] for name in steps if name in configs and name != engine):
         types = {tensor.data_type for tensor in config.input if not tensor.optional}
@@ -88,6 +89,7 @@ def _cancel(engine: str) -> service_pb2.ModelInferRequest:
     request = service_pb2.ModelInferRequest(model_name=engine, id="canary")
     request.inputs.add(name="cancel", datatype="BYTES", shape=[1])
     request.raw_input_contents.append(_bytes("canary"))
+    # an engine answers a cancel with a final flag alone, which Triton otherwise does not send
     request.parameters["triton_enable_empty_final_response"].bool_param = True
     return request
 
@@ -103,6 +105,7 @@ def _small(config: ModelConfig, interface: Interface) -> service_pb2.ModelInferR
         request.inputs.add(name=tensor.name, datatype="BYTES" if texts else "INT64", shape=shape)
         if texts:
             _, text = interface.request.get(tensor.name, ("BYTES", "ok"))
+            # random: Triton's response cache would answer for a dead model
             data = _bytes(str(text).replace("ok", f"ok {choice(range(1000))}"))  # noqa: S311
         else:
             ids = next((ids for part, ids in _SPECIAL.items() if part in tensor.name), _IDS)

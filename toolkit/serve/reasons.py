@@ -34,6 +34,7 @@ def plain(reason: str, log: str = "") -> str:
     if _HIDDEN in reason and (cause := _engine_cause(log)):
         return cause
     text = reason.rpartition("state: ")[2].partition("\n\nAt:")[0].strip().rstrip(";")
+    # each layer of Triton puts its status before the text
     while _STATUS.match(text):
         text = _STATUS.sub("", text)
     if dump := _PYDANTIC.search(text):

@@ -62,6 +62,7 @@ class Record:
         with suppress(psutil.Error):
             process = psutil.Process(self.pid)
             ended = process.status() == psutil.STATUS_ZOMBIE
+            # the start time: the kernel gives a number again to another process
             return process.create_time() == self.started and not ended
         return False
 
@@ -84,6 +85,7 @@ def recorded(record: Record) -> Iterator[Callable[[str], None]]:
 def _write(path: Path, record: Record) -> None:
     with suppress(OSError):
         make_private(path.parent)
+        # renamed into place, as readers must not find half a file
         fresh = path.with_suffix(f".{os.getpid()}")
         fresh.touch(0o600)
         fresh.write_text(json.dumps(asdict(record)))
@@ -114,6 +116,7 @@ def live_records() -> list[Record]:
     records = []
     for path in sorted((home() / _FOLDER).glob("*.json")):
         with suppress(OSError, ValueError, TypeError):
+            # a record of another release may have other fields: TypeError, and it is skipped
             record = Record(**json.loads(path.read_text()))
             if record.alive:
                 records.append(record)

@@ -38,6 +38,7 @@ _HARMLESS = {"unload_dependents"}
 _OPTIONS = [
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
+    # gRPC's default lets a second relay share the port silently
     ("grpc.so_reuseport", 0),
 ]
 _ERROR_MODE = "triton_grpc_error"
@@ -68,6 +69,7 @@ class Relay(grpc.GenericRpcHandler):
         if self.key is None:
             return False
         shown = [value for name, value in metadata if name == self.key.header]
+        # all entries: metadata may carry the header more than once
         return any(compare_digest(str(value).encode(), self.key.value.encode()) for value in shown)
 
     def _passing(self, method: str) -> Callable[[bytes, _Context], Any]:
@@ -78,6 +80,7 @@ class Relay(grpc.GenericRpcHandler):
 
     def _controlling(self, method: str) -> Callable[[bytes, _Context], Any]:
         async def call(request: bytes, context: _Context) -> bytes:
+            # checked as parsed, forwarded as bytes: Triton reads what was checked
             parsed = _REQUESTS[method].FromString(request)
             if given := sorted(set(parsed.parameters) - _HARMLESS):
                 await context.abort(
@@ -98,11 +101,13 @@ class Relay(grpc.GenericRpcHandler):
             await context.abort(error.code(), error.details() or "")
             raise
         finally:
+            # a client that went away must not leave its call running in Triton
             call.cancel()
 
     async def _stream(
         self, requests: AsyncIterator[bytes], context: _Context
     ) -> AsyncIterator[bytes]:
+        # all other metadata ends here, keys of Triton's restricted protocols included
         passed = [(n, v) for n, v in context.invocation_metadata() or () if n == _ERROR_MODE]
         ask: Any = self.triton.stream_stream(_STREAM)
         call = ask(requests, timeout=context.time_remaining(), metadata=passed)

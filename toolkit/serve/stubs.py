@@ -18,6 +18,7 @@ def live_stubs(root: int) -> dict[int, str]:
     with suppress(psutil.NoSuchProcess):
         for process in psutil.Process(root).children(recursive=True):
             with suppress(psutil.Error, IndexError):
+                # the kernel cuts names at 15 bytes: triton_python_backend_stub
                 if process.name().startswith("triton_python"):
                     # its first argument is REPOSITORY/MODEL/VERSION/model.py
                     stubs[process.pid] = Path(process.cmdline()[1]).parts[-3]
@@ -59,4 +60,5 @@ def _cpu_s(pid: int) -> float:
     except OSError:
         return 0.0
     page_ins, ticks = int(fields[9]), int(fields[11]) + int(fields[12])
+    # 1 ms per page read from disk: a process that only swaps is slow, not dead
     return ticks / _TICKS_PER_S + page_ins / 1000

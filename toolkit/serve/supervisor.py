@@ -98,6 +98,7 @@ class Supervisor:
                 try:
                     self._kill()
                 finally:
+                    # not sys.exit: its exception would run `_end`, which waits again
                     os._exit(128 + number)
             self._stop.set()
             self._signal, self._interrupted_at = number, time.monotonic()
@@ -111,12 +112,15 @@ class Supervisor:
         check_target(options.repository, "embedded")
         self.known = public_models(options.repository)
         self.models = [model for model in self.known if not self._waits(model)]
+        # before anything is downloaded or loaded: a taken port is found in milliseconds
         check_free(options.ports)
+        # /dev/shm may be full of what a killed service left
         sweep()
         runtime = ensure_triton(self.progress)
         repository = self._stack.enter_context(linkable(options.repository.absolute()))
         link_environments(repository, self.progress, cuda=options.placement is not None)
         logs = options.logs
+        # before Triton: its children open these files
         for log in (*logs.glob("*.log"), *logs.glob(f"{MODELS}/*.log")):
             log.unlink()
         make_private(logs / MODELS)
@@ -141,6 +145,7 @@ class Supervisor:
         self._set_state = self._stack.enter_context(recorded(record))
         with self.progress.step("start Triton"):
             self._triton.start()
+        # before the gateway: clients are not accepted until there are models
         self._load()
         make = gateway if options.triton_port is None else relay
         self._front = make(options, self._triton)
@@ -172,6 +177,7 @@ class Supervisor:
         self._front_restarts = [*recent, now]
         self.report(f"{reason}; restarting")
         front.kill()
+        # 0, 1, 4, 9 … s: a gateway that dies at once must not be started all the time
         self._stop.wait(min(len(recent) ** 2, _LONGEST_PAUSE_S))
         try:
             front.start()
@@ -191,6 +197,7 @@ class Supervisor:
         )
         for name in sorted(before ^ after):  # steps that wait for their ensemble have no kind
             self.report(f"{name} was {'loaded' if name in after else 'unloaded'}")
+        # after the report, which compares with what was there
         self.models = serving
         return configs
 
@@ -239,6 +246,7 @@ class Supervisor:
         try:
             self._triton.load(names, self.progress)
         except LoadFailed as failed:
+            # a service without any model is of no use
             if self.options.strict or len(failed.reasons) == len(names):
                 raise
             for model, reason in failed.reasons.items():
@@ -267,6 +275,7 @@ class Supervisor:
             self._kill()
             raise
         finally:
+            # last: it removes the record, and folders that children still use
             self._stack.close()
 
     def _end_front(self, front: Front) -> None:

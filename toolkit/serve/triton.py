@@ -101,6 +101,7 @@ class TritonServer:
     _alone: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def __post_init__(self) -> None:
+        # `empty` is the working directory: the stub has it first in sys.path
         for name in ("empty", "tmp"):
             (self.folder / name).mkdir()
 
@@ -127,6 +128,7 @@ class TritonServer:
 
     def start(self) -> None:
         """Starts the server without models and waits until it answers. Raises ServeError."""
+        # a killed server leaves it, and the next one could not bind
         (self.folder / "grpc.sock:1").unlink(missing_ok=True)
         self._child = Child(self._command())
         deadline = time.monotonic() + _START_TIMEOUT_S
@@ -145,9 +147,12 @@ class TritonServer:
             f"--model-repository={options.repository}",
             f"--backend-directory={runtime.backends}",
             f"--cache-directory={runtime.caches}",
+            # the prefix tells this service's segments in /dev/shm from others
             f"--backend-config=python,shm-region-prefix-name={prefix}",
             "--model-control-mode=explicit",
+            # they would listen on a port that every user can read; the gateway has its own
             "--allow-metrics=false",
+            # more than a drain and 10 s: vLLM needs 5 to 6 s to end its core
             f"--exit-timeout-secs={_EXIT_TIMEOUT_S}",
             f"--model-load-thread-count={_LOAD_THREADS}",
             *server_options(options.repository),
@@ -275,6 +280,7 @@ class TritonServer:
     def serving(self) -> dict[str, ModelConfig]:
         """The configs of all models that are loaded now. Raises grpc.RpcError."""
         ready = self.ready_versions()
+        # one index call per second, not one call for each model
         if ready.keys() != self._configs.keys():
             self._configs = {name: self.config(name) for name in ready}
         return self._configs

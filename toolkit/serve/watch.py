@@ -51,6 +51,7 @@ class Watch:
     _work: Work = field(default_factory=Work, init=False)
 
     def __post_init__(self) -> None:
+        # not immediately: a model that was just loaded has answered its load
         self._next_at = self.now() + self.timeouts.interval_s
 
     def check(self) -> str | None:
@@ -81,6 +82,7 @@ class Watch:
         work, before = self.work(), self._work
         if work.finished != before.finished:
             self._quiet_s, self._unfinished_s, self._work = 0.0, 0.0, work
+        # abs: the sum falls when a child process ends and takes its time with it
         elif abs(work.cpu_s - before.cpu_s) >= _BUSY_SHARE * self._quiet_s:
             self._quiet_s, self._work = 0.0, work
 
@@ -99,6 +101,7 @@ def in_background(call: Callable[[], _Result]) -> Future[_Result]:
     def run() -> None:
         try:
             future.set_result(call())
+        # the future must end in any case, or its reader waits forever
         except BaseException as error:
             future.set_exception(error)
 

@@ -21,6 +21,7 @@ def name_findings(read: Document, models: Mapping[str, Mapping[str, object]]) ->
                 path, "is the name of a file of the repository", "choose another name"
             )
         owner, _, step = name.rpartition(".")
+        # Triton has one namespace: the folder `a.engine` would be both
         if owner in models and step in steps:
             yield read.finding(path, f"is the name of a step of '{owner}'", "choose another name")
         adapters = entry.get("adapters")

@@ -56,8 +56,10 @@ def read(file: str, text: str) -> Document:
     """Parses `text`; `file` is only the name that findings carry. Never raises."""
     document = Document(file)
     try:
+        # compose, not load: nodes know their lines, and duplicate keys are still there
         node = YAML(typ="safe", pure=True).compose(text)
     except MarkedYAMLError as error:
+        # some of ruamel's errors have only one of the two
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
         problem = " ".join(filter(None, (error.context, error.problem)))
@@ -85,12 +87,15 @@ class _Reader:
         self._count = 0
 
     def value(self, node: Node, path: Path) -> object:
+        # the key's line wins, which was set before its value is read
         self._document.lines.setdefault(path, node.start_mark.line + 1)
         self._count += 1
+        # YAML allows an anchor inside itself
         if id(node) in self._open:
             self._refuse(path, "an alias that contains itself")
             return None
         if self._count > MAX_NODES:
+            # once; all further values are dropped without a finding
             if self._count == MAX_NODES + 1:
                 self._refuse((), f"more than {MAX_NODES} values")
             return None
@@ -114,6 +119,7 @@ class _Reader:
             if key is not None and key_node.tag == "tag:yaml.org,2002:merge":
                 merged.append(value_node)
                 continue
+            # `true:` and `1:` are a boolean and a number in YAML
             if key is None or key_node.tag != "tag:yaml.org,2002:str":
                 self._add(line, path, f"key '{key}' is not text", "put it in quotes")
                 continue
@@ -124,6 +130,7 @@ class _Reader:
                 continue
             self._document.lines.setdefault(here, line)
             result[key] = self.value(value_node, here)
+        # after all own keys, as those win (yaml.org/type/merge.html)
         for each in merged:
             self._merge(each, path, result)
         return result
@@ -143,6 +150,7 @@ class _Reader:
     def _scalar(self, node: ScalarNode, path: Path) -> object:
         try:
             return self._scalars.constructor.construct_object(node, deep=True)
+        # a tag such as !!int before a text raises any of these
         except (YAMLError, ValueError, AttributeError) as error:
             self._refuse(path, f"cannot read this value: {str(error).splitlines()[0]}")
             return None

@@ -72,6 +72,7 @@ def explain(read: Document, details: ErrorDetails, at: Path = (), kind: str = ""
         case "literal_error":
             expected = details["ctx"]["expected"]
             words = [word.strip("' ") for word in expected.replace(" or ", ", ").split(", ")]
+            # with one value the text above has said it already
             near = nearest(str(value), words) if len(words) > 1 else None
             return read.finding(path, f"must be {expected}, not {shown(value)}", near)
     return read.finding(path, f"{_lower(details['msg'])}, not {shown(value)}")
@@ -102,6 +103,7 @@ def kindless_findings(read: Document, name: str, raw: Mapping[str, object]) -> l
                 if details["type"] in {"missing", "extra_forbidden"}
                 or path[0] in ENTRIES[other].model_fields
             ]
+            # only what is wrong for every kind that has the field: the right kind is not known
             if path not in found and all(path in by_kind[other] for other in able):
                 found[path] = explain(read, details, ("models", name), near[0] if near else "")
     return list(found.values())

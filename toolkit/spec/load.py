@@ -72,6 +72,7 @@ def parse(name: str, text: str, folder: Path, target: Target | None = None) -> S
     models: Models | None = None
     if read.data is not None or not read.findings:
         try:
+            # as JSON: strict models then take lists for tuples, as YAML has them
             models = Models.model_validate_json(_json(read.data))
         except ValidationError as error:
             found.findings += [
@@ -88,6 +89,7 @@ def parse(name: str, text: str, folder: Path, target: Target | None = None) -> S
         found.quiet = False
         for model, raw in _raw_models(read).items():
             found.changes(model, raw)
+        # a sound file is checked for its target by `Spec.for_target`
         if found.findings and target is not None:
             found.for_target(target)
     found.refuse()
@@ -166,6 +168,7 @@ class _Reading:
         if self.findings:
             raise SpecError(
                 sorted(
+                    # the same fault may be found for the file and for the target
                     set(self.findings),
                     key=lambda each: (each.place.line, each.place.field, each.text),
                 )
@@ -196,8 +199,10 @@ def _pruned(raw: dict[str, Any], error: ValidationError) -> BaseEntry | None:
     """What is left of an entry without the values that are wrong; None when that is not enough."""
     left = copy.deepcopy(raw)
     for details in error.errors():
+        # the first part is the union's tag, the kind
         path = [part for part in details["loc"][1:] if part != "[key]"]
         _drop(left, path)
+    # what is checked against tensors means nothing without them
     if not {"inputs", "outputs"} <= set(left):
         left = {key: value for key, value in left.items() if key not in {"contract", "warmup"}}
     kind = ENTRIES.get(str(left.get("kind")))

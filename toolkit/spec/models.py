@@ -16,6 +16,7 @@ ENTRIES: dict[str, type[BaseEntry]] = {name: kind.entry for name, kind in all_ki
 if TYPE_CHECKING:
     Entry = BaseEntry
 else:
+    # with a discriminator pydantic reports the errors of one kind, not of all
     Entry = Annotated[reduce(or_, ENTRIES.values()), Field(discriminator="kind")]
 
 ENTRY: TypeAdapter[BaseEntry] = TypeAdapter(Entry)

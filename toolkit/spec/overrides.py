@@ -17,6 +17,7 @@ _FIXED = {
 def names_for(target: str) -> tuple[str, ...]:
     """The keys of `targets` that hold for a target, the more general ones first."""
     general, release = target.partition(":")[0], target.partition("-")[0]
+    # later ones are merged over earlier ones, so the most precise name wins
     return tuple(dict.fromkeys((general, release, target)))
 
 
@@ -33,6 +34,7 @@ def changed(
     for target in targets:
         change = overrides.get(target) if isinstance(overrides, dict) else None
         if isinstance(change, dict):
+            # fixed ones have a finding (`change_findings`) and must not change what is checked
             values = {key: value for key, value in change.items() if key not in _FIXED}
             _merge(merged, values, (), ("targets", target), origins)
     return merged, origins
@@ -55,6 +57,7 @@ def _merge(
     origins: dict[Path, Path],
 ) -> None:
     for key, value in values.items():
+        # lists are replaced: nothing says which items of two lists belong together
         if isinstance(value, dict) and isinstance(into.get(key), dict):
             _merge(into[key], value, (*at, key), (*written, key), origins)
         else:

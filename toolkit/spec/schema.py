@@ -27,6 +27,7 @@ def models_schema() -> dict[str, Any]:
             "title": f"{entry.__name__}Changes",
         }
         targets = whole["properties"]["targets"]
+        # pydantic writes a dictionary with patterned keys as one pattern
         (pattern,) = targets["patternProperties"]
         targets["patternProperties"] = {pattern: {"$ref": f"#/$defs/{entry.__name__}Changes"}}
     _close(schema)

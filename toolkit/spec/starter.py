@@ -45,6 +45,7 @@ def starter(
         )
         kind = all_kinds()[choice.kind]
         length = kind.entry.model_fields.get("context_length")
+        # kinds without a required length take the model's own
         if length is not None and length.is_required():
             text += f"    context_length: {context_length}\n"
         text += kind.hints + "\n"
@@ -81,6 +82,7 @@ def unused(name: str, taken: Iterable[str]) -> str:
 def _quoted(text: str) -> str:
     """Text as YAML: in quotes unless it is a plain word."""
     plain = re.fullmatch(r"[A-Za-z][\w./@:=+-]*", text) and not text.endswith(":")
+    # YAML 1.1 readers take these for booleans or null
     if plain and text.lower() not in {"null", "true", "false", "yes", "no", "on", "off"}:
         return text
     return "'" + text.replace("'", "''") + "'"

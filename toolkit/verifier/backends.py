@@ -59,6 +59,7 @@ def complete(name: str, config: ModelConfig, version: Path | None) -> Served:
     platform, backend = config.platform, config.backend
     filename = config.default_model_filename
     if platform == "ensemble":
+        # an ensemble has neither a backend nor a file
         return Served(backend, platform, filename)
     there = {each.name for each in version.iterdir()} if version else set()
     guessed = False
@@ -67,6 +68,7 @@ def complete(name: str, config: ModelConfig, version: Path | None) -> Served:
         if not backend and not config.platform and not filename:
             backend, platform = _by_files(there)
             guessed = bool(backend)
+    # the core's last guess: `model.onnxruntime` as a folder's name
     if not backend and not config.platform and not filename and "." in name:
         backend = name.partition(".")[2]
         return Served(backend, "", f"model.{backend}", True)
@@ -89,6 +91,7 @@ def _by_files(there: set[str]) -> tuple[str, str]:
     for platform, file in _TENSORFLOW_FILES.items():
         if file in there:
             return "tensorflow", platform
+    # the first match wins, as in the core: a folder may hold several
     for backend, file in FILES.items():
         if file in there:
             return backend, ""

@@ -16,6 +16,7 @@ from toolkit.verifier.python_source import defines
 
 _STREAMING = {"vllm", "tensorrtllm"}
 """Backends whose models are or may be decoupled, regardless of the config."""
+# their default `count` for KIND_CPU is 2, everywhere else it is 1
 _TWO_ON_CPU = {"onnxruntime", "tensorflow"}
 
 
@@ -71,6 +72,7 @@ class Ensemble:
 
     def __post_init__(self) -> None:
         for step in self.steps:
+            # a step that reads a tensor twice is still one reader
             for tensor in dict.fromkeys(step.config.input_map.values()):
                 self.readers[tensor].append(step)
             for tensor in step.config.output_map.values():
@@ -124,12 +126,14 @@ class Ensemble:
             for step in runnable:
                 waiting.remove(step)
                 origins = {labels[tensor] for tensor in step.config.input_map.values()}
+                # the join itself is reported by `ensemble-decoupled-join`, once
                 if len(origins) > 1:
                     continue
                 decoupled = step.model is not None and is_decoupled(step.model)
                 latest += decoupled
                 label = latest if decoupled else next(iter(origins), 0)
                 for tensor in step.config.output_map.values():
+                    # an ensemble input that a step overwrites keeps its own
                     labels.setdefault(tensor, label)
         return labels
 
@@ -148,12 +152,14 @@ def declares_tensors(model: Model) -> bool:
     if backend != "python":
         return backend not in COMPLETING and backend in model.target.backends
     files = [folder / model.served.filename for folder in model.served_versions.values()]
+    # without a model.py nothing is known, and nothing is reported
     return bool(files) and not any(defines(file, "auto_complete_config") for file in files)
 
 
 def is_decoupled(model: Model, above: frozenset[str] = frozenset()) -> bool:
     """Whether a request may have several responses; an ensemble depends on its steps."""
     if model.config.HasField("ensemble_scheduling"):
+        # `above`: ensembles that contain each other must not recurse forever
         steps = [s.model for s in Ensemble(model).steps if s.model and s.model.name not in above]
         return any(is_decoupled(step, above | {model.name}) for step in steps)
     return model.config.model_transaction_policy.decoupled or (

@@ -71,6 +71,7 @@ def _rename_model(model: Path, finding: ModelFinding) -> str | None:
 
 def _rename_config(model: Path, _: ModelFinding) -> str | None:
     candidates = [each for each in model.iterdir() if each.name.startswith("config.pb")]
+    # several candidates need a decision
     if len(candidates) != 1 or (model / CONFIG).exists():
         return None
     candidates[0].rename(model / CONFIG)
@@ -123,6 +124,7 @@ def _edit(model: Path, finding: ModelFinding, value: str) -> str | None:
 def _replace(path: Path, text: str) -> None:
     scratch = path.with_name(f".{path.name}.fixed")
     scratch.write_text(text)
+    # a new file has the umask's mode, and the server may run as another user
     scratch.chmod(path.stat().st_mode)
     scratch.replace(path)
 

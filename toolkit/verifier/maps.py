@@ -45,12 +45,14 @@ def _shadowed(entry: Entry, message: Descriptor, path: str) -> Iterator[Shadowed
         index = counts[child.name] = counts.get(child.name, -1) + 1
         field = message.fields_by_name.get(child.name)
         inner = field.message_type if field is not None else None
+        # unknown fields and scalars are for other rules
         if not isinstance(inner, Descriptor) or child.children is None or field is None:
             continue
         if not inner.GetOptions().map_entry:
             here = f"{path}{child.name}" + (f"[{index}]." if field.is_repeated else ".")
             yield from _shadowed(child, inner, here)
             continue
+        # a missing key is "", as in protobuf
         key = "".join(each.text() for each in child.named("key")[-1:])
         before = last.get((child.name, key))
         if before is not None and _content(before) != _content(child):

@@ -53,6 +53,7 @@ class Model:
     def text(self) -> str | None:
         """The text of config.pbtxt; None if the file does not exist."""
         path = self.folder / CONFIG
+        # bytes, not text: a wrong encoding must be a finding with a place, not an exception
         return path.read_bytes().decode(errors="replace") if path.is_file() else None
 
     @cached_property
@@ -68,6 +69,7 @@ class Model:
         except TextError as error:
             return nothing, config, error
         try:
+            # unknown fields are the rule `unknown-field`'s, so the rest can still be checked
             text_format.Parse(self.text or "", config, allow_unknown_field=True)
         except text_format.ParseError as error:
             return tree, config, _translate(error)
@@ -113,11 +115,13 @@ class Model:
                 }
             case "latest":
                 return dict(list(there.items())[: policy.latest.num_versions])
+        # without a policy: latest 1
         return dict(list(there.items())[:1])
 
     @property
     def first_version(self) -> Path | None:
         """The folder from whose files the server guesses a backend: the first by name."""
+        # the core takes the first entry of a sorted set, not the highest number
         folders = sorted(each for each in _entries(self.folder) if each.is_dir())
         return folders[0] if folders else None
 

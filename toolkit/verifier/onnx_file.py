@@ -58,6 +58,7 @@ def _read(path: Path, _modified: int, _size: int) -> OnnxGraph:
         model = messages.ModelProto.FromString(path.read_bytes())
     except (DecodeError, ValueError) as error:
         raise UnreadableOnnx(str(error)) from error
+    # protobuf reads many files that are not ONNX without an error
     if not model.graph.output:
         raise UnreadableOnnx("it has no graph")
     constants = {each.name for each in model.graph.initializer}
@@ -112,6 +113,7 @@ def _tensor(info: "ValueInfoProto") -> OnnxTensor:
     tensor = info.type.tensor_type
     shape = None
     if tensor.HasField("shape"):
+        # named dimensions have no value: any size
         shape = tuple(d.dim_value if d.dim_value > 0 else -1 for d in tensor.shape.dim)
     return OnnxTensor(f"TYPE_{_TYPES.get(tensor.elem_type, 'INVALID')}", shape)
 

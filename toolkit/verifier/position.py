@@ -40,6 +40,7 @@ def place_of_entry(file: str, lines: list[str], entry: Entry, *, value: bool = T
         return Place(file)
     tokens = entry.value if value and entry.value else [entry.element or entry.token]
     first, last = tokens[0], tokens[-1]
+    # strings that follow one another may be on several lines
     same = first.line == last.line
     length = last.column + len(last.text) - first.column if same else len(first.text)
     return place_of(file, lines, first, length)

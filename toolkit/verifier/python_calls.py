@@ -52,6 +52,7 @@ def _calls(file: Path, known: set[str], parameters: set[str]) -> Iterator[Call]:
                 if keyword.arg == "model_name":
                     names = _texts(keyword.value, values)
                     sure = bool(names)
+                    # a computed name is most likely one of these texts
                     names = names or {*_constants(tree), *parameters}
                     for name in sorted(names & known):
                         yield Call(name, file, node.lineno, sure)

@@ -53,6 +53,7 @@ def read_source(path: Path) -> Source:
         return Source(error=error)
     except ValueError as error:  # null bytes
         return Source(error=SyntaxError(str(error)))
+    # at any depth: the class may be below an `if` or `try`
     classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
     model = next((each for each in classes if each.name == CLASS), None)
     near = next((each for each in classes if _resembles(each)), None)
@@ -74,6 +75,7 @@ def _imports(tree: ast.Module) -> Iterator[tuple[str, int]]:
     nodes = ast.walk(tree)
     if any(isinstance(node, ast.Attribute) and node.attr == "path" for node in nodes):
         return  # the file may change sys.path
+    # top level only: an import in a function or `try` need not run
     for node in tree.body:
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom) and node.module and not node.level:

@@ -60,5 +60,6 @@ def find_server(name: str, gpus: int | None = None) -> Server:
         raise RepositoryError(
             f"unknown target '{name}'", hint=f"known targets: container, {', '.join(TARGETS)}"
         )
+    # YY.MM, so comparing texts compares dates
     old = _UNTIL_25_02 if match[1] <= "25.02" and not match[2] else frozenset()
     return Server(name, match[1], variant.backends | old, gpus, engine=variant.engine)

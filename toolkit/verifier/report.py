@@ -27,6 +27,7 @@ def lines(finding: ModelFinding) -> Iterator[list[Piece]]:
         text, shift = _shown(place.text, place.column)
         yield [(f"{margin} |", "dim")]
         yield [(f"{place.line} | ", "dim"), (text, "")]
+        # a place may be longer than the part of the line that is shown
         carets = "^" * max(1, min(place.length, len(text) - shift))
         yield [(f"{margin} | ", "dim"), (" " * shift + carets, style)]
     yield [(f"{margin} = ", "dim"), ("effect: ", "bold"), (finding.outcome, "")]
@@ -35,6 +36,7 @@ def lines(finding: ModelFinding) -> Iterator[list[Piece]]:
 
 def _shown(text: str, column: int) -> tuple[str, int]:
     """A line with tabs expanded, cut around `column`; and the offset of `column` in it."""
+    # a terminal's tab stops move with the margin, so tabs would shift the carets
     before = text[: column - 1].expandtabs(4)
     whole = text.rstrip("\r\n").expandtabs(4)
     start = max(0, len(before) - 60) if len(whole) > 100 else 0

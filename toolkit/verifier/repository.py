@@ -51,6 +51,7 @@ def read_models(path: Path, target: Server) -> dict[str, Model]:
         raise RepositoryError(f"{path} contains no models", hint=hint)
     models: dict[str, Model] = {}
     for folder in folders:
+        # the same dictionary for all, so each sees those that are added later
         models[folder.name] = Model(folder, path, target, models)
     return models
 
@@ -78,6 +79,7 @@ def guess_target(path: Path) -> str:
             ) from error
     embedded = find_server("embedded")
     backends = {model.served.backend for model in read_models(path, embedded).values()}
+    # an unknown backend may be a typing error, and does not decide the target
     elsewhere = backends & (KNOWN_BACKENDS | {"tensorflow"}) - embedded.backends
     if not elsewhere:
         return "embedded"

@@ -40,6 +40,7 @@ class Rule:
 
     def apply(self, model: Model) -> Iterator[ModelFinding]:
         """The findings about one model, completed with the rule's own effect and outcome."""
+        # an incomplete config would only give findings that follow from the syntax error
         if self.parsed and model.error is not None:
             return
         for draft in self.check(model):
@@ -51,6 +52,7 @@ class Rule:
                 code=self.id,
                 model=model.name,
                 effect=effect,
+                # outcomes name the release, because the next one may behave differently
                 outcome=outcome.format(target=model.target.label),
             )
 

@@ -78,6 +78,7 @@ class _Parser:
             self._list(parent, token, opening)
         else:
             self._value(parent, token, None, colon is not None)
+        # the specification allows either between fields
         self._take(",", ";")
 
     def _name(self) -> Token:
@@ -118,11 +119,13 @@ class _Parser:
         if minus := self._take("-"):
             entry.value.append(minus)
         first = self._peek
+        # `name:` without a value takes the next field's name for it
         if first.kind == "word" and self._tokens[self._next + 1].text in _OPENING:
             raise TextError(f"the value of '{entry.name}' is missing", entry.token)
         if first.kind not in {"string", "number", "word"}:
             shown = f"'{first.text}'" if first.text else "the end of the file"
             raise TextError(f"the value of '{entry.name}' was expected, not {shown}", first)
+        # strings that follow one another are one value, as in C
         while self._peek.kind == first.kind == "string" or self._peek is first:
             entry.value.append(self._peek)
             self._next += 1

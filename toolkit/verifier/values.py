@@ -123,6 +123,7 @@ def _number(kind: str, text: str, field: FieldDescriptor) -> tuple[str, str] | N
     if field.cpp_type not in _INTEGERS:
         return None
     try:
+        # base 0 reads hexadecimal numbers, too
         number = int(text, 0)
     except ValueError:
         return (

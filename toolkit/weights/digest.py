@@ -12,6 +12,7 @@ def digest(path: Path) -> str:
     """Digest of a file's bytes, or of a folder's tree. Raises OSError when it cannot be read."""
     if path.is_file():
         return f"sha256:{_file(path)}"
+    # Path sorts by parts, this by text: `a-b` and `a/b` change places, and digests are recorded
     files = sorted(path.rglob("*"), key=lambda file: file.relative_to(path).as_posix())
     return files_digest(path, [file for file in files if file.is_file()])
 

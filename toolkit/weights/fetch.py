@@ -103,6 +103,7 @@ def _digest(path: Path) -> str:
     parts = [path.with_name(name) for name in shard_names(path.name)]
     if len(parts) == 1:
         return digest(path)
+    # parts that are missing are the conversion's to name, with all of their names
     return files_digest(path.parent, [part for part in parts if part.is_file()])
 
 
@@ -129,6 +130,7 @@ def _url(source: UrlSource, progress: Progress, allow_pickle: bool) -> Fetched:
         raise _pickled(source, source.name)
     files = {source.name: Remote(source.url, sha256=source.sha256)}
     fetched = keep_files(identity(source), str(source), files, progress)
+    # again: the place is named after the address, and may have been filled for another digest
     actual = digest(fetched.path / source.name)
     if source.sha256 and actual != f"sha256:{source.sha256.lower()}":
         raise SourceError(f"{source} is kept as {actual}, not sha256:{source.sha256}")
@@ -157,6 +159,7 @@ def _unpack(
         names = {info.filename: info for info in archive.infolist() if not info.is_dir()}
         prefix = source.member.rstrip("/") + "/"
         if source.member in names and source.member.endswith(".zip"):
+            # to a file first: zipfile seeks, which in a compressed member means to decompress again
             inner = place / "archive.zip"
             with archive.open(source.member) as reader:
                 _copy(reader, inner, step)
@@ -164,6 +167,7 @@ def _unpack(
                 _extract(nested, "", content, step, allow_pickle)
             inner.unlink()
         elif source.member in names:
+            # a part of a split file cannot be loaded without the others
             parts = [name for name in shard_names(source.member) if name in names]
             step.total(sum(names[name].file_size for name in parts))
             for name in parts:
@@ -193,6 +197,7 @@ def _extract(
     step.total(sum(info.file_size for info in members))
     for info in members:
         relative = PurePosixPath(info.filename.removeprefix(prefix))
+        # the paths are joined here, so zipfile's own cleaning of names does not apply
         if relative.is_absolute() or ".." in relative.parts:
             raise SourceError(f"the archive holds '{info.filename}', which leaves its folder")
         target = content / relative
@@ -219,6 +224,7 @@ def _hub(
         hub = import_module("toolkit.weights.hub")
     except ImportError as error:
         raise MissingExtra("weights", f"the source {source}") from error
+    # whatever the user's other programs have fetched need not come again
     if (folder := hub.cached(source)) is not None:
         return _local(folder)
     reference = _reference(source, hub.endpoint(), allow_pickle)
@@ -228,11 +234,13 @@ def _hub(
         if not reference.exists() or not (place := place_of(reference.read_text())).exists():
             raise
         return _inside(recorded(place), source)
+    # with the endpoint: mirrors may hold another repository of the same name
     name = f"{hub.endpoint()} hf:{source.repository}@{snapshot.commit}/{source.file or ''}"
     name += "+pickle" if allow_pickle else ""
     if check is not None and source.file is None and not place_of(name).exists():
         _check_settings(snapshot.files, check)
     fetched = keep_files(name, str(source), snapshot.files, progress)
+    # only after all files have come, or it would name a commit that is not here
     reference.parent.mkdir(exist_ok=True)
     reference.write_text(name)
     return _inside(fetched, source)

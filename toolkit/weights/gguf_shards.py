@@ -17,6 +17,7 @@ def shard_names(name: str) -> list[str]:
     """
     path = PurePosixPath(name)
     match = _SHARD.fullmatch(path.name)
+    # the name comes from outside, and five digits would make a list of 99,999 names
     if match is None or not 1 <= int(match["count"]) <= _MOST_SHARDS:
         return [name]
     names = [

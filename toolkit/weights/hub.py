@@ -66,6 +66,7 @@ def cached(source: HubSource) -> Path | None:
             name: try_to_load_from_cache(source.repository, name, revision=source.revision)
             for name in shard_names(source.file)
         }
+        # None is "not in the cache", and a sentinel object "known not to exist on the Hub"
         if not all(isinstance(part, str) for part in parts.values()):
             return None
         return Path(str(parts[source.file]))
@@ -75,6 +76,7 @@ def cached(source: HubSource) -> Path | None:
         )
     except _FAULTS:
         return None
+    # snapshot_download returns the folder of a commit even if a program fetched one file of it
     index = folder / "model.safetensors.index.json"
     files = {"model.safetensors"}
     if index.exists():
@@ -104,6 +106,7 @@ def look(source: HubSource) -> tuple[list[str], Mapping[str, Any]]:
         info = HfApi().model_info(name, revision=revision)
         names = [each.rfilename for each in info.siblings or []]
         nested = [each for each in names if re.fullmatch(r"\d+_Transformer/config\.json", each)]
+        # sentence-transformers may keep the transformer's own config in `0_Transformer`
         file = next((each for each in ("config.json", *nested) if each in names), None)
         if file is None:
             return names, {}
@@ -116,6 +119,7 @@ def look(source: HubSource) -> tuple[list[str], Mapping[str, Any]]:
 def snapshot(source: HubSource, *, allow_pickle: bool = False) -> Snapshot:
     """The files that a build wants, with their digests. Raises SourceError."""
     try:
+        # files_metadata: without it there are neither sizes nor digests
         info = HfApi().model_info(source.repository, revision=source.revision, files_metadata=True)
     except _FAULTS as error:
         raise _refusal(source, error) from error
@@ -131,6 +135,7 @@ def snapshot(source: HubSource, *, allow_pickle: bool = False) -> Snapshot:
     else:
         needed = without_copies({each.rfilename for each in siblings})
         siblings = [each for each in siblings if each.rfilename in needed]
+    # by commit from here on: the branch may move while files come
     commit = str(info.sha)
     headers = {"Authorization": f"Bearer {token}"} if (token := get_token()) else {}
     return Snapshot(
@@ -157,6 +162,7 @@ def _of_pipeline(name: str, names: Set[str]) -> bool:
         return True
     plain = _VARIANT.sub("", name)
     return (
+        # a single-file checkpoint at the top repeats the weights that the folders hold
         "/" in name
         and not name.startswith("safety_checker/")
         and (plain == name or plain not in names)
@@ -170,6 +176,7 @@ def _remote(
     return Remote(
         url=hf_hub_url(source.repository, file.rfilename, revision=commit),
         size=large.size if large else file.size,
+        # the Hub knows SHA-256 of large files, and of small ones only their name in git
         sha256=large.sha256 if large else None,
         git_sha1=None if large else file.blob_id,
         headers=headers,
@@ -177,6 +184,7 @@ def _remote(
 
 
 def _safe(file: RepoSibling, source: HubSource) -> str:
+    # another server than the Hub may answer (HF_ENDPOINT), and names become paths
     path = PurePosixPath(file.rfilename)
     if path.is_absolute() or ".." in path.parts:
         raise SourceError(f"{source} holds '{file.rfilename}', which leaves its folder")

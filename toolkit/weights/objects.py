@@ -29,6 +29,7 @@ def download(source: ObjectSource, progress: Progress) -> Path:
     store = _store(source)
     root = f"{source.bucket}/{source.key}"
     listing = _list(store, source, root)
+    # default=str: LastModified and created are dates in some stores
     key = json.dumps([str(source), [[name, *about] for name, _, about in listing]], default=str)
 
     def fetch(place: Path) -> None:
@@ -63,6 +64,7 @@ def _store(source: ObjectSource) -> Any:
 
 def _list(store: Any, source: ObjectSource, root: str) -> list[Listed]:
     try:
+        # fsspec keeps one store a process, with the listings of earlier calls
         store.invalidate_cache()
         objects = store.find(root, detail=True)
     except Exception as error:  # every store raises its own library's classes
@@ -84,6 +86,7 @@ def _list(store: Any, source: ObjectSource, root: str) -> list[Listed]:
 def _inside(folder: Path, name: str, source: ObjectSource) -> Path:
     """Where a file goes. Keys of a store may hold anything."""
     parts = name.split("/")
+    # "" too: a key with two slashes, which a folder cannot tell from one
     if {"", ".", ".."} & set(parts) or "\0" in name:
         raise SourceError(f"{source} holds '{name}', which leaves its folder")
     target = folder.joinpath(*parts)
@@ -94,6 +97,7 @@ def _inside(folder: Path, name: str, source: ObjectSource) -> Path:
 def _copy(store: Any, remote: str, target: Path, size: int, step: Step) -> None:
     copied = 0
     try:
+        # read once from end to end, so that fsspec's read-ahead would be memory for nothing
         with store.open(remote, "rb", cache_type="none") as reader, target.open("wb") as writer:
             while chunk := reader.read(_CHUNK):
                 writer.write(chunk)
@@ -101,6 +105,7 @@ def _copy(store: Any, remote: str, target: Path, size: int, step: Step) -> None:
                 step.advance(len(chunk))
     except Exception as error:  # as above
         raise SourceError(f"cannot download {remote}: {_reason(error)}") from error
+    # a stream that is cut may end as if it were whole, and stores promise no digest to tell
     if copied != size:
         raise SourceError(
             f"{remote} ended after {copied} of {size} bytes", hint="it changed meanwhile; try again"

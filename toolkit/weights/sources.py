@@ -29,6 +29,7 @@ class Fetched:
 
 def place_of(identity: str) -> Path:
     """Where the source of that identity is, or would be."""
+    # 128 bits: no two sources meet in them, and names stay short
     return home() / "sources" / text_digest(identity)[:32]
 
 
@@ -63,6 +64,7 @@ def keep_files(
     """Downloads `files` below `content/`, going on where an earlier try was stopped."""
 
     def fill(place: Path) -> Path:
+        # outside the scratch folder of `ensure`, which is removed when the download fails
         parts = downloads_of(identity)
         parts.mkdir(parents=True, exist_ok=True)
         with (
@@ -76,6 +78,7 @@ def keep_files(
             content.mkdir()
             for name in files:
                 (content / name).parent.mkdir(parents=True, exist_ok=True)
+                # moved, not copied: both are below home, and weights may fill half a disk
                 (parts / name).replace(content / name)
             shutil.rmtree(parts)
         return content

@@ -87,6 +87,7 @@ def _standing(
         note = f"there is no {place}" if isinstance(source, PathSource) else ""
         return Standing(name, str(source), state, partial, note=note)
     if isinstance(source, PathSource):
+        # nothing is recorded of a local path: only models.yaml can say what it was
         path, known = place, expected
     else:
         kept = recorded(place)
@@ -108,11 +109,13 @@ def local_place(source: Source | UrlSource, folder: Path) -> Path | None:
         return folder / source.path
     if isinstance(source, PackageSource | UrlSource):
         return place_of(identity(source))
+    # the place of an object store's files is named after its listing, which needs the network
     return hub_place(source) if isinstance(source, HubSource) else None
 
 
 def _partials(source: Source) -> Iterator[Path]:
     if isinstance(source, PackageSource):
+        # a whole wheel, too: its member has not been unpacked yet
         yield home() / "wheels" / source.requirement
         yield home() / "downloads" / "wheels" / source.requirement
     elif isinstance(source, UrlSource):

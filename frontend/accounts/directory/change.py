@@ -96,6 +96,7 @@ class Changes:
             if repeat is not None:
                 change.earlier = await begin_once(connection, repeat, now_us)
             yield change
+            # a repetition has changed nothing, so there is no event to write
             if change.is_repeated or not change.target_id:
                 return
             if repeat is not None:

@@ -81,6 +81,7 @@ class Keys:
 
     async def create(self, actor: Actor, user_id: str, new: NewKey) -> MadeKey:
         """Raises InvalidRequest, Forbidden, Conflict."""
+        # before the transaction, for which all other changes wait
         check_new(actor, new, self.changes.now_us())
         async with self.changes.begin(actor, "keys.create") as change:
             if change.kept is not None:
@@ -126,6 +127,7 @@ class Keys:
         """
         async with self.changes.begin(actor, "keys.rotate") as change:
             if change.kept is not None:
+                # the answer holds the text of the key, so it must be the caller's own
                 await _key(change.connection, key_id, owner)
                 return await _made_earlier(change, actor)
             rows = change.connection
@@ -243,6 +245,7 @@ def _new_text(actor: Actor, public_id: str) -> tuple[str, str]:
     """A new key, and the nonce with which a repeated request makes it again."""
     if not (actor.idempotency_key and actor.presented):
         return new_key(public_id), ""
+    # twice 82 random bits
     nonce = new_public_id() + new_public_id()
     return derive_key(public_id, actor.presented, nonce.encode()), nonce
 

@@ -201,6 +201,7 @@ def _subscribe(
 ) -> str:
     """Changes the subscription of a holder, or begins one; its id."""
     plans = books.plans()
+    # in the order of all locks: subscriptions before credit accounts
     row = books.subscriptions([scope[1]], plans, lock=True).get(scope)
     if row is None:
         row = books.add_subscription(new_id(), scope, plans[plan_id], change.now_us)

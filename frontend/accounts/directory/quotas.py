@@ -77,6 +77,7 @@ async def add_quota(change: Change, quota: NewQuota, actor: Actor) -> str:
     rows = change.connection
     subject = await _SUBJECTS[Scope(quota.scope_kind)].find(rows, quota.scope_id)
     exists(subject, quota.scope_kind, quota.scope_id, "scope_id")
+    # others with an end are allowed beside it, since the largest counts
     if quota.expires_at_us is None:
         same = await allowances.QUOTAS.find_by(rows, **quota.what, expires_at_us=None)
         if same is not None:

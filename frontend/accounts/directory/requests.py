@@ -62,6 +62,7 @@ class KeyRequests:
         now_us, request_id, key_id = self.changes.now_us(), new_id(), new_public_id()
         text = new_key(key_id)
         async with self.changes.database.begin() as rows:
+            # first, because old ones would count against the bounds below
             await store.drop_old_requests(rows, now_us)
             if await store.count_pending(rows, now_us, subject) >= MAX_PENDING_PER_ADDRESS:
                 raise RateLimited("your address has requests that wait for a decision")

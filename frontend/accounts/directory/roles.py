@@ -90,6 +90,7 @@ def _check_edit(actor: Actor, role: StoredRole, values: dict[str, Any]) -> None:
     """No rights beyond the actor's own, before or after; and no better role for the actor."""
     _check_permissions(actor, role.permissions)
     _check_permissions(actor, values.get("permissions", []))
+    # an actor with every permission cannot gain anything by it
     if role.name == actor.role and actor.permissions < frozenset(Permission):
         raise Forbidden("you cannot edit the role that you have")
     if role.name == ADMIN.name and "permissions" in values:

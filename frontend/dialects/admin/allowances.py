@@ -218,6 +218,7 @@ def show_subscription(one: Subscription) -> Shown:
 
 def show_credits(kind: str, holder: str, balances: dict[str, int]) -> Shown:
     """The balances of a holder."""
+    # `granted` is where credits come from, so its balance is negative
     shown = {name: abs(amount) / MICRO for name, amount in balances.items()}
     return {"object": "credits", "scope_kind": kind, "scope_id": holder, **shown}
 

@@ -45,6 +45,7 @@ def parse_query(query: bytes, filters: Collection[str] = ()) -> ListQuery:
 def _limit(text: str) -> int:
     if not text:
         return DEFAULT_LIMIT
+    # nine digits before int(), which refuses more than 4,300
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_LIMIT):
         raise InvalidRequest(
             f"'limit' is '{text[:20]}'; it must be between 1 and {MAX_LIMIT}", param="limit"

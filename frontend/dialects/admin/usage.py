@@ -30,6 +30,7 @@ def render_usage(
 def render_csv(rows: Sequence[dict[str, Any]], by: Sequence[str]) -> bytes:
     """A header and the rows."""
     text = io.StringIO()
+    # a report without rows still has a header
     names = ["start", *by, *(n for n in _shown(rows[0]) if n not in ("start", *by))] if rows else []
     writer = csv.DictWriter(text, names or ["start", *by], lineterminator="\r\n")
     writer.writeheader()

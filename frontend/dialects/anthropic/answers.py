@@ -51,6 +51,7 @@ class MessageStream:
         return b"".join(parts)
 
     def _thinking(self, thought: str) -> list[bytes]:
+        # `display: omitted` hides the text only, so the empty block is still sent
         shown = "" if self._call.hide_thinking else thought
         delta = {"type": "thinking_delta", "thinking": shown}
         return self._delta("thinking", 0, delta) if shown else self._enter("thinking", 0, {})
@@ -140,6 +141,7 @@ class _Ending:
             return "refusal", None
         if self._reason not in ("stop", "tool_calls"):
             limit = self._call.generation.sampling.max_tokens or 0
+            # shorter than `max_tokens`: taken for the end of the context
             full = self._reason == "length" and usage.completion_tokens < limit
             return ("model_context_window_exceeded" if full else "max_tokens"), None
         if self._called:
@@ -173,6 +175,7 @@ def _edits(call: MessagesCall) -> dict[str, Any]:
 
 _EMPTY: dict[str, dict[str, Any]] = {
     "text": {"text": ""},
+    # the SDK's types require a signature; the text is not signed here
     "thinking": {"thinking": "", "signature": ""},
     "tool_use": {"input": {}},
 }

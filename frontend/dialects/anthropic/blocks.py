@@ -118,6 +118,7 @@ def read_user(blocks: list[Any], path: str, images: list[ImageLink]) -> list[Mes
             parts.append(_part(block, kind, place, images))
         else:
             raise refuse(f"{place}.type", f"is {kind!r}, which only assistant messages can contain")
+    # a user who only answers calls has not said anything
     if not parts and results:
         return results
     if any(isinstance(part, Image) for part in parts):
@@ -139,6 +140,7 @@ def read_assistant(blocks: list[Any], path: str) -> Message:
         elif kind == "tool_use":
             call = read(_Call, block, place)
             calls.append(ToolCall(call.name, orjson.dumps(call.input).decode(), call.id))
+        # blocks that only their provider can read are left out, or the conversation could not go on
         elif kind not in _PROVIDERS and not kind.endswith("_tool_result"):
             raise refuse(
                 f"{place}.type", f"is {kind[:60]!r}, which assistant messages cannot contain"
@@ -222,6 +224,7 @@ def _result(block: Any, path: str, parts: list[Text | Image], images: list[Image
             else:
                 parts.append(part)
         content = "\n".join(texts)
+    # chat templates do not have a mark for a failed call
     text = f"Error: {content}" if given.is_error else content
     return Message("tool", text, answers=given.tool_use_id)
 

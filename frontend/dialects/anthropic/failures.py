@@ -64,4 +64,5 @@ def _overflow(error: ContextOverflow) -> str:
             f"input length and `max_tokens` exceed context limit: {prompt} + {requested} > {limit},"
             " decrease input length or `max_tokens` and try again"
         )
+    # a prompt of exactly the limit leaves no room for an answer, and "100 > 100" would be wrong
     return f"prompt is too long: {prompt} tokens > {min(limit, prompt - 1)} maximum"

@@ -77,5 +77,6 @@ def make_messages(given: list[User | Assistant | System], images: list[ImageLink
 def check_any(body: object) -> None:
     """Says that there is no message in the API's own words, which clients know."""
     given = body.get("messages") if isinstance(body, dict) else None
+    # a missing field is left to the declaration, which names it
     if given is not None and not (given and isinstance(given, list)):
         raise InvalidRequest("messages: at least one message is required", param="messages")

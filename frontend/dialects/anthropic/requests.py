@@ -67,6 +67,7 @@ def parse_messages(body: object, max_messages: int, *, counting: bool = False) -
     structure, schemas = _structure(given.output_config)
     thinking = given.thinking
     options = None
+    # 'adaptive' leaves it to the template
     if thinking is not None and thinking.type != "adaptive":
         options = {"enable_thinking": thinking.type == "enabled"}
     on = messages[-1].role == "assistant"  # the model is to go on from there
@@ -106,6 +107,7 @@ def check_abilities(call: MessagesCall, model: Model) -> None:
 
 def _sampling(body: MessagesBody) -> Sampling:
     stops = listed(body.stop_sequences)
+    # the API refuses texts of whitespace alone
     if any(not one.strip() for one in stops):
         raise refuse("stop_sequences", "must not contain blank entries")
     return Sampling(

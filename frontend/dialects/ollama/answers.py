@@ -50,6 +50,7 @@ class OllamaReply:
         for event in events:
             self._context += event.prompt_token_ids or []
             self._context += event.token_ids
+            # an aborted answer ended early as well
             self._reason = "length" if event.finish_reason in ("length", "abort") else "stop"
             self._calls += event.tool_calls or []
             for name, delta in (("content", event.text), ("thinking", event.reasoning)):

@@ -67,6 +67,7 @@ def parse_embed(body: object, max_inputs: int, *, single: bool) -> EmbedCall:
         given = (several := read(EmbedBody, body))
         texts = listed(several.input)
         check_count("input", texts, max_inputs)
+    # unknown options are not in the declared object, and get a warning
     raw = body.get("options") if isinstance(body, dict) else None
     options = make_options(given.options, raw)
     options.keep_s = parse_keep_alive(given.keep_alive)

@@ -35,4 +35,5 @@ def _counted(error: ContextOverflow) -> str:
         return f"{error.message}; the context length is {error.limit} tokens"
     if error.prompt_tokens < error.limit and error.requested_tokens:
         return f"{error.prompt_tokens} + {error.requested_tokens} tokens > {error.limit}"
+    # a prompt of exactly the limit leaves no room for an answer, and "100 > 100" would be wrong
     return f"{error.prompt_tokens} tokens > {min(error.limit, error.prompt_tokens - 1)}"

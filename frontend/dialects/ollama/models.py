@@ -83,7 +83,9 @@ def render_running(models: Iterable[tuple[Model, float | None]]) -> bytes:
     for model, expires_s in models:
         shown = _listed(model.name, model)
         expires = _FOREVER if expires_s is None else _moment(expires_s)
+        # clients show `size_vram / size` as the part that runs on a GPU
         shown |= {"expires_at": expires, "size_vram": model.details.size_bytes}
+        # Ollama's /api/ps does not have it
         del shown["modified_at"]
         running.append(shown | {"context_length": model.context_length or 0})
     return orjson.dumps({"models": running})
@@ -126,6 +128,7 @@ def _listed(name: str, model: Model) -> dict[str, Any]:
         "model": full_name(name),
         "modified_at": _moment(model.created_s),
         "size": model.details.size_bytes,
+        # clients tell models apart by the digest, so it must not be empty
         "digest": model.details.digest or hashlib.sha256(model.name.encode()).hexdigest(),
         "details": _details(model),
     }

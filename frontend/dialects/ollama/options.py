@@ -120,6 +120,7 @@ def make_options(given: OptionsBody | None, raw: Any) -> Options:
     if given.typical_p not in (None, 0, 1):
         warnings.append("typical_p: is ignored, as Ollama's own engine ignores it")
     warnings += _ignored(raw)
+    # -1 keeps the whole prompt
     keep = _KEEP if given.num_keep is None else given.num_keep
     return Options(
         _sampling(given, penalty), warnings, given.num_ctx, keep if keep >= 0 else MAX_TOKENS

@@ -244,10 +244,12 @@ def fit_context(call: OllamaCall, model: Model) -> OllamaCall:
         return call
     generation = call.generation
     requested = generation.sampling.max_tokens
+    # Ollama accepts more than the context holds, where the engine would refuse the request
     if requested is not None and requested >= limit:
         sampling = replace(generation.sampling, max_tokens=None)
         generation = replace(generation, sampling=sampling)
     if call.truncate:
+        # a prompt that fills the context would get one token as its answer (docs/decisions/0015)
         room = max(1, limit // _ROOM)
         cut = Truncation(reply=min(requested or room, room), keep=call.options.keep)
         generation = replace(generation, truncation=cut)

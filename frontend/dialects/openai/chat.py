@@ -144,6 +144,7 @@ def _template(body: ChatBody, messages: Any) -> tuple[Conversation, Reply]:
         messages, options, effort, body.add_generation_prompt, body.continue_final_message
     )
     if effort is not None:
+        # the caller's own variables win over what the effort means
         options = {"enable_thinking": effort != "none", **(options or {})}
     reply = Reply(
         template_options=options or None,

@@ -36,6 +36,7 @@ class _Choice:
         if self.calls:
             message["tool_calls"] = join_calls(self.calls)
         if self.reasoning:
+            # two names: DeepSeek's, which older clients read, and vLLM's newer one
             message["reasoning_content"] = message["reasoning"] = "".join(self.reasoning)
         return message
 
@@ -109,6 +110,7 @@ class ChatChunks:
             "system_fingerprint": fingerprint,
         }
         self._call = call
+        # without the closing brace, so that the rest is joined as bytes
         self._head = b"data: " + orjson.dumps(head)[:-1]
         self._usage = ChunkUsage(call.stream_options)
         self._starts = [
@@ -149,6 +151,7 @@ class ChatChunks:
             start = self._head + ids + start[len(self._head) :]
         if event.token_ids or event.prompt_token_ids is not None:
             choices = choices or [b"{}" + _OPEN]
+            # in the last chunk of the event, so that a client counts them once
             choices[-1] += b',"token_ids":' + orjson.dumps(event.token_ids)
         return b"".join([part for choice in choices for part in (start, choice, end)])
 

@@ -62,6 +62,7 @@ class CompletionAnswer:
     def render(self, usage: Usage) -> bytes:
         """The response body."""
         if self._call.score_only:
+            # what the engine had to generate for a score is not part of the answer
             usage = Usage(usage.prompt_tokens, usage.cached_tokens, 0)
         return orjson.dumps(
             {
@@ -80,6 +81,7 @@ class CompletionAnswer:
         for prompt, generated in enumerate(self._choices):
             kept = generated
             if self._call.best_of > self._call.n:
+                # the sort is stable: equal ones stay in their order
                 kept = sorted(generated, key=lambda c: c.mean_logprob, reverse=True)[: self._call.n]
             for choice in kept:
                 rendered.append(self._render_choice(len(rendered), prompt, choice))
@@ -129,6 +131,7 @@ class CompletionChunks:
         tokens = [] if call.score_only else event.logprobs or []
         if event.prompt_logprobs is not None:  # in the first event of the prompt alone
             self._echoed[prompt] = echoed_tokens(event)
+        # with the first text of each choice, which all begin with the same prompt
         if call.echo and index not in self._offsets:
             echoed = self._echoed.get(prompt, [])
             given = call.generations[prompt].prompt

@@ -20,6 +20,7 @@ from frontend.dialects.refusal import check_count, refuse
 from frontend.domain.generation import Generation, Passage, Prompt, Reply, TokenIds
 from frontend.domain.sampling import Sampling
 
+# OpenAI's default on this route, unlike the chat's
 _DEFAULT_MAX_TOKENS = 16
 _PROMPT = "must be a string, token ids, or a non-empty list of these"
 _Prompts = str | Annotated[list[Any], Meta(min_length=1)]
@@ -84,6 +85,7 @@ def parse_completion(body: object, max_prompts: int) -> CompletionCall:
     structure = make_format(given)
     score_only = _scores(given)
     n, best_of = _best_of(given)
+    # each choice of each prompt is a sequence of its own in the engine
     if (choices := len(prompts) * max(n, best_of)) > max_prompts:
         raise refuse("n", f"makes {choices} choices in all, at most {max_prompts} are allowed")
     stream_options = make_stream_options(given)
@@ -117,10 +119,13 @@ def parse_completion(body: object, max_prompts: int) -> CompletionCall:
 
 def _sampling(body: CompletionBody, prompts: list[Prompt], n: int, best_of: int) -> Sampling:
     asked, logprobs = body.logprobs, body.logprobs
+    # `best_of` compares log probabilities, also where the caller did not request any
     if logprobs is None and best_of > n:
         logprobs = 0
+    # the text of a prompt of ids comes with its log probabilities
     by_ids = any(isinstance(prompt, TokenIds) for prompt in prompts)
     scored = (asked or 0) if body.echo and (asked is not None or by_ids) else None
+    # engines generate at least one token; a score leaves it out
     limit = _DEFAULT_MAX_TOKENS if body.max_tokens is None else max(1, body.max_tokens)
     return make_sampling(
         body,

@@ -94,10 +94,12 @@ def check_ids(embedding: Embedding, model: Model) -> None:
 
 def _inputs(given: str | list[Any], most: int) -> list[Any]:
     """Texts, or lists of token ids: never both in one request."""
+    # the first entry decides: a list of numbers is one text
     if isinstance(given, str) or type(given[0]) is int:
         given = [given]
     check_count("input", given, most)
     if all(isinstance(one, str) for one in given):
+        # OpenAI's API refuses it, too
         if "" in given:
             raise refuse(_place(given, given.index("")), "is an empty string")
         return given
@@ -118,6 +120,7 @@ def _place(inputs: list[Any], index: int) -> str:
 def render_embedding(call: EmbeddingCall, vectors: Vectors, model: str) -> bytes:
     """The response body."""
     size = vectors.dimensions * 4
+    # openai-python's default format
     if call.as_base64:
         view = memoryview(vectors.raw)
         shown: list[object] = [
@@ -126,6 +129,7 @@ def render_embedding(call: EmbeddingCall, vectors: Vectors, model: str) -> bytes
         ]
     else:
         matrix = np.frombuffer(vectors.raw, dtype="<f4").reshape(-1, vectors.dimensions)
+        # orjson writes NumPy's rows without a Python object for each number
         shown = list(matrix)
     data = [
         {"object": "embedding", "index": index, "embedding": vector}

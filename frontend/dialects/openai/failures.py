@@ -47,6 +47,7 @@ def _message(error: GatewayError) -> str:
             f"The model `{error.model}` does not exist or you do not have access to it;"
             " GET /v1/models lists the models"
         )
+    # before RateLimited, of which it is a kind
     if isinstance(error, QuotaExceeded):
         return f"You exceeded your current quota: {error.message}"
     if isinstance(error, RateLimited) and "rate limit" not in error.message.lower():

@@ -55,5 +55,6 @@ def make_format(body: Formatted) -> Structure | None:
         raise refuse("response_format", "cannot be combined with 'structured_outputs'")
     if isinstance(format_, ObjectFormat):
         return Structure("json_object", True, "response_format")
+    # the API takes a format without a schema
     schema = format_.json_schema.schema or ANY_OBJECT
     return Structure("json", schema, "response_format.json_schema.schema")

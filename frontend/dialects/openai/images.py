@@ -133,6 +133,7 @@ def _check_stream(body: ImageBody) -> None:
 
 def _format(body: ImageBody) -> tuple[str, int]:
     kind, compression = body.output_format or "png", body.output_compression
+    # 100 is the API's documented default, which clients send for PNG as well
     if kind == "png" and compression not in (None, 100):
         raise refuse("output_compression", "is for 'jpeg' and 'webp'; PNG is lossless")
     return kind, 100 if compression is None else compression
@@ -145,6 +146,7 @@ def resolve(call: ImageCall, model: Model) -> ImageCall:
         return call
     factor = _QUALITIES.get(call.quality)
     if image.steps is None and factor is not None:
+        # quality is a preference, so it is cut to the limits, while `steps` is refused beyond them
         steps = min(limits.max_steps, max(1, round(limits.steps * factor)))
         image = replace(image, steps=steps)
     image = replace(image, width=image.width or limits.width, height=image.height or limits.height)
@@ -183,5 +185,6 @@ def previews(call: ImageCall, model: Model) -> list[int]:
     """The steps after which to look, spread over the image; fewer when it has few steps."""
     steps = call.image.steps or (model.image.steps if model.image else 1)
     parts = call.partial_images + 1
+    # a set, because few steps may round to the same one
     looks = {round(steps * number / parts) for number in range(1, parts)}
     return sorted(look for look in looks if 0 < look < steps)

@@ -95,6 +95,7 @@ def messages_of(
     """
     messages: list[Message] = []
     for index, item in enumerate(items):
+        # items of stored responses are not in this request's input
         path = f"input[{index - earlier}]" if index >= earlier else "previous_response_id"
         kind = tag_of(item, path) or "message"
         reader = _READERS.get(kind)
@@ -113,6 +114,7 @@ def _message(item: Item, path: str, messages: list[Message], images: list[ImageL
         return
     given = read(_MessageItem, item, path)
     content = _content(given.content, f"{path}.content", images)
+    # `developer` is the newer name of `system`
     messages.append(Message("user" if given.role == "user" else "system", content))
 
 

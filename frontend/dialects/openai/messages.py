@@ -97,6 +97,7 @@ def _link(part: ImagePart, path: str) -> ImageLink:
 
 def _assistant(message: Assistant, index: int, images: list[ImageLink]) -> Message:
     content, thoughts = message.content, _thoughts(message)
+    # the plain text of an earlier answer is the common case; the rest takes the longer way
     called = message.tool_calls or message.function_call is not None
     if not content or called or not isinstance(content, str):
         return _special(message, f"messages[{index}]", images)
@@ -112,6 +113,7 @@ def _special(message: Assistant, path: str, images: list[ImageLink]) -> Message:
     else:
         content = message.content
     calls = _calls(message, path)
+    # a text wins: SDKs send `refusal` and `audio` back beside it
     if not content:
         content = message.refusal or _spoken(message, path) or content
     if content is None and not calls and not thoughts:
@@ -171,6 +173,7 @@ def _thought(part: dict[str, Any]) -> str:
 
 def _calls(message: Assistant, path: str) -> tuple[ToolCall, ...]:
     """The calls, or the one call that there was before there were several."""
+    # SDKs send the call in both forms, and it is the same one
     if message.function_call is not None and not message.tool_calls:
         return (_call(message.function_call, None, f"{path}.function_call"),)
     return tuple(

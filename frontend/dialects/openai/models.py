@@ -35,6 +35,7 @@ def _model(model: Model) -> dict[str, Any]:
         "aliases": list(model.aliases),
         "alias_patterns": list(model.patterns) or None,
         "context_length": model.context_length,
+        # vLLM's name of the same number
         "max_model_len": model.context_length,
         "dimensions": model.dimensions,
         "matryoshka": sorted(model.matryoshka) or None,

@@ -76,6 +76,7 @@ class ResponseWriter:
     def output(self) -> list[dict[str, Any]]:
         """The finished items."""
         last = "completed" if self._finished else "incomplete"
+        # without items there is one status too many
         statuses = ["completed"] * (len(self._items) - 1) + [last]
         return [item.render(status) for item, status in zip(self._items, statuses, strict=False)]
 
@@ -147,6 +148,7 @@ class ResponseWriter:
 
     def _enter(self, kind: str, number: int, call: dict[str, Any] | None = None) -> list[bytes]:
         """Begins an item unless it is the open one."""
+        # by number, too: parallel calls follow each other directly
         if self._open and (self._items[-1].kind, self._items[-1].number) == (kind, number):
             return []
         parts = self._close()
@@ -234,6 +236,7 @@ def render_input_items(items: list[dict[str, Any]], response_id: str) -> bytes:
         {"id": f"in_{response_id}{index}", "type": "message", **item, **_as_parts(item)}
         for index, item in reversed(list(enumerate(items)))
     ]
+    # an empty page has null for both ids
     ids = [one["id"] for one in data] or [None]
     page = {"first_id": ids[0], "last_id": ids[-1], "has_more": False}
     return orjson.dumps({"object": "list", "data": data, **page})

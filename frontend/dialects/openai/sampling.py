@@ -138,5 +138,6 @@ def _check_biases(biases: dict[str, Any]) -> None:
 
 
 def _is_token_id(token: str) -> bool:
+    # the largest id has ten digits; int() of a longer text takes quadratic time
     plain = token.isascii() and token.isdecimal() and len(token) <= 10
     return plain and int(token) <= MAX_TOKEN_ID

@@ -37,4 +37,5 @@ class ChunkUsage:
         """Takes an event of prompt number `prompt`."""
         if self._count is not None:
             self._count.see(prompt, event)
+            # once per event, and not once per chunk that it makes
             self.field = b',"usage":' + orjson.dumps(render_usage(self._count.total))

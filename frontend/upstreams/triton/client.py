@@ -92,6 +92,7 @@ class Triton:
         request = service_pb2.ModelInferRequest(model_name=model.name, id=call.id)
         add_json(request, "prompt", write_prompt(generation))
         add_json(request, "sampling_parameters", write_sampling(generation))
+        # repositories of an older toolkit lack the tensor
         if "reply" in served.tensors and (reply := write_reply(generation)) is not None:
             add_json(request, "reply", reply)
         if generation.images:
@@ -107,8 +108,10 @@ class Triton:
                 while (response := await reader.read()) is not None:
                     if response.error_message:
                         ended = True
+                        # the stream is read to its end instead of being cancelled: see `Reader`
                         await reader.read_out()
                         raise from_message(response.error_message, call.id)
+                    # the final response of a decoupled model may be empty
                     if contents := response.infer_response.raw_output_contents:
                         yield read_events(contents[0])
                 ended = True
@@ -162,6 +165,7 @@ class Triton:
 
     async def close(self) -> None:
         """Waits for cancel requests, then closes the connection."""
+        # an engine that missed its cancel request would go on to its last token
         if self._cancelling:
             await asyncio.wait(self._cancelling, timeout=_CANCEL_TIMEOUT_S)
         await self._connection.close()
@@ -185,6 +189,7 @@ class Triton:
 
     def _cancel_soon(self, reader: Reader, engine: str | None, call_id: str) -> None:
         """Stops the engine from a task of its own: the caller is being cancelled itself."""
+        # without such a step gRPC's cancellation is all there is
         if engine is None:
             reader.call.cancel()
             return
@@ -201,6 +206,7 @@ class Triton:
                 # a failure here means that the server is gone, and the request with it
                 with contextlib.suppress(grpc.RpcError):
                     await self._connection.stream(request, _CANCEL_TIMEOUT_S).read_out()
+                # the engine ends a cancelled request with a last event
                 with contextlib.suppress(grpc.RpcError, asyncio.InvalidStateError):
                     await reader.read_out()
         except TimeoutError:

@@ -16,8 +16,10 @@ from frontend.upstreams.triton.failures import from_status
 
 _STREAM_INFER = "/inference.GRPCInferenceService/ModelStreamInfer"
 _OPTIONS = [
+    # gRPC's default is 4 MiB, less than one image
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
+    # gRPC's default grows to two minutes, and Triton is back within seconds
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
@@ -28,6 +30,7 @@ _OPTIONS = [
     ("grpc.minimal_stack", 1),
     ("grpc.enable_retries", 0),
     ("grpc.http2.bdp_probe", 0),
+    # else channels with equal settings share one connection
     ("grpc.use_local_subchannel_pool", 1),
 ]
 
@@ -42,6 +45,7 @@ class Connection:
 
     def __init__(self, address: str, key: tuple[str, str] | None = None) -> None:
         """`key` is the name and value that open restricted control calls."""
+        # Triton expects this prefix before the name that its operator chose
         self.key = [(f"triton-grpc-protocol-{key[0]}", key[1])] if key else []
         self._channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
         self.api = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
@@ -75,6 +79,7 @@ class Connection:
         try:
             with self.translated(call_id):
                 yield
+        # grpc.aio reports a cancelled call as a cancellation of the task that awaits it
         except asyncio.CancelledError:
             if self._abandoned:
                 raise Overloaded("the server is shutting down", code="draining") from None
@@ -88,6 +93,7 @@ class Connection:
     def abandon(self) -> None:
         """Ends every running call; each raises Overloaded."""
         self._abandoned = True
+        # a copy, since the calls leave the dictionary as they end
         for call in tuple(self._calls):
             call.cancel()
 

@@ -67,6 +67,7 @@ def write_reply(generation: Generation) -> dict[str, Any] | None:
     if reply is None:
         if generation.context_length is None:
             return None
+        # the engine must know the bound, and this tensor is what carries it
         reply = Reply(raw=True)
     if isinstance(generation.prompt, Passage) and generation.prompt.suffix is not None:
         written["infill"] = True

@@ -34,6 +34,7 @@ async def ready_configs(connection: Connection) -> list[model_config_pb2.ModelCo
             request, timeout=_TIMEOUT_S, metadata=connection.key
         )
     names = sorted({model.name for model in index.models if model.state == "READY"})
+    # together: one after the other they would take a round trip for each model
     configs = await asyncio.gather(*(_config(connection, name) for name in names))
     return [answer.config for answer in configs if answer is not None]
 
@@ -81,6 +82,7 @@ async def unload(connection: Connection, name: str) -> None:
     own = steps.pop(name, set())
     if users := sorted(user for user, used in steps.items() if name in used):
         raise InvalidRequest(f"'{name}' is a step of '{users[0]}'", param="model")
+    # the ensemble first, because its steps are in use as long as it is loaded
     for each in (name, *sorted(own.difference(*steps.values()))):
         request = service_pb2.RepositoryModelUnloadRequest(model_name=each)
         with connection.translated(each):

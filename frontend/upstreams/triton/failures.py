@@ -41,6 +41,7 @@ def from_message(text: str, engine_id: str) -> GatewayError:
         )
         error.rename(CANONICAL_NAMES)
         return error
+    # only into the log: Triton's error texts have shown names of its shared memory (CVE-2025-23319)
     _log.error("request %s failed in the backend: %s", engine_id, clip(text, 4000))
     if "is not healthy" in text or "is not ready" in text or "unknown model" in text:
         return BackendUnavailable("the model is not available now; try again soon")
@@ -53,6 +54,7 @@ def from_status(code: str, details: str, engine_id: str) -> GatewayError:
         return from_message(details, engine_id)
     if code == "DEADLINE_EXCEEDED":
         return BackendTimeout("the request took longer than the server allows")
+    # Triton 2.51 reports a restricted call as UNAVAILABLE, which clients would retry
     if is_restricted(code, details):
         _log.warning("Triton restricts the call of %s: %s", engine_id, details)
         return NotSupported(
@@ -107,6 +109,7 @@ def _marked(text: str) -> dict[str, Any] | None:
     if not marker:
         return None
     try:
+        # not `loads`, since text may follow the object
         value, _ = json.JSONDecoder().raw_decode(payload.strip())
     except ValueError:
         return None

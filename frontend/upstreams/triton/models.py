@@ -64,6 +64,7 @@ def read_model(
     values = {key: value.string_value for key, value in config.parameters.items()}
     if not values.get("toolkit.kind"):
         return None
+    # tensors of another contract have other fields, and calls would fail one by one
     if values.get("toolkit.contract") != CONTRACT:
         _log.warning("%s uses contract %s", config.name, values.get("toolkit.contract"))
         return None

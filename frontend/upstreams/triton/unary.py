@@ -101,6 +101,7 @@ async def _embed(connection: Connection, model: Model, embedding: Embedding, cal
         add_numbers(request, "truncate", "BOOL", [True] * len(texts), [len(texts), 1])
     answer = await connection.infer(request, call.timeout_s)
     raw, counts = output(answer, "embedding"), output(answer, "num_tokens")
+    # Triton passes on whatever shape a Python model returns
     if len(raw) % (4 * len(texts)) or len(counts) != 4 * len(texts):
         raise BackendFailed("the model answered with another number of vectors than texts")
     return Vectors(
@@ -168,6 +169,7 @@ async def draw(
 
 async def _all(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """Every result in order, `_PIPELINED` calls at a time; the first failure cancels the others."""
+    # one iterator for all workers, so that each takes the next call
     numbered, results = enumerate(calls), dict[int, T]()
 
     async def work() -> None:

@@ -33,6 +33,7 @@ def _engine_group(entry: LlmEntry) -> Iterator[FieldFinding]:
     groups = entry.instances
     if not groups:
         return
+    # each instance would load the weights again and take its own cache
     if len(groups) > 1 or groups[0].count > 1:
         yield (
             ("instances",),
@@ -60,6 +61,7 @@ def _entry_findings(entry: LlmEntry, around: Surroundings) -> Iterator[FieldFind
     for name, adapter in entry.adapters.items():
         place = ("adapters", name, "source")
         yield from source_findings(adapter.source, adapter.revision, place, around)
+    # `priority` sets the policy itself
     if entry.priority and entry.engine_args.get("scheduling_policy", "priority") != "priority":
         hint = "leave out one of them"
         yield ("priority",), "contradicts scheduling_policy in engine_args", hint
@@ -91,8 +93,10 @@ def _template_findings(path: str, around: Surroundings) -> Iterator[FieldFinding
 
 def _vllm_findings(entry: LlmEntry, vllm: Engine, *, gpu: bool) -> Iterator[FieldFinding]:
     """What this version of vLLM would refuse when the engine starts."""
+    # those have a finding of their own already
     arguments = {name: v for name, v in entry.engine_args.items() if name not in SET_BY_US}
     found = list(misfits(arguments, vllm))
+    # what the build adds must not contradict the entry either
     defaults = {"max_loras": len(entry.adapters)} if entry.adapters else {}
     defaults |= {} if gpu else {"max_num_seqs": CPU_SEQUENCES}
     found += contradictions(defaults | arguments, entry.context_length)
@@ -100,6 +104,7 @@ def _vllm_findings(entry: LlmEntry, vllm: Engine, *, gpu: bool) -> Iterator[Fiel
     yield from ((("engine_args", *at), text, hint) for at, text, hint in found)
     yield from _unknown(("tool_parser",), entry.tool_parser, vllm.tool_parsers, vllm)
     reasoning: dict[tuple[str, ...], object] = {("reasoning_parser",): entry.reasoning_parser}
+    # a plugin brings names that the list does not have
     if "reasoning_parser_plugin" not in arguments:
         reasoning[("engine_args", "reasoning_parser")] = arguments.get("reasoning_parser")
     for place, name in reasoning.items():

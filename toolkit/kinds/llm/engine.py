@@ -19,6 +19,7 @@ _SAMPLING_TEXT = '{"max_tokens": 1, "temperature": 0}'
 
 def vllm_step(name: str, entry: LlmEntry, facts: LlmFacts, target: Target) -> Step:
     """The step on vLLM, for a target with GPUs or without."""
+    # vLLM's own defaults are made for GPUs
     defaults = {} if target.gpu else _cpu_defaults(entry, facts)
     fixed: dict[str, object] = {"model": "weights", "max_model_len": entry.context_length}
     own: dict[str, object] = {"engine": fixed | _implied(entry, facts) | entry.engine_args}
@@ -38,10 +39,12 @@ def vllm_step(name: str, entry: LlmEntry, facts: LlmFacts, target: Target) -> St
             own[f"toolkit.{field}"] = value
     adapter = (replace(ADAPTER, optional=True),) if entry.adapters else ()
     warmup = with_text(entry.warmup, sampling_parameters=_SAMPLING_TEXT)
+    # zeros: id 0 is in every vocabulary
     ids = {"token_ids": WarmUpInput(dims=(4,))}
     warmup = tuple(
         each.model_copy(update={"inputs": {**each.inputs, **ids}, "batch": 1}) for each in warmup
     )
+    # the GPUs become CUDA_VISIBLE_DEVICES: Triton refuses them in a KIND_MODEL group
     groups = tuple(group.model_copy(update={"gpus": ()}) for group in entry.instances or ())
     return Step(
         name=f"{name}.engine",
@@ -61,8 +64,10 @@ def _implied(entry: LlmEntry, facts: LlmFacts) -> dict[str, object]:
     if entry.priority:
         found["scheduling_policy"] = "priority"
     if entry.adapters:
+        # 16 is vLLM's default, for adapters that are not fetched yet
         rank = max((about.rank for about in facts.adapters.values()), default=_RANKS[2])
         found["enable_lora"] = True
+        # all of them at once: vLLM's default of 1 would swap them between requests
         found["max_loras"] = len(entry.adapters)
         found["max_lora_rank"] = next((each for each in _RANKS if each >= rank), rank)
     return found
@@ -83,6 +88,7 @@ def _cpu_defaults(entry: LlmEntry, facts: LlmFacts) -> dict[str, object]:
     up to 4 GiB, and at least one. A CPU without AVX-512 computes in float32 unless told otherwise.
     """
     sequences = int(entry.engine_args.get("max_num_seqs", CPU_SEQUENCES))
+    # the facts count 2 bytes a number; a CPU without AVX-512 keeps 4 unless dtype says 16 bits
     halves = 1 if "16" in str(entry.engine_args.get("dtype", "")) else 2
     token = facts.cache_bytes_per_token * halves
     return {
@@ -94,6 +100,7 @@ def _cpu_defaults(entry: LlmEntry, facts: LlmFacts) -> dict[str, object]:
 
 def default_cache_bytes(token_bytes: int, context: int, sequences: int = CPU_SEQUENCES) -> int:
     """The KV cache on a CPU: all sequences at full length up to 4 GiB, and at least one."""
+    # one block more: vLLM keeps one for itself
     blocks = -(-context // _CACHE_BLOCK_TOKENS) + 1
     one = blocks * _CACHE_BLOCK_TOKENS * token_bytes
     return max(one, min(sequences * one, _CPU_CACHE_BYTES))

@@ -62,6 +62,7 @@ class _Llm(Kind[LlmEntry, LlmFacts]):
             settings = model_yaml("weights", entry.context_length, arguments)
             return [
                 self.plan_step("prompt", name, target),
+                # its tokenizer turns ids into the text that NVIDIA's model takes
                 StepPlan(name, "engine", "trtllm_engine", ("tokenizer/",), source="prompt"),
                 StepPlan(
                     name,
@@ -98,8 +99,10 @@ class _Llm(Kind[LlmEntry, LlmFacts]):
             return [*models, own, llmapi_step(f"{building.name}.{STEP}")]
         engine = vllm_step(building.name, entry, facts, building.target)
         models = []
+        # adapters share the engine, and differ in their prompt step
         for served in self.public_names(building.name, entry):
             models += served_models(served, entry, facts, engine, public)
+        # after the ensemble and its prompt: lists show the steps in the order of requests
         models.insert(2, engine)
         return models
 

@@ -69,6 +69,7 @@ def _prompt(name: str, entry: LlmEntry, text_bytes: int | None, adapter: str | N
     if adapter:
         own["adapter"] = adapter
     if entry.fim is not None:
+        # null for `false`: the step then does not look for marks in the tokenizer
         own[contract.FIM] = json.dumps(entry.fim or None, ensure_ascii=False)
     return Step(
         name=f"{name}.prompt",

@@ -39,6 +39,7 @@ def problem_of(path: Path) -> str | None:
         rendered = _render(text)
     except TemplateSyntaxError as error:
         return f":{error.lineno}: {error.message}"
+    # expressions of a template may fail in any of Python's ways
     except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
         return f": cannot render one user message: {error}"
     if _QUESTION not in rendered:
@@ -50,6 +51,7 @@ def _render(text: str) -> str:
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=_TAGS
     )
+    # a stand-in: only whether the message appears is checked, not how values look
     environment.filters["tojson"] = lambda value, **_options: str(value)
     environment.globals |= {"raise_exception": _refuse, "strftime_now": _now}
     # `{% generation %}` marks training targets and renders as what it contains

@@ -105,6 +105,7 @@ def model_yaml(model: str, length: int, arguments: Mapping[str, Any]) -> str:
         **arguments,
     }
     lines = [f"{name}: {_scalar(value)}" for name, value in settings.items()]
+    # NVIDIA's code writes these over what config.pbtxt says
     lines += ["triton_config:", "  max_batch_size: 0", "  decoupled: true"]
     return "\n".join(["# Everything but triton_config goes to tensorrt_llm.LLM().", *lines]) + "\n"
 
@@ -117,6 +118,7 @@ def _scalar(value: object) -> str:
 
 def check_family(name: str, family: str, *, vision: bool) -> None:
     """Raises ConvertError for weights that TensorRT-LLM is not known to load."""
+    # no family: the weights are not known yet, and nothing is refused early
     if vision or (family and family not in FAMILIES):
         what = "takes images" if vision else f"is a {family} model"
         raise ConvertError(

@@ -31,6 +31,7 @@ ENGINE_INPUTS = (
     Tensor("text_input", "STRING", _TEXT, optional=True),
     *(Tensor(name, "BOOL", _TEXT, optional=True) for name in _FLAGS),
 )
+# token_ids and cancel: no images, and not the tensors of Triton's vLLM backend
 TENSORRT_INPUTS = (ENGINE_INPUTS[0], SAMPLING, REPLY, ENGINE_INPUTS[4])
 ENGINE_OUTPUTS = (
     EVENT,

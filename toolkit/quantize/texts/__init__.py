@@ -69,6 +69,7 @@ def _shipped() -> list[Sample]:
     """The project's own texts, then the interpreter's help in an order that is always the same."""
     chapters: list[Sample] = [
         text
+        # it differs between versions of Python; the samples' digest is in the result's key
         for _, text in sorted(pydoc_data.topics.topics.items())
         if len(text.split()) >= _FEWEST_WORDS
     ]
@@ -114,6 +115,7 @@ def _from_hub(name: str) -> list[Sample]:
     except ImportError as error:
         raise MissingExtra("weights", f"the calibration data hf:{name}") from error
     try:
+        # streamed: a data set may have terabytes, and calibrating takes a few hundred rows
         rows = datasets.load_dataset(name, split="train", streaming=True).take(2048)
         return [row.get("messages") or row["text"] for row in rows]
     except KeyError as error:
@@ -139,5 +141,6 @@ def _shared(samples: Sequence[Sample], evaluation: Sequence[str]) -> str | None:
 
 def _runs(text: str) -> list[tuple[str, ...]]:
     words = text.split()
+    # a text shorter than a run is one run
     last = max(1, len(words) - _SHARED_WORDS + 1)
     return [tuple(words[start : start + _SHARED_WORDS]) for start in range(last)]

@@ -78,6 +78,7 @@ def priority(model: Model) -> Iterator[ModelFinding]:
             f"default_priority_level {default} is not between 1 and {levels}",
             f"write default_priority_level: {(levels + 1) // 2}",
         )
+    # without levels the server ignores the policies
     for level in sorted(batching.priority_queue_policy) if levels else []:
         if not 1 <= level <= levels:
             yield model.finding(

@@ -45,6 +45,7 @@ def toolkit_parameter(model: Model) -> Iterator[ModelFinding]:
     In contract version 1 capabilities and aliases are JSON lists, and numbers are digits.
     """
     kind = _parameter(model, contract.KIND)
+    # not one of the toolkit's models
     if kind is None and _parameter(model, contract.CONTRACT) is None:
         return
     for key, text in _wrong(model, kind or ""):
@@ -88,6 +89,7 @@ def _wrong(model: Model, kind: str) -> Iterator[tuple[str, str]]:
         if alias.count("*") > 1:
             yield contract.ALIASES, f"the alias '{alias}' has more than one '*'"
     cancel = _parameter(model, contract.CANCEL)
+    # without it the gateway cannot stop a request: ensembles do not pass cancellation on
     if cancel is not None and cancel not in model.neighbours:
         text = f"{contract.CANCEL} names '{cancel}', which is not a model in this repository"
         yield contract.CANCEL, text
@@ -184,12 +186,14 @@ def engine_argument(model: Model) -> Iterator[ModelFinding]:
     `engine`, `toolkit.tool_parser` and `toolkit.reasoning_parser`) and for `model.json` of the vLLM
     backend.
     """
+    # other releases may have other arguments
     if model.target.vllm is None:
         return
     vllm = engine(model.target.vllm)
     for place, arguments in _engines(model):
         length = arguments.get("max_model_len")
         found = list(misfits(arguments, vllm))
+        # contradictions between values mean little while one of them is wrong
         if isinstance(length, int) and not found:
             found += contradictions(arguments, length)
         for at, problem, fix in found:
@@ -232,6 +236,7 @@ def _absent(model: Model, folder: Path, path: Path, what: str) -> ModelFinding:
 def _weights(model: Model, folder: Path) -> Path | None:
     engine = _json(_parameter(model, "engine") or "")
     name = engine.get("model") if isinstance(engine, dict) else None
+    # any other text may be a name on the Hub, or an absolute path of the serving machine
     if not isinstance(name, str) or not name.startswith(("weights", "./")):
         return None
     return None if (folder / name).exists() else folder / name
@@ -243,6 +248,7 @@ def _chats(step: Model) -> bool:
         for model in step.neighbours.values()
         if any(each.model_name == step.name for each in model.config.ensemble_scheduling.step)
     ]
+    # the capability is the ensemble's, the tokenizer its step's
     return any('"chat"' in (_parameter(user, contract.CAPABILITIES) or "") for user in users)
 
 

@@ -53,6 +53,7 @@ def ensemble_model(model: Model) -> Iterator[ModelFinding]:
     ensemble must not contain itself, directly or through other ensembles.
     """
     steps = Ensemble(model).steps if model.is_ensemble else []
+    # suggestions come from models that are not used yet: two steps rarely name the same one
     unused = set(model.neighbours) - {step.config.model_name for step in steps} - {model.name}
     for step in steps:
         name = step.config.model_name
@@ -142,6 +143,7 @@ def ensemble_undefined(model: Model) -> Iterator[ModelFinding]:
                 path = f"{step.input_path(key)}.value"
                 yield model.finding(path, text, _suggest(tensor, sources))
     for index, name in enumerate(ensemble.outputs):
+        # Triton accepts an input that is an output as well if a step reads it
         passed_on = name in ensemble.inputs and name in ensemble.readers
         if name not in {*ensemble.writers, *known} and not passed_on:
             text = f"no step writes the ensemble output '{name}'"
@@ -197,6 +199,7 @@ def ensemble_overwrite(model: Model) -> Iterator[ModelFinding]:
 @rule("ensemble-cycle", "Steps that wait for each other", Effect.REFUSED)
 def ensemble_cycle(model: Model) -> Iterator[ModelFinding]:
     """A step never starts if its inputs depend, directly or through other steps, on its outputs."""
+    # a missing tensor also keeps steps waiting, and is reported as itself
     if (ensemble := graph(model)) is None or _missing(ensemble):
         return
     stuck = [

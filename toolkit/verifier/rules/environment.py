@@ -114,6 +114,7 @@ def python_import(model: Model) -> Iterator[ModelFinding]:
     if packages is None:
         return
     for path in sources(model):
+        # both are in the stub's sys.path
         local = {each.stem for folder in (path.parent, model.folder) for each in folder.iterdir()}
         for name, line in read_source(path).imports:
             if name not in packages and name not in local and name not in _GIVEN:
@@ -141,11 +142,14 @@ def _packages(environment: Path) -> set[str] | None:
     folders = list(environment.glob("lib/python3.*/site-packages"))
     if not folders or any(folders[0].glob("*.egg-link")):
         return None
+    # packages of the system's Python cannot be listed for another machine
     if "include-system-site-packages = true" in _text(environment / "pyvenv.cfg"):
         return None
     links = [_text(each) for each in folders[0].glob("*.pth")]
+    # a .pth line without `import` adds a folder
     if any(not line.startswith("import ") for text in links for line in text.split("\n") if line):
         return None
+    # editable installs put finders there instead of packages
     if any(folders[0].glob("__editable__*")):
         return None
     return {each.name.partition(".")[0] for each in folders[0].iterdir()}

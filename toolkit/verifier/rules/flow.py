@@ -25,6 +25,7 @@ def decoupled_join(model: Model) -> Iterator[ModelFinding]:
         if len(set(tensors.values())) > 1:
             yield _join(model, step.path, f"'{step.config.model_name}' joins", ensemble, tensors)
     outputs = {name: labels[name] for name in ensemble.outputs if name in labels}
+    # ensemble outputs are sent together, so they are joined as the inputs of a step are
     if len(set(outputs.values())) > 1:
         yield _join(model, "output", "the ensemble returns", ensemble, outputs)
 
@@ -66,6 +67,7 @@ def decoupled_declared(model: Model) -> Iterator[ModelFinding]:
             "write model_transaction_policy { decoupled: true }",
             "{target} makes the ensemble decoupled: it refuses unary calls, clients must stream",
         )
+    # a step that is missing may be the decoupled one
     elif declared and not actual and all(step.model for step in Ensemble(model).steps):
         yield model.finding(
             "model_transaction_policy.decoupled",
@@ -101,6 +103,7 @@ def cached_stream(model: Model) -> Iterator[ModelFinding]:
     """An ensemble with a decoupled step is decoupled and cannot use the response cache."""
     config = model.config
     declared = config.model_transaction_policy.decoupled
+    # declared ones are `cache`'s
     if config.response_cache.enable and graph(model) and not declared and is_decoupled(model):
         text = "the ensemble has a decoupled step, so it cannot use the response cache"
         yield model.finding("response_cache.enable", text, "remove response_cache")

@@ -29,6 +29,7 @@ def batch_in_dims(model: Model) -> Iterator[ModelFinding]:
     ]
     everything = len(config.input) + len(config.output)
     images = [each for each in suspects if len(each[1].dims) >= 4]
+    # one [-1, n] tensor may be meant; all of them, or an image's four dims, rarely are
     for path, tensor in suspects if len(suspects) == everything else images:
         shape = [-1, *tensor.dims]
         yield model.finding(

@@ -40,6 +40,7 @@ def backend(model: Model) -> Iterator[ModelFinding]:
     served, names = model.served, sorted(model.target.backends)
     if not served.backend:
         platform = model.config.platform
+        # stricter than for a backend's name: a platform may be anything
         near = _meant(platform, names, 0.8)
         yield model.finding(
             "platform" if platform else "backend",
@@ -55,6 +56,7 @@ def backend(model: Model) -> Iterator[ModelFinding]:
         fix = f"use one of {', '.join(names)}, or choose another --target"
         if served.backend == _GONE:
             fix = f"convert the model to ONNX, or use --target {_HAD_IT}"
+        # before spelling: a backend that another image has is not misspelt
         elif others := with_backend(model.target.release, served.backend):
             fix = f"use a target that has it: {', '.join(others)}"
         elif near and near != served.backend:
@@ -101,6 +103,7 @@ def _may_be_custom(model: Model) -> bool:
         return True
     misspelled = _meant(name, sorted(model.target.backends), 0.8)
     gone = name in KNOWN_BACKENDS or name == _GONE or model.served.platform == "custom"
+    # the embedded server's backend folder is the toolkit's own and holds `python` alone
     return not model.target.embedded and not misspelled and not gone
 
 
@@ -131,6 +134,7 @@ def runtime(model: Model) -> Iterator[ModelFinding]:
     name = model.config.runtime
     own = {f"libtriton_{model.served.backend}.so", ""}
     places = [model.folder, *model.versions.values()]
+    # a container's folders cannot be looked into
     if model.target.embedded and name not in own and not any((p / name).exists() for p in places):
         text = f"the library '{name}' does not exist"
         yield model.finding("runtime", text, "remove the line")

@@ -68,6 +68,7 @@ def gpu_auto(model: Model) -> Iterator[ModelFinding]:
 @rule("profile", "Optimization profile without TensorRT", Effect.REFUSED)
 def profile(model: Model) -> Iterator[ModelFinding]:
     """`profile` lists TensorRT optimization profiles by number; other backends do not accept it."""
+    # `tensorrt_plan` without a backend is TensorRT as well
     tensorrt = "tensorrt" in (model.served.backend, model.served.platform.partition("_")[0])
     for path, group in groups(model):
         for index, text in enumerate(group.profile):
@@ -98,6 +99,7 @@ def repository_agent(model: Model) -> Iterator[ModelFinding]:
     """
     known = set() if model.target.embedded else {"checksum"}
     for index, agent in enumerate(model.config.model_repository_agents.agents):
+        # a container may have agents added; nothing can be said of those
         if agent.name not in known and (model.target.embedded or not agent.name):
             yield model.finding(
                 f"model_repository_agents.agents[{index}].name",

@@ -32,6 +32,7 @@ def _keys(model: Model, step: Step, used: ModelConfig) -> Iterator[ModelFinding]
     ):
         known = [each.name for each in getattr(used, kind)]
         for key in sorted(set(mapping) - set(known)):
+            # `input_map { key: ENSEMBLE value: STEP }` is the usual mistake
             swapped = mapping[key] in known
             swapped_names |= {mapping[key]} if swapped else set()
             near = close_matches(key, known, 1, 0.5)
@@ -76,8 +77,10 @@ def ensemble_shape(model: Model) -> Iterator[ModelFinding]:
     """
     for first, other in _pairs(model):
         same = first.data_type == other.data_type
+        # other types are `ensemble-type`'s
         if same and not _meet(first.dims, other.dims) and not _meet(first.full, other.full):
             one, two = list(first.full), list(other.full)
+            # one end has the batch in its dims: the usual mistake
             deep = other.batch > 0 and _meet(first.dims, other.full)
             deep = deep or (first.batch > 0 and _meet(other.dims, first.full))
             yield model.finding(
@@ -136,6 +139,7 @@ def ensemble_batch_mix(model: Model) -> Iterator[ModelFinding]:
         plain, batched = ends[0], ends[1]
         if plain.batch != 0 or batched.batch <= 1 or plain.owner in reported:
             continue
+        # a first dim of -1 takes the batch, whatever the step calls it
         roomy = _meet(plain.full, batched.full) and plain.dims[:1] == (-1,)
         if roomy or not _meet_somehow(first, other):
             continue

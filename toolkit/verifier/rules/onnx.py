@@ -31,6 +31,7 @@ def _graphs(model: Model) -> Iterator[tuple[Path, OnnxGraph]]:
 def _files(model: Model) -> Iterator[Path]:
     for folder in model.served_versions.values():
         path = folder / _filename(model, folder)
+        # Triton also takes a folder with external data beside model.onnx
         if path.is_dir():
             path = path / "model.onnx"
         if path.is_file() and not is_pointer(path):
@@ -45,6 +46,7 @@ def _filename(model: Model, folder: Path) -> str:
     """
     if model.served.backend == "onnxruntime":
         return model.served.filename
+    # only with onnx: verifying our own repository must not demand an extra
     if (folder / "python_backends" / "encoder").is_dir() and find_spec("onnx"):
         parameters = model.config.parameters
         return parameters["model"].string_value if "model" in parameters else "model.onnx"
@@ -81,6 +83,7 @@ def onnx_name(model: Model) -> Iterator[ModelFinding]:
                         f"{path.name} has no {kind} '{name}'; it has {', '.join(real)}",
                         f"did you mean '{near[0]}'?" if near else f"use one of {', '.join(real)}",
                     )
+            # inputs that the server fills are not declared
             absent = [name for name in real if name not in declared and name not in fed]
             if kind == "input" and declared and absent:
                 text = f"{path.name} also needs the input {', '.join(map(repr, absent))}"
@@ -142,6 +145,7 @@ def onnx_shape(model: Model) -> Iterator[ModelFinding]:
     batch, native = model.config.max_batch_size, model.served.backend == "onnxruntime"
     scattered = {name for each in model.config.batch_output for name in each.target_name}
     for path, place, tensor, real in _both(model):
+        # scattered outputs have a shape per request, not per batch
         if real.shape is None or not tensor.dims or tensor.name in scattered:
             continue
         dims = list(tensor.reshape.shape if tensor.HasField("reshape") else tensor.dims)
@@ -154,6 +158,7 @@ def onnx_shape(model: Model) -> Iterator[ModelFinding]:
                 yield model.finding(
                     f"{place}.allow_ragged_batch", f"{text}; a ragged input must be [-1]", fix
                 )
+        # Triton has no tensors of rank 0
         elif not shape:
             if set(dims) != {1}:
                 yield model.finding(f"{place}.dims", f"{text}, a single value", "write dims: [ 1 ]")
@@ -181,6 +186,7 @@ def _unbatched(model: Model) -> Iterator[ModelFinding]:
         return
     for path, graph in _graphs(model) if model.served.backend == "onnxruntime" else ():
         for name, real in (graph.inputs | graph.outputs).items():
+            # a fixed first dimension cannot be a batch of any size
             if real.shape is not None and real.shape[:1] != (-1,):
                 text = f"'{name}' is {list(real.shape)} in {path.name} and has no batch dimension"
                 fix = "write max_batch_size: 0, or export with a variable batch"

@@ -30,6 +30,7 @@ def python_code(model: Model) -> Iterator[ModelFinding]:
 
 def _line(path: Path, error: SyntaxError) -> int:
     count = len(path.read_bytes().splitlines())
+    # a file that ends too early has its error behind its last line
     return min(error.lineno or 0, count)
 
 
@@ -63,6 +64,7 @@ def python_execute(model: Model) -> Iterator[ModelFinding]:
                 text, fix = f"{CLASS} has no method execute", "add def execute(self, requests)"
                 yield model.file_finding(path, text, fix, source.model.lineno)
             continue
+        # a decorator may change what the method takes
         if not method.decorator_list and not _takes(method, 2):
             text = "execute cannot be called with (self, requests)"
             yield model.file_finding(path, text, "write def execute(self, requests)", method.lineno)

@@ -39,6 +39,7 @@ def rate_limiter_call(model: Model) -> Iterator[ModelFinding]:
         return
     for call in calls(model):
         blocked = next((each for own in held if (each := _blocked(model, call, own, total))), None)
+        # a certain deadlock hides the one that depends on load
         if blocked is not None:
             yield _finding(model, call, *blocked, sure=call.sure and not is_decoupled(model))
             continue
@@ -77,6 +78,7 @@ def _blocked(
         steps = {step.model_name for step in called.config.ensemble_scheduling.step}
         inner = [Call(step, call.file, call.line) for step in sorted(steps)]
         return _first(called, inner, held, total, seen)
+    # one group that can run is enough; without groups nothing is needed
     needs = [_units(group) for _, group in groups(called)] or [{}]
     lacking = [_lacking(held, need, total) for need in needs]
     if all(lacking):
@@ -94,6 +96,7 @@ def _first(
 
 def _lacking(held: Units, need: Units, total: Units) -> str | None:
     for resource, count in need.items():
+        # without units of its own the caller does not hold anything back
         if held.get(resource, 0) and held[resource] + count > total[resource]:
             return resource[0]
     return None
@@ -108,6 +111,7 @@ def _together(model: Model, total: Units) -> Units:
     held: Units = {}
     for _, group in groups(model):
         for resource, count in _units(group).items():
+            # not more instances run than there are units for
             most = min(max(1, group.count), total[resource] // count)
             held[resource] = min(total[resource], held.get(resource, 0) + most * count)
     return held

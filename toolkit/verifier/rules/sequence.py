@@ -67,6 +67,7 @@ def _control(model: Model, path: str, control: Control) -> Iterator[ModelFinding
         if given:
             text = f"CORRID needs a data_type, not {given[0]}"
             yield model.finding(f"{path}.{given[0]}", text, "write data_type: TYPE_UINT64")
+        # the types of a correlation id in Triton's requests
         if control.data_type not in _CORRID_TYPES:
             text = "CORRID must be TYPE_UINT64, INT64, UINT32, INT32 or STRING"
             yield model.finding(f"{path}.data_type", text, "write data_type: TYPE_UINT64")

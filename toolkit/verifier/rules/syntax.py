@@ -37,6 +37,7 @@ def missing_config(model: Model) -> Iterator[ModelFinding]:
             f"there is no {CONFIG}, and the server does not read '{near[0].name}'",
             f"rename it to {CONFIG}",
         )
+    # these read inputs and outputs from their weights
     elif model.served.backend not in set(FILES) - {"python", "pytorch"} | {"tensorflow"}:
         yield model.file_finding(
             model.folder,
@@ -95,12 +96,14 @@ def syntax(model: Model) -> Iterator[ModelFinding]:
     load request only says that polling failed.
     """
     error = model.error
+    # a placeholder outside quotes is the cause, and is reported by its own rule
     if error is None or any(each.effect is None for each in placeholder.check(model)):
         return
     wrong = list(misfits(model.tree, ModelConfig.DESCRIPTOR))
     for each in wrong:
         place = replace(model.at_entry(each.entry), field=each.path)
         yield draft(place, each.text, each.fix)
+    # protobuf's own message would repeat the first of these
     if wrong or any(unknown_field.check(model)):
         return
     token = error.token
@@ -172,6 +175,7 @@ def _unknown(model: Model, entry: Entry, message: Descriptor, path: str) -> Iter
         here = f"{path}{child.name}"
         place = model.at_token(child.token, here)
         if field is None:
+            # elements of one list share the token of its name
             if child.token is not reported:
                 yield draft(place, *_describe(child.name, message))
             reported = child.token
@@ -194,6 +198,7 @@ def _describe(name: str, message: Descriptor) -> tuple[str, str]:
         return f"{text}: a map entry has the fields key and value", (
             'write { key: "…" value: … }; for a parameter, value { string_value: "…" }'
         )
+    # before spelling: `shape` is close to no field that is meant
     usual = [_USUAL_NAMES[name]] if _USUAL_NAMES.get(name) in known else []
     if near := usual or close_matches(name, known, 1, 0.7):
         return text, f"did you mean '{near[0]}'?"

@@ -109,6 +109,7 @@ def _reshape_error(dims: Sequence[int], shape: Sequence[int], batch: int) -> str
         return "an empty reshape needs max_batch_size above 0"
     if any(dim < 1 and dim != _WILD for dim in shape):
         return "the dimensions of a reshape must be at least 1, or -1"
+    # a variable dimension stands for itself: elements cannot move across it
     if _runs(dims) != _runs(shape):
         return f"dims {list(dims)} cannot be reshaped to {list(shape)}"
     return None
@@ -158,6 +159,7 @@ def no_tensors(model: Model) -> Iterator[ModelFinding]:
     if _completes(model):
         return
     missing = [kind for kind in ("input", "output") if not getattr(model.config, kind)]
+    # a graph without inputs is valid: it returns constants
     if len(missing) == 2 or "output" in missing or model.served.backend == "python":
         yield model.finding(
             missing[0],

@@ -61,6 +61,7 @@ def version_missing(model: Model) -> Iterator[ModelFinding]:
     """A version in `specific` has no folder. The server serves the other versions."""
     policy = model.config.version_policy
     for index, number in enumerate(policy.specific.versions):
+        # without any served version the model is refused, which `version-policy` reports
         if number not in model.versions and model.served_versions:
             yield model.finding(
                 f"version_policy.specific.versions[{index}]",
@@ -83,6 +84,7 @@ def missing_file(model: Model) -> Iterator[ModelFinding]:
     if not name or model.is_ensemble:
         return
     for number, folder in model.served_versions.items():
+        # a placeholder alone is `absent-weights`: usual in a fresh checkout
         if any((folder / each).exists() for each in _accepted(model)) or _only_placeholder(folder):
             continue
         near = _near(folder, name)
@@ -133,6 +135,7 @@ def weights_pointer(model: Model) -> Iterator[ModelFinding]:
 
 def is_pointer(path: Path) -> bool:
     """Whether the file is a Git LFS pointer."""
+    # pointers have about 130 bytes, and weights are not read for this
     return path.stat().st_size < _LFS_BYTES and path.read_bytes().startswith(_LFS)
 
 

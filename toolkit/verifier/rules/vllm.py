@@ -75,6 +75,7 @@ def _unreadable(model: Model, path: Path) -> Iterator[ModelFinding]:
         if not isinstance(value, dict):
             text = f"{_FILE} must be a JSON object, got {type(value).__name__}"
             yield model.file_finding(path, text, 'write { "model": "…" }')
+        # the stub's default encoding is ASCII, whatever LANG says
         elif not content.isascii():
             text = f"{_FILE} contains non-ASCII characters"
             finding = model.file_finding(path, text, "write them as \\u…")

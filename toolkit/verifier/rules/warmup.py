@@ -17,10 +17,12 @@ def warmup(model: Model) -> Iterator[ModelFinding]:
     sample fails, the model does not load.
     """
     declared = {each.name: each for each in model.config.input}
+    # `ensemble-config` reports it for ensembles; undeclared inputs are unknown
     if model.is_ensemble or not declared:
         return
     for index, sample in enumerate(model.config.model_warmup):
         path = f"model_warmup[{index}]"
+        # 1 is the default of the field, and valid without a batch dimension
         limit = max(1, model.config.max_batch_size)
         if sample.batch_size > limit:
             yield model.finding(
