@@ -8,6 +8,7 @@ process left behind. It does not depend on what a folder contains.
 import ctypes
 import errno
 import fcntl
+import glob
 import os
 import shutil
 import tempfile
@@ -116,7 +117,7 @@ def _is_current(path: Path, descriptor: int) -> bool:
 def _make_and_rename(place: Path, make: Callable[[Path], None]) -> None:
     prefix = _prefix(place, "making")
     # the lock is held, so the process that made these is dead
-    for left_over in place.parent.glob(f"{prefix}*"):
+    for left_over in place.parent.glob(f"{glob.escape(prefix)}*"):
         shutil.rmtree(left_over)
     scratch = Path(tempfile.mkdtemp(prefix=prefix, dir=place.parent))
     try:
@@ -173,12 +174,12 @@ def _exchange_names(one: Path, other: Path) -> bool:
 def _recover(place: Path) -> None:
     """Removes what a killed process left, and puts back what it had just renamed away."""
     # a kill between the two renames of `_exchange` left the user's folder under this name
-    for aside in place.parent.glob(f"{_prefix(place, 'previous')}*"):
+    for aside in place.parent.glob(f"{glob.escape(_prefix(place, 'previous'))}*"):
         if place.exists():
             shutil.rmtree(aside)
         else:
             aside.rename(place)
-    for left_over in place.parent.glob(f"{_prefix(place, 'building')}*"):
+    for left_over in place.parent.glob(f"{glob.escape(_prefix(place, 'building'))}*"):
         shutil.rmtree(left_over)
 
 

@@ -137,7 +137,7 @@ class _Transfer:
         try:
             answer = _OPENER.open(request, timeout=_TIMEOUT_S)
         except urllib.error.HTTPError as error:
-            if error.code != 416:
+            if error.code != 416 or not have:
                 raise
             error.close()
             self._start_again(part)  # more is here than there: it was another file

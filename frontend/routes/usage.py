@@ -12,7 +12,7 @@ from frontend.accounts.report import (
     report,
     zone_of,
 )
-from frontend.accounts.windows import DAY_US
+from frontend.accounts.windows import DAY_US, HOUR_US
 from frontend.dialects.admin.answers import render
 from frontend.dialects.admin.query import parse_query
 from frontend.dialects.admin.usage import render_csv, render_usage
@@ -60,8 +60,9 @@ class UsageRoutes:
         owners = {name: given[name] for name in allowed if name in given} | fixed
         zone = zone_of(given.get("tz", "UTC"))
         now_us = time.time_ns() // 1000
-        # the end is exclusive, and the request of this moment belongs to the report
-        end_us = parse_moment("end", given["end"], zone) if "end" in given else now_us + 1
+        # without an end: the end of this hour, so that all pages of a report have the same bounds
+        hour_end_us = (now_us // HOUR_US + 1) * HOUR_US
+        end_us = parse_moment("end", given["end"], zone) if "end" in given else hour_end_us
         start_us = end_us - 30 * DAY_US
         if "start" in given:
             start_us = parse_moment("start", given["start"], zone)
@@ -97,7 +98,8 @@ def _after(text: str, question: Question) -> tuple[int, list[str]] | None:
         return None
     # at most as often as there are names: the last value may contain the mark
     start, *values = text.split("~", len(question.by))
-    if not start.isdigit() or len(start) > 18 or len(values) != len(question.by):
+    is_start = start.isascii() and start.isdigit() and len(start) <= 18
+    if not is_start or len(values) != len(question.by):
         text = "'after' must be the 'next_after' of the page before, of the same report"
         raise InvalidRequest(text, param="after")
     return int(start), values

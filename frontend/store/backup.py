@@ -46,6 +46,7 @@ async def write_backup(database: Database, path: Path) -> dict[str, int]:
         with scratch.open("wb") as file:
             rows = await _write(database, file)
             # before the new name: a power cut must not leave that name on an empty file
+            file.flush()
             os.fsync(file.fileno())
         scratch.replace(path)
     except OSError as error:

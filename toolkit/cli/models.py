@@ -128,7 +128,7 @@ def versions(options: OneModel) -> None:
     """
     with options.control() as control:
         model = control.find(options.name)
-        disk = on_disk(control.repository, options.name)
+        disk = on_disk(control.repository, model.name)
     known = {version.number: version for version in model.versions}
     rows: list[dict[str, Any]] = [
         {
@@ -142,7 +142,7 @@ def versions(options: OneModel) -> None:
     ]
     policy = policy_of(model)
     if options.as_json:
-        print_json({"model": options.name, "policy": policy, "versions": rows})
+        print_json({"model": model.name, "policy": policy, "versions": rows})
         return
     words = {True: "yes", False: "no", None: "unknown"}
     print_table(

@@ -4,6 +4,7 @@
 model of the Python backend is for `toolkit verify` to say, with lines.
 """
 
+import re
 import shutil
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def _versions(source: Path) -> dict[int, Path]:
     versions = {
         int(folder.name): folder
         for folder in source.iterdir()
-        if folder.is_dir() and folder.name.isdigit() and int(folder.name) > 0
+        if folder.is_dir() and re.fullmatch(r"[1-9][0-9]{0,17}", folder.name)
     }
     missing = [folder.name for folder in versions.values() if not (folder / "model.py").is_file()]
     if not versions or missing:

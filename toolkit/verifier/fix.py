@@ -17,12 +17,17 @@ _KEEP = ".gitkeep"
 def apply_fixes(root: Path, findings: Iterable[ModelFinding]) -> list[str]:
     """Fixes what it can and returns a sentence for each change."""
     done: list[str] = []
-    for finding in findings:
+    # from the end of a file to its start: a fix may remove a line or change its length
+    for finding in sorted(findings, key=_from_the_end):
         fix = _FIXES.get(finding.code)
         change = fix(root / finding.model, finding) if fix else None
         if change and change not in done:
             done.append(change)
     return done
+
+
+def _from_the_end(finding: ModelFinding) -> tuple[str, int, int]:
+    return finding.model, -finding.place.line, -finding.place.column
 
 
 def write_batch_size(root: Path, models: Iterable[str]) -> list[str]:

@@ -110,11 +110,14 @@ def _sampling(body: MessagesBody) -> Sampling:
     # the API refuses texts of whitespace alone
     if any(not one.strip() for one in stops):
         raise refuse("stop_sequences", "must not contain blank entries")
+    top_p, top_k = body.top_p, body.top_k or None
+    if top_p == 0:  # engines do not allow it: only the likeliest token is left
+        top_p, top_k = None, 1
     return Sampling(
         max_tokens=body.max_tokens,
         temperature=body.temperature,
-        top_p=body.top_p or None,
-        top_k=body.top_k or None,
+        top_p=top_p,
+        top_k=top_k,
         stop=stops or None,
         thinking_budget=_budget(body, body.max_tokens),
     )

@@ -1,5 +1,7 @@
 """What a key is limited to only narrows, and one that covers another covers all that it allows."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,6 +37,20 @@ def test_patterns_match_whole_names() -> None:
     assert allows_endpoint(scope, "/v1/models/{model:path}")
     assert not allows_endpoint(scope, "/me/keys")
     assert not allows_model(make_scope(["q.en"], None, None), ["qwen"]), "a dot is only a dot"
+
+
+@given(NAMES, st.text("ab*", max_size=8))
+def test_a_star_stands_for_any_text(pattern: str, text: str) -> None:
+    scope = make_scope([pattern], None, None) if pattern[0] != "*" else Scope((pattern,))
+    expression = ".*".join(map(re.escape, pattern.split("*")))
+    assert allows_model(scope, [text]) == bool(re.fullmatch(expression, text))
+
+
+def test_many_stars_cost_little() -> None:
+    outer = make_scope(["a*" * 60 + "b"], None, None)
+    assert not allows_model(outer, ["a" * 120]), "a search that tries all splits never ends"
+    assert not covers(outer, make_scope(["a" * 120], None, None))
+    assert allows_model(outer, ["a" * 60 + "b"])
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,11 @@ def test_parameters_reach_the_engine() -> None:
     assert call.stream
 
 
+def test_no_probability_leaves_the_likeliest_token() -> None:
+    sampling = parse(top_p=0, top_k=5).generation.sampling
+    assert (sampling.top_p, sampling.top_k) == (None, 1)
+
+
 def test_a_conversation_with_tools_and_thoughts() -> None:
     call = parse(
         tools=[{**TOOL, "description": "d", "cache_control": {"type": "ephemeral"}}],

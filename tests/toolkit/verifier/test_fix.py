@@ -34,6 +34,15 @@ def test_a_name_becomes_the_folders_and_the_rest_stays(repository: Repository) -
     assert (root / "model" / "config.pbtxt").read_text() == before.replace("other", "model")
 
 
+def test_a_removed_line_does_not_move_the_next_fix(repository: Repository) -> None:
+    files = edit(python(), 'name: "@"', 'platform: "onnxruntime_onnx"\nname: "other"')
+    root = repository(files)
+    before = (root / "model" / "config.pbtxt").read_text()
+    apply_fixes(root, verify_repository(root, "embedded"))
+    after = before.replace('platform: "onnxruntime_onnx"\n', "").replace("other", "model")
+    assert (root / "model" / "config.pbtxt").read_text() == after
+
+
 def test_a_config_under_another_name_is_renamed(repository: Repository) -> None:
     files = python()
     root = repository(
