@@ -95,7 +95,7 @@ class Grammars:
         if (refusal := self._refused.get(key[1])) is not None:
             raise InvalidInput(refusal.message, code=refusal.code, param=grammar.param)
         pending = self._hosts.get(key)
-        if pending is None or (pending.host is not None and pending.host.gone):
+        if pending is None or pending.ending or (pending.host is not None and pending.host.gone):
             pending = self._hosts[key] = _Pending(self._make(key, grammar))
         self._hosts.move_to_end(key)
         host = await pending.wait()
@@ -123,7 +123,10 @@ class Grammars:
                 if not watched:
                     self._processes.release(caller)
         except BaseException:
-            del self._hosts[key]
+            # a request that came while this one was being cancelled has a compile of its own
+            pending = self._hosts.get(key)
+            if pending is not None and pending.task is asyncio.current_task():
+                del self._hosts[key]
             raise
         self._hosts[key].watching = asyncio.get_running_loop().create_task(self._watch(key, host))
         return host
@@ -202,14 +205,15 @@ class _Pending:
     waiting."""
 
     def __init__(self, work: Any) -> None:
-        self._task: asyncio.Task[Host] = asyncio.get_running_loop().create_task(work)
+        self.task: asyncio.Task[Host] = asyncio.get_running_loop().create_task(work)
+        self.ending = False
         self._waiting = 0
         self.watching: asyncio.Task[None] | None = None
 
     @property
     def host(self) -> Host | None:
-        done = self._task.done() and not self._task.cancelled() and not self._task.exception()
-        return self._task.result() if done else None
+        done = self.task.done() and not self.task.cancelled() and not self.task.exception()
+        return self.task.result() if done else None
 
     @property
     def idle(self) -> Host | None:
@@ -221,11 +225,12 @@ class _Pending:
         self._waiting += 1
         try:
             # one request's cancellation must not end a compile that others wait for
-            return await asyncio.shield(self._task)
+            return await asyncio.shield(self.task)
         finally:
             self._waiting -= 1
-            if not self._waiting and not self._task.done():
-                self._task.cancel()
+            if not self._waiting and not self.task.done():
+                self.ending = True
+                self.task.cancel()
 
 
 def _start_forkserver() -> "subprocess.Popen[bytes]":

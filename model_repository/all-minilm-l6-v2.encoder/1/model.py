@@ -24,6 +24,7 @@ class TritonPythonModel:
         settings = Settings.read(args)
         self._budget = settings.number("token_budget", 1024)
         self._output = settings.text("output", "embedding")
+        # the config decides, not the graph: `Graph.load` then reports where the two differ
         taken = {tensor["name"] for tensor in json.loads(args["model_config"])["input"]}
         inputs = _INPUTS | (_SEGMENTS if "token_type_ids" in taken else {})
         self._graph = Graph.load(settings, inputs, {self._output: (FLOAT, 2)})

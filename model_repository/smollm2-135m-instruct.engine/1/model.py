@@ -20,6 +20,7 @@ class TritonPythonModel:
         settings = Settings.read(args)
         stages = settings.text("stages", "")
         environment = settings.table("environment") | ({VARIABLE: stages} if stages else {})
+        # before anything imports vLLM or torch, which read the environment at import
         prepare_process(environment, settings.gpus)
         self._stamp = open_stages(stages)
         self._engine = Engine(settings, backend().Logger)
@@ -39,6 +40,7 @@ class TritonPythonModel:
             self._stamp("engine in", request.request_id())
         replies = Replies(request.get_response_sender(), self._pace)
         try:
+            # first: while the engine restarts, its request is not even decoded
             self._engine.check()
             arrays = read(request)
             if "cancel" in arrays:

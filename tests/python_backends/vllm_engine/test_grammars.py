@@ -327,6 +327,28 @@ def test_an_abandoned_compile_is_ended(loop: LoopThread, grammars: Grammars) -> 
     wait_for(lambda: not any(map(psutil.pid_exists, started)), within_s, "the end of the compile")
 
 
+def test_a_request_does_not_join_a_compile_that_is_ending(
+    loop: LoopThread, grammars: Grammars
+) -> None:
+    grammar = schema({"const": "joined late"})
+
+    async def leave_and_come() -> None:
+        async def enter() -> None:
+            async with grammars.hosted(grammar, "late"):
+                pass
+
+        first = asyncio.ensure_future(enter())
+        await asyncio.sleep(0)  # it waits for its compile now
+        (pending,) = (made for (caller, _), made in grammars._hosts.items() if caller == "late")
+        first.cancel()
+        await asyncio.sleep(0)  # it has cancelled the compile, which has not ended yet
+        assert pending.ending
+        assert not pending.task.done()
+        await asyncio.wait_for(enter(), 20)
+
+    loop.run(leave_and_come())
+
+
 def test_nobody_has_more_than_half_of_the_processes(loop: LoopThread, grammars: Grammars) -> None:
     most = LIMITS.grammar_processes // 2
 
