@@ -14,12 +14,12 @@ from toolkit.fit.quantization import weight_bytes
 
 MIB = 2**20
 STUB_BYTES = {
-    "prompt": 315 * MIB,
+    "prompt": 112 * MIB,
     "tokenize": 33 * MIB,
     "encoder": 45 * MIB,
-    "text_encoder": 275 * MIB,
-    "denoise": 270 * MIB,
-    "decode": 37 * MIB,
+    "text_encoder": 72 * MIB,
+    "denoise": 320 * MIB,
+    "decode": 45 * MIB,
     "python": 40 * MIB,
 }
 """Private memory of one instance of a step."""

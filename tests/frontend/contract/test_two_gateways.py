@@ -91,7 +91,8 @@ def test_the_first_start_makes_a_database_for_its_owner_alone(tmp_path: Path) ->
     data = tmp_path / "data"
     flags = ("--data-directory", str(data))
     with run_gateway("unix:/nowhere", tmp_path / "log", *flags, wait_ready=False):
-        files = {each.name: stat.S_IMODE(each.stat().st_mode) for each in data.iterdir()}
-    assert "gateway.db" in files
-    assert {*files.values()} == {0o600}
+        modes = {each: stat.S_IMODE(each.stat().st_mode) for each in data.iterdir()}
+        expected = {each: 0o700 if each.is_dir() else 0o600 for each in modes}
+    assert data / "gateway.db" in modes
+    assert modes == expected
     assert stat.S_IMODE(data.stat().st_mode) == 0o700

@@ -64,7 +64,7 @@ def test_all_models_are_reported_with_their_lines(folder: Path, own_home: Path) 
     ]
     texts = [each.text for each in found]
     assert "1000000 exceeds the model's maximum of 512 tokens" in texts[0]
-    assert "is a GGUF file" in texts[1]
+    assert "the weights are a GGUF file" in texts[1]
     assert "has no model.py" in texts[4]
     assert "FP16" in texts[5]
     assert all(each.fix for each in found)

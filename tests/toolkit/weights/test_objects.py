@@ -27,8 +27,11 @@ pytestmark = [
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """An empty bucket `models` on an S3 server of our own."""
     import boto3
+    import s3fs
     from moto.server import ThreadedMotoServer
 
+    # another test of this process may have left one that has no credentials
+    s3fs.S3FileSystem.clear_instance_cache()
     port = free_port()
     server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
     server.start()
@@ -48,8 +51,6 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     finally:
         client.close()
         server.stop()
-        import s3fs
-
         s3fs.S3FileSystem.clear_instance_cache()
 
 
