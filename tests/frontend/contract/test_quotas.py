@@ -304,6 +304,14 @@ def test_plans_credits_and_prices(bank: Bank) -> None:
     whose = {"scope_kind": "user", "scope_id": user}
     small = bank.make("/admin/plans", name="two", credits=2)["id"]
     bank.make("/admin/prices", model="echo", prompt=3, completion=15, credits=1)
+    first, first_key = bank.user("gil")
+
+    def is_priced() -> bool:
+        bank.chat(first_key, max_tokens=5)
+        path = f"/admin/usage?user_id={first}&interval=total"
+        return bool(bank.ask("GET", path).json()["totals"]["price"] > 0)
+
+    wait_for(is_priced, 10, "the price")  # the gateway reads the table once a second
     bank.make("/admin/subscriptions", **whose, plan_id=small)
     query = f"/admin/credits?scope_kind=user&scope_id={user}"
     assert bank.ask("GET", query).json()["available"] > 0
