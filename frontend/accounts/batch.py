@@ -387,11 +387,11 @@ def read_rates(books: Books, memory: Memory, owner: Owner, now_us: int) -> Rates
 
 def read_rules(books: Books, memory: Memory, owners: Iterable[Owner], now_us: int) -> None:
     """Reads the rules of callers into the memory."""
-    wanted = list(owners)
-    ids = {subject for owner in wanted for _, subject in scopes_of(owner)}
+    callers = list(owners)
+    ids = {subject for owner in callers for _, subject in scopes_of(owner)}
     quotas = books.quotas(ids)
     subscriptions = books.subscriptions(ids, books.plans())
-    for owner in wanted:
+    for owner in callers:
         rules = rules_of(owner, quotas, subscriptions, memory.default_tokens, now_us)
         memory.rules[owner] = now_us, rules
 

@@ -286,6 +286,11 @@ class Ledger:
         if self._settles or self._reserves:
             self._wake.set()
         self._offline.back(now_us)
+        self._committed(reserves, settles)
+        return True
+
+    def _committed(self, reserves: list["_Waiting"], settles: list[Hold]) -> None:
+        """Answers those who wait, and counts what was charged."""
         for one, done in reserves:
             if one.granted is not None:
                 self._quick.written(one.granted.holds)
@@ -303,7 +308,6 @@ class Ledger:
                     self._quick.written(holds)
             if hold.is_charged:
                 self.charged(hold.row)
-        return True
 
     def _failed(
         self,
