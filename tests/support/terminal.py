@@ -8,7 +8,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from pathlib import Path
 _TAKE = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
 _TAKE += "os.execvp(sys.argv[1], sys.argv[1:])"
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07|[@-Z\\-_=>])")
+
+_PROMPT = re.compile(r"(?:>>>|^\.\.\.|^result of [^\n]*:) *\Z", re.MULTILINE)
 
 
 @dataclass
@@ -32,29 +34,37 @@ class Terminal:
         return _ESCAPES.sub("", self.raw.decode(errors="replace")).replace("\r", "")
 
     def type(self, keys: str) -> None:
-        """Types these keys, as they are."""
+        """Types these keys, as they are, whatever the program does now."""
         os.write(self.file, keys.encode())
 
     def expect(self, text: str, timeout_s: float = 60) -> str:
         """Waits until the text is shown, and returns all since the last `expect`."""
-        deadline = time.monotonic() + timeout_s
         start = self.seen
-        while text not in self.text[start:]:
-            assert time.monotonic() < deadline, f"no {text!r} in {self.text[start:]!r}"
+        self._read_until(lambda: text in self.text[start:], repr(text), timeout_s)
+        shown = self.text[start:]
+        self.seen = start + shown.index(text) + len(text)
+        return shown
+
+    def expect_prompt(self) -> None:
+        """Waits until the program asks: keys that come earlier meet it busy."""
+        self._read_until(lambda: bool(_PROMPT.search(self.text)), "prompt", 60)
+
+    def send(self, line: str, expected: str) -> str:
+        """Types a line at the prompt, and waits for what it should show."""
+        self.expect_prompt()
+        self.type(line + "\r")
+        return self.expect(expected)
+
+    def _read_until(self, is_shown: Callable[[], bool], what: str, timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not is_shown():
+            assert time.monotonic() < deadline, f"no {what} in {self.text[self.seen :]!r}"
             ready, _, _ = select.select([self.file], [], [], 0.2)
             if ready:
                 with contextlib.suppress(OSError):
                     self.raw += os.read(self.file, 65536)
             else:
-                assert self.process.poll() is None, f"it ended: {self.text[start:]!r}"
-        shown = self.text[start:]
-        self.seen = start + shown.index(text) + len(text)
-        return shown
-
-    def send(self, line: str, expected: str) -> str:
-        """Types a line, and waits for what it should show."""
-        self.type(line + "\r")
-        return self.expect(expected)
+                assert self.process.poll() is None, f"it ended: {self.text[self.seen :]!r}"
 
 
 @contextlib.contextmanager

@@ -105,7 +105,7 @@ def test_headers_say_what_is_left_on_every_answer(bank: Bank) -> None:
     answer = bank.chat(key, max_tokens=20)
     assert answer.headers["x-ratelimit-limit-requests"] == "60"
     assert answer.headers["x-ratelimit-remaining-requests"] == "59"
-    assert answer.headers["x-ratelimit-reset-requests"] in ("1s", "999ms", "998ms", "0.999s")
+    assert re.fullmatch(r"1s|[\d.]+m?s", answer.headers["x-ratelimit-reset-requests"])
     assert int(answer.headers["x-ratelimit-remaining-tokens"]) < 10_000
     assert re.fullmatch(r"(\d+h)?(\d+m)?[\d.]+m?s", answer.headers["x-ratelimit-reset-tokens"])
     body = {"model": "echo", "max_tokens": 5, "messages": [{"role": "user", "content": "a"}]}
@@ -304,7 +304,7 @@ def test_plans_credits_and_prices(bank: Bank) -> None:
     whose = {"scope_kind": "user", "scope_id": user}
     small = bank.make("/admin/plans", name="two", credits=2)["id"]
     bank.make("/admin/prices", model="echo", prompt=3, completion=15, credits=1)
-    first, first_key = bank.user("gil")
+    first, first_key = bank.user("ian")
 
     def is_priced() -> bool:
         bank.chat(first_key, max_tokens=5)

@@ -56,8 +56,10 @@ def test_several_lines_and_earlier_questions(chat: Terminal) -> None:
     chat.send('"""one', "...")
     chat.send('two"""', "one\ntwo\n")
     chat.send("/clear", "is empty")
-    chat.type("\x1b[A\x1b[A")  # up twice: the question before `/clear`
-    chat.send("", ">>>")
+    chat.expect_prompt()
+    chat.type("\x1b[A\x1b[A\r")  # up twice: the line before `/clear`
+    chat.expect('\ntwo"""\n')
+    chat.expect_prompt()
     chat.type("\x04")
     assert chat.process.wait(30) == 0
 
@@ -68,9 +70,10 @@ def test_ctrl_c_stops_the_answer_only(chat: Terminal, echo_triton: EchoTriton) -
     chat.expect(">>>")
     wait_for(lambda: asked(echo_triton)["cancelled_s"], what="the cancellation")
     chat.send("still there", "\nstill there\n")
+    chat.expect_prompt()
     chat.type("half a question\x03")
     chat.expect("/bye ends the chat")
-    chat.expect(">>>")
+    chat.expect_prompt()
     chat.type("\x04")
     assert chat.process.wait(30) == 0
 
