@@ -16,7 +16,6 @@ from pathlib import Path
 _TAKE = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
 _TAKE += "os.execvp(sys.argv[1], sys.argv[1:])"
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07|[@-Z\\-_=>])")
-
 _PROMPT = re.compile(r"(?:>>>|^\.\.\.|^result of [^\n]*:) *\Z", re.MULTILINE)
 
 
