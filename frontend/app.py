@@ -73,7 +73,7 @@ from frontend.settings.server import ServerSettings
 from frontend.store.batches import BatchStore
 from frontend.store.database import Database
 from frontend.store.files import FileStore
-from frontend.store.ledger import LedgerStore
+from frontend.store.ledger.books import LedgerStore
 from frontend.store.location import locate
 from frontend.store.responses import ResponseStore
 from frontend.store.uploads import UploadStore

@@ -13,7 +13,7 @@ from frontend.accounts.quotas import Holds
 from frontend.accounts.windows import parse_window
 from frontend.domain.metering import Owner, UsageRow
 from frontend.domain.usage import Usage
-from frontend.store.ledger import ReservationRow
+from frontend.store.ledger.reservations import ReservationRow
 
 
 @dataclass(slots=True, eq=False)

@@ -13,10 +13,11 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from frontend.accounts.batch import Batch, Memory, Reserve, apply, read_limits, read_rates, sweep
+from frontend.accounts.batch import Batch, Reserve, apply, sweep
 from frontend.accounts.clock import Clock
 from frontend.accounts.holds import Hold
 from frontend.accounts.limits import left, reset_us
+from frontend.accounts.memory import Memory, read_limits, read_rates
 from frontend.accounts.offline import Offline
 from frontend.accounts.quick import Quick
 from frontend.accounts.quotas import Grant, Need, Tight
@@ -26,7 +27,7 @@ from frontend.domain.identity import Caller
 from frontend.domain.ids import new_id
 from frontend.domain.metering import Owner, Rates, UsageRow
 from frontend.errors import StoreUnavailable
-from frontend.store.ledger import LedgerStore
+from frontend.store.ledger.books import LedgerStore
 
 LEASE_US = 45 * SECOND_US
 """Of a gateway. With the sweep every 15 s, nothing of a dead one is reserved for more than 75 s."""
