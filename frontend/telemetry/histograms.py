@@ -24,7 +24,9 @@ class Durations(Histogram):
                 bucket.inc(count)
 
 
-def durations(name: str, meaning: str, bounds: tuple[float, ...], to: CollectorRegistry) -> Durations:
+def durations(
+    name: str, meaning: str, bounds: tuple[float, ...], to: CollectorRegistry
+) -> Durations:
     """A histogram with the label `model`."""
     return Durations(f"gateway_{name}_seconds", meaning, ["model"], buckets=bounds, registry=to)
 
@@ -32,22 +34,23 @@ def durations(name: str, meaning: str, bounds: tuple[float, ...], to: CollectorR
 class Gaps:
     """The times between the tokens of one stream, counted by bucket until the stream ends."""
 
-    __slots__ = ("_counts", "_last_s", "_total_s")
+    __slots__ = ("_counts", "_last", "_total_s")
 
     def __init__(self) -> None:
         self._counts = [0] * (len(SHORT_S) + 1)
-        self._last_s: dict[int, float] = {}
+        self._last: dict[int, tuple[float, int]] = {}
         self._total_s = 0.0
 
     def saw(self, completion: int, tokens: int, now_s: float) -> None:
-        """`tokens` of a completion came together: each waited for its part of the time."""
-        before_s = self._last_s.get(completion)
-        self._last_s[completion] = now_s
+        """A completion has `tokens` by now. Those that came together share the time."""
+        before = self._last.get(completion)
         # what comes before the first token is the prompt's time
-        if before_s is not None:
-            passed_s = now_s - before_s
-            self._counts[bisect_left(SHORT_S, passed_s / tokens)] += tokens
+        if before is not None and (new := tokens - before[1]) > 0:
+            passed_s = now_s - before[0]
+            self._counts[bisect_left(SHORT_S, passed_s / new)] += new
             self._total_s += passed_s
+        if before is None or tokens > before[1]:
+            self._last[completion] = now_s, tokens
 
     def add_to(self, histogram: Durations) -> None:
         """The stream is over."""

@@ -56,7 +56,7 @@ class Metrics:
         self._folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
         begin_process(self._folder)
         # else each counter has a second series with the time of its creation
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
         if self._folder is None:
             ProcessCollector(registry=self._registry)  # CPU, memory, file descriptors

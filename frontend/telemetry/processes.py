@@ -18,7 +18,7 @@ def begin_process(folder: str | None) -> None:
     if folder is None:
         return
     Path(folder).mkdir(parents=True, exist_ok=True)
-    mark_process_dead(os.getpid(), folder)
+    mark_process_dead(os.getpid(), folder)  # type: ignore[no-untyped-call]
 
 
 def registry_of_all(folder: str) -> CollectorRegistry:
@@ -26,8 +26,8 @@ def registry_of_all(folder: str) -> CollectorRegistry:
     for file in Path(folder).iterdir():
         match = _LIVE.fullmatch(file.name)
         if match and not Path(f"/proc/{match[1]}").exists():
-            mark_process_dead(int(match[1]), folder)
+            mark_process_dead(int(match[1]), folder)  # type: ignore[no-untyped-call]
     registry = CollectorRegistry()
-    MultiProcessCollector(registry, folder)
+    MultiProcessCollector(registry, folder)  # type: ignore[no-untyped-call]
     ProcessCollector(registry=registry)
     return registry

@@ -12,6 +12,7 @@ from time import perf_counter
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from frontend.domain.events import Event
 from frontend.domain.request import Dialect, Request
 from frontend.domain.usage import Usage
 from frontend.telemetry.histograms import LONG_S, SHORT_S, Durations, Gaps, durations
@@ -57,6 +58,29 @@ class Turn:
         self.request.outcome.queued_s += waited_s
 
 
+@dataclass(slots=True)
+class Stream:
+    """The tokens of one generation as they come."""
+
+    figures: ModelFigures
+    request: Request
+    gaps: Gaps = field(default_factory=Gaps)
+
+    def saw(self, events: list[Event]) -> None:
+        """A group of events that just came."""
+        now_s = perf_counter()
+        outcome = self.request.outcome
+        if outcome.first_token_s is None:
+            outcome.first_token_s = now_s - outcome.started_s
+            self.figures.first_token.observe(outcome.first_token_s)
+        for event in events:
+            self.gaps.saw(event.index, event.completion_tokens, now_s)
+
+    def close(self) -> None:
+        """The request is over."""
+        self.gaps.add_to(self.figures.between_tokens)
+
+
 class Runs:
     """The metrics of all requests to models."""
 
@@ -69,9 +93,16 @@ class Runs:
         self._refusals = _counter(
             "refusals", "Requests refused before a model saw them", ["reason"], to
         )
+        self._reservations = _counter(
+            "reservations", "Answers to requests for tokens, requests or credits", ["result"], to
+        )
+        self._open = _gauge("reservations_open", "Reservations of running requests", [], to)
+        self._started = _counter(
+            "usage_started", "Requests that models have seen and that end in usage", [], to
+        )
         self._tokens = _counter("tokens", "Tokens that models counted", ["model", "kind"], to)
-        self._running = _gauge("requests_running", "Requests that hold a slot", to)
-        self._waiting = _gauge("requests_waiting", "Requests that wait for a slot", to)
+        self._running = _gauge("requests_running", "Requests that hold a slot", ["model"], to)
+        self._waiting = _gauge("requests_waiting", "Requests that wait for a slot", ["model"], to)
         self._queue = durations("queue_wait", "From the queue to a slot", LONG_S, to)
         self._first = durations(
             "time_to_first_token", "From a request's arrival to its first token", LONG_S, to
@@ -86,9 +117,7 @@ class Runs:
         self._by_user = self._user_tokens = None
         if by_user:
             self._by_user = _counter("user_requests", "Requests of each user", ["user"], to)
-            self._user_tokens = _counter(
-                "user_tokens", "Tokens of each user", ["user", "kind"], to
-            )
+            self._user_tokens = _counter("user_tokens", "Tokens of each user", ["user", "kind"], to)
 
     def of(self, model: str) -> ModelFigures:
         """The metrics of a model, which must be one that is served."""
@@ -119,12 +148,25 @@ class Runs:
         finally:
             (turn.figures.running if turn.runs else turn.figures.waiting).dec()
 
-    def first_token(self, model: str, request: Request) -> None:
-        """A request's first token has come; those of its further prompts are not first."""
-        outcome = request.outcome
-        if outcome.first_token_s is None:
-            outcome.first_token_s = perf_counter() - outcome.started_s
-            self.of(model).first_token.observe(outcome.first_token_s)
+    def stream(self, model: str, request: Request) -> Stream:
+        """Watches a generation; its first token is the request's, unless an earlier one was."""
+        stream = Stream(self.of(model), request)
+        # whichever way the request ends: those who give up have the slow streams
+        request.outcome.cleanup.callback(stream.close)
+        return stream
+
+    def reserved(self, result: str, *, first: bool = False) -> None:
+        """An answer of the ledger; the `first` grant opens the request's reservation."""
+        self._reservations.labels(result).inc()
+        if first:
+            self._open.inc()
+
+    def settled(self, reserved: bool, started: bool) -> None:
+        """A request was handed to the ledger, which charges it if a model has seen it."""
+        if reserved:
+            self._open.dec()
+        if started:
+            self._started.inc()
 
     def ended(self, request: Request, model: str | None, status: int, reason: str | None) -> None:
         """A request is over. `model` is a served one; `reason`: why no model saw the request."""
@@ -141,9 +183,7 @@ class Runs:
             self.refused(reason)
         usage = outcome.usage or Usage()
         counts = usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens
-        for counter, tokens in zip(
-            figures.tokens, (*counts, usage.reasoning_tokens), strict=True
-        ):
+        for counter, tokens in zip(figures.tokens, (*counts, usage.reasoning_tokens), strict=True):
             if tokens:
                 counter.inc(tokens)
         if self._by_user is not None:
@@ -173,7 +213,5 @@ def _counter(name: str, meaning: str, labels: list[str], to: CollectorRegistry) 
     return Counter(f"gateway_{name}", meaning, labels, registry=to)
 
 
-def _gauge(name: str, meaning: str, to: CollectorRegistry) -> Gauge:
-    return Gauge(
-        f"gateway_{name}", meaning, ["model"], registry=to, multiprocess_mode="livesum"
-    )
+def _gauge(name: str, meaning: str, labels: list[str], to: CollectorRegistry) -> Gauge:
+    return Gauge(f"gateway_{name}", meaning, labels, registry=to, multiprocess_mode="livesum")
