@@ -32,6 +32,7 @@ from frontend.generation.watched import watch
 from frontend.http.body import BodyBounds
 from frontend.http.bounds import Bounds
 from frontend.http.middleware import Middleware
+from frontend.http.rates import SHOWN
 from frontend.http.routing import Handler, Routes
 from frontend.http.sites import Sites, sites_of
 from frontend.media.fetch import Fetcher
@@ -275,7 +276,7 @@ def _with_cors(app: ASGIApp, sites: Sites) -> ASGIApp:
         allow_methods=("GET", "HEAD", "POST", "PATCH", "DELETE"),
         allow_headers=("*",),
         # a browser hides all other headers from a page's code
-        expose_headers=("x-request-id", "request-id", "retry-after", "openai-processing-ms"),
+        expose_headers=SHOWN,
         # Chrome asks for this before a public page may call a private address
         allow_private_network=True,
     )

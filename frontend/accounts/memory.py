@@ -95,6 +95,7 @@ def rates_of(limits: Iterable[Limit], counters: Mapping[Key, Counter], now_us: i
     return Rates(
         _tightest(Measure.REQUESTS, limits, counters, now_us),
         _tightest(Measure.TOKENS, limits, counters, now_us),
+        now_us,
     )
 
 

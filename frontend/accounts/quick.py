@@ -65,6 +65,7 @@ class Quick:
         return Rates(
             _less(rates.requests, taken[Measure.REQUESTS]),
             _less(rates.tokens, taken[Measure.TOKENS]),
+            now_us,
         )
 
     def _fits(self, limit: Limit, amount: int, now_us: int) -> bool:

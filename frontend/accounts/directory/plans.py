@@ -53,6 +53,7 @@ class Plans:
                 added = new_id()
                 row = {"id": added, "name": name, "built_in": False, **values}
                 row["created_at_us"] = change.now_us
+                await allowances.free_name(change.connection, name)
                 await allowances.PLANS.insert(change.connection, **row)
                 change.note("plan", added, name=name)
             plan_id = change.target_id if change.kept is None else change.kept["id"]
