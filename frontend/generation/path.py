@@ -23,6 +23,7 @@ from frontend.generation.run import Run
 from frontend.generation.speeds import Speeds
 from frontend.generation.structure import Structures
 from frontend.media.images import Images
+from frontend.telemetry.runs import Runs
 from frontend.upstreams.fleet import Fleet
 from frontend.upstreams.placement import NOTHING, Need, Place, Places
 from frontend.upstreams.protocol import Call
@@ -42,6 +43,7 @@ class Path:
     policy: Policy = field(default_factory=Policy)
     speeds: Speeds = field(default_factory=Speeds)
     ledger: Ledger | None = None
+    runs: Runs = field(default_factory=Runs)
     places: Places = field(init=False)
 
     def __post_init__(self) -> None:
@@ -56,13 +58,14 @@ class Path:
         Raises NotFound, NotCapable, BackendUnavailable.
         """
         count, cover, status = UsageCount(), self._cover(request), 200
+        model, reason = None, None
         try:
             model = await self._authorize(request, name, capability)
             if cover is not None:
                 cover.hold.row.model = model.name
             yield Run(self, request, model, count, cover)
         except GatewayError as error:
-            status = error.status
+            status, reason = error.status, error.code or error.type
             raise
         except (asyncio.CancelledError, GeneratorExit):
             status = CLIENT_GONE
@@ -71,12 +74,18 @@ class Path:
             status = 500
             raise
         finally:
+            if cover is not None and cover.hold.started:
+                reason = None  # a failure, not a refusal
+            # an error after the first byte of a stream is sent in the stream
+            if status == 200 and request.outcome.error is not None:
+                status = 500
             self._settle(request, count, cover, status)
+            self.runs.ended(request, None if model is None else model.name, status, reason)
 
     def _cover(self, request: Request) -> Cover | None:
         if (ledger := self.ledger) is None:
             return None
-        return Cover(ledger, request, new_hold(request, ledger.clock()))
+        return Cover(ledger, request, new_hold(request, ledger.clock()), self.runs)
 
     async def _authorize(self, request: Request, name: str, capability: str | None) -> Model:
         model = require_model(request.caller.scope, name, await self.fleet.find(name))
@@ -101,23 +110,25 @@ class Path:
         """
         background = request.background_s is not None
         tried = set() if tried is None else tried
-        async with (
-            self.places.loaded(model, need, tried, request.left_s) as loaded,
-            self.admission.slot(request.left_s, background=background),
-            self.places.hold(model, need, tried, call_id, request.left_s) as member,
-        ):
-            tried.add(member.name)
-            own = member.registry.own(model.name) or model
-            place = Place(member, own, Call(call_id, request.call_s))
-            residency = member.registry.residency
-            used = nullcontext() if member is loaded else residency.using(own, request.left_s)
-            async with used:
-                try:
-                    yield place
-                except GatewayError as error:
-                    member.failed(model.name, error, answered=place.answered)
-                    raise
-                member.succeeded(model.name)
+        with self.runs.turn(model.name, request) as turn:
+            async with (
+                self.places.loaded(model, need, tried, request.left_s) as loaded,
+                self.admission.slot(request.left_s, background=background),
+                self.places.hold(model, need, tried, call_id, request.left_s) as member,
+            ):
+                tried.add(member.name)
+                own = member.registry.own(model.name) or model
+                place = Place(member, own, Call(call_id, request.call_s))
+                residency = member.registry.residency
+                used = nullcontext() if member is loaded else residency.using(own, request.left_s)
+                async with used:
+                    turn.begin()
+                    try:
+                        yield place
+                    except GatewayError as error:
+                        member.failed(model.name, error, answered=place.answered)
+                        raise
+                    member.succeeded(model.name)
 
     def _settle(
         self, request: Request, count: UsageCount, cover: Cover | None, status: int
@@ -129,11 +140,11 @@ class Path:
         if cover is None:
             return
         row = cover.hold.row
-        # an error after the first byte of a stream is sent in the stream
-        row.status = 500 if status == 200 and outcome.error is not None else status
+        row.status = status
         row.usage = outcome.usage or row.usage
         row.duration_us = int(outcome.elapsed_ms * 1000)
         cover.ledger.settle(cover.hold)
+        self.runs.settled(cover.hold.is_counted, cover.hold.started)
 
     @property
     def draining(self) -> bool:

@@ -309,6 +309,7 @@ class Run:
         self._start()
         self._served_by(place)
         watch = Stopwatch(self.path.speeds.of(self.model.name), place.speed)
+        stream = self.path.runs.stream(self.model.name, self.request)
         async with aclosing(place.upstream.generate(place.model, generation, place.call)) as groups:
             async for group in groups:
                 # an unexpected abort or an error is not the end of an
@@ -323,6 +324,7 @@ class Run:
                 if events:
                     place.answered = True
                     watch.saw(events)
+                    stream.saw(events)
                     yield events
         watch.stop()
         if unfinished > 0:
