@@ -6,7 +6,7 @@ yet is tried.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 RESIDENCY, AFFINITY, UTILIZATION, QUEUE = 100.0, 60.0, 50.0, 30.0
 THROUGHPUT, LATENCY, PRIORITY = 20.0, 40.0, 10.0
@@ -49,7 +49,15 @@ class Score:
     @property
     def total(self) -> float:
         """The sum of all terms."""
-        return float(sum(astuple(self)))
+        return (
+            self.residency
+            + self.affinity
+            + self.utilization
+            + self.queue
+            + self.throughput
+            + self.latency
+            + self.priority
+        )
 
 
 def score(one: Candidate) -> Score:

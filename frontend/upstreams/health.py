@@ -27,7 +27,6 @@ class Breaker:
 
     clock: Callable[[], float]
     failures: int = 0
-    probing: bool = False
     _opened_at_s: float | None = None
     _cool_s: float = field(default=COOL_S)
 
