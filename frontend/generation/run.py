@@ -226,7 +226,7 @@ class Run:
     async def _call(
         self, work: Callable[[Place], Awaitable[Answer]], need: Need, suffix: str = ""
     ) -> Answer:
-        """One call that is answered at once; another upstream gets it where one fails."""
+        """One call with one answer; where an upstream fails, another one gets it."""
         tried: set[str] = set()
         while True:
             scheduled = self.path.schedule(

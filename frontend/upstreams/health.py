@@ -46,7 +46,7 @@ class Breaker:
         """A request failed, and not by its caller's doing."""
         self.failures += 1
         if self._opened_at_s is not None:
-            # requests that began before it opened say nothing new; a probe does
+            # only a probe counts: the other requests began before it opened
             if self.state is State.HALF_OPEN:
                 self._cool_s = min(2 * self._cool_s, MAX_COOL_S)
                 self._opened_at_s = self.clock()

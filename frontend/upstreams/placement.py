@@ -91,7 +91,7 @@ class Places:
     random: Callable[[], float] = random.random
     decisions: deque[Decision] = field(default_factory=lambda: deque(maxlen=_KEPT))
     freed: list[Callable[[], None]] = field(default_factory=list)
-    """Called when a place becomes free that nobody waits for."""
+    """Called when a place becomes free and no request takes it."""
     _waiting: deque[_Waiter] = field(default_factory=deque)
 
     def has_room(self, model: str) -> bool:
