@@ -22,7 +22,7 @@ GatewayError
 ├── BackendTimeout     504  the deadline passed
 ├── BackendUnavailable 503  the model is not available (yet)
 │   ├── UpstreamLost        its server cannot be reached
-│   └── UpstreamBusy        its server takes no more requests now
+│   └── UpstreamBusy        its server does not accept more requests now
 └── StoreUnavailable   503  the database cannot be reached; why is in `reason` alone
 
 Clients read some of these by their text. Each dialect says them in its own API's words, from the
@@ -291,7 +291,7 @@ class UpstreamLost(BackendUnavailable):
 
 
 class UpstreamBusy(BackendUnavailable):
-    """The server takes no more requests now, which says nothing against its health."""
+    """The server is healthy and does not accept more requests now."""
 
 
 class StoreUnavailable(GatewayError):
