@@ -1,0 +1,263 @@
+"""One authorized request to one model: what it infers is reserved, scheduled and counted.
+
+`Path.open` makes a run and settles it, whichever way the request ends; the run itself settles
+nothing. It does not know how requests share the upstreams' slots.
+"""
+
+import itertools
+import operator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import AbstractAsyncContextManager, aclosing
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from frontend.domain.events import Event, Events
+from frontend.domain.generation import Generation, ImageLink, TokenIds, Tokenized
+from frontend.domain.images import ImageRequest, ImageResult, patches
+from frontend.domain.models import Model
+from frontend.domain.request import Request
+from frontend.domain.usage import Usage, UsageCount
+from frontend.domain.vectors import Embedding, Pairs, Scores, Vectors
+from frontend.errors import BackendFailed
+from frontend.generation import sizes
+from frontend.generation.calls import CallBuffer
+from frontend.generation.cover import Cover, most_text_tokens
+from frontend.generation.fanout import Numbered, fan_out
+from frontend.generation.policy import check_generation, require_capability
+from frontend.generation.speeds import Stopwatch
+from frontend.upstreams.protocol import Call
+
+if TYPE_CHECKING:
+    from frontend.generation.path import Path
+
+
+@dataclass(slots=True)
+class Run:
+    """One authorized request to one model. Everything it infers is counted in its usage."""
+
+    path: "Path"
+    request: Request
+    model: Model
+    _count: UsageCount
+    _cover: Cover | None = None
+    _covered: set[int] = field(default_factory=set)
+    """Prompts whose first attempt is reserved already."""
+    _attempts: Iterator[int] = field(default_factory=itertools.count)
+
+    @property
+    def usage(self) -> Usage:
+        """What was used so far."""
+        return self._count.total
+
+    def require(self, capability: str) -> None:
+        """Raises NotCapable when the model lacks the capability."""
+        require_capability(self.model, self.model.name, capability)
+
+    async def prepare(
+        self, generation: Generation, links: tuple[ImageLink, ...] = (), *, whole: bool
+    ) -> Generation:
+        """The generation with its images read and its schemas checked; what the client should know
+        becomes a warning.
+
+        `whole`: the answer is not streamed. Raises InvalidRequest for what cannot be used.
+        """
+        generation = await self.path.images.attach(self.model, generation, links, self.request)
+        warnings = self.request.outcome.warnings
+        return await self.path.structures.prepare(
+            generation, self.request.user, warnings, whole=whole
+        )
+
+    async def prepare_all(self, generations: list[Generation], *, whole: bool) -> list[Generation]:
+        """Several prompts with the same sampling and schemas."""
+        first = await self.prepare(generations[0], whole=whole)
+        return [
+            replace(
+                one,
+                structure=first.structure,
+                tools=first.tools,
+                schemas=first.schemas,
+                validation=first.validation,
+            )
+            for one in generations
+        ]
+
+    def generate(self, generation: Generation) -> Events:
+        """The events of one generation, whose answers match its schemas. Raises GatewayError."""
+        self._check([generation])
+        return self._generate(0, generation, self._call_id)
+
+    def generate_all(self, generations: list[Generation]) -> AsyncGenerator[Numbered, None]:
+        """(number of the prompt, its events) for every group of events. Raises GatewayError."""
+        self._check(generations)
+        if len(generations) == 1:
+            return fan_out([partial(self._generate, 0, generations[0], self._call_id)])
+        return self._fan_out(generations)
+
+    async def load(self) -> None:
+        """Returns when the model is loaded."""
+        async with self.path.registry.residency.using(self.model, self.request.left_s):
+            pass
+
+    async def count_tokens(self, generation: Generation) -> int:
+        """Tokens of a prompt; they are not usage."""
+        sizes.check_generations(self.model, [generation], self.path.policy.max_text_bytes)
+        if self._cover is not None:
+            await self._cover.tokens(0)
+        async with self._scheduled() as call:
+            self._start()
+            return await self.path.upstream.count(self.model, generation, call)
+
+    async def tokenize(self, generation: Generation, *, strings: bool) -> Tokenized:
+        """The tokens of a prompt; they are not usage."""
+        self._check([generation])
+        async with self._scheduled() as call:
+            return await self.path.upstream.tokenize(self.model, generation, call, strings=strings)
+
+    async def detokenize(self, ids: list[int]) -> str:
+        """The text of token ids."""
+        self._check([Generation(TokenIds(ids), param="tokens")])
+        async with self._scheduled() as call:
+            return await self.path.upstream.detokenize(self.model, ids, call)
+
+    async def embed(self, embedding: Embedding) -> Vectors:
+        """The vectors of all texts, in order."""
+        sizes.check_embedding(self.model, embedding, self.path.policy.max_text_bytes)
+        if self._cover is not None and self._cover.is_needed:
+            ids = sum(map(len, embedding.ids or ()))
+            await self._cover.tokens(
+                most_text_tokens(embedding.texts, self.model.context_length, ids)
+            )
+        async with self._scheduled() as call:
+            self._start()
+            vectors = await self.path.upstream.embed(self.model, embedding, call)
+        self._count.add(Usage(vectors.prompt_tokens))
+        return vectors
+
+    async def rerank(self, pairs: Pairs) -> Scores:
+        """The scores of all pairs, in order."""
+        sizes.check_pairs(self.model, pairs, self.path.policy.max_text_bytes)
+        if self._cover is not None and self._cover.is_needed:
+            texts = map(operator.add, pairs.queries, pairs.documents)
+            await self._cover.tokens(most_text_tokens(texts, self.model.context_length))
+        async with self._scheduled() as call:
+            self._start()
+            scores = await self.path.upstream.rerank(self.model, pairs, call)
+        self._count.add(Usage(scores.prompt_tokens))
+        return scores
+
+    async def draw(self, image: ImageRequest) -> ImageResult:
+        """PNG files. A preview is a part of its image, so it is not counted."""
+        sizes.check_image(self.model, image)
+        number = next(self._attempts)
+        is_preview = image.stop_after is not None
+        if self._cover is not None and self._cover.is_needed and not is_preview:
+            texts = [image.prompt, image.negative_prompt or ""]
+            prompt = most_text_tokens(texts, None) * image.count
+            await self._cover.tokens(prompt + patches(image))
+        async with self._scheduled(f"-{number}" if number else "") as call:
+            self._start()
+            result = await self.path.upstream.draw(self.model, image, call)
+        if not is_preview:
+            # once they are there: a failed request costs no images
+            self._start(images=len(result.files))
+            self._count.add(Usage(result.prompt_tokens, completion_tokens=patches(image)))
+        return result
+
+    @property
+    def _call_id(self) -> str:
+        """What upstreams know the request by, and on whose behalf it comes."""
+        return f"{self.request.user}/{self.request.id}"
+
+    def _start(self, images: int = 0) -> None:
+        """A model gets the request now: from here on it is charged for."""
+        if self._cover is not None:
+            self._cover.hold.started = True
+            self._cover.hold.row.images += images
+
+    async def _fan_out(self, generations: list[Generation]) -> AsyncGenerator[Numbered, None]:
+        """All prompts are reserved before the first one runs."""
+        if self._cover is not None:
+            generations = await self._cover.generations(self.model, generations, self._count_prompt)
+            self._covered.update(range(len(generations)))
+        streams = [
+            partial(self._generate, number, one, f"{self._call_id}-{number}")
+            for number, one in enumerate(generations)
+        ]
+        async with aclosing(fan_out(streams)) as events:
+            async for numbered in events:
+                yield numbered
+
+    async def _count_prompt(self, generation: Generation) -> int:
+        async with self._scheduled("-count") as call:
+            return await self.path.upstream.count(self.model, generation, call)
+
+    def _scheduled(self, suffix: str = "") -> AbstractAsyncContextManager[Call]:
+        return self.path.schedule(self.request, self._call_id + suffix, self.model)
+
+    def _check(self, generations: list[Generation]) -> None:
+        """Raises InvalidRequest before anything waits for a slot."""
+        for generation in generations:
+            check_generation(self.path.policy, self.model, generation)
+        sizes.check_generations(self.model, generations, self.path.policy.max_text_bytes)
+
+    def _generate(self, number: int, generation: Generation, call_id: str) -> Events:
+        assert not generation.schemas, "its schemas were not checked"
+        attempt = partial(self._infer, number)
+        return self.path.structures.checked(attempt, generation, call_id)
+
+    async def _infer(self, number: int, generation: Generation, call_id: str) -> Events:
+        """The events of prompt `number` as the upstream sends them, counted.
+
+        Raises GatewayError, also when the upstream ends before every completion has its finish
+        reason.
+        """
+        attempt, calls = next(self._attempts), CallBuffer()
+        unfinished = generation.sampling.choices
+        cover = self._cover
+        if cover is not None and number not in self._covered:
+            (generation,) = await cover.generations(self.model, [generation], self._count_prompt)
+        self._covered.discard(number)  # another attempt is more than what was reserved
+        async with self.path.schedule(self.request, call_id, self.model) as call:
+            self._start()
+            watch = Stopwatch(self.path.speeds.of(self.model.name))
+            groups = self.path.upstream.generate(self.model, generation, call)
+            async with aclosing(groups):
+                async for group in groups:
+                    # an unexpected abort or an error is not the end of an
+                    # answer; the stream is read on to its own end, to be refused there
+                    events = [
+                        calls.complete(e) for e in map(_without_failure, group) if e is not None
+                    ]
+                    for event in events:
+                        self._count.see(number, event, attempt)
+                        unfinished -= event.finish_reason is not None
+                    if cover is not None and cover.progress(sum(map(_tokens_of, events))):
+                        cover.hold.row.usage = self._count.total
+                        cover.ledger.flush(cover.hold)
+                    if events:
+                        watch.saw(events)
+                        yield events
+            watch.stop()
+        if unfinished > 0:
+            raise BackendFailed("the model stopped before the end of its answer", code="incomplete")
+
+
+def _tokens_of(event: Event) -> int:
+    # an event without ids still stands for a token
+    return len(event.token_ids) or 1
+
+
+def _without_failure(event: Event) -> Event | None:
+    """An event that ends nothing in place of a failed one: what it counts was still produced.
+
+    None where nothing was: then the refusal can still have a status of its own.
+    """
+    if event.finish_reason not in ("abort", "error"):
+        return event
+    if not event.completion_tokens:
+        return None
+    return replace(
+        event, text="", token_ids=[], logprobs=None, reasoning=None, tool_calls=None,
+        finish_reason=None, stop_reason=None,
+    )  # fmt: skip
