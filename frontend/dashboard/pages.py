@@ -6,7 +6,6 @@ their addresses, so that a browser keeps them for good and still loads those of 
 """
 
 import hashlib
-import mimetypes
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -24,6 +23,12 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:;"
     " connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
+# not the machine's table of them, which differs between systems
+_KINDS = {
+    ".css": b"text/css; charset=utf-8",
+    ".js": b"text/javascript; charset=utf-8",
+    ".svg": b"image/svg+xml",
+}
 _SAFE = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
 _PAGE = [*_SAFE, (b"content-security-policy", _POLICY.encode()), (b"cache-control", b"no-store")]
 _FILE = [*_SAFE, (b"cache-control", b"public, max-age=31536000, immutable")]
@@ -48,9 +53,7 @@ def render(template: str, **values: Any) -> bytes:
     return _environment().get_template(template).render(values).encode()
 
 
-async def respond(
-    client: Client, template: str, *, vary: bytes = b"cookie", **values: Any
-) -> None:
+async def respond(client: Client, template: str, *, vary: bytes = b"cookie", **values: Any) -> None:
     """Sends a page."""
     headers = [(b"vary", vary), *_PAGE]
     page = render(template, **values)
@@ -77,13 +80,9 @@ def _files() -> dict[str, tuple[bytes, bytes]]:
     folder = _FOLDER / "static"
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return {
-        path.relative_to(folder).as_posix(): (path.read_bytes(), _kind(path)) for path in paths
+        path.relative_to(folder).as_posix(): (path.read_bytes(), _KINDS[path.suffix])
+        for path in paths
     }
-
-
-def _kind(path: Path) -> bytes:
-    kind = mimetypes.types_map[path.suffix]
-    return f"{kind}; charset=utf-8".encode() if kind.startswith("text/") else kind.encode()
 
 
 @cache

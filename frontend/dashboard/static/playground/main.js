@@ -6,8 +6,7 @@ import { setUpCompletion } from "./completion.js";
 import { setUpEmbeddings } from "./embeddings.js";
 import { setUpImages } from "./images.js";
 
-const NEEDED = { chat: "chat", completion: "completion", embeddings: "embedding", images: "images" };
-const SERVED = { ...NEEDED };
+const NEEDED = { chat: "chat", completion: "completion", embeddings: "embedding", images: "image" };
 
 function setUpTabs() {
   const tabs = [...document.querySelectorAll("[role=tab]")];
@@ -35,7 +34,7 @@ function setUpTabs() {
 async function listModels() {
   const known = await models();
   for (const select of document.querySelectorAll("[data-models]")) {
-    const able = known.filter((one) => one.capabilities.includes(SERVED[select.dataset.models]));
+    const able = known.filter((one) => one.capabilities.includes(NEEDED[select.dataset.models]));
     const options = able.map((one) => element("option", { value: one.id, textContent: one.id }));
     if (!options.length) {
       options.push(element("option", { value: "", textContent: "no such model is served" }));
