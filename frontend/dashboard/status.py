@@ -61,16 +61,16 @@ class StatusRoutes:
             "status.html",
             vary=b"accept, cookie",
             url=url,
-            ready=self.path.registry.is_ready and not self.path.draining,
+            ready=self.path.fleet.is_ready and not self.path.draining,
             draining=self.path.draining,
             lines=list(self._lines()) if self.names else None,
             calls=list(self._calls(url)),
         )
 
     def _lines(self) -> Iterator[Line]:
-        registry, activity = self.path.registry, self.path.activity
-        ready = {one.name for one in registry.loaded}
-        for model in registry.models:
+        fleet, activity = self.path.fleet, self.path.activity
+        ready = {one.name for one in fleet.loaded}
+        for model in fleet.models:
             state = "ready" if model.name in ready else "loaded on demand"
             now = activity.get(model.name, {})
             running = now.get("running")
@@ -85,13 +85,13 @@ class StatusRoutes:
                 now.get("first_token_s"),
                 now.get("tokens_per_s"),
             )
-        known = {model.name for model in registry.models}
-        for name in sorted(set(registry.absent) - known):
+        known = {model.name for model in fleet.models}
+        for name in sorted(set(fleet.absent) - known):
             yield Line(name, "not loaded")
 
     def _calls(self, url: str) -> Iterator[tuple[str, str]]:
         """(title, text to copy) for each client."""
-        able = _first(self.path.registry.models) if self.names else None
+        able = _first(self.path.fleet.models) if self.names else None
         values = {
             "url": url,
             "model": able or "MODEL",

@@ -7,7 +7,7 @@ on dialects or HTTP, and knows upstreams only by their protocol.
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 
 from frontend.accounts.ledger import Ledger
@@ -15,7 +15,7 @@ from frontend.accounts.scopes import require_model
 from frontend.domain.models import Model
 from frontend.domain.request import Request
 from frontend.domain.usage import UsageCount
-from frontend.errors import BackendUnavailable, GatewayError
+from frontend.errors import GatewayError
 from frontend.generation.admission import Admission
 from frontend.generation.cover import Cover, new_hold
 from frontend.generation.policy import Policy, require_capability
@@ -23,8 +23,10 @@ from frontend.generation.run import Run
 from frontend.generation.speeds import Speeds
 from frontend.generation.structure import Structures
 from frontend.media.images import Images
-from frontend.upstreams.protocol import Call, Upstream
-from frontend.upstreams.registry import Registry
+from frontend.telemetry.runs import Runs
+from frontend.upstreams.fleet import Fleet
+from frontend.upstreams.placement import NOTHING, Need, Place, Places
+from frontend.upstreams.protocol import Call
 
 CLIENT_GONE = 499
 """What usage says of a request whose client went away, as nginx does."""
@@ -32,16 +34,20 @@ CLIENT_GONE = 499
 
 @dataclass(slots=True)
 class Path:
-    """The path to one upstream."""
+    """The path to the upstreams."""
 
-    upstream: Upstream
-    registry: Registry
+    fleet: Fleet
     admission: Admission
     structures: Structures
     images: Images
     policy: Policy = field(default_factory=Policy)
     speeds: Speeds = field(default_factory=Speeds)
     ledger: Ledger | None = None
+    runs: Runs = field(default_factory=Runs)
+    places: Places = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.places = Places(self.fleet)
 
     @asynccontextmanager
     async def open(
@@ -52,13 +58,14 @@ class Path:
         Raises NotFound, NotCapable, BackendUnavailable.
         """
         count, cover, status = UsageCount(), self._cover(request), 200
+        model, reason = None, None
         try:
             model = await self._authorize(request, name, capability)
             if cover is not None:
                 cover.hold.row.model = model.name
             yield Run(self, request, model, count, cover)
         except GatewayError as error:
-            status = error.status
+            status, reason = error.status, error.code or error.type
             raise
         except (asyncio.CancelledError, GeneratorExit):
             status = CLIENT_GONE
@@ -67,34 +74,61 @@ class Path:
             status = 500
             raise
         finally:
+            if cover is not None and cover.hold.started:
+                reason = None  # a failure, not a refusal
+            # an error after the first byte of a stream is sent in the stream
+            if status == 200 and request.outcome.error is not None:
+                status = 500
             self._settle(request, count, cover, status)
+            self.runs.ended(request, None if model is None else model.name, status, reason)
 
     def _cover(self, request: Request) -> Cover | None:
         if (ledger := self.ledger) is None:
             return None
-        return Cover(ledger, request, new_hold(request, ledger.clock()))
+        return Cover(ledger, request, new_hold(request, ledger.clock()), self.runs)
 
     async def _authorize(self, request: Request, name: str, capability: str | None) -> Model:
-        model = require_model(request.caller.scope, name, await self.registry.find(name))
+        model = require_model(request.caller.scope, name, await self.fleet.find(name))
         request.outcome.model = model.name
         if capability is not None:
             require_capability(model, name, capability)
         return model
 
     @asynccontextmanager
-    async def schedule(self, request: Request, call_id: str, model: Model) -> AsyncIterator[Call]:
-        """Waits for a slot, and gives it back; first for a model that is loaded on demand. A loss
-        of the upstream is reported at once."""
+    async def schedule(
+        self,
+        request: Request,
+        call_id: str,
+        model: Model,
+        need: Need = NOTHING,
+        tried: set[str] | None = None,
+    ) -> AsyncIterator[Place]:
+        """Waits for a slot and for a place at an upstream, and gives both back; first for a model
+        that is loaded on demand. What goes wrong is noted for the next choice.
+
+        `tried`: the upstreams that failed the request already; the chosen one is added.
+        """
         background = request.background_s is not None
-        async with (
-            self.registry.residency.using(model, request.left_s),
-            self.admission.slot(request.left_s, background=background),
-        ):
-            try:
-                yield Call(call_id, request.call_s)
-            except BackendUnavailable:
-                self.registry.lost()
-                raise
+        tried = set() if tried is None else tried
+        with self.runs.turn(model.name, request) as turn:
+            async with (
+                self.places.loaded(model, need, tried, request.left_s) as loaded,
+                self.admission.slot(request.left_s, background=background),
+                self.places.hold(model, need, tried, call_id, request.left_s) as member,
+            ):
+                tried.add(member.name)
+                own = member.registry.own(model.name) or model
+                place = Place(member, own, Call(call_id, request.call_s))
+                residency = member.registry.residency
+                used = nullcontext() if member is loaded else residency.using(own, request.left_s)
+                async with used:
+                    turn.begin()
+                    try:
+                        yield place
+                    except GatewayError as error:
+                        member.failed(model.name, error, answered=place.answered)
+                        raise
+                    member.succeeded(model.name)
 
     def _settle(
         self, request: Request, count: UsageCount, cover: Cover | None, status: int
@@ -106,11 +140,11 @@ class Path:
         if cover is None:
             return
         row = cover.hold.row
-        # an error after the first byte of a stream is sent in the stream
-        row.status = 500 if status == 200 and outcome.error is not None else status
+        row.status = status
         row.usage = outcome.usage or row.usage
         row.duration_us = int(outcome.elapsed_ms * 1000)
         cover.ledger.settle(cover.hold)
+        self.runs.settled(cover.hold.is_counted, cover.hold.started)
 
     @property
     def draining(self) -> bool:
@@ -125,14 +159,13 @@ class Path:
     @property
     def activity(self) -> dict[str, dict[str, float | None]]:
         """What each loaded model does now."""
-        residency = self.registry.residency
         return {
             model.name: {
-                "running": residency.stay(model).running,
-                "expires_s": residency.expires_s(model),
+                "running": self.fleet.running(model),
+                "expires_s": self.fleet.expires_s(model),
                 **asdict(self.speeds.of(model.name)),
             }
-            for model in self.registry.loaded
+            for model in self.fleet.loaded
         }
 
     def drain(self) -> None:
@@ -143,4 +176,4 @@ class Path:
         """Ends everything that waits or runs with an error that says why: the drain is over."""
         self.drain()
         self.admission.refuse_waiting()
-        self.upstream.abandon()
+        self.fleet.abandon()
