@@ -240,7 +240,7 @@ class QuotaRequests:
     async def _check_pending(self, change: Change, actor: Actor) -> None:
         rows = change.connection
         exists(await store.USERS.find(rows, actor.id), "user", actor.id)
-        # one that nobody decided in time must not keep a place
+        # one that was not decided in time must not keep a place
         await allowances.expire_requests(rows, change.now_us)
         pending = await allowances.QUOTA_REQUESTS.page(
             rows, Range(MAX_PENDING), user_id=actor.id, status="pending"
