@@ -76,11 +76,14 @@ from frontend.store.database import Database
 from frontend.store.files import FileStore
 from frontend.store.ledger import LedgerStore
 from frontend.store.location import locate
+from frontend.store.probe import Probe
 from frontend.store.responses import ResponseStore
 from frontend.store.uploads import UploadStore
 from frontend.store.usage import UsageStore
 from frontend.table import Handlers, table
+from frontend.telemetry.history import History
 from frontend.telemetry.metrics import Metrics
+from frontend.telemetry.scrape import Scraper
 from frontend.turns import Turns
 from frontend.upstreams.protocol import Upstream
 from frontend.upstreams.registry import Registry
@@ -112,6 +115,7 @@ class Parts:
 
     database: Database
     metrics: Metrics
+    history: History
     directory: Directory
     runner: Runner
 
@@ -126,7 +130,9 @@ def create_gateway(
 
     Raises KeyFileError, and ValueError for a database's URL that is not valid.
     """
-    metrics = Metrics(by_user=settings.metrics_by_user)
+    scraper = Scraper(settings.metrics_urls, settings.metrics_interval_s)
+    metrics = Metrics(scraper, by_user=settings.metrics_by_user)
+    history = History(settings.metrics_interval_s, metrics.values, metrics.refresh)
     path = _path(settings, upstream, metrics)
     # a database that is given is closed with this gateway, as the one made here is
     database = database or Database(locate(settings.url, settings.data_directory))
@@ -134,7 +140,7 @@ def create_gateway(
     watch(metrics, path, settings.data_directory)
     directory, callers = Directory.of(database), Callers(database)
     runner = _runner(settings, path, database, lambda name: routes.find("POST", name)[0].handler)
-    parts = Parts(database, metrics, directory, runner)
+    parts = Parts(database, metrics, history, directory, runner)
     routes = Routes(table(_handlers(settings, path, parts)))
     middleware = Middleware(
         routes,
@@ -197,8 +203,8 @@ def _handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
         messages=MessagesRoutes(path, bounds),
         ollama=OllamaRoutes(path, bounds),
         ollama_models=OllamaModelRoutes(registry, bounds),
-        health=HealthRoutes(path),
-        metrics=MetricsRoutes(metrics),
+        health=HealthRoutes(path, Probe(database), metrics),
+        metrics=MetricsRoutes(metrics, parts.history),
         docs=DocsRoutes(registry, names_are_public),
         home=HomeRoutes(registry, names_are_public, settings.public_url),
         tokens=TokenRoutes(path, bounds),
@@ -257,6 +263,8 @@ def _lifespan(path: Path, parts: Parts, callers: Callers) -> ASGIApp:
             callers.watching(),
             ledger,
             parts.runner.serving(),
+            parts.metrics.scraper.running(),
+            parts.history.running(),
         ):
             yield
         # in this order: what uses the upstream ends before its channel is closed
