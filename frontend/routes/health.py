@@ -6,6 +6,7 @@ import platform
 import time
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from typing import Any
 
 import orjson
 
@@ -14,6 +15,7 @@ from frontend.generation.path import Path
 from frontend.http.client import Client
 from frontend.store.probe import Probe, Reading
 from frontend.telemetry.metrics import Metrics
+from frontend.upstreams.member import Member
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +45,18 @@ class HealthRoutes:
         await client.respond(body, status=503 if failed else 200)
 
     def _checks(self, database: Reading) -> dict[str, str]:
-        registry = self.path.registry
-        upstreams = "ok" if registry.is_ready else "no model is served"
+        fleet = self.path.fleet
+        reachable = any(one.enabled and one.registry.is_reachable for one in fleet.members)
+        upstreams = "ok" if fleet.is_ready else "no model is served"
         return {
             "gateway": "draining" if self.path.draining else "ok",
             "database": "ok" if database.failure is None else "not available",
-            "upstreams": upstreams if registry.is_reachable else "no upstream answers",
+            "upstreams": upstreams if reachable else "no upstream answers",
         }
 
     async def status(self, _: Request, client: Client) -> None:
         """GET /admin/status"""
-        database, registry = await self.probe.read(), self.path.registry
+        database, fleet = await self.probe.read(), self.path.fleet
         now_s = time.time()
         known = {
             "checks": self._checks(database),
@@ -69,9 +72,9 @@ class HealthRoutes:
                 "needed_revision": database.needed,
                 "failure": database.failure,
             },
-            "upstreams": self.metrics.watched("upstream_up"),
+            "upstreams": [_upstream(one) for one in fleet.members],
             "upstream_metrics": self._upstream_metrics(),
-            "models": {"ready": [m.name for m in registry.models], "absent": registry.absent},
+            "models": {"ready": [m.name for m in fleet.models], "absent": fleet.absent},
             "activity": self.path.activity,
             "queue": {
                 "running": self.path.admission.running,
@@ -88,3 +91,17 @@ class HealthRoutes:
             name: {"stale": bool(is_stale), "age_s": ages_s.get(name)}
             for name, is_stale in scraper.stale.items()
         }
+
+
+def _upstream(member: Member) -> dict[str, Any]:
+    return {
+        "name": member.name,
+        "engine": member.placing.engine,
+        "reachable": member.registry.is_reachable,
+        "enabled": member.enabled,
+        "draining": member.draining,
+        "running": member.running,
+        "models": [model.name for model in member.registry.models],
+        "breakers": {model: state.value for model, state in member.broken.items()},
+        "error": member.error,
+    }
