@@ -114,7 +114,7 @@ class Options:
             help="Also open Triton's metrics on this loopback port; the gateway's /metrics then "
             "has them, too."
         ),
-    ] = None,
+    ] = None
     device: Annotated[
         Device,
         typer.Option(
