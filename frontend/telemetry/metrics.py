@@ -22,7 +22,7 @@ from frontend.domain.metering import UsageRow
 from frontend.domain.request import Outcome
 from frontend.telemetry.history import Values, gpu_values, values_of
 from frontend.telemetry.processes import begin_process, registry_of_all
-from frontend.telemetry.runs import Runs
+from frontend.telemetry.runs import KINDS, Runs
 from frontend.telemetry.scrape import Scraper
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
@@ -77,9 +77,11 @@ class Metrics:
         self._http = self._count(
             "http_requests", "HTTP requests; 499: the client went away", "route", "status"
         )
+        self._answers: dict[tuple[str, int], Counter] = {}
         self._requests = self._count("usage_requests", "Requests that models have seen")
         self._failures = self._count("usage_failures", "Those of them that failed")
-        self._tokens = self._count("usage_tokens", "Tokens that were charged", "kind")
+        tokens = self._count("usage_tokens", "Tokens that were charged", "kind")
+        self._tokens = tuple(map(tokens.labels, KINDS))
         self._images = self._count("usage_images", "Images that were made")
         self._credits = self._count("usage_credits", "Credits that were spent")
         self._price = self._count("usage_price", "Money that requests cost, in the price's unit")
@@ -116,7 +118,10 @@ class Metrics:
     def answered(self, outcome: Outcome) -> None:
         """Counts an HTTP request, and as a request for a model where it was refused before."""
         status = outcome.status or _CLIENT_GONE
-        self._http.labels(outcome.route or "unknown", status).inc()
+        key = outcome.route or "unknown", status
+        if (counter := self._answers.get(key)) is None:
+            counter = self._answers[key] = self._http.labels(*key)
+        counter.inc()
         if status >= 400 and outcome.error and not outcome.is_counted:
             self.runs.refused(outcome.error)
 
@@ -124,18 +129,19 @@ class Metrics:
         """Counts a request that is in the database."""
         used = row.usage
         self._requests.inc()
-        self._failures.inc(row.status >= 400)
-        for kind, tokens in (
-            ("prompt", used.prompt_tokens),
-            ("cached", used.cached_tokens),
-            ("completion", used.completion_tokens),
-            ("reasoning", used.reasoning_tokens),
-        ):
-            self._tokens.labels(kind).inc(tokens)
-        self._images.inc(row.images)
+        counts = used.prompt_tokens, used.cached_tokens, used.completion_tokens
+        for counter, tokens in zip(self._tokens, (*counts, used.reasoning_tokens), strict=True):
+            if tokens:
+                counter.inc(tokens)
+        if row.status >= 400:
+            self._failures.inc()
+        if row.images:
+            self._images.inc(row.images)
         # the ledger counts in millionths, so that its sums are exact integers
-        self._credits.inc(row.credits / 1e6)
-        self._price.inc(row.price / 1e6)
+        if row.credits:
+            self._credits.inc(row.credits / 1e6)
+        if row.price:
+            self._price.inc(row.price / 1e6)
 
     def _count(self, name: str, meaning: str, *labels: str) -> Counter:
         return Counter(f"gateway_{name}", meaning, labels, registry=self._registry)
