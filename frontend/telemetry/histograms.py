@@ -20,7 +20,7 @@ class Durations(Histogram):
 
     def observe(self, amount: float, exemplar: dict[str, str] | None = None) -> None:
         """One duration. The library's own way tries one bound after the other."""
-        assert exemplar is None, "its text format has none"
+        assert exemplar is None, "exemplars are not supported"
         self._sum.inc(amount)
         self._buckets[bisect_left(self._upper_bounds, amount)].inc(1)
 
