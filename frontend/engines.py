@@ -6,15 +6,19 @@ from pathlib import Path
 
 from frontend.address import Address, BadAddress, parse_server
 from frontend.domain.upstreams import ServedModel, UpstreamEntry
+from frontend.upstreams.anthropic import Anthropic
 from frontend.upstreams.member import Member, Placing
+from frontend.upstreams.ollama import Ollama
 from frontend.upstreams.openai.client import OpenAi
 from frontend.upstreams.protocol import Upstream
 from frontend.upstreams.registry import Registry
-from frontend.upstreams.remote import Declared
+from frontend.upstreams.remote import Declared, Remote
 from frontend.upstreams.triton.client import Triton
 from frontend.upstreams.web import Web
 
 _MAX_KEY = 8192
+_VERSION = "2023-06-01"
+_KINDS: dict[str, type[Remote]] = {"ollama": Ollama, "anthropic": Anthropic}
 
 
 class BadUpstream(ValueError):
@@ -54,7 +58,7 @@ class Engines:
             return Triton(entry.url.removeprefix("grpc://"), key, repository)
         web = self._web(entry)
         declared = {one.own or one.name: _declared(one) for one in entry.models}
-        return OpenAi(web, entry.engine, declared)
+        return _KINDS.get(entry.engine, OpenAi)(web, entry.engine, declared)
 
     def _web(self, entry: UpstreamEntry) -> Web:
         try:
@@ -68,8 +72,9 @@ class Engines:
 
 
 def _headers(entry: UpstreamEntry) -> dict[str, str]:
+    version = {"anthropic-version": _VERSION} if entry.engine == "anthropic" else {}
     if entry.api_key_file is None:
-        return {}
+        return version
     try:
         key = Path(entry.api_key_file).read_text()[:_MAX_KEY].strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -79,6 +84,8 @@ def _headers(entry: UpstreamEntry) -> dict[str, str]:
         ) from None
     if not key or not key.isascii() or not key.isprintable():
         raise BadUpstream(f"'api_key_file' of {entry.name} does not hold one line with a key")
+    if entry.engine == "anthropic":
+        return {**version, "x-api-key": key}
     return {"authorization": f"Bearer {key}"}
 
 

@@ -23,7 +23,7 @@ def write_upstreams(folder: Path, *entries: dict[str, Any]) -> str:
     return str(file)
 
 
-@pytest.fixture(scope="module", params=["vllm"])
+@pytest.fixture(scope="module", params=["vllm", "ollama", "anthropic"])
 def through(
     request: pytest.FixtureRequest, gateway: Gateway, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[OpenAI]:
@@ -63,11 +63,34 @@ def test_a_refusal_of_the_far_server_is_a_refusal_here(through: OpenAI) -> None:
 
 
 def test_embeddings_go_through_another_dialect(through: OpenAI, client: OpenAI) -> None:
+    if through.models.retrieve("echo-embedding").model_extra["kind"] != "embedding":  # type: ignore[index]
+        pytest.skip("Anthropic's API has no embeddings")
     texts = ["one", "two words"]
     far = through.embeddings.create(model="echo-embedding", input=texts)
     near = client.embeddings.create(model="echo-embedding", input=texts)
     assert [d.embedding for d in far.data] == [d.embedding for d in near.data]
     assert far.usage == near.usage
+
+
+TOOL: Any = {
+    "type": "function",
+    "function": {
+        "name": "look_up",
+        "parameters": {"type": "object", "properties": {"q": {"type": "string"}}},
+    },
+}
+
+
+def test_calls_of_tools_go_through_another_dialect(through: OpenAI) -> None:
+    call = {"index": 0, "id": "call_1", "name": "look_up", "arguments": '{"q":"a"}'}
+    given = script(text="", tool_calls=[call], finish_reason="tool_calls")
+    answer = through.chat.completions.create(model="echo", messages=given, tools=[TOOL])
+    (choice,) = answer.choices
+    assert choice.message.tool_calls is not None
+    (made,) = choice.message.tool_calls
+    assert made.type == "function"
+    assert (made.function.name, json.loads(made.function.arguments)) == ("look_up", {"q": "a"})
+    assert choice.finish_reason == "tool_calls"
 
 
 async def test_a_triton_killed_under_load_is_not_seen_by_clients(
