@@ -16,7 +16,7 @@ def watch(metrics: Metrics, path: Path, folder: FilePath) -> None:
     )  # fmt: skip
     metrics.watch(
         "upstream_running", "Requests of this gateway that run at an upstream",
-        lambda: {one.name: one.running for one in fleet.members}, "upstream",
+        lambda: {one.name: float(one.running) for one in fleet.members}, "upstream",
     )  # fmt: skip
     metrics.watch(
         "upstream_breakers", "Models whose circuit breaker at an upstream is not closed",
