@@ -28,6 +28,7 @@ from frontend.generation.admission import Admission
 from frontend.generation.path import Path
 from frontend.generation.policy import Policy
 from frontend.generation.structure import Structures
+from frontend.generation.watched import watch
 from frontend.http.body import BodyBounds
 from frontend.http.bounds import Bounds
 from frontend.http.middleware import Middleware
@@ -81,6 +82,8 @@ from frontend.store.usage import UsageStore
 from frontend.table import Handlers, table
 from frontend.telemetry.metrics import Metrics
 from frontend.turns import Turns
+from frontend.upstreams.fleet import Fleet
+from frontend.upstreams.member import Member
 from frontend.upstreams.protocol import Upstream
 from frontend.upstreams.registry import Registry
 from frontend.upstreams.triton.client import Triton
@@ -125,10 +128,12 @@ def create_gateway(
 
     Raises KeyFileError, and ValueError for a database's URL that is not valid.
     """
-    path, metrics = _path(settings, upstream), Metrics()
+    metrics = Metrics(by_user=settings.metrics_by_user)
+    path = _path(settings, upstream, metrics)
     # a database that is given is closed with this gateway, as the one made here is
     database = database or Database(locate(settings.url, settings.data_directory))
     path.ledger = _ledger(settings, database, metrics)
+    watch(metrics, path, settings.data_directory)
     directory, callers = Directory.of(database), Callers(database)
     runner = _runner(settings, path, database, lambda name: routes.find("POST", name)[0].handler)
     parts = Parts(database, metrics, directory, runner)
@@ -142,21 +147,23 @@ def create_gateway(
         _lifespan(path, parts, callers),
         path.ledger,
         settings.proxies,
+        metrics,
     )
     app = _with_cors(middleware, middleware.sites) if settings.origins else middleware
     return Gateway(app, path, metrics, routes, database)
 
 
-def _path(settings: Settings, upstream: Upstream | None) -> Path:
+def _path(settings: Settings, upstream: Upstream | None, metrics: Metrics) -> Path:
     upstream = upstream or Triton(settings.triton, settings.triton_key, settings.repository)
+    # the start has refused cycles among these names (`serve._read`)
+    registry = Registry(upstream, settings.poll_interval_s, settings.models, settings.keep_s)
     return Path(
-        upstream,
-        # the start has refused cycles among these names (`serve._read`)
-        Registry(upstream, settings.poll_interval_s, settings.models, settings.keep_s),
+        Fleet([Member("triton", upstream, registry)]),
         Admission(settings.max_running, settings.max_waiting),
         _structures(settings),
         _images(settings),
         Policy(settings.max_text_bytes, settings.allowed_constraints),
+        runs=metrics.runs,
     )
 
 
@@ -174,7 +181,7 @@ def _handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
     database, metrics, directory, runner = (
         parts.database, parts.metrics, parts.directory, parts.runner,
     )  # fmt: skip
-    bounds, registry = _bounds(settings), path.registry
+    bounds, fleet = _bounds(settings), path.fleet
     assert path.ledger is not None
     links = Links(FileStore(database, settings.max_stored_bytes), settings.link_ttl_s)
     store = ResponseStore(database, settings.responses_ttl_s, settings.max_responses_bytes)
@@ -188,14 +195,14 @@ def _handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
         embeddings=EmbeddingRoutes(path, bounds),
         images=ImageRoutes(path, bounds, links, settings.public_url),
         rerank=RerankRoutes(path, bounds),
-        models=ModelRoutes(registry),
+        models=ModelRoutes(fleet),
         messages=MessagesRoutes(path, bounds),
         ollama=OllamaRoutes(path, bounds),
-        ollama_models=OllamaModelRoutes(registry, bounds),
+        ollama_models=OllamaModelRoutes(fleet, bounds),
         health=HealthRoutes(path),
         metrics=MetricsRoutes(metrics),
-        docs=DocsRoutes(registry, names_are_public),
-        home=HomeRoutes(registry, names_are_public, settings.public_url),
+        docs=DocsRoutes(fleet, names_are_public),
+        home=HomeRoutes(fleet, names_are_public, settings.public_url),
         tokens=TokenRoutes(path, bounds),
         files=FileRoutes(
             runner.means.uploads,
@@ -247,7 +254,7 @@ def _lifespan(path: Path, parts: Parts, callers: Callers) -> ASGIApp:
         ledger = nullcontext() if path.ledger is None else path.ledger.running()
         await parts.directory.roles.seed()
         async with (
-            path.registry.polling(),
+            path.fleet.polling(),
             path.structures.working(),
             callers.watching(),
             ledger,
@@ -257,7 +264,7 @@ def _lifespan(path: Path, parts: Parts, callers: Callers) -> ASGIApp:
         # in this order: what uses the upstream ends before its channel is closed
         await path.images.workers.close()
         await parts.database.close()
-        await path.upstream.close()
+        await path.fleet.close()
 
     return Router(lifespan=lifespan)
 

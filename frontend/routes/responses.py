@@ -14,7 +14,8 @@ from frontend.dialects.openai.response_answers import (
 from frontend.dialects.openai.responses import NAMES, ResponseCall, parse_response
 from frontend.domain.request import Request
 from frontend.errors import InvalidRequest, NotFound
-from frontend.generation.path import Path, Run
+from frontend.generation.path import Path
+from frontend.generation.run import Run
 from frontend.http.bounds import Bounds
 from frontend.http.client import Client
 from frontend.http.failures import failure_of
