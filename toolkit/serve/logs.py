@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -112,22 +112,20 @@ def moment_of(text: str) -> float | None:
     if found := _PLAIN.match(text):
         return datetime.fromisoformat(found[1]).timestamp() + int(found[2]) / 1000
     if found := _TRITON.match(text):  # Triton's times are UTC
-        values = [int(value) for value in found.groups()]
-        return _latest(lambda year: datetime(year, *values, tzinfo=UTC))  # type: ignore[misc]
+        return _latest("{}-{} {}:{}:{}.{}+00:00".format(*found.groups()))
     if found := _VLLM.match(text):
-        day = found[1]
-        return _latest(lambda year: datetime.strptime(f"{year}-{day}", "%Y-%m-%d %H:%M:%S"))
+        return _latest(found[1])
     return None
 
 
-def _latest(date_in: Callable[[int], datetime]) -> float | None:
+def _latest(written: str) -> float | None:
     """The last such date that has been: neither Triton nor vLLM writes the year."""
     now = time.time()
     this = time.gmtime(now).tm_year
     # from the next year, which has begun in some time zones; eight years have a February 29
     for year in range(this + 1, this - 9, -1):
         try:
-            moment = date_in(year).timestamp()
+            moment = datetime.fromisoformat(f"{year}-{written}").timestamp()
         except ValueError:
             continue
         if moment < now + _DAY_S:
