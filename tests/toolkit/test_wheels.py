@@ -1,4 +1,4 @@
-"""A wheel is downloaded once, whoever asks for it at the same time."""
+"""A wheel is downloaded once, also by several processes at the same time."""
 
 import threading
 from pathlib import Path

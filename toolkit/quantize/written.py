@@ -64,7 +64,7 @@ def check_written(source: Path, written: Path, smooths: bool) -> list[str]:
 
 
 def _check_kept(name: str, source: Any, kept: Any, served: Any) -> None:
-    # any other narrower type would round numbers that nobody asked to round
+    # any other narrower type would round these numbers further
     wider = torch.promote_types(source.dtype, kept.dtype)
     if kept.dtype not in {wider, served}:
         raise QuantizeError(
@@ -81,7 +81,7 @@ def _bytes(tensor: Any) -> Any:
 
 
 def _served_type(folder: Path) -> Any:
-    """The number type that the source's config.json names; None if it names none."""
+    """The number type in the source's config.json; None without one."""
     config = read_config(folder)
     text = config.get("text_config") or {}
     for settings in (config, text):
