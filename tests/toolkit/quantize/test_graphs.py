@@ -168,7 +168,7 @@ def test_weights_outside_of_the_graph_are_not_left_behind(few: Path, tmp_path: P
     import onnx
 
     source = save_graph(tmp_path / "graph", {"w": (32, 32)})
-    outside = {"save_as_external_data": True, "size_threshold": 0, "location": "weights.bin"}
+    outside = {"save_as_external_data": True, "location": "weights.bin"}
     onnx.save(onnx.load(source), source, **outside)
     size = source.stat().st_size + (source.parent / "weights.bin").stat().st_size
     report = place_result(
