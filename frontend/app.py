@@ -24,6 +24,10 @@ from frontend.batches.perform import Performer
 from frontend.batches.runner import Runner
 from frontend.batches.work import Means
 from frontend.budget import Budget
+from frontend.dashboard.pages import StaticRoutes
+from frontend.dashboard.playground import PlaygroundRoutes
+from frontend.dashboard.status import StatusRoutes
+from frontend.engines import Engines
 from frontend.generation.admission import Admission
 from frontend.generation.path import Path
 from frontend.generation.policy import Policy
@@ -55,7 +59,6 @@ from frontend.routes.docs import DocsRoutes
 from frontend.routes.embeddings import EmbeddingRoutes
 from frontend.routes.files import FileRoutes
 from frontend.routes.health import HealthRoutes
-from frontend.routes.home import HomeRoutes
 from frontend.routes.images import ImageRoutes
 from frontend.routes.keys import KeyRoutes, MeRoutes
 from frontend.routes.messages import MessagesRoutes
@@ -83,10 +86,7 @@ from frontend.table import Handlers, table
 from frontend.telemetry.metrics import Metrics
 from frontend.turns import Turns
 from frontend.upstreams.fleet import Fleet
-from frontend.upstreams.member import Member
 from frontend.upstreams.protocol import Upstream
-from frontend.upstreams.registry import Registry
-from frontend.upstreams.triton.client import Triton
 from frontend.workers import Workers
 
 _DECODER_BYTES = 512 * 2**20
@@ -126,7 +126,7 @@ def create_gateway(
     `database`: instead of the settings' one. Its tables must be those of this release before the
     first request: `store.migrate.prepare` sees to it.
 
-    Raises KeyFileError, and ValueError for a database's URL that is not valid.
+    Raises KeyFileError, BadUpstream, and ValueError for a database's URL that is not valid.
     """
     metrics = Metrics(by_user=settings.metrics_by_user)
     path = _path(settings, upstream, metrics)
@@ -154,11 +154,18 @@ def create_gateway(
 
 
 def _path(settings: Settings, upstream: Upstream | None, metrics: Metrics) -> Path:
-    upstream = upstream or Triton(settings.triton, settings.triton_key, settings.repository)
-    # the start has refused cycles among these names (`serve._read`)
-    registry = Registry(upstream, settings.poll_interval_s, settings.models, settings.keep_s)
+    # the start has refused cycles among the names of `models` (`serve._read`)
+    engines = Engines(
+        settings.poll_interval_s,
+        settings.models,
+        settings.keep_s,
+        (settings.triton_key, settings.repository),
+    )
+    entries = settings.entries
     return Path(
-        Fleet([Member("triton", upstream, registry)]),
+        Fleet([engines.make(one) for one in entries])
+        if upstream is None
+        else Fleet([engines.member(entries[0], upstream)]),
         Admission(settings.max_running, settings.max_waiting),
         _structures(settings),
         _images(settings),
@@ -202,7 +209,9 @@ def _handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
         health=HealthRoutes(path),
         metrics=MetricsRoutes(metrics),
         docs=DocsRoutes(fleet, names_are_public),
-        home=HomeRoutes(fleet, names_are_public, settings.public_url),
+        status=StatusRoutes(path, names_are_public, settings.public_url),
+        playground=PlaygroundRoutes(settings.keys_are_required, settings.public_url),
+        static=StaticRoutes(),
         tokens=TokenRoutes(path, bounds),
         files=FileRoutes(
             runner.means.uploads,
