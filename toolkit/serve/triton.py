@@ -281,9 +281,12 @@ class TritonServer:
     def serving(self) -> dict[str, ModelConfig]:
         """The configs of all models that are loaded now. Raises grpc.RpcError."""
         ready = self.ready_versions()
-        # one index call per second, not one call for each model
-        if ready.keys() != self._configs.keys():
-            self._configs = {name: self.config(name) for name in ready}
+        # one config a second, not all of them: a reload does not show in the index
+        known = iter(self._configs.items())
+        turn = next(known, ("", None))[0]
+        kept = {name: config for name, config in known if name in ready}
+        fresh = {name: self.config(name) for name in ready if name == turn or name not in kept}
+        self._configs = kept | fresh
         return self._configs
 
     def ready_versions(self) -> dict[str, int]:
