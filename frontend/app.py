@@ -27,6 +27,7 @@ from frontend.budget import Budget
 from frontend.dashboard.pages import StaticRoutes
 from frontend.dashboard.playground import PlaygroundRoutes
 from frontend.dashboard.status import StatusRoutes
+from frontend.engines import Engines
 from frontend.generation.admission import Admission
 from frontend.generation.path import Path
 from frontend.generation.policy import Policy
@@ -79,17 +80,17 @@ from frontend.store.database import Database
 from frontend.store.files import FileStore
 from frontend.store.ledger.books import LedgerStore
 from frontend.store.location import locate
+from frontend.store.probe import Probe
 from frontend.store.responses import ResponseStore
 from frontend.store.uploads import UploadStore
 from frontend.store.usage import UsageStore
 from frontend.table import Handlers, table
+from frontend.telemetry.history import History
 from frontend.telemetry.metrics import Metrics
+from frontend.telemetry.scrape import Scraper
 from frontend.turns import Turns
 from frontend.upstreams.fleet import Fleet
-from frontend.upstreams.member import Member
 from frontend.upstreams.protocol import Upstream
-from frontend.upstreams.registry import Registry
-from frontend.upstreams.triton.client import Triton
 from frontend.workers import Workers
 
 _DECODER_BYTES = 512 * 2**20
@@ -117,6 +118,7 @@ class Parts:
 
     database: Database
     metrics: Metrics
+    history: History
     directory: Directory
     runner: Runner
 
@@ -129,9 +131,11 @@ def create_gateway(
     `database`: instead of the settings' one. Its tables must be those of this release before the
     first request: `store.migrate.prepare` sees to it.
 
-    Raises KeyFileError, and ValueError for a database's URL that is not valid.
+    Raises KeyFileError, BadUpstream, and ValueError for a database's URL that is not valid.
     """
-    metrics = Metrics(by_user=settings.metrics_by_user)
+    scraper = Scraper(settings.metrics_urls, settings.metrics_interval_s)
+    metrics = Metrics(scraper, by_user=settings.metrics_by_user)
+    history = History(settings.metrics_interval_s, metrics.values, metrics.refresh)
     path = _path(settings, upstream, metrics)
     # a database that is given is closed with this gateway, as the one made here is
     database = database or Database(locate(settings.url, settings.data_directory))
@@ -139,7 +143,7 @@ def create_gateway(
     watch(metrics, path, settings.data_directory)
     directory, callers = Directory.of(database), Callers(database)
     runner = _runner(settings, path, database, lambda name: routes.find("POST", name)[0].handler)
-    parts = Parts(database, metrics, directory, runner)
+    parts = Parts(database, metrics, history, directory, runner)
     routes = Routes(table(_handlers(settings, path, parts)))
     middleware = Middleware(
         routes,
@@ -157,11 +161,18 @@ def create_gateway(
 
 
 def _path(settings: Settings, upstream: Upstream | None, metrics: Metrics) -> Path:
-    upstream = upstream or Triton(settings.triton, settings.triton_key, settings.repository)
-    # the start has refused cycles among these names (`serve._read`)
-    registry = Registry(upstream, settings.poll_interval_s, settings.models, settings.keep_s)
+    # the start has refused cycles among the names of `models` (`serve._read`)
+    engines = Engines(
+        settings.poll_interval_s,
+        settings.models,
+        settings.keep_s,
+        (settings.triton_key, settings.repository),
+    )
+    entries = settings.entries
     return Path(
-        Fleet([Member("triton", upstream, registry)]),
+        Fleet([engines.make(one) for one in entries])
+        if upstream is None
+        else Fleet([engines.member(entries[0], upstream)]),
         Admission(settings.max_running, settings.max_waiting),
         _structures(settings),
         _images(settings),
@@ -202,8 +213,8 @@ def _handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
         messages=MessagesRoutes(path, bounds),
         ollama=OllamaRoutes(path, bounds),
         ollama_models=OllamaModelRoutes(fleet, bounds),
-        health=HealthRoutes(path),
-        metrics=MetricsRoutes(metrics),
+        health=HealthRoutes(path, Probe(database), metrics),
+        metrics=MetricsRoutes(metrics, parts.history),
         docs=DocsRoutes(fleet, names_are_public),
         status=StatusRoutes(path, names_are_public, settings.public_url),
         playground=PlaygroundRoutes(settings.keys_are_required, settings.public_url),
@@ -264,6 +275,8 @@ def _lifespan(path: Path, parts: Parts, callers: Callers) -> ASGIApp:
             callers.watching(),
             ledger,
             parts.runner.serving(),
+            parts.metrics.scraper.running(),
+            parts.history.running(),
         ):
             yield
         # in this order: what uses the upstream ends before its channel is closed

@@ -108,6 +108,13 @@ class Options:
     triton_http_port: Annotated[
         int | None, typer.Option(help="Also open Triton's HTTP API on this loopback port.")
     ] = None
+    triton_metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            help="Also open Triton's metrics on this loopback port; the gateway's /metrics then "
+            "has them, too."
+        ),
+    ] = None
     device: Annotated[
         Device,
         typer.Option(
