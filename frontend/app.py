@@ -188,6 +188,7 @@ def _ledger(settings: Settings, database: Database, metrics: Metrics) -> Ledger:
         settings.max_refused_per_minute,
         charged=metrics.charge,
         lost=metrics.usage_lost.inc,
+        folder=settings.data_directory / "ledger",
     )
 
 

@@ -20,6 +20,7 @@ from frontend.accounts.memory import (
     Memory,
     counter_of,
     rates_of,
+    read_gateways,
     read_prices,
     read_rules,
     row_of,
@@ -103,6 +104,7 @@ class _Work:
 
     def run(self, batch: Batch) -> None:
         """All of a batch."""
+        read_gateways(self._books, self._memory, self._now_us)
         if batch.is_repeated:
             self._drop_written(batch)
         ids = [part for hold in batch.settles for part in hold.parts if not hold.is_unwritten]
@@ -167,9 +169,7 @@ class _Work:
         # emptied, not trimmed: what is missing is read with the next transaction
         if len(memory.counters) > _MANY:
             memory.counters.clear()
-            memory.read_us.clear()
         memory.counters.update(self._counters)
-        memory.read_us.update(dict.fromkeys(self._counters, now_us))
 
     def _lock(self, holds: Sequence[Hold], taken: Set[str], reserves: Sequence[Reserve]) -> None:
         """Every counter and account that the transaction needs, in order and at once."""

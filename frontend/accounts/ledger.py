@@ -11,9 +11,10 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from frontend.accounts.batch import Batch, Reserve, apply, sweep
+from frontend.accounts.batch import Batch, Reserve, apply
 from frontend.accounts.clock import Clock
 from frontend.accounts.holds import Hold
 from frontend.accounts.limits import Counter, left, reset_us
@@ -21,20 +22,20 @@ from frontend.accounts.memory import Memory, read_limits, read_rates
 from frontend.accounts.offline import Offline
 from frontend.accounts.quick import Quick
 from frontend.accounts.quotas import Grant, Need, Refusal, Tight
+from frontend.accounts.recovery import write_line
 from frontend.accounts.refusals import Refused, refusal_of
+from frontend.accounts.sweeper import Sweeper
 from frontend.accounts.windows import SECOND_US, iso
 from frontend.domain.identity import Caller
 from frontend.domain.ids import new_id
 from frontend.domain.metering import Owner, Rates, UsageRow
 from frontend.errors import RateLimited, StoreUnavailable
 from frontend.store.ledger.books import LedgerStore
+from frontend.store.ledger.journal import Journal
 
-LEASE_US = 45 * SECOND_US
-"""Of a gateway. With the sweep every 15 s, nothing of a dead one is reserved for more than 75 s."""
 FLUSH_TOKENS = 64
 FLUSH_US = 2 * SECOND_US
 RATES_US = SECOND_US
-_SWEEP_S = 15.0
 _LAZY_S = 0.05
 _USAGE_S = 1.0  # of callers without limits: nobody waits for it
 _MANY = 256
@@ -63,10 +64,14 @@ class Ledger:
     lost: Callable[[], None]
     """Called for each usage row that could not be kept; never for one with a reservation."""
     clock: Clock = field(default_factory=Clock)
+    folder: Path | None = None
+    """Of the journals of all processes; without it, every grant waits for its transaction."""
     _memory: Memory = field(init=False)
     _offline: Offline = field(init=False)
     _quick: Quick = field(init=False)
     _refused: Refused = field(init=False)
+    _sweeper: Sweeper = field(init=False)
+    _journal: Journal | None = None
     _rates: dict[Owner, Rates] = field(default_factory=dict)
     _reserves: list["_Waiting"] = field(default_factory=list)
     _settles: list[Hold] = field(default_factory=list)
@@ -81,6 +86,9 @@ class Ledger:
         self._memory = Memory(new_id(), self.default_tokens)
         self._offline, self._quick = Offline(self._memory), Quick(self._memory)
         self._refused = Refused(self.max_refused)
+        self._sweeper = Sweeper(self.store, self._memory, self.clock, self.charged, self.folder)
+        if self.folder is not None:
+            self._journal = Journal(self.folder, self._memory.gateway_id)
 
     @property
     def backlog(self) -> int:
@@ -143,8 +151,9 @@ class Ledger:
             raise StoreUnavailable("the request was granted while the database was away")
         # before anything costs a read of the database
         self._refused.check(owner, now_us)
-        if (granted := self._quick.grant(hold, need, now_us)) is not None:
-            return self._write_later(hold, need, granted, now_us)
+        granted = None if self._journal is None else self._quick.grant(hold, need, now_us)
+        if granted is not None and self._write_later(hold, need, granted, now_us):
+            return granted
         one = Reserve(hold, need)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._reserves.append((one, done))
@@ -155,7 +164,9 @@ class Ledger:
             self._withdraw(one, done)
             raise
         except StoreUnavailable:
-            return self._offline.reserve(hold, need, now_us)
+            grant = self._offline.reserve(hold, need, now_us)
+            self._note(hold)
+            return grant
         answer = one.answer
         if one.rates is not None:
             self._remember(owner, one.rates)
@@ -175,17 +186,28 @@ class Ledger:
         whole_us = reset_us(limit, counter, now_us)
         return refusal_of(Refusal(limit, had, needed, wait_us, whole_us), now_us)
 
-    def _write_later(self, hold: Hold, need: Need, granted: Grant, now_us: int) -> Grant:
+    def _note(self, hold: Hold) -> bool:
+        """Keeps in the journal what the database does not have yet."""
+        return self._journal is not None and self._journal.write(
+            hold.row.request_id, write_line(hold)
+        )
+
+    def _write_later(self, hold: Hold, need: Need, granted: Grant, now_us: int) -> bool:
         if not granted.holds:
-            return granted
+            return True
         one = Reserve(hold, need, granted, part=hold.next_id)
         hold.parts[one.part] = granted.holds
+        # what is kept nowhere must not be granted
+        if not self._note(hold):
+            del hold.parts[one.part]
+            self._quick.written(granted.holds)
+            return False
         hold.queued.append(one)
         self._reserves.append((one, None))
         limits = [limit for limit, _ in granted.holds]
         self._remember(hold.row.owner, self._quick.rates(limits, now_us))
         self._soon()
-        return granted
+        return True
 
     def settle(self, hold: Hold) -> None:
         """Ends a request, whatever it came to. Never waits and never fails."""
@@ -202,6 +224,7 @@ class Ledger:
         if len(hold.queued) == len(hold.parts) > 0:  # nothing of it is written yet
             self._leave_out(hold)
         self._settles.append(hold)
+        self._note(hold)
         self._soon(_LAZY_S if hold.parts else _USAGE_S)
 
     def _leave_out(self, hold: Hold) -> None:
@@ -227,17 +250,20 @@ class Ledger:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Writes and sweeps until the block ends, and then writes what is left."""
+        await self._sweeper.join()
+        sweeps = asyncio.create_task(self._sweeper.run())
         writer = asyncio.create_task(self._write())
-        sweeper = asyncio.create_task(self._sweep())
         try:
             yield
         finally:
-            sweeper.cancel()
+            sweeps.cancel()
             writer.cancel()
-            await asyncio.gather(sweeper, writer, return_exceptions=True)
+            await asyncio.gather(sweeps, writer, return_exceptions=True)
             if self._lazy is not None:
                 self._lazy.cancel()
             await self._end()
+            if self._journal is not None:
+                self._journal.close()
 
     def _remember(self, owner: Owner, rates: Rates) -> None:
         if len(self._rates) > 20_000:
@@ -324,6 +350,9 @@ class Ledger:
                 done.set_result(None)
             elif one.part:
                 self.settle(one.hold)  # its caller went away while it was written
+        if self._journal is not None:
+            kept = [one.hold for one, _ in reserves if not one.hold.is_settled]
+            self._journal.saved(hold.row.request_id for hold in (*settles, *kept))
         for hold in settles:
             if hold.is_unwritten and not hold.is_offline:
                 for holds in hold.parts.values():
@@ -370,29 +399,6 @@ class Ledger:
             self._settles.remove(settles[0])
             _log.error("not settled, its reservation will be swept: %s", settles[0].row)
         self._isolates = bool(self._settles)
-
-    async def _sweep(self) -> None:
-        """Renews this gateway's lease, and settles what others have left behind."""
-        while True:
-            now_us = self.clock()
-            try:
-                await self._sweep_all(now_us)
-            except StoreUnavailable as error:
-                _log.warning("the ledger cannot be swept: %s", error.reason)
-            except Exception:
-                _log.exception("the ledger cannot be swept")
-            await asyncio.sleep(_SWEEP_S)
-
-    async def _sweep_all(self, now_us: int) -> None:
-        name, until_us = self._memory.gateway_id, now_us + LEASE_US
-        self._offline.gateways = self._quick.gateways = await self.store.write(
-            lambda books: books.renew_gateway(name, now_us, until_us)
-        )
-        while holds := await self.store.write(lambda books: sweep(books, self._memory, now_us)):
-            for hold in holds:
-                if hold.is_charged:
-                    self.charged(hold.row)
-            _log.warning("settled %d requests of gateways that ended", len(holds))
 
     async def _end(self) -> None:
         """Writes what is left; what cannot be written is settled by another gateway's sweep."""

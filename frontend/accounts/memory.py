@@ -10,11 +10,14 @@ from frontend.accounts.limits import Counter, Key, Limit, Measure, left, reset_u
 from frontend.accounts.plans import Plan, Subscription
 from frontend.accounts.prices import Price
 from frontend.accounts.rules import Rules, rules_of, scopes_of
+from frontend.accounts.windows import SECOND_US
 from frontend.domain.metering import Owner, Rate, Rates
 from frontend.store.ledger.books import Books
 from frontend.store.ledger.counters import CounterRow
 from frontend.store.ledger.credits import PlanRow, SubscriptionRow
 
+LEASE_US = 45 * SECOND_US
+"""Of a gateway. With the sweep every 15 s, nothing of a dead one is reserved for more than 75 s."""
 RULES_US = 700_000
 """How long rules and prices are used before they are read again: below the second within which
 every process must know of a change."""
@@ -28,9 +31,16 @@ class Memory:
     default_tokens: int
     rules: dict[Owner, tuple[int, Rules]] = field(default_factory=dict)
     counters: dict[Key, Counter] = field(default_factory=dict)
-    read_us: dict[Key, int] = field(default_factory=dict)
     prices: list[Price] = field(default_factory=list)
     prices_read_us: int = -(10**18)
+    gateways: int = 2
+    """How many were alive when that was last read: the careful assumption before."""
+    gateways_read_us: int = -(10**18)
+    lease_until_us: int = 0
+
+    def is_alone(self, now_us: int) -> bool:
+        """Whether no other gateway has begun to serve."""
+        return self.gateways == 1 and 0 <= now_us - self.gateways_read_us < RULES_US
 
     def rules_for(self, owner: Owner, now_us: int) -> Rules | None:
         """None: they have to be read."""
@@ -108,6 +118,19 @@ def subscription_of(row: SubscriptionRow) -> Subscription:
 def plan_of(row: PlanRow) -> Plan:
     """A stored plan for the rules of plans."""
     return Plan(row.name, row.credits, row.shared)
+
+
+def read_gateways(books: Books, memory: Memory, now_us: int) -> None:
+    """Counts the gateways, if it is time to. One whose lease has ended renews it first: others may
+    have taken it for dead."""
+    if memory.lease_until_us < now_us:
+        memory.lease_until_us = now_us + LEASE_US
+        memory.gateways = books.renew_gateway(memory.gateway_id, now_us, memory.lease_until_us)
+    elif now_us - memory.gateways_read_us >= RULES_US:
+        memory.gateways = books.count_gateways(now_us)
+    else:
+        return
+    memory.gateways_read_us = now_us
 
 
 def counter_of(row: CounterRow) -> Counter:

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from sqlalchemy import func, select
@@ -55,20 +57,27 @@ class Charged:
 
 @asynccontextmanager
 async def ledger_of(
-    database: Database, clock: Clock | None = None, charged: Charged | None = None, **more: int
+    database: Database,
+    clock: Clock | None = None,
+    charged: Charged | None = None,
+    *,
+    folder: Path | None = None,
+    **more: int,
 ) -> AsyncIterator[Ledger]:
     """A running ledger of one gateway."""
-    seen = charged or Charged()
+    seen, scratch = charged or Charged(), TemporaryDirectory()
     options: dict[str, int] = {"default_tokens": 0, "max_refused": 10_000, **more}
     ledger = Ledger(
         LedgerStore(database),
         charged=seen.rows.append,
         lost=seen.lose,
         clock=clock or SetClock(),
+        folder=folder or Path(scratch.name),
         **options,
     )
-    async with ledger.running():
-        yield ledger
+    with scratch:
+        async with ledger.running():
+            yield ledger
 
 
 def hold_of(owner: Owner = ADA, model: str = "m", now_us: int = NOW_US) -> Hold:

@@ -86,6 +86,10 @@ class Reservations(Transaction):
         self.connection.execute(statement, values)
         expired = gateways.c.expires_at_us < now_us - 3600 * 1_000_000
         self.connection.execute(delete(gateways).where(expired))
+        return self.count_gateways(now_us)
+
+    def count_gateways(self, now_us: int) -> int:
+        """How many gateways are alive."""
         alive = select(gateways.c.id).where(gateways.c.expires_at_us >= now_us)
         return len(self.connection.execute(alive).all())
 
