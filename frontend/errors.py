@@ -21,6 +21,7 @@ GatewayError
 ├── BackendFailed      502  a model failed; details are in the log alone
 ├── BackendTimeout     504  the deadline passed
 ├── BackendUnavailable 503  Triton or the model is not available (yet)
+├── AuditUnavailable   503  the audit has no room, and the group's policy refuses to go without
 └── StoreUnavailable   503  the database cannot be reached; why is in `reason` alone
 
 Clients read some of these by their text. Each dialect says them in its own API's words, from the
@@ -282,6 +283,21 @@ class BackendUnavailable(GatewayError):
     type = "server_error"
     code = "backend_unavailable"
     retry_after_s = 2
+
+
+class AuditUnavailable(GatewayError):
+    """The request's record could be lost, which the policy of the caller's group forbids."""
+
+    status = 503
+    type = "server_error"
+    code = "audit_unavailable"
+    retry_after_s = 2
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the audit cannot record the request now, and the policy of your group requires it;"
+            " try again later"
+        )
 
 
 class StoreUnavailable(GatewayError):
