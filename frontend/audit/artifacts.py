@@ -42,7 +42,8 @@ class Artifacts:
             return digest
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         part = path.with_name(f"{digest}.{os.getpid()}.part")
-        with open(os.open(part, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as file:
+        flags = os.O_CREAT | os.O_WRONLY | os.O_TRUNC
+        with os.fdopen(os.open(part, flags, 0o600), "wb") as file:
             file.write(content)
         part.replace(path)
         return digest

@@ -25,7 +25,7 @@ class Recorder:
     """Makes the records of one process. `default` is the policy of groups without one."""
 
     writer: Writer
-    default: AuditPolicy = AuditPolicy()
+    default: AuditPolicy = field(default_factory=AuditPolicy)
     _slot: int = field(default_factory=lambda: secrets.randbelow(SLOTS))
     _recent: dict[int, None] = field(default_factory=dict)
 

@@ -189,7 +189,9 @@ class Writer:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self.folder / f"unwritten-{time.time_ns()}-{os.getpid()}.jsonl"
         try:
-            with open(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600), "wb") as file:
+            with os.fdopen(
+                os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600), "wb"
+            ) as file:
                 for one in left:
                     file.write(_to_line(one.record, one.content))
                 file.flush()
@@ -269,5 +271,6 @@ def _from_line(line: bytes) -> Entry:
         row["digest"] = bytes.fromhex(row["digest"])
     content = None
     if kept is not None:
-        content = AuditContent(*kept[:3], tuple((a, b, c) for a, b, c in kept[3]))
+        request, answer, words, artifacts = kept
+        content = AuditContent(request, answer, words, tuple((a, b, c) for a, b, c in artifacts))
     return AuditRecord(**row), content

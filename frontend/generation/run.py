@@ -63,6 +63,8 @@ class Run:
         `whole`: the answer is not streamed. Raises InvalidRequest for what cannot be used.
         """
         generation = await self.path.images.attach(self.model, generation, links, self.request)
+        if (capture := self.request.outcome.capture) is not None:
+            capture.add_artifacts(generation.images, "image")
         warnings = self.request.outcome.warnings
         return await self.path.structures.prepare(
             generation, self.request.user, warnings, whole=whole
@@ -158,6 +160,8 @@ class Run:
         async with self._scheduled(f"-{number}" if number else "") as call:
             self._start()
             result = await self.path.upstream.draw(self.model, image, call)
+        if (capture := self.request.outcome.capture) is not None:
+            capture.add_artifacts(result.files, "image/png")
         if not is_preview:
             # once they are there: a failed request costs no images
             self._start(images=len(result.files))
@@ -221,6 +225,7 @@ class Run:
         async with self.path.schedule(self.request, call_id, self.model) as call:
             self._start()
             watch = Stopwatch(self.path.speeds.of(self.model.name))
+            stream = self.path.runs.stream(self.model.name, self.request)
             groups = self.path.upstream.generate(self.model, generation, call)
             async with aclosing(groups):
                 async for group in groups:
@@ -232,11 +237,14 @@ class Run:
                     for event in events:
                         self._count.see(number, event, attempt)
                         unfinished -= event.finish_reason is not None
+                    if (capture := self.request.outcome.capture) is not None:
+                        capture.generated(number, attempt, events)
                     if cover is not None and cover.progress(sum(map(_tokens_of, events))):
                         cover.hold.row.usage = self._count.total
                         cover.ledger.flush(cover.hold)
                     if events:
                         watch.saw(events)
+                        stream.saw(events)
                         yield events
             watch.stop()
         if unfinished > 0:

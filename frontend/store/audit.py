@@ -166,13 +166,22 @@ class AuditStore:
         async with self.database.begin() as connection:
             return await _remove(connection, group_id, before, most)
 
+    async def older(self, group_id: str, before: int, most: int) -> list[int]:
+        """Ids of up to `most` records of a group that are older than the id `before`."""
+        columns = audit_records.c
+        query = select(columns.id).where(columns.group_id == group_id, columns.id < before)
+        async with self.database.connect() as connection:
+            return [row[0] for row in await connection.execute(query.limit(most))]
+
     async def forget(self) -> None:
-        """Has SQLite overwrite what was removed, in its index of words and its log as well."""
+        """Has SQLite write its index of words without what was removed."""
         if not self.database.location.is_sqlite:
             return
         async with self.database.begin() as connection:
-            merge = "INSERT INTO audit_words(audit_words, rank) VALUES ('merge', -500)"
-            await connection.execute(text(merge))
+            await connection.execute(text("PRAGMA secure_delete = ON"))
+            # deleted words stay in older parts of the index until those are merged
+            optimize = "INSERT INTO audit_words(audit_words) VALUES ('optimize')"
+            await connection.execute(text(optimize))
 
 
 def _add(connection: Connection, entries: Sequence[Entry]) -> None:
@@ -242,7 +251,8 @@ def _with_filters(
     lead = _fewest(connection, leads, low, high) if len(leads) > 1 else [n for n, _ in leads]
     column = lead[0] if lead else ""
     if column == "status" or not chosen.statuses:
-        alternatives = [{**equal, "status": one} for one in chosen.statuses] or [equal]
+        alternatives: list[dict[str, Any]] = [{**equal, "status": s} for s in chosen.statuses]
+        alternatives = alternatives or [{**equal}]
         ids = [_ids(connection, column, one, low, high, limit) for one in alternatives]
         return sorted((one for part in ids for one in part), reverse=True)[:limit]
     where = {**equal, "statuses": chosen.statuses}
@@ -260,7 +270,7 @@ def _fewest(
         for one in values:
             query = (
                 f"SELECT count(*) FROM (SELECT 1 FROM audit_records{_index(connection, name)}"  # noqa: S608
-                f" WHERE {name} = :value AND id >= :low AND id < :high LIMIT {_PROBED}) AS some"
+                f" WHERE {name} = :value AND id >= :low AND id < :high LIMIT {_PROBED}) AS few"
             )
             row = connection.execute(text(query), {"value": one, "low": low, "high": high}).one()
             found += row[0]
@@ -345,7 +355,7 @@ def _with_words(
             parts.append("(" + " | ".join(map(_ts_word, statuses)) + ")")
         query = (
             "SELECT id FROM audit_contents WHERE array_to_tsvector(string_to_array(words, ' '))"
-            " @@ CAST(:match AS tsquery) AND id >= :low AND id < :high"
+            " @@ CAST(CAST(:match AS text) AS tsquery) AND id >= :low AND id < :high"
             " ORDER BY id DESC LIMIT :limit"
         )
         values["match"] = " & ".join(parts)  # type: ignore[assignment]
@@ -365,9 +375,7 @@ def _facet(letter: str, value: str) -> str:
     return f"_{letter}{hashlib.sha256(value.encode()).hexdigest()[:12]}"
 
 
-async def _remove(
-    connection: AsyncConnection, group_id: str, before: int, most: int
-) -> Removed:
+async def _remove(connection: AsyncConnection, group_id: str, before: int, most: int) -> Removed:
     if connection.dialect.name == "sqlite":
         # what is deleted is overwritten with zeros, or it could be read from the file for weeks
         await connection.execute(text("PRAGMA secure_delete = ON"))
@@ -384,16 +392,12 @@ async def _remove(
         .distinct()
     )
     sizes = {row[0]: row[1] for row in files}
-    await connection.execute(
-        audit_artifacts.delete().where(audit_artifacts.c.record_id.in_(ids))
-    )
+    await connection.execute(audit_artifacts.delete().where(audit_artifacts.c.record_id.in_(ids)))
     still = await connection.execute(
         select(audit_artifacts.c.digest).where(audit_artifacts.c.digest.in_([*sizes])).distinct()
     )
     used = {row[0] for row in still}
-    contents = await connection.execute(
-        audit_contents.delete().where(audit_contents.c.id.in_(ids))
-    )
+    contents = await connection.execute(audit_contents.delete().where(audit_contents.c.id.in_(ids)))
     await connection.execute(audit_records.delete().where(columns.id.in_(ids)))
     orphans = tuple((name, size) for name, size in sorted(sizes.items()) if name not in used)
     return Removed(tuple(records), contents.rowcount, orphans)

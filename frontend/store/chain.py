@@ -64,7 +64,7 @@ async def append(connection: Rows, event: dict[str, Any]) -> None:
     event["number"] = head.number + 1
     digest = _digest(head.digest, event)
     await connection.execute(admin_events.insert().values(**event, chain=digest))
-    kinds = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+    kinds: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
     added = kinds[connection.dialect.name](chain_heads)
     row = {"number": event["number"], "digest": digest}
     await connection.execute(

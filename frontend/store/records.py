@@ -64,7 +64,7 @@ class Records(Generic[T]):
     async def insert(self, connection: AsyncConnection, **values: Any) -> None:
         """Raises Conflict where a row with the same unique values exists."""
         await self._execute(connection, self.table.insert().values(values), values)
-        await self._note(connection, {}, [values[self._id.key]])
+        await self._note(connection, {}, [str(values[str(self._id.key)])])
 
     async def update(self, connection: AsyncConnection, key: str, **values: Any) -> None:
         """Raises Conflict as `insert` does."""
@@ -100,7 +100,9 @@ class Records(Generic[T]):
         rows = await connection.execute(select(*self._columns).where(self._id.in_(keys)))
         # SQLAlchemy's names are not quite str, as orjson wants them
         names = [str(column.key) for column in self._columns]
-        return {row._mapping[self._id.key]: dict(zip(names, row, strict=True)) for row in rows}
+        return {
+            str(row._mapping[str(self._id.key)]): dict(zip(names, row, strict=True)) for row in rows
+        }
 
     async def _note(
         self, connection: AsyncConnection, before: dict[str, dict[str, Any]], keys: Sequence[str]

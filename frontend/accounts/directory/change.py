@@ -147,8 +147,8 @@ def _difference(
         afters[name] = after
     old: dict[str, Any] = {}
     new: dict[str, Any] = {}
-    for name, before in befores.items():
-        after, before = afters[name] or {}, before or {}
+    for name, stored in befores.items():
+        before, after = stored or {}, afters[name] or {}
         columns = [c for c in {**before, **after} if before.get(c) != after.get(c)]
         if before and columns:
             old[name] = {c: before[c] for c in columns if c in before}
