@@ -1,7 +1,7 @@
 """Images and files of audited requests, once each, in files that are named by their SHA-256.
 
-Content that is larger than a line of text leaves the JSON of a request: `{"sha256": …}` stands in
-its place. Everything here blocks, so it runs in threads.
+Content that is larger than a line of text leaves the JSON of a request and is replaced by
+`{"sha256": …}`. Everything here blocks, so it runs in threads.
 """
 
 import base64

@@ -1,7 +1,7 @@
 """Removes records whose time is over, and leaves an event in the chain that proves what it removed.
 
 The event of each group has counts and the SHA-256 of the removed records' lines, the oldest first,
-as an export writes them: whoever exported them can check it. Several gateways may purge at the same
+as an export writes them, so it can be compared with an export. Several gateways may purge at a
 time: each proves what it removed itself.
 """
 

@@ -99,7 +99,7 @@ class Middleware:
         outcome.dialect, outcome.route = route.dialect, route.path
         # before the key is looked at, so that a foreign page cannot use one to probe
         self.sites.check(scope["headers"])
-        # what asks for no key is asked all day by probes and browsers, and says nothing of anybody
+        # what asks for no key is asked all day by probes and browsers, and does not concern anybody
         outcome.is_audited = route.permission not in (Permission.PUBLIC, Permission.OBSERVE)
         outcome.caller = await self._authorize(route, scope, outcome)
         if self.recorder is not None and outcome.is_audited:

@@ -89,7 +89,7 @@ class Removed:
     records: tuple[AuditRecord, ...] = ()
     contents: int = 0
     artifacts: tuple[tuple[str, int], ...] = ()
-    """Digests and sizes of files that no record refers to any more."""
+    """Digests and sizes of files that are not part of any other record."""
 
 
 class AuditStore:
@@ -289,7 +289,7 @@ _INDEXES = {
 
 
 def _index(connection: Connection, column: str) -> str:
-    """SQLite is told the index, since it keeps no statistics; PostgreSQL knows better."""
+    """SQLite needs the name of the index, since it keeps no statistics as PostgreSQL does."""
     if connection.dialect.name != "sqlite" or not column:
         return ""
     return f" INDEXED BY {_INDEXES[column]}"

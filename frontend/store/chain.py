@@ -1,7 +1,7 @@
 """Admin events as a chain: each has a number and the SHA-256 of the digest before and of itself.
 
-Whoever changes, removes or inserts an event without writing all later ones again breaks the chain.
-The head is kept apart, so that a chain whose end was cut off is noticed as well. It does not know
+An event that is changed, removed or inserted breaks the chain, unless all later ones are written
+again. The head is kept apart, so that a chain whose end was cut off is noticed as well. It does not know
 what an event means.
 """
 
