@@ -23,6 +23,7 @@ from pydantic_settings import CliApp
 
 from frontend.accounts.keys import KeyFileError, Keys
 from frontend.app import create_gateway
+from frontend.engines import BadUpstream
 from frontend.errors import StoreUnavailable
 from frontend.generation.path import Path
 from frontend.http.connections import Connections
@@ -61,6 +62,8 @@ def main(arguments: Sequence[str]) -> int:
             runner.run(_check(settings) if command == "check" else _serve(settings))
     except KeyFileError as error:
         return _invalid("keys_file", error)
+    except BadUpstream as error:
+        return _invalid("upstreams", error)
     except WrongRevision as error:
         return _invalid("database_url", error)
     except DataDirectoryError as error:

@@ -1,8 +1,8 @@
 """Admin events as a chain: each has a number and the SHA-256 of the digest before and of itself.
 
 An event that is changed, removed or inserted breaks the chain, unless all later ones are written
-again. The head is kept apart, so that a chain whose end was cut off is noticed as well. It does not know
-what an event means.
+again. The head is kept apart, so that a chain whose end was cut off is noticed as well. It does not
+know what an event means.
 """
 
 import hashlib
