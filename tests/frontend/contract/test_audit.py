@@ -148,11 +148,14 @@ def _provoke(office: Office, key: str, user: str, status: int) -> httpx2.Respons
             return office.ask("GET", "/admin/users", key)
     quota = {"scope_kind": "user", "scope_id": user, "measure": "requests", "period": "day"}
     office.ask("POST", "/admin/quotas", body={**quota, "amount": 0})
-    wait_for(lambda: office.chat(key, "over").status_code == 429, 10, "the quota")
-    quota_of = office.ask("GET", f"/admin/quotas?scope_id={user}").json()["data"][0]["id"]
-    answer = office.chat(key, "over")
-    office.ask("DELETE", f"/admin/quotas/{quota_of}")
-    return answer
+    answers: list[httpx2.Response] = []
+
+    def is_refused() -> bool:
+        answers.append(office.chat(key, "over"))
+        return answers[-1].status_code == 429
+
+    wait_for(is_refused, 10, "the quota")
+    return answers[-1]
 
 
 def _eventually(office: Office, **filters: Any) -> list[dict[str, Any]]:
