@@ -43,6 +43,7 @@ from frontend.generation.watched import watch
 from frontend.http.body import BodyBounds
 from frontend.http.bounds import Bounds
 from frontend.http.middleware import Middleware
+from frontend.http.rates import SHOWN
 from frontend.http.routing import Handler, Routes
 from frontend.http.sites import Sites, sites_of
 from frontend.media.fetch import Fetcher
@@ -86,13 +87,16 @@ from frontend.store.audit import AuditStore
 from frontend.store.batches import BatchStore
 from frontend.store.database import Database
 from frontend.store.files import FileStore
-from frontend.store.ledger import LedgerStore
+from frontend.store.ledger.books import LedgerStore
 from frontend.store.location import locate
+from frontend.store.probe import Probe
 from frontend.store.responses import ResponseStore
 from frontend.store.uploads import UploadStore
 from frontend.store.usage import UsageStore
 from frontend.table import Handlers, table
+from frontend.telemetry.history import History
 from frontend.telemetry.metrics import Metrics
+from frontend.telemetry.scrape import Scraper
 from frontend.turns import Turns
 from frontend.upstreams.fleet import Fleet
 from frontend.upstreams.protocol import Upstream
@@ -123,6 +127,7 @@ class Parts:
 
     database: Database
     metrics: Metrics
+    history: History
     directory: Directory
     runner: Runner
     recorder: Recorder
@@ -139,7 +144,9 @@ def create_gateway(
 
     Raises KeyFileError, BadUpstream, and ValueError for a database's URL that is not valid.
     """
-    metrics = Metrics(by_user=settings.metrics_by_user)
+    scraper = Scraper(settings.metrics_urls, settings.metrics_interval_s)
+    metrics = Metrics(scraper, by_user=settings.metrics_by_user)
+    history = History(settings.metrics_interval_s, metrics.values, metrics.refresh)
     path = _path(settings, upstream, metrics)
     # a database that is given is closed with this gateway, as the one made here is
     database = database or Database(locate(settings.url, settings.data_directory))
@@ -155,6 +162,8 @@ def create_gateway(
         partial(write_purge, directory.groups.changes),
     )
     parts = Parts(database, metrics, directory, runner, recorder, purge)
+    runner = _runner(settings, path, database, lambda name: routes.find("POST", name)[0].handler)
+    parts = Parts(database, metrics, history, directory, runner)
     routes = Routes(table(_handlers(settings, path, parts)))
     middleware = Middleware(
         routes,
@@ -225,8 +234,8 @@ def _handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
         messages=MessagesRoutes(path, bounds),
         ollama=OllamaRoutes(path, bounds),
         ollama_models=OllamaModelRoutes(fleet, bounds),
-        health=HealthRoutes(path),
-        metrics=MetricsRoutes(metrics),
+        health=HealthRoutes(path, Probe(database), metrics),
+        metrics=MetricsRoutes(metrics, parts.history),
         docs=DocsRoutes(fleet, names_are_public),
         status=StatusRoutes(path, names_are_public, settings.public_url),
         playground=PlaygroundRoutes(settings.keys_are_required, settings.public_url),
@@ -304,6 +313,8 @@ def _lifespan(path: Path, parts: Parts, callers: Callers) -> ASGIApp:
             parts.recorder.writer.running(),
             parts.purge.running(),
             parts.runner.serving(),
+            parts.metrics.scraper.running(),
+            parts.history.running(),
         ):
             yield
         # in this order: what uses the upstream ends before its channel is closed
@@ -322,7 +333,7 @@ def _with_cors(app: ASGIApp, sites: Sites) -> ASGIApp:
         allow_methods=("GET", "HEAD", "POST", "PATCH", "DELETE"),
         allow_headers=("*",),
         # a browser hides all other headers from a page's code
-        expose_headers=("x-request-id", "request-id", "retry-after", "openai-processing-ms"),
+        expose_headers=SHOWN,
         # Chrome asks for this before a public page may call a private address
         allow_private_network=True,
     )
