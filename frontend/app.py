@@ -161,9 +161,7 @@ def create_gateway(
         partial(retention_of, directory.groups, settings.audit_days),
         partial(write_purge, directory.groups.changes),
     )
-    parts = Parts(database, metrics, directory, runner, recorder, purge)
-    runner = _runner(settings, path, database, lambda name: routes.find("POST", name)[0].handler)
-    parts = Parts(database, metrics, history, directory, runner)
+    parts = Parts(database, metrics, history, directory, runner, recorder, purge)
     routes = Routes(table(_handlers(settings, path, parts)))
     middleware = Middleware(
         routes,
