@@ -81,6 +81,7 @@ from frontend.routes.tokens import TokenRoutes
 from frontend.routes.usage import UsageRoutes
 from frontend.schemas.limits import Limits
 from frontend.settings import Settings
+from frontend.settings.group import parts
 from frontend.settings.media import MediaSettings
 from frontend.settings.server import ServerSettings
 from frontend.store.audit import AuditStore
@@ -195,7 +196,11 @@ def _path(settings: Settings, upstream: Upstream | None, metrics: Metrics) -> Pa
         Admission(settings.max_running, settings.max_waiting),
         _structures(settings),
         _images(settings),
-        Policy(settings.max_text_bytes, settings.allowed_constraints),
+        Policy(
+            settings.max_text_bytes,
+            settings.allowed_constraints,
+            frozenset(parts(settings.local_groups)),
+        ),
         runs=metrics.runs,
     )
 
