@@ -69,6 +69,8 @@ class Run:
         `whole`: the answer is not streamed. Raises InvalidRequest for what cannot be used.
         """
         generation = await self.path.images.attach(self.model, generation, links, self.request)
+        if (capture := self.request.outcome.capture) is not None:
+            capture.add_artifacts(generation.images, "image")
         warnings = self.request.outcome.warnings
         return await self.path.structures.prepare(
             generation, self.request.user, warnings, whole=whole
@@ -142,9 +144,8 @@ class Run:
         sizes.check_embedding(self.model, embedding, self.path.policy.max_text_bytes)
         if self._cover is not None and self._cover.is_needed:
             ids = sum(map(len, embedding.ids or ()))
-            await self._cover.tokens(
-                most_text_tokens(embedding.texts, self.model.context_length, ids)
-            )
+            most = most_text_tokens(embedding.texts, self.model.context_length, ids)
+            await self._cover.tokens(most, len(embedding.texts) or 1)
 
         async def embed(place: Place) -> Vectors:
             self._start()
@@ -152,6 +153,7 @@ class Run:
 
         accepts = frozenset() if embedding.ids is None else frozenset({Input.TOKEN_IDS})
         vectors = await self._call(embed, self._need(accepts=accepts))
+        self._check_tokens(vectors.prompt_tokens)
         self._count.add(Usage(vectors.prompt_tokens))
         return vectors
 
@@ -160,13 +162,15 @@ class Run:
         sizes.check_pairs(self.model, pairs, self.path.policy.max_text_bytes)
         if self._cover is not None and self._cover.is_needed:
             texts = map(operator.add, pairs.queries, pairs.documents)
-            await self._cover.tokens(most_text_tokens(texts, self.model.context_length))
+            most = most_text_tokens(texts, self.model.context_length)
+            await self._cover.tokens(most, len(pairs.documents))
 
         async def rerank(place: Place) -> Scores:
             self._start()
             return await place.upstream.rerank(place.model, pairs, place.call)
 
         scores = await self._call(rerank, self._need())
+        self._check_tokens(scores.prompt_tokens)
         self._count.add(Usage(scores.prompt_tokens))
         return scores
 
@@ -187,6 +191,8 @@ class Run:
         accepts = frozenset({Input.PREVIEWS}) if is_preview else frozenset[Input]()
         suffix = f"-{number}" if number else ""
         result = await self._call(draw, self._need(accepts=accepts), suffix)
+        if (capture := self.request.outcome.capture) is not None:
+            capture.add_artifacts(result.files, "image/png")
         if not is_preview:
             # once they are there: a failed request costs no images
             self._start(images=len(result.files))
@@ -197,6 +203,11 @@ class Run:
     def _call_id(self) -> str:
         """What upstreams know the request by, and on whose behalf it comes."""
         return f"{self.request.user}/{self.request.id}"
+
+    def _check_tokens(self, used: int) -> None:
+        """Raises QuotaExceeded for more than a budget had left: the answer is not given away."""
+        if self._cover is not None:
+            self._cover.check(used)
 
     def _start(self, images: int = 0) -> None:
         """A model gets the request now: from here on it is charged for."""
@@ -253,15 +264,16 @@ class Run:
         self, generation: Generation | None = None, accepts: frozenset[Input] = frozenset()
     ) -> Need:
         group = self.request.caller.group
+        local = self.path.policy.is_local(group)
         if generation is None:
-            return Need(accepts, group=group)
+            return Need(accepts, group=group, local=local)
         if generation.images:
             accepts |= {Input.IMAGES}
         if generation.tools is not None:
             accepts |= {Input.TOOLS}
         answer = generation.sampling.max_tokens or 0
         tokens = int(sizes.bytes_of(generation) / _BYTES_PER_TOKEN) + answer
-        return Need(accepts, generation, tokens, group)
+        return Need(accepts, generation, tokens, group, local)
 
     def _check(self, generations: list[Generation]) -> None:
         """Raises InvalidRequest before anything waits for a slot."""
@@ -318,6 +330,8 @@ class Run:
                 for event in events:
                     self._count.see(number, event, attempt)
                     unfinished -= event.finish_reason is not None
+                if (capture := self.request.outcome.capture) is not None:
+                    capture.generated(number, attempt, events)
                 if cover is not None and cover.progress(sum(map(_tokens_of, events))):
                     cover.hold.row.usage = self._count.total
                     cover.ledger.flush(cover.hold)

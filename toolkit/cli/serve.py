@@ -71,7 +71,7 @@ class Options:
         typer.Option(
             "--open",
             envvar="TRITON_FRONTEND_OPEN",
-            help="Answer requests without a key, also from other machines.",
+            help="Answer requests without a key. With --triton-only, also from other machines.",
         ),
     ] = False
     triton_only: Annotated[
