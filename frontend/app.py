@@ -28,6 +28,7 @@ from frontend.generation.admission import Admission
 from frontend.generation.path import Path
 from frontend.generation.policy import Policy
 from frontend.generation.structure import Structures
+from frontend.generation.watched import watch
 from frontend.http.body import BodyBounds
 from frontend.http.bounds import Bounds
 from frontend.http.middleware import Middleware
@@ -125,10 +126,12 @@ def create_gateway(
 
     Raises KeyFileError, and ValueError for a database's URL that is not valid.
     """
-    path, metrics = _path(settings, upstream), Metrics()
+    metrics = Metrics(by_user=settings.metrics_by_user)
+    path = _path(settings, upstream, metrics)
     # a database that is given is closed with this gateway, as the one made here is
     database = database or Database(locate(settings.url, settings.data_directory))
     path.ledger = _ledger(settings, database, metrics)
+    watch(metrics, path, settings.data_directory)
     directory, callers = Directory.of(database), Callers(database)
     runner = _runner(settings, path, database, lambda name: routes.find("POST", name)[0].handler)
     parts = Parts(database, metrics, directory, runner)
@@ -142,12 +145,13 @@ def create_gateway(
         _lifespan(path, parts, callers),
         path.ledger,
         settings.proxies,
+        metrics,
     )
     app = _with_cors(middleware, middleware.sites) if settings.origins else middleware
     return Gateway(app, path, metrics, routes, database)
 
 
-def _path(settings: Settings, upstream: Upstream | None) -> Path:
+def _path(settings: Settings, upstream: Upstream | None, metrics: Metrics) -> Path:
     upstream = upstream or Triton(settings.triton, settings.triton_key, settings.repository)
     return Path(
         upstream,
@@ -157,6 +161,7 @@ def _path(settings: Settings, upstream: Upstream | None) -> Path:
         _structures(settings),
         _images(settings),
         Policy(settings.max_text_bytes, settings.allowed_constraints),
+        runs=metrics.runs,
     )
 
 

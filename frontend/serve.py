@@ -131,7 +131,7 @@ async def serve(settings: Settings) -> None:
     gc.freeze()  # what exists now stays: no collection needs to look at it again
     metrics = gateway.metrics
     connections = Connections(_limits(settings), refused=metrics.refused.inc)
-    metrics.connections.set_function(connections.__len__)
+    metrics.watch("connections", "Open connections", connections.__len__)
     config = server_config(gateway.app, connections, settings.host, settings.port)
     server = DrainingServer(config, gateway.path, connections, settings.drain_s)
     watchdog = Watchdog(settings.block_warning_ms / 1000, metrics.blocks.inc, metrics.blocked_s.inc)

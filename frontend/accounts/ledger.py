@@ -80,6 +80,11 @@ class Ledger:
         self._offline, self._quick = Offline(self._memory), Quick(self._memory)
         self._refused = Refused(self.max_refused)
 
+    @property
+    def backlog(self) -> int:
+        """What still has to be written to the database."""
+        return len(self._reserves) + len(self._settles) + len(self._flushes)
+
     def is_unlimited(self, owner: Owner) -> bool:
         """Whether it is known that the caller has nothing to reserve."""
         # callers without a key, as in open mode, do not have limits

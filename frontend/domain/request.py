@@ -43,6 +43,14 @@ class Outcome:
     rates: Rates | None = None
     """What is left of the caller's limits, for the headers."""
     error: str | None = None
+    route: str = ""
+    """The path in the route table, with its parameters' names."""
+    queued_s: float = 0.0
+    """How long the request waited for slots."""
+    first_token_s: float | None = None
+    """How long after the request's arrival its first token came."""
+    is_counted: bool = False
+    """Whether the metrics have it as a request for a model."""
     warnings: list[str] = field(default_factory=list)
     """For the client; sent in a header where it is not too late for one."""
     names: Mapping[str, str] = field(default_factory=dict)

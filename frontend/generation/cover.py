@@ -16,7 +16,9 @@ from frontend.domain.generation import Conversation, Generation, TokenIds
 from frontend.domain.metering import UsageRow
 from frontend.domain.models import Model
 from frontend.domain.request import Request
+from frontend.errors import GatewayError
 from frontend.generation import sizes
+from frontend.telemetry.runs import Runs
 
 _TEMPLATE = 1024  # tokens that a chat template and its tools' instructions add at most
 _PER_MESSAGE = 64
@@ -33,6 +35,7 @@ class Cover:
     ledger: Ledger
     request: Request
     hold: Hold
+    runs: Runs
 
     @property
     def is_needed(self) -> bool:
@@ -76,10 +79,15 @@ class Cover:
     async def _reserve(self, need: Need) -> Grant | Tight:
         try:
             answer = await self.ledger.reserve(self.hold, need)
+        except GatewayError as error:
+            self.runs.reserved(error.code or error.type)
+            raise
         finally:
             # after a refusal as well: the 429 shows what is left
             self.request.outcome.rates = self.ledger.rates(self.hold.row.owner)
         if isinstance(answer, Grant):
+            result = "granted" if answer.output >= need.output else "lowered"
+            self.runs.reserved(result, first=not self.hold.is_counted)
             self.hold.is_counted = True
         return answer
 

@@ -23,6 +23,7 @@ from frontend.generation.run import Run
 from frontend.generation.speeds import Speeds
 from frontend.generation.structure import Structures
 from frontend.media.images import Images
+from frontend.telemetry.runs import Runs
 from frontend.upstreams.protocol import Call, Upstream
 from frontend.upstreams.registry import Registry
 
@@ -42,6 +43,7 @@ class Path:
     policy: Policy = field(default_factory=Policy)
     speeds: Speeds = field(default_factory=Speeds)
     ledger: Ledger | None = None
+    runs: Runs = field(default_factory=Runs)
 
     @asynccontextmanager
     async def open(
@@ -52,13 +54,14 @@ class Path:
         Raises NotFound, NotCapable, BackendUnavailable.
         """
         count, cover, status = UsageCount(), self._cover(request), 200
+        model, reason = None, None
         try:
             model = await self._authorize(request, name, capability)
             if cover is not None:
                 cover.hold.row.model = model.name
             yield Run(self, request, model, count, cover)
         except GatewayError as error:
-            status = error.status
+            status, reason = error.status, error.code or error.type
             raise
         except (asyncio.CancelledError, GeneratorExit):
             status = CLIENT_GONE
@@ -67,12 +70,18 @@ class Path:
             status = 500
             raise
         finally:
+            if cover is not None and cover.hold.started:
+                reason = None  # a failure, not a refusal
+            # an error after the first byte of a stream is sent in the stream
+            if status == 200 and request.outcome.error is not None:
+                status = 500
             self._settle(request, count, cover, status)
+            self.runs.ended(request, None if model is None else model.name, status, reason)
 
     def _cover(self, request: Request) -> Cover | None:
         if (ledger := self.ledger) is None:
             return None
-        return Cover(ledger, request, new_hold(request, ledger.clock()))
+        return Cover(ledger, request, new_hold(request, ledger.clock()), self.runs)
 
     async def _authorize(self, request: Request, name: str, capability: str | None) -> Model:
         model = require_model(request.caller.scope, name, await self.registry.find(name))
@@ -86,15 +95,17 @@ class Path:
         """Waits for a slot, and gives it back; first for a model that is loaded on demand. A loss
         of the upstream is reported at once."""
         background = request.background_s is not None
-        async with (
-            self.registry.residency.using(model, request.left_s),
-            self.admission.slot(request.left_s, background=background),
-        ):
-            try:
-                yield Call(call_id, request.call_s)
-            except BackendUnavailable:
-                self.registry.lost()
-                raise
+        with self.runs.turn(model.name, request) as turn:
+            async with (
+                self.registry.residency.using(model, request.left_s),
+                self.admission.slot(request.left_s, background=background),
+            ):
+                turn.begin()
+                try:
+                    yield Call(call_id, request.call_s)
+                except BackendUnavailable:
+                    self.registry.lost()
+                    raise
 
     def _settle(
         self, request: Request, count: UsageCount, cover: Cover | None, status: int
@@ -106,11 +117,11 @@ class Path:
         if cover is None:
             return
         row = cover.hold.row
-        # an error after the first byte of a stream is sent in the stream
-        row.status = 500 if status == 200 and outcome.error is not None else status
+        row.status = status
         row.usage = outcome.usage or row.usage
         row.duration_us = int(outcome.elapsed_ms * 1000)
         cover.ledger.settle(cover.hold)
+        self.runs.settled(cover.hold.is_counted, cover.hold.started)
 
     @property
     def draining(self) -> bool:

@@ -221,6 +221,7 @@ class Run:
         async with self.path.schedule(self.request, call_id, self.model) as call:
             self._start()
             watch = Stopwatch(self.path.speeds.of(self.model.name))
+            stream = self.path.runs.stream(self.model.name, self.request)
             groups = self.path.upstream.generate(self.model, generation, call)
             async with aclosing(groups):
                 async for group in groups:
@@ -237,6 +238,7 @@ class Run:
                         cover.ledger.flush(cover.hold)
                     if events:
                         watch.saw(events)
+                        stream.saw(events)
                         yield events
             watch.stop()
         if unfinished > 0:

@@ -29,6 +29,7 @@ from frontend.http.routing import Route, Routes
 from frontend.http.send import warning
 from frontend.http.sites import Sites, is_local
 from frontend.http.source import source_of
+from frontend.telemetry.metrics import Metrics
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PATH_SHOWN = 200
@@ -48,6 +49,7 @@ class Middleware:
     lifespan: ASGIApp
     ledger: Ledger | None = None
     proxies: tuple[Network, ...] = ()
+    metrics: Metrics | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -75,6 +77,8 @@ class Middleware:
         finally:
             # whichever way it ends: memory, places in queues and files are given back here
             outcome.cleanup.close()
+            if self.metrics is not None:
+                self.metrics.answered(outcome)
             _log.info("%s", log_line(outcome))
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, outcome: Outcome) -> None:
@@ -88,7 +92,7 @@ class Middleware:
             # here
             self.sites.check(scope["headers"])
             raise
-        outcome.dialect = route.dialect
+        outcome.dialect, outcome.route = route.dialect, route.path
         # before the key is looked at, so that a foreign page cannot use one to probe
         self.sites.check(scope["headers"])
         outcome.caller = await self._authorize(route, scope)

@@ -1,5 +1,6 @@
 """Metrics for Prometheus: for admins, and for callers on this machine."""
 
+import asyncio
 from dataclasses import dataclass
 
 from frontend.domain.request import Request
@@ -14,5 +15,8 @@ class MetricsRoutes:
     metrics: Metrics
 
     async def show(self, _: Request, client: Client) -> None:
-        """GET /metrics"""
-        await client.respond(self.metrics.render(), kind=CONTENT_TYPE)
+        """GET /metrics, /admin/metrics"""
+        self.metrics.refresh()
+        # with many models it takes milliseconds
+        text = await asyncio.to_thread(self.metrics.render)
+        await client.respond(text, kind=CONTENT_TYPE)

@@ -13,6 +13,10 @@ class TelemetrySettings(Group):
         ge=1,
         description="Milliseconds that the event loop may be blocked before the cause is logged.",
     )
+    metrics_by_user: bool = Field(
+        default=False,
+        description="Metrics of each user by id: requests and tokens, for at most 1000 users.",
+    )
     log_level: str = Field(
         default="info",
         pattern="^(debug|info|warning|error)$",

@@ -55,6 +55,11 @@ class Registry:
         return self._reachable and bool(self._ready)
 
     @property
+    def is_reachable(self) -> bool:
+        """Whether the upstream answered last time."""
+        return self._reachable
+
+    @property
     def names(self) -> dict[str, Model]:
         """The ready models by every name, in order."""
         exact = (name for name in self.mapping if WILDCARD not in name)
