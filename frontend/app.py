@@ -24,7 +24,7 @@ from frontend.batches.perform import Performer
 from frontend.batches.runner import Runner
 from frontend.batches.work import Means
 from frontend.budget import Budget
-from frontend.generation.admission import Admission
+from frontend.generation.charge import Tariff
 from frontend.generation.path import Path
 from frontend.generation.policy import Policy
 from frontend.generation.structure import Structures
@@ -67,6 +67,12 @@ from frontend.routes.rerank import RerankRoutes
 from frontend.routes.responses import ResponsesRoutes
 from frontend.routes.tokens import TokenRoutes
 from frontend.routes.usage import UsageRoutes
+from frontend.scheduling.cost import CostWeights
+from frontend.scheduling.jobs import Caps
+from frontend.scheduling.policy import FairShare
+from frontend.scheduling.queue import Bounds as QueueBounds
+from frontend.scheduling.queue import Queue
+from frontend.scheduling.ring import Quantum
 from frontend.schemas.limits import Limits
 from frontend.settings import Settings
 from frontend.settings.media import MediaSettings
@@ -157,11 +163,25 @@ def _path(settings: Settings, upstream: Upstream | None, metrics: Metrics) -> Pa
         upstream,
         # the start has refused cycles among these names (`serve._read`)
         Registry(upstream, settings.poll_interval_s, settings.models, settings.keep_s),
-        Admission(settings.max_running, settings.max_waiting),
+        _queue(settings),
         _structures(settings),
         _images(settings),
         Policy(settings.max_text_bytes, settings.allowed_constraints),
+        tariff=Tariff(
+            CostWeights(settings.cost_prompt, settings.cost_cached, settings.cost_output)
+        ),
         runs=metrics.runs,
+    )
+
+
+def _queue(settings: Settings) -> Queue:
+    quantum = Quantum(settings.share_quantum, settings.share_rounds, settings.share_burst_rounds)
+    caps = Caps(settings.max_running_per_user, settings.max_running_per_key)
+    return Queue(
+        FairShare(settings.max_running, quantum, caps, settings.background_wait_s),
+        QueueBounds(
+            settings.max_waiting, settings.max_waiting_per_user, settings.max_waiting_bytes
+        ),
     )
 
 

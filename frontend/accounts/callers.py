@@ -216,4 +216,5 @@ def _caller_of(public_id: str, owned: Owned) -> Caller:
         owned.organisation_id,
         make_scope(owned.models, owned.endpoints, owned.networks),
         owned.expires_at_us,
+        owned.group_weight,
     )

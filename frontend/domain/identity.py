@@ -74,6 +74,8 @@ class Caller:
     organisation: str = ""
     scope: Scope = UNLIMITED
     expires_at_us: int | None = None
+    group_weight: int = 1
+    """The group's share in the scheduler."""
 
 
 ANONYMOUS = Caller(

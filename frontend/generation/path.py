@@ -16,13 +16,14 @@ from frontend.domain.models import Model
 from frontend.domain.request import Request
 from frontend.domain.usage import UsageCount
 from frontend.errors import BackendUnavailable, GatewayError
-from frontend.generation.admission import Admission
+from frontend.generation.charge import Charge, Expected, Tariff
 from frontend.generation.cover import Cover, new_hold
 from frontend.generation.policy import Policy, require_capability
 from frontend.generation.run import Run
 from frontend.generation.speeds import Speeds
 from frontend.generation.structure import Structures
 from frontend.media.images import Images
+from frontend.scheduling.queue import Queue
 from frontend.telemetry.runs import Runs
 from frontend.upstreams.protocol import Call, Upstream
 from frontend.upstreams.registry import Registry
@@ -37,11 +38,12 @@ class Path:
 
     upstream: Upstream
     registry: Registry
-    admission: Admission
+    queue: Queue
     structures: Structures
     images: Images
     policy: Policy = field(default_factory=Policy)
     speeds: Speeds = field(default_factory=Speeds)
+    tariff: Tariff = field(default_factory=Tariff)
     ledger: Ledger | None = None
     runs: Runs = field(default_factory=Runs)
 
@@ -54,12 +56,13 @@ class Path:
         Raises NotFound, NotCapable, BackendUnavailable.
         """
         count, cover, status = UsageCount(), self._cover(request), 200
+        charge = Charge(self.queue, self.tariff, request)
         model, reason = None, None
         try:
             model = await self._authorize(request, name, capability)
             if cover is not None:
                 cover.hold.row.model = model.name
-            yield Run(self, request, model, count, cover)
+            yield Run(self, request, model, count, charge, cover)
         except GatewayError as error:
             status, reason = error.status, error.code or error.type
             raise
@@ -75,6 +78,7 @@ class Path:
             # an error after the first byte of a stream is sent in the stream
             if status == 200 and request.outcome.error is not None:
                 status = 500
+            charge.settle(count, gone=status == CLIENT_GONE, failed=status >= 400)
             self._settle(request, count, cover, status)
             self.runs.ended(request, None if model is None else model.name, status, reason)
 
@@ -91,14 +95,16 @@ class Path:
         return model
 
     @asynccontextmanager
-    async def schedule(self, request: Request, call_id: str, model: Model) -> AsyncIterator[Call]:
+    async def schedule(
+        self, charge: Charge, call_id: str, model: Model, expected: Expected
+    ) -> AsyncIterator[Call]:
         """Waits for a slot, and gives it back; first for a model that is loaded on demand. A loss
         of the upstream is reported at once."""
-        background = request.background_s is not None
+        request = charge.request
         with self.runs.turn(model.name, request) as turn:
             async with (
                 self.registry.residency.using(model, request.left_s),
-                self.admission.slot(request.left_s, background=background),
+                charge.slot(call_id, model, expected),
             ):
                 turn.begin()
                 try:
@@ -126,12 +132,12 @@ class Path:
     @property
     def draining(self) -> bool:
         """Whether new requests are refused."""
-        return self.admission.draining
+        return self.queue.draining
 
     @property
     def idle(self) -> bool:
         """Whether no request runs or waits."""
-        return self.admission.idle
+        return self.queue.idle
 
     @property
     def activity(self) -> dict[str, dict[str, float | None]]:
@@ -148,10 +154,10 @@ class Path:
 
     def drain(self) -> None:
         """Refuses new requests from now on."""
-        self.admission.drain()
+        self.queue.drain()
 
     def abandon(self) -> None:
         """Ends everything that waits or runs with an error that says why: the drain is over."""
         self.drain()
-        self.admission.refuse_waiting()
+        self.queue.refuse_waiting()
         self.upstream.abandon()

@@ -22,6 +22,7 @@ from frontend.domain.vectors import Embedding, Pairs, Scores, Vectors
 from frontend.errors import BackendFailed
 from frontend.generation import sizes
 from frontend.generation.calls import CallBuffer
+from frontend.generation.charge import Charge, Expected, expected_texts
 from frontend.generation.cover import Cover, most_text_tokens
 from frontend.generation.fanout import Numbered, fan_out
 from frontend.generation.policy import check_generation, require_capability
@@ -40,6 +41,7 @@ class Run:
     request: Request
     model: Model
     _count: UsageCount
+    _charge: Charge
     _cover: Cover | None = None
     _covered: set[int] = field(default_factory=set)
     """Prompts whose first attempt is reserved already."""
@@ -104,20 +106,20 @@ class Run:
         sizes.check_generations(self.model, [generation], self.path.policy.max_text_bytes)
         if self._cover is not None:
             await self._cover.tokens(0)
-        async with self._scheduled() as call:
+        async with self._scheduled(self._counting(generation)) as call:
             self._start()
             return await self.path.upstream.count(self.model, generation, call)
 
     async def tokenize(self, generation: Generation, *, strings: bool) -> Tokenized:
         """The tokens of a prompt; they are not usage."""
         self._check([generation])
-        async with self._scheduled() as call:
+        async with self._scheduled(self._counting(generation)) as call:
             return await self.path.upstream.tokenize(self.model, generation, call, strings=strings)
 
     async def detokenize(self, ids: list[int]) -> str:
         """The text of token ids."""
         self._check([Generation(TokenIds(ids), param="tokens")])
-        async with self._scheduled() as call:
+        async with self._scheduled(Expected(size_bytes=8 * len(ids))) as call:
             return await self.path.upstream.detokenize(self.model, ids, call)
 
     async def embed(self, embedding: Embedding) -> Vectors:
@@ -128,7 +130,8 @@ class Run:
             await self._cover.tokens(
                 most_text_tokens(embedding.texts, self.model.context_length, ids)
             )
-        async with self._scheduled() as call:
+        expected = expected_texts(embedding.texts, sum(map(len, embedding.ids or ())))
+        async with self._scheduled(expected) as call:
             self._start()
             vectors = await self.path.upstream.embed(self.model, embedding, call)
         self._count.add(Usage(vectors.prompt_tokens))
@@ -140,7 +143,8 @@ class Run:
         if self._cover is not None and self._cover.is_needed:
             texts = map(operator.add, pairs.queries, pairs.documents)
             await self._cover.tokens(most_text_tokens(texts, self.model.context_length))
-        async with self._scheduled() as call:
+        texts = map(operator.add, pairs.queries, pairs.documents)
+        async with self._scheduled(expected_texts(texts)) as call:
             self._start()
             scores = await self.path.upstream.rerank(self.model, pairs, call)
         self._count.add(Usage(scores.prompt_tokens))
@@ -155,7 +159,8 @@ class Run:
             texts = [image.prompt, image.negative_prompt or ""]
             prompt = most_text_tokens(texts, None) * image.count
             await self._cover.tokens(prompt + patches(image))
-        async with self._scheduled(f"-{number}" if number else "") as call:
+        expected = replace(expected_texts([image.prompt]), output=patches(image))
+        async with self._scheduled(expected, f"-{number}" if number else "") as call:
             self._start()
             result = await self.path.upstream.draw(self.model, image, call)
         if not is_preview:
@@ -189,11 +194,15 @@ class Run:
                 yield numbered
 
     async def _count_prompt(self, generation: Generation) -> int:
-        async with self._scheduled("-count") as call:
+        async with self._scheduled(self._counting(generation), "-count") as call:
             return await self.path.upstream.count(self.model, generation, call)
 
-    def _scheduled(self, suffix: str = "") -> AbstractAsyncContextManager[Call]:
-        return self.path.schedule(self.request, self._call_id + suffix, self.model)
+    def _counting(self, generation: Generation) -> Expected:
+        # tokenizing takes a small part of the time of a prompt
+        return Expected(size_bytes=sizes.bytes_of(generation))
+
+    def _scheduled(self, expected: Expected, suffix: str = "") -> AbstractAsyncContextManager[Call]:
+        return self.path.schedule(self._charge, self._call_id + suffix, self.model, expected)
 
     def _check(self, generations: list[Generation]) -> None:
         """Raises InvalidRequest before anything waits for a slot."""
@@ -218,7 +227,8 @@ class Run:
         if cover is not None and number not in self._covered:
             (generation,) = await cover.generations(self.model, [generation], self._count_prompt)
         self._covered.discard(number)  # another attempt is more than what was reserved
-        async with self.path.schedule(self.request, call_id, self.model) as call:
+        expected = self._charge.generation(self.model, generation)
+        async with self.path.schedule(self._charge, call_id, self.model, expected) as call:
             self._start()
             watch = Stopwatch(self.path.speeds.of(self.model.name))
             stream = self.path.runs.stream(self.model.name, self.request)

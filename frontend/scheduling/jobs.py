@@ -23,7 +23,13 @@ class Job:
     at_s: float = 0.0
     number: int = 0
     flow: "Flow | None" = None
+    bounded: bool = True
+    """Whether the bound of waiting requests per user applies."""
+    ahead: int = 0
+    """Jobs of the flow that waited when it came, and those that had begun by then."""
+    begun_before: int = 0
     settled: bool = False
+    unplaced: bool = False
     decision: "Decision | None" = None
 
 
@@ -35,6 +41,8 @@ class Flow(Share):
     lanes: dict[tuple[str, str], OrderedDict[int, Job]] = field(default_factory=dict)
     waiting: int = 0
     running: int = 0
+    begun: int = 0
+    """Jobs that have ever run."""
     keys: Counter[str] = field(default_factory=Counter)
     """Running jobs of each key."""
 

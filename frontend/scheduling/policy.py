@@ -60,6 +60,11 @@ class FairShare:
             self._since_s = now_s
         return self.tree(job).add(job)
 
+    def position(self, job: Job) -> int:
+        """About how many waiting jobs run until this one has run."""
+        before = self.first.waiting if job.background else 0
+        return before + self.tree(job).position(job)
+
     def remove(self, job: Job, now_s: float) -> None:
         """A waiting job is given up."""
         self.tree(job).remove(job)

@@ -109,11 +109,13 @@ class Ring(Generic[S]):
 
     def level(self, share: S) -> int:
         """The deficit of an active member in this round."""
+        if share.round == self.round:
+            return share.deficit
         gain = self.quantum.tokens * share.weight
         most = gain * self.quantum.most_rounds
-        # a cost that is larger than that must be reached, too
-        if share.entries:
-            most = max(most, *[entry[3] for entry in share.entries.values()])
+        # a cost that is larger must be reached, and what is left of that round's gain is kept
+        for entry in share.entries.values():
+            most = max(most, entry[3] + gain)
         grown = share.deficit + gain * (self.round - share.round)
         # a refund may exceed the bound: these tokens were paid
         return max(share.deficit, min(grown, most))
@@ -128,7 +130,7 @@ class Ring(Generic[S]):
         share.entries.clear()
         if not costs:
             return
-        ready = deficit + self._credit(share)
+        ready = deficit + self._credit(share) if share.credit else deficit
         if rotate and min(costs.values()) > ready:
             share.place = next(self._numbers)
         gain = self.quantum.tokens * share.weight
@@ -161,9 +163,11 @@ class Ring(Generic[S]):
                 self.contended += at - self.round
             self.round = at
         deficit = self.level(share)
-        credit = self._credit(share)
-        spent = min(credit, cost)
-        share.credit, share.contended = credit - spent, self.contended
+        spent = 0
+        if share.credit:
+            credit = self._credit(share)
+            spent = min(credit, cost)
+            share.credit, share.contended = credit - spent, self.contended
         share.deficit, share.round = deficit - cost + spent, self.round
         share.attained += cost
         return deficit

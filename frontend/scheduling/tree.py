@@ -49,6 +49,7 @@ class Tree:
         group = flow.parent
         assert group is not None
         job.flow, job.number = flow, next(self._numbers)
+        job.ahead, job.begun_before = flow.waiting, flow.begun
         lane = flow.lanes.get((job.resource, job.key))
         if lane is None:
             lane = flow.lanes[job.resource, job.key] = OrderedDict()
@@ -83,7 +84,7 @@ class Tree:
         inner = _first(group.ring, free)
         assert inner is not None
         flow = inner[4]
-        heads = [job for job in self._heads(flow) if flow.entries.get(job.resource) is inner]
+        heads = (job for job in self._heads(flow) if flow.entries.get(job.resource) is inner)
         return self._take(outer[0], inner[0], min(heads, key=_number))
 
     def _take(self, outer: int, inner: int, job: Job) -> Job:
@@ -104,6 +105,7 @@ class Tree:
             self.groups.round,
         )
         flow.running += 1
+        flow.begun += 1
         flow.keys[job.key] += 1
         self._drop(flow, job)
         self._refresh(flow, rotate=True)
@@ -134,6 +136,18 @@ class Tree:
             self.groups.correct(flow.parent, tokens)
             if flow.active:
                 self._refresh(flow)
+
+    def position(self, job: Job) -> int:
+        """About how many jobs run until this one has run, by the shares of those who wait now."""
+        flow = job.flow
+        assert flow is not None
+        group = flow.parent
+        assert group is not None
+        # those before it may have been given up; then there are fewer
+        ahead = min(max(job.ahead - (flow.begun - job.begun_before), 0), flow.waiting - 1)
+        part = flow.weight * group.weight
+        whole = group.ring.weight * self.groups.weight
+        return min(-(-(ahead + 1) * whole // part), self.waiting)
 
     def owe(self, groups: dict[str, int], users: dict[tuple[str, str], int], most: int) -> None:
         """Charges active groups and users for what they were served elsewhere.
@@ -193,14 +207,14 @@ class Tree:
         """
         group = flow.parent
         assert group is not None
-        heads: dict[str, Job] = {}
-        for job in self._heads(flow):
-            if job.resource not in heads or job.number < heads[job.resource].number:
-                heads[job.resource] = job
         if flow.active and not flow.waiting:
             group.ring.leave(flow)
             self._forget(flow)
         elif flow.active:
+            heads: dict[str, Job] = {}
+            for job in self._heads(flow):
+                if job.resource not in heads or job.number < heads[job.resource].number:
+                    heads[job.resource] = job
             costs = {resource: job.cost for resource, job in heads.items()}
             group.ring.offer(flow, costs, rotate=rotate)
         if not group.active:
@@ -208,8 +222,10 @@ class Tree:
         if not group.ring.active:
             self.groups.leave(group)
             return
-        bests = [(name, group.ring.best(name)) for name in [*group.ring.resources]]
-        costs = {name: entry[3] for name, entry in bests if entry is not None}
+        costs = {}
+        for name in [*group.ring.resources]:
+            if (entry := group.ring.best(name)) is not None:
+                costs[name] = entry[3]
         # an unchanged offer would only be computed again
         if charged or costs != {name: one[3] for name, one in group.entries.items()}:
             self.groups.offer(group, costs, rotate=rotate)
@@ -234,12 +250,13 @@ class Tree:
 
 def _first(ring: Ring[S], resources: Iterable[str]) -> Entry | None:
     """The first entry of all these resources."""
-    entries = [entry for name in resources if (entry := ring.best(name)) is not None]
-    return min(entries, default=None, key=_turn)
-
-
-def _turn(entry: Entry) -> tuple[int, int, int]:
-    return entry[:3]
+    first = None
+    for name in resources:
+        entry = ring.best(name)
+        # two entries differ in their third field at the latest, so shares are never compared
+        if entry is not None and (first is None or entry < first):
+            first = entry
+    return first
 
 
 def _number(job: Job) -> int:
