@@ -88,6 +88,8 @@ from frontend.store.usage import UsageStore
 from frontend.table import Handlers, table
 from frontend.telemetry.metrics import Metrics
 from frontend.turns import Turns
+from frontend.upstreams.fleet import Fleet
+from frontend.upstreams.member import Member
 from frontend.upstreams.protocol import Upstream
 from frontend.upstreams.registry import Registry
 from frontend.upstreams.triton.client import Triton
@@ -159,10 +161,10 @@ def create_gateway(
 
 def _path(settings: Settings, upstream: Upstream | None, metrics: Metrics) -> Path:
     upstream = upstream or Triton(settings.triton, settings.triton_key, settings.repository)
+    # the start has refused cycles among these names (`serve._read`)
+    registry = Registry(upstream, settings.poll_interval_s, settings.models, settings.keep_s)
     return Path(
-        upstream,
-        # the start has refused cycles among these names (`serve._read`)
-        Registry(upstream, settings.poll_interval_s, settings.models, settings.keep_s),
+        Fleet([Member("triton", upstream, registry)]),
         _queue(settings),
         _structures(settings),
         _images(settings),
@@ -199,7 +201,7 @@ def _handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
     database, metrics, directory, runner = (
         parts.database, parts.metrics, parts.directory, parts.runner,
     )  # fmt: skip
-    bounds, registry = _bounds(settings), path.registry
+    bounds, fleet = _bounds(settings), path.fleet
     assert path.ledger is not None
     links = Links(FileStore(database, settings.max_stored_bytes), settings.link_ttl_s)
     store = ResponseStore(database, settings.responses_ttl_s, settings.max_responses_bytes)
@@ -213,14 +215,14 @@ def _handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
         embeddings=EmbeddingRoutes(path, bounds),
         images=ImageRoutes(path, bounds, links, settings.public_url),
         rerank=RerankRoutes(path, bounds),
-        models=ModelRoutes(registry),
+        models=ModelRoutes(fleet),
         messages=MessagesRoutes(path, bounds),
         ollama=OllamaRoutes(path, bounds),
-        ollama_models=OllamaModelRoutes(registry, bounds),
+        ollama_models=OllamaModelRoutes(fleet, bounds),
         health=HealthRoutes(path),
         metrics=MetricsRoutes(metrics),
-        docs=DocsRoutes(registry, names_are_public),
-        home=HomeRoutes(registry, names_are_public, settings.public_url),
+        docs=DocsRoutes(fleet, names_are_public),
+        home=HomeRoutes(fleet, names_are_public, settings.public_url),
         tokens=TokenRoutes(path, bounds),
         files=FileRoutes(
             runner.means.uploads,
@@ -272,7 +274,7 @@ def _lifespan(path: Path, parts: Parts, callers: Callers) -> ASGIApp:
         ledger = nullcontext() if path.ledger is None else path.ledger.running()
         await parts.directory.roles.seed()
         async with (
-            path.registry.polling(),
+            path.fleet.polling(),
             path.structures.working(),
             callers.watching(),
             ledger,
@@ -282,7 +284,7 @@ def _lifespan(path: Path, parts: Parts, callers: Callers) -> ASGIApp:
         # in this order: what uses the upstream ends before its channel is closed
         await path.images.workers.close()
         await parts.database.close()
-        await path.upstream.close()
+        await path.fleet.close()
 
     return Router(lifespan=lifespan)
 

@@ -20,7 +20,9 @@ GatewayError
 ├── NotSupported       501  known, and not supported here
 ├── BackendFailed      502  a model failed; details are in the log alone
 ├── BackendTimeout     504  the deadline passed
-├── BackendUnavailable 503  Triton or the model is not available (yet)
+├── BackendUnavailable 503  the model is not available (yet)
+│   ├── UpstreamLost        its server cannot be reached
+│   └── UpstreamBusy        its server does not accept more requests now
 └── StoreUnavailable   503  the database cannot be reached; why is in `reason` alone
 
 Clients read some of these by their text. Each dialect says them in its own API's words, from the
@@ -276,12 +278,20 @@ class BackendTimeout(GatewayError):
 
 
 class BackendUnavailable(GatewayError):
-    """Triton, or the model in it, is not available now."""
+    """A model, or the server that serves it, is not available now."""
 
     status = 503
     type = "server_error"
     code = "backend_unavailable"
     retry_after_s = 2
+
+
+class UpstreamLost(BackendUnavailable):
+    """The server cannot be reached: none of its models can be used."""
+
+
+class UpstreamBusy(BackendUnavailable):
+    """The server is healthy and does not accept more requests now."""
 
 
 class StoreUnavailable(GatewayError):

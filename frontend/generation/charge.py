@@ -54,7 +54,7 @@ class Charge:
 
     def slot(
         self, call_id: str, model: Model, expected: Expected
-    ) -> AbstractAsyncContextManager[None]:
+    ) -> AbstractAsyncContextManager[Job]:
         """Waits for a slot of one call, and gives it back. Raises as `Queue.slot` does."""
         request, caller = self.request, self.request.caller
         job = Job(

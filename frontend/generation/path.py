@@ -7,7 +7,7 @@ on dialects or HTTP, and knows upstreams only by their protocol.
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 
 from frontend.accounts.ledger import Ledger
@@ -15,7 +15,7 @@ from frontend.accounts.scopes import require_model
 from frontend.domain.models import Model
 from frontend.domain.request import Request
 from frontend.domain.usage import UsageCount
-from frontend.errors import BackendUnavailable, GatewayError
+from frontend.errors import GatewayError
 from frontend.generation.charge import Charge, Expected, Tariff
 from frontend.generation.cover import Cover, new_hold
 from frontend.generation.policy import Policy, require_capability
@@ -25,8 +25,9 @@ from frontend.generation.structure import Structures
 from frontend.media.images import Images
 from frontend.scheduling.queue import Queue
 from frontend.telemetry.runs import Runs
-from frontend.upstreams.protocol import Call, Upstream
-from frontend.upstreams.registry import Registry
+from frontend.upstreams.fleet import Fleet
+from frontend.upstreams.placement import NOTHING, Need, Place, Places
+from frontend.upstreams.protocol import Call
 
 CLIENT_GONE = 499
 """What usage says of a request whose client went away, as nginx does."""
@@ -34,10 +35,9 @@ CLIENT_GONE = 499
 
 @dataclass(slots=True)
 class Path:
-    """The path to one upstream."""
+    """The path to the upstreams."""
 
-    upstream: Upstream
-    registry: Registry
+    fleet: Fleet
     queue: Queue
     structures: Structures
     images: Images
@@ -46,6 +46,12 @@ class Path:
     tariff: Tariff = field(default_factory=Tariff)
     ledger: Ledger | None = None
     runs: Runs = field(default_factory=Runs)
+    places: Places = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.places = Places(self.fleet)
+        self.queue.has_room = self.places.has_room
+        self.places.freed.append(self.queue.wake)
 
     @asynccontextmanager
     async def open(
@@ -88,7 +94,7 @@ class Path:
         return Cover(ledger, request, new_hold(request, ledger.clock()), self.runs)
 
     async def _authorize(self, request: Request, name: str, capability: str | None) -> Model:
-        model = require_model(request.caller.scope, name, await self.registry.find(name))
+        model = require_model(request.caller.scope, name, await self.fleet.find(name))
         request.outcome.model = model.name
         if capability is not None:
             require_capability(model, name, capability)
@@ -96,22 +102,41 @@ class Path:
 
     @asynccontextmanager
     async def schedule(
-        self, charge: Charge, call_id: str, model: Model, expected: Expected
-    ) -> AsyncIterator[Call]:
-        """Waits for a slot, and gives it back; first for a model that is loaded on demand. A loss
-        of the upstream is reported at once."""
+        self,
+        charge: Charge,
+        call_id: str,
+        model: Model,
+        expected: Expected,
+        need: Need = NOTHING,
+        tried: set[str] | None = None,
+    ) -> AsyncIterator[Place]:
+        """Waits for a slot and for a place at an upstream, and gives both back; first for a model
+        that is loaded on demand. What goes wrong is noted for the next choice.
+
+        `tried`: the upstreams that failed the request already; the chosen one is added.
+        """
         request = charge.request
+        tried = set() if tried is None else tried
         with self.runs.turn(model.name, request) as turn:
             async with (
-                self.registry.residency.using(model, request.left_s),
-                charge.slot(call_id, model, expected),
+                self.places.loaded(model, need, tried, request.left_s) as loaded,
+                charge.slot(call_id, model, expected) as job,
+                self.places.hold(model, need, tried, call_id, request.left_s) as member,
             ):
-                turn.begin()
-                try:
-                    yield Call(call_id, request.call_s)
-                except BackendUnavailable:
-                    self.registry.lost()
-                    raise
+                tried.add(member.name)
+                self.queue.placed(job, member.name)
+                own = member.registry.own(model.name) or model
+                place = Place(member, own, Call(call_id, request.call_s))
+                residency = member.registry.residency
+                used = nullcontext() if member is loaded else residency.using(own, request.left_s)
+                async with used:
+                    turn.begin()
+                    try:
+                        yield place
+                    except GatewayError as error:
+                        member.failed(model.name, error, answered=place.answered)
+                        raise
+                    member.succeeded(model.name)
 
     def _settle(
         self, request: Request, count: UsageCount, cover: Cover | None, status: int
@@ -142,14 +167,13 @@ class Path:
     @property
     def activity(self) -> dict[str, dict[str, float | None]]:
         """What each loaded model does now."""
-        residency = self.registry.residency
         return {
             model.name: {
-                "running": residency.stay(model).running,
-                "expires_s": residency.expires_s(model),
+                "running": self.fleet.running(model),
+                "expires_s": self.fleet.expires_s(model),
                 **asdict(self.speeds.of(model.name)),
             }
-            for model in self.registry.loaded
+            for model in self.fleet.loaded
         }
 
     def drain(self) -> None:
@@ -160,4 +184,4 @@ class Path:
         """Ends everything that waits or runs with an error that says why: the drain is over."""
         self.drain()
         self.queue.refuse_waiting()
-        self.upstream.abandon()
+        self.fleet.abandon()

@@ -6,20 +6,20 @@ nothing. It does not know how requests share the upstreams' slots.
 
 import itertools
 import operator
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import AbstractAsyncContextManager, aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from frontend.domain.events import Event, Events
 from frontend.domain.generation import Generation, ImageLink, TokenIds, Tokenized
 from frontend.domain.images import ImageRequest, ImageResult, patches
-from frontend.domain.models import Model
+from frontend.domain.models import Input, Model
 from frontend.domain.request import Request
 from frontend.domain.usage import Usage, UsageCount
 from frontend.domain.vectors import Embedding, Pairs, Scores, Vectors
-from frontend.errors import BackendFailed
+from frontend.errors import BackendFailed, BackendUnavailable
 from frontend.generation import sizes
 from frontend.generation.calls import CallBuffer
 from frontend.generation.charge import Charge, Expected, expected_texts
@@ -27,10 +27,16 @@ from frontend.generation.cover import Cover, most_text_tokens
 from frontend.generation.fanout import Numbered, fan_out
 from frontend.generation.policy import check_generation, require_capability
 from frontend.generation.speeds import Stopwatch
-from frontend.upstreams.protocol import Call
+from frontend.upstreams.placement import Need, Place
 
 if TYPE_CHECKING:
     from frontend.generation.path import Path
+
+Answer = TypeVar("Answer")
+MOVED = (BackendUnavailable, BackendFailed)
+"""Errors after which another upstream gets the request."""
+_BYTES_PER_TOKEN = 3.5
+"""About; decides only between upstreams that have different context lengths."""
 
 
 @dataclass(slots=True)
@@ -98,7 +104,8 @@ class Run:
 
     async def load(self) -> None:
         """Returns when the model is loaded."""
-        async with self.path.registry.residency.using(self.model, self.request.left_s):
+        need = self._need()
+        async with self.path.places.loaded(self.model, need, set(), self.request.left_s):
             pass
 
     async def count_tokens(self, generation: Generation) -> int:
@@ -106,21 +113,31 @@ class Run:
         sizes.check_generations(self.model, [generation], self.path.policy.max_text_bytes)
         if self._cover is not None:
             await self._cover.tokens(0)
-        async with self._scheduled(self._counting(generation)) as call:
+
+        async def count(place: Place) -> int:
             self._start()
-            return await self.path.upstream.count(self.model, generation, call)
+            return await place.upstream.count(place.model, generation, place.call)
+
+        return await self._call(count, self._need(generation), _counted(generation))
 
     async def tokenize(self, generation: Generation, *, strings: bool) -> Tokenized:
         """The tokens of a prompt; they are not usage."""
         self._check([generation])
-        async with self._scheduled(self._counting(generation)) as call:
-            return await self.path.upstream.tokenize(self.model, generation, call, strings=strings)
+
+        async def tokenize(place: Place) -> Tokenized:
+            upstream, call = place.upstream, place.call
+            return await upstream.tokenize(place.model, generation, call, strings=strings)
+
+        return await self._call(tokenize, self._need(generation), _counted(generation))
 
     async def detokenize(self, ids: list[int]) -> str:
         """The text of token ids."""
         self._check([Generation(TokenIds(ids), param="tokens")])
-        async with self._scheduled(Expected(size_bytes=8 * len(ids))) as call:
-            return await self.path.upstream.detokenize(self.model, ids, call)
+
+        async def detokenize(place: Place) -> str:
+            return await place.upstream.detokenize(place.model, ids, place.call)
+
+        return await self._call(detokenize, self._need(), Expected(size_bytes=8 * len(ids)))
 
     async def embed(self, embedding: Embedding) -> Vectors:
         """The vectors of all texts, in order."""
@@ -130,10 +147,14 @@ class Run:
             await self._cover.tokens(
                 most_text_tokens(embedding.texts, self.model.context_length, ids)
             )
-        expected = expected_texts(embedding.texts, sum(map(len, embedding.ids or ())))
-        async with self._scheduled(expected) as call:
+
+        async def embed(place: Place) -> Vectors:
             self._start()
-            vectors = await self.path.upstream.embed(self.model, embedding, call)
+            return await place.upstream.embed(place.model, embedding, place.call)
+
+        accepts = frozenset() if embedding.ids is None else frozenset({Input.TOKEN_IDS})
+        expected = expected_texts(embedding.texts, sum(map(len, embedding.ids or ())))
+        vectors = await self._call(embed, self._need(accepts=accepts), expected)
         self._count.add(Usage(vectors.prompt_tokens))
         return vectors
 
@@ -143,10 +164,13 @@ class Run:
         if self._cover is not None and self._cover.is_needed:
             texts = map(operator.add, pairs.queries, pairs.documents)
             await self._cover.tokens(most_text_tokens(texts, self.model.context_length))
-        texts = map(operator.add, pairs.queries, pairs.documents)
-        async with self._scheduled(expected_texts(texts)) as call:
+
+        async def rerank(place: Place) -> Scores:
             self._start()
-            scores = await self.path.upstream.rerank(self.model, pairs, call)
+            return await place.upstream.rerank(place.model, pairs, place.call)
+
+        expected = expected_texts(map(operator.add, pairs.queries, pairs.documents))
+        scores = await self._call(rerank, self._need(), expected)
         self._count.add(Usage(scores.prompt_tokens))
         return scores
 
@@ -159,10 +183,15 @@ class Run:
             texts = [image.prompt, image.negative_prompt or ""]
             prompt = most_text_tokens(texts, None) * image.count
             await self._cover.tokens(prompt + patches(image))
-        expected = replace(expected_texts([image.prompt]), output=patches(image))
-        async with self._scheduled(expected, f"-{number}" if number else "") as call:
+
+        async def draw(place: Place) -> ImageResult:
             self._start()
-            result = await self.path.upstream.draw(self.model, image, call)
+            return await place.upstream.draw(place.model, image, place.call)
+
+        accepts = frozenset({Input.PREVIEWS}) if is_preview else frozenset[Input]()
+        suffix = f"-{number}" if number else ""
+        expected = replace(expected_texts([image.prompt]), output=patches(image))
+        result = await self._call(draw, self._need(accepts=accepts), expected, suffix)
         if not is_preview:
             # once they are there: a failed request costs no images
             self._start(images=len(result.files))
@@ -194,15 +223,54 @@ class Run:
                 yield numbered
 
     async def _count_prompt(self, generation: Generation) -> int:
-        async with self._scheduled(self._counting(generation), "-count") as call:
-            return await self.path.upstream.count(self.model, generation, call)
+        async def count(place: Place) -> int:
+            return await place.upstream.count(place.model, generation, place.call)
 
-    def _counting(self, generation: Generation) -> Expected:
-        # tokenizing takes a small part of the time of a prompt
-        return Expected(size_bytes=sizes.bytes_of(generation))
+        return await self._call(count, self._need(generation), _counted(generation), "-count")
 
-    def _scheduled(self, expected: Expected, suffix: str = "") -> AbstractAsyncContextManager[Call]:
-        return self.path.schedule(self._charge, self._call_id + suffix, self.model, expected)
+    async def _call(
+        self,
+        work: Callable[[Place], Awaitable[Answer]],
+        need: Need,
+        expected: Expected,
+        suffix: str = "",
+    ) -> Answer:
+        """One call with one answer; where an upstream fails, another one gets it."""
+        tried: set[str] = set()
+        while True:
+            scheduled = self.path.schedule(
+                self._charge, self._call_id + suffix, self.model, expected, need, tried
+            )
+            try:
+                async with scheduled as place:
+                    answer = await work(place)
+                    self._served_by(place)
+                    return answer
+            except MOVED:
+                if not self._can_move(need, tried):
+                    raise
+
+    def _can_move(self, need: Need, tried: set[str]) -> bool:
+        return self.request.left_s > 0 and self.path.places.has_other(self.model.name, need, tried)
+
+    def _served_by(self, place: Place) -> None:
+        """The price is that of the upstream that answers."""
+        if self._cover is not None:
+            self._cover.hold.row.upstream = place.member.name
+
+    def _need(
+        self, generation: Generation | None = None, accepts: frozenset[Input] = frozenset()
+    ) -> Need:
+        group = self.request.caller.group
+        if generation is None:
+            return Need(accepts, group=group)
+        if generation.images:
+            accepts |= {Input.IMAGES}
+        if generation.tools is not None:
+            accepts |= {Input.TOOLS}
+        answer = generation.sampling.max_tokens or 0
+        tokens = int(sizes.bytes_of(generation) / _BYTES_PER_TOKEN) + answer
+        return Need(accepts, generation, tokens, group)
 
     def _check(self, generations: list[Generation]) -> None:
         """Raises InvalidRequest before anything waits for a slot."""
@@ -221,38 +289,61 @@ class Run:
         Raises GatewayError, also when the upstream ends before every completion has its finish
         reason.
         """
-        attempt, calls = next(self._attempts), CallBuffer()
-        unfinished = generation.sampling.choices
-        cover = self._cover
+        attempt, cover = next(self._attempts), self._cover
         if cover is not None and number not in self._covered:
             (generation,) = await cover.generations(self.model, [generation], self._count_prompt)
         self._covered.discard(number)  # another attempt is more than what was reserved
+        need, tried = self._need(generation), set[str]()
         expected = self._charge.generation(self.model, generation)
-        async with self.path.schedule(self._charge, call_id, self.model, expected) as call:
-            self._start()
-            watch = Stopwatch(self.path.speeds.of(self.model.name))
-            stream = self.path.runs.stream(self.model.name, self.request)
-            groups = self.path.upstream.generate(self.model, generation, call)
-            async with aclosing(groups):
-                async for group in groups:
-                    # an unexpected abort or an error is not the end of an
-                    # answer; the stream is read on to its own end, to be refused there
-                    events = [
-                        calls.complete(e) for e in map(_without_failure, group) if e is not None
-                    ]
-                    for event in events:
-                        self._count.see(number, event, attempt)
-                        unfinished -= event.finish_reason is not None
-                    if cover is not None and cover.progress(sum(map(_tokens_of, events))):
-                        cover.hold.row.usage = self._count.total
-                        cover.ledger.flush(cover.hold)
-                    if events:
-                        watch.saw(events)
-                        stream.saw(events)
+        while True:
+            scheduled = self.path.schedule(self._charge, call_id, self.model, expected, need, tried)
+            place: Place | None = None
+            try:
+                async with (
+                    scheduled as place,
+                    aclosing(self._read(place, number, attempt, generation)) as groups,
+                ):
+                    async for events in groups:
                         yield events
-            watch.stop()
+                return
+            except MOVED:
+                # after the first byte the client has a part of this answer
+                if (place is not None and place.answered) or not self._can_move(need, tried):
+                    raise
+
+    async def _read(
+        self, place: Place, number: int, attempt: int, generation: Generation
+    ) -> Events:
+        """What one upstream sends, counted. Raises as `_infer` does."""
+        calls, unfinished, cover = CallBuffer(), generation.sampling.choices, self._cover
+        self._start()
+        self._served_by(place)
+        watch = Stopwatch(self.path.speeds.of(self.model.name), place.speed)
+        stream = self.path.runs.stream(self.model.name, self.request)
+        async with aclosing(place.upstream.generate(place.model, generation, place.call)) as groups:
+            async for group in groups:
+                # an unexpected abort or an error is not the end of an
+                # answer; the stream is read on to its own end, to be refused there
+                events = [calls.complete(e) for e in map(_without_failure, group) if e is not None]
+                for event in events:
+                    self._count.see(number, event, attempt)
+                    unfinished -= event.finish_reason is not None
+                if cover is not None and cover.progress(sum(map(_tokens_of, events))):
+                    cover.hold.row.usage = self._count.total
+                    cover.ledger.flush(cover.hold)
+                if events:
+                    place.answered = True
+                    watch.saw(events)
+                    stream.saw(events)
+                    yield events
+        watch.stop()
         if unfinished > 0:
             raise BackendFailed("the model stopped before the end of its answer", code="incomplete")
+
+
+def _counted(generation: Generation) -> Expected:
+    # to tokenize a prompt takes a small part of the time that it takes to compute it
+    return Expected(size_bytes=sizes.bytes_of(generation))
 
 
 def _tokens_of(event: Event) -> int:

@@ -9,14 +9,14 @@ from frontend.telemetry.metrics import Metrics
 
 def watch(metrics: Metrics, path: Path, folder: FilePath) -> None:
     """Has `metrics` read the parts of a gateway; `folder` holds its own files."""
-    registry, ledger = path.registry, path.ledger
+    fleet, ledger = path.fleet, path.ledger
     metrics.watch(
         "upstream_up", "Whether an upstream answered the last poll",
-        lambda: {"triton": float(registry.is_reachable)}, "upstream",
+        lambda: {one.name: float(one.registry.is_reachable) for one in fleet.members}, "upstream",
     )  # fmt: skip
     metrics.watch(
         "models", "Models by state: ready, or seen before and not ready now",
-        lambda: {"ready": len(registry.models), "absent": len(registry.absent)}, "state",
+        lambda: {"ready": len(fleet.models), "absent": len(fleet.absent)}, "state",
     )  # fmt: skip
     metrics.watch(
         "backlog", "What waits to be written, by queue",

@@ -164,6 +164,9 @@ def log_line(outcome: Outcome) -> str:
     if outcome.caller is not ANONYMOUS:
         shown |= {"caller": outcome.caller.name, "user": outcome.caller.user}
         shown["key"] = outcome.caller.key
+    if outcome.first_token_s is not None:
+        shown["queue_ms"] = round(outcome.queued_s * 1000, 1)
+        shown["first_token_ms"] = round(outcome.first_token_s * 1000, 1)
     if outcome.usage is not None:
         shown["prompt_tokens"] = outcome.usage.prompt_tokens
         shown["completion_tokens"] = outcome.usage.completion_tokens

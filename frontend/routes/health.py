@@ -30,7 +30,7 @@ class HealthRoutes:
         """GET /readyz, /health"""
         if self.path.draining:
             await client.respond(b'{"status":"draining"}', status=503)
-        elif self.path.registry.is_ready:
+        elif self.path.fleet.is_ready:
             await client.respond(b'{"status":"ready"}')
         else:
             await client.respond(b'{"status":"no model is served"}', status=503)

@@ -17,7 +17,7 @@ from frontend.domain.models import Model
 from frontend.domain.request import Request
 from frontend.http.client import Client
 from frontend.http.origin import origin_of
-from frontend.upstreams.registry import Registry
+from frontend.upstreams.fleet import Fleet
 
 _PAGES = Path(__file__).with_name("pages")
 _HIDDEN = (
@@ -33,7 +33,7 @@ class HomeRoutes:
     """`names`: the names of models are not secret. `public_url` is where the calls go; empty: as
     the client reached the gateway. `key`: what an example sends as its key."""
 
-    registry: Registry
+    fleet: Fleet
     names: bool
     public_url: str
 
@@ -44,12 +44,12 @@ class HomeRoutes:
             greeting, kind = b"Ollama is running", b"text/plain; charset=utf-8"
             await client.respond(greeting, headers=[vary], kind=kind)
             return
-        models = self.registry.models if self.names else None
-        states = dict.fromkeys(self.registry.absent, "not loaded") if self.names else {}
+        models = self.fleet.models if self.names else None
+        states = dict.fromkeys(self.fleet.absent, "not loaded") if self.names else {}
         for model in models or []:
             states[model.name] = "loaded on demand"
-        states |= dict.fromkeys((one.name for one in self.registry.loaded), "ready")
-        state = "Ready." if self.registry.is_ready else "Not ready: no model is loaded."
+        states |= dict.fromkeys((one.name for one in self.fleet.loaded), "ready")
+        state = "Ready." if self.fleet.is_ready else "Not ready: no model is loaded."
         page = render(origin_of(client, self.public_url), state, models, states)
         headers = [vary, *_headers()]
         await client.respond(page, headers=headers, kind=b"text/html; charset=utf-8")

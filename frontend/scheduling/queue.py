@@ -65,7 +65,7 @@ class Queue:
     @asynccontextmanager
     async def slot(
         self, job: Job, timeout_s: float, *, waits: Callable[[], None] | None = None
-    ) -> AsyncIterator[None]:
+    ) -> AsyncIterator[Job]:
         """Holds a slot for the block. `waits` is called if it must wait for one.
 
         Raises RateLimited for the user's own bound, Overloaded, BackendTimeout.
@@ -82,7 +82,7 @@ class Queue:
             await self._wait(job, timeout_s)
             begun_s = self.clock()
         try:
-            yield
+            yield job
         finally:
             self.placed(job)
             self._end(job, begun_s)
@@ -92,8 +92,10 @@ class Queue:
         if job.decision is not None:
             self.policy.settle(job, actual)
 
-    def placed(self, job: Job) -> None:
+    def placed(self, job: Job, upstream: str | None = None) -> None:
         """A running job has its place at an upstream, which `has_room` counts from now on."""
+        if upstream is not None and job.decision is not None:
+            job.decision.upstream = upstream
         if job.unplaced:
             job.unplaced = False
             self._unplaced[job.resource] -= 1

@@ -25,7 +25,7 @@ def test_metrics_are_prometheuss(raw: httpx2.Client) -> None:
     assert float(values["process_cpu_seconds_total"]) > 0
     assert float(values["gateway_connections"]) >= 1
     assert "gateway_event_loop_blocks_total" in values
-    # no label has what a caller chose: an open gateway's metrics name no user
+    # a label that is not one of these could have what a caller chose
     labels = {
         label for found in samples_of(answer.text).values() for each, _ in found for label in each
     }

@@ -25,6 +25,7 @@ from frontend.errors import (
     NotCapable,
     NotFound,
     Overloaded,
+    UpstreamLost,
 )
 from frontend.generation.fanout import WIDTH
 from frontend.generation.path import Path
@@ -32,9 +33,8 @@ from frontend.generation.policy import Policy
 from frontend.scheduling.jobs import Job
 from frontend.scheduling.policy import FairShare
 from frontend.scheduling.queue import Queue
-from frontend.upstreams.registry import Registry
 from tests.support.events import MODEL, event, no_images, structures
-from tests.support.upstream import ScriptedUpstream, request
+from tests.support.upstream import ScriptedUpstream, fleet_of, request
 
 PROMPT = Generation(Passage("x"))
 ALL = replace(MODEL, capabilities=MODEL.capabilities | {"embedding", "rerank", "image"})
@@ -44,8 +44,7 @@ def path_of(
     upstream: ScriptedUpstream, max_running: int = 256, policy: Policy | None = None
 ) -> Path:
     return Path(
-        upstream,
-        Registry(upstream, interval_s=60),
+        fleet_of(upstream),
         Queue(FairShare(max_running)),
         structures(),
         no_images(),
@@ -149,10 +148,10 @@ async def test_a_constraint_is_accepted_where_the_operator_allows_it(name: Any) 
 
 
 async def test_losing_the_upstream_is_reported_to_the_registry() -> None:
-    path = path_of(ScriptedUpstream([[event("a")]], BackendUnavailable("gone")))
+    path = path_of(ScriptedUpstream([[event("a")]], UpstreamLost("gone")))
     with pytest.raises(BackendUnavailable):
         await collect(path)
-    assert not path.registry.is_ready
+    assert not path.fleet.is_ready
     assert path.idle
 
 
@@ -269,13 +268,13 @@ async def test_every_other_call_is_counted_and_scheduled_alike(
         await call(run)
     assert asked.outcome.usage == usage
     assert upstream.started == ["ada/id"]
-    failing = path_of(ScriptedUpstream(served=[ALL], error=BackendUnavailable("gone")))
+    failing = path_of(ScriptedUpstream(served=[ALL], error=UpstreamLost("gone")))
     asked = request()
     with pytest.raises(BackendUnavailable):
         async with failing.open(asked, "m") as run:
             await call(run)
     assert asked.outcome.usage is None
-    assert not failing.registry.is_ready
+    assert not failing.fleet.is_ready
     assert failing.idle
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frontend.scheduling import tree as trees
-from frontend.scheduling.jobs import Caps, Job
+from frontend.scheduling.jobs import Caps, Flow, Job
 from frontend.scheduling.policy import FairShare
 from frontend.scheduling.ring import BURST_S, Quantum, Ring
 from tests.support.shares import Asker, Pool
@@ -105,10 +105,10 @@ def test_whatever_happens_no_slot_idles_and_nothing_is_left(
         assert policy.running == len(running) <= slots
         if not cap and full is None and policy.running < slots:
             assert not policy.first.waiting
-    while (one := policy.next(0, anywhere)) or running:
-        if one:
-            waiting.remove(one)
-            running.append(one)
+    while (left := policy.next(0, anywhere)) or running:
+        if left:
+            waiting.remove(left)
+            running.append(left)
             continue
         done = running.pop()
         policy.end(done, 0)
@@ -174,8 +174,8 @@ def test_background_jobs_wait_no_longer_than_their_patience() -> None:
 
 
 def test_burst_credit_is_earned_while_idle_and_scaled_by_weight() -> None:
-    ring: Ring[trees.Flow] = Ring(Quantum(10, burst_rounds=100))
-    light, heavy = trees.Flow("light", 1), trees.Flow("heavy", 3)
+    ring: Ring[Flow] = Ring(Quantum(10, burst_rounds=100))
+    light, heavy = Flow("light", 1), Flow("heavy", 3)
     ring.idle_s = BURST_S / 2
     for share in (light, heavy):
         ring.join(share)
@@ -247,7 +247,7 @@ def test_a_decision_looks_at_few_of_those_who_wait(
             policy.add(job(f"u{number}", 10 + number, group=f"g{number % 10}"), 0)
     level = Ring.level
 
-    def counted(ring: Ring[trees.Flow], share: trees.Flow) -> int:
+    def counted(ring: Ring[Flow], share: Flow) -> int:
         nonlocal looked
         looked += 1
         return level(ring, share)
