@@ -63,6 +63,7 @@ from frontend.routes.metrics import MetricsRoutes
 from frontend.routes.models import ModelRoutes
 from frontend.routes.ollama import OllamaRoutes
 from frontend.routes.ollama_models import OllamaModelRoutes
+from frontend.routes.queue import QueueRoutes
 from frontend.routes.rerank import RerankRoutes
 from frontend.routes.responses import ResponsesRoutes
 from frontend.routes.tokens import TokenRoutes
@@ -73,6 +74,7 @@ from frontend.scheduling.policy import FairShare
 from frontend.scheduling.queue import Bounds as QueueBounds
 from frontend.scheduling.queue import Queue
 from frontend.scheduling.ring import Quantum
+from frontend.scheduling.shared import Exchange
 from frontend.schemas.limits import Limits
 from frontend.settings import Settings
 from frontend.settings.media import MediaSettings
@@ -139,6 +141,9 @@ def create_gateway(
     # a database that is given is closed with this gateway, as the one made here is
     database = database or Database(locate(settings.url, settings.data_directory))
     path.ledger = _ledger(settings, database, metrics)
+    path.exchange = Exchange(
+        path.queue.policy, UsageStore(database), path.tariff.weights, settings.share_interval_s
+    )
     watch(metrics, path, settings.data_directory)
     directory, callers = Directory.of(database), Callers(database)
     runner = _runner(settings, path, database, lambda name: routes.find("POST", name)[0].handler)
@@ -244,6 +249,7 @@ def _handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
         plans=PlanRoutes(desk, directory.plans),
         credits=CreditRoutes(desk, directory.subscriptions),
         prices=PriceRoutes(desk, directory.prices),
+        queue=QueueRoutes(path.queue),
         usage=UsageRoutes(UsageStore(database), path.ledger),
     )
 
@@ -272,12 +278,14 @@ def _lifespan(path: Path, parts: Parts, callers: Callers) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
         ledger = nullcontext() if path.ledger is None else path.ledger.running()
+        exchange = nullcontext() if path.exchange is None else path.exchange.running()
         await parts.directory.roles.seed()
         async with (
             path.fleet.polling(),
             path.structures.working(),
             callers.watching(),
             ledger,
+            exchange,
             parts.runner.serving(),
         ):
             yield

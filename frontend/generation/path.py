@@ -24,6 +24,7 @@ from frontend.generation.speeds import Speeds
 from frontend.generation.structure import Structures
 from frontend.media.images import Images
 from frontend.scheduling.queue import Queue
+from frontend.scheduling.shared import Exchange
 from frontend.telemetry.runs import Runs
 from frontend.upstreams.fleet import Fleet
 from frontend.upstreams.placement import NOTHING, Need, Place, Places
@@ -44,6 +45,7 @@ class Path:
     policy: Policy = field(default_factory=Policy)
     speeds: Speeds = field(default_factory=Speeds)
     tariff: Tariff = field(default_factory=Tariff)
+    exchange: Exchange | None = None
     ledger: Ledger | None = None
     runs: Runs = field(default_factory=Runs)
     places: Places = field(init=False)
@@ -151,6 +153,8 @@ class Path:
         row.status = status
         row.usage = outcome.usage or row.usage
         row.duration_us = int(outcome.elapsed_ms * 1000)
+        if self.exchange is not None:
+            self.exchange.own(row.request_id)
         cover.ledger.settle(cover.hold)
         self.runs.settled(cover.hold.is_counted, cover.hold.started)
 

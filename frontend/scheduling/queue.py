@@ -58,6 +58,11 @@ class Queue:
         return self.policy.waiting
 
     @property
+    def waiting_bytes(self) -> int:
+        """Bytes of their prompts."""
+        return self._bytes
+
+    @property
     def idle(self) -> bool:
         """Whether nothing runs or waits, besides what can be done again later."""
         return self.running == self.policy.background and not self.policy.first.waiting

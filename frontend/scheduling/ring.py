@@ -183,8 +183,10 @@ class Ring(Generic[S]):
         share.attained -= tokens
 
     def owe(self, share: S, tokens: int, most: int) -> None:
-        """Charges an active member for what it was served elsewhere; a debt of more than `most`
-        per weight does not grow."""
+        """Charges a member for what it was served elsewhere; a debt of more than `most` per weight
+        does not grow."""
+        if not share.active:
+            self._age(share)
         deficit = self.level(share)
         floor = min(deficit, -most * share.weight)
         share.deficit, share.round = max(deficit - tokens, floor), self.round

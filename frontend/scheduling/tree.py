@@ -150,16 +150,16 @@ class Tree:
         return min(-(-(ahead + 1) * whole // part), self.waiting)
 
     def owe(self, groups: dict[str, int], users: dict[tuple[str, str], int], most: int) -> None:
-        """Charges active groups and users for what they were served elsewhere.
+        """Charges groups and users for what they were served elsewhere.
 
         No debt grows beyond `most` tokens per weight through this.
         """
         for name, tokens in groups.items():
-            if (group := self.groups.active.get(name)) is not None:
+            if (group := self._groups.get(name)) is not None:
                 self.groups.owe(group, tokens, most)
-        for (name, user), tokens in users.items():
-            flow = self._flows.get((name, user))
-            if flow is not None and flow.active and flow.parent is not None:
+        for pair, tokens in users.items():
+            flow = self._flows.get(pair)
+            if flow is not None and flow.parent is not None:
                 flow.parent.ring.owe(flow, tokens, most)
         for flow in [*self]:
             self._refresh(flow)
