@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 JOBS := 2
-SLOW_FOLDERS := attack docker e2e toolkit/convert toolkit/quantize
+# what test-quick leaves out: it starts servers or builds weights, images and wheels
+SLOW := attack docker e2e test_wheel.py toolkit/building/test_quantization.py toolkit/convert toolkit/quantize
 # pytest rewrites its plugins' modules; without their bytecode that takes each run seconds
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -39,7 +40,7 @@ test: install ## run every test, real Triton and real models included (JOBS=2)
 	@$(BIN)/python -m pytest -n $(JOBS)
 
 test-quick: install ## run the tests that start nothing and convert no weights, in two minutes
-	@$(BIN)/python -m pytest -n $(JOBS) -m pure $(addprefix --ignore=tests/,$(SLOW_FOLDERS))
+	@$(BIN)/python -m pytest -n $(JOBS) -m pure $(addprefix --ignore=tests/,$(SLOW))
 
 fuzz: install ## look for new counterexamples with the property tests for SECONDS (600)
 	@$(BIN)/python -m tests.fuzz $(or $(SECONDS),600)
