@@ -1,8 +1,8 @@
 """Callers by their keys, from the database, with a bounded cache in front of it.
 
 An entry is valid while the number of changes that the database counts stays the same; it is read
-every `CHECK_S`, so a revoked key is refused everywhere within 2 s. While the database cannot be
-reached, keys that were confirmed less than `STALE_S` ago are still accepted.
+every `CHECK_S`, so a revoked key is refused everywhere within a second. While the database cannot
+be reached, keys that were confirmed less than `STALE_S` ago are still accepted.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from frontend.store import accounts as store
 from frontend.store.accounts import Owned
 from frontend.store.database import Database
 
-CHECK_S = 1.0
+CHECK_S = 0.5
 STALE_S = 60.0
 _FLUSH_S = 10.0
 _TIMEOUT_S = 3.0
