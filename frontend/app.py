@@ -305,7 +305,13 @@ def _with_cors(app: ASGIApp, sites: Sites) -> ASGIApp:
         allow_methods=("GET", "HEAD", "POST", "PATCH", "DELETE"),
         allow_headers=("*",),
         # a browser hides all other headers from a page's code
-        expose_headers=("x-request-id", "request-id", "retry-after", "openai-processing-ms"),
+        expose_headers=(
+            "x-request-id",
+            "request-id",
+            "retry-after",
+            "openai-processing-ms",
+            "x-queue-position",
+        ),
         # Chrome asks for this before a public page may call a private address
         allow_private_network=True,
     )

@@ -31,6 +31,9 @@ class Expected:
     output: float = 0.0
     size_bytes: int = 0
     answers: int = 0
+    """Of a generation, whose length is known from earlier ones."""
+    most: int | None = None
+    """Tokens of each answer at most."""
 
 
 @dataclass(slots=True)
@@ -57,17 +60,19 @@ class Charge:
     ) -> AbstractAsyncContextManager[Job]:
         """Waits for a slot of one call, and gives it back. Raises as `Queue.slot` does."""
         request, caller = self.request, self.request.caller
+        estimate = partial(self._estimate, model.name, expected)
         job = Job(
             call_id,
             caller.user,
             model.name,
-            self.tariff.weights.estimate(expected.prompt, expected.output),
+            estimate(),
             caller.role.weight,
             caller.group,
             caller.group_weight,
             caller.key,
             background=request.background_s is not None,
             size_bytes=expected.size_bytes,
+            estimate=estimate if expected.answers else None,
             # without a key all callers are one, and a request that has begun goes on
             bounded=caller is not ANONYMOUS and not self._jobs,
         )
@@ -104,9 +109,15 @@ class Charge:
         tokens += _IMAGE_TOKENS * len(generation.images)
         if model.context_length is not None:
             tokens = min(tokens, model.context_length)
-        output = self.tariff.outputs.expected(self.request.user, model.name, sampling.max_tokens)
         size += sum(map(len, generation.images))
-        return Expected(tokens, output * sampling.choices, size, sampling.choices)
+        return Expected(tokens, size_bytes=size, answers=sampling.choices, most=sampling.max_tokens)
+
+    def _estimate(self, model: str, expected: Expected) -> int:
+        output, tariff = expected.output, self.tariff
+        if expected.answers:
+            each = tariff.outputs.expected(self.request.user, model, expected.most)
+            output += each * expected.answers
+        return tariff.weights.estimate(expected.prompt, output)
 
     def _waits(self, job: Job) -> None:
         outcome = self.request.outcome

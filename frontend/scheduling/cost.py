@@ -10,7 +10,7 @@ from frontend.domain.usage import Usage
 
 BYTES_PER_TOKEN = 3.5
 UNKNOWN_OUTPUT = 256
-"""Tokens of an answer, until the first one of a user and a model has ended."""
+"""Tokens of an answer, until the first one of a model has ended."""
 _NEWEST = 0.2
 _MAX_KNOWN = 20_000
 
@@ -42,12 +42,17 @@ class Outputs:
 
     def expected(self, user: str, model: str, most: int | None) -> float:
         """Tokens of the next answer, at most `most`."""
-        mean = self._means.get((user, model), UNKNOWN_OUTPUT)
+        mean = self._means.get((user, model))
+        if mean is None:
+            mean = self._means.get(("", model), UNKNOWN_OUTPUT)
         return mean if most is None else min(mean, most)
 
     def add(self, user: str, model: str, tokens: int) -> None:
-        """An answer that has ended."""
-        key = (user, model)
+        """An answer that has ended; it also counts for users whose first one has not."""
+        for key in ((user, model), ("", model)):
+            self._add(key, tokens)
+
+    def _add(self, key: tuple[str, str], tokens: int) -> None:
         before = self._means.get(key, tokens)
         self._means[key] = before + _NEWEST * (tokens - before)
         self._means.move_to_end(key)

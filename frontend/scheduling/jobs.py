@@ -1,6 +1,7 @@
 """What is scheduled: jobs, the users and groups they belong to, and why each ran. Plain data."""
 
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from frontend.scheduling.ring import Quantum, Ring, Share
@@ -20,6 +21,8 @@ class Job:
     key: str = ""
     background: bool = False
     size_bytes: int = 0
+    estimate: Callable[[], int] | None = None
+    """The cost by what is known now; None: `cost` does not change."""
     at_s: float = 0.0
     number: int = 0
     flow: "Flow | None" = None
@@ -28,6 +31,9 @@ class Job:
     ahead: int = 0
     """Jobs of the flow that waited when it came, and those that had begun by then."""
     begun_before: int = 0
+    alone: bool = False
+    """Nobody else of its group waited when it was charged; `group_alone`: no other group."""
+    group_alone: bool = False
     settled: bool = False
     unplaced: bool = False
     decision: "Decision | None" = None

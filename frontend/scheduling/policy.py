@@ -1,6 +1,6 @@
 """Which waiting job runs next, on how many slots: two bands of fair shares. Pure.
 
-It is told the time and owns no clock, so tests run days of it in a second. Background jobs are the
+The caller passes the time, so tests run days of it in a second. Background jobs are the
 lower band: they run while nothing else can; beside other jobs one at a time, and one of them
 begins at least every `patience_s` seconds, whatever waits before it.
 """

@@ -86,6 +86,9 @@ class Queue:
                 waits()
             await self._wait(job, timeout_s)
             begun_s = self.clock()
+        if job.unplaced:
+            # where it must wait for its place, others must not wait for that
+            asyncio.get_running_loop().call_soon(self.placed, job)
         try:
             yield job
         finally:

@@ -112,11 +112,11 @@ class Ring(Generic[S]):
         if share.round == self.round:
             return share.deficit
         gain = self.quantum.tokens * share.weight
-        most = gain * self.quantum.most_rounds
-        # a cost that is larger must be reached, and what is left of that round's gain is kept
-        for entry in share.entries.values():
-            most = max(most, entry[3] + gain)
         grown = share.deficit + gain * (self.round - share.round)
+        most = gain * self.quantum.most_rounds
+        if grown > most:
+            # a cost that is larger must be reached, and what is left of that round is kept
+            most = max(most, _cost(share) + gain)
         # a refund may exceed the bound: these tokens were paid
         return max(share.deficit, min(grown, most))
 
@@ -135,7 +135,9 @@ class Ring(Generic[S]):
             share.place = next(self._numbers)
         gain = self.quantum.tokens * share.weight
         for resource, cost in costs.items():
-            at = self.round if cost <= ready else self.round - (deficit - cost) // gain
+            # before this round for who has credit: of two of them, who has more goes first
+            covered = ready if cost <= ready else deficit
+            at = self.round - (covered - cost) // gain
             entry = (at, share.place, next(self._numbers), cost, share)
             share.entries[resource] = entry
             heap = self._heaps.setdefault(resource, [])
@@ -172,14 +174,19 @@ class Ring(Generic[S]):
         share.attained += cost
         return deficit
 
-    def correct(self, share: S, tokens: int) -> None:
-        """Gives back what was estimated too high, or charges what was too low (negative)."""
-        if share.active:
-            share.deficit, share.round = self.level(share), self.round
-        else:
+    def correct(self, share: S, tokens: int, *, alone: bool = False) -> None:
+        """Gives back what was estimated too high, or charges what was too low (negative).
+
+        `alone`: nobody competed when it was charged. Then rounds went by because of the estimate
+        alone, and to give it back would be a credit from an idle time: it only repays debts.
+        """
+        if not share.active:
             # first: a debt ages from when it is known, or an estimate that is too low would pay
             self._age(share)
-        share.deficit += tokens
+        before = self.level(share) if share.active else share.deficit
+        after = before + tokens
+        share.deficit = min(after, max(before, 0)) if alone else after
+        share.round = self.round
         share.attained -= tokens
 
     def owe(self, share: S, tokens: int, most: int) -> None:
@@ -196,7 +203,7 @@ class Ring(Generic[S]):
         share.deficit, share.round = min(0, share.deficit + grown), self.round
 
     def _earn(self, share: S) -> None:
-        """Credit for the time in which nothing waited and nothing ran."""
+        """Credit for the time in which the pool was idle."""
         most = self.quantum.burst_rounds * self.quantum.tokens * share.weight
         earned = int(most * min((self.idle_s - share.idle_s) / BURST_S, 1))
         share.credit = min(most, self._credit(share) + earned)
@@ -209,3 +216,11 @@ class Ring(Generic[S]):
     def _compact(self, resource: str, heap: list[Entry]) -> None:
         heap[:] = [entry for entry in heap if entry[4].entries.get(resource) is entry]
         heapq.heapify(heap)
+
+
+def _cost(share: Share) -> int:
+    """The largest cost that a member has to send."""
+    cost = 0
+    for entry in share.entries.values():
+        cost = max(cost, entry[3])
+    return cost

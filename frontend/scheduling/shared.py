@@ -2,9 +2,9 @@
 
 Each process schedules its own slots by its own deficits, so a decision never waits for another
 process. What is exchanged is the service that users attained, which the ledger writes down anyway:
-once per interval, while requests wait, each process reads what others have served. Whoever was
-served more elsewhere than the least served competitor owes the difference here. While fewer than
-two users wait, nothing is read.
+once per interval, while requests wait, each process reads what others have served. A user who
+was served more elsewhere than the least served competitor owes the difference here. While fewer
+than two users wait, nothing is read.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Two levels of rings: groups by weight, and in each group its users by weight. Pure.
 
 One user's requests are served in order of arrival, except that a request never waits behind one
-whose model or key has no room. Whoever is idle costs nothing: only active members are in a ring.
+whose model or key has no room. Idle users cost nothing: only active members are in a ring.
 """
 
 import itertools
@@ -33,11 +33,6 @@ class Tree:
         """The active flows."""
         for group in self.groups.active.values():
             yield from group.ring.active.values()
-
-    @property
-    def remembered(self) -> int:
-        """Flows that are known, active or not."""
-        return len(self._flows)
 
     def find(self, group: str, user: str) -> Flow | None:
         """The flow of a user, if it is known."""
@@ -93,6 +88,7 @@ class Tree:
         assert flow is not None
         group = flow.parent
         assert group is not None
+        job.alone, job.group_alone = len(group.ring.active) == 1, len(self.groups.active) == 1
         before = self.groups.take(group, outer, job.cost)
         job.decision = Decision(
             flow.weight,
@@ -132,8 +128,8 @@ class Tree:
         assert flow is not None
         assert flow.parent is not None
         if tokens:
-            flow.parent.ring.correct(flow, tokens)
-            self.groups.correct(flow.parent, tokens)
+            flow.parent.ring.correct(flow, tokens, alone=job.alone)
+            self.groups.correct(flow.parent, tokens, alone=job.group_alone)
             if flow.active:
                 self._refresh(flow)
 
@@ -215,7 +211,12 @@ class Tree:
             for job in self._heads(flow):
                 if job.resource not in heads or job.number < heads[job.resource].number:
                     heads[job.resource] = job
-            costs = {resource: job.cost for resource, job in heads.items()}
+            costs = {}
+            for resource, job in heads.items():
+                if job.estimate is not None:
+                    # answers that have ended since it came make it better
+                    job.cost = job.estimate()
+                costs[resource] = job.cost
             group.ring.offer(flow, costs, rotate=rotate)
         if not group.active:
             return

@@ -137,3 +137,14 @@ def test_a_clock_that_jumps_changes_no_share() -> None:
         pool.jump(jump_s)
         pool.run(pool.now_s + 200_000)
     check_shares(pool)
+
+
+def test_who_joins_late_does_not_wait_for_refunds_of_estimates() -> None:
+    early = Asker("early", size=lambda _: (5000, 100), depth=64)
+    pool = Pool(FairShare(4), [early, Asker("late", begins_s=50_000)])
+    pool.run(60_000)
+    assert pool.first_s["late"] - 50_000 <= 5000
+    before = dict(pool.served)
+    pool.run(160_000)
+    whole = sum(pool.served.values()) - sum(before.values())
+    assert (pool.served["late"] - before["late"]) / whole >= 0.48

@@ -225,7 +225,7 @@ def test_idle_users_are_forgotten_beyond_a_bound(monkeypatch: pytest.MonkeyPatch
         policy.next(0, anywhere)
         policy.end(one, 0)
         policy.settle(one, 100)
-    assert policy.first.remembered <= 101
+    assert len(policy.first._flows) <= 101
     assert len(policy.first._groups) <= 101
     assert len(policy.decisions) == 1000
 
