@@ -24,6 +24,9 @@ from frontend.batches.perform import Performer
 from frontend.batches.runner import Runner
 from frontend.batches.work import Means
 from frontend.budget import Budget
+from frontend.dashboard.pages import StaticRoutes
+from frontend.dashboard.playground import PlaygroundRoutes
+from frontend.dashboard.status import StatusRoutes
 from frontend.generation.charge import Tariff
 from frontend.generation.path import Path
 from frontend.generation.policy import Policy
@@ -55,7 +58,6 @@ from frontend.routes.docs import DocsRoutes
 from frontend.routes.embeddings import EmbeddingRoutes
 from frontend.routes.files import FileRoutes
 from frontend.routes.health import HealthRoutes
-from frontend.routes.home import HomeRoutes
 from frontend.routes.images import ImageRoutes
 from frontend.routes.keys import KeyRoutes, MeRoutes
 from frontend.routes.messages import MessagesRoutes
@@ -227,7 +229,9 @@ def _handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
         health=HealthRoutes(path),
         metrics=MetricsRoutes(metrics),
         docs=DocsRoutes(fleet, names_are_public),
-        home=HomeRoutes(fleet, names_are_public, settings.public_url),
+        status=StatusRoutes(path, names_are_public, settings.public_url),
+        playground=PlaygroundRoutes(settings.keys_are_required, settings.public_url),
+        static=StaticRoutes(),
         tokens=TokenRoutes(path, bounds),
         files=FileRoutes(
             runner.means.uploads,

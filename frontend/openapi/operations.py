@@ -207,6 +207,8 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/health", "The same as /readyz"),
     Operation("GET", "/metrics", "Get Prometheus metrics", media="text/plain"),
     Operation("GET", "/docs/api", "Get this document", answer=("openapi", "paths")),
+    Operation("GET", "/playground", "Try the models in a browser", media="text/html"),
+    Operation("GET", "/static/{digest}/{name}", "Get a file of the pages", media="*/*"),
     Operation("GET", "/docs/swagger", "Try this document out", media="text/html"),
     Operation("GET", "/docs/swagger/{name}", "Get a file of that page", media="*/*"),
     _listing("/admin/organisations", "List organisations"),

@@ -1,4 +1,4 @@
-for (const button of document.querySelectorAll("button")) {
+for (const button of document.querySelectorAll(".call button")) {
   button.hidden = false;
   button.addEventListener("click", async () => {
     const code = button.closest(".call").querySelector("pre");
