@@ -13,7 +13,7 @@ from frontend.domain.generation import Generation, TokenIds
 from frontend.domain.identity import ANONYMOUS
 from frontend.domain.models import Model
 from frontend.domain.request import Request
-from frontend.domain.usage import UsageCount
+from frontend.domain.usage import Usage
 from frontend.generation import sizes
 from frontend.scheduling.cost import BYTES_PER_TOKEN, CostWeights, Outputs
 from frontend.scheduling.jobs import Job
@@ -81,19 +81,22 @@ class Charge:
         self._answers += expected.answers
         return self.queue.slot(job, request.left_s, waits=partial(self._waits, job))
 
-    def settle(self, count: UsageCount, *, gone: bool, failed: bool) -> None:
+    def settle(self, usage: Usage | None, *, gone: bool, failed: bool) -> None:
         """Corrects the estimates by the usage. `gone`: the client left; `failed`: no answer."""
         jobs = [job for job in self._jobs if job.decision is not None]
         if not jobs:
             return
-        if count:
-            actual = self.tariff.weights.of(count.total)
+        if usage is not None:
+            actual = self.tariff.weights.of(usage)
             if self._answers and not (gone or failed):
-                tokens = count.total.completion_tokens // self._answers
+                tokens = usage.completion_tokens // self._answers
                 self.tariff.outputs.add(self.request.user, jobs[0].resource, tokens)
         else:
             # who leaves before the first token has had its prompt computed
             actual = self.tariff.weights.estimate(self._prompts) if gone else 0
+        if len(jobs) == 1:
+            self.queue.settle(jobs[0], actual)
+            return
         whole = sum(job.cost for job in jobs)
         for job in jobs[1:]:
             part = actual * job.cost // whole

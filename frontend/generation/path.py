@@ -86,8 +86,11 @@ class Path:
             # an error after the first byte of a stream is sent in the stream
             if status == 200 and request.outcome.error is not None:
                 status = 500
-            charge.settle(count, gone=status == CLIENT_GONE, failed=status >= 400)
-            self._settle(request, count, cover, status)
+            if count:
+                request.outcome.usage = count.total
+            usage = request.outcome.usage if count else None
+            charge.settle(usage, gone=status == CLIENT_GONE, failed=status >= 400)
+            self._settle(request, cover, status)
             self.runs.ended(request, None if model is None else model.name, status, reason)
 
     def _cover(self, request: Request) -> Cover | None:
@@ -140,13 +143,9 @@ class Path:
                         raise
                     member.succeeded(model.name)
 
-    def _settle(
-        self, request: Request, count: UsageCount, cover: Cover | None, status: int
-    ) -> None:
+    def _settle(self, request: Request, cover: Cover | None, status: int) -> None:
         """Runs once for each request, with the usage as far as it got. Waits for nothing."""
         outcome = request.outcome
-        if count:
-            outcome.usage = count.total
         if cover is None:
             return
         row = cover.hold.row

@@ -1,6 +1,6 @@
 """What is scheduled: jobs, the users and groups they belong to, and why each ran. Plain data."""
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -49,7 +49,7 @@ class Flow(Share):
     running: int = 0
     begun: int = 0
     """Jobs that have ever run."""
-    keys: Counter[str] = field(default_factory=Counter)
+    keys: dict[str, int] = field(default_factory=dict)
     """Running jobs of each key."""
 
 

@@ -60,6 +60,16 @@ class FairShare:
             self._since_s = now_s
         return self.tree(job).add(job)
 
+    def pass_by(self, job: Job, now_s: float) -> bool:
+        """Whether a job can run without waiting, as nothing waits; then it is charged, and runs."""
+        is_plain = not (job.background or self.quantum.burst_rounds or self.caps.user)
+        if self.waiting or self.running >= self.slots or not is_plain or self.caps.key:
+            return False
+        job.at_s, self._idle_since_s = now_s, None
+        self.first.pass_by(job)
+        self._begin(job, now_s)
+        return True
+
     def position(self, job: Job) -> int:
         """About how many waiting jobs run until this one has run."""
         before = self.first.waiting if job.background else 0

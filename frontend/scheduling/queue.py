@@ -78,8 +78,12 @@ class Queue:
         if self.draining:
             raise shutting_down()
         begun_s = self.clock()
-        self.policy.add(job, begun_s)
-        self._dispatch()
+        # the common case, in a fraction of the time
+        if self._may_run(job.resource) and self.policy.pass_by(job, begun_s):
+            self._begun(job)
+        else:
+            self.policy.add(job, begun_s)
+            self._dispatch()
         if job.decision is None:
             self._check(job)
             if waits is not None:
@@ -198,11 +202,14 @@ class Queue:
     def _dispatch(self) -> None:
         """Lets as many run as can."""
         while (job := self.policy.next(self.clock(), self._may_run)) is not None:
-            if self.has_room is not None:
-                job.unplaced = True
-                self._unplaced[job.resource] += 1
+            self._begun(job)
             if (waiting := self._turns.get(id(job))) is not None and not waiting[1].done():
                 waiting[1].set_result(None)
+
+    def _begun(self, job: Job) -> None:
+        if self.has_room is not None:
+            job.unplaced = True
+            self._unplaced[job.resource] += 1
 
     def _may_run(self, model: str) -> bool:
         if self.has_room is None:

@@ -174,6 +174,16 @@ class Ring(Generic[S]):
         share.attained += cost
         return deficit
 
+    def pass_by(self, share: S, cost: int) -> int:
+        """Charges a member of an empty ring, which goes without having waited: as `join`, `take`
+        and `leave` do. Returns its deficit before."""
+        self._age(share)
+        before, gain = share.deficit, self.quantum.tokens * share.weight
+        self.round += -((before - cost) // gain)
+        share.deficit, share.round = 0, self.round
+        share.attained += cost
+        return before
+
     def correct(self, share: S, tokens: int, *, alone: bool = False) -> None:
         """Gives back what was estimated too high, or charges what was too low (negative).
 

@@ -82,6 +82,22 @@ class Tree:
         heads = (job for job in self._heads(flow) if flow.entries.get(job.resource) is inner)
         return self._take(outer[0], inner[0], min(heads, key=_number))
 
+    def pass_by(self, job: Job) -> None:
+        """A job runs while nothing waits: the same charge as by `add` and `next`, in short."""
+        flow = self._flow(job)
+        group = flow.parent
+        assert group is not None
+        job.flow, job.number = flow, next(self._numbers)
+        job.alone = job.group_alone = True
+        flow.running += 1
+        flow.begun += 1
+        flow.keys[job.key] = flow.keys.get(job.key, 0) + 1
+        outer, inner = self.groups.pass_by(group, job.cost), group.ring.pass_by(flow, job.cost)
+        job.decision = Decision(
+            flow.weight, group.weight, inner, 0, outer, 0, group.ring.round, self.groups.round
+        )
+        self._forget(flow)
+
     def _take(self, outer: int, inner: int, job: Job) -> Job:
         """Charges a job in these rounds of the groups and of the group's users."""
         flow = job.flow
@@ -102,7 +118,7 @@ class Tree:
         )
         flow.running += 1
         flow.begun += 1
-        flow.keys[job.key] += 1
+        flow.keys[job.key] = flow.keys.get(job.key, 0) + 1
         self._drop(flow, job)
         self._refresh(flow, rotate=True)
         return job
@@ -112,8 +128,9 @@ class Tree:
         flow = job.flow
         assert flow is not None
         flow.running -= 1
-        flow.keys[job.key] -= 1
-        if not flow.keys[job.key]:
+        if flow.keys[job.key] > 1:
+            flow.keys[job.key] -= 1
+        else:
             del flow.keys[job.key]
         if flow.active and (self.caps.user or self.caps.key):
             self._refresh(flow)
@@ -185,7 +202,7 @@ class Tree:
         if self.caps.user and flow.running >= self.caps.user:
             return
         for (_, key), lane in flow.lanes.items():
-            if not (self.caps.key and flow.keys[key] >= self.caps.key):
+            if not (self.caps.key and flow.keys.get(key, 0) >= self.caps.key):
                 yield next(iter(lane.values()))
 
     def _drop(self, flow: Flow, job: Job) -> None:
