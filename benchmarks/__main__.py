@@ -1,6 +1,7 @@
 """`python -m benchmarks`: measures, prints, and writes benchmarks/RESULTS.md.
 
-Options: --rounds N (default 8), --only gateway,ledger,scheduling,memory,embeddings,chain, --stages.
+Options: --rounds N (default 8), --stages,
+--only gateway,ledger,scheduling,metrics,memory,embeddings,chain.
 """
 
 import argparse
@@ -10,14 +11,14 @@ import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import chain, embeddings, gateway, ledger, memory, scheduling, stages
+from benchmarks import chain, embeddings, gateway, ledger, memory, metrics, scheduling, stages
 from benchmarks.pairs import Ratio
 from tests.support.processes import served
 from toolkit.serve.models import public_models
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 REPOSITORY = Path("model_repository").absolute()
-PARTS = ("gateway", "ledger", "scheduling", "memory", "embeddings", "chain")
+PARTS = ("gateway", "ledger", "scheduling", "metrics", "memory", "embeddings", "chain")
 
 
 def main() -> None:
@@ -35,6 +36,8 @@ def main() -> None:
         sections.append(_ledger())
     if "scheduling" in parts:
         sections.append(_scheduling())
+    if "metrics" in parts:
+        sections.append(_metrics())
     if "memory" in parts:
         sections.append(_memory())
     if options.stages:
@@ -129,6 +132,12 @@ def _scheduling() -> str:
         "|---|---|---|---|---|",
     ]
     return "\n".join(["## A decision of the scheduler", "", _method(scheduling), "", *head, *rows])
+
+
+def _metrics() -> str:
+    rows = [f"| {cost.what} | {cost.files} | {cost.us:.1f} |" for cost in metrics.measure()]
+    head = ["| request | figures in | CPU µs each |", "|---|---|---|"]
+    return "\n".join(["## Counting a request", "", _method(metrics), "", *head, *rows])
 
 
 def _memory() -> str:

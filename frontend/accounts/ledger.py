@@ -13,25 +13,27 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from frontend.accounts.batch import Batch, Memory, Reserve, apply, read_limits, read_rates, sweep
+from frontend.accounts.batch import Batch, Reserve, apply, sweep
 from frontend.accounts.clock import Clock
 from frontend.accounts.holds import Hold
-from frontend.accounts.limits import left, reset_us
+from frontend.accounts.limits import Counter, left, reset_us
+from frontend.accounts.memory import Memory, read_limits, read_rates
 from frontend.accounts.offline import Offline
 from frontend.accounts.quick import Quick
-from frontend.accounts.quotas import Grant, Need, Tight
+from frontend.accounts.quotas import Grant, Need, Refusal, Tight
 from frontend.accounts.refusals import Refused, refusal_of
 from frontend.accounts.windows import SECOND_US, iso
 from frontend.domain.identity import Caller
 from frontend.domain.ids import new_id
 from frontend.domain.metering import Owner, Rates, UsageRow
-from frontend.errors import StoreUnavailable
-from frontend.store.ledger import LedgerStore
+from frontend.errors import RateLimited, StoreUnavailable
+from frontend.store.ledger.books import LedgerStore
 
 LEASE_US = 45 * SECOND_US
 """Of a gateway. With the sweep every 15 s, nothing of a dead one is reserved for more than 75 s."""
 FLUSH_TOKENS = 64
 FLUSH_US = 2 * SECOND_US
+RATES_US = SECOND_US
 _SWEEP_S = 15.0
 _LAZY_S = 0.05
 _USAGE_S = 1.0  # of callers without limits: nobody waits for it
@@ -94,12 +96,17 @@ class Ledger:
         return rules is not None and rules.is_unlimited
 
     def rates(self, owner: Owner) -> Rates | None:
-        """What was last known of a caller's limits; None: nothing."""
-        return self._rates.get(owner)
+        """What is known of a caller's limits since a second ago or less; None: nothing."""
+        rates = self._rates.get(owner)
+        return rates if rates is not None and self.is_new(rates) else None
+
+    def is_new(self, rates: Rates) -> bool:
+        """Whether they can be shown: what is older may have been used or reset since."""
+        return self.clock() - rates.read_us <= RATES_US
 
     async def read_rates(self, owner: Owner) -> Rates | None:
-        """The same from the database, where nothing is known; None also while it is away."""
-        if (rates := self._rates.get(owner)) is not None or self.is_unlimited(owner):
+        """The same from the database, where nothing is known; while it is away, what was."""
+        if (rates := self.rates(owner)) is not None or self.is_unlimited(owner):
             return rates
         now_us = self.clock()
 
@@ -157,6 +164,16 @@ class Ledger:
         assert answer is not None
         self._refused.add(owner, now_us)
         raise refusal_of(answer, now_us)
+
+    def refuse(self, hold: Hold, needed: int) -> RateLimited:
+        """The error for a request that needed more than its budget had left."""
+        assert hold.lowered is not None
+        now_us, (limit, had) = self.clock(), hold.lowered
+        self._refused.add(hold.row.owner, now_us)
+        counter = self._memory.counters.get(limit.key) or Counter()
+        wait_us = reset_us(limit, counter, now_us, needed) if needed <= limit.amount else None
+        whole_us = reset_us(limit, counter, now_us)
+        return refusal_of(Refusal(limit, had, needed, wait_us, whole_us), now_us)
 
     def _write_later(self, hold: Hold, need: Need, granted: Grant, now_us: int) -> Grant:
         if not granted.holds:

@@ -144,9 +144,8 @@ class Run:
         sizes.check_embedding(self.model, embedding, self.path.policy.max_text_bytes)
         if self._cover is not None and self._cover.is_needed:
             ids = sum(map(len, embedding.ids or ()))
-            await self._cover.tokens(
-                most_text_tokens(embedding.texts, self.model.context_length, ids)
-            )
+            most = most_text_tokens(embedding.texts, self.model.context_length, ids)
+            await self._cover.tokens(most, len(embedding.texts) or 1)
 
         async def embed(place: Place) -> Vectors:
             self._start()
@@ -155,6 +154,7 @@ class Run:
         accepts = frozenset() if embedding.ids is None else frozenset({Input.TOKEN_IDS})
         expected = expected_texts(embedding.texts, sum(map(len, embedding.ids or ())))
         vectors = await self._call(embed, self._need(accepts=accepts), expected)
+        self._check_tokens(vectors.prompt_tokens)
         self._count.add(Usage(vectors.prompt_tokens))
         return vectors
 
@@ -163,7 +163,8 @@ class Run:
         sizes.check_pairs(self.model, pairs, self.path.policy.max_text_bytes)
         if self._cover is not None and self._cover.is_needed:
             texts = map(operator.add, pairs.queries, pairs.documents)
-            await self._cover.tokens(most_text_tokens(texts, self.model.context_length))
+            most = most_text_tokens(texts, self.model.context_length)
+            await self._cover.tokens(most, len(pairs.documents))
 
         async def rerank(place: Place) -> Scores:
             self._start()
@@ -171,6 +172,7 @@ class Run:
 
         expected = expected_texts(map(operator.add, pairs.queries, pairs.documents))
         scores = await self._call(rerank, self._need(), expected)
+        self._check_tokens(scores.prompt_tokens)
         self._count.add(Usage(scores.prompt_tokens))
         return scores
 
@@ -202,6 +204,11 @@ class Run:
     def _call_id(self) -> str:
         """What upstreams know the request by, and on whose behalf it comes."""
         return f"{self.request.user}/{self.request.id}"
+
+    def _check_tokens(self, used: int) -> None:
+        """Raises QuotaExceeded for more than a budget had left: the answer is not given away."""
+        if self._cover is not None:
+            self._cover.check(used)
 
     def _start(self, images: int = 0) -> None:
         """A model gets the request now: from here on it is charged for."""

@@ -206,6 +206,16 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/readyz", "Check that requests can be served"),
     Operation("GET", "/health", "The same as /readyz"),
     Operation("GET", "/metrics", "Get Prometheus metrics", media="text/plain"),
+    Operation("GET", "/admin/metrics", "The same as /metrics", media="text/plain"),
+    Operation(
+        "GET", "/admin/metrics/history", "Get the metrics of the last hour",
+        answer=("interval_s", "points"),
+    ),
+    Operation(
+        "GET", "/admin/status", "Get versions, upstreams, queue and backlog",
+        answer=("checks", "version", "uptime_s", "database", "upstreams", "models", "queue",
+                "backlog"),
+    ),
     Operation("GET", "/docs/api", "Get this document", answer=("openapi", "paths")),
     Operation("GET", "/playground", "Try the models in a browser", media="text/html"),
     Operation("GET", "/static/{digest}/{name}", "Get a file of the pages", media="*/*"),

@@ -178,8 +178,10 @@ class Ring(Generic[S]):
         """Charges a member of an empty ring, which goes without having waited: as `join`, `take`
         and `leave` do. Returns its deficit before."""
         self._age(share)
-        before, gain = share.deficit, self.quantum.tokens * share.weight
-        self.round += -((before - cost) // gain)
+        gain = self.quantum.tokens * share.weight
+        rounds = -((share.deficit - cost) // gain)
+        before = share.deficit + rounds * gain
+        self.round += rounds
         share.deficit, share.round = 0, self.round
         share.attained += cost
         return before

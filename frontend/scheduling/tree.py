@@ -94,7 +94,14 @@ class Tree:
         flow.keys[job.key] = flow.keys.get(job.key, 0) + 1
         outer, inner = self.groups.pass_by(group, job.cost), group.ring.pass_by(flow, job.cost)
         job.decision = Decision(
-            flow.weight, group.weight, inner, 0, outer, 0, group.ring.round, self.groups.round
+            flow.weight,
+            group.weight,
+            inner,
+            inner - job.cost,
+            outer,
+            outer - job.cost,
+            group.ring.round,
+            self.groups.round,
         )
         self._forget(flow)
 

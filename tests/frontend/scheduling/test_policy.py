@@ -259,3 +259,27 @@ def test_a_decision_looks_at_few_of_those_who_wait(
         policy.settle(one, one.cost + 1)
     # the user and the group, for the charge, its correction and what they have to send next
     assert looked / 500 <= 10
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from("ab"), st.sampled_from("xy"), COSTS, COSTS), max_size=30
+    )
+)
+def test_the_short_way_charges_as_the_long_one(steps: list[tuple[str, str, int, int]]) -> None:
+    short, long = FairShare(1), FairShare(1)
+    for user, group, cost, actual in steps:
+        one, other = job(user, cost, 2, group=group), job(user, cost, 2, group=group)
+        assert short.pass_by(one, 0)
+        long.add(other, 0)
+        assert long.next(0, anywhere) is other
+        for policy, ran in ((short, one), (long, other)):
+            policy.end(ran, 0)
+            policy.settle(ran, actual)
+        assert one.decision == other.decision
+        for policy in (short, long):
+            assert (policy.running, policy.waiting) == (0, 0)
+        pairs = [(p.first.find(group, user), p.first.groups.round) for p in (short, long)]
+        states = [(f and f.deficit, f and f.round, f and f.attained, at) for f, at in pairs]
+        assert states[0] == states[1]
