@@ -81,6 +81,7 @@ from frontend.scheduling.ring import Quantum
 from frontend.scheduling.shared import Exchange
 from frontend.schemas.limits import Limits
 from frontend.settings import Settings
+from frontend.settings.group import parts
 from frontend.settings.media import MediaSettings
 from frontend.settings.server import ServerSettings
 from frontend.store.batches import BatchStore
@@ -187,7 +188,11 @@ def _path(settings: Settings, upstream: Upstream | None, metrics: Metrics) -> Pa
         _queue(settings),
         _structures(settings),
         _images(settings),
-        Policy(settings.max_text_bytes, settings.allowed_constraints),
+        Policy(
+            settings.max_text_bytes,
+            settings.allowed_constraints,
+            frozenset(parts(settings.local_groups)),
+        ),
         tariff=Tariff(
             CostWeights(settings.cost_prompt, settings.cost_cached, settings.cost_output)
         ),

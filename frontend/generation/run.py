@@ -269,15 +269,16 @@ class Run:
         self, generation: Generation | None = None, accepts: frozenset[Input] = frozenset()
     ) -> Need:
         group = self.request.caller.group
+        local = self.path.policy.is_local(group)
         if generation is None:
-            return Need(accepts, group=group)
+            return Need(accepts, group=group, local=local)
         if generation.images:
             accepts |= {Input.IMAGES}
         if generation.tools is not None:
             accepts |= {Input.TOOLS}
         answer = generation.sampling.max_tokens or 0
         tokens = int(sizes.bytes_of(generation) / _BYTES_PER_TOKEN) + answer
-        return Need(accepts, generation, tokens, group)
+        return Need(accepts, generation, tokens, group, local)
 
     def _check(self, generations: list[Generation]) -> None:
         """Raises InvalidRequest before anything waits for a slot."""
