@@ -146,12 +146,16 @@ class Path:
     def _settle(self, request: Request, cover: Cover | None, status: int) -> None:
         """Runs once for each request, with the usage as far as it got. Waits for nothing."""
         outcome = request.outcome
+        outcome.ended = status
         if cover is None:
             return
         row = cover.hold.row
         row.status = status
         row.usage = outcome.usage or row.usage
         row.duration_us = int(outcome.elapsed_ms * 1000)
+        outcome.ran, outcome.upstream = cover.hold.started, row.upstream
+        outcome.images = row.images
+        outcome.credits = cover.hold.cost if cover.hold.started else 0
         if self.exchange is not None:
             self.exchange.own(row.request_id)
         cover.ledger.settle(cover.hold)

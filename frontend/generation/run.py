@@ -71,6 +71,8 @@ class Run:
         `whole`: the answer is not streamed. Raises InvalidRequest for what cannot be used.
         """
         generation = await self.path.images.attach(self.model, generation, links, self.request)
+        if (capture := self.request.outcome.capture) is not None:
+            capture.add_artifacts(generation.images, "image")
         warnings = self.request.outcome.warnings
         return await self.path.structures.prepare(
             generation, self.request.user, warnings, whole=whole
@@ -194,6 +196,8 @@ class Run:
         suffix = f"-{number}" if number else ""
         expected = replace(expected_texts([image.prompt]), output=patches(image))
         result = await self._call(draw, self._need(accepts=accepts), expected, suffix)
+        if (capture := self.request.outcome.capture) is not None:
+            capture.add_artifacts(result.files, "image/png")
         if not is_preview:
             # once they are there: a failed request costs no images
             self._start(images=len(result.files))
@@ -336,6 +340,8 @@ class Run:
                 for event in events:
                     self._count.see(number, event, attempt)
                     unfinished -= event.finish_reason is not None
+                if (capture := self.request.outcome.capture) is not None:
+                    capture.generated(number, attempt, events)
                 if cover is not None and cover.progress(sum(map(_tokens_of, events))):
                     cover.hold.row.usage = self._count.total
                     cover.ledger.flush(cover.hold)
