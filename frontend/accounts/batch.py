@@ -34,7 +34,7 @@ RULES_US = 700_000
 """How long rules and prices are used before they are read again: below the second within which
 every process must know of a change."""
 _MONTH = parse_window("month")
-_MANY = 20_000  # callers whose rules are remembered
+MANY = 20_000  # callers whose rules are remembered
 _ABANDONED = 200  # that one transaction settles
 
 
@@ -87,6 +87,7 @@ class Memory:
     read_us: dict[Key, int] = field(default_factory=dict)
     prices: list[Price] = field(default_factory=list)
     prices_read_us: int = -(10**18)
+    has_redis: bool = False
 
     def rules_for(self, owner: Owner, now_us: int) -> Rules | None:
         """None: they have to be read."""
@@ -188,7 +189,7 @@ class _Work:
         add_usage(books, self._usage)
         memory = self._memory
         # emptied, not trimmed: what is missing is read with the next transaction
-        if len(memory.counters) > _MANY:
+        if len(memory.counters) > MANY:
             memory.counters.clear()
             memory.read_us.clear()
         memory.counters.update(self._counters)
@@ -249,7 +250,7 @@ class _Work:
         if not stale:
             return
         # then of the whole batch, since each of them is looked up below
-        if len(memory.rules) > _MANY:
+        if len(memory.rules) > MANY:
             memory.rules.clear()
             stale = {one.hold.row.owner for one in reserves}
         read_rules(self._books, memory, stale, now_us)
@@ -353,6 +354,18 @@ def rates_of(limits: Iterable[Limit], counters: Mapping[Key, Counter], now_us: i
     )
 
 
+def merged(one: Rates | None, other: Rates | None) -> Rates | None:
+    """Of two the one that has less left, for requests and for tokens."""
+    if one is None or other is None:
+        return one or other
+    pairs = ((one.requests, other.requests), (one.tokens, other.tokens))
+    return Rates(*(min((r for r in pair if r), key=_remaining, default=None) for pair in pairs))
+
+
+def _remaining(rate: Rate) -> int:
+    return rate.remaining
+
+
 def _tightest(
     measure: Measure, limits: Iterable[Limit], counters: Mapping[Key, Counter], now_us: int
 ) -> Rate | None:
@@ -393,7 +406,7 @@ def read_rules(books: Books, memory: Memory, owners: Iterable[Owner], now_us: in
     subscriptions = books.subscriptions(ids, books.plans())
     for owner in callers:
         rules = rules_of(owner, quotas, subscriptions, memory.default_tokens, now_us)
-        memory.rules[owner] = now_us, rules
+        memory.rules[owner] = now_us, rules.divided() if memory.has_redis else rules
 
 
 def subscription_of(row: SubscriptionRow) -> Subscription:

@@ -39,6 +39,8 @@ class Hold:
     """Its reservations that wait for their transaction."""
     is_counted: bool = False
     """Whether it counts as a request already: more tokens do not count again."""
+    shared: list[str] = field(default_factory=list)
+    """Ids of what it has of the limits in Redis."""
     is_settled: bool = False
     is_charged: bool = False
 
