@@ -57,6 +57,7 @@ check: install ## lint, types, import rules, documentation drift
 	@$(BIN)/shellcheck .ci/run requirements/lock.sh docker/entrypoint.sh docker/install-tools
 	@$(BIN)/hadolint docker/*.Dockerfile
 	@$(BIN)/python -m docs.generate --check
+	@$(BIN)/python -m deploy.generate --check
 	@$(BIN)/python -m docs.words
 
 bench: install ## measure the path against its peers; results in benchmarks/RESULTS.md
@@ -64,6 +65,7 @@ bench: install ## measure the path against its peers; results in benchmarks/RESU
 
 docs: install ## write the generated reference pages again
 	@$(BIN)/python -m docs.generate
+	@$(BIN)/python -m deploy.generate
 
 lock: install ## resolve every lock file again
 	@requirements/lock.sh

@@ -1,6 +1,6 @@
 """`python -m benchmarks`: measures, prints, and writes benchmarks/RESULTS.md.
 
-Options: --rounds N (default 8), --only gateway,ledger,memory,embeddings,chain, --stages.
+Options: --rounds N (default 8), --only gateway,ledger,metrics,memory,embeddings,chain, --stages.
 """
 
 import argparse
@@ -10,14 +10,14 @@ import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import chain, embeddings, gateway, ledger, memory, stages
+from benchmarks import chain, embeddings, gateway, ledger, memory, metrics, stages
 from benchmarks.pairs import Ratio
 from tests.support.processes import served
 from toolkit.serve.models import public_models
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 REPOSITORY = Path("model_repository").absolute()
-PARTS = ("gateway", "ledger", "memory", "embeddings", "chain")
+PARTS = ("gateway", "ledger", "metrics", "memory", "embeddings", "chain")
 
 
 def main() -> None:
@@ -33,6 +33,8 @@ def main() -> None:
         sections.append(_gateway())
     if "ledger" in parts:
         sections.append(_ledger())
+    if "metrics" in parts:
+        sections.append(_metrics())
     if "memory" in parts:
         sections.append(_memory())
     if options.stages:
@@ -114,6 +116,12 @@ def _ledger() -> str:
     ]
     head = ["| | in flight | per second | CPU ms each | wait, median ms |", "|---|---|---|---|---|"]
     return "\n".join(["## Reserve and settle", "", _method(ledger), "", *head, *rows])
+
+
+def _metrics() -> str:
+    rows = [f"| {cost.what} | {cost.files} | {cost.us:.1f} |" for cost in metrics.measure()]
+    head = ["| request | figures in | CPU µs each |", "|---|---|---|"]
+    return "\n".join(["## Counting a request", "", _method(metrics), "", *head, *rows])
 
 
 def _memory() -> str:

@@ -27,6 +27,10 @@ from frontend.batches.perform import Performer
 from frontend.batches.runner import Runner
 from frontend.batches.work import Means
 from frontend.budget import Budget
+from frontend.dashboard.pages import StaticRoutes
+from frontend.dashboard.playground import PlaygroundRoutes
+from frontend.dashboard.status import StatusRoutes
+from frontend.engines import Engines
 from frontend.generation.admission import Admission
 from frontend.generation.path import Path
 from frontend.generation.policy import Policy
@@ -35,6 +39,7 @@ from frontend.generation.watched import watch
 from frontend.http.body import BodyBounds
 from frontend.http.bounds import Bounds
 from frontend.http.middleware import Middleware
+from frontend.http.rates import SHOWN
 from frontend.http.routing import Handler, Routes
 from frontend.http.sites import Sites, sites_of
 from frontend.media.fetch import Fetcher
@@ -58,7 +63,6 @@ from frontend.routes.docs import DocsRoutes
 from frontend.routes.embeddings import EmbeddingRoutes
 from frontend.routes.files import FileRoutes
 from frontend.routes.health import HealthRoutes
-from frontend.routes.home import HomeRoutes
 from frontend.routes.images import ImageRoutes
 from frontend.routes.keys import KeyRoutes, MeRoutes
 from frontend.routes.messages import MessagesRoutes
@@ -77,20 +81,20 @@ from frontend.settings.server import ServerSettings
 from frontend.store.batches import BatchStore
 from frontend.store.database import Database
 from frontend.store.files import FileStore
-from frontend.store.ledger import LedgerStore
+from frontend.store.ledger.books import LedgerStore
 from frontend.store.location import locate
+from frontend.store.probe import Probe
 from frontend.store.redis import SharedCounters
 from frontend.store.responses import ResponseStore
 from frontend.store.uploads import UploadStore
 from frontend.store.usage import UsageStore
 from frontend.table import Handlers, table
+from frontend.telemetry.history import History
 from frontend.telemetry.metrics import Metrics
+from frontend.telemetry.scrape import Scraper
 from frontend.turns import Turns
 from frontend.upstreams.fleet import Fleet
-from frontend.upstreams.member import Member
 from frontend.upstreams.protocol import Upstream
-from frontend.upstreams.registry import Registry
-from frontend.upstreams.triton.client import Triton
 from frontend.workers import Workers
 
 _DECODER_BYTES = 512 * 2**20
@@ -118,6 +122,7 @@ class Parts:
 
     database: Database
     metrics: Metrics
+    history: History
     directory: Directory
     runner: Runner
 
@@ -130,9 +135,11 @@ def create_gateway(
     `database`: instead of the settings' one. Its tables must be those of this release before the
     first request: `store.migrate.prepare` sees to it.
 
-    Raises KeyFileError, and ValueError for a database's URL that is not valid.
+    Raises KeyFileError, BadUpstream, and ValueError for a database's URL that is not valid.
     """
-    metrics = Metrics(by_user=settings.metrics_by_user)
+    scraper = Scraper(settings.metrics_urls, settings.metrics_interval_s)
+    metrics = Metrics(scraper, by_user=settings.metrics_by_user)
+    history = History(settings.metrics_interval_s, metrics.values, metrics.refresh)
     path = _path(settings, upstream, metrics)
     # a database that is given is closed with this gateway, as the one made here is
     database = database or Database(locate(settings.url, settings.data_directory))
@@ -141,7 +148,7 @@ def create_gateway(
     watch(metrics, path, settings.data_directory)
     directory, callers = Directory.of(database, counters), Callers(database)
     runner = _runner(settings, path, database, lambda name: routes.find("POST", name)[0].handler)
-    parts = Parts(database, metrics, directory, runner)
+    parts = Parts(database, metrics, history, directory, runner)
     routes = Routes(table(_handlers(settings, path, parts)))
     middleware = Middleware(
         routes,
@@ -159,11 +166,18 @@ def create_gateway(
 
 
 def _path(settings: Settings, upstream: Upstream | None, metrics: Metrics) -> Path:
-    upstream = upstream or Triton(settings.triton, settings.triton_key, settings.repository)
-    # the start has refused cycles among these names (`serve._read`)
-    registry = Registry(upstream, settings.poll_interval_s, settings.models, settings.keep_s)
+    # the start has refused cycles among the names of `models` (`serve._read`)
+    engines = Engines(
+        settings.poll_interval_s,
+        settings.models,
+        settings.keep_s,
+        (settings.triton_key, settings.repository),
+    )
+    entries = settings.entries
     return Path(
-        Fleet([Member("triton", upstream, registry)]),
+        Fleet([engines.make(one) for one in entries])
+        if upstream is None
+        else Fleet([engines.member(entries[0], upstream)]),
         Admission(settings.max_running, settings.max_waiting),
         _structures(settings),
         _images(settings),
@@ -217,10 +231,12 @@ def _handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
         messages=MessagesRoutes(path, bounds),
         ollama=OllamaRoutes(path, bounds),
         ollama_models=OllamaModelRoutes(fleet, bounds),
-        health=HealthRoutes(path),
-        metrics=MetricsRoutes(metrics),
+        health=HealthRoutes(path, Probe(database), metrics),
+        metrics=MetricsRoutes(metrics, parts.history),
         docs=DocsRoutes(fleet, names_are_public),
-        home=HomeRoutes(fleet, names_are_public, settings.public_url),
+        status=StatusRoutes(path, names_are_public, settings.public_url),
+        playground=PlaygroundRoutes(settings.keys_are_required, settings.public_url),
+        static=StaticRoutes(),
         tokens=TokenRoutes(path, bounds),
         files=FileRoutes(
             runner.means.uploads,
@@ -277,6 +293,8 @@ def _lifespan(path: Path, parts: Parts, callers: Callers) -> ASGIApp:
             callers.watching(),
             ledger,
             parts.runner.serving(),
+            parts.metrics.scraper.running(),
+            parts.history.running(),
         ):
             yield
         # in this order: what uses the upstream ends before its channel is closed
@@ -295,7 +313,7 @@ def _with_cors(app: ASGIApp, sites: Sites) -> ASGIApp:
         allow_methods=("GET", "HEAD", "POST", "PATCH", "DELETE"),
         allow_headers=("*",),
         # a browser hides all other headers from a page's code
-        expose_headers=("x-request-id", "request-id", "retry-after", "openai-processing-ms"),
+        expose_headers=SHOWN,
         # Chrome asks for this before a public page may call a private address
         allow_private_network=True,
     )

@@ -23,6 +23,7 @@ from pydantic_settings import CliApp
 
 from frontend.accounts.keys import KeyFileError, Keys
 from frontend.app import create_gateway
+from frontend.engines import BadUpstream
 from frontend.errors import StoreUnavailable
 from frontend.generation.path import Path
 from frontend.http.connections import Connections
@@ -62,6 +63,8 @@ def main(arguments: Sequence[str]) -> int:
             runner.run(_check(settings) if command == "check" else _serve(settings))
     except KeyFileError as error:
         return _invalid("keys_file", error)
+    except BadUpstream as error:
+        return _invalid("upstreams", error)
     except WrongRevision as error:
         return _invalid("database_url", error)
     except DataDirectoryError as error:
@@ -161,7 +164,7 @@ def _admission(settings: Settings) -> str:
     """Who may use the gateway, for the log."""
     if settings.keys_are_required:
         return "every request needs a key; `triton-gateway keys create` makes one"
-    if settings.open:
+    if settings.open_to_network:
         return f"open mode: everyone who reaches {settings.host} can use the models without a key"
     return (
         "open mode: every program on this machine can use the models without a key;"

@@ -6,6 +6,9 @@ document is compared with this table by a test.
 
 from dataclasses import dataclass
 
+from frontend.dashboard.pages import StaticRoutes
+from frontend.dashboard.playground import PlaygroundRoutes
+from frontend.dashboard.status import StatusRoutes
 from frontend.domain.identity import Permission
 from frontend.domain.request import Dialect
 from frontend.http.routing import Route
@@ -25,7 +28,6 @@ from frontend.routes.docs import DocsRoutes
 from frontend.routes.embeddings import EmbeddingRoutes
 from frontend.routes.files import FileRoutes
 from frontend.routes.health import HealthRoutes
-from frontend.routes.home import HomeRoutes
 from frontend.routes.images import FILES, ImageRoutes
 from frontend.routes.keys import KeyRoutes, MeRoutes
 from frontend.routes.messages import MessagesRoutes
@@ -63,7 +65,9 @@ class Handlers:
     health: HealthRoutes
     metrics: MetricsRoutes
     docs: DocsRoutes
-    home: HomeRoutes
+    status: StatusRoutes
+    playground: PlaygroundRoutes
+    static: StaticRoutes
     files: FileRoutes
     batches: BatchRoutes
     tokens: TokenRoutes
@@ -178,11 +182,16 @@ def _ollama(to: Handlers) -> list[Route]:
 
 def _gateway(to: Handlers) -> list[Route]:
     return [
-        Route("GET", "/", OPENAI, PUBLIC, to.home.show),
+        Route("GET", "/", OPENAI, PUBLIC, to.status.show),
+        Route("GET", "/playground", OPENAI, PUBLIC, to.playground.show),
+        Route("GET", "/static/{digest}/{name:path}", OPENAI, PUBLIC, to.static.file),
         Route("GET", "/healthz", OPENAI, PUBLIC, to.health.live),
         Route("GET", "/readyz", OPENAI, PUBLIC, to.health.ready),
         Route("GET", "/health", OPENAI, PUBLIC, to.health.ready),
         Route("GET", "/metrics", OPENAI, OBSERVE, to.metrics.show, local=True),
+        Route("GET", "/admin/metrics", OPENAI, OBSERVE, to.metrics.show),
+        Route("GET", "/admin/metrics/history", OPENAI, OBSERVE, to.metrics.history),
+        Route("GET", "/admin/status", OPENAI, OBSERVE, to.health.status),
         Route("GET", "/docs/api", OPENAI, PUBLIC, to.docs.document),
         Route("GET", "/docs/swagger", OPENAI, PUBLIC, to.docs.page),
         Route("GET", "/docs/swagger/{name}", OPENAI, PUBLIC, to.docs.file),

@@ -13,23 +13,18 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from frontend.accounts.batch import (
-    MANY,
-    Batch,
+from frontend.accounts.batch import MANY, Batch, NoCredits, Reserve, apply, sweep
+from frontend.accounts.clock import Clock
+from frontend.accounts.holds import Hold
+from frontend.accounts.limits import Counter, left, reset_us
+from frontend.accounts.memory import (
     Memory,
-    NoCredits,
-    Reserve,
-    apply,
     merged,
     rates_of,
     read_limits,
     read_rates,
     read_rules,
-    sweep,
 )
-from frontend.accounts.clock import Clock
-from frontend.accounts.holds import Hold
-from frontend.accounts.limits import left, reset_us
 from frontend.accounts.offline import Offline
 from frontend.accounts.quick import Quick
 from frontend.accounts.quotas import Grant, Need, Refusal, Tight
@@ -40,13 +35,14 @@ from frontend.accounts.windows import SECOND_US, iso
 from frontend.domain.identity import Caller
 from frontend.domain.ids import new_id
 from frontend.domain.metering import Owner, Rates, UsageRow
-from frontend.errors import StoreUnavailable
-from frontend.store.ledger import LedgerStore
+from frontend.errors import RateLimited, StoreUnavailable
+from frontend.store.ledger.books import LedgerStore
 
 LEASE_US = 45 * SECOND_US
 """Of a gateway. With the sweep every 15 s, nothing of a dead one is reserved for more than 75 s."""
 FLUSH_TOKENS = 64
 FLUSH_US = 2 * SECOND_US
+RATES_US = SECOND_US
 _SWEEP_S = 15.0
 _LAZY_S = 0.05
 _USAGE_S = 1.0  # of callers without limits: nobody waits for it
@@ -113,11 +109,17 @@ class Ledger:
         return rules is not None and rules.is_unlimited
 
     def rates(self, owner: Owner) -> Rates | None:
-        """What was last known of a caller's limits; None: nothing."""
-        return merged(self._rates.get(owner), self._shared_rates.get(owner))
+        """What is known of a caller's limits since a second ago or less; None: nothing."""
+        pair = self._rates.get(owner), self._shared_rates.get(owner)
+        new = [one for one in pair if one is not None and self.is_new(one)]
+        return merged(*new) if new else None
+
+    def is_new(self, rates: Rates) -> bool:
+        """Whether they can be shown: what is older may have been used or reset since."""
+        return self.clock() - rates.read_us <= RATES_US
 
     async def read_rates(self, owner: Owner) -> Rates | None:
-        """The same from the database, where nothing is known; None also while it is away."""
+        """The same from the database, where nothing is known; while it is away, what was."""
         if (rates := self.rates(owner)) is not None or self.is_unlimited(owner):
             return rates
         now_us = self.clock()
@@ -131,7 +133,9 @@ class Ledger:
                 limits = self._memory.rules[owner][1].shared_for("")
                 counters = await self.shared.read(limits)
                 self._remember_shared(owner, rates_of(limits, counters, self.clock()))
-        return self.rates(owner)
+        pair = self._rates.get(owner), self._shared_rates.get(owner)
+        known = [one for one in pair if one is not None]
+        return merged(*known) if known else None
 
     async def limits(self, owner: Owner) -> list[dict[str, Any]]:
         """A caller's limits with what is used and left of them. Raises StoreUnavailable."""
@@ -239,6 +243,16 @@ class Ledger:
             memory.rules.clear()
         await self.store.read(lambda books: read_rules(books, memory, [owner], now_us))
         return memory.rules[owner][1]
+
+    def refuse(self, hold: Hold, needed: int) -> RateLimited:
+        """The error for a request that needed more than its budget had left."""
+        assert hold.lowered is not None
+        now_us, (limit, had) = self.clock(), hold.lowered
+        self._refused.add(hold.row.owner, now_us)
+        counter = self._memory.counters.get(limit.key) or Counter()
+        wait_us = reset_us(limit, counter, now_us, needed) if needed <= limit.amount else None
+        whole_us = reset_us(limit, counter, now_us)
+        return refusal_of(Refusal(limit, had, needed, wait_us, whole_us), now_us)
 
     def _write_later(self, hold: Hold, need: Need, granted: Grant, now_us: int) -> Grant:
         if not granted.holds:

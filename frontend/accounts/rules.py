@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from frontend.accounts.limits import Key, Limit, Measure, Scope
 from frontend.accounts.windows import parse_window
 from frontend.domain.metering import Owner
-from frontend.store.ledger import QuotaRow, SubscriptionRow
+from frontend.store.ledger.counters import QuotaRow
+from frontend.store.ledger.credits import SubscriptionRow
 
 
 @dataclass(frozen=True, slots=True)

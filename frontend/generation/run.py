@@ -142,9 +142,8 @@ class Run:
         sizes.check_embedding(self.model, embedding, self.path.policy.max_text_bytes)
         if self._cover is not None and self._cover.is_needed:
             ids = sum(map(len, embedding.ids or ()))
-            await self._cover.tokens(
-                most_text_tokens(embedding.texts, self.model.context_length, ids)
-            )
+            most = most_text_tokens(embedding.texts, self.model.context_length, ids)
+            await self._cover.tokens(most, len(embedding.texts) or 1)
 
         async def embed(place: Place) -> Vectors:
             self._start()
@@ -152,6 +151,7 @@ class Run:
 
         accepts = frozenset() if embedding.ids is None else frozenset({Input.TOKEN_IDS})
         vectors = await self._call(embed, self._need(accepts=accepts))
+        self._check_tokens(vectors.prompt_tokens)
         self._count.add(Usage(vectors.prompt_tokens))
         return vectors
 
@@ -160,13 +160,15 @@ class Run:
         sizes.check_pairs(self.model, pairs, self.path.policy.max_text_bytes)
         if self._cover is not None and self._cover.is_needed:
             texts = map(operator.add, pairs.queries, pairs.documents)
-            await self._cover.tokens(most_text_tokens(texts, self.model.context_length))
+            most = most_text_tokens(texts, self.model.context_length)
+            await self._cover.tokens(most, len(pairs.documents))
 
         async def rerank(place: Place) -> Scores:
             self._start()
             return await place.upstream.rerank(place.model, pairs, place.call)
 
         scores = await self._call(rerank, self._need())
+        self._check_tokens(scores.prompt_tokens)
         self._count.add(Usage(scores.prompt_tokens))
         return scores
 
@@ -197,6 +199,11 @@ class Run:
     def _call_id(self) -> str:
         """What upstreams know the request by, and on whose behalf it comes."""
         return f"{self.request.user}/{self.request.id}"
+
+    def _check_tokens(self, used: int) -> None:
+        """Raises QuotaExceeded for more than a budget had left: the answer is not given away."""
+        if self._cover is not None:
+            self._cover.check(used)
 
     def _start(self, images: int = 0) -> None:
         """A model gets the request now: from here on it is charged for."""

@@ -115,7 +115,8 @@ class Middleware:
         # anonymous callers have no limits, and health checks must not cost a read of the database
         if self.ledger is None or not outcome.caller.key:
             return []
-        if outcome.rates is None:
+        # while the model worked, other requests used some of it, or the period ended
+        if outcome.rates is None or not self.ledger.is_new(outcome.rates):
             outcome.rates = await self.ledger.read_rates(owner_of(outcome.caller))
         if outcome.rates is None:
             return []

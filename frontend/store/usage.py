@@ -12,7 +12,7 @@ from sqlalchemy import case, func, literal, select, tuple_, union_all
 from frontend.domain.ids import new_id
 from frontend.domain.metering import UsageRow
 from frontend.store.database import Database
-from frontend.store.ledger import Books
+from frontend.store.ledger.books import Books
 from frontend.store.tables import usage, usage_hourly
 
 _HOUR_US = 3_600_000_000

@@ -16,7 +16,7 @@ from frontend.domain.ids import new_id
 from frontend.domain.metering import Owner, UsageRow
 from frontend.domain.usage import Usage
 from frontend.store.database import Database
-from frontend.store.ledger import LedgerStore
+from frontend.store.ledger.books import LedgerStore
 from frontend.store.tables import (
     counters,
     credit_accounts,

@@ -22,6 +22,8 @@ from frontend.store.records import Range, Records, Rows
 from frontend.store.redis import Place, SharedCounters, place_of_rate
 
 MAX_PENDING = 5
+AS_ASKED = -1
+"""In place of an end: the one that was asked for."""
 MAX_REASON = 1000
 _SUBJECTS: dict[Scope, Records[Any]] = {
     Scope.ORGANISATION: store.ORGANISATIONS,
@@ -171,7 +173,14 @@ class QuotaRequests:
 
     async def page(self, range_: Range, **filters: str) -> list[QuotaRequest]:
         """One page. `filters`: `user_id`, `status`."""
-        async with self.changes.database.connect() as rows:
+        database, now_us = self.changes.database, self.changes.now_us()
+        async with database.connect() as rows:
+            due = await allowances.due_requests(rows, now_us)
+            found = await allowances.QUOTA_REQUESTS.page(rows, range_, **filters)
+        if not due:
+            return found
+        async with database.begin() as rows:
+            await allowances.expire_requests(rows, now_us)
             return await allowances.QUOTA_REQUESTS.page(rows, range_, **filters)
 
     async def file(self, actor: Actor, quota: NewQuota, reason: str) -> QuotaRequest:
@@ -198,11 +207,20 @@ class QuotaRequests:
             return await _request(change.connection, request_id)
 
     async def approve(
-        self, actor: Actor, request_id: str, amount: int | None, expires_at_us: int | None
+        self,
+        actor: Actor,
+        request_id: str,
+        amount: int | None = None,
+        expires_at_us: int | None = AS_ASKED,
     ) -> QuotaRequest:
-        """Grants this amount, or what was asked for. Raises NotFound, Conflict, InvalidRequest."""
+        """Grants this amount, or what was asked for. `expires_at_us`: None: for good.
+
+        Raises NotFound, Conflict, InvalidRequest.
+        """
         async with self.changes.begin(actor, "quota_requests.approve") as change:
-            asked = await _pending(change.connection, request_id)
+            if change.kept is not None:
+                return await _request(change.connection, request_id)
+            asked = await _pending(change, request_id)
             quota = NewQuota(
                 asked.scope_kind,
                 asked.scope_id,
@@ -210,23 +228,28 @@ class QuotaRequests:
                 asked.period,
                 asked.amount if amount is None else amount,
                 asked.model,
-                expires_at_us or asked.expires_at_us,
+                asked.expires_at_us if expires_at_us == AS_ASKED else expires_at_us,
             )
             if quota.expires_at_us is None:
                 await self._replace(change, quota)
             quota_id = await add_quota(change, quota, actor)
-            return await self._decide(change, actor, asked, "approved", quota_id=quota_id)
+            granted = {"quota_id": quota_id, "expires_at_us": quota.expires_at_us}
+            return await self._decide(change, actor, asked, "approved", **granted)
 
     async def refuse(self, actor: Actor, request_id: str, note: str) -> QuotaRequest:
         """Raises NotFound, Conflict."""
         check_text("note", note, MAX_REASON)
         async with self.changes.begin(actor, "quota_requests.refuse") as change:
-            asked = await _pending(change.connection, request_id)
+            if change.kept is not None:
+                return await _request(change.connection, request_id)
+            asked = await _pending(change, request_id)
             return await self._decide(change, actor, asked, "refused", note=note)
 
     async def _check_pending(self, change: Change, actor: Actor) -> None:
         rows = change.connection
         exists(await store.USERS.find(rows, actor.id), "user", actor.id)
+        # one that was not decided in time must not keep a place
+        await allowances.expire_requests(rows, change.now_us)
         pending = await allowances.QUOTA_REQUESTS.page(
             rows, Range(MAX_PENDING), user_id=actor.id, status="pending"
         )
@@ -240,7 +263,7 @@ class QuotaRequests:
             await allowances.remove(change.connection, tables.quotas, same.id)
 
     async def _decide(
-        self, change: Change, actor: Actor, asked: QuotaRequest, status: str, **more: str
+        self, change: Change, actor: Actor, asked: QuotaRequest, status: str, **more: Any
     ) -> QuotaRequest:
         await allowances.QUOTA_REQUESTS.update(
             change.connection,
@@ -268,8 +291,10 @@ async def _request(rows: Rows, request_id: str) -> QuotaRequest:
     return exists(found, "quota_request", request_id)
 
 
-async def _pending(rows: Rows, request_id: str) -> QuotaRequest:
-    asked = await _request(rows, request_id)
+async def _pending(change: Change, request_id: str) -> QuotaRequest:
+    asked = await _request(change.connection, request_id)
+    if asked.status == "pending" and allowances.is_over(asked, change.now_us):
+        raise Conflict("the request has expired: the time that it asked for is over")
     if asked.status != "pending":
-        raise Conflict(f"the request was {asked.status} already")
+        raise Conflict(f"the request is {asked.status} already")
     return asked

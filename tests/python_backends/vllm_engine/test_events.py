@@ -170,6 +170,8 @@ def test_control_characters_are_kept_out_of_bounded_strings() -> None:
     bounded = {"json": {"properties": {"a": {"type": "string", "maxLength": 3}}}}
     mended = kept.excluded({"structured_outputs": bounded, "logit_bias": {"0": 5, "1": 5}})
     assert mended["logit_bias"] == {"0": 5, "1": -100.0, "3": -100.0}
+    wrong = {"structured_outputs": bounded, "logit_bias": [0]}
+    assert kept.excluded(wrong) is wrong  # the sampler refuses it
     free = {"structured_outputs": {"json": '{"type": "object"}'}, "temperature": 0}
     assert kept.excluded(free) is free
 
