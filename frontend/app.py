@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_network
 
 from starlette.middleware.cors import CORSMiddleware
@@ -20,8 +21,13 @@ from frontend.accounts.clock import Clock
 from frontend.accounts.directory.directory import Directory
 from frontend.accounts.keys import Keys
 from frontend.accounts.ledger import Ledger
+from frontend.accounts.retention import retention_of, write_purge
 from frontend.accounts.share import Share
 from frontend.accounts.shared import LEASE_US, Shared
+from frontend.audit.purge import Purge
+from frontend.audit.record import Recorder
+from frontend.audit.search import Search
+from frontend.audit.writer import Writer
 from frontend.batches.lines import LineBounds
 from frontend.batches.perform import Performer
 from frontend.batches.runner import Runner
@@ -30,6 +36,7 @@ from frontend.budget import Budget
 from frontend.dashboard.pages import StaticRoutes
 from frontend.dashboard.playground import PlaygroundRoutes
 from frontend.dashboard.status import StatusRoutes
+from frontend.domain.audit import AuditLevel, AuditPolicy
 from frontend.engines import Engines
 from frontend.generation.admission import Admission
 from frontend.generation.path import Path
@@ -56,6 +63,7 @@ from frontend.routes.allowances import (
     QuotaRequestRoutes,
     QuotaRoutes,
 )
+from frontend.routes.audit import AuditRoutes
 from frontend.routes.batches import BatchRoutes
 from frontend.routes.chat import ChatRoutes
 from frontend.routes.completions import CompletionRoutes
@@ -76,8 +84,10 @@ from frontend.routes.tokens import TokenRoutes
 from frontend.routes.usage import UsageRoutes
 from frontend.schemas.limits import Limits
 from frontend.settings import Settings
+from frontend.settings.group import parts
 from frontend.settings.media import MediaSettings
 from frontend.settings.server import ServerSettings
+from frontend.store.audit import AuditStore
 from frontend.store.batches import BatchStore
 from frontend.store.database import Database
 from frontend.store.files import FileStore
@@ -125,6 +135,8 @@ class Parts:
     history: History
     directory: Directory
     runner: Runner
+    recorder: Recorder
+    purge: Purge
 
 
 def create_gateway(
@@ -147,8 +159,15 @@ def create_gateway(
     path.ledger = _ledger(settings, database, counters, metrics)
     watch(metrics, path, settings.data_directory)
     directory, callers = Directory.of(database, counters), Callers(database)
-    runner = _runner(settings, path, database, lambda name: routes.find("POST", name)[0].handler)
-    parts = Parts(database, metrics, history, directory, runner)
+    recorder = _recorder(settings, database, metrics)
+    runner = _runner(settings, path, recorder, lambda name: routes.find("POST", name)[0].handler)
+    purge = Purge(
+        recorder.writer.store,
+        recorder.writer.artifacts,
+        partial(retention_of, directory.groups, settings.audit_days),
+        partial(write_purge, directory.groups.changes),
+    )
+    parts = Parts(database, metrics, history, directory, runner, recorder, purge)
     routes = Routes(table(_handlers(settings, path, parts)))
     middleware = Middleware(
         routes,
@@ -160,6 +179,7 @@ def create_gateway(
         path.ledger,
         settings.proxies,
         metrics,
+        recorder,
     )
     app = _with_cors(middleware, middleware.sites) if settings.origins else middleware
     return Gateway(app, path, metrics, routes, database)
@@ -181,7 +201,11 @@ def _path(settings: Settings, upstream: Upstream | None, metrics: Metrics) -> Pa
         Admission(settings.max_running, settings.max_waiting),
         _structures(settings),
         _images(settings),
-        Policy(settings.max_text_bytes, settings.allowed_constraints),
+        Policy(
+            settings.max_text_bytes,
+            settings.allowed_constraints,
+            frozenset(parts(settings.local_groups)),
+        ),
         runs=metrics.runs,
     )
 
@@ -259,17 +283,32 @@ def _handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
         credits=CreditRoutes(desk, directory.subscriptions),
         prices=PriceRoutes(desk, directory.prices),
         usage=UsageRoutes(UsageStore(database), path.ledger),
+        audit=AuditRoutes(Search(parts.recorder.writer.store, parts.recorder.writer.artifacts)),
     )
 
 
+def _recorder(settings: Settings, database: Database, metrics: Metrics) -> Recorder:
+    writer = Writer(
+        AuditStore(database),
+        settings.data_directory / "audit",
+        settings.max_audit_records,
+        settings.max_audit_bytes,
+        written=metrics.audit_records.inc,
+        lost=metrics.audit_lost.inc,
+    )
+    metrics.watch("audit_backlog", "Audit records that wait to be written", lambda: writer.backlog)
+    return Recorder(writer, AuditPolicy(AuditLevel(settings.audit), settings.audit_strict))
+
+
 def _runner(
-    settings: Settings, path: Path, database: Database, handler: Callable[[str], Handler]
+    settings: Settings, path: Path, recorder: Recorder, handler: Callable[[str], Handler]
 ) -> Runner:
+    database = recorder.writer.store.database
     folder = settings.data_directory / "files"
     means = Means(
         BatchStore(database),
         UploadStore(database, folder, settings.max_files_bytes),
-        Performer(handler, settings.request_timeout_s),
+        Performer(handler, settings.request_timeout_s, recorder),
         LineBounds(
             settings.max_batch_requests,
             settings.max_image_body_bytes,
@@ -292,6 +331,8 @@ def _lifespan(path: Path, parts: Parts, callers: Callers) -> ASGIApp:
             path.structures.working(),
             callers.watching(),
             ledger,
+            parts.recorder.writer.running(),
+            parts.purge.running(),
             parts.runner.serving(),
             parts.metrics.scraper.running(),
             parts.history.running(),

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
+from frontend.domain.audit import Capture
 from frontend.domain.identity import ANONYMOUS, Caller
 from frontend.domain.metering import Rates
 from frontend.domain.usage import Usage
@@ -43,6 +44,21 @@ class Outcome:
     rates: Rates | None = None
     """What is left of the caller's limits, for the headers."""
     error: str | None = None
+    ended: int = 0
+    """The status as the path settles it, 499 where the client went away. 0: no model was asked."""
+    ran: bool = False
+    """Whether a model has seen the request."""
+    upstream: str = ""
+    images: int = 0
+    credits: int = 0
+    """Credits that it costs, in millionths."""
+    is_cached: bool = False
+    is_authenticated: bool = False
+    is_audited: bool = True
+    has_audit_place: bool = False
+    """Whether the audit has reserved room for its record."""
+    capture: Capture | None = None
+    """The content for the audit; None: nothing of it is kept."""
     route: str = ""
     """The path in the route table, with its parameters' names."""
     queued_s: float = 0.0

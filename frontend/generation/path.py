@@ -135,6 +135,7 @@ class Path:
     ) -> None:
         """Runs once for each request, with the usage as far as it got. Waits for nothing."""
         outcome = request.outcome
+        outcome.ended = status
         if count:
             outcome.usage = count.total
         if cover is None:
@@ -143,6 +144,9 @@ class Path:
         row.status = status
         row.usage = outcome.usage or row.usage
         row.duration_us = int(outcome.elapsed_ms * 1000)
+        outcome.ran, outcome.upstream = cover.hold.started, row.upstream
+        outcome.images = row.images
+        outcome.credits = cover.hold.cost if cover.hold.started else 0
         cover.ledger.settle(cover.hold)
         self.runs.settled(cover.hold.is_counted, cover.hold.started)
 

@@ -69,6 +69,8 @@ class Run:
         `whole`: the answer is not streamed. Raises InvalidRequest for what cannot be used.
         """
         generation = await self.path.images.attach(self.model, generation, links, self.request)
+        if (capture := self.request.outcome.capture) is not None:
+            capture.add_artifacts(generation.images, "image")
         warnings = self.request.outcome.warnings
         return await self.path.structures.prepare(
             generation, self.request.user, warnings, whole=whole
@@ -189,6 +191,8 @@ class Run:
         accepts = frozenset({Input.PREVIEWS}) if is_preview else frozenset[Input]()
         suffix = f"-{number}" if number else ""
         result = await self._call(draw, self._need(accepts=accepts), suffix)
+        if (capture := self.request.outcome.capture) is not None:
+            capture.add_artifacts(result.files, "image/png")
         if not is_preview:
             # once they are there: a failed request costs no images
             self._start(images=len(result.files))
@@ -260,15 +264,16 @@ class Run:
         self, generation: Generation | None = None, accepts: frozenset[Input] = frozenset()
     ) -> Need:
         group = self.request.caller.group
+        local = self.path.policy.is_local(group)
         if generation is None:
-            return Need(accepts, group=group)
+            return Need(accepts, group=group, local=local)
         if generation.images:
             accepts |= {Input.IMAGES}
         if generation.tools is not None:
             accepts |= {Input.TOOLS}
         answer = generation.sampling.max_tokens or 0
         tokens = int(sizes.bytes_of(generation) / _BYTES_PER_TOKEN) + answer
-        return Need(accepts, generation, tokens, group)
+        return Need(accepts, generation, tokens, group, local)
 
     def _check(self, generations: list[Generation]) -> None:
         """Raises InvalidRequest before anything waits for a slot."""
@@ -325,6 +330,8 @@ class Run:
                 for event in events:
                     self._count.see(number, event, attempt)
                     unfinished -= event.finish_reason is not None
+                if (capture := self.request.outcome.capture) is not None:
+                    capture.generated(number, attempt, events)
                 if cover is not None and cover.progress(sum(map(_tokens_of, events))):
                     cover.hold.row.usage = self._count.total
                     cover.ledger.flush(cover.hold)

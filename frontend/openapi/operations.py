@@ -56,6 +56,9 @@ _HI = [{"role": "user", "content": "Say hello."}]
 _ACCOUNTS = ("/admin/", "/me", "/key-requests")
 _REPORT = ("start", "end", "interval", "tz", "by", "format", "model")
 _OWNERS = ("organisation_id", "group_id", "user_id", "key_id")
+_SEARCH = (
+    "start", "end", "tz", "model", "status", "text", "request_id", "format", "content",
+)  # fmt: skip
 _PAGE = ("object", "data", "has_more", "next_after")
 _OBJECT = ("id", "object")
 _SSE, _NDJSON = "text/event-stream", "application/x-ndjson"
@@ -322,4 +325,21 @@ OPERATIONS: tuple[Operation, ...] = (
         "POST", "/me/quota-requests", "Request more", allowances.QuotaRequestBody, answer=_OBJECT,
         status="201",
     ),
+    Operation(
+        "GET", "/admin/audit/search", "Search the records of all requests; also as CSV and JSONL",
+        answer=_PAGE, query=("limit", "after", "user_id", "group_id", *_SEARCH),
+    ),
+    Operation(
+        "GET", "/admin/audit/records/{id}", "Get a record, with what its policy keeps",
+        answer=_OBJECT,
+    ),
+    Operation(
+        "GET", "/admin/audit/artifacts/{id}", "Get an image or file of a record by its SHA-256",
+        media="application/octet-stream",
+    ),
+    Operation(
+        "GET", "/me/audit", "Search the records of the own requests; also as CSV and JSONL",
+        answer=_PAGE, query=("limit", "after", *_SEARCH),
+    ),
+    Operation("GET", "/me/audit/{id}", "Get a record of the own requests", answer=_OBJECT),
 )  # fmt: skip

@@ -6,6 +6,7 @@ One class for each subject, joined into one flat `Settings`. Read once at start,
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from frontend.settings.audit import AuditSettings
 from frontend.settings.batches import BatchSettings
 from frontend.settings.limits import LimitSettings
 from frontend.settings.media import MediaSettings
@@ -26,6 +27,7 @@ class DatabaseSettings(StoreSettings, BaseSettings):
 
 
 class Settings(
+    AuditSettings,
     BatchSettings,
     TelemetrySettings,
     StoreSettings,
