@@ -38,7 +38,7 @@ from frontend.dashboard.playground import PlaygroundRoutes
 from frontend.dashboard.status import StatusRoutes
 from frontend.domain.audit import AuditLevel, AuditPolicy
 from frontend.engines import Engines
-from frontend.generation.admission import Admission
+from frontend.generation.charge import Tariff
 from frontend.generation.path import Path
 from frontend.generation.policy import Policy
 from frontend.generation.structure import Structures
@@ -78,10 +78,18 @@ from frontend.routes.metrics import MetricsRoutes
 from frontend.routes.models import ModelRoutes
 from frontend.routes.ollama import OllamaRoutes
 from frontend.routes.ollama_models import OllamaModelRoutes
+from frontend.routes.queue import QueueRoutes
 from frontend.routes.rerank import RerankRoutes
 from frontend.routes.responses import ResponsesRoutes
 from frontend.routes.tokens import TokenRoutes
 from frontend.routes.usage import UsageRoutes
+from frontend.scheduling.cost import CostWeights
+from frontend.scheduling.jobs import Caps
+from frontend.scheduling.policy import FairShare
+from frontend.scheduling.queue import Bounds as QueueBounds
+from frontend.scheduling.queue import Queue
+from frontend.scheduling.ring import Quantum
+from frontend.scheduling.shared import Exchange
 from frontend.schemas.limits import Limits
 from frontend.settings import Settings
 from frontend.settings.group import parts
@@ -157,6 +165,9 @@ def create_gateway(
     database = database or Database(locate(settings.url, settings.data_directory))
     counters = _counters(settings)
     path.ledger = _ledger(settings, database, counters, metrics)
+    path.exchange = Exchange(
+        path.queue.policy, UsageStore(database), path.tariff.weights, settings.share_interval_s
+    )
     watch(metrics, path, settings.data_directory)
     directory, callers = Directory.of(database, counters), Callers(database)
     recorder = _recorder(settings, database, metrics)
@@ -198,7 +209,7 @@ def _path(settings: Settings, upstream: Upstream | None, metrics: Metrics) -> Pa
         Fleet([engines.make(one) for one in entries])
         if upstream is None
         else Fleet([engines.member(entries[0], upstream)]),
-        Admission(settings.max_running, settings.max_waiting),
+        _queue(settings),
         _structures(settings),
         _images(settings),
         Policy(
@@ -206,7 +217,21 @@ def _path(settings: Settings, upstream: Upstream | None, metrics: Metrics) -> Pa
             settings.allowed_constraints,
             frozenset(parts(settings.local_groups)),
         ),
+        tariff=Tariff(
+            CostWeights(settings.cost_prompt, settings.cost_cached, settings.cost_output)
+        ),
         runs=metrics.runs,
+    )
+
+
+def _queue(settings: Settings) -> Queue:
+    quantum = Quantum(settings.share_quantum, settings.share_rounds, settings.share_burst_rounds)
+    caps = Caps(settings.max_running_per_user, settings.max_running_per_key)
+    return Queue(
+        FairShare(settings.max_running, quantum, caps, settings.background_wait_s),
+        QueueBounds(
+            settings.max_waiting, settings.max_waiting_per_user, settings.max_waiting_bytes
+        ),
     )
 
 
@@ -282,6 +307,7 @@ def _handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
         plans=PlanRoutes(desk, directory.plans),
         credits=CreditRoutes(desk, directory.subscriptions),
         prices=PriceRoutes(desk, directory.prices),
+        queue=QueueRoutes(path.queue),
         usage=UsageRoutes(UsageStore(database), path.ledger),
         audit=AuditRoutes(Search(parts.recorder.writer.store, parts.recorder.writer.artifacts)),
     )
@@ -325,6 +351,7 @@ def _lifespan(path: Path, parts: Parts, callers: Callers) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
         ledger = nullcontext() if path.ledger is None else path.ledger.running()
+        exchange = nullcontext() if path.exchange is None else path.exchange.running()
         await parts.directory.roles.seed()
         async with (
             path.fleet.polling(),
@@ -333,6 +360,7 @@ def _lifespan(path: Path, parts: Parts, callers: Callers) -> ASGIApp:
             ledger,
             parts.recorder.writer.running(),
             parts.purge.running(),
+            exchange,
             parts.runner.serving(),
             parts.metrics.scraper.running(),
             parts.history.running(),

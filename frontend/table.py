@@ -36,6 +36,7 @@ from frontend.routes.metrics import MetricsRoutes
 from frontend.routes.models import ModelRoutes
 from frontend.routes.ollama import OllamaRoutes
 from frontend.routes.ollama_models import OllamaModelRoutes
+from frontend.routes.queue import QueueRoutes
 from frontend.routes.rerank import RerankRoutes
 from frontend.routes.responses import ResponsesRoutes
 from frontend.routes.tokens import TokenRoutes
@@ -87,6 +88,7 @@ class Handlers:
     prices: PriceRoutes
     usage: UsageRoutes
     audit: AuditRoutes
+    queue: QueueRoutes
 
 
 def table(to: Handlers) -> list[Route]:
@@ -283,6 +285,8 @@ def _quotas(to: Handlers) -> list[Route]:
         Route("POST", "/admin/prices", OPENAI, QUOTAS, to.prices.create),
         Route("DELETE", "/admin/prices/{id}", OPENAI, QUOTAS, to.prices.delete),
         Route("GET", "/admin/usage", OPENAI, USAGE, to.usage.all),
+        Route("GET", "/admin/queue", OPENAI, USAGE, to.queue.show),
+        Route("GET", "/admin/queue/decisions", OPENAI, USAGE, to.queue.decisions),
         Route("GET", "/me/usage", OPENAI, SELF, to.usage.own),
         Route("GET", "/me/quotas", OPENAI, SELF, to.usage.limits),
         Route("GET", "/me/quota-requests", OPENAI, SELF, to.quota_requests.page_own),

@@ -218,6 +218,7 @@ def _caller_of(public_id: str, owned: Owned) -> Caller:
         make_scope(owned.models, owned.endpoints, owned.networks),
         owned.expires_at_us,
         None if owned.audit is None else AuditPolicy(_level(owned.audit), bool(owned.audit_strict)),
+        owned.group_weight,
     )
 
 

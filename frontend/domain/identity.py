@@ -80,6 +80,8 @@ class Caller:
     expires_at_us: int | None = None
     audit: AuditPolicy | None = None
     """Of the caller's group; None: as the settings say."""
+    group_weight: int = 1
+    """The group's share in the scheduler."""
 
 
 ANONYMOUS = Caller(

@@ -6,7 +6,7 @@ changes while it is handled is in its `Outcome`. No prompt and no answer ever ge
 
 import enum
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
@@ -22,6 +22,14 @@ class Dialect(enum.Enum):
     OPENAI = "openai"
     ANTHROPIC = "anthropic"
     OLLAMA = "ollama"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """About where a request is in the queue, and how many seconds it will wait."""
+
+    position: int
+    wait_s: float
 
 
 @dataclass(slots=True)
@@ -67,6 +75,10 @@ class Outcome:
     """How long after the request's arrival its first token came."""
     is_counted: bool = False
     """Whether the metrics have it as a request for a model."""
+    queue_position: int | None = None
+    """The request's position when it began to wait for a slot."""
+    place: Callable[[], Place | None] = lambda: None
+    """Its place in the queue now; None: it does not wait."""
     warnings: list[str] = field(default_factory=list)
     """For the client; sent in a header where it is not too late for one."""
     names: Mapping[str, str] = field(default_factory=dict)

@@ -158,6 +158,8 @@ def _headers(outcome: Outcome) -> list[tuple[bytes, bytes]]:
     ]
     if outcome.dialect is Dialect.ANTHROPIC:
         headers.append((b"request-id", client_id))  # where Anthropic's clients look
+    if outcome.queue_position is not None:
+        headers.append((b"x-queue-position", b"%d" % outcome.queue_position))
     return [*headers, *warning(outcome.warnings)]
 
 

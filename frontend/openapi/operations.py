@@ -314,6 +314,14 @@ OPERATIONS: tuple[Operation, ...] = (
         answer=(*_PAGE, "totals"), query=("limit", "after", *_REPORT, *_OWNERS),
     ),
     Operation(
+        "GET", "/admin/queue", "Show who waits for models: positions, deficits, weights and waits",
+        answer=("object", "flows", "groups"),
+    ),
+    Operation(
+        "GET", "/admin/queue/decisions", "List the last decisions of the scheduler, with each term",
+        answer=("object", "data"), query=("limit", "user_id", "model"),
+    ),
+    Operation(
         "GET", "/me/usage", "Get the own usage by time, key and model; also as CSV",
         answer=(*_PAGE, "totals"), query=("limit", "after", *_REPORT, "key_id"),
     ),

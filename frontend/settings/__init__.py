@@ -12,6 +12,7 @@ from frontend.settings.limits import LimitSettings
 from frontend.settings.media import MediaSettings
 from frontend.settings.schemas import SchemaSettings
 from frontend.settings.server import ServerSettings
+from frontend.settings.sharing import SharingSettings
 from frontend.settings.store import StoreSettings
 from frontend.settings.telemetry import TelemetrySettings
 from frontend.settings.upstreams import UpstreamSettings
@@ -34,6 +35,7 @@ class Settings(
     SchemaSettings,
     MediaSettings,
     LimitSettings,
+    SharingSettings,
     UpstreamSettings,
     ServerSettings,
     BaseSettings,

@@ -16,9 +16,10 @@ from frontend.errors import (
     UpstreamBusy,
     UpstreamLost,
 )
-from frontend.generation.admission import Admission
 from frontend.generation.path import Path
 from frontend.generation.policy import Policy
+from frontend.scheduling.policy import FairShare
+from frontend.scheduling.queue import Queue
 from frontend.upstreams.fleet import Fleet
 from frontend.upstreams.health import FAILURES
 from frontend.upstreams.member import Placing
@@ -31,7 +32,7 @@ WHOLE = [[event("a", finish="stop")]]
 
 
 def path_of(fleet: Fleet, policy: Policy | None = None) -> Path:
-    return Path(fleet, Admission(64, 64), structures(), no_images(), policy or Policy())
+    return Path(fleet, Queue(FairShare(64)), structures(), no_images(), policy or Policy())
 
 
 async def ask(path: Path) -> list[Event]:
