@@ -17,10 +17,13 @@ from starlette.types import ASGIApp
 
 from frontend.accounts.authorize import Authorizer
 from frontend.accounts.callers import Callers
+from frontend.accounts.clock import Clock
 from frontend.accounts.directory.directory import Directory
 from frontend.accounts.keys import Keys
 from frontend.accounts.ledger import Ledger
 from frontend.accounts.retention import retention_of, write_purge
+from frontend.accounts.share import Share
+from frontend.accounts.shared import LEASE_US, Shared
 from frontend.audit.purge import Purge
 from frontend.audit.record import Recorder
 from frontend.audit.search import Search
@@ -99,6 +102,7 @@ from frontend.store.files import FileStore
 from frontend.store.ledger.books import LedgerStore
 from frontend.store.location import locate
 from frontend.store.probe import Probe
+from frontend.store.redis import SharedCounters
 from frontend.store.responses import ResponseStore
 from frontend.store.uploads import UploadStore
 from frontend.store.usage import UsageStore
@@ -159,12 +163,13 @@ def create_gateway(
     path = _path(settings, upstream, metrics)
     # a database that is given is closed with this gateway, as the one made here is
     database = database or Database(locate(settings.url, settings.data_directory))
-    path.ledger = _ledger(settings, database, metrics)
+    counters = _counters(settings)
+    path.ledger = _ledger(settings, database, counters, metrics)
     path.exchange = Exchange(
         path.queue.policy, UsageStore(database), path.tariff.weights, settings.share_interval_s
     )
     watch(metrics, path, settings.data_directory)
-    directory, callers = Directory.of(database), Callers(database)
+    directory, callers = Directory.of(database, counters), Callers(database)
     recorder = _recorder(settings, database, metrics)
     runner = _runner(settings, path, recorder, lambda name: routes.find("POST", name)[0].handler)
     purge = Purge(
@@ -230,13 +235,26 @@ def _queue(settings: Settings) -> Queue:
     )
 
 
-def _ledger(settings: Settings, database: Database, metrics: Metrics) -> Ledger:
+def _counters(settings: Settings) -> SharedCounters | None:
+    if settings.redis is None:
+        return None
+    return SharedCounters(settings.redis, settings.redis_timeout_s, LEASE_US)
+
+
+def _ledger(
+    settings: Settings, database: Database, counters: SharedCounters | None, metrics: Metrics
+) -> Ledger:
+    clock, shared = Clock(), None
+    if counters is not None:
+        shared = Shared(counters, Share(settings.redis_gateways), clock)
     return Ledger(
         LedgerStore(database),
         settings.default_tokens_per_month,
         settings.max_refused_per_minute,
         charged=metrics.charge,
         lost=metrics.usage_lost.inc,
+        clock=clock,
+        shared=shared,
     )
 
 

@@ -38,6 +38,7 @@ from frontend.settings.limits import LimitSettings
 from frontend.store.database import Database
 from frontend.store.location import locate
 from frontend.store.migrate import WrongRevision, check, prepare
+from frontend.store.redis import SharedCounters
 from frontend.telemetry.watchdog import Watchdog
 from frontend.upstreams.registry import find_cycle
 
@@ -91,6 +92,11 @@ def _read(arguments: list[str]) -> Settings | None:
         locate(settings.url, settings.data_directory)
     except ValueError as error:
         _invalid("database_url", error)
+        return None
+    try:
+        _ = settings.redis and SharedCounters(settings.redis)
+    except ValueError as error:
+        _invalid("redis_url", error)
         return None
     return settings
 

@@ -22,6 +22,7 @@ from tests.support.databases import Postgres
 from tests.support.echo import EchoTriton
 from tests.support.gateway import run_gateway
 from tests.support.processes import ROOT, served
+from tests.support.redis import RedisServer
 from tests.support.triton import serve
 from toolkit.runtime.environments import ensure_environment
 from toolkit.runtime.triton import ensure_triton
@@ -44,6 +45,7 @@ STAGES = ("engine", "images", "service", "pure")
 _STARTERS = (
     EchoTriton,
     Postgres,
+    RedisServer,
     TritonServer,
     ensure_environment,
     ensure_triton,
