@@ -13,7 +13,7 @@ from frontend.accounts.quotas import Holds
 from frontend.accounts.windows import parse_window
 from frontend.domain.metering import Owner, UsageRow
 from frontend.domain.usage import Usage
-from frontend.store.ledger import ReservationRow
+from frontend.store.ledger.reservations import ReservationRow
 
 
 @dataclass(slots=True, eq=False)
@@ -37,8 +37,12 @@ class Hold:
     """No counter in the store has its reservation: it is charged without one."""
     queued: list[Any] = field(default_factory=list)
     """Its reservations that wait for their transaction."""
+    lowered: tuple[Limit, int] | None = None
+    """The budget that had less left than the request may need, and what it had."""
     is_counted: bool = False
     """Whether it counts as a request already: more tokens do not count again."""
+    shared: list[str] = field(default_factory=list)
+    """Ids of what it has of the limits in Redis."""
     is_settled: bool = False
     is_charged: bool = False
 

@@ -9,29 +9,40 @@ killed has written down what it reserved, and others settle it.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from frontend.accounts.batch import Batch, Memory, Reserve, apply, read_limits, read_rates, sweep
+from frontend.accounts.batch import MANY, Batch, NoCredits, Reserve, apply, sweep
 from frontend.accounts.clock import Clock
 from frontend.accounts.holds import Hold
-from frontend.accounts.limits import left, reset_us
+from frontend.accounts.limits import Counter, left, reset_us
+from frontend.accounts.memory import (
+    Memory,
+    merged,
+    rates_of,
+    read_limits,
+    read_rates,
+    read_rules,
+)
 from frontend.accounts.offline import Offline
 from frontend.accounts.quick import Quick
-from frontend.accounts.quotas import Grant, Need, Tight
+from frontend.accounts.quotas import Grant, Need, Refusal, Tight
 from frontend.accounts.refusals import Refused, refusal_of
+from frontend.accounts.rules import Rules
+from frontend.accounts.shared import Shared
 from frontend.accounts.windows import SECOND_US, iso
 from frontend.domain.identity import Caller
 from frontend.domain.ids import new_id
 from frontend.domain.metering import Owner, Rates, UsageRow
-from frontend.errors import StoreUnavailable
-from frontend.store.ledger import LedgerStore
+from frontend.errors import RateLimited, StoreUnavailable
+from frontend.store.ledger.books import LedgerStore
 
 LEASE_US = 45 * SECOND_US
 """Of a gateway. With the sweep every 15 s, nothing of a dead one is reserved for more than 75 s."""
 FLUSH_TOKENS = 64
 FLUSH_US = 2 * SECOND_US
+RATES_US = SECOND_US
 _SWEEP_S = 15.0
 _LAZY_S = 0.05
 _USAGE_S = 1.0  # of callers without limits: nobody waits for it
@@ -61,11 +72,15 @@ class Ledger:
     lost: Callable[[], None]
     """Called for each usage row that could not be kept; never for one with a reservation."""
     clock: Clock = field(default_factory=Clock)
+    shared: Shared | None = None
+    """The limits in Redis, where there is one."""
     _memory: Memory = field(init=False)
     _offline: Offline = field(init=False)
     _quick: Quick = field(init=False)
     _refused: Refused = field(init=False)
     _rates: dict[Owner, Rates] = field(default_factory=dict)
+    _shared_rates: dict[Owner, Rates] = field(default_factory=dict)
+    _reading: dict[Owner, asyncio.Task[Rules]] = field(default_factory=dict)
     _reserves: list["_Waiting"] = field(default_factory=list)
     _settles: list[Hold] = field(default_factory=list)
     _flushes: dict[str, Hold] = field(default_factory=dict)
@@ -76,7 +91,7 @@ class Ledger:
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
-        self._memory = Memory(new_id(), self.default_tokens)
+        self._memory = Memory(new_id(), self.default_tokens, has_redis=self.shared is not None)
         self._offline, self._quick = Offline(self._memory), Quick(self._memory)
         self._refused = Refused(self.max_refused)
 
@@ -94,12 +109,18 @@ class Ledger:
         return rules is not None and rules.is_unlimited
 
     def rates(self, owner: Owner) -> Rates | None:
-        """What was last known of a caller's limits; None: nothing."""
-        return self._rates.get(owner)
+        """What is known of a caller's limits since a second ago or less; None: nothing."""
+        pair = self._rates.get(owner), self._shared_rates.get(owner)
+        new = [one for one in pair if one is not None and self.is_new(one)]
+        return merged(*new) if new else None
+
+    def is_new(self, rates: Rates) -> bool:
+        """Whether they can be shown: what is older may have been used or reset since."""
+        return self.clock() - rates.read_us <= RATES_US
 
     async def read_rates(self, owner: Owner) -> Rates | None:
-        """The same from the database, where nothing is known; None also while it is away."""
-        if (rates := self._rates.get(owner)) is not None or self.is_unlimited(owner):
+        """The same from the database, where nothing is known; while it is away, what was."""
+        if (rates := self.rates(owner)) is not None or self.is_unlimited(owner):
             return rates
         now_us = self.clock()
 
@@ -108,12 +129,23 @@ class Ledger:
                 lambda books: read_rates(books, self._memory, owner, now_us)
             )
             self._remember(owner, rates)
-        return self._rates.get(owner)
+            if self.shared is not None:
+                limits = self._memory.rules[owner][1].shared_for("")
+                counters = await self.shared.read(limits)
+                self._remember_shared(owner, rates_of(limits, counters, self.clock()))
+        pair = self._rates.get(owner), self._shared_rates.get(owner)
+        known = [one for one in pair if one is not None]
+        return merged(*known) if known else None
 
     async def limits(self, owner: Owner) -> list[dict[str, Any]]:
         """A caller's limits with what is used and left of them. Raises StoreUnavailable."""
         now_us = self.clock()
         pairs = await self.store.read(lambda books: read_limits(books, self._memory, owner, now_us))
+        if self.shared is not None:
+            shared = self._memory.rules[owner][1].shared
+            counters = await self.shared.read(shared)
+            pairs += [(limit, counters[limit.key]) for limit in shared]
+            now_us = self.clock()
         return [
             {
                 "scope_kind": limit.scope,
@@ -136,6 +168,30 @@ class Ledger:
             raise StoreUnavailable("the request was granted while the database was away")
         # before anything costs a read of the database
         self._refused.check(owner, now_us)
+        if self.shared is None:
+            return await self._reserve(hold, need)
+        rules = await self._rules(owner)
+        limits = rules.shared_for(hold.row.model)
+        part = f"{hold.row.request_id}/{len(hold.shared)}"
+        answer, counters = await self.shared.reserve(part, limits, need)
+        self._remember_shared(owner, rates_of(limits, counters, self.clock()))
+        if not isinstance(answer, Grant):
+            return self._refuse(owner, answer)
+        hold.shared.append(part)
+        granted: Grant | Tight | None = None
+        try:
+            granted = await self._reserve(hold, replace(need, output=answer.output))
+        finally:
+            if not isinstance(granted, Grant):  # refused by the database: it costs nothing here
+                hold.shared.remove(part)
+                self.shared.settle(part, None)
+        if isinstance(granted, Grant) and granted.output == answer.output:
+            return replace(granted, lowered_by=answer.lowered_by)
+        return granted
+
+    async def _reserve(self, hold: Hold, need: Need) -> Grant | Tight:
+        """In the limits that the database counts."""
+        owner, now_us = hold.row.owner, self.clock()
         if (granted := self._quick.grant(hold, need, now_us)) is not None:
             return self._write_later(hold, need, granted, now_us)
         one = Reserve(hold, need)
@@ -152,11 +208,51 @@ class Ledger:
         answer = one.answer
         if one.rates is not None:
             self._remember(owner, one.rates)
-        if isinstance(answer, Grant | Tight):
+        if isinstance(answer, Grant):
             return answer
         assert answer is not None
+        return self._refuse(owner, answer)
+
+    def _refuse(self, owner: Owner, answer: Refusal | NoCredits | Tight) -> Tight:
+        """Raises the error of a refusal; Tight only asks for an exact count."""
+        if isinstance(answer, Tight):
+            return answer
+        now_us = self.clock()
         self._refused.add(owner, now_us)
         raise refusal_of(answer, now_us)
+
+    async def _rules(self, owner: Owner) -> Rules:
+        """A caller's rules, read once however many requests ask; old ones while that fails."""
+        if (rules := self._memory.rules_for(owner, self.clock())) is not None:
+            return rules
+        if (task := self._reading.get(owner)) is None:
+            task = self._reading[owner] = asyncio.create_task(self._read_rules(owner))
+            task.add_done_callback(lambda _: self._reading.pop(owner, None))
+        known = self._memory.rules.get(owner)
+        try:
+            # a caller that goes away must not end it for others
+            return await asyncio.shield(task)
+        except StoreUnavailable:
+            if known is None:
+                raise
+            return known[1]
+
+    async def _read_rules(self, owner: Owner) -> Rules:
+        memory, now_us = self._memory, self.clock()
+        if len(memory.rules) > MANY:
+            memory.rules.clear()
+        await self.store.read(lambda books: read_rules(books, memory, [owner], now_us))
+        return memory.rules[owner][1]
+
+    def refuse(self, hold: Hold, needed: int) -> RateLimited:
+        """The error for a request that needed more than its budget had left."""
+        assert hold.lowered is not None
+        now_us, (limit, had) = self.clock(), hold.lowered
+        self._refused.add(hold.row.owner, now_us)
+        counter = self._memory.counters.get(limit.key) or Counter()
+        wait_us = reset_us(limit, counter, now_us, needed) if needed <= limit.amount else None
+        whole_us = reset_us(limit, counter, now_us)
+        return refusal_of(Refusal(limit, had, needed, wait_us, whole_us), now_us)
 
     def _write_later(self, hold: Hold, need: Need, granted: Grant, now_us: int) -> Grant:
         if not granted.holds:
@@ -172,6 +268,7 @@ class Ledger:
 
     def settle(self, hold: Hold) -> None:
         """Ends a request, whatever it came to. Never waits and never fails."""
+        self._settle_shared(hold)
         if hold.is_offline:
             self._offline.release(hold, self.clock())
         if hold.is_settled or not (hold.parts or hold.started):
@@ -186,6 +283,15 @@ class Ledger:
             self._leave_out(hold)
         self._settles.append(hold)
         self._soon(_LAZY_S if hold.parts else _USAGE_S)
+
+    def _settle_shared(self, hold: Hold) -> None:
+        if self.shared is None:
+            return
+        for number, part in enumerate(hold.shared):
+            # the tokens of a request count once, in its first part
+            tokens = 0 if number else hold.tokens
+            self.shared.settle(part, tokens if hold.started else None)
+        hold.shared.clear()
 
     def _leave_out(self, hold: Hold) -> None:
         """Charges a request that was short without writing its reservation first."""
@@ -210,20 +316,28 @@ class Ledger:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Writes and sweeps until the block ends, and then writes what is left."""
-        writer = asyncio.create_task(self._write())
-        sweeper = asyncio.create_task(self._sweep())
-        try:
-            yield
-        finally:
-            sweeper.cancel()
-            writer.cancel()
-            await asyncio.gather(sweeper, writer, return_exceptions=True)
-            if self._lazy is not None:
-                self._lazy.cancel()
-            await self._end()
+        async with AsyncExitStack() as stack:
+            if self.shared is not None:
+                await stack.enter_async_context(self.shared.running())
+            writer = asyncio.create_task(self._write())
+            sweeper = asyncio.create_task(self._sweep())
+            try:
+                yield
+            finally:
+                sweeper.cancel()
+                writer.cancel()
+                await asyncio.gather(sweeper, writer, return_exceptions=True)
+                if self._lazy is not None:
+                    self._lazy.cancel()
+                await self._end()
+
+    def _remember_shared(self, owner: Owner, rates: Rates) -> None:
+        if len(self._shared_rates) > MANY:
+            self._shared_rates.clear()
+        self._shared_rates[owner] = rates
 
     def _remember(self, owner: Owner, rates: Rates) -> None:
-        if len(self._rates) > 20_000:
+        if len(self._rates) > MANY:
             self._rates.clear()
         self._rates[owner] = rates
 
@@ -368,9 +482,10 @@ class Ledger:
 
     async def _sweep_all(self, now_us: int) -> None:
         name, until_us = self._memory.gateway_id, now_us + LEASE_US
-        self._offline.gateways = self._quick.gateways = await self.store.write(
-            lambda books: books.renew_gateway(name, now_us, until_us)
-        )
+        alive = await self.store.write(lambda books: books.renew_gateway(name, now_us, until_us))
+        self._offline.gateways = self._quick.gateways = alive
+        if self.shared is not None:
+            self.shared.share.gateways = alive
         while holds := await self.store.write(lambda books: sweep(books, self._memory, now_us)):
             for hold in holds:
                 if hold.is_charged:

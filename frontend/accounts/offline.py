@@ -7,9 +7,9 @@ credits are refused immediately. What was used is charged when the database is b
 
 from dataclasses import dataclass, field, replace
 
-from frontend.accounts.batch import Memory
 from frontend.accounts.holds import Hold
 from frontend.accounts.limits import Counter, Key, Limit, left, settle, take
+from frontend.accounts.memory import Memory
 from frontend.accounts.quotas import Grant, Need, Tight, reserve
 from frontend.accounts.refusals import refusal_of
 from frontend.accounts.windows import SECOND_US

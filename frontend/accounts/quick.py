@@ -9,9 +9,9 @@ from collections import Counter as Sums
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from frontend.accounts.batch import Memory, rates_of
 from frontend.accounts.holds import Hold
 from frontend.accounts.limits import Key, Limit, Measure, left
+from frontend.accounts.memory import Memory, rates_of
 from frontend.accounts.quotas import Grant, Holds, Need
 from frontend.accounts.windows import SECOND_US
 from frontend.domain.metering import Rate, Rates
@@ -65,6 +65,7 @@ class Quick:
         return Rates(
             _less(rates.requests, taken[Measure.REQUESTS]),
             _less(rates.tokens, taken[Measure.TOKENS]),
+            now_us,
         )
 
     def _fits(self, limit: Limit, amount: int, now_us: int) -> bool:

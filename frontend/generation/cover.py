@@ -62,10 +62,23 @@ class Cover:
             return [*generations]
         return self._lowered(generations, answer)
 
-    async def tokens(self, most: int) -> None:
-        """For what generates no text: at most `most` tokens. Raises as `generations` does."""
+    async def tokens(self, most: int, least: int | None = None) -> None:
+        """For what generates no text: at most `most` tokens. Raises as `generations` does.
+
+        With `least`, a budget that has fewer than `most` left may be enough: the model counts as it
+        works, and `check` follows.
+        """
         if self.is_needed:
-            await self._reserve(Need(most, requests=self._requests))
+            least = most if least is None else min(least, most)
+            answer = await self._reserve(Need(least, most - least, requests=self._requests))
+            if isinstance(answer, Grant) and answer.lowered_by is not None:
+                self.hold.lowered = answer.lowered_by, least + answer.output
+
+    def check(self, used: int) -> None:
+        """Raises QuotaExceeded if a budget did not have what was used; then nothing is charged."""
+        if self.hold.lowered is not None and used > self.hold.lowered[1]:
+            self.hold.started = False
+            raise self.ledger.refuse(self.hold, used)
 
     def progress(self, tokens: int) -> bool:
         """Counts tokens; whether the counts are to be written down now."""

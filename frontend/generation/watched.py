@@ -15,6 +15,14 @@ def watch(metrics: Metrics, path: Path, folder: FilePath) -> None:
         lambda: {one.name: float(one.registry.is_reachable) for one in fleet.members}, "upstream",
     )  # fmt: skip
     metrics.watch(
+        "upstream_running", "Requests of this gateway that run at an upstream",
+        lambda: {one.name: float(one.running) for one in fleet.members}, "upstream",
+    )  # fmt: skip
+    metrics.watch(
+        "upstream_breakers", "Models whose circuit breaker at an upstream is not closed",
+        lambda: {one.name: len(one.broken) for one in fleet.members}, "upstream",
+    )  # fmt: skip
+    metrics.watch(
         "models", "Models by state: ready, or seen before and not ready now",
         lambda: {"ready": len(fleet.models), "absent": len(fleet.absent)}, "state",
     )  # fmt: skip

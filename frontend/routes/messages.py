@@ -62,7 +62,7 @@ async def _prepare(run: Run, call: MessagesCall) -> MessagesCall:
 
 
 async def _answer(run: Run, call: MessagesCall) -> bytes:
-    answer = MessageAnswer(call, run.request.id, run.model.name)
+    answer = MessageAnswer(call, run.request.id, run.model)
 
     def add(group: list[Event]) -> None:
         for event in group:
@@ -73,7 +73,7 @@ async def _answer(run: Run, call: MessagesCall) -> bytes:
 
 
 def _stream(run: Run, call: MessagesCall) -> Pieces:
-    reply = MessageStream(call, run.request.id, run.model.name)
+    reply = MessageStream(call, run.request.id, run.model)
     return stream(
         run.generate(call.generation),
         lambda group: b"".join([reply.chunk(event) for event in group]),

@@ -7,6 +7,8 @@ from bisect import bisect_left
 
 from prometheus_client import CollectorRegistry, Histogram
 
+from frontend.domain.events import Event
+
 LONG_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640)
 """From a short answer of a small model to the default limit of a request, 600 s."""
 SHORT_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5)
@@ -15,6 +17,12 @@ SHORT_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25,
 
 class Durations(Histogram):
     """Seconds by model."""
+
+    def observe(self, amount: float, exemplar: dict[str, str] | None = None) -> None:
+        """One duration. The library's own way tries one bound after the other."""
+        assert exemplar is None, "exemplars are not supported"
+        self._sum.inc(amount)
+        self._buckets[bisect_left(self._upper_bounds, amount)].inc(1)
 
     def add_all(self, counts: list[int], total_s: float) -> None:
         """Adds counts by bucket, as `Gaps` has them."""
@@ -38,19 +46,21 @@ class Gaps:
 
     def __init__(self) -> None:
         self._counts = [0] * (len(SHORT_S) + 1)
-        self._last: dict[int, tuple[float, int]] = {}
+        self._last: dict[int, list[float]] = {}
         self._total_s = 0.0
 
-    def saw(self, completion: int, tokens: int, now_s: float) -> None:
-        """A completion has `tokens` by now. Those that came together share the time."""
-        before = self._last.get(completion)
-        # what comes before the first token is the prompt's time
-        if before is not None and (new := tokens - before[1]) > 0:
-            passed_s = now_s - before[0]
-            self._counts[bisect_left(SHORT_S, passed_s / new)] += new
-            self._total_s += passed_s
-        if before is None or tokens > before[1]:
-            self._last[completion] = now_s, tokens
+    def saw(self, events: list[Event], now_s: float) -> None:
+        """Events that came together; tokens of one completion share its time."""
+        for event in events:
+            tokens, last = event.completion_tokens, self._last.get(event.index)
+            # what comes before the first token is the prompt's time
+            if last is None:
+                self._last[event.index] = [now_s, tokens]
+            elif (new := tokens - int(last[1])) > 0:
+                passed_s = now_s - last[0]
+                self._counts[bisect_left(SHORT_S, passed_s / new)] += new
+                self._total_s += passed_s
+                last[0], last[1] = now_s, tokens
 
     def add_to(self, histogram: Durations) -> None:
         """The stream is over."""

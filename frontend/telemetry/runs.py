@@ -5,8 +5,6 @@ caller can choose. A user is a label only where the settings ask for it. Memory 
 its limit a label's further values are `other`.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
 
@@ -21,7 +19,7 @@ UNKNOWN, OTHER = "unknown", "other"
 _MAX_MODELS = 500
 _MAX_USERS = 1000
 _MAX_REASONS = 100
-_KINDS = ("prompt", "cached", "completion", "reasoning")
+KINDS = ("prompt", "cached", "completion", "reasoning")
 
 
 @dataclass(slots=True)
@@ -48,6 +46,13 @@ class Turn:
     begun_s: float = field(default_factory=perf_counter)
     runs: bool = False
 
+    def __enter__(self) -> "Turn":
+        self.figures.waiting.inc()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        (self.figures.running if self.runs else self.figures.waiting).dec()
+
     def begin(self) -> None:
         """The wait is over."""
         self.runs = True
@@ -65,16 +70,20 @@ class Stream:
     figures: ModelFigures
     request: Request
     gaps: Gaps = field(default_factory=Gaps)
+    has_begun: bool = False
 
     def saw(self, events: list[Event]) -> None:
         """A group of events that just came."""
         now_s = perf_counter()
-        outcome = self.request.outcome
+        if not self.has_begun:
+            self._begin(now_s)
+        self.gaps.saw(events, now_s)
+
+    def _begin(self, now_s: float) -> None:
+        self.has_begun, outcome = True, self.request.outcome
         if outcome.first_token_s is None:
             outcome.first_token_s = now_s - outcome.started_s
             self.figures.first_token.observe(outcome.first_token_s)
-        for event in events:
-            self.gaps.saw(event.index, event.completion_tokens, now_s)
 
     def close(self) -> None:
         """The request is over."""
@@ -135,18 +144,12 @@ class Runs:
             self._duration.labels(model),
             self._running.labels(model),
             self._waiting.labels(model),
-            tuple(self._tokens.labels(model, kind) for kind in _KINDS),
+            tuple(self._tokens.labels(model, kind) for kind in KINDS),
         )
 
-    @contextmanager
-    def turn(self, model: str, request: Request) -> Iterator[Turn]:
-        """Counts a request as waiting from here on, and as running once the turn begins."""
-        turn = Turn(self.of(model), request)
-        turn.figures.waiting.inc()
-        try:
-            yield turn
-        finally:
-            (turn.figures.running if turn.runs else turn.figures.waiting).dec()
+    def turn(self, model: str, request: Request) -> Turn:
+        """Counts a request as waiting in its block, and as running once the turn begins."""
+        return Turn(self.of(model), request)
 
     def stream(self, model: str, request: Request) -> Stream:
         """Watches a generation; its first token is the request's, unless an earlier one was."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from frontend.domain.models import Model
 from frontend.errors import BackendUnavailable, GatewayError, ModelNotFound, NotFound
 from frontend.upstreams.member import Member
+from frontend.upstreams.probes import probing
 from frontend.upstreams.registry import Match, spellings
 
 _AWAY = "the model server is not available now; try again soon"
@@ -166,6 +167,8 @@ class Fleet:
     async def _begin(self, member: Member) -> None:
         stack = self._polls[member.name] = contextlib.AsyncExitStack()
         await stack.enter_async_context(member.registry.polling())
+        probes = asyncio.create_task(probing(member))
+        stack.callback(probes.cancel)
 
     async def _end(self, name: str) -> None:
         if (stack := self._polls.pop(name, None)) is not None:

@@ -11,11 +11,12 @@ from sqlalchemy import func, select
 from frontend.accounts.clock import Clock
 from frontend.accounts.holds import Hold
 from frontend.accounts.ledger import Ledger
+from frontend.accounts.shared import Shared
 from frontend.domain.ids import new_id
 from frontend.domain.metering import Owner, UsageRow
 from frontend.domain.usage import Usage
 from frontend.store.database import Database
-from frontend.store.ledger import LedgerStore
+from frontend.store.ledger.books import LedgerStore
 from frontend.store.tables import (
     counters,
     credit_accounts,
@@ -55,7 +56,11 @@ class Charged:
 
 @asynccontextmanager
 async def ledger_of(
-    database: Database, clock: Clock | None = None, charged: Charged | None = None, **more: int
+    database: Database,
+    clock: Clock | None = None,
+    charged: Charged | None = None,
+    shared: Shared | None = None,
+    **more: int,
 ) -> AsyncIterator[Ledger]:
     """A running ledger of one gateway."""
     seen = charged or Charged()
@@ -65,6 +70,7 @@ async def ledger_of(
         charged=seen.rows.append,
         lost=seen.lose,
         clock=clock or SetClock(),
+        shared=shared,
         **options,
     )
     async with ledger.running():

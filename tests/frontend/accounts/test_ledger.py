@@ -13,7 +13,7 @@ from frontend.domain.metering import Owner
 from frontend.domain.usage import Usage
 from frontend.errors import QuotaExceeded, RateLimited, StoreUnavailable
 from frontend.store.database import Database
-from frontend.store.ledger import LedgerStore
+from frontend.store.ledger.books import LedgerStore
 from frontend.store.tables import credit_accounts, quotas, subscriptions, usage
 from tests.support.ledgers import (
     ADA,

@@ -161,7 +161,7 @@ def test_gaps_have_a_count_for_each_token_after_the_first_and_all_the_time(
     for completion, more, wait in steps:
         now_s += wait / 4
         tokens[completion] = tokens.get(completion, 0) + more
-        gaps.saw(completion, tokens[completion], now_s)
+        gaps.saw([event(index=completion, completion_tokens=tokens[completion])], now_s)
         first.setdefault(completion, (now_s, tokens[completion]))
         if more or completion not in last:
             last[completion] = now_s

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frontend.media.address import BadAddress, Location, is_allowed, is_public, parse_url
+from frontend.address import BadAddress, Location, is_allowed, is_public, parse_url
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The one parser of image URLs, and which addresses may be asked for one.
+"""The one parser of URLs that the gateway connects to, and which addresses it may connect to.
 
 A URL is taken apart once, by a strict pattern, and what is sent to the server is put together from
 those parts: there is no second parser that could read it in another way. Addresses that are not
@@ -18,6 +18,11 @@ _URL = re.compile(
     r"https://(?P<host>[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])"
     r"(?::(?P<port>[0-9]{1,5}))?"
     r"(?P<target>/[!-\[\]-~]*|\?[!-\[\]-~]*)?",  # printable ASCII without spaces and backslashes
+    re.ASCII,
+)
+_SERVER = re.compile(
+    r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])"
+    r"(?::(?P<port>[0-9]{1,5}))?(?P<path>(?:/[A-Za-z0-9._~-]+)*)/?",
     re.ASCII,
 )
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*", re.ASCII)
@@ -73,6 +78,37 @@ def parse_url(url: str) -> Location:
         raise BadAddress(f"has the port {port}")
     target = match["target"] or "/"
     return Location(_host(match["host"]), port, target if target.startswith("/") else f"/{target}")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A web server that the operator names: `path` comes before every path that is asked for."""
+
+    tls: bool
+    host: str
+    port: int
+    path: str
+
+    @property
+    def authority(self) -> str:
+        """As the header `host` has it."""
+        shown = f"[{self.host}]" if ":" in self.host else self.host
+        return shown if self.port == (443 if self.tls else 80) else f"{shown}:{self.port}"
+
+
+def parse_server(url: str) -> Server:
+    """Raises BadAddress for anything but a plain `http:` or `https:` URL without a query."""
+    match = _SERVER.fullmatch(url) if len(url) <= MAX_URL else None
+    if match is None:
+        raise BadAddress(
+            "is not a plain URL such as http://10.0.0.5:8000; user names, queries, spaces and"
+            " backslashes are not allowed"
+        )
+    tls = match["scheme"] == "https"
+    port = int(match["port"] or (443 if tls else 80))
+    if not 0 < port < 65536:
+        raise BadAddress(f"has the port {port}")
+    return Server(tls, _host(match["host"]), port, match["path"])
 
 
 def _host(written: str) -> str:
