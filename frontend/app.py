@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_network
 
 from starlette.middleware.cors import CORSMiddleware
@@ -16,9 +17,17 @@ from starlette.types import ASGIApp
 
 from frontend.accounts.authorize import Authorizer
 from frontend.accounts.callers import Callers
+from frontend.accounts.clock import Clock
 from frontend.accounts.directory.directory import Directory
 from frontend.accounts.keys import Keys
 from frontend.accounts.ledger import Ledger
+from frontend.accounts.retention import retention_of, write_purge
+from frontend.accounts.share import Share
+from frontend.accounts.shared import LEASE_US, Shared
+from frontend.audit.purge import Purge
+from frontend.audit.record import Recorder
+from frontend.audit.search import Search
+from frontend.audit.writer import Writer
 from frontend.batches.lines import LineBounds
 from frontend.batches.perform import Performer
 from frontend.batches.runner import Runner
@@ -27,8 +36,9 @@ from frontend.budget import Budget
 from frontend.dashboard.pages import StaticRoutes
 from frontend.dashboard.playground import PlaygroundRoutes
 from frontend.dashboard.status import StatusRoutes
+from frontend.domain.audit import AuditLevel, AuditPolicy
 from frontend.engines import Engines
-from frontend.generation.admission import Admission
+from frontend.generation.charge import Tariff
 from frontend.generation.path import Path
 from frontend.generation.policy import Policy
 from frontend.generation.structure import Structures
@@ -53,6 +63,7 @@ from frontend.routes.allowances import (
     QuotaRequestRoutes,
     QuotaRoutes,
 )
+from frontend.routes.audit import AuditRoutes
 from frontend.routes.batches import BatchRoutes
 from frontend.routes.chat import ChatRoutes
 from frontend.routes.completions import CompletionRoutes
@@ -67,20 +78,31 @@ from frontend.routes.metrics import MetricsRoutes
 from frontend.routes.models import ModelRoutes
 from frontend.routes.ollama import OllamaRoutes
 from frontend.routes.ollama_models import OllamaModelRoutes
+from frontend.routes.queue import QueueRoutes
 from frontend.routes.rerank import RerankRoutes
 from frontend.routes.responses import ResponsesRoutes
 from frontend.routes.tokens import TokenRoutes
 from frontend.routes.usage import UsageRoutes
+from frontend.scheduling.cost import CostWeights
+from frontend.scheduling.jobs import Caps
+from frontend.scheduling.policy import FairShare
+from frontend.scheduling.queue import Bounds as QueueBounds
+from frontend.scheduling.queue import Queue
+from frontend.scheduling.ring import Quantum
+from frontend.scheduling.shared import Exchange
 from frontend.schemas.limits import Limits
 from frontend.settings import Settings
+from frontend.settings.group import parts
 from frontend.settings.media import MediaSettings
 from frontend.settings.server import ServerSettings
+from frontend.store.audit import AuditStore
 from frontend.store.batches import BatchStore
 from frontend.store.database import Database
 from frontend.store.files import FileStore
 from frontend.store.ledger.books import LedgerStore
 from frontend.store.location import locate
 from frontend.store.probe import Probe
+from frontend.store.redis import SharedCounters
 from frontend.store.responses import ResponseStore
 from frontend.store.uploads import UploadStore
 from frontend.store.usage import UsageStore
@@ -121,6 +143,8 @@ class Parts:
     history: History
     directory: Directory
     runner: Runner
+    recorder: Recorder
+    purge: Purge
 
 
 def create_gateway(
@@ -139,11 +163,22 @@ def create_gateway(
     path = _path(settings, upstream, metrics)
     # a database that is given is closed with this gateway, as the one made here is
     database = database or Database(locate(settings.url, settings.data_directory))
-    path.ledger = _ledger(settings, database, metrics)
+    counters = _counters(settings)
+    path.ledger = _ledger(settings, database, counters, metrics)
+    path.exchange = Exchange(
+        path.queue.policy, UsageStore(database), path.tariff.weights, settings.share_interval_s
+    )
     watch(metrics, path, settings.data_directory)
-    directory, callers = Directory.of(database), Callers(database)
-    runner = _runner(settings, path, database, lambda name: routes.find("POST", name)[0].handler)
-    parts = Parts(database, metrics, history, directory, runner)
+    directory, callers = Directory.of(database, counters), Callers(database)
+    recorder = _recorder(settings, database, metrics)
+    runner = _runner(settings, path, recorder, lambda name: routes.find("POST", name)[0].handler)
+    purge = Purge(
+        recorder.writer.store,
+        recorder.writer.artifacts,
+        partial(retention_of, directory.groups, settings.audit_days),
+        partial(write_purge, directory.groups.changes),
+    )
+    parts = Parts(database, metrics, history, directory, runner, recorder, purge)
     routes = Routes(table(_handlers(settings, path, parts)))
     middleware = Middleware(
         routes,
@@ -155,6 +190,7 @@ def create_gateway(
         path.ledger,
         settings.proxies,
         metrics,
+        recorder,
     )
     app = _with_cors(middleware, middleware.sites) if settings.origins else middleware
     return Gateway(app, path, metrics, routes, database)
@@ -173,15 +209,44 @@ def _path(settings: Settings, upstream: Upstream | None, metrics: Metrics) -> Pa
         Fleet([engines.make(one) for one in entries])
         if upstream is None
         else Fleet([engines.member(entries[0], upstream)]),
-        Admission(settings.max_running, settings.max_waiting),
+        _queue(settings),
         _structures(settings),
         _images(settings),
-        Policy(settings.max_text_bytes, settings.allowed_constraints),
+        Policy(
+            settings.max_text_bytes,
+            settings.allowed_constraints,
+            frozenset(parts(settings.local_groups)),
+        ),
+        tariff=Tariff(
+            CostWeights(settings.cost_prompt, settings.cost_cached, settings.cost_output)
+        ),
         runs=metrics.runs,
     )
 
 
-def _ledger(settings: Settings, database: Database, metrics: Metrics) -> Ledger:
+def _queue(settings: Settings) -> Queue:
+    quantum = Quantum(settings.share_quantum, settings.share_rounds, settings.share_burst_rounds)
+    caps = Caps(settings.max_running_per_user, settings.max_running_per_key)
+    return Queue(
+        FairShare(settings.max_running, quantum, caps, settings.background_wait_s),
+        QueueBounds(
+            settings.max_waiting, settings.max_waiting_per_user, settings.max_waiting_bytes
+        ),
+    )
+
+
+def _counters(settings: Settings) -> SharedCounters | None:
+    if settings.redis is None:
+        return None
+    return SharedCounters(settings.redis, settings.redis_timeout_s, LEASE_US)
+
+
+def _ledger(
+    settings: Settings, database: Database, counters: SharedCounters | None, metrics: Metrics
+) -> Ledger:
+    clock, shared = Clock(), None
+    if counters is not None:
+        shared = Shared(counters, Share(settings.redis_gateways), clock)
     return Ledger(
         LedgerStore(database),
         settings.default_tokens_per_month,
@@ -189,6 +254,8 @@ def _ledger(settings: Settings, database: Database, metrics: Metrics) -> Ledger:
         charged=metrics.charge,
         lost=metrics.usage_lost.inc,
         folder=settings.data_directory / "ledger",
+        clock=clock,
+        shared=shared,
     )
 
 
@@ -241,18 +308,34 @@ def _handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
         plans=PlanRoutes(desk, directory.plans),
         credits=CreditRoutes(desk, directory.subscriptions),
         prices=PriceRoutes(desk, directory.prices),
+        queue=QueueRoutes(path.queue),
         usage=UsageRoutes(UsageStore(database), path.ledger),
+        audit=AuditRoutes(Search(parts.recorder.writer.store, parts.recorder.writer.artifacts)),
     )
 
 
+def _recorder(settings: Settings, database: Database, metrics: Metrics) -> Recorder:
+    writer = Writer(
+        AuditStore(database),
+        settings.data_directory / "audit",
+        settings.max_audit_records,
+        settings.max_audit_bytes,
+        written=metrics.audit_records.inc,
+        lost=metrics.audit_lost.inc,
+    )
+    metrics.watch("audit_backlog", "Audit records that wait to be written", lambda: writer.backlog)
+    return Recorder(writer, AuditPolicy(AuditLevel(settings.audit), settings.audit_strict))
+
+
 def _runner(
-    settings: Settings, path: Path, database: Database, handler: Callable[[str], Handler]
+    settings: Settings, path: Path, recorder: Recorder, handler: Callable[[str], Handler]
 ) -> Runner:
+    database = recorder.writer.store.database
     folder = settings.data_directory / "files"
     means = Means(
         BatchStore(database),
         UploadStore(database, folder, settings.max_files_bytes),
-        Performer(handler, settings.request_timeout_s),
+        Performer(handler, settings.request_timeout_s, recorder),
         LineBounds(
             settings.max_batch_requests,
             settings.max_image_body_bytes,
@@ -269,12 +352,16 @@ def _lifespan(path: Path, parts: Parts, callers: Callers) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
         ledger = nullcontext() if path.ledger is None else path.ledger.running()
+        exchange = nullcontext() if path.exchange is None else path.exchange.running()
         await parts.directory.roles.seed()
         async with (
             path.fleet.polling(),
             path.structures.working(),
             callers.watching(),
             ledger,
+            parts.recorder.writer.running(),
+            parts.purge.running(),
+            exchange,
             parts.runner.serving(),
             parts.metrics.scraper.running(),
             parts.history.running(),

@@ -23,6 +23,7 @@ GatewayError
 ├── BackendUnavailable 503  the model is not available (yet)
 │   ├── UpstreamLost        its server cannot be reached
 │   └── UpstreamBusy        its server does not accept more requests now
+├── AuditUnavailable   503  the audit has no room, and the group's policy refuses to go without
 └── StoreUnavailable   503  the database cannot be reached; why is in `reason` alone
 
 Clients read some of these by their text. Each dialect says them in its own API's words, from the
@@ -292,6 +293,21 @@ class UpstreamLost(BackendUnavailable):
 
 class UpstreamBusy(BackendUnavailable):
     """The server is healthy and does not accept more requests now."""
+
+
+class AuditUnavailable(GatewayError):
+    """The request's record could be lost, which the policy of the caller's group forbids."""
+
+    status = 503
+    type = "server_error"
+    code = "audit_unavailable"
+    retry_after_s = 2
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the audit cannot record the request now, and the policy of your group requires it;"
+            " try again later"
+        )
 
 
 class StoreUnavailable(GatewayError):

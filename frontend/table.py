@@ -21,6 +21,7 @@ from frontend.routes.allowances import (
     QuotaRequestRoutes,
     QuotaRoutes,
 )
+from frontend.routes.audit import AuditRoutes
 from frontend.routes.batches import BatchRoutes
 from frontend.routes.chat import ChatRoutes
 from frontend.routes.completions import CompletionRoutes
@@ -35,6 +36,7 @@ from frontend.routes.metrics import MetricsRoutes
 from frontend.routes.models import ModelRoutes
 from frontend.routes.ollama import OllamaRoutes
 from frontend.routes.ollama_models import OllamaModelRoutes
+from frontend.routes.queue import QueueRoutes
 from frontend.routes.rerank import RerankRoutes
 from frontend.routes.responses import ResponsesRoutes
 from frontend.routes.tokens import TokenRoutes
@@ -45,7 +47,7 @@ PUBLIC, INFER = Permission.PUBLIC, Permission.INFER
 LOAD, OBSERVE = Permission.LOAD, Permission.OBSERVE
 SELF, KEYS, USERS = Permission.SELF, Permission.KEYS, Permission.USERS
 GROUPS, ROLES = Permission.GROUPS, Permission.ROLES
-QUOTAS, USAGE = Permission.QUOTAS, Permission.USAGE
+QUOTAS, USAGE, AUDIT = Permission.QUOTAS, Permission.USAGE, Permission.AUDIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,8 @@ class Handlers:
     credits: CreditRoutes
     prices: PriceRoutes
     usage: UsageRoutes
+    audit: AuditRoutes
+    queue: QueueRoutes
 
 
 def table(to: Handlers) -> list[Route]:
@@ -99,6 +103,7 @@ def table(to: Handlers) -> list[Route]:
         *_admin(to),
         *_keys(to),
         *_quotas(to),
+        *_audit(to),
     ]
 
 
@@ -280,8 +285,21 @@ def _quotas(to: Handlers) -> list[Route]:
         Route("POST", "/admin/prices", OPENAI, QUOTAS, to.prices.create),
         Route("DELETE", "/admin/prices/{id}", OPENAI, QUOTAS, to.prices.delete),
         Route("GET", "/admin/usage", OPENAI, USAGE, to.usage.all),
+        Route("GET", "/admin/queue", OPENAI, USAGE, to.queue.show),
+        Route("GET", "/admin/queue/decisions", OPENAI, USAGE, to.queue.decisions),
         Route("GET", "/me/usage", OPENAI, SELF, to.usage.own),
         Route("GET", "/me/quotas", OPENAI, SELF, to.usage.limits),
         Route("GET", "/me/quota-requests", OPENAI, SELF, to.quota_requests.page_own),
         Route("POST", "/me/quota-requests", OPENAI, SELF, to.quota_requests.file),
+    ]
+
+
+def _audit(to: Handlers) -> list[Route]:
+    artifact = "/admin/audit/artifacts/{id}"
+    return [
+        Route("GET", "/admin/audit/search", OPENAI, AUDIT, to.audit.all),
+        Route("GET", "/admin/audit/records/{id}", OPENAI, AUDIT, to.audit.get),
+        Route("GET", artifact, OPENAI, AUDIT, to.audit.artifact),
+        Route("GET", "/me/audit", OPENAI, SELF, to.audit.own),
+        Route("GET", "/me/audit/{id}", OPENAI, SELF, to.audit.get_own),
     ]

@@ -65,7 +65,9 @@ SERVICE = Dashboard(
         Panel("Blocked event loop", "s", (
             ("rate(gateway_event_loop_blocked_seconds_total[$__rate_interval])", "{{instance}}"),),
             "Seconds of each second; the log has the cause."),
-        Panel("Backlog", "short", (("sum by (queue) (gateway_backlog)", "{{queue}}"),),
+        Panel("Backlog", "short", (
+            ("sum by (queue) (gateway_backlog)", "{{queue}}"),
+            ("sum(gateway_audit_backlog)", "audit")),
               "What waits to be written."),
         Panel("Free disk", "percentunit", (
             ("gateway_disk_free_bytes / gateway_disk_size_bytes", "{{instance}}"),)),

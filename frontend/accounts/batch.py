@@ -33,7 +33,7 @@ from frontend.domain.metering import Rates, UsageRow
 from frontend.store.ledger.books import Books
 from frontend.store.usage import add_usage, existing
 
-_MANY = 20_000  # callers whose rules are remembered
+MANY = 20_000  # callers whose rules are remembered
 _ABANDONED = 200  # that one transaction settles
 
 
@@ -167,7 +167,7 @@ class _Work:
         add_usage(books, self._usage)
         memory = self._memory
         # emptied, not trimmed: what is missing is read with the next transaction
-        if len(memory.counters) > _MANY:
+        if len(memory.counters) > MANY:
             memory.counters.clear()
         memory.counters.update(self._counters)
 
@@ -203,7 +203,7 @@ class _Work:
         if not stale:
             return
         # then of the whole batch, since each of them is looked up below
-        if len(memory.rules) > _MANY:
+        if len(memory.rules) > MANY:
             memory.rules.clear()
             stale = {one.hold.row.owner for one in reserves}
         read_rules(self._books, memory, stale, now_us)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from frontend.accounts.credentials import Credential, is_same
 from frontend.accounts.scopes import make_scope
 from frontend.accounts.throttle import Throttle
+from frontend.domain.audit import AuditLevel, AuditPolicy
 from frontend.domain.identity import Caller, Permission, Role
 from frontend.errors import StoreUnavailable, Unauthorized
 from frontend.store import accounts as store
@@ -216,4 +217,11 @@ def _caller_of(public_id: str, owned: Owned) -> Caller:
         owned.organisation_id,
         make_scope(owned.models, owned.endpoints, owned.networks),
         owned.expires_at_us,
+        None if owned.audit is None else AuditPolicy(_level(owned.audit), bool(owned.audit_strict)),
+        owned.group_weight,
     )
+
+
+def _level(name: str) -> AuditLevel:
+    # the level of a newer release is not known here: as much as this one can keep
+    return AuditLevel(name) if name in [*AuditLevel] else AuditLevel.FULL

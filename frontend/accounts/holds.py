@@ -41,6 +41,8 @@ class Hold:
     """The budget that had less left than the request may need, and what it had."""
     is_counted: bool = False
     """Whether it counts as a request already: more tokens do not count again."""
+    shared: list[str] = field(default_factory=list)
+    """Ids of what it has of the limits in Redis."""
     is_settled: bool = False
     is_charged: bool = False
 

@@ -9,21 +9,30 @@ killed has written down what it reserved, and others settle it.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from frontend.accounts.batch import Batch, Reserve, apply
+from frontend.accounts.batch import MANY, Batch, NoCredits, Reserve, apply
 from frontend.accounts.clock import Clock
 from frontend.accounts.holds import Hold
 from frontend.accounts.limits import Counter, left, reset_us
-from frontend.accounts.memory import Memory, read_limits, read_rates
+from frontend.accounts.memory import (
+    Memory,
+    merged,
+    rates_of,
+    read_limits,
+    read_rates,
+    read_rules,
+)
 from frontend.accounts.offline import Offline
 from frontend.accounts.quick import Quick
 from frontend.accounts.quotas import Grant, Need, Refusal, Tight
 from frontend.accounts.recovery import write_line
 from frontend.accounts.refusals import Refused, refusal_of
+from frontend.accounts.rules import Rules
+from frontend.accounts.shared import Shared
 from frontend.accounts.sweeper import Sweeper
 from frontend.accounts.windows import SECOND_US, iso
 from frontend.domain.identity import Caller
@@ -66,6 +75,8 @@ class Ledger:
     clock: Clock = field(default_factory=Clock)
     folder: Path | None = None
     """Of the journals of all processes; without it, every grant waits for its transaction."""
+    shared: Shared | None = None
+    """The limits in Redis, where there is one."""
     _memory: Memory = field(init=False)
     _offline: Offline = field(init=False)
     _quick: Quick = field(init=False)
@@ -73,6 +84,8 @@ class Ledger:
     _sweeper: Sweeper = field(init=False)
     _journal: Journal | None = None
     _rates: dict[Owner, Rates] = field(default_factory=dict)
+    _shared_rates: dict[Owner, Rates] = field(default_factory=dict)
+    _reading: dict[Owner, asyncio.Task[Rules]] = field(default_factory=dict)
     _reserves: list["_Waiting"] = field(default_factory=list)
     _settles: list[Hold] = field(default_factory=list)
     _flushes: dict[str, Hold] = field(default_factory=dict)
@@ -83,10 +96,13 @@ class Ledger:
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
-        self._memory = Memory(new_id(), self.default_tokens)
+        self._memory = Memory(new_id(), self.default_tokens, has_redis=self.shared is not None)
         self._offline, self._quick = Offline(self._memory), Quick(self._memory)
         self._refused = Refused(self.max_refused)
-        self._sweeper = Sweeper(self.store, self._memory, self.clock, self.charged, self.folder)
+        share = None if self.shared is None else self.shared.share
+        self._sweeper = Sweeper(
+            self.store, self._memory, self.clock, self.charged, self.folder, share
+        )
         if self.folder is not None:
             self._journal = Journal(self.folder, self._memory.gateway_id)
 
@@ -105,8 +121,9 @@ class Ledger:
 
     def rates(self, owner: Owner) -> Rates | None:
         """What is known of a caller's limits since a second ago or less; None: nothing."""
-        rates = self._rates.get(owner)
-        return rates if rates is not None and self.is_new(rates) else None
+        pair = self._rates.get(owner), self._shared_rates.get(owner)
+        new = [one for one in pair if one is not None and self.is_new(one)]
+        return merged(*new) if new else None
 
     def is_new(self, rates: Rates) -> bool:
         """Whether they can be shown: what is older may have been used or reset since."""
@@ -123,12 +140,23 @@ class Ledger:
                 lambda books: read_rates(books, self._memory, owner, now_us)
             )
             self._remember(owner, rates)
-        return self._rates.get(owner)
+            if self.shared is not None:
+                limits = self._memory.rules[owner][1].shared_for("")
+                counters = await self.shared.read(limits)
+                self._remember_shared(owner, rates_of(limits, counters, self.clock()))
+        pair = self._rates.get(owner), self._shared_rates.get(owner)
+        known = [one for one in pair if one is not None]
+        return merged(*known) if known else None
 
     async def limits(self, owner: Owner) -> list[dict[str, Any]]:
         """A caller's limits with what is used and left of them. Raises StoreUnavailable."""
         now_us = self.clock()
         pairs = await self.store.read(lambda books: read_limits(books, self._memory, owner, now_us))
+        if self.shared is not None:
+            shared = self._memory.rules[owner][1].shared
+            counters = await self.shared.read(shared)
+            pairs += [(limit, counters[limit.key]) for limit in shared]
+            now_us = self.clock()
         return [
             {
                 "scope_kind": limit.scope,
@@ -151,6 +179,30 @@ class Ledger:
             raise StoreUnavailable("the request was granted while the database was away")
         # before anything costs a read of the database
         self._refused.check(owner, now_us)
+        if self.shared is None:
+            return await self._reserve(hold, need)
+        rules = await self._rules(owner)
+        limits = rules.shared_for(hold.row.model)
+        part = f"{hold.row.request_id}/{len(hold.shared)}"
+        answer, counters = await self.shared.reserve(part, limits, need)
+        self._remember_shared(owner, rates_of(limits, counters, self.clock()))
+        if not isinstance(answer, Grant):
+            return self._refuse(owner, answer)
+        hold.shared.append(part)
+        granted: Grant | Tight | None = None
+        try:
+            granted = await self._reserve(hold, replace(need, output=answer.output))
+        finally:
+            if not isinstance(granted, Grant):  # refused by the database: it costs nothing here
+                hold.shared.remove(part)
+                self.shared.settle(part, None)
+        if isinstance(granted, Grant) and granted.output == answer.output:
+            return replace(granted, lowered_by=answer.lowered_by)
+        return granted
+
+    async def _reserve(self, hold: Hold, need: Need) -> Grant | Tight:
+        """In the limits that the database counts."""
+        owner, now_us = hold.row.owner, self.clock()
         granted = None if self._journal is None else self._quick.grant(hold, need, now_us)
         if granted is not None and self._write_later(hold, need, granted, now_us):
             return granted
@@ -170,11 +222,41 @@ class Ledger:
         answer = one.answer
         if one.rates is not None:
             self._remember(owner, one.rates)
-        if isinstance(answer, Grant | Tight):
+        if isinstance(answer, Grant):
             return answer
         assert answer is not None
+        return self._refuse(owner, answer)
+
+    def _refuse(self, owner: Owner, answer: Refusal | NoCredits | Tight) -> Tight:
+        """Raises the error of a refusal; Tight only asks for an exact count."""
+        if isinstance(answer, Tight):
+            return answer
+        now_us = self.clock()
         self._refused.add(owner, now_us)
         raise refusal_of(answer, now_us)
+
+    async def _rules(self, owner: Owner) -> Rules:
+        """A caller's rules, read once however many requests ask; old ones while that fails."""
+        if (rules := self._memory.rules_for(owner, self.clock())) is not None:
+            return rules
+        if (task := self._reading.get(owner)) is None:
+            task = self._reading[owner] = asyncio.create_task(self._read_rules(owner))
+            task.add_done_callback(lambda _: self._reading.pop(owner, None))
+        known = self._memory.rules.get(owner)
+        try:
+            # a caller that goes away must not end it for others
+            return await asyncio.shield(task)
+        except StoreUnavailable:
+            if known is None:
+                raise
+            return known[1]
+
+    async def _read_rules(self, owner: Owner) -> Rules:
+        memory, now_us = self._memory, self.clock()
+        if len(memory.rules) > MANY:
+            memory.rules.clear()
+        await self.store.read(lambda books: read_rules(books, memory, [owner], now_us))
+        return memory.rules[owner][1]
 
     def refuse(self, hold: Hold, needed: int) -> RateLimited:
         """The error for a request that needed more than its budget had left."""
@@ -211,6 +293,7 @@ class Ledger:
 
     def settle(self, hold: Hold) -> None:
         """Ends a request, whatever it came to. Never waits and never fails."""
+        self._settle_shared(hold)
         if hold.is_offline:
             self._offline.release(hold, self.clock())
         if hold.is_settled or not (hold.parts or hold.started):
@@ -226,6 +309,15 @@ class Ledger:
         self._settles.append(hold)
         self._note(hold)
         self._soon(_LAZY_S if hold.parts else _USAGE_S)
+
+    def _settle_shared(self, hold: Hold) -> None:
+        if self.shared is None:
+            return
+        for number, part in enumerate(hold.shared):
+            # the tokens of a request count once, in its first part
+            tokens = 0 if number else hold.tokens
+            self.shared.settle(part, tokens if hold.started else None)
+        hold.shared.clear()
 
     def _leave_out(self, hold: Hold) -> None:
         """Charges a request that was short without writing its reservation first."""
@@ -250,23 +342,31 @@ class Ledger:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Writes and sweeps until the block ends, and then writes what is left."""
-        await self._sweeper.join()
-        sweeps = asyncio.create_task(self._sweeper.run())
-        writer = asyncio.create_task(self._write())
-        try:
-            yield
-        finally:
-            sweeps.cancel()
-            writer.cancel()
-            await asyncio.gather(sweeps, writer, return_exceptions=True)
-            if self._lazy is not None:
-                self._lazy.cancel()
-            await self._end()
-            if self._journal is not None:
-                self._journal.close()
+        async with AsyncExitStack() as stack:
+            if self.shared is not None:
+                await stack.enter_async_context(self.shared.running())
+            await self._sweeper.join()
+            sweeper = asyncio.create_task(self._sweeper.run())
+            writer = asyncio.create_task(self._write())
+            try:
+                yield
+            finally:
+                sweeper.cancel()
+                writer.cancel()
+                await asyncio.gather(sweeper, writer, return_exceptions=True)
+                if self._lazy is not None:
+                    self._lazy.cancel()
+                await self._end()
+                if self._journal is not None:
+                    self._journal.close()
+
+    def _remember_shared(self, owner: Owner, rates: Rates) -> None:
+        if len(self._shared_rates) > MANY:
+            self._shared_rates.clear()
+        self._shared_rates[owner] = rates
 
     def _remember(self, owner: Owner, rates: Rates) -> None:
-        if len(self._rates) > 20_000:
+        if len(self._rates) > MANY:
             self._rates.clear()
         self._rates[owner] = rates
 

@@ -33,6 +33,7 @@ class Memory:
     counters: dict[Key, Counter] = field(default_factory=dict)
     prices: list[Price] = field(default_factory=list)
     prices_read_us: int = -(10**18)
+    has_redis: bool = False
     gateways: int = 2
     """How many were alive when that was last read: the careful assumption before."""
     gateways_read_us: int = -(10**18)
@@ -56,7 +57,7 @@ def read_rules(books: Books, memory: Memory, owners: Iterable[Owner], now_us: in
     subscriptions = books.subscriptions(ids, books.plans())
     for owner in callers:
         rules = rules_of(owner, quotas, subscriptions, memory.default_tokens, now_us)
-        memory.rules[owner] = now_us, rules
+        memory.rules[owner] = now_us, rules.divided() if memory.has_redis else rules
 
 
 def read_prices(books: Books, memory: Memory, now_us: int) -> None:
@@ -109,6 +110,17 @@ def rates_of(limits: Iterable[Limit], counters: Mapping[Key, Counter], now_us: i
     )
 
 
+def merged(*several: Rates) -> Rates:
+    """Of each kind the one that has the least left."""
+    requests = [one.requests for one in several if one.requests]
+    tokens = [one.tokens for one in several if one.tokens]
+    return Rates(
+        min(requests, key=_remaining, default=None),
+        min(tokens, key=_remaining, default=None),
+        min(one.read_us for one in several),
+    )
+
+
 def subscription_of(row: SubscriptionRow) -> Subscription:
     """A stored subscription for the rules of plans."""
     following = None if row.next_plan is None else plan_of(row.next_plan)
@@ -152,4 +164,8 @@ def _tightest(
         if limit.measure is measure
         for counter in (counters[limit.key],)
     ]
-    return min(rates, key=lambda one: one.remaining, default=None)
+    return min(rates, key=_remaining, default=None)
+
+
+def _remaining(rate: Rate) -> int:
+    return rate.remaining

@@ -17,6 +17,7 @@ from frontend.accounts.clock import Clock
 from frontend.accounts.holds import Hold
 from frontend.accounts.memory import LEASE_US, RULES_US, Memory
 from frontend.accounts.recovery import read_holds
+from frontend.accounts.share import Share
 from frontend.accounts.windows import SECOND_US
 from frontend.domain.metering import UsageRow
 from frontend.errors import StoreUnavailable
@@ -37,6 +38,8 @@ class Sweeper:
     clock: Clock
     charged: Callable[[UsageRow], None]
     folder: Path | None = None
+    share: Share | None = None
+    """What a gateway may grant while Redis is away."""
 
     async def join(self) -> None:
         """Makes itself known, and waits until a gateway that took itself for alone knows it."""
@@ -74,6 +77,8 @@ class Sweeper:
             lambda books: books.renew_gateway(memory.gateway_id, now_us, until_us)
         )
         memory.gateways_read_us, memory.lease_until_us = now_us, until_us
+        if self.share is not None:
+            self.share.gateways = memory.gateways
 
     async def _recover(self, lines: list[bytes], now_us: int) -> None:
         """Settles what a dead process had granted or settled, and not written."""

@@ -16,13 +16,15 @@ from frontend.domain.models import Model
 from frontend.domain.request import Request
 from frontend.domain.usage import UsageCount
 from frontend.errors import GatewayError
-from frontend.generation.admission import Admission
+from frontend.generation.charge import Charge, Expected, Tariff
 from frontend.generation.cover import Cover, new_hold
 from frontend.generation.policy import Policy, require_capability
 from frontend.generation.run import Run
 from frontend.generation.speeds import Speeds
 from frontend.generation.structure import Structures
 from frontend.media.images import Images
+from frontend.scheduling.queue import Queue
+from frontend.scheduling.shared import Exchange
 from frontend.telemetry.runs import Runs
 from frontend.upstreams.fleet import Fleet
 from frontend.upstreams.placement import NOTHING, Need, Place, Places
@@ -37,17 +39,21 @@ class Path:
     """The path to the upstreams."""
 
     fleet: Fleet
-    admission: Admission
+    queue: Queue
     structures: Structures
     images: Images
     policy: Policy = field(default_factory=Policy)
     speeds: Speeds = field(default_factory=Speeds)
+    tariff: Tariff = field(default_factory=Tariff)
+    exchange: Exchange | None = None
     ledger: Ledger | None = None
     runs: Runs = field(default_factory=Runs)
     places: Places = field(init=False)
 
     def __post_init__(self) -> None:
         self.places = Places(self.fleet)
+        self.queue.has_room = self.places.has_room
+        self.places.freed.append(self.queue.wake)
 
     @asynccontextmanager
     async def open(
@@ -58,12 +64,13 @@ class Path:
         Raises NotFound, NotCapable, BackendUnavailable.
         """
         count, cover, status = UsageCount(), self._cover(request), 200
+        charge = Charge(self.queue, self.tariff, request)
         model, reason = None, None
         try:
             model = await self._authorize(request, name, capability)
             if cover is not None:
                 cover.hold.row.model = model.name
-            yield Run(self, request, model, count, cover)
+            yield Run(self, request, model, count, charge, cover)
         except GatewayError as error:
             status, reason = error.status, error.code or error.type
             raise
@@ -79,7 +86,11 @@ class Path:
             # an error after the first byte of a stream is sent in the stream
             if status == 200 and request.outcome.error is not None:
                 status = 500
-            self._settle(request, count, cover, status)
+            if count:
+                request.outcome.usage = count.total
+            usage = request.outcome.usage if count else None
+            charge.settle(usage, gone=status == CLIENT_GONE, failed=status >= 400)
+            self._settle(request, cover, status)
             self.runs.ended(request, None if model is None else model.name, status, reason)
 
     def _cover(self, request: Request) -> Cover | None:
@@ -97,9 +108,10 @@ class Path:
     @asynccontextmanager
     async def schedule(
         self,
-        request: Request,
+        charge: Charge,
         call_id: str,
         model: Model,
+        expected: Expected,
         need: Need = NOTHING,
         tried: set[str] | None = None,
     ) -> AsyncIterator[Place]:
@@ -108,15 +120,16 @@ class Path:
 
         `tried`: the upstreams that failed the request already; the chosen one is added.
         """
-        background = request.background_s is not None
+        request = charge.request
         tried = set() if tried is None else tried
         with self.runs.turn(model.name, request) as turn:
             async with (
                 self.places.loaded(model, need, tried, request.left_s) as loaded,
-                self.admission.slot(request.left_s, background=background),
+                charge.slot(call_id, model, expected) as job,
                 self.places.hold(model, need, tried, call_id, request.left_s) as member,
             ):
                 tried.add(member.name)
+                self.queue.placed(job, member.name)
                 own = member.registry.own(model.name) or model
                 place = Place(member, own, Call(call_id, request.call_s))
                 residency = member.registry.residency
@@ -130,31 +143,33 @@ class Path:
                         raise
                     member.succeeded(model.name)
 
-    def _settle(
-        self, request: Request, count: UsageCount, cover: Cover | None, status: int
-    ) -> None:
+    def _settle(self, request: Request, cover: Cover | None, status: int) -> None:
         """Runs once for each request, with the usage as far as it got. Waits for nothing."""
         outcome = request.outcome
-        if count:
-            outcome.usage = count.total
+        outcome.ended = status
         if cover is None:
             return
         row = cover.hold.row
         row.status = status
         row.usage = outcome.usage or row.usage
         row.duration_us = int(outcome.elapsed_ms * 1000)
+        outcome.ran, outcome.upstream = cover.hold.started, row.upstream
+        outcome.images = row.images
+        outcome.credits = cover.hold.cost if cover.hold.started else 0
+        if self.exchange is not None:
+            self.exchange.own(row.request_id)
         cover.ledger.settle(cover.hold)
         self.runs.settled(cover.hold.is_counted, cover.hold.started)
 
     @property
     def draining(self) -> bool:
         """Whether new requests are refused."""
-        return self.admission.draining
+        return self.queue.draining
 
     @property
     def idle(self) -> bool:
         """Whether no request runs or waits."""
-        return self.admission.idle
+        return self.queue.idle
 
     @property
     def activity(self) -> dict[str, dict[str, float | None]]:
@@ -170,10 +185,10 @@ class Path:
 
     def drain(self) -> None:
         """Refuses new requests from now on."""
-        self.admission.drain()
+        self.queue.drain()
 
     def abandon(self) -> None:
         """Ends everything that waits or runs with an error that says why: the drain is over."""
         self.drain()
-        self.admission.refuse_waiting()
+        self.queue.refuse_waiting()
         self.fleet.abandon()

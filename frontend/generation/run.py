@@ -22,6 +22,7 @@ from frontend.domain.vectors import Embedding, Pairs, Scores, Vectors
 from frontend.errors import BackendFailed, BackendUnavailable
 from frontend.generation import sizes
 from frontend.generation.calls import CallBuffer
+from frontend.generation.charge import Charge, Expected, expected_texts
 from frontend.generation.cover import Cover, most_text_tokens
 from frontend.generation.fanout import Numbered, fan_out
 from frontend.generation.policy import check_generation, require_capability
@@ -46,6 +47,7 @@ class Run:
     request: Request
     model: Model
     _count: UsageCount
+    _charge: Charge
     _cover: Cover | None = None
     _covered: set[int] = field(default_factory=set)
     """Prompts whose first attempt is reserved already."""
@@ -69,6 +71,8 @@ class Run:
         `whole`: the answer is not streamed. Raises InvalidRequest for what cannot be used.
         """
         generation = await self.path.images.attach(self.model, generation, links, self.request)
+        if (capture := self.request.outcome.capture) is not None:
+            capture.add_artifacts(generation.images, "image")
         warnings = self.request.outcome.warnings
         return await self.path.structures.prepare(
             generation, self.request.user, warnings, whole=whole
@@ -116,7 +120,7 @@ class Run:
             self._start()
             return await place.upstream.count(place.model, generation, place.call)
 
-        return await self._call(count, self._need(generation))
+        return await self._call(count, self._need(generation), _counted(generation))
 
     async def tokenize(self, generation: Generation, *, strings: bool) -> Tokenized:
         """The tokens of a prompt; they are not usage."""
@@ -126,7 +130,7 @@ class Run:
             upstream, call = place.upstream, place.call
             return await upstream.tokenize(place.model, generation, call, strings=strings)
 
-        return await self._call(tokenize, self._need(generation))
+        return await self._call(tokenize, self._need(generation), _counted(generation))
 
     async def detokenize(self, ids: list[int]) -> str:
         """The text of token ids."""
@@ -135,7 +139,7 @@ class Run:
         async def detokenize(place: Place) -> str:
             return await place.upstream.detokenize(place.model, ids, place.call)
 
-        return await self._call(detokenize, self._need())
+        return await self._call(detokenize, self._need(), Expected(size_bytes=8 * len(ids)))
 
     async def embed(self, embedding: Embedding) -> Vectors:
         """The vectors of all texts, in order."""
@@ -150,7 +154,8 @@ class Run:
             return await place.upstream.embed(place.model, embedding, place.call)
 
         accepts = frozenset() if embedding.ids is None else frozenset({Input.TOKEN_IDS})
-        vectors = await self._call(embed, self._need(accepts=accepts))
+        expected = expected_texts(embedding.texts, sum(map(len, embedding.ids or ())))
+        vectors = await self._call(embed, self._need(accepts=accepts), expected)
         self._check_tokens(vectors.prompt_tokens)
         self._count.add(Usage(vectors.prompt_tokens))
         return vectors
@@ -167,7 +172,8 @@ class Run:
             self._start()
             return await place.upstream.rerank(place.model, pairs, place.call)
 
-        scores = await self._call(rerank, self._need())
+        expected = expected_texts(map(operator.add, pairs.queries, pairs.documents))
+        scores = await self._call(rerank, self._need(), expected)
         self._check_tokens(scores.prompt_tokens)
         self._count.add(Usage(scores.prompt_tokens))
         return scores
@@ -188,7 +194,10 @@ class Run:
 
         accepts = frozenset({Input.PREVIEWS}) if is_preview else frozenset[Input]()
         suffix = f"-{number}" if number else ""
-        result = await self._call(draw, self._need(accepts=accepts), suffix)
+        expected = replace(expected_texts([image.prompt]), output=patches(image))
+        result = await self._call(draw, self._need(accepts=accepts), expected, suffix)
+        if (capture := self.request.outcome.capture) is not None:
+            capture.add_artifacts(result.files, "image/png")
         if not is_preview:
             # once they are there: a failed request costs no images
             self._start(images=len(result.files))
@@ -228,16 +237,20 @@ class Run:
         async def count(place: Place) -> int:
             return await place.upstream.count(place.model, generation, place.call)
 
-        return await self._call(count, self._need(generation), "-count")
+        return await self._call(count, self._need(generation), _counted(generation), "-count")
 
     async def _call(
-        self, work: Callable[[Place], Awaitable[Answer]], need: Need, suffix: str = ""
+        self,
+        work: Callable[[Place], Awaitable[Answer]],
+        need: Need,
+        expected: Expected,
+        suffix: str = "",
     ) -> Answer:
         """One call with one answer; where an upstream fails, another one gets it."""
         tried: set[str] = set()
         while True:
             scheduled = self.path.schedule(
-                self.request, self._call_id + suffix, self.model, need, tried
+                self._charge, self._call_id + suffix, self.model, expected, need, tried
             )
             try:
                 async with scheduled as place:
@@ -260,15 +273,16 @@ class Run:
         self, generation: Generation | None = None, accepts: frozenset[Input] = frozenset()
     ) -> Need:
         group = self.request.caller.group
+        local = self.path.policy.is_local(group)
         if generation is None:
-            return Need(accepts, group=group)
+            return Need(accepts, group=group, local=local)
         if generation.images:
             accepts |= {Input.IMAGES}
         if generation.tools is not None:
             accepts |= {Input.TOOLS}
         answer = generation.sampling.max_tokens or 0
         tokens = int(sizes.bytes_of(generation) / _BYTES_PER_TOKEN) + answer
-        return Need(accepts, generation, tokens, group)
+        return Need(accepts, generation, tokens, group, local)
 
     def _check(self, generations: list[Generation]) -> None:
         """Raises InvalidRequest before anything waits for a slot."""
@@ -292,8 +306,9 @@ class Run:
             (generation,) = await cover.generations(self.model, [generation], self._count_prompt)
         self._covered.discard(number)  # another attempt is more than what was reserved
         need, tried = self._need(generation), set[str]()
+        expected = self._charge.generation(self.model, generation)
         while True:
-            scheduled = self.path.schedule(self.request, call_id, self.model, need, tried)
+            scheduled = self.path.schedule(self._charge, call_id, self.model, expected, need, tried)
             place: Place | None = None
             try:
                 async with (
@@ -325,6 +340,8 @@ class Run:
                 for event in events:
                     self._count.see(number, event, attempt)
                     unfinished -= event.finish_reason is not None
+                if (capture := self.request.outcome.capture) is not None:
+                    capture.generated(number, attempt, events)
                 if cover is not None and cover.progress(sum(map(_tokens_of, events))):
                     cover.hold.row.usage = self._count.total
                     cover.ledger.flush(cover.hold)
@@ -336,6 +353,11 @@ class Run:
         watch.stop()
         if unfinished > 0:
             raise BackendFailed("the model stopped before the end of its answer", code="incomplete")
+
+
+def _counted(generation: Generation) -> Expected:
+    # to tokenize a prompt takes a small part of the time that it takes to compute it
+    return Expected(size_bytes=sizes.bytes_of(generation))
 
 
 def _tokens_of(event: Event) -> int:

@@ -77,8 +77,8 @@ class HealthRoutes:
             "models": {"ready": [m.name for m in fleet.models], "absent": fleet.absent},
             "activity": self.path.activity,
             "queue": {
-                "running": self.path.admission.running,
-                "waiting": self.path.admission.waiting,
+                "running": self.path.queue.running,
+                "waiting": self.path.queue.waiting,
             },
             "backlog": self.metrics.watched("backlog"),
         }

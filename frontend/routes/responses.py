@@ -20,7 +20,7 @@ from frontend.http.bounds import Bounds
 from frontend.http.client import Client
 from frontend.http.failures import failure_of
 from frontend.http.sse import send_stream
-from frontend.routes.replies import Pieces, collect, stream
+from frontend.routes.replies import Pieces, collect, heartbeat_of, stream
 from frontend.store.responses import ResponseStore
 
 
@@ -50,7 +50,9 @@ class ResponsesRoutes:
                 def failed(error: Exception) -> bytes:
                     return writer.failed(failure_of(error, request.outcome))
 
-                await send_stream(client.send, pieces, self.bounds.heartbeat_s, failed)
+                await send_stream(
+                    client.send, pieces, heartbeat_of(request, self.bounds.heartbeat_s), failed
+                )
 
     async def count(self, request: Request, client: Client) -> None:
         """POST /v1/responses/input_tokens"""

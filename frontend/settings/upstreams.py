@@ -23,6 +23,11 @@ class UpstreamSettings(Group):
         description="File that names several upstreams, as TOML or JSON; `triton` is not used"
         " then. See the guide on several upstreams.",
     )
+    local_groups: str = Field(
+        default="",
+        description="Ids of the groups whose prompts may not leave the site, separated by commas;"
+        " `*`: of everybody. They are refused where only an `external` upstream has the model.",
+    )
     triton_key_file: Path | None = Field(
         default=None,
         description="File with `NAME=VALUE`: the header that Triton requires for restricted calls,"

@@ -51,6 +51,9 @@ async def free_name(connection: AsyncConnection, name: str) -> None:
 
 async def remove(connection: AsyncConnection, table: Table, row_id: str) -> None:
     """Deletes a row for good: nothing refers to it."""
+    for records in (QUOTAS, PRICES):
+        if records.table is table:
+            await records.note_removal(connection, row_id)
     await connection.execute(delete(table).where(table.c.id == row_id))
 
 

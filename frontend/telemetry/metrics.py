@@ -85,6 +85,8 @@ class Metrics:
         self._images = self._count("usage_images", "Images that were made")
         self._credits = self._count("usage_credits", "Credits that were spent")
         self._price = self._count("usage_price", "Money that requests cost, in the price's unit")
+        self.audit_records = self._count("audit_records", "Audit records that were written")
+        self.audit_lost = self._count("audit_records_lost", "Audit records that could not be kept")
         self.usage_lost = self._count("usage_lost", "Requests without limits that are not in usage")
         self._watch_scraper(self.scraper)
 

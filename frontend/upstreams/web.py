@@ -241,9 +241,12 @@ class Web:
 
     async def close(self) -> None:
         """Closes every connection."""
-        for link in (*self._idle, *self._busy):
-            link.end()
+        links = [*self._idle, *self._busy]
         self._idle.clear()
+        for link in links:
+            link.end()
+        ends = (link.writer.wait_closed() for link in links)
+        await asyncio.gather(*ends, return_exceptions=True)
 
 
 async def _event(link: _Link, ends_s: float) -> object:

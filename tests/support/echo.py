@@ -47,8 +47,8 @@ def script(**fields: Any) -> list[ChatCompletionMessageParam]:
 
 def echo_requests(triton: EchoTriton, engine_id: str = "") -> list[dict[str, Any]]:
     """What the echo engine did for one request, or for all it remembers, oldest first."""
-    found: list[dict[str, Any]] = echo_stats(triton, engine_id)["requests"]
-    return found
+    requests: list[dict[str, Any]] = echo_stats(triton, engine_id)["requests"]
+    return requests
 
 
 def echo_stats(triton: EchoTriton, request_id: str) -> dict[str, Any]:

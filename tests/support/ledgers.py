@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 from frontend.accounts.clock import Clock
 from frontend.accounts.holds import Hold
 from frontend.accounts.ledger import Ledger
+from frontend.accounts.shared import Shared
 from frontend.domain.ids import new_id
 from frontend.domain.metering import Owner, UsageRow
 from frontend.domain.usage import Usage
@@ -62,6 +63,7 @@ async def ledger_of(
     charged: Charged | None = None,
     *,
     folder: Path | None = None,
+    shared: Shared | None = None,
     **more: int,
 ) -> AsyncIterator[Ledger]:
     """A running ledger of one gateway."""
@@ -73,6 +75,7 @@ async def ledger_of(
         lost=seen.lose,
         clock=clock or SetClock(),
         folder=folder or Path(scratch.name),
+        shared=shared,
         **options,
     )
     with scratch:

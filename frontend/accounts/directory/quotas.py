@@ -5,6 +5,7 @@ same thing the largest counts. To delete a quota, or make it again, forgets noth
 used.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,10 +15,11 @@ from frontend.accounts.limits import MAX_AMOUNT, Measure, Scope
 from frontend.accounts.windows import Kind, parse_window
 from frontend.domain.allowances import Quota, QuotaRequest
 from frontend.domain.ids import new_id
-from frontend.errors import Conflict, InvalidRequest
+from frontend.errors import Conflict, InvalidRequest, StoreUnavailable
 from frontend.store import accounts as store
 from frontend.store import allowances, tables
 from frontend.store.records import Range, Records, Rows
+from frontend.store.redis import Place, SharedCounters, place_of_rate
 
 MAX_PENDING = 5
 AS_ASKED = -1
@@ -102,6 +104,8 @@ class Quotas:
     """Creates, edits, resets and deletes quotas."""
 
     changes: Changes
+    counters: SharedCounters | None = None
+    """Where rates are counted, if not in the database."""
 
     async def page(self, range_: Range, **filters: str) -> list[Quota]:
         """One page. `filters`: `scope_kind`, `scope_id`."""
@@ -147,7 +151,11 @@ class Quotas:
             quota = await _quota(change.connection, quota_id)
             await allowances.forget_used(change.connection, quota)
             change.note("quota", quota_id)
-            return quota
+        if self.counters is not None and quota.period == "minute":
+            # while Redis is away, the minute itself ends soon
+            with suppress(StoreUnavailable):
+                await self.counters.forget(_place_of(quota))
+        return quota
 
     async def delete(self, actor: Actor, quota_id: str) -> None:
         """Raises NotFound."""
@@ -267,6 +275,11 @@ class QuotaRequests:
         )
         change.note("quota_request", asked.id, status=status, user_id=asked.user_id, **more)
         return await _request(change.connection, asked.id)
+
+
+def _place_of(quota: Quota) -> Place:
+    what = quota.scope_kind, quota.scope_id, quota.model, quota.measure, quota.period
+    return place_of_rate(*what)
 
 
 async def _quota(rows: Rows, quota_id: str) -> Quota:

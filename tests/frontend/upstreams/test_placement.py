@@ -16,8 +16,10 @@ from frontend.errors import (
     UpstreamBusy,
     UpstreamLost,
 )
-from frontend.generation.admission import Admission
 from frontend.generation.path import Path
+from frontend.generation.policy import Policy
+from frontend.scheduling.policy import FairShare
+from frontend.scheduling.queue import Queue
 from frontend.upstreams.fleet import Fleet
 from frontend.upstreams.health import FAILURES
 from frontend.upstreams.member import Placing
@@ -29,8 +31,8 @@ from tests.support.upstream import ScriptedUpstream, fleet_of, request
 WHOLE = [[event("a", finish="stop")]]
 
 
-def path_of(fleet: Fleet) -> Path:
-    return Path(fleet, Admission(64, 64), structures(), no_images())
+def path_of(fleet: Fleet, policy: Policy | None = None) -> Path:
+    return Path(fleet, Queue(FairShare(64)), structures(), no_images(), policy or Policy())
 
 
 async def ask(path: Path) -> list[Event]:
@@ -139,6 +141,18 @@ async def test_constraints_are_kept() -> None:
     second.placing = Placing(groups=frozenset({"staff"}))
     with pytest.raises(Forbidden):
         await chosen(Need(local=True, group="students"))
+
+
+async def test_prompts_that_must_stay_are_refused_where_only_an_external_one_has_the_model() -> (
+    None
+):
+    outside = ScriptedUpstream(WHOLE)
+    fleet = fleet_of(outside)
+    fleet.members[0].placing = Placing(external=True)
+    with pytest.raises(Forbidden, match="outside this site"):
+        await ask(path_of(fleet, Policy(local_groups=frozenset({"*"}))))
+    assert not outside.started
+    assert await ask(path_of(fleet, Policy(local_groups=frozenset({"staff"}))))
 
 
 async def test_a_full_upstream_makes_requests_wait_in_order() -> None:
