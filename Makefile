@@ -5,8 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
-JOBS := 2
-SLOW_FOLDERS := attack docker e2e toolkit/convert toolkit/quantize
+# three workers keep two cores busy: most tests that start a service wait for it half of the time
+JOBS := 3
+# what test-quick leaves out: it starts servers or builds weights, images and wheels
+SLOW := attack docker e2e test_wheel.py toolkit/building/test_quantization.py toolkit/convert toolkit/quantize
 # pytest rewrites its plugins' modules; without their bytecode that takes each run seconds
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -35,11 +37,12 @@ serve: install ## build the default models and serve it on http://127.0.0.1:9000
 build: install ## build model_repository/ from models.yaml
 	@$(BIN)/toolkit build-repo
 
-test: install ## run every test, real Triton and real models included (JOBS=2)
+test: install ## run every test, real Triton and real models included (JOBS=3)
 	@$(BIN)/python -m pytest -n $(JOBS)
 
+test-quick: JOBS := 2
 test-quick: install ## run the tests that start nothing and convert no weights, in two minutes
-	@$(BIN)/python -m pytest -n $(JOBS) -m pure $(addprefix --ignore=tests/,$(SLOW_FOLDERS))
+	@$(BIN)/python -m pytest -n $(JOBS) -m pure $(addprefix --ignore=tests/,$(SLOW))
 
 fuzz: install ## look for new counterexamples with the property tests for SECONDS (600)
 	@$(BIN)/python -m tests.fuzz $(or $(SECONDS),600)
@@ -56,6 +59,7 @@ check: install ## lint, types, import rules, documentation drift
 	@$(BIN)/shellcheck .ci/run requirements/lock.sh docker/entrypoint.sh docker/install-tools
 	@$(BIN)/hadolint docker/*.Dockerfile
 	@$(BIN)/python -m docs.generate --check
+	@$(BIN)/python -m deploy.generate --check
 	@$(BIN)/python -m docs.words
 
 bench: install ## measure the path against its peers; results in benchmarks/RESULTS.md
@@ -63,6 +67,7 @@ bench: install ## measure the path against its peers; results in benchmarks/RESU
 
 docs: install ## write the generated reference pages again
 	@$(BIN)/python -m docs.generate
+	@$(BIN)/python -m deploy.generate
 
 lock: install ## resolve every lock file again
 	@requirements/lock.sh

@@ -1,6 +1,7 @@
 """`python -m benchmarks`: measures, prints, and writes benchmarks/RESULTS.md.
 
-Options: --rounds N (default 8), --only gateway,ledger,memory,embeddings,chain, --stages.
+Options: --rounds N (default 8), --stages,
+--only gateway,ledger,scheduling,metrics,memory,embeddings,chain.
 """
 
 import argparse
@@ -10,14 +11,14 @@ import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import chain, embeddings, gateway, ledger, memory, stages
+from benchmarks import chain, embeddings, gateway, ledger, memory, metrics, scheduling, stages
 from benchmarks.pairs import Ratio
 from tests.support.processes import served
 from toolkit.serve.models import public_models
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 REPOSITORY = Path("model_repository").absolute()
-PARTS = ("gateway", "ledger", "memory", "embeddings", "chain")
+PARTS = ("gateway", "ledger", "scheduling", "metrics", "memory", "embeddings", "chain")
 
 
 def main() -> None:
@@ -33,6 +34,10 @@ def main() -> None:
         sections.append(_gateway())
     if "ledger" in parts:
         sections.append(_ledger())
+    if "scheduling" in parts:
+        sections.append(_scheduling())
+    if "metrics" in parts:
+        sections.append(_metrics())
     if "memory" in parts:
         sections.append(_memory())
     if options.stages:
@@ -114,6 +119,25 @@ def _ledger() -> str:
     ]
     head = ["| | in flight | per second | CPU ms each | wait, median ms |", "|---|---|---|---|---|"]
     return "\n".join(["## Reserve and settle", "", _method(ledger), "", *head, *rows])
+
+
+def _scheduling() -> str:
+    rows = [
+        f"| {cost.waiting:,} | {cost.idle:,} | {cost.decision_us:.1f} | {cost.limit_us:.0f} |"
+        f" {cost.cycle_us:.1f} |"
+        for cost in scheduling.measure()
+    ]
+    head = [
+        "| users who wait | idle | decision, CPU µs | to reach, at most | whole cycle, CPU µs |",
+        "|---|---|---|---|---|",
+    ]
+    return "\n".join(["## A decision of the scheduler", "", _method(scheduling), "", *head, *rows])
+
+
+def _metrics() -> str:
+    rows = [f"| {cost.what} | {cost.files} | {cost.us:.1f} |" for cost in metrics.measure()]
+    head = ["| request | figures in | CPU µs each |", "|---|---|---|"]
+    return "\n".join(["## Counting a request", "", _method(metrics), "", *head, *rows])
 
 
 def _memory() -> str:

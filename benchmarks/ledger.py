@@ -13,11 +13,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from frontend.accounts.quotas import Grant, Need
+from frontend.accounts.share import Share
+from frontend.accounts.shared import LEASE_US, Shared
 from frontend.domain.metering import Owner
 from frontend.store.database import Database
+from frontend.store.redis import SharedCounters
 from tests.support.databases import Databases
 from tests.support.ledgers import add_quota, hold_of, ledger_of, used
+from tests.support.redis import RedisServer
 
+KINDS = ("sqlite", "sqlite + Redis", "postgres", "postgres + Redis")
 _USERS = 50
 _LIMITS = (
     ("group", "team", "tokens", "month"),
@@ -41,16 +46,20 @@ class Rate:
 def measure(requests: int = 4000) -> list[Rate]:
     """On both databases, for a few and many requests in flight."""
     rows = []
-    with _databases() as databases:
-        for kind in ("sqlite", "postgres"):
+    with _databases() as databases, _redis() as redis:
+        for kind in KINDS:
             for in_flight in (1, 8, 64, 256):
-                location = databases.sqlite() if kind == "sqlite" else databases.postgres()
+                location = databases.sqlite() if "sqlite" in kind else databases.postgres()
                 count = requests if in_flight > 8 else requests // 8
-                rows.append(asyncio.run(_measure(kind, Database(location), in_flight, count)))
+                url = redis.url if "Redis" in kind else ""
+                redis.flush()
+                rows.append(asyncio.run(_measure(kind, Database(location), url, in_flight, count)))
     return rows
 
 
-async def _measure(kind: str, database: Database, in_flight: int, count: int) -> Rate:
+async def _measure(
+    kind: str, database: Database, redis_url: str, in_flight: int, count: int
+) -> Rate:
     for number in range(_USERS):
         for scope, scope_id, measure_, period in _LIMITS:
             if scope == "group" and number:
@@ -58,7 +67,10 @@ async def _measure(kind: str, database: Database, in_flight: int, count: int) ->
             whose = scope_id or f"{scope}-{number}"
             await add_quota(database, measure_, period, 10**9, scope_kind=scope, scope_id=whose)
     waits: list[float] = []
-    async with ledger_of(database) as ledger:
+    shared = None
+    if redis_url:
+        shared = Shared(SharedCounters(redis_url, 10, LEASE_US), Share())
+    async with ledger_of(database, shared=shared) as ledger:
         left = iter(range(count))
 
         async def client() -> None:
@@ -77,6 +89,17 @@ async def _measure(kind: str, database: Database, in_flight: int, count: int) ->
     await database.close()
     median = sorted(waits)[len(waits) // 2]
     return Rate(kind, in_flight, count / took_s, cpu_s * 1000 / count, median * 1000)
+
+
+@contextmanager
+def _redis() -> Iterator[RedisServer]:
+    with TemporaryDirectory() as scratch:
+        server = RedisServer(Path(scratch))
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 _COMMANDS = {
+    "audit",
     "backup",
     "credits",
     "groups",

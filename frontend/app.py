@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_network
 
 from starlette.middleware.cors import CORSMiddleware
@@ -16,21 +17,36 @@ from starlette.types import ASGIApp
 
 from frontend.accounts.authorize import Authorizer
 from frontend.accounts.callers import Callers
+from frontend.accounts.clock import Clock
 from frontend.accounts.directory.directory import Directory
 from frontend.accounts.keys import Keys
 from frontend.accounts.ledger import Ledger
+from frontend.accounts.retention import retention_of, write_purge
+from frontend.accounts.share import Share
+from frontend.accounts.shared import LEASE_US, Shared
+from frontend.audit.purge import Purge
+from frontend.audit.record import Recorder
+from frontend.audit.search import Search
+from frontend.audit.writer import Writer
 from frontend.batches.lines import LineBounds
 from frontend.batches.perform import Performer
 from frontend.batches.runner import Runner
 from frontend.batches.work import Means
 from frontend.budget import Budget
-from frontend.generation.admission import Admission
+from frontend.dashboard.pages import StaticRoutes
+from frontend.dashboard.playground import PlaygroundRoutes
+from frontend.dashboard.status import StatusRoutes
+from frontend.domain.audit import AuditLevel, AuditPolicy
+from frontend.engines import Engines
+from frontend.generation.charge import Tariff
 from frontend.generation.path import Path
 from frontend.generation.policy import Policy
 from frontend.generation.structure import Structures
+from frontend.generation.watched import watch
 from frontend.http.body import BodyBounds
 from frontend.http.bounds import Bounds
 from frontend.http.middleware import Middleware
+from frontend.http.rates import SHOWN
 from frontend.http.routing import Handler, Routes
 from frontend.http.sites import Sites, sites_of
 from frontend.media.fetch import Fetcher
@@ -47,6 +63,7 @@ from frontend.routes.allowances import (
     QuotaRequestRoutes,
     QuotaRoutes,
 )
+from frontend.routes.audit import AuditRoutes
 from frontend.routes.batches import BatchRoutes
 from frontend.routes.chat import ChatRoutes
 from frontend.routes.completions import CompletionRoutes
@@ -54,7 +71,6 @@ from frontend.routes.docs import DocsRoutes
 from frontend.routes.embeddings import EmbeddingRoutes
 from frontend.routes.files import FileRoutes
 from frontend.routes.health import HealthRoutes
-from frontend.routes.home import HomeRoutes
 from frontend.routes.images import ImageRoutes
 from frontend.routes.keys import KeyRoutes, MeRoutes
 from frontend.routes.messages import MessagesRoutes
@@ -62,28 +78,41 @@ from frontend.routes.metrics import MetricsRoutes
 from frontend.routes.models import ModelRoutes
 from frontend.routes.ollama import OllamaRoutes
 from frontend.routes.ollama_models import OllamaModelRoutes
+from frontend.routes.queue import QueueRoutes
 from frontend.routes.rerank import RerankRoutes
 from frontend.routes.responses import ResponsesRoutes
 from frontend.routes.tokens import TokenRoutes
 from frontend.routes.usage import UsageRoutes
+from frontend.scheduling.cost import CostWeights
+from frontend.scheduling.jobs import Caps
+from frontend.scheduling.policy import FairShare
+from frontend.scheduling.queue import Bounds as QueueBounds
+from frontend.scheduling.queue import Queue
+from frontend.scheduling.ring import Quantum
+from frontend.scheduling.shared import Exchange
 from frontend.schemas.limits import Limits
 from frontend.settings import Settings
+from frontend.settings.group import parts
 from frontend.settings.media import MediaSettings
 from frontend.settings.server import ServerSettings
+from frontend.store.audit import AuditStore
 from frontend.store.batches import BatchStore
 from frontend.store.database import Database
 from frontend.store.files import FileStore
-from frontend.store.ledger import LedgerStore
+from frontend.store.ledger.books import LedgerStore
 from frontend.store.location import locate
+from frontend.store.probe import Probe
+from frontend.store.redis import SharedCounters
 from frontend.store.responses import ResponseStore
 from frontend.store.uploads import UploadStore
 from frontend.store.usage import UsageStore
 from frontend.table import Handlers, table
+from frontend.telemetry.history import History
 from frontend.telemetry.metrics import Metrics
+from frontend.telemetry.scrape import Scraper
 from frontend.turns import Turns
+from frontend.upstreams.fleet import Fleet
 from frontend.upstreams.protocol import Upstream
-from frontend.upstreams.registry import Registry
-from frontend.upstreams.triton.client import Triton
 from frontend.workers import Workers
 
 _DECODER_BYTES = 512 * 2**20
@@ -111,8 +140,11 @@ class Parts:
 
     database: Database
     metrics: Metrics
+    history: History
     directory: Directory
     runner: Runner
+    recorder: Recorder
+    purge: Purge
 
 
 def create_gateway(
@@ -123,15 +155,30 @@ def create_gateway(
     `database`: instead of the settings' one. Its tables must be those of this release before the
     first request: `store.migrate.prepare` sees to it.
 
-    Raises KeyFileError, and ValueError for a database's URL that is not valid.
+    Raises KeyFileError, BadUpstream, and ValueError for a database's URL that is not valid.
     """
-    path, metrics = _path(settings, upstream), Metrics()
+    scraper = Scraper(settings.metrics_urls, settings.metrics_interval_s)
+    metrics = Metrics(scraper, by_user=settings.metrics_by_user)
+    history = History(settings.metrics_interval_s, metrics.values, metrics.refresh)
+    path = _path(settings, upstream, metrics)
     # a database that is given is closed with this gateway, as the one made here is
     database = database or Database(locate(settings.url, settings.data_directory))
-    path.ledger = _ledger(settings, database, metrics)
-    directory, callers = Directory.of(database), Callers(database)
-    runner = _runner(settings, path, database, lambda name: routes.find("POST", name)[0].handler)
-    parts = Parts(database, metrics, directory, runner)
+    counters = _counters(settings)
+    path.ledger = _ledger(settings, database, counters, metrics)
+    path.exchange = Exchange(
+        path.queue.policy, UsageStore(database), path.tariff.weights, settings.share_interval_s
+    )
+    watch(metrics, path, settings.data_directory)
+    directory, callers = Directory.of(database, counters), Callers(database)
+    recorder = _recorder(settings, database, metrics)
+    runner = _runner(settings, path, recorder, lambda name: routes.find("POST", name)[0].handler)
+    purge = Purge(
+        recorder.writer.store,
+        recorder.writer.artifacts,
+        partial(retention_of, directory.groups, settings.audit_days),
+        partial(write_purge, directory.groups.changes),
+    )
+    parts = Parts(database, metrics, history, directory, runner, recorder, purge)
     routes = Routes(table(_handlers(settings, path, parts)))
     middleware = Middleware(
         routes,
@@ -142,31 +189,73 @@ def create_gateway(
         _lifespan(path, parts, callers),
         path.ledger,
         settings.proxies,
+        metrics,
+        recorder,
     )
     app = _with_cors(middleware, middleware.sites) if settings.origins else middleware
     return Gateway(app, path, metrics, routes, database)
 
 
-def _path(settings: Settings, upstream: Upstream | None) -> Path:
-    upstream = upstream or Triton(settings.triton, settings.triton_key, settings.repository)
+def _path(settings: Settings, upstream: Upstream | None, metrics: Metrics) -> Path:
+    # the start has refused cycles among the names of `models` (`serve._read`)
+    engines = Engines(
+        settings.poll_interval_s,
+        settings.models,
+        settings.keep_s,
+        (settings.triton_key, settings.repository),
+    )
+    entries = settings.entries
     return Path(
-        upstream,
-        # the start has refused cycles among these names (`serve._read`)
-        Registry(upstream, settings.poll_interval_s, settings.models, settings.keep_s),
-        Admission(settings.max_running, settings.max_waiting),
+        Fleet([engines.make(one) for one in entries])
+        if upstream is None
+        else Fleet([engines.member(entries[0], upstream)]),
+        _queue(settings),
         _structures(settings),
         _images(settings),
-        Policy(settings.max_text_bytes, settings.allowed_constraints),
+        Policy(
+            settings.max_text_bytes,
+            settings.allowed_constraints,
+            frozenset(parts(settings.local_groups)),
+        ),
+        tariff=Tariff(
+            CostWeights(settings.cost_prompt, settings.cost_cached, settings.cost_output)
+        ),
+        runs=metrics.runs,
     )
 
 
-def _ledger(settings: Settings, database: Database, metrics: Metrics) -> Ledger:
+def _queue(settings: Settings) -> Queue:
+    quantum = Quantum(settings.share_quantum, settings.share_rounds, settings.share_burst_rounds)
+    caps = Caps(settings.max_running_per_user, settings.max_running_per_key)
+    return Queue(
+        FairShare(settings.max_running, quantum, caps, settings.background_wait_s),
+        QueueBounds(
+            settings.max_waiting, settings.max_waiting_per_user, settings.max_waiting_bytes
+        ),
+    )
+
+
+def _counters(settings: Settings) -> SharedCounters | None:
+    if settings.redis is None:
+        return None
+    return SharedCounters(settings.redis, settings.redis_timeout_s, LEASE_US)
+
+
+def _ledger(
+    settings: Settings, database: Database, counters: SharedCounters | None, metrics: Metrics
+) -> Ledger:
+    clock, shared = Clock(), None
+    if counters is not None:
+        shared = Shared(counters, Share(settings.redis_gateways), clock)
     return Ledger(
         LedgerStore(database),
         settings.default_tokens_per_month,
         settings.max_refused_per_minute,
         charged=metrics.charge,
         lost=metrics.usage_lost.inc,
+        folder=settings.data_directory / "ledger",
+        clock=clock,
+        shared=shared,
     )
 
 
@@ -174,7 +263,7 @@ def _handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
     database, metrics, directory, runner = (
         parts.database, parts.metrics, parts.directory, parts.runner,
     )  # fmt: skip
-    bounds, registry = _bounds(settings), path.registry
+    bounds, fleet = _bounds(settings), path.fleet
     assert path.ledger is not None
     links = Links(FileStore(database, settings.max_stored_bytes), settings.link_ttl_s)
     store = ResponseStore(database, settings.responses_ttl_s, settings.max_responses_bytes)
@@ -188,14 +277,16 @@ def _handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
         embeddings=EmbeddingRoutes(path, bounds),
         images=ImageRoutes(path, bounds, links, settings.public_url),
         rerank=RerankRoutes(path, bounds),
-        models=ModelRoutes(registry),
+        models=ModelRoutes(fleet),
         messages=MessagesRoutes(path, bounds),
         ollama=OllamaRoutes(path, bounds),
-        ollama_models=OllamaModelRoutes(registry, bounds),
-        health=HealthRoutes(path),
-        metrics=MetricsRoutes(metrics),
-        docs=DocsRoutes(registry, names_are_public),
-        home=HomeRoutes(registry, names_are_public, settings.public_url),
+        ollama_models=OllamaModelRoutes(fleet, bounds),
+        health=HealthRoutes(path, Probe(database), metrics),
+        metrics=MetricsRoutes(metrics, parts.history),
+        docs=DocsRoutes(fleet, names_are_public),
+        status=StatusRoutes(path, names_are_public, settings.public_url),
+        playground=PlaygroundRoutes(settings.keys_are_required, settings.public_url),
+        static=StaticRoutes(),
         tokens=TokenRoutes(path, bounds),
         files=FileRoutes(
             runner.means.uploads,
@@ -217,18 +308,34 @@ def _handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
         plans=PlanRoutes(desk, directory.plans),
         credits=CreditRoutes(desk, directory.subscriptions),
         prices=PriceRoutes(desk, directory.prices),
+        queue=QueueRoutes(path.queue),
         usage=UsageRoutes(UsageStore(database), path.ledger),
+        audit=AuditRoutes(Search(parts.recorder.writer.store, parts.recorder.writer.artifacts)),
     )
 
 
+def _recorder(settings: Settings, database: Database, metrics: Metrics) -> Recorder:
+    writer = Writer(
+        AuditStore(database),
+        settings.data_directory / "audit",
+        settings.max_audit_records,
+        settings.max_audit_bytes,
+        written=metrics.audit_records.inc,
+        lost=metrics.audit_lost.inc,
+    )
+    metrics.watch("audit_backlog", "Audit records that wait to be written", lambda: writer.backlog)
+    return Recorder(writer, AuditPolicy(AuditLevel(settings.audit), settings.audit_strict))
+
+
 def _runner(
-    settings: Settings, path: Path, database: Database, handler: Callable[[str], Handler]
+    settings: Settings, path: Path, recorder: Recorder, handler: Callable[[str], Handler]
 ) -> Runner:
+    database = recorder.writer.store.database
     folder = settings.data_directory / "files"
     means = Means(
         BatchStore(database),
         UploadStore(database, folder, settings.max_files_bytes),
-        Performer(handler, settings.request_timeout_s),
+        Performer(handler, settings.request_timeout_s, recorder),
         LineBounds(
             settings.max_batch_requests,
             settings.max_image_body_bytes,
@@ -245,19 +352,25 @@ def _lifespan(path: Path, parts: Parts, callers: Callers) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
         ledger = nullcontext() if path.ledger is None else path.ledger.running()
+        exchange = nullcontext() if path.exchange is None else path.exchange.running()
         await parts.directory.roles.seed()
         async with (
-            path.registry.polling(),
+            path.fleet.polling(),
             path.structures.working(),
             callers.watching(),
             ledger,
+            parts.recorder.writer.running(),
+            parts.purge.running(),
+            exchange,
             parts.runner.serving(),
+            parts.metrics.scraper.running(),
+            parts.history.running(),
         ):
             yield
         # in this order: what uses the upstream ends before its channel is closed
         await path.images.workers.close()
         await parts.database.close()
-        await path.upstream.close()
+        await path.fleet.close()
 
     return Router(lifespan=lifespan)
 
@@ -270,7 +383,7 @@ def _with_cors(app: ASGIApp, sites: Sites) -> ASGIApp:
         allow_methods=("GET", "HEAD", "POST", "PATCH", "DELETE"),
         allow_headers=("*",),
         # a browser hides all other headers from a page's code
-        expose_headers=("x-request-id", "request-id", "retry-after", "openai-processing-ms"),
+        expose_headers=SHOWN,
         # Chrome asks for this before a public page may call a private address
         allow_private_network=True,
     )

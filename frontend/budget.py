@@ -1,13 +1,22 @@
 """Bytes of memory that requests share: each takes what it will hold, and waits while there is none.
 
-Pure asyncio. A caller never has more than half of them, so one alone cannot keep the others out.
+Pure asyncio. A caller never has more than half of them, so one alone cannot keep the others out;
+and a large request is passed by others for `capacity` bytes at most.
 """
 
 import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 
-_Waiter = tuple[str, int, "asyncio.Future[None]"]
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    """Who waits for how much, and how many bytes went to others that came later."""
+
+    caller: str
+    size: int
+    turn: "asyncio.Future[None]"
+    passed: int = 0
 
 
 @dataclass(slots=True)
@@ -20,10 +29,10 @@ class Budget:
 
     async def take(self, caller: str, size: int) -> "Hold":
         """Waits for `size` bytes; `release` the hold."""
-        if not self._fits(caller, size):
-            await self._wait(caller, size)
+        if self._fits(caller, size) and not any(map(self._is_due, self._waiting)):
+            self._grant(caller, size, self._waiting)
         else:
-            self._used[caller] += size
+            await self._wait(caller, size)
         return Hold(self, caller, size)
 
     def give(self, caller: str, size: int) -> None:
@@ -32,28 +41,52 @@ class Budget:
         if not self._used[caller]:
             del self._used[caller]
         # not first in, first out: one large request would hold up all the small ones behind it
+        earlier: list[_Waiter] = []
         for waiter in tuple(self._waiting):
-            name, needed, turn = waiter
-            if not turn.done() and self._fits(name, needed):
+            if waiter.turn.done():
+                continue
+            if self._fits(waiter.caller, waiter.size):
                 self._waiting.remove(waiter)
-                self._used[name] += needed
-                turn.set_result(None)
+                self._grant(waiter.caller, waiter.size, earlier)
+                waiter.turn.set_result(None)
+            elif self._is_due(waiter):
+                return
+            else:
+                earlier.append(waiter)
+
+    def _grant(self, caller: str, size: int, passed: list[_Waiter]) -> None:
+        self._used[caller] += size
+        for waiter in passed:
+            waiter.passed += size
+
+    def _is_due(self, waiter: _Waiter) -> bool:
+        """Whether nobody may pass it any more: small ones could keep a large one out forever.
+
+        One that waits for its own caller's bytes holds up nobody.
+        """
+        return waiter.passed >= self.capacity and self._has_share(waiter.caller, waiter.size)
 
     def _fits(self, caller: str, size: int) -> bool:
-        own, all_of_them = self._used[caller], self._used.total()
+        all_of_them = self._used.total()
         # a request above the bound still runs alone, instead of waiting forever
-        return (own + size <= self.capacity // 2 or not own) and (
+        return self._has_share(caller, size) and (
             all_of_them + size <= self.capacity or not all_of_them
         )
 
+    def _has_share(self, caller: str, size: int) -> bool:
+        own = self._used[caller]
+        return own + size <= self.capacity // 2 or not own
+
     async def _wait(self, caller: str, size: int) -> None:
-        waiter = (caller, size, asyncio.get_running_loop().create_future())
+        waiter = _Waiter(caller, size, asyncio.get_running_loop().create_future())
         self._waiting.append(waiter)
         try:
-            await waiter[2]
+            await waiter.turn
         except asyncio.CancelledError:
             if waiter in self._waiting:
                 self._waiting.remove(waiter)
+                # it may have held up others
+                self.give(caller, 0)
             else:  # it was granted in the very moment in which its waiter gave up
                 self.give(caller, size)
             raise

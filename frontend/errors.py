@@ -20,7 +20,10 @@ GatewayError
 ├── NotSupported       501  known, and not supported here
 ├── BackendFailed      502  a model failed; details are in the log alone
 ├── BackendTimeout     504  the deadline passed
-├── BackendUnavailable 503  Triton or the model is not available (yet)
+├── BackendUnavailable 503  the model is not available (yet)
+│   ├── UpstreamLost        its server cannot be reached
+│   └── UpstreamBusy        its server does not accept more requests now
+├── AuditUnavailable   503  the audit has no room, and the group's policy refuses to go without
 └── StoreUnavailable   503  the database cannot be reached; why is in `reason` alone
 
 Clients read some of these by their text. Each dialect says them in its own API's words, from the
@@ -276,12 +279,35 @@ class BackendTimeout(GatewayError):
 
 
 class BackendUnavailable(GatewayError):
-    """Triton, or the model in it, is not available now."""
+    """A model, or the server that serves it, is not available now."""
 
     status = 503
     type = "server_error"
     code = "backend_unavailable"
     retry_after_s = 2
+
+
+class UpstreamLost(BackendUnavailable):
+    """The server cannot be reached: none of its models can be used."""
+
+
+class UpstreamBusy(BackendUnavailable):
+    """The server is healthy and does not accept more requests now."""
+
+
+class AuditUnavailable(GatewayError):
+    """The request's record could be lost, which the policy of the caller's group forbids."""
+
+    status = 503
+    type = "server_error"
+    code = "audit_unavailable"
+    retry_after_s = 2
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the audit cannot record the request now, and the policy of your group requires it;"
+            " try again later"
+        )
 
 
 class StoreUnavailable(GatewayError):

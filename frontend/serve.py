@@ -22,7 +22,9 @@ from pydantic import ValidationError
 from pydantic_settings import CliApp
 
 from frontend.accounts.keys import KeyFileError, Keys
+from frontend.accounts.roles import SEEDED
 from frontend.app import create_gateway
+from frontend.engines import BadUpstream
 from frontend.errors import StoreUnavailable
 from frontend.generation.path import Path
 from frontend.http.connections import Connections
@@ -36,6 +38,7 @@ from frontend.settings.limits import LimitSettings
 from frontend.store.database import Database
 from frontend.store.location import locate
 from frontend.store.migrate import WrongRevision, check, prepare
+from frontend.store.redis import SharedCounters
 from frontend.telemetry.watchdog import Watchdog
 from frontend.upstreams.registry import find_cycle
 
@@ -61,6 +64,8 @@ def main(arguments: Sequence[str]) -> int:
             runner.run(_check(settings) if command == "check" else _serve(settings))
     except KeyFileError as error:
         return _invalid("keys_file", error)
+    except BadUpstream as error:
+        return _invalid("upstreams", error)
     except WrongRevision as error:
         return _invalid("database_url", error)
     except DataDirectoryError as error:
@@ -87,6 +92,11 @@ def _read(arguments: list[str]) -> Settings | None:
         locate(settings.url, settings.data_directory)
     except ValueError as error:
         _invalid("database_url", error)
+        return None
+    try:
+        _ = settings.redis and SharedCounters(settings.redis)
+    except ValueError as error:
+        _invalid("redis_url", error)
         return None
     return settings
 
@@ -128,10 +138,11 @@ async def serve(settings: Settings) -> None:
     except OSError as error:
         raise DataDirectoryError(f"{settings.data_directory}: {error.strerror}") from error
     _log.info("%s", _admission(settings))
+    _log.info("%s", _sharing(settings))
     gc.freeze()  # what exists now stays: no collection needs to look at it again
     metrics = gateway.metrics
     connections = Connections(_limits(settings), refused=metrics.refused.inc)
-    metrics.connections.set_function(connections.__len__)
+    metrics.watch("connections", "Open connections", connections.__len__)
     config = server_config(gateway.app, connections, settings.host, settings.port)
     server = DrainingServer(config, gateway.path, connections, settings.drain_s)
     watchdog = Watchdog(settings.block_warning_ms / 1000, metrics.blocks.inc, metrics.blocked_s.inc)
@@ -155,11 +166,26 @@ def _admission(settings: Settings) -> str:
     """Who may use the gateway, for the log."""
     if settings.keys_are_required:
         return "every request needs a key; `triton-gateway keys create` makes one"
-    if settings.open:
+    if settings.open_to_network:
         return f"open mode: everyone who reaches {settings.host} can use the models without a key"
     return (
         "open mode: every program on this machine can use the models without a key;"
         " --require-keys changes that"
+    )
+
+
+def _sharing(settings: Settings) -> str:
+    """How users share the models, for the log."""
+    quantum, rounds = settings.share_quantum, settings.share_rounds
+    seeded = ", ".join(f"{role.name} {role.weight}" for role in SEEDED.values())
+    weights = f"weights are those of roles and groups in the database (at first: {seeded})"
+    if not settings.keys_are_required:
+        weights = f"requests without a key share weight 1; {weights}"
+    return (
+        f"fair share is on: weighted deficit round robin over groups and users; {weights};"
+        f" window: {rounds} rounds of {quantum} tokens per weight;"
+        f" cost: {settings.cost_prompt:g} per prompt token, {settings.cost_cached:g} if cached,"
+        f" {settings.cost_output:g} per output token"
     )
 
 

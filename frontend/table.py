@@ -6,6 +6,9 @@ document is compared with this table by a test.
 
 from dataclasses import dataclass
 
+from frontend.dashboard.pages import StaticRoutes
+from frontend.dashboard.playground import PlaygroundRoutes
+from frontend.dashboard.status import StatusRoutes
 from frontend.domain.identity import Permission
 from frontend.domain.request import Dialect
 from frontend.http.routing import Route
@@ -18,6 +21,7 @@ from frontend.routes.allowances import (
     QuotaRequestRoutes,
     QuotaRoutes,
 )
+from frontend.routes.audit import AuditRoutes
 from frontend.routes.batches import BatchRoutes
 from frontend.routes.chat import ChatRoutes
 from frontend.routes.completions import CompletionRoutes
@@ -25,7 +29,6 @@ from frontend.routes.docs import DocsRoutes
 from frontend.routes.embeddings import EmbeddingRoutes
 from frontend.routes.files import FileRoutes
 from frontend.routes.health import HealthRoutes
-from frontend.routes.home import HomeRoutes
 from frontend.routes.images import FILES, ImageRoutes
 from frontend.routes.keys import KeyRoutes, MeRoutes
 from frontend.routes.messages import MessagesRoutes
@@ -33,6 +36,7 @@ from frontend.routes.metrics import MetricsRoutes
 from frontend.routes.models import ModelRoutes
 from frontend.routes.ollama import OllamaRoutes
 from frontend.routes.ollama_models import OllamaModelRoutes
+from frontend.routes.queue import QueueRoutes
 from frontend.routes.rerank import RerankRoutes
 from frontend.routes.responses import ResponsesRoutes
 from frontend.routes.tokens import TokenRoutes
@@ -43,7 +47,7 @@ PUBLIC, INFER = Permission.PUBLIC, Permission.INFER
 LOAD, OBSERVE = Permission.LOAD, Permission.OBSERVE
 SELF, KEYS, USERS = Permission.SELF, Permission.KEYS, Permission.USERS
 GROUPS, ROLES = Permission.GROUPS, Permission.ROLES
-QUOTAS, USAGE = Permission.QUOTAS, Permission.USAGE
+QUOTAS, USAGE, AUDIT = Permission.QUOTAS, Permission.USAGE, Permission.AUDIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,9 @@ class Handlers:
     health: HealthRoutes
     metrics: MetricsRoutes
     docs: DocsRoutes
-    home: HomeRoutes
+    status: StatusRoutes
+    playground: PlaygroundRoutes
+    static: StaticRoutes
     files: FileRoutes
     batches: BatchRoutes
     tokens: TokenRoutes
@@ -81,6 +87,8 @@ class Handlers:
     credits: CreditRoutes
     prices: PriceRoutes
     usage: UsageRoutes
+    audit: AuditRoutes
+    queue: QueueRoutes
 
 
 def table(to: Handlers) -> list[Route]:
@@ -95,6 +103,7 @@ def table(to: Handlers) -> list[Route]:
         *_admin(to),
         *_keys(to),
         *_quotas(to),
+        *_audit(to),
     ]
 
 
@@ -178,11 +187,16 @@ def _ollama(to: Handlers) -> list[Route]:
 
 def _gateway(to: Handlers) -> list[Route]:
     return [
-        Route("GET", "/", OPENAI, PUBLIC, to.home.show),
+        Route("GET", "/", OPENAI, PUBLIC, to.status.show),
+        Route("GET", "/playground", OPENAI, PUBLIC, to.playground.show),
+        Route("GET", "/static/{digest}/{name:path}", OPENAI, PUBLIC, to.static.file),
         Route("GET", "/healthz", OPENAI, PUBLIC, to.health.live),
         Route("GET", "/readyz", OPENAI, PUBLIC, to.health.ready),
         Route("GET", "/health", OPENAI, PUBLIC, to.health.ready),
         Route("GET", "/metrics", OPENAI, OBSERVE, to.metrics.show, local=True),
+        Route("GET", "/admin/metrics", OPENAI, OBSERVE, to.metrics.show),
+        Route("GET", "/admin/metrics/history", OPENAI, OBSERVE, to.metrics.history),
+        Route("GET", "/admin/status", OPENAI, OBSERVE, to.health.status),
         Route("GET", "/docs/api", OPENAI, PUBLIC, to.docs.document),
         Route("GET", "/docs/swagger", OPENAI, PUBLIC, to.docs.page),
         Route("GET", "/docs/swagger/{name}", OPENAI, PUBLIC, to.docs.file),
@@ -271,8 +285,21 @@ def _quotas(to: Handlers) -> list[Route]:
         Route("POST", "/admin/prices", OPENAI, QUOTAS, to.prices.create),
         Route("DELETE", "/admin/prices/{id}", OPENAI, QUOTAS, to.prices.delete),
         Route("GET", "/admin/usage", OPENAI, USAGE, to.usage.all),
+        Route("GET", "/admin/queue", OPENAI, USAGE, to.queue.show),
+        Route("GET", "/admin/queue/decisions", OPENAI, USAGE, to.queue.decisions),
         Route("GET", "/me/usage", OPENAI, SELF, to.usage.own),
         Route("GET", "/me/quotas", OPENAI, SELF, to.usage.limits),
         Route("GET", "/me/quota-requests", OPENAI, SELF, to.quota_requests.page_own),
         Route("POST", "/me/quota-requests", OPENAI, SELF, to.quota_requests.file),
+    ]
+
+
+def _audit(to: Handlers) -> list[Route]:
+    artifact = "/admin/audit/artifacts/{id}"
+    return [
+        Route("GET", "/admin/audit/search", OPENAI, AUDIT, to.audit.all),
+        Route("GET", "/admin/audit/records/{id}", OPENAI, AUDIT, to.audit.get),
+        Route("GET", artifact, OPENAI, AUDIT, to.audit.artifact),
+        Route("GET", "/me/audit", OPENAI, SELF, to.audit.own),
+        Route("GET", "/me/audit/{id}", OPENAI, SELF, to.audit.get_own),
     ]

@@ -66,11 +66,25 @@ class Backend(Protocol):
 
     Tensor: Callable[[str, Array], object]
     InferenceResponse: Callable[..., object]
+    unload_model: Callable[[str], None]
 
 
 def backend() -> Backend:
     """The module that exists only inside Triton's Python stub."""
     return cast(Backend, importlib.import_module("triton_python_backend_utils"))
+
+
+def unload(model: str) -> None:
+    """Takes the calling model out of service, so that Triton no longer calls it ready.
+
+    Returns before Triton finalizes it. Where Triton does not let models be unloaded (no explicit
+    model control), this process ends, which Triton notices at the next request.
+    """
+    try:
+        backend().unload_model(model)
+    except Exception as error:  # the stub raises its own classes
+        backend().Logger.log_error(f"'{model}' cannot be unloaded ({error}); its process ends")
+        os._exit(1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,7 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
         with path.open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             # its holder removed the file between open and flock: a lock on it keeps nobody out
-            if not _is_current(path, file.fileno()):
+            if not is_current(path, file.fileno()):
                 continue
             try:
                 yield
@@ -106,7 +106,7 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
             return
 
 
-def _is_current(path: Path, descriptor: int) -> bool:
+def is_current(path: Path, descriptor: int) -> bool:
     """False when the file that was locked has been removed by its former holder meanwhile."""
     try:
         return path.stat().st_ino == os.fstat(descriptor).st_ino

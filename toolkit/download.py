@@ -1,14 +1,13 @@
 """Files over HTTP that survive a broken line: resumed where they stopped, checked, then renamed.
 
 A file that has its place is complete and has the digest that was promised; a partial file is
-next to it as `.NAME.part`. Several files come at the same time. Secrets never follow a redirect to
-another host, and plain HTTP is taken from this machine alone.
+next to it as `.NAME.part`, and only more of the same version is appended to it. Several files come
+at the same time.
 """
 
 import fcntl
 import hashlib
 import http.client
-import ipaddress
 import re
 import socket
 import threading
@@ -20,9 +19,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import urlsplit
 
 import toolkit
+from toolkit.addresses import OPENER, check_url, shown
+from toolkit.atomic import is_current
 from toolkit.errors import SourceError
 from toolkit.progress import Step
 
@@ -54,13 +54,12 @@ def download_all(files: Mapping[Path, Remote], step: Step) -> None:
     """Fetches every file to its place, several at a time; one that is there already is kept.
 
     Raises SourceError for the first that cannot be had or is not what was promised; the others are
-    stopped, and all resume when asked again.
+    stopped, and all resume when asked again. Addresses are checked before any byte is fetched.
     """
     stop = threading.Event()
+    transfers = [_Transfer(remote, place, step, stop) for place, remote in files.items()]
     with ThreadPoolExecutor(PARALLEL, thread_name_prefix="download") as pool:
-        jobs = [
-            pool.submit(_Transfer(remote, place, step, stop).run) for place, remote in files.items()
-        ]
+        jobs = [pool.submit(transfer.run) for transfer in transfers]
         try:
             for job in jobs:
                 job.result()
@@ -85,6 +84,7 @@ class _Transfer:
         self._step = step
         self._stop = stop
         self._part = place.with_name(f".{place.name}.part")
+        self._version = _Version(place.with_name(f".{place.name}.version"))
 
     def run(self) -> None:
         self._place.parent.mkdir(parents=True, exist_ok=True)
@@ -93,9 +93,10 @@ class _Transfer:
             while not self._place.exists():
                 with self._part.open("ab") as part:
                     fcntl.flock(part, fcntl.LOCK_EX)
-                    if self._part.exists() and not self._place.exists():
+                    if is_current(self._part, part.fileno()) and not self._place.exists():
                         self._fill(part)
                         self._check()
+                        self._version.forget()
                         self._part.replace(self._place)
                         return
             # the total counts files that were here already
@@ -105,9 +106,8 @@ class _Transfer:
         # what an earlier run wrote counts as done, and is where the range begins
         part.seek(0, 2)
         self._step.advance(part.tell())
-        tries = 0
+        tries, farthest = 0, part.tell()
         while True:
-            before = part.tell()
             try:
                 if self._transfer(part):
                     return
@@ -115,7 +115,9 @@ class _Transfer:
                 # the error is the answer as well, and holds the connection
                 if isinstance(error, urllib.error.HTTPError):
                     error.close()
-                tries = 1 if part.tell() > before else tries + 1
+                # a download that always starts again gets no farther, however many bytes come
+                tries = 1 if part.tell() > farthest else tries + 1
+                farthest = max(farthest, part.tell())
                 if tries >= _TRIES or not _may_pass(error):
                     raise _refusal(self._remote.url, error) from error
                 if self._stop.wait(_FIRST_WAIT_S * 2 ** (tries - 1)):
@@ -123,6 +125,8 @@ class _Transfer:
 
     def _transfer(self, part: IO[bytes]) -> bool:
         """Asks for what is missing; true when the file is whole."""
+        if part.tell() and not self._checked and self._version.known is None:
+            self._start_again(part)  # nothing would tell two versions of the file apart
         have = part.tell()
         if self._remote.size is not None and have == self._remote.size:
             return True
@@ -133,9 +137,11 @@ class _Transfer:
         headers["Accept-Encoding"] = "identity"
         if have:
             headers["Range"] = f"bytes={have}-"
+            if not self._checked and self._version.known:
+                headers["If-Range"] = self._version.known
         request = urllib.request.Request(self._remote.url, headers=headers)  # noqa: S310
         try:
-            answer = _OPENER.open(request, timeout=_TIMEOUT_S)
+            answer = OPENER.open(request, timeout=_TIMEOUT_S)
         except urllib.error.HTTPError as error:
             if error.code != 416 or not have:
                 raise
@@ -146,16 +152,27 @@ class _Transfer:
             # servers may ignore a range and send all of it, as RFC 9110 (14.2) allows
             if have and answer.status != 206:
                 self._start_again(part)
+            elif have and not self._checked and not self._version.matches(answer):
+                # a server that ignores If-Range: its bytes are the end of another version
+                self._start_again(part)
+                return False
             return self._receive(answer, part)
+
+    @property
+    def _checked(self) -> bool:
+        """Whether a digest proves in the end that all bytes are those of one file."""
+        return bool(self._remote.sha256 or self._remote.git_sha1)
 
     def _receive(self, answer: Any, part: IO[bytes]) -> bool:
         self._refuse_page(answer)
         expected = _total(answer, part.tell())
         if self._remote.size is not None and expected not in (None, self._remote.size):
             raise SourceError(
-                f"{_shown(self._remote.url)} has {expected} bytes, expected {self._remote.size}",
+                f"{shown(self._remote.url)} has {expected} bytes, expected {self._remote.size}",
                 hint="the file has changed at its source",
             )
+        if not self._checked:
+            self._version.keep(answer)
         # read would keep a slow line's bytes until a whole chunk is there; read1 gives what came
         while chunk := answer.read1(_CHUNK):
             if self._stop.is_set():
@@ -164,7 +181,7 @@ class _Transfer:
             part.flush()
             self._step.advance(len(chunk))
             if self._remote.size is not None and part.tell() > self._remote.size:
-                raise SourceError(f"{_shown(self._remote.url)} sends more than it said")
+                raise SourceError(f"{shown(self._remote.url)} sends more than it said")
         # http.client's read1 ends without an error where the line breaks before Content-Length
         if expected is not None and part.tell() < expected:
             raise http.client.IncompleteRead(b"", expected - part.tell())
@@ -175,7 +192,7 @@ class _Transfer:
         kind = answer.headers.get_content_type()
         if kind == "text/html" and not (self._remote.sha256 or self._remote.git_sha1):
             raise SourceError(
-                f"{_shown(self._remote.url)} is a web page, not a file of weights",
+                f"{shown(self._remote.url)} is a web page, not a file of weights",
                 hint="name the file's own address (on the Hub …/resolve/main/FILE), or hf:ORG/NAME",
             )
 
@@ -194,51 +211,47 @@ class _Transfer:
                 # if it stayed, every later run would resume it and fail
                 self._part.unlink()
                 raise SourceError(
-                    f"{_shown(self._remote.url)} has the {kind} digest {actual}, "
+                    f"{shown(self._remote.url)} has the {kind} digest {actual}, "
                     f"expected {expected}",
                     hint="what came was removed; run again, and if it stays so, do not trust the "
                     "source or the network",
                 )
 
 
-def check_url(url: str) -> None:
-    """Raises SourceError unless `url` is https, or http to this machine itself."""
-    parts = urlsplit(url)
-    if parts.scheme == "https" and parts.hostname:
-        return
-    if parts.scheme == "http" and _is_loopback(parts.hostname or ""):
-        return
-    raise SourceError(f"'{_shown(url)}' is not https", hint="weights come over https only")
+class _Version:
+    """What the server calls the version that a part is from, kept in a file beside the part.
 
+    Weak ETags do not count: they may stay the same while bytes change (RFC 9110, 13.1.5).
+    """
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    def __init__(self, path: Path) -> None:
+        self._path = path
 
-
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows only to where `check_url` allows; credentials stay with their host."""
-
-    def redirect_request(
-        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
-    ) -> urllib.request.Request | None:
+    @property
+    def known(self) -> str | None:
         try:
-            # urllib would follow from https to http, and to ftp
-            check_url(newurl)
-        except SourceError:
-            fp.close()
-            raise
-        fresh = super().redirect_request(req, fp, code, msg, headers, newurl)
-        if fresh is not None and urlsplit(newurl).netloc != urlsplit(req.full_url).netloc:
-            # the Hub redirects to a store with signed URLs, and urllib would pass it the token
-            fresh.remove_header("Authorization")
-            fresh.remove_header("Cookie")
-        return fresh
+            return self._path.read_text()
+        except FileNotFoundError:
+            return None
+
+    def keep(self, answer: Any) -> None:
+        if version := _validator(answer):
+            self._path.write_text(version)
+        else:
+            self.forget()
+
+    def matches(self, answer: Any) -> bool:
+        return self.known is not None and self.known == _validator(answer)
+
+    def forget(self) -> None:
+        self._path.unlink(missing_ok=True)
 
 
-_OPENER = urllib.request.build_opener(_Redirects)
+def _validator(answer: Any) -> str | None:
+    etag = answer.headers.get("ETag")
+    strong = etag if etag and not etag.startswith("W/") else None
+    version: str | None = strong or answer.headers.get("Last-Modified")
+    return version
 
 
 def _total(answer: Any, have: int) -> int | None:
@@ -266,21 +279,13 @@ def _refusal(url: str, error: BaseException) -> SourceError:
             404: "check the name and the revision",
         }
         return SourceError(
-            f"{_shown(url)} answers {error.code} {error.reason}", hint=hints.get(error.code)
+            f"{shown(url)} answers {error.code} {error.reason}", hint=hints.get(error.code)
         )
     reason = getattr(error, "reason", None) or error
     return SourceError(
-        f"{_shown(url)} cannot be fetched: {reason}",
+        f"{shown(url)} cannot be fetched: {reason}",
         hint="what has come is kept: run it again to go on from there",
     )
-
-
-def _shown(url: str) -> str:
-    """A URL without its credentials and its query, which may hold a signature."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{host}{port}{parts.path}"
 
 
 def _sha256(path: Path) -> str:
@@ -303,7 +308,7 @@ def remote_bytes(remote: Remote) -> int | None:
     request = urllib.request.Request(remote.url, method="HEAD", headers=dict(remote.headers))  # noqa: S310
     try:
         # a plan goes on without the number, so it is asked once and does not wait long
-        with _OPENER.open(request, timeout=_HEAD_TIMEOUT_S) as answer:
+        with OPENER.open(request, timeout=_HEAD_TIMEOUT_S) as answer:
             return _total(answer, 0)
     except _FAULTS:
         return None

@@ -14,7 +14,9 @@ import tempfile
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from toolkit.download import Remote, check_url, download_all, remote_bytes
+from toolkit.addresses import check_url
+from toolkit.atomic import lock_of, locked
+from toolkit.download import Remote, download_all, remote_bytes
 from toolkit.errors import SourceError
 from toolkit.home import home
 from toolkit.progress import Progress, Step, silent
@@ -37,8 +39,14 @@ def fetch_wheel(
         )
     folder = home() / "wheels" / requirement
     if not (kept := sorted(folder.glob("*.whl"))):
-        _download(requirement, folder, progress)
-        kept = sorted(folder.glob("*.whl"))
+        partial = partial_wheel(requirement)
+        for parent in (folder.parent, partial.parent):
+            parent.mkdir(parents=True, exist_ok=True)
+        # another process may have fetched it during the wait; `toolkit cache prune` asks for both
+        with locked(lock_of(folder)), locked(lock_of(partial)):
+            if not (kept := sorted(folder.glob("*.whl"))):
+                _download(requirement, folder, progress)
+                kept = sorted(folder.glob("*.whl"))
     if sha256 is not None and (actual := _sha256(kept[0])) != sha256:
         # if it stayed, later runs without a digest would use it
         kept[0].unlink()
@@ -49,8 +57,12 @@ def fetch_wheel(
     return kept[0]
 
 
+def partial_wheel(requirement: str) -> Path:
+    """The folder of the wheel while not all of it is here."""
+    return home() / "downloads" / requirement
+
+
 def _download(requirement: str, folder: Path, progress: Progress) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
     with (
         # on the same file system as `folder`, because replace() does not work across two
         tempfile.TemporaryDirectory(dir=folder.parent, prefix=".download-") as scratch,
@@ -60,7 +72,7 @@ def _download(requirement: str, folder: Path, progress: Progress) -> None:
         if located is not None:
             name, remote = located
             # beside the scratch, so that a later run goes on from there
-            partial = home() / "downloads" / "wheels" / requirement / name
+            partial = partial_wheel(requirement) / name
             download_all({partial: remote}, step)
             # only now: a folder without a wheel would be listed as a package that is kept
             folder.mkdir(exist_ok=True)

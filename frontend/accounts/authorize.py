@@ -28,6 +28,8 @@ class Attempt:
     permission: Permission
     path: str
     source: Callable[[], str]
+    found: Callable[[Caller], None] = lambda _: None
+    """Called with the caller, also with one who may not use the route."""
 
 
 @dataclass(slots=True)
@@ -51,6 +53,7 @@ class Authorizer:
         if attempt.permission is Permission.PUBLIC:
             return ANONYMOUS
         caller = await self._authenticate(attempt)
+        attempt.found(caller)
         require(caller, attempt.permission)
         if caller.scope is not UNLIMITED:
             _check_scope(caller, attempt)

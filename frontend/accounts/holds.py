@@ -13,7 +13,7 @@ from frontend.accounts.quotas import Holds
 from frontend.accounts.windows import parse_window
 from frontend.domain.metering import Owner, UsageRow
 from frontend.domain.usage import Usage
-from frontend.store.ledger import ReservationRow
+from frontend.store.ledger.reservations import ReservationRow
 
 
 @dataclass(slots=True, eq=False)
@@ -37,8 +37,12 @@ class Hold:
     """No counter in the store has its reservation: it is charged without one."""
     queued: list[Any] = field(default_factory=list)
     """Its reservations that wait for their transaction."""
+    lowered: tuple[Limit, int] | None = None
+    """The budget that had less left than the request may need, and what it had."""
     is_counted: bool = False
     """Whether it counts as a request already: more tokens do not count again."""
+    shared: list[str] = field(default_factory=list)
+    """Ids of what it has of the limits in Redis."""
     is_settled: bool = False
     is_charged: bool = False
 
@@ -65,7 +69,7 @@ def reservation_row(
     """The row of a reservation; the first one has what a sweeper needs to charge the request."""
     row, is_first = hold.row, request_id == hold.row.request_id
     tokens = max((n for limit, n in holds if limit.measure is Measure.TOKENS), default=0)
-    details: dict[str, Any] = {"holds": [_list_of(limit, amount) for limit, amount in holds]}
+    details: dict[str, Any] = {"holds": [list_of(limit, amount) for limit, amount in holds]}
     if is_first:
         details |= {"dialect": row.dialect, "endpoint": row.endpoint, "upstream": row.upstream}
         details |= {"started_us": row.started_us, "payer": hold.payer}
@@ -104,18 +108,20 @@ def hold_of(row: ReservationRow, now_us: int) -> Hold:
     return Hold(
         charged,
         row.expires_at_us,
-        {row.request_id: tuple(map(_limit_of, details["holds"]))},
+        {row.request_id: tuple(map(limit_of, details["holds"]))},
         (payer[0], payer[1]) if payer else None,
         row.credits,
         started="started_us" in details,  # otherwise it is only more of another one
     )
 
 
-def _list_of(limit: Limit, amount: int) -> list[Any]:
+def list_of(limit: Limit, amount: int) -> list[Any]:
+    """A limit and what is reserved of it, as JSON has them."""
     return [*limit.key, limit.amount, amount]
 
 
-def _limit_of(value: Sequence[Any]) -> tuple[Limit, int]:
+def limit_of(value: Sequence[Any]) -> tuple[Limit, int]:
+    """The opposite of `list_of`."""
     scope, subject, model, measure, window, most, amount = value
     limit = Limit(Scope(scope), subject, Measure(measure), parse_window(window), most, model)
     return limit, amount

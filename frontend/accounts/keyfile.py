@@ -3,7 +3,9 @@
 A key is shown once, when it is made: the file holds its digest alone.
 """
 
+import os
 import secrets
+import stat
 from pathlib import Path
 
 from frontend.accounts.credentials import digest_of
@@ -50,6 +52,17 @@ def _write(path: Path, lines: list[str]) -> None:
         # the mode before the content, so that the content is private from its first byte
         scratch.touch(0o600)
         scratch.write_text("".join(f"{line}\n" for line in lines))
+        if path.exists():
+            _make_alike(scratch, path.stat())
         scratch.replace(path)
     except OSError as error:
         raise KeyFileError(f"{path}: {error}") from error
+
+
+def _make_alike(scratch: Path, old: os.stat_result) -> None:
+    """The owner and the mode of the file that it replaces: a gateway of another user reads it."""
+    new = scratch.stat()
+    if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid):
+        os.chown(scratch, old.st_uid, old.st_gid)
+    # afterwards, since a change of the owner may clear bits of the mode
+    scratch.chmod(stat.S_IMODE(old.st_mode))

@@ -9,30 +9,42 @@ killed has written down what it reserved, and others settle it.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
-from frontend.accounts.batch import Batch, Memory, Reserve, apply, read_limits, read_rates, sweep
+from frontend.accounts.batch import MANY, Batch, NoCredits, Reserve, apply
 from frontend.accounts.clock import Clock
 from frontend.accounts.holds import Hold
-from frontend.accounts.limits import left, reset_us
+from frontend.accounts.limits import Counter, left, reset_us
+from frontend.accounts.memory import (
+    Memory,
+    merged,
+    rates_of,
+    read_limits,
+    read_rates,
+    read_rules,
+)
 from frontend.accounts.offline import Offline
 from frontend.accounts.quick import Quick
-from frontend.accounts.quotas import Grant, Need, Tight
+from frontend.accounts.quotas import Grant, Need, Refusal, Tight
+from frontend.accounts.recovery import write_line
 from frontend.accounts.refusals import Refused, refusal_of
+from frontend.accounts.rules import Rules
+from frontend.accounts.shared import Shared
+from frontend.accounts.sweeper import Sweeper
 from frontend.accounts.windows import SECOND_US, iso
 from frontend.domain.identity import Caller
 from frontend.domain.ids import new_id
 from frontend.domain.metering import Owner, Rates, UsageRow
-from frontend.errors import StoreUnavailable
-from frontend.store.ledger import LedgerStore
+from frontend.errors import RateLimited, StoreUnavailable
+from frontend.store.ledger.books import LedgerStore
+from frontend.store.ledger.journal import Journal
 
-LEASE_US = 45 * SECOND_US
-"""Of a gateway. With the sweep every 15 s, nothing of a dead one is reserved for more than 75 s."""
 FLUSH_TOKENS = 64
 FLUSH_US = 2 * SECOND_US
-_SWEEP_S = 15.0
+RATES_US = SECOND_US
 _LAZY_S = 0.05
 _USAGE_S = 1.0  # of callers without limits: nobody waits for it
 _MANY = 256
@@ -61,11 +73,19 @@ class Ledger:
     lost: Callable[[], None]
     """Called for each usage row that could not be kept; never for one with a reservation."""
     clock: Clock = field(default_factory=Clock)
+    folder: Path | None = None
+    """Of the journals of all processes; without it, every grant waits for its transaction."""
+    shared: Shared | None = None
+    """The limits in Redis, where there is one."""
     _memory: Memory = field(init=False)
     _offline: Offline = field(init=False)
     _quick: Quick = field(init=False)
     _refused: Refused = field(init=False)
+    _sweeper: Sweeper = field(init=False)
+    _journal: Journal | None = None
     _rates: dict[Owner, Rates] = field(default_factory=dict)
+    _shared_rates: dict[Owner, Rates] = field(default_factory=dict)
+    _reading: dict[Owner, asyncio.Task[Rules]] = field(default_factory=dict)
     _reserves: list["_Waiting"] = field(default_factory=list)
     _settles: list[Hold] = field(default_factory=list)
     _flushes: dict[str, Hold] = field(default_factory=dict)
@@ -76,9 +96,20 @@ class Ledger:
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
-        self._memory = Memory(new_id(), self.default_tokens)
+        self._memory = Memory(new_id(), self.default_tokens, has_redis=self.shared is not None)
         self._offline, self._quick = Offline(self._memory), Quick(self._memory)
         self._refused = Refused(self.max_refused)
+        share = None if self.shared is None else self.shared.share
+        self._sweeper = Sweeper(
+            self.store, self._memory, self.clock, self.charged, self.folder, share
+        )
+        if self.folder is not None:
+            self._journal = Journal(self.folder, self._memory.gateway_id)
+
+    @property
+    def backlog(self) -> int:
+        """What still has to be written to the database."""
+        return len(self._reserves) + len(self._settles) + len(self._flushes)
 
     def is_unlimited(self, owner: Owner) -> bool:
         """Whether it is known that the caller has nothing to reserve."""
@@ -89,12 +120,18 @@ class Ledger:
         return rules is not None and rules.is_unlimited
 
     def rates(self, owner: Owner) -> Rates | None:
-        """What was last known of a caller's limits; None: nothing."""
-        return self._rates.get(owner)
+        """What is known of a caller's limits since a second ago or less; None: nothing."""
+        pair = self._rates.get(owner), self._shared_rates.get(owner)
+        new = [one for one in pair if one is not None and self.is_new(one)]
+        return merged(*new) if new else None
+
+    def is_new(self, rates: Rates) -> bool:
+        """Whether they can be shown: what is older may have been used or reset since."""
+        return self.clock() - rates.read_us <= RATES_US
 
     async def read_rates(self, owner: Owner) -> Rates | None:
-        """The same from the database, where nothing is known; None also while it is away."""
-        if (rates := self._rates.get(owner)) is not None or self.is_unlimited(owner):
+        """The same from the database, where nothing is known; while it is away, what was."""
+        if (rates := self.rates(owner)) is not None or self.is_unlimited(owner):
             return rates
         now_us = self.clock()
 
@@ -103,12 +140,23 @@ class Ledger:
                 lambda books: read_rates(books, self._memory, owner, now_us)
             )
             self._remember(owner, rates)
-        return self._rates.get(owner)
+            if self.shared is not None:
+                limits = self._memory.rules[owner][1].shared_for("")
+                counters = await self.shared.read(limits)
+                self._remember_shared(owner, rates_of(limits, counters, self.clock()))
+        pair = self._rates.get(owner), self._shared_rates.get(owner)
+        known = [one for one in pair if one is not None]
+        return merged(*known) if known else None
 
     async def limits(self, owner: Owner) -> list[dict[str, Any]]:
         """A caller's limits with what is used and left of them. Raises StoreUnavailable."""
         now_us = self.clock()
         pairs = await self.store.read(lambda books: read_limits(books, self._memory, owner, now_us))
+        if self.shared is not None:
+            shared = self._memory.rules[owner][1].shared
+            counters = await self.shared.read(shared)
+            pairs += [(limit, counters[limit.key]) for limit in shared]
+            now_us = self.clock()
         return [
             {
                 "scope_kind": limit.scope,
@@ -131,8 +179,33 @@ class Ledger:
             raise StoreUnavailable("the request was granted while the database was away")
         # before anything costs a read of the database
         self._refused.check(owner, now_us)
-        if (granted := self._quick.grant(hold, need, now_us)) is not None:
-            return self._write_later(hold, need, granted, now_us)
+        if self.shared is None:
+            return await self._reserve(hold, need)
+        rules = await self._rules(owner)
+        limits = rules.shared_for(hold.row.model)
+        part = f"{hold.row.request_id}/{len(hold.shared)}"
+        answer, counters = await self.shared.reserve(part, limits, need)
+        self._remember_shared(owner, rates_of(limits, counters, self.clock()))
+        if not isinstance(answer, Grant):
+            return self._refuse(owner, answer)
+        hold.shared.append(part)
+        granted: Grant | Tight | None = None
+        try:
+            granted = await self._reserve(hold, replace(need, output=answer.output))
+        finally:
+            if not isinstance(granted, Grant):  # refused by the database: it costs nothing here
+                hold.shared.remove(part)
+                self.shared.settle(part, None)
+        if isinstance(granted, Grant) and granted.output == answer.output:
+            return replace(granted, lowered_by=answer.lowered_by)
+        return granted
+
+    async def _reserve(self, hold: Hold, need: Need) -> Grant | Tight:
+        """In the limits that the database counts."""
+        owner, now_us = hold.row.owner, self.clock()
+        granted = None if self._journal is None else self._quick.grant(hold, need, now_us)
+        if granted is not None and self._write_later(hold, need, granted, now_us):
+            return granted
         one = Reserve(hold, need)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._reserves.append((one, done))
@@ -143,30 +216,84 @@ class Ledger:
             self._withdraw(one, done)
             raise
         except StoreUnavailable:
-            return self._offline.reserve(hold, need, now_us)
+            grant = self._offline.reserve(hold, need, now_us)
+            self._note(hold)
+            return grant
         answer = one.answer
         if one.rates is not None:
             self._remember(owner, one.rates)
-        if isinstance(answer, Grant | Tight):
+        if isinstance(answer, Grant):
             return answer
         assert answer is not None
+        return self._refuse(owner, answer)
+
+    def _refuse(self, owner: Owner, answer: Refusal | NoCredits | Tight) -> Tight:
+        """Raises the error of a refusal; Tight only asks for an exact count."""
+        if isinstance(answer, Tight):
+            return answer
+        now_us = self.clock()
         self._refused.add(owner, now_us)
         raise refusal_of(answer, now_us)
 
-    def _write_later(self, hold: Hold, need: Need, granted: Grant, now_us: int) -> Grant:
+    async def _rules(self, owner: Owner) -> Rules:
+        """A caller's rules, read once however many requests ask; old ones while that fails."""
+        if (rules := self._memory.rules_for(owner, self.clock())) is not None:
+            return rules
+        if (task := self._reading.get(owner)) is None:
+            task = self._reading[owner] = asyncio.create_task(self._read_rules(owner))
+            task.add_done_callback(lambda _: self._reading.pop(owner, None))
+        known = self._memory.rules.get(owner)
+        try:
+            # a caller that goes away must not end it for others
+            return await asyncio.shield(task)
+        except StoreUnavailable:
+            if known is None:
+                raise
+            return known[1]
+
+    async def _read_rules(self, owner: Owner) -> Rules:
+        memory, now_us = self._memory, self.clock()
+        if len(memory.rules) > MANY:
+            memory.rules.clear()
+        await self.store.read(lambda books: read_rules(books, memory, [owner], now_us))
+        return memory.rules[owner][1]
+
+    def refuse(self, hold: Hold, needed: int) -> RateLimited:
+        """The error for a request that needed more than its budget had left."""
+        assert hold.lowered is not None
+        now_us, (limit, had) = self.clock(), hold.lowered
+        self._refused.add(hold.row.owner, now_us)
+        counter = self._memory.counters.get(limit.key) or Counter()
+        wait_us = reset_us(limit, counter, now_us, needed) if needed <= limit.amount else None
+        whole_us = reset_us(limit, counter, now_us)
+        return refusal_of(Refusal(limit, had, needed, wait_us, whole_us), now_us)
+
+    def _note(self, hold: Hold) -> bool:
+        """Keeps in the journal what the database does not have yet."""
+        return self._journal is not None and self._journal.write(
+            hold.row.request_id, write_line(hold)
+        )
+
+    def _write_later(self, hold: Hold, need: Need, granted: Grant, now_us: int) -> bool:
         if not granted.holds:
-            return granted
+            return True
         one = Reserve(hold, need, granted, part=hold.next_id)
         hold.parts[one.part] = granted.holds
+        # what is kept nowhere must not be granted
+        if not self._note(hold):
+            del hold.parts[one.part]
+            self._quick.written(granted.holds)
+            return False
         hold.queued.append(one)
         self._reserves.append((one, None))
         limits = [limit for limit, _ in granted.holds]
         self._remember(hold.row.owner, self._quick.rates(limits, now_us))
         self._soon()
-        return granted
+        return True
 
     def settle(self, hold: Hold) -> None:
         """Ends a request, whatever it came to. Never waits and never fails."""
+        self._settle_shared(hold)
         if hold.is_offline:
             self._offline.release(hold, self.clock())
         if hold.is_settled or not (hold.parts or hold.started):
@@ -180,7 +307,17 @@ class Ledger:
         if len(hold.queued) == len(hold.parts) > 0:  # nothing of it is written yet
             self._leave_out(hold)
         self._settles.append(hold)
+        self._note(hold)
         self._soon(_LAZY_S if hold.parts else _USAGE_S)
+
+    def _settle_shared(self, hold: Hold) -> None:
+        if self.shared is None:
+            return
+        for number, part in enumerate(hold.shared):
+            # the tokens of a request count once, in its first part
+            tokens = 0 if number else hold.tokens
+            self.shared.settle(part, tokens if hold.started else None)
+        hold.shared.clear()
 
     def _leave_out(self, hold: Hold) -> None:
         """Charges a request that was short without writing its reservation first."""
@@ -205,20 +342,31 @@ class Ledger:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Writes and sweeps until the block ends, and then writes what is left."""
-        writer = asyncio.create_task(self._write())
-        sweeper = asyncio.create_task(self._sweep())
-        try:
-            yield
-        finally:
-            sweeper.cancel()
-            writer.cancel()
-            await asyncio.gather(sweeper, writer, return_exceptions=True)
-            if self._lazy is not None:
-                self._lazy.cancel()
-            await self._end()
+        async with AsyncExitStack() as stack:
+            if self.shared is not None:
+                await stack.enter_async_context(self.shared.running())
+            await self._sweeper.join()
+            sweeper = asyncio.create_task(self._sweeper.run())
+            writer = asyncio.create_task(self._write())
+            try:
+                yield
+            finally:
+                sweeper.cancel()
+                writer.cancel()
+                await asyncio.gather(sweeper, writer, return_exceptions=True)
+                if self._lazy is not None:
+                    self._lazy.cancel()
+                await self._end()
+                if self._journal is not None:
+                    self._journal.close()
+
+    def _remember_shared(self, owner: Owner, rates: Rates) -> None:
+        if len(self._shared_rates) > MANY:
+            self._shared_rates.clear()
+        self._shared_rates[owner] = rates
 
     def _remember(self, owner: Owner, rates: Rates) -> None:
-        if len(self._rates) > 20_000:
+        if len(self._rates) > MANY:
             self._rates.clear()
         self._rates[owner] = rates
 
@@ -302,6 +450,9 @@ class Ledger:
                 done.set_result(None)
             elif one.part:
                 self.settle(one.hold)  # its caller went away while it was written
+        if self._journal is not None:
+            kept = [one.hold for one, _ in reserves if not one.hold.is_settled]
+            self._journal.saved(hold.row.request_id for hold in (*settles, *kept))
         for hold in settles:
             if hold.is_unwritten and not hold.is_offline:
                 for holds in hold.parts.values():
@@ -348,29 +499,6 @@ class Ledger:
             self._settles.remove(settles[0])
             _log.error("not settled, its reservation will be swept: %s", settles[0].row)
         self._isolates = bool(self._settles)
-
-    async def _sweep(self) -> None:
-        """Renews this gateway's lease, and settles what others have left behind."""
-        while True:
-            now_us = self.clock()
-            try:
-                await self._sweep_all(now_us)
-            except StoreUnavailable as error:
-                _log.warning("the ledger cannot be swept: %s", error.reason)
-            except Exception:
-                _log.exception("the ledger cannot be swept")
-            await asyncio.sleep(_SWEEP_S)
-
-    async def _sweep_all(self, now_us: int) -> None:
-        name, until_us = self._memory.gateway_id, now_us + LEASE_US
-        self._offline.gateways = self._quick.gateways = await self.store.write(
-            lambda books: books.renew_gateway(name, now_us, until_us)
-        )
-        while holds := await self.store.write(lambda books: sweep(books, self._memory, now_us)):
-            for hold in holds:
-                if hold.is_charged:
-                    self.charged(hold.row)
-            _log.warning("settled %d requests of gateways that ended", len(holds))
 
     async def _end(self) -> None:
         """Writes what is left; what cannot be written is settled by another gateway's sweep."""

@@ -51,6 +51,11 @@ class Limit:
         return self.scope, self.subject, self.model, self.measure, self.window.name
 
     @property
+    def is_brief(self) -> bool:
+        """Whether what it counts is over within a minute, or with the request."""
+        return self.window.kind is Kind.RATE or self.measure is Measure.CONCURRENCY
+
+    @property
     def is_budget(self) -> bool:
         """Whether waiting a little does not help: tokens over more than a minute."""
         return self.measure is Measure.TOKENS and self.window.kind is not Kind.RATE
@@ -95,7 +100,7 @@ def left(limit: Limit, counter: Counter, now_us: int) -> int:
 def take(limit: Limit, counter: Counter, amount: int, now_us: int) -> None:
     """Reserves, after `left` has said that it may."""
     if limit.window.kind is Kind.RATE:
-        counter.at_us = max(counter.at_us, now_us) + _cost_us(limit, amount)
+        counter.at_us = max(counter.at_us, now_us) + cost_us(limit, amount)
     else:
         counter.reserved += amount
 
@@ -104,7 +109,7 @@ def settle(limit: Limit, counter: Counter, reserved: int, actual: int, now_us: i
     """Replaces a reservation with what was used."""
     roll(limit, counter, now_us)
     if limit.window.kind is Kind.RATE:
-        counter.at_us += _cost_us(limit, actual) - _cost_us(limit, reserved)
+        counter.at_us += cost_us(limit, actual) - cost_us(limit, reserved)
         return
     counter.reserved = max(counter.reserved - reserved, 0)
     if limit.measure is Measure.CONCURRENCY:
@@ -132,7 +137,7 @@ def reset_us(limit: Limit, counter: Counter, now_us: int, needed: int | None = N
         used_us = max(counter.at_us - now_us, 0)
         if needed is None:
             return used_us
-        return max(used_us + _cost_us(limit, needed) - limit.window.length_us, 0)
+        return max(used_us + cost_us(limit, needed) - limit.window.length_us, 0)
     if kind is Kind.CALENDAR:
         return max(limit.window.end(counter.start_us or now_us) - now_us, 0)
     if kind is Kind.ROLLING:
@@ -152,7 +157,7 @@ def _rolled_us(limit: Limit, counter: Counter, now_us: int, needed: int | None) 
     return max(wait_us, 0)
 
 
-def _cost_us(limit: Limit, amount: int) -> int:
+def cost_us(limit: Limit, amount: int) -> int:
     """How far an amount moves a rate's theoretical arrival time, rounded up."""
     # a limit may be 0, which admits nothing
     return -(-amount * limit.window.length_us // max(limit.amount, 1))

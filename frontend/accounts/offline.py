@@ -7,9 +7,9 @@ credits are refused immediately. What was used is charged when the database is b
 
 from dataclasses import dataclass, field, replace
 
-from frontend.accounts.batch import Memory
 from frontend.accounts.holds import Hold
 from frontend.accounts.limits import Counter, Key, Limit, left, settle, take
+from frontend.accounts.memory import Memory
 from frontend.accounts.quotas import Grant, Need, Tight, reserve
 from frontend.accounts.refusals import refusal_of
 from frontend.accounts.windows import SECOND_US
@@ -20,10 +20,9 @@ GRACE_US = 60 * SECOND_US
 
 @dataclass(slots=True)
 class Offline:
-    """`gateways`: how many were alive."""
+    """What this process has granted during an outage."""
 
     memory: Memory
-    gateways: int = 1
     _seen_us: int = 0
     _counters: dict[Key, Counter] = field(default_factory=dict)
 
@@ -68,5 +67,5 @@ class Offline:
             counter = self._counters[limit.key] = replace(seen, buckets=dict(seen.buckets))
             free = max(left(limit, counter, now_us), 0)
             # what the other gateways may use counts as taken
-            take(limit, counter, free - free // max(self.gateways, 1), now_us)
+            take(limit, counter, free - free // max(self.memory.gateways, 1), now_us)
         return counter

@@ -1,5 +1,6 @@
 """Passwords of users, as Argon2id hashes. Hashing takes 64 MiB and tens of milliseconds, so it
-runs in threads, two at a time, and never on the event loop.
+runs in threads, two at a time, and never on the event loop. At most 32 run or wait, and of one
+caller half of them; further ones are refused.
 """
 
 import asyncio
@@ -7,6 +8,8 @@ import secrets
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+
+from frontend.turns import Turns
 
 MIN_LENGTH, MAX_LENGTH = 10, 256
 _COMMON = frozenset(("password123", "1234567890", "0123456789", "qwertyuiop", "administrator"))
@@ -33,16 +36,19 @@ class Passwords:
 
     def __init__(self) -> None:
         self._hasher = PasswordHasher()
-        self._slots = asyncio.Semaphore(2)
+        self._turns = Turns(2, max_waiting=32)
 
-    async def hash(self, password: str) -> str:
-        """What is stored of a password."""
-        async with self._slots:
+    async def hash(self, password: str, caller: str) -> str:
+        """What is stored of a password. Raises RateLimited and Overloaded, as `Turns` does."""
+        async with self._turns.taken(caller):
             return await asyncio.to_thread(self._hasher.hash, password)
 
-    async def verify(self, stored: str | None, password: str) -> bool:
-        """Whether it is the stored password. Without a stored one it takes as long."""
-        async with self._slots:
+    async def verify(self, stored: str | None, password: str, caller: str) -> bool:
+        """Whether it is the stored password. Without a stored one it takes as long.
+
+        Raises as `hash` does.
+        """
+        async with self._turns.taken(caller):
             # the time must not show whether an account has a password
             if stored is None:
                 await asyncio.to_thread(self._hasher.hash, password)

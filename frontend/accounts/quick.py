@@ -1,37 +1,35 @@
 """Grants from memory what is certain to fit, and has it written down with the next transaction.
 
-Certain is what every limit has many times over, by counters that are new. A gateway that is alone
-counts everything itself, so there a smaller margin is enough. What is granted here and not written
-yet counts as taken. Everything else waits for its transaction.
+Only a gateway that is alone does so: it counts everything itself, so what its counters have left is
+left. What is granted here and not written yet counts as taken. That no other gateway is alive must
+have been read within the last moment, and a new one waits as long before it serves. Everything else
+waits for its transaction.
 """
 
 from collections import Counter as Sums
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from frontend.accounts.batch import Memory, rates_of
 from frontend.accounts.holds import Hold
 from frontend.accounts.limits import Key, Limit, Measure, left
+from frontend.accounts.memory import Memory, rates_of
 from frontend.accounts.quotas import Grant, Holds, Need
-from frontend.accounts.windows import SECOND_US
 from frontend.domain.metering import Rate, Rates
 
-_NEW_US = SECOND_US
-_MARGIN = 64
-_MARGIN_ALONE = 8
+_MARGIN = 8
 
 
 @dataclass(slots=True)
 class Quick:
-    """`gateways`: how many were alive when that was last read."""
+    """What this process has granted and not written yet."""
 
     memory: Memory
-    # the careful assumption, until the first sweep has counted them
-    gateways: int = 2
     _taken: Sums[Key] = field(default_factory=Sums)
 
     def grant(self, hold: Hold, need: Need, now_us: int) -> Grant | None:
         """None: it is not certain."""
+        if not self.memory.is_alone(now_us):
+            return None
         rules = self.memory.rules_for(hold.row.owner, now_us)
         # only the transaction knows a balance of credits
         if rules is None or rules.payer is not None:
@@ -65,18 +63,15 @@ class Quick:
         return Rates(
             _less(rates.requests, taken[Measure.REQUESTS]),
             _less(rates.tokens, taken[Measure.TOKENS]),
+            now_us,
         )
 
     def _fits(self, limit: Limit, amount: int, now_us: int) -> bool:
         counter = self.memory.counters.get(limit.key)
         if counter is None:
             return False
-        margin = _MARGIN_ALONE if _is_tokens(limit) else 1
-        if self.gateways != 1:
-            # other gateways may have used a part of it since it was read
-            margin = _MARGIN
-            if now_us - self.memory.read_us.get(limit.key, 0) > _NEW_US:
-                return False
+        # a prompt's bytes are a poor bound, so it is counted where little is left
+        margin = _MARGIN if _is_tokens(limit) else 1
         return left(limit, counter, now_us) - self._taken[limit.key] >= margin * amount
 
 

@@ -39,7 +39,7 @@ class Need:
     estimated: bool = False
 
 
-_PLENTY = 8
+PLENTY = 8
 """Times what a request may need. Below that its prompt is counted, not estimated: a reservation
 that is too large would keep other requests out."""
 
@@ -88,7 +88,7 @@ def reserve(
             most = _most_tokens(limit, counters[limit.key], now_us) - need.prompt
             if most < output:
                 output, lowered_by = most, limit
-    holds = tuple((limit, _amount(limit, need, output)) for limit in limits)
+    holds = tuple((limit, amount_of(limit, need, output)) for limit in limits)
     for limit, amount in holds:
         take(limit, counters[limit.key], amount, now_us)
     return Grant(tuple(hold for hold in holds if hold[1]), output, lowered_by)
@@ -102,24 +102,40 @@ def settle_all(
 ) -> None:
     """Settles every hold with the tokens used. None: it never ran, so it costs nothing."""
     for limit, amount in holds:
-        actual = 0
-        if tokens is not None and limit.measure is not Measure.CONCURRENCY:
-            actual = tokens if limit.measure is Measure.TOKENS else amount
-        settle(limit, counters[limit.key], amount, actual, now_us)
+        settle(limit, counters[limit.key], amount, used_of(limit, amount, tokens), now_us)
+
+
+def used_of(limit: Limit, amount: int, tokens: int | None) -> int:
+    """What was used of a hold of `amount`. Tokens of None: it never ran."""
+    if tokens is None or limit.measure is Measure.CONCURRENCY:
+        return 0
+    return tokens if limit.measure is Measure.TOKENS else amount
+
+
+def amount_of(limit: Limit, need: Need, output: int) -> int:
+    """What a request with an answer of `output` tokens reserves."""
+    if limit.measure is Measure.TOKENS:
+        return need.prompt + output
+    return need.requests
+
+
+def needed_of(limit: Limit, need: Need) -> int:
+    """What a limit must have left, or the request is refused."""
+    if limit.measure is not Measure.TOKENS:
+        return need.requests
+    needed = need.prompt + need.least
+    if limit.window.kind is Kind.RATE and needed <= limit.amount:
+        # a rate makes the whole answer wait; more than its burst would wait forever
+        needed = min(need.prompt + need.output, limit.amount)
+    return needed
 
 
 def _is_tight(limits: Sequence[Limit], counters: Counters, need: Need, now_us: int) -> bool:
-    plenty = _PLENTY * (need.prompt + need.output)
+    plenty = PLENTY * (need.prompt + need.output)
     return any(
         limit.measure is Measure.TOKENS and left(limit, counters[limit.key], now_us) < plenty
         for limit in limits
     )
-
-
-def _amount(limit: Limit, need: Need, output: int) -> int:
-    if limit.measure is Measure.TOKENS:
-        return need.prompt + output
-    return need.requests
 
 
 def _most_tokens(limit: Limit, counter: Counter, now_us: int) -> int:
@@ -131,12 +147,7 @@ def _most_tokens(limit: Limit, counter: Counter, now_us: int) -> int:
 
 
 def _refusal(limit: Limit, counter: Counter, need: Need, now_us: int) -> Refusal | None:
-    free, needed = left(limit, counter, now_us), need.requests
-    if limit.measure is Measure.TOKENS:
-        needed = need.prompt + need.least
-        if limit.window.kind is Kind.RATE and needed <= limit.amount:
-            # a rate makes the whole answer wait; more than its burst would wait forever
-            needed = min(need.prompt + need.output, limit.amount)
+    free, needed = left(limit, counter, now_us), needed_of(limit, need)
     if free >= needed:
         return None
     wait_us = reset_us(limit, counter, now_us, needed) if needed <= limit.amount else None

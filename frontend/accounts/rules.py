@@ -10,24 +10,39 @@ from dataclasses import dataclass
 from frontend.accounts.limits import Key, Limit, Measure, Scope
 from frontend.accounts.windows import parse_window
 from frontend.domain.metering import Owner
-from frontend.store.ledger import QuotaRow, SubscriptionRow
+from frontend.store.ledger.counters import QuotaRow
+from frontend.store.ledger.credits import SubscriptionRow
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The limits of one caller, and whose credits its requests are paid with."""
+    """The limits of one caller, and whose credits its requests are paid with.
+
+    `shared`: those that are counted in Redis, where there is one.
+    """
 
     limits: tuple[Limit, ...] = ()
     payer: tuple[str, str] | None = None
+    shared: tuple[Limit, ...] = ()
 
     @property
     def is_unlimited(self) -> bool:
         """Whether there is nothing to reserve."""
-        return not self.limits and self.payer is None
+        return not (self.limits or self.shared) and self.payer is None
 
     def for_model(self, model: str) -> tuple[Limit, ...]:
-        """Those that count for requests to a model."""
+        """Those in the database that count for requests to a model."""
         return tuple(limit for limit in self.limits if limit.model in ("", model))
+
+    def shared_for(self, model: str) -> tuple[Limit, ...]:
+        """Those in Redis."""
+        return tuple(limit for limit in self.shared if limit.model in ("", model))
+
+    def divided(self) -> "Rules":
+        """The same, with what is over soon in Redis."""
+        brief = tuple(limit for limit in self.limits if limit.is_brief)
+        rest = tuple(limit for limit in self.limits if not limit.is_brief)
+        return Rules(rest, self.payer, brief)
 
 
 def scopes_of(owner: Owner) -> list[tuple[Scope, str]]:

@@ -28,6 +28,11 @@ class Throttle:
         """Counts a failure of all subjects; seconds until the next attempt, 0 within the limit."""
         return max(self._count(subject, self.limit, self.interval_s) for subject in subjects)
 
+    def forgive(self, subject: str) -> None:
+        """Takes back one failure: an attempt that was counted before it was checked succeeded."""
+        if subject in self._due_s:
+            self._due_s[subject] -= self.interval_s
+
     def is_over(self, subject: str) -> bool:
         """Whether the next failure of a subject is beyond the limit."""
         return self._wait(self._due_s.get(subject, 0.0), self.limit, self.interval_s) > 0

@@ -6,6 +6,7 @@ Networks of a key's scope are left out: the request that made the batch was chec
 from dataclasses import asdict, replace
 from typing import Any
 
+from frontend.domain.audit import AuditLevel, AuditPolicy
 from frontend.domain.identity import Caller, Permission, Role, Scope
 
 
@@ -21,7 +22,10 @@ def read_caller(written: dict[str, Any]) -> Caller:
     role, scope = dict(written["role"]), written["scope"]
     permissions = frozenset(Permission(one) for one in role.pop("permissions"))
     models, endpoints = (_patterns(scope[name]) for name in ("models", "endpoints"))
-    parts = {"role": Role(**role, permissions=permissions), "scope": Scope(models, endpoints)}
+    parts: dict[str, Any] = {"scope": Scope(models, endpoints)}
+    parts["role"] = Role(**role, permissions=permissions)
+    if (audit := written.get("audit")) is not None:
+        parts["audit"] = AuditPolicy(AuditLevel(audit["level"]), audit["strict"])
     return Caller(**{**written, **parts})
 
 

@@ -6,10 +6,11 @@ Everything here reads or writes files, so it runs in threads.
 
 import os
 from array import array
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import orjson
 
@@ -21,6 +22,15 @@ MAX_ERRORS = 100
 _MAX_CUSTOM_ID = 512
 _FIELDS = {"custom_id", "method", "url", "body"}
 _PIECE = 1 << 20
+# as chat completions, completions and embeddings name them, and as responses do
+_TOKENS = {
+    "prompt": ("prompt_tokens", "input_tokens"),
+    "completion": ("completion_tokens", "output_tokens"),
+}
+_DETAILS = {
+    "cached": ("cached_tokens", "prompt_tokens_details", "input_tokens_details"),
+    "reasoning": ("reasoning_tokens", "completion_tokens_details", "output_tokens_details"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +92,28 @@ def read_body(path: Path, start: int) -> bytes:
         return orjson.dumps(orjson.loads(file.readline())["body"])
 
 
-def read_answered(path: Path) -> set[str]:
-    """The custom ids of the answers in a file. Cuts off an answer that was not written whole."""
-    answered = set[str]()
+class Answered(set[str]):
+    """The custom ids of the answers in a file, and the tokens that these say they used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.usage = Counter(dict.fromkeys((*_TOKENS, *_DETAILS), 0))
+
+    def see(self, line: dict[str, Any]) -> None:
+        """One line of the file."""
+        self.add(line["custom_id"])
+        body = (line.get("response") or {}).get("body") or {}
+        usage = body.get("usage") or {}
+        for name, (own, of_responses) in _TOKENS.items():
+            self.usage[name] += usage.get(own) or usage.get(of_responses) or 0
+        for name, (part, own, of_responses) in _DETAILS.items():
+            details = usage.get(own) or usage.get(of_responses) or {}
+            self.usage[name] += details.get(part) or 0
+
+
+def read_answered(path: Path) -> Answered:
+    """What is answered in a file. Cuts off an answer that was not written whole."""
+    answered = Answered()
     if not path.exists():
         return answered
     whole = 0
@@ -92,7 +121,7 @@ def read_answered(path: Path) -> set[str]:
         for line in file:
             if not line.endswith(b"\n"):
                 break
-            answered.add(orjson.loads(line)["custom_id"])
+            answered.see(orjson.loads(line))
             whole += len(line)
         file.truncate(whole)
     return answered

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from frontend.audit.record import Recorder
 from frontend.batches.callers import read_caller
 from frontend.domain.batches import Batch
 from frontend.domain.request import Dialect, Outcome, Request
@@ -18,6 +19,7 @@ class Performer:
 
     handler: Callable[[str], Handler]
     timeout_s: float
+    recorder: Recorder | None = None
 
     async def __call__(self, batch: Batch, body: bytes) -> tuple[int, bytes, str]:
         """(status, body, request id)."""
@@ -26,5 +28,5 @@ class Performer:
         outcome = Outcome(own, own, "POST", batch.endpoint, caller=caller)
         deadline_s = time.monotonic() + max(0.0, batch.expires_s - time.time())
         request = Request(own, caller, Dialect.OPENAI, deadline_s, outcome, self.timeout_s)
-        status, answer = await perform(self.handler(batch.endpoint), request, body)
+        status, answer = await perform(self.handler(batch.endpoint), request, body, self.recorder)
         return status, answer, own

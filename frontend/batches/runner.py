@@ -2,7 +2,7 @@
 
 A batch survives the end of its process at any moment: its status is in the database, its answers
 are in its files, and what has no answer yet is run again. The clients of other routes go first
-(`frontend.generation.admission`).
+(`frontend.scheduling.policy`).
 """
 
 import asyncio

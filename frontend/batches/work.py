@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from frontend.batches import lines
 from frontend.batches.answers import CANCELLED, EXPIRED, render_answer, render_missing
-from frontend.batches.lines import LineBounds, Lines
+from frontend.batches.lines import Answered, LineBounds, Lines
 from frontend.domain.batches import FINISHED, OUTPUT, Batch, LineError, Status, Upload
 from frontend.store.batches import BatchStore
 from frontend.store.uploads import UploadStore
@@ -199,7 +199,7 @@ class Work:
         await self._save(
             ends.get(self._stopped, "completed"),
             completed=len(answered), failed=len(failed) + len(missing),
-            has_output=sizes[0] > 0, has_errors=sizes[1] > 0,
+            has_output=sizes[0] > 0, has_errors=sizes[1] > 0, usage=dict(answered.usage),
             problems=(_FULL,) if self._stopped == "full" else (),
         )  # fmt: skip
 
@@ -211,7 +211,7 @@ class Work:
     def _file_ids(self) -> tuple[str, str]:
         return self._batch.output, self._batch.errors
 
-    async def _answered(self) -> tuple[set[str], set[str]]:
+    async def _answered(self) -> tuple[Answered, Answered]:
         """The custom ids that have an answer, and those whose request failed."""
         output, errors = map(self._means.uploads.path, self._file_ids)
         return await self._call(lambda: (lines.read_answered(output), lines.read_answered(errors)))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from frontend.accounts.directory.directory import Directory
-from frontend.commands.database import DatabaseError, add_options, location_of, run
+from frontend.commands.database import DatabaseError, add_options, counters_of, location_of, run
 from frontend.domain.accounts import Group, Organisation, User
 from frontend.errors import GatewayError, StoreUnavailable
 from frontend.store.database import Database
@@ -61,9 +61,10 @@ def run_command(options: argparse.Namespace) -> int:
     """Runs the command that was parsed; returns its exit code: 0, 1, or 2 for invalid input."""
 
     async def work(database: Database) -> int:
+        counters = counters_of(options)
         # commands may be the first to use a new database
         await prepare(database)
-        directory = Directory.of(database)
+        directory = Directory.of(database, counters)
         await directory.roles.seed()
         try:
             answer = await options.work(directory, options)
@@ -72,6 +73,9 @@ def run_command(options: argparse.Namespace) -> int:
         except GatewayError as error:
             sys.stderr.write(f"error: {error.message}\n")
             return 2 if error.status == 400 else 1
+        finally:
+            if counters is not None:
+                await counters.close()
         _print(answer, as_json=options.json)
         return 0
 

@@ -13,6 +13,7 @@ from frontend.settings import DatabaseSettings
 from frontend.store import migrate
 from frontend.store.database import Database
 from frontend.store.location import Location, locate
+from frontend.store.redis import SharedCounters
 
 
 class DatabaseError(Exception):
@@ -32,18 +33,32 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def location_of(options: argparse.Namespace) -> Location:
     """Where the database is. Raises DatabaseError for settings that are not valid."""
+    settings = _settings_of(options)
+    try:
+        return locate(settings.url, settings.data_directory)
+    except ValueError as error:
+        raise DatabaseError(f"setting 'database_url': {error}") from None
+
+
+def counters_of(options: argparse.Namespace) -> SharedCounters | None:
+    """Where rates are counted, if not in the database. Raises DatabaseError as `location_of`."""
+    settings = _settings_of(options)
+    try:
+        return None if settings.redis is None else SharedCounters(settings.redis)
+    except ValueError as error:
+        raise DatabaseError(f"setting 'redis_url': {error}") from None
+
+
+def _settings_of(options: argparse.Namespace) -> DatabaseSettings:
     names = ("database_url", "data_directory")
     given = {name: value for name in names if (value := getattr(options, name)) is not None}
     try:
-        settings = DatabaseSettings(**given)
-        return locate(settings.url, settings.data_directory)
+        return DatabaseSettings(**given)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
         text = first["msg"].removeprefix("Value error, ")
         raise DatabaseError(f"setting '{field}': {text}") from None
-    except ValueError as error:
-        raise DatabaseError(f"setting 'database_url': {error}") from None
 
 
 def run(

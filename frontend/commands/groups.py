@@ -18,7 +18,8 @@ from frontend.commands.accounts import (
 )
 from frontend.dialects.admin.answers import show_group
 
-_GROUP = ("id", "name", "organisation_id", "weight", "disabled")
+_GROUP = ("id", "name", "organisation_id", "weight", "audit", "disabled")
+_AUDIT = ("audit", "audit_strict", "audit_days")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -29,14 +30,34 @@ def main(arguments: Sequence[str]) -> int:
     create.add_argument("name", help="the name, unique in its organisation")
     create.add_argument("--organisation", help="its organisation's name or id (default: 'default')")
     create.add_argument("--weight", type=weight, default=1, help="share in the scheduler")
+    _add_audit(create)
     edit = add_command(commands, "edit", "edit a group", _edit_group)
     edit.add_argument("--name")
     edit.add_argument("--weight", type=weight, help="share in the scheduler")
+    _add_audit(edit)
     edit.add_argument("--disabled", action=argparse.BooleanOptionalAction)
     delete = add_command(commands, "delete", "delete an empty group", _delete_group)
     for each in (edit, delete):
         each.add_argument("group", help="the group's name or id")
     return run_command(parser.parse_args(arguments))
+
+
+def _add_audit(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--audit", choices=("none", "metadata", "full"), help="what the audit keeps of its requests"
+    )
+    command.add_argument(
+        "--audit-strict",
+        action=argparse.BooleanOptionalAction,
+        help="refuse requests whose audit records could be lost",
+    )
+    command.add_argument("--audit-days", type=_days, help="days until audit records are removed")
+
+
+def _days(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text[:9]) <= 36_500:
+        raise argparse.ArgumentTypeError(f"'{text[:20]}' is not a whole number from 1 to 36500")
+    return int(text)
 
 
 async def _list_groups(directory: Directory, _: argparse.Namespace) -> Answer:
@@ -48,13 +69,15 @@ async def _create_group(directory: Directory, options: argparse.Namespace) -> An
     parent = None
     if options.organisation is not None:
         parent = (await find_organisation(directory, options.organisation)).id
-    made = await directory.groups.create(OPERATOR, options.name, parent, options.weight)
+    made = await directory.groups.create(
+        OPERATOR, options.name, parent, options.weight, **given(options, *_AUDIT)
+    )
     return Answer(show_group(made), _GROUP)
 
 
 async def _edit_group(directory: Directory, options: argparse.Namespace) -> Answer:
     one = await find_group(directory, options.group)
-    values = given(options, "name", "weight", "disabled")
+    values = given(options, "name", "weight", "disabled", *_AUDIT)
     return Answer(show_group(await directory.groups.edit(OPERATOR, one.id, values)), _GROUP)
 
 

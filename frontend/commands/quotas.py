@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from frontend.accounts.directory.change import OPERATOR
 from frontend.accounts.directory.directory import Directory
-from frontend.accounts.directory.quotas import NewQuota
+from frontend.accounts.directory.quotas import AS_ASKED, NewQuota
 from frontend.accounts.limits import Measure
 from frontend.commands.accounts import (
     Answer,
@@ -37,9 +37,10 @@ def main(arguments: Sequence[str]) -> int:
     for each in (reset, delete):
         each.add_argument("quota", help="the quota's id")
     requests = add_command(commands, "requests", "list users' requests for more", _requests)
-    requests.add_argument("--status", help="pending, approved or refused")
+    requests.add_argument("--status", help="pending, approved, refused or expired")
     approve = add_command(commands, "approve", "grant a request for more", _approve)
     approve.add_argument("--amount", type=int, help="another amount than the one asked for")
+    approve.add_argument("--permanent", action="store_true", help="for good, not as asked for")
     refuse = add_command(commands, "refuse", "refuse a request for more", _refuse)
     refuse.add_argument("--note", default="", help="the reason, for the user")
     for each in (approve, refuse):
@@ -81,8 +82,8 @@ async def _requests(directory: Directory, options: argparse.Namespace) -> Answer
 
 
 async def _approve(directory: Directory, options: argparse.Namespace) -> Answer:
-    requests = directory.quota_requests
-    decided = await requests.approve(OPERATOR, options.request, options.amount, None)
+    end = None if options.permanent else AS_ASKED
+    decided = await directory.quota_requests.approve(OPERATOR, options.request, options.amount, end)
     return Answer(shown.show_quota_request(decided), _REQUEST)
 
 

@@ -26,6 +26,10 @@ class Group:
     weight: int
     created_at_us: int
     disabled_at_us: int | None = None
+    audit: str | None = None
+    """How much of its requests is kept; None: as the settings say, also for the two below."""
+    audit_strict: bool | None = None
+    audit_days: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,7 @@ class KeyRequest:
 
 @dataclass(frozen=True, slots=True)
 class AdminEvent:
-    """One change of an account: who did what to whom."""
+    """One change of an account: who did what to whom; columns of rows `before` and `after` it."""
 
     id: str
     at_us: int
@@ -107,3 +111,6 @@ class AdminEvent:
     details: dict[str, object]
     request_id: str
     address: str
+    number: int | None = None
+    before: dict[str, object] | None = None
+    after: dict[str, object] | None = None

@@ -68,5 +68,7 @@ class Batch:
     failed: int = 0
     has_output: bool = False
     has_errors: bool = False
+    usage: dict[str, int] | None = None
+    """Tokens of all its answers, once it has finished: prompt, cached, completion, reasoning."""
     output_ttl_s: int | None = None
     metadata: dict[str, str] | None = None

@@ -7,6 +7,8 @@ import enum
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
+from frontend.domain.audit import AuditPolicy
+
 Network = IPv4Network | IPv6Network
 
 
@@ -35,6 +37,8 @@ class Permission(enum.Enum):
     """Manage quotas, plans, credits and prices, and decide on requests for more."""
     USAGE = "usage"
     """Read the usage of all users."""
+    AUDIT = "audit"
+    """Search and export the audit of all users."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,10 @@ class Caller:
     organisation: str = ""
     scope: Scope = UNLIMITED
     expires_at_us: int | None = None
+    audit: AuditPolicy | None = None
+    """Of the caller's group; None: as the settings say."""
+    group_weight: int = 1
+    """The group's share in the scheduler."""
 
 
 ANONYMOUS = Caller(

@@ -13,5 +13,13 @@ _LENGTH = 26
 
 def new_id() -> str:
     """An id that is not in use anywhere."""
-    value = time.time_ns() // 1_000_000 << 80 | secrets.randbits(80)
+    return _encode(time.time_ns() // 1_000_000 << 80 | secrets.randbits(80))
+
+
+def first_id(at_s: float) -> str:
+    """The smallest id of a moment, in seconds since 1970."""
+    return _encode(int(at_s * 1000) << 80)
+
+
+def _encode(value: int) -> str:
     return "".join(_DIGITS[value >> 5 * place & 31] for place in reversed(range(_LENGTH)))

@@ -30,6 +30,7 @@ class Rates:
 
     requests: Rate | None = None
     tokens: Rate | None = None
+    read_us: int = 0
 
 
 @dataclass(slots=True)

@@ -6,10 +6,11 @@ changes while it is handled is in its `Outcome`. No prompt and no answer ever ge
 
 import enum
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
+from frontend.domain.audit import Capture
 from frontend.domain.identity import ANONYMOUS, Caller
 from frontend.domain.metering import Rates
 from frontend.domain.usage import Usage
@@ -21,6 +22,14 @@ class Dialect(enum.Enum):
     OPENAI = "openai"
     ANTHROPIC = "anthropic"
     OLLAMA = "ollama"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """About where a request is in the queue, and how many seconds it will wait."""
+
+    position: int
+    wait_s: float
 
 
 @dataclass(slots=True)
@@ -43,6 +52,33 @@ class Outcome:
     rates: Rates | None = None
     """What is left of the caller's limits, for the headers."""
     error: str | None = None
+    ended: int = 0
+    """The status as the path settles it, 499 where the client went away. 0: no model was asked."""
+    ran: bool = False
+    """Whether a model has seen the request."""
+    upstream: str = ""
+    images: int = 0
+    credits: int = 0
+    """Credits that it costs, in millionths."""
+    is_cached: bool = False
+    is_authenticated: bool = False
+    is_audited: bool = True
+    has_audit_place: bool = False
+    """Whether the audit has reserved room for its record."""
+    capture: Capture | None = None
+    """The content for the audit; None: nothing of it is kept."""
+    route: str = ""
+    """The path in the route table, with its parameters' names."""
+    queued_s: float = 0.0
+    """How long the request waited for slots."""
+    first_token_s: float | None = None
+    """How long after the request's arrival its first token came."""
+    is_counted: bool = False
+    """Whether the metrics have it as a request for a model."""
+    queue_position: int | None = None
+    """The request's position when it began to wait for a slot."""
+    place: Callable[[], Place | None] = lambda: None
+    """Its place in the queue now; None: it does not wait."""
     warnings: list[str] = field(default_factory=list)
     """For the client; sent in a header where it is not too late for one."""
     names: Mapping[str, str] = field(default_factory=dict)

@@ -16,7 +16,9 @@ from frontend.domain.generation import Conversation, Generation, TokenIds
 from frontend.domain.metering import UsageRow
 from frontend.domain.models import Model
 from frontend.domain.request import Request
+from frontend.errors import GatewayError
 from frontend.generation import sizes
+from frontend.telemetry.runs import Runs
 
 _TEMPLATE = 1024  # tokens that a chat template and its tools' instructions add at most
 _PER_MESSAGE = 64
@@ -33,6 +35,7 @@ class Cover:
     ledger: Ledger
     request: Request
     hold: Hold
+    runs: Runs
 
     @property
     def is_needed(self) -> bool:
@@ -59,10 +62,23 @@ class Cover:
             return [*generations]
         return self._lowered(generations, answer)
 
-    async def tokens(self, most: int) -> None:
-        """For what generates no text: at most `most` tokens. Raises as `generations` does."""
+    async def tokens(self, most: int, least: int | None = None) -> None:
+        """For what generates no text: at most `most` tokens. Raises as `generations` does.
+
+        With `least`, a budget that has fewer than `most` left may be enough: the model counts as it
+        works, and `check` follows.
+        """
         if self.is_needed:
-            await self._reserve(Need(most, requests=self._requests))
+            least = most if least is None else min(least, most)
+            answer = await self._reserve(Need(least, most - least, requests=self._requests))
+            if isinstance(answer, Grant) and answer.lowered_by is not None:
+                self.hold.lowered = answer.lowered_by, least + answer.output
+
+    def check(self, used: int) -> None:
+        """Raises QuotaExceeded if a budget did not have what was used; then nothing is charged."""
+        if self.hold.lowered is not None and used > self.hold.lowered[1]:
+            self.hold.started = False
+            raise self.ledger.refuse(self.hold, used)
 
     def progress(self, tokens: int) -> bool:
         """Counts tokens; whether the counts are to be written down now."""
@@ -76,10 +92,15 @@ class Cover:
     async def _reserve(self, need: Need) -> Grant | Tight:
         try:
             answer = await self.ledger.reserve(self.hold, need)
+        except GatewayError as error:
+            self.runs.reserved(error.code or error.type)
+            raise
         finally:
             # after a refusal as well: the 429 shows what is left
             self.request.outcome.rates = self.ledger.rates(self.hold.row.owner)
         if isinstance(answer, Grant):
+            result = "granted" if answer.output >= need.output else "lowered"
+            self.runs.reserved(result, first=not self.hold.is_counted)
             self.hold.is_counted = True
         return answer
 

@@ -6,34 +6,29 @@ on dialects or HTTP, and knows upstreams only by their protocol.
 """
 
 import asyncio
-import itertools
-import operator
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
-from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import asdict, dataclass, field
 
 from frontend.accounts.ledger import Ledger
 from frontend.accounts.scopes import require_model
-from frontend.domain.events import Event, Events
-from frontend.domain.generation import Generation, ImageLink, TokenIds, Tokenized
-from frontend.domain.images import ImageRequest, ImageResult, patches
 from frontend.domain.models import Model
 from frontend.domain.request import Request
-from frontend.domain.usage import Usage, UsageCount
-from frontend.domain.vectors import Embedding, Pairs, Scores, Vectors
-from frontend.errors import BackendFailed, BackendUnavailable, GatewayError
-from frontend.generation import sizes
-from frontend.generation.admission import Admission
-from frontend.generation.calls import CallBuffer
-from frontend.generation.cover import Cover, most_text_tokens, new_hold
-from frontend.generation.fanout import Numbered, fan_out
-from frontend.generation.policy import Policy, check_generation, require_capability
-from frontend.generation.speeds import Speeds, Stopwatch
+from frontend.domain.usage import UsageCount
+from frontend.errors import GatewayError
+from frontend.generation.charge import Charge, Expected, Tariff
+from frontend.generation.cover import Cover, new_hold
+from frontend.generation.policy import Policy, require_capability
+from frontend.generation.run import Run
+from frontend.generation.speeds import Speeds
 from frontend.generation.structure import Structures
 from frontend.media.images import Images
-from frontend.upstreams.protocol import Call, Upstream
-from frontend.upstreams.registry import Registry
+from frontend.scheduling.queue import Queue
+from frontend.scheduling.shared import Exchange
+from frontend.telemetry.runs import Runs
+from frontend.upstreams.fleet import Fleet
+from frontend.upstreams.placement import NOTHING, Need, Place, Places
+from frontend.upstreams.protocol import Call
 
 CLIENT_GONE = 499
 """What usage says of a request whose client went away, as nginx does."""
@@ -41,33 +36,43 @@ CLIENT_GONE = 499
 
 @dataclass(slots=True)
 class Path:
-    """The path to one upstream."""
+    """The path to the upstreams."""
 
-    upstream: Upstream
-    registry: Registry
-    admission: Admission
+    fleet: Fleet
+    queue: Queue
     structures: Structures
     images: Images
     policy: Policy = field(default_factory=Policy)
     speeds: Speeds = field(default_factory=Speeds)
+    tariff: Tariff = field(default_factory=Tariff)
+    exchange: Exchange | None = None
     ledger: Ledger | None = None
+    runs: Runs = field(default_factory=Runs)
+    places: Places = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.places = Places(self.fleet)
+        self.queue.has_room = self.places.has_room
+        self.places.freed.append(self.queue.wake)
 
     @asynccontextmanager
     async def open(
         self, request: Request, name: str, capability: str | None = None
-    ) -> AsyncIterator["Run"]:
+    ) -> AsyncIterator[Run]:
         """A run of the model that the caller calls `name`, if it has the capability.
 
         Raises NotFound, NotCapable, BackendUnavailable.
         """
         count, cover, status = UsageCount(), self._cover(request), 200
+        charge = Charge(self.queue, self.tariff, request)
+        model, reason = None, None
         try:
             model = await self._authorize(request, name, capability)
             if cover is not None:
                 cover.hold.row.model = model.name
-            yield Run(self, request, model, count, cover)
+            yield Run(self, request, model, count, charge, cover)
         except GatewayError as error:
-            status = error.status
+            status, reason = error.status, error.code or error.type
             raise
         except (asyncio.CancelledError, GeneratorExit):
             status = CLIENT_GONE
@@ -76,311 +81,114 @@ class Path:
             status = 500
             raise
         finally:
-            self._settle(request, count, cover, status)
+            if cover is not None and cover.hold.started:
+                reason = None  # a failure, not a refusal
+            # an error after the first byte of a stream is sent in the stream
+            if status == 200 and request.outcome.error is not None:
+                status = 500
+            if count:
+                request.outcome.usage = count.total
+            usage = request.outcome.usage if count else None
+            charge.settle(usage, gone=status == CLIENT_GONE, failed=status >= 400)
+            self._settle(request, cover, status)
+            self.runs.ended(request, None if model is None else model.name, status, reason)
 
     def _cover(self, request: Request) -> Cover | None:
         if (ledger := self.ledger) is None:
             return None
-        return Cover(ledger, request, new_hold(request, ledger.clock()))
+        return Cover(ledger, request, new_hold(request, ledger.clock()), self.runs)
 
     async def _authorize(self, request: Request, name: str, capability: str | None) -> Model:
-        model = require_model(request.caller.scope, name, await self.registry.find(name))
+        model = require_model(request.caller.scope, name, await self.fleet.find(name))
         request.outcome.model = model.name
         if capability is not None:
             require_capability(model, name, capability)
         return model
 
     @asynccontextmanager
-    async def schedule(self, request: Request, call_id: str, model: Model) -> AsyncIterator[Call]:
-        """Waits for a slot, and gives it back; first for a model that is loaded on demand. A loss
-        of the upstream is reported at once."""
-        background = request.background_s is not None
-        async with (
-            self.registry.residency.using(model, request.left_s),
-            self.admission.slot(request.left_s, background=background),
-        ):
-            try:
-                yield Call(call_id, request.call_s)
-            except BackendUnavailable:
-                self.registry.lost()
-                raise
+    async def schedule(
+        self,
+        charge: Charge,
+        call_id: str,
+        model: Model,
+        expected: Expected,
+        need: Need = NOTHING,
+        tried: set[str] | None = None,
+    ) -> AsyncIterator[Place]:
+        """Waits for a slot and for a place at an upstream, and gives both back; first for a model
+        that is loaded on demand. What goes wrong is noted for the next choice.
 
-    def _settle(
-        self, request: Request, count: UsageCount, cover: Cover | None, status: int
-    ) -> None:
+        `tried`: the upstreams that failed the request already; the chosen one is added.
+        """
+        request = charge.request
+        tried = set() if tried is None else tried
+        with self.runs.turn(model.name, request) as turn:
+            async with (
+                self.places.loaded(model, need, tried, request.left_s) as loaded,
+                charge.slot(call_id, model, expected) as job,
+                self.places.hold(model, need, tried, call_id, request.left_s) as member,
+            ):
+                tried.add(member.name)
+                self.queue.placed(job, member.name)
+                own = member.registry.own(model.name) or model
+                place = Place(member, own, Call(call_id, request.call_s))
+                residency = member.registry.residency
+                used = nullcontext() if member is loaded else residency.using(own, request.left_s)
+                async with used:
+                    turn.begin()
+                    try:
+                        yield place
+                    except GatewayError as error:
+                        member.failed(model.name, error, answered=place.answered)
+                        raise
+                    member.succeeded(model.name)
+
+    def _settle(self, request: Request, cover: Cover | None, status: int) -> None:
         """Runs once for each request, with the usage as far as it got. Waits for nothing."""
         outcome = request.outcome
-        if count:
-            outcome.usage = count.total
+        outcome.ended = status
         if cover is None:
             return
         row = cover.hold.row
-        # an error after the first byte of a stream is sent in the stream
-        row.status = 500 if status == 200 and outcome.error is not None else status
+        row.status = status
         row.usage = outcome.usage or row.usage
         row.duration_us = int(outcome.elapsed_ms * 1000)
+        outcome.ran, outcome.upstream = cover.hold.started, row.upstream
+        outcome.images = row.images
+        outcome.credits = cover.hold.cost if cover.hold.started else 0
+        if self.exchange is not None:
+            self.exchange.own(row.request_id)
         cover.ledger.settle(cover.hold)
+        self.runs.settled(cover.hold.is_counted, cover.hold.started)
 
     @property
     def draining(self) -> bool:
         """Whether new requests are refused."""
-        return self.admission.draining
+        return self.queue.draining
 
     @property
     def idle(self) -> bool:
         """Whether no request runs or waits."""
-        return self.admission.idle
+        return self.queue.idle
 
     @property
     def activity(self) -> dict[str, dict[str, float | None]]:
         """What each loaded model does now."""
-        residency = self.registry.residency
         return {
             model.name: {
-                "running": residency.stay(model).running,
-                "expires_s": residency.expires_s(model),
+                "running": self.fleet.running(model),
+                "expires_s": self.fleet.expires_s(model),
                 **asdict(self.speeds.of(model.name)),
             }
-            for model in self.registry.loaded
+            for model in self.fleet.loaded
         }
 
     def drain(self) -> None:
         """Refuses new requests from now on."""
-        self.admission.drain()
+        self.queue.drain()
 
     def abandon(self) -> None:
         """Ends everything that waits or runs with an error that says why: the drain is over."""
         self.drain()
-        self.admission.refuse_waiting()
-        self.upstream.abandon()
-
-
-@dataclass(slots=True)
-class Run:
-    """One authorized request to one model. Everything it infers is counted in its usage."""
-
-    path: Path
-    request: Request
-    model: Model
-    _count: UsageCount
-    _cover: Cover | None = None
-    _covered: set[int] = field(default_factory=set)
-    """Prompts whose first attempt is reserved already."""
-    _attempts: Iterator[int] = field(default_factory=itertools.count)
-
-    @property
-    def usage(self) -> Usage:
-        """What was used so far."""
-        return self._count.total
-
-    def require(self, capability: str) -> None:
-        """Raises NotCapable when the model lacks the capability."""
-        require_capability(self.model, self.model.name, capability)
-
-    async def prepare(
-        self, generation: Generation, links: tuple[ImageLink, ...] = (), *, whole: bool
-    ) -> Generation:
-        """The generation with its images read and its schemas checked; what the client should know
-        becomes a warning.
-
-        `whole`: the answer is not streamed. Raises InvalidRequest for what cannot be used.
-        """
-        generation = await self.path.images.attach(self.model, generation, links, self.request)
-        warnings = self.request.outcome.warnings
-        return await self.path.structures.prepare(
-            generation, self.request.user, warnings, whole=whole
-        )
-
-    async def prepare_all(self, generations: list[Generation], *, whole: bool) -> list[Generation]:
-        """Several prompts with the same sampling and schemas."""
-        first = await self.prepare(generations[0], whole=whole)
-        return [
-            replace(
-                one,
-                structure=first.structure,
-                tools=first.tools,
-                schemas=first.schemas,
-                validation=first.validation,
-            )
-            for one in generations
-        ]
-
-    def generate(self, generation: Generation) -> Events:
-        """The events of one generation, whose answers match its schemas. Raises GatewayError."""
-        self._check([generation])
-        return self._generate(0, generation, self._call_id)
-
-    def generate_all(self, generations: list[Generation]) -> AsyncGenerator[Numbered, None]:
-        """(number of the prompt, its events) for every group of events. Raises GatewayError."""
-        self._check(generations)
-        if len(generations) == 1:
-            return fan_out([partial(self._generate, 0, generations[0], self._call_id)])
-        return self._fan_out(generations)
-
-    async def load(self) -> None:
-        """Returns when the model is loaded."""
-        async with self.path.registry.residency.using(self.model, self.request.left_s):
-            pass
-
-    async def count_tokens(self, generation: Generation) -> int:
-        """Tokens of a prompt; they are not usage."""
-        sizes.check_generations(self.model, [generation], self.path.policy.max_text_bytes)
-        if self._cover is not None:
-            await self._cover.tokens(0)
-        async with self._scheduled() as call:
-            self._start()
-            return await self.path.upstream.count(self.model, generation, call)
-
-    async def tokenize(self, generation: Generation, *, strings: bool) -> Tokenized:
-        """The tokens of a prompt; they are not usage."""
-        self._check([generation])
-        async with self._scheduled() as call:
-            return await self.path.upstream.tokenize(self.model, generation, call, strings=strings)
-
-    async def detokenize(self, ids: list[int]) -> str:
-        """The text of token ids."""
-        self._check([Generation(TokenIds(ids), param="tokens")])
-        async with self._scheduled() as call:
-            return await self.path.upstream.detokenize(self.model, ids, call)
-
-    async def embed(self, embedding: Embedding) -> Vectors:
-        """The vectors of all texts, in order."""
-        sizes.check_embedding(self.model, embedding, self.path.policy.max_text_bytes)
-        if self._cover is not None and self._cover.is_needed:
-            ids = sum(map(len, embedding.ids or ()))
-            await self._cover.tokens(
-                most_text_tokens(embedding.texts, self.model.context_length, ids)
-            )
-        async with self._scheduled() as call:
-            self._start()
-            vectors = await self.path.upstream.embed(self.model, embedding, call)
-        self._count.add(Usage(vectors.prompt_tokens))
-        return vectors
-
-    async def rerank(self, pairs: Pairs) -> Scores:
-        """The scores of all pairs, in order."""
-        sizes.check_pairs(self.model, pairs, self.path.policy.max_text_bytes)
-        if self._cover is not None and self._cover.is_needed:
-            texts = map(operator.add, pairs.queries, pairs.documents)
-            await self._cover.tokens(most_text_tokens(texts, self.model.context_length))
-        async with self._scheduled() as call:
-            self._start()
-            scores = await self.path.upstream.rerank(self.model, pairs, call)
-        self._count.add(Usage(scores.prompt_tokens))
-        return scores
-
-    async def draw(self, image: ImageRequest) -> ImageResult:
-        """PNG files. A preview is a part of its image, so it is not counted."""
-        sizes.check_image(self.model, image)
-        number = next(self._attempts)
-        is_preview = image.stop_after is not None
-        if self._cover is not None and self._cover.is_needed and not is_preview:
-            texts = [image.prompt, image.negative_prompt or ""]
-            prompt = most_text_tokens(texts, None) * image.count
-            await self._cover.tokens(prompt + patches(image))
-        async with self._scheduled(f"-{number}" if number else "") as call:
-            self._start()
-            result = await self.path.upstream.draw(self.model, image, call)
-        if not is_preview:
-            # once they are there: a failed request costs no images
-            self._start(images=len(result.files))
-            self._count.add(Usage(result.prompt_tokens, completion_tokens=patches(image)))
-        return result
-
-    @property
-    def _call_id(self) -> str:
-        """What upstreams know the request by, and on whose behalf it comes."""
-        return f"{self.request.user}/{self.request.id}"
-
-    def _start(self, images: int = 0) -> None:
-        """A model gets the request now: from here on it is charged for."""
-        if self._cover is not None:
-            self._cover.hold.started = True
-            self._cover.hold.row.images += images
-
-    async def _fan_out(self, generations: list[Generation]) -> AsyncGenerator[Numbered, None]:
-        """All prompts are reserved before the first one runs."""
-        if self._cover is not None:
-            generations = await self._cover.generations(self.model, generations, self._count_prompt)
-            self._covered.update(range(len(generations)))
-        streams = [
-            partial(self._generate, number, one, f"{self._call_id}-{number}")
-            for number, one in enumerate(generations)
-        ]
-        async with aclosing(fan_out(streams)) as events:
-            async for numbered in events:
-                yield numbered
-
-    async def _count_prompt(self, generation: Generation) -> int:
-        async with self._scheduled("-count") as call:
-            return await self.path.upstream.count(self.model, generation, call)
-
-    def _scheduled(self, suffix: str = "") -> AbstractAsyncContextManager[Call]:
-        return self.path.schedule(self.request, self._call_id + suffix, self.model)
-
-    def _check(self, generations: list[Generation]) -> None:
-        """Raises InvalidRequest before anything waits for a slot."""
-        for generation in generations:
-            check_generation(self.path.policy, self.model, generation)
-        sizes.check_generations(self.model, generations, self.path.policy.max_text_bytes)
-
-    def _generate(self, number: int, generation: Generation, call_id: str) -> Events:
-        assert not generation.schemas, "its schemas were not checked"
-        attempt = partial(self._infer, number)
-        return self.path.structures.checked(attempt, generation, call_id)
-
-    async def _infer(self, number: int, generation: Generation, call_id: str) -> Events:
-        """The events of prompt `number` as the upstream sends them, counted.
-
-        Raises GatewayError, also when the upstream ends before every completion has its finish
-        reason.
-        """
-        attempt, calls = next(self._attempts), CallBuffer()
-        unfinished = generation.sampling.choices
-        cover = self._cover
-        if cover is not None and number not in self._covered:
-            (generation,) = await cover.generations(self.model, [generation], self._count_prompt)
-        self._covered.discard(number)  # another attempt is more than what was reserved
-        async with self.path.schedule(self.request, call_id, self.model) as call:
-            self._start()
-            watch = Stopwatch(self.path.speeds.of(self.model.name))
-            groups = self.path.upstream.generate(self.model, generation, call)
-            async with aclosing(groups):
-                async for group in groups:
-                    # an unexpected abort or an error is not the end of an
-                    # answer; the stream is read on to its own end, to be refused there
-                    events = [
-                        calls.complete(e) for e in map(_without_failure, group) if e is not None
-                    ]
-                    for event in events:
-                        self._count.see(number, event, attempt)
-                        unfinished -= event.finish_reason is not None
-                    if cover is not None and cover.progress(sum(map(_tokens_of, events))):
-                        cover.hold.row.usage = self._count.total
-                        cover.ledger.flush(cover.hold)
-                    if events:
-                        watch.saw(events)
-                        yield events
-            watch.stop()
-        if unfinished > 0:
-            raise BackendFailed("the model stopped before the end of its answer", code="incomplete")
-
-
-def _tokens_of(event: Event) -> int:
-    # an event without ids still stands for a token
-    return len(event.token_ids) or 1
-
-
-def _without_failure(event: Event) -> Event | None:
-    """An event that ends nothing in place of a failed one: what it counts was still produced.
-
-    None where nothing was: then the refusal can still have a status of its own.
-    """
-    if event.finish_reason not in ("abort", "error"):
-        return event
-    if not event.completion_tokens:
-        return None
-    return replace(
-        event, text="", token_ids=[], logprobs=None, reasoning=None, tool_calls=None,
-        finish_reason=None, stop_reason=None,
-    )  # fmt: skip
+        self.queue.refuse_waiting()
+        self.fleet.abandon()

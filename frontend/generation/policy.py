@@ -15,10 +15,16 @@ class Policy:
     """`max_text_bytes` of one request's prompts or inputs together.
 
     `constraints`: the kinds of structure that callers may use besides JSON schemas.
+    `local_groups`: the ids of the groups whose prompts may not leave the site; `*`: of everybody.
     """
 
     max_text_bytes: int = 4 * 2**20
     constraints: frozenset[str] = frozenset()
+    local_groups: frozenset[str] = frozenset()
+
+    def is_local(self, group: str) -> bool:
+        """Whether prompts of a group must stay on the site."""
+        return "*" in self.local_groups or group in self.local_groups
 
 
 def require_capability(model: Model, name: str, capability: str) -> None:

@@ -164,6 +164,8 @@ class Structures:
             if key not in self._plans:
                 missing[key] = (source, use.path, use.strict)
         plans = {key: self._plans[key] for key in keys if key in self._plans}
+        for key in plans:
+            self._plans.move_to_end(key)
         if missing:
             added = await self._make(list(missing.values()), caller)
             plans |= zip(missing, added, strict=True)
@@ -199,6 +201,9 @@ class Structures:
 
     def _keep(self, plans: Iterable[tuple[bytes, Plan]]) -> None:
         for key, plan in plans:
+            # another request may have added the same schema meanwhile
+            if (old := self._plans.pop(key, None)) is not None:
+                self._kept_bytes -= old.size_bytes
             self._plans[key] = plan
             self._kept_bytes += plan.size_bytes
         while self._kept_bytes > _KEPT_BYTES:

@@ -84,6 +84,8 @@ class BodyReader:
             )
             part = message.get("body", b"")
             more = message.get("more_body", False)
+            if (capture := self.request.outcome.capture) is not None:
+                capture.read(part, is_text=False)
             left -= len(part)
             if left < 0:
                 raise _too_large(max_bytes)
@@ -126,6 +128,8 @@ class BodyReader:
         while more:
             message = await self._next_part(deadline_s)
             body += message.get("body", b"")
+            if (capture := self.request.outcome.capture) is not None:
+                capture.read(message.get("body", b""))
             more = message.get("more_body", False)
             if len(body) > bounds.size_bytes:
                 raise _too_large(bounds.size_bytes)

@@ -18,7 +18,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from frontend.accounts.authorize import Attempt, Authorizer
 from frontend.accounts.ledger import Ledger, owner_of
-from frontend.domain.identity import ANONYMOUS, Caller, Network
+from frontend.audit.record import Recorder
+from frontend.domain.identity import ANONYMOUS, Caller, Network, Permission
 from frontend.domain.request import Dialect, Outcome, Request
 from frontend.errors import MethodNotAllowed, NotFound
 from frontend.http.body import ClientGone
@@ -29,6 +30,7 @@ from frontend.http.routing import Route, Routes
 from frontend.http.send import warning
 from frontend.http.sites import Sites, is_local
 from frontend.http.source import source_of
+from frontend.telemetry.metrics import Metrics
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PATH_SHOWN = 200
@@ -48,6 +50,8 @@ class Middleware:
     lifespan: ASGIApp
     ledger: Ledger | None = None
     proxies: tuple[Network, ...] = ()
+    metrics: Metrics | None = None
+    recorder: Recorder | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -75,6 +79,10 @@ class Middleware:
         finally:
             # whichever way it ends: memory, places in queues and files are given back here
             outcome.cleanup.close()
+            if self.metrics is not None:
+                self.metrics.answered(outcome)
+            if self.recorder is not None:
+                self.recorder.end(outcome, source_of(scope, self.proxies))
             _log.info("%s", log_line(outcome))
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, outcome: Outcome) -> None:
@@ -88,22 +96,30 @@ class Middleware:
             # here
             self.sites.check(scope["headers"])
             raise
-        outcome.dialect = route.dialect
+        outcome.dialect, outcome.route = route.dialect, route.path
         # before the key is looked at, so that a foreign page cannot use one to probe
         self.sites.check(scope["headers"])
-        outcome.caller = await self._authorize(route, scope)
+        # what asks for no key is asked all day by probes and browsers, and does not concern anybody
+        outcome.is_audited = route.permission not in (Permission.PUBLIC, Permission.OBSERVE)
+        outcome.caller = await self._authorize(route, scope, outcome)
+        if self.recorder is not None and outcome.is_audited:
+            self.recorder.begin(outcome, has_text=route.permission is Permission.INFER)
         # from here, so that waiting for the body and for a place counts against the deadline
         deadline_s = time.monotonic() + self.request_timeout_s
         request = Request(outcome.id, outcome.caller, route.dialect, deadline_s, outcome)
         await route.handler(request, Client(request, scope, receive, send, self.client_timeout_s))
 
-    async def _authorize(self, route: Route, scope: Scope) -> Caller:
+    async def _authorize(self, route: Route, scope: Scope, outcome: Outcome) -> Caller:
         if route.local and is_local(scope):
             return ANONYMOUS
         # a function: the address is needed only by keys that are limited to networks, and for
         # failures
         source = partial(source_of, scope, self.proxies)
-        attempt = Attempt(scope["headers"], route.permission, route.path, source)
+
+        def found(caller: Caller) -> None:
+            outcome.caller, outcome.is_authenticated = caller, True
+
+        attempt = Attempt(scope["headers"], route.permission, route.path, source, found)
         return await self.authorizer.authorize(attempt)
 
     async def _rates(self, outcome: Outcome) -> list[tuple[bytes, bytes]]:
@@ -111,7 +127,8 @@ class Middleware:
         # anonymous callers have no limits, and health checks must not cost a read of the database
         if self.ledger is None or not outcome.caller.key:
             return []
-        if outcome.rates is None:
+        # while the model worked, other requests used some of it, or the period ended
+        if outcome.rates is None or not self.ledger.is_new(outcome.rates):
             outcome.rates = await self.ledger.read_rates(owner_of(outcome.caller))
         if outcome.rates is None:
             return []
@@ -141,6 +158,8 @@ def _headers(outcome: Outcome) -> list[tuple[bytes, bytes]]:
     ]
     if outcome.dialect is Dialect.ANTHROPIC:
         headers.append((b"request-id", client_id))  # where Anthropic's clients look
+    if outcome.queue_position is not None:
+        headers.append((b"x-queue-position", b"%d" % outcome.queue_position))
     return [*headers, *warning(outcome.warnings)]
 
 
@@ -158,6 +177,9 @@ def log_line(outcome: Outcome) -> str:
     if outcome.caller is not ANONYMOUS:
         shown |= {"caller": outcome.caller.name, "user": outcome.caller.user}
         shown["key"] = outcome.caller.key
+    if outcome.first_token_s is not None:
+        shown["queue_ms"] = round(outcome.queued_s * 1000, 1)
+        shown["first_token_ms"] = round(outcome.first_token_s * 1000, 1)
     if outcome.usage is not None:
         shown["prompt_tokens"] = outcome.usage.prompt_tokens
         shown["completion_tokens"] = outcome.usage.completion_tokens

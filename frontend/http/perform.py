@@ -8,6 +8,7 @@ import logging
 
 from starlette.types import Message
 
+from frontend.audit.record import Recorder
 from frontend.domain.request import Request
 from frontend.http.client import Client
 from frontend.http.failures import failure_of, send_error
@@ -18,8 +19,11 @@ _log = logging.getLogger("frontend.access")
 _TIMEOUT_S = 30.0
 
 
-async def perform(handler: Handler, request: Request, body: bytes) -> tuple[int, bytes]:
+async def perform(
+    handler: Handler, request: Request, body: bytes, recorder: Recorder | None = None
+) -> tuple[int, bytes]:
     """The status and the body of the answer."""
+    request.outcome.route, request.outcome.is_authenticated = request.outcome.path, True
     unread = [body]
     answer = bytearray()
 
@@ -42,6 +46,8 @@ async def perform(handler: Handler, request: Request, body: bytes) -> tuple[int,
         "path_params": {}, "scheme": "http",
     }  # fmt: skip
     try:
+        if recorder is not None:
+            recorder.begin(request.outcome, has_text=True)
         await handler(request, Client(request, scope, receive, send, _TIMEOUT_S))
     except Exception as error:  # whatever it is, the line's author must hear of it
         failure = failure_of(error, request.outcome)
@@ -49,5 +55,7 @@ async def perform(handler: Handler, request: Request, body: bytes) -> tuple[int,
             await send_error(send, failure, request.outcome)
     finally:
         request.outcome.cleanup.close()
+        if recorder is not None:
+            recorder.end(request.outcome, "")
         _log.info("%s", log_line(request.outcome))
     return request.outcome.status, bytes(answer)

@@ -9,6 +9,14 @@ from frontend.domain.metering import Rate, Rates
 from frontend.domain.request import Dialect
 
 Headers = list[tuple[bytes, bytes]]
+_PARTS = [(p, what) for what in ("requests", "tokens") for p in ("limit", "remaining", "reset")]
+SHOWN = (
+    *("x-request-id", "request-id", "openai-processing-ms", "warning"),
+    *("retry-after", "retry-after-ms", "x-should-retry", "x-queue-position"),
+    *(f"x-ratelimit-{part}-{what}" for part, what in _PARTS),
+    *(f"anthropic-ratelimit-{what}-{part}" for part, what in _PARTS),
+)
+"""Headers of answers that a web page may read, besides those that it always may."""
 
 
 def rate_headers(rates: Rates, dialect: Dialect, now_us: int) -> Headers:

@@ -7,11 +7,10 @@ error response. A failure after them is an event of its own, then the stream clo
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Iterator
+from dataclasses import dataclass
 
 from starlette.types import Send
 
-# a comment, which clients skip; proxies and load balancers cut connections that are silent
-HEARTBEAT = b": waiting\n\n"
 _TIMER_STEP_S = 0.002  # the event loop rounds to milliseconds
 _HEADERS = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -20,14 +19,25 @@ _HEADERS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """What is sent after so many seconds without an event: a comment, which clients skip.
+
+    Proxies and load balancers cut connections that are silent.
+    """
+
+    after_s: float
+    render: Callable[[], bytes] = lambda: b": waiting\n\n"
+
+
 async def send_stream(
     send: Send,
     pieces: AsyncGenerator[bytes, None],
-    heartbeat_s: float,
+    heartbeat: Heartbeat,
     render_failure: Callable[[Exception], bytes],
 ) -> None:
-    """Sends every piece, and a comment whenever none came for `heartbeat_s`."""
-    stream = EventStream(send, heartbeat_s)
+    """Sends every piece, and a heartbeat whenever none came for long."""
+    stream = EventStream(send, heartbeat)
     with stream.alive():
         # closed here, not by the garbage collector: closing cancels the engine's request
         async with contextlib.aclosing(pieces):
@@ -45,9 +55,9 @@ async def send_stream(
 class EventStream:
     """The writing side of one stream: one write at a time, in order."""
 
-    def __init__(self, send: Send, heartbeat_s: float) -> None:
+    def __init__(self, send: Send, heartbeat: Heartbeat) -> None:
         self._send = send
-        self._heartbeat_s = heartbeat_s
+        self._heartbeat = heartbeat
         self._loop = asyncio.get_running_loop()
         self._written_s = self._loop.time()
         self._writing = False
@@ -79,12 +89,12 @@ class EventStream:
     def _check(self) -> None:
         """Sends a heartbeat when it is time for one, and checks again when it may be."""
         now_s = self._loop.time()
-        due_s = self._written_s + self._heartbeat_s
+        due_s = self._written_s + self._heartbeat.after_s
         if due_s - now_s < _TIMER_STEP_S:
-            due_s = now_s + self._heartbeat_s
+            due_s = now_s + self._heartbeat.after_s
             if not self._writing:  # a client that does not read has enough
                 self._writing = True
-                self._beat = self._loop.create_task(self._write(HEARTBEAT))
+                self._beat = self._loop.create_task(self._write(self._heartbeat.render()))
         # one timer per stream and not one per event: an event only writes down its time
         self._timer = self._loop.call_at(due_s, self._check)
 

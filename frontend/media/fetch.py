@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import h11
 
-from frontend.media.address import Address, BadAddress, Location, Network, is_allowed, parse_url
+from frontend.address import Address, BadAddress, Location, Network, is_allowed, parse_url
 from frontend.turns import Turns
 
 _REDIRECTS = 3

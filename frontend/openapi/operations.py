@@ -56,6 +56,9 @@ _HI = [{"role": "user", "content": "Say hello."}]
 _ACCOUNTS = ("/admin/", "/me", "/key-requests")
 _REPORT = ("start", "end", "interval", "tz", "by", "format", "model")
 _OWNERS = ("organisation_id", "group_id", "user_id", "key_id")
+_SEARCH = (
+    "start", "end", "tz", "model", "status", "text", "request_id", "format", "content",
+)  # fmt: skip
 _PAGE = ("object", "data", "has_more", "next_after")
 _OBJECT = ("id", "object")
 _SSE, _NDJSON = "text/event-stream", "application/x-ndjson"
@@ -206,7 +209,19 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/readyz", "Check that requests can be served"),
     Operation("GET", "/health", "The same as /readyz"),
     Operation("GET", "/metrics", "Get Prometheus metrics", media="text/plain"),
+    Operation("GET", "/admin/metrics", "The same as /metrics", media="text/plain"),
+    Operation(
+        "GET", "/admin/metrics/history", "Get the metrics of the last hour",
+        answer=("interval_s", "points"),
+    ),
+    Operation(
+        "GET", "/admin/status", "Get versions, upstreams, queue and backlog",
+        answer=("checks", "version", "uptime_s", "database", "upstreams", "models", "queue",
+                "backlog"),
+    ),
     Operation("GET", "/docs/api", "Get this document", answer=("openapi", "paths")),
+    Operation("GET", "/playground", "Try the models in a browser", media="text/html"),
+    Operation("GET", "/static/{digest}/{name}", "Get a file of the pages", media="*/*"),
     Operation("GET", "/docs/swagger", "Try this document out", media="text/html"),
     Operation("GET", "/docs/swagger/{name}", "Get a file of that page", media="*/*"),
     _listing("/admin/organisations", "List organisations"),
@@ -299,6 +314,14 @@ OPERATIONS: tuple[Operation, ...] = (
         answer=(*_PAGE, "totals"), query=("limit", "after", *_REPORT, *_OWNERS),
     ),
     Operation(
+        "GET", "/admin/queue", "Show who waits for models: positions, deficits, weights and waits",
+        answer=("object", "flows", "groups"),
+    ),
+    Operation(
+        "GET", "/admin/queue/decisions", "List the last decisions of the scheduler, with each term",
+        answer=("object", "data"), query=("limit", "user_id", "model"),
+    ),
+    Operation(
         "GET", "/me/usage", "Get the own usage by time, key and model; also as CSV",
         answer=(*_PAGE, "totals"), query=("limit", "after", *_REPORT, "key_id"),
     ),
@@ -310,4 +333,21 @@ OPERATIONS: tuple[Operation, ...] = (
         "POST", "/me/quota-requests", "Request more", allowances.QuotaRequestBody, answer=_OBJECT,
         status="201",
     ),
+    Operation(
+        "GET", "/admin/audit/search", "Search the records of all requests; also as CSV and JSONL",
+        answer=_PAGE, query=("limit", "after", "user_id", "group_id", *_SEARCH),
+    ),
+    Operation(
+        "GET", "/admin/audit/records/{id}", "Get a record, with what its policy keeps",
+        answer=_OBJECT,
+    ),
+    Operation(
+        "GET", "/admin/audit/artifacts/{id}", "Get an image or file of a record by its SHA-256",
+        media="application/octet-stream",
+    ),
+    Operation(
+        "GET", "/me/audit", "Search the records of the own requests; also as CSV and JSONL",
+        answer=_PAGE, query=("limit", "after", *_SEARCH),
+    ),
+    Operation("GET", "/me/audit/{id}", "Get a record of the own requests", answer=_OBJECT),
 )  # fmt: skip

@@ -64,7 +64,15 @@ class GroupRoutes:
     async def create(self, request: Request, client: Client) -> None:
         """POST /admin/groups"""
         body, actor = await self.desk.read(request, client, bodies.GroupBody)
-        made = await self.groups.create(actor, body.name, body.organisation_id, body.weight)
+        made = await self.groups.create(
+            actor,
+            body.name,
+            body.organisation_id,
+            body.weight,
+            audit=body.audit,
+            audit_strict=body.audit_strict,
+            audit_days=body.audit_days,
+        )
         await self.desk.send(client, show_group(made), 201)
 
     async def get(self, _: Request, client: Client) -> None:

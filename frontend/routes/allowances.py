@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from frontend.accounts.directory.plans import Plans, Prices, Subscriptions
-from frontend.accounts.directory.quotas import NewQuota, QuotaRequests, Quotas
+from frontend.accounts.directory.quotas import AS_ASKED, NewQuota, QuotaRequests, Quotas
 from frontend.dialects.admin import allowances as shown
 from frontend.dialects.admin.answers import render_deleted
 from frontend.dialects.admin.bodies import instant_us
@@ -101,7 +101,7 @@ class QuotaRequestRoutes:
     async def approve(self, request: Request, client: Client) -> None:
         """POST /admin/quota-requests/{id}/approve"""
         body, actor = await self.desk.read(request, client, shown.ApprovalBody)
-        expires_us = instant_us(body.expires_at)
+        expires_us = shown.end_of_approval(body, AS_ASKED)
         decided = await self.requests.approve(actor, parameter(client), body.amount, expires_us)
         await self.desk.send(client, shown.show_quota_request(decided))
 

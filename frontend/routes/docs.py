@@ -11,7 +11,7 @@ from frontend.domain.request import Request
 from frontend.errors import NotFound
 from frontend.http.client import Client
 from frontend.openapi.build import build_document
-from frontend.upstreams.registry import Registry
+from frontend.upstreams.fleet import Fleet
 
 _FILES = {
     "swagger-ui.css": b"text/css; charset=utf-8",
@@ -45,12 +45,12 @@ _HEADERS = [
 class DocsRoutes:
     """`names`: the document contains the names of models, if these are not secret."""
 
-    registry: Registry
+    fleet: Fleet
     names: bool
 
     async def document(self, _: Request, client: Client) -> None:
         """GET /docs/api"""
-        models = self.registry.models if self.names else []
+        models = self.fleet.models if self.names else []
         await client.respond(orjson.dumps(build_document(models)))
 
     async def page(self, _: Request, client: Client) -> None:

@@ -14,7 +14,8 @@ from frontend.dialects.openai.images import ImageCall, parse_image, previews, re
 from frontend.domain.images import ImageResult
 from frontend.domain.request import Request
 from frontend.errors import InvalidRequest
-from frontend.generation.path import Path, Run
+from frontend.generation.path import Path
+from frontend.generation.run import Run
 from frontend.http.bounds import Bounds
 from frontend.http.client import Client
 from frontend.http.origin import origin_of

@@ -11,7 +11,8 @@ from frontend.dialects.anthropic.requests import (
 )
 from frontend.domain.events import Event
 from frontend.domain.request import Request
-from frontend.generation.path import Path, Run
+from frontend.generation.path import Path
+from frontend.generation.run import Run
 from frontend.http.bounds import Bounds
 from frontend.http.client import Client
 from frontend.routes.replies import Pieces, collect, send_events, stream
@@ -61,7 +62,7 @@ async def _prepare(run: Run, call: MessagesCall) -> MessagesCall:
 
 
 async def _answer(run: Run, call: MessagesCall) -> bytes:
-    answer = MessageAnswer(call, run.request.id, run.model.name)
+    answer = MessageAnswer(call, run.request.id, run.model)
 
     def add(group: list[Event]) -> None:
         for event in group:
@@ -72,7 +73,7 @@ async def _answer(run: Run, call: MessagesCall) -> bytes:
 
 
 def _stream(run: Run, call: MessagesCall) -> Pieces:
-    reply = MessageStream(call, run.request.id, run.model.name)
+    reply = MessageStream(call, run.request.id, run.model)
     return stream(
         run.generate(call.generation),
         lambda group: b"".join([reply.chunk(event) for event in group]),

@@ -7,26 +7,26 @@ from frontend.dialects.anthropic import models as anthropic
 from frontend.dialects.openai.models import render_model, render_models
 from frontend.domain.request import Request
 from frontend.http.client import Client
-from frontend.upstreams.registry import Registry
+from frontend.upstreams.fleet import Fleet
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRoutes:
     """Which models are served."""
 
-    registry: Registry
+    fleet: Fleet
 
     async def list(self, request: Request, client: Client) -> None:
         """GET /v1/models"""
         # an empty list would tell clients that the models are gone
-        await self.registry.check()
+        await self.fleet.check()
         render = anthropic.render_models if _is_anthropics(client) else render_models
-        await client.respond(render(visible(request.caller.scope, self.registry.models)))
+        await client.respond(render(visible(request.caller.scope, self.fleet.models)))
 
     async def one(self, request: Request, client: Client) -> None:
         """GET /v1/models/{model}"""
         name = client.scope["path_params"]["model"]
-        model = require_model(request.caller.scope, name, await self.registry.find(name))
+        model = require_model(request.caller.scope, name, await self.fleet.find(name))
         render = anthropic.render_model if _is_anthropics(client) else render_model
         await client.respond(render(model))
 

@@ -20,7 +20,8 @@ from frontend.dialects.ollama.requests import (
 from frontend.domain.events import Event
 from frontend.domain.identity import Permission
 from frontend.domain.request import Request
-from frontend.generation.path import Path, Run
+from frontend.generation.path import Path
+from frontend.generation.run import Run
 from frontend.http.bounds import Bounds
 from frontend.http.client import Client
 from frontend.routes.replies import collect, send_ndjson, stream
@@ -72,7 +73,7 @@ class OllamaRoutes:
         """Loads a model that is not loaded now; unloading one takes it from every caller."""
         if call.unload:
             require(run.request.caller, Permission.LOAD)
-            await self.path.registry.unload(run.model.name)
+            await self.path.fleet.unload(run.model.name)
         else:
             await run.load()
         run.request.outcome.warnings += call.options.warnings
@@ -80,11 +81,11 @@ class OllamaRoutes:
 
     def _keep(self, run: Run, options: Options) -> None:
         """Honours `keep_alive` of a caller who may load models; others get a warning."""
-        residency = self.path.registry.residency
-        if options.keep_s is None or (options.keep_s and not residency.is_on_demand(run.model)):
+        fleet = self.path.fleet
+        if options.keep_s is None or (options.keep_s and not fleet.is_on_demand(run.model)):
             return  # a model that always stays also stays that long
         may = allows(run.request.caller.role, Permission.LOAD)
-        if not (may and residency.keep(run.model, options.keep_s)):
+        if not (may and fleet.keep(run.model, options.keep_s)):
             options.warn_of_stay()
 
     async def _embed(self, request: Request, client: Client, *, single: bool) -> None:

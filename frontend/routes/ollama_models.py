@@ -23,7 +23,9 @@ from frontend.errors import ModelNotFound, NotSupported
 from frontend.http.bounds import Bounds
 from frontend.http.client import Client
 from frontend.routes.replies import Pieces, send_ndjson
-from frontend.upstreams.registry import Registry, spellings
+from frontend.upstreams.fleet import Fleet
+from frontend.upstreams.member import Member
+from frontend.upstreams.registry import spellings
 
 _AGAIN_S = 5.0  # a load takes a minute, and clients wait for a line
 
@@ -32,7 +34,7 @@ _AGAIN_S = 5.0  # a load takes a minute, and clients wait for a line
 class OllamaModelRoutes:
     """The list of models, and changes to it."""
 
-    registry: Registry
+    fleet: Fleet
     bounds: Bounds
 
     async def version(self, _: Request, client: Client) -> None:
@@ -41,22 +43,21 @@ class OllamaModelRoutes:
 
     async def list(self, request: Request, client: Client) -> None:
         """GET /api/tags"""
-        await self.registry.check()
-        seen = {one.name for one in visible(request.caller.scope, self.registry.models)}
-        names = {name: one for name, one in self.registry.names.items() if one.name in seen}
+        await self.fleet.check()
+        seen = {one.name for one in visible(request.caller.scope, self.fleet.models)}
+        names = {name: one for name, one in self.fleet.names.items() if one.name in seen}
         await client.respond(render_tags(names))
 
     async def running(self, request: Request, client: Client) -> None:
         """GET /api/ps"""
-        await self.registry.check()
-        residency = self.registry.residency
-        models = visible(request.caller.scope, self.registry.loaded)
-        await client.respond(render_running((one, residency.expires_s(one)) for one in models))
+        await self.fleet.check()
+        models = visible(request.caller.scope, self.fleet.loaded)
+        await client.respond(render_running((one, self.fleet.expires_s(one)) for one in models))
 
     async def show(self, request: Request, client: Client) -> None:
         """POST /api/show"""
         name = parse_name(await client.read_json(self.bounds.body))
-        model = require_model(request.caller.scope, name, await self.registry.find(name))
+        model = require_model(request.caller.scope, name, await self.fleet.find(name))
         request.outcome.model = model.name
         await client.respond(render_show(model))
 
@@ -64,42 +65,28 @@ class OllamaModelRoutes:
         """POST /api/pull"""
         body = await client.read_json(self.bounds.body)
         asked, stream = parse_pull(body)
-        name = await self._stored(request, asked)
+        member, name = await self._stored(request, asked)
         with client.watched():
             if stream:
-                await send_ndjson(request, client, self._load(name))
+                await send_ndjson(request, client, _load(member, name))
             else:
-                await self.registry.load(name)
+                await member.registry.load(name)
                 await client.respond(_status("success"))
-
-    async def _load(self, name: str) -> Pieces:
-        load = asyncio.create_task(self.registry.load(name))
-        try:
-            while not load.done():
-                yield _status(f"loading {name}")
-                await asyncio.wait([load], timeout=_AGAIN_S)
-            await load
-            yield _status("success")
-        finally:
-            # ends this request's wait; the registry's own load goes on for others
-            load.cancel()
-            # a failure was raised above; after a cancellation there is no client to report it to
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await load
 
     async def delete(self, request: Request, client: Client) -> None:
         """DELETE /api/delete"""
         name = parse_name(await client.read_json(self.bounds.body))
-        await self.registry.unload(await self._stored(request, name))
+        member, stored = await self._stored(request, name)
+        await member.registry.unload(stored)
         await client.respond(b"")
 
-    async def _stored(self, request: Request, asked: str) -> str:
-        """The upstream's name of a model that can be loaded. Raises NotFound."""
-        name = await self.registry.find_stored(spellings(asked))
+    async def _stored(self, request: Request, asked: str) -> tuple[Member, str]:
+        """An upstream that can load the model, and its name there. Raises NotFound."""
+        member, name = await self.fleet.find_stored(spellings(asked))
         # a scope may name the model or its alias
         if not allows_model(request.caller.scope, (asked, name)):
             raise ModelNotFound(asked)
-        return name
+        return member, name
 
     async def refuse(self, _: Request, client: Client) -> None:
         """Whatever makes or moves a model's files: the toolkit does that."""
@@ -107,6 +94,22 @@ class OllamaModelRoutes:
             f"{client.scope['path'][:100]} is not available here: models are built by the operator"
             " (toolkit build-repo) and loaded by name (/api/pull)"
         )
+
+
+async def _load(member: Member, name: str) -> Pieces:
+    load = asyncio.create_task(member.registry.load(name))
+    try:
+        while not load.done():
+            yield _status(f"loading {name}")
+            await asyncio.wait([load], timeout=_AGAIN_S)
+        await load
+        yield _status("success")
+    finally:
+        # ends this request's wait; the registry's own load goes on for others
+        load.cancel()
+        # a failure was raised above; after a cancellation there is no client to report it to
+        with contextlib.suppress(asyncio.CancelledError, Exception):
+            await load
 
 
 def _status(text: str) -> bytes:

@@ -5,11 +5,11 @@ from contextlib import aclosing
 from functools import partial
 from typing import TypeVar
 
-from frontend.domain.request import Request
+from frontend.domain.request import Dialect, Request
 from frontend.http.client import Client
 from frontend.http.failures import render_event
 from frontend.http.ndjson import send_lines
-from frontend.http.sse import send_stream
+from frontend.http.sse import Heartbeat, send_stream
 
 T = TypeVar("T")
 Pieces = AsyncGenerator[bytes, None]
@@ -43,7 +43,22 @@ async def stream(
 async def send_events(request: Request, client: Client, pieces: Pieces, heartbeat_s: float) -> None:
     """Sends server-sent events; a failure is the last one, in the request's dialect."""
     failure = partial(render_event, outcome=request.outcome)
-    await send_stream(client.send, pieces, heartbeat_s, failure)
+    await send_stream(client.send, pieces, heartbeat_of(request, heartbeat_s), failure)
+
+
+def heartbeat_of(request: Request, after_s: float) -> Heartbeat:
+    """What a stream sends while it has nothing to send: a comment with its place in the queue."""
+    return Heartbeat(after_s, partial(_render_heartbeat, request))
+
+
+def _render_heartbeat(request: Request) -> bytes:
+    place = request.outcome.place()
+    comment = ": waiting"
+    if place is not None:
+        comment += f"; position {place.position} in the queue, about {place.wait_s:.0f} s"
+    # an event of Anthropic's API, which passes proxies that drop comments
+    ping = 'event: ping\ndata: {"type": "ping"}\n' if request.dialect is Dialect.ANTHROPIC else ""
+    return f"{comment}\n{ping}\n".encode()
 
 
 async def send_ndjson(request: Request, client: Client, lines: Pieces) -> None:

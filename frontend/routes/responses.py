@@ -14,12 +14,13 @@ from frontend.dialects.openai.response_answers import (
 from frontend.dialects.openai.responses import NAMES, ResponseCall, parse_response
 from frontend.domain.request import Request
 from frontend.errors import InvalidRequest, NotFound
-from frontend.generation.path import Path, Run
+from frontend.generation.path import Path
+from frontend.generation.run import Run
 from frontend.http.bounds import Bounds
 from frontend.http.client import Client
 from frontend.http.failures import failure_of
 from frontend.http.sse import send_stream
-from frontend.routes.replies import Pieces, collect, stream
+from frontend.routes.replies import Pieces, collect, heartbeat_of, stream
 from frontend.store.responses import ResponseStore
 
 
@@ -49,7 +50,9 @@ class ResponsesRoutes:
                 def failed(error: Exception) -> bytes:
                     return writer.failed(failure_of(error, request.outcome))
 
-                await send_stream(client.send, pieces, self.bounds.heartbeat_s, failed)
+                await send_stream(
+                    client.send, pieces, heartbeat_of(request, self.bounds.heartbeat_s), failed
+                )
 
     async def count(self, request: Request, client: Client) -> None:
         """POST /v1/responses/input_tokens"""

@@ -43,7 +43,7 @@ class TokenRoutes:
 
     def _only(self, capability: str) -> str:
         """The model of a request that does not name one. Raises InvalidRequest."""
-        able = [one.name for one in self.path.registry.models if capability in one.capabilities]
+        able = [one.name for one in self.path.fleet.models if capability in one.capabilities]
         if len(able) == 1:
             return able[0]
         raise refuse("model", "is required; GET /v1/models lists the models", code=MISSING)

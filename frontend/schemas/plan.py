@@ -34,7 +34,9 @@ class Plan:
     @property
     def size_bytes(self) -> int:
         """About how much memory it takes."""
-        return 500 + len(self.grammar) + len(self.checker.source) + 100 * len(self.left_out)
+        # paths hold names of properties, which the caller chose
+        paths = sum(100 + len(path) for path in (*self.left_out, *self.unchecked))
+        return 500 + len(self.grammar) + len(self.checker.source) + paths
 
 
 def make_plans(jobs: list[tuple[bytes, str, bool]], limits: Limits) -> list[Plan]:

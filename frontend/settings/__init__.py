@@ -6,11 +6,13 @@ One class for each subject, joined into one flat `Settings`. Read once at start,
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from frontend.settings.audit import AuditSettings
 from frontend.settings.batches import BatchSettings
 from frontend.settings.limits import LimitSettings
 from frontend.settings.media import MediaSettings
 from frontend.settings.schemas import SchemaSettings
 from frontend.settings.server import ServerSettings
+from frontend.settings.sharing import SharingSettings
 from frontend.settings.store import StoreSettings
 from frontend.settings.telemetry import TelemetrySettings
 from frontend.settings.upstreams import UpstreamSettings
@@ -26,12 +28,14 @@ class DatabaseSettings(StoreSettings, BaseSettings):
 
 
 class Settings(
+    AuditSettings,
     BatchSettings,
     TelemetrySettings,
     StoreSettings,
     SchemaSettings,
     MediaSettings,
     LimitSettings,
+    SharingSettings,
     UpstreamSettings,
     ServerSettings,
     BaseSettings,

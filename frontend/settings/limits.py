@@ -47,7 +47,18 @@ class LimitSettings(Group):
         default=256, ge=1, description="Concurrent requests to Triton; further requests wait."
     )
     max_waiting: int = Field(
-        default=1024, ge=0, description="Maximum of waiting requests; further requests get a 503."
+        default=4096, ge=0, description="Maximum of waiting requests; further requests get a 503."
+    )
+    max_waiting_per_user: int = Field(
+        default=64,
+        ge=0,
+        description="Maximum of waiting requests of one user; further ones get a 429. Callers"
+        " without a key are not limited by it.",
+    )
+    max_waiting_bytes: int = Field(
+        default=256 * 2**20,
+        ge=1024,
+        description="Bytes of the prompts of all waiting requests; further requests get a 503.",
     )
     max_body_bytes: int = Field(
         default=4 * 2**20,

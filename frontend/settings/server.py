@@ -35,8 +35,14 @@ class ServerSettings(Group):
     )
     open: bool = Field(
         default=False,
-        description="Accept requests without a key. Without this, a key file or `--require-keys`,"
-        " the gateway serves only its own machine.",
+        description="Accept requests without a key although there is a key file. Only on loopback"
+        " addresses.",
+    )
+    open_to_network: bool = Field(
+        default=False,
+        description="Accept requests without a key from everyone who reaches the gateway: for a"
+        " container whose port is published on loopback alone, or behind a proxy that checks who"
+        " asks.",
     )
     trusted_proxies: str = Field(
         default="",
@@ -76,13 +82,18 @@ class ServerSettings(Group):
 
     @model_validator(mode="after")
     def _is_guarded(self) -> Self:
-        if not self.keys_are_required and not self.open and not _is_loopback(self.host):
+        if not (self.keys_are_required or self.open_to_network or _is_loopback(self.host)):
+            also = "; --open is for loopback addresses only" if self.open else ""
             raise ValueError(
-                f"a gateway on '{self.host}' answers everyone who can reach it: require keys of the"
-                " database (--require-keys), pass a file of keys (--keys-file), or pass --open"
+                f"a gateway on '{self.host}' answers everyone who can reach it{also}: require keys"
+                " of the database (--require-keys), pass a file of keys (--keys-file), or listen on"
+                " 127.0.0.1. Where only a container's published port or a proxy reaches it, pass"
+                " --open-to-network"
             )
-        if self.require_keys and self.open:
-            raise ValueError("--require-keys and --open exclude each other; pass one of them")
+        for flag, given in (("open", self.open), ("open-to-network", self.open_to_network)):
+            if self.require_keys and given:
+                text = f"--require-keys and --{flag} exclude each other; pass one of them"
+                raise ValueError(text)
         return self
 
     @field_validator("trusted_proxies")
@@ -104,7 +115,8 @@ class ServerSettings(Group):
     @property
     def keys_are_required(self) -> bool:
         """Whether a request without a valid key is refused."""
-        return not self.open and (self.require_keys or self.keys_file is not None)
+        is_open = self.open or self.open_to_network
+        return not is_open and (self.require_keys or self.keys_file is not None)
 
     @field_validator("allowed_origins")
     @classmethod

@@ -21,6 +21,25 @@ class StoreSettings(Group):
         description="The database: `postgresql://USER:PASSWORD@HOST:5432/NAME`, or"
         " `sqlite:////path/of/a/file.db`. Default: `gateway.db` in the data directory.",
     )
+    redis_url: SecretStr | None = Field(
+        default=None,
+        description="Redis 6.2 or later, in which several gateways count requests and tokens per"
+        " minute and running requests together: `redis://:PASSWORD@HOST:6379/0`, `rediss://` with"
+        " TLS, or `unix:///path/of/a.sock`. The same for all gateways of a database.",
+    )
+    redis_timeout_s: float = Field(
+        default=0.5,
+        gt=0,
+        le=10,
+        description="Seconds that one call of Redis may take. After that a gateway uses its share"
+        " of the limits until Redis answers again.",
+    )
+    redis_gateways: int = Field(
+        default=1,
+        ge=1,
+        description="N, at least: without Redis a gateway uses 1/N of each limit. N is the number"
+        " of gateways in the database where that is larger.",
+    )
     responses_ttl_s: int = Field(
         default=30 * 86400, ge=1, description="Seconds until a stored response expires."
     )
@@ -54,6 +73,19 @@ class StoreSettings(Group):
         if value is not None and not value.get_secret_value().startswith(schemes):
             raise ValueError("must start with 'postgresql://' or 'sqlite:///'")
         return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_of_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        schemes = ("redis://", "rediss://", "unix://")
+        if value is not None and not value.get_secret_value().startswith(schemes):
+            raise ValueError("must start with 'redis://', 'rediss://' or 'unix://'")
+        return value
+
+    @property
+    def redis(self) -> str | None:
+        """`redis_url` in the clear."""
+        return None if self.redis_url is None else self.redis_url.get_secret_value()
 
     @property
     def url(self) -> str | None:

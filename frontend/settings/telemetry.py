@@ -1,6 +1,9 @@
 """What the gateway reports about itself."""
 
-from pydantic import Field
+import re
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
 
 from frontend.settings.group import Group
 
@@ -13,8 +16,35 @@ class TelemetrySettings(Group):
         ge=1,
         description="Milliseconds that the event loop may be blocked before the cause is logged.",
     )
+    metrics_by_user: bool = Field(
+        default=False,
+        description="Metrics of each user by id: requests and tokens, for at most 1000 users.",
+    )
+    metrics_urls: dict[str, str] = Field(
+        default_factory=dict,
+        description="Where the metrics of upstreams are, as JSON by name: "
+        '`{"triton": "http://127.0.0.1:8002/metrics"}`; the gateway\'s own have them, too.',
+    )
+    metrics_interval_s: float = Field(
+        default=15,
+        ge=1,
+        le=3600,
+        description="Seconds between two readings of them, and between points of the history.",
+    )
     log_level: str = Field(
         default="info",
         pattern="^(debug|info|warning|error)$",
         description="The lowest level that is logged.",
     )
+
+    @field_validator("metrics_urls")
+    @classmethod
+    def _are_urls(cls, urls: dict[str, str]) -> dict[str, str]:
+        for name, url in urls.items():
+            if not re.fullmatch("[A-Za-z0-9._-]{1,64}", name):
+                raise ValueError(f"{name!r} is not a name of letters, digits, '.', '_' and '-'")
+            parts = urlsplit(url)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError(f"{url!r} of {name!r} is not an HTTP URL")
+            _ = parts.port  # its ValueError says what is wrong
+        return urls

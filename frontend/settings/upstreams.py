@@ -6,6 +6,8 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 
 from frontend.domain.durations import parse_duration
+from frontend.domain.upstreams import UpstreamEntry
+from frontend.settings.entries import read_entries
 from frontend.settings.group import Group
 
 
@@ -15,6 +17,16 @@ class UpstreamSettings(Group):
     triton: str = Field(
         default="127.0.0.1:8001",
         description="Triton's gRPC address: `HOST:PORT` or `unix:/path`.",
+    )
+    upstreams: Path | None = Field(
+        default=None,
+        description="File that names several upstreams, as TOML or JSON; `triton` is not used"
+        " then. See the guide on several upstreams.",
+    )
+    local_groups: str = Field(
+        default="",
+        description="Ids of the groups whose prompts may not leave the site, separated by commas;"
+        " `*`: of everybody. They are refused where only an `external` upstream has the model.",
     )
     triton_key_file: Path | None = Field(
         default=None,
@@ -43,6 +55,20 @@ class UpstreamSettings(Group):
     def _has_a_key(self) -> Self:
         _ = self.triton_key  # its ValueError is what pydantic wants
         return self
+
+    @field_validator("upstreams")
+    @classmethod
+    def _can_be_read(cls, file: Path | None) -> Path | None:
+        if file is not None:
+            read_entries(file)
+        return file
+
+    @property
+    def entries(self) -> list[UpstreamEntry]:
+        """The upstreams: those of the file, else the one Triton."""
+        if self.upstreams is not None:
+            return read_entries(self.upstreams)
+        return [UpstreamEntry("triton", self.triton)]
 
     @field_validator("keep_alive")
     @classmethod

@@ -51,6 +51,9 @@ class Owned:
     role: str
     weight: int
     permissions: list[str]
+    audit: str | None
+    audit_strict: bool | None
+    group_weight: int = 1
 
 
 _k, _u, _g, _o, _r = tables.keys, tables.users, tables.groups, tables.organisations, tables.roles
@@ -62,6 +65,8 @@ _OWNED = (
         _k.c.digest, _k.c.previous_digest, _k.c.previous_ends_at_us, _k.c.expires_at_us,
         func.coalesce(*_ENABLED).is_(None), _k.c.models, _k.c.endpoints, _k.c.networks,
         _u.c.id, _u.c.name, _g.c.id, _o.c.id, _r.c.name, _r.c.weight, _r.c.permissions,
+        _g.c.audit, _g.c.audit_strict,
+        _g.c.weight,
     )
     .join(_u, _u.c.id == _k.c.user_id)
     .join(_g, _g.c.id == _u.c.group_id)

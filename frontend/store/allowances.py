@@ -1,6 +1,6 @@
 """Quotas, requests for more, plans, subscriptions, prices: their rows. Rules are in `accounts`."""
 
-from sqlalchemy import Table, delete, update
+from sqlalchemy import ColumnElement, Table, and_, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from frontend.domain.allowances import (
@@ -20,8 +20,40 @@ SUBSCRIPTIONS = Records(tables.subscriptions, Subscription, "subscription")
 PRICES = Records(tables.prices, StoredPrice, "price")
 
 
+async def due_requests(connection: AsyncConnection, now_us: int) -> bool:
+    """Whether there are requests to expire."""
+    found = select(tables.quota_requests.c.id).where(_due(now_us)).limit(1)
+    return (await connection.execute(found)).first() is not None
+
+
+async def expire_requests(connection: AsyncConnection, now_us: int) -> None:
+    """Ends requests, pending and approved ones, whose time is over."""
+    statement = update(tables.quota_requests).where(_due(now_us))
+    await connection.execute(statement.values(status="expired"))
+
+
+def is_over(request: QuotaRequest, now_us: int) -> bool:
+    """Whether the time for which more was asked for has passed."""
+    return request.expires_at_us is not None and request.expires_at_us <= now_us
+
+
+def _due(now_us: int) -> ColumnElement[bool]:
+    columns = tables.quota_requests.c
+    return and_(columns.status.in_(("pending", "approved")), columns.expires_at_us <= now_us)
+
+
+async def free_name(connection: AsyncConnection, name: str) -> None:
+    """Lets a new plan have the name of a deleted one, whose id takes the name's place."""
+    plans = tables.plans.c
+    deleted = update(tables.plans).where(plans.name == name, plans.deleted_at_us.is_not(None))
+    await connection.execute(deleted.values(name=plans.id))
+
+
 async def remove(connection: AsyncConnection, table: Table, row_id: str) -> None:
     """Deletes a row for good: nothing refers to it."""
+    for records in (QUOTAS, PRICES):
+        if records.table is table:
+            await records.note_removal(connection, row_id)
     await connection.execute(delete(table).where(table.c.id == row_id))
 
 

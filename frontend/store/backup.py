@@ -27,7 +27,7 @@ from frontend.store.tables import metadata
 _FORMAT = "triton-gateway backup 1"
 _ROWS = 500
 _LARGE_ROWS = 8  # of tables whose rows hold contents of megabytes
-_FILLED_BY_GATEWAYS = {"changes", "gateways", "plans", "prices", "roles", "secrets"}
+_FILLED_BY_GATEWAYS = {"chain_heads", "changes", "gateways", "plans", "prices", "roles", "secrets"}
 """Tables that also a new database may have rows in: they do not count as data."""
 
 

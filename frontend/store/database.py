@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+from asyncpg import InterfaceError as DriverError
 from asyncpg import PostgresError
 from sqlalchemy import Connection, event
 from sqlalchemy.exc import (
@@ -18,6 +19,7 @@ from sqlalchemy.exc import (
     DBAPIError,
     DisconnectionError,
     IntegrityError,
+    InterfaceError,
     ProgrammingError,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -34,6 +36,7 @@ _NO_TEXT = ("22021", "22P05")
 _MISTAKES = ("21", "22", "23", "42")
 """Classes of SQLSTATEs for a statement that is wrong or breaks a rule of the tables."""
 _MISTAKE_ERRORS = (IntegrityError, ProgrammingError, DataError)
+_ERRORS = (ConnectionError, TimeoutError, PoolTimeout, DBAPIError, PostgresError, DriverError)
 _SQLITE = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=NORMAL",  # with WAL: an end of the power may undo the last commits
@@ -90,11 +93,11 @@ class Database:
                     await connection.execution_options(**options)
                 await stack.enter_async_context(connection.begin())
                 yield connection
-        except (ConnectionError, TimeoutError, PoolTimeout, DBAPIError, PostgresError) as error:
+        except _ERRORS as error:
             if _state(error) in _NO_TEXT:
                 raise InvalidRequest("the character U+0000 is not allowed in a text") from error
             # a wrong statement is a fault of the gateway, and not an outage that will pass
-            if _state(error)[:2] in _MISTAKES or isinstance(error, _MISTAKE_ERRORS):
+            if _is_mistake(error):
                 raise
             raise StoreUnavailable(f"{self.location}: {_reason(error)}") from error
 
@@ -145,6 +148,14 @@ def _begin_sqlite(connection: Connection) -> None:
 def _state(error: BaseException) -> str:
     """PostgreSQL's SQLSTATE, https://www.postgresql.org/docs/15/errcodes-appendix.html, or ''."""
     return getattr(getattr(error, "orig", error), "sqlstate", None) or ""
+
+
+def _is_mistake(error: BaseException) -> bool:
+    if isinstance(error, InterfaceError | DriverError):
+        # of a driver that was used wrongly, as with a value of another type; or of a connection
+        # that is gone, which the driver alone knows
+        return not getattr(error, "connection_invalidated", False) and "closed" not in str(error)
+    return _state(error)[:2] in _MISTAKES or isinstance(error, _MISTAKE_ERRORS)
 
 
 def _reason(error: BaseException) -> str:

@@ -15,6 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from frontend.errors import Conflict
 
 T = TypeVar("T")
+JOURNAL = "gateway_journal"
+"""The option of a connection whose value is a list: every row that changes is noted in it."""
 Rows = AsyncConnection
 """A transaction, to those who only hand it on."""
 
@@ -62,15 +64,20 @@ class Records(Generic[T]):
     async def insert(self, connection: AsyncConnection, **values: Any) -> None:
         """Raises Conflict where a row with the same unique values exists."""
         await self._execute(connection, self.table.insert().values(values), values)
+        await self._note(connection, {}, [str(values[str(self._id.key)])])
 
     async def update(self, connection: AsyncConnection, key: str, **values: Any) -> None:
         """Raises Conflict as `insert` does."""
         if values:
             change = self.table.update().where(self._id == key).values(values)
+            before = await self._stored(connection, [key])
             await self._execute(connection, change, values)
+            await self._note(connection, before, [key])
 
     async def delete(self, connection: AsyncConnection, keys: Sequence[str], now_us: int) -> None:
         """Marks rows as deleted."""
+        for key, row in (await self._stored(connection, keys)).items():
+            _journal(connection).append((self._noun, key, row, None))
         query = self.table.update().where(self._id.in_(keys), self.table.c.deleted_at_us.is_(None))
         await connection.execute(query.values(deleted_at_us=now_us))
 
@@ -78,6 +85,30 @@ class Records(Generic[T]):
         """The keys of all rows with these values."""
         rows = await connection.execute(select(self._id).where(*self._are(equal)))
         return [str(row[0]) for row in rows]
+
+    async def note_removal(self, connection: AsyncConnection, key: str) -> None:
+        """Notes that a row is about to be removed for good."""
+        for row in (await self._stored(connection, [key])).values():
+            _journal(connection).append((self._noun, key, row, None))
+
+    async def _stored(
+        self, connection: AsyncConnection, keys: Sequence[str]
+    ) -> dict[str, dict[str, Any]]:
+        """The rows as they are, by their keys; nothing where no journal is kept."""
+        if not keys or _journal(connection) is None:
+            return {}
+        rows = await connection.execute(select(*self._columns).where(self._id.in_(keys)))
+        # SQLAlchemy's names are not quite str, as orjson wants them
+        names = [str(column.key) for column in self._columns]
+        return {
+            str(row._mapping[str(self._id.key)]): dict(zip(names, row, strict=True)) for row in rows
+        }
+
+    async def _note(
+        self, connection: AsyncConnection, before: dict[str, dict[str, Any]], keys: Sequence[str]
+    ) -> None:
+        for key, row in (await self._stored(connection, keys)).items():
+            _journal(connection).append((self._noun, key, before.get(key), row))
 
     def _are(self, equal: dict[str, object]) -> list[ColumnElement[bool]]:
         conditions = [self.table.c[name] == value for name, value in equal.items()]
@@ -103,3 +134,7 @@ class Records(Generic[T]):
                 problem = f"a {self._noun} with the {name} '{shown}' exists already"
                 return Conflict(problem, param=name)
         return Conflict(f"the {self._noun} is in conflict with another one")
+
+
+def _journal(connection: AsyncConnection) -> Any:
+    return connection.sync_connection.get_execution_options().get(JOURNAL)  # type: ignore[union-attr]

@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import case, func, literal, select, tuple_, union_all
 
-from frontend.domain.ids import new_id
+from frontend.domain.ids import first_id, new_id
 from frontend.domain.metering import UsageRow
 from frontend.store.database import Database
-from frontend.store.ledger import Books
+from frontend.store.ledger.books import Books
 from frontend.store.tables import usage, usage_hourly
 
 _HOUR_US = 3_600_000_000
@@ -104,6 +104,18 @@ class UsageFilter:
     model: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What one request used, for the scheduler."""
+
+    request_id: str
+    group: str
+    user: str
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+
+
 class UsageStore:
     """Reads the sums."""
 
@@ -132,6 +144,21 @@ class UsageStore:
         shown = [{**row, **{name: int(row[name]) for name in SUMS}} for row in rows]
         # an aggregate without groups has a row also where nothing was found
         return [row for row in shown if row["requests"]]
+
+    async def served_since(self, at_s: float, most: int = 10_000) -> list[Served]:
+        """What the newest requests used, of those written down since a moment, newest first."""
+        rows = usage.c
+        statement = (
+            select(
+                rows.request_id, rows.group_id, rows.user_id,
+                rows.prompt_tokens, rows.cached_tokens, rows.completion_tokens,
+            )
+            .where(rows.id >= first_id(at_s))
+            .order_by(rows.id.desc())
+            .limit(most)
+        )  # fmt: skip
+        async with self._database.connect() as connection:
+            return [Served(*row) for row in await connection.execute(statement)]
 
     async def hours(self, chosen: UsageFilter) -> list[int]:
         """The hours of a range that have any usage, in order."""

@@ -22,6 +22,16 @@ class Call:
     timeout_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a server says of its own load; None where it does not say it."""
+
+    running: float | None = None
+    waiting: float | None = None
+    utilization: float | None = None
+    """The part of the engine's cache that is in use, 0…1."""
+
+
 class Upstream(Protocol):
     """One server. Each method raises GatewayError, and BackendUnavailable when it is gone."""
 

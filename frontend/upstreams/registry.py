@@ -1,4 +1,4 @@
-"""Which models are served, learned from the upstream alone and kept fresh by polling.
+"""Which models one upstream serves, learned from it alone and kept fresh by polling.
 
 A model that was seen and is not ready now is unavailable, not unknown. While the upstream does not
 answer, nothing is ready. A name leads to a model of that name, else by an alias, else by the most
@@ -10,11 +10,11 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from frontend.domain.models import Model
-from frontend.errors import BackendUnavailable, GatewayError, ModelNotFound, NotFound
+from frontend.errors import GatewayError
 from frontend.upstreams.patterns import WILDCARD, Patterns
 from frontend.upstreams.protocol import Upstream
 from frontend.upstreams.residency import Residency
@@ -22,7 +22,21 @@ from frontend.upstreams.residency import Residency
 _LATEST = ":latest"
 _MISS_INTERVAL_S = 0.5
 _READ_INTERVAL_S = 30.0
+_PATTERN = 2
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A model that a name leads to. `rank`: 0 its own name, 1 an alias, 2 a pattern."""
+
+    model: Model
+    rank: int
+
+    @property
+    def is_pattern(self) -> bool:
+        """Whether only a pattern leads to it."""
+        return self.rank == _PATTERN
 
 
 @dataclass(slots=True)
@@ -40,6 +54,8 @@ class Registry:
     _seen_patterns: dict[str, str] = field(default_factory=dict)
     _since_s: dict[str, int] = field(default_factory=dict)
     _reachable: bool = False
+    _learned: bool = False
+    _answered_at_s: float = -math.inf
     _refreshed_at_s: float = -1e9
     _refreshing: asyncio.Task[None] | None = None
     _loaded: dict[str, Model] = field(default_factory=dict)
@@ -55,60 +71,81 @@ class Registry:
         return self._reachable and bool(self._ready)
 
     @property
+    def is_reachable(self) -> bool:
+        """Whether the upstream answered last time."""
+        return self._reachable
+
+    @property
+    def was_read(self) -> bool:
+        """Whether the upstream ever said what it serves."""
+        return self._learned
+
+    @property
+    def polled_s_ago(self) -> float:
+        """Seconds since the last poll that the upstream answered."""
+        return time.monotonic() - self._answered_at_s
+
+    @property
+    def ready(self) -> Mapping[str, Model]:
+        """The ready models by their names and aliases."""
+        # one failed poll does not mean that a loaded model is not loaded any more
+        return self._ready if self._reachable else {}
+
+    @property
     def names(self) -> dict[str, Model]:
         """The ready models by every name, in order."""
         exact = (name for name in self.mapping if WILDCARD not in name)
-        mapped = {name: self._ready.get(self._mapped(name)) for name in exact}
-        known = self._ready | {name: model for name, model in mapped.items() if model}
+        mapped = {name: self.ready.get(self._mapped(name)) for name in exact}
+        known = dict(self.ready) | {name: model for name, model in mapped.items() if model}
         return dict(sorted(known.items()))
 
     @property
     def models(self) -> list[Model]:
         """The ready models by name, each once."""
-        return sorted({m.name: m for m in self._ready.values()}.values(), key=lambda m: m.name)
+        return sorted({m.name: m for m in self.ready.values()}.values(), key=lambda m: m.name)
 
     @property
     def absent(self) -> list[str]:
         """Names of the models that were ready before and are not now."""
-        return sorted(set(self._seen.values()) - {model.name for model in self._ready.values()})
+        return sorted(set(self._seen.values()) - {model.name for model in self.ready.values()})
 
     @property
     def loaded(self) -> list[Model]:
         """The models that are loaded now, by name."""
-        return sorted(self._loaded.values(), key=lambda model: model.name)
+        loaded = self._loaded.values() if self._reachable else ()
+        return sorted(loaded, key=lambda model: model.name)
 
-    async def find(self, name: str) -> Model:
-        """The ready model that answers to `name`; polls again on a miss.
+    def is_loaded(self, name: str) -> bool:
+        """Whether the model of this name is loaded now."""
+        return self._reachable and name in self._loaded
 
-        Raises NotFound, or BackendUnavailable when it was there before or the upstream is away.
-        """
-        spelled = [self._mapped(one) for one in spellings(name)]
-        model = self._first(spelled)
-        # names come from strangers: unknown ones must not mean a poll for each request
-        if model is None and time.monotonic() - self._refreshed_at_s > _MISS_INTERVAL_S:
-            await self.refresh()
-            model = self._first(spelled)
-        if model is not None:
-            return model
-        if not self._reachable:
-            raise BackendUnavailable("the model server is not available now; try again soon")
-        for one in spelled:
-            if self._is_known(one):
-                raise BackendUnavailable(f"the model '{one}' is not loaded now; try again soon")
-        raise ModelNotFound(name)
+    def own(self, name: str) -> Model | None:
+        """The ready model whose own name this is."""
+        model = self.ready.get(name)
+        return model if model is not None and model.name == name else None
 
-    def _first(self, names: list[str]) -> Model | None:
+    def match(self, names: Sequence[str]) -> Match | None:
         """The ready model that the likeliest of the names leads to."""
-        for name in names:
-            if name in self._ready:
-                return self._ready[name]
-        if any(name in self._seen for name in names):
-            return None  # a model of that name is not loaded now: patterns do not replace it
-        targets = map(self._patterns.find, names)
-        return next((self._ready[name] for name in targets if name in self._ready), None)
+        spelled = [self._mapped(one) for one in names]
+        for name in spelled:
+            if (model := self.ready.get(name)) is not None:
+                return Match(model, 0 if model.name == name else 1)
+        targets = map(self._patterns.find, spelled)
+        found = next((self.ready[name] for name in targets if name and name in self.ready), None)
+        return None if found is None else Match(found, _PATTERN)
 
-    def _is_known(self, name: str) -> bool:
-        return name in self._seen or self._patterns.find(name) is not None
+    async def look_again(self) -> None:
+        """Polls, if the last poll is some time ago."""
+        # names come from strangers: unknown ones must not mean a poll for each request
+        if time.monotonic() - self._refreshed_at_s > _MISS_INTERVAL_S:
+            await self.refresh()
+
+    def known(self, names: Sequence[str], *, by_pattern: bool = True) -> str | None:
+        """The first of the names that leads to a model that was ready before."""
+        for name in map(self._mapped, names):
+            if name in self._seen or (by_pattern and self._patterns.find(name) is not None):
+                return name
+        return None
 
     def own_name(self, name: str) -> str:
         """What the upstream calls the model that `name` leads to, loaded now or not."""
@@ -121,18 +158,10 @@ class Registry:
             name = self.mapping[name]
         return name
 
-    async def find_stored(self, names: list[str]) -> str:
-        """The first of `names` that can be loaded, as the upstream calls it. Raises NotFound."""
+    async def find_stored(self, names: list[str]) -> str | None:
+        """The first of `names` that can be loaded, as the upstream calls it."""
         stored = await self.upstream.stored()
-        for name in names:
-            if (own := self.own_name(name)) in stored:
-                return own
-        raise NotFound(
-            f"the repository has no model '{names[0][:100]}'; the operator builds it"
-            " (toolkit build-repo)",
-            param="model",
-            code="model_not_found",
-        )
+        return next((own for name in names if (own := self.own_name(name)) in stored), None)
 
     async def load(self, name: str) -> None:
         """Loads a stored model, or what changed of it. Raises BackendFailed."""
@@ -144,12 +173,11 @@ class Registry:
         await self.upstream.unload(name)
         await self.refresh()
 
-    async def check(self) -> None:
-        """Polls again when the upstream was away. Raises BackendUnavailable when it still is."""
+    async def check(self) -> bool:
+        """Polls again when the upstream was away. Whether it answers."""
         if not self._reachable and await self.upstream.health():
             await self.refresh()
-        if not self._reachable:
-            raise BackendUnavailable("the model server is not available now; try again soon")
+        return self._reachable
 
     def lost(self) -> None:
         """A request found the upstream gone: notes it at once; the next poll corrects it."""
@@ -177,7 +205,7 @@ class Registry:
             self.residency.unload_idle(self.loaded)
 
     async def refresh(self) -> None:
-        """Polls once, however many callers wait. After a failure nothing is served."""
+        """Polls once, however many callers wait. After a failure nothing is ready."""
         if self._refreshing is None or self._refreshing.done():
             self._refreshing = asyncio.create_task(self._refresh())
         # a caller that goes away must not end it for the others
@@ -190,9 +218,10 @@ class Registry:
         except GatewayError:
             if self._reachable or self._refreshed_at_s < 0:  # it stopped, or never answered
                 _log.warning("the model server does not answer; trying again until it does")
-            self._reachable, self._ready, self._loaded = False, {}, {}
+            self._reachable = False
         else:
-            self._reachable = True
+            self._reachable = self._learned = True
+            self._answered_at_s = time.monotonic()
             self._loaded = {model.name: model for model in models}
             on_demand = [model for model in models if self.residency.is_on_demand(model)]
             self._on_demand |= {model.name: model for model in on_demand}

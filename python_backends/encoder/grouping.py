@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from python_backends.errors import InvalidInput
 from python_backends.onnx import Graph
 from python_backends.triton import Array
 
@@ -39,6 +40,8 @@ def trim(
         raise ValueError(f"ids {input_ids.shape} and mask {attention_mask.shape} do not match")
     if token_type_ids is not None and token_type_ids.shape != input_ids.shape:
         raise ValueError(f"ids {input_ids.shape} and types {token_type_ids.shape} do not match")
+    if not input_ids.shape[1]:
+        raise InvalidInput("'input_ids' has rows without a token", param="input_ids")
     # at least one token: a row without any would be a run of width 0
     lengths = attention_mask.sum(axis=1).clip(min=1)
     return [

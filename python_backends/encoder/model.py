@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from python_backends.encoder.grouping import Row, group, run_group, trim
+from python_backends.errors import InvalidInput
 from python_backends.onnx import FLOAT, INT64, Graph
 from python_backends.triton import Array, Request, Settings, read, refuse, respond
 
@@ -74,7 +75,10 @@ class TritonPythonModel:
             return [vector for row in members for vector in self._run([row])]
 
     def _answer(self, outputs: Mapping[int, list[Array] | BaseException], number: int) -> object:
-        vectors = outputs[number]
-        if isinstance(vectors, BaseException):
-            return refuse(vectors)
-        return respond({self._output: np.stack(vectors)})
+        try:
+            vectors = outputs.get(number) or InvalidInput("the request has no rows")
+            if isinstance(vectors, BaseException):
+                return refuse(vectors)
+            return respond({self._output: np.stack(vectors)})
+        except Exception as error:  # one bad request must not fail those beside it
+            return refuse(error)

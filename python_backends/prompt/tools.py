@@ -64,7 +64,7 @@ def as_text(messages: Sequence[Message], tools: Sequence[Any]) -> list[Message]:
     plain: list[Message] = []
     for message in messages:
         if message["role"] in ("tool", "function"):
-            _add_result(plain, str(message.get("content") or ""))
+            _add_result(plain, message.get("content"))
         elif message.get("tool_calls"):
             plain.append({"role": message["role"], "content": _written(message)})
         else:
@@ -82,24 +82,36 @@ def _with_system(messages: list[Message], text: str) -> list[Message]:
     # one system message: many templates accept only the first, or refuse a second
     if messages and messages[0]["role"] == "system":
         first = messages[0]
-        return [{**first, "content": f"{first['content']}\n\n{text}"}, *messages[1:]]
+        return [{**first, "content": _join(first.get("content"), "\n\n", text)}, *messages[1:]]
     return [{"role": "system", "content": text}, *messages]
 
 
-def _add_result(messages: list[Message], content: str) -> None:
+def _join(*contents: Any) -> Any:
+    """Contents behind each other: a text, or a list of parts where one of them is a list."""
+    given = [content for content in contents if content]
+    if not any(isinstance(content, list) for content in given):
+        return "".join(map(str, given))
+    parts: list[Any] = []
+    for content in given:
+        parts += content if isinstance(content, list) else [{"type": "text", "text": str(content)}]
+    return parts
+
+
+def _add_result(messages: list[Message], content: Any) -> None:
     """Results that follow one another are one message: many templates want roles to alternate."""
-    text = f"<tool_response>\n{content}\n</tool_response>"
+    result = _join("<tool_response>\n", content, "\n</tool_response>")
     if messages and messages[-1].get("is_result"):
-        messages[-1] = {**messages[-1], "content": f"{messages[-1]['content']}\n{text}"}
+        messages[-1] = {**messages[-1], "content": _join(messages[-1]["content"], "\n", result)}
     else:
-        messages.append({"role": "user", "content": text, "is_result": True})
+        messages.append({"role": "user", "content": result, "is_result": True})
 
 
-def _written(message: Message) -> str:
+def _written(message: Message) -> Any:
     """An assistant's message with its calls in the format that the system message describes."""
-    parts = [message["content"]] if message.get("content") else []
+    parts = []
     for call in message["tool_calls"]:
         function = call["function"]
         body = {"name": function["name"], "arguments": function["arguments"]}
         parts.append(f"<tool_call>\n{json.dumps(body, ensure_ascii=False)}\n</tool_call>")
-    return "\n".join(parts)
+    content = message.get("content")
+    return _join(content, "\n" if content else "", "\n".join(parts))

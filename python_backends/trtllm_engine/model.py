@@ -4,8 +4,9 @@ NVIDIA's model has names of its own for everything and takes text. Each request 
 waits for that model's answers; everything else happens in one loop.
 """
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -35,6 +36,24 @@ _REPLY = ("tools", "infill")
 """Fields of `reply` that need a reader of the model's own marks, which this engine has not."""
 
 
+_STOPS = 16
+"""Threads that hand over cancels; each takes milliseconds."""
+
+
+@dataclass(slots=True)
+class _Turn:
+    """One request: what NVIDIA's model gets, and where its answers go."""
+
+    request_id: str
+    tensors: dict[str, Any]
+    replies: Replies
+    stream: Stream
+    prompt_ids: dict[str, Any] = field(default_factory=dict)
+    job: "Future[None] | None" = None
+    cancelled: bool = False
+    stop: Callable[[], None] = lambda: None
+
+
 class TritonPythonModel:
     """Called by Triton; `execute` returns at once."""
 
@@ -46,6 +65,8 @@ class TritonPythonModel:
         self._loop = LoopThread("trtllm")
         # a thread per stream: the stub's iterator of decoupled responses blocks
         self._threads = ThreadPoolExecutor(settings.number("streams", 256))
+        # a cancel frees a stream's thread, so it must not wait for one
+        self._stops = ThreadPoolExecutor(_STOPS)
         self._cancellations = Cancellations()
         self._pace = Pace()
 
@@ -59,7 +80,8 @@ class TritonPythonModel:
 
     def finalize(self) -> None:
         # without waiting: a thread may be blocked in an answer that never comes
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._stops):
+            threads.shutdown(wait=False, cancel_futures=True)
         self._loop.stop()
 
     def _take(self, request_id: str, arrays: Arrays, replies: Replies) -> None:
@@ -71,6 +93,8 @@ class TritonPythonModel:
         for name in _REPLY:
             if reply.get(name) and not reply.get("raw") and reply.get("tool_choice") != "none":
                 raise InvalidInput(f"TensorRT-LLM does not take '{name}' here", param=name)
+        if "token_ids" not in arrays:
+            raise InvalidInput("send one of 'token_ids' and 'cancel'", param="token_ids")
         ids = [int(each) for each in arrays["token_ids"].reshape(-1)]
         if (room := self._context - len(ids)) < 1:
             raise ContextOverflow(
@@ -83,25 +107,37 @@ class TritonPythonModel:
         sampling = json_object(arrays, "sampling_parameters") or {}
         tensors = sampling_tensors(sampling, room, self._context)
         tensors["text_input"] = texts([self._prompts.text(ids).encode()])
-        stream = Stream(len(ids))
-        prompt_ids = {"prompt_token_ids": ids} if reply.get("prompt_token_ids") else {}
-        self._threads.submit(self._serve, request_id, tensors, replies, stream, prompt_ids)
+        turn = _Turn(request_id, tensors, replies, Stream(len(ids)))
+        if reply.get("prompt_token_ids"):
+            turn.prompt_ids = {"prompt_token_ids": ids}
+        # at once, not when a thread is free: a cancel is remembered for 30 s only
+        self._loop.call(self._start, turn)
 
-    def _serve(
-        self,
-        request_id: str,
-        tensors: dict[str, Any],
-        replies: Replies,
-        stream: Stream,
-        prompt_ids: dict[str, Any],
-    ) -> None:
-        stop = partial(self._threads.submit, self._stop, request_id)
+    def _start(self, turn: "_Turn") -> None:
+        turn.stop = partial(self._cancel, turn)
+        if self._cancellations.start(turn.request_id, turn.stop):
+            turn.job = self._threads.submit(self._serve, turn)
+        else:
+            self._send(turn.replies, turn.stream.aborted())
+
+    def _cancel(self, turn: "_Turn") -> None:
+        # true while it waits for a thread: NVIDIA's model does not know of it yet
+        if turn.job is not None and turn.job.cancel():
+            self._send(turn.replies, turn.stream.aborted())
+            self._cancellations.end(turn.request_id, turn.stop)
+        else:
+            turn.cancelled = True
+            self._stops.submit(self._stop, turn.request_id)
+
+    def _serve(self, turn: "_Turn") -> None:
+        replies, stream, prompt_ids = turn.replies, turn.stream, turn.prompt_ids
         try:
-            if not self._loop.run(self._start(request_id, stop)):
+            # the stop may reach NVIDIA's model before the request does, and is then forgotten there
+            if turn.cancelled:
                 self._send(replies, stream.aborted())
                 return
             asks = {name: np.array([True]) for name in ("streaming", *_ASKS)}
-            for answer in self._ask(request_id, {**tensors, **asks}):
+            for answer in self._ask(turn.request_id, {**turn.tensors, **asks}):
                 if answer.has_error():
                     # Triton's own text is not passed on: it may quote paths of the server
                     raise StepError("the engine failed while it worked on this request")
@@ -115,10 +151,7 @@ class TritonPythonModel:
         except Exception as error:  # a stream that is not ended hangs its client
             self._loop.call(replies.fail, error)
         finally:
-            self._loop.call(self._cancellations.end, request_id, stop)
-
-    async def _start(self, request_id: str, stop: Any) -> bool:
-        return self._cancellations.start(request_id, stop)
+            self._loop.call(self._cancellations.end, turn.request_id, turn.stop)
 
     def _send(self, replies: Replies, event: dict[str, Any]) -> None:
         final = event["finish_reason"] is not None

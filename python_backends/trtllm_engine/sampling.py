@@ -43,7 +43,10 @@ def sampling_tensors(sampling: Mapping[str, Any], room: int, context: int) -> di
     given = {name: value for name, value in sampling.items() if value is not None}
     tensors: dict[str, Array] = {}
     for name, value in given.items():
-        if name in {"max_tokens", "stop"} or name in _TAKEN:
+        if name == "stop":
+            continue
+        if (kind := {**_TAKEN, "max_tokens": np.int32}.get(name)) is not None:
+            _check_number(name, value, kind)
             continue
         if value not in _NEUTRAL.get(name, ()):
             raise InvalidInput(f"TensorRT-LLM does not take '{name}' here", param=name)
@@ -56,7 +59,7 @@ def sampling_tensors(sampling: Mapping[str, Any], room: int, context: int) -> di
         # the contract's top_k of 0 or -1 means all tokens, which is what leaving it out means here
         if name in chosen and not (name == "top_k" and chosen[name] <= 0):
             tensors[f"sampling_param_{name}"] = np.array([chosen[name]], dtype=kind)
-    most = given.get("max_tokens", room)
+    most = int(given.get("max_tokens", room))
     if most > context:
         raise ContextOverflow(
             f"max_tokens is {most} and the model's context holds {context}",
@@ -66,8 +69,29 @@ def sampling_tensors(sampling: Mapping[str, Any], room: int, context: int) -> di
             requested_tokens=most,
         )
     tensors["sampling_param_max_tokens"] = np.array([min(most, room)], dtype=np.int32)
-    stops = given.get("stop", [])
-    if stops:
-        stops = [stops] if isinstance(stops, str) else stops
-        tensors["sampling_param_stop"] = texts([stop.encode() for stop in stops])
+    if stops := _stops(given.get("stop", [])):
+        tensors["sampling_param_stop"] = texts(stops)
     return tensors
+
+
+def _check_number(name: str, value: Any, kind: Any) -> None:
+    """Raises InvalidInput for what numpy cannot write as `kind`."""
+    whole = np.issubdtype(kind, np.integer)
+    limits: Any = np.iinfo(kind) if whole else np.finfo(kind)
+    least, most = int(limits.min), int(limits.max)
+    # JSON's true is an int in Python
+    right = isinstance(value, int | float) and not isinstance(value, bool)
+    # NaN is never within; 5.0 is whole, as JSON has one type of number
+    if not (right and least <= value <= most and (not whole or value == int(value))):
+        what = f"a whole number from {least} to {most}" if whole else "a number"
+        raise InvalidInput(f"'{name}' must be {what}", param=name)
+
+
+def _stops(value: Any) -> list[bytes]:
+    stops = [value] if isinstance(value, str) else value
+    if not isinstance(stops, list) or not all(isinstance(stop, str) for stop in stops):
+        raise InvalidInput("'stop' must be a text or a list of texts", param="stop")
+    try:
+        return [stop.encode() for stop in stops]
+    except UnicodeEncodeError as error:
+        raise InvalidInput("'stop' holds half of a surrogate pair", param="stop") from error

@@ -32,8 +32,11 @@ class ControlCharacters:
         structured = sampling.get("structured_outputs")
         if not isinstance(structured, Mapping) or not _bounds_strings(structured):
             return sampling
+        given = sampling.get("logit_bias") or {}
+        if not isinstance(given, Mapping):
+            return sampling  # refused where sampling parameters are read
         # the bias is added last: a client's own must not bring the characters back
-        return {**sampling, "logit_bias": {**(sampling.get("logit_bias") or {}), **self._bias}}
+        return {**sampling, "logit_bias": {**given, **self._bias}}
 
 
 def _bounds_strings(structured: Mapping[str, Any]) -> bool:

@@ -8,7 +8,7 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +33,15 @@ _SHUTDOWN_S = 1.0
 
 
 class Engine:
-    """An engine that is restarted after a crash. `llm` is vLLM's AsyncLLM; use it inside `loop`."""
+    """An engine that is restarted after a crash. `llm` is vLLM's AsyncLLM; use it inside `loop`.
 
-    def __init__(self, settings: Settings, logger: Logger) -> None:
+    `withdraw` is called once the engine has died too often: nothing will restart it here.
+    """
+
+    def __init__(self, settings: Settings, logger: Logger, withdraw: Callable[[], None]) -> None:
         self._settings = settings
+        self._withdraw = withdraw
+        self._given_up = False
         self.arguments = engine_arguments(settings)
         self.adapters = Adapters.read(settings)
         self.parsers = Parsers()
@@ -66,6 +71,8 @@ class Engine:
 
     def check(self) -> None:
         """Raises Unavailable unless the engine takes requests. Any thread may ask."""
+        if self._given_up:
+            raise Unavailable(f"the engine of '{self._name}' stopped too often to be restarted")
         if self._llm is None:
             raise Unavailable(f"the engine of '{self._name}' stopped and is restarting")
         if self._llm.errored:
@@ -154,7 +161,11 @@ class Engine:
             except Exception as error:  # vLLM raises anything; the next try may work
                 self.logger.log_error(f"engine of '{self._name}' did not start: {error!r}")
                 self._deaths.append(time.monotonic())
-        self.logger.log_error(f"engine of '{self._name}' keeps dying; giving up")
+        if self._stopping:
+            return
+        self._given_up = True
+        self.logger.log_error(f"engine of '{self._name}' keeps dying; its model is unloaded")
+        self._withdraw()
 
     def _may_restart(self) -> bool:
         while self._deaths and self._deaths[0] < time.monotonic() - _RESTART_WINDOW_S:

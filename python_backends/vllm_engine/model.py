@@ -4,10 +4,11 @@ A request is a cancel, the contract's `token_ids`, or Triton's own `text_input`.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from python_backends.replies import Pace, Replies
 from python_backends.stages import VARIABLE, open_stages
-from python_backends.triton import Request, Settings, backend, read, text
+from python_backends.triton import Request, Settings, backend, read, text, unload
 from python_backends.vllm_engine.engine import Engine
 from python_backends.vllm_engine.process import prepare_process
 from python_backends.vllm_engine.serving import Serving
@@ -23,7 +24,7 @@ class TritonPythonModel:
         # before anything imports vLLM or torch, which read the environment at import
         prepare_process(environment, settings.gpus)
         self._stamp = open_stages(stages)
-        self._engine = Engine(settings, backend().Logger)
+        self._engine = Engine(settings, backend().Logger, partial(unload, settings.model))
         self._engine.start()
         self._serving = Serving(self._engine, self._stamp)
         self._pace = Pace()

@@ -171,9 +171,9 @@ class Target:
     def _processes(self) -> set[tuple[int, float]]:
         """The service's lasting processes: the gateway, Triton, and what runs the models."""
         lasting = ("tritonserver", "triton_python_backend_stub", "EngineCore")
-        found = [self._gateway()]
-        found += [p for part in lasting for p in self.service.named(part)]
-        return {(process.pid, process.create_time()) for process in found}
+        processes = [self._gateway()]
+        processes += [p for part in lasting for p in self.service.named(part)]
+        return {(process.pid, process.create_time()) for process in processes}
 
 
 @pytest.fixture(scope="package")

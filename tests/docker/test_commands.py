@@ -32,9 +32,9 @@ ALL = [(page.name, words) for page in PAGES for words in commands_of(page)]
 
 
 def named(*start: str) -> list[list[str]]:
-    found = [words for _, words in ALL if tuple(words[: len(start)]) == start]
-    assert found, start
-    return found
+    commands = [words for _, words in ALL if tuple(words[: len(start)]) == start]
+    assert commands, start
+    return commands
 
 
 @pytest.mark.parametrize(

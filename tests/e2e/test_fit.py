@@ -21,14 +21,14 @@ WITHIN = 0.15
 COUNT = """
 import sys
 import vllm.model_executor.model_loader.base_loader as loader
-packing, found = loader.process_weights_after_loading, []
+packing, counts = loader.process_weights_after_loading, []
 def count(model, *rest, **more):
-    found.append(sum(each.numel() * each.element_size() for each in model.parameters()))
+    counts.append(sum(each.numel() * each.element_size() for each in model.parameters()))
     return packing(model, *rest, **more)
 loader.process_weights_after_loading = count
 class Counter:
     def weight_bytes(self):
-        return found[0]
+        return counts[0]
 if __name__ == "__main__":
     from vllm import LLM
     llm = LLM(sys.argv[1], dtype=sys.argv[2], enforce_eager=True, max_model_len=128,
@@ -70,9 +70,9 @@ def processes(service: Service, model: str) -> list[psutil.Process]:
     return [each for stub in stubs for each in (stub, *stub.children(recursive=True))]
 
 
-def resident_bytes(found: list[psutil.Process]) -> int:
+def resident_bytes(members: list[psutil.Process]) -> int:
     """Memory in use; pages that several processes map are shared out among them (PSS)."""
-    return sum(process.memory_full_info().pss for process in found)
+    return sum(process.memory_full_info().pss for process in members)
 
 
 def test_the_kv_cache_is_what_vllm_says(planned: dict[str, Any], busy: Service) -> None:
@@ -102,7 +102,7 @@ def test_weights_are_what_vllm_holds(planned: dict[str, Any], repository: Path) 
             "PATH": "/usr/bin:/bin",
             "HOME": str(Path.home()),
             "HF_HUB_OFFLINE": "1",
-            "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # one process imports vLLM, not two
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         },
     )

@@ -33,9 +33,9 @@ def asked(content: str) -> Any:
 
 
 def test_a_stream_joins_to_the_whole_message_and_counts_its_prompt(claude: Anthropic) -> None:
-    wanted = asked("What is the capital of France?") | {"extra_body": {"temperature": 0}}
-    whole = claude.messages.create(**wanted, max_tokens=30)
-    with claude.messages.stream(**wanted, max_tokens=30) as stream:
+    request = asked("What is the capital of France?") | {"extra_body": {"temperature": 0}}
+    whole = claude.messages.create(**request, max_tokens=30)
+    with claude.messages.stream(**request, max_tokens=30) as stream:
         message = stream.get_final_message()
     assert message.content[0].model_dump(exclude={"parsed_output"}) == whole.content[0].model_dump()
     assert "Paris" in whole.content[0].text  # type: ignore[union-attr]

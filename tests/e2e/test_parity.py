@@ -3,6 +3,7 @@
 Same chunks after joining, same usage, same log probabilities.
 """
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from openai import OpenAI
 
 from benchmarks.chain import vllm_server
 from tests.e2e.conftest import CHAT
+from tests.support.gateway import run_gateway
 
 pytestmark = pytest.mark.timeout(600)
 SAME, ROUNDED = 0.001, 0.05
@@ -164,3 +166,36 @@ def compare_choices(own: Any, other: Any) -> float:
     pairs = list(zip(own.logprobs.token_logprobs, other.logprobs.token_logprobs, strict=True))
     assert all((mine is None) == (its is None) for mine, its in pairs)
     return max((abs(mine - its) for mine, its in pairs if mine is not None), default=0.0)
+
+
+def test_a_gateway_with_vllms_own_server_as_upstream_says_the_same(
+    peer: OpenAI, tmp_path: Path
+) -> None:
+    file = tmp_path / "upstreams.json"
+    entry = {"name": "peer", "engine": "vllm", "url": str(peer.base_url).rstrip("/")}
+    file.write_text(json.dumps({"upstreams": [entry]}))
+    (model,) = [one.id for one in peer.models.list().data]
+    schema = {
+        "type": "json_schema",
+        "json_schema": {"name": "colour", "schema": COLOURS},
+    }
+    forms: list[Any] = [{}, {"response_format": schema}, {"logprobs": True, "stop": [","]}]
+    with (
+        run_gateway("127.0.0.1:9", tmp_path / "log", "--upstreams", str(file)) as gateway,
+        OpenAI(base_url=f"{gateway.url}/v1", api_key="unused", max_retries=0) as through,
+    ):
+        for more in forms:
+            asked = {"model": model, "messages": ASK, "max_tokens": 24, **more}
+            far, near = (
+                one.chat.completions.create(**asked, temperature=0) for one in (peer, through)
+            )
+            assert near.choices[0].message.content == far.choices[0].message.content
+            assert near.choices[0].finish_reason == far.choices[0].finish_reason
+            assert near.usage.completion_tokens == far.usage.completion_tokens
+            assert near.usage.prompt_tokens == far.usage.prompt_tokens
+        prompt: Any = {"model": model, "prompt": "one two three", "max_tokens": 4}
+        texts = [
+            one.completions.create(**prompt, temperature=0).choices[0].text
+            for one in (peer, through)
+        ]
+        assert texts[0] == texts[1]

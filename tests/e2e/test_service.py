@@ -196,12 +196,12 @@ def test_a_triton_that_dies_while_it_loads_is_started_again(
 
     def loading() -> list[psutil.Process]:
         """The server of this repository, once it starts a model's Python."""
-        found = []
+        parents = []
         for each in psutil.Process().children(recursive=True):
             with suppress(psutil.NoSuchProcess):  # or a zombie, which has no command line
                 if each.name().startswith("triton_python") and str(own) in " ".join(each.cmdline()):
-                    found.append(each.parent())
-        return [parent for parent in found if parent]
+                    parents.append(each.parent())
+        return [parent for parent in parents if parent]
 
     def kill() -> None:
         wait_for(lambda: bool(loading()), 30, "a model that loads")

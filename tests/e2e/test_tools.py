@@ -175,13 +175,13 @@ def test_a_keyword_that_the_grammar_lacks_is_checked_at_the_end(client: OpenAI) 
         schema = {"type": "object", "properties": {"a": {"const": 1}}, "required": ["a"]}
         schema["not"] = {"properties": {"a": {"const": forbidden}}}
         asked: Any = {"model": CHAT, "messages": ASK, "max_tokens": 40}
-        wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+        schema_format = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
         if forbidden == 1:
             with pytest.raises(InternalServerError) as caught:
-                patient.create(**asked, response_format=wanted)
+                patient.create(**asked, response_format=schema_format)
             assert caught.value.code == "invalid_structured_output"
             return
-        answer = patient.create(**asked, response_format=wanted)
+        answer = patient.create(**asked, response_format=schema_format)
         assert "response_format.json_schema.schema.not" in answer.headers["warning"]
         assert json.loads(answer.parse().choices[0].message.content or "") == {"a": 1}
 
@@ -218,9 +218,9 @@ def test_characters_that_the_vocabulary_lacks_are_written_as_escapes(
     client: OpenAI, character: str
 ) -> None:
     schema = of_character(character)
-    wanted: Any = {"type": "json_schema", "json_schema": {"name": "made", "schema": schema}}
+    schema_format: Any = {"type": "json_schema", "json_schema": {"name": "made", "schema": schema}}
     answer = client.chat.completions.create(
-        model=CHAT, messages=ASK, response_format=wanted, seed=1, max_tokens=200
+        model=CHAT, messages=ASK, response_format=schema_format, seed=1, max_tokens=200
     )
     (choice,) = answer.choices
     assert choice.finish_reason == "stop"
@@ -235,12 +235,12 @@ def test_characters_that_the_vocabulary_lacks_are_written_as_escapes(
 @given(schema=schemas())
 @example(schema={"type": "object", "properties": {"": {"enum": [["\U00040000"], []]}}})
 def test_no_schema_is_broken_at_a_stop(client: OpenAI, schema: dict[str, Any]) -> None:
-    wanted: Any = {"type": "json_schema", "json_schema": {"name": "made", "schema": schema}}
+    schema_format: Any = {"type": "json_schema", "json_schema": {"name": "made", "schema": schema}}
     try:
         answer = client.with_options(max_retries=0).chat.completions.create(
             model=CHAT,
             messages=[{"role": "user", "content": "Fill in something short."}],
-            response_format=wanted,
+            response_format=schema_format,
             seed=1,
             max_tokens=80,
         )

@@ -11,6 +11,7 @@ from frontend.store.location import Location
 from tests.support.databases import Databases
 from tests.support.echo import EchoTriton
 from tests.support.gateway import Gateway, run_gateway
+from tests.support.redis import RedisServer
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +41,15 @@ def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
     made = Databases(tmp_path_factory.mktemp("databases"))
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One for the whole run. A test that stops it starts it again."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"), password="hunter2")
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

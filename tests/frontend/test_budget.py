@@ -59,6 +59,40 @@ async def test_who_gives_up_leaves_nothing_behind() -> None:
     assert await granted(budget, "ada", 50) is not None
 
 
+async def test_small_requests_do_not_keep_a_large_one_out_forever() -> None:
+    budget = Budget(100)
+    held = await budget.take("small-0", 50)
+    large = asyncio.create_task(budget.take("large", 60))
+    await asyncio.sleep(0)
+    for number in range(1, 3):  # 100 bytes pass the large one
+        following = await granted(budget, f"small-{number}", 50)
+        assert following is not None
+        held.release()
+        held = following
+    late = asyncio.create_task(budget.take("small-3", 40))
+    await asyncio.sleep(0)
+    assert not late.done()
+    held.release()
+    whole, rest = await asyncio.gather(large, late)
+    whole.release()
+    rest.release()
+
+
+async def test_a_large_request_that_gives_up_holds_up_nobody() -> None:
+    budget = Budget(10)
+    held = await budget.take("small", 5)
+    large = asyncio.create_task(budget.take("large", 6))
+    await asyncio.sleep(0)
+    for number in range(2):
+        (await budget.take(f"passing-{number}", 5)).release()
+    late = asyncio.create_task(budget.take("late", 5))
+    await asyncio.sleep(0)
+    assert not late.done()
+    large.cancel()
+    (await late).release()
+    held.release()
+
+
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 60), st.booleans())))
 def test_the_bounds_hold_whatever_happens(steps: list[tuple[str, int, bool]]) -> None:
     async def run() -> None:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,11 @@ from frontend.dialects.openai.responses import parse_response
 from frontend.domain.events import Event
 from frontend.domain.generation import Generation
 from frontend.domain.usage import UsageCount
+from tests.support import events
 
 FOLDER = Path(__file__).parent / "transcripts"
 MODEL = "smollm2-135m-instruct"
+_SERVED = replace(events.MODEL, name=MODEL, context_length=2048)
 _CITY = {"type": "object", "properties": {"city": {"enum": ["Oslo", "Bergen"]}}}
 _CITY |= {"required": ["city"], "additionalProperties": False}
 _FUNCTION = {"name": "weather", "description": "The weather.", "parameters": _CITY}
@@ -159,14 +161,14 @@ def _messages(request: dict[str, Any]) -> Reading:
     call = parse_messages(request, 99)
 
     def whole(groups: Groups) -> str:
-        answer = MessageAnswer(call, "golden", MODEL)
+        answer = MessageAnswer(call, "golden", _SERVED)
         for group in groups:
             for event in group:
                 answer.add(event)
         return _plain(answer.render(_count(groups).total))
 
     def stream(groups: Groups) -> str:
-        told = MessageStream(call, "golden", MODEL)
+        told = MessageStream(call, "golden", _SERVED)
         said = [told.first(_count(groups[:1]).total)]
         said += [told.chunk(event) for group in groups for event in group]
         return _plain(b"".join([*said, told.last(_count(groups).total)]))

@@ -27,11 +27,11 @@ def server(scratch: Path, small: models.Small) -> Iterator[Server]:
     """Echo, prompt, embedding and diffusion models on one server."""
     root = scratch / "small"
     names = [*echo_repository(root), *models.small_repository(root, small)]
-    with serve(root, names, scratch / "small-run", ready_s=120) as found:
-        yield found
+    with serve(root, names, scratch / "small-run", ready_s=120) as running:
+        yield running
 
 
 @pytest.fixture
 def client(server: Server) -> Iterator[Client]:
-    with Client(server.grpc_address) as found:
-        yield found
+    with Client(server.grpc_address) as connected:
+        yield connected

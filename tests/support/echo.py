@@ -9,6 +9,7 @@ from openai.types.chat import ChatCompletionMessageParam
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from frontend.upstreams.triton.tensors import add_texts, output, unpack_bytes
+from tests.support.processes import free_port
 from toolkit.runtime.triton import ensure_triton
 from toolkit.serve.models import public_models
 from toolkit.serve.triton import TritonOptions, TritonServer
@@ -19,7 +20,9 @@ class EchoTriton:
 
     def __init__(self, repository: Path, log: Path) -> None:
         self._models = [model.name for model in public_models(repository)]
-        self._server = TritonServer(ensure_triton(), TritonOptions(repository, log))
+        self.metrics_port = free_port()
+        options = TritonOptions(repository, log, metrics_port=self.metrics_port)
+        self._server = TritonServer(ensure_triton(), options)
         self.grpc_address = self._server.address
         self.log = log
 
@@ -44,8 +47,8 @@ def script(**fields: Any) -> list[ChatCompletionMessageParam]:
 
 def echo_requests(triton: EchoTriton, engine_id: str = "") -> list[dict[str, Any]]:
     """What the echo engine did for one request, or for all it remembers, oldest first."""
-    found: list[dict[str, Any]] = echo_stats(triton, engine_id)["requests"]
-    return found
+    requests: list[dict[str, Any]] = echo_stats(triton, engine_id)["requests"]
+    return requests
 
 
 def echo_stats(triton: EchoTriton, request_id: str) -> dict[str, Any]:

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from sqlalchemy import func, select
@@ -11,11 +13,12 @@ from sqlalchemy import func, select
 from frontend.accounts.clock import Clock
 from frontend.accounts.holds import Hold
 from frontend.accounts.ledger import Ledger
+from frontend.accounts.shared import Shared
 from frontend.domain.ids import new_id
 from frontend.domain.metering import Owner, UsageRow
 from frontend.domain.usage import Usage
 from frontend.store.database import Database
-from frontend.store.ledger import LedgerStore
+from frontend.store.ledger.books import LedgerStore
 from frontend.store.tables import (
     counters,
     credit_accounts,
@@ -55,20 +58,29 @@ class Charged:
 
 @asynccontextmanager
 async def ledger_of(
-    database: Database, clock: Clock | None = None, charged: Charged | None = None, **more: int
+    database: Database,
+    clock: Clock | None = None,
+    charged: Charged | None = None,
+    *,
+    folder: Path | None = None,
+    shared: Shared | None = None,
+    **more: int,
 ) -> AsyncIterator[Ledger]:
     """A running ledger of one gateway."""
-    seen = charged or Charged()
+    seen, scratch = charged or Charged(), TemporaryDirectory()
     options: dict[str, int] = {"default_tokens": 0, "max_refused": 10_000, **more}
     ledger = Ledger(
         LedgerStore(database),
         charged=seen.rows.append,
         lost=seen.lose,
         clock=clock or SetClock(),
+        folder=folder or Path(scratch.name),
+        shared=shared,
         **options,
     )
-    async with ledger.running():
-        yield ledger
+    with scratch:
+        async with ledger.running():
+            yield ledger
 
 
 def hold_of(owner: Owner = ADA, model: str = "m", now_us: int = NOW_US) -> Hold:

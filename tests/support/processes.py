@@ -76,12 +76,12 @@ class Service(Running):
 
     def named(self, part: str) -> list[psutil.Process]:
         """Processes of the family whose name or command line has `part` in it."""
-        found = []
+        members = []
         for process in self.family():
             with contextlib.suppress(psutil.NoSuchProcess):
                 if part in process.name() or any(part in word for word in process.cmdline()):
-                    found.append(process)
-        return found
+                    members.append(process)
+        return members
 
 
 @contextlib.contextmanager
@@ -120,12 +120,12 @@ def with_data_directory(log: Path) -> dict[str, str]:
 
 def shared_memory(processes: list[psutil.Process]) -> set[Path]:
     """The files of /dev/shm that the processes have mapped."""
-    found = set()
+    files = set()
     for process in processes:
         with contextlib.suppress(OSError):
             maps = Path(f"/proc/{process.pid}/maps").read_text()
-            found |= {Path(path) for path in re.findall(r"(/dev/shm/\S+)$", maps, re.MULTILINE)}
-    return found
+            files |= {Path(path) for path in re.findall(r"(/dev/shm/\S+)$", maps, re.MULTILINE)}
+    return files
 
 
 def alive(process: psutil.Process) -> bool:

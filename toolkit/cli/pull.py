@@ -32,7 +32,9 @@ class _Download(TyperGroup):
     """`toolkit pull [SOURCE…]` means `toolkit pull download [SOURCE…]`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        first = next((each for each in args if not each.startswith("-")), "")
+        # options come after a command, so one at the beginning is an option of `download`; what
+        # follows may be its value, as in `--only check`
+        first = args[0] if args and not args[0].startswith("-") else ""
         if first not in self.commands and args[:1] not in (["--help"], ["-h"]):
             # every source but a catalogue name has a colon, so this may be a misspelt command
             if ":" not in first and (near := get_close_matches(first, self.commands)):

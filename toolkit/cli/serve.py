@@ -71,7 +71,7 @@ class Options:
         typer.Option(
             "--open",
             envvar="TRITON_FRONTEND_OPEN",
-            help="Answer requests without a key, also from other machines.",
+            help="Answer requests without a key. With --triton-only, also from other machines.",
         ),
     ] = False
     triton_only: Annotated[
@@ -107,6 +107,13 @@ class Options:
     ] = None
     triton_http_port: Annotated[
         int | None, typer.Option(help="Also open Triton's HTTP API on this loopback port.")
+    ] = None
+    triton_metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            help="Also open Triton's metrics on this loopback port; the gateway's /metrics then "
+            "has them, too."
+        ),
     ] = None
     device: Annotated[
         Device,

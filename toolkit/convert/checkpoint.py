@@ -46,7 +46,7 @@ def convert_checkpoint(folder: Path, place: Path, progress: Progress) -> LlmFact
         chat=_has_template(folder),
         cache_bytes_per_token=cache_bytes_per_token(config),
         details=describe(weights),
-        vision="vision_config" in config and (folder / "preprocessor_config.json").exists(),
+        vision=bool(config.get("vision_config")) and (folder / "preprocessor_config.json").exists(),
     )
 
 
@@ -123,7 +123,7 @@ def check_files(folder: Path) -> dict[str, Any]:
 def positions(config: dict[str, Any]) -> int | None:
     """How many tokens a language model's config says that it knows; None when it does not say."""
     # models that see images keep the language model's settings apart
-    text = config.get("text_config", config)
+    text = config.get("text_config") or config
     limits = (text.get(name) for name in _MOST_TOKENS)
     return next((value for value in limits if isinstance(value, int) and value > 0), None)
 
@@ -139,7 +139,7 @@ def _context_length(config: dict[str, Any]) -> int:
 
 def cache_bytes_per_token(config: dict[str, Any]) -> int:
     """Keys and values of one token in all layers, 2 bytes a number. Raises ConvertError."""
-    text = config.get("text_config", config)
+    text = config.get("text_config") or config
     heads = _size(text, "num_attention_heads", "n_head")
     kept = text.get("num_key_value_heads") or heads
     # a head need not be a share of the width: Qwen3-0.6B has 16 heads of 128 and a width of 1024

@@ -28,7 +28,7 @@ def describe(weights: Path) -> Details:
         counts += _numbers(file)
     quantized = config.get("quantization_config")
     return Details(
-        family=str(config.get("text_config", config).get("model_type", "")),
+        family=str((config.get("text_config") or config).get("model_type") or ""),
         # packed tensors hold several parameters in one number, so these are not counted
         parameters=0 if quantized else sum(counts.values()),
         size_bytes=sum(file.stat().st_size for file in files),

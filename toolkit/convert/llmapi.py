@@ -5,6 +5,7 @@
 `engine: tensorrt-llm` in models.yaml builds the same model behind the toolkit's contract.
 """
 
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,8 @@ def write_repository(place: Path, config: dict[str, Any]) -> None:
 
 def command(place: Path) -> str:
     """What serves the directory, on a host with a GPU."""
+    mount = shlex.quote(f"{place.absolute()}:/model")
     return (
-        f"docker run --rm --gpus all --network host --shm-size=2g -v {place.absolute()}:/model "
+        f"docker run --rm --gpus all --network host --shm-size=2g -v {mount} "
         f"{IMAGE} bash /model/serve.sh"
     )

@@ -5,6 +5,7 @@ forced; `conversion.json` beside it says which.
 """
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -64,7 +65,7 @@ def convert(source: Path, request: Request, output: Path, progress: Progress) ->
         record.update(_record(source, request, parity, details))
         if "command" in details:
             # it was written for the folder in which the result is made
-            details["command"] = details["command"].replace(str(place), str(output))
+            details["command"] = _load("toolkit.convert.llmapi").command(output)
             record.update(details)
         (place / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
         open_to_all(place)
@@ -84,7 +85,8 @@ def _record(
     parts: dict[tuple[str, str], dict[str, Any]] = {}
     for check in parity.checks:  # the worst of each part stands for it
         kept = parts.setdefault((check.part, check.measure), {"difference": -1.0})
-        if not check.difference <= kept["difference"]:
+        # NaN is worse than any number, and stays
+        if not (check.difference <= kept["difference"] or math.isnan(kept["difference"])):
             kept.update(difference=check.difference, tolerance=check.tolerance)
             kept["passed"] = check.passed
     return {
@@ -137,7 +139,7 @@ def _to_onnx(source: Path, request: Request, place: Path, progress: Progress) ->
 
 
 def _kind(source: Path) -> str:
-    """`diffusion`, `llm` or `embedding`, by the files in the directory."""
+    """`diffusion`, `llm`, `rerank` or `embedding`, by the files in the directory."""
     if (source / "model_index.json").exists():
         return "diffusion"
     config = source / "config.json"
@@ -151,6 +153,9 @@ def _kind(source: Path) -> str:
     # embedding models made of decoders have CausalLM in config.json, too
     if not modules and any(str(name).endswith(("CausalLM", "LMHeadModel")) for name in names):
         return "llm"
+    # a cross-encoder: its score is in the head, which an embedding's graph leaves out
+    if any(str(name).endswith("ForSequenceClassification") for name in names):
+        return "rerank"
     return "embedding"
 
 

@@ -1,6 +1,7 @@
 """What several conversions hand to more than one step: the tokenizer beside the weights."""
 
 import os
+import shutil
 from pathlib import Path
 
 TOKENIZER_FILES = (
@@ -18,8 +19,19 @@ TOKENIZER_FILES = (
 
 
 def share_tokenizer(weights: Path, tokenizer: Path) -> None:
-    """Hard-links a model directory's tokenizer files (and its config) into `tokenizer`."""
+    """Hard-links a model directory's tokenizer files (and its config) into `tokenizer`.
+
+    Copies them where the file system has no hard links.
+    """
     tokenizer.mkdir(parents=True)
     for name in TOKENIZER_FILES:
         if (weights / name).exists():
-            os.link(weights / name, tokenizer / name)
+            link_or_copy(weights / name, tokenizer / name)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """The same file under another name, or its copy on another file system."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -6,8 +6,6 @@ is written down and the result says `"executed": false`.
 """
 
 import filecmp
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from toolkit.convert.llmapi import IMAGE, command, write_repository
 from toolkit.convert.modelopt import RECIPES, quantize
 from toolkit.convert.parity import Check, record
 from toolkit.convert.safetensors_file import read_tensors
+from toolkit.convert.steps import link_or_copy
 from toolkit.errors import ConvertError
 from toolkit.progress import Progress
 
@@ -52,7 +51,7 @@ def convert_tensorrt_llm(
     if quantization is None:
         with progress.step("copy weights", unit="files"):
             for file in files_of(folder, config):
-                _link(file, checkpoint / file.name)
+                link_or_copy(file, checkpoint / file.name)
         changed = float(_changed(folder, checkpoint))
         record(
             Check("checkpoint", "files that differ from the source", changed, 0.0),
@@ -81,7 +80,7 @@ def _check(folder: Path, quantization: str | None) -> dict[str, Any]:
         raise ConvertError(
             f"no ModelOpt recipe '{quantization}' here", hint=f"known: {', '.join(RECIPES)}"
         )
-    if "quantization_config" in config:
+    if config.get("quantization_config"):
         raise ConvertError(
             f"{folder} is quantized by {config['quantization_config'].get('quant_method')}; whether"
             " TensorRT-LLM reads that is not established",
@@ -90,13 +89,6 @@ def _check(folder: Path, quantization: str | None) -> dict[str, Any]:
     if not read_tensors(folder):
         raise ConvertError(f"{folder} holds no safetensors")
     return config
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system
-        shutil.copyfile(source, target)
 
 
 def _changed(folder: Path, checkpoint: Path) -> int:

@@ -21,7 +21,7 @@ from toolkit.convert.images import draw, psnr
 from toolkit.convert.limit import MOST_TRIED, longest
 from toolkit.errors import QuantizeError
 from toolkit.quantize.events import Events, Job, work
-from toolkit.quantize.graph_files import check_graphs
+from toolkit.quantize.graph_files import check_graphs, files_of
 from toolkit.quantize.graph_weights import floats_of_products, prepare, rounded
 
 Array = npt.NDArray[Any]
@@ -120,11 +120,13 @@ def _count_rounded(source: Path, place: Path, job: Job) -> Job:
 
 
 def _size(place: Path) -> int:
-    return sum(file.stat().st_size for file in place.glob("*/model.onnx*"))
+    graphs = place.glob("*/model.onnx")
+    return sum(file.stat().st_size for graph in graphs for file in files_of(graph))
 
 
 def _quantize(file: Path, job: Job) -> None:
     """Replaces the graph, with its weights inside."""
+    outside = files_of(file)[1:]
     fresh = file.with_suffix(".quantizing.onnx")
     try:
         if job["method"] == "fp16":
@@ -134,7 +136,8 @@ def _quantize(file: Path, job: Job) -> None:
     except Exception as error:  # the tools raise anything
         raise _refusal(file, error) from error
     # the tools write weights into the graph, so the old ones are of no use
-    file.with_name(file.name + ".data").unlink(missing_ok=True)
+    for data in outside:
+        data.unlink(missing_ok=True)
     fresh.replace(file)
 
 

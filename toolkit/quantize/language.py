@@ -83,6 +83,7 @@ class _Job:
 
     checkpoint: Checkpoint
     digest: str
+    conversion: str
     method: Method
     options: Options
     layers: Layers
@@ -106,8 +107,10 @@ class _Job:
         # resolved names: two ways of writing `--ignore` share a result
         left_out = self.layers.left_out
         settings = [o.symmetric, left_out, o.search, o.shard_size, self.count, self.length]
+        # a newer recipe may write other weights of the same source
+        source = [self.digest, *([self.conversion] if self.conversion else [])]
         return json.dumps(
-            [_REVISION, self.digest, o.method, self.group_size, text, settings, libraries()]
+            [_REVISION, *source, o.method, self.group_size, text, settings, libraries()]
         )
 
 
@@ -173,6 +176,7 @@ def _prepare(fetched: Fetched, options: Options, judging: Judging) -> _Job:
     return _Job(
         checkpoint=checkpoint,
         digest=fetched.digest,
+        conversion=fetched.conversion,
         method=method,
         options=options,
         layers=layers,

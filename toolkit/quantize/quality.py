@@ -102,7 +102,7 @@ def _compare(
 
 
 def _outputs(folder: str, rows: list[list[int]], device: str) -> Iterator[Any]:
-    model = _load(folder).to(device).eval()
+    model = _load(folder, device).to(device).eval()
     with torch.inference_mode():
         for row in rows:
             ids = torch.tensor([row], device=device)
@@ -115,10 +115,10 @@ def _outputs(folder: str, rows: list[list[int]], device: str) -> Iterator[Any]:
     gc.collect()
 
 
-def _load(folder: str) -> Any:
+def _load(folder: str, device: str) -> Any:
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    dtype = torch.float32 if not torch.cuda.is_available() else "auto"
-    if not hasattr(config, "quantization_config"):
+    dtype = torch.float32 if device == "cpu" else "auto"
+    if getattr(config, "quantization_config", None) is None:
         return load(AutoModelForCausalLM, Path(folder), dtype)
     kind: Any = import_module("transformers").CompressedTensorsConfig
     loaded: Any = AutoModelForCausalLM.from_pretrained(

@@ -36,4 +36,4 @@ def as_checkpoint(fetched: Fetched, progress: Progress) -> Fetched:
     if fetched.path.suffix != ".gguf":
         return fetched
     folder = keep_converted(recipe("gguf"), fetched, progress)
-    return Fetched(folder / "engine" / "weights", fetched.digest)
+    return Fetched(folder / "engine" / "weights", fetched.digest, conversion=folder.name)

@@ -1,7 +1,8 @@
 """Is each tensor of a quantized checkpoint one of its source's? Read from the files of both.
 
-Invariant: no tensor is left out or added; what was not quantized is bit for bit the source's; each
-packed matrix is its source within what its method rounds. Methods that smooth activations move
+Invariant: no tensor is left out or added; what was not quantized is bit for bit the source's, or
+the source's in the number type that config.json names, which engines compute with; each packed
+matrix is its source within what its method rounds. Methods that smooth activations move
 factors between norms and matrices: inside layers those are compared by the whole model's answers.
 """
 
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
+from toolkit.convert.checkpoint import read_config
 from toolkit.convert.safetensors_file import Tensor, listed, read_tensors
 from toolkit.convert.strict import HARMLESS
 from toolkit.errors import QuantizeError
@@ -48,18 +50,45 @@ class _Files:
 def check_written(source: Path, written: Path, smooths: bool) -> list[str]:
     """The names of the quantized layers in the written files. Raises QuantizeError."""
     before, after = (_Files(folder, read_tensors(folder)) for folder in (source, written))
+    served = _served_type(source)
     plain = {name for name in after.tensors if name.rpartition(".")[2] not in _PARTS}
     packed = {name.rpartition(".")[0] for name in after.tensors.keys() - plain}
     weights = {f"{layer}.weight" for layer in packed}
     _check_names(before, plain | weights)
     for name in sorted(plain - weights):
         if not (smooths and ".layers." in name) and name in before.tensors:
-            kept = after.read(name)
-            if not torch.equal(kept, before.read(name).to(kept.dtype)):
-                raise QuantizeError(f"{name} was not quantized, and differs from the source's")
+            _check_kept(name, before.read(name), after.read(name), served)
     for layer in sorted(packed):
         _check_packed(layer, before, after, smooths)
     return sorted(packed)
+
+
+def _check_kept(name: str, source: Any, kept: Any, served: Any) -> None:
+    # any other narrower type would round these numbers further
+    wider = torch.promote_types(source.dtype, kept.dtype)
+    if kept.dtype not in {wider, served}:
+        raise QuantizeError(
+            f"{name} was not quantized, and is {kept.dtype} instead of {source.dtype}",
+            hint="nothing was kept",
+        )
+    # the bytes: NaN is not equal to itself, and -0.0 equals 0.0
+    if kept.shape != source.shape or not torch.equal(_bytes(kept), _bytes(source.to(kept.dtype))):
+        raise QuantizeError(f"{name} was not quantized, and differs from the source's")
+
+
+def _bytes(tensor: Any) -> Any:
+    return tensor.reshape(-1).view(torch.uint8)
+
+
+def _served_type(folder: Path) -> Any:
+    """The number type in the source's config.json; None without one."""
+    config = read_config(folder)
+    text = config.get("text_config") or {}
+    for settings in (config, text):
+        # transformers 4 wrote `torch_dtype`
+        if name := settings.get("dtype") or settings.get("torch_dtype"):
+            return getattr(torch, str(name).removeprefix("torch."), None)
+    return None
 
 
 def _check_names(before: _Files, after: set[str]) -> None:

@@ -42,6 +42,8 @@ class Healer:
     lost_process: bool = field(default=False, init=False)
     """Whether a model's process died since the server started: Triton then cannot end cleanly."""
     _watches: dict[str, Watch] = field(default_factory=dict, init=False)
+    _probed: dict[str, ModelConfig] = field(default_factory=dict, init=False)
+    """The config that each watch was made for."""
     _restarts_running: dict[str, Future[None]] = field(default_factory=dict, init=False)
     _attempts: dict[str, list[float]] = field(default_factory=dict, init=False)
     _stubs: dict[int, str] = field(default_factory=dict, init=False)
@@ -91,10 +93,13 @@ class Healer:
     def _follow(self, configs: Mapping[str, ModelConfig]) -> None:
         """Watches exactly the models that are loaded now."""
         known = {each.step: each for each in probes(public(list(configs.values())), configs)}
-        for model in self._watches.keys() - known.keys():
-            del self._watches[model]
+        for model in list(self._watches):
+            # loaded again with other tensors or versions: the old probe would prove nothing
+            if model not in known or self._probed.get(model) != configs[model]:
+                del self._watches[model]
         for model in known.keys() - self._watches.keys() - self._restarts_running.keys():
             self._watches[model] = self._watch(known[model])
+            self._probed[model] = configs[model]
 
     def _watch(self, probe: Probe) -> Watch:
         return Watch(

@@ -7,7 +7,6 @@ import heapq
 import os
 import re
 import time
-from calendar import timegm
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -112,20 +111,26 @@ def moment_of(text: str) -> float | None:
     """The time that a line of the service, the gateway, Triton or vLLM begins with."""
     if found := _PLAIN.match(text):
         return datetime.fromisoformat(found[1]).timestamp() + int(found[2]) / 1000
+    if found := _TRITON.match(text):  # Triton's times are UTC
+        return _latest("{}-{} {}:{}:{}.{}+00:00".format(*found.groups()))
+    if found := _VLLM.match(text):
+        return _latest(found[1])
+    return None
+
+
+def _latest(written: str) -> float | None:
+    """The last such date that has been: neither Triton nor vLLM writes the year."""
     now = time.time()
-    year = time.gmtime(now).tm_year
-    try:
-        if found := _TRITON.match(text):  # Triton's times are UTC
-            month, day, hour, minute, second, micro = map(int, found.groups())
-            moment = timegm((year, month, day, hour, minute, second)) + micro / 1e6
-        elif found := _VLLM.match(text):
-            moment = datetime.strptime(f"{year}-{found[1]}", "%Y-%m-%d %H:%M:%S").timestamp()
-        else:
-            return None
-    except ValueError:
-        return None
-    # neither writes the year
-    return moment if moment < now + _DAY_S else moment - 365 * _DAY_S
+    this = time.gmtime(now).tm_year
+    # from the next year, which has begun in some time zones; eight years have a February 29
+    for year in range(this + 1, this - 9, -1):
+        try:
+            moment = datetime.fromisoformat(f"{year}-{written}").timestamp()
+        except ValueError:
+            continue
+        if moment < now + _DAY_S:
+            return moment
+    return None
 
 
 class Followed:

@@ -1,5 +1,6 @@
 """The options of `toolkit serve`, and the gateway's command line that they result in."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ class ServeOptions:
     host: str = "127.0.0.1"
     port: int = 9000
     triton_http_port: int | None = None
+    triton_metrics_port: int | None = None
     triton_port: int | None = None
     ollama_port: int | None = None
     drain_s: float = 20.0
@@ -59,6 +61,8 @@ class ServeOptions:
             ports.append(("--ollama-port", self.host, self.ollama_port))
         if self.triton_http_port is not None:
             ports.append(("--triton-http-port", "127.0.0.1", self.triton_http_port))
+        if self.triton_metrics_port is not None:
+            ports.append(("--triton-metrics-port", "127.0.0.1", self.triton_metrics_port))
         return ports
 
     def gateway_command(self, triton: str, command: str = "serve") -> list[str]:
@@ -83,6 +87,9 @@ class ServeOptions:
             argv += ["--triton-key-file", str(self.control_key_file.absolute())]
         if self.ollama_port is not None:
             argv += ["--ollama-port", str(self.ollama_port)]
+        if self.triton_metrics_port is not None:
+            url = f"http://127.0.0.1:{self.triton_metrics_port}/metrics"
+            argv += ["--metrics-urls", json.dumps({"triton": url})]
         if self.open:
             argv.append("--open")
         return [*argv, *self.gateway]

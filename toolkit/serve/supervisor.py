@@ -132,6 +132,7 @@ class Supervisor:
                 options.triton_http_port,
                 placement=options.placement,
                 model_logs=logs / MODELS,
+                metrics_port=options.triton_metrics_port,
             ),
         )
         record = Record.here(

@@ -44,7 +44,8 @@ _CLOSED_HTTP = "model-repository,shared-memory,model-config,logging,trace:closed
 
 @dataclass(frozen=True, slots=True)
 class TritonOptions:
-    """How to run the server. `http_port` opens Triton's own HTTP API on loopback, for debugging;
+    """How to run the server. `http_port` opens Triton's own HTTP API on loopback, for debugging,
+    and `metrics_port` its metrics, for Prometheus;
     `placement` are the GPUs of each step, None on the CPU. `model_logs` is the folder of the logs
     of models; without it their output is in `log`."""
 
@@ -54,6 +55,7 @@ class TritonOptions:
     load_timeout_s: float = 600.0
     placement: Mapping[str, Mapping[str, object]] | None = None
     model_logs: Path | None = None
+    metrics_port: int | None = None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -150,8 +152,7 @@ class TritonServer:
             # the prefix tells this service's segments in /dev/shm from others
             f"--backend-config=python,shm-region-prefix-name={prefix}",
             "--model-control-mode=explicit",
-            # they would listen on a port that every user can read; the gateway has its own
-            "--allow-metrics=false",
+            *_metrics(options.metrics_port),
             # more than a drain and 10 s: vLLM needs 5 to 6 s to end its core
             f"--exit-timeout-secs={_EXIT_TIMEOUT_S}",
             f"--model-load-thread-count={_LOAD_THREADS}",
@@ -280,9 +281,12 @@ class TritonServer:
     def serving(self) -> dict[str, ModelConfig]:
         """The configs of all models that are loaded now. Raises grpc.RpcError."""
         ready = self.ready_versions()
-        # one index call per second, not one call for each model
-        if ready.keys() != self._configs.keys():
-            self._configs = {name: self.config(name) for name in ready}
+        # one config a second, not all of them: a reload does not show in the index
+        known = iter(self._configs.items())
+        turn = next(known, ("", None))[0]
+        kept = {name: config for name, config in known if name in ready}
+        fresh = {name: self.config(name) for name in ready if name == turn or name not in kept}
+        self._configs = kept | fresh
         return self._configs
 
     def ready_versions(self) -> dict[str, int]:
@@ -328,6 +332,13 @@ class TritonServer:
     def _forget(self) -> None:
         self._close_channel()
         self._folder.remove()
+
+
+def _metrics(port: int | None) -> list[str]:
+    # every user of the machine can read that port, so it opens only on request
+    if port is None:
+        return ["--allow-metrics=false"]
+    return ["--metrics-address=127.0.0.1", f"--metrics-port={port}", "--allow-metrics=true"]
 
 
 def _read_from(log: Path, start: int) -> str:

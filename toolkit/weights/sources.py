@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolkit.atomic import ensure, locked
+from toolkit.atomic import ensure, lock_of, locked
 from toolkit.download import Remote, download_all, total_bytes
 from toolkit.home import home
 from toolkit.progress import Progress
@@ -21,10 +21,14 @@ ABOUT = "digest"
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A file or folder that holds a model's weights as their author published them."""
+    """A file or folder that holds a model's weights as their author published them.
+
+    `conversion` names what made the files from the source of that digest, if anything did.
+    """
 
     path: Path
     digest: str
+    conversion: str = ""
 
 
 def place_of(identity: str) -> Path:
@@ -46,7 +50,8 @@ def recorded(place: Path) -> Fetched:
 
 def record(place: Path, content: Path, source: str) -> None:
     """Puts the digest beside what has just been fetched."""
-    (place / ABOUT).write_text(f"{content.name}\n{digest(content)}\n{source}\n")
+    name = content.relative_to(place)
+    (place / ABOUT).write_text(f"{name}\n{digest(content)}\n{source}\n")
 
 
 def keep(identity: str, source: str, fill: Callable[[Path], Path]) -> Fetched:
@@ -68,7 +73,8 @@ def keep_files(
         parts = downloads_of(identity)
         parts.mkdir(parents=True, exist_ok=True)
         with (
-            locked(parts.with_suffix(".lock")),
+            # the lock that `toolkit cache prune` asks for
+            locked(lock_of(parts)),
             progress.step(
                 f"download {source}", total=total_bytes(files.values()), unit="bytes"
             ) as step,

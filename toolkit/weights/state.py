@@ -21,8 +21,17 @@ from toolkit.spec import (
     Spec,
 )
 from toolkit.weights.digest import digest
-from toolkit.weights.fetch import UrlSource, fetch, hub_cached, hub_place, identity
+from toolkit.weights.fetch import (
+    UrlSource,
+    fetch,
+    hub_cached,
+    hub_place,
+    identity,
+    inside,
+    object_place,
+)
 from toolkit.weights.sources import Fetched, downloads_of, place_of, recorded
+from toolkit.wheels import partial_wheel
 
 
 class State(StrEnum):
@@ -109,15 +118,14 @@ def local_place(source: Source | UrlSource, folder: Path) -> Path | None:
         return folder / source.path
     if isinstance(source, PackageSource | UrlSource):
         return place_of(identity(source))
-    # the place of an object store's files is named after its listing, which needs the network
-    return hub_place(source) if isinstance(source, HubSource) else None
+    return hub_place(source) if isinstance(source, HubSource) else object_place(source)
 
 
 def _partials(source: Source) -> Iterator[Path]:
     if isinstance(source, PackageSource):
         # a whole wheel, too: its member has not been unpacked yet
         yield home() / "wheels" / source.requirement
-        yield home() / "downloads" / "wheels" / source.requirement
+        yield partial_wheel(source.requirement)
     elif isinstance(source, UrlSource):
         yield downloads_of(identity(source))
 
@@ -143,6 +151,4 @@ def find_local(source: Source, folder: Path) -> Fetched | None:
     if place is None or not place.exists():
         return hub_cached(inner) if isinstance(inner, HubSource) else None
     found = recorded(place)
-    if isinstance(inner, HubSource) and inner.file is not None:
-        return Fetched(found.path / inner.file, found.digest)
-    return found
+    return inside(found, inner) if isinstance(inner, HubSource) else found

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,9 +10,10 @@ from typing import Any
 from frontend.domain.identity import UNLIMITED, Permission, Scope
 from frontend.domain.ids import new_id
 from frontend.store import accounts as store
+from frontend.store import chain
 from frontend.store.database import Database
 from frontend.store.idempotency import Repeat, begin_once, keep
-from frontend.store.records import Rows
+from frontend.store.records import JOURNAL, Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,10 @@ class Change:
     target_id: str = ""
     details: dict[str, Any] = field(default_factory=dict)
     answer: dict[str, str] = field(default_factory=dict)
+    rows: list[tuple[str, str, dict[str, Any] | None, dict[str, Any] | None]] = field(
+        default_factory=list
+    )
+    """Kind, id, and the columns before and after, of every row that was changed."""
 
     @property
     def kept(self) -> dict[str, str] | None:
@@ -91,6 +96,7 @@ class Changes:
         now_us = self.now_us()
         async with self.database.begin() as connection:
             change = Change(connection, now_us)
+            await connection.execution_options(**{JOURNAL: change.rows})
             await store.count_change(connection)  # first, so that changes take turns
             repeat = _repeat_of(actor, action)
             if repeat is not None:
@@ -111,16 +117,41 @@ def _repeat_of(actor: Actor, action: str) -> Repeat | None:
 
 
 async def _note(change: Change, actor: Actor, action: str) -> None:
-    await store.EVENTS.insert(
-        change.connection,
-        id=new_id(),
-        at_us=change.now_us,
-        actor_id=actor.id,
-        actor_name=actor.name,
-        action=action,
-        target_kind=change.target_kind,
-        target_id=change.target_id,
-        details=change.details,
-        request_id=actor.request_id,
-        address=actor.address,
-    )
+    before, after = _difference(change.rows)
+    event = {
+        "id": new_id(),
+        "at_us": change.now_us,
+        "actor_id": actor.id,
+        "actor_name": actor.name,
+        "action": action,
+        "target_kind": change.target_kind,
+        "target_id": change.target_id,
+        "details": change.details,
+        "request_id": actor.request_id,
+        "address": actor.address,
+        "before": before,
+        "after": after,
+    }
+    await chain.append(change.connection, event)
+
+
+def _difference(
+    rows: Iterable[tuple[str, str, dict[str, Any] | None, dict[str, Any] | None]],
+) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """The columns that changed, by `kind:id`, before and after; None: there was nothing."""
+    befores: dict[str, dict[str, Any] | None] = {}
+    afters: dict[str, dict[str, Any] | None] = {}
+    for kind, key, before, after in rows:
+        name = f"{kind}:{key}"
+        befores.setdefault(name, before)  # of several changes of a row, the first one
+        afters[name] = after
+    old: dict[str, Any] = {}
+    new: dict[str, Any] = {}
+    for name, stored in befores.items():
+        before, after = stored or {}, afters[name] or {}
+        columns = [c for c in {**before, **after} if before.get(c) != after.get(c)]
+        if before and columns:
+            old[name] = {c: before[c] for c in columns if c in before}
+        if after and columns:
+            new[name] = {c: after[c] for c in columns if c in after}
+    return old or None, new or None

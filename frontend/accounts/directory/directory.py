@@ -13,6 +13,7 @@ from frontend.accounts.directory.requests import KeyRequests
 from frontend.accounts.directory.roles import Roles
 from frontend.accounts.directory.users import Users
 from frontend.store.database import Database
+from frontend.store.redis import SharedCounters
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,8 @@ class Directory:
     prices: Prices
 
     @classmethod
-    def of(cls, database: Database) -> Self:
-        """The accounts of a database. Does not read yet."""
+    def of(cls, database: Database, counters: SharedCounters | None = None) -> Self:
+        """The accounts of a database, whose rates are counted in `counters`. Does not read yet."""
         changes = Changes(database)
         return cls(
             Organisations(changes),
@@ -44,7 +45,7 @@ class Directory:
             Keys(changes),
             KeyRequests(changes),
             Events(changes),
-            Quotas(changes),
+            Quotas(changes, counters),
             QuotaRequests(changes),
             Plans(changes),
             Subscriptions(changes),

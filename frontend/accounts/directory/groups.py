@@ -7,7 +7,7 @@ from frontend.accounts.directory.change import Actor, Change, Changes
 from frontend.accounts.directory.rules import check_name, exists
 from frontend.domain.accounts import Group, Organisation
 from frontend.domain.ids import new_id
-from frontend.errors import Conflict
+from frontend.errors import Conflict, InvalidRequest
 from frontend.store import accounts as store
 from frontend.store.records import Range, Rows
 
@@ -79,10 +79,17 @@ class Groups:
             return await _group(rows, group_id)
 
     async def create(
-        self, actor: Actor, name: str, organisation_id: str | None, weight: int
+        self,
+        actor: Actor,
+        name: str,
+        organisation_id: str | None,
+        weight: int,
+        **audit: Any,
     ) -> Group:
-        """In the organisation 'default' where none is named. Raises InvalidRequest, Conflict."""
+        """In the organisation 'default' where none is named. `audit`: `audit`, `audit_strict`,
+        `audit_days`. Raises InvalidRequest, Conflict."""
         check_name(name)
+        _check_strict(audit.get("audit"), audit.get("audit_strict"))
         async with self.changes.begin(actor, "groups.create") as change:
             if change.kept is None:
                 rows = change.connection
@@ -91,14 +98,20 @@ class Groups:
                 found = await store.ORGANISATIONS.find(rows, organisation_id, locked=True)
                 exists(found, "organisation", organisation_id, "organisation_id")
                 added = await _add_group(change, name, organisation_id, weight)
+                await store.GROUPS.update(rows, added, **audit)
                 change.note("group", added, name=name, organisation_id=organisation_id)
             return await _group(change.connection, _id_of(change))
 
     async def edit(self, actor: Actor, group_id: str, values: dict[str, Any]) -> Group:
-        """`values`: `name`, `weight`, `disabled`. Raises NotFound, Conflict."""
+        """`values`: `name`, `weight`, `disabled`, `audit`, `audit_strict`, `audit_days`.
+
+        Raises InvalidRequest, NotFound, Conflict.
+        """
         _check_names(values)
         async with self.changes.begin(actor, "groups.edit") as change:
-            await _group(change.connection, group_id)
+            group = await _group(change.connection, group_id)
+            level = values.get("audit", group.audit)
+            _check_strict(level, values.get("audit_strict", group.audit_strict))
             row = disabled(values, change.now_us)
             await store.GROUPS.update(change.connection, group_id, **row)
             change.note("group", group_id, **values)
@@ -161,6 +174,18 @@ def disabled(values: dict[str, Any], now_us: int) -> dict[str, Any]:
 def _check_names(values: dict[str, Any]) -> None:
     if "name" in values:
         check_name(values["name"])
+
+
+def _check_strict(level: str | None, strict: bool | None) -> None:
+    if strict and level != "full":
+        raise InvalidRequest(
+            f"'audit_strict' is true, but 'audit' is {_quoted(level)}; it needs 'full'",
+            param="audit_strict",
+        )
+
+
+def _quoted(level: str | None) -> str:
+    return "not set" if level is None else f"'{level}'"
 
 
 def _id_of(change: Change) -> str:

@@ -4,19 +4,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from frontend.accounts import plans as rules
-from frontend.accounts.batch import plan_of, subscription_of
 from frontend.accounts.credits import Balance, NotEnough, Reason, Transfer, transfer
 from frontend.accounts.directory.change import Actor, Change, Changes
 from frontend.accounts.directory.quotas import NewQuota, check_quota
 from frontend.accounts.directory.rules import check_name, check_text, exists
 from frontend.accounts.limits import MAX_AMOUNT, Scope
+from frontend.accounts.memory import plan_of, subscription_of
 from frontend.accounts.windows import parse_window
 from frontend.domain.allowances import StoredPlan, StoredPrice, Subscription
 from frontend.domain.ids import new_id
 from frontend.errors import Conflict, InvalidRequest, NotFound
 from frontend.store import accounts as store
 from frontend.store import allowances, tables
-from frontend.store.ledger import Books, TransferRow
+from frontend.store.ledger.books import Books
+from frontend.store.ledger.credits import TransferRow
 from frontend.store.records import Range, Records, Rows
 
 _MONTH = parse_window("month")
@@ -52,6 +53,7 @@ class Plans:
                 added = new_id()
                 row = {"id": added, "name": name, "built_in": False, **values}
                 row["created_at_us"] = change.now_us
+                await allowances.free_name(change.connection, name)
                 await allowances.PLANS.insert(change.connection, **row)
                 change.note("plan", added, name=name)
             plan_id = change.target_id if change.kept is None else change.kept["id"]

@@ -5,6 +5,7 @@ same thing the largest counts. To delete a quota, or make it again, forgets noth
 used.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,12 +15,15 @@ from frontend.accounts.limits import MAX_AMOUNT, Measure, Scope
 from frontend.accounts.windows import Kind, parse_window
 from frontend.domain.allowances import Quota, QuotaRequest
 from frontend.domain.ids import new_id
-from frontend.errors import Conflict, InvalidRequest
+from frontend.errors import Conflict, InvalidRequest, StoreUnavailable
 from frontend.store import accounts as store
 from frontend.store import allowances, tables
 from frontend.store.records import Range, Records, Rows
+from frontend.store.redis import Place, SharedCounters, place_of_rate
 
 MAX_PENDING = 5
+AS_ASKED = -1
+"""In place of an end: the one that was asked for."""
 MAX_REASON = 1000
 _SUBJECTS: dict[Scope, Records[Any]] = {
     Scope.ORGANISATION: store.ORGANISATIONS,
@@ -100,6 +104,8 @@ class Quotas:
     """Creates, edits, resets and deletes quotas."""
 
     changes: Changes
+    counters: SharedCounters | None = None
+    """Where rates are counted, if not in the database."""
 
     async def page(self, range_: Range, **filters: str) -> list[Quota]:
         """One page. `filters`: `scope_kind`, `scope_id`."""
@@ -145,7 +151,11 @@ class Quotas:
             quota = await _quota(change.connection, quota_id)
             await allowances.forget_used(change.connection, quota)
             change.note("quota", quota_id)
-            return quota
+        if self.counters is not None and quota.period == "minute":
+            # while Redis is away, the minute itself ends soon
+            with suppress(StoreUnavailable):
+                await self.counters.forget(_place_of(quota))
+        return quota
 
     async def delete(self, actor: Actor, quota_id: str) -> None:
         """Raises NotFound."""
@@ -163,7 +173,14 @@ class QuotaRequests:
 
     async def page(self, range_: Range, **filters: str) -> list[QuotaRequest]:
         """One page. `filters`: `user_id`, `status`."""
-        async with self.changes.database.connect() as rows:
+        database, now_us = self.changes.database, self.changes.now_us()
+        async with database.connect() as rows:
+            due = await allowances.due_requests(rows, now_us)
+            found = await allowances.QUOTA_REQUESTS.page(rows, range_, **filters)
+        if not due:
+            return found
+        async with database.begin() as rows:
+            await allowances.expire_requests(rows, now_us)
             return await allowances.QUOTA_REQUESTS.page(rows, range_, **filters)
 
     async def file(self, actor: Actor, quota: NewQuota, reason: str) -> QuotaRequest:
@@ -190,11 +207,20 @@ class QuotaRequests:
             return await _request(change.connection, request_id)
 
     async def approve(
-        self, actor: Actor, request_id: str, amount: int | None, expires_at_us: int | None
+        self,
+        actor: Actor,
+        request_id: str,
+        amount: int | None = None,
+        expires_at_us: int | None = AS_ASKED,
     ) -> QuotaRequest:
-        """Grants this amount, or what was asked for. Raises NotFound, Conflict, InvalidRequest."""
+        """Grants this amount, or what was asked for. `expires_at_us`: None: for good.
+
+        Raises NotFound, Conflict, InvalidRequest.
+        """
         async with self.changes.begin(actor, "quota_requests.approve") as change:
-            asked = await _pending(change.connection, request_id)
+            if change.kept is not None:
+                return await _request(change.connection, request_id)
+            asked = await _pending(change, request_id)
             quota = NewQuota(
                 asked.scope_kind,
                 asked.scope_id,
@@ -202,23 +228,28 @@ class QuotaRequests:
                 asked.period,
                 asked.amount if amount is None else amount,
                 asked.model,
-                expires_at_us or asked.expires_at_us,
+                asked.expires_at_us if expires_at_us == AS_ASKED else expires_at_us,
             )
             if quota.expires_at_us is None:
                 await self._replace(change, quota)
             quota_id = await add_quota(change, quota, actor)
-            return await self._decide(change, actor, asked, "approved", quota_id=quota_id)
+            granted = {"quota_id": quota_id, "expires_at_us": quota.expires_at_us}
+            return await self._decide(change, actor, asked, "approved", **granted)
 
     async def refuse(self, actor: Actor, request_id: str, note: str) -> QuotaRequest:
         """Raises NotFound, Conflict."""
         check_text("note", note, MAX_REASON)
         async with self.changes.begin(actor, "quota_requests.refuse") as change:
-            asked = await _pending(change.connection, request_id)
+            if change.kept is not None:
+                return await _request(change.connection, request_id)
+            asked = await _pending(change, request_id)
             return await self._decide(change, actor, asked, "refused", note=note)
 
     async def _check_pending(self, change: Change, actor: Actor) -> None:
         rows = change.connection
         exists(await store.USERS.find(rows, actor.id), "user", actor.id)
+        # one that was not decided in time must not keep a place
+        await allowances.expire_requests(rows, change.now_us)
         pending = await allowances.QUOTA_REQUESTS.page(
             rows, Range(MAX_PENDING), user_id=actor.id, status="pending"
         )
@@ -232,7 +263,7 @@ class QuotaRequests:
             await allowances.remove(change.connection, tables.quotas, same.id)
 
     async def _decide(
-        self, change: Change, actor: Actor, asked: QuotaRequest, status: str, **more: str
+        self, change: Change, actor: Actor, asked: QuotaRequest, status: str, **more: Any
     ) -> QuotaRequest:
         await allowances.QUOTA_REQUESTS.update(
             change.connection,
@@ -246,6 +277,11 @@ class QuotaRequests:
         return await _request(change.connection, asked.id)
 
 
+def _place_of(quota: Quota) -> Place:
+    what = quota.scope_kind, quota.scope_id, quota.model, quota.measure, quota.period
+    return place_of_rate(*what)
+
+
 async def _quota(rows: Rows, quota_id: str) -> Quota:
     return exists(await allowances.QUOTAS.find(rows, quota_id), "quota", quota_id)
 
@@ -255,8 +291,10 @@ async def _request(rows: Rows, request_id: str) -> QuotaRequest:
     return exists(found, "quota_request", request_id)
 
 
-async def _pending(rows: Rows, request_id: str) -> QuotaRequest:
-    asked = await _request(rows, request_id)
+async def _pending(change: Change, request_id: str) -> QuotaRequest:
+    asked = await _request(change.connection, request_id)
+    if asked.status == "pending" and allowances.is_over(asked, change.now_us):
+        raise Conflict("the request has expired: the time that it asked for is over")
     if asked.status != "pending":
-        raise Conflict(f"the request was {asked.status} already")
+        raise Conflict(f"the request is {asked.status} already")
     return asked

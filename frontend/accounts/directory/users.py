@@ -107,7 +107,7 @@ class Users:
     async def reset_password(self, actor: Actor, user_id: str) -> str:
         """A new random password. Raises NotFound, Forbidden."""
         password = new_password()
-        hashed = await self.passwords.hash(password)
+        hashed = await self.passwords.hash(password, actor.id)
         async with self.changes.begin(actor, "users.reset_password") as change:
             await find_user(change.connection, actor, user_id)
             await store.USERS.update(change.connection, user_id, password=hashed)
@@ -115,23 +115,23 @@ class Users:
         return password
 
     async def change_password(self, actor: Actor, current: str, new: str) -> None:
-        """The actor's own. Raises InvalidRequest, Forbidden, RateLimited."""
+        """The actor's own. Raises InvalidRequest, Forbidden, RateLimited, Overloaded."""
         try:
             check_password(new, actor.name)
         except ValueError as error:
             raise InvalidRequest(f"'new_password': {error}", param="new_password") from None
-        # before the hash, which takes 64 MiB and tens of milliseconds
-        if self.throttle.is_over(actor.id):
-            raise RateLimited("too many wrong passwords; try again in a minute")
+        # counted before the hash, or guesses at the same time would all be hashed
+        if (wait_s := self.throttle.fail([actor.id])) > 0:
+            raise RateLimited("too many wrong passwords", wait_us=int(wait_s * 1e6))
         async with self.changes.database.connect() as rows:
             await _user(rows, actor.id)
             stored = await store.password_of(rows, actor.id)
         if stored is None:
             raise Forbidden("no password is set; an administrator can set the first one")
-        if not await self.passwords.verify(stored, current):
-            self.throttle.fail([actor.id])
+        if not await self.passwords.verify(stored, current, actor.id):
             raise Forbidden("the current password is not correct", param="current_password")
-        hashed = await self.passwords.hash(new)
+        self.throttle.forgive(actor.id)
+        hashed = await self.passwords.hash(new, actor.id)
         async with self.changes.begin(actor, "users.change_password") as change:
             await store.USERS.update(change.connection, actor.id, password=hashed)
             change.note("user", actor.id)

@@ -68,7 +68,10 @@ class ApprovalBody(Body, kw_only=True):
     """What is granted."""
 
     amount: Annotated[Amount | None, about("Another amount than the one asked for.")] = None
-    expires_at: Annotated[Instant | None, _EXPIRES] = None
+    expires_at: Annotated[
+        Instant | UnsetType | None,
+        about("When it ends, in seconds since 1970; null: never. Without it, as asked for."),
+    ] = UNSET
 
 
 class RefusalBody(Body, kw_only=True):
@@ -154,6 +157,11 @@ def changes_of_quota(body: QuotaEdit) -> dict[str, Any]:
     if body.expires_at is not UNSET:
         values["expires_at_us"] = instant_us(body.expires_at)
     return values
+
+
+def end_of_approval(body: ApprovalBody, as_asked: int) -> int | None:
+    """When what is granted ends; None: never."""
+    return as_asked if body.expires_at is UNSET else instant_us(body.expires_at)
 
 
 def changes_of_plan(body: PlanBody | PlanEdit) -> dict[str, Any]:

@@ -42,6 +42,9 @@ def show_group(one: Group) -> Shown:
         "organisation_id": one.organisation_id,
         "name": one.name,
         "weight": one.weight,
+        "audit": one.audit,
+        "audit_strict": one.audit_strict,
+        "audit_days": one.audit_days,
         "created_at": _at(one.created_at_us),
         "disabled": one.disabled_at_us is not None,
     }
@@ -133,6 +136,9 @@ def show_event(one: AdminEvent) -> Shown:
         "target_kind": one.target_kind,
         "target_id": one.target_id,
         "details": one.details,
+        "before": one.before,
+        "after": one.after,
+        "number": one.number,
         "request_id": one.request_id,
         "address": one.address,
     }

@@ -4,7 +4,7 @@ id, nor a digest, nor a role by somebody who may not give it.
 In edits a field that is left out stays as it is, and null removes its value.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
@@ -20,6 +20,14 @@ _ENDPOINTS = about("Routes that the key may use, as patterns such as '/v1/*'.")
 _NETWORKS = about("Addresses or networks that the key may be used from.")
 _EXPIRES = about("When the key expires, in seconds since 1970; without it, never.")
 _WEIGHT = about("The share in the scheduler, relative to others.")
+Level = Literal["none", "metadata", "full"]
+Days = Annotated[int, Meta(ge=1, le=36_500)]
+_AUDIT = about(
+    "What the audit keeps of its requests: 'none', 'metadata' without any text, or 'full' with"
+    " prompts and answers. null: as the settings say, as for the two below."
+)
+_STRICT = about("With 'full': requests are refused when their records could be lost.")
+_DAYS = about("Days until audit records are removed.")
 _DISABLED = about("Whether its keys are refused.")
 
 
@@ -42,6 +50,9 @@ class GroupBody(Body, kw_only=True):
     name: Annotated[str, about("The name, unique in its organisation.")]
     organisation_id: Annotated[str | None, about("The organisation; 'default' without it.")] = None
     weight: Annotated[Weight, _WEIGHT] = 1
+    audit: Annotated[Level | None, _AUDIT] = None
+    audit_strict: Annotated[bool | None, _STRICT] = None
+    audit_days: Annotated[Days | None, _DAYS] = None
 
 
 class GroupEdit(Body, kw_only=True):
@@ -49,6 +60,9 @@ class GroupEdit(Body, kw_only=True):
 
     name: Annotated[str | UnsetType, about("The name.")] = UNSET
     weight: Annotated[Weight | UnsetType, _WEIGHT] = UNSET
+    audit: Annotated[Level | UnsetType | None, _AUDIT] = UNSET
+    audit_strict: Annotated[bool | UnsetType | None, _STRICT] = UNSET
+    audit_days: Annotated[Days | UnsetType | None, _DAYS] = UNSET
     disabled: Annotated[bool | UnsetType, _DISABLED] = UNSET
 
 

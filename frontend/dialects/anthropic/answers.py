@@ -10,17 +10,18 @@ import orjson
 
 from frontend.dialects.anthropic.requests import MessagesCall
 from frontend.domain.events import Event
+from frontend.domain.models import Model
 from frontend.domain.usage import Usage
 
 
 class MessageStream:
     """Renders events as they come; `first` opens the message, `last` closes it."""
 
-    def __init__(self, call: MessagesCall, answer_id: str, model: str) -> None:
+    def __init__(self, call: MessagesCall, answer_id: str, model: Model) -> None:
         self._call = call
         self._id = answer_id
-        self._model = model
-        self._ending = _Ending(call)
+        self._model = model.name
+        self._ending = _Ending(call, model.context_length)
         self._open: tuple[str, int] | None = None
         self._blocks = 0
 
@@ -90,11 +91,11 @@ class MessageStream:
 class MessageAnswer:
     """Collects the events of a unary request."""
 
-    def __init__(self, call: MessagesCall, answer_id: str, model: str) -> None:
+    def __init__(self, call: MessagesCall, answer_id: str, model: Model) -> None:
         self._call = call
         self._id = answer_id
-        self._model = model
-        self._ending = _Ending(call)
+        self._model = model.name
+        self._ending = _Ending(call, model.context_length)
         self._blocks: list[tuple[tuple[str, int], dict[str, Any], list[str]]] = []
 
     def add(self, event: Event) -> None:
@@ -124,8 +125,9 @@ class MessageAnswer:
 class _Ending:
     """Why the message ended, in Anthropic's words."""
 
-    def __init__(self, call: MessagesCall) -> None:
+    def __init__(self, call: MessagesCall, context_length: int | None) -> None:
         self._call = call
+        self._context_length = context_length
         self._called = False
         self._reason: str | None = None
         self._stop: str | int | None = None
@@ -140,9 +142,13 @@ class _Ending:
         if self._reason == "content_filter":
             return "refusal", None
         if self._reason not in ("stop", "tool_calls"):
-            limit = self._call.generation.sampling.max_tokens or 0
-            # shorter than `max_tokens`: taken for the end of the context
-            full = self._reason == "length" and usage.completion_tokens < limit
+            # not by `max_tokens` alone: a budget may have ended it before
+            full = (
+                self._reason == "length"
+                and self._context_length is not None
+                and usage.prompt_tokens + usage.completion_tokens >= self._context_length
+                and usage.completion_tokens < (self._call.generation.sampling.max_tokens or 0)
+            )
             return ("model_context_window_exceeded" if full else "max_tokens"), None
         if self._called:
             return "tool_use", None

@@ -108,5 +108,16 @@ def _batch(batch: Batch) -> dict[str, Any]:
         "expires_at": batch.expires_s,
         **{f"{name}_at": batch.times.get(name) for name in _TIMES},
         "request_counts": counts,
+        "usage": None if batch.usage is None else _usage(batch.usage),
         "metadata": batch.metadata,
+    }
+
+
+def _usage(tokens: dict[str, int]) -> dict[str, Any]:
+    return {
+        "input_tokens": tokens["prompt"],
+        "input_tokens_details": {"cached_tokens": tokens["cached"]},
+        "output_tokens": tokens["completion"],
+        "output_tokens_details": {"reasoning_tokens": tokens["reasoning"]},
+        "total_tokens": tokens["prompt"] + tokens["completion"],
     }

@@ -13,6 +13,12 @@ from frontend.store.tables.accounts import (
     roles,
     users,
 )
+from frontend.store.tables.audit import (
+    audit_artifacts,
+    audit_contents,
+    audit_records,
+    chain_heads,
+)
 from frontend.store.tables.columns import metadata
 from frontend.store.tables.contents import batches, changes, files, responses, secrets, uploads
 from frontend.store.tables.limits import (
@@ -32,7 +38,11 @@ from frontend.store.tables.usage import usage, usage_hourly
 
 __all__ = [
     "admin_events",
+    "audit_artifacts",
+    "audit_contents",
+    "audit_records",
     "batches",
+    "chain_heads",
     "changes",
     "counters",
     "credit_accounts",

@@ -4,7 +4,7 @@ Organisations ⊃ groups ⊃ users ⊃ keys. What is deleted stays as a row with
 usage keeps the name of its owner; names are unique among what is not deleted.
 """
 
-from sqlalchemy import JSON, Boolean, Column, Index, Integer, LargeBinary, Table, Text
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Index, Integer, LargeBinary, Table, Text
 from sqlalchemy import text as sql
 
 from frontend.store.tables.columns import (
@@ -44,6 +44,9 @@ groups = Table(
     instant("created_at_us"),
     optional_instant("disabled_at_us"),
     optional_instant("deleted_at_us"),
+    Column("audit", Text),  # none, metadata, full; null as in the settings, also the two below
+    Column("audit_strict", Boolean),
+    Column("audit_days", Integer),
     _unique_while_it_exists("groups", "organisation_id", "name"),
 )
 
@@ -129,7 +132,12 @@ admin_events = Table(
     Column("details", JSON, nullable=False),
     text("request_id", default=""),
     text("address", default=""),
+    Column("number", BigInteger),
+    Column("before", JSON(none_as_null=True)),
+    Column("after", JSON(none_as_null=True)),
+    Column("chain", LargeBinary),  # `store.chain` makes and checks it
     Index("ix_admin_events_target_id", "target_id", "id"),
+    Index("ix_admin_events_number", "number", unique=True),
 )
 
 idempotency_keys = Table(

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import grpc
-from tritonclient.grpc import service_pb2
+from tritonclient.grpc import model_config_pb2, service_pb2
 
 from frontend.domain.events import Events
 from frontend.domain.generation import Generation, Tokenized
@@ -51,12 +51,14 @@ class Triton:
         self._connection = Connection(address, key)
         self._repository = repository
         self._served: dict[str, Served] = {}
+        self._configs: dict[str, model_config_pb2.ModelConfig] = {}
         self._restarts = Restarts()
         self._cancelling: set[asyncio.Task[None]] = set()
 
     async def models(self) -> list[Model]:
         """The public models that are loaded. Ends the streams of models whose process died."""
-        configs = await control.ready_configs(self._connection)
+        configs = await control.ready_configs(self._connection, self._configs)
+        self._configs = {config.name: config for config in configs}
         for name in self._restarts.see(configs):
             _log.warning("%s was restarted; its streams end", name)
             self._connection.abandon_engine(name)

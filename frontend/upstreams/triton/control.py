@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
+from collections.abc import Mapping
 
 import grpc
 from tritonclient.grpc import model_config_pb2, service_pb2
 
 from frontend.errors import BackendFailed, InvalidRequest
 from frontend.upstreams.triton.connection import Connection
-from frontend.upstreams.triton.failures import from_status, is_restricted
+from frontend.upstreams.triton.failures import from_status, is_restricted, is_unknown
 
 _TIMEOUT_S = 5.0
 _LOAD_TIMEOUT_S = 1800  # an engine of many gigabytes
@@ -26,8 +27,13 @@ async def is_live(connection: Connection) -> bool:
     return bool(answer.live)
 
 
-async def ready_configs(connection: Connection) -> list[model_config_pb2.ModelConfig]:
-    """The configs of every loaded model. Raises BackendUnavailable when Triton is not there."""
+async def ready_configs(
+    connection: Connection, known: Mapping[str, model_config_pb2.ModelConfig] | None = None
+) -> list[model_config_pb2.ModelConfig]:
+    """The configs of every loaded model. Raises GatewayError when Triton is not there.
+
+    `known`: configs of an earlier call, for models whose config cannot be read now.
+    """
     request = service_pb2.RepositoryIndexRequest(ready=True)
     with connection.translated("models"):
         index = await connection.api.RepositoryIndex(
@@ -35,19 +41,29 @@ async def ready_configs(connection: Connection) -> list[model_config_pb2.ModelCo
         )
     names = sorted({model.name for model in index.models if model.state == "READY"})
     # together: one after the other they would take a round trip for each model
-    configs = await asyncio.gather(*(_config(connection, name) for name in names))
-    return [answer.config for answer in configs if answer is not None]
+    reads = (_config(connection, name, (known or {}).get(name)) for name in names)
+    return [config for config in await asyncio.gather(*reads) if config is not None]
 
 
-async def _config(connection: Connection, name: str) -> service_pb2.ModelConfigResponse | None:
-    """None for a model that went away since the index was read."""
+async def _config(
+    connection: Connection, name: str, known: model_config_pb2.ModelConfig | None
+) -> model_config_pb2.ModelConfig | None:
+    """None for a model that went away since the index was read. Raises GatewayError for a first
+    read that fails: a model that is loaded must not be taken for one that is not."""
     request = service_pb2.ModelConfigRequest(name=name)
     try:
-        return await connection.api.ModelConfig(
+        answer = await connection.api.ModelConfig(
             request, timeout=_TIMEOUT_S, metadata=connection.key
         )
-    except grpc.aio.AioRpcError:
-        return None
+        config: model_config_pb2.ModelConfig = answer.config
+        return config
+    except grpc.aio.AioRpcError as error:
+        code, details = error.code().name, error.details() or ""
+        if code == "NOT_FOUND" or is_unknown(details):
+            return None
+        if known is None:
+            raise from_status(code, details, "models") from None
+        return known
 
 
 async def stored(connection: Connection) -> set[str]:

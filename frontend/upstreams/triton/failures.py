@@ -18,6 +18,7 @@ from frontend.errors import (
     InvalidRequest,
     NotSupported,
     RateLimited,
+    UpstreamLost,
     clip,
 )
 from frontend.upstreams.triton.contract import CANONICAL_NAMES
@@ -43,7 +44,7 @@ def from_message(text: str, engine_id: str) -> GatewayError:
         return error
     # only into the log: Triton's error texts have shown names of its shared memory (CVE-2025-23319)
     _log.error("request %s failed in the backend: %s", engine_id, clip(text, 4000))
-    if "is not healthy" in text or "is not ready" in text or "unknown model" in text:
+    if _names_a_model(text):
         return BackendUnavailable("the model is not available now; try again soon")
     return BackendFailed(f"the model failed; request id {engine_id}")
 
@@ -61,11 +62,12 @@ def from_status(code: str, details: str, engine_id: str) -> GatewayError:
             "the model server does not allow this gateway to load or unload models; its operator"
             " can do so, or give the gateway a key (setting triton_key_file)"
         )
-    if code == "UNAVAILABLE":
+    # Triton has the same status for one model that is not there
+    if code == "UNAVAILABLE" and not _names_a_model(details):
         # the registry polls every 2 s, and logs by itself when the answer changes
         level = logging.DEBUG if engine_id == "models" else logging.WARNING
         _log.log(level, "request %s: Triton is unavailable: %s", engine_id, details)
-        return BackendUnavailable("the model server is not available now; try again soon")
+        return UpstreamLost("the model server is not available now; try again soon")
     return from_message(details, engine_id)
 
 
@@ -92,6 +94,15 @@ def is_restricted(code: str, details: str) -> bool:
     """Whether Triton restricts the call: not a failure of a model, and never to be retried."""
     closed = ("protocol is restricted", "load / unload is not allowed")
     return code == "PERMISSION_DENIED" or any(words in details for words in closed)
+
+
+def is_unknown(details: str) -> bool:
+    """Whether Triton says that it does not have the model."""
+    return "unknown model" in details or "is not found" in details
+
+
+def _names_a_model(text: str) -> bool:
+    return is_unknown(text) or "is not healthy" in text or "is not ready" in text
 
 
 def _class_of(status: Any) -> type[GatewayError]:

@@ -1,5 +1,6 @@
 """Keys are added and removed without touching the lines that people wrote."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,18 @@ def test_an_invalid_file_is_not_written(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(KeyFileError, match="No such file"):
         add_key(tmp_path / "absent" / "keys", "ada", "user")
+
+
+def test_a_changed_file_keeps_its_owner_and_mode(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    add_key(file, "a", "user")
+    file.chmod(0o640)
+    if os.geteuid() == 0:
+        os.chown(file, 12345, 23456)
+    before = file.stat()
+    add_key(file, "b", "user")
+    remove_key(file, "a")
+    after = file.stat()
+    assert (after.st_uid, after.st_gid, after.st_mode) == (
+        before.st_uid, before.st_gid, before.st_mode,
+    )  # fmt: skip

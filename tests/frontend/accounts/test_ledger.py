@@ -13,7 +13,7 @@ from frontend.domain.metering import Owner
 from frontend.domain.usage import Usage
 from frontend.errors import QuotaExceeded, RateLimited, StoreUnavailable
 from frontend.store.database import Database
-from frontend.store.ledger import LedgerStore
+from frontend.store.ledger.books import LedgerStore
 from frontend.store.tables import credit_accounts, quotas, subscriptions, usage
 from tests.support.ledgers import (
     ADA,
@@ -222,14 +222,14 @@ async def test_a_dead_gateway_is_settled_at_its_last_counts(
     async with ledger_of(database, clock) as ledger:
         other = Ledger(ledger.store, 0, 100, lambda _: None, lambda: None, dead)
         writer = asyncio.create_task(other._write())
-        await other._sweep_all(NOW_US)
+        await other._sweeper.sweep(NOW_US)
         hold = await kill(other)
         writer.cancel()
         await asyncio.gather(writer, return_exceptions=True)
         with pytest.raises(RateLimited):
             await reserve(ledger)
         clock.now_us += 60 * SECOND_US
-        await ledger._sweep_all(clock.now_us)
+        await ledger._sweeper.sweep(clock.now_us)
         assert (await counted(database))[MONTH] == (charge, 0)
         late = Hold(hold.row, hold.deadline_us, hold.parts, started=True)
         ledger.settle(late)  # it was only suspended: too late

@@ -44,10 +44,11 @@ class Reader(threading.Thread):
 
 
 @contextlib.contextmanager
-def posted(gateway: Gateway, body: dict[str, Any]) -> Iterator[None]:
+def posted(gateway: Gateway, body: dict[str, Any], key: str = "") -> Iterator[None]:
     """A request whose answer nobody reads; the client goes away at the end of the block."""
     data = json.dumps(body).encode()
     head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"
+    head += f"authorization: Bearer {key}\r\n" if key else ""
     head += f"content-length: {len(data)}\r\n\r\n"
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

@@ -86,6 +86,11 @@ def test_a_batch_from_file_to_answers(client: OpenAI) -> None:
     assert failed["line-7"]["response"]["body"]["error"]["param"] == "temperature"
     assert failed["line-8"]["response"]["status_code"] == 404
     assert failed["line-7"]["error"] is None
+    usages = [one["response"]["body"]["usage"] for one in found.values()]
+    assert batch.usage is not None
+    assert batch.usage.input_tokens == sum(one["prompt_tokens"] for one in usages)
+    assert batch.usage.output_tokens == sum(one["completion_tokens"] for one in usages) > 0
+    assert batch.usage.total_tokens == batch.usage.input_tokens + batch.usage.output_tokens
     assert client.files.retrieve(batch.output_file_id or "").purpose == "batch_output"
 
 

@@ -47,16 +47,16 @@ def test_a_browser_gets_a_page_that_loads_nothing_from_elsewhere(raw: httpx2.Cli
     assert policy.startswith("default-src 'none'")
     assert "unsafe" not in policy
     for path in Links(answer.text).found:
-        assert path.startswith("/"), path
-        assert raw.get(path).status_code == 200, path
+        assert path.startswith(("/", "#")), path
+        assert raw.get(path.partition("#")[0] or "/").status_code == 200, path
 
 
 def test_it_shows_the_models_and_calls_that_work(raw: httpx2.Client) -> None:
     page = raw.get("/", headers=BROWSER).text
     for cell in ("echo", "llm", "ready", "4,096 tokens", "echo-embedding", "256 tokens"):
-        assert re.search(rf"<td>(<code>)?{cell}(</code>)?</td>", page), cell
+        assert re.search(rf"<t[dh][^>]*>(<code>)?{cell}(</code>)?</t[dh]>", page), cell
     base = str(raw.base_url).rstrip("/")
-    assert page.count(base) == 4
+    assert page.count(f"{base}/v1") >= 4
     assert "Authorization: Bearer YOUR_KEY" not in page
 
 

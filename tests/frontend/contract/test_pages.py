@@ -103,7 +103,9 @@ def test_a_listed_origin_reads_answers_and_errors(paged: Gateway, stream: bool) 
         answer = httpx2.post(paged.url + CHAT, content=content, headers=headers)
         assert answer.status_code == status
         assert answer.headers["access-control-allow-origin"] == PAGE
-        assert "x-request-id" in answer.headers["access-control-expose-headers"]
+        exposed = answer.headers["access-control-expose-headers"].split(", ")
+        assert {"x-request-id", "retry-after-ms", "x-should-retry"} <= {*exposed}
+        assert {"x-ratelimit-remaining-tokens", "anthropic-ratelimit-requests-reset"} <= {*exposed}
 
 
 def test_an_open_gateway_checks_and_one_with_keys_does_not(

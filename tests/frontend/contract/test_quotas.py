@@ -298,6 +298,35 @@ def test_more_is_requested_granted_and_used_within_a_second(bank: Bank) -> None:
     assert events[-1]["details"]["user_id"] == user
 
 
+def test_embeddings_that_fit_the_rest_of_a_budget_are_not_refused(bank: Bank) -> None:
+    _, rich = bank.user("kim", tokens_month=100_000)
+    text = " ".join(["word"] * 40)
+    body = {"model": "echo-embedding", "input": [text, text]}
+    needed = bank.ask("POST", "/v1/embeddings", rich, body).json()["usage"]["total_tokens"]
+    assert needed < len(text), "its bytes must be a poor bound"
+    _, poor = bank.user("lea", tokens_month=2 * needed, concurrency_none=1)
+    for used in (needed, 2 * needed):
+        assert bank.ask("POST", "/v1/embeddings", poor, body).status_code == 200
+        assert bank.settled(poor) == used
+    _, short = bank.user("max", tokens_month=needed - 1)
+    refused = bank.ask("POST", "/v1/embeddings", short, body)
+    assert refused.json()["error"]["code"] == "insufficient_quota"
+    assert f"the request needs {needed}" in refused.json()["error"]["message"]
+    assert bank.settled(short) == 0
+
+
+def test_headers_are_of_now(bank: Bank) -> None:
+    user, key = bank.user("nia", requests_day=10)
+    assert bank.chat(key, max_tokens=5).headers["x-ratelimit-remaining-requests"] == "9"
+    (quota,) = bank.ask("GET", f"/admin/quotas?scope_id={user}").json()["data"]
+    bank.make(f"/admin/quotas/{quota['id']}/reset")
+
+    def left() -> str:
+        return bank.ask("GET", "/v1/models", key).headers["x-ratelimit-remaining-requests"]
+
+    wait_for(lambda: left() == "10", 3, "the reset in the headers")
+
+
 def test_plans_credits_and_prices(bank: Bank) -> None:
     names = [one["name"] for one in bank.ask("GET", "/admin/plans").json()["data"]]
     assert {"free", "developer", "pro", "teams", "enterprise"} <= set(names)

@@ -7,7 +7,6 @@ import pytest
 
 from tests.support.echo import EchoTriton
 from tests.support.gateway import Gateway, run_gateway
-from tests.support.tiny_models import save_cross_encoder
 from toolkit.building import build
 from toolkit.runtime.environments import link_environments
 from toolkit.spec import load
@@ -26,6 +25,8 @@ DOCUMENTS = ["red apple", "a dog runs", "blue sky over the sea", "red"]
 
 @pytest.fixture(scope="module")
 def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    from tests.support.tiny_models import save_cross_encoder  # with torch: seconds
+
     folder = tmp_path_factory.mktemp("judge")
     save_cross_encoder(folder / "judge")
     (folder / "models.yaml").write_text(MODELS)

@@ -1,5 +1,6 @@
 """Two gateway processes on one database, as behind a load balancer; and a start that is refused."""
 
+import asyncio
 import stat
 import subprocess
 import sys
@@ -9,11 +10,14 @@ import httpx2
 import pytest
 from openai import OpenAI
 
+from frontend.accounts.callers import CHECK_S
+from frontend.store.database import Database
 from frontend.store.location import Location
+from tests.support.accounts import add, opened
 from tests.support.databases import Databases
 from tests.support.echo import EchoTriton
-from tests.support.gateway import run_gateway
-from tests.support.processes import ROOT
+from tests.support.gateway import Gateway, run_gateway
+from tests.support.processes import ROOT, wait_for
 
 
 def url_of(location: Location) -> str:
@@ -47,6 +51,47 @@ def test_each_answers_what_the_other_has_stored(
         answers = [httpx2.get(link.replace(one.url, each.url)) for each in (one, two)]
         assert {answer.status_code for answer in answers} == {200}
         assert answers[0].content == answers[1].content
+
+
+def test_a_revoked_key_is_refused_by_both(
+    echo_triton: EchoTriton, databases: Databases, tmp_path: Path
+) -> None:
+    location = databases.sqlite()
+    admin = asyncio.run(_admin(location))
+    flags = ("--require-keys", "--database-url", url_of(location))
+    triton = echo_triton.grpc_address
+    with (
+        run_gateway(triton, tmp_path / "one", *flags, wait_ready=False) as one,
+        run_gateway(triton, tmp_path / "two", *flags, wait_ready=False) as two,
+    ):
+
+        def ask(gateway: Gateway, method: str, path: str, key: str = admin, **body: str) -> int:
+            headers = {"authorization": f"Bearer {key}"}
+            sent = body or None
+            return httpx2.request(
+                method, gateway.url + path, json=sent, headers=headers
+            ).status_code
+
+        headers = {"authorization": f"Bearer {admin}"}
+        with httpx2.Client(base_url=one.url, headers=headers) as client:
+            user = client.post("/admin/users", json={"name": "ada", "role": "student"}).json()["id"]
+            made = client.post("/admin/keys", json={"user_id": user}).json()
+        for gateway in (one, two):
+            assert ask(gateway, "GET", "/me", made["key"]) == 200
+        assert ask(one, "DELETE", f"/admin/keys/{made['id']}") in (200, 204)
+        for gateway in (one, two):
+            wait_for(
+                lambda gateway=gateway: ask(gateway, "GET", "/me", made["key"]) == 401,
+                5 * CHECK_S,
+                "the refusal",
+            )
+
+
+async def _admin(location: Location) -> str:
+    database = Database(location)
+    _, key = await add(await opened(database), "chief", "admin")
+    await database.close()
+    return key
 
 
 def start(*flags: str, command: str = "serve") -> subprocess.CompletedProcess[str]:

@@ -172,11 +172,13 @@ def test_errors_have_anthropics_types() -> None:
         (event(finish="stop", stop_reason=2), "end_turn", None),
         (event(finish="length", completion_tokens=9), "max_tokens", None),
         (event(finish="length", completion_tokens=5), "model_context_window_exceeded", None),
+        # fewer than asked for, and the context is not full: a budget has ended it
+        (event(finish="length", completion_tokens=4), "max_tokens", None),
         (event(finish="abort", completion_tokens=5), "max_tokens", None),
     ],
 )
 def test_why_it_ended(last: Event, reason: str, sequence: str | None) -> None:
-    answer = MessageAnswer(parse(stop_sequences=["END"]), "1", "m")
+    answer = MessageAnswer(parse(stop_sequences=["END"]), "1", replace(MODEL, context_length=8))
     answer.add(last)
     told = orjson.loads(answer.render(Usage(3, 1, last.completion_tokens)))
     assert (told["stop_reason"], told["stop_sequence"]) == (reason, sequence)
@@ -236,7 +238,7 @@ def joined(raw: bytes) -> dict[str, Any]:
 @given(replies())
 def test_a_joined_stream_is_the_whole_message(events: list[Event]) -> None:
     call = parse(tools=[TOOL])
-    answer, stream = MessageAnswer(call, "1", "m"), MessageStream(call, "1", "m")
+    answer, stream = MessageAnswer(call, "1", MODEL), MessageStream(call, "1", MODEL)
     raw = stream.first(Usage(3)) + b"".join([stream.chunk(one) for one in events])
     for one in events:
         answer.add(one)
@@ -249,11 +251,11 @@ EDITS = {"edits": [{"type": "clear_tool_uses_20250919", "keep": {"type": "tool_u
 
 def test_edits_of_the_context_are_taken_and_said_not_to_be_made() -> None:
     call = parse(context_management=EDITS)
-    answer = MessageAnswer(call, "1", "m")
+    answer = MessageAnswer(call, "1", MODEL)
     answer.add(event("a", finish="stop"))
     told = orjson.loads(answer.render(Usage(3, 0, 1)))
     assert told["context_management"] == {"applied_edits": []}
-    stream = MessageStream(call, "1", "m")
+    stream = MessageStream(call, "1", MODEL)
     stream.chunk(event("a", finish="stop"))
     assert b'"context_management":{"applied_edits":[]}' in stream.last(Usage(3, 0, 1))
     counted = orjson.loads(render_count(call, 7))

@@ -25,14 +25,16 @@ from frontend.errors import (
     NotCapable,
     NotFound,
     Overloaded,
+    UpstreamLost,
 )
-from frontend.generation.admission import Admission
 from frontend.generation.fanout import WIDTH
 from frontend.generation.path import Path
 from frontend.generation.policy import Policy
-from frontend.upstreams.registry import Registry
+from frontend.scheduling.jobs import Job
+from frontend.scheduling.policy import FairShare
+from frontend.scheduling.queue import Queue
 from tests.support.events import MODEL, event, no_images, structures
-from tests.support.upstream import ScriptedUpstream, request
+from tests.support.upstream import ScriptedUpstream, fleet_of, request
 
 PROMPT = Generation(Passage("x"))
 ALL = replace(MODEL, capabilities=MODEL.capabilities | {"embedding", "rerank", "image"})
@@ -42,9 +44,8 @@ def path_of(
     upstream: ScriptedUpstream, max_running: int = 256, policy: Policy | None = None
 ) -> Path:
     return Path(
-        upstream,
-        Registry(upstream, interval_s=60),
-        Admission(max_running, 4096),
+        fleet_of(upstream),
+        Queue(FairShare(max_running)),
         structures(),
         no_images(),
         policy or Policy(),
@@ -147,10 +148,10 @@ async def test_a_constraint_is_accepted_where_the_operator_allows_it(name: Any) 
 
 
 async def test_losing_the_upstream_is_reported_to_the_registry() -> None:
-    path = path_of(ScriptedUpstream([[event("a")]], BackendUnavailable("gone")))
+    path = path_of(ScriptedUpstream([[event("a")]], UpstreamLost("gone")))
     with pytest.raises(BackendUnavailable):
         await collect(path)
-    assert not path.registry.is_ready
+    assert not path.fleet.is_ready
     assert path.idle
 
 
@@ -160,7 +161,7 @@ async def test_stopping_to_read_closes_the_stream_and_frees_the_slot() -> None:
     async with path.open(asked := request("ada"), "m") as run:
         async with aclosing(run.generate(PROMPT)) as groups:
             assert [e.text for e in await anext(groups)] == ["a"]
-            assert path.admission.running == 1
+            assert path.queue.running == 1
         assert upstream.closed == ["ada/id"]
         assert path.idle
     assert asked.outcome.usage == Usage(3, 0, 1)
@@ -212,10 +213,40 @@ async def test_a_client_that_leaves_is_settled_with_what_was_used() -> None:
 
 async def test_a_request_waits_no_longer_than_until_its_deadline() -> None:
     path = path_of(ScriptedUpstream(hangs=True), max_running=1)
-    async with path.schedule(request(), "other", MODEL):
+    async with path.queue.slot(Job("other", "ada", "m", 1), 5):
         with pytest.raises(BackendTimeout):
             await collect(path, asked=request(timeout_s=0.01))
     assert path.idle
+
+
+async def test_an_estimate_is_corrected_by_what_the_engine_counted() -> None:
+    path, asked = path_of(ScriptedUpstream([[event("a", finish="stop")]])), request("ada")
+    await collect(path, asked=asked)
+    ((job, decision),) = [(job, job.decision) for job in path.queue.policy.decisions]
+    assert decision is not None
+    # three tokens of a prompt, and one of an answer, which costs two
+    assert (job.user, job.resource, decision.actual) == ("ada", "m", 3 + 2)
+    flow = path.queue.policy.first.find("", "ada")
+    assert flow is not None
+    assert flow.attained == 5
+    await collect(path, asked=request("ada"))
+    # the second estimate knows the length of the first answer
+    assert path.queue.policy.decisions[-1].cost == 2
+
+
+async def test_who_leaves_is_charged_for_what_was_computed() -> None:
+    for groups, actual in (([[event("a")]], 3 + 2), ([], 50)):
+        upstream = ScriptedUpstream(groups, hangs=True)
+        path, prompt = path_of(upstream), Generation(Passage("x" * 175))
+        task = asyncio.create_task(collect(path, prompt, request("ada")))
+        await upstream.begun.wait()
+        await asyncio.sleep(0)  # until the event is counted
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        (job,) = path.queue.policy.decisions
+        assert job.decision is not None
+        assert job.decision.actual == actual
+        assert path.idle
 
 
 CALLS: list[tuple[Callable[[Any], Any], Usage | None]] = [
@@ -237,13 +268,13 @@ async def test_every_other_call_is_counted_and_scheduled_alike(
         await call(run)
     assert asked.outcome.usage == usage
     assert upstream.started == ["ada/id"]
-    failing = path_of(ScriptedUpstream(served=[ALL], error=BackendUnavailable("gone")))
+    failing = path_of(ScriptedUpstream(served=[ALL], error=UpstreamLost("gone")))
     asked = request()
     with pytest.raises(BackendUnavailable):
         async with failing.open(asked, "m") as run:
             await call(run)
     assert asked.outcome.usage is None
-    assert not failing.registry.is_ready
+    assert not failing.fleet.is_ready
     assert failing.idle
 
 

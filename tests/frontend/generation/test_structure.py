@@ -1,5 +1,6 @@
 """Schemas of requests planned, and answers held to them: failed, warned of, or generated again."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -84,6 +85,15 @@ async def test_the_engine_gets_what_its_grammar_can_hold_and_the_template_all() 
     assert ready.tools.declared == asked.tools.declared
     assert ready.prompt == asked.prompt
     assert ready.schemas == ()
+
+
+async def test_the_same_schema_of_two_requests_is_counted_once() -> None:
+    held_by = structures()
+    await asyncio.gather(
+        *(held_by.prepare(generation(ANSWER), caller, [], whole=True) for caller in ("ada", "bob"))
+    )
+    assert len(held_by._plans) == 1
+    assert held_by._kept_bytes == sum(plan.size_bytes for plan in held_by._plans.values())
 
 
 async def test_what_is_checked_at_the_end_only_is_told_before() -> None:

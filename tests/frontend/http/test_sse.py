@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from starlette.types import Message
 
 from frontend.errors import BackendFailed
-from frontend.http.sse import HEARTBEAT, send_stream
+from frontend.http.sse import Heartbeat, send_stream
+
+HEARTBEAT = b": waiting\n\n"
 
 
 class Browser:
@@ -82,7 +84,7 @@ def test_every_byte_arrives_in_order(sent: list[bytes], turns: list[int], slow: 
         if slow:
             browser.reads.clear()
             asyncio.get_running_loop().call_later(0.001, browser.reads.set)
-        await send_stream(browser.send, paced(), 60, failed)
+        await send_stream(browser.send, paced(), Heartbeat(60), failed)
         assert b"".join(browser.bodies) == b"".join(sent)
 
     asyncio.run(run())
@@ -92,7 +94,7 @@ def test_every_byte_arrives_in_order(sent: list[bytes], turns: list[int], slow: 
 async def test_a_silent_stream_shows_that_it_lives(before: tuple[bytes, ...]) -> None:
     browser, more = Browser(), asyncio.Event()
     source = pieces(*before, more, b"data: 2\n\n")
-    task = asyncio.create_task(send_stream(browser.send, source, 0.01, failed))
+    task = asyncio.create_task(send_stream(browser.send, source, Heartbeat(0.01), failed))
     await browser.until(lambda: sum(m.get("body") == HEARTBEAT for m in browser.messages) > 1)
     more.set()
     await task
@@ -113,7 +115,7 @@ async def test_a_client_that_does_not_read_holds_the_source_back() -> None:
     browser.reads.clear()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.1):
-            await send_stream(browser.send, endless(), 0.01, failed)
+            await send_stream(browser.send, endless(), Heartbeat(0.01), failed)
     assert taken == 1
     assert len(asyncio.all_tasks()) == 1
 
@@ -121,21 +123,21 @@ async def test_a_client_that_does_not_read_holds_the_source_back() -> None:
 async def test_a_failure_before_the_first_event_is_the_callers() -> None:
     browser = Browser()
     with pytest.raises(BackendFailed):
-        await send_stream(browser.send, pieces(BackendFailed("no")), 60, failed)
+        await send_stream(browser.send, pieces(BackendFailed("no")), Heartbeat(60), failed)
     assert browser.messages == []
 
 
 @pytest.mark.parametrize("error", [BackendFailed("no"), RuntimeError("no")])
 async def test_a_failure_after_it_is_an_event(error: Exception) -> None:
     browser = Browser()
-    await send_stream(browser.send, pieces(b"data: 1\n\n", error), 60, failed)
+    await send_stream(browser.send, pieces(b"data: 1\n\n", error), Heartbeat(60), failed)
     assert b"".join(browser.bodies) == b"data: 1\n\ndata: no\n\n"
 
 
 async def test_a_failure_after_a_heartbeat_is_an_event_as_well() -> None:
     browser, more = Browser(), asyncio.Event()
     source = pieces(more, BackendFailed("no"))
-    task = asyncio.create_task(send_stream(browser.send, source, 0.01, failed))
+    task = asyncio.create_task(send_stream(browser.send, source, Heartbeat(0.01), failed))
     await browser.until(lambda: len(browser.messages) > 1)
     more.set()
     await task
@@ -145,7 +147,7 @@ async def test_a_failure_after_a_heartbeat_is_an_event_as_well() -> None:
 async def test_being_cancelled_leaves_nothing_behind() -> None:
     browser = Browser()
     source = pieces(b"a", b"b", asyncio.Event())
-    task = asyncio.create_task(send_stream(browser.send, source, 0.001, failed))
+    task = asyncio.create_task(send_stream(browser.send, source, Heartbeat(0.001), failed))
     await browser.until(lambda: len(browser.messages) == 2)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

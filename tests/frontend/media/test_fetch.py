@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trustme
 
-from frontend.media.address import Address
+from frontend.address import Address
 from frontend.media.fetch import Fetcher, FetchFailed
 from tests.support.processes import wait_for
 

@@ -53,6 +53,19 @@ def test_tritons_key_comes_from_a_file(tmp_path: Path) -> None:
         Settings(triton_key_file=tmp_path / "absent")
 
 
+def test_open_mode_is_for_loopback() -> None:
+    far = "192.0.2.1"
+    for more in ({}, {"open": True}, {"open": True, "keys_file": Path("keys")}):
+        with pytest.raises(ValidationError, match=r"--open-to-network") as refused:
+            Settings(host=far, **more)  # type: ignore[arg-type]
+        assert "--require-keys" in str(refused.value)
+    assert not Settings(host=far, open_to_network=True).keys_are_required
+    assert not Settings(open=True, keys_file=Path("keys")).keys_are_required
+    assert Settings(host=far, keys_file=Path("keys")).keys_are_required
+    with pytest.raises(ValidationError, match="exclude each other"):
+        Settings(open_to_network=True, require_keys=True)
+
+
 @pytest.mark.parametrize(
     "given",
     [

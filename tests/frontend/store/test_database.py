@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from sqlalchemy import insert, select, text
+from sqlalchemy.exc import DBAPIError
 
 from frontend.errors import InvalidRequest, StoreUnavailable
 from frontend.store.database import Database
@@ -108,4 +109,16 @@ async def test_a_full_disk_is_unavailable_and_changes_nothing(databases: Databas
     assert "disk is full" in raised.value.reason
     async with database.connect() as connection:
         assert (await connection.execute(select(changes))).all() == []
+    await database.close()
+
+
+async def test_a_value_of_another_type_is_a_fault_and_no_outage(databases: Databases) -> None:
+    database = Database(databases.postgres())
+
+    async def select_five() -> None:
+        async with database.begin() as connection:
+            await connection.execute(text("SELECT CAST(:a AS text)"), {"a": 5})
+
+    with pytest.raises(DBAPIError, match="expected str"):
+        await select_five()
     await database.close()

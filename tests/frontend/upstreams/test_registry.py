@@ -6,9 +6,11 @@ from dataclasses import replace
 import pytest
 
 from frontend.errors import BackendFailed, BackendUnavailable, NotFound
+from frontend.upstreams.fleet import Fleet
+from frontend.upstreams.member import Member
 from frontend.upstreams.registry import Registry
 from tests.support.events import MODEL
-from tests.support.upstream import ScriptedUpstream
+from tests.support.upstream import ScriptedUpstream, fleet_of
 
 
 def serving(*names: str) -> ScriptedUpstream:
@@ -16,8 +18,8 @@ def serving(*names: str) -> ScriptedUpstream:
     return ScriptedUpstream(served=models)
 
 
-def registry(upstream: ScriptedUpstream) -> Registry:
-    return Registry(upstream, interval_s=60)
+def registry(upstream: ScriptedUpstream) -> Fleet:
+    return fleet_of(upstream)
 
 
 async def test_a_model_is_found_by_name_and_alias() -> None:
@@ -56,9 +58,9 @@ async def test_one_caller_that_leaves_does_not_end_the_look_of_others() -> None:
 async def test_a_model_that_was_there_is_unavailable_not_unknown() -> None:
     server = serving("a", "b")
     found = registry(server)
-    await found.refresh()
+    await found.members[0].registry.refresh()
     server.served = serving("b").served
-    await found.refresh()
+    await found.members[0].registry.refresh()
     with pytest.raises(BackendUnavailable):
         await found.find("a")
     with pytest.raises(NotFound):
@@ -68,9 +70,9 @@ async def test_a_model_that_was_there_is_unavailable_not_unknown() -> None:
 async def test_while_triton_is_away_nothing_is_ready() -> None:
     server = serving("a")
     found = registry(server)
-    await found.refresh()
+    await found.members[0].registry.refresh()
     server.served = None
-    await found.refresh()
+    await found.members[0].registry.refresh()
     assert not found.is_ready
     with pytest.raises(BackendUnavailable):
         await found.find("never-seen")
@@ -87,13 +89,13 @@ async def test_an_upstream_that_is_away_is_logged_once(caplog: pytest.LogCapture
     found = registry(server)
     with caplog.at_level("WARNING"):
         for _ in range(3):
-            await found.refresh()
+            await found.members[0].registry.refresh()
     assert len(caplog.records) == 1
 
 
 async def test_polling_ends_with_its_block() -> None:
     server = serving("a")
-    found = Registry(server, interval_s=0.001)
+    found = fleet_of(server, interval_s=0.001)
     async with found.polling():
         await server.polled_often.wait()
     assert len(asyncio.all_tasks()) == 1
@@ -102,18 +104,19 @@ async def test_polling_ends_with_its_block() -> None:
 async def test_loading_and_unloading_are_seen_at_once() -> None:
     upstream = serving("a")
     found = registry(upstream)
-    await found.refresh()
-    assert await found.find_stored(["b", "a-alias"]) == "a"
+    await found.members[0].registry.refresh()
+    member, name = await found.find_stored(["b", "a-alias"])
+    assert name == "a"
     with pytest.raises(NotFound, match="toolkit build-repo"):
         await found.find_stored(["b"])
     await found.unload("a")
     with pytest.raises(BackendUnavailable):
         await found.find("a")
     upstream.served = serving("a").served
-    await found.load("a")
+    await member.registry.load("a")
     assert (await found.find("a")).name == "a"
     with pytest.raises(BackendFailed):
-        await found.load("broken")
+        await member.registry.load("broken")
 
 
 async def test_a_pattern_leads_to_its_model_where_no_name_or_alias_does() -> None:
@@ -134,7 +137,7 @@ async def test_a_pattern_leads_to_its_model_where_no_name_or_alias_does() -> Non
     with pytest.raises(NotFound):
         await found.find("mistral")
     server.served = [replace(small, patterns=("claude-*",))]
-    await found.refresh()
+    await found.members[0].registry.refresh()
     with pytest.raises(BackendUnavailable):
         await found.find("gpt-4")
     with pytest.raises(BackendUnavailable):
@@ -146,7 +149,9 @@ async def test_patterns_of_the_operator_beat_those_of_models() -> None:
     assert server.served is not None
     small, large = server.served
     server.served = [replace(small, patterns=("gpt-*",)), large]
-    found = Registry(server, 60, {"gpt-*": "large", "*": "small-alias"})
+    found = Fleet(
+        [Member("a", server, Registry(server, 60, {"gpt-*": "large", "*": "small-alias"}))]
+    )
     assert (await found.find("gpt-4")).name == "large"
     assert (await found.find("anything")).name == "small"
     assert (await found.find("*")).name == "small"

@@ -95,3 +95,7 @@ def test_a_fault_of_one_text_fails_no_other_request(monkeypatch: pytest.MonkeyPa
     found = [a.arrays()["embedding"].reshape(-1).tolist() for a in answers if a.error is None]
     assert found == [[3], [13, 8], [2]]
     assert all("out of data bounds" in a.error.message for a in answers if a.error)
+    odd = [np.zeros((1, 0), dtype=np.int64), np.zeros((0, 2), dtype=np.int64)]
+    requests[1:4] = [FakeRequest(dict.fromkeys(TENSORS, each)) for each in odd]
+    refused: Any = step.execute(requests)
+    assert [answer.error is not None for answer in refused] == [False, True, True, False]

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import AutoTokenizer
 
 from python_backends.errors import ContextOverflow, InvalidInput
 from python_backends.prompt.rendering import Renderer
@@ -29,6 +28,8 @@ def renderer(folder: Path) -> Renderer:
 def test_ids_strings_and_text_are_the_tokenizers_own(
     renderer: Renderer, folder: Path, text: str
 ) -> None:
+    from transformers import AutoTokenizer  # seconds
+
     own: Any = AutoTokenizer.from_pretrained(folder)
     answer = renderer.answer({"text": text, "tokenize": "strings"})
     ids = answer["token_ids"].tolist()

@@ -10,6 +10,7 @@ import pytest
 from python_backends.errors import InvalidInput
 from python_backends.prompt.metered import Limits
 from python_backends.prompt.rendering import Renderer
+from python_backends.prompt.tools import as_text
 from tests.support.weights import write_chat_tokenizer
 
 
@@ -167,6 +168,26 @@ def test_tools_are_added_to_a_system_message_that_is_there(tmp_path: Path) -> No
     text = with_template_text(tmp_path, plain.render({"messages": messages, "tools": [TOOL]}))
     assert text.startswith("<|im_start|>system\nbe brief\n\nYou can call functions.")
     assert text.count("<|im_start|>") == 2
+
+
+def test_parts_stay_parts_where_tools_are_told_in_words() -> None:
+    seen = {"type": "image"}, {"type": "text", "text": "seen"}
+    conversation: list[dict[str, Any]] = [
+        {"role": "system", "content": [{"type": "text", "text": "be brief"}]},
+        {"role": "assistant", "content": [*seen], "tool_calls": [CALL]},
+        {"role": "tool", "content": [*seen]},
+        {"role": "tool", "content": "a dog"},
+        {"role": "assistant", "content": None, "tool_calls": [CALL]},
+    ]
+    system, called, results, bare = as_text(conversation, [TOOL])
+    assert system["content"][0]["text"] == "be brief"
+    assert system["content"][1] == {"type": "text", "text": "\n\n"}
+    assert called["content"][:2] == [*seen]
+    assert called["content"][-1]["text"].startswith("<tool_call>\n{")
+    assert "".join(part.get("text", "[image]") for part in results["content"]) == (
+        "<tool_response>\n[image]seen\n</tool_response>\n<tool_response>\na dog\n</tool_response>"
+    )
+    assert bare["content"].startswith("<tool_call>\n{")
 
 
 def with_template_text(folder: Path, ids: Any) -> str:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ INPUTS = {
     "cancel?": ("STRING", [1]),
 }
 CONTEXT = 1024
+STREAMS = 2
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         "chat.engine",
         "trtllm_engine",
         (INPUTS, {"event": ("STRING", [-1])}),
-        parameters={"model": "chat.tensorrt_llm", "context_length": str(CONTEXT)},
+        parameters={
+            "model": "chat.tensorrt_llm",
+            "context_length": str(CONTEXT),
+            "streams": str(STREAMS),
+        },
         model_transaction_policy={"decoupled": True},
     )
     write_chat_tokenizer(root / "chat.engine" / "1" / "tokenizer")
@@ -93,6 +99,51 @@ def test_a_cancel_ends_the_request(server: Server, tmp_path: Path) -> None:
             seen += response.events
     assert seen[-1]["finish_reason"] == "abort"
     assert sum(len(event["text"]) for event in seen) < 160
+
+
+def test_a_cancel_does_not_wait_for_a_free_thread(server: Server, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        *clients, last, other = (
+            stack.enter_context(Client(server.grpc_address)) for _ in range(STREAMS + 2)
+        )
+        for number, client in enumerate(clients):
+            ask(client, f"all-{number}", ids("slow" * 40, tmp_path))
+            next(client.responses())
+        # every thread is taken: this one waits, and its cancel is not forgotten meanwhile
+        ask(last, "waiting", ids("slow" * 40, tmp_path))
+        for request_id in ("waiting", *(f"all-{number}" for number in range(STREAMS))):
+            other.send("chat.engine", f"cancel-{request_id}", cancel=request_id)
+        seen = [event for response in last.responses() for event in response.events]
+        assert [event["finish_reason"] for event in seen] == ["abort"]
+        for client in clients:
+            *_, end = (event for response in client.responses() for event in response.events)
+            assert end["finish_reason"] == "abort"
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        {"temperature": "hot"},
+        {"temperature": True},
+        {"temperature": float("nan")},
+        {"top_p": [1]},
+        {"top_k": "5"},
+        {"top_k": 2**40},
+        {"top_k": 1.5},
+        {"seed": -1},
+        {"seed": 2**64},
+        {"max_tokens": "10"},
+        {"max_tokens": {}},
+        {"stop": 5},
+        {"stop": ["a", None]},
+        {"stop": "\ud800"},
+        {"logit_bias": [1]},
+    ],
+)
+def test_wrong_values_are_refused_by_name(sampling: dict[str, object]) -> None:
+    with pytest.raises(InvalidInput, match=next(iter(sampling))) as caught:
+        sampling_tensors(sampling, 10, 100)
+    assert caught.value.param == next(iter(sampling))
 
 
 def test_what_it_does_not_take_is_refused(server: Server, tmp_path: Path) -> None:

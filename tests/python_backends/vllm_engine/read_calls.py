@@ -110,14 +110,14 @@ def _value(arguments: str) -> Any:
 class Teller:
     """One model's tokenizer, whose marks are tokens or are spelled, and its parsers."""
 
-    def __init__(self, told: dict[str, Any], *, marks: str) -> None:
+    def __init__(self, transcript: dict[str, Any], *, marks: str) -> None:
         """`marks`: are `special` tokens, `added` ones, or `spelled` by others."""
         from vllm.tokenizers import get_tokenizer
 
         with tempfile.TemporaryDirectory() as folder:
             tokenizer = write_chat_tokenizer(Path(folder))
             if marks != "spelled":
-                tokenizer.add_tokens(told["marks"], special_tokens=marks == "special")
+                tokenizer.add_tokens(transcript["marks"], special_tokens=marks == "special")
                 tokenizer.save_pretrained(folder)
             self.tokenizer = get_tokenizer(folder)
         self.vocabulary = Vocabulary.read(self.tokenizer)
@@ -127,7 +127,9 @@ class Teller:
         )
         llm = SimpleNamespace(get_tokenizer=lambda: self.tokenizer, model_config=config)
         logger = SimpleNamespace(log_error=_fail, log_warn=_fail, log_info=print)
-        self.readings = ReplyParsers(Parsers(told["parser"], told["reasoning"]), llm, logger)
+        self.readings = ReplyParsers(
+            Parsers(transcript["parser"], transcript["reasoning"]), llm, logger
+        )
 
     def tell(self, steps: Iterable[Sequence[int]], choice: Any) -> dict[str, Any]:
         """What is read when the engine tells the tokens of each step at once."""
@@ -173,10 +175,10 @@ def tellings(tokens: Sequence[int], seed: int) -> Iterator[tuple[str, list[Seque
 
 def check(file: Path) -> list[str]:
     """What is wrong with one format."""
-    told, wrong = json.loads(file.read_text()), []
-    for marks in told["marked"]:
-        teller = Teller(told, marks=marks)
-        for case in told["cases"]:
+    transcript, wrong = json.loads(file.read_text()), []
+    for marks in transcript["marked"]:
+        teller = Teller(transcript, marks=marks)
+        for case in transcript["cases"]:
             meant = {name: case[name] for name in ("content", "reasoning", "calls")}
             choice = case.get("choice", "auto")
             called = case["calls"] and not isinstance(choice, dict)
@@ -185,11 +187,11 @@ def check(file: Path) -> list[str]:
             bad = []
             for how, steps in tellings(tokens, len(tokens)):
                 try:
-                    found: Any = teller.tell(steps, choice)
+                    reading: Any = teller.tell(steps, choice)
                 except Exception as error:  # a parser's or the step's: reported with its case
-                    found = repr(error)
-                if found != meant:
-                    bad.append(f"cut {how}: {json.dumps(found, ensure_ascii=False)}")
+                    reading = repr(error)
+                if reading != meant:
+                    bad.append(f"cut {how}: {json.dumps(reading, ensure_ascii=False)}")
             name = f"{file.stem}, {case['name']}, marks {marks}"
             wrong += [f"{name}: {len(bad)} tellings; {one}" for one in bad[:MOST_SHOWN]]
     return wrong
@@ -197,8 +199,8 @@ def check(file: Path) -> list[str]:
 
 def main() -> None:
     """Of the files that are named."""
-    found = {file: check(Path(file)) for file in sys.argv[1:]}
-    sys.stdout.write("\n" + json.dumps(found, ensure_ascii=False))
+    results = {file: check(Path(file)) for file in sys.argv[1:]}
+    sys.stdout.write("\n" + json.dumps(results, ensure_ascii=False))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ class Story:
     """Feeds a speller piece by piece; `joined` is what its tokens spell."""
 
     speller: LogprobAligner
-    told: list[Token]
+    tokens_out: list[Token]
 
     @classmethod
     def begin(cls, *, reads: bool = False) -> "Story":
@@ -35,18 +35,18 @@ class Story:
 
     def take(self, tokens: list[Token], text: str = "", **more: Any) -> "Story":
         options = {"apart": False, "ended": None, "stopped": False, **more}
-        self.told += self.speller.take(tokens, text, **options)
+        self.tokens_out += self.speller.take(tokens, text, **options)
         return self
 
     @property
     def joined(self) -> bytes:
-        return b"".join(bytes(one["bytes"]) for one in self.told)
+        return b"".join(bytes(one["bytes"]) for one in self.tokens_out)
 
 
 def test_what_ends_an_answer_is_no_part_of_it() -> None:
     story = Story.begin().take([token(" Paris")], " Paris").take([added(900)], "", ended="stop")
     assert story.joined == b" Paris"
-    assert len(story.told) == 1
+    assert len(story.tokens_out) == 1
 
 
 def test_special_tokens_that_a_text_leaves_out_are_left_out() -> None:
@@ -63,7 +63,7 @@ def test_a_stop_string_takes_its_tokens_along() -> None:
     story = Story.begin().take([token("one"), token(" tw")], "one")  # text is held back
     story.take([token("o, th")], " t", ended="stop", stopped=True)
     assert story.joined == b"one t"
-    assert story.told[-1]["token"] == " t"
+    assert story.tokens_out[-1]["token"] == " t"
 
 
 def test_half_a_character_at_a_limit_is_kept() -> None:
@@ -84,14 +84,14 @@ def test_thoughts_are_no_content() -> None:
     story.take([token("the")], "the").take([token(" answer")], " answer")
     story.take([added(900)], "", ended="stop")
     assert story.joined == b"the answer"
-    assert len(story.told) == 2
+    assert len(story.tokens_out) == 2
 
 
 def test_content_in_the_same_step_as_thoughts_is_content() -> None:
     story = Story.begin(reads=True)
     story.take([token("so"), added(902), token("so"), token(" yes")], "so yes", apart=True)
     assert story.joined == b"so yes"
-    assert len(story.told) == 2
+    assert len(story.tokens_out) == 2
 
 
 def test_calls_are_no_content() -> None:
@@ -110,17 +110,17 @@ def test_tokens_join_to_any_text(data: st.DataObject) -> None:
     for place in data.draw(st.lists(st.integers(0, len(tokens)), max_size=3)):
         tokens.insert(place, added(901))  # left out of the text
     tokens.append(added(900))
-    told, said = 0, 0
+    taken, said = 0, 0
     story = Story.begin()
-    while told < len(tokens):
+    while taken < len(tokens):
         step = data.draw(st.integers(1, 4))
-        end = min(len(tokens), told + step)
+        end = min(len(tokens), taken + step)
         last = end == len(tokens)
         decoded = b"".join(bytes(t["bytes"]) for t in tokens[:end] if t["id"] == 1)
         shown = len(text) if last else min(len(decoded.decode(errors="ignore")), len(text))
         shown = max(said, shown if last else shown - data.draw(st.integers(0, 2)))
-        story.take(tokens[told:end], text[said:shown], ended="stop" if last else None)
-        told, said = end, shown
+        story.take(tokens[taken:end], text[said:shown], ended="stop" if last else None)
+        taken, said = end, shown
     assert story.joined == raw
 
 
@@ -131,4 +131,4 @@ def test_nothing_breaks_it(reads: bool, steps: list[tuple[bytes, str, bool]]) ->
     for spelled, text, apart in steps:
         story.take([token(spelled)], text, apart=apart)
     story.take([added(900)], "", ended="stop")
-    assert len(story.told) <= len(steps) + 1
+    assert len(story.tokens_out) <= len(steps) + 1

@@ -35,8 +35,8 @@ def wrong() -> dict[str, list[str]]:
         command, check=False, env=environment, capture_output=True, text=True, cwd=ROOT
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    found: dict[str, list[str]] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    readings: dict[str, list[str]] = json.loads(done.stdout.splitlines()[-1])
+    return readings
 
 
 @pytest.mark.timeout(600)
@@ -66,9 +66,9 @@ def held(marks: Marks, *texts: str) -> tuple[str, DeferredText]:
     ],
 )
 def test_text_is_told_until_a_mark(texts: list[str], expected: str, rest: str) -> None:
-    found, text = held(Marks(("[TOOL_CALLS]",)), *texts)
-    assert (found, text.rest) == (expected, rest)
-    assert found + text.release() == "".join(texts)
+    content, text = held(Marks(("[TOOL_CALLS]",)), *texts)
+    assert (content, text.rest) == (expected, rest)
+    assert content + text.release() == "".join(texts)
     assert text.rest == ""
 
 
@@ -82,8 +82,8 @@ def test_text_is_told_until_a_mark(texts: list[str], expected: str, rest: str) -
     ],
 )
 def test_a_mark_may_have_to_stand_first(texts: list[str], expected: str, has_call: bool) -> None:
-    found, text = held(MARKS["llama3_json"], *texts)
-    assert (found, text.has_call) == (expected, has_call)
+    content, text = held(MARKS["llama3_json"], *texts)
+    assert (content, text.has_call) == (expected, has_call)
 
 
 class Scripted:

@@ -37,6 +37,7 @@ class Factory:
         self.made: list[FakeLLM] = []
         self.failures = 0
         self.again = threading.Event()
+        self.withdrawn = threading.Event()
 
     def __call__(self, arguments: dict[str, Any]) -> FakeLLM:
         if self.failures:
@@ -69,7 +70,7 @@ def start(factory: Factory, tmp_path: Path) -> Iterator[Callable[..., Engine]]:
     silent = SimpleNamespace(log_info=str, log_warn=str, log_error=str)
 
     def run(**parameters: str) -> Engine:
-        started.append(Engine(settings(tmp_path, **parameters), silent))
+        started.append(Engine(settings(tmp_path, **parameters), silent, factory.withdrawn.set))
         started[-1].start()
         return started[-1]
 
@@ -104,10 +105,20 @@ def test_an_engine_that_keeps_dying_is_given_up(
     doomed = start(restart_limit="2")
     factory.failures = 2
     factory.made[0].errored = True
-    assert not factory.again.wait(0.5)
-    with pytest.raises(Unavailable):
+    assert factory.withdrawn.wait(10)
+    with pytest.raises(Unavailable, match="too often"):
         doomed.check()
     assert factory.failures == 0
+    assert len(factory.made) == 1
+
+
+def test_an_engine_that_is_stopped_while_it_restarts_is_not_withdrawn(
+    start: Callable[..., Engine], factory: Factory
+) -> None:
+    ending = start()
+    ending._stopping = True
+    ending.loop.run(ending._rebuild())
+    assert not factory.withdrawn.is_set()
 
 
 async def current(alive: Engine) -> Any:
@@ -116,7 +127,8 @@ async def current(alive: Engine) -> Any:
 
 def test_a_first_start_that_fails_is_told(factory: Factory, tmp_path: Path) -> None:
     factory.failures = 1
-    fresh = Engine(settings(tmp_path), SimpleNamespace(log_info=str))  # type: ignore[arg-type]
+    silent: Any = SimpleNamespace(log_info=str)
+    fresh = Engine(settings(tmp_path), silent, factory.withdrawn.set)
     with pytest.raises(RuntimeError, match="no memory"):
         fresh.start()
     fresh.stop()

@@ -31,14 +31,14 @@ def engine_server(scratch: Path) -> Iterator[Server]:
         limit_mm_per_prompt={"image": 3},
         dtype="float32",
     )
-    with serve(scratch / "images", [name], scratch / "images-run", ready_s=300) as found:
-        yield found
+    with serve(scratch / "images", [name], scratch / "images-run", ready_s=300) as running:
+        yield running
 
 
 @pytest.fixture
 def client(engine_server: Server) -> Iterator[Client]:
-    with Client(engine_server.grpc_address) as found:
-        yield found
+    with Client(engine_server.grpc_address) as connected:
+        yield connected
 
 
 def picture(colour: str, kind: str = "PNG") -> bytes:

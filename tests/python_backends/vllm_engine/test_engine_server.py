@@ -35,20 +35,20 @@ LONG = {"max_tokens": 400, "ignore_eos": True, "temperature": 1.0, "seed": 1}
 def engine_server(scratch: Path) -> Iterator[Server]:
     write_llama(scratch / "llama")
     name = write_chat(scratch / "engine", "tiny", scratch / "llama")
-    with serve(scratch / "engine", [name], scratch / "engine-run", ready_s=300) as found:
-        yield found
+    with serve(scratch / "engine", [name], scratch / "engine-run", ready_s=300) as running:
+        yield running
 
 
 @pytest.fixture
 def client(engine_server: Server) -> Iterator[Client]:
-    with Client(engine_server.grpc_address) as found:
-        yield found
+    with Client(engine_server.grpc_address) as connected:
+        yield connected
 
 
 @pytest.fixture
 def second(engine_server: Server) -> Iterator[Client]:
-    with Client(engine_server.grpc_address) as found:
-        yield found
+    with Client(engine_server.grpc_address) as connected:
+        yield connected
 
 
 def chat(content: str = "hi") -> dict[str, Any]:
@@ -68,10 +68,10 @@ def refusal(client: Client, **sampling: Any) -> dict[str, Any]:
 
 def test_a_reply_streams_and_counts(client: Client) -> None:
     client.send("tiny", prompt=chat(), sampling_parameters={**LONG, "max_tokens": 20})
-    found = list(client.responses())
-    events = [event for response in found for event in response.events]
-    assert found[-1].final
-    assert found[-1].events[-1]["finish_reason"] == "length", "the last event ends the stream"
+    responses = list(client.responses())
+    events = [event for response in responses for event in response.events]
+    assert responses[-1].final
+    assert responses[-1].events[-1]["finish_reason"] == "length", "the last event ends the stream"
     assert sum(len(event["token_ids"]) for event in events) == 20
     assert events[-1]["usage"]["completion_tokens"] == 20
     assert {event["usage"]["prompt_tokens"] for event in events} == {
@@ -137,7 +137,7 @@ def test_bad_sampling_is_refused_by_name(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "code", "param"),
+    ("structure", "code", "param"),
     [
         ({"regex": r"\p{L}+"}, "invalid_grammar", "regex"),
         ({"json": {"$ref": "#"}}, "invalid_grammar", "json"),
@@ -151,20 +151,20 @@ def test_bad_sampling_is_refused_by_name(client: Client) -> None:
     ],
 )
 def test_what_no_grammar_can_be_made_of_is_refused_before_the_first_event(
-    client: Client, wanted: dict[str, Any], code: str, param: str
+    client: Client, structure: dict[str, Any], code: str, param: str
 ) -> None:
-    told = refusal(client, structured_outputs=wanted, max_tokens=9)
-    assert told["status"] == 400
+    error = refusal(client, structured_outputs=structure, max_tokens=9)
+    assert error["status"] == 400
     if code:
-        assert told["code"] == code
-    assert told["param"] in (f"structured_outputs.{param}", "structured_outputs")
+        assert error["code"] == code
+    assert error["param"] in (f"structured_outputs.{param}", "structured_outputs")
     assert text_of(ask(client, structured_outputs={"choice": ["yes"]}, max_tokens=9)) == "yes"
 
 
 def test_every_kind_of_grammar_is_obeyed_whatever_came_first(client: Client) -> None:
     digits = {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2}
     tag = {"type": "structural_tag", "format": {"type": "const_string", "value": "tag"}}
-    for wanted, check in (
+    for structure, check in (
         ({"json": digits}, lambda text: len(json.loads(text)) == 2),
         ({"json": json.dumps(digits)}, lambda text: len(json.loads(text)) == 2),
         ({"json_object": True}, lambda text: isinstance(json.loads(text), dict)),
@@ -174,11 +174,11 @@ def test_every_kind_of_grammar_is_obeyed_whatever_came_first(client: Client) -> 
         ({"grammar": 'start: "x" | "y"'}, lambda text: text in "xy"),
         ({"structural_tag": json.dumps(tag)}, lambda text: text == "tag"),
     ):
-        events = ask(client, structured_outputs=wanted, max_tokens=300, temperature=1.0, seed=5)
+        events = ask(client, structured_outputs=structure, max_tokens=300, temperature=1.0, seed=5)
         if events[-1]["finish_reason"] == "stop":
-            assert check(text_of(events)), (wanted, text_of(events))  # type: ignore[no-untyped-call]
+            assert check(text_of(events)), (structure, text_of(events))  # type: ignore[no-untyped-call]
         else:
-            assert wanted == {"json_object": True}, "the others are short"
+            assert structure == {"json_object": True}, "the others are short"
 
 
 def test_several_completions_obey_one_grammar_each_on_its_way(client: Client) -> None:
@@ -197,11 +197,11 @@ def test_a_grammar_whose_masks_take_too_long_ends_its_request_alone(
     started = (core := engine_processes("EngineCore"))
     second.send("tiny", prompt=chat(), sampling_parameters=LONG)
     second.next()
-    told = refusal(
+    error = refusal(
         client, structured_outputs={"regex": bomb}, logit_bias=bias, max_tokens=400, ignore_eos=True
     )
-    assert (told["status"], told["code"]) == (400, "grammar_too_expensive")
-    assert "compile" not in told["message"], "it passed the trial"
+    assert (error["status"], error["code"]) == (400, "grammar_too_expensive")
+    assert "compile" not in error["message"], "it passed the trial"
     events = [event for response in second.responses() for event in response.events]
     assert events[-1]["usage"]["completion_tokens"] == LONG["max_tokens"]
     assert core == started == engine_processes("EngineCore")
@@ -297,12 +297,12 @@ def test_tritons_own_vllm_tensors_over_http(engine_server: Server) -> None:
 
 def engine_processes(name: str) -> list[int]:
     """Processes of engines, by what vLLM calls them."""
-    found = []
+    pids = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if name in (folder / "cmdline").read_text() and _is_ours(folder):
-                found.append(int(folder.name))
-    return found
+                pids.append(int(folder.name))
+    return pids
 
 
 def _is_ours(folder: Path) -> bool:

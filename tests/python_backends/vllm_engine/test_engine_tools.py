@@ -52,24 +52,24 @@ def engine_server(scratch: Path) -> Iterator[Server]:
     write_chat_tokenizer(folder, TEMPLATE)
     config = {"enable_in_reasoning": True}
     name = write_chat(scratch / "tools", "tiny", folder, structured_outputs_config=config)
-    with serve(scratch / "tools", [name], scratch / "tools-run", ready_s=300) as found:
-        yield found
+    with serve(scratch / "tools", [name], scratch / "tools-run", ready_s=300) as running:
+        yield running
 
 
 @pytest.fixture
 def client(engine_server: Server) -> Iterator[Client]:
-    with Client(engine_server.grpc_address) as found:
-        yield found
+    with Client(engine_server.grpc_address) as connected:
+        yield connected
 
 
 def ask(
     client: Client, reply: dict[str, Any], structured: Any = None, **sampling: Any
 ) -> list[dict[str, Any]]:
     prompt = {"messages": [{"role": "user", "content": "hi"}]}
-    wanted = {"max_tokens": 400, "temperature": 1.0, "seed": 7, **sampling}
+    parameters = {"max_tokens": 400, "temperature": 1.0, "seed": 7, **sampling}
     if structured:
-        wanted["structured_outputs"] = structured
-    return client.events("tiny", prompt=prompt, sampling_parameters=wanted, reply=reply)
+        parameters["structured_outputs"] = structured
+    return client.events("tiny", prompt=prompt, sampling_parameters=parameters, reply=reply)
 
 
 def token_id(letter: str) -> int:
@@ -89,14 +89,14 @@ def calls_of(events: list[dict[str, Any]], index: int = 0) -> list[tuple[str, An
     ]
     numbers = sorted({call["index"] for call in deltas})
     assert numbers == list(range(len(numbers)))
-    found = []
+    calls = []
     for number in numbers:
         mine = [call for call in deltas if call["index"] == number]
         assert [("id" in call, "name" in call) for call in mine] == [
             (position == 0, position == 0) for position in range(len(mine))
         ]
-        found.append((mine[0]["name"], json.loads("".join(call["arguments"] for call in mine))))
-    return found
+        calls.append((mine[0]["name"], json.loads("".join(call["arguments"] for call in mine))))
+    return calls
 
 
 def test_the_log_names_the_parsers(engine_server: Server) -> None:
@@ -168,13 +168,13 @@ def test_reasoning_is_told_from_content(client: Client) -> None:
 def test_thoughts_end_with_their_budget(client: Client) -> None:
     def think(**budget: int) -> list[dict[str, Any]]:
         prompt = {"messages": [{"role": "user", "content": "<think>"}]}  # begun in the prompt
-        wanted = {"max_tokens": 60, "temperature": 1.0, "seed": 7, **budget}
-        return client.events("tiny", prompt=prompt, sampling_parameters=wanted, reply={})
+        parameters = {"max_tokens": 60, "temperature": 1.0, "seed": 7, **budget}
+        return client.events("tiny", prompt=prompt, sampling_parameters=parameters, reply={})
 
     assert text_of(think()) == ""
-    found = think(thinking_token_budget=20)
-    assert 0 < found[-1]["usage"]["reasoning_tokens"] <= 20
-    assert text_of(found)
+    events = think(thinking_token_budget=20)
+    assert 0 < events[-1]["usage"]["reasoning_tokens"] <= 20
+    assert text_of(events)
 
 
 def test_a_request_that_asks_for_the_bare_text_gets_it(client: Client) -> None:
@@ -197,10 +197,10 @@ def test_an_answer_has_its_structure_and_calls_stay_possible(client: Client) -> 
     answers = calls = 0
     for seed in range(12):
         events = ask(client, reply, {"json": ANSWER}, seed=seed)
-        if found := calls_of(events):
+        if named := calls_of(events):
             calls += 1
             assert all(
-                name == "look" and arguments["often"] in {1, 2, 3} for name, arguments in found
+                name == "look" and arguments["often"] in {1, 2, 3} for name, arguments in named
             )
         elif events[-1]["finish_reason"] == "stop":
             answers += 1

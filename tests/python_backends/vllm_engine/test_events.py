@@ -145,11 +145,11 @@ def test_tritons_own_tensors_unstreamed_begin_with_the_prompt() -> None:
 def test_tritons_own_tensors_streamed_are_deltas() -> None:
     tensors = ask(text_input="Say", stream=True, return_finish_reason=True, return_logprobs=True)
     answer = Answer(read_plain_request(tensors, "{}"))
-    found = answer.write(Delta([Part(text=" a", token_ids=[1])]))
-    assert found is not None
-    assert list(found["text_output"]) == [b" a"]
-    assert list(found["finish_reason"]) == [b"None"]
-    assert list(found["logprobs"]) == [b"null"]
+    arrays = answer.write(Delta([Part(text=" a", token_ids=[1])]))
+    assert arrays is not None
+    assert list(arrays["text_output"]) == [b" a"]
+    assert list(arrays["finish_reason"]) == [b"None"]
+    assert list(arrays["logprobs"]) == [b"null"]
 
 
 def test_sampling_may_come_as_request_parameters() -> None:
@@ -170,6 +170,8 @@ def test_control_characters_are_kept_out_of_bounded_strings() -> None:
     bounded = {"json": {"properties": {"a": {"type": "string", "maxLength": 3}}}}
     mended = kept.excluded({"structured_outputs": bounded, "logit_bias": {"0": 5, "1": 5}})
     assert mended["logit_bias"] == {"0": 5, "1": -100.0, "3": -100.0}
+    wrong = {"structured_outputs": bounded, "logit_bias": [0]}
+    assert kept.excluded(wrong) is wrong  # the sampler refuses it
     free = {"structured_outputs": {"json": '{"type": "object"}'}, "temperature": 0}
     assert kept.excluded(free) is free
 
@@ -177,10 +179,10 @@ def test_control_characters_are_kept_out_of_bounded_strings() -> None:
 def test_equal_completions_are_told_of_each() -> None:
     vocabulary = Vocabulary(spell, {4: "<end>"}, byte_level=True)
     events = EventWriter(vocabulary, prompt_tokens=7, count=1, top=0, sent_prompt=[5], copies=3)
-    told = events.write(Delta([Part(text=" hi", token_ids=[1])]))
-    told += events.write(Delta([Part(token_ids=[4], finish_reason="stop")]))
+    written = events.write(Delta([Part(text=" hi", token_ids=[1])]))
+    written += events.write(Delta([Part(token_ids=[4], finish_reason="stop")]))
     for index in range(3):
-        first, last = (event for event in told if event["index"] == index)
+        first, last = (event for event in written if event["index"] == index)
         assert (first["text"], last["finish_reason"]) == (" hi", "stop")
         assert last["usage"]["completion_tokens"] == 2
         assert first.get("prompt_token_ids") == ([5] if index == 0 else None)

@@ -25,8 +25,8 @@ def test_the_limits_are_the_configs_parameters() -> None:
 
 
 def test_models_yaml_says_the_engines_own_defaults() -> None:
-    told = {f"grammar_{name}": value for name, value in GrammarBounds().model_dump().items()}
-    assert GrammarLimits(**told) == LIMITS
+    parameters = {f"grammar_{name}": value for name, value in GrammarBounds().model_dump().items()}
+    assert GrammarLimits(**parameters) == LIMITS
 
 
 def test_what_is_read_is_what_the_compiler_takes() -> None:

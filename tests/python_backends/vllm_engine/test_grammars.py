@@ -168,7 +168,7 @@ def test_requests_share_a_process_and_callers_do_not(hosted: Callable[..., Host]
 
 
 @pytest.mark.parametrize(
-    "wanted",
+    "structure",
     [
         {"json": {"type": "object", "properties": properties(1200), "minProperties": 600}},
         {"json": nested_choice(60)},
@@ -186,10 +186,10 @@ def test_requests_share_a_process_and_callers_do_not(hosted: Callable[..., Host]
         {"structural_tag": json.dumps({"type": "structural_tag", "format": {
             "type": "sequence", "elements": [{"type": "any_text"}] * 2000}})},
     ],
-    ids=lambda wanted: f"{next(iter(wanted))}-{len(str(wanted))}",
+    ids=lambda structure: f"{next(iter(structure))}-{len(str(structure))}",
 )  # fmt: skip
 def test_no_grammar_costs_more_than_its_limits(
-    hosted: Callable[..., Host], grammars: Grammars, wanted: dict[str, Any]
+    hosted: Callable[..., Host], grammars: Grammars, structure: dict[str, Any]
 ) -> None:
     """Refused, or served with masks that come in time; never waited for without end.
 
@@ -198,7 +198,7 @@ def test_no_grammar_costs_more_than_its_limits(
     started_s = time.monotonic()
     refused, busy = None, None
     try:
-        walk = Walk(hosted(read_grammar(wanted, LIMITS)))
+        walk = Walk(hosted(read_grammar(structure, LIMITS)))
     except InvalidInput as error:
         refused = error
     except Unavailable as error:
@@ -211,7 +211,7 @@ def test_no_grammar_costs_more_than_its_limits(
     assert busy is None or "no time to compile" in str(busy)
     if refused is not None:
         assert refused.code in ("grammar_too_expensive", "grammar_too_large", "invalid_grammar")
-        assert refused.param == f"structured_outputs.{next(iter(wanted))}"
+        assert refused.param == f"structured_outputs.{next(iter(structure))}"
         assert len(refused.message) < 600
     assert time.monotonic() - started_s < 60
     assert psutil.Process(grammars._forkserver.pid).is_running()
@@ -232,9 +232,9 @@ def test_a_mask_that_takes_too_long_ends_its_grammar_alone(
         answer = walk.ask(b"m", letter)
     assert answer[:1] in (b"", b"\2")
     assert time.monotonic() - started_s < 20
-    told = loop.run(host.failure())
-    assert told is not None
-    assert (told.status, told.code) == (400, "grammar_too_expensive")
+    failure = loop.run(host.failure())
+    assert failure is not None
+    assert (failure.status, failure.code) == (400, "grammar_too_expensive")
     assert innocent.mask() == {ord("1")}
     assert loop.run(other.failure()) is None
     walk.close(), innocent.close()
@@ -287,7 +287,7 @@ def test_half_of_a_surrogate_pair_is_refused() -> None:
 def test_what_cannot_be_compiled_is_refused_with_the_compilers_sentence(
     hosted: Callable[..., Host],
 ) -> None:
-    for wanted, said in (
+    for structure, said in (
         ({"regex": r"\p{L}+"}, "Unicode character class"),
         ({"json": {"type": "string", "pattern": r"^\p{L}+$"}}, "Unicode character class"),
         ({"json": {"type": "object", "minProperties": 3, "additionalProperties": False}}, "minPro"),
@@ -297,7 +297,7 @@ def test_what_cannot_be_compiled_is_refused_with_the_compilers_sentence(
     ):
         for _ in range(2):  # the second one is remembered
             with pytest.raises(InvalidInput, match=said) as caught:
-                hosted(read_grammar(wanted, LIMITS))
+                hosted(read_grammar(structure, LIMITS))
             assert caught.value.code == "invalid_grammar"
             assert ".cc" not in caught.value.message
 

@@ -31,7 +31,7 @@ def test_the_models_defaults_give_way() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "n", "copies"),
+    ("fields", "n", "copies"),
     [
         ({"n": 3, "temperature": 0}, 1, 3),
         ({"n": 3, "temperature": 1e-6}, 1, 3),
@@ -44,10 +44,10 @@ def test_the_models_defaults_give_way() -> None:
     ],
 )
 def test_completions_without_chance_are_made_once(
-    wanted: dict[str, Any], n: int | None, copies: int
+    fields: dict[str, Any], n: int | None, copies: int
 ) -> None:
     sampler = replace(SAMPLER, names=SAMPLER.names | {"n"})
-    sampling = sampler.read(wanted, 1)
+    sampling = sampler.read(fields, 1)
     assert (sampling.params.get("n"), sampling.copies) == (n, copies)
 
 
@@ -66,7 +66,7 @@ def test_a_full_context_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "param", "words"),
+    ("fields", "param", "words"),
     [
         ({"temprature": 1}, "temprature", "did you mean 'temperature'"),
         ({"zzzz": 1}, "zzzz", "known: max_tokens"),
@@ -76,9 +76,9 @@ def test_a_full_context_is_refused() -> None:
         ({"structured_outputs": {"_backend": "x"}}, "structured_outputs._backend", "unknown"),
     ],
 )
-def test_refusals_name_the_parameter(wanted: dict[str, Any], param: str, words: str) -> None:
+def test_refusals_name_the_parameter(fields: dict[str, Any], param: str, words: str) -> None:
     with pytest.raises(InvalidInput, match=words) as caught:
-        SAMPLER.read(wanted, 1)
+        SAMPLER.read(fields, 1)
     assert caught.value.param == param
 
 

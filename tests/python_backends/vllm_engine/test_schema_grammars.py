@@ -63,8 +63,8 @@ def walk() -> Iterator[Walk]:
         sent.flush()
         while not (line := received.readline()).startswith("["):
             assert line, "the process of the grammars ended"
-        found: list[list[str]] = json.loads(line)
-        return found
+        walks: list[list[str]] = json.loads(line)
+        return walks
 
     yield ask
     sent.close()

@@ -44,15 +44,15 @@ def main() -> None:
     vocabulary = Vocabulary(tokens.serialize_json())
     for line in sys.stdin:
         seed, schema = json.loads(line)
-        found: list[tuple[str, str]] = []
+        results: list[tuple[str, str]] = []
         if has_xgrammar_unsupported_json_features(schema):
-            found.append(("unsupported", ""))
+            results.append(("unsupported", ""))
         try:
             compiled = compile_grammar(vocabulary, "json", json.dumps(schema), LIMITS)
-            found += [walk(compiled, random.Random(seed + n), schema) for n in range(WALKS)]
+            results += [walk(compiled, random.Random(seed + n), schema) for n in range(WALKS)]
         except (RuntimeError, ValueError) as error:
-            found.append(("refused", str(error)[:500]))
-        sys.stdout.write(json.dumps(found) + "\n")
+            results.append(("refused", str(error)[:500]))
+        sys.stdout.write(json.dumps(results) + "\n")
         sys.stdout.flush()
 
 

@@ -109,17 +109,17 @@ def merged(folder: Path, adapter: str | None, text: str) -> list[int]:
                 place = name.removeprefix("base_model.model.").removesuffix(".lora_A.weight")
                 model.get_submodule(place).weight.data += ALPHA / RANK * (high @ low)
     ids = AutoTokenizer.from_pretrained(folder / "llama")(text, return_tensors="pt").input_ids
-    found = model.generate(ids, max_new_tokens=12, min_new_tokens=12, do_sample=False)
-    return [int(token) for token in found[0, ids.shape[1] :]]
+    output = model.generate(ids, max_new_tokens=12, min_new_tokens=12, do_sample=False)
+    return [int(token) for token in output[0, ids.shape[1] :]]
 
 
 @pytest.mark.timeout(600)
 def test_each_name_answers_with_its_own_weights(server: TritonServer, folder: Path) -> None:
     names = {"tiny": None, "tiny-pirate": "pirate", "tiny-poet": "poet"}
-    found = {name: answer(server, name, text=TEXT) for name in names}
+    answers = {name: answer(server, name, text=TEXT) for name in names}
     for name, adapter in names.items():
-        assert found[name] == merged(folder, adapter, TEXT), name
-    assert len({tuple(ids) for ids in found.values()}) == 3
+        assert answers[name] == merged(folder, adapter, TEXT), name
+    assert len({tuple(ids) for ids in answers.values()}) == 3
 
 
 def test_adapters_are_models_of_their_own(server: TritonServer, folder: Path) -> None:

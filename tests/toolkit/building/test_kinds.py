@@ -12,7 +12,6 @@ import pytest
 from tritonclient.grpc import service_pb2
 
 from tests.support.client import request_of, tensors_of
-from tests.support.tiny_models import save_cross_encoder
 from toolkit.building import build
 from toolkit.errors import ServeError
 from toolkit.runtime.environments import link_environments
@@ -161,6 +160,8 @@ class Built:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
+    from tests.support.tiny_models import save_cross_encoder  # with torch: seconds
+
     folder = tmp_path_factory.mktemp("kinds")
     save_cross_encoder(folder / "judge")
     (folder / "shout.py").write_text(SHOUT)

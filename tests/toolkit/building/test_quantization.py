@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from tests.support.tiny_language import save_tiny_language
 from toolkit.building import build, quantization
 from toolkit.cli import app
 from toolkit.convert.quiet import quiet
@@ -28,6 +27,8 @@ def built(folder: Path, progress: Any = silent) -> Path:
 def test_weights_are_quantized_once_and_refused_when_too_rough(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from tests.support.tiny_language import save_tiny_language  # with torch: seconds
+
     with quiet():
         save_tiny_language(tmp_path / "tiny")
     file = tmp_path / "models.yaml"

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,13 +13,21 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.support.checkpoint import save_spec
+from toolkit.atomic import locked
 from toolkit.building import build
+from toolkit.building.quantization import quantized_place
 from toolkit.caching import Entry, list_entries, parse_age, prune
 from toolkit.cli import app
-from toolkit.errors import UsageError
+from toolkit.download import Remote
+from toolkit.errors import SourceError, UsageError
 from toolkit.home import home
-from toolkit.spec import Spec, load
+from toolkit.progress import silent
+from toolkit.spec import ObjectSource, PackageSource, Spec, load
 from toolkit.targets import find_target
+from toolkit.weights import sources
+from toolkit.weights.digest import text_digest
+from toolkit.weights.fetch import identity
+from toolkit.weights.sources import place_of, record
 
 pytestmark = pytest.mark.usefixtures("own_home")
 runner = CliRunner()
@@ -91,6 +100,84 @@ def test_what_is_being_made_stays() -> None:
     assert not result.removed
     assert result.kept[0][1] == "it is being made"
     assert folder.exists()
+
+
+def test_a_download_in_progress_stays() -> None:
+    folder = stray("downloads", "c" * 32)
+    held: list[str] = []
+
+    def prune_meanwhile(name: str, _: object) -> None:
+        held.extend(why for _, why in prune(list_entries(None), dry_run=False).kept)
+        raise SourceError(name)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sources, "downloads_of", lambda _: folder)
+        patch.setattr(sources, "download_all", prune_meanwhile)
+        with pytest.raises(SourceError):
+            sources.keep_files("x", "x", {"file": Remote("https://x.test/x")}, silent)
+    assert held == ["it is being made"]
+    assert folder.exists()
+
+
+def test_what_killed_processes_left_is_removed() -> None:
+    for name in (".d.removing", ".d.making-x1_y", ".e.making-x2"):
+        stray("sources", name)
+    whole = stray("sources", "f", idle_s=10)
+    with locked(whole.with_name(".e.lock")):
+        prune(list_entries(None), older_than_s=3600, dry_run=True)
+        assert len(list((home() / "sources").iterdir())) == 5
+        prune(list_entries(None), older_than_s=3600, dry_run=False)
+    assert sorted(path.name for path in (home() / "sources").iterdir()) == [".e.making-x2", "f"]
+    # a prune that was killed between its two steps does not stop the next one
+    stray("sources", ".f.removing")
+    assert prune(list_entries(None), dry_run=False).removed
+    assert not whole.exists()
+
+
+def test_links_within_the_cache_are_not_a_use_and_others_are(tmp_path: Path) -> None:
+    stage, weights = stray("quantized", "1" * 32), stray("weights", "2" * 32)
+    os.link(stage / "file", weights / "link")
+    assert [entry.uses for entry in list_entries(None)] == [[], []]
+    os.link(stage / "file", tmp_path / "link")
+    assert entries()["quantized"].uses == ["a directory of toolkit quantize (hard links)"]
+
+
+def test_quantized_weights_of_a_spec_are_used(tmp_path: Path) -> None:
+    spec = load(save_spec(tmp_path, "chat"))
+    build(spec, find_target("embedded"), tmp_path / "out")
+    shutil.rmtree(tmp_path / "out")
+    converted = entries(spec)["weights"].path
+    place = quantized_place("int8", converted)
+    place.mkdir()
+    file = tmp_path / "models.yaml"
+    file.write_text(file.read_text().replace("source:", "quantization: int8\n    source:"))
+    spec = load(file)
+    assert {entry.path: entry.uses for entry in list_entries(spec)} == {
+        converted: ["model chat"],
+        place: ["model chat"],
+    }
+
+
+def test_a_source_of_an_object_store_and_a_pulled_pickle_are_used(tmp_path: Path) -> None:
+    from_store, pickled = stray("sources", "3" * 32), stray("sources", "4" * 32)
+    other = stray("sources", "5" * 32)
+    source = ObjectSource("s3", "bucket", "model")
+    record(from_store, from_store / "file", str(source))
+    references = home() / "references"
+    references.mkdir()
+    (references / text_digest(f"object {source}")[:32]).write_text(from_store.name)
+    package = PackageSource("a==1", "a/folder")
+    pickled.rename(place_of(identity(package, allow_pickle=True)))
+    file = tmp_path / "models.yaml"
+    file.write_text(
+        "version: 1\nmodels:\n"
+        f"  one: {{kind: llm, context_length: 64, source: '{source}'}}\n"
+        f"  two: {{kind: llm, context_length: 64, source: '{package}'}}\n"
+    )
+    kept = {entry.path: entry.uses for entry in list_entries(load(file))}
+    assert kept[from_store] == ["model one"]
+    assert kept[place_of(identity(package, allow_pickle=True))] == ["model two"]
+    assert kept[other] == []
 
 
 def test_age_and_kind_choose_what_goes() -> None:

@@ -1,6 +1,8 @@
 """Language model directories are taken as they are, after a check."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from tests.support.checkpoint import save_checkpoint
 from toolkit.convert.checkpoint import convert_checkpoint
 from toolkit.errors import ConvertError
+from toolkit.kinds.llm.limits import check_weights
 from toolkit.progress import silent
 
 
@@ -27,6 +30,31 @@ def test_a_template_may_stand_in_the_tokenizers_config(tmp_path: Path) -> None:
     source = save_checkpoint(tmp_path / "source", chat=False)
     (source / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ x }}"}))
     assert convert_checkpoint(source, tmp_path / "out", silent).chat
+
+
+def test_settings_that_are_null_are_as_if_they_were_not_there(tmp_path: Path) -> None:
+    source = save_checkpoint(tmp_path / "source")
+    config = json.loads((source / "config.json").read_text())
+    nothing = dict.fromkeys(("text_config", "vision_config", "quantization_config"))
+    (source / "config.json").write_text(json.dumps(config | nothing))
+    facts = convert_checkpoint(source, tmp_path / "out", silent)
+    assert facts.context_length == 512
+    assert not facts.vision
+    assert facts.details.quantization == ""
+    check_weights({"tensor_parallel_size": 2}, source)
+
+
+def test_a_file_system_without_hard_links_gets_copies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    source = save_checkpoint(tmp_path / "source")
+    convert_checkpoint(source, tmp_path / "out", silent)
+    copy = tmp_path / "out" / "prompt" / "tokenizer" / "tokenizer.json"
+    assert copy.read_bytes() == (source / "tokenizer.json").read_bytes()
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])

@@ -1,6 +1,8 @@
 """`toolkit convert` as a function: every goal, its parity record, and what it refuses."""
 
 import json
+import math
+import shlex
 from pathlib import Path
 
 import gguf
@@ -10,7 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.support.tiny_language import save_tiny_language
-from toolkit.convert import parity
+from tests.support.tiny_models import save_cross_encoder
+from toolkit.convert import parity, run
 from toolkit.convert.quiet import quiet
 from toolkit.convert.run import Request, convert
 from toolkit.errors import ConvertError
@@ -75,6 +78,34 @@ def test_a_wrong_mapping_would_be_noticed(
     forced = convert(llama, Request("gguf", force=True), tmp_path / "out", silent)
     assert not forced["passed"]
     assert json.loads((tmp_path / "out" / "conversion.json").read_text())["forced"]
+
+
+def test_a_check_that_is_not_a_number_stays_the_worst_of_its_part(
+    llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compare(*_: object) -> dict[str, object]:
+        for difference in (0.5, float("nan"), 0.25):
+            parity.record(parity.Check("part", "difference", difference, 1.0), "it differs")
+        return {}
+
+    monkeypatch.setattr(run, "_convert", compare)
+    record = convert(llama, Request("gguf", force=True), tmp_path / "out", silent)
+    assert math.isnan(record["parity"][0]["difference"])
+    assert not record["parity"][0]["passed"]
+    assert not record["passed"]
+
+
+def test_a_cross_encoder_becomes_a_rerank_graph(tmp_path: Path) -> None:
+    source = save_cross_encoder(tmp_path / "source")
+    record = convert(source, Request("onnx"), tmp_path / "out", silent)
+    assert record["kind"] == "rerank"
+    assert record["passed"]
+
+
+def test_the_command_of_a_folder_with_a_space_can_be_pasted(llama: Path, tmp_path: Path) -> None:
+    output = tmp_path / "my models; rm -r $HOME"
+    record = convert(llama, Request("tensorrt-llm"), output, silent)
+    assert f"{output}:/model" in shlex.split(record["command"])
 
 
 def test_pickles_become_safetensors_bit_for_bit(llama: Path, tmp_path: Path) -> None:

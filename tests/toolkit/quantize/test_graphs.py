@@ -164,6 +164,23 @@ def test_weights_that_cannot_be_rounded_stay_float_and_are_named(
     assert read_facts(tmp_path / "out") == facts
 
 
+def test_weights_outside_of_the_graph_are_not_left_behind(few: Path, tmp_path: Path) -> None:
+    import onnx
+
+    source = save_graph(tmp_path / "graph", {"w": (32, 32)})
+    outside = {"save_as_external_data": True, "location": "weights.bin"}
+    onnx.save(onnx.load(source), source, **outside)
+    size = source.stat().st_size + (source.parent / "weights.bin").stat().st_size
+    report = place_result(
+        tmp_path / "out",
+        lambda place: quantize_graph(
+            source, GraphOptions("int8-dynamic", evaluation=few), place, silent
+        ),
+    )
+    assert [path.name for path in (tmp_path / "out" / "encoder").iterdir()] == ["model.onnx"]
+    assert report["size_bytes"]["before"] == size
+
+
 @pytest.mark.parametrize("weights", [{"three": (1, 32, 32)}, {"made": (32, 32)}])
 def test_a_graph_of_which_nothing_was_rounded_is_refused(
     few: Path, tmp_path: Path, weights: dict[str, tuple[int, ...]]

@@ -20,6 +20,7 @@ from tests.support.tiny_language import save_tiny_language
 from toolkit.convert.quiet import quiet
 from toolkit.errors import ConvertError, QualityError, QuantizeError
 from toolkit.progress import silent
+from toolkit.quantize import language
 from toolkit.quantize.autoawq import repack
 from toolkit.quantize.language import Judging, Options, quantize_language
 from toolkit.quantize.limits import Limits
@@ -107,8 +108,6 @@ def test_what_is_ignored_stays_as_it_was_and_all_else_is_quantized(
 def test_a_model_of_few_positions_is_quantized_and_judged_within_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from toolkit.quantize import language
-
     with quiet():
         source = save_tiny_language(tmp_path / "short", max_position_embeddings=66)
     jobs: list[dict[str, Any]] = []
@@ -127,6 +126,14 @@ def test_a_model_of_few_positions_is_quantized_and_judged_within_them(
     assert [job["length"] for job in jobs] == [66, 65]  # an engine adds a token to what it judges
     with pytest.raises(QuantizeError, match="--length 67 exceeds the model's maximum of 66"):
         quantize_language(fetched, Options("gptq", length=67), JUDGING, tmp_path, silent)
+
+
+def test_another_conversion_of_the_same_source_is_quantized_again(llama: Path) -> None:
+    keys = {
+        language._prepare(Fetched(llama, "sha256:0", conversion), Options("int8"), JUDGING).key
+        for conversion in ("", "recipe-1", "recipe-2")
+    }
+    assert len(keys) == 3
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,8 @@ def source_tensors() -> Tensors:
         f"{LAYER}.weight": torch.randn(16, 32),
         "model.layers.0.input_layernorm.weight": torch.randn(32),
         "model.embed_tokens.weight": torch.randn(8, 32),
+        "model.not_a_number": torch.tensor(float("nan")),
+        "model.zeros": torch.zeros(4),
     }
 
 
@@ -40,6 +42,7 @@ def rounded(tensors: Tensors) -> Tensors:
 def checked(folder: Path, written: Tensors, smooths: bool = False) -> list[str]:
     for name, tensors in (("source", source_tensors()), ("written", written)):
         (folder / name).mkdir()
+        (folder / name / "config.json").write_text('{"dtype": "bfloat16", "text_config": null}')
         save_file(tensors, folder / name / "model.safetensors")
     return check_written(folder / "source", folder / "written", smooths)
 
@@ -59,6 +62,22 @@ def test_autoawqs_layout_is_read(tmp_path: Path) -> None:
         f"{LAYER}.scales": scale.t().contiguous(),
     }
     assert checked(tmp_path, tensors | packed) == [LAYER]
+
+
+def test_what_was_not_quantized_may_have_the_type_that_engines_compute_with(
+    tmp_path: Path,
+) -> None:
+    written = rounded(source_tensors())
+    written["model.embed_tokens.weight"] = written["model.embed_tokens.weight"].bfloat16()
+    assert checked(tmp_path, written) == [LAYER]
+
+
+def round_further(tensors: Tensors) -> None:
+    tensors["model.embed_tokens.weight"] = tensors["model.embed_tokens.weight"].half()
+
+
+def change_a_sign_of_zero(tensors: Tensors) -> None:
+    tensors["model.zeros"] = tensors["model.zeros"] * -1
 
 
 def lose(tensors: Tensors) -> None:
@@ -87,6 +106,8 @@ def cut(tensors: Tensors) -> None:
         (lose, "lacks model.embed_tokens.weight", True),
         (invent, "holds, beyond the source, model.layers.1.mlp.up_proj.weight", True),
         (change, "model.embed_tokens.weight was not quantized, and differs", True),
+        (round_further, r"embed_tokens.weight was not quantized, and is torch.float16", False),
+        (change_a_sign_of_zero, "model.zeros was not quantized, and differs", False),
         (shuffle, f"{LAYER} differs by 1", False),
         (cut, rf"{LAYER} is \[16, 16\] in the result and \[16, 32\] in the source", True),
     ],

@@ -9,7 +9,6 @@ from ruamel.yaml import YAML
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 
 from tests.support.checkpoint import save_checkpoint
-from tests.support.tiny_models import save_cross_encoder
 from toolkit.building import build
 from toolkit.engine_arguments import collected
 from toolkit.engine_arguments.collect import from_environment, read_sources
@@ -51,6 +50,8 @@ models:
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a models.yaml, its weights, and a toolkit home that keeps conversions."""
+    from tests.support.tiny_models import save_cross_encoder  # with torch: seconds
+
     folder = tmp_path_factory.mktemp("sources")
     save_checkpoint(folder / "chat", chat=False)
     save_cross_encoder(folder / "judge")

@@ -1,6 +1,7 @@
 """Logs are merged by time, filtered by model, and followed across a rotation."""
 
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,29 @@ def test_every_writer_s_times_are_read() -> None:
         assert abs(moment - now) <= 1
     assert moment_of("Traceback (most recent call last):") is None
     assert moment_of("I9999 99:99:99.000000 1 x] y") is None
+
+
+@pytest.mark.parametrize(
+    ("now", "line", "then"),
+    [
+        ("2029-01-10", "I0229 12:00:00.000000 1 x] y", "2028-02-29T12:00"),
+        ("2029-03-05", "I0229 12:00:00.000000 1 x] y", "2028-02-29T12:00"),
+        ("2029-01-10", "INFO 02-29 12:00:00 [x.py:1] y", "2028-02-29T12:00"),
+        ("2029-01-10", "I1231 12:00:00.000000 1 x] y", "2028-12-31T12:00"),
+        ("2028-12-31", "INFO 01-01 12:00:00 [x.py:1] y", "2028-01-01T12:00"),
+        # it is the new year already where the process runs
+        ("2028-12-31T20:00", "INFO 01-01 00:30:00 [x.py:1] y", "2029-01-01T00:30"),
+        ("2028-03-01", "I0229 12:00:00.000000 1 x] y", "2028-02-29T12:00"),
+    ],
+)
+def test_a_time_without_a_year_is_the_last_that_has_been(
+    monkeypatch: pytest.MonkeyPatch, now: str, line: str, then: str
+) -> None:
+    today = datetime.fromisoformat(now).timestamp()
+    monkeypatch.setattr(time, "time", lambda: today)
+    expected = datetime.fromisoformat(then)
+    expected = expected.replace(tzinfo=UTC) if line.startswith(("I0", "I1")) else expected
+    assert moment_of(line) == expected.timestamp()
 
 
 def test_following_survives_rotation_and_truncation(folder: Path) -> None:

@@ -52,6 +52,18 @@ def test_other_users_read_no_prompts_in_shared_memory(server: TritonServer) -> N
     assert {stat.S_IMODE(path.stat().st_mode) & 0o077 for path in shared} == {0}
 
 
+def test_a_model_that_was_loaded_again_shows_its_new_config(server: TritonServer) -> None:
+    server.load(["echo-embedding"])
+    before = server.serving()["echo-embedding"]
+    file = server.options.repository / "echo-embedding" / "config.pbtxt"
+    file.write_text(file.read_text() + 'parameters { key: "again" value { string_value: "1" } }\n')
+    server.load(["echo-embedding"])
+    for _ in server.serving():  # one config at each check
+        after = server.serving()["echo-embedding"]
+    assert "again" not in before.parameters
+    assert after.parameters["again"].string_value == "1"
+
+
 def test_a_model_that_does_not_load_is_named_with_tritons_reason(server: TritonServer) -> None:
     with pytest.raises(ServeError, match=r"broken: .*nonesuch"):
         server.load(["broken", "echo-embedding"])

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from tests.support.hub import COMMIT, serve_model
-from tests.support.tiny_models import save_cross_encoder
 from tests.support.web import Web
 from toolkit.catalogue import catalogue
 from toolkit.errors import SourceError
@@ -92,6 +91,8 @@ def planned(text: str, **options: Any) -> Single:
 
 
 def test_a_directory_is_built_and_again_without_work(own_home: Path, tmp_path: Path) -> None:
+    from tests.support.tiny_models import save_cross_encoder  # with torch: seconds
+
     folder = tmp_path / "Judge"
     folder.mkdir()
     save_cross_encoder(folder)

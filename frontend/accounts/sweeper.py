@@ -1,0 +1,96 @@
+"""Makes a gateway known to the others, and settles what those that ended have left behind.
+
+What a dead process had in its journal is settled as soon as it is found, exactly; what only its
+reservations show, when its lease has ended, at the counts that were written last.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from frontend.accounts.batch import Batch, apply, sweep
+from frontend.accounts.clock import Clock
+from frontend.accounts.holds import Hold
+from frontend.accounts.memory import LEASE_US, RULES_US, Memory
+from frontend.accounts.recovery import read_holds
+from frontend.accounts.share import Share
+from frontend.accounts.windows import SECOND_US
+from frontend.domain.metering import UsageRow
+from frontend.errors import StoreUnavailable
+from frontend.store.ledger.books import LedgerStore
+from frontend.store.ledger.journal import abandoned
+
+_SWEEP_S = 15.0
+_MOST = 1000
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Sweeper:
+    """`folder`: of the journals of all processes on this machine."""
+
+    store: LedgerStore
+    memory: Memory
+    clock: Clock
+    charged: Callable[[UsageRow], None]
+    folder: Path | None = None
+    share: Share | None = None
+    """What a gateway may grant while Redis is away."""
+
+    async def join(self) -> None:
+        """Makes itself known, and waits until a gateway that took itself for alone knows it."""
+        with suppress(StoreUnavailable):
+            await self._renew(self.clock())
+            if self.memory.gateways > 1:
+                await asyncio.sleep(2 * RULES_US / SECOND_US)
+
+    async def run(self) -> None:
+        """Sweeps until it is cancelled."""
+        while True:
+            try:
+                await self.sweep(self.clock())
+            except StoreUnavailable as error:
+                _log.warning("the ledger cannot be swept: %s", error.reason)
+            except Exception:
+                _log.exception("the ledger cannot be swept")
+            await asyncio.sleep(_SWEEP_S)
+
+    async def sweep(self, now_us: int) -> None:
+        """Once. Raises StoreUnavailable."""
+        await self._renew(now_us)
+        if self.folder is not None:
+            # of dead processes alone: a living one holds the locks of its own
+            with closing(abandoned(self.folder)) as files:
+                while (lines := await asyncio.to_thread(next, files, None)) is not None:
+                    await self._recover(lines, now_us)
+        while holds := await self.store.write(lambda books: sweep(books, self.memory, now_us)):
+            self._count(holds)
+            _log.warning("settled %d requests of gateways that ended", len(holds))
+
+    async def _renew(self, now_us: int) -> None:
+        memory, until_us = self.memory, now_us + LEASE_US
+        memory.gateways = await self.store.write(
+            lambda books: books.renew_gateway(memory.gateway_id, now_us, until_us)
+        )
+        memory.gateways_read_us, memory.lease_until_us = now_us, until_us
+        if self.share is not None:
+            self.share.gateways = memory.gateways
+
+    async def _recover(self, lines: list[bytes], now_us: int) -> None:
+        """Settles what a dead process had granted or settled, and not written."""
+        holds = read_holds(lines, now_us)
+        for start in range(0, len(holds), _MOST):
+            batch = Batch(settles=holds[start : start + _MOST], is_repeated=True)
+            await self.store.write(partial(apply, batch=batch, memory=self.memory, now_us=now_us))
+            self._count(batch.settles)
+        if holds:
+            _log.warning("read %d requests in the journal of a process that ended", len(holds))
+
+    def _count(self, holds: list[Hold]) -> None:
+        for hold in holds:
+            if hold.is_charged:
+                self.charged(hold.row)

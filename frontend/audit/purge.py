@@ -1,0 +1,133 @@
+"""Removes records whose time is over, and leaves an event in the chain that proves what it removed.
+
+The event of each group has counts and the SHA-256 of the removed records' lines, the oldest first,
+as an export writes them, so it can be compared with an export. Several gateways may purge at a
+time: each proves what it removed itself.
+"""
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from frontend.audit.artifacts import Artifacts
+from frontend.audit.search import line_of
+from frontend.errors import StoreUnavailable
+from frontend.store.audit import AuditStore, Removed, first_id, moment_of
+
+DAY_US = 86_400 * 1_000_000
+_PERIOD_S = 3600.0
+_FIRST_S = 60.0
+_PIECE = 500
+_MOST_DIGESTS = 1000  # that one event lists
+_log = logging.getLogger(__name__)
+Prove = Callable[[str, dict[str, Any]], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Proof:
+    """What was removed of one group."""
+
+    records: int = 0
+    contents: int = 0
+    artifacts: int = 0
+    artifact_bytes: int = 0
+    missing: int = 0
+    first_id: int = 0
+    last_id: int = 0
+    digests: list[str] = field(default_factory=list)
+    _lines: Any = field(default_factory=hashlib.sha256)
+
+    def add(self, removed: Removed) -> None:
+        """Takes one piece."""
+        self.first_id = self.first_id or removed.records[0].id
+        self.last_id = removed.records[-1].id
+        self.records += len(removed.records)
+        self.contents += removed.contents
+        for record in removed.records:
+            self._lines.update(line_of(record))
+
+    def details(self, before_us: int, left: int) -> dict[str, Any]:
+        """For the event."""
+        return {
+            "before_us": before_us,
+            "records": self.records,
+            "contents": self.contents,
+            "artifacts": self.artifacts,
+            "artifact_bytes": self.artifact_bytes,
+            "artifacts_missing": self.missing,
+            "first_at_us": moment_of(self.first_id),
+            "last_at_us": moment_of(self.last_id),
+            "sha256": self._lines.hexdigest(),
+            "artifact_digests": self.digests[:_MOST_DIGESTS],
+            "left": left,
+        }
+
+
+@dataclass(slots=True)
+class Purge:
+    """`days` says how many days the records of each group are kept, "" being no group.
+
+    `prove` writes the event about a group.
+    """
+
+    store: AuditStore
+    artifacts: Artifacts
+    days: Callable[[], Awaitable[Callable[[str], int]]]
+    prove: Prove
+    now_us: Callable[[], int] = lambda: time.time_ns() // 1000
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Purges every hour until the block ends."""
+        task = asyncio.create_task(self._repeat())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def run(self) -> dict[str, dict[str, Any]]:
+        """Removes what is due; returns what was removed, by group. Raises StoreUnavailable."""
+        days, proofs = await self.days(), {}
+        for group_id in await self.store.groups():
+            before_us = self.now_us() - days(group_id) * DAY_US
+            proof = await self._purge(group_id, first_id(before_us))
+            if proof.records:
+                left = len(await self.store.older(group_id, first_id(before_us), 1))
+                proofs[group_id] = proof.details(before_us, left)
+                await self.prove(group_id, proofs[group_id])
+                _log.info("removed %d audit records of group '%s'", proof.records, group_id)
+        if any(one["contents"] for one in proofs.values()):
+            await self.store.forget()
+        return proofs
+
+    async def _purge(self, group_id: str, before: int) -> Proof:
+        proof = Proof()
+        while True:
+            removed = await self.store.remove(group_id, before, _PIECE)
+            if not removed.records:
+                return proof
+            proof.add(removed)
+            for digest, size in removed.artifacts:
+                is_gone = await asyncio.to_thread(self.artifacts.remove, digest)
+                proof.artifacts += is_gone
+                proof.artifact_bytes += size * is_gone
+                proof.missing += not is_gone
+                proof.digests.append(digest)
+            await asyncio.sleep(0)  # requests' records are written between two pieces
+
+    async def _repeat(self) -> None:
+        await asyncio.sleep(_FIRST_S)
+        while True:
+            try:
+                await self.run()
+            except StoreUnavailable as error:
+                _log.warning("the audit cannot be purged: %s", error.reason)
+            except Exception:
+                _log.exception("the audit cannot be purged")
+            await asyncio.sleep(_PERIOD_S)

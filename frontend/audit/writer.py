@@ -1,0 +1,276 @@
+"""Writes records off the path of requests: a bounded queue, and one task that commits batches.
+
+Nothing waits for it. What does not fit is counted as lost, but for requests whose policy is strict:
+they take a place before they run, or are refused. What cannot be written before the end of the
+process is kept in a file for the next one.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from frontend.audit.artifacts import Artifacts, Extraction, texts_of
+from frontend.domain.audit import AuditContent, AuditRecord, Capture
+from frontend.errors import AuditUnavailable, StoreUnavailable
+from frontend.store.audit import AuditStore, Entry, facets_of, words_of
+
+_BATCH = 500
+_BATCH_BYTES = 16 * 2**20
+_DELAY_S = 0.25
+_RETRY_S = 0.5
+_END_S = 3.0
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Pending:
+    """A record that is not written yet."""
+
+    record: AuditRecord
+    capture: Capture | None = None
+    """Of a record whose text is kept."""
+    is_strict: bool = False
+    content: AuditContent | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """About what it holds in memory."""
+        if self.capture is None:
+            return 1000
+        files = sum(len(file) for _, file in self.capture.artifacts)
+        return 2000 + len(self.capture.body) + files
+
+
+@dataclass(slots=True)
+class Writer:
+    """One process's queue. `lost` is called for each record that is not kept."""
+
+    store: AuditStore
+    folder: Path
+    max_records: int
+    max_bytes: int
+    written: Callable[[int], None] = lambda _: None
+    lost: Callable[[int], None] = lambda _: None
+    _queue: deque[Pending] = field(default_factory=deque)
+    _writing: list[Pending] = field(default_factory=list)
+    _bytes: int = 0
+    _reserved: int = 0
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _isolates: int = 0
+
+    @property
+    def artifacts(self) -> Artifacts:
+        """Where images and files are kept."""
+        return Artifacts(self.folder / "artifacts")
+
+    @property
+    def backlog(self) -> int:
+        """Records that wait."""
+        return len(self._queue) + len(self._writing)
+
+    def reserve(self) -> None:
+        """Takes a place for a request whose record must not be lost. Raises AuditUnavailable."""
+        if not self._has_room:
+            raise AuditUnavailable
+        self._reserved += 1
+
+    def release(self) -> None:
+        """Gives the place back that `reserve` took."""
+        self._reserved -= 1
+
+    @property
+    def _has_room(self) -> bool:
+        return self.backlog + self._reserved < self.max_records and self._bytes < self.max_bytes
+
+    def add(self, pending: Pending) -> None:
+        """Takes a record. Never waits and never fails; counts what does not fit."""
+        size = pending.size_bytes
+        if not pending.is_strict and (not self._has_room or self._bytes + size > self.max_bytes):
+            self.lost(1)
+            return
+        self._queue.append(pending)
+        self._bytes += size
+        self._wake.set()
+
+    async def flush(self) -> None:
+        """Returns when what was added is written. Raises StoreUnavailable."""
+        async with self._turn:
+            while self._queue or self._writing:
+                await self._commit()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Writes until the block ends, and then what is left."""
+        await asyncio.to_thread(self._take_kept)
+        task = asyncio.create_task(self._write())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            with suppress(TimeoutError, StoreUnavailable):
+                async with asyncio.timeout(_END_S):
+                    await self.flush()
+            if self.backlog:
+                await asyncio.to_thread(self._keep)
+
+    async def _write(self) -> None:
+        while True:
+            await self._wake.wait()
+            # together with what arrives until then
+            await asyncio.sleep(_DELAY_S)
+            self._wake.clear()
+            try:
+                await self.flush()
+            except StoreUnavailable as error:
+                _log.warning("%d audit records wait: %s", self.backlog, error.reason)
+                await asyncio.sleep(_RETRY_S)
+                self._wake.set()
+
+    async def _commit(self) -> None:
+        """One transaction. What fails stays in `_writing` for the next attempt."""
+        if not self._writing:
+            size, most = 0, 1 if self._isolates else _BATCH
+            while self._queue and len(self._writing) < most and size < _BATCH_BYTES:
+                one = self._queue.popleft()
+                size += one.size_bytes
+                self._writing.append(one)
+        await asyncio.to_thread(self._prepare, self._writing)
+        entries: list[Entry] = [(one.record, one.content) for one in self._writing]
+        try:
+            await self.store.add(entries)
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            self._isolate(error)
+            return
+        self._isolates = max(self._isolates - 1, 0)
+        self._done()
+        self.written(len(entries))
+
+    def _isolate(self, error: Exception) -> None:
+        """Writes one by one what fails together, and gives up the record that is at fault."""
+        if len(self._writing) == 1:
+            # its type alone: the text may quote the record
+            _log.error(
+                "an audit record was lost, request %s: %s",
+                self._writing[0].record.request_id, type(error).__name__,
+            )  # fmt: skip
+            self.lost(1)
+            self._done()
+            return
+        self._isolates = len(self._writing)
+        self._queue.extendleft(reversed(self._writing))
+        self._writing = []
+
+    def _done(self) -> None:
+        self._bytes -= sum(one.size_bytes for one in self._writing)
+        self._writing = []
+
+    def _prepare(self, batch: list[Pending]) -> None:
+        for one in batch:
+            if one.capture is not None and one.content is None:
+                one.content = content_of(one.record, one.capture, self.artifacts)
+
+    def _keep(self) -> None:
+        """Writes what is left into a file of its own."""
+        left = [*self._writing, *self._queue]
+        self._prepare(left)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self.folder / f"unwritten-{time.time_ns()}-{os.getpid()}.jsonl"
+        try:
+            with os.fdopen(
+                os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600), "wb"
+            ) as file:
+                for one in left:
+                    file.write(_to_line(one.record, one.content))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            self.lost(len(left))
+            _log.error("%d audit records were lost: %s", len(left), error.strerror)
+            return
+        _log.warning("%d audit records are in %s until the next start", len(left), path)
+
+    def _take_kept(self) -> None:
+        """Takes what a process before could not write."""
+        for path in sorted(self.folder.glob("unwritten-*.jsonl")):
+            taken = path.with_suffix(f".{os.getpid()}")
+            try:
+                path.rename(taken)  # of several processes one gets it
+            except FileNotFoundError:
+                continue
+            for line in taken.read_bytes().splitlines():
+                record, content = _from_line(line)
+                self._queue.append(Pending(record, content=content, is_strict=True))
+                self._bytes += self._queue[-1].size_bytes
+            taken.unlink()
+        if self._queue:
+            self._wake.set()
+
+
+def content_of(record: AuditRecord, capture: Capture, artifacts: Artifacts) -> AuditContent:
+    """What is kept of a request's content. Blocks."""
+    extraction = Extraction(artifacts)
+    try:
+        request = extraction.strip(bytes(capture.body)) if capture.body else "null"
+        for media_type, file in capture.artifacts:
+            extraction.keep(media_type, file)
+    except OSError as error:
+        _log.error("artifacts of %s are not kept: %s", record.request_id, error.strerror)
+        request = orjson.dumps(capture.body.decode("utf-8", "replace")).decode()
+    answers = [
+        {"prompt": prompt, "attempt": attempt, "index": index} | _joined(parts)
+        for (prompt, attempt, index), parts in sorted(capture.answers.items())
+    ]
+    shown: dict[str, Any] = {"completions": answers}
+    if capture.failure:
+        shown["failure"] = capture.failure
+    answer = orjson.dumps(shown).decode()
+    words = words_of(*texts_of(orjson.loads(request)), *texts_of(shown))
+    return AuditContent(
+        _storable(request),
+        _storable(answer),
+        " ".join([*facets_of(record), *words]),
+        tuple(extraction.kept.values()),
+    )
+
+
+def _joined(parts: dict[str, Any]) -> dict[str, Any]:
+    texts = {name: "".join(parts[name]) for name in ("text", "reasoning") if name in parts}
+    return texts | ({"tool_calls": parts["tool_calls"]} if "tool_calls" in parts else {})
+
+
+def _storable(text: str) -> str:
+    # JSON escapes U+0000, which PostgreSQL's text cannot hold
+    return text.replace("\x00", "\\u0000")
+
+
+def _to_line(record: AuditRecord, content: AuditContent | None) -> bytes:
+    row = {one.name: getattr(record, one.name) for one in fields(record)}
+    row["digest"] = None if record.digest is None else record.digest.hex()
+    kept = None
+    if content is not None:
+        kept = [content.request, content.answer, content.words, content.artifacts]
+    return orjson.dumps([row, kept]) + b"\n"
+
+
+def _from_line(line: bytes) -> Entry:
+    row, kept = orjson.loads(line)
+    if row["digest"] is not None:
+        row["digest"] = bytes.fromhex(row["digest"])
+    content = None
+    if kept is not None:
+        request, answer, words, artifacts = kept
+        content = AuditContent(request, answer, words, tuple((a, b, c) for a, b, c in artifacts))
+    return AuditRecord(**row), content

@@ -1,0 +1,23 @@
+// Sets the theme before the first paint, so that a dark page does not flash white.
+const root = document.documentElement;
+const saved = () => {
+  try {
+    return localStorage.getItem("theme") ?? "";
+  } catch {
+    return ""; // storage is switched off
+  }
+};
+root.dataset.theme = saved();
+addEventListener("DOMContentLoaded", () => {
+  const choice = document.getElementById("theme");
+  choice.value = saved();
+  choice.parentElement.hidden = false;
+  choice.addEventListener("change", () => {
+    root.dataset.theme = choice.value;
+    try {
+      localStorage.setItem("theme", choice.value);
+    } catch {
+      // it holds for this page
+    }
+  });
+});

@@ -1,0 +1,117 @@
+"""`GET /`: the public status page for browsers, and Ollama's greeting for everything else.
+
+Nothing of a caller is on it, and names of models only where they are not secret.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from frontend.dashboard.pages import render, respond
+from frontend.domain.models import Model
+from frontend.domain.request import Request
+from frontend.generation.path import Path
+from frontend.http.client import Client
+from frontend.http.origin import origin_of
+
+_CALLS = (
+    ("curl", "curl.txt"),
+    ("OpenAI SDK (Python)", "openai.txt"),
+    ("Anthropic SDK (Python)", "anthropic.txt"),
+    ("Ollama (Python)", "ollama.txt"),
+    ("Continue (config.yaml)", "continue.txt"),
+    ("Aider", "aider.txt"),
+    ("Open WebUI", "open-webui.txt"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A model as the page shows it. `running` is None where it is not loaded."""
+
+    name: str
+    state: str
+    kind: str = ""
+    context: int | None = None
+    capabilities: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    running: int | None = None
+    first_token_s: float | None = None
+    tokens_per_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StatusRoutes:
+    """`names`: the names of models are not secret. `public_url` is where the calls go; empty: as
+    the client reached the gateway."""
+
+    path: Path
+    names: bool
+    public_url: str
+
+    async def show(self, _: Request, client: Client) -> None:
+        """GET /"""
+        if not wants_page(client):
+            headers = [(b"vary", b"accept")]
+            kind = b"text/plain; charset=utf-8"
+            await client.respond(b"Ollama is running", headers=headers, kind=kind)
+            return
+        url = origin_of(client, self.public_url)
+        await respond(
+            client,
+            "status.html",
+            vary=b"accept, cookie",
+            url=url,
+            ready=self.path.fleet.is_ready and not self.path.draining,
+            draining=self.path.draining,
+            lines=list(self._lines()) if self.names else None,
+            calls=list(self._calls(url)),
+        )
+
+    def _lines(self) -> Iterator[Line]:
+        fleet, activity = self.path.fleet, self.path.activity
+        ready = {one.name for one in fleet.loaded}
+        for model in fleet.models:
+            state = "ready" if model.name in ready else "loaded on demand"
+            now = activity.get(model.name, {})
+            running = now.get("running")
+            yield Line(
+                model.name,
+                state,
+                model.kind,
+                model.context_length,
+                tuple(sorted(model.capabilities)),
+                model.aliases,
+                None if running is None else int(running),
+                now.get("first_token_s"),
+                now.get("tokens_per_s"),
+            )
+        known = {model.name for model in fleet.models}
+        for name in sorted(set(fleet.absent) - known):
+            yield Line(name, "not loaded")
+
+    def _calls(self, url: str) -> Iterator[tuple[str, str]]:
+        """(title, text to copy) for each client."""
+        able = _first(self.path.fleet.models) if self.names else None
+        values = {
+            "url": url,
+            "model": able or "MODEL",
+            "key": "unused" if self.names else "YOUR_KEY",
+            "keyed": not self.names,
+        }
+        for title, file in _CALLS:
+            # text, so not escaped here: the page escapes it
+            yield title, render(f"calls/{file}", **values).decode().strip()
+
+
+def wants_page(client: Client) -> bool:
+    """Whether the client asks for HTML by name, as only browsers do."""
+    accepted = b",".join(value for name, value in client.scope["headers"] if name == b"accept")
+    for part in accepted.split(b","):
+        kind, *options = [one.strip().lower() for one in part.split(b";")]
+        if kind in (b"text/html", b"application/xhtml+xml"):
+            return not any(one.replace(b" ", b"").rstrip(b"0.") == b"q=" for one in options)
+    return False
+
+
+def _first(models: list[Model]) -> str | None:
+    return next((one.name for one in models if "chat" in one.capabilities), None)

@@ -1,0 +1,49 @@
+"""How the operator describes an upstream: where it is, what it runs, and what may be sent to it."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Len
+
+Engine = Literal[
+    "triton", "vllm", "tgi", "llama.cpp", "lmstudio", "mistral.rs", "openai", "ollama", "anthropic"
+]
+_FORBID = {"extra": "forbid"}
+"""A misspelt field must not be ignored."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """What the operator says of one model. `own`: its name at the upstream, where it is another."""
+
+    __pydantic_config__ = _FORBID
+
+    name: Annotated[str, Len(1, 256)]
+    own: str | None = None
+    kind: Literal["llm", "embedding", "rerank", "diffusion"] | None = None
+    capabilities: list[str] | None = None
+    context_length: Annotated[int, Gt(0)] | None = None
+    dimensions: Annotated[int, Gt(0)] | None = None
+    images: bool | None = None
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamEntry:
+    """One upstream. `max_concurrent`: requests at once; `external`: prompts leave the site;
+    `groups`: the ids of the groups that may use it, all if empty; `models`: empty for all that the
+    server lists."""
+
+    __pydantic_config__ = _FORBID
+
+    name: Annotated[str, Len(1, 64)]
+    url: str
+    engine: Engine = "triton"
+    max_concurrent: Annotated[int, Gt(0)] | None = None
+    max_num_seqs: Annotated[int, Gt(0)] | None = None
+    priority: Annotated[float, Ge(-10)] = 0.0
+    api_key_file: str | None = None
+    external: bool = False
+    groups: tuple[str, ...] = ()
+    models: tuple[ServedModel, ...] = ()
+    enabled: bool = True

@@ -1,0 +1,46 @@
+"""The gauges of what waits, runs and is there; read when somebody asks for the metrics."""
+
+import shutil
+from pathlib import Path as FilePath
+
+from frontend.generation.path import Path
+from frontend.telemetry.metrics import Metrics
+
+
+def watch(metrics: Metrics, path: Path, folder: FilePath) -> None:
+    """Has `metrics` read the parts of a gateway; `folder` holds its own files."""
+    fleet, ledger = path.fleet, path.ledger
+    metrics.watch(
+        "upstream_up", "Whether an upstream answered the last poll",
+        lambda: {one.name: float(one.registry.is_reachable) for one in fleet.members}, "upstream",
+    )  # fmt: skip
+    metrics.watch(
+        "upstream_running", "Requests of this gateway that run at an upstream",
+        lambda: {one.name: float(one.running) for one in fleet.members}, "upstream",
+    )  # fmt: skip
+    metrics.watch(
+        "upstream_breakers", "Models whose circuit breaker at an upstream is not closed",
+        lambda: {one.name: len(one.broken) for one in fleet.members}, "upstream",
+    )  # fmt: skip
+    metrics.watch(
+        "models", "Models by state: ready, or seen before and not ready now",
+        lambda: {"ready": len(fleet.models), "absent": len(fleet.absent)}, "state",
+    )  # fmt: skip
+    metrics.watch(
+        "backlog", "What waits to be written, by queue",
+        lambda: {"ledger": 0 if ledger is None else ledger.backlog}, "queue",
+    )  # fmt: skip
+    metrics.watch("draining", "Whether new requests are refused", lambda: float(path.draining))
+    metrics.watch(
+        "disk_free_bytes", "Free space where the gateway's own files are",
+        lambda: shutil.disk_usage(_existing(folder)).free,
+    )  # fmt: skip
+    metrics.watch(
+        "disk_size_bytes", "Size of the disk that they are on",
+        lambda: shutil.disk_usage(_existing(folder)).total,
+    )  # fmt: skip
+
+
+def _existing(folder: FilePath) -> FilePath:
+    # a gateway with a database elsewhere may have no file of its own yet
+    return next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())

@@ -1,0 +1,30 @@
+"""`/admin/queue`: who waits and why; `/admin/queue/decisions`: the last decisions."""
+
+from dataclasses import dataclass
+
+from frontend.dialects.admin.answers import render
+from frontend.dialects.admin.query import parse_query
+from frontend.domain.request import Request
+from frontend.http.client import Client
+from frontend.scheduling.queue import Queue
+from frontend.scheduling.report import show_decisions, show_queue
+
+_PRIVATE = [(b"cache-control", b"no-store")]
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRoutes:
+    """The queue of this gateway process."""
+
+    queue: Queue
+
+    async def show(self, _: Request, client: Client) -> None:
+        """GET /admin/queue"""
+        await client.respond(render(show_queue(self.queue)), headers=_PRIVATE)
+
+    async def decisions(self, _: Request, client: Client) -> None:
+        """GET /admin/queue/decisions"""
+        query = parse_query(client.scope["query_string"], ("user_id", "model"))
+        given = query.filters
+        shown = show_decisions(self.queue, query.limit, given.get("user_id"), given.get("model"))
+        await client.respond(render({"object": "list", "data": shown}), headers=_PRIVATE)

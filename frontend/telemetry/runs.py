@@ -1,0 +1,220 @@
+"""What requests to models came to and how long they took, as metrics.
+
+Labels are names of served models, dialects, statuses and the code's own reasons: nothing that a
+caller can choose. A user is a label only where the settings ask for it. Memory is bounded: beyond
+its limit a label's further values are `other`.
+"""
+
+from dataclasses import dataclass, field
+from time import perf_counter
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from frontend.domain.events import Event
+from frontend.domain.request import Dialect, Request
+from frontend.domain.usage import Usage
+from frontend.telemetry.histograms import LONG_S, SHORT_S, Durations, Gaps, durations
+
+UNKNOWN, OTHER = "unknown", "other"
+_MAX_MODELS = 500
+_MAX_USERS = 1000
+_MAX_REASONS = 100
+KINDS = ("prompt", "cached", "completion", "reasoning")
+
+
+@dataclass(slots=True)
+class ModelFigures:
+    """One model's metrics, found once: to look a label up takes longer than to count."""
+
+    name: str
+    queue: Durations
+    first_token: Durations
+    between_tokens: Durations
+    duration: Durations
+    running: Gauge
+    waiting: Gauge
+    tokens: tuple[Counter, ...]
+    ends: dict[tuple[Dialect, int], Counter] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Turn:
+    """One wait for a slot, and the work in it."""
+
+    figures: ModelFigures
+    request: Request
+    begun_s: float = field(default_factory=perf_counter)
+    runs: bool = False
+
+    def __enter__(self) -> "Turn":
+        self.figures.waiting.inc()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        (self.figures.running if self.runs else self.figures.waiting).dec()
+
+    def begin(self) -> None:
+        """The wait is over."""
+        self.runs = True
+        waited_s = perf_counter() - self.begun_s
+        self.figures.waiting.dec()
+        self.figures.running.inc()
+        self.figures.queue.observe(waited_s)
+        self.request.outcome.queued_s += waited_s
+
+
+@dataclass(slots=True)
+class Stream:
+    """The tokens of one generation as they come."""
+
+    figures: ModelFigures
+    request: Request
+    gaps: Gaps = field(default_factory=Gaps)
+    has_begun: bool = False
+
+    def saw(self, events: list[Event]) -> None:
+        """A group of events that just came."""
+        now_s = perf_counter()
+        if not self.has_begun:
+            self._begin(now_s)
+        self.gaps.saw(events, now_s)
+
+    def _begin(self, now_s: float) -> None:
+        self.has_begun, outcome = True, self.request.outcome
+        if outcome.first_token_s is None:
+            outcome.first_token_s = now_s - outcome.started_s
+            self.figures.first_token.observe(outcome.first_token_s)
+
+    def close(self) -> None:
+        """The request is over."""
+        self.gaps.add_to(self.figures.between_tokens)
+
+
+class Runs:
+    """The metrics of all requests to models."""
+
+    def __init__(self, registry: CollectorRegistry | None = None, *, by_user: bool = False) -> None:
+        to = CollectorRegistry() if registry is None else registry
+        self._requests = _counter(
+            "requests", "Requests for a model, by status; 499: the client went away",
+            ["dialect", "model", "status"], to,
+        )  # fmt: skip
+        self._refusals = _counter(
+            "refusals", "Requests refused before a model saw them", ["reason"], to
+        )
+        self._reservations = _counter(
+            "reservations", "Answers to requests for tokens, requests or credits", ["result"], to
+        )
+        self._open = _gauge("reservations_open", "Reservations of running requests", [], to)
+        self._started = _counter(
+            "usage_started", "Requests that models have seen and that end in usage", [], to
+        )
+        self._tokens = _counter("tokens", "Tokens that models counted", ["model", "kind"], to)
+        self._running = _gauge("requests_running", "Requests that hold a slot", ["model"], to)
+        self._waiting = _gauge("requests_waiting", "Requests that wait for a slot", ["model"], to)
+        self._queue = durations("queue_wait", "From the queue to a slot", LONG_S, to)
+        self._first = durations(
+            "time_to_first_token", "From a request's arrival to its first token", LONG_S, to
+        )
+        self._between = durations(
+            "inter_token_latency", "Between two tokens of an answer", SHORT_S, to
+        )
+        self._duration = durations("request_duration", "From arrival to end", LONG_S, to)
+        self._models: dict[str, ModelFigures] = {}
+        self._reasons: dict[str, Counter] = {}
+        self._users: set[str] = set()
+        self._by_user = self._user_tokens = None
+        if by_user:
+            self._by_user = _counter("user_requests", "Requests of each user", ["user"], to)
+            self._user_tokens = _counter("user_tokens", "Tokens of each user", ["user", "kind"], to)
+
+    def of(self, model: str) -> ModelFigures:
+        """The metrics of a model, which must be one that is served."""
+        if (figures := self._models.get(model)) is None:
+            name = model if len(self._models) < _MAX_MODELS else OTHER
+            figures = self._models[name] = self._models.get(name) or self._make(name)
+        return figures
+
+    def _make(self, model: str) -> ModelFigures:
+        return ModelFigures(
+            model,
+            self._queue.labels(model),
+            self._first.labels(model),
+            self._between.labels(model),
+            self._duration.labels(model),
+            self._running.labels(model),
+            self._waiting.labels(model),
+            tuple(self._tokens.labels(model, kind) for kind in KINDS),
+        )
+
+    def turn(self, model: str, request: Request) -> Turn:
+        """Counts a request as waiting in its block, and as running once the turn begins."""
+        return Turn(self.of(model), request)
+
+    def stream(self, model: str, request: Request) -> Stream:
+        """Watches a generation; its first token is the request's, unless an earlier one was."""
+        stream = Stream(self.of(model), request)
+        # whichever way the request ends: those who give up have the slow streams
+        request.outcome.cleanup.callback(stream.close)
+        return stream
+
+    def reserved(self, result: str, *, first: bool = False) -> None:
+        """An answer of the ledger; the `first` grant opens the request's reservation."""
+        self._reservations.labels(result).inc()
+        if first:
+            self._open.inc()
+
+    def settled(self, reserved: bool, started: bool) -> None:
+        """A request was handed to the ledger, which charges it if a model has seen it."""
+        if reserved:
+            self._open.dec()
+        if started:
+            self._started.inc()
+
+    def ended(self, request: Request, model: str | None, status: int, reason: str | None) -> None:
+        """A request is over. `model` is a served one; `reason`: why no model saw the request."""
+        outcome = request.outcome
+        figures = self.of(model or UNKNOWN)
+        key = request.dialect, status
+        if (counter := figures.ends.get(key)) is None:
+            counter = self._requests.labels(request.dialect.value, figures.name, status)
+            figures.ends[key] = counter
+        counter.inc()
+        outcome.is_counted = True
+        figures.duration.observe(outcome.elapsed_ms / 1000)
+        if reason is not None:
+            self.refused(reason)
+        usage = outcome.usage or Usage()
+        counts = usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens
+        for counter, tokens in zip(figures.tokens, (*counts, usage.reasoning_tokens), strict=True):
+            if tokens:
+                counter.inc(tokens)
+        if self._by_user is not None:
+            self._count_user(request.user, usage)
+
+    def refused(self, reason: str) -> None:
+        """A request was refused for a reason of the code's own."""
+        if (counter := self._reasons.get(reason)) is None:
+            if len(self._reasons) >= _MAX_REASONS:
+                reason = OTHER
+            counter = self._reasons[reason] = self._refusals.labels(reason)
+        counter.inc()
+
+    def _count_user(self, user: str, usage: Usage) -> None:
+        assert self._by_user is not None
+        assert self._user_tokens is not None
+        if user not in self._users:
+            if len(self._users) >= _MAX_USERS:
+                user = OTHER
+            self._users.add(user)
+        self._by_user.labels(user).inc()
+        self._user_tokens.labels(user, "prompt").inc(usage.prompt_tokens)
+        self._user_tokens.labels(user, "completion").inc(usage.completion_tokens)
+
+
+def _counter(name: str, meaning: str, labels: list[str], to: CollectorRegistry) -> Counter:
+    return Counter(f"gateway_{name}", meaning, labels, registry=to)
+
+
+def _gauge(name: str, meaning: str, labels: list[str], to: CollectorRegistry) -> Gauge:
+    return Gauge(f"gateway_{name}", meaning, labels, registry=to, multiprocess_mode="livesum")

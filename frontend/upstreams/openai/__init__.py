@@ -1,0 +1,1 @@
+"""Servers that speak OpenAI's API: vLLM, TGI, llama.cpp, LM Studio, mistral.rs, OpenAI itself."""

@@ -1,0 +1,244 @@
+"""Where one request runs: hard constraints, then the score, then a place that is kept for it.
+
+Where every upstream that could serve it is full, the request waits for the first place that becomes
+free, in order. Figures, breakers and limits never stop a request that some upstream could serve:
+with all breakers open the breakers do not count.
+"""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Set
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from frontend.domain.generation import Generation
+from frontend.domain.models import Input, Model
+from frontend.domain.speed import Speed
+from frontend.errors import BackendTimeout, BackendUnavailable, Forbidden, GatewayError
+from frontend.upstreams.balance import Candidate, Score, pick, score
+from frontend.upstreams.fleet import Fleet
+from frontend.upstreams.member import Member
+from frontend.upstreams.prefixes import blocks_of
+from frontend.upstreams.protocol import Call, Upstream
+
+_KEPT = 256
+"""Decisions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a request needs of an upstream.
+
+    `group`: the id of the caller's group. `local`: its prompts must not leave the site.
+    `tokens`: about how many its prompt and answer have.
+    """
+
+    accepts: frozenset[Input] = frozenset()
+    generation: Generation | None = None
+    tokens: int = 0
+    group: str = ""
+    local: bool = False
+
+
+NOTHING = Need()
+"""Of a request that every upstream with the model can serve."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Why a request went where it went: every candidate with the terms of its score."""
+
+    call_id: str
+    model: str
+    chosen: str
+    scores: dict[str, Score]
+    stale: bool
+
+
+@dataclass(slots=True)
+class Place:
+    """A place at an upstream that one call holds. `model` is the model as that upstream has it."""
+
+    member: Member
+    model: Model
+    call: Call
+    answered: bool = False
+    """Whether something came of the answer."""
+
+    @property
+    def upstream(self) -> Upstream:
+        """Where the call goes."""
+        return self.member.upstream
+
+    @property
+    def speed(self) -> Speed:
+        """How fast the model answers there."""
+        return self.member.speed(self.model.name)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiter:
+    names: frozenset[str]
+    turn: asyncio.Future[Member]
+
+
+@dataclass(slots=True)
+class Places:
+    """Gives places at the upstreams of a fleet."""
+
+    fleet: Fleet
+    random: Callable[[], float] = random.random
+    decisions: deque[Decision] = field(default_factory=lambda: deque(maxlen=_KEPT))
+    freed: list[Callable[[], None]] = field(default_factory=list)
+    """Called when a place becomes free and no request takes it."""
+    _waiting: deque[_Waiter] = field(default_factory=deque)
+
+    def has_room(self, model: str) -> bool:
+        """Whether a request to the model would not wait for a place."""
+        held = [one for one, _ in self.fleet.holders(model) if one.takes_requests]
+        return not held or any(one.has_room for one in held)
+
+    def has_other(self, model: str, need: Need, tried: Set[str]) -> bool:
+        """Whether an upstream that was not tried could serve the request."""
+        return bool(self._fitting(model, need, tried))
+
+    @asynccontextmanager
+    async def hold(
+        self, model: Model, need: Need, tried: Set[str], call_id: str, timeout_s: float
+    ) -> AsyncIterator[Member]:
+        """A place at the best upstream that was not `tried`. Raises GatewayError."""
+        member = await self._take(model, need, tried, call_id, timeout_s)
+        try:
+            yield member
+        finally:
+            self._give_back(member)
+
+    @asynccontextmanager
+    async def loaded(
+        self, model: Model, need: Need, tried: Set[str], timeout_s: float
+    ) -> AsyncIterator[Member | None]:
+        """The block has the model loaded at an upstream, where requests load it, and that upstream;
+        it holds no place meanwhile. Raises GatewayError."""
+        holder = None
+        if self.fleet.is_on_demand(model):
+            fitting = self._fitting(model.name, need, tried)
+            # where it is loaded already, if it is
+            fitting.sort(key=lambda one: not one.registry.is_loaded(model.name))
+            holder = fitting[0] if fitting else None
+        if holder is None:
+            yield None
+            return
+        async with holder.registry.residency.using(model, timeout_s):
+            yield holder
+
+    async def _take(
+        self, model: Model, need: Need, tried: Set[str], call_id: str, timeout_s: float
+    ) -> Member:
+        fitting = self._fitting(model.name, need, tried)
+        if not fitting:
+            raise self._refusal(model.name, need)
+        free = [one for one in fitting if one.has_room]
+        if free:
+            member = self._choose(free, model.name, need, call_id)
+            member.running += 1
+            return member
+        return await self._wait(fitting, timeout_s)
+
+    def _fitting(self, model: str, need: Need, tried: Set[str]) -> list[Member]:
+        """The upstreams that could serve the request, by the hard constraints."""
+        held = [(one, own) for one, own in self.fleet.holders(model) if one.name not in tried]
+        held = [(one, own) for one, own in held if one.takes_requests and _may_use(one, need)]
+        if len(held) > 1:
+            # where none accepts it, the upstream itself refuses it with the reason
+            held = [(one, own) for one, own in held if need.accepts <= own.accepts] or held
+            held = _with_context(held, need.tokens) or held
+            # when all of them fail, to try is better than to refuse (Envoy's panic threshold)
+            held = [(one, own) for one, own in held if not one.is_open(model)] or held
+        return [one for one, _ in held]
+
+    def _refusal(self, model: str, need: Need) -> GatewayError:
+        held = self.fleet.holders(model)
+        if held and not any(_may_use(one, need) for one, _ in held):
+            return Forbidden(
+                f"the model '{model}' is served outside this site, where requests of your group"
+                " may not be sent"
+            )
+        return BackendUnavailable(f"the model '{model}' is not available now; try again soon")
+
+    def _choose(self, free: list[Member], model: str, need: Need, call_id: str) -> Member:
+        if len(free) == 1:
+            return free[0]
+        blocks = blocks_of(need.generation) if need.generation is not None else ()
+        candidates = _candidates(free, model, blocks)
+        scores = [score(one) for one in candidates]
+        member = free[pick(candidates, scores, self.random)]
+        member.prefixes.add(blocks)
+        names = [one.name for one in free]
+        stale = any(one.stale for one in candidates)
+        terms = dict(zip(names, scores, strict=True))
+        self.decisions.append(Decision(call_id, model, member.name, terms, stale))
+        return member
+
+    async def _wait(self, fitting: list[Member], timeout_s: float) -> Member:
+        turn: asyncio.Future[Member] = asyncio.get_running_loop().create_future()
+        waiter = _Waiter(frozenset(one.name for one in fitting), turn)
+        self._waiting.append(waiter)
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await turn
+        except BaseException as error:
+            if turn.done() and not turn.cancelled():
+                self._give_back(turn.result())  # granted in the moment of giving up
+            elif waiter in self._waiting:
+                self._waiting.remove(waiter)
+            if isinstance(error, TimeoutError):
+                text = "the request waited longer than the server allows"
+                raise BackendTimeout(text) from None
+            raise
+
+    def _give_back(self, member: Member) -> None:
+        """The place goes to the first who waits for one there."""
+        if member.takes_requests:
+            for waiter in self._waiting:
+                if member.name in waiter.names and not waiter.turn.done():
+                    self._waiting.remove(waiter)
+                    waiter.turn.set_result(member)
+                    return
+        member.running -= 1
+        for call in self.freed:
+            call()
+
+
+def _may_use(member: Member, need: Need) -> bool:
+    placing = member.placing
+    if placing.external and need.local:
+        return False
+    return not placing.groups or need.group in placing.groups
+
+
+def _with_context(held: list[tuple[Member, Model]], tokens: int) -> list[tuple[Member, Model]]:
+    lengths = ((pair, pair[1].context_length) for pair in held)
+    return [pair for pair, length in lengths if length is None or length >= tokens]
+
+
+def _candidates(free: list[Member], model: str, blocks: tuple[int, ...]) -> list[Candidate]:
+    fastest = max((one.speed(model).tokens_per_s or 0.0) for one in free)
+    made = []
+    for one in free:
+        first_s, speed = one.speed(model).first_token_s, one.speed(model).tokens_per_s
+        made.append(
+            Candidate(
+                name=one.name,
+                loaded=one.registry.is_loaded(model),
+                affinity=one.prefixes.share(blocks),
+                utilization=one.utilization,
+                queue=one.queue,
+                speed=speed / fastest if speed is not None and fastest else None,
+                latency_ms=1000 * (first_s or 0.0),
+                priority=one.placing.priority,
+                running=one.running,
+                stale=one.is_stale,
+            )
+        )
+    return made

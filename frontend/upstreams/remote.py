@@ -1,0 +1,226 @@
+"""What all upstreams that speak HTTP have in common: what they do not offer, and their models.
+
+They say little about their models, so the operator may declare more; what is declared counts.
+"""
+
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from frontend.domain.events import Events
+from frontend.domain.generation import Generation, Tokenized
+from frontend.domain.images import ImageRequest, ImageResult
+from frontend.domain.models import Input, Model
+from frontend.domain.vectors import Embedding, Pairs, Scores, Vectors
+from frontend.errors import (
+    BackendFailed,
+    BackendTimeout,
+    BackendUnavailable,
+    GatewayError,
+    InvalidRequest,
+    NotSupported,
+    UpstreamBusy,
+    clip,
+)
+from frontend.upstreams.protocol import Call, Figures
+from frontend.upstreams.web import Refused, Web
+
+_log = logging.getLogger(__name__)
+CHAT = frozenset({"chat", "completion"})
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What the operator says of one model. `own`: its name at the upstream. None: not said."""
+
+    name: str
+    own: str
+    kind: str | None = None
+    capabilities: frozenset[str] | None = None
+    context_length: int | None = None
+    dimensions: int | None = None
+    images: bool | None = None
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Remote:
+    """A server behind HTTP. `declared`: by the server's own names; empty: all of its models."""
+
+    web: Web
+    engine: str
+    declared: Mapping[str, Declared] = field(default_factory=dict)
+    figures: Figures | None = None
+    _own: dict[str, str] = field(default_factory=dict)
+
+    async def listed(self) -> list[Model]:
+        """The models that the server lists. Raises GatewayError."""
+        raise NotImplementedError
+
+    async def models(self) -> list[Model]:
+        """The server's models, as the operator declares them."""
+        try:
+            listed = {model.name: model for model in await self.listed()}
+        except Refused as refused:
+            raise failure(refused, "models") from None
+        chosen = self.declared or {name: Declared(name, name) for name in listed}
+        made = {
+            own: _declared(listed[own], facts) for own, facts in chosen.items() if own in listed
+        }
+        self._own = {model.name: own for own, model in made.items()}
+        return [*made.values()]
+
+    def own(self, model: Model) -> str:
+        """The server's own name of a model."""
+        return self._own.get(model.name, model.name)
+
+    async def read(self, path: str, body: Any, call: Call) -> Any:
+        """The JSON of an answer. Raises GatewayError."""
+        try:
+            return await self.web.read("POST", path, body, call.timeout_s)
+        except Refused as refused:
+            raise failure(refused, call.id) from None
+
+    async def health(self) -> bool:
+        """Whether the server lists its models."""
+        try:
+            await self.listed()
+        except (GatewayError, Refused):
+            return False
+        return True
+
+    def generate(self, model: Model, generation: Generation, call: Call) -> Events:
+        """Not offered, unless a kind of server says otherwise."""
+        raise _unable(self.engine, "generate text")
+
+    async def embed(self, model: Model, embedding: Embedding, call: Call) -> Vectors:
+        """Not offered, unless a kind of server says otherwise."""
+        raise _unable(self.engine, "embed texts")
+
+    async def rerank(self, model: Model, pairs: Pairs, call: Call) -> Scores:
+        """Not offered, unless a kind of server says otherwise."""
+        raise _unable(self.engine, "rank documents")
+
+    async def draw(self, model: Model, image: ImageRequest, call: Call) -> ImageResult:
+        """Not offered, unless a kind of server says otherwise."""
+        raise _unable(self.engine, "make images")
+
+    async def count(self, model: Model, generation: Generation, call: Call) -> int:
+        """Not offered, unless a kind of server says otherwise."""
+        raise _unable(self.engine, "count tokens")
+
+    async def tokenize(
+        self, model: Model, generation: Generation, call: Call, *, strings: bool
+    ) -> Tokenized:
+        """Not offered, unless a kind of server says otherwise."""
+        raise _unable(self.engine, "show its tokens")
+
+    async def detokenize(self, model: Model, ids: list[int], call: Call) -> str:
+        """Not offered, unless a kind of server says otherwise."""
+        raise _unable(self.engine, "turn tokens into text")
+
+    async def stored(self) -> set[str]:
+        """No model can be loaded by name."""
+        return set()
+
+    async def on_demand(self) -> list[Model]:
+        """The server decides by itself."""
+        return []
+
+    async def load(self, name: str) -> None:
+        """Not offered."""
+        raise _unable(self.engine, "load models for this gateway")
+
+    async def unload(self, name: str) -> None:
+        """Not offered."""
+        raise _unable(self.engine, "unload models for this gateway")
+
+    def abandon(self) -> None:
+        """Ends every running call; each raises Overloaded."""
+        self.web.abandon()
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self.web.close()
+
+
+def _unable(engine: str, what: str) -> NotSupported:
+    return NotSupported(f"the model's server ({engine}) does not {what}")
+
+
+def _declared(model: Model, facts: Declared) -> Model:
+    accepts = model.accepts
+    if facts.images is not None:
+        accepts = accepts | {Input.IMAGES} if facts.images else accepts - {Input.IMAGES}
+    return Model(
+        name=facts.name,
+        kind=facts.kind or model.kind,
+        aliases=facts.aliases or model.aliases,
+        capabilities=model.capabilities if facts.capabilities is None else facts.capabilities,
+        context_length=facts.context_length or model.context_length,
+        dimensions=facts.dimensions or model.dimensions,
+        image=model.image,
+        owned_by=model.owned_by,
+        created_s=model.created_s,
+        accepts=accepts,
+        details=model.details,
+    )
+
+
+def make_model(
+    name: str,
+    capabilities: Collection[str],
+    *,
+    context_length: int | None = None,
+    images: bool = False,
+    owned_by: str = "",
+    created_s: int = 0,
+) -> Model:
+    """A model as a server lists it."""
+    able = frozenset(capabilities)
+    kind = next((one for one in ("embedding", "rerank") if one in able), "llm")
+    kind = "diffusion" if "image" in able else "llm" if "chat" in able else kind
+    accepts = {Input.TOOLS, Input.IMAGES} if images else {Input.TOOLS}
+    if kind == "embedding":
+        accepts = {Input.TOKEN_IDS}
+    return Model(
+        name, kind, (), able, context_length, None, None, owned_by, created_s, frozenset(accepts)
+    )
+
+
+def failure(refused: Refused, call_id: str, message: str | None = None) -> GatewayError:
+    """The error for a server's refusal. What it says of the request is for the caller, all else
+    only for the log."""
+    status = refused.status
+    text = message or text_of(refused.body)
+    if status in (400, 404, 413, 422) and call_id != "models" and text:
+        return InvalidRequest(f"the model's server refused the request: {text}")
+    # never to the caller: it may name the gateway's key or addresses
+    _log.warning("request %s: the upstream answered %d: %s", call_id, status, clip(text, 500))
+    if status in (401, 402, 403):
+        return BackendFailed("the model's server refused the gateway's key")
+    if status in (429, 529):
+        return UpstreamBusy("the model's server does not accept more requests now; try again soon")
+    if status in (408, 504):
+        return BackendTimeout("the request took longer than the model's server allows")
+    if status in (404, 503):
+        return BackendUnavailable("the model is not available now; try again soon")
+    return BackendFailed(f"the model failed; request id {call_id}")
+
+
+def text_of(body: Any) -> str:
+    """The message in the error of any of the dialects; empty where there is none."""
+    error = body.get("error", body) if isinstance(body, dict) else body
+    if isinstance(error, dict):
+        error = error.get("message") or error.get("detail") or ""
+    return error if isinstance(error, str) else ""
+
+
+def unsupported(field_: str, engine: str) -> NoReturn:
+    """Refuses a field that the server cannot honour."""
+    raise InvalidRequest(
+        f"'{field_}' is not supported by the model's server ({engine})",
+        param=field_,
+        code="unsupported_parameter",
+    )

@@ -1,0 +1,136 @@
+"""The writer's queue, its bounds, what survives an outage, and the purge with its proof."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from frontend.audit.purge import DAY_US, Purge
+from frontend.audit.search import line_of
+from frontend.audit.writer import Pending, Writer
+from frontend.domain.audit import Capture
+from frontend.errors import AuditUnavailable, StoreUnavailable
+from frontend.store.audit import AuditFilter, AuditStore
+from frontend.store.database import Database
+from tests.frontend.store.test_audit import EVER, START_US, record
+
+
+def full(number: int, text: str, files: list[bytes] | None = None) -> Pending:
+    capture = Capture(keeps_text=True)
+    capture.read(b'{"messages": [{"content": "%s"}]}' % text.encode())
+    capture.add_artifacts(files or [], "image/png")
+    return Pending(replace(record(number), level="full"), capture)
+
+
+def made(store: AuditStore, folder: Path, lost: list[int], records: int = 4) -> Writer:
+    return Writer(store, folder, records, 10_000, lost=lost.append)
+
+
+def kept_in(folder: Path) -> int:
+    """Files with records that could not be written."""
+    return len([*folder.glob("unwritten-*")])
+
+
+class Away(AuditStore):
+    """A database that cannot be reached."""
+
+    async def add(self, entries: Any) -> None:
+        raise StoreUnavailable(f"{len(entries)} records")
+
+
+async def test_what_does_not_fit_is_counted_and_strict_requests_are_refused_instead(
+    database: Database, tmp_path: Path
+) -> None:
+    lost: list[int] = []
+    writer = made(AuditStore(database), tmp_path, lost)
+    for _ in range(2):
+        writer.reserve()
+    for number in range(3):
+        writer.add(Pending(record(number)))
+    assert lost == [1]  # two places are for the strict ones
+    with pytest.raises(AuditUnavailable):
+        writer.reserve()
+    for number in (10, 11):
+        writer.release()
+        writer.add(Pending(record(number), is_strict=True))
+    assert writer.backlog == 4
+    await writer.flush()
+    assert len(await writer.store.search(AuditFilter(0, EVER), None, 9)) == 4
+    writer.reserve()
+
+
+async def test_text_has_a_bound_of_bytes(database: Database, tmp_path: Path) -> None:
+    lost: list[int] = []
+    writer = made(AuditStore(database), tmp_path, lost, records=100)
+    writer.add(full(1, "a" * 7500))
+    writer.add(full(2, "fits no more"))
+    assert (writer.backlog, lost) == (1, [1])
+
+
+async def test_records_of_an_outage_are_written_after_the_next_start(
+    database: Database, tmp_path: Path
+) -> None:
+    lost: list[int] = []
+    writer = made(Away(database), tmp_path, lost)
+    async with writer.running():
+        writer.add(full(1, "while away"))
+    assert kept_in(tmp_path) == 1
+    again = made(AuditStore(database), tmp_path, lost)
+    async with again.running():
+        await again.flush()
+    assert kept_in(tmp_path) == 0
+    (found,) = await again.store.search(AuditFilter(0, EVER, words=("away",)), None, 9)
+    assert found == replace(record(1), level="full")
+    assert lost == []
+
+
+async def test_one_bad_record_does_not_take_others_with_it(
+    database: Database, tmp_path: Path
+) -> None:
+    lost: list[int] = []
+    writer = made(AuditStore(database), tmp_path, lost)
+    writer.add(Pending(record(1)))
+    writer.add(Pending(replace(record(2), status=None)))  # type: ignore[arg-type]
+    writer.add(Pending(record(3)))
+    await writer.flush()
+    found = await writer.store.search(AuditFilter(0, EVER), None, 9)
+    assert [one.prompt_tokens for one in found] == [3, 1]
+    assert lost == [1]
+
+
+async def test_a_purge_proves_what_it_removed(database: Database, tmp_path: Path) -> None:
+    writer = made(AuditStore(database), tmp_path, [], records=100)
+    writer.add(full(1, "canary", [b"old image", b"shared"]))
+    writer.add(Pending(record(2)))
+    writer.add(full(900_000, "kept", [b"shared"]))
+    await writer.flush()
+    lines = [line_of(one) for one in await writer.store.search(AuditFilter(0, EVER), None, 9)]
+    events: dict[str, dict[str, Any]] = {}
+
+    async def days() -> Any:
+        return lambda group: 5 if group == "gu" else 1
+
+    async def prove(group: str, details: dict[str, Any]) -> None:
+        events[group] = details
+
+    now_us = START_US + 900_000 * 1_000_000
+    purge = Purge(writer.store, writer.artifacts, days, prove, lambda: now_us)
+    await purge.run()
+    proof = events["gu"]
+    assert (proof["records"], proof["contents"], proof["artifacts"]) == (2, 1, 1)
+    assert (proof["left"], proof["before_us"]) == (0, now_us - 5 * DAY_US)
+    assert proof["sha256"] == hashlib.sha256(b"".join(reversed(lines[1:]))).hexdigest()
+    gone, shared = (hashlib.sha256(file).hexdigest() for file in (b"old image", b"shared"))
+    assert proof["artifact_digests"] == [gone]
+    assert writer.artifacts.read(gone) is None
+    assert writer.artifacts.read(shared) == b"shared"
+    events.clear()
+    await purge.run()
+    assert events == {}
+
+
+def test_a_digest_is_never_a_path(tmp_path: Path) -> None:
+    writer = Writer(None, tmp_path, 1, 1)  # type: ignore[arg-type]
+    assert writer.artifacts.read("../../etc/passwd") is None
