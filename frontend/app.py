@@ -18,10 +18,12 @@ from starlette.types import ASGIApp
 from frontend.accounts.authorize import Authorizer
 from frontend.accounts.callers import Callers
 from frontend.accounts.clock import Clock
+from frontend.accounts.cookies import Cookies
 from frontend.accounts.directory.directory import Directory
 from frontend.accounts.keys import Keys
 from frontend.accounts.ledger import Ledger
 from frontend.accounts.retention import retention_of, write_purge
+from frontend.accounts.sessions import Sessions
 from frontend.accounts.share import Share
 from frontend.accounts.shared import LEASE_US, Shared
 from frontend.audit.purge import Purge
@@ -33,6 +35,8 @@ from frontend.batches.perform import Performer
 from frontend.batches.runner import Runner
 from frontend.batches.work import Means
 from frontend.budget import Budget
+from frontend.dashboard.account import AccountRoutes
+from frontend.dashboard.login import LoginRoutes
 from frontend.dashboard.pages import StaticRoutes
 from frontend.dashboard.playground import PlaygroundRoutes
 from frontend.dashboard.status import StatusRoutes
@@ -145,6 +149,8 @@ class Parts:
     runner: Runner
     recorder: Recorder
     purge: Purge
+    sessions: Sessions
+    cookies: Cookies
 
 
 def create_gateway(
@@ -178,12 +184,14 @@ def create_gateway(
         partial(retention_of, directory.groups, settings.audit_days),
         partial(write_purge, directory.groups.changes),
     )
-    parts = Parts(database, metrics, history, directory, runner, recorder, purge)
+    sessions = Sessions(database, directory.users.passwords)
+    cookies = Cookies(secure=settings.public_url.startswith("https:"))
+    parts = Parts(database, metrics, history, directory, runner, recorder, purge, sessions, cookies)
     routes = Routes(table(_handlers(settings, path, parts)))
     middleware = Middleware(
         routes,
         _sites(settings),
-        _authorizer(settings, callers),
+        _authorizer(settings, callers, parts),
         settings.request_timeout_s,
         settings.client_timeout_s,
         _lifespan(path, parts, callers),
@@ -287,6 +295,8 @@ def _handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
         status=StatusRoutes(path, names_are_public, settings.public_url),
         playground=PlaygroundRoutes(settings.keys_are_required, settings.public_url),
         static=StaticRoutes(),
+        login=LoginRoutes(parts.sessions, parts.cookies, settings.proxies),
+        account=AccountRoutes(),
         tokens=TokenRoutes(path, bounds),
         files=FileRoutes(
             runner.means.uploads,
@@ -413,12 +423,18 @@ def _sites(settings: ServerSettings) -> Sites:
     )
 
 
-def _authorizer(settings: ServerSettings, callers: Callers) -> Authorizer:
+def _authorizer(settings: ServerSettings, callers: Callers, parts: Parts) -> Authorizer:
     keys = None if settings.keys_file is None else Keys(settings.keys_file)
     if keys is not None:
         # a broken file must end the start, not the first request
         keys.read()
-    return Authorizer(keys, callers, open=not settings.keys_are_required)
+    return Authorizer(
+        keys,
+        callers,
+        open=not settings.keys_are_required,
+        sessions=parts.sessions,
+        cookies=parts.cookies,
+    )
 
 
 def _structures(settings: Settings) -> Structures:

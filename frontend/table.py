@@ -6,6 +6,8 @@ document is compared with this table by a test.
 
 from dataclasses import dataclass
 
+from frontend.dashboard.account import AccountRoutes
+from frontend.dashboard.login import LoginRoutes
 from frontend.dashboard.pages import StaticRoutes
 from frontend.dashboard.playground import PlaygroundRoutes
 from frontend.dashboard.status import StatusRoutes
@@ -70,6 +72,8 @@ class Handlers:
     status: StatusRoutes
     playground: PlaygroundRoutes
     static: StaticRoutes
+    login: LoginRoutes
+    account: AccountRoutes
     files: FileRoutes
     batches: BatchRoutes
     tokens: TokenRoutes
@@ -189,6 +193,10 @@ def _gateway(to: Handlers) -> list[Route]:
     return [
         Route("GET", "/", OPENAI, PUBLIC, to.status.show),
         Route("GET", "/playground", OPENAI, PUBLIC, to.playground.show),
+        Route("GET", "/login", OPENAI, PUBLIC, to.login.show),
+        Route("POST", "/login", OPENAI, PUBLIC, to.login.submit),
+        Route("POST", "/logout", OPENAI, SELF, to.login.logout),
+        Route("GET", "/dashboard", OPENAI, SELF, to.account.show, page=True),
         Route("GET", "/static/{digest}/{name:path}", OPENAI, PUBLIC, to.static.file),
         Route("GET", "/healthz", OPENAI, PUBLIC, to.health.live),
         Route("GET", "/readyz", OPENAI, PUBLIC, to.health.ready),

@@ -1,4 +1,4 @@
-"""Finds the caller of a request by its key, and checks that the caller may use the route.
+"""Finds the caller of a request by its key or session, and checks that they may use the route.
 
 Knows headers and permissions, not paths: the route table says what each route needs. A permission
 that a role does not have, and a route or source that the key's scope does not list, are denied.
@@ -8,16 +8,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from frontend.accounts.callers import Callers
+from frontend.accounts.cookies import Cookies, is_csrf, presented_csrf
 from frontend.accounts.credentials import Credential, parse_key
 from frontend.accounts.keys import Keys
 from frontend.accounts.roles import allows
 from frontend.accounts.scopes import allows_endpoint, allows_source
+from frontend.accounts.sessions import Sessions
 from frontend.accounts.throttle import Throttle, subject_of
 from frontend.domain.identity import ANONYMOUS, UNLIMITED, Caller, Permission
 from frontend.errors import Forbidden, RateLimited, Unauthorized
 
 Headers = Iterable[tuple[bytes, bytes]]
 _BEARER = b"bearer "
+_READING = ("GET", "HEAD")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,7 @@ class Attempt:
     source: Callable[[], str]
     found: Callable[[Caller], None] = lambda _: None
     """Called with the caller, also with one who may not use the route."""
+    method: str = "GET"
 
 
 @dataclass(slots=True)
@@ -43,6 +47,8 @@ class Authorizer:
     callers: Callers | None
     open: bool
     throttle: Throttle = field(default_factory=Throttle)
+    sessions: Sessions | None = None
+    cookies: Cookies = field(default_factory=lambda: Cookies(secure=False))
 
     async def authorize(self, attempt: Attempt) -> Caller:
         """The caller, who may use the route.
@@ -64,6 +70,8 @@ class Authorizer:
         credential = parse_key(secret) if secret else None
         if credential is not None and (caller := await self._find(credential, attempt)):
             return caller
+        if not secret and (caller := await self._find_session(attempt)):
+            return caller
         if self.open:  # clients of an open gateway send made-up keys, because their SDK wants one
             return ANONYMOUS
         if not secret:
@@ -83,6 +91,30 @@ class Authorizer:
                     return None
                 raise _too_many(1.0)
         return await self.callers.find(credential)
+
+    async def _find_session(self, attempt: Attempt) -> Caller | None:
+        token = self.cookies.read(attempt.headers, "session")
+        if not token or self.sessions is None:
+            return None
+
+        def may_look() -> bool:
+            # made-up cookies cost a read of the database each, as made-up keys do
+            subject = subject_of(attempt.source())
+            return not self.throttle.is_over(subject) or self.throttle.try_unknown(subject)
+
+        caller = await self.sessions.find(token, may_look)
+        if caller is None:
+            self.throttle.fail([subject_of(attempt.source())])
+        if caller is None or attempt.method in _READING:
+            return caller
+        if not is_csrf(token, presented_csrf(attempt.headers)):
+            raise Forbidden(
+                "a request with the cookie of a session needs the header 'X-CSRF-Token', as the"
+                " gateway's own pages send it",
+                param="x-csrf-token",
+                code="csrf_token_missing",
+            )
+        return caller
 
     def _refusal(self, attempt: Attempt, credential: Credential | None) -> Exception:
         subjects = [subject_of(attempt.source())]

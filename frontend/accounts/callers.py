@@ -173,7 +173,7 @@ class Callers:
         except TimeoutError:
             raise StoreUnavailable("a read of a key took too long") from None
         self._number, self._confirmed_s = number, max(started_s, self._confirmed_s)
-        caller = None if owned is None else _caller_of(public_id, owned)
+        caller = None if owned is None else caller_of(public_id, owned)
         entry = _Entry(owned, caller, number, started_s)
         keep, drop = self._known, self._unknown
         if owned is None:  # apart, so that made-up keys do not displace real ones
@@ -204,7 +204,8 @@ class Callers:
             await self.flush()
 
 
-def _caller_of(public_id: str, owned: Owned) -> Caller:
+def caller_of(public_id: str, owned: Owned) -> Caller:
+    """The owner of a key; `public_id` of "": of a session."""
     known = {permission.value: permission for permission in Permission}
     # a permission of a newer release is not granted by this one
     granted = frozenset(known[name] for name in owned.permissions if name in known)

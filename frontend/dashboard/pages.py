@@ -30,7 +30,7 @@ _KINDS = {
     ".svg": b"image/svg+xml",
 }
 _SAFE = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
-_PAGE = [*_SAFE, (b"content-security-policy", _POLICY.encode()), (b"cache-control", b"no-store")]
+PAGE = [*_SAFE, (b"content-security-policy", _POLICY.encode()), (b"cache-control", b"no-store")]
 _FILE = [*_SAFE, (b"cache-control", b"public, max-age=31536000, immutable")]
 
 
@@ -55,7 +55,7 @@ def render(template: str, **values: Any) -> bytes:
 
 async def respond(client: Client, template: str, *, vary: bytes = b"cookie", **values: Any) -> None:
     """Sends a page."""
-    headers = [(b"vary", vary), *_PAGE]
+    headers = [(b"vary", vary), *PAGE]
     page = render(template, **values)
     await client.respond(page, headers=headers, kind=b"text/html; charset=utf-8")
 

@@ -10,6 +10,7 @@ from frontend.dashboard.pages import render, respond
 from frontend.domain.models import Model
 from frontend.domain.request import Request
 from frontend.generation.path import Path
+from frontend.http.accept import wants_page
 from frontend.http.client import Client
 from frontend.http.origin import origin_of
 
@@ -50,7 +51,7 @@ class StatusRoutes:
 
     async def show(self, _: Request, client: Client) -> None:
         """GET /"""
-        if not wants_page(client):
+        if not wants_page(client.scope["headers"]):
             headers = [(b"vary", b"accept")]
             kind = b"text/plain; charset=utf-8"
             await client.respond(b"Ollama is running", headers=headers, kind=kind)
@@ -101,16 +102,6 @@ class StatusRoutes:
         for title, file in _CALLS:
             # text, so not escaped here: the page escapes it
             yield title, render(f"calls/{file}", **values).decode().strip()
-
-
-def wants_page(client: Client) -> bool:
-    """Whether the client asks for HTML by name, as only browsers do."""
-    accepted = b",".join(value for name, value in client.scope["headers"] if name == b"accept")
-    for part in accepted.split(b","):
-        kind, *options = [one.strip().lower() for one in part.split(b";")]
-        if kind in (b"text/html", b"application/xhtml+xml"):
-            return not any(one.replace(b" ", b"").rstrip(b"0.") == b"q=" for one in options)
-    return False
 
 
 def _first(models: list[Model]) -> str | None:

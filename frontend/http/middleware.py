@@ -21,19 +21,21 @@ from frontend.accounts.ledger import Ledger, owner_of
 from frontend.audit.record import Recorder
 from frontend.domain.identity import ANONYMOUS, Caller, Network, Permission
 from frontend.domain.request import Dialect, Outcome, Request
-from frontend.errors import MethodNotAllowed, NotFound
+from frontend.errors import Forbidden, MethodNotAllowed, NotFound, Unauthorized
+from frontend.http.accept import wants_page
 from frontend.http.body import ClientGone
 from frontend.http.client import Client
 from frontend.http.failures import failure_of, send_error
 from frontend.http.rates import rate_headers
 from frontend.http.routing import Route, Routes
-from frontend.http.send import warning
+from frontend.http.send import send_bytes, warning
 from frontend.http.sites import Sites, is_local
 from frontend.http.source import source_of
 from frontend.telemetry.metrics import Metrics
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PATH_SHOWN = 200
+_MOVED = [(b"cache-control", b"no-store"), (b"vary", b"accept, cookie")]
 _log = logging.getLogger("frontend.access")
 
 
@@ -101,7 +103,13 @@ class Middleware:
         self.sites.check(scope["headers"])
         # what asks for no key is asked all day by probes and browsers, and does not concern anybody
         outcome.is_audited = route.permission not in (Permission.PUBLIC, Permission.OBSERVE)
-        outcome.caller = await self._authorize(route, scope, outcome)
+        try:
+            outcome.caller = await self._authorize(route, scope, outcome)
+        except (Unauthorized, Forbidden):
+            if not (route.page and wants_page(scope["headers"]) and not outcome.is_authenticated):
+                raise
+            await send_bytes(send, b"", status=303, headers=[(b"location", b"/login"), *_MOVED])
+            return
         if self.recorder is not None and outcome.is_audited:
             self.recorder.begin(outcome, has_text=route.permission is Permission.INFER)
         # from here, so that waiting for the body and for a place counts against the deadline
@@ -119,7 +127,9 @@ class Middleware:
         def found(caller: Caller) -> None:
             outcome.caller, outcome.is_authenticated = caller, True
 
-        attempt = Attempt(scope["headers"], route.permission, route.path, source, found)
+        attempt = Attempt(
+            scope["headers"], route.permission, route.path, source, found, scope["method"]
+        )
         return await self.authorizer.authorize(attempt)
 
     async def _rates(self, outcome: Outcome) -> list[tuple[bytes, bytes]]:

@@ -21,7 +21,8 @@ Handler = Callable[[Request, Client], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One method of one path. `local`: callers on this machine need no key."""
+    """One method of one path. `local`: callers on this machine need no key. `page`: a browser that
+    may not see it is sent to the form to sign in."""
 
     method: str
     path: str
@@ -29,6 +30,7 @@ class Route:
     permission: Permission
     handler: Handler
     local: bool = False
+    page: bool = False
 
 
 class Routes:

@@ -21,6 +21,7 @@ from frontend.domain.ids import new_id
 from frontend.errors import Conflict, Forbidden, InvalidRequest, RateLimited
 from frontend.store import accounts as store
 from frontend.store.records import Range, Rows
+from frontend.store.sessions import end_sessions
 
 DEFAULT_ROLE = "student"
 
@@ -101,6 +102,7 @@ class Users:
             keys = await store.KEYS.ids(rows, user_id=user_id)
             # deleted with the user, or they could be found and enabled by their ids
             await store.KEYS.delete(rows, keys, change.now_us)
+            await end_sessions(rows, user_id)
             await store.USERS.delete(rows, [user_id], change.now_us)
             change.note("user", user_id, name=user.name, keys=len(keys))
 
@@ -111,6 +113,7 @@ class Users:
         async with self.changes.begin(actor, "users.reset_password") as change:
             await find_user(change.connection, actor, user_id)
             await store.USERS.update(change.connection, user_id, password=hashed)
+            await end_sessions(change.connection, user_id)
             change.note("user", user_id)
         return password
 
@@ -134,6 +137,8 @@ class Users:
         hashed = await self.passwords.hash(new, actor.id)
         async with self.changes.begin(actor, "users.change_password") as change:
             await store.USERS.update(change.connection, actor.id, password=hashed)
+            # also the session that asks: whoever knows the old password must be out everywhere
+            await end_sessions(change.connection, actor.id)
             change.note("user", actor.id)
 
 

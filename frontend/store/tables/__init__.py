@@ -11,6 +11,7 @@ from frontend.store.tables.accounts import (
     keys,
     organisations,
     roles,
+    sessions,
     users,
 )
 from frontend.store.tables.audit import (
@@ -64,6 +65,7 @@ __all__ = [
     "responses",
     "roles",
     "secrets",
+    "sessions",
     "subscriptions",
     "uploads",
     "usage",

@@ -99,6 +99,17 @@ keys = Table(
     optional_instant("deleted_at_us"),
 )
 
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),  # SHA-256 of what the browser's cookie holds
+    belongs("user_id", "users.id"),
+    instant("created_at_us"),
+    instant("seen_at_us"),
+    instant("expires_at_us"),
+    Index("ix_sessions_expires_at_us", "expires_at_us"),
+)
+
 key_requests = Table(
     "key_requests",
     metadata,

@@ -77,6 +77,7 @@ async def test_every_route_asks_for_a_key(guarded: Guarded) -> None:
         "/playground",
         "/static/x/x",
         "/key-requests",
+        "/login",
         "/key-requests/x",
     }
 

@@ -12,7 +12,6 @@ from playwright.sync_api import Browser, Page, expect
 from tests.support.browser import (
     check_accessible,
     check_width,
-    chromium,
     needs_chromium,
     window,
 )
@@ -20,12 +19,6 @@ from tests.support.echo import EchoTriton, echo_requests
 from tests.support.gateway import Gateway, run_gateway
 
 pytestmark = [pytest.mark.timeout(120), needs_chromium]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture

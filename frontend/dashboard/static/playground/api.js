@@ -5,7 +5,13 @@ export const setKey = (value) => {
   key = value.trim();
 };
 
-const headers = () => (key ? { authorization: `Bearer ${key}` } : {});
+// of the session, where somebody is signed in: the gateway wants it with every request that writes
+const csrf = () => /(?:^|; )(?:__Host-)?csrf=([0-9a-f]+)/.exec(document.cookie)?.[1];
+
+const headers = () => {
+  if (key) return { authorization: `Bearer ${key}` };
+  return csrf() ? { "x-csrf-token": csrf() } : {};
+};
 
 export class Refused extends Error {
   constructor(status, message) {
@@ -29,6 +35,12 @@ async function check(response) {
 export async function models() {
   const response = await check(await fetch("/v1/models", { headers: headers() }));
   return (await response.json()).data;
+}
+
+export async function call(method, path, body) {
+  const json = body === undefined ? {} : { "content-type": "application/json" };
+  const options = { method, headers: { ...json, ...headers() }, body: JSON.stringify(body) };
+  return (await check(await fetch(path, options))).json();
 }
 
 export async function post(path, body, signal) {

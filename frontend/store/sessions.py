@@ -1,0 +1,90 @@
+"""Sessions of browsers: a row for each, found by the digest of its token.
+
+The token itself is in the browser's cookie alone. Rules are in `accounts.sessions`.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import bindparam, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from frontend.store import tables
+from frontend.store.accounts import Owned
+
+_s, _u, _g, _o, _r = (
+    tables.sessions, tables.users, tables.groups, tables.organisations, tables.roles,
+)  # fmt: skip
+_ENABLED = [table.c.disabled_at_us for table in (_u, _g, _o)]
+_PERSON = (
+    select(
+        func.coalesce(*_ENABLED).is_(None), _u.c.id, _u.c.name, _g.c.id, _o.c.id,
+        _r.c.name, _r.c.weight, _r.c.permissions, _g.c.audit, _g.c.audit_strict, _g.c.weight,
+    )
+    .join(_g, _g.c.id == _u.c.group_id)
+    .join(_o, _o.c.id == _g.c.organisation_id)
+    .join(_r, _r.c.name == _u.c.role)
+    .where(*[table.c.deleted_at_us.is_(None) for table in (_u, _g, _o)])
+)  # fmt: skip
+_FIELDS = (
+    "enabled", "user_id", "user_name", "group_id", "organisation_id",
+    "role", "weight", "permissions", "audit", "audit_strict", "group_weight",
+)  # fmt: skip
+_BY_ID = _PERSON.where(_u.c.id == bindparam("user_id"))
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A row."""
+
+    user_id: str
+    seen_at_us: int
+    expires_at_us: int
+
+
+async def find_session(connection: AsyncConnection, digest: bytes) -> Session | None:
+    """The session of a token with this digest."""
+    query = select(_s.c.user_id, _s.c.seen_at_us, _s.c.expires_at_us).where(_s.c.digest == digest)
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else Session(*row)
+
+
+async def find_person(connection: AsyncConnection, user_id: str) -> Owned | None:
+    """A user with all that requests of theirs depend on, in the form of a key without limits."""
+    row = (await connection.execute(_BY_ID, {"user_id": user_id})).one_or_none()
+    if row is None:
+        return None
+    values = dict(zip(_FIELDS, row, strict=True))
+    return Owned(
+        digest=b"",
+        previous_digest=None,
+        previous_ends_at_us=None,
+        expires_at_us=None,
+        models=None,
+        endpoints=None,
+        networks=None,
+        **values,
+    )
+
+
+async def add_session(connection: AsyncConnection, digest: bytes, session: Session) -> None:
+    """Stores a session that begins when it was seen, and drops those that have expired."""
+    now_us = session.seen_at_us
+    await connection.execute(_s.delete().where(_s.c.expires_at_us <= now_us))
+    row = {"digest": digest, "user_id": session.user_id, "created_at_us": now_us}
+    row |= {"seen_at_us": now_us, "expires_at_us": session.expires_at_us}
+    await connection.execute(_s.insert().values(row))
+
+
+async def see_session(connection: AsyncConnection, digest: bytes, now_us: int) -> None:
+    """Stores when a session was last used."""
+    await connection.execute(_s.update().where(_s.c.digest == digest).values(seen_at_us=now_us))
+
+
+async def end_session(connection: AsyncConnection, digest: bytes) -> None:
+    """Ends one session."""
+    await connection.execute(_s.delete().where(_s.c.digest == digest))
+
+
+async def end_sessions(connection: AsyncConnection, user_id: str) -> None:
+    """Ends every session of a user."""
+    await connection.execute(_s.delete().where(_s.c.user_id == user_id))

@@ -1,0 +1,233 @@
+"""Signing in, and the page of the own account, in a real Chromium and against attacks."""
+
+import asyncio
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from frontend.accounts.directory.change import OPERATOR
+from frontend.accounts.directory.users import NewUser
+from frontend.store.database import Database
+from frontend.store.location import Location
+from tests.support.accounts import opened
+from tests.support.browser import check_accessible, check_width, needs_chromium, window
+from tests.support.databases import Databases
+from tests.support.echo import EchoTriton, script
+from tests.support.gateway import run_gateway
+
+pytestmark = [pytest.mark.timeout(120), needs_chromium]
+SCRIPT = "<img src=x onerror=alert(1)>"
+HELLO = {"model": "echo", "messages": script(text="a b")}
+PEOPLE = ("ada", "bob", "cat", "dan", "eve", "fay", "gus")
+
+
+@dataclass
+class Town:
+    """A gateway, and a password for each of its people: each test has people of its own."""
+
+    url: str
+    passwords: dict[str, str]
+    ids: dict[str, str]
+
+    @contextmanager
+    def client(self, name: str = "") -> Iterator[httpx2.Client]:
+        """A browser without scripts, signed in where a name is given."""
+        with httpx2.Client(base_url=self.url, timeout=30) as http:
+            if name:
+                answer = self.submit(http, name, self.passwords[name])
+                assert (answer.status_code, answer.headers["location"]) == (303, "/dashboard")
+            yield http
+
+    def submit(self, http: httpx2.Client, name: str, password: str) -> httpx2.Response:
+        found = re.search('name="csrf" value="([0-9a-f]+)"', http.get("/login").text)
+        assert found is not None
+        fields = {"name": name, "password": password, "csrf": found[1]}
+        return http.post("/login", data=fields)
+
+
+@pytest.fixture(scope="module")
+def town(
+    echo_triton: EchoTriton, databases: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Town]:
+    location = databases.sqlite()
+    # Playwright has a loop of its own in this thread
+    with ThreadPoolExecutor(1) as pool:
+        passwords, ids = pool.submit(lambda: asyncio.run(_settle(location))).result()
+    flags = ["--require-keys", "--database-url", f"sqlite:///{location.file}"]
+    log = tmp_path_factory.mktemp("town") / "log"
+    with run_gateway(echo_triton.grpc_address, log, *flags) as gateway:
+        yield Town(gateway.url, passwords, ids)
+
+
+async def _settle(location: Location) -> tuple[dict[str, str], dict[str, str]]:
+    database = Database(location)
+    directory = await opened(database)
+    passwords, ids = {}, {}
+    for name in PEOPLE:
+        shown = SCRIPT if name == "ada" else ""
+        new = NewUser(name, "admin" if name == "gus" else "student", display_name=shown)
+        user = await directory.users.create(OPERATOR, new)
+        ids[name] = user.id
+        passwords[name] = await directory.users.reset_password(OPERATOR, user.id)
+    await database.close()
+    return passwords, ids
+
+
+def sign_in(page: Page, town: Town, name: str) -> None:
+    page.goto("/dashboard")
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Password").fill(town.passwords[name])
+    page.get_by_label("Password").press("Enter")
+    expect(page.locator("#who")).to_contain_text("with the role")
+    expect(page.locator("#keys > *")).to_have_count(1)
+    expect(page.locator("#usage > *").first).to_be_attached()
+    expect(page.locator("#quotas > *")).to_have_count(1)
+
+
+def csrf(http: httpx2.Client) -> dict[str, str]:
+    return {"x-csrf-token": http.cookies["csrf"]}
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_pages_are_accessible_at_360_pixels(
+    browser: Browser, town: Town, theme: str, tmp_path: Path
+) -> None:
+    size = {"width": 360, "height": 740}
+    with window(browser, base_url=town.url, viewport=size) as page:
+        page.goto("/login")
+        page.get_by_label("Theme").select_option(theme)
+        check_width(page)
+        check_accessible(page)
+        sign_in(page, town, "bob")
+        check_width(page)
+        check_accessible(page)
+
+
+def test_keys_are_made_used_and_revoked_and_names_are_only_text(
+    browser: Browser, town: Town
+) -> None:
+    with window(browser, base_url=town.url) as page:
+        sign_in(page, town, "ada")
+        expect(page.locator("#who")).to_contain_text(SCRIPT)
+        expect(page.locator("#keys")).to_contain_text("no key yet")
+        form = page.locator("#new-key")
+        form.get_by_label("Name").fill(SCRIPT)
+        form.get_by_label("Models").fill("echo")
+        form.get_by_label("Tokens per month").fill("1000")
+        form.get_by_role("button").press("Enter")
+        made = page.locator("#made pre")
+        expect(made).to_have_text(re.compile("^tt-"))
+        bearer = {"authorization": f"Bearer {made.inner_text()}"}
+        url = f"{town.url}/v1/chat/completions"
+        assert httpx2.post(url, json=HELLO, headers=bearer).status_code == 200
+        expect(page.locator("#keys tbody tr")).to_contain_text(SCRIPT)
+        assert page.locator("img[src=x]").count() == 0
+        check_accessible(page)
+        page.get_by_role("button", name="Revoke").click()
+        page.get_by_role("button", name="Cancel").press("Enter")
+        expect(page.locator("#keys tbody tr")).to_have_count(1)
+        page.get_by_role("button", name="Revoke").click()
+        page.get_by_role("button", name="Continue").click()
+        expect(page.locator("#keys")).to_contain_text("no key yet")
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+        page.goto("/dashboard")
+        expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+def test_the_playground_counts_for_who_is_signed_in(browser: Browser, town: Town) -> None:
+    with window(browser, base_url=town.url) as page:
+        sign_in(page, town, "cat")
+        page.goto("/playground")
+        page.get_by_label("Message").fill("good morning")
+        page.get_by_label("Message").press("Control+Enter")
+        expect(page.locator(".turn").nth(1)).to_contain_text("good morning")
+        page.goto("/dashboard")
+        expect(page.locator("#quotas > *")).to_have_count(1)
+        page.wait_for_function(
+            """async () => (await (await fetch("/me/usage")).json()).totals.requests === 1"""
+        )
+        page.reload()
+        expect(page.locator("#usage tbody tr")).to_contain_text("echo")
+        expect(page.get_by_role("img", name=re.compile("days with requests: 1;"))).to_be_visible()
+        check_accessible(page)
+
+
+def test_what_writes_needs_the_token_of_the_session(town: Town) -> None:
+    with town.client("dan") as http, town.client("bob") as other:
+        assert http.get("/me").json()["name"] == "dan"
+        for headers in ({}, {"x-csrf-token": "0" * 64}, csrf(other)):
+            answer = http.post("/me/keys", json={}, headers=headers)
+            assert answer.status_code == 403
+            assert answer.json()["error"]["code"] == "csrf_token_missing"
+            assert http.post("/logout", headers=headers).status_code == 403
+        key = http.post("/me/keys", json={}, headers=csrf(http)).json()
+        theirs = other.get(f"/me/keys/{key['id']}", headers=csrf(other))
+        assert theirs.status_code == 404
+        assert other.delete(f"/me/keys/{key['id']}", headers=csrf(other)).status_code == 404
+        assert other.get("/admin/users").status_code == 403
+        assert http.post("/logout", headers=csrf(http)).status_code == 200
+
+
+def test_a_session_is_new_at_each_sign_in_and_ends_for_good(town: Town) -> None:
+    with town.client() as http:
+        http.headers["cookie"] = f"session={(fixed := 'A' * 43)}"
+        page = http.get("/login")
+        csrf_field = re.search('name="csrf" value="([0-9a-f]+)"', page.text)
+        form = re.search("form=([^;]+)", page.headers["set-cookie"])
+        assert csrf_field
+        assert form
+        http.headers["cookie"] += f"; form={form[1]}"
+        fields = {"name": "eve", "password": town.passwords["eve"], "csrf": csrf_field[1]}
+        answer = http.post("/login", data=fields)
+        made = re.search("session=([^;]+)", answer.headers["set-cookie"])
+        assert made
+        assert made[1] != fixed
+        assert http.get("/me").status_code == 401, "the fixed session has not become one"
+    with town.client("eve") as http:
+        before = http.cookies["session"]
+        assert town.submit(http, "eve", town.passwords["eve"]).status_code == 303
+        assert http.cookies["session"] != before
+        stale = httpx2.get(f"{town.url}/me", headers={"cookie": f"session={before}"})
+        assert stale.status_code == 401
+
+
+def test_a_new_password_ends_every_session(town: Town) -> None:
+    with town.client("fay") as http, town.client("fay") as other, town.client("gus") as admin:
+        words = {"current_password": town.passwords["fay"], "new_password": "quite long enough"}
+        assert http.post("/me/password", json=words, headers=csrf(http)).status_code == 200
+        assert [each.get("/me").status_code for each in (http, other)] == [401, 401]
+        assert town.submit(other, "fay", words["new_password"]).status_code == 303
+        path = f"/admin/users/{town.ids['fay']}/password"
+        town.passwords["fay"] = admin.post(path, headers=csrf(admin)).json()["password"]
+        assert other.get("/me").status_code == 401
+        disabled = {"disabled": True}
+        with town.client("fay") as again:
+            admin.patch(f"/admin/users/{town.ids['fay']}", json=disabled, headers=csrf(admin))
+            assert again.get("/me").status_code == 401
+            assert town.submit(again, "fay", town.passwords["fay"]).status_code == 403
+
+
+def test_the_form_refuses_what_it_did_not_send_and_names_nobody(town: Town) -> None:
+    with town.client() as http:
+        page = http.get("/login")
+        assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
+        cookie = page.headers["set-cookie"]
+        assert "HttpOnly" in cookie
+        assert "SameSite=Lax" in cookie
+        forged = http.post("/login", data={"name": "bob", "password": town.passwords["bob"]})
+        assert forged.status_code == 400
+        assert "session" not in http.cookies
+        texts = {town.submit(http, name, "not the password").text for name in ("bob", "nobody")}
+        found = {re.search('alert">([^<]*)', text)[1] for text in texts}  # type: ignore[index]
+        assert found == {"The name or the password is not correct."}
+        shown = town.submit(http, '"><script>', "not the password").text
+        assert "<script>" not in shown.partition("<body>")[2]
