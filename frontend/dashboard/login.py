@@ -14,7 +14,8 @@ from frontend.accounts.throttle import subject_of
 from frontend.dashboard.pages import PAGE, render
 from frontend.domain.identity import Network
 from frontend.domain.request import Request
-from frontend.errors import GatewayError
+from frontend.errors import GatewayError, InvalidRequest
+from frontend.http.accept import wants_page
 from frontend.http.client import Client
 from frontend.http.source import source_of
 
@@ -42,14 +43,14 @@ class LoginRoutes:
         name, password, csrf = (given.get(one, [""])[0] for one in ("name", "password", "csrf"))
         token = self.cookies.read(client.scope["headers"], "form")
         if not token or not is_csrf(token, csrf.encode()):
-            problem = "This form has expired, or cookies are off. Try again."
-            await self._form(client, 400, problem, name)
+            expired = InvalidRequest("this form has expired, or cookies are off: try again")
+            await self._refuse(client, expired, name)
             return
         subject = subject_of(source_of(client.scope, self.proxies))
         try:
             session = await self.sessions.sign_in(name, password, subject)
         except GatewayError as error:
-            await self._form(client, error.status, _sentence(str(error)), name)
+            await self._refuse(client, error, name)
             return
         # the session that the browser had, if any, does not go on beside the new one
         if before := self.cookies.read(client.scope["headers"], "session"):
@@ -70,6 +71,12 @@ class LoginRoutes:
             await self.sessions.end(token)
         headers = [self.cookies.write(one, "", 0, hidden=True) for one in ("session", "csrf")]
         await client.respond(b'{"signed_out": true}', headers=[*headers, *PAGE])
+
+    async def _refuse(self, client: Client, error: GatewayError, name: str) -> None:
+        # programs get the error that every route gives
+        if not wants_page(client.scope["headers"]):
+            raise error
+        await self._form(client, error.status, _sentence(str(error)), name)
 
     async def _form(
         self, client: Client, status: int = 200, problem: str = "", name: str = ""

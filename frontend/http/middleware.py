@@ -106,7 +106,7 @@ class Middleware:
         try:
             outcome.caller = await self._authorize(route, scope, outcome)
         except (Unauthorized, Forbidden):
-            if not (route.page and wants_page(scope["headers"]) and not outcome.is_authenticated):
+            if not (route.page and wants_page(scope["headers"]) and outcome.caller is ANONYMOUS):
                 raise
             await send_bytes(send, b"", status=303, headers=[(b"location", b"/login"), *_MOVED])
             return

@@ -21,9 +21,11 @@ from tests.support.browser import check_accessible, check_width, needs_chromium,
 from tests.support.databases import Databases
 from tests.support.echo import EchoTriton, script
 from tests.support.gateway import run_gateway
+from tests.support.processes import wait_for
 
 pytestmark = [pytest.mark.timeout(120), needs_chromium]
 SCRIPT = "<img src=x onerror=alert(1)>"
+BROWSER = {"accept": "text/html, */*;q=0.8"}
 HELLO = {"model": "echo", "messages": script(text="a b")}
 PEOPLE = ("ada", "bob", "cat", "dan", "eve", "fay", "gus")
 
@@ -39,7 +41,7 @@ class Town:
     @contextmanager
     def client(self, name: str = "") -> Iterator[httpx2.Client]:
         """A browser without scripts, signed in where a name is given."""
-        with httpx2.Client(base_url=self.url, timeout=30) as http:
+        with httpx2.Client(base_url=self.url, headers=BROWSER, timeout=30) as http:
             if name:
                 answer = self.submit(http, name, self.passwords[name])
                 assert (answer.status_code, answer.headers["location"]) == (303, "/dashboard")
@@ -152,9 +154,8 @@ def test_the_playground_counts_for_who_is_signed_in(browser: Browser, town: Town
         expect(page.locator(".turn").nth(1)).to_contain_text("good morning")
         page.goto("/dashboard")
         expect(page.locator("#quotas > *")).to_have_count(1)
-        page.wait_for_function(
-            """async () => (await (await fetch("/me/usage")).json()).totals.requests === 1"""
-        )
+        asked = "async () => (await (await fetch('/me/usage')).json()).totals.requests"
+        wait_for(lambda: page.evaluate(asked) == 1, 20, "the usage of the request")
         page.reload()
         expect(page.locator("#usage tbody tr")).to_contain_text("echo")
         expect(page.get_by_role("img", name=re.compile("days with requests: 1;"))).to_be_visible()
