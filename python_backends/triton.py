@@ -89,10 +89,10 @@ def unload(model: str) -> None:
 
 
 def end_process() -> None:
-    """Ends this stub at once; the last call of `finalize`.
+    """Ends this stub immediately; the last call of `finalize`.
 
     Triton has its answer by then and only waits for the process. Freeing everything that vLLM or
-    onnxruntime imported takes 1 to 3 s of CPU for each process, and all models end at once.
+    onnxruntime imported takes 1 to 3 s of CPU for each process, and all models end together.
     """
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
