@@ -1,6 +1,6 @@
 """What a sink is: it takes lines without waiting, and a thread of its own writes them.
 
-A bounded queue stands between both. What does not fit is counted as lost, so that neither a slow
+A bounded queue connects the two. What does not fit is counted as lost, so that neither a slow
 disk nor a full pipe stops requests.
 """
 
@@ -16,7 +16,7 @@ MAX_BATCH_BYTES = 1 << 20
 
 
 class Losses:
-    """Counts what a sink lost; whoever connects later hears of earlier losses, too."""
+    """Counts what a sink lost, also those before somebody connected."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
