@@ -57,7 +57,7 @@ def logging_to(sinks: Sequence[Sink], level: str, form: Format) -> Iterator[None
 
 
 def log_unhandled(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """For exceptions of tasks that are not awaited: asyncio itself would log their texts and arguments."""
+    """For exceptions of tasks that are not awaited; asyncio itself would log their texts."""
     error = context.get("exception")
     what = "no exception" if error is None else describe(error)
     _log.error("unhandled error in the event loop: %s", what, exc_info=error)
