@@ -62,7 +62,8 @@ class BackendBody(Body, kw_only=True):
 def columns_of(body: BackendBody) -> dict[str, Any]:
     """The fields of a new backend."""
     values: dict[str, Any] = to_builtins(body)
-    gigabytes = values.pop("gpu_memory_gb")
+    del values["gpu_memory_gb"]
+    gigabytes = body.gpu_memory_gb
     values["gpu_memory_mib"] = None if gigabytes is None else max(1, round(gigabytes * _MIB))
     values["groups"], values["models"] = tuple(values["groups"]), tuple(values["models"])
     return values
