@@ -193,7 +193,7 @@ class Fleet:
             await self.discard(one)
 
     async def discard(self, member: Member) -> None:
-        """Ends polling one that is no member, and closes its connections."""
+        """Ends polling an upstream outside the fleet, and closes its connections."""
         await self._end(id(member))
         await member.upstream.close()
 

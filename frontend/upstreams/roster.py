@@ -153,7 +153,7 @@ class Roster:
         self.changed()
 
     async def _report(self) -> None:
-        """Says how much still runs at those that are drained, for whoever waits for their end."""
+        """Says how much still runs at those that are drained, for those that wait for their end."""
         now_s, counts = time.monotonic(), dict[str, int]()
         for row in self.rows.values():
             if row.draining_at_us is None:
