@@ -150,7 +150,7 @@ class Places:
                 return granted
 
     def changed(self) -> None:
-        """Upstreams came, went or changed: requests that wait for a place choose again, in order."""
+        """Upstreams came, went or changed: waiting requests choose again, in order."""
         waiting, self._waiting = self._waiting, deque()
         for waiter in waiting:
             if not waiter.turn.done():
