@@ -28,6 +28,12 @@ class DatabaseSettings(StoreSettings, BaseSettings):
     model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="ignore")
 
 
+class BackendSettings(UpstreamSettings, BaseSettings):
+    """The settings of upstreams alone, for the command that registers them."""
+
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="ignore")
+
+
 class Settings(
     AuditSettings,
     BatchSettings,

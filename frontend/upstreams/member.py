@@ -64,6 +64,11 @@ class Member:
         return self.enabled and not self.draining
 
     @property
+    def is_idle(self) -> bool:
+        """Whether no request of this gateway runs or waits there for its model."""
+        return not self.running and not self.registry.residency.is_used
+
+    @property
     def has_room(self) -> bool:
         """Whether one more request may run there."""
         most = self.placing.max_running
