@@ -497,7 +497,7 @@ class Ledger:
         """Finds the request that makes every transaction fail, one by one, and leaves it out."""
         if self._isolates and settles:
             self._settles.remove(settles[0])
-            _log.error("not settled, its reservation will be swept: %s", settles[0].row)
+            _log.error("not settled, its reservation will be swept: %s", settles[0].row.request_id)
         self._isolates = bool(self._settles)
 
     async def _end(self) -> None:
