@@ -9,6 +9,7 @@ from importlib import import_module
 
 _COMMANDS = {
     "audit",
+    "backends",
     "backup",
     "credits",
     "groups",

@@ -25,6 +25,10 @@ _SERVER = re.compile(
     r"(?::(?P<port>[0-9]{1,5}))?(?P<path>(?:/[A-Za-z0-9._~-]+)*)/?",
     re.ASCII,
 )
+_GRPC = re.compile(
+    r"(?:grpc://)?(?P<host>[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):(?P<port>[0-9]{1,5})/?",
+    re.ASCII,
+)
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*", re.ASCII)
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", re.ASCII)
 _ROUTED_V6 = ipaddress.IPv6Network("2000::/3")
@@ -109,6 +113,17 @@ def parse_server(url: str) -> Server:
     if not 0 < port < 65536:
         raise BadAddress(f"has the port {port}")
     return Server(tls, _host(match["host"]), port, match["path"])
+
+
+def parse_grpc(url: str) -> Server:
+    """Raises BadAddress for anything but the host and port of a gRPC server."""
+    match = _GRPC.fullmatch(url) if len(url) <= MAX_URL else None
+    if match is None:
+        raise BadAddress("is not the address of a gRPC server, such as 10.0.0.5:8001")
+    port = int(match["port"])
+    if not 0 < port < 65536:
+        raise BadAddress(f"has the port {port}")
+    return Server(False, _host(match["host"]), port, "")
 
 
 def _host(written: str) -> str:

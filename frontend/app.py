@@ -19,6 +19,7 @@ from frontend.accounts.authorize import Authorizer
 from frontend.accounts.callers import Callers
 from frontend.accounts.clock import Clock
 from frontend.accounts.cookies import Cookies
+from frontend.accounts.directory.backends import Backends
 from frontend.accounts.directory.directory import Directory
 from frontend.accounts.keys import Keys
 from frontend.accounts.ledger import Ledger
@@ -41,7 +42,7 @@ from frontend.dashboard.pages import StaticRoutes
 from frontend.dashboard.playground import PlaygroundRoutes
 from frontend.dashboard.status import StatusRoutes
 from frontend.domain.audit import AuditLevel, AuditPolicy
-from frontend.engines import Engines
+from frontend.engines import Engines, is_named
 from frontend.generation.charge import Tariff
 from frontend.generation.path import Path
 from frontend.generation.policy import Policy
@@ -57,6 +58,7 @@ from frontend.media.fetch import Fetcher
 from frontend.media.images import ImageBounds, Images
 from frontend.media.links import Links
 from frontend.media.transcode import DecodeLimits
+from frontend.reach import Reach
 from frontend.routes.accounts import Desk
 from frontend.routes.admin_groups import GroupRoutes, OrganisationRoutes, RoleRoutes
 from frontend.routes.admin_users import KeyRequestRoutes, UserRoutes
@@ -68,6 +70,7 @@ from frontend.routes.allowances import (
     QuotaRoutes,
 )
 from frontend.routes.audit import AuditRoutes
+from frontend.routes.backends import BackendRoutes
 from frontend.routes.batches import BatchRoutes
 from frontend.routes.chat import ChatRoutes
 from frontend.routes.completions import CompletionRoutes
@@ -117,6 +120,7 @@ from frontend.telemetry.scrape import Scraper
 from frontend.turns import Turns
 from frontend.upstreams.fleet import Fleet
 from frontend.upstreams.protocol import Upstream
+from frontend.upstreams.roster import Roster
 from frontend.workers import Workers
 
 _DECODER_BYTES = 512 * 2**20
@@ -151,6 +155,7 @@ class Parts:
     purge: Purge
     sessions: Sessions
     cookies: Cookies
+    roster: Roster
 
 
 def create_gateway(
@@ -186,7 +191,10 @@ def create_gateway(
     )
     sessions = Sessions(database, directory.users.passwords)
     cookies = Cookies(secure=settings.public_url.startswith("https:"))
-    parts = Parts(database, metrics, history, directory, runner, recorder, purge, sessions, cookies)
+    roster = _roster(settings, path, database)
+    parts = Parts(
+        database, metrics, history, directory, runner, recorder, purge, sessions, cookies, roster
+    )
     routes = Routes(table(_handlers(settings, path, parts)))
     middleware = Middleware(
         routes,
@@ -205,13 +213,7 @@ def create_gateway(
 
 
 def _path(settings: Settings, upstream: Upstream | None, metrics: Metrics) -> Path:
-    # the start has refused cycles among the names of `models` (`serve._read`)
-    engines = Engines(
-        settings.poll_interval_s,
-        settings.models,
-        settings.keep_s,
-        (settings.triton_key, settings.repository),
-    )
+    engines = _engines(settings)
     entries = settings.entries
     return Path(
         Fleet([engines.make(one) for one in entries])
@@ -230,6 +232,25 @@ def _path(settings: Settings, upstream: Upstream | None, metrics: Metrics) -> Pa
         ),
         runs=metrics.runs,
     )
+
+
+def _engines(settings: Settings) -> Engines:
+    # the start has refused cycles among the names of `models` (`serve._read`)
+    return Engines(
+        settings.poll_interval_s,
+        settings.models,
+        settings.keep_s,
+        (settings.triton_key, settings.repository),
+    )
+
+
+def _roster(settings: Settings, path: Path, database: Database) -> Roster:
+    make = partial(
+        _engines(settings).make_registered,
+        reach=Reach(settings.reachable),
+        keys=settings.backend_keys,
+    )
+    return Roster(path.fleet, database, make, is_named, path.places.changed)
 
 
 def _queue(settings: Settings) -> Queue:
@@ -319,6 +340,16 @@ def _handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
         credits=CreditRoutes(desk, directory.subscriptions),
         prices=PriceRoutes(desk, directory.prices),
         queue=QueueRoutes(path.queue),
+        backends=BackendRoutes(
+            desk,
+            Backends(
+                directory.groups.changes,
+                Reach(settings.reachable).addresses,
+                [one.name for one in settings.entries],
+            ),
+            parts.roster,
+            tuple(settings.entries),
+        ),
         usage=UsageRoutes(UsageStore(database), path.ledger),
         audit=AuditRoutes(Search(parts.recorder.writer.store, parts.recorder.writer.artifacts)),
     )
@@ -366,6 +397,7 @@ def _lifespan(path: Path, parts: Parts, callers: Callers) -> ASGIApp:
         await parts.directory.roles.seed()
         async with (
             path.fleet.polling(),
+            parts.roster.following(),
             path.structures.working(),
             callers.watching(),
             ledger,

@@ -1,11 +1,15 @@
 """Makes the upstreams that the operator describes: the one place that knows every kind of them."""
 
+import ipaddress
+import os
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from frontend.address import Address, BadAddress, parse_server
-from frontend.domain.upstreams import ServedModel, UpstreamEntry
+from frontend.address import Address, BadAddress, parse_grpc, parse_server
+from frontend.domain.upstreams import Backend, ServedModel, UpstreamEntry
+from frontend.reach import Reach
 from frontend.upstreams.anthropic import Anthropic
 from frontend.upstreams.member import Member, Placing
 from frontend.upstreams.ollama import Ollama
@@ -18,6 +22,7 @@ from frontend.upstreams.web import Web
 
 _MAX_KEY = 8192
 _VERSION = "2023-06-01"
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,80}_API_KEY", re.ASCII)
 _KINDS: dict[str, type[Remote]] = {"ollama": Ollama, "anthropic": Anthropic}
 
 
@@ -35,6 +40,24 @@ class Engines:
     keep_s: float = float("inf")
     triton: tuple[tuple[str, str] | None, Path | None] = (None, None)
     allows: Callable[[Address], bool] = lambda _: True
+
+    async def make_registered(self, backend: Backend, reach: Reach, keys: Path | None) -> Member:
+        """A registered upstream, connected to addresses that were checked. `keys`: the folder of
+        the files that it may name. Raises BadUpstream."""
+        entry = entry_of(backend)
+        if entry.engine == "triton":
+            try:
+                server = parse_grpc(entry.url)
+                addresses = await reach.addresses(server)
+            except BadAddress as error:
+                raise BadUpstream(f"'url' of {entry.name}: it {error}") from None
+            target = _target(addresses, server.port)
+            # without the key for control calls, which belongs to the operator's own Triton
+            return self.member(entry, Triton(target, authority=server.authority))
+        guarded = replace(self, allows=reach.allows)
+        web = guarded._web(entry)
+        web.headers = _headers_of(entry, _key_of(backend, keys))
+        return self.member(entry, guarded._over(web, entry))
 
     def make(self, entry: UpstreamEntry) -> Member:
         """One upstream. Raises BadUpstream."""
@@ -56,7 +79,9 @@ class Engines:
         if entry.engine == "triton":
             key, repository = self.triton
             return Triton(entry.url.removeprefix("grpc://"), key, repository)
-        web = self._web(entry)
+        return self._over(self._web(entry), entry)
+
+    def _over(self, web: Web, entry: UpstreamEntry) -> Upstream:
         declared = {one.own or one.name: _declared(one) for one in entry.models}
         return _KINDS.get(entry.engine, OpenAi)(web, entry.engine, declared)
 
@@ -71,19 +96,79 @@ class Engines:
         return Web(server, _headers(entry), self.allows)
 
 
-def _headers(entry: UpstreamEntry) -> dict[str, str]:
-    version = {"anthropic-version": _VERSION} if entry.engine == "anthropic" else {}
-    if entry.api_key_file is None:
-        return version
+def entry_of(backend: Backend) -> UpstreamEntry:
+    """A registered upstream as the settings would describe it."""
+    return UpstreamEntry(
+        backend.name,
+        backend.url,
+        backend.engine,
+        backend.max_concurrent,
+        backend.max_num_seqs,
+        backend.priority,
+        None,
+        backend.external,
+        tuple(backend.groups),
+        tuple(ServedModel(**one) for one in backend.models),
+        backend.enabled,
+    )
+
+
+def _target(addresses: list[Address], port: int) -> str:
+    """Addresses as gRPC takes them: of one family, so that nothing is looked up again."""
+    family = [one for one in addresses if one.version == addresses[0].version]
+    shown = (f"[{one}]" if one.version == 6 else str(one) for one in family)
+    return f"ipv{addresses[0].version}:" + ",".join(f"{one}:{port}" for one in shown)
+
+
+def is_named(backend: Backend) -> bool:
+    """Whether a Triton is named by a host name, whose addresses may change."""
+    if backend.engine != "triton":
+        return False
     try:
-        key = Path(entry.api_key_file).read_text()[:_MAX_KEY].strip()
+        ipaddress.ip_address(parse_grpc(backend.url).host)
+    except BadAddress:
+        return False
+    except ValueError:
+        return True
+    return False
+
+
+def _key_of(backend: Backend, keys: Path | None) -> str | None:
+    """The key of a registered upstream. Raises BadUpstream, which never shows it."""
+    if (variable := backend.api_key_env) is not None:
+        key = os.environ.get(variable, "").strip() if _VARIABLE.fullmatch(variable) else ""
+        return _checked(key, f"'api_key_env' of {backend.name}: {variable}")
+    if (name := backend.api_key_file) is None:
+        return None
+    if keys is None:
+        raise BadUpstream(f"'api_key_file' of {backend.name}: the setting 'backend_keys' is empty")
+    return _read_key(keys / Path(name).name, backend.name)
+
+
+def _headers(entry: UpstreamEntry) -> dict[str, str]:
+    file = entry.api_key_file
+    return _headers_of(entry, None if file is None else _read_key(Path(file), entry.name))
+
+
+def _read_key(file: Path, name: str) -> str:
+    try:
+        key = file.read_text()[:_MAX_KEY].strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not a text"
-        raise BadUpstream(
-            f"'api_key_file' of {entry.name} is {entry.api_key_file!r}: {reason}"
-        ) from None
+        raise BadUpstream(f"'api_key_file' of {name} is '{file}': {reason}") from None
+    return _checked(key, f"'api_key_file' of {name}")
+
+
+def _checked(key: str, place: str) -> str:
     if not key or not key.isascii() or not key.isprintable():
-        raise BadUpstream(f"'api_key_file' of {entry.name} does not hold one line with a key")
+        raise BadUpstream(f"{place} does not hold one line with a key")
+    return key
+
+
+def _headers_of(entry: UpstreamEntry, key: str | None) -> dict[str, str]:
+    version = {"anthropic-version": _VERSION} if entry.engine == "anthropic" else {}
+    if key is None:
+        return version
     if entry.engine == "anthropic":
         return {**version, "x-api-key": key}
     return {"authorization": f"Bearer {key}"}

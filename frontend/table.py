@@ -24,6 +24,7 @@ from frontend.routes.allowances import (
     QuotaRoutes,
 )
 from frontend.routes.audit import AuditRoutes
+from frontend.routes.backends import BackendRoutes
 from frontend.routes.batches import BatchRoutes
 from frontend.routes.chat import ChatRoutes
 from frontend.routes.completions import CompletionRoutes
@@ -50,6 +51,7 @@ LOAD, OBSERVE = Permission.LOAD, Permission.OBSERVE
 SELF, KEYS, USERS = Permission.SELF, Permission.KEYS, Permission.USERS
 GROUPS, ROLES = Permission.GROUPS, Permission.ROLES
 QUOTAS, USAGE, AUDIT = Permission.QUOTAS, Permission.USAGE, Permission.AUDIT
+BACKENDS = Permission.BACKENDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ class Handlers:
     usage: UsageRoutes
     audit: AuditRoutes
     queue: QueueRoutes
+    backends: BackendRoutes
 
 
 def table(to: Handlers) -> list[Route]:
@@ -108,6 +111,7 @@ def table(to: Handlers) -> list[Route]:
         *_keys(to),
         *_quotas(to),
         *_audit(to),
+        *_backends(to),
     ]
 
 
@@ -310,4 +314,18 @@ def _audit(to: Handlers) -> list[Route]:
         Route("GET", artifact, OPENAI, AUDIT, to.audit.artifact),
         Route("GET", "/me/audit", OPENAI, SELF, to.audit.own),
         Route("GET", "/me/audit/{id}", OPENAI, SELF, to.audit.get_own),
+    ]
+
+
+def _backends(to: Handlers) -> list[Route]:
+    one = "/admin/backends/{id}"
+    return [
+        Route("GET", "/admin/backends", OPENAI, BACKENDS, to.backends.list),
+        Route("POST", "/admin/backends/register", OPENAI, BACKENDS, to.backends.register),
+        Route("GET", one, OPENAI, BACKENDS, to.backends.get),
+        Route("DELETE", one, OPENAI, BACKENDS, to.backends.delete),
+        Route("POST", f"{one}/enable", OPENAI, BACKENDS, to.backends.enable),
+        Route("POST", f"{one}/disable", OPENAI, BACKENDS, to.backends.disable),
+        Route("POST", f"{one}/drain", OPENAI, BACKENDS, to.backends.drain),
+        Route("POST", f"{one}/refresh", OPENAI, BACKENDS, to.backends.refresh),
     ]

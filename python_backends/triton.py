@@ -7,6 +7,7 @@ Tensors come in as numpy arrays by name; text is UTF-8 bytes. Nothing else in th
 import importlib
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,6 +86,17 @@ def unload(model: str) -> None:
     except Exception as error:  # the stub raises its own classes
         backend().Logger.log_error(f"'{model}' cannot be unloaded ({error}); its process ends")
         os._exit(1)
+
+
+def end_process() -> None:
+    """Ends this stub immediately; the last call of `finalize`.
+
+    Triton has its answer by then and only waits for the process. Freeing everything that vLLM or
+    onnxruntime imported takes 1 to 3 s of CPU for each process, and all models end together.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,8 @@ class Permission(enum.Enum):
     """Read the usage of all users."""
     AUDIT = "audit"
     """Search and export the audit of all users."""
+    BACKENDS = "backends"
+    """Register upstreams, and drain or remove them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """How the operator describes an upstream: where it is, what it runs, and what may be sent to it."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Len
 
@@ -47,3 +47,27 @@ class UpstreamEntry:
     groups: tuple[str, ...] = ()
     models: tuple[ServedModel, ...] = ()
     enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """An upstream that was registered, as it is stored. `api_key_env` and `api_key_file` say where
+    its key is. Instants are microseconds since 1970; `draining_at_us`: it gets no new requests."""
+
+    id: str
+    name: str
+    url: str
+    engine: Engine
+    max_concurrent: int | None
+    max_num_seqs: int | None
+    gpu_memory_mib: int | None
+    priority: int
+    external: bool
+    groups: list[str]
+    models: list[dict[str, Any]]
+    api_key_env: str | None
+    api_key_file: str | None
+    enabled: bool
+    draining_at_us: int | None
+    refreshed_at_us: int
+    created_at_us: int

@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from frontend.dialects.admin import allowances
+from frontend.dialects.admin import allowances, backends
 from frontend.dialects.admin import bodies as admin
 from frontend.dialects.anthropic.bodies import CountBody, MessagesBody
 from frontend.dialects.ollama.bodies import ChatBody as OllamaChatBody
@@ -352,6 +352,25 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "GET", "/me/audit", "Search the records of the own requests; also as CSV and JSONL",
         answer=_PAGE, query=("limit", "after", *_SEARCH),
+    ),
+    Operation("GET", "/admin/backends", "List the upstreams and how they are", answer=_PAGE),
+    Operation(
+        "POST", "/admin/backends/register", "Register an upstream", backends.BackendBody,
+        answer=_OBJECT, status="201",
+    ),
+    Operation("GET", "/admin/backends/{id}", "Get an upstream and how it is", answer=_OBJECT),
+    Operation(
+        "DELETE", "/admin/backends/{id}", "Drain an upstream, and delete it when it is idle",
+        answer=("id", "deleted"), query=("wait_s",),
+    ),
+    *(
+        Operation("POST", f"/admin/backends/{{id}}/{name}", text, answer=_OBJECT)
+        for name, text in (
+            ("enable", "Let an upstream have requests"),
+            ("disable", "Take an upstream out of use"),
+            ("drain", "Send no new requests to an upstream"),
+            ("refresh", "Connect to an upstream again"),
+        )
     ),
     Operation("GET", "/me/audit/{id}", "Get a record of the own requests", answer=_OBJECT),
 )  # fmt: skip

@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from frontend.settings.audit import AuditSettings
 from frontend.settings.batches import BatchSettings
 from frontend.settings.limits import LimitSettings
+from frontend.settings.logs import LogSettings
 from frontend.settings.media import MediaSettings
 from frontend.settings.schemas import SchemaSettings
 from frontend.settings.server import ServerSettings
@@ -27,10 +28,17 @@ class DatabaseSettings(StoreSettings, BaseSettings):
     model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="ignore")
 
 
+class BackendSettings(UpstreamSettings, BaseSettings):
+    """The settings of upstreams alone, for the command that registers them."""
+
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="ignore")
+
+
 class Settings(
     AuditSettings,
     BatchSettings,
     TelemetrySettings,
+    LogSettings,
     StoreSettings,
     SchemaSettings,
     MediaSettings,

@@ -1,5 +1,6 @@
 """Where the model server is, and what its models are called."""
 
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Self
 
@@ -8,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from frontend.domain.durations import parse_duration
 from frontend.domain.upstreams import UpstreamEntry
 from frontend.settings.entries import read_entries
-from frontend.settings.group import Group
+from frontend.settings.group import Group, parts
 
 
 class UpstreamSettings(Group):
@@ -47,6 +48,16 @@ class UpstreamSettings(Group):
         description="How long a model without `keep_alive` in models.yaml stays loaded after its "
         "last request, such as `5m`; -1: always. A request loads it again.",
     )
+    backend_networks: str = Field(
+        default="",
+        description="Networks in which upstreams may be that are registered by `/admin/backends` or"
+        " `triton-gateway backends`, besides public addresses: `10.1.0.0/16,fd00::/8`.",
+    )
+    backend_keys: Path | None = Field(
+        default=None,
+        description="Folder of the files that registered upstreams may name as their `api_key_file`"
+        "; without it they can only name environment variables that end with `_API_KEY`.",
+    )
     poll_interval_s: float = Field(
         default=2, gt=0, description="Seconds between polls of the models that Triton serves."
     )
@@ -69,6 +80,18 @@ class UpstreamSettings(Group):
         if self.upstreams is not None:
             return read_entries(self.upstreams)
         return [UpstreamEntry("triton", self.triton)]
+
+    @field_validator("backend_networks")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        for part in parts(value):
+            ip_network(part)  # a ValueError is what pydantic wants
+        return value
+
+    @property
+    def reachable(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """`backend_networks`, one by one."""
+        return tuple(map(ip_network, parts(self.backend_networks)))
 
     @field_validator("keep_alive")
     @classmethod

@@ -23,7 +23,9 @@ class Fleet:
     """The upstreams in the order in which they were named."""
 
     members: list[Member] = field(default_factory=list)
-    _polls: dict[str, contextlib.AsyncExitStack] = field(default_factory=dict)
+    leaving: list[Member] = field(default_factory=list)
+    """Those that were removed, and still have requests."""
+    _polls: dict[int, contextlib.AsyncExitStack] = field(default_factory=dict)
 
     @property
     def is_ready(self) -> bool:
@@ -152,31 +154,57 @@ class Fleet:
 
     def abandon(self) -> None:
         """Ends every call that is running; each raises Overloaded."""
-        for one in self.members:
+        for one in (*self.members, *self.leaving):
             one.upstream.abandon()
 
     @contextlib.asynccontextmanager
     async def polling(self) -> AsyncIterator[None]:
         """Polls each upstream once before the block begins, then regularly until it ends."""
-        await asyncio.gather(*map(self._begin, self.members))
+        await asyncio.gather(*map(self.begin, self.members))
         try:
             yield
         finally:
-            await asyncio.gather(*(self._end(name) for name in [*self._polls]))
+            await asyncio.gather(*map(self._end, [*self._polls]))
 
-    async def _begin(self, member: Member) -> None:
-        stack = self._polls[member.name] = contextlib.AsyncExitStack()
+    async def begin(self, member: Member) -> None:
+        """Polls it from now on, once before this returns."""
+        stack = contextlib.AsyncExitStack()
         await stack.enter_async_context(member.registry.polling())
         probes = asyncio.create_task(probing(member))
         stack.callback(probes.cancel)
+        self._polls[id(member)] = stack
 
-    async def _end(self, name: str) -> None:
-        if (stack := self._polls.pop(name, None)) is not None:
+    def join(self, member: Member, instead_of: Member | None = None) -> None:
+        """From now on requests may go there, and no more of them to the other one."""
+        if instead_of is not None:
+            self.remove(instead_of)
+        self.members.append(member)
+
+    def remove(self, member: Member) -> None:
+        """No request goes there any more; those that run there go on."""
+        member.draining = True
+        self.members.remove(member)
+        self.leaving.append(member)
+
+    async def release(self) -> None:
+        """Closes the connections to those that were removed and whose requests have ended."""
+        for one in [each for each in self.leaving if each.is_idle]:
+            self.leaving.remove(one)
+            await self.discard(one)
+
+    async def discard(self, member: Member) -> None:
+        """Ends polling an upstream outside the fleet, and closes its connections."""
+        await self._end(id(member))
+        await member.upstream.close()
+
+    async def _end(self, number: int) -> None:
+        if (stack := self._polls.pop(number, None)) is not None:
             await stack.aclose()
 
     async def close(self) -> None:
         """Closes every connection."""
-        await asyncio.gather(*(one.upstream.close() for one in self.members))
+        everyone = (*self.members, *self.leaving)
+        await asyncio.gather(*(one.upstream.close() for one in everyone))
 
 
 def _merged(models: Iterable[Model]) -> list[Model]:

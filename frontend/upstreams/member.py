@@ -64,6 +64,11 @@ class Member:
         return self.enabled and not self.draining
 
     @property
+    def is_idle(self) -> bool:
+        """Whether no request of this gateway runs or waits there for its model."""
+        return not self.running and not self.registry.residency.is_used
+
+    @property
     def has_room(self) -> bool:
         """Whether one more request may run there."""
         most = self.placing.max_running
@@ -125,7 +130,8 @@ class Member:
             return
         if isinstance(error, BackendFailed | BackendTimeout | BackendUnavailable):
             self.breaker(model).failed()
-            self.error = error.message
+            # never its message, which an engine may have made of a prompt: every admin sees this
+            self.error = error.code or error.type
 
     def served(self) -> list[Model]:
         """The models that may be asked for here."""

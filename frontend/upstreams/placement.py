@@ -80,7 +80,8 @@ class Place:
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiter:
     names: frozenset[str]
-    turn: asyncio.Future[Member]
+    turn: asyncio.Future[Member | None]
+    """None: upstreams changed, so the request chooses again."""
 
 
 @dataclass(slots=True)
@@ -135,15 +136,27 @@ class Places:
     async def _take(
         self, model: Model, need: Need, tried: Set[str], call_id: str, timeout_s: float
     ) -> Member:
-        fitting = self._fitting(model.name, need, tried)
-        if not fitting:
-            raise self._refusal(model.name, need)
-        free = [one for one in fitting if one.has_room]
-        if free:
-            member = self._choose(free, model.name, need, call_id)
-            member.running += 1
-            return member
-        return await self._wait(fitting, timeout_s)
+        ends_s = asyncio.get_running_loop().time() + timeout_s
+        while True:
+            fitting = self._fitting(model.name, need, tried)
+            if not fitting:
+                raise self._refusal(model.name, need)
+            free = [one for one in fitting if one.has_room]
+            if free:
+                member = self._choose(free, model.name, need, call_id)
+                member.running += 1
+                return member
+            if (granted := await self._wait(fitting, ends_s)) is not None:
+                return granted
+
+    def changed(self) -> None:
+        """Upstreams came, went or changed: waiting requests choose again, in order."""
+        waiting, self._waiting = self._waiting, deque()
+        for waiter in waiting:
+            if not waiter.turn.done():
+                waiter.turn.set_result(None)
+        for call in self.freed:
+            call()
 
     def _fitting(self, model: str, need: Need, tried: Set[str]) -> list[Member]:
         """The upstreams that could serve the request, by the hard constraints."""
@@ -180,16 +193,17 @@ class Places:
         self.decisions.append(Decision(call_id, model, member.name, terms, stale))
         return member
 
-    async def _wait(self, fitting: list[Member], timeout_s: float) -> Member:
-        turn: asyncio.Future[Member] = asyncio.get_running_loop().create_future()
+    async def _wait(self, fitting: list[Member], ends_s: float) -> Member | None:
+        turn: asyncio.Future[Member | None] = asyncio.get_running_loop().create_future()
         waiter = _Waiter(frozenset(one.name for one in fitting), turn)
         self._waiting.append(waiter)
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout_at(ends_s):
                 return await turn
         except BaseException as error:
             if turn.done() and not turn.cancelled():
-                self._give_back(turn.result())  # granted in the moment of giving up
+                if (granted := turn.result()) is not None:
+                    self._give_back(granted)  # granted in the moment of giving up
             elif waiter in self._waiting:
                 self._waiting.remove(waiter)
             if isinstance(error, TimeoutError):

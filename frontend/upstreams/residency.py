@@ -69,6 +69,11 @@ class Residency:
             stay.extend()
         return stay
 
+    @property
+    def is_used(self) -> bool:
+        """Whether a model has requests, or is being loaded or unloaded."""
+        return any(one.running or one.change is not None for one in self._stays.values())
+
     def _policy(self, model: Model) -> float:
         return self.keep_s if model.keep_s is None else model.keep_s
 

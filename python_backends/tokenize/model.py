@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from python_backends.tokenize.pairs import PairTokenizer
 from python_backends.tokenize.texts import TextTokenizer
-from python_backends.triton import Request, Settings, read, refuse, respond
+from python_backends.triton import Request, Settings, end_process, read, refuse, respond
 
 
 class TritonPythonModel:
@@ -29,6 +29,9 @@ class TritonPythonModel:
 
     def execute(self, requests: Sequence[Request]) -> list[object]:
         return [self._answer(request) for request in requests]
+
+    def finalize(self) -> None:
+        end_process()
 
     def _answer(self, request: Request) -> object:
         try:

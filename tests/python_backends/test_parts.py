@@ -3,6 +3,8 @@
 import ast
 import importlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -193,3 +195,28 @@ def test_a_step_can_be_imported_without_its_libraries(kind: str) -> None:
     assert {"initialize", "execute", "finalize"} >= {
         name for name in vars(module.TritonPythonModel) if not name.startswith("_")
     }
+
+
+@pytest.mark.parametrize(
+    "kind", ["decode", "denoise", "encoder", "prompt", "text_encoder", "tokenize"]
+)
+def test_a_step_ends_its_process_when_it_is_unloaded(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = importlib.import_module(f"python_backends.{kind}.model")
+    ended: list[str] = []
+    monkeypatch.setattr(module, "end_process", lambda: ended.append(kind))
+    object.__new__(module.TritonPythonModel).finalize()
+    assert ended == [kind]
+
+
+def test_the_end_of_a_process_keeps_its_output_and_skips_the_teardown() -> None:
+    code = (
+        "import atexit; from python_backends.triton import end_process;"
+        "atexit.register(print, 'teardown'); print('last line', end=''); end_process()"
+    )
+    # a pipe, so that Python buffers what is printed
+    ended = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, timeout=60
+    )
+    assert (ended.returncode, ended.stdout) == (0, b"last line")

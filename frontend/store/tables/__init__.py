@@ -20,6 +20,7 @@ from frontend.store.tables.audit import (
     audit_records,
     chain_heads,
 )
+from frontend.store.tables.backends import backend_runs, backends
 from frontend.store.tables.columns import metadata
 from frontend.store.tables.contents import batches, changes, files, responses, secrets, uploads
 from frontend.store.tables.limits import (
@@ -42,6 +43,8 @@ __all__ = [
     "audit_artifacts",
     "audit_contents",
     "audit_records",
+    "backend_runs",
+    "backends",
     "batches",
     "chain_heads",
     "changes",

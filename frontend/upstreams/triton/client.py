@@ -44,11 +44,15 @@ class Triton:
     """Create it inside the event loop that uses it."""
 
     def __init__(
-        self, address: str, key: tuple[str, str] | None = None, repository: Path | None = None
+        self,
+        address: str,
+        key: tuple[str, str] | None = None,
+        repository: Path | None = None,
+        authority: str | None = None,
     ) -> None:
         """`key` is the name and value that open restricted control calls; `repository` is Triton's
-        model repository, if this machine can read it."""
-        self._connection = Connection(address, key)
+        model repository, if this machine can read it; `authority` as `Connection` has it."""
+        self._connection = Connection(address, key, authority)
         self._repository = repository
         self._served: dict[str, Served] = {}
         self._configs: dict[str, model_config_pb2.ModelConfig] = {}
@@ -213,7 +217,7 @@ class Triton:
                     await reader.read_out()
         except TimeoutError:
             text = "request %s did not end within %g s of being cancelled"
-            _log.warning(text, call_id, _CANCEL_TIMEOUT_S)
+            _log.warning(text, call_id, _CANCEL_TIMEOUT_S, extra={"id": call_id})
         finally:
             reader.call.cancel()
 

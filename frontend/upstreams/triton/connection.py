@@ -43,11 +43,16 @@ class _Cancellable(Protocol):
 class Connection:
     """A connection to one server. Create it inside the event loop that uses it."""
 
-    def __init__(self, address: str, key: tuple[str, str] | None = None) -> None:
-        """`key` is the name and value that open restricted control calls."""
+    def __init__(
+        self, address: str, key: tuple[str, str] | None = None, authority: str | None = None
+    ) -> None:
+        """`key` is the name and value that open restricted control calls. `authority`: the name of
+        a server whose checked addresses are in `address`; no proxy is used for it."""
         # Triton expects this prefix before the name that its operator chose
         self.key = [(f"triton-grpc-protocol-{key[0]}", key[1])] if key else []
-        self._channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
+        pinned = [("grpc.default_authority", authority), ("grpc.enable_http_proxy", 0)]
+        options = [*_OPTIONS, *(pinned if authority is not None else ())]
+        self._channel = grpc.aio.insecure_channel(address, options=options)
         self.api = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         # one request per stream, so the client's side is a unary call: the same bytes on the wire,
         # a third of the calls into gRPC that a bidirectional one takes

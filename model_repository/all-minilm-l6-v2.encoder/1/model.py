@@ -12,7 +12,7 @@ import numpy as np
 from python_backends.encoder.grouping import Row, group, run_group, trim
 from python_backends.errors import InvalidInput
 from python_backends.onnx import FLOAT, INT64, Graph
-from python_backends.triton import Array, Request, Settings, read, refuse, respond
+from python_backends.triton import Array, Request, Settings, end_process, read, refuse, respond
 
 _INPUTS = {"input_ids": (INT64, 2), "attention_mask": (INT64, 2)}
 _SEGMENTS = {"token_type_ids": (INT64, 2)}
@@ -49,6 +49,9 @@ class TritonPythonModel:
             answer if answer is not None else self._answer(outputs, number)
             for number, answer in enumerate(answers)
         ]
+
+    def finalize(self) -> None:
+        end_process()
 
     def _encode(self, rows: Sequence[Row]) -> Mapping[int, list[Array] | BaseException]:
         """For each request its vectors, in the order of its rows, or its error."""

@@ -4,7 +4,16 @@ from collections.abc import Mapping, Sequence
 
 from python_backends.decode.pictures import encode_png, to_pixels
 from python_backends.onnx import FLOAT, Graph
-from python_backends.triton import Array, Request, Settings, read, refuse, respond, texts
+from python_backends.triton import (
+    Array,
+    Request,
+    Settings,
+    end_process,
+    read,
+    refuse,
+    respond,
+    texts,
+)
 
 _INPUTS = {"latents": (FLOAT, 4)}
 _OUTPUTS = {"image": (FLOAT, 4)}
@@ -21,6 +30,9 @@ class TritonPythonModel:
 
     def execute(self, requests: Sequence[Request]) -> list[object]:
         return [self._answer(request) for request in requests]
+
+    def finalize(self) -> None:
+        end_process()
 
     def _answer(self, request: Request) -> object:
         try:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from python_backends.denoise.diffusion import Denoiser
 from python_backends.denoise.order import Limits, read_order
 from python_backends.onnx import FLOAT, INT64, Graph
-from python_backends.triton import Request, Settings, read, refuse, respond
+from python_backends.triton import Request, Settings, end_process, read, refuse, respond
 
 _INPUTS = {
     "sample": (FLOAT, 4),
@@ -28,6 +28,9 @@ class TritonPythonModel:
 
     def execute(self, requests: Sequence[Request]) -> list[object]:
         return [self._answer(request) for request in requests]
+
+    def finalize(self) -> None:
+        end_process()
 
     def _answer(self, request: Request) -> object:
         try:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from python_backends.onnx import FLOAT, INT64, Graph
 from python_backends.text_encoder.prompts import PromptTokenizer
 from python_backends.torchless import leave_out_torch
-from python_backends.triton import Request, Settings, read, refuse, respond, text
+from python_backends.triton import Request, Settings, end_process, read, refuse, respond, text
 
 _INPUTS = {"input_ids": (INT64, 2)}
 _OUTPUTS = {"embeddings": (FLOAT, 3)}
@@ -28,6 +28,9 @@ class TritonPythonModel:
 
     def execute(self, requests: Sequence[Request]) -> list[object]:
         return [self._answer(request) for request in requests]
+
+    def finalize(self) -> None:
+        end_process()
 
     def _answer(self, request: Request) -> object:
         try:

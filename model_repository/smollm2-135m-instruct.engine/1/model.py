@@ -8,7 +8,7 @@ from functools import partial
 
 from python_backends.replies import Pace, Replies
 from python_backends.stages import VARIABLE, open_stages
-from python_backends.triton import Request, Settings, backend, read, text, unload
+from python_backends.triton import Request, Settings, backend, end_process, read, text, unload
 from python_backends.vllm_engine.engine import Engine
 from python_backends.vllm_engine.process import prepare_process
 from python_backends.vllm_engine.serving import Serving
@@ -35,6 +35,7 @@ class TritonPythonModel:
 
     def finalize(self) -> None:
         self._engine.stop()
+        end_process()
 
     def _take(self, request: Request) -> None:
         if self._stamp is not None:

@@ -11,7 +11,16 @@ from python_backends.prompt.metered import DEFAULT_LIMITS, Limits
 from python_backends.prompt.rendering import Renderer
 from python_backends.stages import open_stages
 from python_backends.torchless import leave_out_torch
-from python_backends.triton import Request, Settings, json_object, read, refuse, respond, texts
+from python_backends.triton import (
+    Request,
+    Settings,
+    end_process,
+    json_object,
+    read,
+    refuse,
+    respond,
+    texts,
+)
 
 
 def _limits(settings: Settings) -> Limits:
@@ -42,6 +51,9 @@ class TritonPythonModel:
 
     def execute(self, requests: Sequence[Request]) -> list[object]:
         return [self._answer(request) for request in requests]
+
+    def finalize(self) -> None:
+        end_process()
 
     def _answer(self, request: Request) -> object:
         if self._stamp is None:

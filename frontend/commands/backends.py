@@ -1,0 +1,87 @@
+"""`triton-gateway backends`: upstreams that running gateways take up within a second."""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from frontend.accounts.directory.backends import MAX_WAIT_S, Backends, NewBackend
+from frontend.accounts.directory.change import OPERATOR
+from frontend.accounts.directory.directory import Directory
+from frontend.commands.accounts import Answer, add_command, parser_of, run_command
+from frontend.dialects.admin.backends import BackendBody, columns_of, show_backend
+from frontend.dialects.read import read
+from frontend.reach import Reach
+from frontend.settings import BackendSettings
+
+_COLUMNS = ("id", "name", "url", "engine", "max_concurrent", "enabled", "draining")
+_FIELDS = (
+    "name", "url", "engine", "max_concurrent", "max_num_seqs", "gpu_memory_gb", "priority",
+    "external", "groups", "api_key_env", "api_key_file",
+)  # fmt: skip
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs `triton-gateway backends`; returns its exit code."""
+    parser, commands = parser_of("backends", "Register, list, drain and delete upstreams.")
+    add_command(commands, "list", "list the registered upstreams", _list)
+    register = add_command(commands, "register", "register an upstream", _register)
+    register.add_argument("name", help="what metrics, prices and logs call it")
+    register.add_argument("url", help="HOST:PORT of a Triton's gRPC, else an http: or https: URL")
+    register.add_argument("--engine", default="triton", help="what it runs (default: triton)")
+    register.add_argument("--max-concurrent", type=int, help="requests that run there at once")
+    register.add_argument("--max-num-seqs", type=int, help="the engine's own limit of requests")
+    register.add_argument("--gpu-memory-gb", type=float, help="memory of its GPUs in GiB")
+    register.add_argument("--priority", type=int, default=0, help="1 adds 10 points to its score")
+    register.add_argument("--external", action="store_true", help="prompts leave the site")
+    register.add_argument("--group", dest="groups", action="append", help="id of a group; repeat")
+    register.add_argument("--api-key-env", help="variable with the key; ends with _API_KEY")
+    register.add_argument("--api-key-file", help="file with the key in the gateway's backend_keys")
+    texts = {
+        "enable": "let it have requests again",
+        "disable": "take it out of use; running requests end",
+        "drain": "send it no new requests",
+        "refresh": "look up its name, read its key and connect again",
+        "delete": "drain it, then delete it",
+    }
+    for name, text in texts.items():
+        command = add_command(commands, name, text, _change)
+        command.add_argument("backend", help="its name or id")
+        command.set_defaults(action=name)
+        if name == "delete":
+            waits = "seconds to wait for its requests (default: 0)"
+            command.add_argument("--wait-s", type=_seconds, default=0.0, help=waits)
+    return run_command(parser.parse_args(arguments))
+
+
+def _seconds(text: str) -> float:
+    if not text.isdigit() or int(text[:9]) > MAX_WAIT_S:
+        raise argparse.ArgumentTypeError(f"'{text[:20]}' is not a whole number of at most 300")
+    return float(text)
+
+
+def _backends(directory: Directory) -> Backends:
+    settings = BackendSettings()
+    named = [one.name for one in settings.entries]
+    return Backends(directory.groups.changes, Reach(settings.reachable).addresses, named)
+
+
+async def _list(directory: Directory, _: argparse.Namespace) -> Answer:
+    return Answer([show_backend(one) for one in await _backends(directory).all()], _COLUMNS)
+
+
+async def _register(directory: Directory, options: argparse.Namespace) -> Answer:
+    given = {name: value for name in _FIELDS if (value := getattr(options, name)) is not None}
+    # the same declaration as the API's, with its bounds and messages
+    body = read(BackendBody, given)
+    made = await _backends(directory).register(OPERATOR, NewBackend(**columns_of(body)))
+    return Answer(show_backend(made), _COLUMNS)
+
+
+async def _change(directory: Directory, options: argparse.Namespace) -> Answer:
+    backends = _backends(directory)
+    if options.action == "delete":
+        gone = await backends.delete(OPERATOR, options.backend, options.wait_s)
+        deleted: dict[str, Any] = {"id": gone.id, "deleted": True}
+        return Answer(deleted, note=f"Deleted '{gone.name}'.")
+    changed = await getattr(backends, options.action)(OPERATOR, options.backend)
+    return Answer(show_backend(changed), _COLUMNS)

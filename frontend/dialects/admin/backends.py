@@ -1,0 +1,122 @@
+"""Backends: the body that registers one, and how they are shown. A key is never shown: only the
+name of the variable or file that holds it."""
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, to_builtins
+
+from frontend.dialects.admin.answers import Shown
+from frontend.dialects.declare import Body, about
+from frontend.domain.upstreams import Backend, UpstreamEntry
+
+_US = 1_000_000
+_MIB = 1024
+Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+Gigabytes = Annotated[int, Meta(ge=1, le=1_000_000)] | Annotated[float, Meta(ge=0.001, le=1e6)]
+Groups = Annotated[list[str], Meta(max_length=100)]
+EngineName = Literal[
+    "triton", "vllm", "tgi", "llama.cpp", "lmstudio", "mistral.rs", "openai", "ollama", "anthropic"
+]
+
+
+class ServedBody(Body, kw_only=True, omit_defaults=True):
+    """What the server does not say of one of its models."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=256), about("The name for clients.")]
+    own: Annotated[str | None, about("Its name at the server, if another.")] = None
+    kind: Annotated[
+        Literal["llm", "embedding", "rerank", "diffusion"] | None, about("What it is.")
+    ] = None
+    capabilities: Annotated[list[str] | None, about("What it can do, such as 'chat'.")] = None
+    context_length: Annotated[Count | None, about("Tokens of its context.")] = None
+    dimensions: Annotated[Count | None, about("The length of its vectors.")] = None
+    images: Annotated[bool | None, about("Whether it reads images.")] = None
+    aliases: Annotated[list[str], Meta(max_length=100), about("More names for clients.")] = []  # noqa: RUF012
+
+
+class BackendBody(Body, kw_only=True):
+    """A server that requests may be sent to."""
+
+    name: Annotated[str, about("What metrics, prices and logs call it.")]
+    url: Annotated[str, about("HOST:PORT of a Triton's gRPC, else an http: or https: URL.")]
+    engine: Annotated[EngineName, about("What it runs.")] = "triton"
+    max_concurrent: Annotated[Count | None, about("Requests that run there at once.")] = None
+    max_num_seqs: Annotated[Count | None, about("The engine's own limit of requests.")] = None
+    gpu_memory_gb: Annotated[Gigabytes | None, about("Memory of its GPUs in GiB.")] = None
+    priority: Annotated[
+        int, Meta(ge=-10, le=1000), about("Each 1 adds 10 points to its score.")
+    ] = 0
+    external: Annotated[bool, about("Whether prompts leave the site.")] = False
+    groups: Annotated[Groups, about("Ids of the groups that may use it; empty: all.")] = []  # noqa: RUF012
+    models: Annotated[
+        list[ServedBody], Meta(max_length=1000), about("With it, only these are served.")
+    ] = []  # noqa: RUF012
+    api_key_env: Annotated[
+        str | None, about("The gateway's environment variable with the key; it ends with _API_KEY.")
+    ] = None
+    api_key_file: Annotated[
+        str | None, about("The file with the key, in the folder of the setting 'backend_keys'.")
+    ] = None
+
+
+def columns_of(body: BackendBody) -> dict[str, Any]:
+    """The fields of a new backend."""
+    values: dict[str, Any] = to_builtins(body)
+    del values["gpu_memory_gb"]
+    gigabytes = body.gpu_memory_gb
+    values["gpu_memory_mib"] = None if gigabytes is None else max(1, round(gigabytes * _MIB))
+    values["groups"], values["models"] = tuple(values["groups"]), tuple(values["models"])
+    return values
+
+
+def show_backend(one: Backend, state: Shown | None = None) -> Shown:
+    """A registered backend; `state` is what this gateway knows of it."""
+    memory = one.gpu_memory_mib
+    return {
+        "id": one.id,
+        "object": "backend",
+        "name": one.name,
+        "url": one.url,
+        "engine": one.engine,
+        "source": "api",
+        "read_only": False,
+        "max_concurrent": one.max_concurrent,
+        "max_num_seqs": one.max_num_seqs,
+        "gpu_memory_gb": None if memory is None else memory / _MIB,
+        "priority": one.priority,
+        "external": one.external,
+        "groups": one.groups,
+        "declared_models": one.models,
+        "api_key_env": one.api_key_env,
+        "api_key_file": one.api_key_file,
+        "enabled": one.enabled,
+        "draining": one.draining_at_us is not None,
+        "created_at": one.created_at_us // _US,
+        **(state or {}),
+    }
+
+
+def show_entry(one: UpstreamEntry, state: Shown) -> Shown:
+    """A backend of the settings: its id is its name."""
+    return {
+        "id": one.name,
+        "object": "backend",
+        "name": one.name,
+        "url": one.url,
+        "engine": one.engine,
+        "source": "settings",
+        "read_only": True,
+        "max_concurrent": one.max_concurrent,
+        "max_num_seqs": one.max_num_seqs,
+        "gpu_memory_gb": None,
+        "priority": one.priority,
+        "external": one.external,
+        "groups": [*one.groups],
+        "declared_models": [model.name for model in one.models],
+        "api_key_env": None,
+        "api_key_file": one.api_key_file,
+        "enabled": one.enabled,
+        "draining": False,
+        "created_at": None,
+        **state,
+    }

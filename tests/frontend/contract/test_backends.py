@@ -1,0 +1,254 @@
+"""Upstreams that are registered while two gateways run: taken up, drained, deleted, refused."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx2
+import pytest
+
+from frontend.__main__ import main as gateway_main
+from frontend.store.database import Database
+from frontend.store.location import Location
+from tests.support.accounts import add, opened
+from tests.support.databases import Databases
+from tests.support.echo import EchoTriton, script
+from tests.support.forward import forwarded
+from tests.support.gateway import run_gateway
+from tests.support.processes import wait_for
+
+pytestmark = pytest.mark.timeout(180)
+CLOUD_KEY = "sk-never-shown-anywhere"
+
+
+class Pair:
+    """Two gateways on one database, and the address of a Triton that they do not know."""
+
+    def __init__(
+        self, one: httpx2.Client, two: httpx2.Client, location: Location, triton: str
+    ) -> None:
+        self.one, self.two, self.location, self.triton = one, two, location, triton
+
+    def register(self, name: str, url: str, **fields: Any) -> dict[str, Any]:
+        body = {"name": name, "url": url, **fields}
+        answer = self.one.post("/admin/backends/register", json=body)
+        assert answer.status_code == 201, answer.text
+        shown: dict[str, Any] = answer.json()
+        return shown
+
+
+@pytest.fixture(scope="module")
+def pair(
+    databases: Databases, tmp_path_factory: pytest.TempPathFactory, echo_triton: EchoTriton
+) -> Iterator[Pair]:
+    location = databases.sqlite()
+    admin = asyncio.run(_admin(location))
+    folder = tmp_path_factory.mktemp("backends")
+    (folder / "cloud").write_text(CLOUD_KEY)
+    flags = ["--require-keys", "--database-url", f"sqlite:///{location.file}"]
+    flags += ["--backend-networks", "127.0.0.0/8", "--backend-keys", str(folder)]
+    headers = {"authorization": f"Bearer {admin}"}
+    logs = [folder / "one.log", folder / "two.log"]
+    with (
+        forwarded(echo_triton.grpc_address) as triton,
+        run_gateway("127.0.0.1:9", logs[0], *flags, wait_ready=False) as one,
+        run_gateway("127.0.0.1:9", logs[1], *flags, wait_ready=False) as two,
+        httpx2.Client(base_url=one.url, headers=headers, timeout=60) as first,
+        httpx2.Client(base_url=two.url, headers=headers, timeout=60) as second,
+    ):
+        yield Pair(first, second, location, triton)
+        assert not any(CLOUD_KEY in log.read_text() for log in logs)
+
+
+async def _admin(location: Location) -> str:
+    database = Database(location)
+    _, key = await add(await opened(database), "chief", "admin")
+    await database.close()
+    return key
+
+
+def ask(client: httpx2.Client, **fields: Any) -> httpx2.Response:
+    body = {"model": "echo", "messages": script(**fields)}
+    return client.post("/v1/chat/completions", json=body)
+
+
+def find(client: httpx2.Client, name: str) -> dict[str, Any]:
+    shown: dict[str, Any] = client.get(f"/admin/backends/{name}").json()
+    return shown
+
+
+def is_ready(client: httpx2.Client, name: str) -> bool:
+    return find(client, name).get("status") == "ready"
+
+
+def delete(pair: Pair, name: str) -> None:
+    answer = pair.one.delete(f"/admin/backends/{name}", params={"wait_s": 30})
+    assert answer.status_code == 200, answer.text
+
+
+def test_both_gateways_use_what_one_registered_until_it_is_deleted(
+    pair: Pair,
+) -> None:
+    made = pair.register("both", pair.triton, max_concurrent=8, gpu_memory_gb=23.5)
+    assert (made["source"], made["gpu_memory_gb"], made["status"]) == ("api", 23.5, "ready")
+    assert "echo" in made["models"]
+    for client in (pair.one, pair.two):
+        wait_for(lambda client=client: is_ready(client, "both"), 10, "the backend")
+        assert ask(client, text="here").json()["choices"][0]["message"]["content"] == "here"
+        listed = client.get("/admin/backends").json()["data"]
+        assert [one["source"] for one in listed if one["name"] in ("triton", "both")] == [
+            "settings",
+            "api",
+        ]
+    delete(pair, made["id"])
+    wait_for(lambda: ask(pair.two, text="gone").status_code in (404, 503), 10, "its end")
+    assert pair.one.get(f"/admin/backends/{made['id']}").status_code == 404
+    events = pair.one.get("/admin/events", params={"target_id": made["id"]}).json()["data"]
+    actions = [one["action"] for one in events]
+    assert actions == ["backends.register", "backends.drain", "backends.delete"]
+    assert events[0]["after"][f"backend:{made['id']}"]["url"] == pair.triton
+    assert events[2]["before"][f"backend:{made['id']}"]["name"] == "both"
+    assert events[2]["after"] is None
+
+
+def test_a_drained_backend_ends_its_requests_and_gets_no_new_ones(
+    pair: Pair,
+) -> None:
+    made = pair.register("leaves", pair.triton)
+    wait_for(lambda: is_ready(pair.two, "leaves"), 10, "the backend")
+    path = f"/admin/backends/{made['id']}"
+    with ThreadPoolExecutor() as threads:
+        # the other gateway's request: who deletes must see it, too
+        asked = threads.submit(ask, pair.two, text="whole", first_delay_ms=8000)
+        wait_for(lambda: find(pair.two, "leaves")["running"] == 1, 10, "the request")
+        refused = pair.one.delete(path)
+        assert refused.status_code == 409
+        assert "1 requests still run on the backend 'leaves'" in refused.json()["error"]["message"]
+        assert (find(pair.one, "leaves")["status"], find(pair.one, "leaves")["running"]) == (
+            "draining",
+            1,
+        )
+        for client in (pair.one, pair.two):
+            assert ask(client, text="new").status_code == 503
+        delete(pair, made["id"])
+        assert asked.result().json()["choices"][0]["message"]["content"] == "whole"
+
+
+def test_no_request_fails_while_one_of_two_is_drained_and_enabled_again(
+    pair: Pair,
+) -> None:
+    names = ("stays", "drains")
+    for name in names:
+        pair.register(name, pair.triton, max_concurrent=2)
+    with ThreadPoolExecutor(24) as threads:
+        asked = [threads.submit(ask, pair.one, text="whole", first_delay_ms=200) for _ in range(24)]
+        wait_for(lambda: find(pair.one, "drains")["running"] > 0, 10, "requests at both")
+        assert pair.one.post("/admin/backends/drains/drain").json()["draining"] is True
+        wait_for(lambda: find(pair.one, "drains")["running"] == 0, 20, "the end of its requests")
+        assert pair.one.post("/admin/backends/drains/enable").json()["status"] == "ready"
+        assert {one.result().status_code for one in asked} == {200}
+    assert pair.one.post("/admin/backends/drains/disable").json()["status"] == "disabled"
+    assert pair.one.post("/admin/backends/stays/refresh").json()["status"] == "ready"
+    assert ask(pair.one, text="on").status_code == 200
+    for name in names:
+        delete(pair, name)
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "says"),
+    [
+        ({"url": "10.0.0.7:8001"}, 400, "'url' is '10.0.0.7:8001': it is at an address that"),
+        ({"url": "169.254.169.254:80"}, 400, "not public"),
+        ({"url": "[::ffff:127.0.0.1]:8001"}, 400, "not public"),
+        ({"url": "unix:/run/triton"}, 400, "not the address of a gRPC server"),
+        ({"url": "dns:///127.0.0.1:8001"}, 400, "not the address of a gRPC server"),
+        ({"url": "http://127.0.0.1:8000"}, 400, "not the address of a gRPC server"),
+        ({"url": "http://10.1.2.3:80", "engine": "vllm"}, 400, "not public"),
+        ({"url": "http://u:p@127.0.0.1", "engine": "vllm"}, 400, "user names"),
+        ({"url": "absent.invalid:8001"}, 400, "cannot be resolved"),
+        ({"max_concurrent": 9, "max_num_seqs": 8}, 400, "'max_concurrent' is 9, more than"),
+        ({"max_concurrent": 0}, 400, "max_concurrent"),
+        ({"gpu_memory_gb": -1}, 400, "gpu_memory_gb"),
+        ({"engine": "what"}, 400, "engine"),
+        ({"name": "a b"}, 400, "'name' is 'a b'"),
+        ({"name": "triton"}, 409, "settings have an upstream 'triton'"),
+        ({"api_key_env": "X_API_KEY"}, 400, "'api_key_env' is not supported for a Triton"),
+        ({"unknown": 1}, 400, "unknown"),
+    ],
+)
+def test_a_wrong_registration_is_refused_with_its_field(
+    pair: Pair, fields: dict[str, Any], status: int, says: str
+) -> None:
+    body = {"name": "wrong", "url": "127.0.0.1:9", **fields}
+    answer = pair.one.post("/admin/backends/register", json=body)
+    assert answer.status_code == status, answer.text
+    assert says in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"api_key_env": "TRITON_FRONTEND_DATABASE_URL"}, "'api_key_env'"),
+        ({"api_key_file": "../etc/passwd"}, "'api_key_file'"),
+        ({"api_key_file": "/etc/passwd"}, "'api_key_file'"),
+    ],
+)
+def test_a_key_is_only_where_the_operator_keeps_keys(
+    pair: Pair, fields: dict[str, str], says: str
+) -> None:
+    body = {"name": "cloud", "url": "http://127.0.0.1:9", "engine": "openai", **fields}
+    answer = pair.one.post("/admin/backends/register", json=body)
+    assert answer.status_code == 400
+    assert says in answer.json()["error"]["message"]
+
+
+def test_a_key_is_never_shown(pair: Pair) -> None:
+    url = "http://127.0.0.1:9/v1"
+    made = pair.register("cloud", url, engine="openai", api_key_file="cloud")
+    assert (made["api_key_file"], made["status"]) == ("cloud", "unreachable")
+    missing = pair.register("none", url, engine="openai", api_key_env="ABSENT_API_KEY")
+    wait_for(lambda: find(pair.one, "none")["status"] == "failed", 10, "the failure")
+    assert "ABSENT_API_KEY" in find(pair.one, "none")["error"]
+    paths = ("/admin/backends", f"/admin/backends/{made['id']}", "/admin/events", "/admin/status")
+    assert not any(CLOUD_KEY in pair.one.get(path).text for path in paths)
+    for each in (made, missing):
+        delete(pair, each["id"])
+
+
+def test_an_upstream_of_the_settings_is_shown_and_not_changed(pair: Pair) -> None:
+    shown = find(pair.one, "triton")
+    assert (shown["source"], shown["read_only"], shown["status"]) == (
+        "settings",
+        True,
+        "unreachable",
+    )
+    for method, path in [("POST", "/drain"), ("POST", "/disable"), ("DELETE", "")]:
+        answer = pair.one.request(method, f"/admin/backends/triton{path}")
+        assert answer.status_code == 409
+        assert "from the gateway's settings" in answer.json()["error"]["message"]
+    twice = pair.register("twice", "127.0.0.1:9")
+    again = {"name": "twice", "url": "127.0.0.1:9"}
+    assert pair.one.post("/admin/backends/register", json=again).status_code == 409
+    wrong = pair.one.delete(f"/admin/backends/{twice['id']}", params={"wait_s": "soon"})
+    assert wrong.status_code == 400
+    delete(pair, twice["id"])
+
+
+def test_the_command_registers_for_running_gateways(
+    pair: Pair,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("TRITON_FRONTEND_BACKEND_NETWORKS", "127.0.0.0/8")
+    monkeypatch.setenv("TRITON_FRONTEND_DATABASE_URL", f"sqlite:///{pair.location.file}")
+    argv = ["backends", "register", "by-hand", pair.triton, "--json"]
+    assert gateway_main(argv) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == "by-hand"
+    wait_for(lambda: is_ready(pair.two, "by-hand"), 10, "the backend")
+    assert gateway_main(["backends", "list"]) == 0
+    assert "by-hand" in capsys.readouterr().out
+    assert gateway_main(["backends", "register", "far", "10.0.0.1:8001"]) == 2
+    assert "not public" in capsys.readouterr().err
+    assert gateway_main(["backends", "delete", "by-hand", "--wait-s", "20"]) == 0
