@@ -16,6 +16,7 @@ import logging
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 import uvloop
 from pydantic import ValidationError
@@ -35,10 +36,14 @@ from frontend.process.liveness import liveness
 from frontend.process.signals import ended_by_signals
 from frontend.settings import Settings
 from frontend.settings.limits import LimitSettings
+from frontend.sinks import make_sinks
 from frontend.store.database import Database
 from frontend.store.location import locate
 from frontend.store.migrate import WrongRevision, check, prepare
 from frontend.store.redis import SharedCounters
+from frontend.telemetry.logs.lines import Format
+from frontend.telemetry.logs.sink import Sink
+from frontend.telemetry.logs.start import log_unhandled, logging_to
 from frontend.telemetry.watchdog import Watchdog
 from frontend.upstreams.registry import find_cycle
 
@@ -122,16 +127,27 @@ async def _check(settings: Settings) -> None:
 
 async def _serve(settings: Settings) -> None:
     os.umask(0o077)  # stored answers are for this user alone
-    logging.basicConfig(
-        level=settings.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-    )
-    await serve(settings)
+    sinks = make_sinks(settings, settings.data_directory / "logs")
+    with ExitStack() as logs:
+        try:
+            form = Format(settings.log_upstream_errors)
+            logs.enter_context(logging_to(sinks, settings.log_level, form))
+        except OSError as error:
+            raise DataDirectoryError(f"{settings.data_directory}: {error.strerror}") from error
+        # after a failed start as well: what cannot be sent waits on disk for the next start
+        await serve(settings, sinks)
 
 
-async def serve(settings: Settings) -> None:
-    """Serves until a signal ends it."""
+async def serve(settings: Settings, sinks: Sequence[Sink] = ()) -> None:
+    """Serves until a signal ends it. `sinks`: of log lines; their losses are counted."""
+    asyncio.get_running_loop().set_exception_handler(log_unhandled)
     gateway = create_gateway(settings)
+    for sink in sinks:
+        sink.losses.connect(gateway.metrics.log_lines_lost.labels(sink.name).inc)
+    gateway.metrics.watch(
+        "log_spool_bytes", "Log lines on disk that wait for a sink",
+        lambda: {sink.name: float(sink.waiting_bytes) for sink in sinks}, "sink",
+    )  # fmt: skip
     try:
         # before the server listens, so that no request meets a missing table
         await prepare(gateway.database)

@@ -266,7 +266,7 @@ class Ledger:
         counter = self._memory.counters.get(limit.key) or Counter()
         wait_us = reset_us(limit, counter, now_us, needed) if needed <= limit.amount else None
         whole_us = reset_us(limit, counter, now_us)
-        return refusal_of(Refusal(limit, had, needed, wait_us, whole_us), now_us)
+        return refusal_of(Refusal(limit, had, needed, now_us, wait_us, whole_us), now_us)
 
     def _note(self, hold: Hold) -> bool:
         """Keeps in the journal what the database does not have yet."""
@@ -497,7 +497,7 @@ class Ledger:
         """Finds the request that makes every transaction fail, one by one, and leaves it out."""
         if self._isolates and settles:
             self._settles.remove(settles[0])
-            _log.error("not settled, its reservation will be swept: %s", settles[0].row)
+            _log.error("not settled, its reservation will be swept: %s", settles[0].row.request_id)
         self._isolates = bool(self._settles)
 
     async def _end(self) -> None:

@@ -165,6 +165,7 @@ class Writer:
             _log.error(
                 "an audit record was lost, request %s: %s",
                 self._writing[0].record.request_id, type(error).__name__,
+                extra={"id": self._writing[0].record.request_id},
             )  # fmt: skip
             self.lost(1)
             self._done()

@@ -44,7 +44,7 @@ FORMATS = {
 def failure_of(error: Exception, outcome: Outcome) -> GatewayError:
     """The error for the client. Details of anything but a GatewayError are in the log alone."""
     if not isinstance(error, GatewayError):
-        _log.exception("request %s", outcome.id, exc_info=error)
+        _log.exception("request %s", outcome.id, exc_info=error, extra={"id": outcome.id})
         # the text of an unknown exception may hold a prompt, a path or SQL
         error = GatewayError(f"internal error; request id {outcome.id}")
     outcome.error = error.code or error.type

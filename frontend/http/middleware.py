@@ -30,6 +30,7 @@ from frontend.http.routing import Route, Routes
 from frontend.http.send import warning
 from frontend.http.sites import Sites, is_local
 from frontend.http.source import source_of
+from frontend.telemetry.logs.redact import looks_secret
 from frontend.telemetry.metrics import Metrics
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -83,7 +84,7 @@ class Middleware:
                 self.metrics.answered(outcome)
             if self.recorder is not None:
                 self.recorder.end(outcome, source_of(scope, self.proxies))
-            _log.info("%s", log_line(outcome))
+            log_request(outcome)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, outcome: Outcome) -> None:
         try:
@@ -138,6 +139,7 @@ class Middleware:
 def _outcome_of(scope: Scope) -> Outcome:
     own = uuid.uuid4().hex
     # the client's id names the answer, ours the line in the log: clients repeat theirs
+    # the path is never logged, since a caller can write anything into it
     client_id = _client_id(scope["headers"]) or own
     return Outcome(own, client_id, scope["method"], scope["path"][:_PATH_SHOWN])
 
@@ -146,7 +148,7 @@ def _client_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
     """The client's own id, when it sends a sane one."""
     for name, value in headers:
         if name == b"x-request-id" and _ID.fullmatch(given := value.decode("latin-1")):
-            return given
+            return None if looks_secret(given) else given
     return None
 
 
@@ -169,18 +171,27 @@ def _release(error: Exception) -> None:
     error.__traceback__ = error.__context__ = error.__cause__ = None
 
 
-def log_line(outcome: Outcome) -> str:
-    """One JSON object in one line, whatever the values contain."""
+def log_request(outcome: Outcome) -> None:
+    """The request's line in the log."""
+    if _log.isEnabledFor(logging.INFO):
+        fields = log_fields(outcome)
+        _log.info("%s", orjson.dumps(fields).decode(), extra={"fields": fields})
+
+
+def log_fields(outcome: Outcome) -> dict[str, Any]:
+    """What the log says of a request: nothing that its caller can write, but the request's id."""
     shown: dict[str, Any] = {"request_id": outcome.client_id, "id": outcome.id}
-    shown |= {"method": outcome.method, "path": outcome.path, "status": outcome.status}
+    shown |= {"method": outcome.method, "route": outcome.route or "unknown"}
+    shown |= {"dialect": outcome.dialect.value, "status": outcome.status}
     shown |= {"ms": round(outcome.elapsed_ms, 1), "model": outcome.model, "error": outcome.error}
+    shown["upstream"] = outcome.upstream or None
     if outcome.caller is not ANONYMOUS:
         shown |= {"caller": outcome.caller.name, "user": outcome.caller.user}
-        shown["key"] = outcome.caller.key
+        shown |= {"key": outcome.caller.key, "group": outcome.caller.group or None}
     if outcome.first_token_s is not None:
         shown["queue_ms"] = round(outcome.queued_s * 1000, 1)
         shown["first_token_ms"] = round(outcome.first_token_s * 1000, 1)
     if outcome.usage is not None:
         shown["prompt_tokens"] = outcome.usage.prompt_tokens
         shown["completion_tokens"] = outcome.usage.completion_tokens
-    return orjson.dumps({k: v for k, v in shown.items() if v is not None}).decode()
+    return {name: value for name, value in shown.items() if value is not None}

@@ -4,7 +4,6 @@ The handler reads the body, and answers or fails, as it does for any client. Nob
 """
 
 import asyncio
-import logging
 
 from starlette.types import Message
 
@@ -12,10 +11,9 @@ from frontend.audit.record import Recorder
 from frontend.domain.request import Request
 from frontend.http.client import Client
 from frontend.http.failures import failure_of, send_error
-from frontend.http.middleware import log_line
+from frontend.http.middleware import log_request
 from frontend.http.routing import Handler
 
-_log = logging.getLogger("frontend.access")
 _TIMEOUT_S = 30.0
 
 
@@ -57,5 +55,5 @@ async def perform(
         request.outcome.cleanup.close()
         if recorder is not None:
             recorder.end(request.outcome, "")
-        _log.info("%s", log_line(request.outcome))
+        log_request(request.outcome)
     return request.outcome.status, bytes(answer)

@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from frontend.settings.audit import AuditSettings
 from frontend.settings.batches import BatchSettings
 from frontend.settings.limits import LimitSettings
+from frontend.settings.logs import LogSettings
 from frontend.settings.media import MediaSettings
 from frontend.settings.schemas import SchemaSettings
 from frontend.settings.server import ServerSettings
@@ -37,6 +38,7 @@ class Settings(
     AuditSettings,
     BatchSettings,
     TelemetrySettings,
+    LogSettings,
     StoreSettings,
     SchemaSettings,
     MediaSettings,

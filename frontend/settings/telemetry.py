@@ -9,7 +9,7 @@ from frontend.settings.group import Group
 
 
 class TelemetrySettings(Group):
-    """Logs and the watch over the event loop."""
+    """Metrics and the watch over the event loop."""
 
     block_warning_ms: int = Field(
         default=100,
@@ -30,11 +30,6 @@ class TelemetrySettings(Group):
         ge=1,
         le=3600,
         description="Seconds between two readings of them, and between points of the history.",
-    )
-    log_level: str = Field(
-        default="info",
-        pattern="^(debug|info|warning|error)$",
-        description="The lowest level that is logged.",
     )
 
     @field_validator("metrics_urls")

@@ -88,6 +88,9 @@ class Metrics:
         self.audit_records = self._count("audit_records", "Audit records that were written")
         self.audit_lost = self._count("audit_records_lost", "Audit records that could not be kept")
         self.usage_lost = self._count("usage_lost", "Requests without limits that are not in usage")
+        self.log_lines_lost = self._count(
+            "log_lines_lost", "Log lines that a sink refused or that did not fit", "sink"
+        )
         self._watch_scraper(self.scraper)
 
     def _watch_scraper(self, scraper: Scraper) -> None:

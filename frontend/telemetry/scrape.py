@@ -124,7 +124,9 @@ def _read(url: str, upstream: str, timeout_s: float) -> Page:
     try:
         text = _get(url, timeout_s).decode()
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise ScrapeFailed(str(error) or type(error).__name__) from None
+        # the text of the others may be what the upstream sent
+        own = isinstance(error, OSError) and str(error)
+        raise ScrapeFailed(own or type(error).__name__) from None
     return read_page(text, upstream, MAX_SAMPLES)
 
 

@@ -130,7 +130,8 @@ class Member:
             return
         if isinstance(error, BackendFailed | BackendTimeout | BackendUnavailable):
             self.breaker(model).failed()
-            self.error = error.message
+            # never its message, which an engine may have made of a prompt: every admin sees this
+            self.error = error.code or error.type
 
     def served(self) -> list[Model]:
         """The models that may be asked for here."""

@@ -197,7 +197,12 @@ def failure(refused: Refused, call_id: str, message: str | None = None) -> Gatew
     if status in (400, 404, 413, 422) and call_id != "models" and text:
         return InvalidRequest(f"the model's server refused the request: {text}")
     # never to the caller: it may name the gateway's key or addresses
-    _log.warning("request %s: the upstream answered %d: %s", call_id, status, clip(text, 500))
+    _log.warning(
+        "request %s: the upstream answered %d",
+        call_id,
+        status,
+        extra={"id": call_id, "upstream_text": clip(text, 500)},
+    )
     if status in (401, 402, 403):
         return BackendFailed("the model's server refused the gateway's key")
     if status in (429, 529):

@@ -217,7 +217,7 @@ class Triton:
                     await reader.read_out()
         except TimeoutError:
             text = "request %s did not end within %g s of being cancelled"
-            _log.warning(text, call_id, _CANCEL_TIMEOUT_S)
+            _log.warning(text, call_id, _CANCEL_TIMEOUT_S, extra={"id": call_id})
         finally:
             reader.call.cancel()
 

@@ -85,7 +85,7 @@ async def load(connection: Connection, name: str) -> None:
     except grpc.aio.AioRpcError as error:
         if is_restricted(error.code().name, error.details() or ""):
             raise from_status(error.code().name, error.details() or "", name) from None
-        _log.error("%s does not load: %s", name, error.details())
+        _log.error("%s does not load", name, extra={"upstream_text": error.details()})
         raise BackendFailed(
             f"the model '{name}' does not load; Triton's log has the reason"
         ) from None

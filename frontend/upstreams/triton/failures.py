@@ -43,7 +43,9 @@ def from_message(text: str, engine_id: str) -> GatewayError:
         error.rename(CANONICAL_NAMES)
         return error
     # only into the log: Triton's error texts have shown names of its shared memory (CVE-2025-23319)
-    _log.error("request %s failed in the backend: %s", engine_id, clip(text, 4000))
+    # or of prompts, so the log has it only where the settings ask for it
+    private = {"id": engine_id, "upstream_text": clip(text, 4000)}
+    _log.error("request %s failed in the backend", engine_id, extra=private)
     if _names_a_model(text):
         return BackendUnavailable("the model is not available now; try again soon")
     return BackendFailed(f"the model failed; request id {engine_id}")
@@ -57,7 +59,8 @@ def from_status(code: str, details: str, engine_id: str) -> GatewayError:
         return BackendTimeout("the request took longer than the server allows")
     # Triton 2.51 reports a restricted call as UNAVAILABLE, which clients would retry
     if is_restricted(code, details):
-        _log.warning("Triton restricts the call of %s: %s", engine_id, details)
+        private = {"id": engine_id, "upstream_text": details}
+        _log.warning("Triton restricts the call of %s", engine_id, extra=private)
         return NotSupported(
             "the model server does not allow this gateway to load or unload models; its operator"
             " can do so, or give the gateway a key (setting triton_key_file)"
@@ -66,7 +69,8 @@ def from_status(code: str, details: str, engine_id: str) -> GatewayError:
     if code == "UNAVAILABLE" and not _names_a_model(details):
         # the registry polls every 2 s, and logs by itself when the answer changes
         level = logging.DEBUG if engine_id == "models" else logging.WARNING
-        _log.log(level, "request %s: Triton is unavailable: %s", engine_id, details)
+        private = {"id": engine_id, "upstream_text": details}
+        _log.log(level, "request %s: Triton is unavailable", engine_id, extra=private)
         return UpstreamLost("the model server is not available now; try again soon")
     return from_message(details, engine_id)
 

@@ -169,6 +169,7 @@ def test_a_broken_file_changes_nothing(guarded: Guarded) -> None:
 def test_the_log_names_callers_and_no_secrets(guarded: Guarded) -> None:
     guarded.post("/v1/chat/completions", guarded.user)
     guarded.post("/v1/chat/completions", "tk-a-secret-of-somebody-else")
+    wait_for(lambda: '"status":401' in guarded.gateway.log.read_text(), 10, "the lines")
     log = guarded.gateway.log.read_text()
     assert '"caller":"ada"' in log
     assert guarded.user not in log

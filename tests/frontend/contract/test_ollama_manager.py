@@ -102,7 +102,8 @@ def test_a_load_that_fails_is_told(
         (broken / "config.pbtxt").unlink()
         (broken / "1").rmdir()
         broken.rmdir()
-    assert "broken does not load" in own_gateway.log.read_text()
+    said = "broken does not load"
+    wait_for(lambda: said in own_gateway.log.read_text(), 10, "the line")
 
 
 def test_curls_own_content_type_is_taken(own_gateway: Gateway, keys: tuple[Path, str]) -> None:

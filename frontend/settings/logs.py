@@ -1,0 +1,134 @@
+"""Where log lines are written, and what may be in them."""
+
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator
+
+from frontend.settings.group import Group
+
+
+class LogSettings(Group):
+    """The log. Each sink that is named gets every line."""
+
+    log_level: str = Field(
+        default="info",
+        pattern="^(debug|info|warning|error)$",
+        description="The lowest level that is logged.",
+    )
+    log_format: str = Field(
+        default="text",
+        pattern="^(text|json)$",
+        description="What stderr or stdout gets: `text` for people, or `json`, one object in each"
+        " line. All other sinks get JSON.",
+    )
+    log_to: str = Field(
+        default="stderr",
+        pattern="^(stderr|stdout|none)$",
+        description="The stream that log lines are written to, or `none`.",
+    )
+    log_upstream_errors: bool = Field(
+        default=False,
+        description="Log the text of upstreams' errors, which may quote prompts.",
+    )
+    log_file: Path | None = Field(
+        default=None, description="A file that gets all lines as JSON. One for each gateway."
+    )
+    log_file_bytes: int = Field(
+        default=100 * 2**20, ge=4096, description="Size from which the file is rotated."
+    )
+    log_file_kept: int = Field(
+        default=5, ge=0, le=1000, description="Rotated files that are kept: `FILE.1`, `FILE.2` ..."
+    )
+    log_elastic_url: str = Field(
+        default="",
+        description="Elasticsearch or OpenSearch that gets all lines: `https://HOST:9200`.",
+    )
+    log_elastic_index: str = Field(
+        default="triton-gateway",
+        pattern=r"^[a-z0-9][a-z0-9._-]{0,200}$",
+        description="The index or data stream there.",
+    )
+    log_elastic_token: SecretStr | None = Field(
+        default=None, description="An API key as Elasticsearch encodes it, or `USER:PASSWORD`."
+    )
+    log_elastic_token_file: Path | None = Field(default=None, description="A file that has it.")
+    log_splunk_url: str = Field(
+        default="", description="Splunk's HTTP event collector: `https://HOST:8088`."
+    )
+    log_splunk_index: str = Field(
+        default="", description="The index there. Default: that of the token."
+    )
+    log_splunk_token: SecretStr | None = Field(default=None, description="Its token.")
+    log_splunk_token_file: Path | None = Field(default=None, description="A file that has it.")
+    log_loki_url: str = Field(default="", description="Grafana Loki: `http://HOST:3100`.")
+    log_loki_tenant: str = Field(
+        default="", pattern=r"^[!-~]{0,150}$", description="The tenant there (`X-Scope-OrgID`)."
+    )
+    log_loki_token: SecretStr | None = Field(
+        default=None, description="A bearer token, or `USER:PASSWORD`."
+    )
+    log_loki_token_file: Path | None = Field(default=None, description="A file that has it.")
+    log_ca_file: Path | None = Field(
+        default=None, description="Certificates that sinks with `https:` are checked against."
+    )
+    log_timeout_s: float = Field(
+        default=10, gt=0, le=300, description="Seconds that a sink may take for a batch of lines."
+    )
+    log_waiting_lines: int = Field(
+        default=20_000, ge=1, description="Lines that may wait in memory for each sink."
+    )
+    log_spool_bytes: int = Field(
+        default=256 * 2**20,
+        ge=65_536,
+        description="Bytes on disk that may wait for each of Elasticsearch, Splunk and Loki.",
+    )
+
+    @field_validator("log_elastic_url", "log_splunk_url", "log_loki_url")
+    @classmethod
+    def _is_a_url(cls, url: str) -> str:
+        parts = urlsplit(url)
+        plain = not (parts.username or parts.password or parts.query or parts.fragment)
+        is_url = parts.scheme in ("http", "https") and parts.hostname and plain
+        if url and not (is_url and re.fullmatch(r"[!-~]+", url)):
+            # the URL is not shown: it may hold a password
+            raise ValueError("must be an http: or https: URL without a user, query or fragment")
+        _ = parts.port  # its ValueError says what is wrong
+        return url
+
+    @field_validator("log_ca_file")
+    @classmethod
+    def _exists(cls, file: Path | None) -> Path | None:
+        if file is not None and not file.is_file():
+            raise ValueError(f"'{file}' is not a file")
+        return file
+
+    @field_validator("log_elastic_token_file", "log_splunk_token_file", "log_loki_token_file")
+    @classmethod
+    def _has_a_token(cls, file: Path | None) -> Path | None:
+        if file is not None:
+            _token_in(file)
+        return file
+
+    def token(self, sink: str) -> str:
+        """The token of `elastic`, `splunk` or `loki`; empty: there is none."""
+        file, given = {
+            "elastic": (self.log_elastic_token_file, self.log_elastic_token),
+            "splunk": (self.log_splunk_token_file, self.log_splunk_token),
+            "loki": (self.log_loki_token_file, self.log_loki_token),
+        }[sink]
+        if file is not None:
+            return _token_in(file)
+        return "" if given is None else given.get_secret_value().strip()
+
+
+def _token_in(file: Path) -> str:
+    try:
+        token = file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not text"
+        raise ValueError(f"'{file}' cannot be read: {reason}") from None
+    if not re.fullmatch(r"[!-~]+", token):
+        raise ValueError(f"'{file}' does not contain one token in one line")
+    return token

@@ -1,0 +1,1 @@
+"""The gateway's log: lines without secrets and prompts, and where they are written."""
