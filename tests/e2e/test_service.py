@@ -332,6 +332,6 @@ def test_what_a_service_writes_is_its_owners_alone(service: Service) -> None:
         for p in service.family()
         if p.pid != service.process.pid
     ]
-    # a process that has ended and was not waited for has none
+    # a process that has ended and was not waited for has no such line
     umasks = {found[1] for state in states if (found := re.search(r"^Umask:\s+(\d+)", state, re.M))}
     assert umasks == {"0077"}
