@@ -5,8 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
-# three workers keep two cores busy: most tests that start a service wait for it half of the time
-JOBS := 3
+JOBS := 2
 # what test-quick leaves out: it starts servers or builds weights, images and wheels
 SLOW := attack docker e2e test_wheel.py toolkit/building/test_quantization.py toolkit/convert toolkit/quantize
 # pytest rewrites its plugins' modules; without their bytecode that takes each run seconds
@@ -37,10 +36,9 @@ serve: install ## build the default models and serve it on http://127.0.0.1:9000
 build: install ## build model_repository/ from models.yaml
 	@$(BIN)/toolkit build-repo
 
-test: install ## run every test, real Triton and real models included (JOBS=3)
+test: install ## run every test, real Triton and real models included (JOBS=2)
 	@$(BIN)/python -m pytest -n $(JOBS)
 
-test-quick: JOBS := 2
 test-quick: install ## run the tests that start nothing and convert no weights, in two minutes
 	@$(BIN)/python -m pytest -n $(JOBS) -m pure $(addprefix --ignore=tests/,$(SLOW))
 

@@ -1,10 +1,9 @@
-"""Which stage a test belongs to, how the workers share the stages, and the time of each at the end.
+"""Which stage a test belongs to, how two workers share the stages, and the time of each at the end.
 
 Nobody marks a test. Where an engine runs is a matter of the folder. Of the others a test is `pure`
 when neither it nor any of its fixtures calls what starts a service or prepares an environment.
-Tests of one file stay on one worker, so that no fixture is made twice. Those with a vLLM engine are
-two groups, of tiny models and of real ones, that each stay on one worker: more engines at a time
-would take more memory than a machine with 16 GB has.
+Tests of one file stay on one worker, so that no fixture is made twice, and all tests with a vLLM
+engine stay on one, so that no second engine runs beside the first.
 """
 
 import functools
@@ -28,13 +27,13 @@ from toolkit.runtime.environments import ensure_environment
 from toolkit.runtime.triton import ensure_triton
 from toolkit.serve.triton import TritonServer
 
-REAL = ("tests/e2e/", "tests/attack/")
-TINY = (
+ENGINE = (
     "tests/python_backends/vllm_engine/test_engine_",
     "tests/toolkit/building/test_adapters.py",
+    "tests/e2e/",
+    "tests/attack/",
 )
-ENGINE = (*REAL, *TINY)
-"""Where a vLLM engine runs, each about 30 s to start and 1 to 3 GB."""
+"""Where a real vLLM engine runs, each about 30 s to start and 1 to 3 GB."""
 
 IMAGES = ("tests/docker/test_images.py",)
 """Where images are built and run: minutes, mostly of one core, the disk and the network."""
@@ -56,12 +55,11 @@ _STARTERS = (
 
 
 class Scheduling(LoadScopeScheduling):
-    """Hands out files, and each group of tests with an engine as if it were one file."""
+    """Hands out files, and everything with an engine as if it were one file."""
 
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.partition("::")[0]
-        groups = (name for name in (REAL, TINY) if path.startswith(name))
-        return next(("+".join(group) for group in groups), path)
+        return "engine" if path.startswith(ENGINE) else path
 
 
 class Stages:

@@ -266,7 +266,7 @@ class Ledger:
         counter = self._memory.counters.get(limit.key) or Counter()
         wait_us = reset_us(limit, counter, now_us, needed) if needed <= limit.amount else None
         whole_us = reset_us(limit, counter, now_us)
-        return refusal_of(Refusal(limit, had, needed, wait_us, whole_us), now_us)
+        return refusal_of(Refusal(limit, had, needed, now_us, wait_us, whole_us), now_us)
 
     def _note(self, hold: Hold) -> bool:
         """Keeps in the journal what the database does not have yet."""

@@ -60,13 +60,14 @@ class Grant:
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """`limit` has `left` and not `needed`; waiting `wait_us` can help, or never (None). `reset_us`:
-    until it is whole again."""
+    until it is whole again. Both count from `now_us`."""
 
     limit: Limit
     left: int
     needed: int
+    now_us: int
     wait_us: int | None
-    reset_us: int = 0
+    reset_us: int
 
 
 def reserve(
@@ -151,7 +152,7 @@ def _refusal(limit: Limit, counter: Counter, need: Need, now_us: int) -> Refusal
     if free >= needed:
         return None
     wait_us = reset_us(limit, counter, now_us, needed) if needed <= limit.amount else None
-    return Refusal(limit, max(free, 0), needed, wait_us, reset_us(limit, counter, now_us))
+    return Refusal(limit, max(free, 0), needed, now_us, wait_us, reset_us(limit, counter, now_us))
 
 
 def _duration(refusal: Refusal) -> float:

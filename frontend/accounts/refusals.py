@@ -34,14 +34,16 @@ def refusal_of(refusal: Refusal | NoCredits, now_us: int) -> RateLimited:
     if limit.is_budget:
         return QuotaExceeded(
             f"the token budget of {subject_of(limit)} is used up: {refusal.left} of {amount} are"
-            f" left, and the request needs {refusal.needed}{_when(refusal, now_us)}",
+            f" left, and the request needs {refusal.needed}{_when(refusal)}",
             wait_us=wait_us,
         )
     text = f"the rate limit of {subject_of(limit)} is {amount}"
     if wait_us is None:
         text += f", and this request alone needs {refusal.needed}; send a smaller one"
         return RateLimited(text, wait_us=None)
-    again = iso(now_us + wait_us) if wait_us > _LONG_US else f"in {wait_us / SECOND_US:.1f} s"
+    again = (
+        iso(refusal.now_us + wait_us) if wait_us > _LONG_US else f"in {wait_us / SECOND_US:.1f} s"
+    )
     when = "at " + again if wait_us > _LONG_US else again
     return RateLimited(f"{text}; try again {when}", wait_us=wait_us)
 
@@ -64,12 +66,12 @@ def _period(limit: Limit) -> str:
     return "in all" if limit.window.kind is Kind.NONE else f"per {limit.window.name}"
 
 
-def _when(refusal: Refusal, now_us: int) -> str:
+def _when(refusal: Refusal) -> str:
     """When the budget is enough again, or else when it is whole."""
     wait_us, text = refusal.wait_us, ""
     if wait_us is None:
         wait_us, text = refusal.reset_us, ", which is more than the whole budget"
-    return f"{text}; it resets at {iso(now_us + wait_us)}" if wait_us else text
+    return f"{text}; it resets at {iso(refusal.now_us + wait_us)}" if wait_us else text
 
 
 @dataclass(slots=True)

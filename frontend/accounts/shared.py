@@ -154,7 +154,7 @@ class Shared:
         copies = {key: replace(counter) for key, counter in counters.items()}
         answer = reserve(limits, copies, replace(need, estimated=values[0] == 2), now_us)
         if isinstance(answer, Grant):  # it drained between the two looks
-            answer = Refusal(limits[0], 0, 1, SECOND_US, SECOND_US)
+            answer = Refusal(limits[0], 0, 1, now_us, SECOND_US, SECOND_US)
         return answer, counters
 
     def _give_back(self, request_id: str, holds: Holds, tokens: int | None) -> None:

@@ -136,7 +136,8 @@ def _fail(error: ToolkitError, code: int) -> None:
 
 def _misuse(error: typer.TyperException) -> ToolkitError:
     """A wrong option or argument as a ToolkitError; without a message where help was printed."""
-    text = error.format_message().strip().rstrip(".")
+    # pydantic, which reads the options, puts the class of the error before its text
+    text = error.format_message().strip().rstrip(".").replace("Value error, ", "", 1)
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "toolkit"
     return ToolkitError(text[:1].lower() + text[1:], hint=f"{path} --help")

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
+_SHOWN = 10
+"""Ports in a hint."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
@@ -109,10 +112,8 @@ def _place(port: int | None) -> "tuple[Path, Record | None]":
     chosen = [path for path in folders if port is None or path.name == str(port)]
     if not chosen:
         what = "no service has logs here" if port is None else f"no service on port {port} has logs"
-        ports = ", ".join(sorted((path.name for path in folders), key=int))
-        raise ServeError(what, hint=f"there are logs of: {ports}" if ports else "toolkit serve")
-    # a start removes the old logs from the folder, which sets its time
-    last = max(chosen, key=lambda path: path.stat().st_mtime)
+        raise ServeError(what, hint=_others(folders))
+    last = max(chosen, key=_started)
     say(f"the service on port {last.name} has ended; these are its last logs")
     return last, None
 
@@ -145,3 +146,17 @@ def _moment(text: str) -> float:
         raise UsageError(
             f"--since '{text}' is not a time", hint="for example 10m, 2h or 2026-01-31T12:00"
         ) from None
+
+
+def _started(folder: Path) -> float:
+    """When the service started: a start removes the old logs from its folder."""
+    return folder.stat().st_mtime
+
+
+def _others(folders: list[Path]) -> str:
+    """A hint that names the ports of the latest services; each port that was used has a folder."""
+    latest = sorted(folders, key=_started, reverse=True)
+    if not latest:
+        return "toolkit serve"
+    more = f" and {len(latest) - _SHOWN} more" if len(latest) > _SHOWN else ""
+    return f"there are logs of: {', '.join(path.name for path in latest[:_SHOWN])}{more}"

@@ -27,6 +27,8 @@ _MOST_TOKENS = (
     "max_sequence_length",
     "max_seq_len",
 )
+_METHODS = {"quant_method", "load_in_8bit", "load_in_4bit"}
+"""What names the quantizer of a checkpoint."""
 
 
 def convert_checkpoint(folder: Path, place: Path, progress: Progress) -> LlmFacts:
@@ -99,6 +101,13 @@ def check_config(config: Any) -> None:
     for field in ("text_config", "vision_config", "quantization_config"):
         if not isinstance(config.get(field) or {}, dict):
             raise TypeError(f"{field} ({str(config[field])[:40]}) must be an object")
+    # transformers loads no model whose quantizer is not named
+    quantizer = config.get("quantization_config")
+    if quantizer is not None and not _METHODS & set(quantizer):
+        raise TypeError(
+            f"quantization_config ({str(quantizer)[:40]}) has no quant_method; where the weights"
+            " are not quantized, remove it"
+        )
 
 
 def check_files(folder: Path) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def check_complete(folder: Path, config: Mapping[str, Any]) -> dict[str, Tensor]
     if tensors and (model := _model(folder, config)) is not None:
         strict, kind, about = model
         # a quantizer's tensors have shapes of their own, so only the layers' names can be compared
-        if "quantization_config" in config:
+        if config.get("quantization_config") is not None:
             with quiet():
                 expected = strict.published(kind, about)
             _check_layers(expected, set(shapes), folder)

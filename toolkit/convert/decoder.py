@@ -72,7 +72,7 @@ def _check(folder: Path) -> Any:
             f"{name} is not written as an ONNX decoder here",
             hint=f"known: {', '.join(ARCHITECTURES)}; vLLM serves the safetensors themselves",
         )
-    if "quantization_config" in content:
+    if content.get("quantization_config") is not None:
         raise ConvertError(
             "the checkpoint is quantized (quantization_config in config.json)",
             hint="start from the original weights; --precision int4 quantizes them",

@@ -119,7 +119,7 @@ def _architecture(name: str, config: dict[str, Any]) -> _Architecture:
         )
     if name == "Qwen3ForCausalLM" and config.get("attention_bias"):
         raise ConvertError("attention_bias has no place in GGUF's qwen3: its readers expect none")
-    if "quantization_config" in config:
+    if config.get("quantization_config") is not None:
         raise ConvertError(
             "the checkpoint is quantized (quantization_config in config.json)",
             hint="convert the original weights",

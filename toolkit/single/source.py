@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from toolkit.catalogue import find_available, suggest
-from toolkit.errors import SourceError
+from toolkit.errors import MissingPath, SourceError
 from toolkit.fields.source import GgufSource, PathSource, Source, parse_source
 
 _SCHEMES = ("hf:", "package:", "path:", "gguf:", "s3:", "gs:")
@@ -64,7 +64,7 @@ def _absolute(source: Source) -> Source:
 def _local(path: Path) -> Source:
     path = path.absolute()
     if not path.exists():
-        raise SourceError(f"there is no {path}", hint="check the path")
+        raise MissingPath(f"there is no {path}", hint="check the path")
     if path.is_file():
         return GgufSource(PathSource(str(path)))
     if any((path / name).exists() for name in _CONFIGS):

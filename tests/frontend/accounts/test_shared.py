@@ -278,7 +278,7 @@ async def test_64_at_once_on_two_gateways_never_exceed_a_budget(
     await add_quota(books, "concurrency", "none", 64)
     charged, clock = Charged(), Clock()
     async with (
-        ledger_of(books, clock, charged, make()) as first,
+        ledger_of(books, clock, charged, shared=make()) as first,
         ledger_of(books, clock, shared=make()) as second,
     ):
         answers = await asyncio.gather(*(reserved((first, second)[n % 2]) for n in range(64)))

@@ -14,7 +14,7 @@ from frontend.domain.audit import Capture
 from frontend.errors import AuditUnavailable, StoreUnavailable
 from frontend.store.audit import AuditFilter, AuditStore
 from frontend.store.database import Database
-from tests.frontend.store.test_audit import EVER, START_US, record
+from tests.support.audits import EVER, START_US, record
 
 
 def full(number: int, text: str, files: list[bytes] | None = None) -> Pending:

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import httpx2
@@ -95,7 +96,7 @@ def test_both_gateways_use_what_one_registered_until_it_is_deleted(
     assert (made["source"], made["gpu_memory_gb"], made["status"]) == ("api", 23.5, "ready")
     assert "echo" in made["models"]
     for client in (pair.one, pair.two):
-        wait_for(lambda client=client: is_ready(client, "both"), 10, "the backend")
+        wait_for(partial(is_ready, client, "both"), 10, "the backend")
         assert ask(client, text="here").json()["choices"][0]["message"]["content"] == "here"
         listed = client.get("/admin/backends").json()["data"]
         assert [one["source"] for one in listed if one["name"] in ("triton", "both")] == [

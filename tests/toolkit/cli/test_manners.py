@@ -16,6 +16,7 @@ from tests.support.checkpoint import save_spec
 from tests.support.processes import ROOT
 from toolkit.cli import app as commands
 from toolkit.cli.app import command, main
+from toolkit.home import home
 
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3|4|9)\d(?:;\d+)*m")
 PRINTS_NO_RESULT = {("init",), ("schema",), ("serve",), ("stop",), ("logs",), ("completion",)}
@@ -131,7 +132,28 @@ def test_bad_input_is_told_in_the_one_format(
     assert re.search(r"^error: .+", said.err, re.MULTILINE)
     assert re.search(r"^ *hint: .+", said.err, re.MULTILINE)
     assert "Traceback" not in said.err
+    assert "Value error" not in said.err
     assert "a bug in the toolkit" not in said.err
+
+
+def test_a_missing_file_of_weights_is_a_wrong_use(
+    own_home: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in (("serve",), ("convert",), ("quantize",), ("verify",)):
+        right = {"convert": ["--to", "gguf"], "quantize": ["--awq"]}.get(path[0], [])
+        assert call(monkeypatch, *path, "gone.gguf", *right) == 2, path
+
+
+def test_the_hint_for_logs_names_the_latest_ports(
+    own_home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs = home() / "logs"
+    for port in range(9001, 9041):
+        (logs / str(port)).mkdir(parents=True)
+        os.utime(logs / str(port), (port, port))
+    assert call(monkeypatch, "logs", "--port", "1") == 1
+    shown = ", ".join(str(port) for port in range(9040, 9030, -1))
+    assert f"hint: there are logs of: {shown} and 30 more\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

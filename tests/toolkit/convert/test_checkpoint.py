@@ -44,6 +44,14 @@ def test_settings_that_are_null_are_as_if_they_were_not_there(tmp_path: Path) ->
     check_weights({"tensor_parallel_size": 2}, source)
 
 
+def test_a_quantizer_without_a_name_is_refused(tmp_path: Path) -> None:
+    source = save_checkpoint(tmp_path / "source")
+    config = json.loads((source / "config.json").read_text())
+    (source / "config.json").write_text(json.dumps(config | {"quantization_config": {}}))
+    with pytest.raises(ConvertError, match=r"quantization_config .* has no quant_method"):
+        convert_checkpoint(source, tmp_path / "out", silent)
+
+
 def test_a_file_system_without_hard_links_gets_copies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
