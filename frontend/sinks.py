@@ -3,7 +3,6 @@
 import base64
 import socket
 import ssl
-import sys
 from pathlib import Path
 
 from frontend.settings.logs import LogSettings
@@ -19,9 +18,9 @@ def make_sinks(settings: LogSettings, folder: Path) -> list[Sink]:
     """One for each place that is named. What waits for those on the network is in `folder`."""
     most, sinks = settings.log_waiting_lines, list[Sink]()
     if settings.log_to != "none":
-        stream = sys.stdout if settings.log_to == "stdout" else sys.stderr
+        descriptor = 1 if settings.log_to == "stdout" else 2
         is_text = settings.log_format == "text"
-        sinks.append(StreamSink(settings.log_to, stream.fileno(), most, is_text=is_text))
+        sinks.append(StreamSink(settings.log_to, descriptor, most, is_text=is_text))
     if (file := settings.log_file) is not None:
         sinks.append(FileSink(file, settings.log_file_bytes, settings.log_file_kept, most))
     for name, target in _targets(settings).items():

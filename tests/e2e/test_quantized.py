@@ -1,7 +1,4 @@
-"""The whole way of a quantized model: quantize → build-repo → serve → the SDK, by the commands.
-
-They are served side by side, one of them under two names.
-"""
+"""The whole way of a quantized model: quantize → build-repo → serve → the SDK, by the commands."""
 
 import subprocess
 import sys
@@ -23,8 +20,6 @@ METHODS = {
 }
 SMALL = ["--samples", "3", "--length", "96", "--no-engine", "--device", "cpu"]
 ENTRY = "  smollm2-{name}: {{kind: llm, source: path:{name}, context_length: 256}}\n"
-AGAIN = "  again: {kind: llm, source: path:int8, context_length: 128}\n"
-NAMES = (*(f"smollm2-{name}" for name in METHODS), "again")
 PASSAGE = (
     "The market hall was built of iron and glass in a year when both were new. Traders complained "
     "of the heat in summer and of the draught in winter, and stayed for a hundred and ten years."
@@ -48,10 +43,10 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenAI]:
             cwd=folder,
         )
     entries = "".join(ENTRY.format(name=name) for name in METHODS)
-    (folder / "models.yaml").write_text(f"version: 1\nmodels:\n{entries}{AGAIN}")
+    (folder / "models.yaml").write_text(f"version: 1\nmodels:\n{entries}")
     run("build-repo", "models.yaml", "--output", "repository", cwd=folder)
     with (
-        served(folder / "repository", folder / "serve.log", timeout_s=600) as service,
+        served(folder / "repository", folder / "serve.log") as service,
         OpenAI(base_url=f"{service.url}/v1", api_key="unused", max_retries=0) as sdk,
     ):
         yield sdk
@@ -65,17 +60,12 @@ def run(*arguments: str, cwd: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_language_models_are_served_side_by_side(client: OpenAI) -> None:
-    assert {model.id for model in client.models.list()} == set(NAMES)
-
-
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", METHODS)
 def test_a_quantized_model_still_knows_france(client: OpenAI, name: str) -> None:
     answer = client.chat.completions.create(
-        model=name,
+        model=f"smollm2-{name}",
         messages=[{"role": "user", "content": "What is the capital of France?"}],
         temperature=0,
         max_tokens=24,
     )
     assert "Paris" in (answer.choices[0].message.content or "")
-    assert answer.model == name

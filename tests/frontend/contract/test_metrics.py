@@ -84,6 +84,7 @@ def test_metrics_are_prometheuss(raw: httpx2.Client) -> None:
         "model",
         "queue",
         "reason",
+        "sink",
         "result",
         "route",
         "state",

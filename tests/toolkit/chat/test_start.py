@@ -26,7 +26,13 @@ def toolkit(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         cwd=folder,
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(Path.home())},
+        env={
+            "PYTHONPATH": str(ROOT),
+            "PATH": "/usr/bin:/bin",
+            "HOME": str(Path.home()),
+            # a database of an older version, beside which nothing starts, may lie in the home
+            "TRITON_FRONTEND_DATA_DIRECTORY": str(folder / "data"),
+        },
         timeout=240,
         check=False,
     )
