@@ -11,7 +11,7 @@ from frontend.http.client import Client
 
 @dataclass(frozen=True, slots=True)
 class AccountRoutes:
-    """The page of whoever is signed in."""
+    """The page of a user who is signed in."""
 
     async def show(self, _: Request, client: Client) -> None:
         """GET /dashboard"""

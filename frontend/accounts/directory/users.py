@@ -137,7 +137,7 @@ class Users:
         hashed = await self.passwords.hash(new, actor.id)
         async with self.changes.begin(actor, "users.change_password") as change:
             await store.USERS.update(change.connection, actor.id, password=hashed)
-            # also the session that asks: whoever knows the old password must be out everywhere
+            # also the session that asks: a thief who knows the old password must be out, too
             await end_sessions(change.connection, actor.id)
             change.note("user", actor.id)
 

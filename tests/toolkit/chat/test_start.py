@@ -30,7 +30,7 @@ def toolkit(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
             "PYTHONPATH": str(ROOT),
             "PATH": "/usr/bin:/bin",
             "HOME": str(Path.home()),
-            # a database of an older version, beside which nothing starts, may lie in the home
+            # a gateway does not start on the database of an older version, which the home may have
             "TRITON_FRONTEND_DATA_DIRECTORY": str(folder / "data"),
         },
         timeout=240,
