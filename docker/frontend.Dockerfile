@@ -18,6 +18,10 @@ RUN cp -r frontend /opt/gateway/lib/python3*/site-packages/ \
  && /opt/gateway/bin/python -m compileall -q /opt/gateway/lib/python3*/site-packages/frontend \
  && find /opt/gateway -type d \( -name tests -o -path '*/sqlalchemy/testing' -o -path '*/numpy/f2py' -o -path '*/numpy/typing' -o -path '*/site-packages/pycparser' \) -prune -exec rm -rf {} + \
  && find /opt/gateway/lib -path '*/sqlalchemy/dialects/*' -type d \( -name mssql -o -name mysql -o -name oracle \) -prune -exec rm -rf {} + \
+ && rm -rf /opt/gateway/lib/python3*/site-packages/numpy/distutils \
+ && find /opt/gateway/lib \( -name 'swagger-ui-es-*' -o -name 'swagger-ui-standalone-*' -o -name swagger-ui.js \) -delete \
+ # a decoder that no request may reach
+ && find /opt/gateway/lib \( -name 'libavif-*' -o -name '_avif.*' \) -delete \
  && find /opt/gateway/lib \( -name '*.map' -o -name '*.py[xi]' -o -name '*.pxd' -o -name '*.[ach]' \) -type f -delete \
  && /opt/gateway/bin/pip uninstall -q -y pip setuptools
 
