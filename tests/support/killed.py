@@ -35,7 +35,7 @@ async def main(url: str, folder: Path, step: str) -> None:
         await ledger.reserve(first, Need(1, 1))
         ledger.settle(used(first, 1, 1))
         await wait_until(lambda: not ledger._settles and not ledger._turn.locked())
-        ledger.store = _Ending(database, step)
+        ledger.store = store = _Ending(database)
         ended, running = hold_of(), hold_of()
         await ledger.reserve(ended, Need(10, 20))
         await ledger.reserve(running, Need(10, 20))
@@ -45,23 +45,24 @@ async def main(url: str, folder: Path, step: str) -> None:
         ledger.settle(used(ended, 10, 5))
         if step == "settled":
             end()
+        # from here the first write ends the process
+        store.step = step
         await asyncio.Event().wait()
 
 
 class _Ending(LedgerStore):
-    def __init__(self, database: Database, step: str) -> None:
-        super().__init__(database)
-        self._step = step
+    step = ""
 
     async def write(self, work: Callable[[Books], T]) -> T:
         def work_and_end(books: Books) -> Any:
             result = work(books)
-            if self._step == "transaction":
+            if self.step == "transaction":
                 end()
             return result
 
         done: T = await super().write(work_and_end)
-        end()
+        if self.step == "committed":
+            end()
         return done
 
 
