@@ -46,6 +46,15 @@ def temporary_files() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def same_umask() -> Iterator[None]:
+    """A gateway that runs in a test's own process keeps its files private: only that test's."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    yield
+    os.umask(mask)
+
+
 @pytest.fixture(scope="session")
 def echo_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository of the three echo models."""

@@ -11,6 +11,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from frontend.accounts.batch import Batch, apply, sweep
 from frontend.accounts.clock import Clock
@@ -24,6 +25,7 @@ from frontend.errors import StoreUnavailable
 from frontend.store.ledger.books import LedgerStore
 from frontend.store.ledger.journal import abandoned
 
+T = TypeVar("T")
 _SWEEP_S = 15.0
 _MOST = 1000
 _log = logging.getLogger(__name__)
@@ -65,7 +67,7 @@ class Sweeper:
         if self.folder is not None:
             # of dead processes alone: a living one holds the locks of its own
             with closing(abandoned(self.folder)) as files:
-                while (lines := await asyncio.to_thread(next, files, None)) is not None:
+                while (lines := await _in_thread(partial(next, files, None))) is not None:
                     await self._recover(lines, now_us)
         while holds := await self.store.write(lambda books: sweep(books, self.memory, now_us)):
             self._count(holds)
@@ -94,3 +96,13 @@ class Sweeper:
         for hold in holds:
             if hold.is_charged:
                 self.charged(hold.row)
+
+
+async def _in_thread(function: Callable[[], T]) -> T:
+    """Also when it is cancelled, the thread has ended: what it used can be closed."""
+    running = asyncio.ensure_future(asyncio.to_thread(function))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise

@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import asyncpg
+import psutil
 
 from frontend.store.database import Database, make_file
 from frontend.store.location import Location, at_file, parse_location
@@ -55,8 +56,14 @@ class Postgres:
     def stop(self, *, kill: bool = False) -> None:
         """Ends it immediately; with `kill` as a machine that fails."""
         if self._process is not None:
+            # those that serve a connection notice the end of the first one a moment later
+            serving = psutil.Process(self._process.pid).children(recursive=True) if kill else []
             self._process.kill() if kill else self._process.send_signal(2)  # SIGINT: fast
+            for process in serving:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
             self._process.wait(20)
+            psutil.wait_procs(serving, timeout=20)
             self._process = None
 
     def url(self, name: str) -> str:

@@ -5,10 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from frontend.accounts import sweeper
 from frontend.accounts.memory import RULES_US
 from frontend.accounts.quotas import Need
 from frontend.accounts.windows import SECOND_US
@@ -67,6 +70,22 @@ def test_a_full_disk_keeps_no_half_line(tmp_path: Path) -> None:
     assert journal.write("c", b"3")
     journal.close()
     assert [*abandoned(tmp_path)] == [[b"1", b"3"]]
+
+
+async def test_a_gateway_stops_while_it_reads_a_journal(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, stopping = threading.Event(), threading.Event()
+
+    def slow(_: Path) -> Iterator[list[bytes]]:
+        reading.set()
+        stopping.wait(20)
+        yield []
+
+    monkeypatch.setattr(sweeper, "abandoned", slow)
+    async with ledger_of(database, folder=tmp_path):
+        await wait_until(reading.is_set)
+        asyncio.get_running_loop().call_later(0.05, stopping.set)
 
 
 @pytest.mark.parametrize("step", STEPS)

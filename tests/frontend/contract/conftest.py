@@ -44,8 +44,8 @@ class Reader(threading.Thread):
 
 
 @contextlib.contextmanager
-def posted(gateway: Gateway, body: dict[str, Any], key: str = "") -> Iterator[None]:
-    """A request whose answer nobody reads; the client goes away at the end of the block."""
+def posted(gateway: Gateway, body: dict[str, Any], key: str = "") -> Iterator[socket.socket]:
+    """A request whose answer only the block reads; the client goes away at its end."""
     data = json.dumps(body).encode()
     head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"
     head += f"authorization: Bearer {key}\r\n" if key else ""
@@ -54,4 +54,4 @@ def posted(gateway: Gateway, body: dict[str, Any], key: str = "") -> Iterator[No
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.connect(("127.0.0.1", gateway.port))
         client.sendall(head.encode() + data)
-        yield
+        yield client

@@ -166,8 +166,13 @@ def _eventually(office: Office, **filters: Any) -> list[dict[str, Any]]:
 def test_a_client_that_goes_away_is_recorded_as_usage_has_it(office: Office) -> None:
     office.join("gone")
     body = {"model": "echo", "messages": script(text="a " * 200, delay_ms=20), "stream": True}
-    with posted(office.gateway, body, office.keys["gone"]):
-        wait_for(lambda: _running(office) > 0, 10, "the request to run")
+    with posted(office.gateway, body, office.keys["gone"]) as client:
+        read = b""
+        while b'"content":"a ' not in read:
+            part = client.recv(4096)
+            assert part, read
+            read += part
+        assert _running(office) > 0
     found = office.one(user_id=office.users["gone"], status=499)
     assert (found["decision"], found["ran"]) == ("cancelled", True)
     assert found["completion_tokens"] > 0
