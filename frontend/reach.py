@@ -1,4 +1,5 @@
-"""Which addresses a registered upstream may be at: public ones, and networks of the operator's.
+"""Looks up the addresses of a host, and says at which of them a registered upstream may be: public
+ones, and networks of the operator's.
 
 The answer is the list of addresses that was checked: who connects must use it, because a second
 look-up could answer differently (DNS rebinding).

@@ -7,14 +7,13 @@ bounded. No proxy, no cookies, no compression.
 
 import asyncio
 import ipaddress
-import socket
 import ssl
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import h11
 
 from frontend.address import Address, BadAddress, Location, Network, is_allowed, parse_url
+from frontend.reach import Resolve, resolve
 from frontend.turns import Turns
 
 _REDIRECTS = 3
@@ -23,17 +22,9 @@ _MAX_HEAD = 32_768
 _MAX_WAITING = 2048
 _AGENT = "triton-toolkit"
 
-Resolve = Callable[[str, int], Awaitable[list[Address]]]
-
 
 class FetchFailed(Exception):
     """Says why there is no file; meant for callers, so it reveals nothing about the network."""
-
-
-async def resolve(host: str, port: int) -> list[Address]:
-    """All addresses of a host, in the system's order. Raises OSError."""
-    answers = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [ipaddress.ip_address(each[4][0]) for each in answers]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ the host is checked and then connected to, so that a second look-up cannot answe
 
 import asyncio
 import ipaddress
-import socket
 import ssl
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -20,6 +19,7 @@ import orjson
 
 from frontend.address import Address, Server
 from frontend.errors import BackendFailed, BackendTimeout, Overloaded, UpstreamLost
+from frontend.reach import resolve
 from frontend.upstreams.protocol import Call
 
 _CHUNK = 65_536
@@ -211,11 +211,7 @@ class Web:
         try:
             found: list[Address] = [ipaddress.ip_address(self.server.host)]
         except ValueError:
-            loop = asyncio.get_running_loop()
-            answers = await loop.getaddrinfo(
-                self.server.host, self.server.port, type=socket.SOCK_STREAM
-            )
-            found = [ipaddress.ip_address(each[4][0]) for each in answers]
+            found = await resolve(self.server.host, self.server.port)
         if not found or not all(map(self.allows, found)):
             raise UpstreamLost("the model server is at an address that is not allowed")
         return found[0]
