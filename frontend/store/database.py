@@ -9,6 +9,8 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from sqlite3 import OperationalError
+from time import monotonic
 from typing import Any
 
 from asyncpg import InterfaceError as DriverError
@@ -24,12 +26,14 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.util import await_only
 
 from frontend.errors import InvalidRequest, StoreUnavailable
 from frontend.store.location import Location
 
 _BUSY_S = 10.0
 """How long a SQLite writer waits for another process, and anyone for a connection."""
+_AGAIN_S = 0.01
 _STATEMENT_S = 60.0
 _NO_TEXT = ("22021", "22P05")
 """SQLSTATEs of characters that PostgreSQL's text cannot hold; in UTF-8 that is U+0000."""
@@ -38,7 +42,6 @@ _MISTAKES = ("21", "22", "23", "42")
 _MISTAKE_ERRORS = (IntegrityError, ProgrammingError, DataError)
 _ERRORS = (ConnectionError, TimeoutError, PoolTimeout, DBAPIError, PostgresError, DriverError)
 _SQLITE = (
-    "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=NORMAL",  # with WAL: an end of the power may undo the last commits
     "PRAGMA foreign_keys=ON",
     f"PRAGMA busy_timeout={int(_BUSY_S * 1000)}",
@@ -130,7 +133,22 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
     cursor = connection.cursor()
     for pragma in _SQLITE:
         cursor.execute(pragma)
+    _use_wal(cursor)
     cursor.close()
+
+
+def _use_wal(cursor: Any) -> None:
+    """SQLite does not wait here for others that open the same new file, whatever its timeout is."""
+    end = monotonic() + _BUSY_S
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except OperationalError:
+            if monotonic() > end:
+                raise
+            await_only(asyncio.sleep(_AGAIN_S))
+        else:
+            return
 
 
 def _is_open(connection: Any, _: object, __: object) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.support.browser import (
     check_accessible,
@@ -123,6 +123,25 @@ def test_the_keyboard_reaches_every_tab(page: Page) -> None:
     expect(page.get_by_role("tabpanel", name="Embeddings")).to_be_visible()
     page.keyboard.press("Tab")
     expect(page.locator("#panel-embeddings select")).to_be_focused()
+
+
+def test_nothing_can_be_sent_before_the_models_are_known(page: Page) -> None:
+    waiting: list[Route] = []
+
+    def hold(route: Route) -> None:  # Playwright refuses the bound method of a list
+        waiting.append(route)
+
+    page.route("**/v1/models", hold)
+    page.goto("/playground")
+    page.get_by_label("Message").fill("hello there")
+    send = page.get_by_role("button", name="Send")
+    expect(send).to_be_disabled()
+    page.get_by_label("Message").press("Control+Enter")
+    expect(page.locator(".turn")).to_have_count(0)
+    for route in waiting:
+        route.continue_()
+    send.click()
+    expect(page.locator(".turn").nth(1)).to_contain_text("hello there")
 
 
 def test_a_key_is_asked_for_where_callers_need_one(

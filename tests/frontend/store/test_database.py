@@ -1,6 +1,9 @@
 """Transactions on both databases: rolled back, queued, refused while the database is away."""
 
 import asyncio
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from sqlalchemy import insert, select, text
@@ -8,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from frontend.errors import InvalidRequest, StoreUnavailable
 from frontend.store.database import Database
-from frontend.store.location import parse_location
+from frontend.store.location import at_file, parse_location
 from frontend.store.migrate import check
 from frontend.store.tables import changes
 from tests.support.databases import Databases
@@ -76,6 +79,22 @@ async def test_writers_queue_and_none_fails(database: Database) -> None:
     async with database.connect() as connection:
         assert (await connection.execute(select(changes.c.number))).scalar_one() == 40
     await other.close()
+
+
+async def test_a_new_file_that_another_process_writes_is_waited_for(tmp_path: Path) -> None:
+    database = Database(at_file(tmp_path / "new.db"))
+    with closing(sqlite3.connect(database.location.file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        opening = asyncio.create_task(is_in_wal_mode(database))
+        assert not (await asyncio.wait({opening}, timeout=0.1))[0]
+        other.execute("COMMIT")
+        assert await opening
+    await database.close()
+
+
+async def is_in_wal_mode(database: Database) -> bool:
+    async with database.connect() as connection:
+        return await connection.scalar(text("PRAGMA journal_mode")) == "wal"
 
 
 async def test_what_is_done_while_the_server_is_away_fails_and_works_again_afterwards(

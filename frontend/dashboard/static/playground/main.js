@@ -31,6 +31,7 @@ function setUpTabs() {
   }
 }
 
+// A form can be sent from here on: until then its button is off, as a request needs a model.
 async function listModels() {
   const known = await models();
   for (const select of document.querySelectorAll("[data-models]")) {
