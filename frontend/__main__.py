@@ -16,6 +16,7 @@ _COMMANDS = {
     "key-requests",
     "keys",
     "migrate",
+    "models",
     "organisations",
     "plans",
     "prices",

@@ -22,6 +22,7 @@ from frontend.http.middleware import Middleware
 from frontend.http.rates import SHOWN
 from frontend.http.routing import Routes
 from frontend.http.sites import Sites, sites_of
+from frontend.management import Management
 from frontend.scheduling.shared import Exchange
 from frontend.settings import Settings
 from frontend.settings.server import ServerSettings
@@ -87,9 +88,11 @@ def create_gateway(
     sessions = Sessions(database, directory.users.passwords)
     cookies = Cookies(secure=settings.public_url.startswith("https:"))
     roster = make_roster(settings, path, database)
+    management = Management(path.fleet, directory.groups.changes)
     parts = Parts(
-        database, metrics, history, directory, runner, recorder, purge, sessions, cookies, roster
-    )
+        database, metrics, history, directory, runner, recorder, purge, sessions, cookies, roster,
+        management,
+    )  # fmt: skip
     routes = Routes(table(make_handlers(settings, path, parts)))
     middleware = Middleware(
         routes,
@@ -128,6 +131,7 @@ def _lifespan(path: Path, parts: Parts, callers: Callers) -> ASGIApp:
         ):
             yield
         # in this order: what uses the upstream ends before its channel is closed
+        await parts.management.close()
         await path.images.workers.close()
         await parts.database.close()
         await path.fleet.close()
