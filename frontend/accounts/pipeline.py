@@ -60,7 +60,7 @@ class Pipeline:
         return await done
 
     def add(self, step: Step) -> None:
-        """A step that nobody waits for. Never fails."""
+        """Sends a step later, without an answer. Never fails."""
         # of a Redis that stays away, what is forgotten ends by itself within a minute
         if len(self._asks) < _MAX_SETTLES:
             self._asks.append(_Ask(step))
