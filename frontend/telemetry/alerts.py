@@ -113,5 +113,5 @@ def _of_models(recent: Sequence[Mapping[str, Any]]) -> Iterator[Alert]:
 
 
 def _lasting(values: Iterable[float | None]) -> float:
-    """The least of what was measured: what is always exceeded is no outlier."""
+    """The least of what was measured: one slow request alone raises nothing."""
     return min((value for value in values if value is not None), default=0.0)
