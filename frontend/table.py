@@ -7,6 +7,7 @@ document is compared with this table by a test.
 from dataclasses import dataclass
 
 from frontend.dashboard.account import AccountRoutes
+from frontend.dashboard.admin import AdminRoutes
 from frontend.dashboard.login import LoginRoutes
 from frontend.dashboard.pages import StaticRoutes
 from frontend.dashboard.playground import PlaygroundRoutes
@@ -35,6 +36,7 @@ from frontend.routes.files import FileRoutes
 from frontend.routes.health import HealthRoutes
 from frontend.routes.images import FILES, ImageRoutes
 from frontend.routes.keys import KeyRoutes, MeRoutes
+from frontend.routes.live import LiveRoutes
 from frontend.routes.messages import MessagesRoutes
 from frontend.routes.metrics import MetricsRoutes
 from frontend.routes.models import ModelRoutes
@@ -77,6 +79,8 @@ class Handlers:
     static: StaticRoutes
     login: LoginRoutes
     account: AccountRoutes
+    admin: AdminRoutes
+    live: LiveRoutes
     files: FileRoutes
     batches: BatchRoutes
     tokens: TokenRoutes
@@ -204,6 +208,8 @@ def _gateway(to: Handlers) -> list[Route]:
         Route("POST", "/login", OPENAI, PUBLIC, to.login.submit),
         Route("POST", "/logout", OPENAI, SELF, to.login.logout),
         Route("GET", "/dashboard", OPENAI, SELF, to.account.show, page=True),
+        Route("GET", "/admin", OPENAI, SELF, to.admin.overview, page=True),
+        Route("GET", "/admin/pages/{name}", OPENAI, SELF, to.admin.show, page=True),
         Route("GET", "/static/{digest}/{name:path}", OPENAI, PUBLIC, to.static.file),
         Route("GET", "/healthz", OPENAI, PUBLIC, to.health.live),
         Route("GET", "/readyz", OPENAI, PUBLIC, to.health.ready),
@@ -212,6 +218,9 @@ def _gateway(to: Handlers) -> list[Route]:
         Route("GET", "/admin/metrics", OPENAI, OBSERVE, to.metrics.show),
         Route("GET", "/admin/metrics/history", OPENAI, OBSERVE, to.metrics.history),
         Route("GET", "/admin/status", OPENAI, OBSERVE, to.health.status),
+        Route("GET", "/admin/overview", OPENAI, OBSERVE, to.live.show),
+        Route("GET", "/admin/live", OPENAI, OBSERVE, to.live.stream),
+        Route("GET", "/admin/alerts", OPENAI, OBSERVE, to.live.alerts),
         Route("GET", "/docs/api", OPENAI, PUBLIC, to.docs.document),
         Route("GET", "/docs/swagger", OPENAI, PUBLIC, to.docs.page),
         Route("GET", "/docs/swagger/{name}", OPENAI, PUBLIC, to.docs.file),
