@@ -10,7 +10,8 @@ import time
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
 
-from frontend.accounts.directory.change import Actor, Changes
+from frontend.accounts.directory.actor import Actor
+from frontend.accounts.directory.change import Changes
 from frontend.accounts.scopes import allows_model
 from frontend.domain.copies import Copy, StoredModel
 from frontend.domain.identity import Scope

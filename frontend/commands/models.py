@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from frontend.accounts.directory.actor import OPERATOR
 from frontend.accounts.directory.backends import Backends
-from frontend.accounts.directory.change import OPERATOR
 from frontend.accounts.directory.directory import Directory
 from frontend.commands.accounts import Answer, Shown, add_command, parser_of, run_command
 from frontend.dialects.admin.models import show_model

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from frontend.accounts.directory.change import Actor
+from frontend.accounts.directory.actor import Actor
 from frontend.dialects.admin.models import ModelChangeBody, show_model
 from frontend.domain.copies import StoredModel
 from frontend.domain.request import Request
