@@ -1,6 +1,6 @@
 """What operators see and change of models: their state at each upstream, loading and unloading.
 
-A change goes on when whoever asked for it goes away, and is noted in the admin events when it has
+A change goes on when its caller goes away, and is noted in the admin events when it has
 ended, whether it succeeded or not. Requests to other models go on meanwhile.
 """
 
@@ -112,7 +112,7 @@ class Management:
     ) -> StoredModel:
         tasks = [asyncio.create_task(self._change_one(actor, one, state)) for one in targets]
         for task in tasks:
-            # kept here, since whoever waits for them may go away
+            # kept here, since the caller that waits for them may go away
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         await asyncio.wait(tasks, timeout=wait_s)

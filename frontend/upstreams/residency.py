@@ -113,7 +113,7 @@ class Residency:
         return stay.running if (stay := self._stays.get(name)) is not None else 0
 
     def accepts(self, model: Model) -> bool:
-        """Whether new requests may be sent: not while a model is unloaded that none loads again."""
+        """Whether new requests may be sent: not while a model is unloaded for good."""
         return self.is_on_demand(model) or self.state(model.name) != UNLOADING
 
     @property
