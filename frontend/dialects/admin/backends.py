@@ -47,12 +47,12 @@ class ServedBody(Body, kw_only=True, omit_defaults=True):
     images: Annotated[bool | None, about("Whether it reads images.")] = None
     aliases: Annotated[list[str], Meta(max_length=100), about("More names for clients.")] = []  # noqa: RUF012
     chat_template: Annotated[
-        str | None,
-        Meta(max_length=128),
+        Annotated[str, Meta(max_length=128)] | None,
         about("For a Triton: chatml, gemma, llama-3, mistral, or a file of 'model_files'."),
     ] = None
     tokenizer: Annotated[
-        str | None, Meta(max_length=128), about("For a Triton: a file of 'model_files'.")
+        Annotated[str, Meta(max_length=128)] | None,
+        about("For a Triton: a file of 'model_files'."),
     ] = None
     tensors: Annotated[
         TensorsBody | None, about("For an embedding model of a Triton: its tensors.")

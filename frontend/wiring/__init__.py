@@ -1,0 +1,1 @@
+"""Makes the gateway's parts from its settings; `app` puts them together."""

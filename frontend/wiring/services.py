@@ -1,0 +1,120 @@
+"""What works beside the path: the ledger, the audit, batches, and who may call."""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+
+from frontend.accounts.authorize import Authorizer
+from frontend.accounts.callers import Callers
+from frontend.accounts.clock import Clock
+from frontend.accounts.cookies import Cookies
+from frontend.accounts.directory.directory import Directory
+from frontend.accounts.keys import Keys
+from frontend.accounts.ledger import Ledger
+from frontend.accounts.retention import retention_of, write_purge
+from frontend.accounts.sessions import Sessions
+from frontend.accounts.share import Share
+from frontend.accounts.shared import LEASE_US, Shared
+from frontend.audit.purge import Purge
+from frontend.audit.record import Recorder
+from frontend.audit.writer import Writer
+from frontend.batches.lines import LineBounds
+from frontend.batches.perform import Performer
+from frontend.batches.runner import Runner
+from frontend.batches.work import Means
+from frontend.domain.audit import AuditLevel, AuditPolicy
+from frontend.generation.path import Path
+from frontend.http.routing import Handler
+from frontend.settings import Settings
+from frontend.settings.server import ServerSettings
+from frontend.store.audit import AuditStore
+from frontend.store.batches import BatchStore
+from frontend.store.database import Database
+from frontend.store.ledger.books import LedgerStore
+from frontend.store.redis import SharedCounters
+from frontend.store.uploads import UploadStore
+from frontend.telemetry.metrics import Metrics
+
+
+def make_counters(settings: Settings) -> SharedCounters | None:
+    """What several gateways share in Redis; None without one."""
+    if settings.redis is None:
+        return None
+    return SharedCounters(settings.redis, settings.redis_timeout_s, LEASE_US)
+
+
+def make_ledger(
+    settings: Settings, database: Database, counters: SharedCounters | None, metrics: Metrics
+) -> Ledger:
+    """Budgets, limits and usage rows."""
+    clock, shared = Clock(), None
+    if counters is not None:
+        shared = Shared(counters, Share(settings.redis_gateways), clock)
+    return Ledger(
+        LedgerStore(database),
+        settings.default_tokens_per_month,
+        settings.max_refused_per_minute,
+        charged=metrics.charge,
+        lost=metrics.usage_lost.inc,
+        folder=settings.data_directory / "ledger",
+        clock=clock,
+        shared=shared,
+    )
+
+
+def make_recorder(settings: Settings, database: Database, metrics: Metrics) -> Recorder:
+    """Audit records of requests, and the policy of groups that do not set one."""
+    writer = Writer(
+        AuditStore(database),
+        settings.data_directory / "audit",
+        settings.max_audit_records,
+        settings.max_audit_bytes,
+        written=metrics.audit_records.inc,
+        lost=metrics.audit_lost.inc,
+    )
+    metrics.watch("audit_backlog", "Audit records that wait to be written", lambda: writer.backlog)
+    return Recorder(writer, AuditPolicy(AuditLevel(settings.audit), settings.audit_strict))
+
+
+def make_runner(
+    settings: Settings, path: Path, recorder: Recorder, handler: Callable[[str], Handler]
+) -> Runner:
+    """Batches. `handler` answers a line's path."""
+    database = recorder.writer.store.database
+    folder = settings.data_directory / "files"
+    means = Means(
+        BatchStore(database),
+        UploadStore(database, folder, settings.max_files_bytes),
+        Performer(handler, settings.request_timeout_s, recorder),
+        LineBounds(
+            settings.max_batch_requests,
+            settings.max_image_body_bytes,
+            settings.max_json_values,
+            settings.max_json_containers,
+        ),
+        asyncio.Semaphore(settings.max_batch_running),
+        lambda: path.draining,
+    )
+    return Runner(means)
+
+
+def make_authorizer(
+    settings: ServerSettings, callers: Callers, sessions: Sessions, cookies: Cookies
+) -> Authorizer:
+    """Raises KeyFileError: a broken file must end the start, not the first request."""
+    keys = None if settings.keys_file is None else Keys(settings.keys_file)
+    if keys is not None:
+        keys.read()
+    return Authorizer(
+        keys, callers, open=not settings.keys_are_required, sessions=sessions, cookies=cookies
+    )
+
+
+def make_purge(settings: Settings, recorder: Recorder, directory: Directory) -> Purge:
+    """The job that removes audit records whose time is over, by the groups' policies."""
+    return Purge(
+        recorder.writer.store,
+        recorder.writer.artifacts,
+        partial(retention_of, directory.groups, settings.audit_days),
+        partial(write_purge, directory.groups.changes),
+    )
