@@ -137,9 +137,11 @@ class Sessions:
             return None
         return Pending(person.user_id, person.user_name, session.stage)
 
-    async def find(self, token: bytes, may_look: Callable[[], bool]) -> Caller | None:
+    async def find(
+        self, token: bytes, may_look: Callable[[], bool], *, counts: bool = True
+    ) -> Caller | None:
         """Whose session it is; None where it has ended. `may_look` is asked before the database
-        looks for a token that was not seen before."""
+        looks for a token that was not seen before. `counts`: it is a use of the session."""
         if not _TOKEN.fullmatch(token):
             return None
         digest = digest_of(token)
@@ -160,7 +162,7 @@ class Sessions:
         if len(self._known) > _MAX_KNOWN:
             self._known.popitem(last=False)
         # often enough that a short time without use is measured
-        if now_us - session.seen_at_us > min(_MINUTE_US, idle_us // 4):
+        if counts and now_us - session.seen_at_us > min(_MINUTE_US, idle_us // 4):
             await self._see(digest, now_us)
         return caller_of("", person)
 

@@ -8,7 +8,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from frontend.accounts.directory.change import Actor, Change, write_event
+from frontend.accounts.directory.actor import Actor
+from frontend.accounts.directory.change import Change, write_event
 from frontend.accounts.throttle import Throttle
 from frontend.errors import StoreUnavailable
 from frontend.store import accounts as store

@@ -5,7 +5,7 @@ first step, or after its ten minutes, each leads back to `/login`.
 from dataclasses import dataclass
 
 from frontend.accounts.cookies import csrf_of
-from frontend.accounts.directory.change import Actor
+from frontend.accounts.directory.actor import Actor
 from frontend.accounts.directory.users import Users
 from frontend.accounts.sessions import PASSWORD, Pending
 from frontend.accounts.signins import Source

@@ -7,7 +7,7 @@ import pytest
 
 from frontend.accounts.attempts import Attempts, known_browser, remember_browser
 from frontend.accounts.cookies import Cookies, csrf_of, is_csrf
-from frontend.accounts.directory.change import OPERATOR, Actor
+from frontend.accounts.directory.actor import OPERATOR, Actor
 from frontend.accounts.directory.directory import Directory
 from frontend.accounts.passwords import Passwords
 from frontend.accounts.sessions import PASSWORD, Lifetimes, Sessions
