@@ -14,6 +14,7 @@ from frontend.settings.media import MediaSettings
 from frontend.settings.schemas import SchemaSettings
 from frontend.settings.server import ServerSettings
 from frontend.settings.sharing import SharingSettings
+from frontend.settings.signin import SignInSettings
 from frontend.settings.store import StoreSettings
 from frontend.settings.telemetry import TelemetrySettings
 from frontend.settings.upstreams import UpstreamSettings
@@ -39,6 +40,7 @@ class Settings(
     BatchSettings,
     TelemetrySettings,
     LogSettings,
+    SignInSettings,
     StoreSettings,
     SchemaSettings,
     MediaSettings,
