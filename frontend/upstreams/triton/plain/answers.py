@@ -42,7 +42,7 @@ class Reading:
     _answers: int = field(default=0)
 
     def read(self, response: service_pb2.ModelInferResponse) -> Event | None:
-        """The event of one response; None for one that says nothing new."""
+        """The event of one response; None for one without text."""
         outputs = _outputs(response)
         if (texts := outputs.get("text_output")) is None:
             return None

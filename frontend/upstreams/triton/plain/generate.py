@@ -1,7 +1,7 @@
 """Generations of models of other builders: the prompt is rendered here, then streamed.
 
 Closing the stream cancels the request, which NVIDIA's backends watch for; the ensemble of
-TensorRT-LLM is told by its own stop request besides.
+TensorRT-LLM also gets its own stop request.
 """
 
 import asyncio

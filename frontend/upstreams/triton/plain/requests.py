@@ -65,7 +65,7 @@ _RETURNS = ("finish_reason", "stop_reason", "num_input_tokens", "num_output_toke
 
 
 def check(plain: Plain, generation: Generation) -> None:
-    """Raises InvalidRequest for what no model of other builders takes from the gateway."""
+    """Raises InvalidRequest for what models of other builders do not take from the gateway."""
     prompt, engine = generation.prompt, plain.family.value
     if generation.tools is not None and generation.tools.allowed:
         unsupported("tools", engine)

@@ -1,4 +1,4 @@
-"""Chat templates for models whose server has none: rendered here, in Jinja's sandbox.
+"""Chat templates for models that come without one: rendered here, in Jinja's sandbox.
 
 A template is one of the formats below, or a file that the operator installed; callers never send
 one. Servers put the token for the beginning of a text in front themselves, so `bos_token` is empty.
