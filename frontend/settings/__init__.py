@@ -16,6 +16,7 @@ from frontend.settings.server import ServerSettings
 from frontend.settings.sharing import SharingSettings
 from frontend.settings.store import StoreSettings
 from frontend.settings.telemetry import TelemetrySettings
+from frontend.settings.traces import TraceSettings
 from frontend.settings.upstreams import UpstreamSettings
 
 _PREFIX = "TRITON_FRONTEND_"
@@ -39,6 +40,7 @@ class Settings(
     BatchSettings,
     TelemetrySettings,
     LogSettings,
+    TraceSettings,
     StoreSettings,
     SchemaSettings,
     MediaSettings,
