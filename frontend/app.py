@@ -7,6 +7,7 @@ independent.
 from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from starlette.middleware.cors import CORSMiddleware
@@ -17,12 +18,14 @@ from frontend.accounts.callers import Callers
 from frontend.accounts.cookies import Cookies
 from frontend.accounts.directory.directory import Directory
 from frontend.accounts.sessions import Sessions
+from frontend.generation.overview import Overview, gauges_of
 from frontend.generation.path import Path
 from frontend.generation.watched import watch
 from frontend.http.middleware import Middleware
 from frontend.http.rates import SHOWN
 from frontend.http.routing import Routes
 from frontend.http.sites import Sites, sites_of
+from frontend.management import Management
 from frontend.scheduling.shared import Exchange
 from frontend.settings import Settings
 from frontend.settings.server import ServerSettings
@@ -30,6 +33,7 @@ from frontend.store.database import Database
 from frontend.store.location import locate
 from frontend.store.usage import UsageStore
 from frontend.table import table
+from frontend.telemetry.alerts import Alerts
 from frontend.telemetry.history import History
 from frontend.telemetry.metrics import Metrics
 from frontend.telemetry.scrape import Scraper
@@ -95,15 +99,28 @@ def create_gateway(
     sessions = Sessions(database, directory.users.passwords)
     cookies = Cookies(secure=settings.public_url.startswith("https:"))
     roster = make_roster(settings, path, database)
+    authorizer = make_authorizer(settings, callers, sessions, cookies)
     parts = Parts(
-        database, metrics, history, directory, runner, recorder, purge, sessions, cookies, roster
+        database,
+        metrics,
+        history,
+        directory,
+        runner,
+        recorder,
+        purge,
+        sessions,
+        cookies,
+        roster,
+        Management(path.fleet, directory.groups.changes),
+        authorizer,
+        _overview(path, metrics, history),
     )
     tracing = make_tracing(settings, metrics, {} if trace_ids is None else trace_ids)
     routes = Routes(table(make_handlers(settings, path, parts)))
     middleware = Middleware(
         routes,
         _sites(settings),
-        make_authorizer(settings, callers, sessions, cookies),
+        authorizer,
         settings.request_timeout_s,
         settings.client_timeout_s,
         _lifespan(path, parts, callers, tracing),
@@ -115,6 +132,17 @@ def create_gateway(
     )
     app = _with_cors(middleware, middleware.sites) if settings.origins else middleware
     return Gateway(app, path, metrics, routes, database)
+
+
+def _overview(path: Path, metrics: Metrics, history: History) -> Overview:
+    alerts = Alerts(partial(gauges_of, path, metrics), lambda: history.points)
+
+    def refresh() -> None:
+        metrics.refresh()
+        alerts.check()  # also while nobody looks, so that it is known since when each one holds
+
+    history.refresh = refresh
+    return Overview(path, metrics, history, alerts)
 
 
 def _lifespan(path: Path, parts: Parts, callers: Callers, tracing: "Tracing | None") -> ASGIApp:
@@ -140,6 +168,7 @@ def _lifespan(path: Path, parts: Parts, callers: Callers, tracing: "Tracing | No
         ):
             yield
         # in this order: what uses the upstream ends before its channel is closed
+        await parts.management.close()
         await path.images.workers.close()
         await parts.database.close()
         await path.fleet.close()

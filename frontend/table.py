@@ -7,6 +7,7 @@ document is compared with this table by a test.
 from dataclasses import dataclass
 
 from frontend.dashboard.account import AccountRoutes
+from frontend.dashboard.admin import AdminRoutes
 from frontend.dashboard.login import LoginRoutes
 from frontend.dashboard.pages import StaticRoutes
 from frontend.dashboard.playground import PlaygroundRoutes
@@ -15,6 +16,7 @@ from frontend.domain.identity import Permission
 from frontend.domain.request import Dialect
 from frontend.http.routing import Route
 from frontend.routes.admin_groups import GroupRoutes, OrganisationRoutes, RoleRoutes
+from frontend.routes.admin_models import ManagedModelRoutes
 from frontend.routes.admin_users import KeyRequestRoutes, UserRoutes
 from frontend.routes.allowances import (
     CreditRoutes,
@@ -34,6 +36,7 @@ from frontend.routes.files import FileRoutes
 from frontend.routes.health import HealthRoutes
 from frontend.routes.images import FILES, ImageRoutes
 from frontend.routes.keys import KeyRoutes, MeRoutes
+from frontend.routes.live import LiveRoutes
 from frontend.routes.messages import MessagesRoutes
 from frontend.routes.metrics import MetricsRoutes
 from frontend.routes.models import ModelRoutes
@@ -76,6 +79,8 @@ class Handlers:
     static: StaticRoutes
     login: LoginRoutes
     account: AccountRoutes
+    admin: AdminRoutes
+    live: LiveRoutes
     files: FileRoutes
     batches: BatchRoutes
     tokens: TokenRoutes
@@ -96,6 +101,7 @@ class Handlers:
     audit: AuditRoutes
     queue: QueueRoutes
     backends: BackendRoutes
+    managed_models: ManagedModelRoutes
 
 
 def table(to: Handlers) -> list[Route]:
@@ -112,6 +118,7 @@ def table(to: Handlers) -> list[Route]:
         *_quotas(to),
         *_audit(to),
         *_backends(to),
+        *_managed_models(to),
     ]
 
 
@@ -201,6 +208,8 @@ def _gateway(to: Handlers) -> list[Route]:
         Route("POST", "/login", OPENAI, PUBLIC, to.login.submit),
         Route("POST", "/logout", OPENAI, SELF, to.login.logout),
         Route("GET", "/dashboard", OPENAI, SELF, to.account.show, page=True),
+        Route("GET", "/admin", OPENAI, SELF, to.admin.overview, page=True),
+        Route("GET", "/admin/pages/{name}", OPENAI, SELF, to.admin.show, page=True),
         Route("GET", "/static/{digest}/{name:path}", OPENAI, PUBLIC, to.static.file),
         Route("GET", "/healthz", OPENAI, PUBLIC, to.health.live),
         Route("GET", "/readyz", OPENAI, PUBLIC, to.health.ready),
@@ -209,6 +218,9 @@ def _gateway(to: Handlers) -> list[Route]:
         Route("GET", "/admin/metrics", OPENAI, OBSERVE, to.metrics.show),
         Route("GET", "/admin/metrics/history", OPENAI, OBSERVE, to.metrics.history),
         Route("GET", "/admin/status", OPENAI, OBSERVE, to.health.status),
+        Route("GET", "/admin/overview", OPENAI, OBSERVE, to.live.show),
+        Route("GET", "/admin/live", OPENAI, OBSERVE, to.live.stream),
+        Route("GET", "/admin/alerts", OPENAI, OBSERVE, to.live.alerts),
         Route("GET", "/docs/api", OPENAI, PUBLIC, to.docs.document),
         Route("GET", "/docs/swagger", OPENAI, PUBLIC, to.docs.page),
         Route("GET", "/docs/swagger/{name}", OPENAI, PUBLIC, to.docs.file),
@@ -328,4 +340,13 @@ def _backends(to: Handlers) -> list[Route]:
         Route("POST", f"{one}/disable", OPENAI, BACKENDS, to.backends.disable),
         Route("POST", f"{one}/drain", OPENAI, BACKENDS, to.backends.drain),
         Route("POST", f"{one}/refresh", OPENAI, BACKENDS, to.backends.refresh),
+    ]
+
+
+def _managed_models(to: Handlers) -> list[Route]:
+    return [
+        Route("GET", "/admin/models", OPENAI, LOAD, to.managed_models.list),
+        Route("POST", "/admin/models/load", OPENAI, LOAD, to.managed_models.load),
+        Route("POST", "/admin/models/unload", OPENAI, LOAD, to.managed_models.unload),
+        Route("GET", "/admin/models/{model:path}", OPENAI, LOAD, to.managed_models.get),
     ]

@@ -5,6 +5,7 @@ that a role does not have, and a route or source that the key's scope does not l
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from frontend.accounts.callers import Callers
@@ -64,6 +65,23 @@ class Authorizer:
         if caller.scope is not UNLIMITED:
             _check_scope(caller, attempt)
         return caller
+
+    async def holds(self, headers: Headers, permission: Permission) -> bool:
+        """Whether the owner of a stream that was authorized still has the permission. That is not
+        a use of a session: a page that is left open must not keep it alive.
+
+        Raises StoreUnavailable.
+        """
+        caller: Caller | None = None
+        if (credential := parse_key(secret_of(headers))) is not None:
+            caller = None if self.file is None else self.file.find(credential)
+            if caller is None and self.callers is not None:
+                with suppress(Unauthorized):  # it has expired or is disabled
+                    caller = await self.callers.find(credential)
+        elif self.sessions is not None:
+            token = self.cookies.read(headers, "session")
+            caller = await self.sessions.find(token, lambda: True, counts=False)
+        return caller is not None and allows(caller.role, permission)
 
     async def _authenticate(self, attempt: Attempt) -> Caller:
         secret = secret_of(attempt.headers)

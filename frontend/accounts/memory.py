@@ -43,6 +43,14 @@ class Memory:
         """Whether no other gateway has begun to serve."""
         return self.gateways == 1 and 0 <= now_us - self.gateways_read_us < RULES_US
 
+    def is_unlimited(self, owner: Owner, now_us: int) -> bool:
+        """Whether it is known that the caller has nothing to reserve."""
+        # callers without a key, as in open mode, do not have limits
+        if not owner.key:
+            return True
+        rules = self.rules_for(owner, now_us)
+        return rules is not None and rules.is_unlimited
+
     def rules_for(self, owner: Owner, now_us: int) -> Rules | None:
         """None: they have to be read."""
         read_us, rules = self.rules.get(owner, (-(10**18), None))

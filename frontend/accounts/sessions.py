@@ -84,9 +84,11 @@ class Sessions:
             await add_session(rows, digest_of(token.encode()), session)
         return token
 
-    async def find(self, token: bytes, may_look: Callable[[], bool]) -> Caller | None:
+    async def find(
+        self, token: bytes, may_look: Callable[[], bool], *, counts: bool = True
+    ) -> Caller | None:
         """Whose session it is; None where it has ended. `may_look` is asked before the database
-        looks for a token that was not seen before."""
+        looks for a token that was not seen before. `counts`: it is a use of the session."""
         if not _TOKEN.fullmatch(token):
             return None
         digest = digest_of(token)
@@ -105,7 +107,7 @@ class Sessions:
         self._known[digest] = None
         if len(self._known) > _MAX_KNOWN:
             self._known.popitem(last=False)
-        if now_us - session.seen_at_us > _MINUTE_US:
+        if counts and now_us - session.seen_at_us > _MINUTE_US:
             await self._see(digest, now_us)
         return caller_of("", person)
 

@@ -1,8 +1,8 @@
 """Rates and running requests that all gateways count together in Redis, in one step per request.
 
-What waits while a call runs goes into the next one, so a request waits for one round trip, or for
-a few time limits at most. Without Redis each gateway gives its share (`accounts.share`). What lasts
-longer than a minute (budgets, requests per day, credits) is counted in the database alone.
+Without Redis each gateway gives its share (`accounts.share`). What lasts longer than a minute
+(budgets, requests per day, credits) is counted in the database alone. How steps reach Redis is
+decided in `accounts.pipeline`.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from typing import Any
 
 from frontend.accounts.clock import Clock
 from frontend.accounts.limits import Counter, Key, Limit, Measure, cost_us
+from frontend.accounts.pipeline import Pipeline, Step
 from frontend.accounts.quotas import (
     PLENTY,
     Grant,
@@ -39,13 +40,8 @@ from frontend.store.redis import (
 
 LEASE_US = 20 * SECOND_US
 """Of a running request's place: after a gateway is killed it is free this much later."""
-_RENEW_US = 5 * SECOND_US
-_PROBE_S = 0.5
-_MOST = 200
-_MAX_SETTLES = 20_000
 _log = logging.getLogger(__name__)
 
-Step = list[Any]
 Counters = dict[Key, Counter]
 
 
@@ -58,14 +54,6 @@ class _Taken:
     own: Holds
 
 
-@dataclass(slots=True, eq=False)
-class _Ask:
-    """A step that waits for its call. Nobody waits for the answer where `done` is None."""
-
-    step: Step
-    done: "asyncio.Future[list[int]] | None" = None
-
-
 @dataclass(slots=True)
 class Shared:
     """Create it inside the event loop that uses it."""
@@ -73,13 +61,16 @@ class Shared:
     counters: SharedCounters
     share: Share
     clock: Clock = field(default_factory=Clock)
-    is_away: bool = False
-    _epoch: str = ""
-    _asks: list[_Ask] = field(default_factory=list)
+    _pipeline: Pipeline = field(init=False)
     _taken: dict[str, _Taken] = field(default_factory=dict)
-    _wake: asyncio.Event = field(default_factory=asyncio.Event)
-    _renewed_us: int = 0
-    _ends: bool = False
+
+    def __post_init__(self) -> None:
+        self._pipeline = Pipeline(self.counters, self.clock, self._used, self._slots, self._lost)
+
+    @property
+    def is_away(self) -> bool:
+        """Whether Redis does not answer."""
+        return self._pipeline.is_away
 
     async def reserve(
         self, request_id: str, limits: Sequence[Limit], need: Need
@@ -110,7 +101,7 @@ class Shared:
         if limits and not self.is_away:
             with suppress(StoreUnavailable):
                 rows = [_row(limit, Need(0, requests=0), 0, takes=False) for limit in limits]
-                values = await self._ask(["reserve", "", hold_key(""), rows])
+                values = await self._pipeline.ask(["reserve", "", hold_key(""), rows])
                 return _counters(limits, values[1:], self.clock())
         now_us = self.clock()
         return {one.key: self.share.counter(one, now_us) for one in limits}
@@ -118,19 +109,11 @@ class Shared:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Calls Redis until the block ends, and then gives back what is left."""
-        task = asyncio.create_task(self._run())
+        task = asyncio.create_task(self._pipeline.run())
         try:
             yield
         finally:
-            # not cancelled: redis-py 8.1 sometimes swallows that, and every call has a time limit
-            self._ends = True
-            self._wake.set()
-            await task
-            with suppress(StoreUnavailable):
-                while self._asks and not self.is_away:
-                    await self._send()
-            self._fail(StoreUnavailable("the gateway ends"))
-            await self.counters.close()
+            await self._pipeline.end(task)
 
     async def _reserve(
         self, request_id: str, limits: Sequence[Limit], need: Need
@@ -140,7 +123,7 @@ class Shared:
         amounts = [(limit, amount_of(limit, need, output)) for limit in limits]
         holds = tuple(one for one in amounts if one[1])
         try:
-            values = await self._ask(["reserve", request_id, hold_key(request_id), rows])
+            values = await self._pipeline.ask(["reserve", request_id, hold_key(request_id), rows])
         except BaseException:
             # it may have been carried out anyway
             self._give_back(request_id, holds, None)
@@ -167,68 +150,8 @@ class Shared:
             else [*_place(limit), 0]
             for limit, amount in holds
         ]
-        # of a Redis that stays away, what is forgotten ends by itself within a minute
-        if rows and len(self._asks) < _MAX_SETTLES:
-            self._asks.append(_Ask(["settle", request_id, hold_key(request_id), rows]))
-            self._wake.set()
-
-    async def _ask(self, step: Step) -> list[int]:
-        done: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
-        self._asks.append(_Ask(step, done))
-        self._wake.set()
-        return await done
-
-    async def _run(self) -> None:
-        while not self._ends:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_PROBE_S):
-                    await self._wake.wait()
-            self._wake.clear()
-            try:
-                await self._work()
-            except StoreUnavailable as error:
-                self._lost(error)
-                await asyncio.sleep(_PROBE_S)
-            except Exception:
-                _log.exception("a call of Redis failed")
-                self._fail(StoreUnavailable("a call of Redis failed"))
-                await asyncio.sleep(_PROBE_S)
-
-    async def _work(self) -> None:
-        """Everything that waits; or a look whether Redis is back."""
-        if self.is_away:
-            self._epoch = ""  # nobody knows what Redis has forgotten meanwhile
-            await self._call([])
-            self.is_away = False
-            _log.warning("Redis answers: limits are counted together again")
-        if self.clock() - self._renewed_us >= _RENEW_US:
-            await self._call(self._slots())
-            self._renewed_us = self.clock()
-        while self._asks:
-            await self._send()
-
-    async def _send(self) -> None:
-        asks, self._asks = self._asks[:_MOST], self._asks[_MOST:]
-        try:
-            values = await self._call([one.step for one in asks])
-        except BaseException:
-            self._asks[:0] = asks
-            raise
-        for one, value in zip(asks, values, strict=True):
-            if one.done is not None and not one.done.done():
-                one.done.set_result(value)
-
-    async def _call(self, steps: list[Step]) -> list[Any]:
-        replies = await self.counters.run(self._epoch, steps)
-        if replies.epoch == self._epoch:
-            return replies.values
-        # a Redis that is new or was emptied, first learns what this process has given
-        first = [*self._used(), *self._slots()]
-        again = await self.counters.run(replies.epoch, [*first, *steps])
-        if again.epoch != replies.epoch:
-            raise StoreUnavailable("Redis was emptied twice within a moment")
-        self._epoch = again.epoch
-        return again.values[len(first) :]
+        if rows:
+            self._pipeline.add(["settle", request_id, hold_key(request_id), rows])
 
     def _used(self) -> list[Step]:
         rows = [
@@ -248,19 +171,8 @@ class Shared:
         return [["renew", rows]] if rows else []
 
     def _lost(self, error: StoreUnavailable) -> None:
-        if not self.is_away:
-            text = "Redis is not available; this gateway gives 1/%d of each limit meanwhile: %s"
-            _log.error(text, self.share.parts, error.reason)
-        self.is_away = True
-        self._fail(error)
-
-    def _fail(self, error: StoreUnavailable) -> None:
-        """Who waits goes on alone; what is to be given back is kept."""
-        waiting = [one for one in self._asks if one.done is not None]
-        self._asks = [one for one in self._asks if one.done is None][-_MAX_SETTLES:]
-        for one in waiting:
-            if one.done is not None and not one.done.done():
-                one.done.set_exception(error)
+        text = "Redis is not available; this gateway gives 1/%d of each limit meanwhile: %s"
+        _log.error(text, self.share.parts, error.reason)
 
 
 def _lowered(limits: Iterable[Limit], need: Need) -> tuple[int, Limit | None]:

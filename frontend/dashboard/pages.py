@@ -53,11 +53,13 @@ def render(template: str, **values: Any) -> bytes:
     return _environment().get_template(template).render(values).encode()
 
 
-async def respond(client: Client, template: str, *, vary: bytes = b"cookie", **values: Any) -> None:
+async def respond(
+    client: Client, template: str, *, vary: bytes = b"cookie", status: int = 200, **values: Any
+) -> None:
     """Sends a page."""
     headers = [(b"vary", vary), *PAGE]
     page = render(template, **values)
-    await client.respond(page, headers=headers, kind=b"text/html; charset=utf-8")
+    await client.respond(page, status=status, headers=headers, kind=b"text/html; charset=utf-8")
 
 
 @cache

@@ -85,7 +85,7 @@ class Capture:
 
 @dataclass(frozen=True, slots=True)
 class AuditRecord:
-    """One request. `id` has the moment in its upper bits (`store.audit.id_of`)."""
+    """One request. `id` has the moment in its upper bits (`store.audit.ids`)."""
 
     id: int
     request_id: str

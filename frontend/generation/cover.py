@@ -97,7 +97,7 @@ class Cover:
             raise
         finally:
             # after a refusal as well: the 429 shows what is left
-            self.request.outcome.rates = self.ledger.rates(self.hold.row.owner)
+            self.request.outcome.rates = self.ledger.remaining.rates(self.hold.row.owner)
         if isinstance(answer, Grant):
             result = "granted" if answer.output >= need.output else "lowered"
             self.runs.reserved(result, first=not self.hold.is_counted)

@@ -147,8 +147,8 @@ class Middleware:
         if self.ledger is None or not outcome.caller.key:
             return []
         # while the model worked, other requests used some of it, or the period ended
-        if outcome.rates is None or not self.ledger.is_new(outcome.rates):
-            outcome.rates = await self.ledger.read_rates(owner_of(outcome.caller))
+        if outcome.rates is None or not self.ledger.remaining.is_new(outcome.rates):
+            outcome.rates = await self.ledger.remaining.read_rates(owner_of(outcome.caller))
         if outcome.rates is None:
             return []
         return rate_headers(outcome.rates, outcome.dialect, self.ledger.clock())

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from frontend.dialects.admin import allowances, backends
 from frontend.dialects.admin import bodies as admin
+from frontend.dialects.admin.models import ModelChangeBody
 from frontend.dialects.anthropic.bodies import CountBody, MessagesBody
 from frontend.dialects.ollama.bodies import ChatBody as OllamaChatBody
 from frontend.dialects.ollama.bodies import GenerateBody
@@ -39,6 +40,8 @@ class Operation:
     refuses: bool = False
     query: tuple[str, ...] = ()
     status: str = "200"
+    also_status: str = ""
+    """Of an answer that comes before the work is done."""
 
     @property
     def tag(self) -> str:
@@ -219,36 +222,50 @@ OPERATIONS: tuple[Operation, ...] = (
         answer=("checks", "version", "uptime_s", "database", "upstreams", "models", "queue",
                 "backlog"),
     ),
+    Operation(
+        "GET", "/admin/overview", "Get what runs and waits, upstreams, GPUs and alerts",
+        answer=("object", "running", "waiting", "models", "gpus", "upstreams", "alerts"),
+    ),
+    Operation(
+        "GET", "/admin/live", "The same, every two seconds until the session ends", media=_SSE
+    ),
+    Operation("GET", "/admin/alerts", "List the alerts that hold at present", answer=_PAGE),
     Operation("GET", "/docs/api", "Get this document", answer=("openapi", "paths")),
     Operation("GET", "/playground", "Try the models in a browser", media="text/html"),
     Operation("GET", "/login", "Sign in with a browser", media="text/html"),
     Operation("POST", "/login", "Begin a session, with the fields of the form", media="text/html"),
     Operation("POST", "/logout", "End the session of the cookie", answer=("signed_out",)),
     Operation("GET", "/dashboard", "See the own account in a browser", media="text/html"),
+    Operation("GET", "/admin", "See what the gateway does in a browser", media="text/html"),
+    Operation("GET", "/admin/pages/{name}", "Administer the gateway", media="text/html"),
     Operation("GET", "/static/{digest}/{name}", "Get a file of the pages", media="*/*"),
     Operation("GET", "/docs/swagger", "Try this document out", media="text/html"),
     Operation("GET", "/docs/swagger/{name}", "Get a file of that page", media="*/*"),
-    _listing("/admin/organisations", "List organisations"),
+    _listing("/admin/organisations", "List organisations", "search", "ids"),
     *_managed(
         "/admin/organisations", "an organisation", admin.OrganisationBody, admin.OrganisationEdit
     ),
-    _listing("/admin/groups", "List groups", "organisation_id", "name"),
+    _listing(
+        "/admin/groups", "List groups", "organisation_id", "name", "search", "ids"
+    ),
     *_managed("/admin/groups", "a group", admin.GroupBody, admin.GroupEdit),
     _listing("/admin/roles", "List roles"),
     *_managed("/admin/roles", "a role", admin.RoleBody, admin.RoleEdit),
-    _listing("/admin/users", "List users", "group_id", "role", "name", "email"),
+    _listing(
+        "/admin/users", "List users", "group_id", "role", "name", "email", "search", "ids"
+    ),
     *_managed("/admin/users", "a user", admin.UserBody, admin.UserEdit),
     Operation(
         "POST", "/admin/users/{id}/password", "Set a random password, and get it",
         answer=("id", "password"),
     ),
-    _listing("/admin/keys", "List the keys of all users", "user_id"),
+    _listing("/admin/keys", "List the keys of all users", "user_id", "search"),
     *_managed("/admin/keys", "a key of any user", admin.KeyBody, admin.KeyEdit),
     Operation(
         "POST", "/admin/keys/{id}/rotate", "Replace the text of a key", admin.RotationBody,
         answer=("id", "key"),
     ),
-    _listing("/admin/key-requests", "List requests for keys", "status"),
+    _listing("/admin/key-requests", "List requests for keys", "status", "search", "order"),
     Operation("GET", "/admin/key-requests/{id}", "Get a request for a key", answer=_OBJECT),
     Operation(
         "POST", "/admin/key-requests/{id}/approve", "Make the account and its key",
@@ -258,7 +275,10 @@ OPERATIONS: tuple[Operation, ...] = (
         "POST", "/admin/key-requests/{id}/refuse", "Refuse a request for a key",
         admin.RefusalBody, answer=_OBJECT,
     ),
-    _listing("/admin/events", "List changes of accounts", "actor_id", "target_id", "action"),
+    _listing(
+        "/admin/events", "List changes of accounts", "actor_id", "target_id", "action", "search",
+        "order",
+    ),
     Operation(
         "POST", "/key-requests", "Request an account; its key works once that is approved",
         admin.FormBody, answer=("id", "status", "key"), status="202",
@@ -280,7 +300,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "POST", "/admin/quotas/{id}/reset", "Count what was used as 0 from now on", answer=_OBJECT
     ),
-    _listing("/admin/quota-requests", "List requests for more", "status", "user_id"),
+    _listing("/admin/quota-requests", "List requests for more", "status", "user_id", "order"),
     Operation(
         "POST", "/admin/quota-requests/{id}/approve", "Grant a request for more",
         allowances.ApprovalBody, answer=_OBJECT,
@@ -289,7 +309,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "POST", "/admin/quota-requests/{id}/refuse", "Refuse a request for more",
         allowances.RefusalBody, answer=_OBJECT,
     ),
-    _listing("/admin/plans", "List plans"),
+    _listing("/admin/plans", "List plans", "search", "ids"),
     *_managed("/admin/plans", "a plan", allowances.PlanBody, allowances.PlanEdit),
     _listing(
         "/admin/subscriptions", "List who has which plan", "scope_kind", "scope_id", "plan_id"
@@ -371,6 +391,16 @@ OPERATIONS: tuple[Operation, ...] = (
             ("drain", "Send no new requests to an upstream"),
             ("refresh", "Connect to an upstream again"),
         )
+    ),
+    _listing("/admin/models", "List the models of all upstreams", "upstream", "state"),
+    Operation("GET", "/admin/models/{model}", "Get a model at every upstream", answer=_OBJECT),
+    Operation(
+        "POST", "/admin/models/load", "Load a model, or what changed of it", ModelChangeBody,
+        answer=(*_OBJECT, "state", "upstreams"), also_status="202",
+    ),
+    Operation(
+        "POST", "/admin/models/unload", "Unload a model when its requests have ended",
+        ModelChangeBody, answer=(*_OBJECT, "state", "upstreams"), also_status="202",
     ),
     Operation("GET", "/me/audit/{id}", "Get a record of the own requests", answer=_OBJECT),
 )  # fmt: skip

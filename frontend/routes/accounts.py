@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 import orjson
 
 from frontend.accounts.authorize import secret_of
-from frontend.accounts.directory.change import Actor
+from frontend.accounts.directory.actor import Actor
 from frontend.accounts.directory.keys import Budget
 from frontend.dialects.admin.answers import Shown, render, render_page
 from frontend.dialects.admin.bodies import KeyBudget
-from frontend.dialects.admin.query import parse_query
+from frontend.dialects.admin.query import is_newest, parse_query, read_ids
 from frontend.dialects.declare import Body
 from frontend.dialects.read import read
 from frontend.domain.identity import Network
@@ -73,8 +73,16 @@ class Desk:
     ) -> None:
         """One page of a list, as the URL's query asks for it."""
         query = parse_query(client.scope["query_string"], filters)
+        given = query.filters
         # one row more says whether there is a next page
-        rows = await page(Range(query.limit + 1, query.after), **query.filters, **fixed)
+        range_ = Range(
+            query.limit + 1,
+            query.after,
+            given.pop("search", ""),
+            read_ids(given.pop("ids", "")),
+            is_newest(given.pop("order", "oldest")),
+        )
+        rows = await page(range_, **given, **fixed)
         await client.respond(render_page(rows, query.limit, show), headers=_PRIVATE)
 
     async def send(self, client: Client, shown: Shown, status: int = 200) -> None:

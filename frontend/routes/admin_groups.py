@@ -25,7 +25,8 @@ class OrganisationRoutes:
 
     async def page(self, _: Request, client: Client) -> None:
         """GET /admin/organisations"""
-        await self.desk.send_page(client, self.organisations.page, show_organisation)
+        filters = ("search", "ids")
+        await self.desk.send_page(client, self.organisations.page, show_organisation, filters)
 
     async def create(self, request: Request, client: Client) -> None:
         """POST /admin/organisations"""
@@ -59,7 +60,8 @@ class GroupRoutes:
 
     async def page(self, _: Request, client: Client) -> None:
         """GET /admin/groups"""
-        await self.desk.send_page(client, self.groups.page, show_group, ("organisation_id", "name"))
+        filters = ("organisation_id", "name", "search", "ids")
+        await self.desk.send_page(client, self.groups.page, show_group, filters)
 
     async def create(self, request: Request, client: Client) -> None:
         """POST /admin/groups"""

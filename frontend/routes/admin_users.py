@@ -30,7 +30,7 @@ class UserRoutes:
 
     async def page(self, _: Request, client: Client) -> None:
         """GET /admin/users"""
-        filters = ("group_id", "role", "name", "email")
+        filters = ("group_id", "role", "name", "email", "search", "ids")
         await self.desk.send_page(client, self.users.page, show_user, filters)
 
     async def create(self, request: Request, client: Client) -> None:
@@ -63,7 +63,7 @@ class UserRoutes:
 
     async def page_events(self, _: Request, client: Client) -> None:
         """GET /admin/events"""
-        filters = ("actor_id", "target_id", "action")
+        filters = ("actor_id", "target_id", "action", "search", "order")
         await self.desk.send_page(client, self.events.page, show_event, filters)
 
 
@@ -89,7 +89,8 @@ class KeyRequestRoutes:
 
     async def page(self, _: Request, client: Client) -> None:
         """GET /admin/key-requests"""
-        await self.desk.send_page(client, self.requests.page, show_request, ("status",))
+        filters = ("status", "search", "order")
+        await self.desk.send_page(client, self.requests.page, show_request, filters)
 
     async def get(self, _: Request, client: Client) -> None:
         """GET /admin/key-requests/{id}"""

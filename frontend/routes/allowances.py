@@ -75,7 +75,7 @@ class QuotaRequestRoutes:
 
     async def page(self, _: Request, client: Client) -> None:
         """GET /admin/quota-requests"""
-        show, filters = shown.show_quota_request, ("status", "user_id")
+        show, filters = shown.show_quota_request, ("status", "user_id", "order")
         await self.desk.send_page(client, self.requests.page, show, filters)
 
     async def page_own(self, request: Request, client: Client) -> None:
@@ -121,7 +121,7 @@ class PlanRoutes:
 
     async def page(self, _: Request, client: Client) -> None:
         """GET /admin/plans"""
-        await self.desk.send_page(client, self.plans.page, shown.show_plan)
+        await self.desk.send_page(client, self.plans.page, shown.show_plan, ("search", "ids"))
 
     async def get(self, _: Request, client: Client) -> None:
         """GET /admin/plans/{id}"""

@@ -44,7 +44,7 @@ class UsageRoutes:
 
     async def limits(self, request: Request, client: Client) -> None:
         """GET /me/quotas"""
-        shown = await self.ledger.limits(owner_of(request.caller))
+        shown = await self.ledger.remaining.limits(owner_of(request.caller))
         body = render({"object": "list", "data": shown})
         await client.respond(body, headers=_PRIVATE)
 

@@ -12,11 +12,11 @@ Shown = dict[str, Any]
 MAX_FLOWS = 1000
 
 
-def show_queue(queue: Queue) -> Shown:
+def show_queue(queue: Queue, most: int = MAX_FLOWS) -> Shown:
     """Who waits: flows with positions, deficits, weights and waits; those who wait most first."""
     policy, now_s = queue.policy, queue.clock()
     served = _served(queue)
-    flows = [_show_flow(queue, tree, flow, served, now_s) for tree, flow in _longest(queue)]
+    flows = [_show_flow(queue, tree, flow, served, now_s) for tree, flow in _longest(queue, most)]
     quantum, caps = policy.quantum, policy.caps
     return {
         "object": "queue",
@@ -44,7 +44,7 @@ def show_queue(queue: Queue) -> Shown:
                 "attained": group.attained,
             }
             for group in heapq.nlargest(
-                MAX_FLOWS, policy.first.groups.active.values(), key=lambda one: one.attained
+                most, policy.first.groups.active.values(), key=lambda one: one.attained
             )
         ],
         "flows": flows,
@@ -62,10 +62,10 @@ def show_decisions(queue: Queue, limit: int, user: str | None, model: str | None
     return shown
 
 
-def _longest(queue: Queue) -> list[tuple[Tree, Flow]]:
+def _longest(queue: Queue, most: int) -> list[tuple[Tree, Flow]]:
     trees = (queue.policy.first, queue.policy.last)
     pairs = ((tree, flow) for tree in trees for flow in tree)
-    return heapq.nlargest(MAX_FLOWS, pairs, key=lambda pair: pair[1].waiting)
+    return heapq.nlargest(most, pairs, key=lambda pair: pair[1].waiting)
 
 
 def _show_flow(

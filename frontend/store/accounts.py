@@ -24,11 +24,11 @@ from frontend.store.records import Records
 
 ORGANISATIONS = Records(tables.organisations, Organisation, "organisation")
 GROUPS = Records(tables.groups, Group, "group")
-USERS = Records(tables.users, User, "user")
+USERS = Records(tables.users, User, "user", ("name", "display_name", "email"))
 KEYS = Records(tables.keys, Key, "key")
 ROLES = Records(tables.roles, StoredRole, "role")
-KEY_REQUESTS = Records(tables.key_requests, KeyRequest, "request")
-EVENTS = Records(tables.admin_events, AdminEvent, "event")
+KEY_REQUESTS = Records(tables.key_requests, KeyRequest, "request", ("name", "email"))
+EVENTS = Records(tables.admin_events, AdminEvent, "event", ("actor_name", "action"))
 _TOPIC = "accounts"
 
 

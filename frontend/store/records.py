@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Table, select
+from sqlalchemy import ColumnElement, Table, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -23,17 +23,25 @@ Rows = AsyncConnection
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """A page: at most `limit` rows whose key follows `after`."""
+    """A page: at most `limit` rows whose key follows `after`, in the order of their keys, or from
+    the last one back. `text`: one of the searched columns contains it; `ids`: only these keys."""
 
     limit: int
     after: str = ""
+    text: str = ""
+    ids: tuple[str, ...] = ()
+    newest: bool = False
 
 
 class Records(Generic[T]):
-    """The rows of `table`; `kind` is a dataclass whose fields are columns of it."""
+    """The rows of `table`; `kind` is a dataclass whose fields are columns of it, `searched` the
+    columns that a page's text is looked for in."""
 
-    def __init__(self, table: Table, kind: type[T], noun: str) -> None:
+    def __init__(
+        self, table: Table, kind: type[T], noun: str, searched: tuple[str, ...] = ("name",)
+    ) -> None:
         self.table = table
+        self._searched = searched
         self._kind = kind
         self._noun = noun
         self._columns = [table.c[field.name] for field in fields(kind)]  # type: ignore[arg-type]
@@ -57,9 +65,24 @@ class Records(Generic[T]):
 
     async def page(self, connection: AsyncConnection, range_: Range, **equal: object) -> list[T]:
         """Rows with these values, in the order of their keys."""
-        query = select(*self._columns).where(self._id > range_.after, *self._are(equal))
-        rows = await connection.execute(query.order_by(self._id).limit(range_.limit))
+        query = select(*self._columns).where(*self._are(equal), *self._within(range_))
+        order = self._id.desc() if range_.newest else self._id
+        rows = await connection.execute(query.order_by(order).limit(range_.limit))
         return [self._kind(*row) for row in rows]
+
+    def _within(self, range_: Range) -> list[ColumnElement[bool]]:
+        conditions: list[ColumnElement[bool]] = []
+        if range_.after or not range_.newest:
+            after = range_.after
+            conditions.append(self._id < after if range_.newest else self._id > after)
+        if range_.ids:
+            conditions.append(self._id.in_(range_.ids))
+        if range_.text:
+            searched = [self._id, *(self.table.c[name] for name in self._searched)]
+            columns = [func.lower(column) for column in searched]
+            text = range_.text.lower()
+            conditions.append(or_(*(one.contains(text, autoescape=True) for one in columns)))
+        return conditions
 
     async def insert(self, connection: AsyncConnection, **values: Any) -> None:
         """Raises Conflict where a row with the same unique values exists."""

@@ -147,6 +147,16 @@ class Runs:
             tuple(self._tokens.labels(model, kind) for kind in KINDS),
         )
 
+    @property
+    def tokens(self) -> dict[str, float]:
+        """Tokens of all models by kind, as far as this process counted them."""
+        sums = dict.fromkeys(KINDS, 0.0)
+        # several names may share the figures of `other`
+        for figures in {id(one): one for one in self._models.values()}.values():
+            for kind, counter in zip(KINDS, figures.tokens, strict=True):
+                sums[kind] += counter._value.get()
+        return sums
+
     def turn(self, model: str, request: Request) -> Turn:
         """Counts a request as waiting in its block, and as running once the turn begins."""
         return Turn(self.of(model), request)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from frontend.accounts.authorize import Authorizer
 from frontend.accounts.cookies import Cookies
 from frontend.accounts.directory.backends import Backends
 from frontend.accounts.directory.directory import Directory
@@ -12,17 +13,21 @@ from frontend.audit.search import Search
 from frontend.batches.runner import Runner
 from frontend.budget import Budget
 from frontend.dashboard.account import AccountRoutes
+from frontend.dashboard.admin import AdminRoutes
 from frontend.dashboard.login import LoginRoutes
 from frontend.dashboard.pages import StaticRoutes
 from frontend.dashboard.playground import PlaygroundRoutes
 from frontend.dashboard.status import StatusRoutes
+from frontend.generation.overview import Overview
 from frontend.generation.path import Path
 from frontend.http.body import BodyBounds
 from frontend.http.bounds import Bounds
+from frontend.management import Management
 from frontend.media.links import Links
 from frontend.reach import Reach
 from frontend.routes.accounts import Desk
 from frontend.routes.admin_groups import GroupRoutes, OrganisationRoutes, RoleRoutes
+from frontend.routes.admin_models import ManagedModelRoutes
 from frontend.routes.admin_users import KeyRequestRoutes, UserRoutes
 from frontend.routes.allowances import (
     CreditRoutes,
@@ -42,6 +47,7 @@ from frontend.routes.files import FileRoutes
 from frontend.routes.health import HealthRoutes
 from frontend.routes.images import ImageRoutes
 from frontend.routes.keys import KeyRoutes, MeRoutes
+from frontend.routes.live import LiveRoutes
 from frontend.routes.messages import MessagesRoutes
 from frontend.routes.metrics import MetricsRoutes
 from frontend.routes.models import ModelRoutes
@@ -79,6 +85,9 @@ class Parts:
     sessions: Sessions
     cookies: Cookies
     roster: Roster
+    management: Management
+    authorizer: Authorizer
+    overview: Overview
 
 
 def make_handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
@@ -112,6 +121,8 @@ def make_handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
         static=StaticRoutes(),
         login=LoginRoutes(parts.sessions, parts.cookies, settings.proxies),
         account=AccountRoutes(),
+        admin=AdminRoutes(),
+        live=LiveRoutes(parts.overview, parts.authorizer.holds, settings.heartbeat_s),
         tokens=TokenRoutes(path, bounds),
         files=FileRoutes(
             runner.means.uploads,
@@ -144,6 +155,7 @@ def make_handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
             parts.roster,
             tuple(settings.entries),
         ),
+        managed_models=ManagedModelRoutes(desk, parts.management),
         usage=UsageRoutes(UsageStore(database), path.ledger),
         audit=AuditRoutes(Search(parts.recorder.writer.store, parts.recorder.writer.artifacts)),
     )

@@ -174,6 +174,7 @@ byId("sign-out").addEventListener("click", async () => {
 
 try {
   const me = await call("GET", "/me");
+  byId("to-admin").hidden = !me.permissions.some((one) => !["public", "infer", "self"].includes(one));
   byId("who").textContent = `Signed in as ${me.display_name || me.name}, with the role ${me.role}.`;
   await Promise.all([showQuotas(), showUsage(), showKeys()]);
 } catch (error) {

@@ -8,6 +8,9 @@ from frontend.errors import InvalidRequest
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 200
 _MAX_LENGTH = 200
+_MAX_IDS = 8192
+"""200 ids of 26 characters, and more of those that are names."""
+ORDERS = ("oldest", "newest")
 _MAX_FIELDS = 20
 
 
@@ -34,12 +37,30 @@ def parse_query(query: bytes, filters: Collection[str] = ()) -> ListQuery:
             raise InvalidRequest(text, param=name[:60], code="unknown_parameter")
         if name in values:
             raise InvalidRequest(f"'{name}' is given more than once", param=name)
-        if len(value) > _MAX_LENGTH or not value.isprintable():
-            problem = f"'{name}' must be at most {_MAX_LENGTH} printable characters"
+        most = _MAX_IDS if name == "ids" else _MAX_LENGTH
+        if len(value) > most or not value.isprintable():
+            problem = f"'{name}' must be at most {most} printable characters"
             raise InvalidRequest(problem, param=name)
         values[name] = value
     limit, after = _limit(values.pop("limit", "")), values.pop("after", "")
     return ListQuery(limit, after, values)
+
+
+def read_ids(text: str) -> tuple[str, ...]:
+    """Ids with commas between them. Raises InvalidRequest."""
+    ids = tuple(dict.fromkeys(one.strip() for one in text.split(",") if one.strip()))
+    if len(ids) > MAX_LIMIT:
+        problem = f"'ids' has {len(ids)} ids; it must have at most {MAX_LIMIT}"
+        raise InvalidRequest(problem, param="ids")
+    return ids
+
+
+def is_newest(text: str) -> bool:
+    """Whether a list begins with its newest entry. Raises InvalidRequest."""
+    if text not in ORDERS:
+        problem = f"'order' is '{text[:40]}'; it must be one of {', '.join(ORDERS)}"
+        raise InvalidRequest(problem, param="order")
+    return text == "newest"
 
 
 def _limit(text: str) -> int:

@@ -64,7 +64,7 @@ async def test_a_full_disk_loses_nothing(databases: Databases) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (size // 8, limit[1]))
         try:
             await reserve(ledger)
-            await wait_until(lambda: ledger._repeated)
+            await wait_until(lambda: ledger._writer._repeated)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limit)
         await wait_until(lambda: len(charged.rows) == 2)

@@ -43,11 +43,7 @@ async def reserve(ledger: Ledger, prompt: int = 10, output: int = 20, **more: Ow
 async def drained(ledger: Ledger) -> None:
     """Waits until everything that was settled is written."""
 
-    def is_idle() -> bool:
-        waiting = ledger._settles or ledger._flushes or ledger._reserves
-        return not (waiting or ledger._turn.locked())
-
-    await wait_until(is_idle)
+    await wait_until(lambda: not (ledger.backlog or ledger._writer._turn.locked()))
 
 
 async def test_64_requests_at_once_never_exceed_a_budget(database: Database) -> None:
@@ -108,7 +104,7 @@ async def test_a_refusal_costs_nothing_in_any_counter(database: Database) -> Non
             ("key", "concurrency", "none"): (0, 0),
             ("group", "tokens", "month"): (6, 0),
         }
-        rates = ledger.rates(ADA)
+        rates = ledger.remaining.rates(ADA)
         assert rates is not None
         assert rates.tokens is not None
         assert rates.tokens.limit == 50
@@ -221,7 +217,7 @@ async def test_a_dead_gateway_is_settled_at_its_last_counts(
     clock, dead = SetClock(), SetClock()
     async with ledger_of(database, clock) as ledger:
         other = Ledger(ledger.store, 0, 100, lambda _: None, lambda: None, dead)
-        writer = asyncio.create_task(other._write())
+        writer = asyncio.create_task(other._writer.run())
         await other._sweeper.sweep(NOW_US)
         hold = await kill(other)
         writer.cancel()
@@ -345,7 +341,7 @@ async def test_an_outage_is_bridged_for_a_minute_and_nothing_is_lost(database: D
     await add_quota(database, "tokens", "month", 200)
     clock, charged = SetClock(), Charged()
     async with ledger_of(database, clock, charged) as ledger:
-        ledger.store = store = Away(database)
+        ledger._writer.store = store = Away(database)
         running = used(await reserve(ledger, 40, 60), 40, 50)
         store.away = True
         ledger.settle(running)
@@ -368,7 +364,7 @@ async def test_a_connection_lost_at_the_commit_charges_nobody_twice(database: Da
     await add_quota(database, "tokens", "month", 1000)
     clock = SetClock()
     async with ledger_of(database, clock) as ledger:
-        ledger.store = store = Away(database)
+        ledger._writer.store = store = Away(database)
         hold = used(await reserve(ledger), 10, 5)
         free = used(hold_of(Owner(user="anonymous")), 3, 4)
         store.lies = True
@@ -386,11 +382,11 @@ async def test_a_connection_lost_at_the_commit_charges_nobody_twice(database: Da
 async def test_usage_without_limits_is_bounded_while_the_database_is_away(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("frontend.accounts.ledger._MAX_UNRESERVED", 10)
+    monkeypatch.setattr("frontend.accounts.writer._MAX_UNRESERVED", 10)
     charged, nobody = Charged(), Owner(user="anonymous")
     async with ledger_of(database, charged=charged) as ledger:
         assert ledger.is_unlimited(nobody)
-        ledger.store = store = Away(database)
+        ledger._writer.store = store = Away(database)
         store.away = True
         for _ in range(13):
             ledger.settle(used(hold_of(nobody), 1, 1))

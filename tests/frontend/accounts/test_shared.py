@@ -80,7 +80,7 @@ async def test_limits_are_those_of_all_gateways_together(redis_server: RedisServ
                 shared.settle(request_id, None)
                 shared.settle(request_id, None)
 
-        await wait_until(lambda: not (one._asks or two._asks))
+        await wait_until(lambda: not (one._pipeline._asks or two._pipeline._asks))
         counters = await two.read([rate, slots])
         assert counters[slots.key].reserved == 0
         assert left(rate, counters[rate.key], two.clock()) == 50
@@ -97,7 +97,7 @@ async def test_a_step_that_is_repeated_changes_nothing(redis_server: RedisServer
             assert counters[limits[0].key].at_us - shared.clock() <= 1000 * MINUTE_US // 10**6
         one.settle("same", 100)
         two.settle("same", 100)
-        await wait_until(lambda: not (one._asks or two._asks))
+        await wait_until(lambda: not (one._pipeline._asks or two._pipeline._asks))
         assert (await one.read(limits))[limits[1].key].reserved == 0
 
 
@@ -162,7 +162,7 @@ async def test_places_of_a_killed_gateway_are_free_after_their_lease(
     slots = limit_of(Measure.CONCURRENCY, 1)
     counters = SharedCounters(redis_server.url, 10, 50_000)
     killed = Shared(counters, Share())
-    task = asyncio.create_task(killed._run())
+    task = asyncio.create_task(killed._pipeline.run())
     assert len(await grants(killed, [slots], Need(1), 2)) == 1
     task.cancel()
     async with shared_of(redis_server) as alive:
@@ -189,7 +189,7 @@ async def test_without_redis_each_gives_its_share_and_recovers(
 ) -> None:
     rate, slots = limit_of(Measure.REQUESTS, 10), limit_of(Measure.CONCURRENCY, 9)
     need = Need(1)
-    with caplog.at_level(logging.WARNING, "frontend.accounts.shared"):
+    with caplog.at_level(logging.WARNING, "frontend.accounts"):
         async with shared_of(server, 2) as one, shared_of(server, 2) as two:
             before = await grants(one, [rate, slots], need, 3)
             server.kill()
@@ -239,7 +239,7 @@ async def test_a_redis_that_does_not_answer_holds_nobody_up(server: RedisServer)
             assert one.is_away
         server.resume()
         await until_back(one)
-        await wait_until(lambda: not one._asks)
+        await wait_until(lambda: not one._pipeline._asks)
         assert (await one.read([slots]))[slots.key].reserved == 50
 
 
@@ -283,7 +283,7 @@ async def test_64_at_once_on_two_gateways_never_exceed_a_budget(
     ):
         answers = await asyncio.gather(*(reserved((first, second)[n % 2]) for n in range(64)))
         assert sum(answers) == 20
-        tokens, *_ = await first.limits(hold_of().row.owner)
+        tokens, *_ = await first.remaining.limits(hold_of().row.owner)
         assert tokens["amount"] == 1000
     assert (await counted(books))["user", "tokens", "month"] == (1000, 0)
     assert ("user", "requests", "minute") not in await counted(books)
@@ -301,8 +301,8 @@ async def test_what_the_database_refuses_costs_nothing_in_redis(
         for _ in range(10):
             with pytest.raises(QuotaExceeded):
                 await ledger.reserve(hold_of(), Need(10, 40, 1))
-        await wait_until(lambda: ledger.shared is not None and not ledger.shared._asks)
-        shown = {one["measure"]: one for one in await ledger.limits(hold_of().row.owner)}
+        await wait_until(lambda: ledger.shared is not None and not ledger.shared._pipeline._asks)
+        shown = {one["measure"]: one for one in await ledger.remaining.limits(hold_of().row.owner)}
         assert shown["concurrency"]["reserved"] == 0
         assert shown["requests"]["left"] == 1000
 
@@ -315,15 +315,15 @@ async def test_attempts_of_one_request_take_what_each_needs(books: Database, mak
         for requests in (1, 0):
             granted = await ledger.reserve(hold, Need(10, 390, 1, requests))
             assert isinstance(granted, Grant)
-        rates = ledger.rates(hold.row.owner)
+        rates = ledger.remaining.rates(hold.row.owner)
         assert rates is not None
         assert rates.tokens is not None
         assert rates.tokens.remaining <= 300
         with pytest.raises(RateLimited, match="requests running"):
             await ledger.reserve(hold_of(now_us=ledger.clock()), Need(1, 1, 1))
         ledger.settle(used(hold, 10, 90))
-        await wait_until(lambda: ledger.shared is not None and not ledger.shared._asks)
-        shown = {one["measure"]: one for one in await ledger.limits(hold.row.owner)}
+        await wait_until(lambda: ledger.shared is not None and not ledger.shared._pipeline._asks)
+        shown = {one["measure"]: one for one in await ledger.remaining.limits(hold.row.owner)}
         assert shown["concurrency"]["reserved"] == 0
         assert shown["tokens"]["left"] >= 900
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 
 from frontend.domain.audit import AuditContent, AuditRecord
-from frontend.store import audit
 from frontend.store.audit import AuditFilter, AuditStore, facets_of, first_id, words_of
 from frontend.store.database import Database
 from tests.support.audits import EVER, START_US, record
@@ -35,7 +34,7 @@ async def filled(database: Database) -> tuple[AuditStore, list[AuditRecord]]:
 async def test_every_mix_of_filters_finds_what_a_scan_finds(
     database: Database, monkeypatch: pytest.MonkeyPatch, probed: int
 ) -> None:
-    monkeypatch.setattr(audit, "_PROBED", probed)
+    monkeypatch.setattr("frontend.store.audit.search._PROBED", probed)
     store, records = await filled(database)
     for user, group, model, statuses, has_words in itertools.product(
         (None, "a", "nobody"), (None, "gb"), (None, "y"), ((), (404,), (200, 500)), (False, True)

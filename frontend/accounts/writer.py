@@ -1,0 +1,266 @@
+"""Writes what a gateway's ledger has to write, one transaction after another.
+
+What arrives while a transaction runs goes into the next one together, so a transaction costs little
+per request. A reserve waits for its transaction. A settle is only queued, so it can neither fail
+nor be cancelled; it is repeated until the database has it. It does not decide what is granted.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from frontend.accounts.batch import Batch, Reserve, apply
+from frontend.accounts.clock import Clock
+from frontend.accounts.holds import Hold
+from frontend.accounts.memory import Memory
+from frontend.accounts.offline import Offline
+from frontend.accounts.quick import Quick
+from frontend.accounts.quotas import Grant
+from frontend.accounts.recovery import write_line
+from frontend.domain.metering import UsageRow
+from frontend.errors import StoreUnavailable
+from frontend.store.ledger.books import LedgerStore
+from frontend.store.ledger.journal import Journal
+
+_LAZY_S = 0.05
+_USAGE_S = 1.0  # of callers without limits: nobody waits for it
+_MANY = 256
+_RETRY_S = 0.5
+_MAX_UNRESERVED = 50_000
+_END_S = 3.0
+_MOST = 1000
+_Waiting = tuple[Reserve, "asyncio.Future[None] | None"]
+"""Nobody waits for one that is granted already."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Writer:
+    """The queue of one process and the task that empties it."""
+
+    store: LedgerStore
+    memory: Memory
+    clock: Clock
+    quick: Quick
+    offline: Offline
+    journal: Journal | None
+    charged: Callable[[UsageRow], None]
+    lost: Callable[[], None]
+    """Called for each usage row that could not be kept; never for one with a reservation."""
+    _reserves: list[_Waiting] = field(default_factory=list)
+    _settles: list[Hold] = field(default_factory=list)
+    _flushes: dict[str, Hold] = field(default_factory=dict)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _lazy: asyncio.TimerHandle | None = None
+    _repeated: bool = False
+    """The last transaction failed, and may have been committed anyway."""
+    _isolates: bool = False
+    """One request at a time, since one of them makes every transaction fail."""
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def backlog(self) -> int:
+        """What still has to be written to the database."""
+        return len(self._reserves) + len(self._settles) + len(self._flushes)
+
+    async def reserve(self, one: Reserve) -> None:
+        """Waits for the transaction that answers it. Raises StoreUnavailable."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._reserves.append((one, done))
+        self._wake.set()
+        try:
+            await done
+        except asyncio.CancelledError:
+            # what a transaction is just reserving is given back after it
+            if (one, done) in self._reserves:
+                self._reserves.remove((one, done))
+            raise
+
+    def add_granted(self, one: Reserve) -> bool:
+        """Writes down what was granted from memory; False: it could not be kept in the journal."""
+        hold = one.hold
+        assert one.granted is not None
+        hold.parts[one.part] = one.granted.holds
+        # what is kept nowhere must not be granted
+        if not self.note(hold):
+            del hold.parts[one.part]
+            self.quick.written(one.granted.holds)
+            return False
+        hold.queued.append(one)
+        self._reserves.append((one, None))
+        self._soon()
+        return True
+
+    def note(self, hold: Hold) -> bool:
+        """Keeps in the journal what the database does not have yet."""
+        return self.journal is not None and self.journal.write(
+            hold.row.request_id, write_line(hold)
+        )
+
+    def settle(self, hold: Hold) -> None:
+        """Has a request charged, once. Never waits and never fails."""
+        if hold.is_settled or not (hold.parts or hold.started):
+            return  # or nothing was reserved and nothing ran
+        self._flushes.pop(hold.row.request_id, None)
+        # rows without a reservation may be lost, while the others are swept by another gateway
+        if not hold.parts and len(self._settles) >= _MAX_UNRESERVED:
+            self.lost()
+            return
+        hold.is_settled = True
+        if len(hold.queued) == len(hold.parts) > 0:  # nothing of it is written yet
+            self._leave_out(hold)
+        self._settles.append(hold)
+        self.note(hold)
+        self._soon(_LAZY_S if hold.parts else _USAGE_S)
+
+    def flush(self, hold: Hold) -> None:
+        """Has the counts of a running request written down."""
+        self._flushes[hold.row.request_id] = hold
+        self._soon()
+
+    async def run(self) -> None:
+        """Writes until it is cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if self._lazy is not None:
+                self._lazy.cancel()
+                self._lazy = None
+            async with self._turn:
+                is_done = await self._commit()
+            if not is_done:
+                await asyncio.sleep(_RETRY_S)
+                self._wake.set()
+
+    async def end(self) -> None:
+        """Writes what is left; what cannot be written is settled by another gateway's sweep."""
+        if self._lazy is not None:
+            self._lazy.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_END_S):
+                while self._settles or self._flushes:
+                    if not await self._commit():
+                        await asyncio.sleep(_RETRY_S)
+                with suppress(StoreUnavailable):
+                    await self.store.write(lambda books: books.end_gateway(self.memory.gateway_id))
+
+    def _leave_out(self, hold: Hold) -> None:
+        """Charges a request that was short without writing its reservation first."""
+        hold.is_unwritten = True
+        queued = {id(one) for one in hold.queued}
+        self._reserves = [each for each in self._reserves if id(each[0]) not in queued]
+        hold.queued.clear()
+
+    def _soon(self, delay_s: float = _LAZY_S) -> None:
+        """Writes after a moment, together with what arrives until then."""
+        if len(self._settles) >= _MANY:
+            self._wake.set()
+            return
+        loop = asyncio.get_running_loop()
+        at_s = loop.time() + delay_s
+        # the earlier moment counts
+        if self._lazy is None or self._lazy.when() > at_s:
+            if self._lazy is not None:
+                self._lazy.cancel()
+            self._lazy = loop.call_at(at_s, self._wake.set)
+
+    async def _commit(self) -> bool:
+        """One transaction with everything that waits; False: the database is away."""
+        most = 1 if self._isolates else _MOST
+        settles, self._settles = self._settles[:most], self._settles[most:]
+        reserves: list[_Waiting] = []
+        if not self._isolates:
+            reserves, self._reserves = self._reserves[:_MOST], self._reserves[_MOST:]
+            # from here on they may be committed, so `settle` must not leave them out any more
+            for one, _ in reserves:
+                one.hold.queued.clear()
+        flushes, self._flushes = [*self._flushes.values()], {}
+        if not (reserves or settles or flushes):
+            return True
+        batch = Batch([one for one, _ in reserves], settles, flushes, self._repeated)
+        try:
+            now_us = self.clock()
+            await self.store.write(lambda books: apply(books, batch, self.memory, now_us))
+        # after a cancellation too it may have been committed
+        except BaseException as error:
+            self._failed(reserves, settles, error)
+            if isinstance(error, StoreUnavailable):
+                return False
+            if not isinstance(error, Exception):
+                raise
+            _log.exception("a transaction of the ledger failed")
+            self._isolate(settles)
+            return False
+        self._repeated = False
+        # until all of those that may be at fault have been written one by one
+        self._isolates = self._isolates and bool(self._settles)
+        if self._settles or self._reserves:
+            self._wake.set()
+        self.offline.back(now_us)
+        self._committed(reserves, settles)
+        return True
+
+    def _committed(self, reserves: list[_Waiting], settles: list[Hold]) -> None:
+        """Answers those who wait, and counts what was charged."""
+        for one, done in reserves:
+            if one.granted is not None:
+                self.quick.written(one.granted.holds)
+                continue
+            if isinstance(one.answer, Grant) and one.part:
+                one.hold.parts[one.part] = one.answer.holds
+            assert done is not None
+            if not done.done():
+                done.set_result(None)
+            elif one.part:
+                self.settle(one.hold)  # its caller went away while it was written
+        if self.journal is not None:
+            kept = [one.hold for one, _ in reserves if not one.hold.is_settled]
+            self.journal.saved(hold.row.request_id for hold in (*settles, *kept))
+        for hold in settles:
+            if hold.is_unwritten and not hold.is_offline:
+                for holds in hold.parts.values():
+                    self.quick.written(holds)
+            if hold.is_charged:
+                self.charged(hold.row)
+
+    def _failed(
+        self,
+        reserves: list[_Waiting],
+        settles: list[Hold],
+        error: BaseException,
+    ) -> None:
+        """Settles are repeated. A reserve is refused, and given back in case it was committed."""
+        self._repeated = True
+        # in front again, so that later ones do not overtake them
+        self._settles[:0] = settles
+        self._again([one for one, done in reserves if done is None])
+        for one, done in reserves:
+            if done is None:
+                continue
+            if one.part and isinstance(one.answer, Grant):
+                # a hold of its own, since the request may go on with an offline grant
+                given_back = Hold(one.hold.row, one.hold.deadline_us)
+                given_back.parts[one.part] = one.answer.holds
+                given_back.payer, given_back.credits = one.hold.payer, one.hold.credits
+                self._settles.append(given_back)
+                one.hold.payer, one.hold.credits = None, 0
+            if not done.done():
+                away = isinstance(error, StoreUnavailable)
+                done.set_exception(error if away else StoreUnavailable("the transaction failed"))
+
+    def _again(self, granted: list[Reserve]) -> None:
+        """Writes what was granted already with the next transaction, or only settles it."""
+        for one in granted:
+            one.hold.queued.append(one)
+            if one.hold.is_settled and len(one.hold.queued) == len(one.hold.parts):
+                self._leave_out(one.hold)
+        self._reserves[:0] = [(one, None) for one in granted if one in one.hold.queued]
+
+    def _isolate(self, settles: list[Hold]) -> None:
+        """Finds the request that makes every transaction fail, one by one, and leaves it out."""
+        if self._isolates and settles:
+            self._settles.remove(settles[0])
+            _log.error("not settled, its reservation will be swept: %s", settles[0].row.request_id)
+        self._isolates = bool(self._settles)

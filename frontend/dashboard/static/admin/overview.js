@@ -1,0 +1,169 @@
+// The live overview: every event is a whole snapshot, so one that is missed is not needed later.
+import { badge, byId, call, code, count, bytes, duration, element, empty, fail, may, moment, quiet, ready, table } from "./ui.js";
+import { names } from "./names.js";
+
+const KEPT = 90;
+const seen = { running: [], waiting: [], tokens: [] };
+const tiles = element("div", { className: "tiles" });
+const parts = Object.fromEntries(["alerts", "models", "upstreams", "queue", "gpus"].map((name) => [name, element("div")]));
+
+function spark(values) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "0 0 100 30");
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("class", "spark");
+  svg.setAttribute("aria-hidden", "true");
+  const most = Math.max(1, ...values);
+  const step = 100 / Math.max(1, values.length - 1);
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  path.setAttribute("d", values.map((one, at) => `${at ? "L" : "M"}${(at * step).toFixed(1)} ${(28 - (one / most) * 26).toFixed(1)}`).join(" "));
+  svg.append(path);
+  return svg;
+}
+
+function tile(name, value, unit, values) {
+  const shown = element("dd", {}, value, element("small", { textContent: unit ? ` ${unit}` : "" }));
+  const made = element("dl", { className: "tile" }, element("dt", { textContent: name }), shown);
+  if (values) made.lastChild.append(spark(values));
+  return made;
+}
+
+const keep = (list, value) => {
+  list.push(value ?? 0);
+  if (list.length > KEPT) list.shift();
+};
+
+function showTiles(now) {
+  keep(seen.running, now.running);
+  keep(seen.waiting, now.waiting + now.waiting_background);
+  keep(seen.tokens, now.tokens_per_s.completion);
+  const times = now.models.map((one) => one.first_token_s).filter((one) => one !== null && one !== undefined);
+  const up = now.upstreams.filter((one) => one.state === "ready").length;
+  tiles.replaceChildren(
+    tile("Running", count(now.running), `of ${count(now.slots)} slots`, seen.running),
+    tile("Waiting", count(now.waiting), now.waiting_background ? `and ${count(now.waiting_background)} in the background` : "requests", seen.waiting),
+    tile("Generated", count(now.tokens_per_s.completion), "tokens/s", seen.tokens),
+    tile("Prompts read", count(now.tokens_per_s.prompt), "tokens/s"),
+    tile("First token", times.length ? duration(Math.max(...times)) : "–", times.length ? "slowest model" : "no request yet"),
+    tile("Upstreams ready", count(up), `of ${count(now.upstreams.length)}`),
+  );
+}
+
+function showAlerts(now) {
+  if (now.draining) now.alerts.unshift({ severity: "warning", name: "Draining", summary: "This gateway is stopping: it refuses new requests.", since: now.at });
+  const rows = now.alerts.map((one) =>
+    element("li", { className: one.severity }, element("b", { textContent: one.summary }), " ", element("small", {}, `${one.name}, since `, moment(one.since))),
+  );
+  parts.alerts.replaceChildren(rows.length ? element("ul", { className: "alerts" }, ...rows) : element("p", {}, badge("No alert holds", "good")));
+}
+
+function showModels(now) {
+  const rows = now.models.map((one) => [
+    code(one.name), badge(one.state), count(one.running), count(one.waiting), duration(one.first_token_s),
+    one.tokens_per_s ? `${one.tokens_per_s.toFixed(0)} tokens/s` : "–", duration(one.queue_wait_p95_s),
+  ]);
+  const numbers = ["Running", "Waiting", "First token", "Speed of one answer", "Queue wait (p95)"].map((text) => ({ text, number: true }));
+  parts.models.replaceChildren(rows.length ? table("Table of models", ["Model", "State", ...numbers], rows) : empty("No upstream serves a model yet. Load one on the page Models."));
+}
+
+function showUpstreams(now) {
+  const rows = now.upstreams.map((one) => {
+    const broken = Object.entries(one.breakers).map(([model, state]) => `${model}: ${state}`);
+    return [one.name, one.engine, badge(one.state), count(one.running), count(one.models), broken.length ? badge(broken.join(", "), "bad") : "closed", one.error ?? "–"];
+  });
+  const heads = ["Upstream", "Engine", "State", { text: "Running", number: true }, { text: "Models", number: true }, "Breakers", "Last error"];
+  parts.upstreams.replaceChildren(rows.length ? table("Table of upstreams", heads, rows) : empty("No upstream is known. Register one on the page Upstreams."));
+}
+
+async function showQueue(now) {
+  if (!now.queue) {
+    parts.queue.replaceChildren(empty("Who waits is shown to roles with the permission 'usage'."));
+    return;
+  }
+  const flows = now.queue.flows;
+  if (!flows.length) {
+    parts.queue.replaceChildren(empty("Nobody waits. A user with requests in the queue or running is listed here with the share, the deficit and the position."));
+    return;
+  }
+  const of = await names("users", flows.map((one) => one.user_id));
+  const rows = flows.map((one) => [
+    [of(one.user_id), one.background ? quiet("background") : ""], one.models.join(", "), count(one.position), duration(one.expected_wait_s), duration(one.longest_wait_s),
+    count(one.waiting), count(one.running), `${(one.share * 100).toFixed(1)} %`, count(Math.round(one.deficit)),
+  ]);
+  const numbers = ["Position", "Expected wait", "Waits for", "Waiting", "Running", "Share", "Deficit (tokens)"].map((text) => ({ text, number: true }));
+  parts.queue.replaceChildren(table("Table of the queue", ["User", "Models", ...numbers], rows));
+}
+
+function showGpus(now) {
+  const rows = now.gpus.map((one) => {
+    const part = one.memory_total_bytes ? one.memory_used_bytes / one.memory_total_bytes : 0;
+    const bar = element("meter", { max: 1, value: part });
+    bar.setAttribute("aria-label", "memory used");
+    const used = one.utilization === undefined ? "–" : `${Math.round(one.utilization * 100)} %`;
+    return [[one.upstream, quiet(one.gpu)], used, [bar, ` ${bytes(one.memory_used_bytes)} of ${bytes(one.memory_total_bytes)}`], one.power_w === undefined ? "–" : `${Math.round(one.power_w)} W`];
+  });
+  const heads = ["GPU", { text: "Busy", number: true }, { text: "Memory", number: true }, { text: "Power", number: true }];
+  parts.gpus.replaceChildren(rows.length ? table("Table of GPUs", heads, rows) : empty("No upstream reports a GPU. Triton reports them at its metrics address, which the setting 'metrics_urls' names."));
+}
+
+async function show(now) {
+  showTiles(now);
+  showAlerts(now);
+  showModels(now);
+  showUpstreams(now);
+  showGpus(now);
+  await showQueue(now);
+  ready();
+}
+
+const section = (title, id) => element("section", {}, element("h2", { textContent: title }), parts[id]);
+const state = badge("connecting");
+byId("tools").append(state);
+
+function live(text, tone) {
+  state.textContent = text;
+  state.className = `badge ${tone}`;
+}
+
+function start() {
+  const source = new EventSource("/admin/live");
+  source.addEventListener("message", (event) => {
+    live("live", "good");
+    fail(null);
+    show(JSON.parse(event.data)).catch(fail);
+  });
+  source.addEventListener("end", (event) => {
+    source.close();
+    if (JSON.parse(event.data).reason === "signed_out") refused();
+    else later("the gateway is stopping");
+  });
+  source.addEventListener("error", async () => {
+    live("reconnecting", "warn");
+    // the browser tries again by itself, unless the answer was an error
+    if (source.readyState === EventSource.CLOSED) await refused();
+  });
+}
+
+function later(text) {
+  live(text, "warn");
+  setTimeout(start, 10_000);
+}
+
+// Why the stream was refused: the session has ended, or too many are open.
+async function refused() {
+  try {
+    await show(await call("GET", "/admin/overview"));
+    later("not live: too many views are open");
+  } catch (error) {
+    if (error.status === 401 || error.status === 403) live("ended", "bad");
+    else later("the gateway does not answer");
+    fail(error);
+  }
+}
+
+const first = await call("GET", "/admin/overview").catch((error) => fail(error));
+if (first) {
+  byId("view").replaceChildren(tiles, section("Alerts", "alerts"), section("Queue", "queue"), section("Models", "models"), section("Upstreams", "upstreams"), section("GPUs", "gpus"));
+  await show(first).catch(fail);
+  start();
+}
