@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 from frontend.accounts.callers import Callers
 from frontend.accounts.cookies import Cookies
 from frontend.accounts.directory.directory import Directory
-from frontend.accounts.sessions import Sessions
+from frontend.accounts.sessions import Lifetimes, Sessions
 from frontend.generation.overview import Overview, gauges_of
 from frontend.generation.path import Path
 from frontend.generation.watched import watch
@@ -96,7 +96,8 @@ def create_gateway(
         settings, path, recorder, lambda name: routes.find("POST", name)[0].handler
     )
     purge = make_purge(settings, recorder, directory)
-    sessions = Sessions(database, directory.users.passwords)
+    lifetimes = Lifetimes(settings.session_idle_s, settings.session_longest_s)
+    sessions = Sessions(database, directory.users.passwords, lifetimes)
     cookies = Cookies(secure=settings.public_url.startswith("https:"))
     roster = make_roster(settings, path, database)
     authorizer = make_authorizer(settings, callers, sessions, cookies)

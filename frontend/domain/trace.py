@@ -58,4 +58,4 @@ class Trace:
 
 _NO_STEP = Step()
 UNTRACED = Trace()
-"""The trace of a request that has none."""
+"""What a request without a trace has."""

@@ -14,6 +14,7 @@ from frontend.settings.media import MediaSettings
 from frontend.settings.schemas import SchemaSettings
 from frontend.settings.server import ServerSettings
 from frontend.settings.sharing import SharingSettings
+from frontend.settings.signin import SignInSettings
 from frontend.settings.store import StoreSettings
 from frontend.settings.telemetry import TelemetrySettings
 from frontend.settings.traces import TraceSettings
@@ -41,6 +42,7 @@ class Settings(
     TelemetrySettings,
     LogSettings,
     TraceSettings,
+    SignInSettings,
     StoreSettings,
     SchemaSettings,
     MediaSettings,

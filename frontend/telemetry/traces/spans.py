@@ -70,7 +70,7 @@ class SpanStep(Step):
             attributes["gen_ai.output.type"] = "image"
         self._span = self._trace.start(name, SpanKind.CLIENT, attributes)
         self._works, self._begun_s = True, time.perf_counter()
-        # whom the site does not belong to needs to know nothing of its other requests
+        # a server outside the site must not learn how this site's requests belong together
         self.headers = () if external else headers_of(self._span)
 
     def saw(self, events: list[Event]) -> None:
@@ -161,7 +161,7 @@ class SpanTrace(Trace):
 
 
 class UnsampledTrace(Trace):
-    """One request that is not recorded. Upstreams are told so."""
+    """One request that is not recorded; its headers tell upstreams not to record it either."""
 
     def __init__(self, span: Span) -> None:
         self.id = f"{span.get_span_context().trace_id:032x}"
