@@ -17,6 +17,7 @@ from frontend.settings.sharing import SharingSettings
 from frontend.settings.signin import SignInSettings
 from frontend.settings.store import StoreSettings
 from frontend.settings.telemetry import TelemetrySettings
+from frontend.settings.traces import TraceSettings
 from frontend.settings.upstreams import UpstreamSettings
 
 _PREFIX = "TRITON_FRONTEND_"
@@ -40,6 +41,7 @@ class Settings(
     BatchSettings,
     TelemetrySettings,
     LogSettings,
+    TraceSettings,
     SignInSettings,
     StoreSettings,
     SchemaSettings,

@@ -63,7 +63,7 @@ class Remote:
     async def read(self, path: str, body: Any, call: Call) -> Any:
         """The JSON of an answer. Raises GatewayError."""
         try:
-            return await self.web.read("POST", path, body, call.timeout_s)
+            return await self.web.post(path, body, call)
         except Refused as refused:
             raise failure(refused, call.id) from None
 

@@ -121,7 +121,7 @@ class Triton:
             add_json(request, "reply", reply)
         if generation.images:
             add_files(request, "images", generation.images)
-        reader = self._connection.stream(request, call.timeout_s)
+        reader = self._connection.stream(request, call.timeout_s, call.headers)
         engine = served.engine or served.own
         ended = False
         try:

@@ -5,6 +5,7 @@ Knows the tensors' names and types, not how they travel.
 
 import asyncio
 from collections.abc import Coroutine, Iterable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from tritonclient.grpc import service_pb2
@@ -59,7 +60,7 @@ async def count(connection: Connection, step: str, generation: Generation, call:
     """Tokens of a prompt, as its model's first step makes them. Raises GatewayError."""
     request = service_pb2.ModelInferRequest(model_name=step, id=call.id)
     add_json(request, "prompt", write_prompt(generation))
-    return len(output(await connection.infer(request, call.timeout_s), "token_ids")) // 4
+    return len(output(await connection.infer(request, call), "token_ids")) // 4
 
 
 async def tokenize(
@@ -69,7 +70,7 @@ async def tokenize(
     request = service_pb2.ModelInferRequest(model_name=step, id=call.id)
     shown = "strings" if strings else "ids"
     add_json(request, "prompt", {**write_prompt(generation), "tokenize": shown})
-    answer = await connection.infer(request, call.timeout_s)
+    answer = await connection.infer(request, call)
     ids = list(memoryview(output(answer, "token_ids")).cast("i"))
     if not strings:
         return Tokenized(ids)
@@ -80,12 +81,12 @@ async def detokenize(connection: Connection, step: str, ids: list[int], call: Ca
     """The text of token ids, special tokens included. Raises GatewayError."""
     request = service_pb2.ModelInferRequest(model_name=step, id=call.id)
     add_json(request, "prompt", {"decode": ids})
-    (text,) = unpack_bytes(output(await connection.infer(request, call.timeout_s), "text"))
+    (text,) = unpack_bytes(output(await connection.infer(request, call), "text"))
     return text.decode()
 
 
 def _part(call: Call, number: int) -> Call:
-    return Call(f"{call.id}-{number}", call.timeout_s)
+    return replace(call, id=f"{call.id}-{number}")
 
 
 async def _embed(
@@ -102,7 +103,7 @@ async def _embed(
         add_numbers(request, "token_ids", "INT32", flat, [len(rows), width])
     if embedding.truncate:
         add_numbers(request, "truncate", "BOOL", [True] * len(texts), [len(texts), 1])
-    answer = await connection.infer(request, call.timeout_s)
+    answer = await connection.infer(request, call)
     raw, counts = output(answer, "embedding"), output(answer, "num_tokens")
     # Triton passes on whatever shape a Python model returns
     if len(raw) % (4 * len(texts)) or len(counts) != 4 * len(texts):
@@ -142,7 +143,7 @@ async def _rerank(connection: Connection, served: Served, pairs: Pairs, call: Ca
     add_texts(request, "document", pairs.documents, shape)
     if pairs.truncate:
         add_numbers(request, "truncate", "BOOL", [True] * shape[0], shape)
-    answer = await connection.infer(request, call.timeout_s)
+    answer = await connection.infer(request, call)
     scores, counts = output(answer, "score"), output(answer, "num_tokens")
     if len(scores) != 4 * shape[0] or len(counts) != 4 * shape[0]:
         raise BackendFailed("the model answered with another number of scores than pairs")
@@ -161,7 +162,7 @@ async def draw(
         if (value := getattr(image, name)) is not None:
             add_numbers(request, name, datatype, [value], [1])
     add_numbers(request, "count", "INT32", [image.count], [1])
-    answer = await connection.infer(request, call.timeout_s)
+    answer = await connection.infer(request, call)
     images = unpack_bytes(output(answer, "image"))
     if len(images) != image.count:
         raise BackendFailed(f"the model drew {len(images)} images instead of {image.count}")

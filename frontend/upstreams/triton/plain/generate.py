@@ -59,7 +59,7 @@ class Writer:
         stops = generation.sampling.stop or ()
         count = self._count_answer
         reading = Reading(self.plain, stops, most, counted, count)
-        reader, ended = connection.stream(request, call.timeout_s), False
+        reader, ended = connection.stream(request, call.timeout_s, call.headers), False
         try:
             with connection.running(reader.call, call.id, self.name):
                 while (response := await reader.read()) is not None:
@@ -132,7 +132,7 @@ class Writer:
         shape = [1, 1] if self.plain.batched else [1]
         add_texts(request, "QUERY", [text], shape)
         add_numbers(request, "REQUEST_OUTPUT_LEN", "INT32", [1], shape)
-        length = output(await connection.infer(request, call.timeout_s), "REQUEST_INPUT_LEN")
+        length = output(await connection.infer(request, call), "REQUEST_INPUT_LEN")
         return int.from_bytes(length[:4], "little")
 
     async def _count_by_answer(self, connection: Connection, text: str, call: Call) -> int:
@@ -140,7 +140,7 @@ class Writer:
         request = write_request(self.name, self.plain, once, text, 1)
         request.id = f"{call.id}-count"
         reading = Reading(self.plain, (), 1, 0, self._count_answer)
-        reader = connection.stream(request, call.timeout_s)
+        reader = connection.stream(request, call.timeout_s, call.headers)
         with connection.running(reader.call, call.id, self.name):
             while (response := await reader.read()) is not None:
                 if response.error_message:

@@ -51,7 +51,7 @@ class Embedder:
             request = service_pb2.ModelInferRequest(model_name=self.name, id=f"{call.id}-{number}")
             part = slice(start, start + size)
             mask = self._write(request, names, embedding.texts[part], ids[part] if ids else None)
-            answer = await connection.infer(request, call.timeout_s)
+            answer = await connection.infer(request, call)
             rows.append(_read(answer, names, len(embedding.texts[part]), mask))
         vectors = np.concatenate(rows)
         if names.normalize:
