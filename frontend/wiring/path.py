@@ -69,6 +69,7 @@ def _engines(settings: Settings) -> Engines:
         settings.keep_s,
         (settings.triton_key, settings.repository),
         settings.room,
+        files=settings.model_files,
     )
 
 
