@@ -78,7 +78,7 @@ FIXED = sized("fixed", 30, math.inf)
 
 
 async def full(*models: Model, **limits: float) -> tuple[Registry, ScriptedUpstream]:
-    """A registry whose upstream has room for 100 bytes of models, of which none is loaded."""
+    """A registry whose upstream has room for 100 bytes of models; they are not loaded yet."""
     upstream = ScriptedUpstream(served=[], asleep=list(models))
     upstream.may_load.set()
     room = RoomLimits(**{"max_bytes": 100, "min_stay_s": 0, **limits})
