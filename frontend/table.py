@@ -12,10 +12,12 @@ from frontend.dashboard.login import LoginRoutes
 from frontend.dashboard.pages import StaticRoutes
 from frontend.dashboard.playground import PlaygroundRoutes
 from frontend.dashboard.status import StatusRoutes
+from frontend.dashboard.steps import StepRoutes
 from frontend.domain.identity import Permission
 from frontend.domain.request import Dialect
 from frontend.http.routing import Route
 from frontend.routes.admin_groups import GroupRoutes, OrganisationRoutes, RoleRoutes
+from frontend.routes.admin_models import ManagedModelRoutes
 from frontend.routes.admin_users import KeyRequestRoutes, UserRoutes
 from frontend.routes.allowances import (
     CreditRoutes,
@@ -77,6 +79,7 @@ class Handlers:
     playground: PlaygroundRoutes
     static: StaticRoutes
     login: LoginRoutes
+    steps: StepRoutes
     account: AccountRoutes
     admin: AdminRoutes
     live: LiveRoutes
@@ -100,6 +103,7 @@ class Handlers:
     audit: AuditRoutes
     queue: QueueRoutes
     backends: BackendRoutes
+    managed_models: ManagedModelRoutes
 
 
 def table(to: Handlers) -> list[Route]:
@@ -116,6 +120,7 @@ def table(to: Handlers) -> list[Route]:
         *_quotas(to),
         *_audit(to),
         *_backends(to),
+        *_managed_models(to),
     ]
 
 
@@ -203,6 +208,8 @@ def _gateway(to: Handlers) -> list[Route]:
         Route("GET", "/playground", OPENAI, PUBLIC, to.playground.show),
         Route("GET", "/login", OPENAI, PUBLIC, to.login.show),
         Route("POST", "/login", OPENAI, PUBLIC, to.login.submit),
+        Route("GET", "/login/password", OPENAI, PUBLIC, to.steps.show_password),
+        Route("POST", "/login/password", OPENAI, PUBLIC, to.steps.choose_password),
         Route("POST", "/logout", OPENAI, SELF, to.login.logout),
         Route("GET", "/dashboard", OPENAI, SELF, to.account.show, page=True),
         Route("GET", "/admin", OPENAI, SELF, to.admin.overview, page=True),
@@ -337,4 +344,13 @@ def _backends(to: Handlers) -> list[Route]:
         Route("POST", f"{one}/disable", OPENAI, BACKENDS, to.backends.disable),
         Route("POST", f"{one}/drain", OPENAI, BACKENDS, to.backends.drain),
         Route("POST", f"{one}/refresh", OPENAI, BACKENDS, to.backends.refresh),
+    ]
+
+
+def _managed_models(to: Handlers) -> list[Route]:
+    return [
+        Route("GET", "/admin/models", OPENAI, LOAD, to.managed_models.list),
+        Route("POST", "/admin/models/load", OPENAI, LOAD, to.managed_models.load),
+        Route("POST", "/admin/models/unload", OPENAI, LOAD, to.managed_models.unload),
+        Route("GET", "/admin/models/{model:path}", OPENAI, LOAD, to.managed_models.get),
     ]

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from frontend.dialects.admin import allowances, backends
 from frontend.dialects.admin import bodies as admin
+from frontend.dialects.admin.models import ModelChangeBody
 from frontend.dialects.anthropic.bodies import CountBody, MessagesBody
 from frontend.dialects.ollama.bodies import ChatBody as OllamaChatBody
 from frontend.dialects.ollama.bodies import GenerateBody
@@ -39,6 +40,8 @@ class Operation:
     refuses: bool = False
     query: tuple[str, ...] = ()
     status: str = "200"
+    also_status: str = ""
+    """Of an answer that comes before the work is done."""
 
     @property
     def tag(self) -> str:
@@ -231,6 +234,8 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/playground", "Try the models in a browser", media="text/html"),
     Operation("GET", "/login", "Sign in with a browser", media="text/html"),
     Operation("POST", "/login", "Begin a session, with the fields of the form", media="text/html"),
+    Operation("GET", "/login/password", "See the form for a new password", media="text/html"),
+    Operation("POST", "/login/password", "Replace a one-time password", media="text/html"),
     Operation("POST", "/logout", "End the session of the cookie", answer=("signed_out",)),
     Operation("GET", "/dashboard", "See the own account in a browser", media="text/html"),
     Operation("GET", "/admin", "See what the gateway does in a browser", media="text/html"),
@@ -253,8 +258,8 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     *_managed("/admin/users", "a user", admin.UserBody, admin.UserEdit),
     Operation(
-        "POST", "/admin/users/{id}/password", "Set a random password, and get it",
-        answer=("id", "password"),
+        "POST", "/admin/users/{id}/password", "Set a one-time password, and get it",
+        answer=("id", "password", "must_be_changed"),
     ),
     _listing("/admin/keys", "List the keys of all users", "user_id", "search"),
     *_managed("/admin/keys", "a key of any user", admin.KeyBody, admin.KeyEdit),
@@ -388,6 +393,16 @@ OPERATIONS: tuple[Operation, ...] = (
             ("drain", "Send no new requests to an upstream"),
             ("refresh", "Connect to an upstream again"),
         )
+    ),
+    _listing("/admin/models", "List the models of all upstreams", "upstream", "state"),
+    Operation("GET", "/admin/models/{model}", "Get a model at every upstream", answer=_OBJECT),
+    Operation(
+        "POST", "/admin/models/load", "Load a model, or what changed of it", ModelChangeBody,
+        answer=(*_OBJECT, "state", "upstreams"), also_status="202",
+    ),
+    Operation(
+        "POST", "/admin/models/unload", "Unload a model when its requests have ended",
+        ModelChangeBody, answer=(*_OBJECT, "state", "upstreams"), also_status="202",
     ),
     Operation("GET", "/me/audit/{id}", "Get a record of the own requests", answer=_OBJECT),
 )  # fmt: skip

@@ -14,18 +14,22 @@ from frontend.batches.runner import Runner
 from frontend.budget import Budget
 from frontend.dashboard.account import AccountRoutes
 from frontend.dashboard.admin import AdminRoutes
+from frontend.dashboard.forms import Forms
 from frontend.dashboard.login import LoginRoutes
 from frontend.dashboard.pages import StaticRoutes
 from frontend.dashboard.playground import PlaygroundRoutes
 from frontend.dashboard.status import StatusRoutes
+from frontend.dashboard.steps import StepRoutes
 from frontend.generation.overview import Overview
 from frontend.generation.path import Path
 from frontend.http.body import BodyBounds
 from frontend.http.bounds import Bounds
+from frontend.management import Management
 from frontend.media.links import Links
 from frontend.reach import Reach
 from frontend.routes.accounts import Desk
 from frontend.routes.admin_groups import GroupRoutes, OrganisationRoutes, RoleRoutes
+from frontend.routes.admin_models import ManagedModelRoutes
 from frontend.routes.admin_users import KeyRequestRoutes, UserRoutes
 from frontend.routes.allowances import (
     CreditRoutes,
@@ -83,6 +87,7 @@ class Parts:
     sessions: Sessions
     cookies: Cookies
     roster: Roster
+    management: Management
     authorizer: Authorizer
     overview: Overview
 
@@ -99,6 +104,7 @@ def make_handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
     # where everybody may list the models without a key, the document may name them
     names_are_public = not settings.keys_are_required
     desk = Desk(bounds, settings.proxies)
+    forms = Forms(parts.sessions, parts.cookies, settings.proxies)
     return Handlers(
         chat=ChatRoutes(path, bounds),
         completions=CompletionRoutes(path, bounds),
@@ -116,7 +122,8 @@ def make_handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
         status=StatusRoutes(path, names_are_public, settings.public_url),
         playground=PlaygroundRoutes(settings.keys_are_required, settings.public_url),
         static=StaticRoutes(),
-        login=LoginRoutes(parts.sessions, parts.cookies, settings.proxies),
+        login=LoginRoutes(forms),
+        steps=StepRoutes(forms, directory.users),
         account=AccountRoutes(),
         admin=AdminRoutes(),
         live=LiveRoutes(parts.overview, parts.authorizer.holds, settings.heartbeat_s),
@@ -152,6 +159,7 @@ def make_handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
             parts.roster,
             tuple(settings.entries),
         ),
+        managed_models=ManagedModelRoutes(desk, parts.management),
         usage=UsageRoutes(UsageStore(database), path.ledger),
         audit=AuditRoutes(Search(parts.recorder.writer.store, parts.recorder.writer.artifacts)),
     )
