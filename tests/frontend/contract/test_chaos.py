@@ -6,7 +6,7 @@ import itertools
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,8 +31,9 @@ from tests.support.redis import RedisServer
 
 pytestmark = pytest.mark.timeout(240)
 _TOKENS = ("prompt", "cached", "completion", "reasoning")
-_BUDGETS = {"rich": 10_000_000, "poor": 4_000, "thrifty": 60_000}
-_CLIENTS = 12
+_BUDGETS = {"rich": 10_000_000, "poor": 4_000, "thrifty": 60_000, "streams": 1_000_000}
+_ASKING = ("rich", "poor", "thrifty", "paying")
+_CLIENTS, _STREAMS = 12, 4
 
 
 @dataclass
@@ -131,7 +132,7 @@ class Load:
             number = next(self._numbers)
             dice = random.Random(number)
             url = self.urls[number % len(self.urls)] + "/v1/chat/completions"
-            name = dice.choice([*self.town.keys])
+            name = dice.choice(_ASKING)
             body, leaves = _body(dice)
             headers = {"authorization": f"Bearer {self.town.keys[name]}"}
             try:
@@ -179,7 +180,7 @@ async def _reconcile(town: Town, database: Database, metrics: list[str]) -> int:
     }
     for name, budget in _BUDGETS.items():
         user = town.users[name]
-        assert used[user] == spent[user] <= budget, name
+        assert used.get(user, 0) == spent[user] <= budget, name
     audited = [row for row in await rows_of(database, audit_records) if row.ran]
     assert Counter(row.request_id for row in audited) == Counter([*rows])
     for record in audited:
@@ -202,16 +203,17 @@ async def _reconcile(town: Town, database: Database, metrics: list[str]) -> int:
     return sums["requests"]
 
 
-def agreed(town: Town, *exact: Gateway) -> int:
-    """The number of requests, once all is written; `exact`: everyone who has counted since the
-    first of them."""
+def agreed(town: Town, *counting: Gateway, ended: Sequence[str] = ()) -> int:
+    """The number of requests, once all is written. The metrics are those of everyone who has
+    counted since the first of them: gateways, and texts of those that have ended."""
 
     async def wait() -> int:
         database, deadline_s = Database(town.location), time.monotonic() + 20
         try:
             while True:
                 try:
-                    return await _reconcile(town, database, [metrics_of(one) for one in exact])
+                    metrics = [*ended, *map(metrics_of, counting)]
+                    return await _reconcile(town, database, metrics)
                 except AssertionError:
                     if time.monotonic() > deadline_s:
                         raise
@@ -230,38 +232,67 @@ async def _expire(town: Town) -> None:
     await database.close()
 
 
-_T0 = time.monotonic()
-
-
 async def _outages(town: Town, load: Load) -> None:
     """Redis and the database go away under load, and come back."""
     async with load.running():
-        await load.more(60, "200"); print("PHASE", time.monotonic() - _T0, load.ends)
+        await load.more(60, "200")
         await asyncio.to_thread(town.redis.kill)
-        await load.more(40, "200"); print("PHASE", time.monotonic() - _T0, load.ends)
+        await load.more(40, "200")
         await asyncio.to_thread(town.redis.start)
-        await load.more(20, "200"); print("PHASE", time.monotonic() - _T0, load.ends)
+        await load.more(20, "200")
         await asyncio.to_thread(lambda: town.postgres.stop(kill=True))
-        await load.more(10, "503"); print("PHASE", time.monotonic() - _T0, load.ends)
+        await load.more(10, "503")
         await asyncio.to_thread(town.postgres.start)
-        await load.more(60, "200"); print("PHASE", time.monotonic() - _T0, load.ends)
+        await load.more(60, "200")
+
+
+async def _killed_in_streams(town: Town, load: Load, gateway: Gateway) -> str:
+    """What the gateway has counted: it is killed while nothing but streams runs there."""
+    body = {"model": "echo", "messages": script(chunks=900, delay_ms=10), "stream": True}
+    headers = {"authorization": f"Bearer {town.keys['streams']}"}
+    begun = asyncio.Semaphore(0)
+
+    async def read(client: httpx2.AsyncClient) -> None:
+        url = f"{gateway.url}/v1/chat/completions"
+        with contextlib.suppress(httpx2.TransportError):
+            async with client.stream("POST", url, json=body, headers=headers) as answer:
+                assert answer.status_code == 200
+                async for _ in answer.aiter_raw():
+                    begun.release()
+
+    async with load.running(), httpx2.AsyncClient(timeout=30) as client:
+        streams = [asyncio.create_task(read(client)) for _ in range(_STREAMS)]
+        for _ in range(_STREAMS * 70):  # past the first counts that are written down
+            await begun.acquire()
+        counted = await asyncio.to_thread(metrics_of, gateway)
+        gateway.process.kill()
+        await asyncio.gather(*streams)
+        await load.more(30, "200")
+    return counted
 
 
 async def _killed(load: Load, gateway: Gateway) -> None:
+    """It is killed at full load."""
     async with load.running():
-        await load.more(60, "200"); print("PHASE", time.monotonic() - _T0, load.ends)
+        await load.more(60, "200")
         gateway.process.kill()
-        await load.more(1, "broken"); print("PHASE", time.monotonic() - _T0, load.ends)
-        await load.more(30, "200"); print("PHASE", time.monotonic() - _T0, load.ends)
+        await load.more(1, "broken")
+        await load.more(30, "200")
 
 
 def test_the_books_agree_after_everything_has_failed(town: Town) -> None:
     with town.gateway("one") as one, town.gateway("two") as two:
         load = Load(town, [one.url, two.url])
         asyncio.run(_outages(town, load))
-        before = agreed(town, one, two)
+        first = agreed(town, one, two)
         assert {"200", "429", "400", "502", "503", "left"} <= {*load.ends}, load.ends
-        asyncio.run(_killed(Load(town, [one.url, two.url]), one))
+        ended = asyncio.run(_killed_in_streams(town, Load(town, [two.url]), one))
         asyncio.run(_expire(town))
-        with town.gateway("three"):
-            assert agreed(town) > before
+        with town.gateway("three") as three:
+            second = agreed(town, two, three, ended=[ended])
+            assert second > first
+            asyncio.run(_killed(Load(town, [two.url, three.url]), three))
+            asyncio.run(_expire(town))
+            with town.gateway("four"):
+                # what the killed one had counted is lost with it
+                assert agreed(town) > second
