@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from frontend.domain.generation import Generation
 from frontend.domain.models import Input, Model
 from frontend.domain.speed import Speed
+from frontend.domain.trace import Step
 from frontend.errors import BackendTimeout, BackendUnavailable, Forbidden, GatewayError
 from frontend.upstreams.balance import Candidate, Score, pick, score
 from frontend.upstreams.fleet import Fleet
@@ -31,7 +32,7 @@ class Need:
     """What a request needs of an upstream.
 
     `group`: the id of the caller's group. `local`: its prompts must not leave the site.
-    `tokens`: about how many its prompt and answer have.
+    `tokens`: about how many its prompt and answer have. `operation`: what traces call it.
     """
 
     accepts: frozenset[Input] = frozenset()
@@ -39,6 +40,7 @@ class Need:
     tokens: int = 0
     group: str = ""
     local: bool = False
+    operation: str = "load"
 
 
 NOTHING = Need()
@@ -63,6 +65,8 @@ class Place:
     member: Member
     model: Model
     call: Call
+    step: Step
+    """The call in its request's trace."""
     answered: bool = False
     """Whether something came of the answer."""
 
@@ -104,6 +108,16 @@ class Places:
         """Whether an upstream that was not tried could serve the request."""
         return bool(self._fitting(model, need, tried))
 
+    async def find_unloaded(self, model: Model, tried: Set[str]) -> str | None:
+        """A tried upstream where requests load the model, and that has unloaded it meanwhile."""
+        for member, own in self.fleet.holders(model.name):
+            registry = member.registry
+            if member.name in tried and registry.residency.is_on_demand(own):
+                await registry.refresh()
+                if registry.is_reachable and not registry.is_loaded(model.name):
+                    return member.name
+        return None
+
     @asynccontextmanager
     async def hold(
         self, model: Model, need: Need, tried: Set[str], call_id: str, timeout_s: float
@@ -124,8 +138,7 @@ class Places:
         holder = None
         if self.fleet.is_on_demand(model):
             fitting = self._fitting(model.name, need, tried)
-            # where it is loaded already, if it is
-            fitting.sort(key=lambda one: not one.registry.is_loaded(model.name))
+            fitting.sort(key=lambda one: _place_to_load(one, model))
             holder = fitting[0] if fitting else None
         if holder is None:
             yield None
@@ -222,6 +235,12 @@ class Places:
         member.running -= 1
         for call in self.freed:
             call()
+
+
+def _place_to_load(member: Member, model: Model) -> tuple[bool, bool]:
+    """Sorts first where it is loaded already, then where no other model must go for it."""
+    registry = member.registry
+    return not registry.is_loaded(model.name), not registry.residency.has_room(model)
 
 
 def _may_use(member: Member, need: Need) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from frontend.domain.models import Model
+from frontend.domain.room import UNLIMITED_ROOM, RoomLimits
 from frontend.errors import GatewayError
 from frontend.upstreams.patterns import WILDCARD, Patterns
 from frontend.upstreams.protocol import Upstream
@@ -47,6 +48,7 @@ class Registry:
     interval_s: float
     mapping: Mapping[str, str] = field(default_factory=dict)
     keep_s: float = math.inf
+    limits: RoomLimits = UNLIMITED_ROOM
     residency: Residency = field(init=False)
     _ready: dict[str, Model] = field(default_factory=dict)
     _patterns: Patterns = field(default_factory=lambda: Patterns({}))
@@ -64,7 +66,14 @@ class Registry:
     _read_at_s: float = -1e9
 
     def __post_init__(self) -> None:
-        self.residency = Residency(self.upstream, lambda: self._loaded, self.refresh, self.keep_s)
+        self.residency = Residency(
+            self.upstream,
+            lambda: self._loaded,
+            self.refresh,
+            self.keep_s,
+            self.limits,
+            lambda: self._known,
+        )
 
     @property
     def is_ready(self) -> bool:
@@ -234,12 +243,15 @@ class Registry:
         else:
             self._reachable = self._learned = True
             self._answered_at_s = time.monotonic()
-            self._loaded = {model.name: model for model in models}
+            before, self._loaded = self._loaded, {model.name: model for model in models}
+            new = self._loaded.keys() - before.keys()
             on_demand = [model for model in models if self.residency.is_on_demand(model)]
             self._on_demand |= {model.name: model for model in on_demand}
             asleep = [one for name, one in self._on_demand.items() if name not in self._loaded]
             # in this order a loaded model wins an alias over one that is not loaded
             self._learn([*asleep, *models])
+            if self._refreshed_at_s > 0:  # else they may have been there for long
+                self.residency.see(new)
         self._refreshed_at_s = time.monotonic()
 
     async def _read_on_demand(self) -> None:
