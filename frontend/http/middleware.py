@@ -141,11 +141,11 @@ class Middleware:
         # failures
         source = partial(source_of, scope, self.proxies)
 
-        def found(caller: Caller) -> None:
+        def identify(caller: Caller) -> None:
             outcome.caller, outcome.is_authenticated = caller, True
 
         attempt = Attempt(
-            scope["headers"], route.permission, route.path, source, found, scope["method"]
+            scope["headers"], route.permission, route.path, source, identify, scope["method"]
         )
         return await self.authorizer.authorize(attempt)
 

@@ -114,8 +114,8 @@ class Member:
     def queue(self) -> float:
         """Requests that wait there; without figures, those of this gateway that run there.
 
-        Requests of this gateway beyond those that the server says it runs wait there as well, also
-        if it says that none do.
+        Requests of this gateway beyond those that the server says it runs wait there as well,
+        whatever it says of its queue.
         """
         figures = self.figures
         if figures is None or figures.waiting is None:

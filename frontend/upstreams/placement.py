@@ -110,6 +110,16 @@ class Places:
         """Whether an upstream that was not tried could serve the request."""
         return bool(self._fitting(model, need, tried))
 
+    async def find_unloaded(self, model: Model, tried: Set[str]) -> str | None:
+        """A tried upstream where requests load the model, and that has unloaded it meanwhile."""
+        for member, own in self.fleet.holders(model.name):
+            registry = member.registry
+            if member.name in tried and registry.residency.is_on_demand(own):
+                await registry.refresh()
+                if registry.is_reachable and not registry.is_loaded(model.name):
+                    return member.name
+        return None
+
     @asynccontextmanager
     async def hold(
         self, model: Model, need: Need, tried: Set[str], call_id: str, timeout_s: float
@@ -130,8 +140,7 @@ class Places:
         holder = None
         if self.fleet.is_on_demand(model):
             fitting = self._fitting(model.name, need, tried)
-            # where it is loaded already, if it is
-            fitting.sort(key=lambda one: not one.registry.is_loaded(model.name))
+            fitting.sort(key=lambda one: _place_to_load(one, model))
             holder = fitting[0] if fitting else None
         if holder is None:
             yield None
@@ -230,6 +239,12 @@ class Places:
         member.running -= 1
         for call in self.freed:
             call()
+
+
+def _place_to_load(member: Member, model: Model) -> tuple[bool, bool]:
+    """Sorts first where it is loaded already, then where no other model must go for it."""
+    registry = member.registry
+    return not registry.is_loaded(model.name), not registry.residency.has_room(model)
 
 
 def _may_use(member: Member, need: Need) -> bool:
