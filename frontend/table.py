@@ -343,6 +343,7 @@ def _backends(to: Handlers) -> list[Route]:
         Route("GET", "/admin/backends", OPENAI, BACKENDS, to.backends.list),
         Route("POST", "/admin/backends/register", OPENAI, BACKENDS, to.backends.register),
         Route("GET", one, OPENAI, BACKENDS, to.backends.get),
+        Route("PATCH", one, OPENAI, BACKENDS, to.backends.edit),
         Route("DELETE", one, OPENAI, BACKENDS, to.backends.delete),
         Route("POST", f"{one}/enable", OPENAI, BACKENDS, to.backends.enable),
         Route("POST", f"{one}/disable", OPENAI, BACKENDS, to.backends.disable),

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from frontend.domain.audit import Capture
 from frontend.domain.identity import ANONYMOUS, Caller
 from frontend.domain.metering import Rates
+from frontend.domain.trace import UNTRACED, Trace
 from frontend.domain.usage import Usage
 
 
@@ -73,6 +74,7 @@ class Outcome:
     """How long the request waited for slots."""
     first_token_s: float | None = None
     """How long after the request's arrival its first token came."""
+    trace: Trace = UNTRACED
     is_counted: bool = False
     """Whether the metrics have it as a request for a model."""
     queue_position: int | None = None
@@ -103,6 +105,8 @@ class Request:
     outcome: Outcome
     background_s: float | None = None
     """Seconds of each call of a request that lets all others go first; None: it does not."""
+    session: str = ""
+    """The header `x-session-id`: requests of one session stay at one upstream if they can."""
 
     @property
     def user(self) -> str:

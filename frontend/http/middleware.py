@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -34,8 +34,12 @@ from frontend.http.source import source_of
 from frontend.telemetry.logs.redact import looks_secret
 from frontend.telemetry.metrics import Metrics
 
+if TYPE_CHECKING:
+    from frontend.telemetry.traces.tracing import Tracing
+
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PATH_SHOWN = 200
+_MAX_SESSION = 256
 _MOVED = [(b"cache-control", b"no-store"), (b"vary", b"accept, cookie")]
 _log = logging.getLogger("frontend.access")
 
@@ -55,6 +59,7 @@ class Middleware:
     proxies: tuple[Network, ...] = ()
     metrics: Metrics | None = None
     recorder: Recorder | None = None
+    tracing: "Tracing | None" = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -62,6 +67,8 @@ class Middleware:
             await self.lifespan(scope, receive, send)
             return
         outcome = _outcome_of(scope)
+        if self.tracing is not None:
+            outcome.trace = self.tracing.begin(outcome, scope["headers"])
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -87,6 +94,8 @@ class Middleware:
             if self.recorder is not None:
                 self.recorder.end(outcome, source_of(scope, self.proxies))
             log_request(outcome)
+            if self.tracing is not None:
+                self.tracing.end(outcome)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, outcome: Outcome) -> None:
         try:
@@ -115,7 +124,14 @@ class Middleware:
             self.recorder.begin(outcome, has_text=route.permission is Permission.INFER)
         # from here, so that waiting for the body and for a place counts against the deadline
         deadline_s = time.monotonic() + self.request_timeout_s
-        request = Request(outcome.id, outcome.caller, route.dialect, deadline_s, outcome)
+        request = Request(
+            outcome.id,
+            outcome.caller,
+            route.dialect,
+            deadline_s,
+            outcome,
+            session=_session_of(scope["headers"]),
+        )
         await route.handler(request, Client(request, scope, receive, send, self.client_timeout_s))
 
     async def _authorize(self, route: Route, scope: Scope, outcome: Outcome) -> Caller:
@@ -125,11 +141,11 @@ class Middleware:
         # failures
         source = partial(source_of, scope, self.proxies)
 
-        def found(caller: Caller) -> None:
+        def identify(caller: Caller) -> None:
             outcome.caller, outcome.is_authenticated = caller, True
 
         attempt = Attempt(
-            scope["headers"], route.permission, route.path, source, found, scope["method"]
+            scope["headers"], route.permission, route.path, source, identify, scope["method"]
         )
         return await self.authorizer.authorize(attempt)
 
@@ -194,7 +210,7 @@ def log_fields(outcome: Outcome) -> dict[str, Any]:
     shown |= {"method": outcome.method, "route": outcome.route or "unknown"}
     shown |= {"dialect": outcome.dialect.value, "status": outcome.status}
     shown |= {"ms": round(outcome.elapsed_ms, 1), "model": outcome.model, "error": outcome.error}
-    shown["upstream"] = outcome.upstream or None
+    shown["upstream"], shown["trace_id"] = outcome.upstream or None, outcome.trace.id
     if outcome.caller is not ANONYMOUS:
         shown |= {"caller": outcome.caller.name, "user": outcome.caller.user}
         shown |= {"key": outcome.caller.key, "group": outcome.caller.group or None}
@@ -205,3 +221,11 @@ def log_fields(outcome: Outcome) -> dict[str, Any]:
         shown["prompt_tokens"] = outcome.usage.prompt_tokens
         shown["completion_tokens"] = outcome.usage.completion_tokens
     return {name: value for name, value in shown.items() if value is not None}
+
+
+def _session_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """The caller's name of a session; empty for none, or for one that is too long."""
+    for name, value in headers:
+        if name == b"x-session-id" and len(value) <= _MAX_SESSION:
+            return value.decode("latin-1")
+    return ""

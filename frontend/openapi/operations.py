@@ -384,6 +384,10 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation("GET", "/admin/backends/{id}", "Get an upstream and how it is", answer=_OBJECT),
     Operation(
+        "PATCH", "/admin/backends/{id}", "Change a registered upstream", backends.BackendEdit,
+        answer=_OBJECT,
+    ),
+    Operation(
         "DELETE", "/admin/backends/{id}", "Drain an upstream, and delete it when it is idle",
         answer=("id", "deleted"), query=("wait_s",),
     ),

@@ -18,6 +18,7 @@ from frontend.settings.sharing import SharingSettings
 from frontend.settings.signin import SignInSettings
 from frontend.settings.store import StoreSettings
 from frontend.settings.telemetry import TelemetrySettings
+from frontend.settings.traces import TraceSettings
 from frontend.settings.upstreams import UpstreamSettings
 
 _PREFIX = "TRITON_FRONTEND_"
@@ -41,6 +42,7 @@ class Settings(
     BatchSettings,
     TelemetrySettings,
     LogSettings,
+    TraceSettings,
     SignInSettings,
     OidcSettings,
     StoreSettings,

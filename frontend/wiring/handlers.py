@@ -157,6 +157,7 @@ def make_handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
                 directory.groups.changes,
                 Reach(settings.reachable).addresses,
                 [one.name for one in settings.entries],
+                parts.roster.slots_of,
             ),
             parts.roster,
             tuple(settings.entries),
