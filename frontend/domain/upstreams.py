@@ -1,6 +1,7 @@
 """How the operator describes an upstream: where it is, what it runs, and what may be sent to it."""
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import astuple, dataclass
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Len
@@ -13,8 +14,31 @@ _FORBID = {"extra": "forbid"}
 
 
 @dataclass(frozen=True, slots=True)
+class TensorNames:
+    """The tensors of an embedding model of Triton that this toolkit did not build.
+
+    Either `text`, or `ids` with `mask` and `types` where the model has them. `vector`: its output,
+    of which `pooling` makes one vector for each text; with `normalize` it gets length 1.
+    """
+
+    __pydantic_config__ = _FORBID
+
+    vector: Annotated[str, Len(1, 256)]
+    text: str | None = None
+    ids: str | None = None
+    mask: str | None = None
+    types: str | None = None
+    pooling: Literal["none", "mean", "cls"] = "none"
+    normalize: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class ServedModel:
-    """What the operator says of one model. `own`: its name at the upstream, where it is another."""
+    """What the operator says of one model. `own`: its name at the upstream, where it is another.
+
+    For a Triton's models of other builders, `chat_template` and `tokenizer` name a format or files
+    in the folder of the setting `model_files`.
+    """
 
     __pydantic_config__ = _FORBID
 
@@ -26,6 +50,9 @@ class ServedModel:
     dimensions: Annotated[int, Gt(0)] | None = None
     images: bool | None = None
     aliases: tuple[str, ...] = ()
+    chat_template: Annotated[str, Len(1, 128)] | None = None
+    tokenizer: Annotated[str, Len(1, 128)] | None = None
+    tensors: TensorNames | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +98,8 @@ class Backend:
     draining_at_us: int | None
     refreshed_at_us: int
     created_at_us: int
+
+    @property
+    def revision(self) -> str:
+        """Differs after each change: who edits names the one that they saw."""
+        return hashlib.sha256(repr(astuple(self)).encode()).hexdigest()[:16]

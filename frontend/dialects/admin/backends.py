@@ -3,9 +3,10 @@ name of the variable or file that holds it."""
 
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, to_builtins
+from msgspec import UNSET, Meta, UnsetType, to_builtins
 
 from frontend.dialects.admin.answers import Shown
+from frontend.dialects.admin.bodies import changed
 from frontend.dialects.declare import Body, about
 from frontend.domain.upstreams import Backend, UpstreamEntry
 
@@ -17,6 +18,20 @@ Groups = Annotated[list[str], Meta(max_length=100)]
 EngineName = Literal[
     "triton", "vllm", "tgi", "llama.cpp", "lmstudio", "mistral.rs", "openai", "ollama", "anthropic"
 ]
+
+
+class TensorsBody(Body, kw_only=True, omit_defaults=True):
+    """The tensors of an embedding model that this toolkit did not build."""
+
+    vector: Annotated[str, Meta(min_length=1, max_length=256), about("The output.")]
+    text: Annotated[str | None, about("The input that takes texts.")] = None
+    ids: Annotated[str | None, about("The input that takes token ids instead.")] = None
+    mask: Annotated[str | None, about("The input that says which tokens count.")] = None
+    types: Annotated[str | None, about("The input with the segment of each token.")] = None
+    pooling: Annotated[
+        Literal["none", "mean", "cls"], about("How vectors of tokens become one.")
+    ] = "none"
+    normalize: Annotated[bool, about("Whether vectors get length 1.")] = True
 
 
 class ServedBody(Body, kw_only=True, omit_defaults=True):
@@ -32,6 +47,17 @@ class ServedBody(Body, kw_only=True, omit_defaults=True):
     dimensions: Annotated[Count | None, about("The length of its vectors.")] = None
     images: Annotated[bool | None, about("Whether it reads images.")] = None
     aliases: Annotated[list[str], Meta(max_length=100), about("More names for clients.")] = []  # noqa: RUF012
+    chat_template: Annotated[
+        Annotated[str, Meta(max_length=128)] | None,
+        about("For a Triton: chatml, gemma, llama-3, mistral, or a file of 'model_files'."),
+    ] = None
+    tokenizer: Annotated[
+        Annotated[str, Meta(max_length=128)] | None,
+        about("For a Triton: a file of 'model_files'."),
+    ] = None
+    tensors: Annotated[
+        TensorsBody | None, about("For an embedding model of a Triton: its tensors.")
+    ] = None
 
 
 class BackendBody(Body, kw_only=True):
@@ -59,12 +85,63 @@ class BackendBody(Body, kw_only=True):
     ] = None
 
 
+class BackendEdit(Body, kw_only=True):
+    """Changes of a registered upstream; what is left out stays."""
+
+    max_concurrent: Annotated[
+        Count | UnsetType | None, about("Requests that run there at once; null: no limit.")
+    ] = UNSET
+    max_num_seqs: Annotated[
+        Count | UnsetType | None, about("The engine's own limit of requests.")
+    ] = UNSET
+    gpu_memory_gb: Annotated[Gigabytes | UnsetType | None, about("Memory of its GPUs in GiB.")] = (
+        UNSET
+    )
+    priority: Annotated[
+        Annotated[int, Meta(ge=-10, le=1000)] | UnsetType,
+        about("Each 1 adds 10 points to its score."),
+    ] = UNSET
+    enabled: Annotated[bool | UnsetType, about("Whether it gets requests.")] = UNSET
+    external: Annotated[bool | UnsetType, about("Whether prompts leave the site.")] = UNSET
+    groups: Annotated[
+        Groups | UnsetType, about("Ids of the groups that may use it; empty: all.")
+    ] = UNSET
+    models: Annotated[
+        Annotated[list[ServedBody], Meta(max_length=1000)] | UnsetType,
+        about("With it, only these are served."),
+    ] = UNSET
+    api_key_env: Annotated[
+        str | UnsetType | None, about("The gateway's environment variable with the key.")
+    ] = UNSET
+    api_key_file: Annotated[
+        str | UnsetType | None, about("The file with the key, in the folder 'backend_keys'.")
+    ] = UNSET
+    revision: Annotated[
+        str | UnsetType,
+        about("The 'revision' that you saw; if it was changed since, nothing is changed."),
+    ] = UNSET
+
+
+def changes_of(body: BackendEdit) -> tuple[dict[str, Any], str | None]:
+    """The columns that an edit changes, and the revision that it is made of."""
+    given = changed(body)
+    revision = given.pop("revision", None)
+    if "gpu_memory_gb" in given:
+        given["gpu_memory_mib"] = _mebibytes(given.pop("gpu_memory_gb"))
+    if "models" in given:
+        given["models"] = to_builtins(given["models"])
+    return given, revision
+
+
+def _mebibytes(gigabytes: float | None) -> int | None:
+    return None if gigabytes is None else max(1, round(gigabytes * _MIB))
+
+
 def columns_of(body: BackendBody) -> dict[str, Any]:
     """The fields of a new backend."""
     values: dict[str, Any] = to_builtins(body)
     del values["gpu_memory_gb"]
-    gigabytes = body.gpu_memory_gb
-    values["gpu_memory_mib"] = None if gigabytes is None else max(1, round(gigabytes * _MIB))
+    values["gpu_memory_mib"] = _mebibytes(body.gpu_memory_gb)
     values["groups"], values["models"] = tuple(values["groups"]), tuple(values["models"])
     return values
 
@@ -92,6 +169,7 @@ def show_backend(one: Backend, state: Shown | None = None) -> Shown:
         "enabled": one.enabled,
         "draining": one.draining_at_us is not None,
         "created_at": one.created_at_us // _US,
+        "revision": one.revision,
         **(state or {}),
     }
 

@@ -41,7 +41,7 @@ async def embed(
     """The vectors of all texts, in order. Raises GatewayError."""
     batches = enumerate(embedding.split(served.max_batch))
     parts = await _all(
-        _embed(connection, served.model, batch, _part(call, number)) for number, batch in batches
+        _embed(connection, served, batch, _part(call, number)) for number, batch in batches
     )
     return Vectors.join(parts)
 
@@ -50,7 +50,7 @@ async def rerank(connection: Connection, served: Served, pairs: Pairs, call: Cal
     """The scores of all pairs, in order. Raises GatewayError."""
     batches = enumerate(pairs.split(served.max_batch))
     parts = await _all(
-        _rerank(connection, served.model, batch, _part(call, number)) for number, batch in batches
+        _rerank(connection, served, batch, _part(call, number)) for number, batch in batches
     )
     values = [value for part in parts for value in part.values]
     return Scores(values, sum(part.prompt_tokens for part in parts))
@@ -89,9 +89,12 @@ def _part(call: Call, number: int) -> Call:
     return replace(call, id=f"{call.id}-{number}")
 
 
-async def _embed(connection: Connection, model: Model, embedding: Embedding, call: Call) -> Vectors:
+async def _embed(
+    connection: Connection, served: Served, embedding: Embedding, call: Call
+) -> Vectors:
+    model = served.model
     texts = embedding.texts
-    request = service_pb2.ModelInferRequest(model_name=model.name, id=call.id)
+    request = service_pb2.ModelInferRequest(model_name=served.own, id=call.id)
     add_texts(request, "text", texts, [len(texts), 1])
     if embedding.ids is not None:
         rows = _bounded(embedding, model)
@@ -133,9 +136,9 @@ def _bounded(embedding: Embedding, model: Model) -> list[list[int]]:
     return [row if len(row) <= most else row[:most] + row[-_END_MARKS:] for row in rows]
 
 
-async def _rerank(connection: Connection, model: Model, pairs: Pairs, call: Call) -> Scores:
+async def _rerank(connection: Connection, served: Served, pairs: Pairs, call: Call) -> Scores:
     shape = [len(pairs.documents), 1]
-    request = service_pb2.ModelInferRequest(model_name=model.name, id=call.id)
+    request = service_pb2.ModelInferRequest(model_name=served.own, id=call.id)
     add_texts(request, "query", pairs.queries, shape)
     add_texts(request, "document", pairs.documents, shape)
     if pairs.truncate:
@@ -148,10 +151,10 @@ async def _rerank(connection: Connection, model: Model, pairs: Pairs, call: Call
 
 
 async def draw(
-    connection: Connection, model: Model, image: ImageRequest, call: Call
+    connection: Connection, served: Served, image: ImageRequest, call: Call
 ) -> ImageResult:
     """The images of one request. Raises GatewayError."""
-    request = service_pb2.ModelInferRequest(model_name=model.name, id=call.id)
+    request = service_pb2.ModelInferRequest(model_name=served.own, id=call.id)
     add_texts(request, "prompt", [image.prompt], [1])
     if image.negative_prompt is not None:
         add_texts(request, "negative_prompt", [image.negative_prompt], [1])
