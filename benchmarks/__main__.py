@@ -1,8 +1,8 @@
 """`python -m benchmarks`: measures, prints, and writes benchmarks/RESULTS.md.
 
 Options: --rounds N (default 8), --stages,
---only gateway,ledger,scheduling,metrics,memory,embeddings,chain,audit. --rows N: of the audit, which
-needs a kilobyte of disk for each; --folder keeps its databases for another run.
+--only gateway,ledger,scheduling,metrics,memory,embeddings,chain,audit. --rows N: of the audit,
+which needs a kilobyte of disk for each; --folder keeps its databases for another run.
 """
 
 import argparse
@@ -107,11 +107,12 @@ def _machine() -> str:
         ),
         platform.processor(),
     )
+    kernel = platform.release().partition("-")[0]  # without the number of its build
     return (
         "# Benchmark results\n\n"
         "Written by `make bench`. Ratios are ours over the peer's: medians over alternating "
         "rounds, with the lowest and the highest round. Compare ratios, not machines.\n\n"
-        f"Machine: {os.cpu_count()} cores, {cpu}, Linux {platform.release()}, "
+        f"Machine: {os.cpu_count()} cores, {cpu}, Linux {kernel}, "
         f"Python {platform.python_version()}."
     )
 
