@@ -268,7 +268,8 @@ def content_of(record: AuditRecord, capture: Capture, artifacts: Artifacts) -> A
     if capture.failure:
         shown["failure"] = capture.failure
     answer = orjson.dumps(shown).decode()
-    words = words_of(*texts_of(orjson.loads(request)), *texts_of(shown))
+    # without the failure: callers can search their own records, and do not see its words
+    words = words_of(*texts_of(orjson.loads(request)), *texts_of(answers))
     return AuditContent(
         _storable(request),
         _storable(answer),
