@@ -107,3 +107,5 @@ class Generation:
     truncation: Truncation | None = None
     cache_salt: str | None = None
     """The engine shares cached prefixes of prompts only among those with the same text."""
+    session: str | None = None
+    """What the caller names a conversation or an agent's work by, to stay at one upstream."""

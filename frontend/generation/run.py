@@ -344,7 +344,10 @@ class Run:
             accepts |= {Input.TOOLS}
         answer = generation.sampling.max_tokens or 0
         tokens = int(sizes.bytes_of(generation) / _BYTES_PER_TOKEN) + answer
-        return Need(accepts, generation, tokens, group, local, operation)
+        session = generation.session or self.request.session
+        # another user's session of the same name is another one
+        named = f"{self.request.user}/{session}" if session else ""
+        return Need(accepts, generation, tokens, group, local, operation, named)
 
     def _check(self, generations: list[Generation]) -> None:
         """Raises InvalidRequest before anything waits for a slot."""

@@ -12,6 +12,7 @@ from frontend.settings.caching import CacheSettings
 from frontend.settings.limits import LimitSettings
 from frontend.settings.logs import LogSettings
 from frontend.settings.media import MediaSettings
+from frontend.settings.oidc import OidcSettings
 from frontend.settings.schemas import SchemaSettings
 from frontend.settings.server import ServerSettings
 from frontend.settings.sharing import SharingSettings
@@ -44,6 +45,7 @@ class Settings(
     LogSettings,
     TraceSettings,
     SignInSettings,
+    OidcSettings,
     StoreSettings,
     SchemaSettings,
     MediaSettings,

@@ -31,7 +31,8 @@ _KEPT = 256
 class Need:
     """What a request needs of an upstream.
 
-    `group`: the id of the caller's group. `local`: its prompts must not leave the site.
+    `group`: the id of the caller's group. `local`: its prompts must not leave the site. `session`:
+    what it belongs to; requests of one session stay at one upstream if they can.
     `tokens`: about how many its prompt and answer have. `operation`: what traces call it.
     """
 
@@ -41,6 +42,7 @@ class Need:
     group: str = ""
     local: bool = False
     operation: str = "load"
+    session: str = ""
 
 
 NOTHING = Need()
@@ -193,13 +195,15 @@ class Places:
         return BackendUnavailable(f"the model '{model}' is not available now; try again soon")
 
     def _choose(self, free: list[Member], model: str, need: Need, call_id: str) -> Member:
-        if len(free) == 1:
+        if len(free) == 1 and len(self.fleet.members) == 1:
             return free[0]
         blocks = blocks_of(need.generation) if need.generation is not None else ()
-        candidates = _candidates(free, model, blocks)
+        candidates = _candidates(free, model, blocks, need.session)
         scores = [score(one) for one in candidates]
         member = free[pick(candidates, scores, self.random)]
         member.prefixes.add(blocks)
+        if need.session:
+            member.prefixes.add_session(need.session)
         names = [one.name for one in free]
         stale = any(one.stale for one in candidates)
         terms = dict(zip(names, scores, strict=True))
@@ -255,7 +259,9 @@ def _with_context(held: list[tuple[Member, Model]], tokens: int) -> list[tuple[M
     return [pair for pair, length in lengths if length is None or length >= tokens]
 
 
-def _candidates(free: list[Member], model: str, blocks: tuple[int, ...]) -> list[Candidate]:
+def _candidates(
+    free: list[Member], model: str, blocks: tuple[int, ...], session: str
+) -> list[Candidate]:
     fastest = max((one.speed(model).tokens_per_s or 0.0) for one in free)
     made = []
     for one in free:
@@ -264,7 +270,7 @@ def _candidates(free: list[Member], model: str, blocks: tuple[int, ...]) -> list
             Candidate(
                 name=one.name,
                 loaded=one.registry.is_loaded(model),
-                affinity=one.prefixes.share(blocks),
+                affinity=max(one.prefixes.share(blocks), one.prefixes.session_share(session)),
                 utilization=one.utilization,
                 queue=one.queue,
                 speed=speed / fastest if speed is not None and fastest else None,

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from frontend.domain.models import Model
 from frontend.domain.room import UNLIMITED_ROOM, RoomLimits
-from frontend.errors import GatewayError
+from frontend.errors import BackendTimeout, GatewayError
 from frontend.upstreams.patterns import WILDCARD, Patterns
 from frontend.upstreams.protocol import Upstream
 from frontend.upstreams.residency import Residency
@@ -24,6 +24,8 @@ _LATEST = ":latest"
 _MISS_INTERVAL_S = 0.5
 _READ_INTERVAL_S = 30.0
 _PATTERN = 2
+_BUSY_S = 30.0
+"""How long a server whose polls time out stays in use after the last answer to a request."""
 _log = logging.getLogger(__name__)
 
 
@@ -60,6 +62,7 @@ class Registry:
     _learned: bool = False
     _answered_at_s: float = -math.inf
     _refreshed_at_s: float = -1e9
+    _worked_at_s: float = -math.inf
     _refreshing: asyncio.Task[None] | None = None
     _loaded: dict[str, Model] = field(default_factory=dict)
     _on_demand: dict[str, Model] = field(default_factory=dict)
@@ -200,6 +203,10 @@ class Registry:
             await self.refresh()
         return self._reachable
 
+    def worked(self) -> None:
+        """A request had an answer."""
+        self._worked_at_s = time.monotonic()
+
     def lost(self) -> None:
         """A request found the upstream gone: notes it at once; the next poll corrects it."""
         self._reachable = False
@@ -236,10 +243,12 @@ class Registry:
         try:
             models = await self.upstream.models()
             await self._read_on_demand()
+        except BackendTimeout:
+            # a busy server that still answers requests is not gone: what is known of it is old
+            if time.monotonic() - self._worked_at_s > _BUSY_S:
+                self._note_absence()
         except GatewayError:
-            if self._reachable or self._refreshed_at_s < 0:  # it stopped, or never answered
-                _log.warning("the model server does not answer; trying again until it does")
-            self._reachable = False
+            self._note_absence()
         else:
             self._reachable = self._learned = True
             self._answered_at_s = time.monotonic()
@@ -253,6 +262,11 @@ class Registry:
             if self._refreshed_at_s > 0:  # else they may have been there for long
                 self.residency.see(new)
         self._refreshed_at_s = time.monotonic()
+
+    def _note_absence(self) -> None:
+        if self._reachable or self._refreshed_at_s < 0:  # it stopped, or never answered
+            _log.warning("the model server does not answer; trying again until it does")
+        self._reachable = False
 
     async def _read_on_demand(self) -> None:
         """The repository on disk changes rarely, and is read rarely."""

@@ -92,6 +92,7 @@ def parse_response(body: object, max_items: int) -> ResponseCall:
         structure,
         schemas=(*schemas, *schemas_of(structure)),
         cache_salt=given.cache_salt,
+        session=given.prompt_cache_key,
     )
     return ResponseCall(
         given.model,

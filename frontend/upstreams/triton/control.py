@@ -71,6 +71,18 @@ async def _config(
         return known
 
 
+async def waited_ns(connection: Connection) -> int | None:
+    """What all requests have waited in Triton's queues; None where it does not say it."""
+    request = service_pb2.ModelStatisticsRequest()
+    try:
+        answer = await connection.api.ModelStatistics(
+            request, timeout=_TIMEOUT_S, metadata=connection.key
+        )
+    except grpc.RpcError:
+        return None  # its operator may restrict the call
+    return sum(int(one.inference_stats.queue.ns) for one in answer.model_stats)
+
+
 async def stored(connection: Connection) -> dict[str, list[Version]]:
     """All models in the repository, with their versions that were ever loaded. Raises
     GatewayError."""

@@ -57,7 +57,7 @@ def test_all_that_changes_an_answer_changes_its_key(other: Generation) -> None:
 def test_what_does_not_change_an_answer_shares_its_key() -> None:
     use = SchemaUse("response_format", {}, None)
     checked = Validation((Expected(use, b"{}", "2020"),), "caller", 2, [])
-    assert key(replace(TALK, param="prompt", cache_salt="x")) == key(TALK)
+    assert key(replace(TALK, param="prompt", cache_salt="x", session="s")) == key(TALK)
     # 0 and 0.0; a stream, which is never generated again, and a whole answer
     assert key(replace(TALK, sampling=Sampling(temperature=0.0, max_tokens=8))) == key(TALK)
     whole = replace(TALK, validation=checked)
