@@ -33,17 +33,23 @@ class Purging:
 
     async def facts(self) -> dict[str, Any]:
         """The settings, sizes and counts of this process's cache. Raises StoreUnavailable."""
-        entries, policy = self.cache.entries, self.cache.policy
+        entries, figures = self.cache.entries, self.cache.figures
         local = isinstance(entries, MemoryEntries)
         return {
             "store": "memory" if local else "redis",
-            **asdict(policy),
+            **asdict(self.cache.policy),
             "groups": len(self.cache.rules),
             "entries": await entries.count(),
             "size_bytes": entries.size_bytes if isinstance(entries, MemoryEntries) else None,
             "max_bytes": entries.max_bytes if isinstance(entries, MemoryEntries) else None,
             "evictions": entries.evictions if isinstance(entries, MemoryEntries) else None,
-            **asdict(self.cache.figures),
+            "hits": figures.hits,
+            "misses": figures.misses,
+            "bypasses": figures.bypasses,
+            "stored": figures.stored,
+            "too_large": figures.too_large,
+            "damaged": figures.damaged,
+            "failures": figures.failures,
         }
 
     async def purge(self, actor: Actor, owner: str, model: str) -> int:

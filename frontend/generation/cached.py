@@ -75,7 +75,7 @@ class CachedWork:
     def _revision(self, member: Member, model: Model) -> str:
         if not self.cache.is_local:
             return model.revision
-        # a chat template may be another one, which no config says
+        # a chat template may have changed: configs do not contain it
         return f"{model.revision} {member.name} {member.registry.residency.loads(model.name)}"
 
     @property
