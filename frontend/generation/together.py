@@ -6,7 +6,6 @@ that is refused fails only its own request.
 """
 
 import asyncio
-import copy
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -95,7 +94,7 @@ class _Line:
             self.running += 1
             task = asyncio.create_task(self._run(calls))
             self._tasks.add(task)
-            task.add_done_callback(self._ended)
+            task.add_done_callback(partial(self._ended, calls))
         if self._owners and self._timer is None:
             self._timer = asyncio.get_running_loop().call_at(self._due_s(), self._tick)
 
@@ -103,8 +102,12 @@ class _Line:
         self._timer = None
         self._send()
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, calls: Sequence[_Waiting], task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        for one in calls:
+            # whatever happened: nobody waits for a call that has ended
+            _fail(one, error or asyncio.CancelledError())
         self.running -= 1
         self._send()
         if not self.running and not self._owners:
@@ -192,4 +195,11 @@ def _fail(one: _Waiting, error: BaseException) -> None:
         one.done.cancel()
     else:
         # an error is changed on its way to a client: names of fields, the traceback
-        one.done.set_exception(copy.copy(error))
+        one.done.set_exception(_copy(error))
+
+
+def _copy(error: BaseException) -> BaseException:
+    """The same error. `copy.copy` would call its class, which may need more than a message."""
+    same = type(error).__new__(type(error), *error.args)
+    same.__dict__.update(error.__dict__)
+    return same

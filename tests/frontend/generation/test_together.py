@@ -9,7 +9,7 @@ import pytest
 from frontend.domain.models import Model
 from frontend.domain.trace import Step
 from frontend.domain.vectors import Embedding, Vectors
-from frontend.errors import BackendUnavailable, GatewayError, InvalidRequest
+from frontend.errors import BackendUnavailable, ContextOverflow, GatewayError, InvalidRequest
 from frontend.generation.together import Together
 from frontend.upstreams.member import Member
 from frontend.upstreams.placement import Place
@@ -122,6 +122,27 @@ async def test_a_bad_text_fails_its_own_request_alone() -> None:
     with pytest.raises(InvalidRequest) as refused:
         await bad
     assert refused.value.param == "input[1]", "the place in its own request"
+
+
+async def test_an_error_keeps_what_it_says() -> None:
+    line = Line()
+    line.upstream.gate.set()
+    line.upstream.failure = ContextOverflow("long", limit=8, prompt_tokens=9, requested_tokens=0)
+    with pytest.raises(ContextOverflow) as refused:
+        await line.ask("x")
+    assert (refused.value.limit, refused.value.message) == (8, "long")
+
+
+async def test_a_fault_of_the_code_reaches_every_request() -> None:
+    line = Line()
+    line.ask("x")
+    await line.settled()
+    line.ask("a")
+    line.ask("b")
+    line.upstream.failure = KeyError("x")  # type: ignore[assignment]
+    line.upstream.gate.set()
+    errors = await asyncio.gather(*line._tasks, return_exceptions=True)
+    assert [type(error) for error in errors] == [KeyError] * 3
 
 
 async def test_a_lost_server_fails_all_without_asking_it_again() -> None:
