@@ -7,7 +7,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 JOBS := 2
 # what test-quick leaves out: it starts servers or builds weights, images and wheels
-SLOW := attack docker e2e test_wheel.py toolkit/building/test_quantization.py toolkit/convert toolkit/quantize
+SLOW := attack docker e2e test_wheel.py frontend/contract/test_two_gateways.py frontend/test_workers.py \
+  toolkit/building/test_quantization.py toolkit/chat toolkit/cli/test_pull.py toolkit/convert \
+  toolkit/quantize toolkit/repository/test_targets.py toolkit/single toolkit/weights \
+  $(addprefix toolkit/serve/test_,background.py guard.py options.py relay.py)
 # pytest rewrites its plugins' modules; without their bytecode that takes each run seconds
 export PYTHONDONTWRITEBYTECODE :=
 

@@ -1,43 +1,81 @@
 """`triton-gateway`, or `python -m frontend`: `serve`, which is the default, and other commands.
 
-Imports what the command needs, and nothing else: the server's libraries take a second.
+Imports what the command needs, and nothing else: the server's libraries take a second, and help
+needs none of them.
 """
 
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
+_SERVER = {
+    "serve": "serve the gateway, which is also what happens without a command",
+    "check": "check the settings, the key file and the database, and start nothing",
+}
 _COMMANDS = {
-    "audit",
-    "backends",
-    "backup",
-    "credits",
-    "groups",
-    "key-requests",
-    "keys",
-    "migrate",
-    "organisations",
-    "plans",
-    "prices",
-    "quotas",
-    "restore",
-    "roles",
-    "seed",
-    "users",
+    "audit": "check the chain of admin events",
+    "backends": "register, list, drain and delete upstreams",
+    "backup": "write the database into a file",
+    "credits": "show and grant credits",
+    "groups": "create, list, edit and delete groups",
+    "key-requests": "decide on requests for keys",
+    "keys": "create, list, rotate and revoke the keys of callers",
+    "migrate": "bring the database's tables to the revision of this release",
+    "models": "list, load and unload the models of the upstreams",
+    "organisations": "create, list, rename and delete organisations",
+    "plans": "give users, groups and organisations plans",
+    "prices": "edit the price table",
+    "quotas": "limit organisations, groups, users and keys",
+    "restore": "replace what the database holds by a backup",
+    "roles": "create, list, edit and delete roles",
+    "seed": "create a demonstration organisation",
+    "users": "create, list, edit and delete users",
 }
 """Each has a module in `frontend.commands`."""
+_HELP = {"-h", "--help"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns its exit code."""
     given = [*(sys.argv[1:] if arguments is None else arguments)]
-    if given and given[0] in _COMMANDS:
-        module = given[0].replace("-", "_")
+    name = given[0] if given else "serve"
+    if name in _COMMANDS:
+        module = name.replace("-", "_")
         run: Callable[[list[str]], int] = import_module(f"frontend.commands.{module}").main
         return run(given[1:])
+    if name in _HELP or name == "help":
+        sys.stdout.write(_help())
+        return 0
+    if name not in _SERVER and not name.startswith("-"):
+        return _unknown(name)
+    if _HELP & {*given}:
+        from frontend.commands.settings import print_help  # noqa: PLC0415
+
+        print_help()
     import frontend.serve  # noqa: PLC0415
 
     return frontend.serve.main(given)
+
+
+def _help() -> str:
+    commands = _SERVER | _COMMANDS
+    width = max(map(len, commands))
+    lines = [f"  {name:<{width}}  {text}\n" for name, text in commands.items()]
+    return (
+        "usage: triton-gateway [COMMAND] [OPTION ...]\n\n"
+        f"The gateway in front of Triton, and its accounts.\n\ncommands:\n{''.join(lines)}\n"
+        "`triton-gateway COMMAND --help` lists the options of a command; those of `serve` are the"
+        " gateway's settings.\n"
+    )
+
+
+def _unknown(name: str) -> int:
+    from difflib import get_close_matches  # noqa: PLC0415
+
+    close = get_close_matches(name, [*_SERVER, *_COMMANDS], 1)
+    hint = f"did you mean '{close[0]}'?" if close else "`triton-gateway --help` lists the commands"
+    sys.stderr.write(f"error: '{name[:40]}' is not a command\nhint: {hint}\n")
+    return 2
 
 
 if __name__ == "__main__":

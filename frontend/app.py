@@ -24,6 +24,7 @@ from frontend.http.middleware import Middleware
 from frontend.http.rates import SHOWN
 from frontend.http.routing import Routes
 from frontend.http.sites import Sites, sites_of
+from frontend.management import Management
 from frontend.scheduling.shared import Exchange
 from frontend.settings import Settings
 from frontend.settings.server import ServerSettings
@@ -102,6 +103,7 @@ def create_gateway(
         sessions,
         cookies,
         roster,
+        Management(path.fleet, directory.groups.changes),
         authorizer,
         _overview(path, metrics, history),
     )
@@ -154,6 +156,7 @@ def _lifespan(path: Path, parts: Parts, callers: Callers) -> ASGIApp:
         ):
             yield
         # in this order: what uses the upstream ends before its channel is closed
+        await parts.management.close()
         await path.images.workers.close()
         await parts.database.close()
         await path.fleet.close()

@@ -16,6 +16,7 @@ from frontend.domain.identity import Permission
 from frontend.domain.request import Dialect
 from frontend.http.routing import Route
 from frontend.routes.admin_groups import GroupRoutes, OrganisationRoutes, RoleRoutes
+from frontend.routes.admin_models import ManagedModelRoutes
 from frontend.routes.admin_users import KeyRequestRoutes, UserRoutes
 from frontend.routes.allowances import (
     CreditRoutes,
@@ -100,6 +101,7 @@ class Handlers:
     audit: AuditRoutes
     queue: QueueRoutes
     backends: BackendRoutes
+    managed_models: ManagedModelRoutes
 
 
 def table(to: Handlers) -> list[Route]:
@@ -116,6 +118,7 @@ def table(to: Handlers) -> list[Route]:
         *_quotas(to),
         *_audit(to),
         *_backends(to),
+        *_managed_models(to),
     ]
 
 
@@ -337,4 +340,13 @@ def _backends(to: Handlers) -> list[Route]:
         Route("POST", f"{one}/disable", OPENAI, BACKENDS, to.backends.disable),
         Route("POST", f"{one}/drain", OPENAI, BACKENDS, to.backends.drain),
         Route("POST", f"{one}/refresh", OPENAI, BACKENDS, to.backends.refresh),
+    ]
+
+
+def _managed_models(to: Handlers) -> list[Route]:
+    return [
+        Route("GET", "/admin/models", OPENAI, LOAD, to.managed_models.list),
+        Route("POST", "/admin/models/load", OPENAI, LOAD, to.managed_models.load),
+        Route("POST", "/admin/models/unload", OPENAI, LOAD, to.managed_models.unload),
+        Route("GET", "/admin/models/{model:path}", OPENAI, LOAD, to.managed_models.get),
     ]

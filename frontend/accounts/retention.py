@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from frontend.accounts.directory.change import Actor, Changes
+from frontend.accounts.directory.actor import Actor
+from frontend.accounts.directory.change import Changes
 from frontend.accounts.directory.groups import Groups
 from frontend.store.records import Range
 

@@ -24,6 +24,9 @@ SEEDED = {
 }
 """The roles of a new database; their weights and permissions can be edited there."""
 FILE_ROLES = {role.name: role for role in (USER, ADMIN)}
+DEFAULT_ROLE = "student"
+GRANTABLE = [permission.value for permission in Permission if permission is not Permission.PUBLIC]
+"""What a role can list."""
 
 
 def allows(role: Role, permission: Permission) -> bool:

@@ -8,15 +8,15 @@ import json
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from frontend.accounts.directory.directory import Directory
 from frontend.commands.database import DatabaseError, add_options, counters_of, location_of, run
 from frontend.domain.accounts import Group, Organisation, User
 from frontend.errors import GatewayError, StoreUnavailable
-from frontend.store.database import Database
-from frontend.store.migrate import prepare
-from frontend.store.records import Range
+
+if TYPE_CHECKING:
+    from frontend.accounts.directory.directory import Directory
+    from frontend.store.database import Database
 
 Shown = dict[str, Any]
 _ALL = 1000
@@ -33,7 +33,7 @@ class Answer:
     note: str = ""
 
 
-Work = Callable[[Directory, argparse.Namespace], Awaitable[Answer]]
+Work = Callable[["Directory", argparse.Namespace], Awaitable[Answer]]
 
 
 def parser_of(name: str, text: str) -> tuple[argparse.ArgumentParser, Any]:
@@ -59,8 +59,10 @@ def set_work(parser: argparse.ArgumentParser, work: Work) -> None:
 
 def run_command(options: argparse.Namespace) -> int:
     """Runs the command that was parsed; returns its exit code: 0, 1, or 2 for invalid input."""
+    from frontend.accounts.directory.directory import Directory
+    from frontend.store.migrate import prepare
 
-    async def work(database: Database) -> int:
+    async def work(database: "Database") -> int:
         counters = counters_of(options)
         # commands may be the first to use a new database
         await prepare(database)
@@ -118,6 +120,8 @@ def _cell(value: object) -> str:
 
 async def read_all(page: Callable[..., Awaitable[list[Any]]], **filters: str) -> list[Any]:
     """Every row of a list. The rows have an `id`, or a `name` for one."""
+    from frontend.store.records import Range
+
     rows: list[Any] = []
     while True:
         # roles do not have ids
@@ -128,14 +132,18 @@ async def read_all(page: Callable[..., Awaitable[list[Any]]], **filters: str) ->
             return rows
 
 
-async def find_user(directory: Directory, text: str) -> User:
+async def find_user(directory: "Directory", text: str) -> User:
     """A user by name or id. Raises NotFound."""
+    from frontend.store.records import Range
+
     named = await directory.users.page(Range(1), name=text)
     return named[0] if named else await directory.users.get(text)
 
 
-async def find_group(directory: Directory, text: str) -> Group:
+async def find_group(directory: "Directory", text: str) -> Group:
     """A group by id, or by a name that only one group has. Raises NotFound."""
+    from frontend.store.records import Range
+
     named = await directory.groups.page(Range(2), name=text)
     return named[0] if len(named) == 1 else await directory.groups.get(text)
 
@@ -145,7 +153,7 @@ def given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
     return {name: value for name in names if (value := getattr(options, name)) is not None}
 
 
-async def find_organisation(directory: Directory, text: str) -> Organisation:
+async def find_organisation(directory: "Directory", text: str) -> Organisation:
     """An organisation by name or id. Raises NotFound."""
     everything = await read_all(directory.organisations.page)
     named = [one for one in everything if one.name == text]

@@ -7,10 +7,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from frontend.commands.database import DatabaseError, add_options, location_of, run
-from frontend.store.chain import Break, Head, Verification, verify
-from frontend.store.database import Database
+
+if TYPE_CHECKING:
+    from frontend.store.chain import Break, Head, Verification
+    from frontend.store.database import Database
 
 BROKEN = 3
 _HEAD = re.compile(r"(\d{1,18}):([0-9a-f]{64})")
@@ -45,7 +48,9 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"error: {error}\n")
         return 2
 
-    async def work(database: Database) -> int:
+    async def work(database: "Database") -> int:
+        from frontend.store.chain import verify
+
         result = await verify(database, options.head)
         sys.stdout.write((_json if options.json else _text)(result) + "\n")
         return 0 if result.broken is None else BROKEN
@@ -53,25 +58,27 @@ def main(arguments: Sequence[str]) -> int:
     return run(location, work, any_revision=False)
 
 
-def _head(text: str) -> Head:
+def _head(text: str) -> "Head":
     if (match := _HEAD.fullmatch(text)) is None:
         raise argparse.ArgumentTypeError(f"'{text[:80]}' is not NUMBER:DIGEST, as verify prints it")
+    from frontend.store.chain import Head
+
     return Head(int(match[1]), bytes.fromhex(match[2]))
 
 
-def _json(result: Verification) -> str:
+def _json(result: "Verification") -> str:
     broken = None if result.broken is None else asdict(result.broken)
     shown = {"whole": broken is None, "events": result.events, "head": str(result.head)}
     return json.dumps({**shown, "broken": broken})
 
 
-def _text(result: Verification) -> str:
+def _text(result: "Verification") -> str:
     if (broken := result.broken) is None:
         return f"The chain is whole: {result.events} events, head {result.head}"
     return f"The chain is broken at event {_named(broken)}: {broken.reason}"
 
 
-def _named(broken: Break) -> str:
+def _named(broken: "Break") -> str:
     if broken.event_id is None or broken.at_us is None:
         return str(broken.number)
     at = datetime.fromtimestamp(broken.at_us // 1_000_000, UTC).isoformat()

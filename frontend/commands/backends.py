@@ -2,16 +2,16 @@
 
 import argparse
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from frontend.accounts.directory.backends import MAX_WAIT_S, Backends, NewBackend
-from frontend.accounts.directory.change import OPERATOR
-from frontend.accounts.directory.directory import Directory
+from frontend.accounts.directory.actor import OPERATOR
 from frontend.commands.accounts import Answer, add_command, parser_of, run_command
 from frontend.dialects.admin.backends import BackendBody, columns_of, show_backend
 from frontend.dialects.read import read
-from frontend.reach import Reach
-from frontend.settings import BackendSettings
+
+if TYPE_CHECKING:
+    from frontend.accounts.directory.backends import Backends
+    from frontend.accounts.directory.directory import Directory
 
 _COLUMNS = ("id", "name", "url", "engine", "max_concurrent", "enabled", "draining")
 _FIELDS = (
@@ -54,22 +54,30 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _seconds(text: str) -> float:
+    from frontend.accounts.directory.backends import MAX_WAIT_S
+
     if not text.isdigit() or int(text[:9]) > MAX_WAIT_S:
         raise argparse.ArgumentTypeError(f"'{text[:20]}' is not a whole number of at most 300")
     return float(text)
 
 
-def _backends(directory: Directory) -> Backends:
+def _backends(directory: "Directory") -> "Backends":
+    from frontend.accounts.directory.backends import Backends
+    from frontend.reach import Reach
+    from frontend.settings import BackendSettings
+
     settings = BackendSettings()
     named = [one.name for one in settings.entries]
     return Backends(directory.groups.changes, Reach(settings.reachable).addresses, named)
 
 
-async def _list(directory: Directory, _: argparse.Namespace) -> Answer:
+async def _list(directory: "Directory", _: argparse.Namespace) -> Answer:
     return Answer([show_backend(one) for one in await _backends(directory).all()], _COLUMNS)
 
 
-async def _register(directory: Directory, options: argparse.Namespace) -> Answer:
+async def _register(directory: "Directory", options: argparse.Namespace) -> Answer:
+    from frontend.accounts.directory.backends import NewBackend
+
     given = {name: value for name in _FIELDS if (value := getattr(options, name)) is not None}
     # the same declaration as the API's, with its bounds and messages
     body = read(BackendBody, given)
@@ -77,7 +85,7 @@ async def _register(directory: Directory, options: argparse.Namespace) -> Answer
     return Answer(show_backend(made), _COLUMNS)
 
 
-async def _change(directory: Directory, options: argparse.Namespace) -> Answer:
+async def _change(directory: "Directory", options: argparse.Namespace) -> Answer:
     backends = _backends(directory)
     if options.action == "delete":
         gone = await backends.delete(OPERATOR, options.backend, options.wait_s)

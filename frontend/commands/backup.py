@@ -4,10 +4,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from frontend.commands.database import DatabaseError, add_options, location_of, run
-from frontend.store.backup import BackupError, write_backup
-from frontend.store.database import Database
+
+if TYPE_CHECKING:
+    from frontend.store.database import Database
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -31,7 +33,9 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"error: {error}\n")
         return 2
 
-    async def work(database: Database) -> int:
+    async def work(database: "Database") -> int:
+        from frontend.store.backup import BackupError, write_backup
+
         try:
             rows = await write_backup(database, options.file)
         except BackupError as error:

@@ -2,9 +2,9 @@
 
 import argparse
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from frontend.accounts.directory.change import OPERATOR
-from frontend.accounts.directory.directory import Directory
+from frontend.accounts.directory.actor import OPERATOR
 from frontend.commands.accounts import (
     Answer,
     add_command,
@@ -13,6 +13,9 @@ from frontend.commands.accounts import (
 )
 from frontend.commands.holders import add_holder, holder_of
 from frontend.dialects.admin import allowances as shown
+
+if TYPE_CHECKING:
+    from frontend.accounts.directory.directory import Directory
 
 _CREDITS = ("scope_kind", "scope_id", "available", "reserved", "spent", "expired", "granted")
 
@@ -29,14 +32,14 @@ def main(arguments: Sequence[str]) -> int:
     return run_command(parser.parse_args(arguments))
 
 
-async def _show_credits(directory: Directory, options: argparse.Namespace) -> Answer:
+async def _show_credits(directory: "Directory", options: argparse.Namespace) -> Answer:
     whose = await holder_of(directory, options)
     kind, holder = whose["scope_kind"], whose["scope_id"]
     balances = await directory.subscriptions.credits(kind, holder)
     return Answer(shown.show_credits(kind, holder, balances), _CREDITS)
 
 
-async def _grant(directory: Directory, options: argparse.Namespace) -> Answer:
+async def _grant(directory: "Directory", options: argparse.Namespace) -> Answer:
     whose = await holder_of(directory, options)
     kind, holder, amount = whose["scope_kind"], whose["scope_id"], shown.micro(options.credits)
     balances = await directory.subscriptions.grant(OPERATOR, kind, holder, amount, options.note)

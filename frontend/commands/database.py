@@ -5,15 +5,17 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-
-from pydantic import SecretStr, ValidationError
+from typing import TYPE_CHECKING
 
 from frontend.errors import StoreUnavailable
-from frontend.settings import DatabaseSettings
-from frontend.store import migrate
-from frontend.store.database import Database
-from frontend.store.location import Location, locate
-from frontend.store.redis import SharedCounters
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from frontend.settings import DatabaseSettings
+    from frontend.store.database import Database
+    from frontend.store.location import Location
+    from frontend.store.redis import SharedCounters
 
 
 class DatabaseError(Exception):
@@ -24,15 +26,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """`--database-url` and `--data-directory`; without them, the gateway's environment counts."""
     parser.add_argument(
         "--database-url",
-        type=SecretStr,
+        type=_secret,
         help="the database; a password is safer in TRITON_FRONTEND_DATABASE_URL than in a flag,"
         " which other users can read",
     )
     parser.add_argument("--data-directory", type=Path, help="folder of the SQLite database")
 
 
-def location_of(options: argparse.Namespace) -> Location:
+def _secret(text: str) -> "SecretStr":
+    from pydantic import SecretStr
+
+    return SecretStr(text)
+
+
+def location_of(options: argparse.Namespace) -> "Location":
     """Where the database is. Raises DatabaseError for settings that are not valid."""
+    from frontend.store.location import locate
+
     settings = _settings_of(options)
     try:
         return locate(settings.url, settings.data_directory)
@@ -40,8 +50,10 @@ def location_of(options: argparse.Namespace) -> Location:
         raise DatabaseError(f"setting 'database_url': {error}") from None
 
 
-def counters_of(options: argparse.Namespace) -> SharedCounters | None:
+def counters_of(options: argparse.Namespace) -> "SharedCounters | None":
     """Where rates are counted, if not in the database. Raises DatabaseError as `location_of`."""
+    from frontend.store.redis import SharedCounters
+
     settings = _settings_of(options)
     try:
         return None if settings.redis is None else SharedCounters(settings.redis)
@@ -49,7 +61,11 @@ def counters_of(options: argparse.Namespace) -> SharedCounters | None:
         raise DatabaseError(f"setting 'redis_url': {error}") from None
 
 
-def _settings_of(options: argparse.Namespace) -> DatabaseSettings:
+def _settings_of(options: argparse.Namespace) -> "DatabaseSettings":
+    from pydantic import ValidationError
+
+    from frontend.settings import DatabaseSettings
+
     names = ("database_url", "data_directory")
     given = {name: value for name in names if (value := getattr(options, name)) is not None}
     try:
@@ -62,12 +78,14 @@ def _settings_of(options: argparse.Namespace) -> DatabaseSettings:
 
 
 def run(
-    location: Location, work: Callable[[Database], Awaitable[int]], *, any_revision: bool
+    location: "Location", work: Callable[["Database"], Awaitable[int]], *, any_revision: bool
 ) -> int:
     """Runs `work` on the open database, and prints why it cannot; returns the exit code.
 
     `any_revision`: also on tables that are not those of this release.
     """
+    from frontend.store import migrate
+    from frontend.store.database import Database
 
     async def within() -> int:
         database = Database(location)

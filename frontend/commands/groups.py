@@ -2,9 +2,9 @@
 
 import argparse
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from frontend.accounts.directory.change import OPERATOR
-from frontend.accounts.directory.directory import Directory
+from frontend.accounts.directory.actor import OPERATOR
 from frontend.commands.accounts import (
     Answer,
     add_command,
@@ -17,6 +17,9 @@ from frontend.commands.accounts import (
     weight,
 )
 from frontend.dialects.admin.answers import show_group
+
+if TYPE_CHECKING:
+    from frontend.accounts.directory.directory import Directory
 
 _GROUP = ("id", "name", "organisation_id", "weight", "audit", "disabled")
 _AUDIT = ("audit", "audit_strict", "audit_days")
@@ -60,12 +63,12 @@ def _days(text: str) -> int:
     return int(text)
 
 
-async def _list_groups(directory: Directory, _: argparse.Namespace) -> Answer:
+async def _list_groups(directory: "Directory", _: argparse.Namespace) -> Answer:
     rows = await read_all(directory.groups.page)
     return Answer([show_group(row) for row in rows], _GROUP)
 
 
-async def _create_group(directory: Directory, options: argparse.Namespace) -> Answer:
+async def _create_group(directory: "Directory", options: argparse.Namespace) -> Answer:
     parent = None
     if options.organisation is not None:
         parent = (await find_organisation(directory, options.organisation)).id
@@ -75,13 +78,13 @@ async def _create_group(directory: Directory, options: argparse.Namespace) -> An
     return Answer(show_group(made), _GROUP)
 
 
-async def _edit_group(directory: Directory, options: argparse.Namespace) -> Answer:
+async def _edit_group(directory: "Directory", options: argparse.Namespace) -> Answer:
     one = await find_group(directory, options.group)
     values = given(options, "name", "weight", "disabled", *_AUDIT)
     return Answer(show_group(await directory.groups.edit(OPERATOR, one.id, values)), _GROUP)
 
 
-async def _delete_group(directory: Directory, options: argparse.Namespace) -> Answer:
+async def _delete_group(directory: "Directory", options: argparse.Namespace) -> Answer:
     one = await find_group(directory, options.group)
     await directory.groups.delete(OPERATOR, one.id)
     return Answer({"id": one.id, "deleted": True}, note=f"Deleted '{one.name}'.")

@@ -1,13 +1,16 @@
 """Whom a command is about: a user, a group, an organisation or a key."""
 
 import argparse
+from typing import TYPE_CHECKING
 
-from frontend.accounts.directory.directory import Directory
 from frontend.commands.accounts import (
     find_group,
     find_organisation,
     find_user,
 )
+
+if TYPE_CHECKING:
+    from frontend.accounts.directory.directory import Directory
 
 
 def add_holder(parser: argparse.ArgumentParser, *, keys: bool, required: bool) -> None:
@@ -20,7 +23,7 @@ def add_holder(parser: argparse.ArgumentParser, *, keys: bool, required: bool) -
         group.add_argument("--key", help="a key, by its public id")
 
 
-async def holder_of(directory: Directory, options: argparse.Namespace) -> dict[str, str]:
+async def holder_of(directory: "Directory", options: argparse.Namespace) -> dict[str, str]:
     """Kind and id of whom the options name."""
     if options.user is not None:
         return {"scope_kind": "user", "scope_id": (await find_user(directory, options.user)).id}

@@ -2,11 +2,10 @@
 
 import argparse
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from frontend.accounts.directory.change import OPERATOR
-from frontend.accounts.directory.directory import Directory
-from frontend.accounts.directory.requests import Approval
-from frontend.accounts.directory.users import DEFAULT_ROLE, NewUser
+from frontend.accounts.directory.actor import OPERATOR
+from frontend.accounts.roles import DEFAULT_ROLE
 from frontend.commands.accounts import (
     Answer,
     add_command,
@@ -17,6 +16,9 @@ from frontend.commands.accounts import (
 )
 from frontend.commands.stored_keys import add_limits, new_key
 from frontend.dialects.admin.answers import show_request
+
+if TYPE_CHECKING:
+    from frontend.accounts.directory.directory import Directory
 
 _REQUEST = ("id", "status", "name", "email", "reason")
 
@@ -38,12 +40,15 @@ def main(arguments: Sequence[str]) -> int:
     return run_command(parser.parse_args(arguments))
 
 
-async def _list_requests(directory: Directory, options: argparse.Namespace) -> Answer:
+async def _list_requests(directory: "Directory", options: argparse.Namespace) -> Answer:
     rows = await read_all(directory.requests.page, status=options.status)
     return Answer([show_request(row) for row in rows], _REQUEST)
 
 
-async def _approve(directory: Directory, options: argparse.Namespace) -> Answer:
+async def _approve(directory: "Directory", options: argparse.Namespace) -> Answer:
+    from frontend.accounts.directory.requests import Approval
+    from frontend.accounts.directory.users import NewUser
+
     asked = await directory.requests.get(options.request)
     group_id = None
     if options.group is not None:
@@ -54,6 +59,6 @@ async def _approve(directory: Directory, options: argparse.Namespace) -> Answer:
     return Answer(show_request(decided), _REQUEST)
 
 
-async def _refuse(directory: Directory, options: argparse.Namespace) -> Answer:
+async def _refuse(directory: "Directory", options: argparse.Namespace) -> Answer:
     decided = await directory.requests.refuse(OPERATOR, options.request, options.note)
     return Answer(show_request(decided), _REQUEST)

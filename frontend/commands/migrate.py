@@ -3,18 +3,13 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from frontend.commands.database import DatabaseError, add_options, location_of, run
-from frontend.store.database import Database, make_file
-from frontend.store.location import Location
-from frontend.store.migrate import (
-    State,
-    current_revision,
-    downgrade,
-    revisions,
-    state_of,
-    upgrade,
-)
+
+if TYPE_CHECKING:
+    from frontend.store.database import Database
+    from frontend.store.location import Location
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -23,6 +18,8 @@ def main(arguments: Sequence[str]) -> int:
     With `--check`: 3 when the tables are not those of this release.
     """
     options = _parser().parse_args(arguments)
+    from frontend.store.migrate import current_revision, downgrade, upgrade
+
     try:
         location = location_of(options)
         if location.is_sqlite and not location.file.exists():
@@ -31,7 +28,7 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"error: {error}\n")
         return 2
 
-    async def work(database: Database) -> int:
+    async def work(database: "Database") -> int:
         if options.check:
             return await _check(database)
         if options.down is not None:
@@ -66,16 +63,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _make(location: Location, options: argparse.Namespace) -> None:
+def _make(location: "Location", options: argparse.Namespace) -> None:
     if options.check or options.down is not None:
         raise DatabaseError(f"{location} does not exist; run `triton-gateway migrate`")
+    from frontend.store.database import make_file
+
     try:
         make_file(location)
     except OSError as error:
         raise DatabaseError(f"cannot create {location}: {error.strerror}") from None
 
 
-async def _check(database: Database) -> int:
+async def _check(database: "Database") -> int:
+    from frontend.store.migrate import State, current_revision, revisions, state_of
+
     revision = await current_revision(database)
     state = state_of(revision)
     sys.stdout.write(f"{state}: revision {revision}, this release needs {revisions()[-1]}\n")

@@ -2,9 +2,9 @@
 
 import argparse
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from frontend.accounts.directory.change import OPERATOR
-from frontend.accounts.directory.directory import Directory
+from frontend.accounts.directory.actor import OPERATOR
 from frontend.commands.accounts import (
     Answer,
     add_command,
@@ -15,6 +15,9 @@ from frontend.commands.accounts import (
     run_command,
 )
 from frontend.dialects.admin.answers import show_organisation
+
+if TYPE_CHECKING:
+    from frontend.accounts.directory.directory import Directory
 
 _ORGANISATION = ("id", "name", "disabled")
 
@@ -34,24 +37,24 @@ def main(arguments: Sequence[str]) -> int:
     return run_command(parser.parse_args(arguments))
 
 
-async def _list_organisations(directory: Directory, _: argparse.Namespace) -> Answer:
+async def _list_organisations(directory: "Directory", _: argparse.Namespace) -> Answer:
     rows = await read_all(directory.organisations.page)
     return Answer([show_organisation(row) for row in rows], _ORGANISATION)
 
 
-async def _create_organisation(directory: Directory, options: argparse.Namespace) -> Answer:
+async def _create_organisation(directory: "Directory", options: argparse.Namespace) -> Answer:
     made = await directory.organisations.create(OPERATOR, options.name)
     return Answer(show_organisation(made), _ORGANISATION)
 
 
-async def _edit_organisation(directory: Directory, options: argparse.Namespace) -> Answer:
+async def _edit_organisation(directory: "Directory", options: argparse.Namespace) -> Answer:
     one = await find_organisation(directory, options.organisation)
     values = given(options, "name", "disabled")
     edited = await directory.organisations.edit(OPERATOR, one.id, values)
     return Answer(show_organisation(edited), _ORGANISATION)
 
 
-async def _delete_organisation(directory: Directory, options: argparse.Namespace) -> Answer:
+async def _delete_organisation(directory: "Directory", options: argparse.Namespace) -> Answer:
     one = await find_organisation(directory, options.organisation)
     await directory.organisations.delete(OPERATOR, one.id)
     return Answer({"id": one.id, "deleted": True}, note=f"Deleted '{one.name}'.")

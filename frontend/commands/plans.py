@@ -2,9 +2,9 @@
 
 import argparse
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from frontend.accounts.directory.change import OPERATOR
-from frontend.accounts.directory.directory import Directory
+from frontend.accounts.directory.actor import OPERATOR
 from frontend.commands.accounts import (
     Answer,
     add_command,
@@ -14,6 +14,9 @@ from frontend.commands.accounts import (
 )
 from frontend.commands.holders import add_holder, holder_of
 from frontend.dialects.admin import allowances as shown
+
+if TYPE_CHECKING:
+    from frontend.accounts.directory.directory import Directory
 
 _PLAN = ("id", "name", "credits", "shared", "built_in")
 _SUBSCRIPTION = ("id", "scope_kind", "scope_id", "plan_id", "next_plan_id", "period_ends_at")
@@ -30,16 +33,16 @@ def main(arguments: Sequence[str]) -> int:
     return run_command(parser.parse_args(arguments))
 
 
-async def _list_plans(directory: Directory, _: argparse.Namespace) -> Answer:
+async def _list_plans(directory: "Directory", _: argparse.Namespace) -> Answer:
     return Answer([shown.show_plan(row) for row in await read_all(directory.plans.page)], _PLAN)
 
 
-async def _list_subscriptions(directory: Directory, _: argparse.Namespace) -> Answer:
+async def _list_subscriptions(directory: "Directory", _: argparse.Namespace) -> Answer:
     rows = await read_all(directory.subscriptions.page)
     return Answer([shown.show_subscription(row) for row in rows], _SUBSCRIPTION)
 
 
-async def _subscribe(directory: Directory, options: argparse.Namespace) -> Answer:
+async def _subscribe(directory: "Directory", options: argparse.Namespace) -> Answer:
     whose = await holder_of(directory, options)
     kind, holder = whose["scope_kind"], whose["scope_id"]
     made = await directory.subscriptions.subscribe(OPERATOR, kind, holder, options.plan)

@@ -2,10 +2,9 @@
 
 import argparse
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from frontend.accounts.directory.change import OPERATOR
-from frontend.accounts.directory.directory import Directory
+from frontend.accounts.directory.actor import OPERATOR
 from frontend.commands.accounts import (
     Answer,
     add_command,
@@ -15,6 +14,9 @@ from frontend.commands.accounts import (
 )
 from frontend.dialects.admin import allowances as shown
 from frontend.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from frontend.accounts.directory.directory import Directory
 
 _PRICES = ("prompt", "cached", "completion", "image", "request", "credits")
 _PRICE = ("id", "model", "upstream", "starts_at", *_PRICES)
@@ -35,12 +37,12 @@ def main(arguments: Sequence[str]) -> int:
     return run_command(parser.parse_args(arguments))
 
 
-async def _list_prices(directory: Directory, _: argparse.Namespace) -> Answer:
+async def _list_prices(directory: "Directory", _: argparse.Namespace) -> Answer:
     rows = await read_all(directory.prices.page)
     return Answer([shown.show_price(row) for row in rows], _PRICE)
 
 
-async def _add_price(directory: Directory, options: argparse.Namespace) -> Answer:
+async def _add_price(directory: "Directory", options: argparse.Namespace) -> Answer:
     values: dict[str, Any] = {f"{n}_micro": shown.micro(getattr(options, n)) for n in _PRICES}
     if min(values.values()) < 0:
         raise InvalidRequest("a price cannot be negative")
@@ -49,6 +51,6 @@ async def _add_price(directory: Directory, options: argparse.Namespace) -> Answe
     return Answer(shown.show_price(made), _PRICE)
 
 
-async def _delete_price(directory: Directory, options: argparse.Namespace) -> Answer:
+async def _delete_price(directory: "Directory", options: argparse.Namespace) -> Answer:
     await directory.prices.delete(OPERATOR, options.price)
     return Answer({"id": options.price, "deleted": True}, ("id", "deleted"))

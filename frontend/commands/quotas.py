@@ -2,10 +2,9 @@
 
 import argparse
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from frontend.accounts.directory.change import OPERATOR
-from frontend.accounts.directory.directory import Directory
-from frontend.accounts.directory.quotas import AS_ASKED, NewQuota
+from frontend.accounts.directory.actor import OPERATOR
 from frontend.accounts.limits import Measure
 from frontend.commands.accounts import (
     Answer,
@@ -16,6 +15,9 @@ from frontend.commands.accounts import (
 )
 from frontend.commands.holders import add_holder, holder_of
 from frontend.dialects.admin import allowances as shown
+
+if TYPE_CHECKING:
+    from frontend.accounts.directory.directory import Directory
 
 _QUOTA = ("id", "scope_kind", "scope_id", "model", "measure", "period", "amount", "expires_at")
 _REQUEST = ("id", "status", "user_id", "measure", "period", "amount", "reason", "expires_at")
@@ -48,13 +50,15 @@ def main(arguments: Sequence[str]) -> int:
     return run_command(parser.parse_args(arguments))
 
 
-async def _list(directory: Directory, options: argparse.Namespace) -> Answer:
+async def _list(directory: "Directory", options: argparse.Namespace) -> Answer:
     rows = await read_all(directory.quotas.page, **await holder_of(directory, options))
     return Answer([shown.show_quota(row) for row in rows], _QUOTA)
 
 
-async def _create(directory: Directory, options: argparse.Namespace) -> Answer:
+async def _create(directory: "Directory", options: argparse.Namespace) -> Answer:
     whose = await holder_of(directory, options)
+    from frontend.accounts.directory.quotas import NewQuota
+
     quota = NewQuota(
         whose["scope_kind"],
         whose["scope_id"],
@@ -66,27 +70,29 @@ async def _create(directory: Directory, options: argparse.Namespace) -> Answer:
     return Answer(shown.show_quota(await directory.quotas.create(OPERATOR, quota)), _QUOTA)
 
 
-async def _reset(directory: Directory, options: argparse.Namespace) -> Answer:
+async def _reset(directory: "Directory", options: argparse.Namespace) -> Answer:
     return Answer(shown.show_quota(await directory.quotas.reset(OPERATOR, options.quota)), _QUOTA)
 
 
-async def _delete(directory: Directory, options: argparse.Namespace) -> Answer:
+async def _delete(directory: "Directory", options: argparse.Namespace) -> Answer:
     await directory.quotas.delete(OPERATOR, options.quota)
     return Answer({"id": options.quota, "deleted": True}, ("id", "deleted"))
 
 
-async def _requests(directory: Directory, options: argparse.Namespace) -> Answer:
+async def _requests(directory: "Directory", options: argparse.Namespace) -> Answer:
     filters = {} if options.status is None else {"status": options.status}
     rows = await read_all(directory.quota_requests.page, **filters)
     return Answer([shown.show_quota_request(row) for row in rows], _REQUEST)
 
 
-async def _approve(directory: Directory, options: argparse.Namespace) -> Answer:
+async def _approve(directory: "Directory", options: argparse.Namespace) -> Answer:
+    from frontend.accounts.directory.quotas import AS_ASKED
+
     end = None if options.permanent else AS_ASKED
     decided = await directory.quota_requests.approve(OPERATOR, options.request, options.amount, end)
     return Answer(shown.show_quota_request(decided), _REQUEST)
 
 
-async def _refuse(directory: Directory, options: argparse.Namespace) -> Answer:
+async def _refuse(directory: "Directory", options: argparse.Namespace) -> Answer:
     decided = await directory.quota_requests.refuse(OPERATOR, options.request, options.note)
     return Answer(shown.show_quota_request(decided), _REQUEST)

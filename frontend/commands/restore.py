@@ -4,10 +4,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from frontend.commands.database import DatabaseError, add_options, location_of, run
-from frontend.store.backup import BackupError, restore_backup, verify_backup
-from frontend.store.database import Database, make_file
+
+if TYPE_CHECKING:
+    from frontend.store.database import Database
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -23,6 +25,9 @@ def main(arguments: Sequence[str]) -> int:
     what.add_argument("--check", action="store_true", help="only check that the file is whole")
     add_options(parser)
     options = parser.parse_args(arguments)
+    from frontend.store.backup import BackupError, restore_backup, verify_backup
+    from frontend.store.database import make_file
+
     try:
         header = verify_backup(options.file)
         if options.check:
@@ -39,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"error: cannot create {location}: {error.strerror}\n")
         return 2
 
-    async def work(database: Database) -> int:
+    async def work(database: "Database") -> int:
         try:
             rows = await restore_backup(database, options.file, force=options.force)
         except BackupError as error:

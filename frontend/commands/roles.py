@@ -2,10 +2,10 @@
 
 import argparse
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from frontend.accounts.directory.change import OPERATOR
-from frontend.accounts.directory.directory import Directory
-from frontend.accounts.directory.roles import GRANTABLE
+from frontend.accounts.directory.actor import OPERATOR
+from frontend.accounts.roles import GRANTABLE
 from frontend.commands.accounts import (
     Answer,
     add_command,
@@ -16,6 +16,9 @@ from frontend.commands.accounts import (
     weight,
 )
 from frontend.dialects.admin.answers import show_role
+
+if TYPE_CHECKING:
+    from frontend.accounts.directory.directory import Directory
 
 _ROLE = ("name", "weight", "permissions", "built_in")
 
@@ -37,23 +40,23 @@ def main(arguments: Sequence[str]) -> int:
     return run_command(parser.parse_args(arguments))
 
 
-async def _list_roles(directory: Directory, _: argparse.Namespace) -> Answer:
+async def _list_roles(directory: "Directory", _: argparse.Namespace) -> Answer:
     rows = await read_all(directory.roles.page)
     return Answer([show_role(row) for row in rows], _ROLE)
 
 
-async def _create_role(directory: Directory, options: argparse.Namespace) -> Answer:
+async def _create_role(directory: "Directory", options: argparse.Namespace) -> Answer:
     made = await directory.roles.create(OPERATOR, options.name, options.weight, options.permission)
     return Answer(show_role(made), _ROLE)
 
 
-async def _edit_role(directory: Directory, options: argparse.Namespace) -> Answer:
+async def _edit_role(directory: "Directory", options: argparse.Namespace) -> Answer:
     values = given(options, "weight")
     if options.permission is not None:
         values["permissions"] = options.permission
     return Answer(show_role(await directory.roles.edit(OPERATOR, options.name, values)), _ROLE)
 
 
-async def _delete_role(directory: Directory, options: argparse.Namespace) -> Answer:
+async def _delete_role(directory: "Directory", options: argparse.Namespace) -> Answer:
     await directory.roles.delete(OPERATOR, options.name)
     return Answer({"id": options.name, "deleted": True}, note=f"Deleted '{options.name}'.")

@@ -2,12 +2,13 @@
 
 import argparse
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from frontend.accounts.directory.change import OPERATOR
-from frontend.accounts.directory.directory import Directory
-from frontend.accounts.directory.keys import NewKey
-from frontend.accounts.directory.users import NewUser
+from frontend.accounts.directory.actor import OPERATOR
 from frontend.commands.accounts import Answer, Shown, run_command, set_work
+
+if TYPE_CHECKING:
+    from frontend.accounts.directory.directory import Directory
 
 _USERS = {
     "research": ("demo-admin:admin", "demo-faculty:faculty", "demo-staff:staff"),
@@ -28,7 +29,10 @@ def main(arguments: Sequence[str]) -> int:
     return run_command(parser.parse_args(arguments))
 
 
-async def _seed(directory: Directory, options: argparse.Namespace) -> Answer:
+async def _seed(directory: "Directory", options: argparse.Namespace) -> Answer:
+    from frontend.accounts.directory.keys import NewKey
+    from frontend.accounts.directory.users import NewUser
+
     organisation = await directory.organisations.create(OPERATOR, options.name)
     rows: list[Shown] = []
     for group_name, members in _USERS.items():

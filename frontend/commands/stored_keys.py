@@ -4,13 +4,12 @@ import argparse
 import re
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from frontend.accounts.directory.change import OPERATOR
-from frontend.accounts.directory.directory import Directory
-from frontend.accounts.directory.keys import DEFAULT_GRACE_S, MAX_GRACE_S, Budget, NewKey
-from frontend.accounts.directory.users import DEFAULT_ROLE
+from frontend.accounts.credentials import DEFAULT_GRACE_S, MAX_GRACE_S
+from frontend.accounts.directory.actor import OPERATOR
 from frontend.accounts.keyfile import list_keys
+from frontend.accounts.roles import DEFAULT_ROLE
 from frontend.commands.accounts import (
     Answer,
     add_command,
@@ -18,6 +17,10 @@ from frontend.commands.accounts import (
     read_all,
 )
 from frontend.dialects.admin.answers import show_key, show_made_key
+
+if TYPE_CHECKING:
+    from frontend.accounts.directory.directory import Directory
+    from frontend.accounts.directory.keys import Budget, NewKey
 
 _KEY = ("id", "name", "user_id", "models", "endpoints", "networks", "expires_at", "disabled")
 _DURATION = re.compile(r"(\d{1,6})([smhd])")
@@ -58,8 +61,10 @@ def add_list(commands: Any) -> argparse.ArgumentParser:
     return listed
 
 
-def budget(text: str) -> Budget:
+def budget(text: str) -> "Budget":
     """A budget such as `100000/month`, for argparse."""
+    from frontend.accounts.directory.keys import Budget
+
     tokens, _, period = text.partition("/")
     if not tokens.isdigit() or len(tokens) > 15 or not period:
         raise argparse.ArgumentTypeError(f"'{text[:30]}' is not a budget such as 100000/month")
@@ -87,8 +92,10 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--expires-in", type=duration_s, help="as in 12h or 90d (default: never)")
 
 
-def new_key(options: argparse.Namespace, name: str) -> NewKey:
+def new_key(options: argparse.Namespace, name: str) -> "NewKey":
     """A key with the limits of these options."""
+    from frontend.accounts.directory.keys import NewKey
+
     expires_at_us = None
     if options.expires_in is not None:
         expires_at_us = time.time_ns() // 1000 + options.expires_in * 1_000_000
@@ -96,14 +103,14 @@ def new_key(options: argparse.Namespace, name: str) -> NewKey:
     return NewKey(name, *scopes, expires_at_us, options.budget)
 
 
-async def _create(directory: Directory, options: argparse.Namespace) -> Answer:
+async def _create(directory: "Directory", options: argparse.Namespace) -> Answer:
     user = await find_user(directory, options.user)
     made = await directory.keys.create(OPERATOR, user.id, new_key(options, options.name))
     assert made.text is not None
     return Answer(show_made_key(made.key, made.text), secret=made.text, note=_ONCE)
 
 
-async def _list(directory: Directory, options: argparse.Namespace) -> Answer:
+async def _list(directory: "Directory", options: argparse.Namespace) -> Answer:
     filters = {}
     if options.user is not None:
         filters["user_id"] = (await find_user(directory, options.user)).id
@@ -111,7 +118,7 @@ async def _list(directory: Directory, options: argparse.Namespace) -> Answer:
     return Answer([show_key(row) for row in rows], _KEY)
 
 
-async def _rotate(directory: Directory, options: argparse.Namespace) -> Answer:
+async def _rotate(directory: "Directory", options: argparse.Namespace) -> Answer:
     # the bound of the API
     grace_s = min(options.grace, MAX_GRACE_S)
     made = await directory.keys.rotate(OPERATOR, options.key, grace_s)
@@ -120,13 +127,13 @@ async def _rotate(directory: Directory, options: argparse.Namespace) -> Answer:
     return Answer(show_made_key(made.key, made.text), secret=made.text, note=note)
 
 
-async def _revoke(directory: Directory, options: argparse.Namespace) -> Answer:
+async def _revoke(directory: "Directory", options: argparse.Namespace) -> Answer:
     await directory.keys.delete(OPERATOR, options.key)
     note = f"Revoked {options.key}; running gateways refuse it within two seconds."
     return Answer({"id": options.key, "deleted": True}, note=note)
 
 
-async def _import(directory: Directory, options: argparse.Namespace) -> Answer:
+async def _import(directory: "Directory", options: argparse.Namespace) -> Answer:
     names = {"user": options.role, "admin": "admin"}
     added = await directory.keys.adopt(OPERATOR, list_keys(options.source), names)
     note = f"Imported {len(added)} keys; the others were imported before."

@@ -2,10 +2,10 @@
 
 import argparse
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from frontend.accounts.directory.change import OPERATOR
-from frontend.accounts.directory.directory import Directory
-from frontend.accounts.directory.users import DEFAULT_ROLE, NewUser
+from frontend.accounts.directory.actor import OPERATOR
+from frontend.accounts.roles import DEFAULT_ROLE
 from frontend.commands.accounts import (
     Answer,
     add_command,
@@ -17,6 +17,9 @@ from frontend.commands.accounts import (
     run_command,
 )
 from frontend.dialects.admin.answers import show_user
+
+if TYPE_CHECKING:
+    from frontend.accounts.directory.directory import Directory
 
 _COLUMNS = ("id", "name", "role", "group_id", "email", "disabled")
 
@@ -52,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-async def _list(directory: Directory, options: argparse.Namespace) -> Answer:
+async def _list(directory: "Directory", options: argparse.Namespace) -> Answer:
     filters = given(options, "role")
     if options.group is not None:
         filters["group_id"] = (await find_group(directory, options.group)).id
@@ -60,7 +63,9 @@ async def _list(directory: Directory, options: argparse.Namespace) -> Answer:
     return Answer([show_user(row) for row in rows], _COLUMNS)
 
 
-async def _create(directory: Directory, options: argparse.Namespace) -> Answer:
+async def _create(directory: "Directory", options: argparse.Namespace) -> Answer:
+    from frontend.accounts.directory.users import NewUser
+
     group_id = None
     if options.group is not None:
         group_id = (await find_group(directory, options.group)).id
@@ -70,33 +75,33 @@ async def _create(directory: Directory, options: argparse.Namespace) -> Answer:
     return Answer(show_user(made), _COLUMNS, note=note)
 
 
-async def _edit(directory: Directory, options: argparse.Namespace) -> Answer:
+async def _edit(directory: "Directory", options: argparse.Namespace) -> Answer:
     values = given(options, "name", "role", "email", "display_name")
     if options.group is not None:
         values["group_id"] = (await find_group(directory, options.group)).id
     return await _change(directory, options, **values)
 
 
-async def _disable(directory: Directory, options: argparse.Namespace) -> Answer:
+async def _disable(directory: "Directory", options: argparse.Namespace) -> Answer:
     return await _change(directory, options, disabled=True)
 
 
-async def _enable(directory: Directory, options: argparse.Namespace) -> Answer:
+async def _enable(directory: "Directory", options: argparse.Namespace) -> Answer:
     return await _change(directory, options, disabled=False)
 
 
-async def _change(directory: Directory, options: argparse.Namespace, **values: object) -> Answer:
+async def _change(directory: "Directory", options: argparse.Namespace, **values: object) -> Answer:
     user = await find_user(directory, options.user)
     return Answer(show_user(await directory.users.edit(OPERATOR, user.id, values)), _COLUMNS)
 
 
-async def _delete(directory: Directory, options: argparse.Namespace) -> Answer:
+async def _delete(directory: "Directory", options: argparse.Namespace) -> Answer:
     user = await find_user(directory, options.user)
     await directory.users.delete(OPERATOR, user.id)
     return Answer({"id": user.id, "deleted": True}, note=f"Deleted the user '{user.name}'.")
 
 
-async def _reset(directory: Directory, options: argparse.Namespace) -> Answer:
+async def _reset(directory: "Directory", options: argparse.Namespace) -> Answer:
     user = await find_user(directory, options.user)
     password = await directory.users.reset_password(OPERATOR, user.id)
     shown = {"id": user.id, "name": user.name, "password": password}

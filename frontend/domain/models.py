@@ -43,6 +43,16 @@ class Details:
 
 
 @dataclass(frozen=True, slots=True)
+class Version:
+    """A version of a stored model. `state`: loaded, loading, unloading, unloaded or failed."""
+
+    number: str
+    state: str
+    used_at_s: float | None = None
+    """The last request of any client, in seconds since 1970, where the server says it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """A model that clients may ask for, as its upstream describes it."""
 

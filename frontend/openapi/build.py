@@ -136,6 +136,9 @@ def _responses(operation: Operation) -> dict[str, Any]:
         if operation.also:
             content[operation.also] = {"schema": {}}
         responses[operation.status] = {"description": "Done", "content": content}
+        if operation.also_status:
+            begun = {"description": "The work goes on", "content": content}
+            responses[operation.also_status] = begun
     # its 503 is an answer and not an error of the API
     if operation.path == "/readyz":
         plain: dict[str, Any] = {"application/json": {"schema": {}}}

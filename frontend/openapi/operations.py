@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from frontend.dialects.admin import allowances, backends
 from frontend.dialects.admin import bodies as admin
+from frontend.dialects.admin.models import ModelChangeBody
 from frontend.dialects.anthropic.bodies import CountBody, MessagesBody
 from frontend.dialects.ollama.bodies import ChatBody as OllamaChatBody
 from frontend.dialects.ollama.bodies import GenerateBody
@@ -39,6 +40,8 @@ class Operation:
     refuses: bool = False
     query: tuple[str, ...] = ()
     status: str = "200"
+    also_status: str = ""
+    """Of an answer that comes before the work is done."""
 
     @property
     def tag(self) -> str:
@@ -388,6 +391,16 @@ OPERATIONS: tuple[Operation, ...] = (
             ("drain", "Send no new requests to an upstream"),
             ("refresh", "Connect to an upstream again"),
         )
+    ),
+    _listing("/admin/models", "List the models of all upstreams", "upstream", "state"),
+    Operation("GET", "/admin/models/{model}", "Get a model at every upstream", answer=_OBJECT),
+    Operation(
+        "POST", "/admin/models/load", "Load a model, or what changed of it", ModelChangeBody,
+        answer=(*_OBJECT, "state", "upstreams"), also_status="202",
+    ),
+    Operation(
+        "POST", "/admin/models/unload", "Unload a model when its requests have ended",
+        ModelChangeBody, answer=(*_OBJECT, "state", "upstreams"), also_status="202",
     ),
     Operation("GET", "/me/audit/{id}", "Get a record of the own requests", answer=_OBJECT),
 )  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import orjson
 
 from frontend.accounts.authorize import secret_of
-from frontend.accounts.directory.change import Actor
+from frontend.accounts.directory.actor import Actor
 from frontend.accounts.directory.keys import Budget
 from frontend.dialects.admin.answers import Shown, render, render_page
 from frontend.dialects.admin.bodies import KeyBudget

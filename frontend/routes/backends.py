@@ -5,8 +5,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from frontend.accounts.directory.actor import Actor
 from frontend.accounts.directory.backends import MAX_WAIT_S, Backends, NewBackend
-from frontend.accounts.directory.change import Actor
 from frontend.dialects.admin.backends import BackendBody, columns_of, show_backend, show_entry
 from frontend.dialects.admin.query import parse_query
 from frontend.domain.request import Request

@@ -48,7 +48,7 @@ class Settings(
     ServerSettings,
     BaseSettings,
 ):
-    """Serve the gateway. `triton-gateway keys` manages the keys of its callers."""
+    """Serve the gateway. `triton-gateway --help` lists the other commands."""
 
     model_config = SettingsConfigDict(
         env_prefix=_PREFIX,

@@ -4,13 +4,14 @@ Code above this package knows upstreams by this protocol alone; `tests/support/u
 scripted one.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from frontend.domain.events import Events
 from frontend.domain.generation import Generation, Tokenized
 from frontend.domain.images import ImageRequest, ImageResult
-from frontend.domain.models import Model
+from frontend.domain.models import Model, Version
 from frontend.domain.vectors import Embedding, Pairs, Scores, Vectors
 
 
@@ -69,8 +70,13 @@ class Upstream(Protocol):
         """The models that can be used now."""
         ...
 
-    async def stored(self) -> set[str]:
-        """The names of all models that could be loaded."""
+    @property
+    def manages_models(self) -> bool:
+        """Whether it loads and unloads models when asked."""
+        ...
+
+    async def stored(self) -> Mapping[str, Sequence[Version]]:
+        """All models that could be loaded, with those of their versions that were."""
         ...
 
     async def on_demand(self) -> list[Model]:

@@ -52,6 +52,7 @@ class Registry:
     _patterns: Patterns = field(default_factory=lambda: Patterns({}))
     _seen: dict[str, str] = field(default_factory=dict)
     _seen_patterns: dict[str, str] = field(default_factory=dict)
+    _known: dict[str, Model] = field(default_factory=dict)
     _since_s: dict[str, int] = field(default_factory=dict)
     _reachable: bool = False
     _learned: bool = False
@@ -119,10 +120,18 @@ class Registry:
         """Whether the model of this name is loaded now."""
         return self._reachable and name in self._loaded
 
+    def state(self, name: str) -> str:
+        """Of a model, by its own name: one of `domain.copies.STATES`."""
+        if not self._reachable:
+            return "unreachable"
+        return self.residency.state(name) or ("loaded" if name in self._loaded else "unloaded")
+
     def own(self, name: str) -> Model | None:
-        """The ready model whose own name this is."""
+        """The model whose own name this is, if requests may be sent to it."""
         model = self.ready.get(name)
-        return model if model is not None and model.name == name else None
+        if model is None or model.name != name or not self.residency.accepts(model):
+            return None
+        return model
 
     def match(self, names: Sequence[str]) -> Match | None:
         """The ready model that the likeliest of the names leads to."""
@@ -164,14 +173,17 @@ class Registry:
         return next((own for name in names if (own := self.own_name(name)) in stored), None)
 
     async def load(self, name: str) -> None:
-        """Loads a stored model, or what changed of it. Raises BackendFailed."""
-        await self.upstream.load(name)
-        await self.refresh()
+        """Loads a stored model, or what changed of it. Raises GatewayError."""
+        await self.residency.load(name)
 
     async def unload(self, name: str) -> None:
-        """Unloads a model for every caller. Raises GatewayError."""
-        await self.upstream.unload(name)
-        await self.refresh()
+        """Unloads a model for every caller, when its requests have ended. Raises GatewayError."""
+        await self.residency.unload(name)
+
+    @property
+    def known_models(self) -> Mapping[str, Model]:
+        """Every model that was ever ready here, by its own name."""
+        return self._known
 
     async def check(self) -> bool:
         """Polls again when the upstream was away. Whether it answers."""
@@ -253,6 +265,7 @@ class Registry:
             _log.info("serving %s", ", ".join(sorted(m.name for m in models)) or "nothing")
         self._ready = ready
         self._seen |= {name: model.name for name, model in ready.items()}
+        self._known |= {model.name: model for model in models}
         self._learn_patterns(models)
 
     def _learn_patterns(self, models: list[Model]) -> None:

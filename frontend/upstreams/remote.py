@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from frontend.domain.events import Events
 from frontend.domain.generation import Generation, Tokenized
 from frontend.domain.images import ImageRequest, ImageResult
-from frontend.domain.models import Input, Model
+from frontend.domain.models import Input, Model, Version
 from frontend.domain.vectors import Embedding, Pairs, Scores, Vectors
 from frontend.errors import (
     BackendFailed,
@@ -120,9 +120,14 @@ class Remote:
         """Not offered, unless a kind of server says otherwise."""
         raise _unable(self.engine, "turn tokens into text")
 
-    async def stored(self) -> set[str]:
+    @property
+    def manages_models(self) -> bool:
+        """The server decides by itself what it loads."""
+        return False
+
+    async def stored(self) -> dict[str, list[Version]]:
         """No model can be loaded by name."""
-        return set()
+        return {}
 
     async def on_demand(self) -> list[Model]:
         """The server decides by itself."""

@@ -1,8 +1,9 @@
 """Which models are loaded only while they are needed: loads them on demand, unloads them when idle.
 
 A model with requests is never unloaded: a request counts before its first await, and a load and an
-unload of one model never overlap. It does not know about other gateways: Triton itself lets
-their running requests finish.
+unload of one model never overlap. An unload that somebody asks for waits until this gateway's
+requests have ended. It does not know about other gateways: Triton itself lets their running
+requests finish.
 """
 
 import asyncio
@@ -10,13 +11,15 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from frontend.domain.models import Model
 from frontend.errors import BackendUnavailable, GatewayError
 from frontend.upstreams.protocol import Upstream
 
+LOADING, UNLOADING = "loading", "unloading"
 _RETRY_S = 10.0
 """After a load or an unload that failed: a broken model is not loaded again for every request."""
 _log = logging.getLogger(__name__)
@@ -28,9 +31,16 @@ class Stay:
 
     keep_s: float
     running: int = 0
+    active: int = 0
+    """Those of the running requests that do not wait for the model any more."""
     until_s: float = math.inf
     """A time of `time.monotonic`."""
+    used_at_s: float | None = None
+    """When it last had a request, in seconds since 1970."""
     change: asyncio.Task[None] | None = None
+    state: str = ""
+    """Loading or unloading, while it is changed."""
+    drained: asyncio.Event = field(default_factory=asyncio.Event)
     failure: GatewayError | None = None
     failed_at_s: float = -math.inf
 
@@ -43,6 +53,24 @@ class Stay:
     def extend(self) -> None:
         """From now on it stays for `keep_s`."""
         self.until_s = time.monotonic() + self.keep_s
+
+    @contextlib.contextmanager
+    def active_request(self) -> Iterator[None]:
+        """The block uses the loaded model."""
+        self.active += 1
+        try:
+            yield
+        finally:
+            self.active -= 1
+            self.used_at_s = time.time()
+            if not self.active:
+                self.drained.set()
+
+    async def drain(self) -> None:
+        """Returns when no request uses the model."""
+        while self.active:
+            self.drained.clear()
+            await self.drained.wait()
 
 
 @dataclass(slots=True)
@@ -64,10 +92,29 @@ class Residency:
 
     def stay(self, model: Model) -> Stay:
         """Its stay, which begins with the first call."""
-        if (stay := self._stays.get(model.name)) is None:
-            stay = self._stays[model.name] = Stay(self._policy(model))
+        return self._stay(model.name, self._policy(model))
+
+    def _stay(self, name: str, keep_s: float) -> Stay:
+        if (stay := self._stays.get(name)) is None:
+            stay = self._stays[name] = Stay(keep_s)
             stay.extend()
         return stay
+
+    def state(self, name: str) -> str:
+        """Loading or unloading, while this gateway changes it; else nothing."""
+        return stay.state if (stay := self._stays.get(name)) is not None else ""
+
+    def used_at_s(self, name: str) -> float | None:
+        """When this gateway last had a request for it, in seconds since 1970."""
+        return stay.used_at_s if (stay := self._stays.get(name)) is not None else None
+
+    def running(self, name: str) -> int:
+        """Requests of this gateway that use the model or wait for it."""
+        return stay.running if (stay := self._stays.get(name)) is not None else 0
+
+    def accepts(self, model: Model) -> bool:
+        """Whether new requests may be sent: not while a model is unloaded for good."""
+        return self.is_on_demand(model) or self.state(model.name) != UNLOADING
 
     @property
     def is_used(self) -> bool:
@@ -105,7 +152,8 @@ class Residency:
         try:
             if self.is_on_demand(model):
                 await self._wait_until_loaded(model, stay, timeout_s)
-            yield
+            with stay.active_request():
+                yield
         finally:
             stay.running -= 1
             stay.extend()
@@ -117,7 +165,7 @@ class Residency:
                 while stay.change is not None or model.name not in self.loaded():
                     if stay.change is None:
                         self._check_failure(stay)
-                        self._begin(stay, self._load(model, stay))
+                        self._begin(stay, self._load(model, stay), LOADING)
                     assert stay.change is not None
                     # the load is not this caller's alone
                     await asyncio.shield(stay.change)
@@ -130,25 +178,68 @@ class Residency:
         if stay.failure is not None and time.monotonic() - stay.failed_at_s < _RETRY_S:
             raise stay.failure
 
-    def _begin(self, stay: Stay, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
-        stay.change = task
+    def _begin(self, stay: Stay, work: Coroutine[Any, Any, None], state: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        stay.change, stay.state = task, state
 
         def ended(_: asyncio.Task[None]) -> None:
-            stay.change = None
+            stay.change, stay.state = None, ""
             if not task.cancelled():
                 task.exception()  # it was logged; nobody may be waiting any more
 
         task.add_done_callback(ended)
+        return task
+
+    async def load(self, name: str) -> None:
+        """Loads a stored model, or what changed of it; a load that runs already is joined. Raises
+        GatewayError."""
+        stay = await self._unchanged(name)
+        if stay.change is None:
+            self._begin(stay, self._load_asked(name, stay), LOADING)
+        assert stay.change is not None
+        await asyncio.shield(stay.change)
+
+    async def unload(self, name: str) -> None:
+        """Unloads a model for every caller, when the requests that use it have ended. Raises
+        GatewayError."""
+        stay = self._stay(name, self.keep_s)
+        while stay.change is not None:
+            joins = stay.state == UNLOADING
+            await asyncio.wait([stay.change])
+            if joins and name not in self.loaded():
+                return
+        await asyncio.shield(self._begin(stay, self._unload_asked(name, stay), UNLOADING))
+
+    async def _unchanged(self, name: str) -> Stay:
+        """Its stay, when nobody unloads it any more."""
+        stay = self._stay(name, self.keep_s)
+        while stay.change is not None and stay.state == UNLOADING:
+            await asyncio.wait([stay.change])
+        return stay
+
+    async def _load_asked(self, name: str, stay: Stay) -> None:
+        await self.upstream.load(name)
+        await self._poll_until(lambda: name in self.loaded())
+        stay.failure = None
+        stay.extend()
+
+    async def _unload_asked(self, name: str, stay: Stay) -> None:
+        await stay.drain()
+        await self.upstream.unload(name)
+        await self._poll_until(lambda: name not in self.loaded())
+
+    async def _poll_until(self, condition: Callable[[], bool]) -> None:
+        # twice: a poll that had begun before does not see the change
+        await self.refresh()
+        if not condition():
+            await self.refresh()
 
     async def _load(self, model: Model, stay: Stay) -> None:
         started = time.monotonic()
         _log.info("loading %s on demand", model.name)
         try:
             await self.upstream.load(model.name)
-            await self.refresh()
-            if model.name not in self.loaded():
-                await self.refresh()  # one that had begun before the load ended
+            await self._poll_until(lambda: model.name in self.loaded())
             if model.name not in self.loaded():
                 raise BackendUnavailable(f"the model '{model.name}' was loaded and is not ready")
         except GatewayError as error:
@@ -167,7 +258,7 @@ class Residency:
                 continue
             stay = self.stay(model)
             if stay.idle:
-                self._begin(stay, self._unload(model, stay))
+                self._begin(stay, self._unload(model, stay), UNLOADING)
 
     async def _unload(self, model: Model, stay: Stay) -> None:
         _log.info("unloading %s, which was idle", model.name)

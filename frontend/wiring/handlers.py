@@ -22,10 +22,12 @@ from frontend.generation.overview import Overview
 from frontend.generation.path import Path
 from frontend.http.body import BodyBounds
 from frontend.http.bounds import Bounds
+from frontend.management import Management
 from frontend.media.links import Links
 from frontend.reach import Reach
 from frontend.routes.accounts import Desk
 from frontend.routes.admin_groups import GroupRoutes, OrganisationRoutes, RoleRoutes
+from frontend.routes.admin_models import ManagedModelRoutes
 from frontend.routes.admin_users import KeyRequestRoutes, UserRoutes
 from frontend.routes.allowances import (
     CreditRoutes,
@@ -83,6 +85,7 @@ class Parts:
     sessions: Sessions
     cookies: Cookies
     roster: Roster
+    management: Management
     authorizer: Authorizer
     overview: Overview
 
@@ -152,6 +155,7 @@ def make_handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
             parts.roster,
             tuple(settings.entries),
         ),
+        managed_models=ManagedModelRoutes(desk, parts.management),
         usage=UsageRoutes(UsageStore(database), path.ledger),
         audit=AuditRoutes(Search(parts.recorder.writer.store, parts.recorder.writer.artifacts)),
     )

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from frontend.accounts.callers import Callers
 from frontend.accounts.credentials import parse_key
-from frontend.accounts.directory.change import OPERATOR, Actor
+from frontend.accounts.directory.actor import OPERATOR, Actor
 from frontend.accounts.directory.directory import Directory
 from frontend.accounts.directory.keys import NewKey
 from frontend.accounts.directory.users import NewUser

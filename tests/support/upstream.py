@@ -10,7 +10,7 @@ from frontend.domain.events import Event, Events
 from frontend.domain.generation import Generation, Tokenized
 from frontend.domain.identity import ANONYMOUS, Caller
 from frontend.domain.images import ImageRequest, ImageResult
-from frontend.domain.models import Model
+from frontend.domain.models import Model, Version
 from frontend.domain.request import Dialect, Outcome, Request
 from frontend.domain.vectors import Embedding, Pairs, Scores, Vectors
 from frontend.errors import BackendFailed, UpstreamLost
@@ -100,8 +100,13 @@ class ScriptedUpstream:
             raise UpstreamLost("away")
         return self.served
 
-    async def stored(self) -> set[str]:
-        return {model.name for model in await self.models()}
+    @property
+    def manages_models(self) -> bool:
+        return True
+
+    async def stored(self) -> dict[str, list[Version]]:
+        loaded = {model.name: [Version("1", "loaded")] for model in await self.models()}
+        return {model.name: [] for model in self.asleep} | loaded
 
     async def on_demand(self) -> list[Model]:
         return self.asleep

@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
-from frontend.accounts.directory.change import Actor, Changes
+from frontend.accounts.directory.actor import Actor
+from frontend.accounts.directory.change import Changes
 from frontend.accounts.directory.rules import exists
 from frontend.address import BadAddress, Server, parse_grpc, parse_server
 from frontend.domain.ids import new_id

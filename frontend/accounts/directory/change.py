@@ -7,38 +7,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from frontend.domain.identity import UNLIMITED, Permission, Scope
+from frontend.accounts.directory.actor import Actor
 from frontend.domain.ids import new_id
 from frontend.store import accounts as store
 from frontend.store import chain
 from frontend.store.database import Database
 from frontend.store.idempotency import Repeat, begin_once, keep
 from frontend.store.records import JOURNAL, Rows
-
-
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """Who makes a change, and with which rights.
-
-    `presented` is the key that the request came with; `idempotency_key` the client's name for the
-    request, "" without one; `body` what is compared when that name is used again.
-    """
-
-    id: str
-    name: str
-    permissions: frozenset[Permission]
-    role: str = ""
-    scope: Scope = UNLIMITED
-    expires_at_us: int | None = None
-    request_id: str = ""
-    address: str = ""
-    presented: bytes = b""
-    idempotency_key: str = ""
-    body: bytes = b""
-
-
-OPERATOR = Actor("operator", "operator", frozenset(Permission))
-"""Who runs commands on the gateway's machine."""
 
 
 @dataclass(slots=True)

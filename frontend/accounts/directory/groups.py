@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from frontend.accounts.directory.change import Actor, Change, Changes
+from frontend.accounts.directory.actor import Actor
+from frontend.accounts.directory.change import Change, Changes
 from frontend.accounts.directory.rules import check_name, exists
 from frontend.domain.accounts import Group, Organisation
 from frontend.domain.ids import new_id

@@ -15,7 +15,8 @@ from frontend.accounts.credentials import (
     new_public_id,
     public_id_of,
 )
-from frontend.accounts.directory.change import Actor, Change, Changes
+from frontend.accounts.directory.actor import Actor
+from frontend.accounts.directory.change import Change, Changes
 from frontend.accounts.directory.groups import disabled
 from frontend.accounts.directory.quotas import NewQuota, add_quota
 from frontend.accounts.directory.rules import check_text, exists, find_user
@@ -31,7 +32,6 @@ from frontend.store import accounts as store
 from frontend.store.records import Range, Rows
 
 MAX_KEYS = 100
-DEFAULT_GRACE_S, MAX_GRACE_S = 24 * 3600, 30 * 24 * 3600
 _SCOPE = ("models", "endpoints", "networks")
 
 

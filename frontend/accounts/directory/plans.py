@@ -5,7 +5,8 @@ from typing import Any
 
 from frontend.accounts import plans as rules
 from frontend.accounts.credits import Balance, NotEnough, Reason, Transfer, transfer
-from frontend.accounts.directory.change import Actor, Change, Changes
+from frontend.accounts.directory.actor import Actor
+from frontend.accounts.directory.change import Change, Changes
 from frontend.accounts.directory.quotas import NewQuota, check_quota
 from frontend.accounts.directory.rules import check_name, check_text, exists
 from frontend.accounts.limits import MAX_AMOUNT, Scope

@@ -9,7 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from frontend.accounts.directory.change import Actor, Change, Changes
+from frontend.accounts.directory.actor import Actor
+from frontend.accounts.directory.change import Change, Changes
 from frontend.accounts.directory.rules import check_text, exists
 from frontend.accounts.limits import MAX_AMOUNT, Measure, Scope
 from frontend.accounts.windows import Kind, parse_window

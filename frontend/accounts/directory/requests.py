@@ -7,7 +7,8 @@ approved, so it is never shown to anyone else, and nothing has to be sent to the
 from dataclasses import dataclass, field
 
 from frontend.accounts.credentials import Credential, digest_of, is_same, new_key, new_public_id
-from frontend.accounts.directory.change import Actor, Changes
+from frontend.accounts.directory.actor import Actor
+from frontend.accounts.directory.change import Changes
 from frontend.accounts.directory.keys import NewKey, add_key, check_new
 from frontend.accounts.directory.rules import check_email, check_name, check_text, exists
 from frontend.accounts.directory.users import NewUser, add_user

@@ -3,16 +3,15 @@
 from dataclasses import dataclass
 from typing import Any
 
-from frontend.accounts.directory.change import Actor, Changes
+from frontend.accounts.directory.actor import Actor
+from frontend.accounts.directory.change import Changes
 from frontend.accounts.directory.rules import check_name, exists, permissions_of
-from frontend.accounts.roles import ADMIN, SEEDED
+from frontend.accounts.roles import ADMIN, GRANTABLE, SEEDED
 from frontend.domain.accounts import StoredRole
 from frontend.domain.identity import Permission
 from frontend.errors import Conflict, Forbidden, InvalidRequest
 from frontend.store import accounts as store
 from frontend.store.records import Range
-
-GRANTABLE = [permission.value for permission in Permission if permission is not Permission.PUBLIC]
 
 
 @dataclass(frozen=True, slots=True)

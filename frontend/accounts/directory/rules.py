@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import TypeVar
 
-from frontend.accounts.directory.change import Actor
+from frontend.accounts.directory.actor import Actor
 from frontend.domain.accounts import StoredRole, User
 from frontend.domain.identity import ANONYMOUS, Permission
 from frontend.errors import Forbidden, InvalidRequest, NotFound

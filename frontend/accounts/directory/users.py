@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from frontend.accounts.directory.change import Actor, Change, Changes
+from frontend.accounts.directory.actor import Actor
+from frontend.accounts.directory.change import Change, Changes
 from frontend.accounts.directory.groups import default_group, disabled
 from frontend.accounts.directory.rules import (
     check_email,
@@ -14,7 +15,7 @@ from frontend.accounts.directory.rules import (
     find_user,
 )
 from frontend.accounts.passwords import Passwords, check_password, new_password
-from frontend.accounts.roles import ADMIN
+from frontend.accounts.roles import ADMIN, DEFAULT_ROLE
 from frontend.accounts.throttle import Throttle
 from frontend.domain.accounts import User
 from frontend.domain.ids import new_id
@@ -22,8 +23,6 @@ from frontend.errors import Conflict, Forbidden, InvalidRequest, RateLimited
 from frontend.store import accounts as store
 from frontend.store.records import Range, Rows
 from frontend.store.sessions import end_sessions
-
-DEFAULT_ROLE = "student"
 
 
 @dataclass(frozen=True, slots=True)

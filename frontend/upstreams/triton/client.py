@@ -19,7 +19,7 @@ from tritonclient.grpc import model_config_pb2, service_pb2
 from frontend.domain.events import Events
 from frontend.domain.generation import Generation, Tokenized
 from frontend.domain.images import ImageRequest, ImageResult
-from frontend.domain.models import Model
+from frontend.domain.models import Model, Version
 from frontend.domain.sampling import Sampling
 from frontend.domain.vectors import Embedding, Pairs, Scores, Vectors
 from frontend.errors import BackendUnavailable, InvalidRequest
@@ -70,8 +70,13 @@ class Triton:
         self._served = {one.model.name: one for one in served}
         return [one.model for one in served]
 
-    async def stored(self) -> set[str]:
-        """The names of all models in the repository."""
+    @property
+    def manages_models(self) -> bool:
+        """By Triton's repository calls."""
+        return True
+
+    async def stored(self) -> dict[str, list[Version]]:
+        """All models in the repository, steps of others too."""
         return await control.stored(self._connection)
 
     async def on_demand(self) -> list[Model]:

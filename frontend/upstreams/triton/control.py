@@ -7,12 +7,14 @@ from collections.abc import Mapping
 import grpc
 from tritonclient.grpc import model_config_pb2, service_pb2
 
+from frontend.domain.models import Version
 from frontend.errors import BackendFailed, InvalidRequest
 from frontend.upstreams.triton.connection import Connection
 from frontend.upstreams.triton.failures import from_status, is_restricted, is_unknown
 
 _TIMEOUT_S = 5.0
 _LOAD_TIMEOUT_S = 1800  # an engine of many gigabytes
+_STATES = {"READY": "loaded", "LOADING": "loading", "UNLOADING": "unloading"}
 _log = logging.getLogger(__name__)
 
 
@@ -66,13 +68,41 @@ async def _config(
         return known
 
 
-async def stored(connection: Connection) -> set[str]:
-    """The names of all models in the repository. Raises GatewayError."""
+async def stored(connection: Connection) -> dict[str, list[Version]]:
+    """All models in the repository, with their versions that were ever loaded. Raises
+    GatewayError."""
     with connection.translated("repository"):
         index = await connection.api.RepositoryIndex(
             service_pb2.RepositoryIndexRequest(), timeout=_TIMEOUT_S, metadata=connection.key
         )
-    return {model.name for model in index.models}
+    used = await _last_uses(connection)
+    models: dict[str, list[Version]] = {}
+    for one in index.models:
+        versions = models.setdefault(one.name, [])
+        if one.version:
+            state = _state(one.state, one.reason)
+            versions.append(Version(one.version, state, used.get((one.name, one.version))))
+    return models
+
+
+def _state(state: str, reason: str) -> str:
+    # an old failure is UNAVAILABLE as well; its text may show paths or prompts, and stays here
+    failed = state == "UNAVAILABLE" and reason not in ("", "unloaded")
+    return "failed" if failed else _STATES.get(state, "unloaded")
+
+
+async def _last_uses(connection: Connection) -> dict[tuple[str, str], float]:
+    """When each version was last used by anybody, in seconds since 1970."""
+    try:
+        answer = await connection.api.ModelStatistics(
+            service_pb2.ModelStatisticsRequest(), timeout=_TIMEOUT_S, metadata=connection.key
+        )
+    except grpc.RpcError:
+        return {}  # an operator may restrict the call
+    stats = answer.model_stats
+    return {
+        (one.name, one.version): one.last_inference / 1000 for one in stats if one.last_inference
+    }
 
 
 async def load(connection: Connection, name: str) -> None:

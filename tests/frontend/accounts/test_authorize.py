@@ -6,7 +6,7 @@ import pytest
 
 from frontend.accounts.authorize import Attempt, Authorizer, secret_of
 from frontend.accounts.callers import Callers
-from frontend.accounts.directory.change import OPERATOR
+from frontend.accounts.directory.actor import OPERATOR
 from frontend.accounts.directory.keys import NewKey
 from frontend.accounts.keyfile import add_key
 from frontend.accounts.keys import Keys

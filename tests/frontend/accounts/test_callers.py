@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from frontend.accounts.callers import STALE_S, Callers
 from frontend.accounts.credentials import new_key, new_public_id
-from frontend.accounts.directory.change import OPERATOR
+from frontend.accounts.directory.actor import OPERATOR
 from frontend.errors import StoreUnavailable
 from frontend.store.database import Database
 from frontend.store.location import Location

@@ -3,7 +3,7 @@
 import pytest
 
 from frontend.accounts.cookies import Cookies, csrf_of, is_csrf
-from frontend.accounts.directory.change import OPERATOR
+from frontend.accounts.directory.actor import OPERATOR
 from frontend.accounts.sessions import IDLE_US, LONGEST_US, Sessions
 from frontend.errors import Forbidden, RateLimited
 from frontend.store.database import Database

@@ -24,6 +24,17 @@ def mortal_triton(echo_repository: Path, tmp_path: Path) -> Iterator[EchoTriton]
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def own_triton(
+    echo_repository: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[EchoTriton]:
+    """A server whose models tests load and unload; each begins by loading what it needs."""
+    server = EchoTriton(echo_repository, tmp_path_factory.mktemp("own") / "triton.log")
+    server.start()
+    yield server
+    server.stop()
+
+
 class Reader(threading.Thread):
     """Reads one stream to its end, or until it is `cut`."""
 

@@ -16,16 +16,6 @@ pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture(scope="module")
-def own_triton(
-    echo_repository: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[EchoTriton]:
-    server = EchoTriton(echo_repository, tmp_path_factory.mktemp("own") / "triton.log")
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     file = tmp_path_factory.mktemp("keys") / "keys"
     return file, add_key(file, "ops", "admin")

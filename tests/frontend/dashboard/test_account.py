@@ -12,7 +12,7 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from frontend.accounts.directory.change import OPERATOR
+from frontend.accounts.directory.actor import OPERATOR
 from frontend.accounts.directory.users import NewUser
 from frontend.store.database import Database
 from frontend.store.location import Location

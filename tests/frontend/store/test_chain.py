@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, insert, select, update
 
-from frontend.accounts.directory.change import OPERATOR
+from frontend.accounts.directory.actor import OPERATOR
 from frontend.commands.audit import main
 from frontend.store.chain import Head, Verification, verify
 from frontend.store.database import Database

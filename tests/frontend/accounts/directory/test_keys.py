@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from frontend.accounts.callers import Callers
-from frontend.accounts.directory.change import OPERATOR
+from frontend.accounts.directory.actor import OPERATOR
 from frontend.accounts.directory.directory import Directory
 from frontend.accounts.directory.keys import Budget, NewKey
 from frontend.domain.identity import Scope

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from frontend.accounts.directory.change import OPERATOR, Actor
+from frontend.accounts.directory.actor import OPERATOR, Actor
 from frontend.accounts.directory.directory import Directory
 from frontend.accounts.directory.quotas import MAX_PENDING, NewQuota
 from frontend.domain.allowances import QuotaRequest

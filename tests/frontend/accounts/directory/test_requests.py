@@ -3,7 +3,7 @@
 import pytest
 
 from frontend.accounts.callers import Callers
-from frontend.accounts.directory.change import OPERATOR
+from frontend.accounts.directory.actor import OPERATOR
 from frontend.accounts.directory.directory import Directory
 from frontend.accounts.directory.keys import NewKey
 from frontend.accounts.directory.requests import Approval, Form

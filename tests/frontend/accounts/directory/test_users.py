@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from frontend.accounts.callers import Callers
-from frontend.accounts.directory.change import OPERATOR
+from frontend.accounts.directory.actor import OPERATOR
 from frontend.accounts.directory.directory import Directory
 from frontend.accounts.directory.keys import NewKey
 from frontend.accounts.directory.users import NewUser
