@@ -35,6 +35,7 @@ from frontend.routes.embeddings import EmbeddingRoutes
 from frontend.routes.files import FileRoutes
 from frontend.routes.health import HealthRoutes
 from frontend.routes.images import FILES, ImageRoutes
+from frontend.routes.inspection import SettingsRoutes
 from frontend.routes.keys import KeyRoutes, MeRoutes
 from frontend.routes.live import LiveRoutes
 from frontend.routes.messages import MessagesRoutes
@@ -81,6 +82,7 @@ class Handlers:
     account: AccountRoutes
     admin: AdminRoutes
     live: LiveRoutes
+    settings: SettingsRoutes
     files: FileRoutes
     batches: BatchRoutes
     tokens: TokenRoutes
@@ -221,6 +223,7 @@ def _gateway(to: Handlers) -> list[Route]:
         Route("GET", "/admin/overview", OPENAI, OBSERVE, to.live.show),
         Route("GET", "/admin/live", OPENAI, OBSERVE, to.live.stream),
         Route("GET", "/admin/alerts", OPENAI, OBSERVE, to.live.alerts),
+        Route("GET", "/admin/settings", OPENAI, OBSERVE, to.settings.show),
         Route("GET", "/docs/api", OPENAI, PUBLIC, to.docs.document),
         Route("GET", "/docs/swagger", OPENAI, PUBLIC, to.docs.page),
         Route("GET", "/docs/swagger/{name}", OPENAI, PUBLIC, to.docs.file),

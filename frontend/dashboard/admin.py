@@ -53,6 +53,12 @@ SECTIONS: tuple[tuple[str, tuple[AdminPage, ...]], ...] = (
                 "The servers that requests may be sent to, as this gateway process sees them.",
                 (_P.BACKENDS,),
             ),
+            AdminPage(
+                "models",
+                "Models",
+                "Each model at every upstream, as this gateway process sees it.",
+                (_P.LOAD,),
+            ),
         ),
     ),
     (
@@ -80,10 +86,36 @@ SECTIONS: tuple[tuple[str, tuple[AdminPage, ...]], ...] = (
         (
             AdminPage("quotas", "Quotas", "How much may be used in a period.", (_P.QUOTAS,)),
             AdminPage(
-                "plans", "Plans", "Credits and limits that subscribers get each month.", (_P.QUOTAS,)
+                "plans",
+                "Plans",
+                "Credits and limits of subscribers, by month.",
+                (_P.QUOTAS,),
             ),
             AdminPage("credits", "Credits", "Balances, and grants with a reason.", (_P.QUOTAS,)),
             AdminPage("prices", "Prices", "What requests cost, by model.", (_P.QUOTAS,)),
+        ),
+    ),
+    (
+        "History",
+        (
+            AdminPage(
+                "audit",
+                "Audit",
+                "Every request, with its texts where the policy of its group keeps them.",
+                (_P.AUDIT,),
+            ),
+            AdminPage(
+                "changes",
+                "Changes",
+                "Who changed what of accounts, limits and upstreams, the newest first.",
+                (_P.USERS,),
+            ),
+            AdminPage(
+                "settings",
+                "Settings",
+                "What this gateway process was started with. A secret is never shown.",
+                (_P.OBSERVE,),
+            ),
         ),
     ),
 )

@@ -230,6 +230,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "GET", "/admin/live", "The same, every two seconds until the session ends", media=_SSE
     ),
     Operation("GET", "/admin/alerts", "List the alerts that hold at present", answer=_PAGE),
+    Operation("GET", "/admin/settings", "List the settings, without secrets", answer=_PAGE),
     Operation("GET", "/docs/api", "Get this document", answer=("openapi", "paths")),
     Operation("GET", "/playground", "Try the models in a browser", media="text/html"),
     Operation("GET", "/login", "Sign in with a browser", media="text/html"),

@@ -46,6 +46,7 @@ from frontend.routes.embeddings import EmbeddingRoutes
 from frontend.routes.files import FileRoutes
 from frontend.routes.health import HealthRoutes
 from frontend.routes.images import ImageRoutes
+from frontend.routes.inspection import SettingsRoutes
 from frontend.routes.keys import KeyRoutes, MeRoutes
 from frontend.routes.live import LiveRoutes
 from frontend.routes.messages import MessagesRoutes
@@ -69,6 +70,7 @@ from frontend.telemetry.history import History
 from frontend.telemetry.metrics import Metrics
 from frontend.turns import Turns
 from frontend.upstreams.roster import Roster
+from frontend.wiring.inspection import settings_in_force
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,7 @@ def make_handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
         login=LoginRoutes(parts.sessions, parts.cookies, settings.proxies),
         account=AccountRoutes(),
         admin=AdminRoutes(),
+        settings=SettingsRoutes(settings_in_force(settings)),
         live=LiveRoutes(parts.overview, parts.authorizer.holds, settings.heartbeat_s),
         tokens=TokenRoutes(path, bounds),
         files=FileRoutes(

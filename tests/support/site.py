@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx2
 from playwright.sync_api import Browser, Page, expect
 
-from frontend.accounts.directory.change import OPERATOR
+from frontend.accounts.directory.actor import OPERATOR
 from frontend.accounts.directory.directory import Directory
 from frontend.accounts.directory.users import NewUser
 from frontend.store.database import Database

@@ -2,7 +2,7 @@
 import { byId, call, count, element, empty, facts, moment, quiet } from "./ui.js";
 import { list, show, tool } from "./list.js";
 import { ask } from "./forms.js";
-import { holderFields } from "./choices.js";
+import { holderFields, holderKind } from "./choices.js";
 
 const balance = element("section");
 balance.setAttribute("aria-live", "polite");
@@ -19,11 +19,12 @@ const grants = list({
   label: "Table of grants",
   path: "/admin/events",
   fixed: { action: "credits.grant", order: "newest" },
+  lookups: Object.fromEntries(["user", "group", "organisation"].map((kind) => [holderKind(kind), (one) => (one.target_kind === kind ? one.target_id : null)])),
   heads: ["When", "To", { text: "Credits", number: true }, "Reason", "By"],
   none: "No credits were granted yet. 'Grant credits' grants some, with a reason that the ledger keeps.",
-  row: (one) => {
+  row: (one, of) => {
     const { credits_micro: micro, credits, note } = one.details;
-    return [moment(one.at), [one.target_id, quiet(one.target_kind)], count(credits ?? (micro === undefined ? null : micro / 1e6)), note || "–", one.actor_name];
+    return [moment(one.at), [of[holderKind(one.target_kind)](one.target_id), quiet(one.target_kind)], count(credits ?? (micro === undefined ? null : micro / 1e6)), note || "–", one.actor_name];
   },
 });
 

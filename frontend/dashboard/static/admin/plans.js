@@ -28,11 +28,11 @@ const plans = list({
   label: "Table of plans",
   path,
   filters: [{ name: "search", label: "Search", placeholder: "name or id" }],
-  heads: ["Plan", { text: "Credits per month", number: true }, "Limits", "Pool", ""],
+  heads: ["Plan", { text: "Credits per month", number: true }, "Limits", "Pool", "Made by"],
   none: "There is no plan. 'New plan' makes one.",
   row: (one) => [
     [one.name, quiet(one.id)], one.credits === null ? "unlimited" : count(one.credits), one.quotas.length ? one.quotas.map((q) => quiet(`${count(q.amount)} ${per(q)}`)) : "none",
-    one.shared ? "shared" : "of each user", one.built_in ? badge("built in") : "",
+    one.shared ? "shared" : "of each user", one.built_in ? badge("built in") : "an administrator",
   ],
   actions: (one, again) => [
     button("Edit", async () => {

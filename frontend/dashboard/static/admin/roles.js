@@ -7,16 +7,16 @@ let known = [];
 const fields = (role) => [
   ...(role ? [] : [{ name: "name", label: "Name", required: true, max: 100 }]),
   { name: "weight", label: "Weight", type: "number", value: role?.weight ?? 1, min: 1, max: 1000, required: true, hint: "The share in the scheduler, relative to others." },
-  { name: "permissions", label: "Permissions", type: "checks", value: role?.permissions ?? ["public", "infer", "self"], options: known },
+  { name: "permissions", label: "Permissions", type: "checks", value: role?.permissions ?? ["infer", "self"], options: known },
 ];
 
 const roles = list({
   label: "Table of roles",
   path: "/admin/roles",
-  heads: ["Role", { text: "Weight", number: true }, "Permissions", "Built in"],
+  heads: ["Role", { text: "Weight", number: true }, "Permissions", "Made by"],
   none: "There is no role.",
   loaded: (page) => { known = [...new Set([...known, ...page.data.flatMap((one) => one.permissions)])].sort(); },
-  row: (one) => [one.name, count(one.weight), one.permissions.join(", "), one.built_in ? badge("built in") : "–"],
+  row: (one) => [one.name, count(one.weight), one.permissions.join(", "), one.built_in ? badge("built in") : "an administrator"],
   actions: (one, again) => [
     button("Edit", async () => {
       const run = (values) => call("PATCH", `/admin/roles/${encodeURIComponent(one.name)}`, changes(values, one));
