@@ -4,10 +4,11 @@ Nothing runs at import time, and there is no global state: two gateways in one p
 independent.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Router
@@ -16,7 +17,7 @@ from starlette.types import ASGIApp
 from frontend.accounts.callers import Callers
 from frontend.accounts.cookies import Cookies
 from frontend.accounts.directory.directory import Directory
-from frontend.accounts.sessions import Sessions
+from frontend.accounts.sessions import Lifetimes, Sessions
 from frontend.generation.overview import Overview, gauges_of
 from frontend.generation.path import Path
 from frontend.generation.watched import watch
@@ -47,6 +48,10 @@ from frontend.wiring.services import (
     make_recorder,
     make_runner,
 )
+from frontend.wiring.traces import make_tracing
+
+if TYPE_CHECKING:
+    from frontend.telemetry.traces.tracing import Tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +66,15 @@ class Gateway:
 
 
 def create_gateway(
-    settings: Settings, upstream: Upstream | None = None, database: Database | None = None
+    settings: Settings,
+    upstream: Upstream | None = None,
+    database: Database | None = None,
+    trace_ids: MutableMapping[str, str] | None = None,
 ) -> Gateway:
     """Create it inside the event loop that serves it. `upstream`: instead of the settings' one.
 
     `database`: instead of the settings' one. Its tables must be those of this release before the
-    first request: `store.migrate.prepare` sees to it.
+    first request: `store.migrate.prepare` sees to it. `trace_ids` gets those of running requests.
 
     Raises KeyFileError, BadUpstream, and ValueError for a database's URL that is not valid.
     """
@@ -88,7 +96,8 @@ def create_gateway(
         settings, path, recorder, lambda name: routes.find("POST", name)[0].handler
     )
     purge = make_purge(settings, recorder, directory)
-    sessions = Sessions(database, directory.users.passwords)
+    lifetimes = Lifetimes(settings.session_idle_s, settings.session_longest_s)
+    sessions = Sessions(database, directory.users.passwords, lifetimes)
     cookies = Cookies(secure=settings.public_url.startswith("https:"))
     roster = make_roster(settings, path, database)
     authorizer = make_authorizer(settings, callers, sessions, cookies)
@@ -107,6 +116,7 @@ def create_gateway(
         authorizer,
         _overview(path, metrics, history),
     )
+    tracing = make_tracing(settings, metrics, {} if trace_ids is None else trace_ids)
     routes = Routes(table(make_handlers(settings, path, parts)))
     middleware = Middleware(
         routes,
@@ -114,11 +124,12 @@ def create_gateway(
         authorizer,
         settings.request_timeout_s,
         settings.client_timeout_s,
-        _lifespan(path, parts, callers),
+        _lifespan(path, parts, callers, tracing),
         path.ledger,
         settings.proxies,
         metrics,
         recorder,
+        tracing,
     )
     app = _with_cors(middleware, middleware.sites) if settings.origins else middleware
     return Gateway(app, path, metrics, routes, database)
@@ -135,11 +146,12 @@ def _overview(path: Path, metrics: Metrics, history: History) -> Overview:
     return Overview(path, metrics, history, alerts)
 
 
-def _lifespan(path: Path, parts: Parts, callers: Callers) -> ASGIApp:
+def _lifespan(path: Path, parts: Parts, callers: Callers, tracing: "Tracing | None") -> ASGIApp:
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
         ledger = nullcontext() if path.ledger is None else path.ledger.running()
         exchange = nullcontext() if path.exchange is None else path.exchange.running()
+        traces = nullcontext() if tracing is None else tracing.running()
         await parts.directory.roles.seed()
         async with (
             path.fleet.polling(),
@@ -153,6 +165,7 @@ def _lifespan(path: Path, parts: Parts, callers: Callers) -> ASGIApp:
             parts.runner.serving(),
             parts.metrics.scraper.running(),
             parts.history.running(),
+            traces,
         ):
             yield
         # in this order: what uses the upstream ends before its channel is closed

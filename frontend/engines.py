@@ -6,22 +6,27 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from frontend.address import Address, BadAddress, parse_grpc, parse_server
-from frontend.domain.upstreams import Backend, ServedModel, UpstreamEntry
+from frontend.domain.upstreams import Backend, ServedModel, TensorNames, UpstreamEntry
 from frontend.reach import Reach
 from frontend.upstreams.anthropic import Anthropic
+from frontend.upstreams.declared import Declared
 from frontend.upstreams.member import Member, Placing
 from frontend.upstreams.ollama import Ollama
 from frontend.upstreams.openai.client import OpenAi
 from frontend.upstreams.protocol import Upstream
 from frontend.upstreams.registry import Registry
-from frontend.upstreams.remote import Declared, Remote
+from frontend.upstreams.remote import Remote
 from frontend.upstreams.triton.client import Triton
+from frontend.upstreams.triton.plain.templates import FORMATS
 from frontend.upstreams.web import Web
 
 _MAX_KEY = 8192
+_MAX_TEMPLATE = 2**20
 _VERSION = "2023-06-01"
+_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,80}_API_KEY", re.ASCII)
 _KINDS: dict[str, type[Remote]] = {"ollama": Ollama, "anthropic": Anthropic}
 
@@ -33,13 +38,15 @@ class BadUpstream(ValueError):
 @dataclass(frozen=True, slots=True)
 class Engines:
     """`allows`: the addresses that may be connected to. `mapping`: the operator's own names of
-    models. `triton`: the key for Triton's control calls, and its repository if it can be read."""
+    models. `triton`: the key for Triton's control calls, and its repository if it can be read.
+    `files`: the folder of the templates and tokenizers that models may name."""
 
     poll_interval_s: float
     mapping: Mapping[str, str] = field(default_factory=dict)
     keep_s: float = float("inf")
     triton: tuple[tuple[str, str] | None, Path | None] = (None, None)
     allows: Callable[[Address], bool] = lambda _: True
+    files: Path | None = None
 
     async def make_registered(self, backend: Backend, reach: Reach, keys: Path | None) -> Member:
         """A registered upstream, connected to addresses that were checked. `keys`: the folder of
@@ -53,7 +60,8 @@ class Engines:
                 raise BadUpstream(f"'url' of {entry.name}: it {error}") from None
             target = _target(addresses, server.port)
             # without the key for control calls, which belongs to the operator's own Triton
-            return self.member(entry, Triton(target, authority=server.authority))
+            made = self._triton(entry, target, authority=server.authority)
+            return self.member(entry, made)
         guarded = replace(self, allows=reach.allows)
         web = guarded._web(entry)
         web.headers = _headers_of(entry, _key_of(backend, keys))
@@ -78,11 +86,76 @@ class Engines:
     def _upstream(self, entry: UpstreamEntry) -> Upstream:
         if entry.engine == "triton":
             key, repository = self.triton
-            return Triton(entry.url.removeprefix("grpc://"), key, repository)
+            address = entry.url.removeprefix("grpc://")
+            return self._triton(entry, address, key=key, repository=repository)
         return self._over(self._web(entry), entry)
 
+    def _triton(
+        self,
+        entry: UpstreamEntry,
+        address: str,
+        *,
+        key: tuple[str, str] | None = None,
+        repository: Path | None = None,
+        authority: str | None = None,
+    ) -> Triton:
+        try:
+            return Triton(address, key, repository, authority, self._declared(entry))
+        except ValueError as error:
+            raise BadUpstream(f"'models' of {entry.name}: {error}") from None
+
+    def _declared(self, entry: UpstreamEntry) -> dict[str, Declared]:
+        return {one.own or one.name: self._declare(one, entry) for one in entry.models}
+
+    def _declare(self, model: ServedModel, entry: UpstreamEntry) -> Declared:
+        able = None if model.capabilities is None else frozenset(model.capabilities)
+        # servers of other kinds have templates and tokenizers of their own
+        if entry.engine != "triton":
+            for name in ("chat_template", "tokenizer", "tensors"):
+                if getattr(model, name) is not None:
+                    text = f"'{name}' of {model.name} is only for a Triton"
+                    raise BadUpstream(f"'models' of {entry.name}: {text}")
+        tokenizer = model.tokenizer and str(self._file(entry, model, "tokenizer", model.tokenizer))
+        return Declared(
+            model.name,
+            model.own or model.name,
+            model.kind,
+            able,
+            model.context_length,
+            model.dimensions,
+            model.images,
+            model.aliases,
+            self._template(entry, model),
+            tokenizer,
+            model.tensors,
+        )
+
+    def _template(self, entry: UpstreamEntry, model: ServedModel) -> str | None:
+        if (name := model.chat_template) is None or name in FORMATS:
+            return FORMATS.get(name or "")
+        file = self._file(entry, model, "chat_template", name)
+        try:
+            return file.read_text()[:_MAX_TEMPLATE]
+        except (OSError, UnicodeDecodeError) as error:
+            known = ", ".join(sorted(FORMATS))
+            reason = getattr(error, "strerror", None) or "it is not a text"
+            raise BadUpstream(
+                f"'models' of {entry.name}: 'chat_template' of {model.name} is {name!r}, which is"
+                f" neither {known} nor a file in the folder of 'model_files': {reason}"
+            ) from None
+
+    def _file(self, entry: UpstreamEntry, model: ServedModel, field_: str, name: str) -> Path:
+        if _FILE.fullmatch(name) is None:
+            reason = "it must be the name of a file without a folder"
+        elif self.files is None:
+            reason = "the setting 'model_files' is empty"
+        else:
+            return self.files / name
+        place = f"'models' of {entry.name}: '{field_}' of {model.name}"
+        raise BadUpstream(f"{place} is {name!r}: {reason}")
+
     def _over(self, web: Web, entry: UpstreamEntry) -> Upstream:
-        declared = {one.own or one.name: _declared(one) for one in entry.models}
+        declared = self._declared(entry)
         return _KINDS.get(entry.engine, OpenAi)(web, entry.engine, declared)
 
     def _web(self, entry: UpstreamEntry) -> Web:
@@ -108,9 +181,14 @@ def entry_of(backend: Backend) -> UpstreamEntry:
         None,
         backend.external,
         tuple(backend.groups),
-        tuple(ServedModel(**one) for one in backend.models),
+        tuple(map(_served, backend.models)),
         backend.enabled,
     )
+
+
+def _served(stored: dict[str, Any]) -> ServedModel:
+    tensors = stored.get("tensors")
+    return ServedModel(**{**stored, "tensors": tensors and TensorNames(**tensors)})
 
 
 def _target(addresses: list[Address], port: int) -> str:
@@ -172,17 +250,3 @@ def _headers_of(entry: UpstreamEntry, key: str | None) -> dict[str, str]:
     if entry.engine == "anthropic":
         return {**version, "x-api-key": key}
     return {"authorization": f"Bearer {key}"}
-
-
-def _declared(model: ServedModel) -> Declared:
-    able = None if model.capabilities is None else frozenset(model.capabilities)
-    return Declared(
-        model.name,
-        model.own or model.name,
-        model.kind,
-        able,
-        model.context_length,
-        model.dimensions,
-        model.images,
-        model.aliases,
-    )

@@ -130,18 +130,22 @@ async def _serve(settings: Settings) -> None:
     sinks = make_sinks(settings, settings.data_directory / "logs")
     with ExitStack() as logs:
         try:
-            form = Format(settings.log_upstream_errors)
+            trace_ids = dict[str, str]()
+            form = Format(settings.log_upstream_errors, trace_ids)
             logs.enter_context(logging_to(sinks, settings.log_level, form))
         except OSError as error:
             raise DataDirectoryError(f"{settings.data_directory}: {error.strerror}") from error
         # after a failed start as well: what cannot be sent waits on disk for the next start
-        await serve(settings, sinks)
+        await serve(settings, sinks, trace_ids)
 
 
-async def serve(settings: Settings, sinks: Sequence[Sink] = ()) -> None:
-    """Serves until a signal ends it. `sinks`: of log lines; their losses are counted."""
+async def serve(
+    settings: Settings, sinks: Sequence[Sink] = (), trace_ids: dict[str, str] | None = None
+) -> None:
+    """Serves until a signal ends it. `sinks`: of log lines; their losses are counted. `trace_ids`
+    gets those of running requests."""
     asyncio.get_running_loop().set_exception_handler(log_unhandled)
-    gateway = create_gateway(settings)
+    gateway = create_gateway(settings, trace_ids=trace_ids)
     for sink in sinks:
         sink.losses.connect(gateway.metrics.log_lines_lost.labels(sink.name).inc)
     gateway.metrics.watch(

@@ -12,6 +12,7 @@ from frontend.dashboard.login import LoginRoutes
 from frontend.dashboard.pages import StaticRoutes
 from frontend.dashboard.playground import PlaygroundRoutes
 from frontend.dashboard.status import StatusRoutes
+from frontend.dashboard.steps import StepRoutes
 from frontend.domain.identity import Permission
 from frontend.domain.request import Dialect
 from frontend.http.routing import Route
@@ -79,6 +80,7 @@ class Handlers:
     playground: PlaygroundRoutes
     static: StaticRoutes
     login: LoginRoutes
+    steps: StepRoutes
     account: AccountRoutes
     admin: AdminRoutes
     live: LiveRoutes
@@ -208,6 +210,8 @@ def _gateway(to: Handlers) -> list[Route]:
         Route("GET", "/playground", OPENAI, PUBLIC, to.playground.show),
         Route("GET", "/login", OPENAI, PUBLIC, to.login.show),
         Route("POST", "/login", OPENAI, PUBLIC, to.login.submit),
+        Route("GET", "/login/password", OPENAI, PUBLIC, to.steps.show_password),
+        Route("POST", "/login/password", OPENAI, PUBLIC, to.steps.choose_password),
         Route("POST", "/logout", OPENAI, SELF, to.login.logout),
         Route("GET", "/dashboard", OPENAI, SELF, to.account.show, page=True),
         Route("GET", "/admin", OPENAI, SELF, to.admin.overview, page=True),

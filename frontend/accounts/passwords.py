@@ -1,10 +1,12 @@
 """Passwords of users, as Argon2id hashes. Hashing takes 64 MiB and tens of milliseconds, so it
-runs in threads, two at a time, and never on the event loop. At most 32 run or wait, and of one
-caller half of them; further ones are refused.
+runs in threads, and never on the event loop. Two run at a time for callers who are known, and one
+for strangers, who wait as long as it took before the next one: guessing cannot take the machine.
+Of both kinds at most 32 run or wait, and of one caller half of them; further ones are refused.
 """
 
 import asyncio
 import secrets
+import time
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -37,25 +39,38 @@ class Passwords:
     def __init__(self) -> None:
         self._hasher = PasswordHasher()
         self._turns = Turns(2, max_waiting=32)
+        self._strangers = Turns(1, max_waiting=32)
+        self._rested_s = 0.0
 
     async def hash(self, password: str, caller: str) -> str:
         """What is stored of a password. Raises RateLimited and Overloaded, as `Turns` does."""
         async with self._turns.taken(caller):
             return await asyncio.to_thread(self._hasher.hash, password)
 
-    async def verify(self, stored: str | None, password: str, caller: str) -> bool:
+    async def verify(
+        self, stored: str | None, password: str, caller: str, *, known: bool = True
+    ) -> bool:
         """Whether it is the stored password. Without a stored one it takes as long.
 
-        Raises as `hash` does.
+        `known`: the caller is signed in, or has been in this browser. Raises as `hash` does.
         """
-        async with self._turns.taken(caller):
-            # the time must not show whether an account has a password
-            if stored is None:
-                await asyncio.to_thread(self._hasher.hash, password)
-                return False
-            return await asyncio.to_thread(self._verify, stored, password)
+        if known:
+            async with self._turns.taken(caller):
+                return await asyncio.to_thread(self._verify, stored, password)
+        async with self._strangers.taken(caller):
+            # as long as the last hash took: strangers have at most half of one place's time
+            await asyncio.sleep(max(0.0, self._rested_s - time.monotonic()))
+            started_s = time.monotonic()
+            is_right = await asyncio.to_thread(self._verify, stored, password)
+            ended_s = time.monotonic()
+            self._rested_s = ended_s + (ended_s - started_s)
+            return is_right
 
-    def _verify(self, stored: str, password: str) -> bool:
+    def _verify(self, stored: str | None, password: str) -> bool:
+        # the time must not show whether an account has a password
+        if stored is None:
+            self._hasher.hash(password)
+            return False
         try:
             return self._hasher.verify(stored, password)
         except (VerificationError, InvalidHashError):

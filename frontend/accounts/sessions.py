@@ -1,8 +1,8 @@
-"""Signing in with a name and a password, and the sessions that begin so.
+"""The sessions of people who sign in with a browser, from the first step to the end.
 
-The store has digests of tokens alone. A session ends when it was not used for `IDLE_US`, at the
-latest after `LONGEST_US`, and with a new password. Failures are counted for an address, and for a
-name at that address: nobody can lock the owner of a name out from somewhere else.
+The store has digests of tokens alone. A session ends when it was not used for a while, at the
+latest after its longest time, and with a new password. One that still lacks a step, such as a new
+password in place of a one-time one, is not a session yet: it opens nothing but that step.
 """
 
 import re
@@ -10,34 +10,64 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from frontend.accounts.attempts import Attempts, known_browser, remember_browser
 from frontend.accounts.callers import caller_of
 from frontend.accounts.credentials import digest_of
 from frontend.accounts.passwords import MAX_LENGTH, Passwords
-from frontend.accounts.throttle import Throttle
+from frontend.accounts.signins import Refused, SignIns, Source
 from frontend.domain.identity import Caller
-from frontend.errors import Forbidden, RateLimited, StoreUnavailable
+from frontend.errors import Forbidden, GatewayError, StoreUnavailable
 from frontend.store import accounts as store
 from frontend.store.database import Database
+from frontend.store.secrets import shared_secret
 from frontend.store.sessions import (
     Session,
     add_session,
     end_session,
+    find_credentials,
     find_person,
     find_session,
     see_session,
 )
 
 _MINUTE_US = 60_000_000
-IDLE_US = 12 * 60 * _MINUTE_US
-LONGEST_US = 7 * 24 * 60 * _MINUTE_US
+_STEP_US = 10 * _MINUTE_US
 _TOKEN = re.compile(rb"[A-Za-z0-9_-]{43}")
 _MAX_KNOWN = 10_000
+COMPLETE, PASSWORD = "", "password"
+"""What a session lacks: nothing, or a password of its user's own choice."""
 
 
 def _now_us() -> int:
     return time.time_ns() // 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """How long a session lasts: without use, and in any case."""
+
+    idle_s: int = 12 * 3600
+    longest_s: int = 7 * 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A session that begins, or the first steps of one. `browser` is the cookie of its browser."""
+
+    token: str
+    stage: str
+    browser: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Who signs in, and what is missing."""
+
+    user_id: str
+    name: str
+    stage: str
 
 
 @dataclass(slots=True)
@@ -46,43 +76,66 @@ class Sessions:
 
     database: Database
     passwords: Passwords
+    lifetimes: Lifetimes = field(default_factory=Lifetimes)
     now_us: Callable[[], int] = _now_us
-    addresses: Throttle = field(default_factory=Throttle)
-    names: Throttle = field(default_factory=lambda: Throttle(5, 30.0))
+    attempts: Attempts = field(default_factory=Attempts)
+    signins: SignIns = field(init=False)
+    _secret: bytes = b""
     _known: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
 
-    async def sign_in(self, name: str, password: str, subject: str) -> str:
-        """The token of a new session. `subject` is where the attempt comes from.
+    def __post_init__(self) -> None:
+        self.signins = SignIns(self.database, self.now_us)
+
+    async def sign_in(self, name: str, password: str, source: Source) -> Begun:
+        """The session of a name and its password, or what comes before it.
 
         Raises Forbidden for a wrong name or password, RateLimited, Overloaded, StoreUnavailable.
         """
-        name, pair = name[:MAX_LENGTH], f"{subject} {name[:MAX_LENGTH]}"
-        # counted before the hash, or guesses at the same time would all be hashed
-        wait_s = self.names.fail([pair]) or self.addresses.fail([subject])
-        if wait_s > 0:
-            text = "too many attempts to sign in; wait and try again"
-            raise RateLimited(text, wait_us=int(wait_s * 1e6), code="too_many_failures")
+        name, secret = name[:MAX_LENGTH], await self._browser_secret()
+        browser = known_browser(secret, name, source.browser)
+        try:
+            attempt = await self.attempts.admit(name, source.subject, browser)
+        except GatewayError:
+            await self.signins.refuse(Refused("", "", "too_many"), source)
+            raise
         async with self.database.connect() as rows:
             user = await store.USERS.find_by(rows, name=name)
             person = None if user is None else await find_person(rows, user.id)
-            hashed = None
+            hashed, once = None, False
             if person is not None and person.enabled:
-                hashed = await store.password_of(rows, person.user_id)
+                hashed, once = await find_credentials(rows, person.user_id)
         # an account that does not exist takes as long as one that does
-        is_right = await self.passwords.verify(hashed, password[: MAX_LENGTH + 1], subject)
+        given, caller = password[: MAX_LENGTH + 1], browser or source.subject
+        is_right = await self.passwords.verify(hashed, given, caller, known=attempt.known)
         if person is None or not is_right:
+            found = "" if user is None else user.id
+            await self.signins.refuse(Refused(found, name if found else "", "password"), source)
             raise Forbidden("the name or the password is not correct", code="sign_in_failed")
-        self.names.forgive(pair)
-        self.addresses.forgive(subject)
-        return await self.begin(person.user_id)
+        attempt.succeed()
+        token = await self.begin(person.user_id, PASSWORD if once else COMPLETE, source)
+        return replace(token, browser=remember_browser(secret, name, source.browser))
 
-    async def begin(self, user_id: str) -> str:
+    async def begin(
+        self, user_id: str, stage: str = COMPLETE, source: Source | None = None
+    ) -> Begun:
         """A new session; its token is never one that a browser brought along."""
         token, now_us = secrets.token_urlsafe(32), self.now_us()
-        session = Session(user_id, now_us, now_us + LONGEST_US)
+        length_us = self.lifetimes.longest_s * 1_000_000 if stage == COMPLETE else _STEP_US
+        session = Session(user_id, now_us, now_us + length_us, stage)
         async with self.database.begin() as rows:
             await add_session(rows, digest_of(token.encode()), session)
-        return token
+            if source is not None and stage == COMPLETE:
+                await self.signins.note(rows, "sessions.sign_in", user_id, source)
+        return Begun(token, stage)
+
+    async def find_pending(self, token: bytes) -> Pending | None:
+        """Who has passed the first step with this token; None where it has expired."""
+        session, person = await self._read(token)
+        if session is None or person is None or session.stage == COMPLETE or not person.enabled:
+            return None
+        if self.now_us() >= session.expires_at_us:
+            return None
+        return Pending(person.user_id, person.user_name, session.stage)
 
     async def find(
         self, token: bytes, may_look: Callable[[], bool], *, counts: bool = True
@@ -95,11 +148,12 @@ class Sessions:
         if digest not in self._known and not may_look():
             return None
         now_us = self.now_us()
-        async with self.database.connect() as rows:
-            session = await find_session(rows, digest)
-            person = None if session is None else await find_person(rows, session.user_id)
-        ended = session is None or now_us >= min(
-            session.expires_at_us, session.seen_at_us + IDLE_US
+        session, person = await self._read(token)
+        idle_us = self.lifetimes.idle_s * 1_000_000
+        ended = (
+            session is None
+            or session.stage != COMPLETE
+            or now_us >= min(session.expires_at_us, session.seen_at_us + idle_us)
         )
         if session is None or person is None or ended or not person.enabled:
             self._known.pop(digest, None)
@@ -107,15 +161,30 @@ class Sessions:
         self._known[digest] = None
         if len(self._known) > _MAX_KNOWN:
             self._known.popitem(last=False)
-        if counts and now_us - session.seen_at_us > _MINUTE_US:
+        # often enough that a short time without use is measured
+        if counts and now_us - session.seen_at_us > min(_MINUTE_US, idle_us // 4):
             await self._see(digest, now_us)
         return caller_of("", person)
 
-    async def end(self, token: bytes) -> None:
-        """Ends a session, if it is one."""
-        self._known.pop(digest_of(token), None)
+    async def end(self, token: bytes, source: Source | None = None) -> None:
+        """Ends a session, if it is one. `source`: who signs out, for the event."""
+        digest = digest_of(token)
+        self._known.pop(digest, None)
         async with self.database.begin() as rows:
-            await end_session(rows, digest_of(token))
+            session = await find_session(rows, digest)
+            if session is None:
+                return
+            await end_session(rows, digest)
+            if source is not None and session.stage == COMPLETE:
+                await self.signins.note(rows, "sessions.sign_out", session.user_id, source)
+
+    async def _read(self, token: bytes) -> tuple[Session | None, store.Owned | None]:
+        if not _TOKEN.fullmatch(token):
+            return None, None
+        async with self.database.connect() as rows:
+            session = await find_session(rows, digest_of(token))
+            person = None if session is None else await find_person(rows, session.user_id)
+        return session, person
 
     async def _see(self, digest: bytes, now_us: int) -> None:
         try:
@@ -123,3 +192,8 @@ class Sessions:
                 await see_session(rows, digest, now_us)
         except StoreUnavailable:
             return  # the next request stores it
+
+    async def _browser_secret(self) -> bytes:
+        if not self._secret:
+            self._secret = await shared_secret(self.database, "browsers")
+        return self._secret

@@ -28,6 +28,13 @@ class Throttle:
         """Counts a failure of all subjects; seconds until the next attempt, 0 within the limit."""
         return max(self._count(subject, self.limit, self.interval_s) for subject in subjects)
 
+    def reserve(self, subject: str, max_wait_s: float) -> float:
+        """Counts a failure that may wait for its turn; the seconds until then.
+
+        It is not counted where they are more than `max_wait_s`.
+        """
+        return self._count(subject, self.limit, self.interval_s, max_wait_s)
+
     def forgive(self, subject: str) -> None:
         """Takes back one failure: an attempt that was counted before it was checked succeeded."""
         if subject in self._due_s:
@@ -41,12 +48,12 @@ class Throttle:
         """Whether a key that is not known may be looked up for a subject beyond the limit."""
         return self._count(f"lookup {subject}", _LOOKUPS_PER_S, 1 / _LOOKUPS_PER_S) == 0
 
-    def _count(self, subject: str, limit: int, interval_s: float) -> float:
+    def _count(self, subject: str, limit: int, interval_s: float, max_wait_s: float = 0.0) -> float:
         # taken out and put back: the order is that of the last failures
         due_s = max(self._due_s.pop(subject, 0.0), self.clock())
         wait_s = self._wait(due_s, limit, interval_s)
         # an attempt beyond the limit is not counted, so that waiting ends
-        self._due_s[subject] = due_s + (0 if wait_s > 0 else interval_s)
+        self._due_s[subject] = due_s + (0 if wait_s > max_wait_s else interval_s)
         if len(self._due_s) > _MAX_ENTRIES:
             self._due_s.popitem(last=False)
         return wait_s

@@ -76,7 +76,13 @@ async def _fleet(directory: Directory) -> Fleet:
     """The upstreams of the settings and those that are registered."""
     settings = BackendSettings()
     triton: Any = settings.triton_key, settings.repository
-    engines = Engines(settings.poll_interval_s, settings.models, settings.keep_s, triton)
+    engines = Engines(
+        settings.poll_interval_s,
+        settings.models,
+        settings.keep_s,
+        triton,
+        files=settings.model_files,
+    )
     fleet, reach = Fleet(), Reach(settings.reachable)
     fleet.members += [engines.make(one) for one in settings.entries]
     named = {one.name for one in fleet.members}

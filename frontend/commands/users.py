@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     enable = add_command(commands, "enable", "accept the keys of a disabled user again", _enable)
     delete = add_command(commands, "delete", "delete a user and all keys; usage stays", _delete)
     password = add_command(
-        commands, "password", "set a random password and print it; it cannot be shown again", _reset
+        commands, "password", "set a one-time password, print it, and end all sessions", _reset
     )
     for each in (edit, disable, enable, delete, password):
         each.add_argument("user", help="the user's name or id")
@@ -103,6 +103,7 @@ async def _delete(directory: "Directory", options: argparse.Namespace) -> Answer
 
 async def _reset(directory: "Directory", options: argparse.Namespace) -> Answer:
     user = await find_user(directory, options.user)
-    password = await directory.users.reset_password(OPERATOR, user.id)
+    password = await directory.users.reset_password(OPERATOR, user.id, once=True)
     shown = {"id": user.id, "name": user.name, "password": password}
-    return Answer(shown, secret=password, note="The password cannot be shown again.")
+    note = "It works for one sign-in, which asks for a new one. It cannot be shown again."
+    return Answer(shown, secret=password, note=note)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from frontend.domain.audit import Capture
 from frontend.domain.identity import ANONYMOUS, Caller
 from frontend.domain.metering import Rates
+from frontend.domain.trace import UNTRACED, Trace
 from frontend.domain.usage import Usage
 
 
@@ -73,6 +74,7 @@ class Outcome:
     """How long the request waited for slots."""
     first_token_s: float | None = None
     """How long after the request's arrival its first token came."""
+    trace: Trace = UNTRACED
     is_counted: bool = False
     """Whether the metrics have it as a request for a model."""
     queue_position: int | None = None

@@ -13,8 +13,31 @@ _FORBID = {"extra": "forbid"}
 
 
 @dataclass(frozen=True, slots=True)
+class TensorNames:
+    """The tensors of an embedding model of Triton that this toolkit did not build.
+
+    Either `text`, or `ids` with `mask` and `types` where the model has them. `vector`: its output,
+    of which `pooling` makes one vector for each text; with `normalize` it gets length 1.
+    """
+
+    __pydantic_config__ = _FORBID
+
+    vector: Annotated[str, Len(1, 256)]
+    text: str | None = None
+    ids: str | None = None
+    mask: str | None = None
+    types: str | None = None
+    pooling: Literal["none", "mean", "cls"] = "none"
+    normalize: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class ServedModel:
-    """What the operator says of one model. `own`: its name at the upstream, where it is another."""
+    """What the operator says of one model. `own`: its name at the upstream, where it is another.
+
+    For a Triton's models of other builders, `chat_template` and `tokenizer` name a format or files
+    in the folder of the setting `model_files`.
+    """
 
     __pydantic_config__ = _FORBID
 
@@ -26,6 +49,9 @@ class ServedModel:
     dimensions: Annotated[int, Gt(0)] | None = None
     images: bool | None = None
     aliases: tuple[str, ...] = ()
+    chat_template: Annotated[str, Len(1, 128)] | None = None
+    tokenizer: Annotated[str, Len(1, 128)] | None = None
+    tensors: TensorNames | None = None
 
 
 @dataclass(frozen=True, slots=True)

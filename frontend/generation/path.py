@@ -122,7 +122,12 @@ class Path:
         """
         request = charge.request
         tried = set() if tried is None else tried
-        with self.runs.turn(model.name, request) as turn:
+        capture = request.outcome.capture
+        keeps_text = capture is not None and capture.keeps_text
+        step = request.outcome.trace.step(
+            model.name, need.operation, need.generation, keeps_text=keeps_text
+        )
+        with self.runs.turn(model.name, request) as turn, step:
             async with (
                 self.places.loaded(model, need, tried, request.left_s) as loaded,
                 charge.slot(call_id, model, expected) as job,
@@ -131,11 +136,13 @@ class Path:
                 tried.add(member.name)
                 self.queue.placed(job, member.name)
                 own = member.registry.own(model.name) or model
-                place = Place(member, own, Call(call_id, request.call_s))
                 residency = member.registry.residency
                 used = nullcontext() if member is loaded else residency.using(own, request.left_s)
                 async with used:
                     turn.begin()
+                    placing = member.placing
+                    step.begin(member.name, placing.engine, external=placing.external)
+                    place = Place(member, own, Call(call_id, request.call_s, step.headers), step)
                     try:
                         yield place
                     except GatewayError as error:

@@ -43,7 +43,8 @@ def check_generation(policy: Policy, model: Model, generation: Generation) -> No
     """Raises InvalidRequest for tools that the model cannot take, and for forbidden structures."""
     if generation.tools is not None and Input.TOOLS not in model.accepts:
         raise InvalidRequest(
-            f"the model '{model.name}' was built without tools; rebuild its repository",
+            f"the model '{model.name}' does not support tools; if an older toolkit built it,"
+            " rebuild its repository",
             param="tools",
             code="model_not_supported",
         )

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from frontend.domain.events import Event, Events
-from frontend.domain.generation import Generation, ImageLink, TokenIds, Tokenized
+from frontend.domain.generation import Conversation, Generation, ImageLink, TokenIds, Tokenized
 from frontend.domain.images import ImageRequest, ImageResult, patches
 from frontend.domain.models import Input, Model
 from frontend.domain.request import Request
@@ -120,7 +120,8 @@ class Run:
             self._start()
             return await place.upstream.count(place.model, generation, place.call)
 
-        return await self._call(count, self._need(generation), _counted(generation))
+        need = self._need(generation, operation="count_tokens")
+        return await self._call(count, need, _counted(generation))
 
     async def tokenize(self, generation: Generation, *, strings: bool) -> Tokenized:
         """The tokens of a prompt; they are not usage."""
@@ -130,7 +131,8 @@ class Run:
             upstream, call = place.upstream, place.call
             return await upstream.tokenize(place.model, generation, call, strings=strings)
 
-        return await self._call(tokenize, self._need(generation), _counted(generation))
+        need = self._need(generation, operation="tokenize")
+        return await self._call(tokenize, need, _counted(generation))
 
     async def detokenize(self, ids: list[int]) -> str:
         """The text of token ids."""
@@ -139,7 +141,8 @@ class Run:
         async def detokenize(place: Place) -> str:
             return await place.upstream.detokenize(place.model, ids, place.call)
 
-        return await self._call(detokenize, self._need(), Expected(size_bytes=8 * len(ids)))
+        need = self._need(operation="detokenize")
+        return await self._call(detokenize, need, Expected(size_bytes=8 * len(ids)))
 
     async def embed(self, embedding: Embedding) -> Vectors:
         """The vectors of all texts, in order."""
@@ -151,11 +154,13 @@ class Run:
 
         async def embed(place: Place) -> Vectors:
             self._start()
-            return await place.upstream.embed(place.model, embedding, place.call)
+            vectors = await place.upstream.embed(place.model, embedding, place.call)
+            place.step.used(Usage(vectors.prompt_tokens))
+            return vectors
 
         accepts = frozenset() if embedding.ids is None else frozenset({Input.TOKEN_IDS})
         expected = expected_texts(embedding.texts, sum(map(len, embedding.ids or ())))
-        vectors = await self._call(embed, self._need(accepts=accepts), expected)
+        vectors = await self._call(embed, self._need(None, accepts, "embeddings"), expected)
         self._check_tokens(vectors.prompt_tokens)
         self._count.add(Usage(vectors.prompt_tokens))
         return vectors
@@ -170,10 +175,12 @@ class Run:
 
         async def rerank(place: Place) -> Scores:
             self._start()
-            return await place.upstream.rerank(place.model, pairs, place.call)
+            scores = await place.upstream.rerank(place.model, pairs, place.call)
+            place.step.used(Usage(scores.prompt_tokens))
+            return scores
 
         expected = expected_texts(map(operator.add, pairs.queries, pairs.documents))
-        scores = await self._call(rerank, self._need(), expected)
+        scores = await self._call(rerank, self._need(operation="rerank"), expected)
         self._check_tokens(scores.prompt_tokens)
         self._count.add(Usage(scores.prompt_tokens))
         return scores
@@ -190,12 +197,15 @@ class Run:
 
         async def draw(place: Place) -> ImageResult:
             self._start()
-            return await place.upstream.draw(place.model, image, place.call)
+            result = await place.upstream.draw(place.model, image, place.call)
+            place.step.used(Usage(result.prompt_tokens))
+            return result
 
         accepts = frozenset({Input.PREVIEWS}) if is_preview else frozenset[Input]()
         suffix = f"-{number}" if number else ""
         expected = replace(expected_texts([image.prompt]), output=patches(image))
-        result = await self._call(draw, self._need(accepts=accepts), expected, suffix)
+        need = self._need(None, accepts, "generate_content")
+        result = await self._call(draw, need, expected, suffix)
         if (capture := self.request.outcome.capture) is not None:
             capture.add_artifacts(result.files, "image/png")
         if not is_preview:
@@ -237,7 +247,8 @@ class Run:
         async def count(place: Place) -> int:
             return await place.upstream.count(place.model, generation, place.call)
 
-        return await self._call(count, self._need(generation), _counted(generation), "-count")
+        need = self._need(generation, operation="count_tokens")
+        return await self._call(count, need, _counted(generation), "-count")
 
     async def _call(
         self,
@@ -270,19 +281,22 @@ class Run:
             self._cover.hold.row.upstream = place.member.name
 
     def _need(
-        self, generation: Generation | None = None, accepts: frozenset[Input] = frozenset()
+        self,
+        generation: Generation | None = None,
+        accepts: frozenset[Input] = frozenset(),
+        operation: str = "load",
     ) -> Need:
         group = self.request.caller.group
         local = self.path.policy.is_local(group)
         if generation is None:
-            return Need(accepts, group=group, local=local)
+            return Need(accepts, group=group, local=local, operation=operation)
         if generation.images:
             accepts |= {Input.IMAGES}
         if generation.tools is not None:
             accepts |= {Input.TOOLS}
         answer = generation.sampling.max_tokens or 0
         tokens = int(sizes.bytes_of(generation) / _BYTES_PER_TOKEN) + answer
-        return Need(accepts, generation, tokens, group, local)
+        return Need(accepts, generation, tokens, group, local, operation)
 
     def _check(self, generations: list[Generation]) -> None:
         """Raises InvalidRequest before anything waits for a slot."""
@@ -305,7 +319,9 @@ class Run:
         if cover is not None and number not in self._covered:
             (generation,) = await cover.generations(self.model, [generation], self._count_prompt)
         self._covered.discard(number)  # another attempt is more than what was reserved
-        need, tried = self._need(generation), set[str]()
+        chats = isinstance(generation.prompt, Conversation)
+        operation = "chat" if chats else "text_completion"
+        need, tried = self._need(generation, operation=operation), set[str]()
         expected = self._charge.generation(self.model, generation)
         while True:
             scheduled = self.path.schedule(self._charge, call_id, self.model, expected, need, tried)
@@ -349,6 +365,7 @@ class Run:
                     place.answered = True
                     watch.saw(events)
                     stream.saw(events)
+                    place.step.saw(events)
                     yield events
         watch.stop()
         if unfinished > 0:

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -34,6 +34,9 @@ from frontend.http.source import source_of
 from frontend.telemetry.logs.redact import looks_secret
 from frontend.telemetry.metrics import Metrics
 
+if TYPE_CHECKING:
+    from frontend.telemetry.traces.tracing import Tracing
+
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PATH_SHOWN = 200
 _MOVED = [(b"cache-control", b"no-store"), (b"vary", b"accept, cookie")]
@@ -55,6 +58,7 @@ class Middleware:
     proxies: tuple[Network, ...] = ()
     metrics: Metrics | None = None
     recorder: Recorder | None = None
+    tracing: "Tracing | None" = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -62,6 +66,8 @@ class Middleware:
             await self.lifespan(scope, receive, send)
             return
         outcome = _outcome_of(scope)
+        if self.tracing is not None:
+            outcome.trace = self.tracing.begin(outcome, scope["headers"])
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -87,6 +93,8 @@ class Middleware:
             if self.recorder is not None:
                 self.recorder.end(outcome, source_of(scope, self.proxies))
             log_request(outcome)
+            if self.tracing is not None:
+                self.tracing.end(outcome)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, outcome: Outcome) -> None:
         try:
@@ -194,7 +202,7 @@ def log_fields(outcome: Outcome) -> dict[str, Any]:
     shown |= {"method": outcome.method, "route": outcome.route or "unknown"}
     shown |= {"dialect": outcome.dialect.value, "status": outcome.status}
     shown |= {"ms": round(outcome.elapsed_ms, 1), "model": outcome.model, "error": outcome.error}
-    shown["upstream"] = outcome.upstream or None
+    shown["upstream"], shown["trace_id"] = outcome.upstream or None, outcome.trace.id
     if outcome.caller is not ANONYMOUS:
         shown |= {"caller": outcome.caller.name, "user": outcome.caller.user}
         shown |= {"key": outcome.caller.key, "group": outcome.caller.group or None}

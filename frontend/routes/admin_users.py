@@ -60,9 +60,9 @@ class UserRoutes:
     async def reset_password(self, request: Request, client: Client) -> None:
         """POST /admin/users/{id}/password"""
         _, actor = await self.desk.read(request, client, bodies.NoBody)
-        password = await self.users.reset_password(actor, parameter(client))
+        password = await self.users.reset_password(actor, parameter(client), once=True)
         shown = {"id": parameter(client), "object": "user.password", "password": password}
-        await self.desk.send(client, shown)
+        await self.desk.send(client, {**shown, "must_be_changed": True})
 
     async def page_events(self, _: Request, client: Client) -> None:
         """GET /admin/events"""

@@ -14,8 +14,10 @@ from frontend.settings.media import MediaSettings
 from frontend.settings.schemas import SchemaSettings
 from frontend.settings.server import ServerSettings
 from frontend.settings.sharing import SharingSettings
+from frontend.settings.signin import SignInSettings
 from frontend.settings.store import StoreSettings
 from frontend.settings.telemetry import TelemetrySettings
+from frontend.settings.traces import TraceSettings
 from frontend.settings.upstreams import UpstreamSettings
 
 _PREFIX = "TRITON_FRONTEND_"
@@ -39,6 +41,8 @@ class Settings(
     BatchSettings,
     TelemetrySettings,
     LogSettings,
+    TraceSettings,
+    SignInSettings,
     StoreSettings,
     SchemaSettings,
     MediaSettings,

@@ -58,6 +58,11 @@ class UpstreamSettings(Group):
         description="Folder of the files that registered upstreams may name as their `api_key_file`"
         "; without it they can only name environment variables that end with `_API_KEY`.",
     )
+    model_files: Path | None = Field(
+        default=None,
+        description="Folder of the chat templates and tokenizers that `models` of a Triton may"
+        " name, for models that this toolkit did not build.",
+    )
     poll_interval_s: float = Field(
         default=2, gt=0, description="Seconds between polls of the models that Triton serves."
     )

@@ -57,19 +57,15 @@ class Verification:
 
 
 async def append(connection: Rows, event: dict[str, Any]) -> None:
-    """Adds an event. The caller's transaction has the turn of all changes (`count_change`)."""
+    """Adds an event; others wait until the caller's transaction ends."""
     # as the database will give it back, or the digest could never be computed again
     event = orjson.loads(orjson.dumps(event))
-    head = await _head(connection) or Head()
+    head = await _locked_head(connection)
     event["number"] = head.number + 1
     digest = _digest(head.digest, event)
     await connection.execute(admin_events.insert().values(**event, chain=digest))
-    kinds: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
-    added = kinds[connection.dialect.name](chain_heads)
     row = {"number": event["number"], "digest": digest}
-    await connection.execute(
-        added.values(name=_NAME, **row).on_conflict_do_update(index_elements=["name"], set_=row)
-    )
+    await connection.execute(chain_heads.update().where(chain_heads.c.name == _NAME).values(row))
 
 
 async def verify(database: Database, expected: Head | None = None) -> Verification:
@@ -128,6 +124,16 @@ def _check_end(last: Head, head: Head, expected: Head | None) -> Break | None:
 def _digest(before: bytes, event: dict[str, Any]) -> bytes:
     line = orjson.dumps(event, option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(before + line).digest()
+
+
+async def _locked_head(connection: Rows) -> Head:
+    """The head, which is this transaction's alone: sign-ins do not take the turn of changes."""
+    kinds: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+    first = kinds[connection.dialect.name](chain_heads).values(name=_NAME, number=0, digest=_FIRST)
+    await connection.execute(first.on_conflict_do_nothing())
+    columns = chain_heads.c.number, chain_heads.c.digest
+    query = select(*columns).where(chain_heads.c.name == _NAME).with_for_update()
+    return Head(*(await connection.execute(query)).one())
 
 
 async def _head(connection: Rows) -> Head | None:

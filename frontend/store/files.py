@@ -3,15 +3,12 @@
 Every gateway process on the same database serves the files of all, with the same secret.
 """
 
-import secrets
-
 from sqlalchemy import insert, select
-from sqlalchemy.exc import IntegrityError
 
 from frontend.store.database import Database
 from frontend.store.retention import Retention, now_us
+from frontend.store.secrets import shared_secret
 from frontend.store.tables import files
-from frontend.store.tables import secrets as secrets_table
 
 _NAME = "links"
 
@@ -51,21 +48,5 @@ class FileStore:
         """32 random bytes, made once for the database."""
         if self._secret is None:
             # kept in memory: it never changes, and every link needs it
-            self._secret = await self._read() or await self._make()
+            self._secret = await shared_secret(self._database, _NAME)
         return self._secret
-
-    async def _read(self) -> bytes | None:
-        query = select(secrets_table.c.value).where(secrets_table.c.name == _NAME)
-        async with self._database.connect() as connection:
-            return (await connection.execute(query)).scalar_one_or_none()
-
-    async def _make(self) -> bytes:
-        made = secrets.token_bytes(32)
-        try:
-            async with self._database.begin() as connection:
-                await connection.execute(insert(secrets_table).values(name=_NAME, value=made))
-        except IntegrityError:  # another process was first
-            kept = await self._read()
-            assert kept is not None
-            return kept
-        return made

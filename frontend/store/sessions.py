@@ -39,11 +39,13 @@ class Session:
     user_id: str
     seen_at_us: int
     expires_at_us: int
+    stage: str = ""
 
 
 async def find_session(connection: AsyncConnection, digest: bytes) -> Session | None:
     """The session of a token with this digest."""
-    query = select(_s.c.user_id, _s.c.seen_at_us, _s.c.expires_at_us).where(_s.c.digest == digest)
+    columns = _s.c.user_id, _s.c.seen_at_us, _s.c.expires_at_us, _s.c.stage
+    query = select(*columns).where(_s.c.digest == digest)
     row = (await connection.execute(query)).one_or_none()
     return None if row is None else Session(*row)
 
@@ -66,12 +68,20 @@ async def find_person(connection: AsyncConnection, user_id: str) -> Owned | None
     )
 
 
+async def find_credentials(connection: AsyncConnection, user_id: str) -> tuple[str | None, bool]:
+    """The stored hash of a user's password, and whether another one must be chosen."""
+    query = select(_u.c.password, _u.c.password_once).where(_u.c.id == user_id)
+    password, once = (await connection.execute(query)).one()
+    return password, once
+
+
 async def add_session(connection: AsyncConnection, digest: bytes, session: Session) -> None:
     """Stores a session that begins when it was seen, and drops those that have expired."""
     now_us = session.seen_at_us
     await connection.execute(_s.delete().where(_s.c.expires_at_us <= now_us))
     row = {"digest": digest, "user_id": session.user_id, "created_at_us": now_us}
     row |= {"seen_at_us": now_us, "expires_at_us": session.expires_at_us}
+    row |= {"stage": session.stage}
     await connection.execute(_s.insert().values(row))
 
 

@@ -91,6 +91,10 @@ class Metrics:
         self.log_lines_lost = self._count(
             "log_lines_lost", "Log lines that a sink refused or that did not fit", "sink"
         )
+        self.spans_sent = self._count("trace_spans_sent", "Spans that the collector of traces took")
+        self.spans_lost = self._count(
+            "trace_spans_lost", "Spans that it did not take, or that did not fit into the queue"
+        )
         self._watch_scraper(self.scraper)
 
     def _watch_scraper(self, scraper: Scraper) -> None:

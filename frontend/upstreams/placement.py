@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from frontend.domain.generation import Generation
 from frontend.domain.models import Input, Model
 from frontend.domain.speed import Speed
+from frontend.domain.trace import Step
 from frontend.errors import BackendTimeout, BackendUnavailable, Forbidden, GatewayError
 from frontend.upstreams.balance import Candidate, Score, pick, score
 from frontend.upstreams.fleet import Fleet
@@ -31,7 +32,7 @@ class Need:
     """What a request needs of an upstream.
 
     `group`: the id of the caller's group. `local`: its prompts must not leave the site.
-    `tokens`: about how many its prompt and answer have.
+    `tokens`: about how many its prompt and answer have. `operation`: what traces call it.
     """
 
     accepts: frozenset[Input] = frozenset()
@@ -39,6 +40,7 @@ class Need:
     tokens: int = 0
     group: str = ""
     local: bool = False
+    operation: str = "load"
 
 
 NOTHING = Need()
@@ -63,6 +65,8 @@ class Place:
     member: Member
     model: Model
     call: Call
+    step: Step
+    """The call in its request's trace."""
     answered: bool = False
     """Whether something came of the answer."""
 

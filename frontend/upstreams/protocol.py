@@ -12,15 +12,20 @@ from frontend.domain.events import Events
 from frontend.domain.generation import Generation, Tokenized
 from frontend.domain.images import ImageRequest, ImageResult
 from frontend.domain.models import Model, Version
+from frontend.domain.trace import Headers
 from frontend.domain.vectors import Embedding, Pairs, Scores, Vectors
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call to an upstream: an id that no other call has, and the seconds that it may take."""
+    """One call to an upstream: an id that no other call has, and the seconds that it may take.
+
+    `headers`: its place in a trace, for the upstream.
+    """
 
     id: str
     timeout_s: float
+    headers: Headers = ()
 
 
 @dataclass(frozen=True, slots=True)

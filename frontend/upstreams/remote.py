@@ -23,25 +23,12 @@ from frontend.errors import (
     UpstreamBusy,
     clip,
 )
+from frontend.upstreams.declared import Declared, declare
 from frontend.upstreams.protocol import Call, Figures
 from frontend.upstreams.web import Refused, Web
 
 _log = logging.getLogger(__name__)
 CHAT = frozenset({"chat", "completion"})
-
-
-@dataclass(frozen=True, slots=True)
-class Declared:
-    """What the operator says of one model. `own`: its name at the upstream. None: not said."""
-
-    name: str
-    own: str
-    kind: str | None = None
-    capabilities: frozenset[str] | None = None
-    context_length: int | None = None
-    dimensions: int | None = None
-    images: bool | None = None
-    aliases: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -65,9 +52,7 @@ class Remote:
         except Refused as refused:
             raise failure(refused, "models") from None
         chosen = self.declared or {name: Declared(name, name) for name in listed}
-        made = {
-            own: _declared(listed[own], facts) for own, facts in chosen.items() if own in listed
-        }
+        made = {own: declare(listed[own], facts) for own, facts in chosen.items() if own in listed}
         self._own = {model.name: own for own, model in made.items()}
         return [*made.values()]
 
@@ -78,7 +63,7 @@ class Remote:
     async def read(self, path: str, body: Any, call: Call) -> Any:
         """The JSON of an answer. Raises GatewayError."""
         try:
-            return await self.web.read("POST", path, body, call.timeout_s)
+            return await self.web.post(path, body, call)
         except Refused as refused:
             raise failure(refused, call.id) from None
 
@@ -152,25 +137,6 @@ class Remote:
 
 def _unable(engine: str, what: str) -> NotSupported:
     return NotSupported(f"the model's server ({engine}) does not {what}")
-
-
-def _declared(model: Model, facts: Declared) -> Model:
-    accepts = model.accepts
-    if facts.images is not None:
-        accepts = accepts | {Input.IMAGES} if facts.images else accepts - {Input.IMAGES}
-    return Model(
-        name=facts.name,
-        kind=facts.kind or model.kind,
-        aliases=facts.aliases or model.aliases,
-        capabilities=model.capabilities if facts.capabilities is None else facts.capabilities,
-        context_length=facts.context_length or model.context_length,
-        dimensions=facts.dimensions or model.dimensions,
-        image=model.image,
-        owned_by=model.owned_by,
-        created_s=model.created_s,
-        accepts=accepts,
-        details=model.details,
-    )
 
 
 def make_model(

@@ -18,6 +18,7 @@ import h11
 import orjson
 
 from frontend.address import Address, Server
+from frontend.domain.trace import Headers
 from frontend.errors import BackendFailed, BackendTimeout, Overloaded, UpstreamLost
 from frontend.reach import resolve
 from frontend.upstreams.protocol import Call
@@ -54,6 +55,14 @@ class _Link:
         self.writer.transport.abort()
 
 
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    method: str
+    path: str
+    body: Any = None
+    headers: Headers = ()
+
+
 @dataclass(slots=True)
 class Web:
     """`headers` are sent with every request; `allows` says which addresses may be connected to."""
@@ -68,8 +77,15 @@ class Web:
 
     async def read(self, method: str, path: str, body: Any = None, timeout_s: float = 10.0) -> Any:
         """The JSON of a whole answer. Raises Refused, GatewayError."""
+        return await self._read(_Ask(method, path, body), timeout_s)
+
+    async def post(self, path: str, body: Any, call: Call) -> Any:
+        """The JSON of the whole answer to a call. Raises Refused, GatewayError."""
+        return await self._read(_Ask("POST", path, body, call.headers), call.timeout_s)
+
+    async def _read(self, ask: _Ask, timeout_s: float) -> Any:
         pieces: list[bytes] = []
-        async with aclosing(self._parts(method, path, body, timeout_s, _MAX_BODY)) as parts:
+        async with aclosing(self._parts(ask, timeout_s, _MAX_BODY)) as parts:
             async for part in parts:
                 pieces.append(part)
         try:
@@ -79,13 +95,13 @@ class Web:
 
     async def text(self, path: str, timeout_s: float, most: int) -> str:
         """The text of an answer of at most `most` bytes. Raises Refused, GatewayError."""
-        async with aclosing(self._parts("GET", path, None, timeout_s, most)) as parts:
+        async with aclosing(self._parts(_Ask("GET", path), timeout_s, most)) as parts:
             return b"".join([part async for part in parts]).decode(errors="replace")
 
     async def lines(self, path: str, body: Any, call: Call) -> AsyncGenerator[bytes, None]:
         """The lines of an answer as they come, without empty ones. Raises Refused, GatewayError."""
-        left = b""
-        async with aclosing(self._parts("POST", path, body, call.timeout_s, None)) as parts:
+        left, ask = b"", _Ask("POST", path, body, call.headers)
+        async with aclosing(self._parts(ask, call.timeout_s, None)) as parts:
             async for part in parts:
                 *lines, left = (left + part).split(b"\n")
                 if len(left) > _MAX_LINE:
@@ -97,12 +113,12 @@ class Web:
             yield left.rstrip(b"\r")
 
     async def _parts(
-        self, method: str, path: str, body: Any, timeout_s: float, most: int | None
+        self, ask: _Ask, timeout_s: float, most: int | None
     ) -> AsyncGenerator[bytes, None]:
         ends_s = asyncio.get_running_loop().time() + timeout_s
         link, whole = None, False
         try:
-            link, response = await self._begin(method, path, body, ends_s)
+            link, response = await self._begin(ask, ends_s)
             if response.status_code >= 300:
                 raise await self._refused(link, response.status_code, ends_s)
             size = 0
@@ -126,15 +142,13 @@ class Web:
             if link is not None:
                 self._finish(link, whole=whole)
 
-    async def _begin(
-        self, method: str, path: str, body: Any, ends_s: float
-    ) -> tuple[_Link, h11.Response]:
+    async def _begin(self, ask: _Ask, ends_s: float) -> tuple[_Link, h11.Response]:
         """Sends a request and reads the head of its answer."""
         while True:
             link = await self._link(ends_s)
             self._busy.add(link)
             try:
-                return link, await self._exchange(link, method, path, body, ends_s)
+                return link, await self._exchange(link, ask, ends_s)
             except (OSError, h11.ProtocolError, EOFError):
                 self._finish(link, whole=False)
                 # a server may close a kept connection in the moment in which it is used again
@@ -144,20 +158,20 @@ class Web:
                 self._finish(link, whole=False)
                 raise
 
-    async def _exchange(
-        self, link: _Link, method: str, path: str, body: Any, ends_s: float
-    ) -> h11.Response:
+    async def _exchange(self, link: _Link, ask: _Ask, ends_s: float) -> h11.Response:
+        body = ask.body
         data = b"" if body is None else orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS)
         headers = [
             ("host", self.server.authority),
             ("user-agent", "triton-toolkit"),
             ("accept-encoding", "identity"),
             *self.headers.items(),
+            *ask.headers,
         ]
         if body is not None:
             headers += [("content-type", "application/json"), ("content-length", str(len(data)))]
-        target = self.server.path + path
-        sent = link.http.send(h11.Request(method=method, target=target, headers=headers))
+        target = self.server.path + ask.path
+        sent = link.http.send(h11.Request(method=ask.method, target=target, headers=headers))
         link.writer.write((sent or b"") + data)
         if data:
             link.http.send(h11.Data(data=data))

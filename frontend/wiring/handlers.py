@@ -14,10 +14,12 @@ from frontend.batches.runner import Runner
 from frontend.budget import Budget
 from frontend.dashboard.account import AccountRoutes
 from frontend.dashboard.admin import AdminRoutes
+from frontend.dashboard.forms import Forms
 from frontend.dashboard.login import LoginRoutes
 from frontend.dashboard.pages import StaticRoutes
 from frontend.dashboard.playground import PlaygroundRoutes
 from frontend.dashboard.status import StatusRoutes
+from frontend.dashboard.steps import StepRoutes
 from frontend.generation.overview import Overview
 from frontend.generation.path import Path
 from frontend.http.body import BodyBounds
@@ -104,6 +106,7 @@ def make_handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
     # where everybody may list the models without a key, the document may name them
     names_are_public = not settings.keys_are_required
     desk = Desk(bounds, settings.proxies)
+    forms = Forms(parts.sessions, parts.cookies, settings.proxies)
     return Handlers(
         chat=ChatRoutes(path, bounds),
         completions=CompletionRoutes(path, bounds),
@@ -121,7 +124,8 @@ def make_handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
         status=StatusRoutes(path, names_are_public, settings.public_url),
         playground=PlaygroundRoutes(settings.keys_are_required, settings.public_url),
         static=StaticRoutes(),
-        login=LoginRoutes(parts.sessions, parts.cookies, settings.proxies),
+        login=LoginRoutes(forms),
+        steps=StepRoutes(forms, directory.users),
         account=AccountRoutes(),
         admin=AdminRoutes(),
         settings=SettingsRoutes(settings_in_force(settings)),

@@ -89,7 +89,7 @@ def write_step(
     }
     config.setdefault("instance_group", [{"kind": "KIND_CPU", "count": 1}])
     fields = {"backend": "python", "parameters": parameters, **config}
-    version = _write_config(root, name, tensors, fields) / "1"
+    version = write_config(root, name, tensors, fields) / "1"
     for destination, source in backend_files(kind).items():
         target = version / destination
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -112,7 +112,7 @@ def write_ensemble(
         ]
     }
     fields = {"platform": "ensemble", "ensemble_scheduling": scheduling, **config}
-    _write_config(root, name, tensors, fields)
+    write_config(root, name, tensors, fields)
     return name
 
 
@@ -219,9 +219,10 @@ def _same(tensors: Tensors) -> dict[str, str]:
     return {name.rstrip("?"): name.rstrip("?") for name in tensors}
 
 
-def _write_config(
+def write_config(
     root: Path, name: str, tensors: tuple[Tensors, Tensors], fields: dict[str, Any]
 ) -> Path:
+    """A model's folder with its config; `fields` are those besides its tensors."""
     folder = root / name
     (folder / "1").mkdir(parents=True)
     parameters = {

@@ -82,7 +82,7 @@ class Changes:
                 return
             if repeat is not None:
                 await keep(connection, repeat, change.answer)
-            await _note(change, actor, action)
+            await write_event(change, actor, action)
 
 
 def _repeat_of(actor: Actor, action: str) -> Repeat | None:
@@ -91,7 +91,8 @@ def _repeat_of(actor: Actor, action: str) -> Repeat | None:
     return Repeat(actor.id, actor.idempotency_key, action, hashlib.sha256(actor.body).digest())
 
 
-async def _note(change: Change, actor: Actor, action: str) -> None:
+async def write_event(change: Change, actor: Actor, action: str) -> None:
+    """Writes what a change has noted. Also for events that change no account, such as a sign-in."""
     before, after = _difference(change.rows)
     event = {
         "id": new_id(),

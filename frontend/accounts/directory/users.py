@@ -105,23 +105,38 @@ class Users:
             await store.USERS.delete(rows, [user_id], change.now_us)
             change.note("user", user_id, name=user.name, keys=len(keys))
 
-    async def reset_password(self, actor: Actor, user_id: str) -> str:
-        """A new random password. Raises NotFound, Forbidden."""
+    async def reset_password(self, actor: Actor, user_id: str, *, once: bool = False) -> str:
+        """A new random password. `once`: the user must choose another one at the first sign-in.
+
+        Raises NotFound, Forbidden.
+        """
         password = new_password()
         hashed = await self.passwords.hash(password, actor.id)
         async with self.changes.begin(actor, "users.reset_password") as change:
             await find_user(change.connection, actor, user_id)
-            await store.USERS.update(change.connection, user_id, password=hashed)
+            row = {"password": hashed, "password_once": once}
+            await store.USERS.update(change.connection, user_id, **row)
             await end_sessions(change.connection, user_id)
-            change.note("user", user_id)
+            change.note("user", user_id, once=once)
         return password
+
+    async def choose_password(self, actor: Actor, new: str) -> None:
+        """In place of a one-time password, by whom it was given to.
+
+        Raises InvalidRequest, Forbidden, RateLimited, Overloaded.
+        """
+        _check_password(new, actor.name)
+        async with self.changes.database.connect() as rows:
+            await _user(rows, actor.id)
+            stored = await store.password_of(rows, actor.id)
+        if await self.passwords.verify(stored, new, actor.id):
+            text = "'new_password' is the one-time password; choose another one"
+            raise InvalidRequest(text, param="new_password")
+        await self._set(actor, "users.choose_password", new)
 
     async def change_password(self, actor: Actor, current: str, new: str) -> None:
         """The actor's own. Raises InvalidRequest, Forbidden, RateLimited, Overloaded."""
-        try:
-            check_password(new, actor.name)
-        except ValueError as error:
-            raise InvalidRequest(f"'new_password': {error}", param="new_password") from None
+        _check_password(new, actor.name)
         # counted before the hash, or guesses at the same time would all be hashed
         if (wait_s := self.throttle.fail([actor.id])) > 0:
             raise RateLimited("too many wrong passwords", wait_us=int(wait_s * 1e6))
@@ -133,9 +148,13 @@ class Users:
         if not await self.passwords.verify(stored, current, actor.id):
             raise Forbidden("the current password is not correct", param="current_password")
         self.throttle.forgive(actor.id)
+        await self._set(actor, "users.change_password", new)
+
+    async def _set(self, actor: Actor, action: str, new: str) -> None:
         hashed = await self.passwords.hash(new, actor.id)
-        async with self.changes.begin(actor, "users.change_password") as change:
-            await store.USERS.update(change.connection, actor.id, password=hashed)
+        async with self.changes.begin(actor, action) as change:
+            row = {"password": hashed, "password_once": False}
+            await store.USERS.update(change.connection, actor.id, **row)
             # also the session that asks: a thief who knows the old password must be out, too
             await end_sessions(change.connection, actor.id)
             change.note("user", actor.id)
@@ -166,6 +185,13 @@ async def add_user(change: Change, actor: Actor, new: NewUser, user_id: str | No
         updated_at_us=change.now_us,
     )
     return added
+
+
+def _check_password(password: str, name: str) -> None:
+    try:
+        check_password(password, name)
+    except ValueError as error:
+        raise InvalidRequest(f"'new_password': {error}", param="new_password") from None
 
 
 def _check_values(values: dict[str, Any]) -> None:

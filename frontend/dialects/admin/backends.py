@@ -19,6 +19,20 @@ EngineName = Literal[
 ]
 
 
+class TensorsBody(Body, kw_only=True, omit_defaults=True):
+    """The tensors of an embedding model that this toolkit did not build."""
+
+    vector: Annotated[str, Meta(min_length=1, max_length=256), about("The output.")]
+    text: Annotated[str | None, about("The input that takes texts.")] = None
+    ids: Annotated[str | None, about("The input that takes token ids instead.")] = None
+    mask: Annotated[str | None, about("The input that says which tokens count.")] = None
+    types: Annotated[str | None, about("The input with the segment of each token.")] = None
+    pooling: Annotated[
+        Literal["none", "mean", "cls"], about("How vectors of tokens become one.")
+    ] = "none"
+    normalize: Annotated[bool, about("Whether vectors get length 1.")] = True
+
+
 class ServedBody(Body, kw_only=True, omit_defaults=True):
     """What the server does not say of one of its models."""
 
@@ -32,6 +46,17 @@ class ServedBody(Body, kw_only=True, omit_defaults=True):
     dimensions: Annotated[Count | None, about("The length of its vectors.")] = None
     images: Annotated[bool | None, about("Whether it reads images.")] = None
     aliases: Annotated[list[str], Meta(max_length=100), about("More names for clients.")] = []  # noqa: RUF012
+    chat_template: Annotated[
+        Annotated[str, Meta(max_length=128)] | None,
+        about("For a Triton: chatml, gemma, llama-3, mistral, or a file of 'model_files'."),
+    ] = None
+    tokenizer: Annotated[
+        Annotated[str, Meta(max_length=128)] | None,
+        about("For a Triton: a file of 'model_files'."),
+    ] = None
+    tensors: Annotated[
+        TensorsBody | None, about("For an embedding model of a Triton: its tensors.")
+    ] = None
 
 
 class BackendBody(Body, kw_only=True):

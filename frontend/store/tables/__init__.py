@@ -5,11 +5,14 @@ To change one, change its migration as well: a test compares the two on SQLite a
 
 from frontend.store.tables.accounts import (
     admin_events,
+    authenticators,
     groups,
     idempotency_keys,
+    identities,
     key_requests,
     keys,
     organisations,
+    recovery_codes,
     roles,
     sessions,
     users,
@@ -36,6 +39,7 @@ from frontend.store.tables.limits import (
     reservations,
     subscriptions,
 )
+from frontend.store.tables.uptime import uptime
 from frontend.store.tables.usage import usage, usage_hourly
 
 __all__ = [
@@ -43,6 +47,7 @@ __all__ = [
     "audit_artifacts",
     "audit_contents",
     "audit_records",
+    "authenticators",
     "backend_runs",
     "backends",
     "batches",
@@ -56,6 +61,7 @@ __all__ = [
     "gateways",
     "groups",
     "idempotency_keys",
+    "identities",
     "key_requests",
     "keys",
     "metadata",
@@ -64,6 +70,7 @@ __all__ = [
     "prices",
     "quota_requests",
     "quotas",
+    "recovery_codes",
     "reservations",
     "responses",
     "roles",
@@ -71,6 +78,7 @@ __all__ = [
     "sessions",
     "subscriptions",
     "uploads",
+    "uptime",
     "usage",
     "usage_hourly",
     "users",

@@ -4,11 +4,24 @@ Organisations ⊃ groups ⊃ users ⊃ keys. What is deleted stays as a row with
 usage keeps the name of its owner; names are unique among what is not deleted.
 """
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, Index, Integer, LargeBinary, Table, Text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    false,
+)
 from sqlalchemy import text as sql
 
 from frontend.store.tables.columns import (
     belongs,
+    count,
     identifier,
     instant,
     metadata,
@@ -70,6 +83,8 @@ users = Table(
     text("display_name", default=""),
     Column("email", Text),
     Column("password", Text),  # Argon2id, in the encoded form that names its parameters
+    # an administrator has set the password: its user must choose another one
+    Column("password_once", Boolean, nullable=False, server_default=false()),
     instant("created_at_us"),
     instant("updated_at_us"),
     optional_instant("disabled_at_us"),
@@ -107,7 +122,34 @@ sessions = Table(
     instant("created_at_us"),
     instant("seen_at_us"),
     instant("expires_at_us"),
+    text("stage", default=""),  # what is still missing until it is one: see `accounts.sessions`
     Index("ix_sessions_expires_at_us", "expires_at_us"),
+)
+
+authenticators = Table(
+    "authenticators",
+    metadata,
+    Column("user_id", Text, ForeignKey("users.id"), primary_key=True),
+    Column("secret", LargeBinary, nullable=False),  # of RFC 6238, which needs it itself
+    instant("created_at_us"),
+    optional_instant("confirmed_at_us"),  # when its first code was entered; null: it is not in use
+    count("last_step"),  # the 30 seconds of the last code: none works twice
+)
+
+recovery_codes = Table(
+    "recovery_codes",
+    metadata,
+    Column("user_id", Text, ForeignKey("users.id"), primary_key=True),
+    Column("digest", LargeBinary, primary_key=True),  # SHA-256 of 80 random bits
+)
+
+identities = Table(
+    "identities",
+    metadata,
+    Column("issuer", Text, primary_key=True),
+    Column("subject", Text, primary_key=True),  # unique within the issuer, and never given again
+    belongs("user_id", "users.id"),
+    instant("created_at_us"),
 )
 
 key_requests = Table(

@@ -6,13 +6,15 @@ A record may carry `fields` (a mapping: what a request came to), `id` (the reque
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
 from frontend.telemetry.logs.redact import redact, stack_of
+
+_ID = 32  # characters of a request's own id
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +27,11 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """`shows_upstream_text`: whether the words of upstreams' errors are logged."""
+    """`shows_upstream_text`: whether the words of upstreams' errors are logged. `traces`: ids of
+    traces by those of running requests."""
 
     shows_upstream_text: bool = False
+    traces: Mapping[str, str] = field(default_factory=dict)
 
     def write(self, record: logging.LogRecord) -> Line:
         """Both forms of a record."""
@@ -43,6 +47,9 @@ class Format:
         }
         if (request_id := getattr(record, "id", None)) is not None:
             shown["id"] = request_id
+            # calls to upstreams are named `user/request` and a number
+            if (trace := self.traces.get(str(request_id).rpartition("/")[2][:_ID])) is not None:
+                shown["trace_id"] = trace
         shown |= fields or {}
         stack = [] if not (record.exc_info and record.exc_info[1]) else stack_of(record.exc_info[1])
         if stack:

@@ -11,7 +11,7 @@ from frontend.telemetry.logs.redact import describe
 from frontend.telemetry.logs.sink import Sink
 
 _CLOSE_S = 3.0
-_QUIET = ("python_multipart",)
+_QUIET = ("opentelemetry", "python_multipart")
 """Libraries that log parts of what they read."""
 _log = logging.getLogger(__name__)
 

@@ -185,7 +185,7 @@ class OpenAi(Remote):
                 body["chat_template_kwargs"] = dict(prompt.template_options)
         if strings:
             body["return_token_strs"] = True
-        answer = await self.web.read("POST", "/tokenize", body, call.timeout_s)
+        answer = await self.web.post("/tokenize", body, call)
         try:
             return Tokenized(list(map(int, answer["tokens"])), answer.get("token_strs"))
         except (KeyError, TypeError, ValueError):

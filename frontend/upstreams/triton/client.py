@@ -23,6 +23,7 @@ from frontend.domain.models import Model, Version
 from frontend.domain.sampling import Sampling
 from frontend.domain.vectors import Embedding, Pairs, Scores, Vectors
 from frontend.errors import BackendUnavailable, InvalidRequest
+from frontend.upstreams.declared import Declared
 from frontend.upstreams.protocol import Call
 from frontend.upstreams.triton import control, unary
 from frontend.upstreams.triton.connection import Connection, Reader
@@ -30,6 +31,7 @@ from frontend.upstreams.triton.contract import write_prompt, write_reply, write_
 from frontend.upstreams.triton.events import read_events
 from frontend.upstreams.triton.failures import from_message
 from frontend.upstreams.triton.models import Restarts, Served, read_models
+from frontend.upstreams.triton.plain.parts import NO_PARTS, Parts, embedder, make_parts, writer
 from frontend.upstreams.triton.stored import read_on_demand
 from frontend.upstreams.triton.tensors import add_files, add_json, add_texts
 
@@ -49,9 +51,13 @@ class Triton:
         key: tuple[str, str] | None = None,
         repository: Path | None = None,
         authority: str | None = None,
+        declared: Mapping[str, Declared] | None = None,
     ) -> None:
         """`key` is the name and value that open restricted control calls; `repository` is Triton's
-        model repository, if this machine can read it; `authority` as `Connection` has it."""
+        model repository, if this machine can read it; `authority` as `Connection` has it;
+        `declared` as `read_models` has it. Raises ValueError for a template or tokenizer."""
+        self._declared = declared or {}
+        self._parts = make_parts(self._declared)
         self._connection = Connection(address, key, authority)
         self._repository = repository
         self._served: dict[str, Served] = {}
@@ -66,7 +72,7 @@ class Triton:
         for name in self._restarts.see(configs):
             _log.warning("%s was restarted; its streams end", name)
             self._connection.abandon_engine(name)
-        served = read_models(configs)
+        served = read_models(configs, self._declared)
         self._served = {one.model.name: one for one in served}
         return [one.model for one in served]
 
@@ -91,16 +97,23 @@ class Triton:
 
     async def load(self, name: str) -> None:
         """Loads a model and its steps as they are on disk."""
-        await control.load(self._connection, name)
+        await control.load(self._connection, self._own(name))
 
     async def unload(self, name: str) -> None:
         """Unloads a model and the steps that no other model uses."""
-        await control.unload(self._connection, name)
+        await control.unload(self._connection, self._own(name))
 
     async def generate(self, model: Model, generation: Generation, call: Call) -> Events:
         """The events of one generation, as many at a time as Triton sends together."""
         served = self._find(model)
-        request = service_pb2.ModelInferRequest(model_name=model.name, id=call.id)
+        if (plain := served.plain) is not None:
+            plain_writer = writer(served, plain, self._parts_of(served))
+            groups = plain_writer.generate(self._connection, generation, call, self._leave)
+            async with aclosing(groups):
+                async for group in groups:
+                    yield group
+            return
+        request = service_pb2.ModelInferRequest(model_name=served.own, id=call.id)
         add_json(request, "prompt", write_prompt(generation))
         add_json(request, "sampling_parameters", write_sampling(generation))
         # repositories of an older toolkit lack the tensor
@@ -108,8 +121,8 @@ class Triton:
             add_json(request, "reply", reply)
         if generation.images:
             add_files(request, "images", generation.images)
-        reader = self._connection.stream(request, call.timeout_s)
-        engine = served.engine or model.name
+        reader = self._connection.stream(request, call.timeout_s, call.headers)
+        engine = served.engine or served.own
         ended = False
         try:
             with (
@@ -132,7 +145,11 @@ class Triton:
 
     async def embed(self, model: Model, embedding: Embedding, call: Call) -> Vectors:
         """Long lists travel as several batches at once."""
-        return await unary.embed(self._connection, self._find(model), embedding, call)
+        served = self._find(model)
+        if (plain := served.plain) is not None:
+            made = embedder(served, plain, self._parts_of(served))
+            return await made.embed(self._connection, embedding, call)
+        return await unary.embed(self._connection, served, embedding, call)
 
     async def rerank(self, model: Model, pairs: Pairs, call: Call) -> Scores:
         """Long lists travel as several batches at once."""
@@ -141,11 +158,15 @@ class Triton:
 
     async def draw(self, model: Model, image: ImageRequest, call: Call) -> ImageResult:
         """All images of one request in one call."""
-        return await unary.draw(self._connection, model, image, call)
+        return await unary.draw(self._connection, self._find(model), image, call)
 
     async def count(self, model: Model, generation: Generation, call: Call) -> int:
         """Only the engine knows how many tokens an image becomes, so it reads the prompt once."""
-        step = self._find(model).tokenizer
+        served = self._find(model)
+        if (plain := served.plain) is not None:
+            counter = writer(served, plain, self._parts_of(served))
+            return await counter.count(self._connection, generation, call)
+        step = served.tokenizer
         if step is not None and not generation.images:
             with _naming(_params_of(generation)):
                 return await unary.count(self._connection, step, generation, call)
@@ -161,6 +182,10 @@ class Triton:
         self, model: Model, generation: Generation, call: Call, *, strings: bool
     ) -> Tokenized:
         """As the model's first step does it."""
+        served = self._find(model)
+        if (plain := served.plain) is not None:
+            own = writer(served, plain, self._parts_of(served))
+            return await own.tokenize(generation, strings=strings)
         with _naming(_params_of(generation)):
             return await unary.tokenize(
                 self._connection, self._tokenizer(model), generation, call, strings=strings
@@ -168,6 +193,9 @@ class Triton:
 
     async def detokenize(self, model: Model, ids: list[int], call: Call) -> str:
         """As the model's first step does it."""
+        tokenizer = self._parts_of(self._find(model)).tokens.tokenizer
+        if tokenizer is not None:
+            return str(await asyncio.to_thread(tokenizer.decode, ids, skip_special_tokens=False))
         return await unary.detokenize(self._connection, self._tokenizer(model), ids, call)
 
     def abandon(self) -> None:
@@ -186,6 +214,13 @@ class Triton:
             raise BackendUnavailable(f"the model '{model.name}' is not loaded now; try again soon")
         return served
 
+    def _own(self, name: str) -> str:
+        """Triton's name of a model."""
+        return next((own for own, one in self._declared.items() if one.name == name), name)
+
+    def _parts_of(self, served: Served) -> Parts:
+        return self._parts.get(served.own, NO_PARTS)
+
     def _tokenizer(self, model: Model) -> str:
         """The step that shows tokens. Raises InvalidRequest where there is none."""
         served = self._find(model)
@@ -197,6 +232,19 @@ class Triton:
                 code="model_not_supported",
             )
         return served.tokenizer
+
+    def _leave(self, reader: Reader, stop: service_pb2.ModelInferRequest | None) -> None:
+        """Ends a stream of a model of another builder; `stop` asks its engine to stop."""
+        reader.call.cancel()
+        if stop is not None:
+            task = asyncio.get_running_loop().create_task(self._ask_to_stop(stop))
+            self._cancelling.add(task)
+            task.add_done_callback(self._cancelling.discard)
+
+    async def _ask_to_stop(self, stop: service_pb2.ModelInferRequest) -> None:
+        # the server may be gone, and the request with it
+        with contextlib.suppress(grpc.RpcError, asyncio.InvalidStateError):
+            await self._connection.stream(stop, _CANCEL_TIMEOUT_S).read_out()
 
     def _cancel_soon(self, reader: Reader, engine: str | None, call_id: str) -> None:
         """Stops the engine from a task of its own: the caller is being cancelled itself."""

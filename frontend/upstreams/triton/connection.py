@@ -11,7 +11,9 @@ from typing import Any, Protocol
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from frontend.domain.trace import Headers
 from frontend.errors import BackendUnavailable, Overloaded
+from frontend.upstreams.protocol import Call
 from frontend.upstreams.triton.failures import from_status
 
 _STREAM_INFER = "/inference.GRPCInferenceService/ModelStreamInfer"
@@ -66,16 +68,19 @@ class Connection:
         self._abandoned = False
 
     async def infer(
-        self, request: service_pb2.ModelInferRequest, timeout_s: float
+        self, request: service_pb2.ModelInferRequest, call: Call
     ) -> service_pb2.ModelInferResponse:
         """One unary call. Raises GatewayError."""
-        call = self.api.ModelInfer(request, timeout=timeout_s)
-        with self.running(call, request.id, request.model_name):
-            return await call
+        metadata = call.headers or None
+        running = self.api.ModelInfer(request, timeout=call.timeout_s, metadata=metadata)
+        with self.running(running, request.id, request.model_name):
+            return await running
 
-    def stream(self, request: service_pb2.ModelInferRequest, timeout_s: float) -> "Reader":
-        """Starts one streaming call."""
-        return Reader(self._stream(request, timeout=timeout_s))
+    def stream(
+        self, request: service_pb2.ModelInferRequest, timeout_s: float, headers: Headers = ()
+    ) -> "Reader":
+        """Starts one streaming call; `headers` become metadata."""
+        return Reader(self._stream(request, timeout=timeout_s, metadata=headers or None))
 
     @contextlib.contextmanager
     def running(self, call: _Cancellable, call_id: str, engine: str) -> Iterator[None]:

@@ -1,20 +1,23 @@
 """Triton's model configs → the gateway's models. Pure.
 
-A config that `toolkit` wrote says in its parameters what the model is; all others are ignored.
+A config that `toolkit` wrote says in its parameters what the model is; of all others the names of
+their tensors say whether the gateway can use them (`plain`).
 """
 
 import contextlib
 import json
 import logging
 import math
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tritonclient.grpc import model_config_pb2
 
 from frontend.domain.models import Details, ImageLimits, Input, Model
+from frontend.upstreams.declared import Declared, declare
 from frontend.upstreams.patterns import WILDCARD
+from frontend.upstreams.triton.plain.configs import Plain, read_plain, steps_of
 
 CONTRACT = "1"
 KEEP_ALIVE = "toolkit.keep_alive"
@@ -45,13 +48,45 @@ class Served:
     """Names of its inputs."""
     max_batch: int
     """Texts, or pairs, of one call at most."""
+    own: str = ""
+    """Its name in Triton."""
+    plain: Plain | None = None
+    """Its tensors, if another builder made it."""
 
 
-def read_models(configs: Iterable[model_config_pb2.ModelConfig]) -> list[Served]:
-    """The public models among all that are loaded."""
-    configs = list(configs)
-    showing = {one.name for one in configs if any(tensor.name == "text" for tensor in one.output)}
-    return [model for config in configs if (model := read_model(config, showing))]
+def read_models(
+    configs: Iterable[model_config_pb2.ModelConfig], declared: Mapping[str, Declared] | None = None
+) -> list[Served]:
+    """The public models among all that are loaded.
+
+    `declared`: what the operator says of models by their names in Triton; with it only these.
+    """
+    loaded = {one.name: one for one in configs}
+    declared = declared or {}
+    showing = {name for name, one in loaded.items() if any(t.name == "text" for t in one.output)}
+    steps, found = steps_of(loaded.values()), []
+    for name, config in loaded.items():
+        if declared and name not in declared:
+            continue
+        facts = declared.get(name)
+        if (served := read_model(config, showing)) is not None:
+            model = served.model if facts is None else declare(served.model, facts)
+            found.append(replace(served, model=model))
+        # a step of ours has parameters; one of an ensemble is not asked for by itself
+        elif facts is None and (name in steps or _is_ours(config)):
+            continue
+        elif (read := read_plain(config, loaded, facts)) is not None:
+            found.append(_served(config, *read))
+    return found
+
+
+def _is_ours(config: model_config_pb2.ModelConfig) -> bool:
+    return any(key.startswith("toolkit.") for key in config.parameters)
+
+
+def _served(config: model_config_pb2.ModelConfig, model: Model, plain: Plain) -> Served:
+    most = max(1, config.max_batch_size) if plain.batched else 1024
+    return Served(model, None, None, False, frozenset(plain.inputs), most, config.name, plain)
 
 
 def read_model(
@@ -77,6 +112,7 @@ def read_model(
             shows_tokens=_tokenizer(config) in showing,
             tensors=tensors,
             max_batch=max(1, config.max_batch_size),
+            own=config.name,
         )
     _log.warning("%s has toolkit parameters that cannot be read", config.name)
     return None
@@ -146,7 +182,10 @@ class Restarts:
         """The models that died and are back since the last call."""
         restarted = []
         for config in configs:
-            name, loaded_as = config.name, config.parameters[_LOADED_AS].string_value
+            # asking a map of protobuf for a key adds it
+            known = _LOADED_AS in config.parameters
+            name = config.name
+            loaded_as = config.parameters[_LOADED_AS].string_value if known else ""
             if loaded_as and self._loaded_as.get(name, loaded_as) != loaded_as:
                 restarted.append(name)
             if loaded_as or name not in self._loaded_as:

@@ -12,7 +12,10 @@ from tritonclient.grpc import service_pb2
 from frontend.errors import BackendFailed
 
 _LENGTH = struct.Struct("<I")
-_FORMATS = {"BOOL": "?", "INT32": "i", "INT64": "q", "FP32": "f"}
+_FORMATS = {
+    "BOOL": "?", "INT32": "i", "INT64": "q", "UINT32": "I", "UINT64": "Q",
+    "FP16": "e", "FP32": "f", "FP64": "d",
+}  # fmt: skip
 
 
 def pack_texts(texts: Iterable[str]) -> bytes:
@@ -66,7 +69,7 @@ def add_numbers(
     values: list[float] | list[int] | list[bool],
     shape: list[int],
 ) -> None:
-    """Adds an input of one of BOOL, INT32, INT64, FP32."""
+    """Adds an input of numbers."""
     request.inputs.add(name=name, datatype=datatype, shape=shape)
     request.raw_input_contents.append(struct.pack(f"<{len(values)}{_FORMATS[datatype]}", *values))
 

@@ -5,6 +5,7 @@ Knows the tensors' names and types, not how they travel.
 
 import asyncio
 from collections.abc import Coroutine, Iterable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from tritonclient.grpc import service_pb2
@@ -40,7 +41,7 @@ async def embed(
     """The vectors of all texts, in order. Raises GatewayError."""
     batches = enumerate(embedding.split(served.max_batch))
     parts = await _all(
-        _embed(connection, served.model, batch, _part(call, number)) for number, batch in batches
+        _embed(connection, served, batch, _part(call, number)) for number, batch in batches
     )
     return Vectors.join(parts)
 
@@ -49,7 +50,7 @@ async def rerank(connection: Connection, served: Served, pairs: Pairs, call: Cal
     """The scores of all pairs, in order. Raises GatewayError."""
     batches = enumerate(pairs.split(served.max_batch))
     parts = await _all(
-        _rerank(connection, served.model, batch, _part(call, number)) for number, batch in batches
+        _rerank(connection, served, batch, _part(call, number)) for number, batch in batches
     )
     values = [value for part in parts for value in part.values]
     return Scores(values, sum(part.prompt_tokens for part in parts))
@@ -59,7 +60,7 @@ async def count(connection: Connection, step: str, generation: Generation, call:
     """Tokens of a prompt, as its model's first step makes them. Raises GatewayError."""
     request = service_pb2.ModelInferRequest(model_name=step, id=call.id)
     add_json(request, "prompt", write_prompt(generation))
-    return len(output(await connection.infer(request, call.timeout_s), "token_ids")) // 4
+    return len(output(await connection.infer(request, call), "token_ids")) // 4
 
 
 async def tokenize(
@@ -69,7 +70,7 @@ async def tokenize(
     request = service_pb2.ModelInferRequest(model_name=step, id=call.id)
     shown = "strings" if strings else "ids"
     add_json(request, "prompt", {**write_prompt(generation), "tokenize": shown})
-    answer = await connection.infer(request, call.timeout_s)
+    answer = await connection.infer(request, call)
     ids = list(memoryview(output(answer, "token_ids")).cast("i"))
     if not strings:
         return Tokenized(ids)
@@ -80,17 +81,20 @@ async def detokenize(connection: Connection, step: str, ids: list[int], call: Ca
     """The text of token ids, special tokens included. Raises GatewayError."""
     request = service_pb2.ModelInferRequest(model_name=step, id=call.id)
     add_json(request, "prompt", {"decode": ids})
-    (text,) = unpack_bytes(output(await connection.infer(request, call.timeout_s), "text"))
+    (text,) = unpack_bytes(output(await connection.infer(request, call), "text"))
     return text.decode()
 
 
 def _part(call: Call, number: int) -> Call:
-    return Call(f"{call.id}-{number}", call.timeout_s)
+    return replace(call, id=f"{call.id}-{number}")
 
 
-async def _embed(connection: Connection, model: Model, embedding: Embedding, call: Call) -> Vectors:
+async def _embed(
+    connection: Connection, served: Served, embedding: Embedding, call: Call
+) -> Vectors:
+    model = served.model
     texts = embedding.texts
-    request = service_pb2.ModelInferRequest(model_name=model.name, id=call.id)
+    request = service_pb2.ModelInferRequest(model_name=served.own, id=call.id)
     add_texts(request, "text", texts, [len(texts), 1])
     if embedding.ids is not None:
         rows = _bounded(embedding, model)
@@ -99,7 +103,7 @@ async def _embed(connection: Connection, model: Model, embedding: Embedding, cal
         add_numbers(request, "token_ids", "INT32", flat, [len(rows), width])
     if embedding.truncate:
         add_numbers(request, "truncate", "BOOL", [True] * len(texts), [len(texts), 1])
-    answer = await connection.infer(request, call.timeout_s)
+    answer = await connection.infer(request, call)
     raw, counts = output(answer, "embedding"), output(answer, "num_tokens")
     # Triton passes on whatever shape a Python model returns
     if len(raw) % (4 * len(texts)) or len(counts) != 4 * len(texts):
@@ -132,14 +136,14 @@ def _bounded(embedding: Embedding, model: Model) -> list[list[int]]:
     return [row if len(row) <= most else row[:most] + row[-_END_MARKS:] for row in rows]
 
 
-async def _rerank(connection: Connection, model: Model, pairs: Pairs, call: Call) -> Scores:
+async def _rerank(connection: Connection, served: Served, pairs: Pairs, call: Call) -> Scores:
     shape = [len(pairs.documents), 1]
-    request = service_pb2.ModelInferRequest(model_name=model.name, id=call.id)
+    request = service_pb2.ModelInferRequest(model_name=served.own, id=call.id)
     add_texts(request, "query", pairs.queries, shape)
     add_texts(request, "document", pairs.documents, shape)
     if pairs.truncate:
         add_numbers(request, "truncate", "BOOL", [True] * shape[0], shape)
-    answer = await connection.infer(request, call.timeout_s)
+    answer = await connection.infer(request, call)
     scores, counts = output(answer, "score"), output(answer, "num_tokens")
     if len(scores) != 4 * shape[0] or len(counts) != 4 * shape[0]:
         raise BackendFailed("the model answered with another number of scores than pairs")
@@ -147,10 +151,10 @@ async def _rerank(connection: Connection, model: Model, pairs: Pairs, call: Call
 
 
 async def draw(
-    connection: Connection, model: Model, image: ImageRequest, call: Call
+    connection: Connection, served: Served, image: ImageRequest, call: Call
 ) -> ImageResult:
     """The images of one request. Raises GatewayError."""
-    request = service_pb2.ModelInferRequest(model_name=model.name, id=call.id)
+    request = service_pb2.ModelInferRequest(model_name=served.own, id=call.id)
     add_texts(request, "prompt", [image.prompt], [1])
     if image.negative_prompt is not None:
         add_texts(request, "negative_prompt", [image.negative_prompt], [1])
@@ -158,7 +162,7 @@ async def draw(
         if (value := getattr(image, name)) is not None:
             add_numbers(request, name, datatype, [value], [1])
     add_numbers(request, "count", "INT32", [image.count], [1])
-    answer = await connection.infer(request, call.timeout_s)
+    answer = await connection.infer(request, call)
     images = unpack_bytes(output(answer, "image"))
     if len(images) != image.count:
         raise BackendFailed(f"the model drew {len(images)} images instead of {image.count}")

@@ -1,12 +1,22 @@
 """Sessions: how they end, and what attempts to sign in cost."""
 
+import asyncio
+import threading
+
 import pytest
 
+from frontend.accounts.attempts import Attempts, known_browser, remember_browser
 from frontend.accounts.cookies import Cookies, csrf_of, is_csrf
-from frontend.accounts.directory.actor import OPERATOR
-from frontend.accounts.sessions import IDLE_US, LONGEST_US, Sessions
-from frontend.errors import Forbidden, RateLimited
+from frontend.accounts.directory.actor import OPERATOR, Actor
+from frontend.accounts.directory.directory import Directory
+from frontend.accounts.passwords import Passwords
+from frontend.accounts.sessions import PASSWORD, Lifetimes, Sessions
+from frontend.accounts.signins import Refused, SignIns, Source
+from frontend.accounts.throttle import Throttle
+from frontend.errors import Forbidden, InvalidRequest, RateLimited
+from frontend.store.chain import verify
 from frontend.store.database import Database
+from frontend.store.records import Range
 from tests.support.accounts import add, opened
 
 MINUTE_US = 60_000_000
@@ -25,22 +35,23 @@ class Time:
 async def test_a_session_ends_without_use_and_in_any_case(database: Database) -> None:
     directory, now = await opened(database), Time()
     user, _ = await add(directory, "ada")
-    sessions = Sessions(database, directory.users.passwords, now)
+    sessions = Sessions(database, directory.users.passwords, Lifetimes(600, 3600), now)
+    idle_us, longest_us = 600 * 10**6, 3600 * 10**6
 
     async def finds(token: str) -> bool:
         caller = await sessions.find(token.encode(), lambda: True)
         assert caller is None or (caller.user, caller.name, caller.key) == (user.id, "ada", "")
         return caller is not None
 
-    idle, used = await sessions.begin(user.id), await sessions.begin(user.id)
+    idle, used = [(await sessions.begin(user.id)).token for _ in range(2)]
     started_us = now.us
-    while now.us + IDLE_US // 2 < started_us + LONGEST_US:
-        now.us += IDLE_US // 2
+    while now.us + idle_us // 2 < started_us + longest_us:
+        now.us += idle_us // 2
         assert await finds(used)
     assert not await finds(idle)
-    now.us = started_us + LONGEST_US
+    now.us = started_us + longest_us
     assert not await finds(used)
-    made = await sessions.begin(user.id)
+    made = (await sessions.begin(user.id)).token
     await sessions.end(made.encode())
     assert not await finds(made)
 
@@ -49,7 +60,7 @@ async def test_a_token_that_was_not_seen_is_looked_up_only_with_leave(database: 
     directory = await opened(database)
     user, _ = await add(directory, "ada")
     sessions = Sessions(database, directory.users.passwords)
-    token = (await sessions.begin(user.id)).encode()
+    token = (await sessions.begin(user.id)).token.encode()
     assert await sessions.find(token, lambda: False) is None
     assert await sessions.find(token, lambda: True) is not None
     assert await sessions.find(token, lambda: False) is not None
@@ -57,18 +68,148 @@ async def test_a_token_that_was_not_seen_is_looked_up_only_with_leave(database: 
         assert await sessions.find(odd, lambda: True) is None
 
 
-async def test_guesses_end_for_their_address_and_not_for_the_owner(database: Database) -> None:
-    directory = await opened(database)
-    user, _ = await add(directory, "ada")
-    password = await directory.users.reset_password(OPERATOR, user.id)
-    sessions = Sessions(database, directory.users.passwords)
-    for _ in range(5):
+class Attacked:
+    """Sessions, a user, and waits that are noted in place of being spent."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.waited_s: list[float] = []
+
+    async def open(self, *, once: bool = False) -> Sessions:
+        self.directory = await opened(self.database)
+        self.user, _ = await add(self.directory, "ada")
+        reset = self.directory.users.reset_password
+        self.password = await reset(OPERATOR, self.user.id, once=once)
+        self.sessions = Sessions(self.database, self.directory.users.passwords)
+        still = Throttle(5, 5.0, lambda: 0.0), Throttle(20, 1.0, lambda: 0.0)
+        self.sessions.attempts = Attempts(names=still[0], addresses=still[1], sleep=self.note)
+        return self.sessions
+
+    async def note(self, wait_s: float) -> None:
+        self.waited_s.append(wait_s)
+
+    async def guess(self, source: Source) -> None:
         with pytest.raises(Forbidden):
-            await sessions.sign_in("ada", "not the password", "192.0.2.1")
-    with pytest.raises(RateLimited):
-        await sessions.sign_in("ada", password, "192.0.2.1")
-    token = await sessions.sign_in("ada", password, "192.0.2.2")
+            await self.sessions.sign_in("ada", "not the password", source)
+
+
+async def test_the_right_password_gets_through_while_others_guess(database: Database) -> None:
+    attacked = Attacked(database)
+    sessions, here = await attacked.open(), Source("192.0.2.1", "192.0.2.1")
+    begun = await sessions.sign_in("ada", attacked.password, here)
+    for _ in range(5):
+        await attacked.guess(here)
+    assert attacked.waited_s == []
+    await attacked.guess(here)
+    assert attacked.waited_s
+    # a browser that is not known waits for its turn, and is not refused
+    token = (await sessions.sign_in("ada", attacked.password, here)).token
     assert await sessions.find(token.encode(), lambda: True)
+    # the one that has signed in before does not even wait
+    waits = len(attacked.waited_s)
+    known = Source("192.0.2.1", "192.0.2.1", browser=begun.browser)
+    for _ in range(3):
+        await sessions.sign_in("ada", attacked.password, known)
+    assert len(attacked.waited_s) == waits
+    # and what waits is bounded
+    tries = [sessions.sign_in("ada", "not the password", here) for _ in range(9)]
+    errors = await asyncio.gather(*tries, return_exceptions=True)
+    assert {type(one) for one in errors} == {Forbidden, RateLimited}
+    await sessions.sign_in("ada", attacked.password, known)
+    assert max(attacked.waited_s) <= 20
+
+
+def test_a_browser_is_known_for_its_own_names_alone() -> None:
+    secret = b"s" * 32
+    cookie = remember_browser(secret, "ada", "")
+    assert known_browser(secret, "ada", cookie)
+    assert remember_browser(secret, "ada", cookie) == cookie
+    others = ("bob", secret, cookie), ("ada", b"t" * 32, cookie), ("ada", secret, "x")
+    for name, key, text in others:
+        assert not known_browser(key, name, text)
+    for name in "bcdef":
+        cookie = remember_browser(secret, name, cookie)
+    assert not known_browser(secret, "ada", cookie), "the oldest of more than four is dropped"
+    assert known_browser(secret, "f", cookie)
+    # its own guesses are limited as well
+    throttle = Throttle(10, 30.0, lambda: 0.0)
+    assert [throttle.fail(["x"]) > 0 for _ in range(11)] == [False] * 10 + [True]
+
+
+async def test_strangers_hash_one_at_a_time_beside_those_who_are_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    passwords, running, goes_on = Passwords(), [], threading.Event()
+    all_run, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def verify(_: object, stored: str | None, password: str) -> bool:
+        running.append(password)
+        if len(running) == 3:
+            loop.call_soon_threadsafe(all_run.set)
+        return goes_on.wait(30)
+
+    monkeypatch.setattr(Passwords, "_verify", verify)
+    calls = [passwords.verify(None, "x", f"s{n}", known=False) for n in range(12)]
+    strangers = asyncio.gather(*calls)
+    known = asyncio.gather(*(passwords.verify(None, name, name) for name in ("y", "z")))
+    await all_run.wait()
+    assert sorted(running) == ["x", "y", "z"]
+    goes_on.set()
+    assert all(await known + await strangers)
+
+
+async def test_a_one_time_password_opens_nothing_but_the_next_step(database: Database) -> None:
+    attacked, here = Attacked(database), Source("192.0.2.1", "192.0.2.1")
+    sessions = await attacked.open(once=True)
+    begun = await sessions.sign_in("ada", attacked.password, here)
+    token = begun.token.encode()
+    assert begun.stage == PASSWORD
+    assert await sessions.find(token, lambda: True) is None
+    pending = await sessions.find_pending(token)
+    assert pending is not None
+    actor = Actor(pending.user_id, pending.name, frozenset())
+    choose = attacked.directory.users.choose_password
+    for refused in ("short", attacked.password):
+        with pytest.raises(InvalidRequest, match="new_password"):
+            await choose(actor, refused)
+    await choose(actor, "quite long enough")
+    assert await sessions.find_pending(token) is None
+    assert (await sessions.sign_in("ada", "quite long enough", here)).stage == ""
+
+
+async def test_sign_ins_and_failures_are_events(database: Database) -> None:
+    attacked = Attacked(database)
+    sessions = await attacked.open()
+    here = Source("192.0.2.9", "192.0.2.9", "request-1")
+    begun = await sessions.sign_in("ada", attacked.password, here)
+    await attacked.guess(here)
+    with pytest.raises(Forbidden):
+        await sessions.sign_in("secret typed as a name", "x", here)
+    await sessions.end(begun.token.encode(), here)
+    shown = await attacked.directory.events.page(Range(100))
+    events = [one for one in shown if one.action.startswith("sessions.")]
+    assert [(one.action, one.target_id, one.actor_name) for one in events] == [
+        ("sessions.sign_in", attacked.user.id, "ada"),
+        ("sessions.refuse", attacked.user.id, "ada"),
+        ("sessions.refuse", "unknown", ""),
+        ("sessions.sign_out", attacked.user.id, "ada"),
+    ]
+    assert {(one.address, one.request_id) for one in events} == {("192.0.2.9", "request-1")}
+    assert "secret" not in repr(events)
+    assert (await verify(database)).broken is None
+
+
+async def test_events_of_failures_are_bounded(database: Database) -> None:
+    await opened(database)
+    now = [0.0]
+    signins = SignIns(database, Time(), Throttle(2, 1.0, lambda: now[0]))
+    for _ in range(5):
+        await signins.refuse(Refused("", "", "password"), Source())
+    now[0] += 2
+    await signins.refuse(Refused("", "", "password"), Source())
+    events = await Directory.of(database).events.page(Range(100))
+    held = [one.details.get("failures_before_that_have_no_event") for one in events]
+    assert held == [None, None, "3"]
 
 
 def test_cookies_have_the_prefix_behind_tls_alone() -> None:

@@ -208,13 +208,32 @@ def test_a_new_password_ends_every_session(town: Town) -> None:
         assert [each.get("/me").status_code for each in (http, other)] == [401, 401]
         assert town.submit(other, "fay", words["new_password"]).status_code == 303
         path = f"/admin/users/{town.ids['fay']}/password"
-        town.passwords["fay"] = admin.post(path, headers=csrf(admin)).json()["password"]
+        once = admin.post(path, headers=csrf(admin)).json()["password"]
         assert other.get("/me").status_code == 401
+        choose(town, other, "fay", once)
         disabled = {"disabled": True}
         with town.client("fay") as again:
             admin.patch(f"/admin/users/{town.ids['fay']}", json=disabled, headers=csrf(admin))
             assert again.get("/me").status_code == 401
             assert town.submit(again, "fay", town.passwords["fay"]).status_code == 403
+
+
+def choose(town: Town, http: httpx2.Client, name: str, once: str) -> None:
+    """Signs in with a one-time password, which asks for another one."""
+    assert http.get("/login/password").headers["location"] == "/login"
+    assert town.submit(http, name, once).headers["location"] == "/login/password"
+    assert http.get("/me").status_code == 401, "the first step is not a session"
+    found = re.search('name="csrf" value="([0-9a-f]+)"', http.get("/login/password").text)
+    assert found is not None
+    town.passwords[name] = "chosen by oneself"
+    fields = {"new_password": town.passwords[name]}
+    forged = http.post("/login/password", data=fields)
+    assert forged.headers["location"] == "/login"
+    refused = http.post("/login/password", data={"new_password": once, "csrf": found[1]})
+    assert (refused.status_code, "choose another one" in refused.text) == (400, True)
+    chosen = http.post("/login/password", data=fields | {"csrf": found[1]})
+    assert chosen.headers["location"] == "/dashboard"
+    assert http.get("/me").json()["name"] == name
 
 
 def test_the_form_refuses_what_it_did_not_send_and_names_nobody(town: Town) -> None:

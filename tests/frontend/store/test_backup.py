@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select
 
+from frontend.accounts.sessions import Sessions
 from frontend.domain.ids import new_id
 from frontend.errors import StoreUnavailable
 from frontend.store.backup import BackupError, restore_backup, verify_backup, write_backup
@@ -20,6 +21,7 @@ from frontend.store.location import Location
 from frontend.store.migrate import current_revision
 from frontend.store.responses import ResponseStore
 from frontend.store.tables import admin_events, metadata, organisations
+from tests.support.accounts import add, opened
 
 
 @pytest.fixture
@@ -61,6 +63,19 @@ async def test_a_backup_restores_everything_into_either_database(
     assert written["admin_events"] == 1100
     assert await restore_backup(other, path, force=False) == written
     assert await contents(other) == await contents(database)
+
+
+async def test_sessions_are_not_in_a_backup_and_end_at_a_restore(
+    database: Database, tmp_path: Path
+) -> None:
+    directory = await opened(database)
+    user, _ = await add(directory, "ada")
+    token = (await Sessions(database, directory.users.passwords).begin(user.id)).token
+    written = await write_backup(database, path := tmp_path / "backup")
+    assert (written["users"], written["sessions"]) == (1, 0)
+    await restore_backup(database, path, force=True)
+    found = await Sessions(database, directory.users.passwords).find(token.encode(), lambda: True)
+    assert found is None
 
 
 async def test_data_is_only_replaced_by_force(database: Database, tmp_path: Path) -> None:

@@ -156,3 +156,14 @@ async def test_a_field_that_openai_lacks_is_refused_by_name() -> None:
         with pytest.raises(InvalidRequest, match="'top_k'"):
             await generate(one, generation=asked)
         assert not fake.heads
+
+
+async def test_a_call_carries_its_place_in_a_trace() -> None:
+    async with upstream(answer("{}")) as (fake, one):
+        traced = Call("ada/id", 5, (("traceparent", "00-1-2-01"), ("tracestate", "a=1")))
+        await one.web.post("/v1/embeddings", {}, traced)
+        async with contextlib.aclosing(one.web.lines("/v1/completions", {}, traced)) as lines:
+            assert [line async for line in lines] == [b"{}"]
+        await one.web.post("/v1/embeddings", {}, CALL)
+        carries = ["traceparent: 00-1-2-01\r\ntracestate: a=1" in head for head in fake.heads]
+        assert carries == [True, True, False]

@@ -1,0 +1,33 @@
+"""How people sign in with a browser."""
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from frontend.settings.group import Group
+
+
+class SignInSettings(Group):
+    """Sessions of browsers."""
+
+    session_idle_s: int = Field(
+        default=12 * 3600,
+        ge=60,
+        le=365 * 86_400,
+        description="Seconds without use after which a session of a browser ends.",
+    )
+    session_longest_s: int = Field(
+        default=7 * 86_400,
+        ge=60,
+        le=365 * 86_400,
+        description="Seconds after which a session of a browser ends in any case.",
+    )
+
+    @model_validator(mode="after")
+    def _are_in_order(self) -> Self:
+        if self.session_idle_s > self.session_longest_s:
+            raise ValueError(
+                f"session_idle_s is {self.session_idle_s}, more than session_longest_s, which is"
+                f" {self.session_longest_s}; a session cannot be unused for longer than it lasts"
+            )
+        return self

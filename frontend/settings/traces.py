@@ -1,0 +1,123 @@
+"""Where traces are sent, and which requests have one."""
+
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator
+
+from frontend.settings.group import Group, parts
+
+
+class TraceSettings(Group):
+    """Traces for OpenTelemetry; off where no collector is named."""
+
+    traces_url: str = Field(
+        default="",
+        description="An OTLP collector that gets traces: `http://HOST:4318`; `/v1/traces` is added"
+        " where the URL has no path. Empty: there are no traces.",
+    )
+    traces_headers: SecretStr | None = Field(
+        default=None,
+        description="Headers for it, as `NAME=VALUE,NAME=VALUE`; for a token.",
+    )
+    traces_headers_file: Path | None = Field(
+        default=None, description="A file that has them, one `NAME: VALUE` in each line."
+    )
+    traces_ca_file: Path | None = Field(
+        default=None, description="Certificates that a collector with `https:` is checked against."
+    )
+    traces_service: str = Field(
+        default="triton-gateway",
+        pattern=r"^[ -~]{1,100}$",
+        description="The gateway's name in traces (`service.name`).",
+    )
+    traces_sampling: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="The part of requests whose trace is recorded, where clients do not decide it.",
+    )
+    traces_follow_clients: bool = Field(
+        default=True,
+        description="Record what a client's `traceparent` says is recorded, and only that of its"
+        " traces. Without it `traces_sampling` decides alone.",
+    )
+    traces_text: bool = Field(
+        default=False,
+        description="Prompts and answers in traces, of groups whose audit policy is `full` only.",
+    )
+    traces_waiting_spans: int = Field(
+        default=8192, ge=512, le=1_000_000, description="Spans that may wait in memory."
+    )
+    traces_timeout_s: float = Field(
+        default=10, gt=0, le=300, description="Seconds that a collector may take for a batch."
+    )
+
+    @field_validator("traces_url")
+    @classmethod
+    def _is_a_collector(cls, url: str) -> str:
+        given = urlsplit(url)
+        plain = not (given.username or given.password or given.query or given.fragment)
+        is_url = given.scheme in ("http", "https") and given.hostname and plain
+        if url and not (is_url and re.fullmatch(r"[!-~]+", url)):
+            # the URL is not shown: it may hold a password
+            raise ValueError("must be an http: or https: URL without a user, query or fragment")
+        _ = given.port  # its ValueError says what is wrong
+        return url
+
+    @field_validator("traces_ca_file")
+    @classmethod
+    def _has_certificates(cls, file: Path | None) -> Path | None:
+        if file is not None and not file.is_file():
+            raise ValueError(f"'{file}' is not a file")
+        return file
+
+    @field_validator("traces_headers")
+    @classmethod
+    def _are_headers(cls, given: SecretStr | None) -> SecretStr | None:
+        if given is not None:
+            _headers_in(parts(given.get_secret_value()), "=")
+        return given
+
+    @field_validator("traces_headers_file")
+    @classmethod
+    def _has_headers(cls, file: Path | None) -> Path | None:
+        if file is not None:
+            _headers_of(file)
+        return file
+
+    @property
+    def collector(self) -> tuple[str, dict[str, str]]:
+        """The collector's whole URL, and the headers for it."""
+        url = self.traces_url.rstrip("/")
+        if not urlsplit(url).path:
+            url += "/v1/traces"
+        if self.traces_headers_file is not None:
+            return url, _headers_of(self.traces_headers_file)
+        if self.traces_headers is None:
+            return url, {}
+        return url, _headers_in(parts(self.traces_headers.get_secret_value()), "=")
+
+
+def _headers_of(file: Path) -> dict[str, str]:
+    try:
+        lines = file.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not text"
+        raise ValueError(f"'{file}' cannot be read: {reason}") from None
+    return _headers_in([line for line in lines if line.strip()], ":")
+
+
+def _headers_in(given: list[str], separator: str) -> dict[str, str]:
+    headers = {}
+    for number, one in enumerate(given, 1):
+        name, found, value = one.partition(separator)
+        name, value = name.strip().lower(), value.strip()
+        if not (
+            found and re.fullmatch(r"[a-z0-9-]{1,100}", name) and re.fullmatch(r"[ -~]+", value)
+        ):
+            # the header is not shown: it may hold a token
+            raise ValueError(f"header {number} is not NAME{separator}VALUE")
+        headers[name] = value
+    return headers

@@ -1,0 +1,60 @@
+"""What the gateway does for a model of another builder: its template, its tokenizer, its calls."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from frontend.upstreams.declared import Declared
+from frontend.upstreams.triton.models import Served
+from frontend.upstreams.triton.plain.configs import Plain
+from frontend.upstreams.triton.plain.generate import Writer
+from frontend.upstreams.triton.plain.templates import ChatTemplate
+from frontend.upstreams.triton.plain.tokens import ESTIMATE, Tokens
+from frontend.upstreams.triton.plain.vectors import Embedder
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The template and the tokenizer of one model."""
+
+    template: ChatTemplate | None = None
+    tokens: Tokens = ESTIMATE
+
+
+NO_PARTS = Parts()
+
+
+def make_parts(declared: Mapping[str, Declared]) -> dict[str, Parts]:
+    """The parts of each model by its name in Triton. Raises ValueError that names the field."""
+    return {own: _parts(facts) for own, facts in declared.items()}
+
+
+def _parts(facts: Declared) -> Parts:
+    if facts.tensors is not None:
+        if (facts.tensors.text is None) is (facts.tensors.ids is None):
+            raise ValueError(f"'tensors' of {facts.name}: set one of 'text' and 'ids'")
+        if facts.tensors.ids is not None and facts.tokenizer is None:
+            raise ValueError(f"'tensors' of {facts.name}: 'ids' needs a 'tokenizer'")
+    template, tokens = None, ESTIMATE
+    field = "chat_template"
+    try:
+        if facts.chat_template is not None:
+            template = ChatTemplate(facts.chat_template)
+        field = "tokenizer"
+        if facts.tokenizer is not None:
+            tokens = Tokens(Path(facts.tokenizer))
+    except ValueError as error:
+        raise ValueError(f"'{field}' of {facts.name}: {error}") from None
+    return Parts(template, tokens)
+
+
+def writer(served: Served, plain: Plain, parts: Parts) -> Writer:
+    """What generates with a model."""
+    length = served.model.context_length
+    return Writer(served.own, plain, length, parts.template, parts.tokens)
+
+
+def embedder(served: Served, plain: Plain, parts: Parts) -> Embedder:
+    """What embeds with a model."""
+    length = served.model.context_length
+    return Embedder(served.own, plain, served.max_batch, parts.tokens, length)
