@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from frontend.domain.models import Model
-from frontend.errors import GatewayError
+from frontend.errors import BackendTimeout, BackendUnavailable, GatewayError, UpstreamLost
 from frontend.upstreams.patterns import WILDCARD, Patterns
 from frontend.upstreams.protocol import Upstream
 from frontend.upstreams.residency import Residency
@@ -48,6 +48,8 @@ class Registry:
     mapping: Mapping[str, str] = field(default_factory=dict)
     keep_s: float = math.inf
     residency: Residency = field(init=False)
+    failure: str | None = None
+    """Why the last poll failed; None where it did not."""
     _ready: dict[str, Model] = field(default_factory=dict)
     _patterns: Patterns = field(default_factory=lambda: Patterns({}))
     _seen: dict[str, str] = field(default_factory=dict)
@@ -227,12 +229,14 @@ class Registry:
         try:
             models = await self.upstream.models()
             await self._read_on_demand()
-        except GatewayError:
+        except GatewayError as error:
+            self.failure = _reason(error)
             if self._reachable or self._refreshed_at_s < 0:  # it stopped, or never answered
                 _log.warning("the model server does not answer; trying again until it does")
             self._reachable = False
         else:
             self._reachable = self._learned = True
+            self.failure = None
             self._answered_at_s = time.monotonic()
             self._loaded = {model.name: model for model in models}
             on_demand = [model for model in models if self.residency.is_on_demand(model)]
@@ -299,3 +303,10 @@ def find_cycle(mapping: Mapping[str, str]) -> list[str]:
                 return [*seen[seen.index(name) :], name]
             seen.append(name)
     return []
+
+
+def _reason(error: GatewayError) -> str:
+    """Why a poll failed, for operators; what the error says itself is for callers."""
+    if isinstance(error, UpstreamLost | BackendUnavailable):
+        return "nothing answers at its address"
+    return "the poll took too long" if isinstance(error, BackendTimeout) else error.message

@@ -54,19 +54,22 @@ function labelled(field) {
     return element("fieldset", {}, element("legend", { textContent: field.label }), ...boxes);
   }
   const made = input(field);
+  made.id = `field-${field.name}`;
+  // beside the label, or a screen reader reads the hint as a part of the name
   const hint = field.hint ? [element("small", { textContent: field.hint, id: `hint-${field.name}` })] : [];
   if (field.hint) made.setAttribute("aria-describedby", `hint-${field.name}`);
-  if (field.type === "checkbox") return element("label", { className: "check" }, made, field.label, ...hint);
-  const label = element("label", {}, field.label, made, ...hint);
-  if (field.type === "lookup") suggest(field, made, label);
-  return label;
+  const label = element("label", { htmlFor: made.id, textContent: field.label });
+  if (field.type === "checkbox") return element("div", { className: "field check" }, made, label, ...hint);
+  const box = element("div", { className: "field" }, label, made, ...hint);
+  if (field.type === "lookup") suggest(field, made, box);
+  return box;
 }
 
 // Offers the names that contain what was typed; the last answer wins.
-function suggest(field, made, label) {
+function suggest(field, made, box) {
   const list = element("datalist", { id: `list-${field.name}` });
   made.setAttribute("list", list.id);
-  label.append(list);
+  box.append(list);
   let asked = 0;
   made.addEventListener("input", async () => {
     const mine = (asked += 1);

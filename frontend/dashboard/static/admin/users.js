@@ -19,7 +19,7 @@ const body = (values) => ({ ...values, email: values.email || null, group_id: va
 
 async function password(user) {
   const made = await call("POST", `${path}/${user.id}/password`, {});
-  await reveal(`New password of ${user.name}`, "It is shown this once. Every session of the user has ended; the user can change it on the page Account.", made.password);
+  await reveal(`New password of ${user.name}`, "It is shown this once, and works once: the user then chooses another one. Every session of the user has ended.", made.password);
 }
 
 async function edit(user, again) {
