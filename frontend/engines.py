@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from frontend.address import Address, BadAddress, parse_grpc, parse_server
+from frontend.domain.room import UNLIMITED_ROOM, RoomLimits
 from frontend.domain.upstreams import Backend, ServedModel, TensorNames, UpstreamEntry
 from frontend.reach import Reach
 from frontend.upstreams.anthropic import Anthropic
@@ -45,6 +46,7 @@ class Engines:
     mapping: Mapping[str, str] = field(default_factory=dict)
     keep_s: float = float("inf")
     triton: tuple[tuple[str, str] | None, Path | None] = (None, None)
+    room: RoomLimits = UNLIMITED_ROOM
     allows: Callable[[Address], bool] = lambda _: True
     files: Path | None = None
 
@@ -80,7 +82,7 @@ class Engines:
             entry.external,
             frozenset(entry.groups),
         )
-        registry = Registry(upstream, self.poll_interval_s, self.mapping, self.keep_s)
+        registry = Registry(upstream, self.poll_interval_s, self.mapping, self.keep_s, self.room)
         return Member(entry.name, upstream, registry, placing, enabled=entry.enabled)
 
     def _upstream(self, entry: UpstreamEntry) -> Upstream:

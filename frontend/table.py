@@ -11,6 +11,7 @@ from frontend.dashboard.admin import AdminRoutes
 from frontend.dashboard.login import LoginRoutes
 from frontend.dashboard.pages import StaticRoutes
 from frontend.dashboard.playground import PlaygroundRoutes
+from frontend.dashboard.single import SingleRoutes
 from frontend.dashboard.status import StatusRoutes
 from frontend.dashboard.steps import StepRoutes
 from frontend.domain.identity import Permission
@@ -81,6 +82,7 @@ class Handlers:
     static: StaticRoutes
     login: LoginRoutes
     steps: StepRoutes
+    single: SingleRoutes
     account: AccountRoutes
     admin: AdminRoutes
     live: LiveRoutes
@@ -212,6 +214,8 @@ def _gateway(to: Handlers) -> list[Route]:
         Route("POST", "/login", OPENAI, PUBLIC, to.login.submit),
         Route("GET", "/login/password", OPENAI, PUBLIC, to.steps.show_password),
         Route("POST", "/login/password", OPENAI, PUBLIC, to.steps.choose_password),
+        Route("GET", "/login/oidc", OPENAI, PUBLIC, to.single.go),
+        Route("GET", "/login/oidc/callback", OPENAI, PUBLIC, to.single.answer),
         Route("POST", "/logout", OPENAI, SELF, to.login.logout),
         Route("GET", "/dashboard", OPENAI, SELF, to.account.show, page=True),
         Route("GET", "/admin", OPENAI, SELF, to.admin.overview, page=True),
@@ -342,6 +346,7 @@ def _backends(to: Handlers) -> list[Route]:
         Route("GET", "/admin/backends", OPENAI, BACKENDS, to.backends.list),
         Route("POST", "/admin/backends/register", OPENAI, BACKENDS, to.backends.register),
         Route("GET", one, OPENAI, BACKENDS, to.backends.get),
+        Route("PATCH", one, OPENAI, BACKENDS, to.backends.edit),
         Route("DELETE", one, OPENAI, BACKENDS, to.backends.delete),
         Route("POST", f"{one}/enable", OPENAI, BACKENDS, to.backends.enable),
         Route("POST", f"{one}/disable", OPENAI, BACKENDS, to.backends.disable),

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from frontend.accounts.directory.actor import OPERATOR
 from frontend.commands.accounts import Answer, add_command, parser_of, run_command
-from frontend.dialects.admin.backends import BackendBody, columns_of, show_backend
+from frontend.dialects.admin.backends import (
+    BackendBody,
+    BackendEdit,
+    changes_of,
+    columns_of,
+    show_backend,
+)
 from frontend.dialects.read import read
 
 if TYPE_CHECKING:
@@ -17,6 +23,10 @@ _COLUMNS = ("id", "name", "url", "engine", "max_concurrent", "enabled", "drainin
 _FIELDS = (
     "name", "url", "engine", "max_concurrent", "max_num_seqs", "gpu_memory_gb", "priority",
     "external", "groups", "api_key_env", "api_key_file",
+)  # fmt: skip
+_EDITS = (
+    "max_concurrent", "max_num_seqs", "gpu_memory_gb", "priority", "external", "enabled", "groups",
+    "api_key_env", "api_key_file", "revision",
 )  # fmt: skip
 
 
@@ -36,6 +46,19 @@ def main(arguments: Sequence[str]) -> int:
     register.add_argument("--group", dest="groups", action="append", help="id of a group; repeat")
     register.add_argument("--api-key-env", help="variable with the key; ends with _API_KEY")
     register.add_argument("--api-key-file", help="file with the key in the gateway's backend_keys")
+    change = add_command(commands, "set", "change a registered upstream", _set)
+    change.add_argument("backend", help="its name or id")
+    change.add_argument("--max-concurrent", type=_count, help="requests at once, or 'none'")
+    change.add_argument("--max-num-seqs", type=_count, help="the engine's own limit, or 'none'")
+    change.add_argument("--gpu-memory-gb", type=float, help="memory of its GPUs in GiB")
+    change.add_argument("--priority", type=int, help="1 adds 10 points to its score")
+    flags = argparse.BooleanOptionalAction
+    change.add_argument("--external", action=flags, help="whether prompts leave the site")
+    change.add_argument("--enabled", action=flags, help="whether it gets requests")
+    change.add_argument("--group", dest="groups", action="append", help="id of a group; repeat")
+    change.add_argument("--api-key-env", help="variable with the key; ends with _API_KEY")
+    change.add_argument("--api-key-file", help="file with the key in the gateway's backend_keys")
+    change.add_argument("--revision", help="change nothing unless this is its revision")
     texts = {
         "enable": "let it have requests again",
         "disable": "take it out of use; running requests end",
@@ -51,6 +74,10 @@ def main(arguments: Sequence[str]) -> int:
             waits = "seconds to wait for its requests (default: 0)"
             command.add_argument("--wait-s", type=_seconds, default=0.0, help=waits)
     return run_command(parser.parse_args(arguments))
+
+
+def _count(text: str) -> int | str:
+    return "none" if text == "none" else int(text)
 
 
 def _seconds(text: str) -> float:
@@ -83,6 +110,14 @@ async def _register(directory: "Directory", options: argparse.Namespace) -> Answ
     body = read(BackendBody, given)
     made = await _backends(directory).register(OPERATOR, NewBackend(**columns_of(body)))
     return Answer(show_backend(made), _COLUMNS)
+
+
+async def _set(directory: "Directory", options: argparse.Namespace) -> Answer:
+    given = {name: value for name in _EDITS if (value := getattr(options, name)) is not None}
+    given = {name: None if value == "none" else value for name, value in given.items()}
+    values, revision = changes_of(read(BackendEdit, given))
+    edited = await _backends(directory).edit(OPERATOR, options.backend, values, revision)
+    return Answer(show_backend(edited), _COLUMNS)
 
 
 async def _change(directory: "Directory", options: argparse.Namespace) -> Answer:

@@ -105,3 +105,5 @@ class Generation:
     context_length: int | None = None
     """The most tokens of prompt and reply, where that is less than the model has."""
     truncation: Truncation | None = None
+    session: str | None = None
+    """What the caller names a conversation or an agent's work by, to stay at one upstream."""

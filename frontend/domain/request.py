@@ -105,6 +105,8 @@ class Request:
     outcome: Outcome
     background_s: float | None = None
     """Seconds of each call of a request that lets all others go first; None: it does not."""
+    session: str = ""
+    """The header `x-session-id`: requests of one session stay at one upstream if they can."""
 
     @property
     def user(self) -> str:

@@ -1,6 +1,7 @@
 """How the operator describes an upstream: where it is, what it runs, and what may be sent to it."""
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import astuple, dataclass
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Len
@@ -97,3 +98,8 @@ class Backend:
     draining_at_us: int | None
     refreshed_at_us: int
     created_at_us: int
+
+    @property
+    def revision(self) -> str:
+        """Differs after each change: who edits names the one that they saw."""
+        return hashlib.sha256(repr(astuple(self)).encode()).hexdigest()[:16]

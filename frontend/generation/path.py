@@ -147,6 +147,8 @@ class Path:
                         yield place
                     except GatewayError as error:
                         member.failed(model.name, error, answered=place.answered)
+                        if capture is not None:
+                            capture.failed(error.upstream_text)
                         raise
                     member.succeeded(model.name)
 

@@ -52,6 +52,7 @@ class Run:
     _covered: set[int] = field(default_factory=set)
     """Prompts whose first attempt is reserved already."""
     _attempts: Iterator[int] = field(default_factory=itertools.count)
+    _reloads: int = 0
 
     @property
     def usage(self) -> Usage:
@@ -269,11 +270,19 @@ class Run:
                     self._served_by(place)
                     return answer
             except MOVED:
-                if not self._can_move(need, tried):
+                if not await self._can_move(need, tried):
                     raise
 
-    def _can_move(self, need: Need, tried: set[str]) -> bool:
-        return self.request.left_s > 0 and self.path.places.has_other(self.model.name, need, tried)
+    async def _can_move(self, need: Need, tried: set[str]) -> bool:
+        if self.request.left_s <= 0:
+            return False
+        places = self.path.places
+        if not self._reloads and (name := await places.find_unloaded(self.model, tried)):
+            # another gateway unloaded it since the last poll: it is loaded again, once
+            self._reloads += 1
+            tried.discard(name)
+            return True
+        return places.has_other(self.model.name, need, tried)
 
     def _served_by(self, place: Place) -> None:
         """The price is that of the upstream that answers."""
@@ -296,7 +305,10 @@ class Run:
             accepts |= {Input.TOOLS}
         answer = generation.sampling.max_tokens or 0
         tokens = int(sizes.bytes_of(generation) / _BYTES_PER_TOKEN) + answer
-        return Need(accepts, generation, tokens, group, local, operation)
+        session = generation.session or self.request.session
+        # another user's session of the same name is another one
+        named = f"{self.request.user}/{session}" if session else ""
+        return Need(accepts, generation, tokens, group, local, operation, named)
 
     def _check(self, generations: list[Generation]) -> None:
         """Raises InvalidRequest before anything waits for a slot."""
@@ -336,7 +348,9 @@ class Run:
                 return
             except MOVED:
                 # after the first byte the client has a part of this answer
-                if (place is not None and place.answered) or not self._can_move(need, tried):
+                if place is not None and place.answered:
+                    raise
+                if not await self._can_move(need, tried):
                     raise
 
     async def _read(

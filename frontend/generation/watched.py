@@ -19,6 +19,14 @@ def watch(metrics: Metrics, path: Path, folder: FilePath) -> None:
         lambda: {one.name: float(one.running) for one in fleet.members}, "upstream",
     )  # fmt: skip
     metrics.watch(
+        "upstream_stale", "Whether an upstream's figures are too old to choose by",
+        lambda: {one.name: float(one.is_stale) for one in fleet.members}, "upstream",
+    )  # fmt: skip
+    metrics.watch(
+        "upstream_waiting", "Requests that wait at an upstream, as far as it is known",
+        lambda: {one.name: one.queue for one in fleet.members}, "upstream",
+    )  # fmt: skip
+    metrics.watch(
         "upstream_breakers", "Models whose circuit breaker at an upstream is not closed",
         lambda: {one.name: len(one.broken) for one in fleet.members}, "upstream",
     )  # fmt: skip

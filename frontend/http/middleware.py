@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PATH_SHOWN = 200
+_MAX_SESSION = 256
 _MOVED = [(b"cache-control", b"no-store"), (b"vary", b"accept, cookie")]
 _log = logging.getLogger("frontend.access")
 
@@ -123,7 +124,14 @@ class Middleware:
             self.recorder.begin(outcome, has_text=route.permission is Permission.INFER)
         # from here, so that waiting for the body and for a place counts against the deadline
         deadline_s = time.monotonic() + self.request_timeout_s
-        request = Request(outcome.id, outcome.caller, route.dialect, deadline_s, outcome)
+        request = Request(
+            outcome.id,
+            outcome.caller,
+            route.dialect,
+            deadline_s,
+            outcome,
+            session=_session_of(scope["headers"]),
+        )
         await route.handler(request, Client(request, scope, receive, send, self.client_timeout_s))
 
     async def _authorize(self, route: Route, scope: Scope, outcome: Outcome) -> Caller:
@@ -133,11 +141,11 @@ class Middleware:
         # failures
         source = partial(source_of, scope, self.proxies)
 
-        def found(caller: Caller) -> None:
+        def identify(caller: Caller) -> None:
             outcome.caller, outcome.is_authenticated = caller, True
 
         attempt = Attempt(
-            scope["headers"], route.permission, route.path, source, found, scope["method"]
+            scope["headers"], route.permission, route.path, source, identify, scope["method"]
         )
         return await self.authorizer.authorize(attempt)
 
@@ -213,3 +221,11 @@ def log_fields(outcome: Outcome) -> dict[str, Any]:
         shown["prompt_tokens"] = outcome.usage.prompt_tokens
         shown["completion_tokens"] = outcome.usage.completion_tokens
     return {name: value for name, value in shown.items() if value is not None}
+
+
+def _session_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """The caller's name of a session; empty for none, or for one that is too long."""
+    for name, value in headers:
+        if name == b"x-session-id" and len(value) <= _MAX_SESSION:
+            return value.decode("latin-1")
+    return ""

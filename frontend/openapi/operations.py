@@ -237,6 +237,8 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("POST", "/login", "Begin a session, with the fields of the form", media="text/html"),
     Operation("GET", "/login/password", "See the form for a new password", media="text/html"),
     Operation("POST", "/login/password", "Replace a one-time password", media="text/html"),
+    Operation("GET", "/login/oidc", "Go to the sign-in provider", media="text/html"),
+    Operation("GET", "/login/oidc/callback", "Come back from it", media="text/html"),
     Operation("POST", "/logout", "End the session of the cookie", answer=("signed_out",)),
     Operation("GET", "/dashboard", "See the own account in a browser", media="text/html"),
     Operation("GET", "/admin", "See what the gateway does in a browser", media="text/html"),
@@ -382,6 +384,10 @@ OPERATIONS: tuple[Operation, ...] = (
         answer=_OBJECT, status="201",
     ),
     Operation("GET", "/admin/backends/{id}", "Get an upstream and how it is", answer=_OBJECT),
+    Operation(
+        "PATCH", "/admin/backends/{id}", "Change a registered upstream", backends.BackendEdit,
+        answer=_OBJECT,
+    ),
     Operation(
         "DELETE", "/admin/backends/{id}", "Drain an upstream, and delete it when it is idle",
         answer=("id", "deleted"), query=("wait_s",),

@@ -7,7 +7,14 @@ from typing import Any
 
 from frontend.accounts.directory.actor import Actor
 from frontend.accounts.directory.backends import MAX_WAIT_S, Backends, NewBackend
-from frontend.dialects.admin.backends import BackendBody, columns_of, show_backend, show_entry
+from frontend.dialects.admin.backends import (
+    BackendBody,
+    BackendEdit,
+    changes_of,
+    columns_of,
+    show_backend,
+    show_entry,
+)
 from frontend.dialects.admin.query import parse_query
 from frontend.domain.request import Request
 from frontend.domain.upstreams import Backend, UpstreamEntry
@@ -54,6 +61,15 @@ class BackendRoutes:
         made = await self.backends.register(actor, NewBackend(**columns_of(body)))
         await self._follow()
         await self.desk.send(client, self._show(made), 201)
+
+    async def edit(self, request: Request, client: Client) -> None:
+        """PATCH /admin/backends/{id}"""
+        body, actor = await self.desk.read(request, client, BackendEdit)
+        values, revision = changes_of(body)
+        revision = revision or _matched(client)
+        edited = await self.backends.edit(actor, parameter(client), values, revision)
+        await self._follow()
+        await self.desk.send(client, self._show(edited))
 
     async def enable(self, request: Request, client: Client) -> None:
         """POST /admin/backends/{id}/enable"""
@@ -118,6 +134,7 @@ def _state(member: Member | None, error: str | None, running: int) -> dict[str, 
         "status": status if member.enabled else "disabled",
         "reachable": reachable,
         "models": [one.name for one in member.registry.models],
+        "engine_slots": member.slots,
         "utilization": member.utilization,
         "queue": member.queue,
         "polled_s_ago": round(age_s, 1) if age_s < 1e9 else None,
@@ -125,6 +142,15 @@ def _state(member: Member | None, error: str | None, running: int) -> dict[str, 
         "breakers": {model: state.value for model, state in member.broken.items()},
         "error": error or member.problem,
     }
+
+
+def _matched(client: Client) -> str | None:
+    """The revision in the header `if-match`."""
+    for name, value in client.scope["headers"]:
+        if name == b"if-match":
+            given: str = value.decode("latin-1").strip()
+            return None if given == "*" else given.strip('"')
+    return None
 
 
 def _wait_of(client: Client) -> float:

@@ -11,6 +11,7 @@ from frontend.settings.batches import BatchSettings
 from frontend.settings.limits import LimitSettings
 from frontend.settings.logs import LogSettings
 from frontend.settings.media import MediaSettings
+from frontend.settings.oidc import OidcSettings
 from frontend.settings.schemas import SchemaSettings
 from frontend.settings.server import ServerSettings
 from frontend.settings.sharing import SharingSettings
@@ -43,6 +44,7 @@ class Settings(
     LogSettings,
     TraceSettings,
     SignInSettings,
+    OidcSettings,
     StoreSettings,
     SchemaSettings,
     MediaSettings,

@@ -1,5 +1,6 @@
 """Where the model server is, and what its models are called."""
 
+import math
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Self
@@ -7,6 +8,7 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 
 from frontend.domain.durations import parse_duration
+from frontend.domain.room import RoomLimits
 from frontend.domain.upstreams import UpstreamEntry
 from frontend.settings.entries import read_entries
 from frontend.settings.group import Group, parts
@@ -47,6 +49,27 @@ class UpstreamSettings(Group):
         default="-1",
         description="How long a model without `keep_alive` in models.yaml stays loaded after its "
         "last request, such as `5m`; -1: always. A request loads it again.",
+    )
+    max_loaded_gb: float | None = Field(
+        default=None,
+        gt=0,
+        description="GiB that the models loaded at one Triton may take, by the sizes of their"
+        " weights. A request for another one then first unloads those with `keep_alive` that were"
+        " not used for the longest time and have no requests.",
+    )
+    max_loaded_models: int | None = Field(
+        default=None, ge=1, description="The same as a number of models, whatever their sizes."
+    )
+    max_load_wait_s: float = Field(
+        default=300,
+        gt=0,
+        description="Seconds that a load waits at most until there is room; then its requests get"
+        " a 503.",
+    )
+    min_loaded_s: float = Field(
+        default=10,
+        ge=0,
+        description="Seconds that a model stays at least before it is unloaded for another one.",
     )
     backend_networks: str = Field(
         default="",
@@ -97,6 +120,16 @@ class UpstreamSettings(Group):
     def reachable(self) -> tuple[IPv4Network | IPv6Network, ...]:
         """`backend_networks`, one by one."""
         return tuple(map(ip_network, parts(self.backend_networks)))
+
+    @property
+    def room(self) -> RoomLimits:
+        """What the models loaded at one upstream may take."""
+        return RoomLimits(
+            math.inf if self.max_loaded_gb is None else self.max_loaded_gb * 2**30,
+            math.inf if self.max_loaded_models is None else self.max_loaded_models,
+            self.max_load_wait_s,
+            self.min_loaded_s,
+        )
 
     @field_validator("keep_alive")
     @classmethod

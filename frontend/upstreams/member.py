@@ -3,6 +3,8 @@
 It counts the requests of this gateway alone. A breaker of one model never stops another.
 """
 
+import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,6 +24,9 @@ from frontend.upstreams.protocol import Figures, Upstream
 from frontend.upstreams.registry import Registry
 
 _POLLS_UNTIL_STALE = 2
+ALARM_S = 30.0
+"""Age of the figures from which an administrator should know of it."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,7 @@ class Member:
     running: int = 0
     clock: Callable[[], float] = time.monotonic
     prefixes: Prefixes = field(default_factory=Prefixes)
-    figures: Figures | None = None
+    alarmed: bool = False
     error: str | None = None
     """Why it was last given up on, for admins."""
     _breakers: dict[str, Breaker] = field(default_factory=dict)
@@ -76,8 +81,25 @@ class Member:
     @property
     def has_room(self) -> bool:
         """Whether one more request may run there."""
-        most = self.placing.max_running
+        most = self.most
         return most is None or self.running < most
+
+    @property
+    def figures(self) -> Figures | None:
+        """What the server said of its load at the last poll."""
+        return self.upstream.figures
+
+    @property
+    def slots(self) -> int | None:
+        """Requests that its engine runs at once, where that is known."""
+        return None if self.figures is None else self.figures.slots
+
+    @property
+    def most(self) -> int | None:
+        """Requests that may run there at once. More than the engine runs would wait inside it,
+        where they escape the fair share."""
+        most, slots = self.placing.max_running, self.slots
+        return most if most is None or slots is None else min(most, slots)
 
     @property
     def is_stale(self) -> bool:
@@ -87,15 +109,34 @@ class Member:
     @property
     def utilization(self) -> float | None:
         """The part of its capacity that is in use; None where that is not known."""
-        if self.placing.max_running:
-            return self.running / self.placing.max_running
-        return None if self.figures is None else self.figures.utilization
+        most = self.most or self.slots
+        own = self.running / most if most else None
+        said = None if self.figures is None else self.figures.utilization
+        # a server that says less than what this gateway sends there is not believed
+        return own if said is None else max(said, own or 0.0)
 
     @property
     def queue(self) -> float:
-        """Requests that wait there; without figures, those of this gateway that run there."""
-        waiting = None if self.figures is None else self.figures.waiting
-        return float(self.running if waiting is None else waiting)
+        """Requests that wait there; without figures, those of this gateway that run there.
+
+        Requests of this gateway beyond those that the server says it runs wait there as well,
+        whatever it says of its queue.
+        """
+        figures = self.figures
+        if figures is None or figures.waiting is None:
+            return float(self.running)
+        return max(figures.waiting, self.running - (figures.running or 0.0))
+
+    def check_age(self) -> None:
+        """Logs once that what is known of it is too old to choose by, and once that it is not."""
+        age_s = self.registry.polled_s_ago
+        if not self.alarmed and ALARM_S < age_s < math.inf:
+            text = "the figures of the upstream %s are %.0f s old; requests are spread by chance"
+            _log.error(text, self.name, age_s)
+            self.alarmed = True
+        elif self.alarmed and age_s <= ALARM_S:
+            _log.warning("the figures of the upstream %s are new again", self.name)
+            self.alarmed = False
 
     def breaker(self, model: str) -> Breaker:
         """The breaker of a model that is served here."""
@@ -122,6 +163,7 @@ class Member:
 
     def succeeded(self, model: str) -> None:
         """A request had an answer."""
+        self.registry.worked()
         if (breaker := self._breakers.get(model)) is not None:
             breaker.succeeded()
 

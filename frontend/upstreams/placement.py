@@ -31,7 +31,8 @@ _KEPT = 256
 class Need:
     """What a request needs of an upstream.
 
-    `group`: the id of the caller's group. `local`: its prompts must not leave the site.
+    `group`: the id of the caller's group. `local`: its prompts must not leave the site. `session`:
+    what it belongs to; requests of one session stay at one upstream if they can.
     `tokens`: about how many its prompt and answer have. `operation`: what traces call it.
     """
 
@@ -41,6 +42,7 @@ class Need:
     group: str = ""
     local: bool = False
     operation: str = "load"
+    session: str = ""
 
 
 NOTHING = Need()
@@ -108,6 +110,16 @@ class Places:
         """Whether an upstream that was not tried could serve the request."""
         return bool(self._fitting(model, need, tried))
 
+    async def find_unloaded(self, model: Model, tried: Set[str]) -> str | None:
+        """A tried upstream where requests load the model, and that has unloaded it meanwhile."""
+        for member, own in self.fleet.holders(model.name):
+            registry = member.registry
+            if member.name in tried and registry.residency.is_on_demand(own):
+                await registry.refresh()
+                if registry.is_reachable and not registry.is_loaded(model.name):
+                    return member.name
+        return None
+
     @asynccontextmanager
     async def hold(
         self, model: Model, need: Need, tried: Set[str], call_id: str, timeout_s: float
@@ -128,8 +140,7 @@ class Places:
         holder = None
         if self.fleet.is_on_demand(model):
             fitting = self._fitting(model.name, need, tried)
-            # where it is loaded already, if it is
-            fitting.sort(key=lambda one: not one.registry.is_loaded(model.name))
+            fitting.sort(key=lambda one: _place_to_load(one, model))
             holder = fitting[0] if fitting else None
         if holder is None:
             yield None
@@ -184,13 +195,15 @@ class Places:
         return BackendUnavailable(f"the model '{model}' is not available now; try again soon")
 
     def _choose(self, free: list[Member], model: str, need: Need, call_id: str) -> Member:
-        if len(free) == 1:
+        if len(free) == 1 and len(self.fleet.members) == 1:
             return free[0]
         blocks = blocks_of(need.generation) if need.generation is not None else ()
-        candidates = _candidates(free, model, blocks)
+        candidates = _candidates(free, model, blocks, need.session)
         scores = [score(one) for one in candidates]
         member = free[pick(candidates, scores, self.random)]
         member.prefixes.add(blocks)
+        if need.session:
+            member.prefixes.add_session(need.session)
         names = [one.name for one in free]
         stale = any(one.stale for one in candidates)
         terms = dict(zip(names, scores, strict=True))
@@ -228,6 +241,12 @@ class Places:
             call()
 
 
+def _place_to_load(member: Member, model: Model) -> tuple[bool, bool]:
+    """Sorts first where it is loaded already, then where no other model must go for it."""
+    registry = member.registry
+    return not registry.is_loaded(model.name), not registry.residency.has_room(model)
+
+
 def _may_use(member: Member, need: Need) -> bool:
     placing = member.placing
     if placing.external and need.local:
@@ -240,7 +259,9 @@ def _with_context(held: list[tuple[Member, Model]], tokens: int) -> list[tuple[M
     return [pair for pair, length in lengths if length is None or length >= tokens]
 
 
-def _candidates(free: list[Member], model: str, blocks: tuple[int, ...]) -> list[Candidate]:
+def _candidates(
+    free: list[Member], model: str, blocks: tuple[int, ...], session: str
+) -> list[Candidate]:
     fastest = max((one.speed(model).tokens_per_s or 0.0) for one in free)
     made = []
     for one in free:
@@ -249,7 +270,7 @@ def _candidates(free: list[Member], model: str, blocks: tuple[int, ...]) -> list
             Candidate(
                 name=one.name,
                 loaded=one.registry.is_loaded(model),
-                affinity=one.prefixes.share(blocks),
+                affinity=max(one.prefixes.share(blocks), one.prefixes.session_share(session)),
                 utilization=one.utilization,
                 queue=one.queue,
                 speed=speed / fastest if speed is not None and fastest else None,

@@ -24,6 +24,7 @@ async def probing(member: Member) -> None:
     """Tries the models of one upstream whose breakers have cooled down, until it is cancelled."""
     while True:
         await asyncio.sleep(member.registry.interval_s)
+        member.check_age()
         await try_again(member)
 
 

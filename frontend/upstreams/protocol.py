@@ -4,8 +4,9 @@ Code above this package knows upstreams by this protocol alone; `tests/support/u
 scripted one.
 """
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 from frontend.domain.events import Events
@@ -36,10 +37,24 @@ class Figures:
     waiting: float | None = None
     utilization: float | None = None
     """The part of the engine's cache that is in use, 0…1."""
+    slots: int | None = None
+    """Requests that its engine runs at once; more of them wait inside the engine."""
+
+    def __post_init__(self) -> None:
+        """What cannot be true is as if the server had not said it."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                object.__setattr__(self, field.name, None)
+        if self.utilization is not None and self.utilization > 1:
+            object.__setattr__(self, "utilization", None)
 
 
 class Upstream(Protocol):
     """One server. Each method raises GatewayError, and BackendUnavailable when it is gone."""
+
+    figures: Figures | None
+    """As it said them when its models were last read."""
 
     def generate(self, model: Model, generation: Generation, call: Call) -> Events:
         """The events of one generation, as they come; closing the iterator stops the work."""

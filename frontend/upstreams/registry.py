@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from frontend.domain.models import Model
+from frontend.domain.room import UNLIMITED_ROOM, RoomLimits
 from frontend.errors import BackendTimeout, BackendUnavailable, GatewayError, UpstreamLost
 from frontend.upstreams.patterns import WILDCARD, Patterns
 from frontend.upstreams.protocol import Upstream
@@ -23,6 +24,8 @@ _LATEST = ":latest"
 _MISS_INTERVAL_S = 0.5
 _READ_INTERVAL_S = 30.0
 _PATTERN = 2
+_BUSY_S = 30.0
+"""How long a server whose polls time out stays in use after the last answer to a request."""
 _log = logging.getLogger(__name__)
 
 
@@ -47,6 +50,7 @@ class Registry:
     interval_s: float
     mapping: Mapping[str, str] = field(default_factory=dict)
     keep_s: float = math.inf
+    limits: RoomLimits = UNLIMITED_ROOM
     residency: Residency = field(init=False)
     failure: str | None = None
     """Why the last poll failed; None where it did not."""
@@ -60,13 +64,21 @@ class Registry:
     _learned: bool = False
     _answered_at_s: float = -math.inf
     _refreshed_at_s: float = -1e9
+    _worked_at_s: float = -math.inf
     _refreshing: asyncio.Task[None] | None = None
     _loaded: dict[str, Model] = field(default_factory=dict)
     _on_demand: dict[str, Model] = field(default_factory=dict)
     _read_at_s: float = -1e9
 
     def __post_init__(self) -> None:
-        self.residency = Residency(self.upstream, lambda: self._loaded, self.refresh, self.keep_s)
+        self.residency = Residency(
+            self.upstream,
+            lambda: self._loaded,
+            self.refresh,
+            self.keep_s,
+            self.limits,
+            lambda: self._known,
+        )
 
     @property
     def is_ready(self) -> bool:
@@ -193,6 +205,10 @@ class Registry:
             await self.refresh()
         return self._reachable
 
+    def worked(self) -> None:
+        """A request had an answer."""
+        self._worked_at_s = time.monotonic()
+
     def lost(self) -> None:
         """A request found the upstream gone: notes it at once; the next poll corrects it."""
         self._reachable = False
@@ -229,22 +245,33 @@ class Registry:
         try:
             models = await self.upstream.models()
             await self._read_on_demand()
+        except BackendTimeout as error:
+            self.failure = _reason(error)
+            # a busy server that still answers requests is not gone: what is known of it is old
+            if time.monotonic() - self._worked_at_s > _BUSY_S:
+                self._note_absence()
         except GatewayError as error:
             self.failure = _reason(error)
-            if self._reachable or self._refreshed_at_s < 0:  # it stopped, or never answered
-                _log.warning("the model server does not answer; trying again until it does")
-            self._reachable = False
+            self._note_absence()
         else:
             self._reachable = self._learned = True
             self.failure = None
             self._answered_at_s = time.monotonic()
-            self._loaded = {model.name: model for model in models}
+            before, self._loaded = self._loaded, {model.name: model for model in models}
+            new = self._loaded.keys() - before.keys()
             on_demand = [model for model in models if self.residency.is_on_demand(model)]
             self._on_demand |= {model.name: model for model in on_demand}
             asleep = [one for name, one in self._on_demand.items() if name not in self._loaded]
             # in this order a loaded model wins an alias over one that is not loaded
             self._learn([*asleep, *models])
+            if self._refreshed_at_s > 0:  # else they may have been there for long
+                self.residency.see(new)
         self._refreshed_at_s = time.monotonic()
+
+    def _note_absence(self) -> None:
+        if self._reachable or self._refreshed_at_s < 0:  # it stopped, or never answered
+            _log.warning("the model server does not answer; trying again until it does")
+        self._reachable = False
 
     async def _read_on_demand(self) -> None:
         """The repository on disk changes rarely, and is read rarely."""

@@ -11,17 +11,29 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from dataclasses import dataclass, field
 from typing import Any
 
 from frontend.domain.models import Model
+from frontend.domain.room import UNLIMITED_ROOM, RoomLimits
 from frontend.errors import BackendUnavailable, GatewayError
 from frontend.upstreams.protocol import Upstream
+from frontend.upstreams.room import Resident, can_fit, choose, fits, last_use, no_room
 
 LOADING, UNLOADING = "loading", "unloading"
 _RETRY_S = 10.0
 """After a load or an unload that failed: a broken model is not loaded again for every request."""
+_ROOM_CHECK_S = 0.5
+"""Other gateways' requests end without a word to this one."""
 _log = logging.getLogger(__name__)
 
 
@@ -41,6 +53,8 @@ class Stay:
     state: str = ""
     """Loading or unloading, while it is changed."""
     drained: asyncio.Event = field(default_factory=asyncio.Event)
+    loaded_at_s: float = -math.inf
+    """A time of `time.monotonic`, as far as this gateway knows."""
     failure: GatewayError | None = None
     failed_at_s: float = -math.inf
 
@@ -77,14 +91,19 @@ class Stay:
 class Residency:
     """The stays of all models. `loaded` says which are loaded; `refresh` asks the upstream again.
 
-    `keep_s` is for models that do not say it themselves.
+    `keep_s` is for models that do not say it themselves; `known` are all that were ever seen.
     """
 
     upstream: Upstream
-    loaded: Callable[[], Iterable[str]]
+    loaded: Callable[[], Mapping[str, Model]]
     refresh: Callable[[], Awaitable[None]]
     keep_s: float = math.inf
+    limits: RoomLimits = UNLIMITED_ROOM
+    known: Callable[[], Mapping[str, Model]] = dict
     _stays: dict[str, Stay] = field(default_factory=dict)
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Under limits one model is loaded at a time, so that two do not take the same room."""
+    _freed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def is_on_demand(self, model: Model) -> bool:
         """Whether a request loads it."""
@@ -92,13 +111,16 @@ class Residency:
 
     def stay(self, model: Model) -> Stay:
         """Its stay, which begins with the first call."""
-        return self._stay(model.name, self._policy(model))
-
-    def _stay(self, name: str, keep_s: float) -> Stay:
-        if (stay := self._stays.get(name)) is None:
-            stay = self._stays[name] = Stay(keep_s)
+        if (stay := self._stays.get(model.name)) is None:
+            stay = self._stays[model.name] = Stay(self._policy(model))
             stay.extend()
         return stay
+
+    def _stay_of(self, name: str) -> Stay:
+        if (model := self.known().get(name)) is not None:
+            return self.stay(model)
+        # never seen: what it says of itself is known when it is loaded
+        return self._stays.setdefault(name, Stay(self.keep_s))
 
     def state(self, name: str) -> str:
         """Loading or unloading, while this gateway changes it; else nothing."""
@@ -157,6 +179,7 @@ class Residency:
         finally:
             stay.running -= 1
             stay.extend()
+            self._freed.set()
 
     async def _wait_until_loaded(self, model: Model, stay: Stay, timeout_s: float) -> None:
         try:
@@ -202,7 +225,7 @@ class Residency:
     async def unload(self, name: str) -> None:
         """Unloads a model for every caller, when the requests that use it have ended. Raises
         GatewayError."""
-        stay = self._stay(name, self.keep_s)
+        stay = self._stay_of(name)
         while stay.change is not None:
             joins = stay.state == UNLOADING
             await asyncio.wait([stay.change])
@@ -212,14 +235,18 @@ class Residency:
 
     async def _unchanged(self, name: str) -> Stay:
         """Its stay, when nobody unloads it any more."""
-        stay = self._stay(name, self.keep_s)
+        stay = self._stay_of(name)
         while stay.change is not None and stay.state == UNLOADING:
             await asyncio.wait([stay.change])
         return stay
 
     async def _load_asked(self, name: str, stay: Stay) -> None:
-        await self.upstream.load(name)
-        await self._poll_until(lambda: name in self.loaded())
+        known = self.known().get(name)
+        async with self._room_for(name, 0 if known is None else known.details.size_bytes):
+            await self.upstream.load(name)
+            await self._poll_until(lambda: name in self.loaded())
+        if (model := self.loaded().get(name)) is not None:
+            stay.keep_s = self._policy(model)
         stay.failure = None
         stay.extend()
 
@@ -228,6 +255,75 @@ class Residency:
         await self.upstream.unload(name)
         await self._poll_until(lambda: name not in self.loaded())
 
+    def see(self, names: Iterable[str]) -> None:
+        """Models are loaded now that were not at the last poll, by this gateway or another one."""
+        for name in names:
+            self._stay_of(name).loaded_at_s = time.monotonic()
+
+    def has_room(self, model: Model) -> bool:
+        """Whether no other model has to go for it."""
+        sizes = [one.details.size_bytes for one in self.loaded().values()]
+        return self.limits.holds([*sizes, model.details.size_bytes])
+
+    @contextlib.asynccontextmanager
+    async def _room_for(self, name: str, size_bytes: int) -> AsyncIterator[None]:
+        """The block may load the model. Raises BackendUnavailable when there is no room for it."""
+        if not self.limits.is_limited or name in self.loaded():
+            yield
+            return
+        try:
+            async with asyncio.timeout(self.limits.wait_s) as waiting, self._turn:
+                await self._make_room(name, size_bytes)
+                waiting.reschedule(None)
+                yield
+        except TimeoutError:
+            raise BackendUnavailable(
+                f"there is no room for the model '{name}' now: the models that are loaded have"
+                " requests; try again later"
+            ) from None
+
+    async def _make_room(self, name: str, size_bytes: int) -> None:
+        while True:
+            self._freed.clear()
+            residents = await self._residents()
+            if fits(residents, size_bytes, self.limits):
+                return
+            if not can_fit(residents, size_bytes, self.limits):
+                raise BackendUnavailable(no_room(name, size_bytes, residents, self.limits))
+            if chosen := choose(residents, size_bytes, self.limits):
+                # one at a time: meanwhile requests may come for the others
+                await self._evict(chosen[0], name)
+                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_ROOM_CHECK_S):
+                    await self._freed.wait()
+
+    async def _residents(self) -> list[Resident]:
+        stored = await self.upstream.stored()
+        now_s, wall_s = time.monotonic(), time.time()
+        residents = []
+        for name, model in self.loaded().items():
+            stay = self.stay(model)
+            on_demand = self.is_on_demand(model)
+            idle = on_demand and not stay.running and stay.change is None
+            residents.append(
+                Resident(
+                    name,
+                    model.details.size_bytes,
+                    on_demand,
+                    idle,
+                    now_s - stay.loaded_at_s,
+                    wall_s - (stay.used_at_s or 0.0),
+                    wall_s - last_use(name, stored),
+                )
+            )
+        return residents
+
+    async def _evict(self, name: str, other: str) -> None:
+        stay = self._stay_of(name)
+        _log.info("unloading %s, to make room for %s", name, other)
+        await asyncio.shield(self._begin(stay, self._unload_asked(name, stay), UNLOADING))
+
     async def _poll_until(self, condition: Callable[[], bool]) -> None:
         # twice: a poll that had begun before does not see the change
         await self.refresh()
@@ -235,6 +331,10 @@ class Residency:
             await self.refresh()
 
     async def _load(self, model: Model, stay: Stay) -> None:
+        async with self._room_for(model.name, model.details.size_bytes):
+            await self._load_now(model, stay)
+
+    async def _load_now(self, model: Model, stay: Stay) -> None:
         started = time.monotonic()
         _log.info("loading %s on demand", model.name)
         try:

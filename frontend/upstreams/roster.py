@@ -14,7 +14,7 @@ from typing import Any
 
 from frontend.domain.ids import new_id
 from frontend.domain.upstreams import Backend
-from frontend.errors import StoreUnavailable
+from frontend.errors import GatewayError, StoreUnavailable
 from frontend.store import backends as store
 from frontend.store.accounts import change_number
 from frontend.store.database import Database
@@ -169,6 +169,22 @@ class Roster:
             await store.report(connection, self.gateway_id, counts, time.time_ns() // 1000)
         self._reported |= {one: (number, now_s) for one, number in counts.items()}
 
+    async def slots_of(self, row: Backend) -> int | None:
+        """How many requests its engine runs at once; None where the server does not say it now."""
+        seat = self.seats.get(row.id)
+        if seat is not None and seat.member is not None and seat.member.slots is not None:
+            return seat.member.slots
+        try:
+            async with asyncio.timeout(_TIMEOUT_S):
+                member = await self.make(row)
+                try:
+                    await member.upstream.models()
+                finally:
+                    await member.upstream.close()
+        except (ValueError, GatewayError, TimeoutError):
+            return None
+        return member.slots
+
     def running(self, name: str) -> int:
         """Requests of this gateway that run at an upstream of that name."""
         everyone = (*self.fleet.members, *self.fleet.leaving)
@@ -178,7 +194,13 @@ class Roster:
 def _set(member: Member, row: Backend) -> bool:
     """Gives a member what the row says, without connecting again. Whether that changed it."""
     draining = row.draining_at_us is not None
-    placing = replace(member.placing, max_running=row.max_concurrent, priority=float(row.priority))
+    placing = replace(
+        member.placing,
+        max_running=row.max_concurrent,
+        priority=float(row.priority),
+        external=row.external,
+        groups=frozenset(row.groups),
+    )
     before = member.enabled, member.draining, member.placing
     member.enabled, member.draining, member.placing = row.enabled, draining, placing
     return before != (member.enabled, member.draining, member.placing)

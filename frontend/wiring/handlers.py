@@ -14,7 +14,6 @@ from frontend.batches.runner import Runner
 from frontend.budget import Budget
 from frontend.dashboard.account import AccountRoutes
 from frontend.dashboard.admin import AdminRoutes
-from frontend.dashboard.forms import Forms
 from frontend.dashboard.login import LoginRoutes
 from frontend.dashboard.pages import StaticRoutes
 from frontend.dashboard.playground import PlaygroundRoutes
@@ -73,6 +72,7 @@ from frontend.telemetry.metrics import Metrics
 from frontend.turns import Turns
 from frontend.upstreams.roster import Roster
 from frontend.wiring.inspection import settings_in_force
+from frontend.wiring.signin import make_forms, make_single
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,8 @@ def make_handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
     # where everybody may list the models without a key, the document may name them
     names_are_public = not settings.keys_are_required
     desk = Desk(bounds, settings.proxies)
-    forms = Forms(parts.sessions, parts.cookies, settings.proxies)
+    forms = make_forms(settings, parts.sessions, parts.cookies)
+    single = make_single(settings, forms, directory.users)
     return Handlers(
         chat=ChatRoutes(path, bounds),
         completions=CompletionRoutes(path, bounds),
@@ -124,7 +125,8 @@ def make_handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
         status=StatusRoutes(path, names_are_public, settings.public_url),
         playground=PlaygroundRoutes(settings.keys_are_required, settings.public_url),
         static=StaticRoutes(),
-        login=LoginRoutes(forms),
+        login=LoginRoutes(forms, single.sign_on, settings.public_url),
+        single=single,
         steps=StepRoutes(forms, directory.users),
         account=AccountRoutes(),
         admin=AdminRoutes(),
@@ -158,6 +160,7 @@ def make_handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
                 directory.groups.changes,
                 Reach(settings.reachable).addresses,
                 [one.name for one in settings.entries],
+                parts.roster.slots_of,
             ),
             parts.roster,
             tuple(settings.entries),

@@ -68,6 +68,7 @@ def _engines(settings: Settings) -> Engines:
         settings.models,
         settings.keep_s,
         (settings.triton_key, settings.repository),
+        settings.room,
         files=settings.model_files,
     )
 

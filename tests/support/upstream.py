@@ -16,7 +16,7 @@ from frontend.domain.vectors import Embedding, Pairs, Scores, Vectors
 from frontend.errors import BackendFailed, UpstreamLost
 from frontend.upstreams.fleet import Fleet
 from frontend.upstreams.member import Member
-from frontend.upstreams.protocol import Call
+from frontend.upstreams.protocol import Call, Figures
 from frontend.upstreams.registry import Registry
 from tests.support.events import MODEL
 
@@ -43,6 +43,7 @@ class ScriptedUpstream:
     polls: int = 0
     polled_often: asyncio.Event = field(default_factory=asyncio.Event)
     most_at_once: int = 0
+    figures: Figures | None = None
 
     async def generate(self, model: Model, generation: Generation, call: Call) -> Events:
         self.started.append(call.id)

@@ -82,14 +82,14 @@ def list_available(options: Options) -> None:
     from toolkit.fit.available import judge
 
     room = _room(options)
-    wanted = " ".join(options.words or ())
+    query = " ".join(options.words or ())
     rows = []
     for model in catalogue().values():
         verdict, weights = judge(model, room), _weights(model)
         hidden = bool(options.kind) and model.kind not in (options.kind or ())
         hidden |= options.fits and not verdict.fits
         hidden |= options.offline and weights == "hub"
-        if not hidden and model.holds(wanted):
+        if not hidden and model.holds(query):
             rows.append((model, verdict, weights))
     if options.as_json:
         print_json([_as_json(*row) for row in rows])

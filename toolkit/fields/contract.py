@@ -63,14 +63,14 @@ def contract_findings(
     batched: bool,
 ) -> Iterator[FieldFinding]:
     """Everything in which declared tensors differ from what the contract says."""
-    wanted = INTERFACES[contract.kind]
+    interface = INTERFACES[contract.kind]
     kind = f"the contract '{contract.kind}'"
     yield from _needed(contract)
-    if batched != wanted.batched:
-        fix = "set max_batch_size to 1 or more" if wanted.batched else "set max_batch_size to 0"
-        words = "have a batch dimension" if wanted.batched else "have no batch dimension"
+    if batched != interface.batched:
+        fix = "set max_batch_size to 1 or more" if interface.batched else "set max_batch_size to 0"
+        words = "have a batch dimension" if interface.batched else "have no batch dimension"
         yield ("max_batch_size",), f"{kind} requires that tensors {words}", fix
-    known = {**wanted.required, **wanted.optional}
+    known = {**interface.required, **interface.optional}
     for name, tensor in inputs.items():
         if name not in known:
             # an optional one is harmless: the gateway leaves it out
@@ -79,12 +79,12 @@ def contract_findings(
                 yield ("inputs", name), problem, f"make it optional; known: {', '.join(known)}"
             continue
         yield from _compare(("inputs", name), tensor, known[name], contract, kind)
-        if name in wanted.optional and not tensor.optional:
+        if name in interface.optional and not tensor.optional:
             yield ("inputs", name), f"{kind} may leave it out", "add optional: true"
-    for name in wanted.required:
+    for name in interface.required:
         if name not in inputs:
             yield ("inputs",), f"{kind} needs the input '{name}'", _declare(name, known[name])
-    for name, shape in wanted.outputs.items():
+    for name, shape in interface.outputs.items():
         if name not in outputs:
             yield ("outputs",), f"{kind} needs the output '{name}'", _declare(name, shape)
         else:
@@ -124,11 +124,11 @@ def _image_findings(image: Image) -> Iterator[FieldFinding]:
 def _compare(
     place: tuple[str, str],
     tensor: Output,
-    wanted: Shape,
+    shape: Shape,
     contract: Contract,
     kind: str,
 ) -> Iterator[FieldFinding]:
-    name, dims = wanted
+    name, dims = shape
     # -2 in `toolkit.contract` stands for the entry's own `dimensions`
     if dims == (-2,):
         dims = (contract.dimensions,) if contract.dimensions else tensor.dims
@@ -136,11 +136,11 @@ def _compare(
         yield (*place, "type"), f"{kind} requires {name}, not {tensor.type}", f"write type: {name}"
     # exact: the gateway sends and reads these shapes, -1 included
     if tensor.dims != dims:
-        found, right = list(tensor.dims), list(dims)
-        yield (*place, "dims"), f"{kind} requires {right}, not {found}", f"write dims: {right}"
+        actual, right = list(tensor.dims), list(dims)
+        yield (*place, "dims"), f"{kind} requires {right}, not {actual}", f"write dims: {right}"
 
 
-def _declare(name: str, wanted: Shape) -> str:
-    kind, dims = wanted
+def _declare(name: str, shape: Shape) -> str:
+    kind, dims = shape
     shown = "[dimensions]" if dims == (-2,) else str(list(dims))
     return f"add {name}: {{type: {kind}, dims: {shown}}}"

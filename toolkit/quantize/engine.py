@@ -39,23 +39,23 @@ def _run(job: Job, events: Events) -> Job:
 
 
 def _measure(job: Job, events: Events) -> Job:
-    found: dict[str, Job] = {}
+    results: dict[str, Job] = {}
     engines: dict[str, _Engine] = {}
     paired = _fits_twice(job)
     for name, folder in job["models"].items():
         with events.step(f"start vLLM ({name})", unit="engines"):
             engines[name] = _Engine(folder, job)
         with events.step(f"perplexity in vLLM ({name})", unit="passages"):
-            found[name] = engines[name].judge(job["rows"])
+            results[name] = engines[name].judge(job["rows"])
         if not paired:
-            found[name]["rounds"] = _rounds({name: engines[name]}, job, events)[name]
+            results[name]["rounds"] = _rounds({name: engines[name]}, job, events)[name]
             engines.pop(name).close()
     if paired:
         for name, rounds in _rounds(engines, job, events).items():
-            found[name]["rounds"] = rounds
+            results[name]["rounds"] = rounds
         for engine in engines.values():
             engine.close()
-    for about in found.values():
+    for about in results.values():
         rounds = about.pop("rounds")
         about["tokens_per_s"] = {
             key: statistics.median(r[key] for r in rounds) for key in rounds[0]
@@ -65,24 +65,24 @@ def _measure(job: Job, events: Events) -> Job:
         key: statistics.median(
             after[key] / before[key]
             for before, after in zip(
-                found["before"]["rounds"], found["after"]["rounds"], strict=True
+                results["before"]["rounds"], results["after"]["rounds"], strict=True
             )
         )
-        for key in found["before"]["tokens_per_s"]
+        for key in results["before"]["tokens_per_s"]
     }
-    return {"models": found, "speed_ratio": ratios, "paired": paired, "engine": _version()}
+    return {"models": results, "speed_ratio": ratios, "paired": paired, "engine": _version()}
 
 
 def _rounds(engines: dict[str, Any], job: Job, events: Events) -> dict[str, list[Job]]:
     """Each round measures every engine once; who begins changes."""
-    found: dict[str, list[Job]] = {name: [] for name in engines}
+    results: dict[str, list[Job]] = {name: [] for name in engines}
     with events.step("tokens/s in vLLM", total=job["rounds"], unit="rounds") as step:
         for number in range(job["rounds"]):
             order = list(engines) if number % 2 == 0 else list(reversed(engines))
             for name in order:
-                found[name].append(engines[name].race(job["speed_tokens"]))
+                results[name].append(engines[name].race(job["speed_tokens"]))
             step.advance()
-    return found
+    return results
 
 
 class _Engine:
@@ -118,9 +118,9 @@ class _Engine:
     def judge(self, rows: list[list[int]]) -> Job:
         """Perplexity of the rows, and the answer to a question."""
         # 0 asks for the prompt's own tokens only; a request without a new token is refused
-        wanted = self._sampling(max_tokens=1, temperature=0, prompt_logprobs=0)
+        sampling = self._sampling(max_tokens=1, temperature=0, prompt_logprobs=0)
         outputs = self._llm.generate(
-            [{"prompt_token_ids": row} for row in rows], wanted, use_tqdm=False
+            [{"prompt_token_ids": row} for row in rows], sampling, use_tqdm=False
         )
         losses = [
             -chances[token].logprob
@@ -137,18 +137,18 @@ class _Engine:
         }
 
     def _answer(self) -> str:
-        wanted = self._sampling(max_tokens=24, temperature=0)
+        sampling = self._sampling(max_tokens=24, temperature=0)
         try:
             messages = [{"role": "user", "content": _QUESTION}]
-            outputs = self._llm.chat(messages, wanted, use_tqdm=False)
+            outputs = self._llm.chat(messages, sampling, use_tqdm=False)
         except (ValueError, TypeError):  # no chat template, or one that is longer than the model
             prompt = self._tokens(_QUESTION, self._context_length - 1)
-            outputs = self._llm.generate([prompt], wanted, use_tqdm=False)
+            outputs = self._llm.generate([prompt], sampling, use_tqdm=False)
         return str(outputs[0].outputs[0].text)
 
     def race(self, tokens: int) -> Job:
         """Tokens per second with 1 and with 8 streams."""
-        found = {}
+        rates = {}
         for streams in (1, _STREAMS):
             most = self._context_length - tokens
             prompts = [
@@ -156,11 +156,11 @@ class _Engine:
                 for number in range(streams)
             ]
             # ignore_eos: both models are to make the same number of tokens
-            wanted = self._sampling(max_tokens=tokens, temperature=0, ignore_eos=True)
+            sampling = self._sampling(max_tokens=tokens, temperature=0, ignore_eos=True)
             started = time.monotonic()
-            self._llm.generate(prompts, wanted, use_tqdm=False)
-            found[f"{streams}"] = streams * tokens / (time.monotonic() - started)
-        return found
+            self._llm.generate(prompts, sampling, use_tqdm=False)
+            rates[f"{streams}"] = streams * tokens / (time.monotonic() - started)
+        return rates
 
     def _tokens(self, text: str, most: int) -> Job:
         ids = self._llm.get_tokenizer()(text)["input_ids"]
@@ -196,8 +196,8 @@ def _fits_twice(job: Job) -> bool:
     files = [
         path for folder in job["models"].values() for path in Path(folder).glob("*.safetensors")
     ]
-    wanted = _MARGIN * sum(path.stat().st_size for path in files)
-    return bool(wanted + 2 * (job["cache_bytes"] + _OVERHEAD_BYTES) < there)
+    needed = _MARGIN * sum(path.stat().st_size for path in files)
+    return bool(needed + 2 * (job["cache_bytes"] + _OVERHEAD_BYTES) < there)
 
 
 def _version() -> str:

@@ -54,7 +54,7 @@ def _run(job: Job, events: Events) -> Job:
                 step.advance()
         weights = _count_rounded(source, place, job)
         measure = _compare_images if job["kind"] == "diffusion" else _compare_vectors
-        found = measure(source, place, job, events)
+        measured = measure(source, place, job, events)
     finally:
         shutil.rmtree(source)
     after = _size(place)
@@ -67,7 +67,7 @@ def _run(job: Job, events: Events) -> Job:
         },
         "size_bytes": {"before": before, "after": after, "ratio": after / before},
         "context_length": job["context_length"],
-        **found,
+        **measured,
     }
 
 
@@ -87,14 +87,14 @@ def _context_length(source: Path, claimed: int) -> int:
         return True
 
     most = min(claimed, MOST_TRIED)
-    found = longest(works, most)
-    if found == 0:
+    tokens = longest(works, most)
+    if tokens == 0:
         raise QuantizeError(
             "the graph cannot be run with `input_ids` and `attention_mask` INT64 [1, 1]",
             hint="is it an encoder that `toolkit convert --to onnx` wrote?",
         )
     # lengths above MOST_TRIED are believed
-    return claimed if found == most else found
+    return claimed if tokens == most else tokens
 
 
 def _count_rounded(source: Path, place: Path, job: Job) -> Job:
@@ -228,9 +228,9 @@ def _encoder(place: Path, context_length: int) -> Callable[[Sequence[str]], dict
 
 def _sentences(passages: Sequence[str]) -> list[str]:
     """The passages' sentences, and the passages themselves: short and long texts."""
-    found = [part.strip() for text in passages for part in text.replace("\n", " ").split(". ")]
+    sentences = [part.strip() for text in passages for part in text.replace("\n", " ").split(". ")]
     # by length: batches of equal lengths have little padding to compute
-    return sorted({text for text in [*found, *passages] if len(text) > 8}, key=len)
+    return sorted({text for text in [*sentences, *passages] if len(text) > 8}, key=len)
 
 
 def _compare_vectors(source: Path, place: Path, job: Job, events: Events) -> Job:
@@ -254,15 +254,15 @@ def _compare_vectors(source: Path, place: Path, job: Job, events: Events) -> Job
     ratio = statistics.median(
         after / before for before, after in zip(speeds["before"], speeds["after"], strict=True)
     )
-    wanted, found = (_normalized(vectors[name]) for name in ("before", "after"))
-    cosines = np.sum(wanted * found, axis=1)
+    expected, actual = (_normalized(vectors[name]) for name in ("before", "after"))
+    cosines = np.sum(expected * actual, axis=1)
     return {
         "sentences": len(texts),
-        "dimensions": int(found.shape[1]),
+        "dimensions": int(actual.shape[1]),
         "normalized": bool(np.allclose(np.linalg.norm(vectors["before"], axis=1), 1, atol=1e-3)),
         "cosine": {"mean": float(cosines.mean()), "min": float(cosines.min())},
-        "rank_correlation": rank_correlation(wanted, found),
-        "neighbours": _neighbours(wanted, found),
+        "rank_correlation": rank_correlation(expected, actual),
+        "neighbours": _neighbours(expected, actual),
         "sentences_per_s": {name: statistics.median(values) for name, values in speeds.items()}
         | {"ratio": ratio},
         "distribution": {
@@ -286,18 +286,18 @@ def _normalized(vectors: Array) -> Array:
     return np.asarray(vectors / np.maximum(length, 1e-12))
 
 
-def rank_correlation(wanted: Array, found: Array) -> float:
+def rank_correlation(expected: Array, actual: Array) -> float:
     """Spearman's, between the similarities of all pairs of rows; vectors are normalized."""
-    upper = np.triu_indices(len(wanted), 1)
+    upper = np.triu_indices(len(expected), 1)
     # argsort of argsort gives each value's rank
-    ranks = [np.argsort(np.argsort((v @ v.T)[upper])).astype(float) for v in (wanted, found)]
+    ranks = [np.argsort(np.argsort((v @ v.T)[upper])).astype(float) for v in (expected, actual)]
     return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 
 
-def _neighbours(wanted: Array, found: Array) -> float:
+def _neighbours(expected: Array, actual: Array) -> float:
     """Share of each row's nearest rows that are still its nearest."""
     kept = []
-    for row, other in zip(_nearest(wanted), _nearest(found), strict=True):
+    for row, other in zip(_nearest(expected), _nearest(actual), strict=True):
         kept.append(len(row & other) / _NEIGHBOURS)
     return float(np.mean(kept))
 

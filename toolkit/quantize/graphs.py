@@ -176,8 +176,8 @@ def _claimed_length(place: Path) -> int | None:
         facts = read_facts(place)
         return facts.context_length if isinstance(facts, EmbeddingFacts) else None
     config = place / "tokenize" / "tokenizer" / "tokenizer_config.json"
-    told = json.loads(config.read_text()) if config.exists() else {}
-    most = told.get("model_max_length") or 512
+    settings = json.loads(config.read_text()) if config.exists() else {}
+    most = settings.get("model_max_length") or 512
     # transformers writes 10³⁰ for a tokenizer without a limit
     return int(most) if most < 1_000_000 else 512
 

@@ -292,12 +292,12 @@ def measured(
     if place.exists():
         kept: dict[str, Any] = json.loads(place.read_text())
         return kept
-    found = measure()
+    measured = measure()
     # the stage has no lock here: two processes may measure the same, and neither reads half a file
     scratch = place.with_suffix(f".{os.getpid()}")
-    scratch.write_text(json.dumps(found))
+    scratch.write_text(json.dumps(measured))
     scratch.replace(place)
-    return found
+    return measured
 
 
 def _measure(job: _Job, place: Path, progress: Progress) -> dict[str, Any]:
@@ -359,9 +359,9 @@ def _about(job: _Job, made: dict[str, Any], title: str) -> dict[str, Any]:
 
 
 def _name(checkpoint: Checkpoint) -> str:
-    told = str(checkpoint.config.get("_name_or_path") or "").rstrip("/").rsplit("/", 1)[-1]
+    name = str(checkpoint.config.get("_name_or_path") or "").rstrip("/").rsplit("/", 1)[-1]
     folder = checkpoint.folder
-    return told or (folder.parent.parent.name if folder.name == "weights" else folder.name)
+    return name or (folder.parent.parent.name if folder.name == "weights" else folder.name)
 
 
 def _sizes(before: int, after: int) -> dict[str, float]:
@@ -375,10 +375,10 @@ def _notes(report: dict[str, Any]) -> list[str]:
     if engine is None:
         notes.append("The engine was not asked: no tokens/s, no memory of a running engine.")
         return notes
-    found, wanted = engine["models"]["after"]["perplexity"], report["perplexity"]["after"]
-    if abs(found / wanted - 1) > 0.05:
+    actual, expected = engine["models"]["after"]["perplexity"], report["perplexity"]["after"]
+    if abs(actual / expected - 1) > 0.05:
         notes.append(
-            f"The engine's perplexity ({found:.4g}) is not transformers' ({wanted:.4g}): "
+            f"The engine's perplexity ({actual:.4g}) is not transformers' ({expected:.4g}): "
             "it computes in another precision, or reads the files differently."
         )
     if not engine["paired"]:

@@ -86,13 +86,13 @@ def is_ignored(module: str, ignore: Collection[str]) -> bool:
     )
 
 
-def choose_group_size(inputs: Mapping[str, int], wanted: int | None) -> int:
-    """The largest of `GROUP_SIZES` that divides every input width, or the wanted one if it does.
+def choose_group_size(inputs: Mapping[str, int], requested: int | None) -> int:
+    """The largest of `GROUP_SIZES` that divides every input width, or the requested one if it does.
 
     Raises QuantizeError that names the layers that prevent it.
     """
     # llm-compressor's presets have 128, which does not divide SmolLM2-135M's inputs of 576
-    sizes = GROUP_SIZES if wanted is None else (wanted,)
+    sizes = GROUP_SIZES if requested is None else (requested,)
     for size in sizes:
         if size > 0 and all(width % size == 0 for width in inputs.values()):
             return size

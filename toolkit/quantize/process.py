@@ -57,7 +57,7 @@ def run_worker(worker: Worker, job: Mapping[str, Any], progress: Progress) -> di
             stdout=log,
             stderr=log,
             pass_fds=(writer,),
-            env={**os.environ, **_QUIET, **_found_in(worker.libraries)},
+            env={**os.environ, **_QUIET, **_library_path(worker.libraries)},
             # a group of its own, so that `_end` reaches the worker's children as well
             start_new_session=True,
         )
@@ -74,7 +74,7 @@ def run_worker(worker: Worker, job: Mapping[str, Any], progress: Progress) -> di
         _end(process)
 
 
-def _found_in(folder: Path | None) -> dict[str, str]:
+def _library_path(folder: Path | None) -> dict[str, str]:
     return {} if folder is None else {"LD_LIBRARY_PATH": str(folder)}
 
 

@@ -78,14 +78,14 @@ def _compare(
     layers: list[list[float]] = []
     for number, output in enumerate(_outputs(folder, rows, device)):
         logits = output.logits[0].cpu()
-        wanted = reference.logits(number)
+        expected = reference.logits(number)
         losses += _losses(logits, rows[number])
-        found, target = logits.log_softmax(-1), wanted.log_softmax(-1)
-        divergences += (target.exp() * (target - found)).sum(-1).tolist()
-        agreements += (logits.argmax(-1) == wanted.argmax(-1)).tolist()
+        actual, target = logits.log_softmax(-1), expected.log_softmax(-1)
+        divergences += (target.exp() * (target - actual)).sum(-1).tolist()
+        agreements += (logits.argmax(-1) == expected.argmax(-1)).tolist()
         if number < _LAYER_ROWS:
             pairs = zip(output.hidden_states, reference.hidden[number], strict=True)
-            layers.append([_relative(found[0].cpu(), target) for found, target in pairs])
+            layers.append([_relative(actual[0].cpu(), target) for actual, target in pairs])
         step.advance()
     before, after = _perplexity(reference.losses), _perplexity(losses)
     return {
@@ -140,9 +140,9 @@ def _losses(logits: torch.Tensor, row: list[int]) -> list[float]:
     return [float(value) for value in losses]
 
 
-def _relative(found: torch.Tensor, wanted: torch.Tensor) -> float:
+def _relative(actual: torch.Tensor, expected: torch.Tensor) -> float:
     """Mean over tokens of the error's length, as a share of the state's."""
-    error = (found.float() - wanted.float()).norm(dim=-1) / wanted.float().norm(dim=-1)
+    error = (actual.float() - expected.float()).norm(dim=-1) / expected.float().norm(dim=-1)
     return float(error.mean())
 
 

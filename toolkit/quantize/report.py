@@ -18,7 +18,7 @@ def write_report(folder: Path, report: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(report, indent=2, ensure_ascii=False)
     (folder / "report.json").write_text(f"{text}\n", encoding="utf-8")
-    (folder / "picture.svg").write_text(_picture(report), encoding="utf-8")
+    (folder / "picture.svg").write_text(_chart(report), encoding="utf-8")
     (folder / "report.md").write_text(_markdown(report), encoding="utf-8")
 
 
@@ -131,7 +131,7 @@ def _shown(value: Any) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def _picture(report: dict[str, Any]) -> str:
+def _chart(report: dict[str, Any]) -> str:
     """Bars of what became smaller or worse on the left, the error along the layers on the right."""
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" '

@@ -57,14 +57,14 @@ def _run(job: Job, events: Events) -> Job:
     }
 
 
-def _device(wanted: str) -> str:
+def _device(device: str) -> str:
     there = torch.cuda.is_available()
-    if wanted == "cuda" and not there:
+    if device == "cuda" and not there:
         raise QuantizeError(
             "--device cuda: torch does not find a CUDA device",
             hint="use --device cpu, or install a CUDA build of torch on a machine with a GPU",
         )
-    return "cuda" if there and wanted != "cpu" else "cpu"
+    return "cuda" if there and device != "cpu" else "cpu"
 
 
 def _precision(device: str) -> Any:
@@ -95,15 +95,15 @@ def _left_out(model: Any, ignore: list[str]) -> list[str]:
     """Exact names of linear layers that stay in float; the library does not match ends of names."""
     linear = [n for n, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
     head = model.get_output_embeddings()
-    found = [
+    layers = [
         name
         for name in linear
         if NEVER_QUANTIZED.search(name)
         or model.get_submodule(name) is head
         or is_ignored(name, ignore)
     ]
-    check_fused([n for n in linear if not NEVER_QUANTIZED.search(n)], found)
-    return found
+    check_fused([n for n in linear if not NEVER_QUANTIZED.search(n)], layers)
+    return layers
 
 
 def _recipe(method: Method, job: Job, ignore: list[str]) -> list[Any]:
@@ -204,11 +204,11 @@ def _save(model: Any, tokenizer: Any, job: Job, output: Path) -> None:
 
 def _restore_precision(model: Any, source: str) -> None:
     """What stayed a float, scales included, in the source's type: engines compute with it."""
-    wanted = AutoConfig.from_pretrained(source, local_files_only=True).dtype or torch.float32
+    dtype = AutoConfig.from_pretrained(source, local_files_only=True).dtype or torch.float32
     for tensor in (*model.parameters(), *model.buffers()):
         if tensor.dtype is torch.float32:
-            tensor.data = tensor.data.to(wanted)
-    model.config.dtype = wanted
+            tensor.data = tensor.data.to(dtype)
+    model.config.dtype = dtype
 
 
 def _peak_memory() -> int:

@@ -50,22 +50,22 @@ def plan(
 
     Raises SourceError, MissingExtra.
     """
-    found = detect(source, progress)
-    name = _known_name(source) or name_of(str(found.source))
+    model = detect(source, progress)
+    name = _known_name(source) or name_of(str(model.source))
     context = None
-    if found.kind in ("llm", "embedding", "rerank"):
-        context = context_length or served_context(found.kind, found.context_length)
-    fields: dict[str, object] = {"kind": found.kind, "source": str(found.source)}
+    if model.kind in ("llm", "embedding", "rerank"):
+        context = context_length or served_context(model.kind, model.context_length)
+    fields: dict[str, object] = {"kind": model.kind, "source": str(model.source)}
     if aliases := _aliases(name, text, source):
         fields["aliases"] = aliases
     # an encoder finds its own limit, which may be below its positions
-    shortened = context is not None and (found.context_length or 0) > context
-    if found.kind == "llm" or context_length is not None or shortened:
+    shortened = context is not None and (model.context_length or 0) > context
+    if model.kind == "llm" or context_length is not None or shortened:
         fields["context_length"] = context
     fields |= _settings(name)
     entry = "\n".join(f"    {key}: {json.dumps(value)}" for key, value in fields.items())
     yaml = f"version: 1\nmodels:\n  {json.dumps(name)}:\n{entry}\n"
-    return Single(name, found.kind, context, found.context_length, yaml)
+    return Single(name, model.kind, context, model.context_length, yaml)
 
 
 def build(single: Single, progress: Progress) -> Path:
@@ -94,5 +94,5 @@ def _aliases(name: str, text: str, source: Source) -> list[str]:
     """What clients of other servers ask for: the Hub's name, and what was typed."""
     inner = source.file if isinstance(source, GgufSource) else source
     hub = [inner.repository, str(source)] if isinstance(inner, HubSource) else []
-    wanted = dict.fromkeys([*hub, text])
-    return [each for each in wanted if each != name and re.fullmatch(ALIAS, each)]
+    names = dict.fromkeys([*hub, text])
+    return [each for each in names if each != name and re.fullmatch(ALIAS, each)]

@@ -14,7 +14,7 @@ from toolkit.spec.document import Document, Path
 from toolkit.spec.models import ENTRIES, Models
 from toolkit.spec.schema import fields_at
 
-_WANTED = {
+_EXPECTED = {
     "string_type": "must be text",
     "int_type": "must be a whole number",
     "int_from_float": "must be a whole number",
@@ -54,12 +54,12 @@ def explain(read: Document, details: ErrorDetails, at: Path = (), kind: str = ""
             return read.finding(path, "is missing", f"add `{path[-1]}: …`" if path else None)
         case "union_tag_invalid" | "union_tag_not_found":
             return _wrong_kind(read, path, value)
-        case wanted if wanted in _WANTED:
+        case expected_type if expected_type in _EXPECTED:
             if not path:
                 return read.finding(
                     path, "is empty" if value is None else "is not a mapping", _EXAMPLE
                 )
-            return read.finding(path, f"{_WANTED[wanted]}, not {shown(value)}")
+            return read.finding(path, f"{_EXPECTED[expected_type]}, not {shown(value)}")
         case "too_short":
             return read.finding(path, "is empty")
         case "value_error":

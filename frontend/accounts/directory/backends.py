@@ -52,11 +52,13 @@ class NewBackend:
 @dataclass(frozen=True, slots=True)
 class Backends:
     """`resolve` finds the addresses of a server and raises BadAddress for those that are not
-    allowed. `named`: names of the upstreams that the settings have."""
+    allowed. `named`: names of the upstreams that the settings have. `slots` asks a server how many
+    requests its engine runs at once."""
 
     changes: Changes
     resolve: Callable[[Server], Awaitable[object]]
     named: Collection[str] = ()
+    slots: Callable[[Backend], Awaitable[int | None]] | None = None
 
     async def all(self) -> list[Backend]:
         """Every registered upstream."""
@@ -71,6 +73,7 @@ class Backends:
     async def register(self, actor: Actor, new: NewBackend) -> Backend:
         """Raises InvalidRequest that names the field, Conflict for a name that is in use."""
         await self._check(new)
+        await self._check_slots(_unstored(new))
         async with self.changes.begin(actor, "backends.register") as change:
             if change.kept is None:
                 if len(await store.BACKENDS.ids(change.connection)) >= _MOST:
@@ -87,6 +90,33 @@ class Backends:
                 change.note("backend", added, name=new.name, url=new.url, engine=new.engine)
             backend_id = change.target_id if change.kept is None else change.kept["id"]
             return await self._find(change.connection, backend_id)
+
+    async def edit(
+        self, actor: Actor, backend_id: str, values: dict[str, Any], revision: str | None = None
+    ) -> Backend:
+        """`values`: the columns that change. `revision`: what the caller saw; None: whatever it is.
+
+        Raises InvalidRequest that names the field, NotFound, Conflict for another revision.
+        """
+        if "max_concurrent" in values:
+            # asked before the transaction, which must not wait for a server
+            await self._check_slots(replace(await self.get(backend_id), **values))
+        async with self.changes.begin(actor, "backends.edit") as change:
+            one = await self._find(change.connection, backend_id)
+            if change.kept is None:
+                if revision is not None and revision != one.revision:
+                    raise Conflict(
+                        f"the backend '{one.name}' was changed since you read it: its revision is"
+                        f" '{one.revision}', not '{revision[:40]}'; read it again",
+                        param="revision",
+                        code="revision_changed",
+                    )
+                edited = replace(one, **values)
+                _check_concurrency(edited.max_concurrent, edited.max_num_seqs, "max_num_seqs")
+                _check_key(edited)
+                await store.BACKENDS.update(change.connection, one.id, **values)
+                change.note("backend", one.id, name=one.name, **values)
+            return await self._find(change.connection, one.id)
 
     async def enable(self, actor: Actor, backend_id: str) -> Backend:
         """It gets requests again, also after a drain. Raises NotFound, Conflict."""
@@ -175,6 +205,12 @@ class Backends:
             )
         return exists(found, "backend", backend_id)
 
+    async def _check_slots(self, row: Backend) -> None:
+        """Raises InvalidRequest for a `max_concurrent` above what the server says that it runs."""
+        if self.slots is not None and row.max_concurrent is not None:
+            found = await self.slots(row)
+            _check_concurrency(row.max_concurrent, found, "max_num_seqs")
+
     async def _check(self, new: NewBackend) -> None:
         if _NAME.fullmatch(new.name) is None:
             text = "use 1 to 64 letters, digits, '.', '_' and '-'"
@@ -182,7 +218,7 @@ class Backends:
         if new.name in self.named:
             text = f"the gateway's settings have an upstream '{new.name}' already"
             raise Conflict(text, param="name")
-        _check_concurrency(new)
+        _check_concurrency(new.max_concurrent, new.max_num_seqs, "max_num_seqs")
         _check_key(new)
         triton = new.engine == "triton"
         try:
@@ -191,17 +227,16 @@ class Backends:
             raise InvalidRequest(f"'url' is '{new.url[:200]}': it {error}", param="url") from None
 
 
-def _check_concurrency(new: NewBackend) -> None:
-    most, engine = new.max_concurrent, new.max_num_seqs
+def _check_concurrency(most: int | None, engine: int | None, named: str) -> None:
     if most is not None and engine is not None and most > engine:
         raise InvalidRequest(
-            f"'max_concurrent' is {most}, more than the engine's 'max_num_seqs' of {engine}:"
+            f"'max_concurrent' is {most}, more than the engine's '{named}' of {engine}:"
             " requests that wait inside the engine escape the fair share",
             param="max_concurrent",
         )
 
 
-def _check_key(new: NewBackend) -> None:
+def _check_key(new: NewBackend | Backend) -> None:
     variable, file = new.api_key_env, new.api_key_file
     if new.engine == "triton" and (variable or file):
         field = "api_key_env" if variable else "api_key_file"
@@ -222,6 +257,14 @@ def _check_key(new: NewBackend) -> None:
             " gateway's setting 'backend_keys'",
             param="api_key_file",
         )
+
+
+def _unstored(new: NewBackend) -> Backend:
+    """A backend as it would be stored, to ask its server."""
+    row = _columns(new)
+    return Backend(
+        id="", enabled=True, draining_at_us=None, refreshed_at_us=0, created_at_us=0, **row
+    )
 
 
 def _columns(new: NewBackend) -> dict[str, Any]:

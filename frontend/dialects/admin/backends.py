@@ -3,9 +3,10 @@ name of the variable or file that holds it."""
 
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, to_builtins
+from msgspec import UNSET, Meta, UnsetType, to_builtins
 
 from frontend.dialects.admin.answers import Shown
+from frontend.dialects.admin.bodies import changed
 from frontend.dialects.declare import Body, about
 from frontend.domain.upstreams import Backend, UpstreamEntry
 
@@ -84,12 +85,63 @@ class BackendBody(Body, kw_only=True):
     ] = None
 
 
+class BackendEdit(Body, kw_only=True):
+    """Changes of a registered upstream; what is left out stays."""
+
+    max_concurrent: Annotated[
+        Count | UnsetType | None, about("Requests that run there at once; null: no limit.")
+    ] = UNSET
+    max_num_seqs: Annotated[
+        Count | UnsetType | None, about("The engine's own limit of requests.")
+    ] = UNSET
+    gpu_memory_gb: Annotated[Gigabytes | UnsetType | None, about("Memory of its GPUs in GiB.")] = (
+        UNSET
+    )
+    priority: Annotated[
+        Annotated[int, Meta(ge=-10, le=1000)] | UnsetType,
+        about("Each 1 adds 10 points to its score."),
+    ] = UNSET
+    enabled: Annotated[bool | UnsetType, about("Whether it gets requests.")] = UNSET
+    external: Annotated[bool | UnsetType, about("Whether prompts leave the site.")] = UNSET
+    groups: Annotated[
+        Groups | UnsetType, about("Ids of the groups that may use it; empty: all.")
+    ] = UNSET
+    models: Annotated[
+        Annotated[list[ServedBody], Meta(max_length=1000)] | UnsetType,
+        about("With it, only these are served."),
+    ] = UNSET
+    api_key_env: Annotated[
+        str | UnsetType | None, about("The gateway's environment variable with the key.")
+    ] = UNSET
+    api_key_file: Annotated[
+        str | UnsetType | None, about("The file with the key, in the folder 'backend_keys'.")
+    ] = UNSET
+    revision: Annotated[
+        str | UnsetType,
+        about("The 'revision' that you saw; if it was changed since, nothing is changed."),
+    ] = UNSET
+
+
+def changes_of(body: BackendEdit) -> tuple[dict[str, Any], str | None]:
+    """The columns that an edit changes, and the revision that it is made of."""
+    given = changed(body)
+    revision = given.pop("revision", None)
+    if "gpu_memory_gb" in given:
+        given["gpu_memory_mib"] = _mebibytes(given.pop("gpu_memory_gb"))
+    if "models" in given:
+        given["models"] = to_builtins(given["models"])
+    return given, revision
+
+
+def _mebibytes(gigabytes: float | None) -> int | None:
+    return None if gigabytes is None else max(1, round(gigabytes * _MIB))
+
+
 def columns_of(body: BackendBody) -> dict[str, Any]:
     """The fields of a new backend."""
     values: dict[str, Any] = to_builtins(body)
     del values["gpu_memory_gb"]
-    gigabytes = body.gpu_memory_gb
-    values["gpu_memory_mib"] = None if gigabytes is None else max(1, round(gigabytes * _MIB))
+    values["gpu_memory_mib"] = _mebibytes(body.gpu_memory_gb)
     values["groups"], values["models"] = tuple(values["groups"]), tuple(values["models"])
     return values
 
@@ -117,6 +169,7 @@ def show_backend(one: Backend, state: Shown | None = None) -> Shown:
         "enabled": one.enabled,
         "draining": one.draining_at_us is not None,
         "created_at": one.created_at_us // _US,
+        "revision": one.revision,
         **(state or {}),
     }
 

@@ -15,7 +15,7 @@ class Identity(Body, kw_only=True):
         str | None, about("An identifier of your end user. It is not used.")
     ] = None
     prompt_cache_key: Annotated[
-        str | None, about("Accepted and not needed: prefixes of prompts are cached automatically.")
+        str | None, about("Requests with the same key go to the same server if they can.")
     ] = None
     metadata: Annotated[Object | None, about("Your own keys and values.")] = None
     service_tier: Annotated[

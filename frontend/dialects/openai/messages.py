@@ -109,7 +109,7 @@ def _special(message: Assistant, path: str, images: list[ImageLink]) -> Message:
     content: str | tuple[Text | Image, ...] | None
     thoughts = _thoughts(message)
     if isinstance(message.content, list):
-        content, thoughts = _told(message.content, f"{path}.content", images, thoughts)
+        content, thoughts = _content_parts(message.content, f"{path}.content", images, thoughts)
     else:
         content = message.content
     calls = _calls(message, path)
@@ -141,7 +141,7 @@ def _spoken(message: Assistant, path: str) -> str | None:
     return words
 
 
-def _told(
+def _content_parts(
     parts: list[Any], path: str, images: list[ImageLink], thoughts: str
 ) -> tuple[str | tuple[Text | Image, ...] | None, str]:
     """The content of an assistant's parts, and its reasoning with that in the parts."""

@@ -85,7 +85,13 @@ def parse_response(body: object, max_items: int) -> ResponseCall:
     structure = _structure(given)
     prompt, reply = _reasoning(given)
     generation = Generation(
-        prompt, sampling, reply, tools, structure, schemas=(*schemas, *schemas_of(structure))
+        prompt,
+        sampling,
+        reply,
+        tools,
+        structure,
+        schemas=(*schemas, *schemas_of(structure)),
+        session=given.prompt_cache_key,
     )
     return ResponseCall(
         given.model,

@@ -23,6 +23,7 @@ from frontend.domain.sampling import Sampling
 from frontend.domain.vectors import Embedding, Pairs, Scores, Vectors
 from frontend.errors import BackendFailed, ContextOverflow, GatewayError
 from frontend.upstreams.openai.read import Reading
+from frontend.upstreams.openai.slots import find_slots
 from frontend.upstreams.openai.write import is_chat, is_strict, write_body, write_prompt
 from frontend.upstreams.protocol import Call, Figures
 from frontend.upstreams.remote import CHAT, Remote, failure, make_model, text_of, unsupported
@@ -40,13 +41,19 @@ _UNREADABLE = "the model's server sent an answer that cannot be read"
 
 @dataclass(slots=True)
 class OpenAi(Remote):
-    """`engine` says which server it is: vllm, tgi, llama.cpp, lmstudio, mistral.rs or openai."""
+    """`engine` says which server it is: vllm, tgi, llama.cpp, lmstudio, mistral.rs or openai.
+    `slots`: requests that it runs at once, asked for once."""
+
+    slots: int | None = None
+    _asked: bool = False
 
     async def listed(self) -> list[Model]:
         """From `/v1/models`, with vLLM's figures of its load where it has them."""
         answer = await self.web.read("GET", "/v1/models", timeout_s=_LIST_S)
-        if self.engine == "vllm":
-            self.figures = await self._figures()
+        if self.slots is None and not self._asked:
+            self.slots, self._asked = await find_slots(self.web, self.engine), True
+        said = await self._figures() if self.engine == "vllm" else None
+        self.figures = replace(said or Figures(), slots=self.slots)
         try:
             return [_model(one, self.engine) for one in answer["data"]]
         except (KeyError, TypeError, ValueError):

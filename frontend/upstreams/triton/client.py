@@ -24,13 +24,14 @@ from frontend.domain.sampling import Sampling
 from frontend.domain.vectors import Embedding, Pairs, Scores, Vectors
 from frontend.errors import BackendUnavailable, InvalidRequest
 from frontend.upstreams.declared import Declared
-from frontend.upstreams.protocol import Call
+from frontend.upstreams.protocol import Call, Figures
 from frontend.upstreams.triton import control, unary
 from frontend.upstreams.triton.connection import Connection, Reader
 from frontend.upstreams.triton.contract import write_prompt, write_reply, write_sampling
 from frontend.upstreams.triton.events import read_events
 from frontend.upstreams.triton.failures import from_message
-from frontend.upstreams.triton.models import Restarts, Served, read_models
+from frontend.upstreams.triton.load import Load
+from frontend.upstreams.triton.models import Restarts, Served, read_models, slots_of
 from frontend.upstreams.triton.plain.parts import NO_PARTS, Parts, embedder, make_parts, writer
 from frontend.upstreams.triton.stored import read_on_demand
 from frontend.upstreams.triton.tensors import add_files, add_json, add_texts
@@ -63,6 +64,8 @@ class Triton:
         self._served: dict[str, Served] = {}
         self._configs: dict[str, model_config_pb2.ModelConfig] = {}
         self._restarts = Restarts()
+        self._load = Load()
+        self.figures: Figures | None = None
         self._cancelling: set[asyncio.Task[None]] = set()
 
     async def models(self) -> list[Model]:
@@ -74,6 +77,8 @@ class Triton:
             self._connection.abandon_engine(name)
         served = read_models(configs, self._declared)
         self._served = {one.model.name: one for one in served}
+        waiting = self._load.waiting(await control.waited_ns(self._connection))
+        self.figures = Figures(waiting=waiting, slots=slots_of(configs))
         return [one.model for one in served]
 
     @property

@@ -2,17 +2,20 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Collection, Mapping
 
 import grpc
 from tritonclient.grpc import model_config_pb2, service_pb2
 
 from frontend.domain.models import Version
-from frontend.errors import BackendFailed, InvalidRequest
+from frontend.errors import BackendFailed, BackendUnavailable, InvalidRequest
 from frontend.upstreams.triton.connection import Connection
 from frontend.upstreams.triton.failures import from_status, is_restricted, is_unknown
 
 _TIMEOUT_S = 5.0
+_UNLOAD_TIMEOUT_S = 120.0
+_UNLOAD_CHECK_S = 0.1
 _LOAD_TIMEOUT_S = 1800  # an engine of many gigabytes
 _STATES = {"READY": "loaded", "LOADING": "loading", "UNLOADING": "unloading"}
 _log = logging.getLogger(__name__)
@@ -66,6 +69,18 @@ async def _config(
         if known is None:
             raise from_status(code, details, "models") from None
         return known
+
+
+async def waited_ns(connection: Connection) -> int | None:
+    """What all requests have waited in Triton's queues; None where it does not say it."""
+    request = service_pb2.ModelStatisticsRequest()
+    try:
+        answer = await connection.api.ModelStatistics(
+            request, timeout=_TIMEOUT_S, metadata=connection.key
+        )
+    except grpc.RpcError:
+        return None  # its operator may restrict the call
+    return sum(int(one.inference_stats.queue.ns) for one in answer.model_stats)
 
 
 async def stored(connection: Connection) -> dict[str, list[Version]]:
@@ -122,7 +137,8 @@ async def load(connection: Connection, name: str) -> None:
 
 
 async def unload(connection: Connection, name: str) -> None:
-    """Unloads a model and the steps that no other model uses. Raises GatewayError."""
+    """Unloads a model and the steps that no other model uses; returns when they are gone. Raises
+    GatewayError."""
     configs = await ready_configs(connection)
     steps = {c.name: {step.model_name for step in c.ensemble_scheduling.step} for c in configs}
     own = steps.pop(name, set())
@@ -135,3 +151,18 @@ async def unload(connection: Connection, name: str) -> None:
             await connection.api.RepositoryModelUnload(
                 request, timeout=_LOAD_TIMEOUT_S, metadata=connection.key
             )
+    await _wait_until_unloaded(connection, {name, *own})
+
+
+async def _wait_until_unloaded(connection: Connection, names: Collection[str]) -> None:
+    """The call returns at once; running requests, and an engine's end, take seconds, in which the
+    memory is still used. Raises BackendUnavailable."""
+    ends_s = time.monotonic() + _UNLOAD_TIMEOUT_S
+    while True:
+        index = await stored(connection)
+        states = {version.state for name in names for version in index.get(name, ())}
+        if "unloading" not in states:
+            return
+        if time.monotonic() > ends_s:
+            raise BackendUnavailable("the model still has requests, and is unloaded after them")
+        await asyncio.sleep(_UNLOAD_CHECK_S)

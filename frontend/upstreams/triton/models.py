@@ -30,6 +30,8 @@ _INPUTS = {
     "reply": Input.TOOLS,
 }
 """Tensors that only some models have."""
+_ENGINE = ("engine", "engine_cpu")
+"""Parameters with vLLM's arguments; the later ones count more."""
 _log = logging.getLogger(__name__)
 
 
@@ -78,6 +80,25 @@ def read_models(
         elif (read := read_plain(config, loaded, facts)) is not None:
             found.append(_served(config, *read))
     return found
+
+
+def slots_of(configs: Iterable[model_config_pb2.ModelConfig]) -> int | None:
+    """The requests that every language model runs at once, where their configs say it."""
+    found = [slots for config in configs if (slots := _slots(config)) is not None]
+    return min(found, default=None)
+
+
+def _slots(config: model_config_pb2.ModelConfig) -> int | None:
+    if any(one.name == "request_output_len" for one in config.input):
+        return config.max_batch_size or None  # of TensorRT-LLM's engine
+    values = {key: value.string_value for key, value in config.parameters.items()}
+    if not any(key.startswith("toolkit.") for key in values) or "engine" not in values:
+        return None
+    with contextlib.suppress(ValueError, TypeError):
+        said = [json.loads(values[key]) for key in _ENGINE if key in values]
+        counts = [one["max_num_seqs"] for one in said if "max_num_seqs" in one]
+        return int(counts[-1]) if counts else None
+    return None
 
 
 def _is_ours(config: model_config_pb2.ModelConfig) -> bool:

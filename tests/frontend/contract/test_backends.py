@@ -19,6 +19,7 @@ from tests.support.echo import EchoTriton, script
 from tests.support.forward import forwarded
 from tests.support.gateway import run_gateway
 from tests.support.processes import wait_for
+from tests.support.web import web_server
 
 pytestmark = pytest.mark.timeout(180)
 CLOUD_KEY = "sk-never-shown-anywhere"
@@ -237,6 +238,71 @@ def test_an_upstream_of_the_settings_is_shown_and_not_changed(pair: Pair) -> Non
     delete(pair, twice["id"])
 
 
+def test_a_backend_is_changed_in_every_gateway(pair: Pair) -> None:
+    made = pair.register("edited", pair.triton, max_concurrent=8)
+    path = f"/admin/backends/{made['id']}"
+    body = {"max_concurrent": 2, "priority": 3, "gpu_memory_gb": 40, "revision": made["revision"]}
+    edited = pair.one.patch(path, json=body)
+    assert edited.status_code == 200, edited.text
+    shown = edited.json()
+    assert (shown["max_concurrent"], shown["priority"], shown["gpu_memory_gb"]) == (2, 3, 40.0)
+    assert shown["revision"] != made["revision"]
+    wait_for(lambda: find(pair.two, "edited")["max_concurrent"] == 2, 10, "the change")
+    # what somebody else changed meanwhile is not overwritten
+    refused = pair.one.patch(path, json={"priority": 9, "revision": made["revision"]})
+    assert refused.status_code == 409
+    assert refused.json()["error"]["code"] == "revision_changed"
+    matched = {"if-match": f'"{shown["revision"]}"'}
+    off = pair.one.patch(path, json={"enabled": False, "max_concurrent": None}, headers=matched)
+    assert (off.json()["status"], off.json()["max_concurrent"]) == ("disabled", None)
+    assert pair.one.patch(path, json={"priority": 1}, headers=matched).status_code == 409
+    events = pair.one.get("/admin/events", params={"target_id": made["id"]}).json()["data"]
+    assert [one["action"] for one in events] == ["backends.register", *["backends.edit"] * 2]
+    row = f"backend:{made['id']}"
+    assert events[1]["before"][row]["max_concurrent"] == 8
+    assert events[1]["after"][row]["max_concurrent"] == 2
+    delete(pair, made["id"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"max_concurrent": 0}, "max_concurrent"),
+        ({"priority": 2000}, "priority"),
+        ({"url": "127.0.0.1:1"}, "url"),
+        ({"max_concurrent": 9, "max_num_seqs": 8}, "'max_concurrent' is 9, more than"),
+        ({"api_key_env": "X_API_KEY"}, "'api_key_env' is not supported for a Triton"),
+    ],
+)
+def test_a_wrong_change_is_refused_with_its_field(
+    pair: Pair, fields: dict[str, Any], says: str
+) -> None:
+    name = f"wrong-{next(iter(fields))}-{len(fields)}"
+    made = pair.register(name, "127.0.0.1:9")
+    answer = pair.one.patch(f"/admin/backends/{made['id']}", json=fields)
+    assert answer.status_code == 400, answer.text
+    assert says in answer.json()["error"]["message"]
+    settings = pair.one.patch("/admin/backends/triton", json={"priority": 1})
+    assert settings.json()["error"]["code"] == "backend_read_only"
+    delete(pair, made["id"])
+
+
+def test_more_requests_than_the_engine_runs_are_refused(pair: Pair) -> None:
+    with web_server() as web:
+        web.files |= {"/v1/models": b'{"data": [{"id": "m"}]}', "/props": b'{"total_slots": 4}'}
+        body = {"name": "small", "url": web.url, "engine": "llama.cpp", "max_concurrent": 5}
+        refused = pair.one.post("/admin/backends/register", json=body)
+        assert refused.status_code == 400
+        message = refused.json()["error"]["message"]
+        assert "'max_concurrent' is 5, more than the engine's 'max_num_seqs' of 4" in message
+        made = pair.register("small", web.url, engine="llama.cpp", max_concurrent=4)
+        wait_for(lambda: find(pair.one, "small").get("engine_slots") == 4, 10, "its slots")
+        path = f"/admin/backends/{made['id']}"
+        assert pair.one.patch(path, json={"max_concurrent": 5}).status_code == 400
+        assert pair.one.patch(path, json={"max_concurrent": 3}).status_code == 200
+        delete(pair, made["id"])
+
+
 def test_the_command_registers_for_running_gateways(
     pair: Pair,
     monkeypatch: pytest.MonkeyPatch,
@@ -250,6 +316,14 @@ def test_the_command_registers_for_running_gateways(
     wait_for(lambda: is_ready(pair.two, "by-hand"), 10, "the backend")
     assert gateway_main(["backends", "list"]) == 0
     assert "by-hand" in capsys.readouterr().out
+    argv = ["backends", "set", "by-hand", "--max-concurrent", "3", "--priority", "2", "--json"]
+    assert gateway_main(argv) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["max_concurrent"], shown["priority"]) == (3, 2)
+    wait_for(lambda: find(pair.two, "by-hand")["max_concurrent"] == 3, 10, "the change")
+    argv = ["backends", "set", "by-hand", "--max-concurrent", "none", "--revision", "old"]
+    assert gateway_main(argv) != 0
+    assert "was changed since you read it" in capsys.readouterr().err
     assert gateway_main(["backends", "register", "far", "10.0.0.1:8001"]) == 2
     assert "not public" in capsys.readouterr().err
     assert gateway_main(["backends", "delete", "by-hand", "--wait-s", "20"]) == 0

@@ -233,3 +233,36 @@ def test_the_command_does_the_same(
     assert listed[CHANGED] == "loaded"
     assert gateway_main(["models", "load", "nothing", *database]) == 1
     assert "has no model 'nothing'" in capsys.readouterr().err
+
+
+def test_a_request_makes_room_for_its_model_and_takes_it_from_no_stream(
+    house: House, own_triton: EchoTriton, tmp_path: Path
+) -> None:
+    flags = ("--keep-alive", "10m", "--max-loaded-models", "2", "--min-loaded-s", "0")
+    assert house.change("unload", upstream="triton").status_code == 200
+    with (
+        run_gateway(own_triton.grpc_address, tmp_path / "log", *flags) as gateway,
+        httpx2.Client(base_url=gateway.url, timeout=60) as api,
+    ):
+        # known since the gateway saw it; then there are two, of which one has a stream
+        assert house.change("load", upstream="triton").status_code == 200
+        wait_for(lambda: CHANGED in _names(api), 10, "the model")
+        assert house.change("unload", upstream="triton").status_code == 200
+        body = {"model": "echo", "messages": script(text="word " * 3000, delay_ms=10)}
+        with api.stream("POST", "/v1/chat/completions", json={**body, "stream": True}) as answer:
+            pieces = (line for line in answer.iter_lines() if line.startswith("data: "))
+            for _ in range(3):
+                next(pieces)
+            with httpx2.Client(base_url=gateway.url, timeout=60) as other:
+                image = {"model": CHANGED, "prompt": "a cat"}
+                made = other.post("/v1/images/generations", json=image)
+                assert made.status_code == 200, made.text
+            for _ in range(5):
+                assert '"word ' in next(pieces)
+    assert house.state("echo") == "loaded"
+    assert house.state("echo-embedding") == "unloaded"
+    assert house.change("load", "echo-embedding", upstream="triton").status_code == 200
+
+
+def _names(api: httpx2.Client) -> set[str]:
+    return {one["id"] for one in api.get("/v1/models").json()["data"]}
