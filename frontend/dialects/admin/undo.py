@@ -1,6 +1,6 @@
 """How a change of the history is undone: a request to the ordinary API that sets the old values.
 
-Pure. Whoever sends it needs the permission of that route, and it is a change of its own. Only edits
+Pure. Its sender needs the permission of that route, and it is a change of its own. Only edits
 can be undone: what was deleted is gone, and what was created may be in use.
 """
 
