@@ -30,6 +30,7 @@ from frontend.routes.allowances import (
 from frontend.routes.audit import AuditRoutes
 from frontend.routes.backends import BackendRoutes
 from frontend.routes.batches import BatchRoutes
+from frontend.routes.cache import CacheRoutes
 from frontend.routes.chat import ChatRoutes
 from frontend.routes.completions import CompletionRoutes
 from frontend.routes.docs import DocsRoutes
@@ -108,6 +109,7 @@ class Handlers:
     queue: QueueRoutes
     backends: BackendRoutes
     managed_models: ManagedModelRoutes
+    cache: CacheRoutes
 
 
 def table(to: Handlers) -> list[Route]:
@@ -125,6 +127,8 @@ def table(to: Handlers) -> list[Route]:
         *_audit(to),
         *_backends(to),
         *_managed_models(to),
+        Route("GET", "/admin/cache", OPENAI, BACKENDS, to.cache.show),
+        Route("POST", "/admin/cache/purge", OPENAI, BACKENDS, to.cache.purge),
     ]
 
 

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from frontend.dialects.admin import allowances, backends
 from frontend.dialects.admin import bodies as admin
+from frontend.dialects.admin.cache import PurgeBody
 from frontend.dialects.admin.models import ModelChangeBody
 from frontend.dialects.anthropic.bodies import CountBody, MessagesBody
 from frontend.dialects.ollama.bodies import ChatBody as OllamaChatBody
@@ -400,6 +401,11 @@ OPERATIONS: tuple[Operation, ...] = (
             ("drain", "Send no new requests to an upstream"),
             ("refresh", "Connect to an upstream again"),
         )
+    ),
+    Operation("GET", "/admin/cache", "Get the figures of the response cache", answer=("enabled",)),
+    Operation(
+        "POST", "/admin/cache/purge", "Delete cached answers of an owner, a model, or all",
+        PurgeBody, answer=("deleted",),
     ),
     _listing("/admin/models", "List the models of all upstreams", "upstream", "state"),
     Operation("GET", "/admin/models/{model}", "Get a model at every upstream", answer=_OBJECT),

@@ -25,6 +25,7 @@ from frontend.http.body import BodyBounds
 from frontend.http.bounds import Bounds
 from frontend.management import Management
 from frontend.media.links import Links
+from frontend.purging import Purging
 from frontend.reach import Reach
 from frontend.routes.accounts import Desk
 from frontend.routes.admin_groups import GroupRoutes, OrganisationRoutes, RoleRoutes
@@ -40,6 +41,7 @@ from frontend.routes.allowances import (
 from frontend.routes.audit import AuditRoutes
 from frontend.routes.backends import BackendRoutes
 from frontend.routes.batches import BatchRoutes
+from frontend.routes.cache import CacheRoutes
 from frontend.routes.chat import ChatRoutes
 from frontend.routes.completions import CompletionRoutes
 from frontend.routes.docs import DocsRoutes
@@ -90,6 +92,7 @@ class Parts:
     cookies: Cookies
     roster: Roster
     management: Management
+    purging: Purging | None
     authorizer: Authorizer
     overview: Overview
 
@@ -165,6 +168,7 @@ def make_handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
             parts.roster,
             tuple(settings.entries),
         ),
+        cache=CacheRoutes(desk, parts.purging),
         managed_models=ManagedModelRoutes(desk, parts.management),
         usage=UsageRoutes(UsageStore(database), path.ledger),
         audit=AuditRoutes(Search(parts.recorder.writer.store, parts.recorder.writer.artifacts)),
