@@ -126,7 +126,9 @@ class BucketArtifacts(Artifacts):
             self._waiting.pop(digest, None)
 
     def _found(self) -> dict[str, int]:
-        files = (path for path in self.folder.glob("??/*") if self.is_digest(path.name))
+        files = [path for path in self.folder.glob("??/*") if self.is_digest(path.name)]
+        for path in files:
+            path.touch()  # records of an earlier process may not be written yet
         return {path.name: path.stat().st_size for path in files}
 
     def _removals(self) -> list[Path]:
