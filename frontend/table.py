@@ -11,6 +11,7 @@ from frontend.dashboard.admin import AdminRoutes
 from frontend.dashboard.login import LoginRoutes
 from frontend.dashboard.pages import StaticRoutes
 from frontend.dashboard.playground import PlaygroundRoutes
+from frontend.dashboard.single import SingleRoutes
 from frontend.dashboard.status import StatusRoutes
 from frontend.dashboard.steps import StepRoutes
 from frontend.domain.identity import Permission
@@ -29,6 +30,7 @@ from frontend.routes.allowances import (
 from frontend.routes.audit import AuditRoutes
 from frontend.routes.backends import BackendRoutes
 from frontend.routes.batches import BatchRoutes
+from frontend.routes.cache import CacheRoutes
 from frontend.routes.chat import ChatRoutes
 from frontend.routes.completions import CompletionRoutes
 from frontend.routes.docs import DocsRoutes
@@ -36,6 +38,7 @@ from frontend.routes.embeddings import EmbeddingRoutes
 from frontend.routes.files import FileRoutes
 from frontend.routes.health import HealthRoutes
 from frontend.routes.images import FILES, ImageRoutes
+from frontend.routes.inspection import SettingsRoutes
 from frontend.routes.keys import KeyRoutes, MeRoutes
 from frontend.routes.live import LiveRoutes
 from frontend.routes.messages import MessagesRoutes
@@ -80,9 +83,11 @@ class Handlers:
     static: StaticRoutes
     login: LoginRoutes
     steps: StepRoutes
+    single: SingleRoutes
     account: AccountRoutes
     admin: AdminRoutes
     live: LiveRoutes
+    settings: SettingsRoutes
     files: FileRoutes
     batches: BatchRoutes
     tokens: TokenRoutes
@@ -104,6 +109,7 @@ class Handlers:
     queue: QueueRoutes
     backends: BackendRoutes
     managed_models: ManagedModelRoutes
+    cache: CacheRoutes
 
 
 def table(to: Handlers) -> list[Route]:
@@ -121,6 +127,8 @@ def table(to: Handlers) -> list[Route]:
         *_audit(to),
         *_backends(to),
         *_managed_models(to),
+        Route("GET", "/admin/cache", OPENAI, BACKENDS, to.cache.show),
+        Route("POST", "/admin/cache/purge", OPENAI, BACKENDS, to.cache.purge),
     ]
 
 
@@ -210,6 +218,8 @@ def _gateway(to: Handlers) -> list[Route]:
         Route("POST", "/login", OPENAI, PUBLIC, to.login.submit),
         Route("GET", "/login/password", OPENAI, PUBLIC, to.steps.show_password),
         Route("POST", "/login/password", OPENAI, PUBLIC, to.steps.choose_password),
+        Route("GET", "/login/oidc", OPENAI, PUBLIC, to.single.go),
+        Route("GET", "/login/oidc/callback", OPENAI, PUBLIC, to.single.answer),
         Route("POST", "/logout", OPENAI, SELF, to.login.logout),
         Route("GET", "/dashboard", OPENAI, SELF, to.account.show, page=True),
         Route("GET", "/admin", OPENAI, SELF, to.admin.overview, page=True),
@@ -225,6 +235,7 @@ def _gateway(to: Handlers) -> list[Route]:
         Route("GET", "/admin/overview", OPENAI, OBSERVE, to.live.show),
         Route("GET", "/admin/live", OPENAI, OBSERVE, to.live.stream),
         Route("GET", "/admin/alerts", OPENAI, OBSERVE, to.live.alerts),
+        Route("GET", "/admin/settings", OPENAI, OBSERVE, to.settings.show),
         Route("GET", "/docs/api", OPENAI, PUBLIC, to.docs.document),
         Route("GET", "/docs/swagger", OPENAI, PUBLIC, to.docs.page),
         Route("GET", "/docs/swagger/{name}", OPENAI, PUBLIC, to.docs.file),

@@ -72,6 +72,15 @@ def _joined(
     return b"".join(render(row, contents.get(row.id)) for row in rows)
 
 
+def show_own(record: AuditRecord, content: AuditContent | None = None) -> dict[str, Any]:
+    """A record as its user sees it: without the words of upstreams' errors, which may name keys
+    and addresses of the gateway."""
+    shown = show(record, content)
+    if content is not None:
+        shown["answer"].pop("failure", None)
+    return shown
+
+
 def show(record: AuditRecord, content: AuditContent | None = None) -> dict[str, Any]:
     """A record as JSON has it. `id` is a text: JavaScript's numbers are too small."""
     shown: dict[str, Any] = {"id": str(record.id), "object": "audit.record"}
@@ -95,6 +104,11 @@ def show(record: AuditRecord, content: AuditContent | None = None) -> dict[str, 
 def line_of(record: AuditRecord, content: AuditContent | None = None) -> bytes:
     """A record as one line of JSON."""
     return orjson.dumps(show(record, content)) + b"\n"
+
+
+def own_line_of(record: AuditRecord, content: AuditContent | None = None) -> bytes:
+    """A record as one line of JSON for its user."""
+    return orjson.dumps(show_own(record, content)) + b"\n"
 
 
 def csv_head() -> bytes:

@@ -3,6 +3,8 @@
 The token belongs to a cookie, so a page of somebody else cannot submit one.
 """
 
+import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qs
 
@@ -20,6 +22,7 @@ MAX_FORM = 8192
 BROWSER_S = 400 * 24 * 3600
 """How long a browser is known: the most that browsers keep a cookie."""
 STEP_S = 600
+_FORM_S = 3600
 _HTML = b"text/html; charset=utf-8"
 Header = tuple[bytes, bytes]
 
@@ -31,6 +34,8 @@ class Forms:
     sessions: Sessions
     cookies: Cookies
     proxies: tuple[Network, ...] = ()
+    provider: str = ""
+    """The name of the provider that people may sign in with; "" without one."""
 
     async def read(self, client: Client, *names: str) -> list[str]:
         """The fields of a form, "" for one that is missing; the last one is its token."""
@@ -65,9 +70,25 @@ class Forms:
         moved = [(b"location", place.encode()), *headers, *PAGE]
         await client.respond(b"", status=303, headers=moved, kind=_HTML)
 
-    async def go_on(self, client: Client, begun: Begun) -> None:
-        """Leads to the account, or to the step that is missing."""
-        headers = []
+    async def sign_in_page(
+        self,
+        client: Client,
+        status: int = 200,
+        problem: str = "",
+        headers: Sequence[Header] = (),
+        name: str = "",
+    ) -> None:
+        """The form for a name and a password, and the way to the provider."""
+        token = secrets.token_urlsafe(32)
+        cookie = self.cookies.write("form", token, _FORM_S, hidden=True)
+        values = {"csrf": csrf_of(token.encode()), "problem": problem, "name": name[:256]}
+        await self.send(
+            client, "login.html", status, [cookie, *headers], **values, provider=self.provider
+        )
+
+    async def go_on(self, client: Client, begun: Begun, also: Sequence[Header] = ()) -> None:
+        """Leads to the account, or to the step that is missing. `also`: more headers."""
+        headers = [*also]
         if begun.browser:
             headers.append(self.cookies.write("browser", begun.browser, BROWSER_S, hidden=True))
         if begun.stage:

@@ -1,17 +1,17 @@
 """`/login` and `/logout`: the form to sign in, and the end of a session."""
 
-import secrets
 from dataclasses import dataclass
 
-from frontend.accounts.cookies import csrf_of
+import orjson
+
 from frontend.dashboard.forms import MAX_FORM, Forms, sentence
 from frontend.dashboard.pages import PAGE
+from frontend.dashboard.single import SignOn
 from frontend.domain.request import Request
 from frontend.errors import GatewayError, InvalidRequest
 from frontend.http.accept import wants_page
 from frontend.http.client import Client
-
-_FORM_S = 3600
+from frontend.http.origin import origin_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +19,12 @@ class LoginRoutes:
     """Begins and ends sessions."""
 
     forms: Forms
+    sign_on: SignOn | None = None
+    public_url: str = ""
 
     async def show(self, _: Request, client: Client) -> None:
         """GET /login"""
-        await self._form(client)
+        await self.forms.sign_in_page(client)
 
     async def submit(self, request: Request, client: Client) -> None:
         """POST /login"""
@@ -45,26 +47,20 @@ class LoginRoutes:
         cookies = self.forms.cookies
         if token := self.forms.cookie(client, "session"):
             await self.forms.sessions.end(token, self.forms.source(request, client))
-        headers = [cookies.write(one, "", 0, hidden=True) for one in ("session", "csrf")]
-        await client.respond(b'{"signed_out": true}', headers=[*headers, *PAGE])
+        headers = [cookies.write(one, "", 0, hidden=True) for one in ("session", "csrf", "via")]
+        answer: dict[str, object] = {"signed_out": True}
+        if self.forms.cookie(client, "via") and (place := await self._provider_page(client)):
+            answer["provider_logout"] = place
+        await client.respond(orjson.dumps(answer), headers=[*headers, *PAGE])
+
+    async def _provider_page(self, client: Client) -> str | None:
+        """Where who signed in with the provider ends its session, too."""
+        if self.sign_on is None:
+            return None
+        return await self.sign_on.end(origin_of(client, self.public_url) + "/login")
 
     async def _refuse(self, client: Client, error: GatewayError, name: str) -> None:
         # programs get the error that every route gives
         if not wants_page(client.scope["headers"]):
             raise error
-        await self._form(client, error.status, sentence(error), name)
-
-    async def _form(
-        self, client: Client, status: int = 200, problem: str = "", name: str = ""
-    ) -> None:
-        token = secrets.token_urlsafe(32)
-        headers = [self.forms.cookies.write("form", token, _FORM_S, hidden=True)]
-        await self.forms.send(
-            client,
-            "login.html",
-            status,
-            headers,
-            csrf=csrf_of(token.encode()),
-            problem=problem,
-            name=name[:256],
-        )
+        await self.forms.sign_in_page(client, error.status, sentence(error), name=name)

@@ -10,6 +10,8 @@ from typing import Any
 
 from frontend.domain.events import Event
 
+_MAX_FAILURE = 16_000
+
 
 class AuditLevel(enum.StrEnum):
     """How much of a group's requests is kept."""
@@ -48,6 +50,7 @@ class Capture:
     """Media types and contents of images that were read or made."""
     failure: str = ""
     """The text of an upstream's error, which callers never see."""
+    _left: int = _MAX_FAILURE
     _hash: Any = field(default_factory=hashlib.sha256)
 
     def read(self, part: bytes, *, is_text: bool = True) -> None:
@@ -80,6 +83,13 @@ class Capture:
         """Takes images that were read or made."""
         if self.keeps_text:
             self.artifacts += [(media_type, bytes(file)) for file in files]
+
+    def failed(self, text: str) -> None:
+        """Takes the words of an upstream's error; there is one for each upstream that failed."""
+        if self.keeps_text and text:
+            kept = text[: self._left]
+            self._left -= len(kept)
+            self.failure += f"\n{kept}" if self.failure and kept else kept
 
     @property
     def digest(self) -> bytes | None:

@@ -8,9 +8,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from frontend.settings.audit import AuditSettings
 from frontend.settings.batches import BatchSettings
+from frontend.settings.caching import CacheSettings
 from frontend.settings.limits import LimitSettings
 from frontend.settings.logs import LogSettings
 from frontend.settings.media import MediaSettings
+from frontend.settings.oidc import OidcSettings
 from frontend.settings.schemas import SchemaSettings
 from frontend.settings.server import ServerSettings
 from frontend.settings.sharing import SharingSettings
@@ -43,11 +45,13 @@ class Settings(
     LogSettings,
     TraceSettings,
     SignInSettings,
+    OidcSettings,
     StoreSettings,
     SchemaSettings,
     MediaSettings,
     LimitSettings,
     SharingSettings,
+    CacheSettings,
     UpstreamSettings,
     ServerSettings,
     BaseSettings,

@@ -14,7 +14,6 @@ from frontend.batches.runner import Runner
 from frontend.budget import Budget
 from frontend.dashboard.account import AccountRoutes
 from frontend.dashboard.admin import AdminRoutes
-from frontend.dashboard.forms import Forms
 from frontend.dashboard.login import LoginRoutes
 from frontend.dashboard.pages import StaticRoutes
 from frontend.dashboard.playground import PlaygroundRoutes
@@ -26,6 +25,7 @@ from frontend.http.body import BodyBounds
 from frontend.http.bounds import Bounds
 from frontend.management import Management
 from frontend.media.links import Links
+from frontend.purging import Purging
 from frontend.reach import Reach
 from frontend.routes.accounts import Desk
 from frontend.routes.admin_groups import GroupRoutes, OrganisationRoutes, RoleRoutes
@@ -41,6 +41,7 @@ from frontend.routes.allowances import (
 from frontend.routes.audit import AuditRoutes
 from frontend.routes.backends import BackendRoutes
 from frontend.routes.batches import BatchRoutes
+from frontend.routes.cache import CacheRoutes
 from frontend.routes.chat import ChatRoutes
 from frontend.routes.completions import CompletionRoutes
 from frontend.routes.docs import DocsRoutes
@@ -48,6 +49,7 @@ from frontend.routes.embeddings import EmbeddingRoutes
 from frontend.routes.files import FileRoutes
 from frontend.routes.health import HealthRoutes
 from frontend.routes.images import ImageRoutes
+from frontend.routes.inspection import SettingsRoutes
 from frontend.routes.keys import KeyRoutes, MeRoutes
 from frontend.routes.live import LiveRoutes
 from frontend.routes.messages import MessagesRoutes
@@ -71,6 +73,8 @@ from frontend.telemetry.history import History
 from frontend.telemetry.metrics import Metrics
 from frontend.turns import Turns
 from frontend.upstreams.roster import Roster
+from frontend.wiring.inspection import settings_in_force
+from frontend.wiring.signin import make_forms, make_single
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,7 @@ class Parts:
     cookies: Cookies
     roster: Roster
     management: Management
+    purging: Purging | None
     authorizer: Authorizer
     overview: Overview
 
@@ -104,7 +109,8 @@ def make_handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
     # where everybody may list the models without a key, the document may name them
     names_are_public = not settings.keys_are_required
     desk = Desk(bounds, settings.proxies)
-    forms = Forms(parts.sessions, parts.cookies, settings.proxies)
+    forms = make_forms(settings, parts.sessions, parts.cookies)
+    single = make_single(settings, forms, directory.users)
     return Handlers(
         chat=ChatRoutes(path, bounds),
         completions=CompletionRoutes(path, bounds),
@@ -122,10 +128,12 @@ def make_handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
         status=StatusRoutes(path, names_are_public, settings.public_url),
         playground=PlaygroundRoutes(settings.keys_are_required, settings.public_url),
         static=StaticRoutes(),
-        login=LoginRoutes(forms),
+        login=LoginRoutes(forms, single.sign_on, settings.public_url),
+        single=single,
         steps=StepRoutes(forms, directory.users),
         account=AccountRoutes(),
         admin=AdminRoutes(),
+        settings=SettingsRoutes(settings_in_force(settings)),
         live=LiveRoutes(parts.overview, parts.authorizer.holds, settings.heartbeat_s),
         tokens=TokenRoutes(path, bounds),
         files=FileRoutes(
@@ -160,6 +168,7 @@ def make_handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
             parts.roster,
             tuple(settings.entries),
         ),
+        cache=CacheRoutes(desk, parts.purging),
         managed_models=ManagedModelRoutes(desk, parts.management),
         usage=UsageRoutes(UsageStore(database), path.ledger),
         audit=AuditRoutes(Search(parts.recorder.writer.store, parts.recorder.writer.artifacts)),

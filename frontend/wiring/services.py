@@ -17,6 +17,7 @@ from frontend.accounts.share import Share
 from frontend.accounts.shared import LEASE_US, Shared
 from frontend.audit.purge import Purge
 from frontend.audit.record import Recorder
+from frontend.audit.recovery import Recovery
 from frontend.audit.writer import Writer
 from frontend.batches.lines import LineBounds
 from frontend.batches.perform import Performer
@@ -50,6 +51,10 @@ def make_ledger(
     clock, shared = Clock(), None
     if counters is not None:
         shared = Shared(counters, Share(settings.redis_gateways), clock)
+    default = AuditPolicy(AuditLevel(settings.audit))
+    recovery = Recovery(
+        AuditStore(database), settings.data_directory / "audit", default, metrics.audit_records.inc
+    )
     return Ledger(
         LedgerStore(database),
         settings.default_tokens_per_month,
@@ -59,6 +64,7 @@ def make_ledger(
         folder=settings.data_directory / "ledger",
         clock=clock,
         shared=shared,
+        settled=recovery.run,
     )
 
 

@@ -165,8 +165,8 @@ onSubmit(byId("password"), async () => {
 
 byId("sign-out").addEventListener("click", async () => {
   try {
-    await call("POST", "/logout");
-    location.assign("/login");
+    const { provider_logout: provider } = await call("POST", "/logout");
+    location.assign(provider || "/login");
   } catch (error) {
     fail(error);
   }
