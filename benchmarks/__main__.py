@@ -1,7 +1,8 @@
 """`python -m benchmarks`: measures, prints, and writes benchmarks/RESULTS.md.
 
 Options: --rounds N (default 8), --stages,
---only gateway,ledger,scheduling,metrics,memory,embeddings,chain.
+--only gateway,ledger,scheduling,metrics,memory,embeddings,chain,audit. --rows N: of the audit,
+which needs a kilobyte of disk for each; --folder keeps its databases for another run.
 """
 
 import argparse
@@ -11,14 +12,24 @@ import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import chain, embeddings, gateway, ledger, memory, metrics, scheduling, stages
+from benchmarks import (
+    audit,
+    chain,
+    embeddings,
+    gateway,
+    ledger,
+    memory,
+    metrics,
+    scheduling,
+    stages,
+)
 from benchmarks.pairs import Ratio
 from tests.support.processes import served
 from toolkit.serve.models import public_models
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 REPOSITORY = Path("model_repository").absolute()
-PARTS = ("gateway", "ledger", "scheduling", "metrics", "memory", "embeddings", "chain")
+PARTS = ("gateway", "ledger", "scheduling", "metrics", "memory", "embeddings", "chain", "audit")
 
 
 def main() -> None:
@@ -27,6 +38,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--only", default=",".join(PARTS))
     parser.add_argument("--stages", action="store_true", help="where a first token's time goes")
+    parser.add_argument("--rows", type=int, default=10_000_000, help="audit records")
+    parser.add_argument("--folder", type=Path, help="where the audit's databases are kept")
     options = parser.parse_args()
     parts = options.only.split(",")
     sections = [_machine()]
@@ -40,6 +53,8 @@ def main() -> None:
         sections.append(_metrics())
     if "memory" in parts:
         sections.append(_memory())
+    if "audit" in parts:
+        sections.append(_audit(options.rows, options.folder))
     if options.stages:
         sections.append(_stages())
     elif {"embeddings", "chain"} & set(parts):
@@ -92,11 +107,12 @@ def _machine() -> str:
         ),
         platform.processor(),
     )
+    kernel = platform.release().partition("-")[0]  # without the number of its build
     return (
         "# Benchmark results\n\n"
         "Written by `make bench`. Ratios are ours over the peer's: medians over alternating "
         "rounds, with the lowest and the highest round. Compare ratios, not machines.\n\n"
-        f"Machine: {os.cpu_count()} cores, {cpu}, Linux {platform.release()}, "
+        f"Machine: {os.cpu_count()} cores, {cpu}, Linux {kernel}, "
         f"Python {platform.python_version()}."
     )
 
@@ -138,6 +154,18 @@ def _metrics() -> str:
     rows = [f"| {cost.what} | {cost.files} | {cost.us:.1f} |" for cost in metrics.measure()]
     head = ["| request | figures in | CPU µs each |", "|---|---|---|"]
     return "\n".join(["## Counting a request", "", _method(metrics), "", *head, *rows])
+
+
+def _audit(rows: int, folder: Path | None) -> str:
+    with TemporaryDirectory() as scratch:
+        found = audit.measure(rows, folder or Path(scratch))
+    lines = [
+        f"| {one.what} | {one.database} | {one.p50_ms:.1f} | {one.p95_ms:.1f} | {one.most_ms:.1f} |"
+        for one in found
+    ]
+    head = ["| search | database | p50 ms | p95 ms | most |", "|---|---|---|---|---|"]
+    method = _method(audit).replace("ROWS", f"{rows:,}")
+    return "\n".join(["## Searching the audit", "", method, "", *head, *lines])
 
 
 def _memory() -> str:

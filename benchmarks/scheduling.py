@@ -36,7 +36,7 @@ def _decision(cost: Cost) -> float:
 
 
 def _measure(waiting: int, idle: int, cycles: int) -> Cost:
-    policy, draw = FairShare(1), random.Random(1)  # noqa: S311 - the same load each time
+    policy, draw = FairShare(1), random.Random(1)
     for number in range(idle):
         once = _job(f"idle-{number}", number, draw)
         policy.add(once, 0.0)

@@ -26,6 +26,7 @@ from frontend.http.rates import SHOWN
 from frontend.http.routing import Routes
 from frontend.http.sites import Sites, sites_of
 from frontend.management import Management
+from frontend.purging import Purging
 from frontend.scheduling.shared import Exchange
 from frontend.settings import Settings
 from frontend.settings.server import ServerSettings
@@ -115,6 +116,7 @@ def create_gateway(
         cookies,
         roster,
         Management(path.fleet, directory.groups.changes),
+        None if path.cache is None else Purging(path.cache, directory.groups.changes),
         authorizer,
         _overview(path, metrics, history),
     )
@@ -153,6 +155,7 @@ def _lifespan(path: Path, parts: Parts, callers: Callers, tracing: "Tracing | No
     async def lifespan(_: object) -> AsyncIterator[None]:
         ledger = nullcontext() if path.ledger is None else path.ledger.running()
         exchange = nullcontext() if path.exchange is None else path.exchange.running()
+        purging = nullcontext() if parts.purging is None else parts.purging.following()
         traces = nullcontext() if tracing is None else tracing.running()
         await parts.directory.roles.seed()
         async with (
@@ -168,6 +171,7 @@ def _lifespan(path: Path, parts: Parts, callers: Callers, tracing: "Tracing | No
             parts.metrics.scraper.running(),
             parts.history.running(),
             traces,
+            purging,
         ):
             yield
         # in this order: what uses the upstream ends before its channel is closed

@@ -32,9 +32,11 @@ facts that an error carries (`frontend.dialects.*.failures`).
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Self
 
 MAX_MESSAGE = 500
 MAX_PARAM = 200
+MAX_UPSTREAM_TEXT = 4000
 MAX_RETRY_MS = 120_000
 """What `retry-after` says at most: OpenAI's clients do not retry after more."""
 
@@ -49,6 +51,8 @@ class GatewayError(Exception):
     type = "api_error"
     code: str | None = "internal_error"
     retry_after_s: int | None = None
+    upstream_text = ""
+    """The words of an upstream's error. Only the audit of groups that keep text may have them."""
 
     def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
         self.message = clip(message, MAX_MESSAGE)
@@ -56,6 +60,11 @@ class GatewayError(Exception):
         self.param = None if param is None else clip(param, MAX_PARAM)
         if code is not None:
             self.code = code
+
+    def caused_by(self, text: str) -> Self:
+        """The same error with the words of an upstream's."""
+        self.upstream_text = clip(text, MAX_UPSTREAM_TEXT)
+        return self
 
     def rename(self, names: Mapping[str, str]) -> None:
         """Replaces names of fields; `names` has the new names by the old ones."""

@@ -30,6 +30,7 @@ from frontend.routes.allowances import (
 from frontend.routes.audit import AuditRoutes
 from frontend.routes.backends import BackendRoutes
 from frontend.routes.batches import BatchRoutes
+from frontend.routes.cache import CacheRoutes
 from frontend.routes.chat import ChatRoutes
 from frontend.routes.completions import CompletionRoutes
 from frontend.routes.docs import DocsRoutes
@@ -38,6 +39,7 @@ from frontend.routes.factors import FactorRoutes
 from frontend.routes.files import FileRoutes
 from frontend.routes.health import HealthRoutes
 from frontend.routes.images import FILES, ImageRoutes
+from frontend.routes.inspection import SettingsRoutes
 from frontend.routes.keys import KeyRoutes, MeRoutes
 from frontend.routes.live import LiveRoutes
 from frontend.routes.messages import MessagesRoutes
@@ -87,6 +89,7 @@ class Handlers:
     account: AccountRoutes
     admin: AdminRoutes
     live: LiveRoutes
+    settings: SettingsRoutes
     files: FileRoutes
     batches: BatchRoutes
     tokens: TokenRoutes
@@ -108,6 +111,7 @@ class Handlers:
     queue: QueueRoutes
     backends: BackendRoutes
     managed_models: ManagedModelRoutes
+    cache: CacheRoutes
 
 
 def table(to: Handlers) -> list[Route]:
@@ -125,6 +129,8 @@ def table(to: Handlers) -> list[Route]:
         *_audit(to),
         *_backends(to),
         *_managed_models(to),
+        Route("GET", "/admin/cache", OPENAI, BACKENDS, to.cache.show),
+        Route("POST", "/admin/cache/purge", OPENAI, BACKENDS, to.cache.purge),
     ]
 
 
@@ -235,6 +241,7 @@ def _gateway(to: Handlers) -> list[Route]:
         Route("GET", "/admin/overview", OPENAI, OBSERVE, to.live.show),
         Route("GET", "/admin/live", OPENAI, OBSERVE, to.live.stream),
         Route("GET", "/admin/alerts", OPENAI, OBSERVE, to.live.alerts),
+        Route("GET", "/admin/settings", OPENAI, OBSERVE, to.settings.show),
         Route("GET", "/docs/api", OPENAI, PUBLIC, to.docs.document),
         Route("GET", "/docs/swagger", OPENAI, PUBLIC, to.docs.page),
         Route("GET", "/docs/swagger/{name}", OPENAI, PUBLIC, to.docs.file),

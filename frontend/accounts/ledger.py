@@ -23,15 +23,15 @@ from frontend.accounts.refusals import Refused, refusal_of
 from frontend.accounts.remaining import Remaining
 from frontend.accounts.rules import Rules
 from frontend.accounts.shared import Shared
-from frontend.accounts.sweeper import Sweeper
+from frontend.accounts.sweeper import Settled, Sweeper, ignore
 from frontend.accounts.windows import SECOND_US
 from frontend.accounts.writer import Writer
 from frontend.domain.identity import Caller
 from frontend.domain.ids import new_id
 from frontend.domain.metering import Owner, UsageRow
 from frontend.errors import RateLimited, StoreUnavailable
+from frontend.store.journal import Journal
 from frontend.store.ledger.books import LedgerStore
-from frontend.store.ledger.journal import Journal
 
 FLUSH_TOKENS = 64
 FLUSH_US = 2 * SECOND_US
@@ -57,6 +57,8 @@ class Ledger:
     """Of the journals of all processes; without it, every grant waits for its transaction."""
     shared: Shared | None = None
     """The limits in Redis, where there is one."""
+    settled: Settled = ignore
+    """Called with the requests of dead gateways that were charged."""
     remaining: Remaining = field(init=False)
     _memory: Memory = field(init=False)
     _offline: Offline = field(init=False)
@@ -72,7 +74,9 @@ class Ledger:
         self._memory, self._refused = memory, Refused(self.max_refused)
         self._offline, self._quick = Offline(memory), Quick(memory)
         share = None if self.shared is None else self.shared.share
-        self._sweeper = Sweeper(self.store, memory, self.clock, self.charged, self.folder, share)
+        self._sweeper = Sweeper(
+            self.store, memory, self.clock, self.charged, self.folder, share, self.settled
+        )
         if self.folder is not None:
             self._journal = Journal(self.folder, memory.gateway_id)
         self.remaining = Remaining(self.store, memory, self.clock, self.shared)

@@ -6,12 +6,11 @@ reservations show, when its lease has ended, at the counts that were written las
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from frontend.accounts.batch import Batch, apply, sweep
 from frontend.accounts.clock import Clock
@@ -22,13 +21,19 @@ from frontend.accounts.share import Share
 from frontend.accounts.windows import SECOND_US
 from frontend.domain.metering import UsageRow
 from frontend.errors import StoreUnavailable
+from frontend.store.journal import abandoned, next_abandoned
 from frontend.store.ledger.books import LedgerStore
-from frontend.store.ledger.journal import abandoned
 
-T = TypeVar("T")
 _SWEEP_S = 15.0
 _MOST = 1000
 _log = logging.getLogger(__name__)
+
+
+Settled = Callable[[Sequence[UsageRow]], Awaitable[None]]
+
+
+async def ignore(_: Sequence[UsageRow]) -> None:
+    """Where nobody else keeps records of requests."""
 
 
 @dataclass(slots=True)
@@ -42,6 +47,9 @@ class Sweeper:
     folder: Path | None = None
     share: Share | None = None
     """What a gateway may grant while Redis is away."""
+    settled: Settled = ignore
+    """Called after each sweep with the requests of dead gateways that it has charged."""
+    _charged: list[UsageRow] = field(default_factory=list)
 
     async def join(self) -> None:
         """Makes itself known, and waits until a gateway that took itself for alone knows it."""
@@ -67,11 +75,14 @@ class Sweeper:
         if self.folder is not None:
             # of dead processes alone: a living one holds the locks of its own
             with closing(abandoned(self.folder)) as files:
-                while (lines := await _in_thread(partial(next, files, None))) is not None:
+                while (lines := await next_abandoned(files)) is not None:
                     await self._recover(lines, now_us)
         while holds := await self.store.write(lambda books: sweep(books, self.memory, now_us)):
             self._count(holds)
             _log.warning("settled %d requests of gateways that ended", len(holds))
+        await self.settled(self._charged)
+        # kept until then, so that a database that goes away in between loses none
+        self._charged.clear()
 
     async def _renew(self, now_us: int) -> None:
         memory, until_us = self.memory, now_us + LEASE_US
@@ -96,13 +107,4 @@ class Sweeper:
         for hold in holds:
             if hold.is_charged:
                 self.charged(hold.row)
-
-
-async def _in_thread(function: Callable[[], T]) -> T:
-    """Also when it is cancelled, the thread has ended: what it used can be closed."""
-    running = asyncio.ensure_future(asyncio.to_thread(function))
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait([running])
-        raise
+                self._charged.append(hold.row)

@@ -21,8 +21,8 @@ from frontend.accounts.quotas import Grant
 from frontend.accounts.recovery import write_line
 from frontend.domain.metering import UsageRow
 from frontend.errors import StoreUnavailable
+from frontend.store.journal import Journal
 from frontend.store.ledger.books import LedgerStore
-from frontend.store.ledger.journal import Journal
 
 _LAZY_S = 0.05
 _USAGE_S = 1.0  # of callers without limits: nobody waits for it

@@ -2,7 +2,8 @@
 
 Nothing waits for it. What does not fit is counted as lost, but for requests whose policy is strict:
 they take a place before they run, or are refused. What cannot be written before the end of the
-process is kept in a file for the next one.
+process is kept in a file for the next one. A journal keeps the records without their texts until
+they are written: `audit.recovery` adds those of a process that was killed.
 """
 
 import asyncio
@@ -11,17 +12,20 @@ import os
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, fields
+from contextlib import asynccontextmanager, nullcontext, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from frontend.audit.artifacts import Artifacts, Extraction, texts_of
-from frontend.domain.audit import AuditContent, AuditRecord, Capture
+from frontend.audit.bucket import BucketArtifacts
+from frontend.domain.audit import AuditContent, AuditLevel, AuditRecord, Capture
+from frontend.domain.ids import new_id
 from frontend.errors import AuditUnavailable, StoreUnavailable
 from frontend.store.audit import AuditStore, Entry, facets_of, words_of
+from frontend.store.journal import Journal
 
 _BATCH = 500
 _BATCH_BYTES = 16 * 2**20
@@ -60,6 +64,7 @@ class Writer:
     max_bytes: int
     written: Callable[[int], None] = lambda _: None
     lost: Callable[[int], None] = lambda _: None
+    bucket: BucketArtifacts | None = None
     _queue: deque[Pending] = field(default_factory=deque)
     _writing: list[Pending] = field(default_factory=list)
     _bytes: int = 0
@@ -67,11 +72,15 @@ class Writer:
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _isolates: int = 0
+    _journal: Journal = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._journal = Journal(journal_folder(self.folder), new_id())
 
     @property
     def artifacts(self) -> Artifacts:
         """Where images and files are kept."""
-        return Artifacts(self.folder / "artifacts")
+        return self.bucket or Artifacts(self.folder / "artifacts")
 
     @property
     def backlog(self) -> int:
@@ -100,6 +109,7 @@ class Writer:
             return
         self._queue.append(pending)
         self._bytes += size
+        self._journal.write(pending.record.request_id, line_without_text(pending.record))
         self._wake.set()
 
     async def flush(self) -> None:
@@ -113,8 +123,10 @@ class Writer:
         """Writes until the block ends, and then what is left."""
         await asyncio.to_thread(self._take_kept)
         task = asyncio.create_task(self._write())
+        sending = nullcontext() if self.bucket is None else self.bucket.running(self.store)
         try:
-            yield
+            async with sending:
+                yield
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -123,6 +135,7 @@ class Writer:
                     await self.flush()
             if self.backlog:
                 await asyncio.to_thread(self._keep)
+            self._journal.close()
 
     async def _write(self) -> None:
         while True:
@@ -175,6 +188,7 @@ class Writer:
         self._writing = []
 
     def _done(self) -> None:
+        self._journal.saved(one.record.request_id for one in self._writing)
         self._bytes -= sum(one.size_bytes for one in self._writing)
         self._writing = []
 
@@ -201,6 +215,7 @@ class Writer:
             self.lost(len(left))
             _log.error("%d audit records were lost: %s", len(left), error.strerror)
             return
+        self._journal.saved(one.record.request_id for one in left)
         _log.warning("%d audit records are in %s until the next start", len(left), path)
 
     def _take_kept(self) -> None:
@@ -218,6 +233,25 @@ class Writer:
             taken.unlink()
         if self._queue:
             self._wake.set()
+
+
+def journal_folder(folder: Path) -> Path:
+    """Where the journals of all processes of this machine are."""
+    return folder / "journal"
+
+
+def line_without_text(record: AuditRecord) -> bytes:
+    """A record for the journal."""
+    if record.level == AuditLevel.FULL.value:
+        record = replace(record, level=AuditLevel.METADATA.value)
+    return orjson.dumps(record, default=bytes.hex)
+
+
+def record_of(row: dict[str, Any]) -> AuditRecord:
+    """A record as it was before it became JSON. Raises KeyError, TypeError, ValueError."""
+    if row["digest"] is not None:
+        row["digest"] = bytes.fromhex(row["digest"])
+    return AuditRecord(**row)
 
 
 def content_of(record: AuditRecord, capture: Capture, artifacts: Artifacts) -> AuditContent:
@@ -238,7 +272,8 @@ def content_of(record: AuditRecord, capture: Capture, artifacts: Artifacts) -> A
     if capture.failure:
         shown["failure"] = capture.failure
     answer = orjson.dumps(shown).decode()
-    words = words_of(*texts_of(orjson.loads(request)), *texts_of(shown))
+    # without the failure: callers can search their own records, and do not see its words
+    words = words_of(*texts_of(orjson.loads(request)), *texts_of(answers))
     return AuditContent(
         _storable(request),
         _storable(answer),
@@ -258,20 +293,16 @@ def _storable(text: str) -> str:
 
 
 def _to_line(record: AuditRecord, content: AuditContent | None) -> bytes:
-    row = {one.name: getattr(record, one.name) for one in fields(record)}
-    row["digest"] = None if record.digest is None else record.digest.hex()
     kept = None
     if content is not None:
         kept = [content.request, content.answer, content.words, content.artifacts]
-    return orjson.dumps([row, kept]) + b"\n"
+    return orjson.dumps([record, kept], default=bytes.hex) + b"\n"
 
 
 def _from_line(line: bytes) -> Entry:
     row, kept = orjson.loads(line)
-    if row["digest"] is not None:
-        row["digest"] = bytes.fromhex(row["digest"])
     content = None
     if kept is not None:
         request, answer, words, artifacts = kept
         content = AuditContent(request, answer, words, tuple((a, b, c) for a, b, c in artifacts))
-    return AuditRecord(**row), content
+    return record_of(row), content

@@ -10,6 +10,8 @@ from typing import Any
 
 from frontend.domain.events import Event
 
+_MAX_FAILURE = 16_000
+
 
 class AuditLevel(enum.StrEnum):
     """How much of a group's requests is kept."""
@@ -48,6 +50,7 @@ class Capture:
     """Media types and contents of images that were read or made."""
     failure: str = ""
     """The text of an upstream's error, which callers never see."""
+    _left: int = _MAX_FAILURE
     _hash: Any = field(default_factory=hashlib.sha256)
 
     def read(self, part: bytes, *, is_text: bool = True) -> None:
@@ -71,10 +74,22 @@ class Capture:
             if event.tool_calls:
                 answer.setdefault("tool_calls", []).extend(event.tool_calls)
 
+    def forget(self, prompt: int, attempt: int) -> None:
+        """Leaves out what was written of an answer that another upstream begins again."""
+        for key in [one for one in self.answers if one[:2] == (prompt, attempt)]:
+            del self.answers[key]
+
     def add_artifacts(self, files: "list[bytes] | tuple[bytes, ...]", media_type: str) -> None:
         """Takes images that were read or made."""
         if self.keeps_text:
             self.artifacts += [(media_type, bytes(file)) for file in files]
+
+    def failed(self, text: str) -> None:
+        """Takes the words of an upstream's error; there is one for each upstream that failed."""
+        if self.keeps_text and text:
+            kept = text[: self._left]
+            self._left -= len(kept)
+            self.failure += f"\n{kept}" if self.failure and kept else kept
 
     @property
     def digest(self) -> bytes | None:

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path as FilePath
 
+from frontend.cache.memory import MemoryEntries
 from frontend.generation.path import Path
 from frontend.telemetry.metrics import Metrics
 
@@ -38,6 +39,11 @@ def watch(metrics: Metrics, path: Path, folder: FilePath) -> None:
         "backlog", "What waits to be written, by queue",
         lambda: {"ledger": 0 if ledger is None else ledger.backlog}, "queue",
     )  # fmt: skip
+    entries = None if path.cache is None else path.cache.entries
+    if isinstance(entries, MemoryEntries):
+        metrics.watch(
+            "cache_size_bytes", "Bytes of answers in the response cache", lambda: entries.size_bytes
+        )
     metrics.watch("draining", "Whether new requests are refused", lambda: float(path.draining))
     metrics.watch(
         "disk_free_bytes", "Free space where the gateway's own files are",

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from frontend.dialects.admin import allowances, backends
 from frontend.dialects.admin import bodies as admin
+from frontend.dialects.admin.cache import PurgeBody
 from frontend.dialects.admin.models import ModelChangeBody
 from frontend.dialects.anthropic.bodies import CountBody, MessagesBody
 from frontend.dialects.ollama.bodies import ChatBody as OllamaChatBody
@@ -230,6 +231,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "GET", "/admin/live", "The same, every two seconds until the session ends", media=_SSE
     ),
     Operation("GET", "/admin/alerts", "List the alerts that hold at present", answer=_PAGE),
+    Operation("GET", "/admin/settings", "List the settings, without secrets", answer=_PAGE),
     Operation("GET", "/docs/api", "Get this document", answer=("openapi", "paths")),
     Operation("GET", "/playground", "Try the models in a browser", media="text/html"),
     Operation("GET", "/login", "Sign in with a browser", media="text/html"),
@@ -422,6 +424,11 @@ OPERATIONS: tuple[Operation, ...] = (
             ("drain", "Send no new requests to an upstream"),
             ("refresh", "Connect to an upstream again"),
         )
+    ),
+    Operation("GET", "/admin/cache", "Get the figures of the response cache", answer=("enabled",)),
+    Operation(
+        "POST", "/admin/cache/purge", "Delete cached answers of an owner, a model, or all",
+        PurgeBody, answer=("deleted",),
     ),
     _listing("/admin/models", "List the models of all upstreams", "upstream", "state"),
     Operation("GET", "/admin/models/{model}", "Get a model at every upstream", answer=_OBJECT),

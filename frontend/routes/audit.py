@@ -8,7 +8,15 @@ from dataclasses import dataclass
 import orjson
 
 from frontend.accounts.report import parse_moment, zone_of
-from frontend.audit.search import Search, csv_head, csv_row, line_of, show
+from frontend.audit.search import (
+    Search,
+    csv_head,
+    csv_row,
+    line_of,
+    own_line_of,
+    show,
+    show_own,
+)
 from frontend.dialects.admin.audit import (
     PARAMETERS,
     read_cursor,
@@ -66,7 +74,8 @@ class AuditRoutes:
         found = await self.search.find(number, user_id) if number < 2**63 else None
         if found is None:
             raise NotFound(f"there is no audit record '{given[:40]}'")
-        await client.respond(orjson.dumps(show(*found)), headers=_PRIVATE)
+        shown = (show if user_id is None else show_own)(*found)
+        await client.respond(orjson.dumps(shown), headers=_PRIVATE)
 
     async def _search(self, client: Client, user_id: str | None) -> None:
         owners = () if user_id is not None else ("user_id", "group_id")
@@ -79,7 +88,8 @@ class AuditRoutes:
             raise InvalidRequest(text, param="format")
         with_content = read_flag("content", given)
         if kind != "json":
-            render = csv_row if kind == "csv" else line_of
+            line = line_of if user_id is None else own_line_of
+            render = csv_row if kind == "csv" else line
             pieces = self.search.export(chosen, render, with_content=with_content)
             await _send(client, pieces, kind)
             return
@@ -88,9 +98,10 @@ class AuditRoutes:
         contents = {}
         if with_content and rows:
             contents = await self.search.store.contents([row.id for row in rows])
+        shown = show if user_id is None else show_own
         body = {
             "object": "list",
-            "data": [show(row, contents.get(row.id)) for row in rows],
+            "data": [shown(row, contents.get(row.id)) for row in rows],
             "has_more": more,
             "next_after": str(rows[-1].id) if more else None,
         }

@@ -120,6 +120,10 @@ class Runs:
             "inter_token_latency", "Between two tokens of an answer", SHORT_S, to
         )
         self._duration = durations("request_duration", "From arrival to end", LONG_S, to)
+        self._cached = _counter(
+            "cache_requests", "Answers that were looked for in the response cache, by what came",
+            ["model", "result"], to,
+        )  # fmt: skip
         self._models: dict[str, ModelFigures] = {}
         self._reasons: dict[str, Counter] = {}
         self._users: set[str] = set()
@@ -201,6 +205,10 @@ class Runs:
                 counter.inc(tokens)
         if self._by_user is not None:
             self._count_user(request.user, usage)
+
+    def cached(self, model: str, result: str) -> None:
+        """What the response cache had for a served model: hit, miss or bypass."""
+        self._cached.labels(self.of(model).name, result).inc()
 
     def refused(self, reason: str) -> None:
         """A request was refused for a reason of the code's own."""

@@ -162,9 +162,12 @@ def make_model(
 
 def failure(refused: Refused, call_id: str, message: str | None = None) -> GatewayError:
     """The error for a server's refusal. What it says of the request is for the caller, all else
-    only for the log."""
-    status = refused.status
+    only for the log and the audit."""
     text = message or text_of(refused.body)
+    return _failure(refused.status, text, call_id).caused_by(text)
+
+
+def _failure(status: int, text: str, call_id: str) -> GatewayError:
     if status in (400, 404, 413, 422) and call_id != "models" and text:
         return InvalidRequest(f"the model's server refused the request: {text}")
     # never to the caller: it may name the gateway's key or addresses

@@ -3,7 +3,7 @@
 It does not know policies. A batch that is added again changes nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from frontend.domain.audit import AuditContent, AuditRecord
 from frontend.store.audit.search import COLUMNS, AuditFilter, search
 from frontend.store.database import Database
-from frontend.store.tables import audit_artifacts, audit_contents, audit_records
+from frontend.store.tables import audit_artifacts, audit_contents, audit_records, groups, users
 
 Entry = tuple[AuditRecord, AuditContent | None]
 
@@ -74,6 +74,25 @@ class AuditStore:
             )
             for row in rows
         }
+
+    async def known(self, request_ids: Sequence[str]) -> set[str]:
+        """Those of the requests that have a record."""
+        column = audit_records.c.request_id
+        query = select(column).where(column.in_(request_ids))
+        async with self.database.connect() as connection:
+            return {row[0] for row in await connection.execute(query)}
+
+    async def names(self, user_ids: Collection[str]) -> dict[str, str]:
+        """The names of users by their ids."""
+        query = select(users.c.id, users.c.name).where(users.c.id.in_(user_ids))
+        async with self.database.connect() as connection:
+            return {row[0]: row[1] for row in await connection.execute(query)}
+
+    async def policies(self, group_ids: Collection[str]) -> dict[str, str | None]:
+        """What groups keep of their requests; None: as the settings say."""
+        query = select(groups.c.id, groups.c.audit).where(groups.c.id.in_(group_ids))
+        async with self.database.connect() as connection:
+            return {row[0]: row[1] for row in await connection.execute(query)}
 
     async def owners_of(self, digest: str) -> list[tuple[int, str]]:
         """(record, media type) of everything that refers to an artifact."""

@@ -34,6 +34,7 @@ _CLASSES: dict[int, type[GatewayError]] = {
 
 def from_message(text: str, engine_id: str) -> GatewayError:
     """The error for a message of a model or of Triton."""
+    error: GatewayError
     if marked := _marked(text):
         error = _overflow(marked) or _class_of(marked.get("status"))(
             str(marked.get("message", "the model refused the request")),
@@ -41,14 +42,16 @@ def from_message(text: str, engine_id: str) -> GatewayError:
             code=_text(marked.get("code")),
         )
         error.rename(CANONICAL_NAMES)
-        return error
+        return error.caused_by(text)
     # only into the log: Triton's error texts have shown names of its shared memory (CVE-2025-23319)
     # or of prompts, so the log has it only where the settings ask for it
     private = {"id": engine_id, "upstream_text": clip(text, 4000)}
     _log.error("request %s failed in the backend", engine_id, extra=private)
     if _names_a_model(text):
-        return BackendUnavailable("the model is not available now; try again soon")
-    return BackendFailed(f"the model failed; request id {engine_id}")
+        error = BackendUnavailable("the model is not available now; try again soon")
+    else:
+        error = BackendFailed(f"the model failed; request id {engine_id}")
+    return error.caused_by(text)
 
 
 def from_status(code: str, details: str, engine_id: str) -> GatewayError:
@@ -71,7 +74,8 @@ def from_status(code: str, details: str, engine_id: str) -> GatewayError:
         level = logging.DEBUG if engine_id == "models" else logging.WARNING
         private = {"id": engine_id, "upstream_text": details}
         _log.log(level, "request %s: Triton is unavailable", engine_id, extra=private)
-        return UpstreamLost("the model server is not available now; try again soon")
+        lost = UpstreamLost("the model server is not available now; try again soon")
+        return lost.caused_by(details)
     return from_message(details, engine_id)
 
 

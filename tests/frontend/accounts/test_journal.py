@@ -16,7 +16,7 @@ from frontend.accounts.memory import RULES_US
 from frontend.accounts.quotas import Need
 from frontend.accounts.windows import SECOND_US
 from frontend.store.database import Database
-from frontend.store.ledger.journal import Journal, abandoned
+from frontend.store.journal import Journal, abandoned
 from frontend.store.tables import usage
 from tests.support.databases import Databases
 from tests.support.killed import STEPS

@@ -134,3 +134,14 @@ async def test_a_purge_proves_what_it_removed(database: Database, tmp_path: Path
 def test_a_digest_is_never_a_path(tmp_path: Path) -> None:
     writer = Writer(None, tmp_path, 1, 1)  # type: ignore[arg-type]
     assert writer.artifacts.read("../../etc/passwd") is None
+
+
+def test_the_words_of_failures_are_bounded_and_only_kept_with_text() -> None:
+    kept, dropped = Capture(keeps_text=True), Capture()
+    for capture in (kept, dropped):
+        capture.failed("first")
+        capture.failed("")
+        capture.failed("x" * 100_000)
+        capture.failed("last")
+    assert kept.failure == "first\n" + "x" * (16_000 - len("first"))
+    assert dropped.failure == ""

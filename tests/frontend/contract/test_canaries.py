@@ -143,3 +143,36 @@ def test_a_policy_of_full_keeps_it_in_the_audit_alone(office: Office) -> None:
     wait_for(lambda: office.search(text=word), 20, "a record")
     assert [path for path in written(office) if word in path.read_text()] == []
     assert word not in office.ask("GET", "/metrics").text
+
+
+def test_the_words_of_an_upstreams_error_are_in_full_records_alone(office: Office) -> None:
+    words, failing = "scripted failure", json.dumps({"text": "x", "fail_after": 0})
+    found = {}
+    for name in ("canary-plain", "canary-whole"):
+        key, user = office.keys[name], office.users[name]
+        stored = len(office.search(user_id=user, status="5xx", limit=200))
+        for stream in (False, True):
+            answer = office.chat(key, failing, stream=stream)
+            assert words not in answer.text
+        wait_for(
+            lambda user=user, stored=stored: (
+                len(  # type: ignore[misc]
+                    office.search(user_id=user, status="5xx", limit=200)
+                )
+                >= stored + 2
+            ),
+            20,
+            "both records",
+        )
+        newest = office.search(user_id=user, status="5xx", limit=1)[0]["id"]
+        found[name] = office.ask("GET", f"/admin/audit/records/{newest}")
+        for own in (f"/me/audit/{newest}", "/me/audit?content=true", "/me/audit?format=jsonl"):
+            shown = office.ask("GET", own, key)
+            assert shown.status_code == 200
+            assert words not in shown.text
+    assert words in found["canary-whole"].json()["answer"]["failure"]
+    assert words not in found["canary-plain"].text
+    assert [path for path in written(office) if words in path.read_text()] == []
+    assert words not in office.ask("GET", "/metrics").text
+    # who can search their own records cannot find out the words one by one
+    assert office.search(text="scripted") == []

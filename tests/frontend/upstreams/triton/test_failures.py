@@ -52,6 +52,7 @@ def test_a_backends_own_text_is_logged_on_request_alone(caplog: pytest.LogCaptur
     with caplog.at_level(logging.ERROR):
         error = from_message("secret path /dev/shm/x", "req-1")
     assert "secret" not in error.message
+    assert error.upstream_text == "secret path /dev/shm/x"
     assert "req-1" in error.message
     (record,) = caplog.records
     assert b"secret" not in Format().write(record).json

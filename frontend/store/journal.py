@@ -1,10 +1,11 @@
-"""A process's journal of what it has granted and settled, until the database has it.
+"""A process's journal of what it still has to write, until the database has it.
 
 Lines of bytes in small files of one folder. A written line survives the death of its process at any
 moment, though not that of the machine. A file belongs to the process that holds its lock, so the
 files of dead processes are known immediately. It does not know what the lines mean.
 """
 
+import asyncio
 import contextlib
 import errno
 import fcntl
@@ -45,7 +46,7 @@ class Journal:
             _write(file.descriptor, line + b"\n")
         except OSError as error:
             if not self._failed:
-                _log.warning("the ledger's journal cannot be written: %s", error)
+                _log.warning("the journal in %s cannot be written: %s", self.folder, error)
             self._failed = True
             return False
         self._failed = False
@@ -108,6 +109,19 @@ def abandoned(folder: Path) -> Generator[list[bytes], None, None]:
                 continue
             yield file.read().splitlines()
             path.unlink(missing_ok=True)
+
+
+async def next_abandoned(files: Generator[list[bytes], None, None]) -> list[bytes] | None:
+    """The next file of `abandoned`, read in a thread; None after the last one.
+
+    Also when this is cancelled, the thread has ended: what it used can be closed.
+    """
+    running = asyncio.ensure_future(asyncio.to_thread(next, files, None))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise
 
 
 def _write(descriptor: int, line: bytes) -> None:
