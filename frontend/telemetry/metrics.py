@@ -89,6 +89,10 @@ class Metrics:
         self._price = self._count("usage_price", "Money that requests cost, in the price's unit")
         self.audit_records = self._count("audit_records", "Audit records that were written")
         self.audit_lost = self._count("audit_records_lost", "Audit records that could not be kept")
+        self.artifacts_lost = self._count(
+            "audit_artifacts_lost",
+            "Audited images and files that found no room",
+        )
         self.usage_lost = self._count("usage_lost", "Requests without limits that are not in usage")
         self.log_lines_lost = self._count(
             "log_lines_lost", "Log lines that a sink refused or that did not fit", "sink"
