@@ -260,7 +260,7 @@ def test_prompts_that_must_stay_are_refused_and_not_sent_elsewhere(pair: Pair) -
         return pair.one.post("/v1/chat/completions", json=body, headers=headers)
 
     assert ask_as("cloud-echo").status_code == 200
-    # the model that the site has is no replacement for the one that was asked for
+    # it is not replaced by the model that the site has
     refused = ask_as("cloud-echo", local)
     assert refused.status_code == 403
     message = refused.json()["error"]["message"]
