@@ -8,6 +8,7 @@ together, whichever of them is asked.
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from prometheus_client import (
     CollectorRegistry,
@@ -30,6 +31,7 @@ CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 _CLIENT_GONE = 499
 
 Read = Callable[[], float | Mapping[str, float]]
+Mode = Literal["livesum", "livemin", "livemax"]
 
 
 @dataclass(slots=True)
@@ -117,12 +119,15 @@ class Metrics:
             lambda: scraper.dropped, "upstream",
         )  # fmt: skip
 
-    def watch(self, name: str, meaning: str, read: Read, label: str = "") -> None:
+    def watch(
+        self, name: str, meaning: str, read: Read, label: str = "", *, mode: Mode = "livesum"
+    ) -> None:
         """Adds a gauge. `read` is called in the event loop when somebody asks for the metrics; with
-        a `label` it returns the values by that label, which must be few."""
+        a `label` it returns the values by that label, which must be few. `mode`: what is made of
+        the values of several processes."""
         gauge = Gauge(
             f"gateway_{name}", meaning, [label] if label else [], registry=self._registry,
-            multiprocess_mode="livesum",
+            multiprocess_mode=mode,
         )  # fmt: skip
         self._watched[name] = _Watched(gauge, read)
 

@@ -46,6 +46,7 @@ from frontend.routes.chat import ChatRoutes
 from frontend.routes.completions import CompletionRoutes
 from frontend.routes.docs import DocsRoutes
 from frontend.routes.embeddings import EmbeddingRoutes
+from frontend.routes.factors import FactorRoutes
 from frontend.routes.files import FileRoutes
 from frontend.routes.health import HealthRoutes
 from frontend.routes.images import ImageRoutes
@@ -130,7 +131,8 @@ def make_handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
         static=StaticRoutes(),
         login=LoginRoutes(forms, single.sign_on, settings.public_url),
         single=single,
-        steps=StepRoutes(forms, directory.users),
+        steps=StepRoutes(forms, directory.users, directory.factors),
+        factors=FactorRoutes(desk, directory.factors),
         account=AccountRoutes(),
         admin=AdminRoutes(),
         settings=SettingsRoutes(settings_in_force(settings)),
