@@ -98,7 +98,9 @@ def create_gateway(
     )
     purge = make_purge(settings, recorder, directory)
     lifetimes = Lifetimes(settings.session_idle_s, settings.session_longest_s)
-    sessions = Sessions(database, directory.users.passwords, lifetimes)
+    sessions = Sessions(
+        database, directory.users.passwords, lifetimes, frozenset(settings.factor_roles)
+    )
     cookies = Cookies(secure=settings.public_url.startswith("https:"))
     roster = make_roster(settings, path, database)
     authorizer = make_authorizer(settings, callers, sessions, cookies)

@@ -57,6 +57,8 @@ class Run:
     _found: dict[int, Found] = field(default_factory=dict)
     """What the response cache has of several prompts."""
     _reloads: int = 0
+    _is_whole: bool = False
+    """Its client gets nothing before the whole answer, so that another upstream may give it."""
     was_lowered: bool = False
     """Whether a budget has less left than an answer may take."""
 
@@ -77,6 +79,7 @@ class Run:
 
         `whole`: the answer is not streamed. Raises InvalidRequest for what cannot be used.
         """
+        self._is_whole = whole
         generation = await self.path.images.attach(self.model, generation, links, self.request)
         if (capture := self.request.outcome.capture) is not None:
             capture.add_artifacts(generation.images, "image")
@@ -383,6 +386,7 @@ class Run:
         operation = "chat" if chats else "text_completion"
         need, tried = self._need(generation, operation=operation), set[str]()
         expected = self._charge.generation(self.model, generation)
+        kept: list[list[Event]] = []
         while True:
             scheduled = self.path.schedule(self._charge, call_id, self.model, expected, need, tried)
             place: Place | None = None
@@ -392,14 +396,22 @@ class Run:
                     aclosing(self._read(place, number, attempt, generation)) as groups,
                 ):
                     async for events in groups:
-                        yield events
-                return
+                        if self._is_whole:
+                            kept.append(events)
+                        else:
+                            yield events
+                break
             except MOVED:
                 # after the first byte the client has a part of this answer
-                if place is not None and place.answered:
+                if place is not None and place.answered and not self._is_whole:
                     raise
                 if not await self._can_move(need, tried):
                     raise
+                kept.clear()
+                if (capture := self.request.outcome.capture) is not None:
+                    capture.forget(number, attempt)
+        for events in kept:
+            yield events
 
     async def _read(
         self, place: Place, number: int, attempt: int, generation: Generation

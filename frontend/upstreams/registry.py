@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from frontend.domain.models import Model
 from frontend.domain.room import UNLIMITED_ROOM, RoomLimits
-from frontend.errors import BackendTimeout, GatewayError
+from frontend.errors import BackendTimeout, BackendUnavailable, GatewayError, UpstreamLost
 from frontend.upstreams.patterns import WILDCARD, Patterns
 from frontend.upstreams.protocol import Upstream
 from frontend.upstreams.residency import Residency
@@ -52,6 +52,8 @@ class Registry:
     keep_s: float = math.inf
     limits: RoomLimits = UNLIMITED_ROOM
     residency: Residency = field(init=False)
+    failure: str | None = None
+    """Why the last poll failed; None where it did not."""
     _ready: dict[str, Model] = field(default_factory=dict)
     _patterns: Patterns = field(default_factory=lambda: Patterns({}))
     _seen: dict[str, str] = field(default_factory=dict)
@@ -243,14 +245,17 @@ class Registry:
         try:
             models = await self.upstream.models()
             await self._read_on_demand()
-        except BackendTimeout:
+        except BackendTimeout as error:
+            self.failure = _reason(error)
             # a busy server that still answers requests is not gone: what is known of it is old
             if time.monotonic() - self._worked_at_s > _BUSY_S:
                 self._note_absence()
-        except GatewayError:
+        except GatewayError as error:
+            self.failure = _reason(error)
             self._note_absence()
         else:
             self._reachable = self._learned = True
+            self.failure = None
             self._answered_at_s = time.monotonic()
             before, self._loaded = self._loaded, {model.name: model for model in models}
             new = self._loaded.keys() - before.keys()
@@ -325,3 +330,10 @@ def find_cycle(mapping: Mapping[str, str]) -> list[str]:
                 return [*seen[seen.index(name) :], name]
             seen.append(name)
     return []
+
+
+def _reason(error: GatewayError) -> str:
+    """Why a poll failed, for operators; what the error says itself is for callers."""
+    if isinstance(error, UpstreamLost | BackendUnavailable):
+        return "nothing answers at its address"
+    return "the poll took too long" if isinstance(error, BackendTimeout) else error.message

@@ -46,9 +46,11 @@ from frontend.routes.chat import ChatRoutes
 from frontend.routes.completions import CompletionRoutes
 from frontend.routes.docs import DocsRoutes
 from frontend.routes.embeddings import EmbeddingRoutes
+from frontend.routes.factors import FactorRoutes
 from frontend.routes.files import FileRoutes
 from frontend.routes.health import HealthRoutes
 from frontend.routes.images import ImageRoutes
+from frontend.routes.inspection import SettingsRoutes
 from frontend.routes.keys import KeyRoutes, MeRoutes
 from frontend.routes.live import LiveRoutes
 from frontend.routes.messages import MessagesRoutes
@@ -72,6 +74,7 @@ from frontend.telemetry.history import History
 from frontend.telemetry.metrics import Metrics
 from frontend.turns import Turns
 from frontend.upstreams.roster import Roster
+from frontend.wiring.inspection import settings_in_force
 from frontend.wiring.signin import make_forms, make_single
 
 
@@ -128,9 +131,11 @@ def make_handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
         static=StaticRoutes(),
         login=LoginRoutes(forms, single.sign_on, settings.public_url),
         single=single,
-        steps=StepRoutes(forms, directory.users),
+        steps=StepRoutes(forms, directory.users, directory.factors),
+        factors=FactorRoutes(desk, directory.factors),
         account=AccountRoutes(),
         admin=AdminRoutes(),
+        settings=SettingsRoutes(settings_in_force(settings)),
         live=LiveRoutes(parts.overview, parts.authorizer.holds, settings.heartbeat_s),
         tokens=TokenRoutes(path, bounds),
         files=FileRoutes(
