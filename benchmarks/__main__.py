@@ -1,7 +1,7 @@
 """`python -m benchmarks`: measures, prints, and writes benchmarks/RESULTS.md.
 
 Options: --rounds N (default 8), --stages,
---only gateway,ledger,scheduling,metrics,memory,embeddings,chain,audit,pages. --rows N: of the
+--only gateway,ledger,scheduling,metrics,memory,embeddings,chain,audit,pages,cache. --rows N: of the
 audit, which needs a kilobyte of disk for each; --folder keeps its databases for another run.
 """
 
@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks import (
     audit,
+    cache,
     chain,
     embeddings,
     gateway,
@@ -32,6 +33,7 @@ RESULTS = Path(__file__).parent / "RESULTS.md"
 REPOSITORY = Path("model_repository").absolute()
 PARTS = (
     "gateway", "ledger", "scheduling", "metrics", "memory", "embeddings", "chain", "audit", "pages",
+    "cache",
 )  # fmt: skip
 
 
@@ -58,6 +60,8 @@ def main() -> None:
         sections.append(_memory())
     if "audit" in parts:
         sections.append(_audit(options.rows, options.folder))
+    if "cache" in parts:
+        sections.append(_cache())
     if "pages" in parts:
         sections.append(_pages(options.rows, options.folder))
     if options.stages:
@@ -130,6 +134,12 @@ def _gateway() -> str:
     ]
     head = ["| | in flight | CPU ms each | to reach, at most |", "|---|---|---|---|"]
     return "\n".join(["## The gateway's own cost", "", _method(gateway), "", *head, *rows])
+
+
+def _cache() -> str:
+    rows = [f"| {what} | {us:.1f} | {cache.LIMIT_US} |" for what, us in cache.measure()]
+    head = ["| | CPU µs each | to reach, at most |", "|---|---|---|"]
+    return "\n".join(["## The response cache", "", _method(cache), "", *head, *rows])
 
 
 def _ledger() -> str:
