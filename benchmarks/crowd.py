@@ -3,7 +3,7 @@
 Streams: every client opens one and reads it to its end; a token comes every second from a small
 server on loopback, so that the gateway alone is measured. Overload: the upstream runs 8
 requests of 100 ms each, and clients keep ten times as many waiting as may wait; what is refused
-comes again at once. Memory is what the process holds alone.
+is sent again after 0.2 s. Memory is what the process holds alone.
 """
 
 import asyncio
