@@ -1,7 +1,7 @@
 """`python -m benchmarks`: measures, prints, and writes benchmarks/RESULTS.md.
 
 Options: --rounds N (default 8), --stages, --overload-s N,
---only gateway,ledger,scheduling,metrics,memory,embeddings,chain,crowd,audit. --rows N: of the
+--only gateway,ledger,scheduling,metrics,memory,embeddings,chain,audit,pages,crowd. --rows N: of the
 audit, which needs a kilobyte of disk for each; --folder keeps its databases for another run.
 """
 
@@ -21,6 +21,7 @@ from benchmarks import (
     ledger,
     memory,
     metrics,
+    pages,
     scheduling,
     stages,
 )
@@ -31,16 +32,9 @@ from toolkit.serve.models import public_models
 RESULTS = Path(__file__).parent / "RESULTS.md"
 REPOSITORY = Path("model_repository").absolute()
 PARTS = (
-    "gateway",
-    "ledger",
-    "scheduling",
-    "metrics",
-    "memory",
-    "embeddings",
-    "chain",
-    "audit",
+    "gateway", "ledger", "scheduling", "metrics", "memory", "embeddings", "chain", "audit", "pages",
     "crowd",
-)
+)  # fmt: skip
 
 
 def main() -> None:
@@ -69,6 +63,8 @@ def main() -> None:
         sections.append(_memory())
     if "audit" in parts:
         sections.append(_audit(options.rows, options.folder))
+    if "pages" in parts:
+        sections.append(_pages(options.rows, options.folder))
     if options.stages:
         sections.append(_stages())
     elif {"embeddings", "chain"} & set(parts):
@@ -194,6 +190,17 @@ def _audit(rows: int, folder: Path | None) -> str:
     head = ["| search | database | p50 ms | p95 ms | most |", "|---|---|---|---|---|"]
     method = _method(audit).replace("ROWS", f"{rows:,}")
     return "\n".join(["## Searching the audit", "", method, "", *head, *lines])
+
+
+def _pages(rows: int, folder: Path | None) -> str:
+    with TemporaryDirectory() as scratch:
+        timed = pages.measure(rows, folder or Path(scratch))
+    lines = [
+        f"| {one.page} | `{one.address}` | {one.p50_ms:.0f} | {one.most_ms:.0f} |" for one in timed
+    ]
+    head = ["| page | its slowest answer | p50 ms | most ms |", "|---|---|---|---|"]
+    method = _method(pages).replace("ROWS", f"{rows:,}")
+    return "\n".join(["## Pages", "", method, "", *head, *lines])
 
 
 def _memory() -> str:
