@@ -1,8 +1,8 @@
 """`python -m benchmarks`: measures, prints, and writes benchmarks/RESULTS.md.
 
 Options: --rounds N (default 8), --stages,
---only gateway,ledger,scheduling,metrics,memory,embeddings,chain,audit. --rows N: of the audit,
-which needs a kilobyte of disk for each; --folder keeps its databases for another run.
+--only gateway,accounts,ledger,scheduling,metrics,memory,embeddings,chain,audit. --rows N: of the
+audit, which needs a kilobyte of disk for each; --folder keeps its databases for another run.
 """
 
 import argparse
@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks import (
+    accounts,
     audit,
     chain,
     embeddings,
@@ -29,7 +30,17 @@ from toolkit.serve.models import public_models
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 REPOSITORY = Path("model_repository").absolute()
-PARTS = ("gateway", "ledger", "scheduling", "metrics", "memory", "embeddings", "chain", "audit")
+PARTS = (
+    "gateway",
+    "accounts",
+    "ledger",
+    "scheduling",
+    "metrics",
+    "memory",
+    "embeddings",
+    "chain",
+    "audit",
+)
 
 
 def main() -> None:
@@ -45,6 +56,8 @@ def main() -> None:
     sections = [_machine()]
     if "gateway" in parts:
         sections.append(_gateway())
+    if "accounts" in parts:
+        sections.append(_accounts())
     if "ledger" in parts:
         sections.append(_ledger())
     if "scheduling" in parts:
@@ -127,13 +140,29 @@ def _gateway() -> str:
     return "\n".join(["## The gateway's own cost", "", _method(gateway), "", *head, *rows])
 
 
+def _accounts() -> str:
+    rows = [
+        f"| {cost.case.what} | {cost.store} | {'yes' if cost.pays else 'no'} |"
+        f" {cost.case.in_flight} | {cost.cpu_ms:.2f} | {cost.case.limit_ms:.1f} |"
+        for cost in accounts.measure()
+    ]
+    head = [
+        "| | store | credits | in flight | CPU ms each | to reach, at most |",
+        "|---|---|---|---|---|---|",
+    ]
+    return "\n".join(["## A request with accounts", "", _method(accounts), "", *head, *rows])
+
+
 def _ledger() -> str:
     rows = [
-        f"| {rate.database} | {rate.in_flight} | {rate.per_s:,.0f} | {rate.cpu_ms:.2f} |"
-        f" {rate.wait_ms:.1f} |"
+        f"| {rate.database} | {rate.ledgers} | {rate.in_flight} | {rate.per_s:,.0f} |"
+        f" {rate.cpu_ms:.2f} | {rate.wait_ms:.1f} | {rate.locked} |"
         for rate in ledger.measure()
     ]
-    head = ["| | in flight | per second | CPU ms each | wait, median ms |", "|---|---|---|---|---|"]
+    head = [
+        "| | gateways | in flight | per second | CPU ms each | wait, median ms | lock waits |",
+        "|---|---|---|---|---|---|---|",
+    ]
     return "\n".join(["## Reserve and settle", "", _method(ledger), "", *head, *rows])
 
 

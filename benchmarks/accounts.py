@@ -126,7 +126,7 @@ async def _users(location: Location) -> list[str]:
     price = {"prompt_micro": 3, "cached_micro": 1, "completion_micro": 15, "credits_micro": CREDIT}
     await directory.prices.create(OPERATOR, "echo", price)
     await directory.subscriptions.subscribe(OPERATOR, "user", user.id, "developer")
-    await directory.subscriptions.grant(OPERATOR, "user", user.id, _PLENTY * CREDIT, "")
+    await directory.subscriptions.grant(OPERATOR, "user", user.id, 10**6 * CREDIT, "")
     await database.close()
     return keys
 
