@@ -1,7 +1,7 @@
 """`python -m benchmarks`: measures, prints, and writes benchmarks/RESULTS.md.
 
-Options: --rounds N (default 8), --stages,
---only gateway,accounts,ledger,scheduling,metrics,memory,embeddings,chain,audit. --rows N: of the
+Options: --rounds N (default 8), --stages, --overload-s N, --only gateway,accounts,ledger,
+scheduling,metrics,memory,embeddings,chain,audit,pages,crowd. --rows N: of the
 audit, which needs a kilobyte of disk for each; --folder keeps its databases for another run.
 """
 
@@ -16,11 +16,13 @@ from benchmarks import (
     accounts,
     audit,
     chain,
+    crowd,
     embeddings,
     gateway,
     ledger,
     memory,
     metrics,
+    pages,
     scheduling,
     stages,
 )
@@ -31,16 +33,9 @@ from toolkit.serve.models import public_models
 RESULTS = Path(__file__).parent / "RESULTS.md"
 REPOSITORY = Path("model_repository").absolute()
 PARTS = (
-    "gateway",
-    "accounts",
-    "ledger",
-    "scheduling",
-    "metrics",
-    "memory",
-    "embeddings",
-    "chain",
-    "audit",
-)
+    "gateway", "accounts", "ledger", "scheduling", "metrics", "memory", "embeddings", "chain",
+    "audit", "pages", "crowd",
+)  # fmt: skip
 
 
 def main() -> None:
@@ -49,6 +44,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--only", default=",".join(PARTS))
     parser.add_argument("--stages", action="store_true", help="where a first token's time goes")
+    parser.add_argument("--overload-s", type=int, default=600, help="seconds of overload")
     parser.add_argument("--rows", type=int, default=10_000_000, help="audit records")
     parser.add_argument("--folder", type=Path, help="where the audit's databases are kept")
     options = parser.parse_args()
@@ -60,6 +56,8 @@ def main() -> None:
         sections.append(_accounts())
     if "ledger" in parts:
         sections.append(_ledger())
+    if "crowd" in parts:
+        sections.append(_crowd(options.overload_s))
     if "scheduling" in parts:
         sections.append(_scheduling())
     if "metrics" in parts:
@@ -68,6 +66,8 @@ def main() -> None:
         sections.append(_memory())
     if "audit" in parts:
         sections.append(_audit(options.rows, options.folder))
+    if "pages" in parts:
+        sections.append(_pages(options.rows, options.folder))
     if options.stages:
         sections.append(_stages())
     elif {"embeddings", "chain"} & set(parts):
@@ -166,6 +166,20 @@ def _ledger() -> str:
     return "\n".join(["## Reserve and settle", "", _method(ledger), "", *head, *rows])
 
 
+def _crowd(seconds: int) -> str:
+    streams, over = crowd.measure_streams(), crowd.measure_overload(seconds)
+    rows = [
+        f"| open at once | {streams.open:,} |",
+        f"| tokens that arrived | {streams.tokens:,} |",
+        f"| CPU ms for each stream of {crowd.TOKENS} tokens | {streams.cpu_ms:.1f} |",
+        f"| MiB before, and with all of them | {streams.mib_before:.0f}, {streams.mib:.0f} |",
+    ]
+    answers = ", ".join(f"{count:,} × {status}" for status, count in sorted(over.statuses.items()))
+    held = [f"| {passed_s} | {mib:.1f} |" for passed_s, mib in over.mib.items()]
+    parts = ["## A crowd", "", _method(crowd), "", "| streams | |", "|---|---|", *rows, ""]
+    return "\n".join([*parts, f"Overload: {answers}.", "", "| seconds | MiB |", "|---|---|", *held])
+
+
 def _scheduling() -> str:
     rows = [
         f"| {cost.waiting:,} | {cost.idle:,} | {cost.decision_us:.1f} | {cost.limit_us:.0f} |"
@@ -195,6 +209,17 @@ def _audit(rows: int, folder: Path | None) -> str:
     head = ["| search | database | p50 ms | p95 ms | most |", "|---|---|---|---|---|"]
     method = _method(audit).replace("ROWS", f"{rows:,}")
     return "\n".join(["## Searching the audit", "", method, "", *head, *lines])
+
+
+def _pages(rows: int, folder: Path | None) -> str:
+    with TemporaryDirectory() as scratch:
+        timed = pages.measure(rows, folder or Path(scratch))
+    lines = [
+        f"| {one.page} | `{one.address}` | {one.p50_ms:.0f} | {one.most_ms:.0f} |" for one in timed
+    ]
+    head = ["| page | its slowest answer | p50 ms | most ms |", "|---|---|---|---|"]
+    method = _method(pages).replace("ROWS", f"{rows:,}")
+    return "\n".join(["## Pages", "", method, "", *head, *lines])
 
 
 def _memory() -> str:

@@ -26,6 +26,7 @@ from frontend.http.rates import SHOWN
 from frontend.http.routing import Routes
 from frontend.http.sites import Sites, sites_of
 from frontend.management import Management
+from frontend.purging import Purging
 from frontend.scheduling.shared import Exchange
 from frontend.settings import Settings
 from frontend.settings.server import ServerSettings
@@ -97,7 +98,9 @@ def create_gateway(
     )
     purge = make_purge(settings, recorder, directory)
     lifetimes = Lifetimes(settings.session_idle_s, settings.session_longest_s)
-    sessions = Sessions(database, directory.users.passwords, lifetimes)
+    sessions = Sessions(
+        database, directory.users.passwords, lifetimes, frozenset(settings.factor_roles)
+    )
     cookies = Cookies(secure=settings.public_url.startswith("https:"))
     roster = make_roster(settings, path, database)
     authorizer = make_authorizer(settings, callers, sessions, cookies)
@@ -113,6 +116,7 @@ def create_gateway(
         cookies,
         roster,
         Management(path.fleet, directory.groups.changes),
+        None if path.cache is None else Purging(path.cache, directory.groups.changes),
         authorizer,
         _overview(path, metrics, history),
     )
@@ -151,6 +155,7 @@ def _lifespan(path: Path, parts: Parts, callers: Callers, tracing: "Tracing | No
     async def lifespan(_: object) -> AsyncIterator[None]:
         ledger = nullcontext() if path.ledger is None else path.ledger.running()
         exchange = nullcontext() if path.exchange is None else path.exchange.running()
+        purging = nullcontext() if parts.purging is None else parts.purging.following()
         traces = nullcontext() if tracing is None else tracing.running()
         await parts.directory.roles.seed()
         async with (
@@ -166,6 +171,7 @@ def _lifespan(path: Path, parts: Parts, callers: Callers, tracing: "Tracing | No
             parts.metrics.scraper.running(),
             parts.history.running(),
             traces,
+            purging,
         ):
             yield
         # in this order: what uses the upstream ends before its channel is closed

@@ -30,13 +30,16 @@ from frontend.routes.allowances import (
 from frontend.routes.audit import AuditRoutes
 from frontend.routes.backends import BackendRoutes
 from frontend.routes.batches import BatchRoutes
+from frontend.routes.cache import CacheRoutes
 from frontend.routes.chat import ChatRoutes
 from frontend.routes.completions import CompletionRoutes
 from frontend.routes.docs import DocsRoutes
 from frontend.routes.embeddings import EmbeddingRoutes
+from frontend.routes.factors import FactorRoutes
 from frontend.routes.files import FileRoutes
 from frontend.routes.health import HealthRoutes
 from frontend.routes.images import FILES, ImageRoutes
+from frontend.routes.inspection import SettingsRoutes
 from frontend.routes.keys import KeyRoutes, MeRoutes
 from frontend.routes.live import LiveRoutes
 from frontend.routes.messages import MessagesRoutes
@@ -82,9 +85,11 @@ class Handlers:
     login: LoginRoutes
     steps: StepRoutes
     single: SingleRoutes
+    factors: FactorRoutes
     account: AccountRoutes
     admin: AdminRoutes
     live: LiveRoutes
+    settings: SettingsRoutes
     files: FileRoutes
     batches: BatchRoutes
     tokens: TokenRoutes
@@ -106,6 +111,7 @@ class Handlers:
     queue: QueueRoutes
     backends: BackendRoutes
     managed_models: ManagedModelRoutes
+    cache: CacheRoutes
 
 
 def table(to: Handlers) -> list[Route]:
@@ -123,6 +129,8 @@ def table(to: Handlers) -> list[Route]:
         *_audit(to),
         *_backends(to),
         *_managed_models(to),
+        Route("GET", "/admin/cache", OPENAI, BACKENDS, to.cache.show),
+        Route("POST", "/admin/cache/purge", OPENAI, BACKENDS, to.cache.purge),
     ]
 
 
@@ -212,6 +220,10 @@ def _gateway(to: Handlers) -> list[Route]:
         Route("POST", "/login", OPENAI, PUBLIC, to.login.submit),
         Route("GET", "/login/password", OPENAI, PUBLIC, to.steps.show_password),
         Route("POST", "/login/password", OPENAI, PUBLIC, to.steps.choose_password),
+        Route("GET", "/login/code", OPENAI, PUBLIC, to.steps.show_code),
+        Route("POST", "/login/code", OPENAI, PUBLIC, to.steps.enter_code),
+        Route("GET", "/login/enrol", OPENAI, PUBLIC, to.steps.show_enrolment),
+        Route("POST", "/login/enrol", OPENAI, PUBLIC, to.steps.enrol),
         Route("GET", "/login/oidc", OPENAI, PUBLIC, to.single.go),
         Route("GET", "/login/oidc/callback", OPENAI, PUBLIC, to.single.answer),
         Route("POST", "/logout", OPENAI, SELF, to.login.logout),
@@ -229,6 +241,7 @@ def _gateway(to: Handlers) -> list[Route]:
         Route("GET", "/admin/overview", OPENAI, OBSERVE, to.live.show),
         Route("GET", "/admin/live", OPENAI, OBSERVE, to.live.stream),
         Route("GET", "/admin/alerts", OPENAI, OBSERVE, to.live.alerts),
+        Route("GET", "/admin/settings", OPENAI, OBSERVE, to.settings.show),
         Route("GET", "/docs/api", OPENAI, PUBLIC, to.docs.document),
         Route("GET", "/docs/swagger", OPENAI, PUBLIC, to.docs.page),
         Route("GET", "/docs/swagger/{name}", OPENAI, PUBLIC, to.docs.file),
@@ -259,6 +272,7 @@ def _admin(to: Handlers) -> list[Route]:
         Route("GET", user, OPENAI, USERS, to.users.get),
         Route("PATCH", user, OPENAI, USERS, to.users.edit),
         Route("DELETE", user, OPENAI, USERS, to.users.delete),
+        Route("DELETE", f"{user}/second-factor", OPENAI, USERS, to.factors.reset),
         Route("POST", f"{user}/password", OPENAI, USERS, to.users.reset_password),
         Route("GET", "/admin/key-requests", OPENAI, USERS, to.key_requests.page),
         Route("GET", request, OPENAI, USERS, to.key_requests.get),
@@ -282,6 +296,10 @@ def _keys(to: Handlers) -> list[Route]:
         Route("GET", "/me", OPENAI, SELF, to.me.get),
         Route("PATCH", "/me", OPENAI, SELF, to.me.edit),
         Route("POST", "/me/password", OPENAI, SELF, to.me.change_password),
+        Route("GET", "/me/second-factor", OPENAI, SELF, to.factors.get),
+        Route("POST", "/me/second-factor", OPENAI, SELF, to.factors.set_up),
+        Route("POST", "/me/second-factor/confirm", OPENAI, SELF, to.factors.confirm),
+        Route("POST", "/me/second-factor/remove", OPENAI, SELF, to.factors.remove),
         Route("GET", "/me/keys", OPENAI, SELF, to.own_keys.page),
         Route("POST", "/me/keys", OPENAI, SELF, to.own_keys.create_own),
         Route("GET", own, OPENAI, SELF, to.own_keys.get),

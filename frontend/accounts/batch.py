@@ -29,6 +29,7 @@ from frontend.accounts.prices import price_of
 from frontend.accounts.purses import MONTH, Purses
 from frontend.accounts.quotas import Grant, Need, Refusal, Tight, reserve, settle_all
 from frontend.accounts.rules import Rules
+from frontend.domain.caching import CACHE
 from frontend.domain.metering import Rates, UsageRow
 from frontend.store.ledger.books import Books
 from frontend.store.usage import add_usage, existing
@@ -258,7 +259,9 @@ class _Work:
             self._purses.settle(hold.payer, hold.credits, row.credits, row.request_id)
         if hold.started:
             price = price_of(self._memory.prices, row.model, row.upstream, row.started_us)
-            row.price = price.cost(row.usage, row.images)
+            # an answer from the cache that is free costs no money, whatever a request costs
+            free = row.upstream == CACHE and not hold.tokens
+            row.price = 0 if free else price.cost(row.usage, row.images)
             self._usage.append(row)
             hold.is_charged = True
 

@@ -21,6 +21,7 @@ from frontend.domain.identity import Caller
 from frontend.errors import Forbidden, GatewayError, StoreUnavailable
 from frontend.store import accounts as store
 from frontend.store.database import Database
+from frontend.store.factors import find_factor
 from frontend.store.secrets import shared_secret
 from frontend.store.sessions import (
     Session,
@@ -36,8 +37,10 @@ _MINUTE_US = 60_000_000
 _STEP_US = 10 * _MINUTE_US
 _TOKEN = re.compile(rb"[A-Za-z0-9_-]{43}")
 _MAX_KNOWN = 10_000
-COMPLETE, PASSWORD = "", "password"
-"""What a session lacks: nothing, or a password of its user's own choice."""
+COMPLETE, CODE, PASSWORD, ENROL = "", "code", "password", "enrol"
+"""What a session lacks: nothing, a code of the second factor, a password of its user's own choice,
+or a second factor that the role requires."""
+_STEPS = (CODE, PASSWORD, ENROL)
 
 
 def _now_us() -> int:
@@ -77,6 +80,8 @@ class Sessions:
     database: Database
     passwords: Passwords
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
+    factor_roles: frozenset[str] = frozenset()
+    """Roles whose users need a second factor where they sign in with a password."""
     now_us: Callable[[], int] = _now_us
     attempts: Attempts = field(default_factory=Attempts)
     signins: SignIns = field(init=False)
@@ -91,8 +96,8 @@ class Sessions:
 
         Raises Forbidden for a wrong name or password, RateLimited, Overloaded, StoreUnavailable.
         """
-        name, secret = name[:MAX_LENGTH], await self._browser_secret()
-        browser = known_browser(secret, name, source.browser)
+        name = name[:MAX_LENGTH]
+        browser = await self.known_browser(name, source)
         try:
             attempt = await self.attempts.admit(name, source.subject, browser)
         except GatewayError:
@@ -101,9 +106,9 @@ class Sessions:
         async with self.database.connect() as rows:
             user = await store.USERS.find_by(rows, name=name)
             person = None if user is None else await find_person(rows, user.id)
-            hashed, once = None, False
+            hashed = None
             if person is not None and person.enabled:
-                hashed, once = await find_credentials(rows, person.user_id)
+                hashed, _ = await find_credentials(rows, person.user_id)
         # an account that does not exist takes as long as one that does
         given, caller = password[: MAX_LENGTH + 1], browser or source.subject
         is_right = await self.passwords.verify(hashed, given, caller, known=attempt.known)
@@ -112,8 +117,30 @@ class Sessions:
             await self.signins.refuse(Refused(found, name if found else "", "password"), source)
             raise Forbidden("the name or the password is not correct", code="sign_in_failed")
         attempt.succeed()
-        token = await self.begin(person.user_id, PASSWORD if once else COMPLETE, source)
-        return replace(token, browser=remember_browser(secret, name, source.browser))
+        return await self.go_on(Pending(person.user_id, name, COMPLETE), source)
+
+    async def go_on(self, passed: Pending, source: Source) -> Begun:
+        """What follows the step that was passed, or a sign-in without one: the next one that this
+        user needs, or the session."""
+        async with self.database.connect() as rows:
+            person = await find_person(rows, passed.user_id)
+            _, once = await find_credentials(rows, passed.user_id)
+            factor = await find_factor(rows, passed.user_id)
+        has_factor = factor is not None and factor.confirmed_at_us is not None
+        must_enrol = person is not None and person.role in self.factor_roles and not has_factor
+        needed = {CODE: has_factor, PASSWORD: once, ENROL: must_enrol}
+        left = _STEPS[_STEPS.index(passed.stage) + 1 :] if passed.stage else _STEPS
+        stage = next((one for one in left if needed[one]), COMPLETE)
+        begun = await self.begin(passed.user_id, stage, source)
+        if stage != COMPLETE:
+            return begun
+        # not before the last step: a known browser may try codes that others may not
+        secret = await self._browser_secret()
+        return replace(begun, browser=remember_browser(secret, passed.name, source.browser))
+
+    async def known_browser(self, name: str, source: Source) -> str:
+        """The proof that somebody signed in with this name in the browser; "" without one."""
+        return known_browser(await self._browser_secret(), name, source.browser)
 
     async def begin(
         self, user_id: str, stage: str = COMPLETE, source: Source | None = None

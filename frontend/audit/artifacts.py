@@ -6,6 +6,7 @@ Content that is larger than a line of text leaves the JSON of a request and is r
 
 import base64
 import binascii
+import enum
 import hashlib
 import os
 import re
@@ -20,15 +21,29 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/\s]{256,}={0,2}\s*")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
+class Removal(enum.Enum):
+    """What became of an artifact that was to be removed."""
+
+    REMOVED = "removed"
+    MISSING = "missing"
+    WAITING = "waiting"
+    """It is removed once its place can be reached."""
+
+
 @dataclass(frozen=True, slots=True)
 class Artifacts:
     """A folder. Its files are for this user alone."""
 
     folder: Path
 
+    @staticmethod
+    def is_digest(name: str) -> bool:
+        """Whether it is a SHA-256."""
+        return _DIGEST.fullmatch(name) is not None
+
     def path(self, digest: str) -> Path:
         """Where an artifact is. Raises ValueError for what is not a digest."""
-        if not _DIGEST.fullmatch(digest):
+        if not self.is_digest(digest):
             raise ValueError(digest)
         return self.folder / digest[:2] / digest
 
@@ -55,13 +70,13 @@ class Artifacts:
         except (ValueError, FileNotFoundError):
             return None
 
-    def remove(self, digest: str) -> bool:
-        """Whether it was there."""
+    def remove(self, digest: str) -> Removal:
+        """Removes a content, which may be gone already."""
         try:
             self.path(digest).unlink()
         except FileNotFoundError:
-            return False
-        return True
+            return Removal.MISSING
+        return Removal.REMOVED
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from frontend.audit.artifacts import Artifacts
+from frontend.audit.artifacts import Artifacts, Removal
 from frontend.audit.search import line_of
 from frontend.errors import StoreUnavailable
 from frontend.store.audit import AuditStore, Removed, first_id, moment_of
@@ -37,6 +37,8 @@ class Proof:
     artifacts: int = 0
     artifact_bytes: int = 0
     missing: int = 0
+    waiting: int = 0
+    """Artifacts in a bucket that is away: removed once it is back."""
     first_id: int = 0
     last_id: int = 0
     digests: list[str] = field(default_factory=list)
@@ -60,6 +62,7 @@ class Proof:
             "artifacts": self.artifacts,
             "artifact_bytes": self.artifact_bytes,
             "artifacts_missing": self.missing,
+            "artifacts_waiting": self.waiting,
             "first_at_us": moment_of(self.first_id),
             "last_at_us": moment_of(self.last_id),
             "sha256": self._lines.hexdigest(),
@@ -114,10 +117,11 @@ class Purge:
                 return proof
             proof.add(removed)
             for digest, size in removed.artifacts:
-                is_gone = await asyncio.to_thread(self.artifacts.remove, digest)
-                proof.artifacts += is_gone
-                proof.artifact_bytes += size * is_gone
-                proof.missing += not is_gone
+                removal = await asyncio.to_thread(self.artifacts.remove, digest)
+                proof.artifacts += removal is Removal.REMOVED
+                proof.artifact_bytes += size * (removal is Removal.REMOVED)
+                proof.missing += removal is Removal.MISSING
+                proof.waiting += removal is Removal.WAITING
                 proof.digests.append(digest)
             await asyncio.sleep(0)  # requests' records are written between two pieces
 

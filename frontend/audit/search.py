@@ -14,7 +14,9 @@ import orjson
 
 from frontend.audit.artifacts import Artifacts
 from frontend.domain.audit import AuditContent, AuditRecord
+from frontend.errors import NotFound, StoreUnavailable
 from frontend.store.audit import AuditFilter, AuditStore, moment_of
+from frontend.store.objects import ObjectChanged, ObjectsUnavailable
 
 _PIECE = 500
 Render = Callable[[AuditRecord, AuditContent | None], bytes]
@@ -41,13 +43,22 @@ class Search:
         return record, (await self.store.contents([record_id])).get(record_id)
 
     async def artifact(self, digest: str, user_id: str | None = None) -> tuple[str, bytes] | None:
-        """Media type and content of an artifact; of that user's requests alone."""
+        """Media type and content of an artifact; of that user's requests alone.
+
+        Raises StoreUnavailable, NotFound.
+        """
         for record_id, media_type in await self.store.owners_of(digest):
             if user_id is not None:
                 record = await self.store.get(record_id)
                 if record is None or record.user_id != user_id:
                     continue
-            content = await asyncio.to_thread(self.artifacts.read, digest)
+            try:
+                content = await asyncio.to_thread(self.artifacts.read, digest)
+            except ObjectsUnavailable as error:
+                raise StoreUnavailable(f"the bucket of artifacts: {error}") from None
+            except ObjectChanged:
+                text = "the artifact was changed outside of the gateway: it has another SHA-256"
+                raise NotFound(text) from None
             return None if content is None else (media_type, content)
         return None
 

@@ -12,7 +12,7 @@ import os
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from typing import Any
 import orjson
 
 from frontend.audit.artifacts import Artifacts, Extraction, texts_of
+from frontend.audit.bucket import BucketArtifacts
 from frontend.domain.audit import AuditContent, AuditLevel, AuditRecord, Capture
 from frontend.domain.ids import new_id
 from frontend.errors import AuditUnavailable, StoreUnavailable
@@ -63,6 +64,7 @@ class Writer:
     max_bytes: int
     written: Callable[[int], None] = lambda _: None
     lost: Callable[[int], None] = lambda _: None
+    bucket: BucketArtifacts | None = None
     _queue: deque[Pending] = field(default_factory=deque)
     _writing: list[Pending] = field(default_factory=list)
     _bytes: int = 0
@@ -78,7 +80,7 @@ class Writer:
     @property
     def artifacts(self) -> Artifacts:
         """Where images and files are kept."""
-        return Artifacts(self.folder / "artifacts")
+        return self.bucket or Artifacts(self.folder / "artifacts")
 
     @property
     def backlog(self) -> int:
@@ -121,8 +123,10 @@ class Writer:
         """Writes until the block ends, and then what is left."""
         await asyncio.to_thread(self._take_kept)
         task = asyncio.create_task(self._write())
+        sending = nullcontext() if self.bucket is None else self.bucket.running(self.store)
         try:
-            yield
+            async with sending:
+                yield
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)

@@ -50,7 +50,10 @@ def _parser() -> argparse.ArgumentParser:
     password = add_command(
         commands, "password", "set a one-time password, print it, and end all sessions", _reset
     )
-    for each in (edit, disable, enable, delete, password):
+    factor = add_command(
+        commands, "reset-factor", "remove a lost second factor, and end all sessions", _reset_factor
+    )
+    for each in (edit, disable, enable, delete, password, factor):
         each.add_argument("user", help="the user's name or id")
     return parser
 
@@ -107,3 +110,10 @@ async def _reset(directory: "Directory", options: argparse.Namespace) -> Answer:
     shown = {"id": user.id, "name": user.name, "password": password}
     note = "It works for one sign-in, which asks for a new one. It cannot be shown again."
     return Answer(shown, secret=password, note=note)
+
+
+async def _reset_factor(directory: "Directory", options: argparse.Namespace) -> Answer:
+    user = await find_user(directory, options.user)
+    await directory.factors.reset(OPERATOR, user.id)
+    note = f"Removed the second factor of '{user.name}'; the password alone signs in now."
+    return Answer({"id": user.id, "second_factor": False}, note=note)

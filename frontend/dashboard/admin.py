@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from frontend.accounts.roles import allows
-from frontend.dashboard.pages import respond
+from frontend.dashboard.pages import PAGE, respond
 from frontend.domain.identity import Permission, Role
 from frontend.domain.request import Request
 from frontend.errors import Forbidden, NotFound
@@ -41,7 +41,90 @@ _OVERVIEW = AdminPage(
     "What this gateway process does at this moment. It is updated every two seconds.",
     (Permission.OBSERVE,),
 )
-SECTIONS: tuple[tuple[str, tuple[AdminPage, ...]], ...] = (("Service", (_OVERVIEW,)),)
+_P = Permission
+SECTIONS: tuple[tuple[str, tuple[AdminPage, ...]], ...] = (
+    (
+        "Service",
+        (
+            _OVERVIEW,
+            AdminPage(
+                "upstreams",
+                "Upstreams",
+                "The servers that requests may be sent to, as this gateway process sees them.",
+                (_P.BACKENDS,),
+            ),
+            AdminPage(
+                "models",
+                "Models",
+                "Each model at every upstream, as this gateway process sees it.",
+                (_P.LOAD,),
+            ),
+            AdminPage(
+                "cache",
+                "Cache",
+                "Answers that are sent again without asking a model, in this gateway process.",
+                (_P.BACKENDS,),
+            ),
+        ),
+    ),
+    (
+        "People",
+        (
+            AdminPage("users", "Users", "Who may sign in and use the gateway.", (_P.USERS,)),
+            AdminPage(
+                "groups",
+                "Groups",
+                "Users who share a weight, limits and what the audit keeps.",
+                (_P.GROUPS,),
+            ),
+            AdminPage("roles", "Roles", "What users may do, and their share.", (_P.ROLES,)),
+            AdminPage("keys", "Keys", "The API keys of all users.", (_P.KEYS,)),
+            AdminPage(
+                "requests",
+                "Requests",
+                "People who ask for a key, and users who ask for more.",
+                (_P.USERS, _P.QUOTAS),
+            ),
+        ),
+    ),
+    (
+        "Limits",
+        (
+            AdminPage("quotas", "Quotas", "How much may be used in a period.", (_P.QUOTAS,)),
+            AdminPage(
+                "plans",
+                "Plans",
+                "Credits and limits of subscribers, by month.",
+                (_P.QUOTAS,),
+            ),
+            AdminPage("credits", "Credits", "Balances, and grants with a reason.", (_P.QUOTAS,)),
+            AdminPage("prices", "Prices", "What requests cost, by model.", (_P.QUOTAS,)),
+        ),
+    ),
+    (
+        "History",
+        (
+            AdminPage(
+                "audit",
+                "Audit",
+                "Every request, with its texts where the policy of its group keeps them.",
+                (_P.AUDIT,),
+            ),
+            AdminPage(
+                "changes",
+                "Changes",
+                "Who changed what of accounts, limits and upstreams, the newest first.",
+                (_P.USERS,),
+            ),
+            AdminPage(
+                "settings",
+                "Settings",
+                "What this gateway process was started with. A secret is never shown.",
+                (_P.OBSERVE,),
+            ),
+        ),
+    ),
+)
 _PAGES = {page.name: page for _, pages in SECTIONS for page in pages}
 _OWN = {Permission.PUBLIC, Permission.INFER, Permission.SELF}
 """What every user may have without being an administrator."""
@@ -53,6 +136,13 @@ class AdminRoutes:
 
     async def overview(self, request: Request, client: Client) -> None:
         """GET /admin"""
+        role = request.caller.role
+        # a role without the first page begins with the first one that it can use
+        usable = [page for _, pages in SECTIONS for page in pages if page.is_for(role)]
+        if usable and usable[0] is not _OVERVIEW:
+            headers = [(b"location", usable[0].address.encode()), *PAGE]
+            await client.respond(b"", status=303, headers=headers)
+            return
         await _show(request, client, _OVERVIEW)
 
     async def show(self, request: Request, client: Client) -> None:

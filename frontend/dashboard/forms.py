@@ -88,23 +88,26 @@ class Forms:
 
     async def go_on(self, client: Client, begun: Begun, also: Sequence[Header] = ()) -> None:
         """Leads to the account, or to the step that is missing. `also`: more headers."""
-        headers = [*also]
-        if begun.browser:
-            headers.append(self.cookies.write("browser", begun.browser, BROWSER_S, hidden=True))
         if begun.stage:
-            headers.append(self.cookies.write("step", begun.token, STEP_S, hidden=True))
-            await self.go(client, f"/login/{begun.stage}", headers)
+            step = self.cookies.write("step", begun.token, STEP_S, hidden=True)
+            await self.go(client, f"/login/{begun.stage}", [*also, step])
             return
+        await self.go(client, "/dashboard", [*also, *await self.arrive(client, begun)])
+
+    async def arrive(self, client: Client, begun: Begun) -> list[Header]:
+        """The cookies of a session that begins."""
         # the session that the browser had, if any, does not go on beside the new one
         if before := self.cookie(client, "session"):
             await self.sessions.end(before)
         age_s, csrf = self.sessions.lifetimes.longest_s, csrf_of(begun.token.encode())
-        headers += [
+        headers = [
             self.cookies.write("session", begun.token, age_s, hidden=True),
             self.cookies.write("csrf", csrf, age_s, hidden=False),
             *(self.cookies.write(one, "", 0, hidden=True) for one in ("form", "step")),
         ]
-        await self.go(client, "/dashboard", headers)
+        if begun.browser:
+            headers.append(self.cookies.write("browser", begun.browser, BROWSER_S, hidden=True))
+        return headers
 
 
 def sentence(error: Exception) -> str:

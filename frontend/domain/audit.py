@@ -74,6 +74,11 @@ class Capture:
             if event.tool_calls:
                 answer.setdefault("tool_calls", []).extend(event.tool_calls)
 
+    def forget(self, prompt: int, attempt: int) -> None:
+        """Leaves out what was written of an answer that another upstream begins again."""
+        for key in [one for one in self.answers if one[:2] == (prompt, attempt)]:
+            del self.answers[key]
+
     def add_artifacts(self, files: "list[bytes] | tuple[bytes, ...]", media_type: str) -> None:
         """Takes images that were read or made."""
         if self.keeps_text:

@@ -105,5 +105,7 @@ class Generation:
     context_length: int | None = None
     """The most tokens of prompt and reply, where that is less than the model has."""
     truncation: Truncation | None = None
+    cache_salt: str | None = None
+    """The engine shares cached prefixes of prompts only among those with the same text."""
     session: str | None = None
     """What the caller names a conversation or an agent's work by, to stay at one upstream."""

@@ -75,5 +75,7 @@ class Model:
     details: Details = Details()
     patterns: tuple[str, ...] = ()
     """Aliases with a `*`, which stands for any text."""
+    revision: str = ""
+    """Tells versions of the model from each other, where the server says what it has."""
     keep_s: float | None = None
     """Seconds that it stays loaded without a request; infinite: always; None: the default."""

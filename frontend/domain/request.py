@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from frontend.domain.audit import Capture
+from frontend.domain.caching import CacheUse
 from frontend.domain.identity import ANONYMOUS, Caller
 from frontend.domain.metering import Rates
 from frontend.domain.trace import UNTRACED, Trace
@@ -61,7 +62,8 @@ class Outcome:
     images: int = 0
     credits: int = 0
     """Credits that it costs, in millionths."""
-    is_cached: bool = False
+    cache: CacheUse | None = None
+    """What the response cache is asked, and did; None: it is not used for the route."""
     is_authenticated: bool = False
     is_audited: bool = True
     has_audit_place: bool = False
@@ -75,6 +77,8 @@ class Outcome:
     first_token_s: float | None = None
     """How long after the request's arrival its first token came."""
     trace: Trace = UNTRACED
+    streams: list[Callable[[], None]] = field(default_factory=list)
+    """What ends the measurements of its generations."""
     is_counted: bool = False
     """Whether the metrics have it as a request for a model."""
     queue_position: int | None = None
@@ -87,6 +91,11 @@ class Outcome:
     """The caller's names of fields, by their canonical names."""
     cleanup: ExitStack = field(default_factory=ExitStack)
     """Called when the request is over."""
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether the whole answer came from the response cache."""
+        return self.cache is not None and self.cache.result == "hit"
 
     @property
     def elapsed_ms(self) -> float:

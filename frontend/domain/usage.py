@@ -1,5 +1,7 @@
 """Tokens of a request, as the engine counted them."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from frontend.domain.events import Event
@@ -14,6 +16,20 @@ class Usage:
     completion_tokens: int = 0
     reasoning_tokens: int = 0
 
+    def part(self, share: float) -> "Usage":
+        """A part of each count, rounded up: a price above 0 never makes an answer free."""
+        counts = (getattr(self, name) for name in _COUNTS)
+        return Usage(*(math.ceil(count * share) for count in counts))
+
+
+_COUNTS = tuple(Usage.__dataclass_fields__)
+
+
+def _sum(usages: "Sequence[Usage]") -> Usage:
+    if len(usages) == 1:
+        return usages[0]
+    return Usage(*(sum(getattr(one, name) for one in usages) for name in _COUNTS))
+
 
 @dataclass(slots=True)
 class UsageCount:
@@ -21,6 +37,11 @@ class UsageCount:
 
     _last: dict[tuple[int, int, int], Event] = field(default_factory=dict)
     _calls: list[Usage] = field(default_factory=list)
+    _cached: list[tuple[Usage, float]] = field(default_factory=list)
+
+    def cached(self, usage: Usage, price: float) -> None:
+        """Takes the usage of an answer from the response cache, and the part that it costs."""
+        self._cached.append((usage, price))
 
     def see(self, prompt: int, event: Event, attempt: int = 0) -> None:
         """Takes note of an event of the request's prompt number `prompt`."""
@@ -32,11 +53,23 @@ class UsageCount:
 
     def __bool__(self) -> bool:
         """Whether anything was counted."""
-        return bool(self._last or self._calls)
+        return bool(self._last or self._calls or self._cached)
 
     @property
     def total(self) -> Usage:
-        """The sum so far: each prompt once, each completion as far as it got."""
+        """What the answer says: each prompt once, each completion as far as it got."""
+        return _sum([self.computed, *(usage for usage, _ in self._cached)])
+
+    @property
+    def charged(self) -> Usage:
+        """What the request is charged: all that was computed, and its part of what was cached."""
+        if not self._cached:
+            return self.computed
+        return _sum([self.computed, *(usage.part(price) for usage, price in self._cached)])
+
+    @property
+    def computed(self) -> Usage:
+        """What models computed for the request."""
         prompts = {prompt: event for (prompt, _, _), event in self._last.items()}
         completions: list[Event | Usage] = [*self._last.values(), *self._calls]
         inputs: list[Event | Usage] = [*prompts.values(), *self._calls]

@@ -137,5 +137,5 @@ def _show_upstream(one: Member) -> Shown:
         "running": one.running,
         "models": len(one.registry.models),
         "breakers": {model: broken.value for model, broken in one.broken.items()},
-        "error": one.error,
+        "error": one.problem,
     }

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 
 from frontend.accounts.ledger import Ledger
 from frontend.accounts.scopes import require_model
+from frontend.cache.answers import AnswerCache
 from frontend.domain.models import Model
 from frontend.domain.request import Request
 from frontend.domain.usage import UsageCount
@@ -22,6 +23,7 @@ from frontend.generation.policy import Policy, require_capability
 from frontend.generation.run import Run
 from frontend.generation.speeds import Speeds
 from frontend.generation.structure import Structures
+from frontend.generation.together import Together
 from frontend.media.images import Images
 from frontend.scheduling.queue import Queue
 from frontend.scheduling.shared import Exchange
@@ -47,6 +49,10 @@ class Path:
     tariff: Tariff = field(default_factory=Tariff)
     exchange: Exchange | None = None
     ledger: Ledger | None = None
+    cache: AnswerCache | None = None
+    together: Together = field(default_factory=Together)
+    salts: str = "shared"
+    """Who shares cached prefixes of prompts in the engines."""
     runs: Runs = field(default_factory=Runs)
     places: Places = field(init=False)
 
@@ -87,7 +93,7 @@ class Path:
             if status == 200 and request.outcome.error is not None:
                 status = 500
             if count:
-                request.outcome.usage = count.total
+                request.outcome.usage = count.charged
             usage = request.outcome.usage if count else None
             charge.settle(usage, gone=status == CLIENT_GONE, failed=status >= 400)
             self._settle(request, cover, status)

@@ -21,11 +21,13 @@ from frontend.domain.usage import Usage, UsageCount
 from frontend.domain.vectors import Embedding, Pairs, Scores, Vectors
 from frontend.errors import BackendFailed, BackendUnavailable
 from frontend.generation import sizes
+from frontend.generation.cached import NOT_FOUND, CachedWork, Found
 from frontend.generation.calls import CallBuffer
 from frontend.generation.charge import Charge, Expected, expected_texts
 from frontend.generation.cover import Cover, most_text_tokens
 from frontend.generation.fanout import Numbered, fan_out
 from frontend.generation.policy import check_generation, require_capability
+from frontend.generation.salts import salt
 from frontend.generation.speeds import Stopwatch
 from frontend.upstreams.placement import Need, Place
 
@@ -46,18 +48,24 @@ class Run:
     path: "Path"
     request: Request
     model: Model
-    _count: UsageCount
+    count: UsageCount
     _charge: Charge
-    _cover: Cover | None = None
+    cover: Cover | None = None
     _covered: set[int] = field(default_factory=set)
     """Prompts whose first attempt is reserved already."""
     _attempts: Iterator[int] = field(default_factory=itertools.count)
+    _found: dict[int, Found] = field(default_factory=dict)
+    """What the response cache has of several prompts."""
     _reloads: int = 0
+    _is_whole: bool = False
+    """Its client gets nothing before the whole answer, so that another upstream may give it."""
+    was_lowered: bool = False
+    """Whether a budget has less left than an answer may take."""
 
     @property
     def usage(self) -> Usage:
         """What was used so far."""
-        return self._count.total
+        return self.count.total
 
     def require(self, capability: str) -> None:
         """Raises NotCapable when the model lacks the capability."""
@@ -71,6 +79,7 @@ class Run:
 
         `whole`: the answer is not streamed. Raises InvalidRequest for what cannot be used.
         """
+        self._is_whole = whole
         generation = await self.path.images.attach(self.model, generation, links, self.request)
         if (capture := self.request.outcome.capture) is not None:
             capture.add_artifacts(generation.images, "image")
@@ -114,8 +123,8 @@ class Run:
     async def count_tokens(self, generation: Generation) -> int:
         """Tokens of a prompt; they are not usage."""
         sizes.check_generations(self.model, [generation], self.path.policy.max_text_bytes)
-        if self._cover is not None:
-            await self._cover.tokens(0)
+        if self.cover is not None:
+            await self.cover.tokens(0)
 
         async def count(place: Place) -> int:
             self._start()
@@ -145,17 +154,32 @@ class Run:
         need = self._need(operation="detokenize")
         return await self._call(detokenize, need, Expected(size_bytes=8 * len(ids)))
 
+    @property
+    def cached(self) -> CachedWork | None:
+        """The response cache, if there is one."""
+        return None if self.path.cache is None else CachedWork(self, self.path.cache)
+
     async def embed(self, embedding: Embedding) -> Vectors:
         """The vectors of all texts, in order."""
         sizes.check_embedding(self.model, embedding, self.path.policy.max_text_bytes)
-        if self._cover is not None and self._cover.is_needed:
+        if (cached := self.cached) is None:
+            return await self._embed(embedding)
+        slot, vectors = await cached.vectors(embedding)
+        if vectors is None:
+            vectors = await self._embed(embedding)
+            if slot is not None:
+                await cached.keep_vectors(slot, vectors)
+        return vectors
+
+    async def _embed(self, embedding: Embedding) -> Vectors:
+        if self.cover is not None and self.cover.is_needed:
             ids = sum(map(len, embedding.ids or ()))
             most = most_text_tokens(embedding.texts, self.model.context_length, ids)
-            await self._cover.tokens(most, len(embedding.texts) or 1)
+            await self.cover.tokens(most, len(embedding.texts) or 1)
 
         async def embed(place: Place) -> Vectors:
             self._start()
-            vectors = await place.upstream.embed(place.model, embedding, place.call)
+            vectors = await self.path.together.embed(place, embedding, self.request.user)
             place.step.used(Usage(vectors.prompt_tokens))
             return vectors
 
@@ -163,16 +187,26 @@ class Run:
         expected = expected_texts(embedding.texts, sum(map(len, embedding.ids or ())))
         vectors = await self._call(embed, self._need(None, accepts, "embeddings"), expected)
         self._check_tokens(vectors.prompt_tokens)
-        self._count.add(Usage(vectors.prompt_tokens))
+        self.count.add(Usage(vectors.prompt_tokens))
         return vectors
 
     async def rerank(self, pairs: Pairs) -> Scores:
         """The scores of all pairs, in order."""
         sizes.check_pairs(self.model, pairs, self.path.policy.max_text_bytes)
-        if self._cover is not None and self._cover.is_needed:
+        if (cached := self.cached) is None:
+            return await self._rerank(pairs)
+        slot, scores = await cached.scores(pairs)
+        if scores is None:
+            scores = await self._rerank(pairs)
+            if slot is not None:
+                await cached.keep_scores(slot, scores)
+        return scores
+
+    async def _rerank(self, pairs: Pairs) -> Scores:
+        if self.cover is not None and self.cover.is_needed:
             texts = map(operator.add, pairs.queries, pairs.documents)
             most = most_text_tokens(texts, self.model.context_length)
-            await self._cover.tokens(most, len(pairs.documents))
+            await self.cover.tokens(most, len(pairs.documents))
 
         async def rerank(place: Place) -> Scores:
             self._start()
@@ -183,7 +217,7 @@ class Run:
         expected = expected_texts(map(operator.add, pairs.queries, pairs.documents))
         scores = await self._call(rerank, self._need(operation="rerank"), expected)
         self._check_tokens(scores.prompt_tokens)
-        self._count.add(Usage(scores.prompt_tokens))
+        self.count.add(Usage(scores.prompt_tokens))
         return scores
 
     async def draw(self, image: ImageRequest) -> ImageResult:
@@ -191,10 +225,10 @@ class Run:
         sizes.check_image(self.model, image)
         number = next(self._attempts)
         is_preview = image.stop_after is not None
-        if self._cover is not None and self._cover.is_needed and not is_preview:
+        if self.cover is not None and self.cover.is_needed and not is_preview:
             texts = [image.prompt, image.negative_prompt or ""]
             prompt = most_text_tokens(texts, None) * image.count
-            await self._cover.tokens(prompt + patches(image))
+            await self.cover.tokens(prompt + patches(image))
 
         async def draw(place: Place) -> ImageResult:
             self._start()
@@ -212,7 +246,7 @@ class Run:
         if not is_preview:
             # once they are there: a failed request costs no images
             self._start(images=len(result.files))
-            self._count.add(Usage(result.prompt_tokens, completion_tokens=patches(image)))
+            self.count.add(Usage(result.prompt_tokens, completion_tokens=patches(image)))
         return result
 
     @property
@@ -222,22 +256,30 @@ class Run:
 
     def _check_tokens(self, used: int) -> None:
         """Raises QuotaExceeded for more than a budget had left: the answer is not given away."""
-        if self._cover is not None:
-            self._cover.check(used)
+        if self.cover is not None:
+            self.cover.check(used)
 
     def _start(self, images: int = 0) -> None:
         """A model gets the request now: from here on it is charged for."""
-        if self._cover is not None:
-            self._cover.hold.started = True
-            self._cover.hold.row.images += images
+        if self.cover is not None:
+            self.cover.hold.started = True
+            self.cover.hold.row.images += images
 
     async def _fan_out(self, generations: list[Generation]) -> AsyncGenerator[Numbered, None]:
-        """All prompts are reserved before the first one runs."""
-        if self._cover is not None:
-            generations = await self._cover.generations(self.model, generations, self._count_prompt)
-            self._covered.update(range(len(generations)))
+        """All prompts that are not cached are reserved before the first one runs."""
+        if self.cached is not None:
+            found = [await self.cached.look_up(one) for one in generations]
+            self._found = dict(enumerate(found))
+        held = dict(enumerate(generations))
+        fresh = [number for number in held if self._found.get(number, NOT_FOUND)[1] is None]
+        if self.cover is not None and fresh:
+            asked = [generations[number] for number in fresh]
+            granted = await self.cover.generations(self.model, asked, self._count_prompt)
+            self.was_lowered = granted != asked
+            held |= zip(fresh, granted, strict=True)
+            self._covered.update(fresh)
         streams = [
-            partial(self._generate, number, one, f"{self._call_id}-{number}")
+            partial(self._generate, number, one, f"{self._call_id}-{number}", held[number])
             for number, one in enumerate(generations)
         ]
         async with aclosing(fan_out(streams)) as events:
@@ -286,8 +328,8 @@ class Run:
 
     def _served_by(self, place: Place) -> None:
         """The price is that of the upstream that answers."""
-        if self._cover is not None:
-            self._cover.hold.row.upstream = place.member.name
+        if self.cover is not None:
+            self.cover.hold.row.upstream = place.member.name
 
     def _need(
         self,
@@ -316,10 +358,17 @@ class Run:
             check_generation(self.path.policy, self.model, generation)
         sizes.check_generations(self.model, generations, self.path.policy.max_text_bytes)
 
-    def _generate(self, number: int, generation: Generation, call_id: str) -> Events:
+    def _generate(
+        self, number: int, generation: Generation, call_id: str, held: Generation | None = None
+    ) -> Events:
+        """`held`: the generation as its budget lets it run, where that was asked already."""
         assert not generation.schemas, "its schemas were not checked"
         attempt = partial(self._infer, number)
-        return self.path.structures.checked(attempt, generation, call_id)
+        salted = salt(self.path.salts, self.request.caller, held or generation)
+        fresh = partial(self.path.structures.checked, attempt, salted, call_id)
+        if self.cached is None:
+            return fresh()
+        return self.cached.events(number, generation, self._found.pop(number, None), fresh)
 
     async def _infer(self, number: int, generation: Generation, call_id: str) -> Events:
         """The events of prompt `number` as the upstream sends them, counted.
@@ -327,14 +376,17 @@ class Run:
         Raises GatewayError, also when the upstream ends before every completion has its finish
         reason.
         """
-        attempt, cover = next(self._attempts), self._cover
+        attempt, cover = next(self._attempts), self.cover
         if cover is not None and number not in self._covered:
-            (generation,) = await cover.generations(self.model, [generation], self._count_prompt)
+            (granted,) = await cover.generations(self.model, [generation], self._count_prompt)
+            self.was_lowered |= granted != generation
+            generation = granted
         self._covered.discard(number)  # another attempt is more than what was reserved
         chats = isinstance(generation.prompt, Conversation)
         operation = "chat" if chats else "text_completion"
         need, tried = self._need(generation, operation=operation), set[str]()
         expected = self._charge.generation(self.model, generation)
+        kept: list[list[Event]] = []
         while True:
             scheduled = self.path.schedule(self._charge, call_id, self.model, expected, need, tried)
             place: Place | None = None
@@ -344,20 +396,28 @@ class Run:
                     aclosing(self._read(place, number, attempt, generation)) as groups,
                 ):
                     async for events in groups:
-                        yield events
-                return
+                        if self._is_whole:
+                            kept.append(events)
+                        else:
+                            yield events
+                break
             except MOVED:
                 # after the first byte the client has a part of this answer
-                if place is not None and place.answered:
+                if place is not None and place.answered and not self._is_whole:
                     raise
                 if not await self._can_move(need, tried):
                     raise
+                kept.clear()
+                if (capture := self.request.outcome.capture) is not None:
+                    capture.forget(number, attempt)
+        for events in kept:
+            yield events
 
     async def _read(
         self, place: Place, number: int, attempt: int, generation: Generation
     ) -> Events:
         """What one upstream sends, counted. Raises as `_infer` does."""
-        calls, unfinished, cover = CallBuffer(), generation.sampling.choices, self._cover
+        calls, unfinished, cover = CallBuffer(), generation.sampling.choices, self.cover
         self._start()
         self._served_by(place)
         watch = Stopwatch(self.path.speeds.of(self.model.name), place.speed)
@@ -368,12 +428,12 @@ class Run:
                 # answer; the stream is read on to its own end, to be refused there
                 events = [calls.complete(e) for e in map(_without_failure, group) if e is not None]
                 for event in events:
-                    self._count.see(number, event, attempt)
+                    self.count.see(number, event, attempt)
                     unfinished -= event.finish_reason is not None
                 if (capture := self.request.outcome.capture) is not None:
                     capture.generated(number, attempt, events)
                 if cover is not None and cover.progress(sum(map(_tokens_of, events))):
-                    cover.hold.row.usage = self._count.total
+                    cover.hold.row.usage = self.count.charged
                     cover.ledger.flush(cover.hold)
                 if events:
                     place.answered = True

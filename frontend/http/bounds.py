@@ -4,9 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from frontend.domain.caching import CacheUse
 from frontend.domain.request import Request
 from frontend.errors import UnknownFields
 from frontend.http.body import BodyBounds
+from frontend.http.caching import ask_of
 
 T = TypeVar("T")
 _WARNINGS = 16
@@ -29,6 +31,14 @@ class Bounds:
         self, request: Request, parser: Callable[..., T], body: object, *bounds: Any, **options: Any
     ) -> T:
         """What a dialect's parser makes of a body. Raises InvalidRequest."""
+        call = self._parse(request, parser, body, *bounds, **options)
+        if isinstance(body, dict) and isinstance(asked := body.get("cache"), dict):
+            request.outcome.cache = CacheUse(ask_of(asked))
+        return call
+
+    def _parse(
+        self, request: Request, parser: Callable[..., T], body: object, *bounds: Any, **options: Any
+    ) -> T:
         try:
             return parser(body, *bounds, **options)
         except UnknownFields as error:

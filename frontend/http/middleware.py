@@ -19,11 +19,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from frontend.accounts.authorize import Attempt, Authorizer
 from frontend.accounts.ledger import Ledger, owner_of
 from frontend.audit.record import Recorder
+from frontend.domain.caching import NOT_ASKED, CacheUse
 from frontend.domain.identity import ANONYMOUS, Caller, Network, Permission
 from frontend.domain.request import Dialect, Outcome, Request
 from frontend.errors import Forbidden, MethodNotAllowed, NotFound, Unauthorized
 from frontend.http.accept import wants_page
 from frontend.http.body import ClientGone
+from frontend.http.caching import read_ask
 from frontend.http.client import Client
 from frontend.http.failures import failure_of, send_error
 from frontend.http.rates import rate_headers
@@ -122,6 +124,9 @@ class Middleware:
             return
         if self.recorder is not None and outcome.is_audited:
             self.recorder.begin(outcome, has_text=route.permission is Permission.INFER)
+        if route.permission is Permission.INFER:
+            ask = read_ask(scope["headers"])
+            outcome.cache = None if ask is NOT_ASKED else CacheUse(ask)
         # from here, so that waiting for the body and for a place counts against the deadline
         deadline_s = time.monotonic() + self.request_timeout_s
         request = Request(
@@ -186,6 +191,8 @@ def _headers(outcome: Outcome) -> list[tuple[bytes, bytes]]:
     ]
     if outcome.dialect is Dialect.ANTHROPIC:
         headers.append((b"request-id", client_id))  # where Anthropic's clients look
+    if outcome.cache is not None and (result := outcome.cache.result):
+        headers.append((b"x-cache", result.encode()))
     if outcome.queue_position is not None:
         headers.append((b"x-queue-position", b"%d" % outcome.queue_position))
     return [*headers, *warning(outcome.warnings)]

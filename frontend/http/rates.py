@@ -12,7 +12,7 @@ Headers = list[tuple[bytes, bytes]]
 _PARTS = [(p, what) for what in ("requests", "tokens") for p in ("limit", "remaining", "reset")]
 SHOWN = (
     *("x-request-id", "request-id", "openai-processing-ms", "warning"),
-    *("retry-after", "retry-after-ms", "x-should-retry", "x-queue-position"),
+    *("retry-after", "retry-after-ms", "x-should-retry", "x-queue-position", "x-cache"),
     *(f"x-ratelimit-{part}-{what}" for part, what in _PARTS),
     *(f"anthropic-ratelimit-{what}-{part}" for part, what in _PARTS),
 )

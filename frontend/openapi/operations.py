@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from frontend.dialects.admin import allowances, backends
 from frontend.dialects.admin import bodies as admin
+from frontend.dialects.admin.cache import PurgeBody
 from frontend.dialects.admin.models import ModelChangeBody
 from frontend.dialects.anthropic.bodies import CountBody, MessagesBody
 from frontend.dialects.ollama.bodies import ChatBody as OllamaChatBody
@@ -230,12 +231,17 @@ OPERATIONS: tuple[Operation, ...] = (
         "GET", "/admin/live", "The same, every two seconds until the session ends", media=_SSE
     ),
     Operation("GET", "/admin/alerts", "List the alerts that hold at present", answer=_PAGE),
+    Operation("GET", "/admin/settings", "List the settings, without secrets", answer=_PAGE),
     Operation("GET", "/docs/api", "Get this document", answer=("openapi", "paths")),
     Operation("GET", "/playground", "Try the models in a browser", media="text/html"),
     Operation("GET", "/login", "Sign in with a browser", media="text/html"),
     Operation("POST", "/login", "Begin a session, with the fields of the form", media="text/html"),
     Operation("GET", "/login/password", "See the form for a new password", media="text/html"),
     Operation("POST", "/login/password", "Replace a one-time password", media="text/html"),
+    Operation("GET", "/login/code", "See the form for a second factor", media="text/html"),
+    Operation("POST", "/login/code", "Enter a code of it", media="text/html"),
+    Operation("GET", "/login/enrol", "See how to set one up", media="text/html"),
+    Operation("POST", "/login/enrol", "Enter its first code", media="text/html"),
     Operation("GET", "/login/oidc", "Go to the sign-in provider", media="text/html"),
     Operation("GET", "/login/oidc/callback", "Come back from it", media="text/html"),
     Operation("POST", "/logout", "End the session of the cookie", answer=("signed_out",)),
@@ -262,6 +268,10 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "POST", "/admin/users/{id}/password", "Set a one-time password, and get it",
         answer=("id", "password", "must_be_changed"),
+    ),
+    Operation(
+        "DELETE", "/admin/users/{id}/second-factor", "Remove a user's second factor",
+        answer=("id", "enabled"),
     ),
     _listing("/admin/keys", "List the keys of all users", "user_id", "search"),
     *_managed("/admin/keys", "a key of any user", admin.KeyBody, admin.KeyEdit),
@@ -293,6 +303,21 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/me", "Get the own account", answer=_OBJECT),
     Operation("PATCH", "/me", "Edit the own account", admin.OwnEdit, answer=_OBJECT),
     Operation("POST", "/me/password", "Change the own password", admin.PasswordBody),
+    Operation(
+        "GET", "/me/second-factor", "Get whether a second factor is in use",
+        answer=("enabled", "recovery_codes_left"),
+    ),
+    Operation(
+        "POST", "/me/second-factor", "Begin to set a second factor up", admin.FactorBody,
+        answer=("secret", "uri", "image"),
+    ),
+    Operation(
+        "POST", "/me/second-factor/confirm", "Turn it on with its first code", admin.CodeBody,
+        answer=("enabled", "recovery_codes"),
+    ),
+    Operation(
+        "POST", "/me/second-factor/remove", "Remove it", admin.CodeBody, answer=("enabled",)
+    ),
     _listing("/me/keys", "List the own keys"),
     *_managed("/me/keys", "a key of one's own", admin.OwnKeyBody, admin.KeyEdit),
     Operation(
@@ -399,6 +424,11 @@ OPERATIONS: tuple[Operation, ...] = (
             ("drain", "Send no new requests to an upstream"),
             ("refresh", "Connect to an upstream again"),
         )
+    ),
+    Operation("GET", "/admin/cache", "Get the figures of the response cache", answer=("enabled",)),
+    Operation(
+        "POST", "/admin/cache/purge", "Delete cached answers of an owner, a model, or all",
+        PurgeBody, answer=("deleted",),
     ),
     _listing("/admin/models", "List the models of all upstreams", "upstream", "state"),
     Operation("GET", "/admin/models/{model}", "Get a model at every upstream", answer=_OBJECT),

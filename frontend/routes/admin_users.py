@@ -9,12 +9,15 @@ from frontend.accounts.directory.requests import Approval, Form, KeyRequests
 from frontend.accounts.directory.users import NewUser, Users
 from frontend.dialects.admin import bodies
 from frontend.dialects.admin.answers import (
+    Shown,
     render_deleted,
     show_event,
     show_own_request,
     show_request,
     show_user,
 )
+from frontend.dialects.admin.undo import undo_of
+from frontend.domain.accounts import AdminEvent
 from frontend.domain.request import Request
 from frontend.http.client import Client
 from frontend.routes.accounts import Desk, key_budget, parameter
@@ -64,7 +67,11 @@ class UserRoutes:
     async def page_events(self, _: Request, client: Client) -> None:
         """GET /admin/events"""
         filters = ("actor_id", "target_id", "action", "search", "order")
-        await self.desk.send_page(client, self.events.page, show_event, filters)
+        await self.desk.send_page(client, self.events.page, _show_event, filters)
+
+
+def _show_event(one: AdminEvent) -> Shown:
+    return {**show_event(one), "undo": undo_of(one)}
 
 
 @dataclass(frozen=True, slots=True)

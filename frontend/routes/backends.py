@@ -140,7 +140,7 @@ def _state(member: Member | None, error: str | None, running: int) -> dict[str, 
         "polled_s_ago": round(age_s, 1) if age_s < 1e9 else None,
         "stale": member.is_stale,
         "breakers": {model: state.value for model, state in member.broken.items()},
-        "error": error or member.error,
+        "error": error or member.problem,
     }
 
 

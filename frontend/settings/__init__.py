@@ -8,6 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from frontend.settings.audit import AuditSettings
 from frontend.settings.batches import BatchSettings
+from frontend.settings.caching import CacheSettings
 from frontend.settings.limits import LimitSettings
 from frontend.settings.logs import LogSettings
 from frontend.settings.media import MediaSettings
@@ -50,6 +51,7 @@ class Settings(
     MediaSettings,
     LimitSettings,
     SharingSettings,
+    CacheSettings,
     UpstreamSettings,
     ServerSettings,
     BaseSettings,

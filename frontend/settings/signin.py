@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from frontend.settings.group import Group
+from frontend.settings.group import Group, parts
 
 
 class SignInSettings(Group):
@@ -22,6 +22,17 @@ class SignInSettings(Group):
         le=365 * 86_400,
         description="Seconds after which a session of a browser ends in any case.",
     )
+
+    second_factor_roles: str = Field(
+        default="",
+        description="Roles whose users need a second factor (an app with codes) to sign in with a"
+        " password: `admin,staff`. People without one set it up at the next sign-in.",
+    )
+
+    @property
+    def factor_roles(self) -> list[str]:
+        """`second_factor_roles`, one by one."""
+        return parts(self.second_factor_roles)
 
     @model_validator(mode="after")
     def _are_in_order(self) -> Self:

@@ -64,6 +64,11 @@ class Member:
     _speeds: dict[str, Speed] = field(default_factory=dict)
 
     @property
+    def problem(self) -> str | None:
+        """Why it cannot be reached, or was last given up on."""
+        return self.registry.failure or self.error
+
+    @property
     def takes_requests(self) -> bool:
         """Whether new requests may go there."""
         return self.enabled and not self.draining

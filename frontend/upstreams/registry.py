@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from frontend.domain.models import Model
 from frontend.domain.room import UNLIMITED_ROOM, RoomLimits
-from frontend.errors import BackendTimeout, GatewayError
+from frontend.errors import BackendTimeout, BackendUnavailable, GatewayError, UpstreamLost
 from frontend.upstreams.patterns import WILDCARD, Patterns
 from frontend.upstreams.protocol import Upstream
 from frontend.upstreams.residency import Residency
@@ -52,6 +52,8 @@ class Registry:
     keep_s: float = math.inf
     limits: RoomLimits = UNLIMITED_ROOM
     residency: Residency = field(init=False)
+    failure: str | None = None
+    """Why the last poll failed; None where it did not."""
     _ready: dict[str, Model] = field(default_factory=dict)
     _patterns: Patterns = field(default_factory=lambda: Patterns({}))
     _seen: dict[str, str] = field(default_factory=dict)
@@ -63,6 +65,7 @@ class Registry:
     _answered_at_s: float = -math.inf
     _refreshed_at_s: float = -1e9
     _worked_at_s: float = -math.inf
+    _is_silent: bool = False
     _refreshing: asyncio.Task[None] | None = None
     _loaded: dict[str, Model] = field(default_factory=dict)
     _on_demand: dict[str, Model] = field(default_factory=dict)
@@ -87,6 +90,11 @@ class Registry:
     def is_reachable(self) -> bool:
         """Whether the upstream answered last time."""
         return self._reachable
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the last poll got no answer in time; a busy server may still answer requests."""
+        return self._is_silent
 
     @property
     def was_read(self) -> bool:
@@ -243,14 +251,19 @@ class Registry:
         try:
             models = await self.upstream.models()
             await self._read_on_demand()
-        except BackendTimeout:
+        except BackendTimeout as error:
+            self.failure = _reason(error)
             # a busy server that still answers requests is not gone: what is known of it is old
+            self._is_silent = True
             if time.monotonic() - self._worked_at_s > _BUSY_S:
                 self._note_absence()
-        except GatewayError:
+        except GatewayError as error:
+            self.failure = _reason(error)
             self._note_absence()
         else:
             self._reachable = self._learned = True
+            self._is_silent = False
+            self.failure = None
             self._answered_at_s = time.monotonic()
             before, self._loaded = self._loaded, {model.name: model for model in models}
             new = self._loaded.keys() - before.keys()
@@ -325,3 +338,10 @@ def find_cycle(mapping: Mapping[str, str]) -> list[str]:
                 return [*seen[seen.index(name) :], name]
             seen.append(name)
     return []
+
+
+def _reason(error: GatewayError) -> str:
+    """Why a poll failed, for operators; what the error says itself is for callers."""
+    if isinstance(error, UpstreamLost | BackendUnavailable):
+        return "nothing answers at its address"
+    return "the poll took too long" if isinstance(error, BackendTimeout) else error.message

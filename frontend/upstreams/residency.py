@@ -55,6 +55,8 @@ class Stay:
     drained: asyncio.Event = field(default_factory=asyncio.Event)
     loaded_at_s: float = -math.inf
     """A time of `time.monotonic`, as far as this gateway knows."""
+    loads: int = 0
+    """How often it was loaded since this gateway began."""
     failure: GatewayError | None = None
     failed_at_s: float = -math.inf
 
@@ -129,6 +131,10 @@ class Residency:
     def used_at_s(self, name: str) -> float | None:
         """When this gateway last had a request for it, in seconds since 1970."""
         return stay.used_at_s if (stay := self._stays.get(name)) is not None else None
+
+    def loads(self, name: str) -> int:
+        """How often it was loaded since this gateway began: its files may be others each time."""
+        return stay.loads if (stay := self._stays.get(name)) is not None else 0
 
     def running(self, name: str) -> int:
         """Requests of this gateway that use the model or wait for it."""
@@ -245,6 +251,7 @@ class Residency:
         async with self._room_for(name, 0 if known is None else known.details.size_bytes):
             await self.upstream.load(name)
             await self._poll_until(lambda: name in self.loaded())
+        stay.loads += 1  # also in place, where no poll sees it
         if (model := self.loaded().get(name)) is not None:
             stay.keep_s = self._policy(model)
         stay.failure = None
@@ -258,7 +265,9 @@ class Residency:
     def see(self, names: Iterable[str]) -> None:
         """Models are loaded now that were not at the last poll, by this gateway or another one."""
         for name in names:
-            self._stay_of(name).loaded_at_s = time.monotonic()
+            stay = self._stay_of(name)
+            stay.loaded_at_s = time.monotonic()
+            stay.loads += 1
 
     def has_room(self, model: Model) -> bool:
         """Whether no other model has to go for it."""

@@ -25,6 +25,7 @@ from frontend.http.body import BodyBounds
 from frontend.http.bounds import Bounds
 from frontend.management import Management
 from frontend.media.links import Links
+from frontend.purging import Purging
 from frontend.reach import Reach
 from frontend.routes.accounts import Desk
 from frontend.routes.admin_groups import GroupRoutes, OrganisationRoutes, RoleRoutes
@@ -40,13 +41,16 @@ from frontend.routes.allowances import (
 from frontend.routes.audit import AuditRoutes
 from frontend.routes.backends import BackendRoutes
 from frontend.routes.batches import BatchRoutes
+from frontend.routes.cache import CacheRoutes
 from frontend.routes.chat import ChatRoutes
 from frontend.routes.completions import CompletionRoutes
 from frontend.routes.docs import DocsRoutes
 from frontend.routes.embeddings import EmbeddingRoutes
+from frontend.routes.factors import FactorRoutes
 from frontend.routes.files import FileRoutes
 from frontend.routes.health import HealthRoutes
 from frontend.routes.images import ImageRoutes
+from frontend.routes.inspection import SettingsRoutes
 from frontend.routes.keys import KeyRoutes, MeRoutes
 from frontend.routes.live import LiveRoutes
 from frontend.routes.messages import MessagesRoutes
@@ -70,6 +74,7 @@ from frontend.telemetry.history import History
 from frontend.telemetry.metrics import Metrics
 from frontend.turns import Turns
 from frontend.upstreams.roster import Roster
+from frontend.wiring.inspection import settings_in_force
 from frontend.wiring.signin import make_forms, make_single
 
 
@@ -88,6 +93,7 @@ class Parts:
     cookies: Cookies
     roster: Roster
     management: Management
+    purging: Purging | None
     authorizer: Authorizer
     overview: Overview
 
@@ -125,9 +131,11 @@ def make_handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
         static=StaticRoutes(),
         login=LoginRoutes(forms, single.sign_on, settings.public_url),
         single=single,
-        steps=StepRoutes(forms, directory.users),
+        steps=StepRoutes(forms, directory.users, directory.factors),
+        factors=FactorRoutes(desk, directory.factors),
         account=AccountRoutes(),
         admin=AdminRoutes(),
+        settings=SettingsRoutes(settings_in_force(settings)),
         live=LiveRoutes(parts.overview, parts.authorizer.holds, settings.heartbeat_s),
         tokens=TokenRoutes(path, bounds),
         files=FileRoutes(
@@ -162,6 +170,7 @@ def make_handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
             parts.roster,
             tuple(settings.entries),
         ),
+        cache=CacheRoutes(desk, parts.purging),
         managed_models=ManagedModelRoutes(desk, parts.management),
         usage=UsageRoutes(UsageStore(database), path.ledger),
         audit=AuditRoutes(Search(parts.recorder.writer.store, parts.recorder.writer.artifacts)),

@@ -4,11 +4,15 @@ from functools import partial
 from ipaddress import ip_network
 
 from frontend.budget import Budget
+from frontend.cache.answers import AnswerCache
+from frontend.cache.entries import Sealer
+from frontend.cache.memory import MemoryEntries
 from frontend.engines import Engines, is_named
 from frontend.generation.charge import Tariff
 from frontend.generation.path import Path
 from frontend.generation.policy import Policy
 from frontend.generation.structure import Structures
+from frontend.generation.together import Together
 from frontend.media.fetch import Fetcher
 from frontend.media.images import ImageBounds, Images
 from frontend.media.transcode import DecodeLimits
@@ -24,6 +28,7 @@ from frontend.settings import Settings
 from frontend.settings.group import parts
 from frontend.settings.media import MediaSettings
 from frontend.store.database import Database
+from frontend.store.redis import RedisEntries
 from frontend.telemetry.metrics import Metrics
 from frontend.upstreams.fleet import Fleet
 from frontend.upstreams.protocol import Upstream
@@ -58,6 +63,26 @@ def make_path(settings: Settings, upstream: Upstream | None, metrics: Metrics) -
             CostWeights(settings.cost_prompt, settings.cost_cached, settings.cost_output)
         ),
         runs=metrics.runs,
+        cache=_cache(settings) if settings.is_used else None,
+        salts=settings.prefix_cache_scope,
+        together=Together(
+            settings.embed_together, settings.embed_wait_ms / 1000, settings.embed_calls
+        ),
+    )
+
+
+def _cache(settings: Settings) -> AnswerCache:
+    policy = settings.cache_policy
+    entries: MemoryEntries | RedisEntries = MemoryEntries(settings.max_cache_bytes)
+    if settings.cache_store == "redis" and settings.redis is not None:
+        entries = RedisEntries(settings.redis, settings.redis_timeout_s)
+    secret = settings.cache_secret
+    return AnswerCache(
+        entries,
+        policy,
+        {group: policy.with_rule(rule) for group, rule in settings.cache_groups.items()},
+        Sealer(b"" if secret is None else secret.get_secret_value().encode()),
+        settings.max_cache_entry_bytes,
     )
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path as FilePath
 
 from frontend.accounts.authorize import Authorizer
 from frontend.accounts.callers import Callers
@@ -15,6 +16,7 @@ from frontend.accounts.retention import retention_of, write_purge
 from frontend.accounts.sessions import Sessions
 from frontend.accounts.share import Share
 from frontend.accounts.shared import LEASE_US, Shared
+from frontend.audit.bucket import BucketArtifacts
 from frontend.audit.purge import Purge
 from frontend.audit.record import Recorder
 from frontend.audit.recovery import Recovery
@@ -27,11 +29,13 @@ from frontend.domain.audit import AuditLevel, AuditPolicy
 from frontend.generation.path import Path
 from frontend.http.routing import Handler
 from frontend.settings import Settings
+from frontend.settings.audit import AuditSettings
 from frontend.settings.server import ServerSettings
 from frontend.store.audit import AuditStore
 from frontend.store.batches import BatchStore
 from frontend.store.database import Database
 from frontend.store.ledger.books import LedgerStore
+from frontend.store.objects import Bucket, Objects
 from frontend.store.redis import SharedCounters
 from frontend.store.uploads import UploadStore
 from frontend.telemetry.metrics import Metrics
@@ -70,16 +74,40 @@ def make_ledger(
 
 def make_recorder(settings: Settings, database: Database, metrics: Metrics) -> Recorder:
     """Audit records of requests, and the policy of groups that do not set one."""
+    folder, bucket = settings.data_directory / "audit", None
+    if settings.audit_s3_bucket:
+        bucket = _bucket(settings, folder / "artifacts", metrics)
     writer = Writer(
         AuditStore(database),
-        settings.data_directory / "audit",
+        folder,
         settings.max_audit_records,
         settings.max_audit_bytes,
         written=metrics.audit_records.inc,
         lost=metrics.audit_lost.inc,
+        bucket=bucket,
     )
     metrics.watch("audit_backlog", "Audit records that wait to be written", lambda: writer.backlog)
     return Recorder(writer, AuditPolicy(AuditLevel(settings.audit), settings.audit_strict))
+
+
+def _bucket(settings: AuditSettings, folder: FilePath, metrics: Metrics) -> BucketArtifacts:
+    place = Bucket(
+        settings.audit_s3_bucket,
+        settings.audit_s3_endpoint,
+        settings.audit_s3_region,
+        settings.audit_s3_prefix,
+        settings.audit_s3_key,
+        settings.audit_s3_timeout_s,
+        settings.audit_s3_ca_file,
+    )
+    made = BucketArtifacts(
+        folder, Objects(place), settings.max_audit_waiting_bytes, metrics.artifacts_lost.inc
+    )
+    metrics.watch(
+        "audit_artifacts_waiting_bytes", "Bytes of artifacts that wait for the bucket",
+        lambda: made.waiting_bytes,
+    )  # fmt: skip
+    return made
 
 
 def make_runner(

@@ -97,6 +97,7 @@ class Serving:
         reply = json_object(arrays, "reply")
         sent_prompt = token_ids if reply and reply.pop("prompt_token_ids", False) else None
         context_length = reply.pop("context_length", None) if reply else None
+        cache_salt = reply.pop("cache_salt", None) if reply else None
         reading = self._reading(reply, parameters)
         kept = self._control_characters.excluded(
             parameters if reading is None else reading.sampling
@@ -111,6 +112,8 @@ class Serving:
             self._vocabulary, len(token_ids), params.n, top, readers, sent_prompt, sampling.copies
         )
         prompt: dict[str, Any] = {"prompt_token_ids": token_ids}
+        if cache_salt:
+            prompt["cache_salt"] = cache_salt
         if "images" in arrays:
             # decoding takes up to seconds, in which the loop must serve other streams
             images = await asyncio.to_thread(read_images, arrays)

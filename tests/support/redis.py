@@ -76,6 +76,12 @@ class RedisServer:
         with self._client() as client:
             client.flushall()
 
+    def damage(self, pattern: str) -> None:
+        """Changes the last byte of the texts with such names."""
+        with self._client() as client:
+            for key in client.keys(pattern):
+                client.setrange(key, client.strlen(key) - 1, b"?")
+
     def size(self, pattern: str) -> int:
         """Members of the sorted sets with such names."""
         with self._client() as client:

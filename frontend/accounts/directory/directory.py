@@ -5,6 +5,7 @@ from typing import Self
 
 from frontend.accounts.directory.change import Changes
 from frontend.accounts.directory.events import Events
+from frontend.accounts.directory.factors import Factors
 from frontend.accounts.directory.groups import Groups, Organisations
 from frontend.accounts.directory.keys import Keys
 from frontend.accounts.directory.plans import Plans, Prices, Subscriptions
@@ -12,6 +13,7 @@ from frontend.accounts.directory.quotas import QuotaRequests, Quotas
 from frontend.accounts.directory.requests import KeyRequests
 from frontend.accounts.directory.roles import Roles
 from frontend.accounts.directory.users import Users
+from frontend.accounts.passwords import Passwords
 from frontend.store.database import Database
 from frontend.store.redis import SharedCounters
 
@@ -24,6 +26,7 @@ class Directory:
     groups: Groups
     roles: Roles
     users: Users
+    factors: Factors
     keys: Keys
     requests: KeyRequests
     events: Events
@@ -36,12 +39,13 @@ class Directory:
     @classmethod
     def of(cls, database: Database, counters: SharedCounters | None = None) -> Self:
         """The accounts of a database, whose rates are counted in `counters`. Does not read yet."""
-        changes = Changes(database)
+        changes, passwords = Changes(database), Passwords()
         return cls(
             Organisations(changes),
             Groups(changes),
             Roles(changes),
-            Users(changes),
+            Users(changes, passwords),
+            Factors(changes, passwords),
             Keys(changes),
             KeyRequests(changes),
             Events(changes),

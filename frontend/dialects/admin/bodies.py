@@ -101,6 +101,20 @@ class PasswordBody(Body, kw_only=True):
     new_password: Annotated[str, Meta(max_length=256), about("10 to 256 characters.")]
 
 
+class FactorBody(Body, kw_only=True):
+    """The beginning of a second factor."""
+
+    current_password: Annotated[
+        str, Meta(max_length=256), about("The password; not used where there is none.")
+    ] = ""
+
+
+class CodeBody(Body, kw_only=True):
+    """A code of the second factor."""
+
+    code: Annotated[str, Meta(max_length=40), about("Six digits, or a recovery code.")]
+
+
 class RoleBody(Body, kw_only=True):
     """A new role."""
 

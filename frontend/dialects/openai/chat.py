@@ -113,6 +113,7 @@ def parse_chat(body: object, max_messages: int) -> ChatCall:
         tools,
         structure,
         schemas=(*tool_schemas, *schemas_of(structure)),
+        cache_salt=given.cache_salt,
         session=given.prompt_cache_key,
     )
     return ChatCall(

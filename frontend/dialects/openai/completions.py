@@ -99,6 +99,7 @@ def parse_completion(body: object, max_prompts: int) -> CompletionCall:
         structure=structure,
         param="prompt",
         schemas=schemas_of(structure),
+        cache_salt=given.cache_salt,
         session=given.prompt_cache_key,
     )
     token_ids = bool(given.return_token_ids)

@@ -2,8 +2,27 @@
 
 from typing import Annotated, Literal
 
+from msgspec import Meta
+
 from frontend.dialects.declare import Body, Object, Off, about
 from frontend.dialects.refusal import require
+from frontend.domain.caching import MAX_TTL_S
+
+Seconds = Annotated[int, Meta(ge=0, le=MAX_TTL_S)]
+
+
+class CacheControl(Body, kw_only=True):
+    """What the response cache may do with a request."""
+
+    use: Annotated[
+        bool | None, about("Cache the answer even if it is not determined. Default: true.")
+    ] = None
+    read: Annotated[bool | None, about("Whether a cached answer will do. Default: true.")] = None
+    store: Annotated[bool | None, about("Whether the answer is cached. Default: true.")] = None
+    max_age_s: Annotated[Seconds | None, about("How old a cached answer may be, in seconds.")] = (
+        None
+    )
+    ttl_s: Annotated[Seconds | None, about("How long the answer is cached at most.")] = None
 
 
 class Identity(Body, kw_only=True):
@@ -16,6 +35,9 @@ class Identity(Body, kw_only=True):
     ] = None
     prompt_cache_key: Annotated[
         str | None, about("Requests with the same key go to the same server if they can.")
+    ] = None
+    cache: Annotated[
+        CacheControl | None, about("What the response cache does, where the operator allows it.")
     ] = None
     metadata: Annotated[Object | None, about("Your own keys and values.")] = None
     service_tier: Annotated[

@@ -91,6 +91,7 @@ def parse_response(body: object, max_items: int) -> ResponseCall:
         tools,
         structure,
         schemas=(*schemas, *schemas_of(structure)),
+        cache_salt=given.cache_salt,
         session=given.prompt_cache_key,
     )
     return ResponseCall(

@@ -36,6 +36,7 @@ _Choices = Annotated[int, Meta(ge=1, le=MAX_CHOICES)]
 _Temperature = Annotated[int, Meta(ge=0, le=2)] | Annotated[float, Meta(ge=0, le=2)]
 _TopK = Annotated[int, Meta(ge=-1, le=MAX_TOKEN_ID)]
 _Priority = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
+_Salt = Annotated[str, Meta(min_length=1, max_length=256)]
 _BadWords = str | Annotated[list[str], Meta(max_length=1000)]
 
 
@@ -86,6 +87,10 @@ class Sampled(Structured, kw_only=True):
         TokensOrNone | None, about("The maximum number of reasoning tokens.")
     ] = None
     priority: Annotated[_Priority | None, about("The engine runs lower numbers first.")] = None
+    cache_salt: Annotated[
+        _Salt | None,
+        about("Only requests with the same text share prefixes of prompts in the engine's cache."),
+    ] = None
 
 
 def make_sampling(body: Sampled, **more: Any) -> Sampling:

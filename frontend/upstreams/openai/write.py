@@ -44,7 +44,7 @@ def write_body(model: str, generation: Generation, engine: str) -> dict[str, Any
         body |= _tools(generation.tools)
     if generation.structure is not None:
         body |= _structure(generation.structure, engine)
-    extras = dict(_extras(generation))
+    extras = dict(_extras(generation, engine))
     if is_strict(engine):
         for name in extras:
             unsupported(name, engine)
@@ -104,13 +104,15 @@ def _sampling(generation: Generation, engine: str) -> dict[str, Any]:
     return written
 
 
-def _extras(generation: Generation) -> Iterator[tuple[str, Any]]:
+def _extras(generation: Generation, engine: str) -> Iterator[tuple[str, Any]]:
     """Fields that only engines know."""
     sampling, prompt = generation.sampling, generation.prompt
     for name in _ENGINES:
         if (value := getattr(sampling, name)) is not None:
             yield name, value
     yield from sampling.extras.items()
+    if generation.cache_salt is not None and engine == "vllm":
+        yield "cache_salt", generation.cache_salt
     if sampling.thinking_budget is not None:
         yield "thinking_token_budget", sampling.thinking_budget
     if isinstance(prompt, Conversation):

@@ -65,9 +65,9 @@ def write_reply(generation: Generation) -> dict[str, Any] | None:
     """The tensor `reply`; None where the text stays as the model writes it."""
     reply, written = generation.reply, dict[str, Any]()
     if reply is None:
-        if generation.context_length is None:
+        if generation.context_length is None and generation.cache_salt is None:
             return None
-        # the engine must know the bound, and this tensor is what carries it
+        # the engine must know the bound or the salt, and this tensor is what carries them
         reply = Reply(raw=True)
     if isinstance(generation.prompt, Passage) and generation.prompt.suffix is not None:
         written["infill"] = True
@@ -82,6 +82,7 @@ def write_reply(generation: Generation) -> dict[str, Any] | None:
         include_reasoning=reply.reasoning,
         prompt_token_ids=reply.prompt_token_ids or None,
         context_length=generation.context_length,
+        cache_salt=generation.cache_salt,
     )
 
 

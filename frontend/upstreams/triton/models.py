@@ -5,6 +5,7 @@ their tensors say whether the gateway can use them (`plain`).
 """
 
 import contextlib
+import hashlib
 import json
 import logging
 import math
@@ -79,7 +80,21 @@ def read_models(
             continue
         elif (read := read_plain(config, loaded, facts)) is not None:
             found.append(_served(config, *read))
-    return found
+    return [_with_revision(one, loaded) for one in found]
+
+
+def _with_revision(served: Served, loaded: Mapping[str, model_config_pb2.ModelConfig]) -> Served:
+    """Its revision changes with the weights and with every config: steps, adapters, limits."""
+    config = loaded[served.own]
+    steps = sorted({step.model_name for step in config.ensemble_scheduling.step} & loaded.keys())
+    digest = hashlib.sha256()
+    for name in (served.own, *steps):
+        copy = model_config_pb2.ModelConfig()
+        copy.CopyFrom(loaded[name])
+        # what a restart of its process changes makes no other model of it
+        copy.parameters.pop(_LOADED_AS, None)
+        digest.update(copy.SerializeToString(deterministic=True))
+    return replace(served, model=replace(served.model, revision=digest.hexdigest()))
 
 
 def slots_of(configs: Iterable[model_config_pb2.ModelConfig]) -> int | None:

@@ -35,7 +35,7 @@ class Time:
 async def test_a_session_ends_without_use_and_in_any_case(database: Database) -> None:
     directory, now = await opened(database), Time()
     user, _ = await add(directory, "ada")
-    sessions = Sessions(database, directory.users.passwords, Lifetimes(600, 3600), now)
+    sessions = Sessions(database, directory.users.passwords, Lifetimes(600, 3600), now_us=now)
     idle_us, longest_us = 600 * 10**6, 3600 * 10**6
 
     async def finds(token: str) -> bool:

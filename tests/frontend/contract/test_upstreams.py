@@ -93,6 +93,46 @@ def test_calls_of_tools_go_through_another_dialect(through: OpenAI) -> None:
     assert choice.finish_reason == "tool_calls"
 
 
+def test_a_mixed_fleet_is_one_list_of_models(
+    gateway: Gateway, echo_triton: EchoTriton, tmp_path: Path
+) -> None:
+    dialects = ("vllm", "ollama", "anthropic")
+    entries = [
+        {
+            "name": f"far-{dialect}",
+            "url": gateway.url,
+            "engine": dialect,
+            "models": [{"name": f"echo-{dialect}", "own": "echo"}],
+        }
+        for dialect in dialects
+    ]
+    near = {"name": "near", "url": echo_triton.grpc_address, "models": [{"name": "echo"}]}
+    file = write_upstreams(tmp_path, near, *entries)
+    with (
+        run_gateway("127.0.0.1:9", tmp_path / "log", "--upstreams", file) as mixed,
+        OpenAI(base_url=f"{mixed.url}/v1", api_key="unused", max_retries=0) as sdk,
+    ):
+        names = ["echo", *(f"echo-{dialect}" for dialect in sorted(dialects))]
+        wait_for(lambda: [one.id for one in sdk.models.list()] == names, 10, "all models")
+        usages = []
+        for name in names:
+            given = script(text="one two three")
+            answer = sdk.chat.completions.create(model=name, messages=given)
+            assert answer.choices[0].message.content == "one two three"
+            assert answer.usage is not None
+            usages.append((answer.usage.prompt_tokens, answer.usage.completion_tokens))
+            stream = sdk.chat.completions.create(model=name, messages=given, stream=True)
+            texts = [one.choices[0].delta.content or "" for one in stream if one.choices]
+            assert "".join(texts) == "one two three"
+        assert len(set(usages)) == 1
+        # the same models for clients of the other dialects
+        tags = httpx2.get(f"{mixed.url}/api/tags").json()["models"]
+        assert {one["name"].removesuffix(":latest") for one in tags} == {*names}
+        body = {"model": "echo-ollama", "max_tokens": 9, "messages": script(text="hi")}
+        message = httpx2.post(f"{mixed.url}/v1/messages", json=body).json()
+        assert message["content"] == [{"type": "text", "text": "hi"}]
+
+
 async def test_a_triton_killed_under_load_is_not_seen_by_clients(
     echo_triton: EchoTriton, mortal_triton: EchoTriton, tmp_path: Path
 ) -> None:

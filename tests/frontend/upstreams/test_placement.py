@@ -56,6 +56,17 @@ async def test_a_failure_before_the_first_byte_goes_to_another_one(error: Except
     assert [one.running for one in fleet.members] == [0, 0]
 
 
+async def test_a_whole_answer_that_broke_off_comes_from_another_one_and_counts_once() -> None:
+    breaks = ScriptedUpstream([[event("half ")]], UpstreamLost("gone"))
+    fleet = fleet_of(breaks, ScriptedUpstream(WHOLE))
+    prefer(fleet, "a")
+    async with path_of(fleet).open(request(), "m") as run:
+        ready = await run.prepare(Generation(Passage("x")), whole=True)
+        events = [e for group in [g async for g in run.generate(ready)] for e in group]
+        assert [e.text for e in events] == ["a"]
+        assert run.usage.completion_tokens == events[-1].completion_tokens
+
+
 async def test_a_failure_after_the_first_byte_stays_a_failure() -> None:
     fails = ScriptedUpstream([[event("a")]], UpstreamLost("gone"))
     works = ScriptedUpstream(WHOLE)

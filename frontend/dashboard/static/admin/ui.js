@@ -46,12 +46,13 @@ export const empty = (text, ...more) => element("div", { className: "empty" }, e
 // heads: texts, or {text, number: true}; rows: lists of what their cells contain.
 export function table(label, heads, rows) {
   const all = heads.map((head) => (typeof head === "string" ? { text: head } : head));
-  const head = element("tr", {}, ...all.map((one) => element("th", { scope: "col", textContent: one.text, className: one.number ? "number" : "" })));
+  const head = element("tr", {}, ...all.map((one) => element("th", { scope: "col", textContent: one.text, className: one.name ?? (one.number ? "number" : "") })));
   const body = rows.map((row) =>
     element("tr", {}, ...row.map((cell, at) => {
       const first = at === 0;
       const made = element(first ? "th" : "td", { className: all[at].name ?? (all[at].number ? "number" : "") });
       if (first) made.scope = "row";
+      made.dataset.head = all[at].text; // shown beside it where the table is narrow
       made.append(...(Array.isArray(cell) ? cell : [cell]));
       return made;
     })),

@@ -1,0 +1,152 @@
+"""Second factors of users: set up with a first code, asked for at each sign-in with a password.
+
+A code works once. Failures are counted for a user at an address and for the user, so that knowing
+the password does not make a million guesses possible.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from frontend.accounts import totp
+from frontend.accounts.attempts import Attempts
+from frontend.accounts.directory.actor import Actor
+from frontend.accounts.directory.change import Changes
+from frontend.accounts.directory.rules import find_user
+from frontend.accounts.passwords import Passwords
+from frontend.accounts.throttle import Throttle
+from frontend.errors import Conflict, Forbidden, InvalidRequest
+from frontend.store import accounts as store
+from frontend.store.factors import (
+    add_factor,
+    confirm_factor,
+    count_recovery_codes,
+    drop_factor,
+    find_factor,
+    use_recovery_code,
+    use_step,
+)
+from frontend.store.records import Rows
+from frontend.store.sessions import end_sessions
+
+_PLACE = "Triton Toolkit"
+
+
+def _attempts() -> Attempts:
+    return Attempts(names=Throttle(5, 30.0), addresses=Throttle(20, 30.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What an app is set up with."""
+
+    secret: str
+    address: str
+    image: str
+
+
+@dataclass(frozen=True, slots=True)
+class Factors:
+    """Sets second factors up, asks for them, and removes them."""
+
+    changes: Changes
+    passwords: Passwords
+    now_s: Callable[[], float] = time.time
+    attempts: Attempts = field(default_factory=_attempts)
+
+    async def state(self, user_id: str) -> tuple[bool, int]:
+        """Whether an app is in use, and how many recovery codes are left."""
+        async with self.changes.database.connect() as rows:
+            factor = await find_factor(rows, user_id)
+            left = await count_recovery_codes(rows, user_id)
+        return factor is not None and factor.confirmed_at_us is not None, left
+
+    async def set_up(self, actor: Actor, password: str | None) -> Setup:
+        """A new secret for the actor, which works after `confirm`.
+
+        `password` of None: it was entered a moment ago. Raises Conflict, Forbidden, RateLimited.
+        """
+        if password is not None:
+            await self._check_password(actor, password)
+        async with self.changes.begin(actor, "users.set_up_factor") as change:
+            factor = await find_factor(change.connection, actor.id)
+            if factor is not None and factor.confirmed_at_us is not None:
+                raise Conflict("a second factor is in use already; remove it first")
+            secret = totp.new_secret()
+            await drop_factor(change.connection, actor.id)
+            await add_factor(change.connection, actor.id, secret, change.now_us)
+        return _setup(secret, actor.name)
+
+    async def pending(self, actor: Actor) -> Setup:
+        """The secret that waits for its first code; a new one where there is none yet."""
+        async with self.changes.database.connect() as rows:
+            factor = await find_factor(rows, actor.id)
+        if factor is None or factor.confirmed_at_us is not None:
+            return await self.set_up(actor, None)
+        return _setup(factor.secret, actor.name)
+
+    async def confirm(self, actor: Actor, code: str) -> list[str]:
+        """Turns the app on, by its first code; the recovery codes. Raises InvalidRequest."""
+        async with self.changes.begin(actor, "users.confirm_factor") as change:
+            rows = change.connection
+            factor = await find_factor(rows, actor.id)
+            if factor is None or factor.confirmed_at_us is not None:
+                raise InvalidRequest("no second factor waits for its first code", param="code")
+            step = totp.match_step(factor.secret, code, int(self.now_s()), factor.last_step)
+            if step is None or not await use_step(rows, actor.id, step):
+                text = "the code is not correct; check the clock of the telephone"
+                raise InvalidRequest(text, param="code")
+            codes = totp.new_recovery_codes()
+            digests = [digest for one in codes if (digest := totp.digest_of_recovery(one))]
+            await confirm_factor(rows, actor.id, change.now_us, digests)
+            change.note("user", actor.id)
+        return codes
+
+    async def check(self, actor: Actor, code: str, browser: str = "") -> None:
+        """Uses a code or a recovery code up. Raises Forbidden, RateLimited."""
+        # by user, not by address alone: who knows the password can come from anywhere
+        attempt = await self.attempts.admit(actor.address, actor.id, browser)
+        async with self.changes.database.begin() as rows:
+            is_right = await self._use(rows, actor.id, code)
+        if not is_right:
+            text = "the code is not correct, or was used already"
+            raise Forbidden(text, param="code", code="second_factor_failed")
+        attempt.succeed()
+
+    async def remove(self, actor: Actor, code: str) -> None:
+        """The actor's own. Raises Forbidden, RateLimited."""
+        await self.check(actor, code)
+        async with self.changes.begin(actor, "users.remove_factor") as change:
+            await drop_factor(change.connection, actor.id)
+            change.note("user", actor.id)
+
+    async def reset(self, actor: Actor, user_id: str) -> None:
+        """Of a user who lost telephone and recovery codes: ends every session. Raises NotFound."""
+        async with self.changes.begin(actor, "users.reset_factor") as change:
+            await find_user(change.connection, actor, user_id)
+            await drop_factor(change.connection, user_id)
+            await end_sessions(change.connection, user_id)
+            change.note("user", user_id)
+
+    async def _use(self, rows: Rows, user_id: str, code: str) -> bool:
+        factor = await find_factor(rows, user_id)
+        if factor is None or factor.confirmed_at_us is None:
+            return False
+        if digest := totp.digest_of_recovery(code):
+            return await use_recovery_code(rows, user_id, digest)
+        step = totp.match_step(factor.secret, code, int(self.now_s()), factor.last_step)
+        return step is not None and await use_step(rows, user_id, step)
+
+    async def _check_password(self, actor: Actor, password: str) -> None:
+        attempt = await self.attempts.admit(actor.address, f"password {actor.id}")
+        async with self.changes.database.connect() as rows:
+            stored = await store.password_of(rows, actor.id)
+        # who signs in with a provider has no password here
+        if stored is not None and not await self.passwords.verify(stored, password, actor.id):
+            raise Forbidden("the current password is not correct", param="current_password")
+        attempt.succeed()
+
+
+def _setup(secret: bytes, name: str) -> Setup:
+    address = totp.address_of(secret, name, _PLACE)
+    return Setup(totp.spell(secret), address, totp.draw(address))

@@ -1,0 +1,84 @@
+// Models at every upstream: loading and unloading, versions, and what is known of each.
+import { badge, button, bytes, call, count, duration, facts, moment, quiet, table } from "./ui.js";
+import { list, show, tool } from "./list.js";
+import { ask, confirm, details } from "./forms.js";
+
+const WAIT_S = 30;
+const DONE = { loaded: "good", loading: "warn", unloading: "warn", failed: "bad", unreachable: "bad" };
+const state = (text) => badge(text, DONE[text] ?? "");
+
+async function change(verb, body, again) {
+  const made = await call("POST", `/admin/models/${verb}`, { ...body, wait_s: WAIT_S });
+  const failed = made.upstreams.find((one) => one.error);
+  await again(failed ? `${made.id} at ${failed.upstream}: ${failed.error}` : `${made.id} is ${made.state}.`);
+}
+
+async function unload(one, upstream, again) {
+  const running = one.upstreams.filter((copy) => !upstream || copy.upstream === upstream).reduce((sum, copy) => sum + copy.running, 0);
+  const lost = [
+    `The model '${one.id}' at ${upstream ?? "every upstream"}: requests for it are refused until it is loaded again.`,
+    running ? `${count(running)} requests run; they end first.` : "No request of this gateway runs.",
+  ];
+  let done = null;
+  const run = async () => { done = await call("POST", "/admin/models/unload", { model: one.id, upstream, wait_s: WAIT_S }); };
+  if (await confirm({ title: `Unload ${one.id}?`, lost, verb: "Unload", run })) await again(`${one.id} is ${done.state}.`);
+}
+
+const versions = (copy) => (copy.versions.length ? copy.versions.map((one) => quiet(`version ${one.version}: ${one.state}`)) : "–");
+
+const inspect = (one) => details(
+  one.id,
+  facts([
+    ["Kind", one.kind], ["State", state(one.state)], ["Aliases", one.aliases.length ? one.aliases.join(", ") : "none"], ["Size", bytes(one.size_bytes)],
+    ["Quantization", one.quantization], ["Context", one.context_length ? `${count(one.context_length)} tokens` : null], ["Last request", moment(one.last_used_at)],
+  ]),
+  table(`${one.id} at each upstream`, ["Upstream", "State", "Versions", { text: "Running", number: true }, "Last request", "Kept loaded", "Error"], one.upstreams.map((copy) => [
+    copy.upstream, state(copy.state), versions(copy), count(copy.running), moment(copy.last_used_at),
+    copy.on_demand ? [`${duration(copy.keep_s)} after use`, quiet("loaded on demand")] : "until it is unloaded", copy.error ?? "–",
+  ])),
+);
+
+function actions(one, again) {
+  const made = [];
+  const some = one.upstreams.length > 1;
+  const loaded = one.upstreams.some((copy) => copy.state === "loaded");
+  const missing = one.upstreams.some((copy) => ["unloaded", "failed"].includes(copy.state));
+  const which = async (verb) => {
+    const options = [["", "every upstream"], ...one.upstreams.map((copy) => [copy.upstream, `${copy.upstream}: ${copy.state}`])];
+    const picked = await ask({ title: `${verb} ${one.id}`, fields: [{ name: "upstream", label: "At", type: "select", options }], verb: "Continue", run: async (values) => values });
+    return picked ? picked.upstream || null : undefined;
+  };
+  if (missing || loaded) {
+    made.push(button(missing ? "Load" : "Load again", async () => {
+      const upstream = some ? await which("Load") : null;
+      if (upstream !== undefined) await change("load", { model: one.id, upstream }, again);
+    }, { label: `Load ${one.id}` }));
+  }
+  if (loaded) {
+    made.push(button("Unload", async () => {
+      const upstream = some ? await which("Unload") : null;
+      if (upstream !== undefined) await unload(one, upstream, again);
+    }, { label: `Unload ${one.id}`, tone: "danger" }));
+  }
+  return made;
+}
+
+const models = list({
+  label: "Table of models",
+  path: "/admin/models",
+  filters: [
+    { name: "state", label: "State", options: [["", "all"], ...["loaded", "loading", "unloading", "failed", "unloaded", "unreachable"].map((one) => [one, one])] },
+    { name: "upstream", label: "Upstream", type: "text", placeholder: "all" },
+  ],
+  heads: ["Model", "Kind", "State", "Upstreams", { text: "Size", number: true }, { text: "Running", number: true }, "Last request"],
+  none: "No upstream has a model. 'toolkit build-repo' makes a repository of models; an upstream is registered on the page Upstreams.",
+  row: (one) => [
+    [button(one.id, () => inspect(one), { tone: "link" }), quiet(one.aliases.length ? `also ${one.aliases.join(", ")}` : "")], one.kind ?? "–", state(one.state),
+    one.upstreams.map((copy) => quiet(`${copy.upstream}: ${copy.state}${copy.error ? `, ${copy.error}` : ""}`)), bytes(one.size_bytes),
+    count(one.upstreams.reduce((sum, copy) => sum + copy.running, 0)), moment(one.last_used_at),
+  ],
+  actions,
+});
+
+await show(models);
+tool("Refresh the list", () => models.again());

@@ -1,0 +1,31 @@
+// The price table: the newest entry of a model and an upstream holds.
+import { button, call, code, count, moment } from "./ui.js";
+import { list, show, tool } from "./list.js";
+import { ask, confirm } from "./forms.js";
+
+const path = "/admin/prices";
+const MONEY = [["prompt", "Per million prompt tokens"], ["cached", "Per million cached prompt tokens"], ["completion", "Per million generated tokens"], ["image", "Per image"], ["request", "Per request"]];
+
+const prices = list({
+  label: "Table of prices",
+  path,
+  filters: [{ name: "model", label: "Model", placeholder: "all" }],
+  heads: ["Model", "Upstream", ...["Prompt / 1M", "Cached / 1M", "Generated / 1M", "Image", "Request", "Credits / request"].map((text) => ({ text, number: true })), "From"],
+  none: "There is no price: requests cost nothing and one credit each. 'New price' sets prices of a model.",
+  row: (one) => [code(one.model), one.upstream === "*" ? "all" : one.upstream, ...["prompt", "cached", "completion", "image", "request", "credits"].map((name) => count(one[name])), moment(one.starts_at)],
+  actions: (one, again) => [button("Delete", async () => {
+    const run = () => call("DELETE", `${path}/${one.id}`);
+    if (await confirm({ title: `Delete this price of ${one.model}?`, lost: ["The entry: the one before it holds again, or none.", "What was charged already stays."], verb: "Delete the price", run })) await again("Deleted the price.");
+  }, { label: `Delete the price of ${one.model}`, tone: "danger" })],
+});
+
+await show(prices);
+tool("New price", async () => {
+  const fields = [
+    { name: "model", label: "Model", required: true, value: "*", hint: "* stands for all models." }, { name: "upstream", label: "Upstream", required: true, value: "*", hint: "* stands for all upstreams." },
+    ...MONEY.map(([name, label]) => ({ name, label, type: "number", value: 0, step: "any", required: true })),
+    { name: "credits", label: "Credits per request", type: "number", value: 1, step: "any", required: true },
+    { name: "starts_at", label: "From", type: "datetime-local", hint: "In your time zone. Empty: now." },
+  ];
+  if (await ask({ title: "New price", about: "Earlier entries stay, so that old usage keeps its price.", fields, verb: "Create", run: (values) => call("POST", path, values) })) await prices.again("Created the price.");
+});
