@@ -1,7 +1,7 @@
 """`python -m benchmarks`: measures, prints, and writes benchmarks/RESULTS.md.
 
 Options: --rounds N (default 8), --stages, --overload-s N, --only gateway,accounts,ledger,
-scheduling,metrics,memory,embeddings,chain,audit,pages,crowd. --rows N: of the
+scheduling,metrics,memory,embeddings,chain,audit,pages,crowd,cache. --rows N: of the
 audit, which needs a kilobyte of disk for each; --folder keeps its databases for another run.
 """
 
@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from benchmarks import (
     accounts,
     audit,
+    cache,
     chain,
     crowd,
     embeddings,
@@ -34,7 +35,7 @@ RESULTS = Path(__file__).parent / "RESULTS.md"
 REPOSITORY = Path("model_repository").absolute()
 PARTS = (
     "gateway", "accounts", "ledger", "scheduling", "metrics", "memory", "embeddings", "chain",
-    "audit", "pages", "crowd",
+    "audit", "pages", "crowd", "cache",
 )  # fmt: skip
 
 
@@ -66,6 +67,8 @@ def main() -> None:
         sections.append(_memory())
     if "audit" in parts:
         sections.append(_audit(options.rows, options.folder))
+    if "cache" in parts:
+        sections.append(_cache())
     if "pages" in parts:
         sections.append(_pages(options.rows, options.folder))
     if options.stages:
@@ -151,6 +154,12 @@ def _accounts() -> str:
         "|---|---|---|---|---|---|",
     ]
     return "\n".join(["## A request with accounts", "", _method(accounts), "", *head, *rows])
+
+
+def _cache() -> str:
+    rows = [f"| {what} | {us:.1f} | {cache.LIMIT_US} |" for what, us in cache.measure()]
+    head = ["| | CPU µs each | to reach, at most |", "|---|---|---|"]
+    return "\n".join(["## The response cache", "", _method(cache), "", *head, *rows])
 
 
 def _ledger() -> str:
