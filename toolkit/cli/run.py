@@ -134,7 +134,7 @@ def run(options: Options) -> None:
 
 
 def _pairs(options: Options) -> list[tuple[str, str]]:
-    """What `--set` says. Raises UsageError for what no kind of model knows."""
+    """What `--set` says. Raises UsageError for names that are not known."""
     from toolkit.chat.parameters import IMAGE_PARAMETERS, PARAMETERS, read_parameter
 
     pairs = []
