@@ -1,8 +1,8 @@
 """`python -m benchmarks`: measures, prints, and writes benchmarks/RESULTS.md.
 
-Options: --rounds N (default 8), --stages,
---only gateway,ledger,scheduling,metrics,memory,embeddings,chain,audit,pages. --rows N: of the
-audit, which needs a kilobyte of disk for each; --folder keeps its databases for another run.
+Options: --rounds N (default 8), --stages, --overload-s N,
+--only gateway,ledger,scheduling,metrics,memory,embeddings,chain,audit,pages,crowd,cache. --rows N:
+of the audit, which needs a kilobyte of disk for each; --folder keeps its databases for another run.
 """
 
 import argparse
@@ -14,7 +14,9 @@ from tempfile import TemporaryDirectory
 
 from benchmarks import (
     audit,
+    cache,
     chain,
+    crowd,
     embeddings,
     gateway,
     ledger,
@@ -32,6 +34,7 @@ RESULTS = Path(__file__).parent / "RESULTS.md"
 REPOSITORY = Path("model_repository").absolute()
 PARTS = (
     "gateway", "ledger", "scheduling", "metrics", "memory", "embeddings", "chain", "audit", "pages",
+    "crowd", "cache",
 )  # fmt: skip
 
 
@@ -41,6 +44,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--only", default=",".join(PARTS))
     parser.add_argument("--stages", action="store_true", help="where a first token's time goes")
+    parser.add_argument("--overload-s", type=int, default=600, help="seconds of overload")
     parser.add_argument("--rows", type=int, default=10_000_000, help="audit records")
     parser.add_argument("--folder", type=Path, help="where the audit's databases are kept")
     options = parser.parse_args()
@@ -50,6 +54,8 @@ def main() -> None:
         sections.append(_gateway())
     if "ledger" in parts:
         sections.append(_ledger())
+    if "crowd" in parts:
+        sections.append(_crowd(options.overload_s))
     if "scheduling" in parts:
         sections.append(_scheduling())
     if "metrics" in parts:
@@ -58,6 +64,8 @@ def main() -> None:
         sections.append(_memory())
     if "audit" in parts:
         sections.append(_audit(options.rows, options.folder))
+    if "cache" in parts:
+        sections.append(_cache())
     if "pages" in parts:
         sections.append(_pages(options.rows, options.folder))
     if options.stages:
@@ -132,6 +140,12 @@ def _gateway() -> str:
     return "\n".join(["## The gateway's own cost", "", _method(gateway), "", *head, *rows])
 
 
+def _cache() -> str:
+    rows = [f"| {what} | {us:.1f} | {cache.LIMIT_US} |" for what, us in cache.measure()]
+    head = ["| | CPU µs each | to reach, at most |", "|---|---|---|"]
+    return "\n".join(["## The response cache", "", _method(cache), "", *head, *rows])
+
+
 def _ledger() -> str:
     rows = [
         f"| {rate.database} | {rate.in_flight} | {rate.per_s:,.0f} | {rate.cpu_ms:.2f} |"
@@ -140,6 +154,20 @@ def _ledger() -> str:
     ]
     head = ["| | in flight | per second | CPU ms each | wait, median ms |", "|---|---|---|---|---|"]
     return "\n".join(["## Reserve and settle", "", _method(ledger), "", *head, *rows])
+
+
+def _crowd(seconds: int) -> str:
+    streams, over = crowd.measure_streams(), crowd.measure_overload(seconds)
+    rows = [
+        f"| open at once | {streams.open:,} |",
+        f"| tokens that arrived | {streams.tokens:,} |",
+        f"| CPU ms for each stream of {crowd.TOKENS} tokens | {streams.cpu_ms:.1f} |",
+        f"| MiB before, and with all of them | {streams.mib_before:.0f}, {streams.mib:.0f} |",
+    ]
+    answers = ", ".join(f"{count:,} × {status}" for status, count in sorted(over.statuses.items()))
+    held = [f"| {passed_s} | {mib:.1f} |" for passed_s, mib in over.mib.items()]
+    parts = ["## A crowd", "", _method(crowd), "", "| streams | |", "|---|---|", *rows, ""]
+    return "\n".join([*parts, f"Overload: {answers}.", "", "| seconds | MiB |", "|---|---|", *held])
 
 
 def _scheduling() -> str:
