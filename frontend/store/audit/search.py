@@ -195,8 +195,8 @@ def _in_windows(connection: Connection, match: str, low: int, high: int, limit: 
     """Ids in PostgreSQL: a frequent word is in the newest rows, and a rare one in the index.
 
     PostgreSQL would read row after row for both: it does not know what a row's words cost. So the
-    first rows are read one by one. Then it is asked for longer and longer times, so that few rows match
-    which the page has no room for, and at last for all that is older, in the index of words alone.
+    first rows are read one by one. Then it is asked for longer and longer times, so that few rows
+    match beyond those of the page, and at last for all that is older, in the index of words alone.
     """
     # else it plans for unknown words after five searches
     connection.execute(text("SET LOCAL plan_cache_mode = force_custom_plan"))
