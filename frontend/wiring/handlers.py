@@ -133,7 +133,7 @@ def make_handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
         single=single,
         steps=StepRoutes(forms, directory.users, directory.factors),
         factors=FactorRoutes(desk, directory.factors),
-        account=AccountRoutes(),
+        account=AccountRoutes(forms.provider),
         admin=AdminRoutes(),
         settings=SettingsRoutes(settings_in_force(settings)),
         live=LiveRoutes(parts.overview, parts.authorizer.holds, settings.heartbeat_s),
