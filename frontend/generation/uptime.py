@@ -1,7 +1,7 @@
 """How much of the last 90 days models answered, from a check in each minute.
 
-A minute in which no gateway checked counts as down, from the first check on: a gateway that does
-not run cannot answer. Days are those of UTC.
+A minute without a check counts as down, from the first check on: a gateway that does not run
+cannot answer. Days are those of UTC.
 """
 
 import asyncio
