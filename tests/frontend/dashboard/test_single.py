@@ -76,11 +76,13 @@ def test_an_account_is_linked_by_who_is_signed_in(browser: Browser, site: Site) 
         page.goto("/login/oidc?link=1")
         choose(page, "n1")
         expect(page.locator("#who")).to_contain_text("liv")
+        expect(page.locator("#account")).to_have_attribute("data-ready", "true")
     with window(browser, base_url=site.url) as page:
         without_others(page)
         page.goto("/login/oidc")
         choose(page, "n1")
         expect(page.locator("#who")).to_contain_text("liv")
+        expect(page.locator("#account")).to_have_attribute("data-ready", "true")
 
 
 def code_for(http: httpx2.Client, subject: str) -> str:

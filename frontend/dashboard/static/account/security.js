@@ -26,9 +26,9 @@ onSubmit(byId("factor-start"), async () => {
 onSubmit(byId("factor-confirm"), async () => {
   const made = await call("POST", "/me/second-factor/confirm", Object.fromEntries(new FormData(byId("factor-confirm"))));
   byId("factor-confirm").reset();
-  await showFactor();
   byId("recovery").hidden = false;
   byId("recovery").querySelector("pre").textContent = made.recovery_codes.join("\n");
+  await showFactor();
   byId("recovery").querySelector("pre").focus();
 });
 
