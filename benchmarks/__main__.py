@@ -1,7 +1,7 @@
 """`python -m benchmarks`: measures, prints, and writes benchmarks/RESULTS.md.
 
-Options: --rounds N (default 8), --stages, --overload-s N,
---only gateway,ledger,scheduling,metrics,memory,embeddings,chain,audit,pages,crowd. --rows N: of the
+Options: --rounds N (default 8), --stages, --overload-s N, --only gateway,accounts,ledger,
+scheduling,metrics,memory,embeddings,chain,audit,pages,crowd,cache. --rows N: of the
 audit, which needs a kilobyte of disk for each; --folder keeps its databases for another run.
 """
 
@@ -13,7 +13,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks import (
+    accounts,
     audit,
+    cache,
     chain,
     crowd,
     embeddings,
@@ -32,8 +34,8 @@ from toolkit.serve.models import public_models
 RESULTS = Path(__file__).parent / "RESULTS.md"
 REPOSITORY = Path("model_repository").absolute()
 PARTS = (
-    "gateway", "ledger", "scheduling", "metrics", "memory", "embeddings", "chain", "audit", "pages",
-    "crowd",
+    "gateway", "accounts", "ledger", "scheduling", "metrics", "memory", "embeddings", "chain",
+    "audit", "pages", "crowd", "cache",
 )  # fmt: skip
 
 
@@ -51,6 +53,8 @@ def main() -> None:
     sections = [_machine()]
     if "gateway" in parts:
         sections.append(_gateway())
+    if "accounts" in parts:
+        sections.append(_accounts())
     if "ledger" in parts:
         sections.append(_ledger())
     if "crowd" in parts:
@@ -63,6 +67,8 @@ def main() -> None:
         sections.append(_memory())
     if "audit" in parts:
         sections.append(_audit(options.rows, options.folder))
+    if "cache" in parts:
+        sections.append(_cache())
     if "pages" in parts:
         sections.append(_pages(options.rows, options.folder))
     if options.stages:
@@ -137,13 +143,35 @@ def _gateway() -> str:
     return "\n".join(["## The gateway's own cost", "", _method(gateway), "", *head, *rows])
 
 
+def _accounts() -> str:
+    rows = [
+        f"| {cost.case.what} | {cost.store} | {'yes' if cost.pays else 'no'} |"
+        f" {cost.case.in_flight} | {cost.cpu_ms:.2f} | {cost.case.limit_ms:.1f} |"
+        for cost in accounts.measure()
+    ]
+    head = [
+        "| | store | credits | in flight | CPU ms each | to reach, at most |",
+        "|---|---|---|---|---|---|",
+    ]
+    return "\n".join(["## A request with accounts", "", _method(accounts), "", *head, *rows])
+
+
+def _cache() -> str:
+    rows = [f"| {what} | {us:.1f} | {cache.LIMIT_US} |" for what, us in cache.measure()]
+    head = ["| | CPU µs each | to reach, at most |", "|---|---|---|"]
+    return "\n".join(["## The response cache", "", _method(cache), "", *head, *rows])
+
+
 def _ledger() -> str:
     rows = [
-        f"| {rate.database} | {rate.in_flight} | {rate.per_s:,.0f} | {rate.cpu_ms:.2f} |"
-        f" {rate.wait_ms:.1f} |"
+        f"| {rate.database} | {rate.ledgers} | {rate.in_flight} | {rate.per_s:,.0f} |"
+        f" {rate.cpu_ms:.2f} | {rate.wait_ms:.1f} | {rate.locked} |"
         for rate in ledger.measure()
     ]
-    head = ["| | in flight | per second | CPU ms each | wait, median ms |", "|---|---|---|---|---|"]
+    head = [
+        "| | gateways | in flight | per second | CPU ms each | wait, median ms | lock waits |",
+        "|---|---|---|---|---|---|---|",
+    ]
     return "\n".join(["## Reserve and settle", "", _method(ledger), "", *head, *rows])
 
 

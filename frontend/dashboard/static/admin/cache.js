@@ -4,7 +4,7 @@ import { tool } from "./list.js";
 import { ask } from "./forms.js";
 
 const NAMES = {
-  store: "Kept in", entries: "Answers", size_bytes: "Size", max_bytes: "Largest size", hits: "Sent again", misses: "Not found", bypasses: "Not asked", stored: "Stored",
+  store: "Kept in", mode: "Used", scope: "Answers are shared by one", ttl_s: "Kept for at most", price: "Part of the tokens that a cached answer costs", entries: "Answers", size_bytes: "Size", max_bytes: "Largest size", hits: "Sent again", misses: "Not found", bypasses: "Not asked", stored: "Stored",
   evictions: "Removed for room", too_large: "Too large to store", damaged: "Damaged", failures: "Failures of the store", groups: "Groups with rules of their own", hit_rate: "Hit rate",
 };
 

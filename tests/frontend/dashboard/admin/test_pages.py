@@ -15,6 +15,7 @@ from tests.support.site import Site, csrf, open_admin
 
 pytestmark = [pytest.mark.timeout(180), needs_chromium]
 SCRIPT = "<img src=x onerror=alert(1)>"
+FEW_ROWS = "document.querySelectorAll('#view tbody tr:nth-child(n+4)').forEach((r) => r.remove())"
 NAMES = [page.name for _, pages in SECTIONS for page in pages]
 
 
@@ -61,6 +62,8 @@ def test_every_page_is_accessible_and_fits_a_telephone(
             page.get_by_label("Theme").select_option(("light", "dark")[half])
             assert page.locator("nav.side [aria-current=page]").count() == 1
             check_width(page)
+            # rows of a table are alike, and axe-core takes 20 ms for each
+            page.evaluate(FEW_ROWS)
             check_accessible(page)
 
 
@@ -95,8 +98,10 @@ def test_a_user_is_created_found_edited_disabled_and_deleted_by_keyboard(
         shown = dialog(page, name)
         expect(shown).to_contain_text("Usage of the last 30 days")
         expect(shown).to_contain_text(SCRIPT)
-        shown.press("Escape")
-        expect(shown).to_be_hidden()
+        shown.get_by_role("button", name="Remove the second factor").press("Enter")
+        asked = dialog(page, f"Remove the second factor of {name}?")
+        asked.get_by_role("button", name="Remove the second factor").press("Enter")
+        noticed(page, f"Removed the second factor of {name}")
 
         page.get_by_role("button", name=f"Edit {name}").press("Enter")
         form = dialog(page, f"Edit {name}")
