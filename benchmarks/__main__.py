@@ -1,8 +1,8 @@
 """`python -m benchmarks`: measures, prints, and writes benchmarks/RESULTS.md.
 
-Options: --rounds N (default 8), --stages,
---only gateway,ledger,scheduling,metrics,memory,embeddings,chain,audit. --rows N: of the audit,
-which needs a kilobyte of disk for each; --folder keeps its databases for another run.
+Options: --rounds N (default 8), --stages, --overload-s N, --only gateway,accounts,ledger,
+scheduling,metrics,memory,embeddings,chain,audit,pages,crowd,cache. --rows N: of the
+audit, which needs a kilobyte of disk for each; --folder keeps its databases for another run.
 """
 
 import argparse
@@ -13,13 +13,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks import (
+    accounts,
     audit,
+    cache,
     chain,
+    crowd,
     embeddings,
     gateway,
     ledger,
     memory,
     metrics,
+    pages,
     scheduling,
     stages,
 )
@@ -29,7 +33,10 @@ from toolkit.serve.models import public_models
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 REPOSITORY = Path("model_repository").absolute()
-PARTS = ("gateway", "ledger", "scheduling", "metrics", "memory", "embeddings", "chain", "audit")
+PARTS = (
+    "gateway", "accounts", "ledger", "scheduling", "metrics", "memory", "embeddings", "chain",
+    "audit", "pages", "crowd", "cache",
+)  # fmt: skip
 
 
 def main() -> None:
@@ -38,6 +45,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--only", default=",".join(PARTS))
     parser.add_argument("--stages", action="store_true", help="where a first token's time goes")
+    parser.add_argument("--overload-s", type=int, default=600, help="seconds of overload")
     parser.add_argument("--rows", type=int, default=10_000_000, help="audit records")
     parser.add_argument("--folder", type=Path, help="where the audit's databases are kept")
     options = parser.parse_args()
@@ -45,8 +53,12 @@ def main() -> None:
     sections = [_machine()]
     if "gateway" in parts:
         sections.append(_gateway())
+    if "accounts" in parts:
+        sections.append(_accounts())
     if "ledger" in parts:
         sections.append(_ledger())
+    if "crowd" in parts:
+        sections.append(_crowd(options.overload_s))
     if "scheduling" in parts:
         sections.append(_scheduling())
     if "metrics" in parts:
@@ -55,6 +67,10 @@ def main() -> None:
         sections.append(_memory())
     if "audit" in parts:
         sections.append(_audit(options.rows, options.folder))
+    if "cache" in parts:
+        sections.append(_cache())
+    if "pages" in parts:
+        sections.append(_pages(options.rows, options.folder))
     if options.stages:
         sections.append(_stages())
     elif {"embeddings", "chain"} & set(parts):
@@ -127,14 +143,50 @@ def _gateway() -> str:
     return "\n".join(["## The gateway's own cost", "", _method(gateway), "", *head, *rows])
 
 
+def _accounts() -> str:
+    rows = [
+        f"| {cost.case.what} | {cost.store} | {'yes' if cost.pays else 'no'} |"
+        f" {cost.case.in_flight} | {cost.cpu_ms:.2f} | {cost.case.limit_ms:.1f} |"
+        for cost in accounts.measure()
+    ]
+    head = [
+        "| | store | credits | in flight | CPU ms each | to reach, at most |",
+        "|---|---|---|---|---|---|",
+    ]
+    return "\n".join(["## A request with accounts", "", _method(accounts), "", *head, *rows])
+
+
+def _cache() -> str:
+    rows = [f"| {what} | {us:.1f} | {cache.LIMIT_US} |" for what, us in cache.measure()]
+    head = ["| | CPU µs each | to reach, at most |", "|---|---|---|"]
+    return "\n".join(["## The response cache", "", _method(cache), "", *head, *rows])
+
+
 def _ledger() -> str:
     rows = [
-        f"| {rate.database} | {rate.in_flight} | {rate.per_s:,.0f} | {rate.cpu_ms:.2f} |"
-        f" {rate.wait_ms:.1f} |"
+        f"| {rate.database} | {rate.ledgers} | {rate.in_flight} | {rate.per_s:,.0f} |"
+        f" {rate.cpu_ms:.2f} | {rate.wait_ms:.1f} | {rate.locked} |"
         for rate in ledger.measure()
     ]
-    head = ["| | in flight | per second | CPU ms each | wait, median ms |", "|---|---|---|---|---|"]
+    head = [
+        "| | gateways | in flight | per second | CPU ms each | wait, median ms | lock waits |",
+        "|---|---|---|---|---|---|---|",
+    ]
     return "\n".join(["## Reserve and settle", "", _method(ledger), "", *head, *rows])
+
+
+def _crowd(seconds: int) -> str:
+    streams, over = crowd.measure_streams(), crowd.measure_overload(seconds)
+    rows = [
+        f"| open at once | {streams.open:,} |",
+        f"| tokens that arrived | {streams.tokens:,} |",
+        f"| CPU ms for each stream of {crowd.TOKENS} tokens | {streams.cpu_ms:.1f} |",
+        f"| MiB before, and with all of them | {streams.mib_before:.0f}, {streams.mib:.0f} |",
+    ]
+    answers = ", ".join(f"{count:,} × {status}" for status, count in sorted(over.statuses.items()))
+    held = [f"| {passed_s} | {mib:.1f} |" for passed_s, mib in over.mib.items()]
+    parts = ["## A crowd", "", _method(crowd), "", "| streams | |", "|---|---|", *rows, ""]
+    return "\n".join([*parts, f"Overload: {answers}.", "", "| seconds | MiB |", "|---|---|", *held])
 
 
 def _scheduling() -> str:
@@ -166,6 +218,17 @@ def _audit(rows: int, folder: Path | None) -> str:
     head = ["| search | database | p50 ms | p95 ms | most |", "|---|---|---|---|---|"]
     method = _method(audit).replace("ROWS", f"{rows:,}")
     return "\n".join(["## Searching the audit", "", method, "", *head, *lines])
+
+
+def _pages(rows: int, folder: Path | None) -> str:
+    with TemporaryDirectory() as scratch:
+        timed = pages.measure(rows, folder or Path(scratch))
+    lines = [
+        f"| {one.page} | `{one.address}` | {one.p50_ms:.0f} | {one.most_ms:.0f} |" for one in timed
+    ]
+    head = ["| page | its slowest answer | p50 ms | most ms |", "|---|---|---|---|"]
+    method = _method(pages).replace("ROWS", f"{rows:,}")
+    return "\n".join(["## Pages", "", method, "", *head, *lines])
 
 
 def _memory() -> str:

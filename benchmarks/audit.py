@@ -109,7 +109,7 @@ async def _fill(database: Database, rows: int) -> None:
     # without the gateway's limit for a statement
     url = location.url.set(drivername="postgresql")
     plain = await asyncpg.connect(url.render_as_string(hide_password=False))
-    for statement in ("SET maintenance_work_mem = '512MB'", *indexes, "ANALYZE"):
+    for statement in ("SET maintenance_work_mem = '512MB'", *indexes, "VACUUM ANALYZE"):
         await plain.execute(statement)
     await plain.close()
 

@@ -53,9 +53,9 @@ def measure() -> list[tuple[Case, float]]:
         gateway = gateway_of(service)
         for case in CASES:
             _load(service.port, case, max(case.requests // 4, case.in_flight))
-            before = _cpu_s(gateway)
+            before = cpu_s(gateway)
             _load(service.port, case, case.requests)
-            rows.append((case, (_cpu_s(gateway) - before) * 1000 / case.requests))
+            rows.append((case, (cpu_s(gateway) - before) * 1000 / case.requests))
     return rows
 
 
@@ -86,6 +86,7 @@ def _load(port: int, case: Case, count: int) -> None:
     asyncio.run(run_load(port, "/v1/chat/completions", [body] * count, case.in_flight))
 
 
-def _cpu_s(process: psutil.Process) -> float:
+def cpu_s(process: psutil.Process) -> float:
+    """The CPU time of a process so far."""
     ticks = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(ticks[11]) + int(ticks[12])) / os.sysconf("SC_CLK_TCK")

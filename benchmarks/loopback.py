@@ -24,8 +24,9 @@ class Answer:
 class Connection:
     """One keep-alive connection to a server on loopback."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, key: str = "") -> None:
         self._port = port
+        self._key = f"authorization: Bearer {key}\r\n" if key else ""
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
 
@@ -37,7 +38,8 @@ class Connection:
         data = json.dumps(body).encode()
         head = (
             f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1:{self._port}\r\n"
-            f"content-type: application/json\r\ncontent-length: {len(data)}\r\n\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(data)}\r\n"
+            f"{self._key}\r\n"
         )
         start = time.perf_counter()
         self._writer.write(head.encode() + data)
@@ -78,7 +80,7 @@ def _has_token(event: bytes) -> bool:
 
 
 async def run_load(
-    port: int, path: str, bodies: list[dict[str, Any]], workers: int
+    port: int, path: str, bodies: list[dict[str, Any]], workers: int, key: str = ""
 ) -> tuple[list[Answer], float]:
     """Sends all `bodies` with `workers` in flight; returns the answers and the wall seconds.
 
@@ -91,7 +93,7 @@ async def run_load(
         while queue:
             answers.append(await connection.post(path, queue.pop()))
 
-    connections = [Connection(port) for _ in range(workers)]
+    connections = [Connection(port, key) for _ in range(workers)]
     start = time.perf_counter()
     await asyncio.gather(*map(work, connections))
     wall_s = time.perf_counter() - start

@@ -75,7 +75,6 @@ def _round(metrics: Metrics, events: list[list[Event]], count: int) -> float:
                     stream.saw(group)
         runs.settled(True, True)
         runs.ended(one, "m", 200, None)
-        outcome.cleanup.close()
         metrics.answered(outcome)
         metrics.charge(row)
     return time.process_time() - begun_s

@@ -5,7 +5,8 @@ ToolkitError
 ├── SpecError         models.yaml is wrong: all findings at once, each with its line and field
 │   └── BuildError    what models.yaml asks for cannot be built: all models at once
 ├── SourceError       weights cannot be found, fetched or verified
-│   └── MissingPath   a path that was named does not exist
+│   ├── MissingPath   a path that was named does not exist
+│   └── InvalidSource the text of a source is not valid
 ├── ConvertError      weights were found but cannot be converted, or came out wrong
 ├── QuantizeError     a model, a method and this machine do not fit together, or the work failed
 │   └── QualityError  the result was measured and is worse than the limits allow
@@ -63,6 +64,12 @@ class SourceError(ToolkitError):
 
 class MissingPath(SourceError):
     """A path that a command line or models.yaml names does not exist."""
+
+    exit_code = 2
+
+
+class InvalidSource(SourceError):
+    """A text that names weights does not have the form of a source."""
 
     exit_code = 2
 

@@ -21,6 +21,7 @@ from frontend.domain.vectors import Embedding, Pairs
 from frontend.errors import StoreUnavailable
 
 Work = Generation | Embedding | Pairs
+_AGAIN_S = 5.0
 _QUIET_S = 60.0
 _log = logging.getLogger(__name__)
 
@@ -86,7 +87,8 @@ class AnswerCache:
     sealer: Sealer = field(default_factory=Sealer)
     max_entry_bytes: int = 2**20
     figures: Figures = field(default_factory=Figures)
-    _failed_at_s: float = -1e9
+    _reported_at_s: float = -1e9
+    _away_until_s: float = -1e9
 
     @property
     def is_local(self) -> bool:
@@ -115,6 +117,8 @@ class AnswerCache:
     async def get(self, slot: Slot) -> bytes | None:
         """The content that was kept."""
         entry = None
+        if self._is_away:
+            return None
         with self._failing():
             entry = await self.entries.get(slot.owner, slot.model, slot.key)
         if entry is None:
@@ -135,7 +139,7 @@ class AnswerCache:
 
     async def put(self, slot: Slot, content: bytes) -> None:
         """Keeps a content."""
-        if not slot.stores or slot.ttl_s <= 0:
+        if not slot.stores or slot.ttl_s <= 0 or self._is_away:
             return
         if len(content) > self.max_entry_bytes:
             self.figures.too_large += 1
@@ -145,14 +149,20 @@ class AnswerCache:
             await self.entries.put(slot.owner, slot.model, slot.key, entry, slot.ttl_s)
             self.figures.stored += 1
 
+    @property
+    def _is_away(self) -> bool:
+        """Whether the store failed a moment ago: not every request waits for it to fail again."""
+        return time.monotonic() < self._away_until_s
+
     @contextlib.contextmanager
     def _failing(self) -> Iterator[None]:
         try:
             yield
         except StoreUnavailable as error:
             self.figures.failures += 1
-            if time.monotonic() - self._failed_at_s > _QUIET_S:
-                self._failed_at_s = time.monotonic()
+            self._away_until_s = time.monotonic() + _AGAIN_S
+            if time.monotonic() - self._reported_at_s > _QUIET_S:
+                self._reported_at_s = time.monotonic()
                 _log.warning("the response cache is not available: %s", error.reason)
 
 

@@ -59,6 +59,12 @@ SECTIONS: tuple[tuple[str, tuple[AdminPage, ...]], ...] = (
                 "Each model at every upstream, as this gateway process sees it.",
                 (_P.LOAD,),
             ),
+            AdminPage(
+                "cache",
+                "Cache",
+                "Answers that are sent again without asking a model, in this gateway process.",
+                (_P.BACKENDS,),
+            ),
         ),
     ),
     (

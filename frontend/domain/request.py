@@ -77,6 +77,8 @@ class Outcome:
     first_token_s: float | None = None
     """How long after the request's arrival its first token came."""
     trace: Trace = UNTRACED
+    streams: list[Callable[[], None]] = field(default_factory=list)
+    """What ends the measurements of its generations."""
     is_counted: bool = False
     """Whether the metrics have it as a request for a model."""
     queue_position: int | None = None

@@ -1,5 +1,6 @@
 """Texts to be embedded and pairs to be scored, with their results."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -39,6 +40,20 @@ class Vectors:
     dimensions: int
     prompt_tokens: int
     normalized: bool = True
+    counts: tuple[int, ...] = ()
+    """Tokens of each text, where the server counts them one by one."""
+
+    def split(self, sizes: Sequence[int]) -> "list[Vectors]":
+        """The vectors of several requests by their numbers of texts; needs `counts`."""
+        parts, start, width = list[Vectors](), 0, 4 * self.dimensions
+        for size in sizes:
+            end = start + size
+            raw, counts = self.raw[start * width : end * width], self.counts[start:end]
+            parts.append(
+                replace(self, raw=raw, count=size, prompt_tokens=sum(counts), counts=counts)
+            )
+            start = end
+        return parts
 
     @classmethod
     def join(cls, parts: "list[Vectors]") -> "Vectors":
@@ -49,6 +64,7 @@ class Vectors:
             parts[0].dimensions,
             sum(part.prompt_tokens for part in parts),
             parts[0].normalized,
+            tuple(count for part in parts for count in part.counts),
         )
 
     def cut(self, dimensions: int) -> "Vectors":

@@ -23,6 +23,7 @@ from frontend.generation.policy import Policy, require_capability
 from frontend.generation.run import Run
 from frontend.generation.speeds import Speeds
 from frontend.generation.structure import Structures
+from frontend.generation.together import Together
 from frontend.media.images import Images
 from frontend.scheduling.queue import Queue
 from frontend.scheduling.shared import Exchange
@@ -49,6 +50,7 @@ class Path:
     exchange: Exchange | None = None
     ledger: Ledger | None = None
     cache: AnswerCache | None = None
+    together: Together = field(default_factory=Together)
     salts: str = "shared"
     """Who shares cached prefixes of prompts in the engines."""
     runs: Runs = field(default_factory=Runs)

@@ -179,7 +179,7 @@ class Run:
 
         async def embed(place: Place) -> Vectors:
             self._start()
-            vectors = await place.upstream.embed(place.model, embedding, place.call)
+            vectors = await self.path.together.embed(place, embedding, self.request.user)
             place.step.used(Usage(vectors.prompt_tokens))
             return vectors
 

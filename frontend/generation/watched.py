@@ -5,6 +5,7 @@ from pathlib import Path as FilePath
 
 from frontend.cache.memory import MemoryEntries
 from frontend.generation.path import Path
+from frontend.scheduling.report import attained_of, jain_of, longest_wait_s
 from frontend.telemetry.metrics import Metrics
 
 
@@ -30,6 +31,19 @@ def watch(metrics: Metrics, path: Path, folder: FilePath) -> None:
     metrics.watch(
         "upstream_breakers", "Models whose circuit breaker at an upstream is not closed",
         lambda: {one.name: len(one.broken) for one in fleet.members}, "upstream",
+    )  # fmt: skip
+    queue = path.queue
+    metrics.watch(
+        "fair_share_jain", "Jain's index of the users who wait; 1: perfectly fair",
+        lambda: jain_of(queue), mode="livemin",
+    )  # fmt: skip
+    metrics.watch(
+        "fair_share_attained", "What a group with waiting requests was served, in cost",
+        lambda: attained_of(queue), "group",
+    )  # fmt: skip
+    metrics.watch(
+        "queue_longest_wait_seconds", "How long the first of the waiting requests has waited",
+        lambda: longest_wait_s(queue), mode="livemax",
     )  # fmt: skip
     metrics.watch(
         "models", "Models by state: ready, or seen before and not ready now",

@@ -51,6 +51,36 @@ def show_queue(queue: Queue, most: int = MAX_FLOWS) -> Shown:
     }
 
 
+def jain_of(queue: Queue) -> float:
+    """Jain's index of the users who wait, 1 where fewer than two do."""
+    first, served = queue.policy.first, _served(queue)
+    parts = [
+        served[group.name, flow.name] / (flow.weight / group.ring.weight * group.weight)
+        for group in first.groups.active.values()
+        for flow in group.ring.active.values()
+    ]
+    found = _jain(parts)
+    return 1.0 if found is None else found
+
+
+def attained_of(queue: Queue, most: int = 100) -> dict[str, float]:
+    """What groups were served, in cost, by id; those with the most of those that wait or run."""
+    groups = queue.policy.first.groups.active.values()
+    largest = heapq.nlargest(most, groups, key=lambda one: one.attained)
+    return {group.name: float(group.attained) for group in largest}
+
+
+def longest_wait_s(queue: Queue) -> float:
+    """How long the first of those who wait has waited."""
+    now_s = queue.clock()
+    heads = (
+        next(iter(lane.values())).at_s
+        for flow in queue.policy.first
+        for lane in flow.lanes.values()
+    )
+    return max((now_s - at_s for at_s in heads), default=0.0)
+
+
 def show_decisions(queue: Queue, limit: int, user: str | None, model: str | None) -> list[Shown]:
     """The last decisions, newest first, with every term."""
     now_s, shown = queue.clock(), list[Shown]()

@@ -71,6 +71,23 @@ class UpstreamSettings(Group):
         ge=0,
         description="Seconds that a model stays at least before it is unloaded for another one.",
     )
+    embed_together: int = Field(
+        default=64,
+        ge=1,
+        le=4096,
+        description="Texts of several requests that are embedded in one call of Triton; 1: each"
+        " request has its own call.",
+    )
+    embed_wait_ms: float = Field(
+        default=20,
+        ge=0,
+        le=1000,
+        description="Milliseconds that a text waits at most for others while calls of its model"
+        " run; without any it is sent immediately.",
+    )
+    embed_calls: int = Field(
+        default=2, ge=1, le=64, description="Such calls of one model that run at once."
+    )
     backend_networks: str = Field(
         default="",
         description="Networks in which upstreams may be that are registered by `/admin/backends` or"

@@ -8,6 +8,7 @@ together, whichever of them is asked.
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from prometheus_client import (
     CollectorRegistry,
@@ -20,6 +21,7 @@ from prometheus_client import (
 
 from frontend.domain.metering import UsageRow
 from frontend.domain.request import Outcome
+from frontend.telemetry.histograms import Add, adding
 from frontend.telemetry.history import Values, gpu_values, values_of
 from frontend.telemetry.processes import begin_process, registry_of_all
 from frontend.telemetry.runs import KINDS, Runs
@@ -29,6 +31,7 @@ CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 _CLIENT_GONE = 499
 
 Read = Callable[[], float | Mapping[str, float]]
+Mode = Literal["livesum", "livemin", "livemax"]
 
 
 @dataclass(slots=True)
@@ -77,11 +80,12 @@ class Metrics:
         self._http = self._count(
             "http_requests", "HTTP requests; 499: the client went away", "route", "status"
         )
-        self._answers: dict[tuple[str, int], Counter] = {}
-        self._requests = self._count("usage_requests", "Requests that models have seen")
+        self._answers: dict[tuple[str, int], Add] = {}
+        requests = self._count("usage_requests", "Requests that models have seen")
+        self._requests = adding(requests)
         self._failures = self._count("usage_failures", "Those of them that failed")
         tokens = self._count("usage_tokens", "Tokens that were charged", "kind")
-        self._tokens = tuple(map(tokens.labels, KINDS))
+        self._tokens = tuple(adding(tokens.labels(kind)) for kind in KINDS)
         self._images = self._count("usage_images", "Images that were made")
         self._credits = self._count("usage_credits", "Credits that were spent")
         self._price = self._count("usage_price", "Money that requests cost, in the price's unit")
@@ -115,12 +119,15 @@ class Metrics:
             lambda: scraper.dropped, "upstream",
         )  # fmt: skip
 
-    def watch(self, name: str, meaning: str, read: Read, label: str = "") -> None:
+    def watch(
+        self, name: str, meaning: str, read: Read, label: str = "", *, mode: Mode = "livesum"
+    ) -> None:
         """Adds a gauge. `read` is called in the event loop when somebody asks for the metrics; with
-        a `label` it returns the values by that label, which must be few."""
+        a `label` it returns the values by that label, which must be few. `mode`: what is made of
+        the values of several processes."""
         gauge = Gauge(
             f"gateway_{name}", meaning, [label] if label else [], registry=self._registry,
-            multiprocess_mode="livesum",
+            multiprocess_mode=mode,
         )  # fmt: skip
         self._watched[name] = _Watched(gauge, read)
 
@@ -132,20 +139,20 @@ class Metrics:
         """Counts an HTTP request, and as a request for a model where it was refused before."""
         status = outcome.status or _CLIENT_GONE
         key = outcome.route or "unknown", status
-        if (counter := self._answers.get(key)) is None:
-            counter = self._answers[key] = self._http.labels(*key)
-        counter.inc()
+        if (add := self._answers.get(key)) is None:
+            add = self._answers[key] = adding(self._http.labels(*key))
+        add(1)
         if status >= 400 and outcome.error and not outcome.is_counted:
             self.runs.refused(outcome.error)
 
     def charge(self, row: UsageRow) -> None:
         """Counts a request that is in the database."""
         used = row.usage
-        self._requests.inc()
+        self._requests(1)
         counts = used.prompt_tokens, used.cached_tokens, used.completion_tokens
-        for counter, tokens in zip(self._tokens, (*counts, used.reasoning_tokens), strict=True):
+        for add, tokens in zip(self._tokens, (*counts, used.reasoning_tokens), strict=True):
             if tokens:
-                counter.inc(tokens)
+                add(tokens)
         if row.status >= 400:
             self._failures.inc()
         if row.images:

@@ -5,15 +5,16 @@ caller can choose. A user is a label only where the settings ask for it. Memory 
 its limit a label's further values are `other`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import perf_counter
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from frontend.domain.events import Event
-from frontend.domain.request import Dialect, Request
+from frontend.domain.request import Dialect, Outcome, Request
 from frontend.domain.usage import Usage
-from frontend.telemetry.histograms import LONG_S, SHORT_S, Durations, Gaps, durations
+from frontend.telemetry.histograms import LONG_S, SHORT_S, Add, Durations, Gaps, adding, durations
 
 UNKNOWN, OTHER = "unknown", "other"
 _MAX_MODELS = 500
@@ -31,10 +32,11 @@ class ModelFigures:
     first_token: Durations
     between_tokens: Durations
     duration: Durations
-    running: Gauge
-    waiting: Gauge
+    running: Add
+    waiting: Add
     tokens: tuple[Counter, ...]
-    ends: dict[tuple[Dialect, int], Counter] = field(default_factory=dict)
+    add_tokens: tuple[Add, ...]
+    ends: dict[tuple[Dialect, int], Add] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -47,47 +49,42 @@ class Turn:
     runs: bool = False
 
     def __enter__(self) -> "Turn":
-        self.figures.waiting.inc()
+        self.figures.waiting(1)
         return self
 
     def __exit__(self, *_: object) -> None:
-        (self.figures.running if self.runs else self.figures.waiting).dec()
+        (self.figures.running if self.runs else self.figures.waiting)(-1)
 
     def begin(self) -> None:
         """The wait is over."""
         self.runs = True
         waited_s = perf_counter() - self.begun_s
-        self.figures.waiting.dec()
-        self.figures.running.inc()
+        self.figures.waiting(-1)
+        self.figures.running(1)
         self.figures.queue.observe(waited_s)
         self.request.outcome.queued_s += waited_s
 
 
-@dataclass(slots=True)
 class Stream:
-    """The tokens of one generation as they come."""
+    """The tokens of one generation as they come. `saw` takes a group of events that just came."""
 
-    figures: ModelFigures
-    request: Request
-    gaps: Gaps = field(default_factory=Gaps)
-    has_begun: bool = False
+    __slots__ = ("_figures", "_gaps", "_outcome", "saw")
 
-    def saw(self, events: list[Event]) -> None:
-        """A group of events that just came."""
-        now_s = perf_counter()
-        if not self.has_begun:
-            self._begin(now_s)
-        self.gaps.saw(events, now_s)
+    def __init__(self, figures: ModelFigures, outcome: Outcome) -> None:
+        self._figures, self._outcome, self._gaps = figures, outcome, Gaps()
+        self.saw: Callable[[list[Event]], None] = self._saw_first
 
-    def _begin(self, now_s: float) -> None:
-        self.has_begun, outcome = True, self.request.outcome
+    def _saw_first(self, events: list[Event]) -> None:
+        now_s, outcome = perf_counter(), self._outcome
+        self._gaps.saw(events)
+        self.saw = self._gaps.saw  # from now on without a call between
         if outcome.first_token_s is None:
             outcome.first_token_s = now_s - outcome.started_s
-            self.figures.first_token.observe(outcome.first_token_s)
+            self._figures.first_token.observe(outcome.first_token_s)
 
     def close(self) -> None:
         """The request is over."""
-        self.gaps.add_to(self.figures.between_tokens)
+        self._gaps.add_to(self._figures.between_tokens)
 
 
 class Runs:
@@ -105,9 +102,13 @@ class Runs:
         self._reservations = _counter(
             "reservations", "Answers to requests for tokens, requests or credits", ["result"], to
         )
-        self._open = _gauge("reservations_open", "Reservations of running requests", [], to)
-        self._started = _counter(
-            "usage_started", "Requests that models have seen and that end in usage", [], to
+        self._opened = adding(
+            _gauge("reservations_open", "Reservations of running requests", [], to)
+        )
+        self._started = adding(
+            _counter(
+                "usage_started", "Requests that models have seen and that end in usage", [], to
+            )
         )
         self._tokens = _counter("tokens", "Tokens that models counted", ["model", "kind"], to)
         self._running = _gauge("requests_running", "Requests that hold a slot", ["model"], to)
@@ -125,6 +126,7 @@ class Runs:
             ["model", "result"], to,
         )  # fmt: skip
         self._models: dict[str, ModelFigures] = {}
+        self._answers: dict[str, Add] = {}
         self._reasons: dict[str, Counter] = {}
         self._users: set[str] = set()
         self._by_user = self._user_tokens = None
@@ -140,15 +142,17 @@ class Runs:
         return figures
 
     def _make(self, model: str) -> ModelFigures:
+        tokens = tuple(self._tokens.labels(model, kind) for kind in KINDS)
         return ModelFigures(
             model,
             self._queue.labels(model),
             self._first.labels(model),
             self._between.labels(model),
             self._duration.labels(model),
-            self._running.labels(model),
-            self._waiting.labels(model),
-            tuple(self._tokens.labels(model, kind) for kind in KINDS),
+            adding(self._running.labels(model)),
+            adding(self._waiting.labels(model)),
+            tokens,
+            tuple(map(adding, tokens)),
         )
 
     @property
@@ -167,42 +171,47 @@ class Runs:
 
     def stream(self, model: str, request: Request) -> Stream:
         """Watches a generation; its first token is the request's, unless an earlier one was."""
-        stream = Stream(self.of(model), request)
-        # whichever way the request ends: those who give up have the slow streams
-        request.outcome.cleanup.callback(stream.close)
+        stream = Stream(self.of(model), request.outcome)
+        request.outcome.streams.append(stream.close)
         return stream
 
     def reserved(self, result: str, *, first: bool = False) -> None:
         """An answer of the ledger; the `first` grant opens the request's reservation."""
-        self._reservations.labels(result).inc()
+        if (add := self._answers.get(result)) is None:
+            add = self._answers[result] = adding(self._reservations.labels(result))
+        add(1)
         if first:
-            self._open.inc()
+            self._opened(1)
 
     def settled(self, reserved: bool, started: bool) -> None:
         """A request was handed to the ledger, which charges it if a model has seen it."""
         if reserved:
-            self._open.dec()
+            self._opened(-1)
         if started:
-            self._started.inc()
+            self._started(1)
 
     def ended(self, request: Request, model: str | None, status: int, reason: str | None) -> None:
         """A request is over. `model` is a served one; `reason`: why no model saw the request."""
         outcome = request.outcome
         figures = self.of(model or UNKNOWN)
+        # whichever way the request ends: those who give up have the slow streams
+        for close in outcome.streams:
+            close()
+        outcome.streams.clear()
         key = request.dialect, status
-        if (counter := figures.ends.get(key)) is None:
-            counter = self._requests.labels(request.dialect.value, figures.name, status)
-            figures.ends[key] = counter
-        counter.inc()
+        if (add := figures.ends.get(key)) is None:
+            add = adding(self._requests.labels(request.dialect.value, figures.name, status))
+            figures.ends[key] = add
+        add(1)
         outcome.is_counted = True
         figures.duration.observe(outcome.elapsed_ms / 1000)
         if reason is not None:
             self.refused(reason)
         usage = outcome.usage or Usage()
         counts = usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens
-        for counter, tokens in zip(figures.tokens, (*counts, usage.reasoning_tokens), strict=True):
+        for add, tokens in zip(figures.add_tokens, (*counts, usage.reasoning_tokens), strict=True):
             if tokens:
-                counter.inc(tokens)
+                add(tokens)
         if self._by_user is not None:
             self._count_user(request.user, usage)
 

@@ -181,6 +181,8 @@ class Places:
             # where none accepts it, the upstream itself refuses it with the reason
             held = [(one, own) for one, own in held if need.accepts <= own.accepts] or held
             held = _with_context(held, need.tokens) or held
+            # it may be busy or stand still; nobody can say which
+            held = [(one, own) for one, own in held if not one.registry.is_silent] or held
             # when all of them fail, to try is better than to refuse (Envoy's panic threshold)
             held = [(one, own) for one, own in held if not one.is_open(model)] or held
         return [one for one, _ in held]

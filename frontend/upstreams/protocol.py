@@ -95,6 +95,12 @@ class Upstream(Protocol):
         """Whether it loads and unloads models when asked."""
         ...
 
+    @property
+    def shares_calls(self) -> bool:
+        """Whether texts of several requests may be embedded in one call: it does not batch them by
+        itself, and says the tokens of each text."""
+        ...
+
     async def stored(self) -> Mapping[str, Sequence[Version]]:
         """All models that could be loaded, with those of their versions that were."""
         ...

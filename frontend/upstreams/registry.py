@@ -65,6 +65,7 @@ class Registry:
     _answered_at_s: float = -math.inf
     _refreshed_at_s: float = -1e9
     _worked_at_s: float = -math.inf
+    _is_silent: bool = False
     _refreshing: asyncio.Task[None] | None = None
     _loaded: dict[str, Model] = field(default_factory=dict)
     _on_demand: dict[str, Model] = field(default_factory=dict)
@@ -89,6 +90,11 @@ class Registry:
     def is_reachable(self) -> bool:
         """Whether the upstream answered last time."""
         return self._reachable
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the last poll got no answer in time; a busy server may still answer requests."""
+        return self._is_silent
 
     @property
     def was_read(self) -> bool:
@@ -248,6 +254,7 @@ class Registry:
         except BackendTimeout as error:
             self.failure = _reason(error)
             # a busy server that still answers requests is not gone: what is known of it is old
+            self._is_silent = True
             if time.monotonic() - self._worked_at_s > _BUSY_S:
                 self._note_absence()
         except GatewayError as error:
@@ -255,6 +262,7 @@ class Registry:
             self._note_absence()
         else:
             self._reachable = self._learned = True
+            self._is_silent = False
             self.failure = None
             self._answered_at_s = time.monotonic()
             before, self._loaded = self._loaded, {model.name: model for model in models}

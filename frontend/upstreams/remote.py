@@ -110,6 +110,11 @@ class Remote:
         """The server decides by itself what it loads."""
         return False
 
+    @property
+    def shares_calls(self) -> bool:
+        """The server batches requests by itself, and counts their tokens together."""
+        return False
+
     async def stored(self) -> dict[str, list[Version]]:
         """No model can be loaded by name."""
         return {}

@@ -12,6 +12,7 @@ from frontend.generation.charge import Tariff
 from frontend.generation.path import Path
 from frontend.generation.policy import Policy
 from frontend.generation.structure import Structures
+from frontend.generation.together import Together
 from frontend.media.fetch import Fetcher
 from frontend.media.images import ImageBounds, Images
 from frontend.media.transcode import DecodeLimits
@@ -64,6 +65,9 @@ def make_path(settings: Settings, upstream: Upstream | None, metrics: Metrics) -
         runs=metrics.runs,
         cache=_cache(settings) if settings.is_used else None,
         salts=settings.prefix_cache_scope,
+        together=Together(
+            settings.embed_together, settings.embed_wait_ms / 1000, settings.embed_calls
+        ),
     )
 
 

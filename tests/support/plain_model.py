@@ -22,7 +22,7 @@ class TritonPythonModel:
         self._outputs = {one["name"]: one["data_type"] for one in config["output"]}
         self._decoupled = config.get("model_transaction_policy", {}).get("decoupled", False)
         self._mode = config["parameters"]["mode"]["string_value"]
-        self._stopped: set[str] = set()
+        self._cancelled = 0
 
     def execute(self, requests: list[Any]) -> list[Any] | None:
         answers = [self._answer(one) for one in requests]
@@ -37,6 +37,8 @@ class TritonPythonModel:
             words = len(given["QUERY"].reshape(-1)[0].split())
             return pb_utils.InferenceResponse([self._tensor("REQUEST_INPUT_LEN", [[words]])])
         prompt = given["text_input"].reshape(-1)[0].decode()
+        if "STATS" in prompt:
+            prompt = f"SAY {self._cancelled} END"
         said = _SAY.search(prompt)
         pieces = said[1].split("|") if said else [json.dumps(_shown(given))]
         most = self._most(given)
@@ -47,6 +49,9 @@ class TritonPythonModel:
         sender = request.get_response_sender()
         whole = ""
         for number, piece in enumerate(pieces[:most]):
+            if sender.is_cancelled():
+                self._cancelled += 1
+                break
             whole += piece
             last = number + 1 == min(len(pieces), most)
             shown = whole if self._mode == "llmapi" else piece

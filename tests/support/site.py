@@ -26,32 +26,35 @@ Settle = Callable[[Directory], Awaitable[None]]
 
 @dataclass
 class Site:
-    """A gateway, and the passwords of its users."""
+    """A gateway, and the passwords of its users, each of whom signs in once."""
 
     url: str
     passwords: dict[str, str] = field(default_factory=dict)
     ids: dict[str, str] = field(default_factory=dict)
+    _cookies: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @contextmanager
     def client(self, name: str = "") -> Iterator[httpx2.Client]:
         """A browser without scripts, signed in where a name is given."""
         with httpx2.Client(base_url=self.url, headers=BROWSER, timeout=30) as http:
-            if name:
+            if name and name not in self._cookies:
                 field_ = re.search('name="csrf" value="([0-9a-f]+)"', http.get("/login").text)
                 assert field_ is not None
                 fields = {"name": name, "password": self.passwords[name], "csrf": field_[1]}
                 assert http.post("/login", data=fields).status_code == 303
+                self._cookies[name] = {one.name: one.value or "" for one in http.cookies.jar}
+            elif name:
+                http.cookies.update(self._cookies[name])
             yield http
 
     @contextmanager
     def signed_in(self, browser: Browser, name: str, **options: object) -> Iterator[Page]:
         """A page of a user who has signed in. Fails for complaints, as `window` does."""
-        with self.client(name) as http, window(browser, base_url=self.url, **options) as page:
-            cookies = [
-                {"name": one.name, "value": one.value or "", "url": self.url}
-                for one in http.cookies.jar
-            ]
-            page.context.add_cookies(cookies)  # type: ignore[arg-type]
+        with self.client(name), window(browser, base_url=self.url, **options) as page:
+            cookies = self._cookies[name].items()
+            page.context.add_cookies(
+                [{"name": key, "value": value, "url": self.url} for key, value in cookies]
+            )
             yield page
 
 

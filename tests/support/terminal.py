@@ -44,6 +44,10 @@ class Terminal:
         self.seen = start + shown.index(text) + len(text)
         return shown
 
+    def expect_end(self, text: str) -> None:
+        """Waits until what is shown ends with the text."""
+        self._read_until(lambda: self.text.endswith(text), f"{text!r} at the end", 60)
+
     def expect_prompt(self) -> None:
         """Waits until the program asks: keys that come earlier meet it busy."""
         self._read_until(lambda: bool(_PROMPT.search(self.text)), "prompt", 60)

@@ -105,6 +105,10 @@ class ScriptedUpstream:
     def manages_models(self) -> bool:
         return True
 
+    @property
+    def shares_calls(self) -> bool:
+        return False
+
     async def stored(self) -> dict[str, list[Version]]:
         loaded = {model.name: [Version("1", "loaded")] for model in await self.models()}
         return {model.name: [] for model in self.asleep} | loaded

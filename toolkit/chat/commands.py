@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from toolkit.chat.completion import Argument
 from toolkit.chat.conversation import read_tools
 from toolkit.chat.parameters import DEFAULT, PARAMETERS
-from toolkit.errors import UsageError
+from toolkit.errors import ServeError, ToolkitError, UsageError
 from toolkit.names import nearest
 
 if TYPE_CHECKING:
+    from toolkit.chat.client import Client
     from toolkit.chat.session import Session
 
 
@@ -112,8 +114,7 @@ def _show(session: "Session", rest: str) -> None:
             for message in session.talk.messages:
                 session.screen.line(f"{message['role']}: {_text_of(message)}")
         case other:
-            known = ("info", "parameters", "system", "messages")
-            raise UsageError(f"'/show {other}' is not known", hint=nearest(other, known))
+            raise UsageError(f"'/show {other}' is not known", hint=nearest(other, _SHOWN))
 
 
 def _text_of(message: dict[str, object]) -> str:
@@ -122,6 +123,49 @@ def _text_of(message: dict[str, object]) -> str:
         parts = [part.get("text", "(image)") for part in content if isinstance(part, dict)]
         return " ".join(parts)
     return str(content or message.get("tool_calls") or "")
+
+
+def _model(session: "Session", rest: str) -> None:
+    if rest:
+        model = session.client.model(rest)
+        if model is None:
+            raise ServeError(
+                f"'{rest}' is not served", hint=nearest(rest, names_of(session.client))
+            )
+        if "chat" not in model.capabilities:
+            raise UsageError(f"{model.name} ({model.kind}) does not chat", hint="/model NAME")
+        session.model, session.talk.model = model, model.name
+    session.screen.line(f"model: {session.talk.model}")
+
+
+def names_of(client: "Client") -> list[str]:
+    """The models that chat; none while the gateway does not answer."""
+    try:
+        return [model.name for model in client.models() if "chat" in model.capabilities]
+    except ToolkitError:
+        return []
+
+
+def argument_words(client: "Client") -> dict[str, Argument]:
+    """What Tab offers behind each command."""
+    values = {"think": ("true", "false", "low", "medium", "high"), "format": ("json",)}
+    settings = (
+        *PARAMETERS, "system", "noformat", "nothink", "verbose", "quiet", "history", "nohistory",
+    )  # fmt: skip
+
+    def behind(name: str) -> tuple[str, ...]:
+        return (*values.get(name, ()), DEFAULT) if name in PARAMETERS else ()
+
+    found = {
+        "/set": Argument(lambda: settings, behind),
+        "/show": Argument(lambda: _SHOWN),
+        "/model": Argument(lambda: names_of(client)),
+        "/tools": Argument(lambda: ("none",), files=True),
+        "/image": Argument(files=True),
+        "/save": Argument(files=True),
+        "/load": Argument(files=True),
+    }
+    return {name: found.get(name, Argument()) for name in COMMANDS}
 
 
 def _clear(session: "Session", _rest: str) -> None:
@@ -174,6 +218,7 @@ def _unquoted(text: str) -> str:
 COMMANDS = {
     "/set": Command("[NAME VALUE]", "set a parameter; without arguments: list them", _set),
     "/show": Command("[info|parameters|system|messages]", "what is in use", _show),
+    "/model": Command("[NAME]", "go on with another served model", _model),
     "/system": Command("[TEXT]", "set or show the system prompt", _system),
     "/image": Command("PATH...", "attach images to the next question", _image),
     "/tools": Command("[FILE|none]", "tools that the model may call: a JSON file", _tools),
@@ -188,4 +233,5 @@ _SWITCHES = {
     "verbose | quiet": "print rates after each answer, or not",
     "history | nohistory": "whether earlier questions are sent",
 }
+_SHOWN = ("info", "parameters", "system", "messages")
 _SHORT = {"/?": "/help", "/exit": "/bye", "/quit": "/bye"}

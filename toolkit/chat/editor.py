@@ -4,13 +4,17 @@ The only module that knows prompt_toolkit. The history is a file that only this 
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.completion import Completer, WordCompleter
+from prompt_toolkit.completion import CompleteEvent, Completer
+from prompt_toolkit.completion import Completion as Shown
+from prompt_toolkit.document import Document
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+
+from toolkit.chat.completion import Completion
 
 PROMPT, MORE = ">>> ", "... "
 MARK = '"""'
@@ -19,10 +23,14 @@ MARK = '"""'
 class Editor:
     """Reads questions from a terminal."""
 
-    def __init__(self, history: Path, commands: Iterable[str]) -> None:
-        words: Completer = WordCompleter(sorted(commands), sentence=True)
+    def __init__(self, history: Path, complete: Callable[[str], list[Completion]]) -> None:
+        """`complete` returns what Tab offers for the text before the cursor."""
         self._session: PromptSession[str] = PromptSession(
-            history=_history(history), completer=words, complete_while_typing=False
+            history=_history(history),
+            completer=_Completer(complete),
+            complete_while_typing=False,
+            # the names of models are asked for at the gateway
+            complete_in_thread=True,
         )
         # answers to questions of the program are not questions to the model
         self._aside: PromptSession[str] = PromptSession(history=InMemoryHistory())
@@ -40,6 +48,15 @@ class Editor:
     def ask(self, question: str) -> str:
         """An answer that is not kept in the history. Raises EOFError, KeyboardInterrupt."""
         return self._aside.prompt(question)
+
+
+class _Completer(Completer):
+    def __init__(self, complete: Callable[[str], list[Completion]]) -> None:
+        self._complete = complete
+
+    def get_completions(self, document: Document, _: CompleteEvent) -> Iterator[Shown]:
+        for each in self._complete(document.text_before_cursor):
+            yield Shown(each.text, start_position=-each.length)
 
 
 def _history(file: Path) -> History:

@@ -1,6 +1,7 @@
-"""Images in a prompt: paths that a person typed or dropped there → data URLs."""
+"""Images in a prompt: paths that a person typed or dropped there → data URLs. New image files."""
 
 import base64
+import os
 import re
 import shlex
 from pathlib import Path
@@ -15,6 +16,7 @@ _TYPES = {
     ".gif": "image/gif",
     ".bmp": "image/bmp",
 }
+_LONGEST_NAME = 40
 _MOST_BYTES = 20 << 20
 _PATH = re.compile(
     r"""(?P<quoted>'[^']+\.(?:png|jpe?g|webp|gif|bmp)'|"[^"]+\.(?:png|jpe?g|webp|gif|bmp)")"""
@@ -52,3 +54,18 @@ def data_url(path: Path) -> str:
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def new_file(prompt: str) -> Path:
+    """A file in the current folder that does not exist: `a-red-heart.png`, `a-red-heart-2.png`."""
+    words = re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:_LONGEST_NAME].strip("-")
+    number = 1
+    while True:
+        path = Path(f"{words or 'image'}{f'-{number}' if number > 1 else ''}.png")
+        try:
+            # EXCL: two commands at the same time must not choose one name
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        except FileExistsError:
+            number += 1
+        else:
+            return path

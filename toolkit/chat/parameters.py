@@ -1,8 +1,9 @@
 """What `/set` and `--set` change: parameters of a request, with types and bounds. Pure."""
 
 import json
+import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,25 +80,42 @@ PARAMETERS = {
     "think": Parameter("whether the model reasons first: true, false, low, medium, high", _think),
     "format": Parameter("`json`, or a file with the JSON Schema of the answer", _format),
 }
+
+
+def _size(text: str) -> str:
+    if not (match := re.fullmatch(r"([1-9]\d{0,4})\s*[x×]\s*([1-9]\d{0,4})", text)):
+        raise ValueError("WIDTHxHEIGHT in pixels")
+    return f"{int(match[1])}x{int(match[2])}"
+
+
+IMAGE_PARAMETERS = {
+    "size": Parameter("WIDTHxHEIGHT in pixels, as in 512x512", _size),
+    "steps": Parameter("denoising steps; more take longer", _whole(1)),
+    "seed": Parameter("the same seed gives the same image", _whole(0, 2**63 - 1)),
+    "guidance": Parameter("how closely the image follows the prompt", _number(0)),
+    "negative_prompt": Parameter("what the image does not show", str),
+}
 _ALSO = {"num_predict": "max_tokens", "repeat_penalty": "repetition_penalty"}
 _ELSEWHERE = {"num_ctx": "the context is set when the model is built: `context_length`"}
 
 
-def read_parameter(name: str, text: str) -> tuple[str, Any]:
+def read_parameter(
+    name: str, text: str, known: Mapping[str, Parameter] = PARAMETERS
+) -> tuple[str, Any]:
     """The request's field and its value, None for `default`. Raises UsageError."""
     name = _ALSO.get(name, name)
-    if name not in PARAMETERS:
-        hint = _ELSEWHERE.get(name) or nearest(name, PARAMETERS)
+    if name not in known:
+        hint = _ELSEWHERE.get(name) or nearest(name, known)
         raise UsageError(f"there is no parameter '{name}'", hint=hint)
     text = text.strip()
     if text == DEFAULT:
         return name, None
     try:
-        return name, PARAMETERS[name].read(text)
+        return name, known[name].read(text)
     except ToolkitError:
         raise
     except ValueError as error:
-        about = PARAMETERS[name].about
+        about = known[name].about
         reason = "" if "convert" in str(error) or "literal" in str(error) else f"{error}; "
         raise UsageError(f"'{text}' is not a valid {name}", hint=f"{reason}{about}") from error
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from toolkit.chat.answering import answer_question
 from toolkit.chat.client import CONTEXT, Client, Model, RefusedError
-from toolkit.chat.commands import COMMANDS, EndSession, run_command
+from toolkit.chat.commands import EndSession, argument_words, run_command
+from toolkit.chat.completion import complete
 from toolkit.chat.conversation import Conversation
 from toolkit.chat.editor import Editor
 from toolkit.chat.images import data_url, take_images
@@ -34,7 +35,8 @@ class Session:
 
     def run(self, folder: Path) -> None:
         """Chats until `/bye` or Ctrl-D; the history of questions is kept in `folder`."""
-        editor = Editor(folder / _HISTORY, COMMANDS)
+        arguments = argument_words(self.client)
+        editor = Editor(folder / _HISTORY, lambda line: complete(line, arguments))
         while True:
             try:
                 if (line := editor.read()).strip():

@@ -1,18 +1,14 @@
 """What `toolkit run` prints for models that do not chat: a vector, scores, the path of an image."""
 
 import json
-import os
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from toolkit.cli.output import print_json, print_line
 from toolkit.errors import UsageError
 
 if TYPE_CHECKING:
     from toolkit.chat.client import Client
-
-_LONGEST_NAME = 40
 
 
 def print_vector(vector: list[float], model: str, as_json: bool) -> None:
@@ -41,32 +37,17 @@ def print_scores(client: "Client", model: str, query: str, text: str, as_json: b
         print_line(f"{score:.4f}\t{document}")
 
 
-def write_image(
-    client: "Client", model: str, prompt: str, output: Path | None, as_json: bool
-) -> None:
+def write_image(client: "Client", body: dict[str, Any], output: Path | None, as_json: bool) -> None:
     """Writes one image and prints its path; without `output`, a new file named after the prompt."""
     # before the image is drawn, which may take a minute
     if output is not None and not output.absolute().parent.is_dir():
         raise UsageError(f"there is no folder {output.absolute().parent}", hint="create it first")
-    (image,) = client.draw({"model": model, "prompt": prompt, "n": 1})
-    path = output or _new_file(prompt)
+    from toolkit.chat.images import new_file
+
+    (image,) = client.draw({**body, "n": 1})
+    path = output or new_file(body["prompt"])
     path.write_bytes(image)
     if as_json:
-        print_json({"model": model, "path": str(path), "size_bytes": len(image)})
+        print_json({"model": body["model"], "path": str(path), "size_bytes": len(image)})
     else:
         print_line(str(path))
-
-
-def _new_file(prompt: str) -> Path:
-    """A file in the current folder that does not exist: `a-red-heart.png`, `a-red-heart-2.png`."""
-    words = re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:_LONGEST_NAME].strip("-")
-    number = 1
-    while True:
-        path = Path(f"{words or 'image'}{f'-{number}' if number > 1 else ''}.png")
-        try:
-            # EXCL: two commands at the same time must not choose one name
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
-        except FileExistsError:
-            number += 1
-        else:
-            return path

@@ -134,10 +134,16 @@ def _fail(error: ToolkitError, code: int) -> None:
     sys.exit(code)
 
 
+def _command_path(arguments: list[str]) -> str:
+    """The command that was called, where the parser does not say: an option without its value."""
+    name = next((word for word in arguments if word in COMMANDS), "")
+    return f"toolkit {name}".strip()
+
+
 def _misuse(error: typer.TyperException) -> ToolkitError:
     """A wrong option or argument as a ToolkitError; without a message where help was printed."""
     # pydantic, which reads the options, puts the class of the error before its text
     text = error.format_message().strip().rstrip(".").replace("Value error, ", "", 1)
     context = getattr(error, "ctx", None)
-    path = context.command_path if context is not None else "toolkit"
+    path = context.command_path if context is not None else _command_path(sys.argv[1:])
     return ToolkitError(text[:1].lower() + text[1:], hint=f"{path} --help")

@@ -63,7 +63,7 @@ class Endpoint:
         # a foreign Triton's repository is not known, so its configs come from Triton alone
         address, repository = self.triton, None
         if address is None:
-            record = find_service(self.port)
+            record = find_service(self.port, "give the address of any Triton: --triton HOST:PORT")
             address, repository = record.address, Path(record.repository)
         key = Key.parse(self.key) if self.key else None
         with connected(address, key) as api:

@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -87,8 +88,12 @@ def init(options: Settings) -> None:
     )
     models.parent.mkdir(parents=True, exist_ok=True)
     # the schema first: an editor that opens models.yaml looks for it immediately
-    _write(schema, _schema_text())
-    _write(models, text)
+    try:
+        _write(schema, _schema_text())
+        _write(models, text)
+    except OSError as error:
+        # the person knows the destination, and not the files beside it
+        raise OSError(error.errno, error.strerror, str(models)) from error
     say(f"{models}: {', '.join(spec.models)}")
     say(f"next: toolkit build-repo {models} && toolkit serve")
 
@@ -205,4 +210,5 @@ def _write(path: Path, text: str) -> None:
         scratch.write_text(text, encoding="utf-8")
         scratch.replace(path)
     finally:
-        scratch.unlink(missing_ok=True)
+        with suppress(OSError):
+            scratch.unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -44,7 +44,7 @@ class Options:
     setting: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="NAME=VALUE", help="As /set in the chat, as in temperature=0."
+            "--set", metavar="NAME=VALUE", help="As /set in the chat: temperature=0, size=512x512."
         ),
     ] = None
     image: Annotated[
@@ -85,8 +85,8 @@ def run(options: Options) -> None:
 
     If no service has the model, one is started in the background and stays; `toolkit stop` ends it.
     An embedding model prints its vector, a rerank model scores the lines of standard input, an
-    image model writes a file. In a pipe standard output gets the answer alone. Exit status: 0
-    answered, 1 an error, 2 wrong use, 130 Ctrl-C.
+    image model writes a file for each prompt. In a pipe standard output gets the answer alone. Exit
+    status: 0 answered, 1 an error, 2 wrong use, 130 Ctrl-C.
 
     Examples:
 
@@ -99,11 +99,12 @@ def run(options: Options) -> None:
         toolkit run emoji "a red heart" --output heart.png
     """
     from toolkit.chat.client import Client
+    from toolkit.chat.conversation import Conversation
     from toolkit.chat.screen import Screen
     from toolkit.cli.running import find_gateway
 
     # first: wrong settings must not start a service
-    talk = _conversation(options)
+    pairs = _pairs(options)
     if options.url is not None and options.port is not None:
         raise UsageError("--url and --port exclude each other", hint="give one of them")
     prompt = _prompt(options.words)
@@ -119,23 +120,60 @@ def run(options: Options) -> None:
         model = client.model(name)
         if model is None:
             raise _not_served(name, client)
-        talk.model = model.name
         if model.kind == "llm":
+            talk = Conversation(model.name, system=options.system or "")
+            for name, value in pairs:
+                talk.set(name, value)
             _talk(options, prompt, model, talk, client, screen)
+        elif model.kind == "diffusion":
+            _images(options, prompt, _image_fields(model.name, pairs), client, screen)
+        elif pairs:
+            raise UsageError(f"--set is not for models of kind '{model.kind}'", hint="omit it")
         else:
             _other(options, prompt, model, client)
 
 
-def _conversation(options: Options) -> "Conversation":
-    from toolkit.chat.conversation import Conversation
+def _pairs(options: Options) -> list[tuple[str, str]]:
+    """What `--set` says. Raises UsageError for names that are not known."""
+    from toolkit.chat.parameters import IMAGE_PARAMETERS, PARAMETERS, read_parameter
 
-    talk = Conversation(options.model, system=options.system or "")
+    pairs = []
     for text in options.setting or ():
         name, sign, value = text.partition("=")
         if not sign:
             raise UsageError(f"'{text}' is not NAME=VALUE", hint="as in --set temperature=0")
-        talk.set(name.strip(), value)
-    return talk
+        name = name.strip()
+        only_images = name in IMAGE_PARAMETERS and name not in PARAMETERS
+        read_parameter(name, value, IMAGE_PARAMETERS if only_images else PARAMETERS)
+        pairs.append((name, value))
+    return pairs
+
+
+def _image_fields(model: str, pairs: list[tuple[str, str]]) -> dict[str, Any]:
+    from toolkit.chat.parameters import IMAGE_PARAMETERS, read_parameter
+
+    values = dict(read_parameter(name, value, IMAGE_PARAMETERS) for name, value in pairs)
+    return {"model": model, **{name: one for name, one in values.items() if one is not None}}
+
+
+def _images(
+    options: Options, prompt: str | None, fields: dict[str, Any], client: "Client", screen: "Screen"
+) -> None:
+    """One image for the prompt, or for each prompt that a person types."""
+    from toolkit.chat.image_session import ImageSession
+    from toolkit.cli import answers
+    from toolkit.home import home
+
+    if prompt is not None:
+        answers.write_image(client, {**fields, "prompt": prompt}, options.output, options.as_json)
+        return
+    if options.output is not None:
+        raise UsageError("--output requires a prompt", hint="a session names each file")
+    if not sys.stdout.isatty():
+        raise UsageError("a session needs a terminal", hint="give a prompt")
+    model = fields.pop("model")
+    say(f"{model}: a prompt makes a file; /? lists the commands, Ctrl-D ends the session")
+    ImageSession(client, model, screen, print_error, fields).run(home() / "chat")
 
 
 def _prompt(words: list[str] | None) -> str | None:
@@ -230,7 +268,7 @@ def _answer_once(
 
 
 def _other(options: Options, prompt: str | None, model: "Model", client: "Client") -> None:
-    """An embedding, rerank or image model."""
+    """An embedding or rerank model."""
     from toolkit.cli import answers
 
     if prompt is None:
@@ -245,8 +283,6 @@ def _other(options: Options, prompt: str | None, model: "Model", client: "Client
             answers.print_scores(
                 client, model.name, " ".join(options.words or ()), prompt, options.as_json
             )
-        case "diffusion":
-            answers.write_image(client, model.name, prompt, options.output, options.as_json)
         case kind:
             raise UsageError(
                 f"`toolkit run` does not know models of kind '{kind}'",

@@ -97,7 +97,9 @@ def _unload(options: Options, name: str) -> None:
         flag = "--all" if options.every else "--kill"
         raise UsageError(f"{flag} stops services, not a model", hint=f"toolkit stop {flag}")
     from toolkit.cli.endpoint import Endpoint
+    from toolkit.serve.record import find_service
 
+    find_service(options.port)  # its error does not offer what this command does not have
     with Endpoint(port=options.port).control(options.timeout_s) as control:
         # an alias may have been given
         name = control.find(name).name

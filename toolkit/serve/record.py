@@ -92,8 +92,11 @@ def _write(path: Path, record: Record) -> None:
         fresh.replace(path)
 
 
-def find_service(port: int | None = None) -> Record:
-    """The service on `port`, or the only one. Raises ServeError if there is none, or several."""
+def find_service(port: int | None = None, instead: str = "") -> Record:
+    """The service on `port`, or the only one. Raises ServeError if there is none, or several.
+
+    `instead`: what the command accepts in place of a service, for the hint.
+    """
     services = {record.port: record for record in live_records()}
     if port is not None and port in services:
         return services[port]
@@ -104,7 +107,7 @@ def find_service(port: int | None = None) -> Record:
     if not services:
         raise ServeError(
             "you have no running `toolkit serve`",
-            hint="start one, or give the address of any Triton: --triton HOST:PORT",
+            hint="`toolkit serve` starts one" + (f"; or {instead}" if instead else ""),
         )
     if len(services) > 1:
         raise ServeError("several services are running", hint=f"choose one with --port: {known}")

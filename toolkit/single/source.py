@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from toolkit.catalogue import find_available, suggest
-from toolkit.errors import MissingPath, SourceError
+from toolkit.errors import InvalidSource, MissingPath, SourceError
 from toolkit.fields.source import GgufSource, PathSource, Source, parse_source
 
 _SCHEMES = ("hf:", "package:", "path:", "gguf:", "s3:", "gs:")
@@ -48,7 +48,7 @@ def read_source(text: str) -> Source:
             return parse_source(known.source)
     except ValueError as error:
         problem, _, forms = str(error).partition(": ")
-        raise SourceError(problem, hint=forms or None) from error
+        raise InvalidSource(problem, hint=forms or None) from error
     near = f"did you mean hf:{text}?" if _HUB_NAME.fullmatch(text) else suggest(text)
     raise SourceError(f"'{text}' is neither a file nor a known model", hint=near)
 

@@ -18,9 +18,13 @@ _PATHS = {
     "keys.edit": "/admin/keys",
     "quotas.edit": "/admin/quotas",
     "plans.edit": "/admin/plans",
+    "backends.edit": "/admin/backends",
 }
-_OWN = frozenset({"id", "updated_at_us", "created_at_us", "built_in"})
+_OWN = frozenset(
+    {"id", "updated_at_us", "created_at_us", "built_in", "draining_at_us", "refreshed_at_us"}
+)
 """Columns that an edit does not set."""
+_MIB = 1024
 _SWITCHES = {
     "backends.enable": ("enabled", False, "disable"),
     "backends.disable": ("enabled", True, "enable"),
@@ -44,6 +48,7 @@ def undo_of(event: AdminEvent) -> Shown | None:
     body, expected = _fields(before), _fields(after)
     if not path or not body or body.keys() != expected.keys():
         return None
+    expected.pop("models", None)  # an upstream is shown with those that it serves now
     return {
         "method": "PATCH",
         "path": f"{path}/{event.target_id}",
@@ -70,6 +75,8 @@ def _fields(columns: dict[str, Any]) -> Shown:
         elif name.endswith("_micro"):
             shown = None if value is None else value / _MICRO
             fields[name.removesuffix("_micro")] = shown
+        elif name == "gpu_memory_mib":
+            fields["gpu_memory_gb"] = None if value is None else value / _MIB
         elif name == "quotas":
             names = ("measure", "period", "amount")
             fields[name] = [dict(zip(names, one, strict=True)) for one in value]

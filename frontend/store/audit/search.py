@@ -18,6 +18,22 @@ from frontend.store.tables import audit_records
 
 _PROBED = 20_000
 """Rows that are counted to compare two filters: about 2 ms."""
+_WALKED = 100
+"""Rows of texts that are read one by one."""
+_MATCHES = "array_to_tsvector(string_to_array(words, ' ')) @@ CAST(CAST(:match AS text) AS tsquery)"
+_NEWEST = (
+    f"SELECT id, {_MATCHES} FROM (SELECT id, words FROM audit_contents"  # noqa: S608
+    " WHERE id >= :low AND id < :high ORDER BY id DESC LIMIT :rows) AS newest ORDER BY id DESC"
+)
+# a sum is not in the primary key, so that is not what PostgreSQL walks along
+_WITHIN = (
+    f"SELECT id FROM audit_contents WHERE {_MATCHES} AND id >= :low AND id < :high"  # noqa: S608
+    " ORDER BY id + 0 DESC LIMIT :limit"
+)
+_ANYWHERE = (
+    f"SELECT id FROM audit_contents WHERE {_MATCHES} AND id + 0 >= :low AND id + 0 < :high"  # noqa: S608
+    " ORDER BY id + 0 DESC LIMIT :limit"
+)
 COLUMNS = [audit_records.c[field.name] for field in fields(AuditRecord)]
 _INDEXES = {
     "user_id": "ix_audit_records_user",
@@ -158,27 +174,45 @@ def _with_words(
         if value is not None
     ]
     statuses = [facet("s", str(one)) for one in chosen.statuses]
-    values = {"low": low, "high": high, "limit": limit}
-    if connection.dialect.name == "sqlite":
-        parts = [_fts_word(word) for word in (*chosen.words, *facets)]
-        if statuses:
-            parts.append("(" + " OR ".join(map(_fts_word, statuses)) + ")")
-        query = (
-            "SELECT rowid FROM audit_words WHERE audit_words MATCH :match"
-            " AND rowid >= :low AND rowid < :high ORDER BY rowid DESC LIMIT :limit"
-        )
-        values["match"] = " AND ".join(parts)  # type: ignore[assignment]
-    else:
-        parts = [_ts_word(word) for word in (*chosen.words, *facets)]
+    words = (*chosen.words, *facets)
+    if connection.dialect.name != "sqlite":
+        parts = [_ts_word(word) for word in words]
         if statuses:
             parts.append("(" + " | ".join(map(_ts_word, statuses)) + ")")
-        query = (
-            "SELECT id FROM audit_contents WHERE array_to_tsvector(string_to_array(words, ' '))"
-            " @@ CAST(CAST(:match AS text) AS tsquery) AND id >= :low AND id < :high"
-            " ORDER BY id DESC LIMIT :limit"
-        )
-        values["match"] = " & ".join(parts)  # type: ignore[assignment]
+        return _in_windows(connection, " & ".join(parts), low, high, limit)
+    parts = [_fts_word(word) for word in words]
+    if statuses:
+        parts.append("(" + " OR ".join(map(_fts_word, statuses)) + ")")
+    query = (
+        "SELECT rowid FROM audit_words WHERE audit_words MATCH :match"
+        " AND rowid >= :low AND rowid < :high ORDER BY rowid DESC LIMIT :limit"
+    )
+    values = {"match": " AND ".join(parts), "low": low, "high": high, "limit": limit}
     return [row[0] for row in connection.execute(text(query), values)]
+
+
+def _in_windows(connection: Connection, match: str, low: int, high: int, limit: int) -> list[int]:
+    """Ids in PostgreSQL: a frequent word is in the newest rows, and a rare one in the index.
+
+    PostgreSQL would read row after row for both: it does not know what a row's words cost. So the
+    first rows are read one by one. Then it is asked for longer and longer times, so that few rows
+    match beyond those of the page, and at last for all that is older, in the index of words alone.
+    """
+    # else it plans for unknown words after five searches
+    connection.execute(text("SET LOCAL plan_cache_mode = force_custom_plan"))
+    values = {"match": match, "low": low, "high": high, "rows": _WALKED}
+    newest = connection.execute(text(_NEWEST), values).all()
+    found = [row[0] for row in newest if row[1]]
+    if len(found) >= limit or len(newest) < _WALKED:
+        return found[:limit]
+    end, span = newest[-1][0], newest[0][0] - newest[-1][0]
+    for query, rows in ((_WITHIN, 8), (_WITHIN, 64), (_WITHIN, 512), (_ANYWHERE, 0)):
+        start = max(low, end - rows * span) if rows else low
+        if start < end and len(found) < limit:
+            values = {"match": match, "low": start, "high": end, "limit": limit - len(found)}
+            found += [row[0] for row in connection.execute(text(query), values)]
+            end = start
+    return found
 
 
 def _fts_word(word: str) -> str:

@@ -86,6 +86,11 @@ class Triton:
         """By Triton's repository calls."""
         return True
 
+    @property
+    def shares_calls(self) -> bool:
+        """The contract counts the tokens of each text."""
+        return True
+
     async def stored(self) -> dict[str, list[Version]]:
         """All models in the repository, steps of others too."""
         return await control.stored(self._connection)

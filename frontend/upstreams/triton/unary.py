@@ -112,8 +112,9 @@ async def _embed(
         raw,
         len(texts),
         len(raw) // (4 * len(texts)),
-        sum(memoryview(counts).cast("i")),
+        sum(tokens := tuple(memoryview(counts).cast("i"))),
         model.normalized,
+        tokens,
     )
 
 

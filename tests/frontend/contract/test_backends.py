@@ -11,6 +11,7 @@ import httpx2
 import pytest
 
 from frontend.__main__ import main as gateway_main
+from frontend.accounts.directory.actor import OPERATOR
 from frontend.store.database import Database
 from frontend.store.location import Location
 from tests.support.accounts import add, opened
@@ -32,6 +33,8 @@ class Pair:
         self, one: httpx2.Client, two: httpx2.Client, location: Location, triton: str
     ) -> None:
         self.one, self.two, self.location, self.triton = one, two, location, triton
+        self.local_key = ""
+        """Of a user whose prompts may not leave the site."""
 
     def register(self, name: str, url: str, **fields: Any) -> dict[str, Any]:
         body = {"name": name, "url": url, **fields}
@@ -46,11 +49,12 @@ def pair(
     databases: Databases, tmp_path_factory: pytest.TempPathFactory, echo_triton: EchoTriton
 ) -> Iterator[Pair]:
     location = databases.sqlite()
-    admin = asyncio.run(_admin(location))
+    admin, local_group, local_key = asyncio.run(_accounts(location))
     folder = tmp_path_factory.mktemp("backends")
     (folder / "cloud").write_text(CLOUD_KEY)
     flags = ["--require-keys", "--database-url", f"sqlite:///{location.file}"]
     flags += ["--backend-networks", "127.0.0.0/8", "--backend-keys", str(folder)]
+    flags += ["--local-groups", local_group]
     headers = {"authorization": f"Bearer {admin}"}
     logs = [folder / "one.log", folder / "two.log"]
     with (
@@ -60,15 +64,22 @@ def pair(
         httpx2.Client(base_url=one.url, headers=headers, timeout=60) as first,
         httpx2.Client(base_url=two.url, headers=headers, timeout=60) as second,
     ):
-        yield Pair(first, second, location, triton)
+        made = Pair(first, second, location, triton)
+        made.local_key = local_key
+        yield made
         assert not any(CLOUD_KEY in log.read_text() for log in logs)
 
 
-async def _admin(location: Location) -> str:
+async def _accounts(location: Location) -> tuple[str, str, str]:
+    """An admin's key; the id of a group, and the key of a user in it."""
     database = Database(location)
-    _, key = await add(await opened(database), "chief", "admin")
+    directory = await opened(database)
+    _, key = await add(directory, "chief", "admin")
+    group = await directory.groups.create(OPERATOR, "clinic", None, 1)
+    user, local_key = await add(directory, "resident")
+    await directory.users.edit(OPERATOR, user.id, {"group_id": group.id})
     await database.close()
-    return key
+    return key, group.id, local_key
 
 
 def ask(client: httpx2.Client, **fields: Any) -> httpx2.Response:
@@ -236,6 +247,31 @@ def test_an_upstream_of_the_settings_is_shown_and_not_changed(pair: Pair) -> Non
     wrong = pair.one.delete(f"/admin/backends/{twice['id']}", params={"wait_s": "soon"})
     assert wrong.status_code == 400
     delete(pair, twice["id"])
+
+
+def test_prompts_that_must_stay_are_refused_and_not_sent_elsewhere(pair: Pair) -> None:
+    cloud = [{"name": "cloud-echo", "own": "echo"}]
+    far = pair.register("far-away", pair.triton, external=True, models=cloud)
+    near = pair.register("nearby", pair.triton)
+    local = {"authorization": f"Bearer {pair.local_key}"}
+
+    def ask_as(model: str, headers: dict[str, str] | None = None) -> httpx2.Response:
+        body = {"model": model, "messages": script(text="here")}
+        return pair.one.post("/v1/chat/completions", json=body, headers=headers)
+
+    assert ask_as("cloud-echo").status_code == 200
+    # it is not replaced by the model that the site has
+    refused = ask_as("cloud-echo", local)
+    assert refused.status_code == 403
+    message = refused.json()["error"]["message"]
+    assert "'cloud-echo' is served outside this site" in message
+    assert ask_as("echo", local).status_code == 200
+    # what is inside from now on may be used, in the next moment
+    path = f"/admin/backends/{far['id']}"
+    assert pair.one.patch(path, json={"external": False}).status_code == 200
+    assert ask_as("cloud-echo", local).status_code == 200
+    for each in (far, near):
+        delete(pair, each["id"])
 
 
 def test_a_backend_is_changed_in_every_gateway(pair: Pair) -> None:

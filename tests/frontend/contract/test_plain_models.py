@@ -168,6 +168,19 @@ def test_stop_texts_end_an_answer_before_them(sdk: OpenAI) -> None:
     assert (cut.choices[0].text, cut.choices[0].finish_reason) == ("ab", "length")
 
 
+def test_a_client_that_goes_away_cancels_the_generation(sdk: OpenAI) -> None:
+    prompt = "SLOWLY SAY " + "|".join(["a"] * 400) + " END"
+    stream = sdk.completions.create(model="vllm", prompt=prompt, max_tokens=400, stream=True)
+    next(iter(stream))
+    stream.close()
+
+    def is_cancelled() -> bool:
+        answer = sdk.completions.create(model="vllm", prompt="STATS")
+        return answer.choices[0].text == "1"
+
+    wait_for(is_cancelled, 15, "the end of the generation")
+
+
 def test_logprobs_come_where_the_model_has_them(sdk: OpenAI) -> None:
     answer = sdk.chat.completions.create(
         model="vllm", messages=user("SAY hi END"), logprobs=True, top_logprobs=1

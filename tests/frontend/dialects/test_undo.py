@@ -27,6 +27,8 @@ def event(action: str, before: dict[str, Any] | None, after: dict[str, Any] | No
         ("plans.edit", {"credits_micro": 2_500_000, "quotas": [["tokens", "day", 3]]},
          {"credits_micro": None, "quotas": []},
          {"credits": 2.5, "quotas": [{"measure": "tokens", "period": "day", "amount": 3}]}),
+        ("backends.edit", {"gpu_memory_mib": 2048, "draining_at_us": 5}, {"gpu_memory_mib": None},
+         {"gpu_memory_gb": 2.0}),
     ],
 )  # fmt: skip
 def test_an_edit_is_undone_with_the_old_values(

@@ -8,6 +8,7 @@ from frontend.errors import BackendTimeout, Overloaded, RateLimited
 from frontend.scheduling.jobs import Job
 from frontend.scheduling.policy import FairShare
 from frontend.scheduling.queue import Bounds, Queue
+from frontend.scheduling.report import attained_of, jain_of, longest_wait_s
 
 
 def queue_of(slots: int, waiting: int = 4096, **bounds: int) -> Queue:
@@ -310,3 +311,26 @@ async def test_as_many_run_as_upstreams_have_room_for() -> None:
     release.set()
     await asyncio.gather(*tasks)
     assert queue.idle
+
+
+async def test_metrics_show_how_fair_it_is() -> None:
+    now_s = [10.0]
+    queue = Queue(FairShare(1), clock=lambda: now_s[0])
+    assert (jain_of(queue), longest_wait_s(queue), attained_of(queue)) == (1.0, 0.0, {})
+
+    async def ask(group: str, user: str, number: int) -> None:
+        one = Job(f"{user}/{number}", user, "m", 100, 1, group)
+        async with queue.slot(one, 60):
+            await asyncio.sleep(0)
+        queue.settle(one, 100)
+
+    pairs = [("g", "ada"), ("g", "bob")]
+    tasks = [asyncio.create_task(ask(*pair, n)) for n in range(20) for pair in pairs]
+    await let_run()
+    now_s[0] = 14.0
+    assert longest_wait_s(queue) == 4.0
+    await asyncio.gather(*tasks[:20])
+    assert jain_of(queue) > 0.95
+    assert attained_of(queue)["g"] >= 1500
+    await asyncio.gather(*tasks)
+    assert longest_wait_s(queue) == 0.0

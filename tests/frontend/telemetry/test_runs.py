@@ -5,6 +5,7 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import httpx2
 import pytest
@@ -161,7 +162,8 @@ def test_gaps_have_a_count_for_each_token_after_the_first_and_all_the_time(
     for completion, more, wait in steps:
         now_s += wait / 4
         tokens[completion] = tokens.get(completion, 0) + more
-        gaps.saw([event(index=completion, completion_tokens=tokens[completion])], now_s)
+        with patch("frontend.telemetry.histograms.perf_counter", return_value=now_s):
+            gaps.saw([event(index=completion, completion_tokens=tokens[completion])])
         first.setdefault(completion, (now_s, tokens[completion]))
         if more or completion not in last:
             last[completion] = now_s

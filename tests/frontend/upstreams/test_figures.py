@@ -183,6 +183,23 @@ async def test_a_server_that_is_too_busy_for_polls_still_gets_requests() -> None
     assert not registry.is_reachable
 
 
+async def test_a_silent_server_gets_requests_only_where_no_other_one_can_have_them() -> None:
+    silent, works = Busy(WHOLE), ScriptedUpstream(WHOLE)
+    fleet = fleet_of(silent, works)
+    await fleet.find("m")
+    first, other = fleet.members
+    first.succeeded("m")
+    silent.is_slow = True
+    await first.registry.refresh()
+    places = Places(fleet)
+    for number in range(10):
+        async with places.hold(MODEL, Need(), set(), str(number), 1) as held:
+            assert held is other
+    other.draining = True
+    async with places.hold(MODEL, Need(), set(), "last", 1) as held:
+        assert held is first
+
+
 async def test_a_server_that_refuses_connections_is_gone_at_once() -> None:
     lost = ScriptedUpstream(WHOLE, UpstreamLost("gone"))
     one = member(lost)

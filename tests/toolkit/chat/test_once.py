@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests.support.gateway import Gateway
 from tests.support.processes import ROOT
@@ -102,3 +103,17 @@ def test_an_image_is_written_and_never_over_another(run: Any, tmp_path: Path) ->
     assert (tmp_path / "a-red-heart.png").read_bytes()[:4] == b"\x89PNG"
     written = json.loads(run("echo-diffusion", "x", "-o", "b.png", "--json").stdout)
     assert (tmp_path / "b.png").stat().st_size == written["size_bytes"]
+
+
+def test_parameters_of_images_and_of_answers_are_told_apart(run: Any, tmp_path: Path) -> None:
+    assert run("echo-diffusion", "--set", "size=32x16", "-o", "small.png", "x").returncode == 0
+    with Image.open(tmp_path / "small.png") as image:
+        assert image.size == (32, 16)
+    for model, setting, named in (
+        ("echo-diffusion", "temperature=1", "no parameter 'temperature'"),
+        ("echo", "size=32x16", "no parameter 'size'"),
+        ("echo-embedding", "seed=1", "--set is not for models of kind 'embedding'"),
+    ):
+        ended = run(model, "--set", setting, "x")
+        assert ended.returncode == 2
+        assert named in ended.stderr

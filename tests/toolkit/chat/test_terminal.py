@@ -143,3 +143,50 @@ def test_a_conversation_is_saved_and_loaded(chat: Terminal, tmp_path: Path) -> N
     chat.send("/clear", "is empty")
     chat.send("/load chat.json", "2 messages")
     chat.send("/help", "/bye")
+
+
+def test_tab_completes_commands_models_and_files(chat: Terminal, tmp_path: Path) -> None:
+    (tmp_path / "notes-of-today.json").write_text("{}")
+    for start, added, said in (
+        ("/cle", "ar", "the conversation is empty"),
+        ("/load notes", "-of-today.json", "error: notes-of-today.json"),
+        ("/model ech", "o", "model: echo\n"),
+    ):
+        chat.expect_prompt()
+        chat.type(start)
+        chat.expect_end(start)
+        chat.type("\t")
+        chat.expect_end(added)
+        chat.type("\r")
+        chat.expect(said)
+    chat.send("/model moon", "error: 'moon' is not served")
+    chat.send("/model echo-embedding", "does not chat")
+    chat.send("still here", "\nstill here\n")
+
+
+def test_an_image_model_makes_a_file_for_each_prompt(
+    gateway: Gateway, environment: dict[str, str], tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "toolkit", "run", "echo-diffusion", "--url", gateway.url]
+    with on_terminal([*command, "--set", "seed=7"], environment, tmp_path) as session:
+        session.send("A red heart", "a-red-heart.png\n")
+        session.send("/set size 32x16", "size: 32x16\n")
+        session.send("/set steps 2", "steps: 2\n")
+        session.send("/show", "steps            2\n")
+        session.send("A red heart", "a-red-heart-2.png\n")
+        session.send("/set size large", "error: 'large' is not a valid size")
+        session.send("/set sise", "hint: did you mean `size`?")
+        session.send("/st", "hint: did you mean `/set`?")
+        session.send("/set size default", "size: the model's default\n")
+        session.send("/set", "negative_prompt")
+        session.send("/?", "/bye")
+        session.expect_prompt()
+        session.type("\x03")
+        session.expect("ends the session")
+        session.expect_prompt()
+        session.type("\x04")
+        assert session.process.wait(30) == 0
+    with Image.open(tmp_path / "a-red-heart-2.png") as second:
+        assert second.size == (32, 16)
+    with Image.open(tmp_path / "a-red-heart.png") as first:
+        assert first.size != (32, 16)

@@ -96,6 +96,33 @@ def test_other_errors_show_no_traceback(
     assert "Traceback" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("own_home")
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (
+            "run m --set",
+            2,
+            "requires an argument\nhint: toolkit run --help\n",
+        ),
+        ("--moon", 2, "hint: toolkit --help\n"),
+        ("stop m", 1, "hint: `toolkit serve` starts one\n"),
+        ("models list", 1, "hint: `toolkit serve` starts one; or give the address of any Triton: "),
+        ("serve hf:", 2, "error: 'hf:' is not a Hub source\nhint: write hf:ORG/NAME or "),
+        ("init /proc/x --yes", 1, "error: /proc/x: No such file or directory\n"),
+    ],
+)
+def test_errors_name_what_was_typed_and_the_next_step(
+    arguments: str,
+    code: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert call(monkeypatch, *arguments.split()) == code
+    assert said in capsys.readouterr().err
+
+
 def test_a_full_disk_names_the_destination(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -120,11 +120,11 @@ export function changes(values, before) {
 }
 
 // A form whose `run` gets the values; it stays open, with the reason, while `run` fails.
-export function ask({ title, about, fields, verb, run }) {
+export function ask({ title, about, fields, verb, run, danger = false }) {
   return open((close) => {
     const problem = element("p", { className: "error", hidden: true });
     problem.setAttribute("role", "alert");
-    const submit = element("button", { type: "submit", className: "main", textContent: verb });
+    const submit = element("button", { type: "submit", className: danger ? "main danger" : "main", textContent: verb });
     const form = element("form", {}, ...(about ? [element("p", { className: "quiet", textContent: about })] : []));
     for (const field of fields) {
       if (field.type === "lookup" && !(field.kind instanceof Function)) {

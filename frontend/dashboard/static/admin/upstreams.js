@@ -1,7 +1,7 @@
 // Upstreams: how each is, and registering, draining and deleting them.
 import { badge, button, call, code, count, element, empty, facts, moment, quiet } from "./ui.js";
 import { list, show, tool } from "./list.js";
-import { ask, confirm, details } from "./forms.js";
+import { ask, changes, confirm, details } from "./forms.js";
 
 const path = "/admin/backends";
 const ENGINES = ["triton", "vllm", "tgi", "llama.cpp", "lmstudio", "mistral.rs", "openai", "ollama", "anthropic"];
@@ -30,6 +30,19 @@ const change = (one, verb, done, again) => async () => {
   await again(`${done} ${one.name}.`);
 };
 
+const optional = (one = {}) => [
+  { name: "max_concurrent", label: "Most requests at once", type: "number", value: one.max_concurrent, min: 1, hint: "Empty: no limit of its own." },
+  { name: "priority", label: "Priority", type: "number", value: one.priority ?? 0, min: -10, max: 1000, required: true, hint: "Higher is preferred." },
+  { name: "gpu_memory_gb", label: "GPU memory in GiB", type: "number", value: one.gpu_memory_gb, step: "any" },
+  { name: "external", label: "Prompts that are sent there leave the site", type: "checkbox", value: one.external },
+  { name: "api_key_env", label: "Variable with its key", value: one.api_key_env ?? "", hint: "The gateway's environment variable; it ends with _API_KEY. A key itself is never entered here." },
+];
+
+async function edit(one, again) {
+  const run = (values) => call("PATCH", `${path}/${one.id}`, { ...changes({ ...values, api_key_env: values.api_key_env || null }, one), ...(one.revision ? { revision: one.revision } : {}) });
+  if (await ask({ title: `Edit ${one.name}`, fields: optional(one), verb: "Save", run })) await again(`Saved ${one.name}.`);
+}
+
 async function stop(one, again) {
   const run = () => call("POST", `${path}/${one.id}/disable`);
   const lost = [`No request goes to ${one.name} until it is enabled again.`, `${count(one.running)} requests of this gateway run there now; 'Drain' lets them end first.`];
@@ -55,6 +68,7 @@ const upstreams = list({
     [button(one.name, () => inspect(one), { tone: "link" }), quiet(one.url)], one.engine, badge(one.status), count(one.running), count(one.models.length), breakers(one), one.error ?? "–",
   ],
   actions: (one, again) => (one.read_only ? [quiet("from the settings: read only")] : [
+    button("Edit", () => edit(one, again), { label: `Edit ${one.name}` }),
     one.enabled && !one.draining ? button("Drain", change(one, "drain", "Draining", again), { label: `Drain ${one.name}` }) : button("Enable", change(one, "enable", "Enabled", again), { label: `Enable ${one.name}` }),
     ...(one.enabled ? [button("Disable", () => stop(one, again), { label: `Disable ${one.name}` })] : []),
     button("Refresh", change(one, "refresh", "Connected again to", again), { label: `Refresh ${one.name}` }),
@@ -69,11 +83,7 @@ tool("Register an upstream", async () => {
     { name: "name", label: "Name", required: true, max: 64, hint: "What metrics, prices and logs call it." },
     { name: "engine", label: "Engine", type: "select", value: "triton", options: ENGINES.map((one) => [one, one]) },
     { name: "url", label: "Address", required: true, placeholder: "10.0.0.7:8001", hint: "HOST:PORT of a Triton's gRPC, else an http: or https: URL." },
-    { name: "max_concurrent", label: "Most requests at once", type: "number", min: 1, hint: "Empty: no limit of its own." },
-    { name: "priority", label: "Priority", type: "number", value: 0, min: -10, max: 1000, required: true, hint: "Higher is preferred." },
-    { name: "gpu_memory_gb", label: "GPU memory in GiB", type: "number", step: "any" },
-    { name: "external", label: "Prompts that are sent there leave the site", type: "checkbox" },
-    { name: "api_key_env", label: "Variable with its key", hint: "The gateway's environment variable; it ends with _API_KEY. A key itself is never entered here." },
+    ...optional(),
     { name: "models", label: "Models", words: true, hint: "With commas between them: only these are served. Empty: all that the server lists." },
   ];
   const run = (values) => call("POST", `${path}/register`, { ...values, api_key_env: values.api_key_env || null, models: (values.models ?? []).map((name) => ({ name })) });

@@ -48,7 +48,13 @@ async function toggle(user, again) {
   await again(`${user.disabled ? "Enabled" : "Disabled"} ${user.name}.`);
 }
 
-async function inspect(user, of) {
+async function removeFactor(user, again) {
+  const lost = [`The second factor of '${user.name}' and its recovery codes, for a user who has lost them.`, "Every session of the user. The password alone signs in until the user sets up another factor."];
+  const run = () => call("DELETE", `${path}/${user.id}/second-factor`);
+  if (await confirm({ title: `Remove the second factor of ${user.name}?`, lost, verb: "Remove the second factor", run })) await again(`Removed the second factor of ${user.name}.`);
+}
+
+async function inspect(user, of, again) {
   const parts = [facts([
     ["Id", code(user.id)], ["Name to show", user.display_name || "–"], ["E-mail", user.email ?? "–"], ["Role", user.role], ["Group", of.groups(user.group_id)],
     ["State", badge(user.disabled ? "disabled" : "enabled")], ["Created", moment(user.created_at)],
@@ -65,7 +71,15 @@ async function inspect(user, of) {
     const keys = (await call("GET", `/admin/keys?user_id=${user.id}`)).data;
     parts.push(element("h3", { textContent: "Keys" }), keys.length ? table("Keys of the user", ["Key", "Last used", "State"], keys.map((one) => [[one.name || "without a name", quiet(one.id)], moment(one.last_used_at), badge(one.disabled ? "disabled" : "enabled")])) : element("p", { className: "quiet", textContent: "The user has no key." }));
   }
-  await details(user.name, ...parts);
+  // after the dialog is closed: there is one of them
+  let next = null;
+  const remove = element("button", { type: "button", className: "danger", textContent: "Remove the second factor" });
+  remove.addEventListener("click", () => {
+    next = removeFactor;
+    byId("dialog").close();
+  });
+  await details(user.name, ...parts, ...(isMe(user) ? [] : [remove]));
+  await next?.(user, again);
 }
 
 const users = list({
@@ -79,7 +93,7 @@ const users = list({
   lookups: { groups: (one) => one.group_id },
   none: "There is no user yet. 'New user' creates one; 'triton-gateway users create' does the same.",
   row: (one, of) => [
-    [button(one.name, () => inspect(one, of), { tone: "link" }), quiet([one.display_name, one.email].filter(Boolean).join(" · "))],
+    [button(one.name, () => inspect(one, of, users.again), { tone: "link" }), quiet([one.display_name, one.email].filter(Boolean).join(" · "))],
     one.role, of.groups(one.group_id), badge(one.disabled ? "disabled" : "enabled"), moment(one.created_at),
   ],
   actions: (one, again) => [

@@ -39,14 +39,14 @@ class Embedder:
         names = self.plain.tensors
         assert names is not None
         size = min(self.most, _ROWS) if self.plain.rows else 1
-        rows, counted, ids = list[Floats](), 0, embedding.ids
+        rows, ids = list[Floats](), embedding.ids
         if names.ids is not None and ids is None:
             ids = await asyncio.to_thread(self.tokens.encode, embedding.texts)
         if ids is not None:
             ids = [self._bounded(number, one, embedding) for number, one in enumerate(ids)]
-            counted = sum(map(len, ids))
+            counts = tuple(map(len, ids))
         else:
-            counted = await asyncio.to_thread(lambda: sum(map(self.tokens.count, embedding.texts)))
+            counts = await asyncio.to_thread(lambda: tuple(map(self.tokens.count, embedding.texts)))
         for number, start in enumerate(range(0, len(embedding.texts), size)):
             request = service_pb2.ModelInferRequest(model_name=self.name, id=f"{call.id}-{number}")
             part = slice(start, start + size)
@@ -57,7 +57,8 @@ class Embedder:
         if names.normalize:
             vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         raw = np.ascontiguousarray(vectors, dtype="<f4").tobytes()
-        return Vectors(raw, len(vectors), vectors.shape[1], counted, names.normalize)
+        width = vectors.shape[1]
+        return Vectors(raw, len(vectors), width, sum(counts), names.normalize, counts)
 
     def _bounded(self, number: int, ids: list[int], embedding: Embedding) -> list[int]:
         most = self.context_length

@@ -15,6 +15,8 @@ PEOPLE = {
     "sue": "student",
     "reviewer": "reviewer",
     "watcher": "watcher",
+    "leaver": "admin",
+    "changed": "student",
 }
 
 
@@ -25,6 +27,6 @@ def site(
     log = tmp_path_factory.mktemp("site") / "log"
     location = databases.sqlite()
     roles = {"reviewer": ["infer", "self", "audit"], "watcher": ["self", "observe"]}
-    flags = ("--audit", "full", "--backend-networks", "127.0.0.0/8")
+    flags = ("--audit", "full", "--backend-networks", "127.0.0.0/8", "--cache", "asked")
     with run_site(echo_triton.grpc_address, log, location, PEOPLE, roles, *flags) as running:
         yield running

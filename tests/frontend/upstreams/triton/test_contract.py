@@ -1,6 +1,7 @@
 """What a canonical request becomes in Triton's tensors."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,12 @@ import orjson
 import pytest
 
 from frontend.domain.generation import Conversation, Generation, Passage, Reply, Truncation
+from frontend.domain.identity import Caller, Role
 from frontend.domain.messages import Image, Message, Text, ToolCall
 from frontend.domain.sampling import Sampling
 from frontend.domain.structure import Structure
 from frontend.domain.tools import Function, Named, Tools
+from frontend.generation.salts import salt
 from frontend.upstreams.triton.contract import write_prompt, write_reply, write_sampling
 from tests.golden.cases import CASES, FOLDER, read
 
@@ -104,6 +107,24 @@ def test_a_reply_says_how_the_text_is_read(
     prompt: Any, reply: Reply | None, length: int | None, written: Any
 ) -> None:
     assert write_reply(Generation(prompt, reply=reply, context_length=length)) == written
+
+
+def test_a_salt_reaches_the_engine_and_only_that_owners_requests_have_it() -> None:
+    callers = [Caller(one, one, Role("student", 1, frozenset()), group="g") for one in "ab"]
+    work = Generation(Passage("x"))
+    assert write_reply(salt("shared", callers[0], work)) is None
+    salts = {}
+    for scope in ("user", "group"):
+        for caller in callers:
+            written = write_reply(salt(scope, caller, work))
+            assert written is not None
+            assert written["raw"] is True
+            salts[scope, caller.user] = written["cache_salt"]
+    assert salts["user", "a"] != salts["user", "b"]
+    assert salts["group", "a"] == salts["group", "b"] != salts["user", "a"]
+    own = write_reply(salt("user", callers[0], replace(work, cache_salt="mine")))
+    assert own is not None
+    assert own["cache_salt"] not in salts.values()
 
 
 def test_sampling_is_written_with_the_engines_own_names() -> None:

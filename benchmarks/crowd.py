@@ -1,0 +1,183 @@
+"""One gateway process under a crowd: 2,000 open streams, then ten times more requests than it runs.
+
+Streams: every client opens one and reads it to its end; a token comes every second from a small
+server on loopback, so that the gateway alone is measured. Overload: the upstream runs 8
+requests of 100 ms each, and clients keep ten times as many waiting as may wait; what is refused
+is sent again after 0.2 s. Memory is what the process holds alone.
+"""
+
+import asyncio
+import json
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from benchmarks.loopback import Connection
+from tests.support.gateway import Gateway, run_gateway
+
+STREAMS, TOKENS, GAP_S = 2000, 20, 1.0
+RUNNING, WAITING, CLIENTS = 8, 8, 160
+_WORK_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """How many were open at once, their tokens, and what they cost the gateway."""
+
+    open: int
+    tokens: int
+    cpu_ms: float
+    mib_before: float
+    mib: float
+
+
+@dataclass(slots=True)
+class Overload:
+    """Answers by status, and MiB of the gateway after so many seconds."""
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    mib: dict[int, float] = field(default_factory=dict)
+
+
+def measure_streams() -> Streams:
+    """2,000 streams at once through one process."""
+    return asyncio.run(_streams())
+
+
+def measure_overload(seconds: int) -> Overload:
+    """Ten times more requests than run, for so long."""
+    return asyncio.run(_overload(seconds))
+
+
+async def _streams() -> Streams:
+    flags = ["--max-running", str(STREAMS + 10), "--max-connections-per-address", "4096"]
+    with tempfile.TemporaryDirectory() as scratch:
+        async with _gateway(Path(scratch), flags) as gateway:
+            return await _open_all(gateway)
+
+
+async def _open_all(gateway: Gateway) -> Streams:
+    process = psutil.Process(gateway.process.pid)
+    before, cpu_s = _mib(process), sum(process.cpu_times()[:2])
+    body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "slow"}]}
+    links = [Connection(gateway.port) for _ in range(STREAMS)]
+    asked = [asyncio.create_task(one.post("/v1/chat/completions", dict(body))) for one in links]
+    most = mib = 0.0
+    while not all(one.done() for one in asked):
+        running = await asyncio.to_thread(_running, gateway)
+        if running >= most:
+            most, mib = running, _mib(process)
+        await asyncio.sleep(1)
+    answers = [await one for one in asked]
+    tokens = sum(one.body.count(b'"content":"token') for one in answers)
+    cpu_ms = 1000 * (sum(process.cpu_times()[:2]) - cpu_s) / STREAMS
+    for one in links:
+        one.close()
+    if failed := next((one for one in answers if one.status != 200), None):
+        raise RuntimeError(f"status {failed.status}: {failed.body[:300]!r}")
+    return Streams(int(most), tokens, cpu_ms, before, mib)
+
+
+async def _overload(seconds: int) -> Overload:
+    flags = ["--max-running", str(RUNNING), "--max-waiting", str(WAITING)]
+    with tempfile.TemporaryDirectory() as scratch:
+        async with _gateway(Path(scratch), flags) as gateway:
+            return await _press(gateway, seconds)
+
+
+async def _press(gateway: Gateway, seconds: int) -> Overload:
+    process, seen = psutil.Process(gateway.process.pid), Overload()
+    begun_s = time.monotonic()
+    body = {"model": "m", "messages": [{"role": "user", "content": "fast " * 200}]}
+
+    async def ask() -> None:
+        link = Connection(gateway.port)
+        while time.monotonic() - begun_s < seconds:
+            answer = await link.post("/v1/chat/completions", dict(body))
+            seen.statuses[answer.status] += 1
+            if answer.status != 200:
+                await asyncio.sleep(0.2)  # as a client that does not heed retry-after
+        link.close()
+
+    clients = [asyncio.create_task(ask()) for _ in range(CLIENTS)]
+    while (passed_s := time.monotonic() - begun_s) < seconds:
+        seen.mib[round(passed_s)] = _mib(process)
+        await asyncio.sleep(seconds / 6)
+    await asyncio.gather(*clients)
+    seen.mib[seconds] = _mib(process)
+    return seen
+
+
+@asynccontextmanager
+async def _gateway(scratch: Path, flags: list[str]) -> AsyncIterator[Gateway]:
+    """A gateway in front of a server on loopback."""
+    server = await asyncio.start_server(_serve, "127.0.0.1", 0, backlog=4096)
+    port = server.sockets[0].getsockname()[1]
+    file = scratch / "upstreams.json"
+    entry = {"name": "far", "url": f"http://127.0.0.1:{port}", "engine": "vllm"}
+    await asyncio.to_thread(file.write_text, json.dumps({"upstreams": [entry]}))
+    made = run_gateway("x", scratch / "log", "--upstreams", str(file), *flags)
+    gateway = await asyncio.to_thread(made.__enter__)
+    try:
+        yield gateway
+    finally:
+        await asyncio.to_thread(made.__exit__, None, None, None)
+        server.close()
+
+
+async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A server that lists the model `m`, and answers in OpenAI's dialect."""
+    try:
+        while True:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+            size = head.partition("content-length:")[2].partition("\r\n")[0]
+            body = await reader.readexactly(int(size or 0))
+            if head.startswith("get /v1/models"):
+                _send(writer, b'{"data": [{"id": "m"}]}')
+            elif head.startswith("get"):
+                _send(writer, b"")
+            else:
+                await _answer(writer, slowly=b"slow" in body)
+    except (OSError, EOFError, asyncio.IncompleteReadError):
+        writer.close()
+
+
+def _send(writer: asyncio.StreamWriter, body: bytes) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
+
+
+async def _answer(writer: asyncio.StreamWriter, *, slowly: bool) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+    for number in range(TOKENS if slowly else 1):
+        await asyncio.sleep(GAP_S if slowly else _WORK_S)
+        _chunk(writer, {"choices": [{"index": 0, "delta": {"content": f"token{number} "}}]})
+        await writer.drain()
+    _chunk(writer, {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    _chunk(writer, {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": TOKENS}})
+    last = b"data: [DONE]\n\n"
+    writer.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(last), last))
+    await writer.drain()
+
+
+def _chunk(writer: asyncio.StreamWriter, value: object) -> None:
+    data = b"data: " + json.dumps(value).encode() + b"\n\n"
+    writer.write(b"%x\r\n%s\r\n" % (len(data), data))
+
+
+def _running(gateway: Gateway) -> float:
+    import urllib.request
+
+    with urllib.request.urlopen(f"{gateway.url}/metrics", timeout=20) as answer:
+        lines = answer.read().decode().splitlines()
+    mine = [line for line in lines if line.startswith("gateway_requests_running{")]
+    return sum(float(line.rpartition(" ")[2]) for line in mine)
+
+
+def _mib(process: psutil.Process) -> float:
+    return float(process.memory_full_info().uss) / 2**20
