@@ -9,19 +9,17 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from frontend.accounts.directory.actor import OPERATOR
-from frontend.accounts.directory.backends import Backends
-from frontend.accounts.directory.directory import Directory
 from frontend.commands.accounts import Answer, Shown, add_command, parser_of, run_command
 from frontend.dialects.admin.models import show_model
 from frontend.domain.copies import StoredModel
-from frontend.engines import BadUpstream, Engines
-from frontend.management import Management
-from frontend.reach import Reach
-from frontend.settings import BackendSettings
-from frontend.upstreams.fleet import Fleet
+
+if TYPE_CHECKING:
+    from frontend.accounts.directory.directory import Directory
+    from frontend.management import Management
+    from frontend.upstreams.fleet import Fleet
 
 _COLUMNS = ("model", "upstream", "state", "kind", "size_bytes", "last_used_at")
 _WAIT_S = 3600.0
@@ -40,13 +38,13 @@ def main(arguments: Sequence[str]) -> int:
     return run_command(parser.parse_args(arguments))
 
 
-async def _list(directory: Directory, _: argparse.Namespace) -> Answer:
+async def _list(directory: "Directory", _: argparse.Namespace) -> Answer:
     async with _management(directory) as management:
         models = await management.all(OPERATOR.scope)
     return Answer([line for one in models for line in _lines(one)], _COLUMNS)
 
 
-async def _change(directory: Directory, options: argparse.Namespace) -> Answer:
+async def _change(directory: "Directory", options: argparse.Namespace) -> Answer:
     async with _management(directory) as management:
         change = management.load if options.action == "load" else management.unload
         one = await change(OPERATOR, options.model, options.upstream, _WAIT_S)
@@ -61,7 +59,9 @@ def _lines(one: StoredModel) -> list[Shown]:
 
 
 @asynccontextmanager
-async def _management(directory: Directory) -> AsyncIterator[Management]:
+async def _management(directory: "Directory") -> "AsyncIterator[Management]":
+    from frontend.management import Management
+
     fleet = await _fleet(directory)
     management = Management(fleet, directory.groups.changes)
     await asyncio.gather(*(one.registry.refresh() for one in fleet.members))
@@ -72,8 +72,14 @@ async def _management(directory: Directory) -> AsyncIterator[Management]:
         await fleet.close()
 
 
-async def _fleet(directory: Directory) -> Fleet:
+async def _fleet(directory: "Directory") -> "Fleet":
     """The upstreams of the settings and those that are registered."""
+    from frontend.accounts.directory.backends import Backends
+    from frontend.engines import BadUpstream, Engines
+    from frontend.reach import Reach
+    from frontend.settings import BackendSettings
+    from frontend.upstreams.fleet import Fleet
+
     settings = BackendSettings()
     triton: Any = settings.triton_key, settings.repository
     engines = Engines(

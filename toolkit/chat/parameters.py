@@ -83,7 +83,7 @@ PARAMETERS = {
 
 
 def _size(text: str) -> str:
-    if not (match := re.fullmatch(r"(\d{1,5})\s*[x×]\s*(\d{1,5})", text)):
+    if not (match := re.fullmatch(r"([1-9]\d{0,4})\s*[x×]\s*([1-9]\d{0,4})", text)):
         raise ValueError("WIDTHxHEIGHT in pixels")
     return f"{int(match[1])}x{int(match[2])}"
 

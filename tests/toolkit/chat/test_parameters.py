@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from toolkit.chat.client import Piece
 from toolkit.chat.conversation import Answer, Conversation, read_tools
 from toolkit.chat.images import data_url, take_images
-from toolkit.chat.parameters import PARAMETERS, read_parameter, request_fields
+from toolkit.chat.parameters import IMAGE_PARAMETERS, PARAMETERS, read_parameter, request_fields
 from toolkit.errors import UsageError
 
 
@@ -105,3 +105,12 @@ def test_files_that_are_not_what_they_should_be(tmp_path: Path) -> None:
     file.write_text("[1]")
     with pytest.raises(UsageError):
         read_tools(file)
+
+
+def test_sizes_of_images_are_two_whole_numbers() -> None:
+    for text in ("512x256", "512 x 256", "512×256"):
+        assert read_parameter("size", text, IMAGE_PARAMETERS) == ("size", "512x256")
+    for text in ("0x512", "512", "512x", "-1x5", "512x512x512", "x"):
+        with pytest.raises(UsageError, match="not a valid size") as caught:
+            read_parameter("size", text, IMAGE_PARAMETERS)
+        assert "WIDTHxHEIGHT" in (caught.value.hint or "")
