@@ -41,7 +41,7 @@ export function bars(label, starts, series, unit) {
     return series.map((one, number) => {
       const height = (one.values[at] / top) * (BASE - 12);
       y -= height;
-      const box = { x: LEFT + at * step, y, width: Math.max(1, step - 2), height, class: `series${number % SERIES}` };
+      const box = { x: LEFT + at * step, y, width: Math.min(48, Math.max(1, step - 2)), height, class: `series${number % SERIES}` };
       return svg("rect", box, svg("title", {}, `${start}, ${one.name}: ${count(one.values[at])} ${unit}`));
     });
   });
