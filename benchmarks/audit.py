@@ -48,7 +48,7 @@ class Found:
     most_ms: float
 
 
-def measure(rows: int, folder: Path, repeats: int = 60) -> list[Found]:
+def measure(rows: int, folder: Path, repeats: int = 30) -> list[Found]:
     """On both databases. What an earlier run has left in `folder` is used again."""
     found = []
     for kind in KINDS:

@@ -1,7 +1,7 @@
 """How long the gateway takes for each page of administrators and users, at volume.
 
 2,000 users with 4,000 keys, ROWS audit records and half as many hourly sums of usage in a SQLite
-file, and no other load. A page is its HTML and each answer of the JSON API that it shows first;
+file. A page is its HTML and each answer of the JSON API that it shows first;
 times are the gateway's own (`openai-processing-ms`), 20 of each. Target: 150 ms for each answer.
 """
 

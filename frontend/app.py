@@ -20,6 +20,7 @@ from frontend.accounts.directory.directory import Directory
 from frontend.accounts.sessions import Lifetimes, Sessions
 from frontend.generation.overview import Overview, gauges_of
 from frontend.generation.path import Path
+from frontend.generation.uptime import Uptime
 from frontend.generation.watched import watch
 from frontend.http.middleware import Middleware
 from frontend.http.rates import SHOWN
@@ -32,6 +33,7 @@ from frontend.settings import Settings
 from frontend.settings.server import ServerSettings
 from frontend.store.database import Database
 from frontend.store.location import locate
+from frontend.store.uptime import UptimeStore
 from frontend.store.usage import UsageStore
 from frontend.table import table
 from frontend.telemetry.alerts import Alerts
@@ -114,6 +116,7 @@ def create_gateway(
         purge,
         sessions,
         cookies,
+        Uptime(UptimeStore(database), lambda: path.fleet.is_ready and not path.draining),
         roster,
         Management(path.fleet, directory.groups.changes),
         None if path.cache is None else Purging(path.cache, directory.groups.changes),
@@ -170,6 +173,7 @@ def _lifespan(path: Path, parts: Parts, callers: Callers, tracing: "Tracing | No
             parts.runner.serving(),
             parts.metrics.scraper.running(),
             parts.history.running(),
+            parts.uptime.running(),
             traces,
             purging,
         ):

@@ -227,6 +227,7 @@ def _gateway(to: Handlers) -> list[Route]:
         Route("GET", "/login/oidc", OPENAI, PUBLIC, to.single.go),
         Route("GET", "/login/oidc/callback", OPENAI, PUBLIC, to.single.answer),
         Route("POST", "/logout", OPENAI, SELF, to.login.logout),
+        Route("GET", "/request-key", OPENAI, PUBLIC, to.account.ask),
         Route("GET", "/dashboard", OPENAI, SELF, to.account.show, page=True),
         Route("GET", "/admin", OPENAI, SELF, to.admin.overview, page=True),
         Route("GET", "/admin/pages/{name}", OPENAI, SELF, to.admin.show, page=True),

@@ -1,5 +1,5 @@
-"""`GET /dashboard`: the own account. The page is the same for everybody; its script fills it from
-the JSON API that every client has.
+"""`GET /dashboard`: the own account, and `GET /request-key`: for people who do not have one. The
+pages are the same for everybody; their scripts use the JSON API that every client has.
 """
 
 from dataclasses import dataclass
@@ -11,8 +11,14 @@ from frontend.http.client import Client
 
 @dataclass(frozen=True, slots=True)
 class AccountRoutes:
-    """The page of a user who is signed in."""
+    """`provider` is the name of the sign-in provider; "" without one."""
+
+    provider: str = ""
 
     async def show(self, _: Request, client: Client) -> None:
         """GET /dashboard"""
-        await respond(client, "dashboard.html")
+        await respond(client, "dashboard.html", provider=self.provider)
+
+    async def ask(self, _: Request, client: Client) -> None:
+        """GET /request-key"""
+        await respond(client, "request.html")

@@ -10,6 +10,7 @@ from frontend.dashboard.pages import render, respond
 from frontend.domain.models import Model
 from frontend.domain.request import Request
 from frontend.generation.path import Path
+from frontend.generation.uptime import Day, Uptime
 from frontend.http.accept import wants_page
 from frontend.http.client import Client
 from frontend.http.origin import origin_of
@@ -48,6 +49,7 @@ class StatusRoutes:
     path: Path
     names: bool
     public_url: str
+    uptime: Uptime
 
     async def show(self, _: Request, client: Client) -> None:
         """GET /"""
@@ -57,6 +59,7 @@ class StatusRoutes:
             await client.respond(b"Ollama is running", headers=headers, kind=kind)
             return
         url = origin_of(client, self.public_url)
+        days = await self.uptime.days()
         await respond(
             client,
             "status.html",
@@ -66,6 +69,8 @@ class StatusRoutes:
             draining=self.path.draining,
             lines=list(self._lines()) if self.names else None,
             calls=list(self._calls(url)),
+            days=days,
+            share=_mean(days),
         )
 
     def _lines(self) -> Iterator[Line]:
@@ -102,6 +107,11 @@ class StatusRoutes:
         for title, file in _CALLS:
             # text, so not escaped here: the page escapes it
             yield title, render(f"calls/{file}", **values).decode().strip()
+
+
+def _mean(days: list[Day]) -> float | None:
+    shares = [day.share for day in days if day.share is not None]
+    return sum(shares) / len(shares) if shares else None
 
 
 def _first(models: list[Model]) -> str | None:

@@ -126,16 +126,22 @@ def example_of(operation: Operation, models: list[Model]) -> dict[str, Any] | No
 
 def _responses(operation: Operation) -> dict[str, Any]:
     error = {"schema": {"$ref": f"#/components/schemas/{_protocol(operation)}Error"}}
+    content = {"application/json": error}
+    moved: dict[str, Any] = {}
+    if operation.media == "text/html":  # browsers get a page, or are sent to the form to sign in
+        content["text/html"] = {"schema": {}}
+        moved["3XX"] = {"description": "Another page"}
     responses: dict[str, Any] = {
-        "4XX": {"description": "The request is not valid", "content": {"application/json": error}},
+        **moved,
+        "4XX": {"description": "The request is not valid", "content": content},
         "5XX": {"description": "The server failed", "content": {"application/json": error}},
     }
     if not operation.refuses:
         answer: dict[str, Any] = {"type": "object", "required": list(operation.answer)}
-        content = {operation.media: {"schema": answer if operation.answer else {}}}
+        done = {operation.media: {"schema": answer if operation.answer else {}}}
         if operation.also:
-            content[operation.also] = {"schema": {}}
-        responses[operation.status] = {"description": "Done", "content": content}
+            done[operation.also] = {"schema": {}}
+        responses[operation.status] = {"description": "Done", "content": done}
         if operation.also_status:
             begun = {"description": "The work goes on", "content": content}
             responses[operation.also_status] = begun

@@ -245,6 +245,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/login/oidc", "Go to the sign-in provider", media="text/html"),
     Operation("GET", "/login/oidc/callback", "Come back from it", media="text/html"),
     Operation("POST", "/logout", "End the session of the cookie", answer=("signed_out",)),
+    Operation("GET", "/request-key", "See the form for a first key", media="text/html"),
     Operation("GET", "/dashboard", "See the own account in a browser", media="text/html"),
     Operation("GET", "/admin", "See what the gateway does in a browser", media="text/html"),
     Operation("GET", "/admin/pages/{name}", "Administer the gateway", media="text/html"),

@@ -21,6 +21,7 @@ from frontend.dashboard.status import StatusRoutes
 from frontend.dashboard.steps import StepRoutes
 from frontend.generation.overview import Overview
 from frontend.generation.path import Path
+from frontend.generation.uptime import Uptime
 from frontend.http.body import BodyBounds
 from frontend.http.bounds import Bounds
 from frontend.management import Management
@@ -91,6 +92,7 @@ class Parts:
     purge: Purge
     sessions: Sessions
     cookies: Cookies
+    uptime: Uptime
     roster: Roster
     management: Management
     purging: Purging | None
@@ -126,14 +128,14 @@ def make_handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
         health=HealthRoutes(path, Probe(database), metrics),
         metrics=MetricsRoutes(metrics, parts.history),
         docs=DocsRoutes(fleet, names_are_public),
-        status=StatusRoutes(path, names_are_public, settings.public_url),
+        status=StatusRoutes(path, names_are_public, settings.public_url, parts.uptime),
         playground=PlaygroundRoutes(settings.keys_are_required, settings.public_url),
         static=StaticRoutes(),
         login=LoginRoutes(forms, single.sign_on, settings.public_url),
         single=single,
         steps=StepRoutes(forms, directory.users, directory.factors),
         factors=FactorRoutes(desk, directory.factors),
-        account=AccountRoutes(),
+        account=AccountRoutes(forms.provider),
         admin=AdminRoutes(),
         settings=SettingsRoutes(settings_in_force(settings)),
         live=LiveRoutes(parts.overview, parts.authorizer.holds, settings.heartbeat_s),

@@ -35,6 +35,8 @@ class Exporting(SpanProcessor):
         self._closed = False
         self._failing = False
         self._sending = 0
+        self._given_up = False
+        self._lock = threading.Lock()
         # a daemon: a collector that stalls must not keep the process from ending
         self._thread = threading.Thread(target=self._run, name="traces", daemon=True)
 
@@ -65,8 +67,10 @@ class Exporting(SpanProcessor):
         # ends the pauses between attempts; a request that stalls ends with the process
         self._exporter.shutdown()
         self._thread.join(max(0.0, min(0.2, ends_s - time.monotonic())))
-        if left := self.waiting:
+        with self._lock:
+            self._given_up, left = True, self.waiting
             self._queue.clear()
+        if left:
             self._lost(left)
             _log.warning("%d spans were lost: the collector did not take them in time", left)
 
@@ -79,23 +83,21 @@ class Exporting(SpanProcessor):
 
     def _send_all(self) -> None:
         while batch := self._take():
-            self._sending = len(batch)
-            if self._exporter.export(batch) is SpanExportResult.SUCCESS:
-                self._sent(len(batch))
-                self._report(failing=False)
-            else:
-                self._lost(len(batch))
-                self._report(failing=True)
-            self._sending = 0
+            is_sent = self._exporter.export(batch) is SpanExportResult.SUCCESS
+            with self._lock:
+                self._sending = 0
+                if self._given_up:  # `close` has counted them
+                    return
+            (self._sent if is_sent else self._lost)(len(batch))
+            self._report(failing=not is_sent)
 
     def _take(self) -> list[ReadableSpan]:
-        batch: list[ReadableSpan] = []
-        # `close` may empty the queue from the other thread
-        while len(batch) < _BATCH:
-            try:
-                batch.append(self._queue.popleft())
-            except IndexError:
-                break
+        with self._lock:
+            if self._given_up:
+                return []
+            count = min(_BATCH, len(self._queue))
+            batch = [self._queue.popleft() for _ in range(count)]
+            self._sending = count
         return batch
 
     def _report(self, *, failing: bool) -> None:

@@ -14,7 +14,10 @@ from frontend.store.database import Database
 from frontend.store.usage import UsageFilter, UsageStore
 from tests.support.ledgers import hold_of, ledger_of, used
 
-ZONES = ("UTC", "Asia/Kathmandu", "America/St_Johns", "Europe/Berlin", "Australia/Lord_Howe")
+ZONES = (
+    "UTC", "Asia/Kathmandu", "America/St_Johns", "Europe/Berlin", "Australia/Lord_Howe",
+    "America/New_York", "Africa/Casablanca", "Pacific/Chatham", "Asia/Tokyo", "America/Sao_Paulo",
+)  # fmt: skip
 START_US = int(datetime(2026, 10, 20, tzinfo=UTC).timestamp()) * SECOND_US
 
 

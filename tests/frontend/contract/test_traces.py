@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import uuid4
@@ -156,16 +155,16 @@ def test_a_stop_is_not_held_by_a_collector_that_stalls(
     echo_triton: EchoTriton, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     log = tmp_path_factory.mktemp("stalled") / "log"
+    flags = ("--traces-timeout-s", "300", "--traces-url")
     with (
         collecting("stall") as collector,
-        run_gateway(echo_triton.grpc_address, log, "--traces-url", collector.url) as gateway,
+        run_gateway(echo_triton.grpc_address, log, *flags, collector.url) as gateway,
     ):
         body = {"model": "echo", "messages": [{"role": "user", "content": "hi"}]}
         answer = httpx2.post(gateway.url + CHAT, json=body, timeout=30)
         assert answer.status_code == 200
         wait_for(lambda: collector.attempts > 0, 15, "a batch that stalls")
-        begun_s = time.monotonic()
         gateway.process.terminate()
-        assert gateway.process.wait(20) == 0
-        assert time.monotonic() - begun_s < 8
+        # much longer than a stop takes, and much shorter than the collector may
+        assert gateway.process.wait(60) == 0
     assert "spans were lost" in log.read_text()

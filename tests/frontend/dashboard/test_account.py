@@ -1,7 +1,9 @@
 """Signing in, and the page of the own account, in a real Chromium and against attacks."""
 
 import asyncio
+import base64
 import re
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from frontend.accounts.directory.actor import OPERATOR
 from frontend.accounts.directory.users import NewUser
+from frontend.accounts.totp import code_at
 from frontend.store.database import Database
 from frontend.store.location import Location
 from tests.support.accounts import opened
@@ -89,9 +92,7 @@ def sign_in(page: Page, town: Town, name: str) -> None:
     page.get_by_label("Password").fill(town.passwords[name])
     page.get_by_label("Password").press("Enter")
     expect(page.locator("#who")).to_contain_text("with the role")
-    expect(page.locator("#keys > *")).to_have_count(1)
-    expect(page.locator("#usage > *").first).to_be_attached()
-    expect(page.locator("#quotas > *")).to_have_count(1)
+    expect(page.locator("#account")).to_have_attribute("data-ready", "true")
 
 
 def csrf(http: httpx2.Client) -> dict[str, str]:
@@ -123,7 +124,10 @@ def test_keys_are_made_used_and_revoked_and_names_are_only_text(
         form = page.locator("#new-key")
         form.get_by_label("Name").fill(SCRIPT)
         form.get_by_label("Models").fill("echo")
-        form.get_by_label("Tokens per month").fill("1000")
+        form.get_by_label("Routes").fill("/v1/chat/completions")
+        form.get_by_label("Networks").fill("127.0.0.0/8, ::1")
+        form.get_by_label("Expires").fill("2099-01-01T00:00")
+        form.get_by_label("Token budget").fill("1000")
         form.get_by_role("button").press("Enter")
         made = page.locator("#made pre")
         expect(made).to_have_text(re.compile("^tt-"))
@@ -131,8 +135,14 @@ def test_keys_are_made_used_and_revoked_and_names_are_only_text(
         url = f"{town.url}/v1/chat/completions"
         assert httpx2.post(url, json=HELLO, headers=bearer).status_code == 200
         expect(page.locator("#keys tbody tr")).to_contain_text(SCRIPT)
+        row = page.locator("#keys tbody tr")
+        expect(row).to_contain_text("routes /v1/chat/completions; from 127.0.0.0/8, ::1")
+        assert httpx2.get(f"{town.url}/v1/models", headers=bearer).status_code == 403
         assert page.locator("img[src=x]").count() == 0
         check_accessible(page)
+        page.get_by_role("button", name="Rotate").click()
+        page.get_by_role("button", name="Continue").click()
+        expect(made).not_to_have_text(bearer["authorization"].removeprefix("Bearer "))
         page.get_by_role("button", name="Revoke").click()
         page.get_by_role("button", name="Cancel").press("Enter")
         expect(page.locator("#keys tbody tr")).to_have_count(1)
@@ -153,12 +163,63 @@ def test_the_playground_counts_for_who_is_signed_in(browser: Browser, town: Town
         page.get_by_label("Message").press("Control+Enter")
         expect(page.locator(".turn").nth(1)).to_contain_text("good morning")
         page.goto("/dashboard")
-        expect(page.locator("#quotas > *")).to_have_count(1)
+        expect(page.locator("#account")).to_have_attribute("data-ready", "true")
         asked = "async () => (await (await fetch('/me/usage')).json()).totals.requests"
         wait_for(lambda: page.evaluate(asked) == 1, 20, "the usage of the request")
         page.reload()
-        expect(page.locator("#usage tbody tr")).to_contain_text("echo")
-        expect(page.get_by_role("img", name=re.compile("days with requests: 1;"))).to_be_visible()
+        expect(page.locator("#usage > .wide tbody tr")).to_contain_text("echo")
+        expect(page.get_by_role("img", name="tokens of 1 requests by day")).to_be_visible()
+        page.locator("#usage-form").get_by_label("Interval").select_option("hour")
+        page.locator("#usage-form").get_by_label("Split by").select_option("key_id")
+        expect(page.get_by_role("img", name="by hour, split by key")).to_be_visible()
+        expect(page.locator("#usage > .wide tbody tr")).to_contain_text("this browser")
+        expect(page.locator("#audit tbody tr").first).to_contain_text("echo")
+        check_accessible(page)
+
+
+def test_more_is_asked_for_and_a_second_factor_is_set_up(browser: Browser, town: Town) -> None:
+    with window(browser, base_url=town.url) as page:
+        sign_in(page, town, "dan")
+        form = page.locator("#ask")
+        form.get_by_label("Amount").fill("5000")
+        form.get_by_label("Reason").fill(SCRIPT)
+        form.get_by_label("Reason").press("Enter")
+        expect(page.locator("#asked tbody tr")).to_contain_text("5,000 tokens per month")
+        expect(page.locator("#asked tbody tr")).to_contain_text("pending")
+        page.get_by_label("Your password").fill(town.passwords["dan"])
+        page.get_by_label("Your password").press("Enter")
+        expect(page.locator("#secret")).to_have_text(re.compile("^[A-Z2-7]{32}$"))
+        secret = base64.b32decode(page.locator("#secret").inner_text())
+        check_accessible(page)
+        page.get_by_label("Code of the app").fill(code_at(secret, int(time.time()) // 30))
+        page.get_by_label("Code of the app").press("Enter")
+        expect(page.locator("#factor-state")).to_contain_text("10 recovery codes")
+        codes = page.locator("#recovery pre").inner_text().split()
+        expect(page.locator("#factor-remove")).to_be_visible()
+        page.get_by_label("A code, to remove").fill(codes[0])
+        page.get_by_label("A code, to remove").press("Enter")
+        expect(page.locator("#factor-state")).to_contain_text("Off")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_key_is_requested_without_an_account(browser: Browser, town: Town, theme: str) -> None:
+    with window(browser, base_url=town.url, viewport={"width": 360, "height": 740}) as page:
+        page.goto("/")
+        page.get_by_label("Theme").select_option(theme)
+        page.get_by_role("link", name="Request a key").press("Enter")
+        expect(page.locator("#request fieldset")).to_be_enabled()
+        check_width(page)
+        check_accessible(page)
+        page.locator("#request").get_by_label("Name").fill(f"zoe-{theme}")
+        page.get_by_label("E-mail").fill(f"zoe-{theme}@example.org")
+        page.get_by_label("What for").fill(SCRIPT)
+        page.get_by_role("button", name="Send the request").press("Enter")
+        expect(page.locator("#made-key")).to_have_text(re.compile("^tt-"))
+        state = page.locator("#state")
+        state.get_by_label("Id of the request").fill(page.locator("#made-id").inner_text())
+        state.get_by_label("Key").fill(page.locator("#made-key").inner_text())
+        state.get_by_role("button").press("Enter")
+        expect(page.locator("#answer")).to_have_text("The request is pending.")
         check_accessible(page)
 
 

@@ -72,6 +72,7 @@ def test_a_role_can_require_it(browser: Browser, site: Site, theme: str) -> None
         check_accessible(page)
         page.get_by_role("link", name="Continue").press("Enter")
         expect(page.locator("#who")).to_contain_text("sam")
+        expect(page.locator("#account")).to_have_attribute("data-ready", "true")
         page.context.clear_cookies()
         give_password(page, site, "sam")
         expect(page.get_by_role("heading", name="Enter a code")).to_be_visible()
@@ -80,6 +81,7 @@ def test_a_role_can_require_it(browser: Browser, site: Site, theme: str) -> None
         page.get_by_label("Code of your app").fill(codes[0])
         page.get_by_label("Code of your app").press("Enter")
         expect(page.locator("#who")).to_contain_text("sam")
+        expect(page.locator("#account")).to_have_attribute("data-ready", "true")
         path = f"/admin/users/{site.ids['sam']}/second-factor"
         assert admin.delete(path, headers=csrf(admin)).json()["enabled"] is False
         page.goto("/dashboard")

@@ -64,7 +64,7 @@ def test_the_whole_flow_in_a_browser(browser: Browser, site: Site) -> None:
         choose(page, "m1")
         expect(page.locator("#who")).to_contain_text("mira, with the role staff")
         assert {one["name"] for one in page.context.cookies(site.url)} >= {"session", "csrf", "via"}
-        expect(page.locator("#keys > *")).to_have_count(1)
+        expect(page.locator("#account")).to_have_attribute("data-ready", "true")
         page.get_by_role("button", name="Sign out").click()
         # the provider's own page for the end of its session
         page.wait_for_url("**/oauth2/end_session**")
@@ -76,11 +76,13 @@ def test_an_account_is_linked_by_who_is_signed_in(browser: Browser, site: Site) 
         page.goto("/login/oidc?link=1")
         choose(page, "n1")
         expect(page.locator("#who")).to_contain_text("liv")
+        expect(page.locator("#account")).to_have_attribute("data-ready", "true")
     with window(browser, base_url=site.url) as page:
         without_others(page)
         page.goto("/login/oidc")
         choose(page, "n1")
         expect(page.locator("#who")).to_contain_text("liv")
+        expect(page.locator("#account")).to_have_attribute("data-ready", "true")
 
 
 def code_for(http: httpx2.Client, subject: str) -> str:

@@ -25,7 +25,7 @@ def test_a_wrong_setting_is_named() -> None:
 
 
 def test_help_tells_every_setting() -> None:
-    said = run("--help").stdout
+    said = run("serve", "--help").stdout
     for name in Settings.model_fields:
         assert f"--{name.replace('_', '-')}" in said
 

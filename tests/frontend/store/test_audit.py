@@ -30,11 +30,12 @@ async def filled(database: Database) -> tuple[AuditStore, list[AuditRecord]]:
     return store, records
 
 
-@pytest.mark.parametrize("probed", [1, 20_000])
+@pytest.mark.parametrize(("probed", "walked"), [(1, 1), (20_000, 2), (20_000, 100)])
 async def test_every_mix_of_filters_finds_what_a_scan_finds(
-    database: Database, monkeypatch: pytest.MonkeyPatch, probed: int
+    database: Database, monkeypatch: pytest.MonkeyPatch, probed: int, walked: int
 ) -> None:
     monkeypatch.setattr("frontend.store.audit.search._PROBED", probed)
+    monkeypatch.setattr("frontend.store.audit.search._WALKED", walked)
     store, records = await filled(database)
     for user, group, model, statuses, has_words in itertools.product(
         (None, "a", "nobody"), (None, "gb"), (None, "y"), ((), (404,), (200, 500)), (False, True)

@@ -11,10 +11,14 @@ export function fail(error) {
   const place = byId("problem");
   place.hidden = error === null;
   place.textContent = error === null ? "" : error.message;
-  if (error?.status === 401) {
-    byId("key-form").hidden = false;
-    byId("key").focus();
+  if (error?.status !== 401) return;
+  if (!byId("key-form")) {
+    place.textContent = "Your session has ended. ";
+    place.append(element("a", { href: "/login", textContent: "Sign in again" }));
+    return;
   }
+  byId("key-form").hidden = false;
+  byId("key").focus();
 }
 
 // The fields of a form that are filled in, as numbers where they are.

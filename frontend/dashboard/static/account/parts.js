@@ -1,0 +1,69 @@
+// What the sections of the own account are made of. Text is always set as text.
+import { call } from "../playground/api.js";
+import { byId, element, fail } from "../playground/dom.js";
+
+export const count = (value) => value.toLocaleString("en-US");
+export const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+export const empty = (text) => element("p", { className: "quiet", textContent: text });
+
+export function moment(seconds, never = "never") {
+  if (!seconds) return never;
+  const date = new Date(seconds * 1000);
+  return element("time", { dateTime: date.toISOString(), textContent: date.toLocaleString(), title: zone });
+}
+
+// heads: texts, or {text, number: true}
+export function table(label, heads, rows) {
+  const all = heads.map((head) => (typeof head === "string" ? { text: head } : head));
+  const kind = (at) => (all[at].number ? "number" : "");
+  const head = element("tr", {}, ...all.map((one, at) => element("th", { scope: "col", textContent: one.text, className: kind(at) })));
+  const body = rows.map((row) => element("tr", {}, ...row.map((cell, at) => element("td", { className: kind(at) }, cell))));
+  const made = element("table", {}, element("thead", {}, head), element("tbody", {}, ...body));
+  const box = element("div", { className: "wide", tabIndex: 0 }, made);
+  box.setAttribute("role", "region");
+  box.setAttribute("aria-label", label);
+  return box;
+}
+
+export function confirmed(text) {
+  const dialog = byId("confirm");
+  byId("confirm-text").textContent = text;
+  dialog.returnValue = "no";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+  });
+}
+
+export function action(name, label, run) {
+  const button = element("button", { type: "button", textContent: name });
+  button.setAttribute("aria-label", `${name} ${label}`);
+  button.addEventListener("click", async () => {
+    fail(null);
+    button.disabled = true;
+    try {
+      await run();
+    } catch (error) {
+      fail(error);
+    } finally {
+      button.disabled = false;
+    }
+  });
+  return button;
+}
+
+// All rows of a list, at most `most` of them; `totals` is the first page's.
+export async function pages(path, most = 2000) {
+  const rows = [];
+  let after = "";
+  let totals = null;
+  do {
+    const page = await call("GET", `${path}${path.includes("?") ? "&" : "?"}limit=200${after}`);
+    rows.push(...page.data);
+    totals ??= page.totals;
+    after = page.has_more ? `&after=${encodeURIComponent(page.next_after)}` : "";
+  } while (after && rows.length < most);
+  return { rows, totals, cut: Boolean(after) };
+}
+
+export const words = (text) => text.split(",").map((one) => one.trim()).filter(Boolean);
