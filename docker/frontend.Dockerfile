@@ -20,6 +20,8 @@ RUN cp -r frontend /opt/gateway/lib/python3*/site-packages/ \
  && find /opt/gateway/lib -path '*/sqlalchemy/dialects/*' -type d \( -name mssql -o -name mysql -o -name oracle \) -prune -exec rm -rf {} + \
  && rm -rf /opt/gateway/lib/python3*/site-packages/numpy/distutils \
  && find /opt/gateway/lib \( -name 'swagger-ui-es-*' -o -name 'swagger-ui-standalone-*' -o -name swagger-ui.js \) -delete \
+ # AWS's other services
+ && find /opt/gateway/lib/python3*/site-packages/botocore/data -mindepth 1 -maxdepth 1 -type d ! -name s3 -exec rm -rf {} + \
  # a decoder that no request may reach
  && find /opt/gateway/lib \( -name 'libavif-*' -o -name '_avif.*' \) -delete \
  && find /opt/gateway/lib \( -name '*.map' -o -name '*.py[xi]' -o -name '*.pxd' -o -name '*.[ach]' \) -type f -delete \

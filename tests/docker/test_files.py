@@ -56,7 +56,7 @@ def test_the_gateways_pins_are_the_projects() -> None:
         lines = [line.split(" ")[0] for line in path.read_text().splitlines() if "==" in line]
         return dict(line.split("==", 1) for line in lines)
 
-    everything = pins(ROOT / "requirements" / "base.lock")
+    everything = pins(ROOT / "requirements" / "dev.lock")
     gateway = pins(ROOT / "docker" / "frontend.lock")
     assert gateway
     assert {name: everything[name] for name in gateway} == gateway
