@@ -5,12 +5,15 @@ ARG BASE=python:3.11-slim-bookworm
 FROM ${BASE} AS build
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 WORKDIR /src
-COPY docker/frontend.lock .
+# EXTRAS=1 adds what artifacts in S3 and counting tokens with `tokenizer.json` need, 14 MB
+ARG EXTRAS=
+COPY docker/frontend.lock docker/frontend-extras.lock ./
 RUN python3 -m venv /opt/gateway \
- && /opt/gateway/bin/pip install --no-cache-dir --no-deps --require-hashes -r frontend.lock
+ && /opt/gateway/bin/pip install --no-cache-dir --no-compile --no-deps --require-hashes \
+    -r frontend.lock ${EXTRAS:+-r frontend-extras.lock}
 # symbols for debuggers; libraries that were patched after their build would break
 RUN { command -v strip || { apt-get update && apt-get install -y --no-install-recommends binutils=2.*; }; } \
- && find /opt/gateway -name '*.so' -regex '.*/\(ml_dtypes\|uvloop\|_cython\|site-packages\|\(asyncpg\|httptools\|sqlalchemy\)/.*\|greenlet\)/[^/]*' \
+ && find /opt/gateway -name '*.so' -regex '.*/\(ml_dtypes\|uvloop\|_cython\|site-packages\|hiredis\|tokenizers\|cryptography/.*\|\(asyncpg\|httptools\|sqlalchemy\)/.*\|greenlet\)/[^/]*' \
     -exec strip --strip-unneeded {} +
 COPY frontend frontend
 # the gateway's own package, without what only installs or tests
@@ -18,13 +21,21 @@ RUN cp -r frontend /opt/gateway/lib/python3*/site-packages/ \
  && /opt/gateway/bin/python -m compileall -q /opt/gateway/lib/python3*/site-packages/frontend \
  && find /opt/gateway -type d \( -name tests -o -path '*/sqlalchemy/testing' -o -path '*/numpy/f2py' -o -path '*/numpy/typing' -o -path '*/site-packages/pycparser' \) -prune -exec rm -rf {} + \
  && find /opt/gateway/lib -path '*/sqlalchemy/dialects/*' -type d \( -name mssql -o -name mysql -o -name oracle \) -prune -exec rm -rf {} + \
- && rm -rf /opt/gateway/lib/python3*/site-packages/numpy/distutils \
+ # parts of numpy that nothing here uses, its modules for tests, and what draws letters
+ && site=$(echo /opt/gateway/lib/python3*/site-packages) \
+ && rm -rf "$site"/numpy/distutils "$site"/numpy/fft "$site"/numpy/ma "$site"/numpy/polynomial "$site"/numpy/random \
+    "$site"/numpy/_core/_simd.* "$site"/numpy/_core/_*_tests.* \
+    "$site"/PIL/_imagingft.* "$site"/pillow.libs/libfreetype-* "$site"/pillow.libs/libharfbuzz-* \
+ # Google's own APIs, of which traces use the errors alone
+ && find "$site"/google -mindepth 1 -maxdepth 1 -type d ! -name protobuf ! -name _upb ! -name rpc -exec rm -rf {} + \
  && find /opt/gateway/lib \( -name 'swagger-ui-es-*' -o -name 'swagger-ui-standalone-*' -o -name swagger-ui.js \) -delete \
  # AWS's other services
- && find /opt/gateway/lib/python3*/site-packages/botocore/data -mindepth 1 -maxdepth 1 -type d ! -name s3 -exec rm -rf {} + \
+ && { [ -z "$EXTRAS" ] || find "$site"/botocore/data -mindepth 1 -maxdepth 1 -type d ! -name s3 -exec rm -rf {} + ; } \
  # a decoder that no request may reach
  && find /opt/gateway/lib \( -name 'libavif-*' -o -name '_avif.*' \) -delete \
  && find /opt/gateway/lib \( -name '*.map' -o -name '*.py[xi]' -o -name '*.pxd' -o -name '*.[ach]' \) -type f -delete \
+ # this compiles what each start imports; the rest of the libraries stays as it is
+ && /opt/gateway/bin/python -P -c 'import frontend.serve, PIL.Image, opentelemetry.exporter.otlp.proto.http.trace_exporter' \
  && /opt/gateway/bin/pip uninstall -q -y pip setuptools
 
 FROM ${BASE}

@@ -7,7 +7,7 @@ document is compared with this table by a test.
 from dataclasses import dataclass
 
 from frontend.dashboard.account import AccountRoutes
-from frontend.dashboard.admin import AdminRoutes
+from frontend.dashboard.admin.routes import AdminRoutes
 from frontend.dashboard.login import LoginRoutes
 from frontend.dashboard.pages import StaticRoutes
 from frontend.dashboard.playground import PlaygroundRoutes

@@ -24,8 +24,9 @@ for environment in onnx-cuda vllm-cuda; do
     env -u PIP_FIND_LINKS -u UV_FIND_LINKS "$uv" pip compile --no-config "${plain[@]}" \
         --override "$locks/override.txt" "$locks/$environment.in" -o "$locks/$environment.lock"
 done
-# the gateway reads its tokenizers from files, so it needs nothing that downloads them
+"$uv" pip compile "${common[@]}" docker/frontend.in -o docker/frontend.lock
+# the gateway reads tokenizers from files, so it needs nothing that downloads them
 "$uv" pip compile "${common[@]}" --override <(echo 'huggingface-hub; python_version < "3"') \
-    docker/frontend.in -o docker/frontend.lock
+    docker/frontend-extras.in -o docker/frontend-extras.lock
 # what NVIDIA's image lacks; what it has must stay as it is, so nothing else is resolved
 "$uv" pip compile "${common[@]}" --no-deps --python-version 3.12 docker/triton.in -o docker/triton.lock

@@ -63,8 +63,9 @@ def commands(wheel: Path, request: pytest.FixtureRequest) -> Path:
 
 
 def test_both_commands_start_anywhere(commands: Path, tmp_path: Path) -> None:
-    for command, word in (("toolkit", "build-repo"), ("triton-gateway", "--max-waiting")):
-        ran = run(commands / command, "--help", folder=tmp_path)
+    toolkit, gateway = commands / "toolkit", commands / "triton-gateway"
+    for command, word in (([toolkit], "build-repo"), ([gateway, "serve"], "--max-waiting")):
+        ran = run(*command, "--help", folder=tmp_path)
         assert ran.returncode == 0, ran.stderr
         assert word in ran.stdout
 

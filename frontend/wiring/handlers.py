@@ -13,7 +13,7 @@ from frontend.audit.search import Search
 from frontend.batches.runner import Runner
 from frontend.budget import Budget
 from frontend.dashboard.account import AccountRoutes
-from frontend.dashboard.admin import AdminRoutes
+from frontend.dashboard.admin.routes import AdminRoutes
 from frontend.dashboard.login import LoginRoutes
 from frontend.dashboard.pages import StaticRoutes
 from frontend.dashboard.playground import PlaygroundRoutes

@@ -57,9 +57,10 @@ def test_the_gateways_pins_are_the_projects() -> None:
         return dict(line.split("==", 1) for line in lines)
 
     everything = pins(ROOT / "requirements" / "dev.lock")
-    gateway = pins(ROOT / "docker" / "frontend.lock")
-    assert gateway
-    assert {name: everything[name] for name in gateway} == gateway
+    for lock in ("frontend.lock", "frontend-extras.lock"):
+        gateway = pins(ROOT / "docker" / lock)
+        assert gateway
+        assert {name: everything[name] for name in gateway} == gateway
 
 
 def test_the_entry_point_refuses_what_was_built_for_another_server(tmp_path: Path) -> None:
@@ -196,7 +197,8 @@ def test_the_gateways_image_has_all_that_the_gateway_imports() -> None:
         if isinstance(node, ast.Import | ast.ImportFrom)
     }
     foreign = imported - set(sys.stdlib_module_names) - {"frontend"}
-    lock = (ROOT / "docker" / "frontend.lock").read_text().lower()
+    locks = (ROOT / "docker" / name for name in ("frontend.lock", "frontend-extras.lock"))
+    lock = "".join(path.read_text().lower() for path in locks)
     for name in foreign:
         assert any(f"{owner.lower().replace('_', '-')}==" in lock for owner in owners[name]), name
 

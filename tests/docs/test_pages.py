@@ -43,7 +43,7 @@ def test_links_resolve(page: str) -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_settings_exist(page: str) -> None:
     names = {name.upper() for name in Settings.model_fields}
-    for name in re.findall(r"TRITON_FRONTEND_([A-Z_]+[A-Z])", (ROOT / page).read_text()):
+    for name in re.findall(r"TRITON_FRONTEND_([A-Z][A-Z0-9_]*[A-Z0-9])", (ROOT / page).read_text()):
         assert name in names, name
 
 

@@ -83,6 +83,7 @@ async def test_every_route_asks_for_a_key(guarded: Guarded) -> None:
         "/login/oidc",
         "/login/oidc/callback",
         "/login/password",
+        "/request-key",
         "/key-requests/x",
     }
 

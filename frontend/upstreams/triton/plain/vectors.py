@@ -4,9 +4,9 @@ for each text out. Pooling and length 1 are made here where the model does not.
 
 import asyncio
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2
 
 from frontend.domain.upstreams import TensorNames
@@ -21,7 +21,8 @@ from frontend.upstreams.triton.tensors import add_numbers, add_texts
 _ROWS = 32
 """Texts of one call to a model that sets no bound of its own."""
 _FLOATS = {"FP16": "<f2", "FP32": "<f4", "FP64": "<f8"}
-Floats = NDArray[np.float32]
+# `numpy.typing` is not in the gateway's image
+Floats = np.ndarray[Any, np.dtype[np.float32]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from frontend.dashboard.admin import SECTIONS
+from frontend.dashboard.admin.sections import SECTIONS
 from tests.support.browser import check_accessible, check_width, needs_chromium
 from tests.support.echo import script
 from tests.support.processes import wait_for

@@ -1,0 +1,1 @@
+"""`/admin` and the pages below it: the gateway, to those who run it."""
