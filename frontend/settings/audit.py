@@ -3,10 +3,10 @@
 import re
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
+from frontend.settings.checks import check_file, check_url
 from frontend.settings.group import Group
 
 
@@ -80,14 +80,7 @@ class AuditSettings(Group):
     @field_validator("audit_s3_endpoint")
     @classmethod
     def _is_an_endpoint(cls, url: str) -> str:
-        given = urlsplit(url)
-        plain = not (given.username or given.password or given.query or given.fragment)
-        is_url = given.scheme in ("http", "https") and given.hostname and plain
-        if url and not (is_url and re.fullmatch(r"[!-~]+", url)):
-            # the URL is not shown: it may hold a password
-            raise ValueError("must be an http: or https: URL without a user, query or fragment")
-        _ = given.port  # its ValueError says what is wrong
-        return url
+        return check_url(url)
 
     @field_validator("audit_s3_key_file")
     @classmethod
@@ -99,9 +92,7 @@ class AuditSettings(Group):
     @field_validator("audit_s3_ca_file")
     @classmethod
     def _is_a_file(cls, file: Path | None) -> Path | None:
-        if file is not None and not file.is_file():
-            raise ValueError(f"'{file}' is not a file")
-        return file
+        return check_file(file)
 
     @property
     def audit_s3_key(self) -> tuple[str, str] | None:

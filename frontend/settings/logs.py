@@ -2,10 +2,10 @@
 
 import re
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
+from frontend.settings.checks import check_file, check_url
 from frontend.settings.group import Group
 
 
@@ -88,21 +88,12 @@ class LogSettings(Group):
     @field_validator("log_elastic_url", "log_splunk_url", "log_loki_url")
     @classmethod
     def _is_a_url(cls, url: str) -> str:
-        parts = urlsplit(url)
-        plain = not (parts.username or parts.password or parts.query or parts.fragment)
-        is_url = parts.scheme in ("http", "https") and parts.hostname and plain
-        if url and not (is_url and re.fullmatch(r"[!-~]+", url)):
-            # the URL is not shown: it may hold a password
-            raise ValueError("must be an http: or https: URL without a user, query or fragment")
-        _ = parts.port  # its ValueError says what is wrong
-        return url
+        return check_url(url)
 
     @field_validator("log_ca_file")
     @classmethod
     def _exists(cls, file: Path | None) -> Path | None:
-        if file is not None and not file.is_file():
-            raise ValueError(f"'{file}' is not a file")
-        return file
+        return check_file(file)
 
     @field_validator("log_elastic_token_file", "log_splunk_token_file", "log_loki_token_file")
     @classmethod

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
+from frontend.settings.checks import check_file, check_url
 from frontend.settings.group import Group, parts
 
 
@@ -57,21 +58,12 @@ class TraceSettings(Group):
     @field_validator("traces_url")
     @classmethod
     def _is_a_collector(cls, url: str) -> str:
-        given = urlsplit(url)
-        plain = not (given.username or given.password or given.query or given.fragment)
-        is_url = given.scheme in ("http", "https") and given.hostname and plain
-        if url and not (is_url and re.fullmatch(r"[!-~]+", url)):
-            # the URL is not shown: it may hold a password
-            raise ValueError("must be an http: or https: URL without a user, query or fragment")
-        _ = given.port  # its ValueError says what is wrong
-        return url
+        return check_url(url)
 
     @field_validator("traces_ca_file")
     @classmethod
     def _has_certificates(cls, file: Path | None) -> Path | None:
-        if file is not None and not file.is_file():
-            raise ValueError(f"'{file}' is not a file")
-        return file
+        return check_file(file)
 
     @field_validator("traces_headers")
     @classmethod

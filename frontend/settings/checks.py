@@ -1,0 +1,24 @@
+"""Checks that several groups of settings share. Their errors never show the value of a URL."""
+
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+
+def check_url(url: str) -> str:
+    """An http: or https: URL that cannot hold a secret, or an empty text. Raises ValueError."""
+    given = urlsplit(url)
+    plain = not (given.username or given.password or given.query or given.fragment)
+    is_url = given.scheme in ("http", "https") and given.hostname and plain
+    if url and not (is_url and re.fullmatch(r"[!-~]+", url)):
+        # the URL is not shown: it may hold a password
+        raise ValueError("must be an http: or https: URL without a user, query or fragment")
+    _ = given.port  # its ValueError says what is wrong
+    return url
+
+
+def check_file(file: Path | None) -> Path | None:
+    """A file that exists, or none. Raises ValueError."""
+    if file is not None and not file.is_file():
+        raise ValueError(f"'{file}' is not a file")
+    return file
