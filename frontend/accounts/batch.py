@@ -132,7 +132,7 @@ class _Work:
         written = self._books.existing_reservations([one.part for one in batch.reserves])
         batch.reserves = [one for one in batch.reserves if one.part not in written]
         for hold in batch.settles:
-            if hold.is_unwritten and not hold.is_offline:
+            if hold.is_unwritten:
                 hold.is_unwritten = not self._books.existing_reservations([*hold.parts])
 
     def settle(

@@ -72,7 +72,8 @@ class Ledger:
     def __post_init__(self) -> None:
         memory = Memory(new_id(), self.default_tokens, has_redis=self.shared is not None)
         self._memory, self._refused = memory, Refused(self.max_refused)
-        self._offline, self._quick = Offline(memory), Quick(memory)
+        self._quick = Quick(memory)
+        self._offline = Offline(memory, self._quick)
         share = None if self.shared is None else self.shared.share
         self._sweeper = Sweeper(
             self.store, memory, self.clock, self.charged, self.folder, share, self.settled
@@ -154,8 +155,7 @@ class Ledger:
     def flush(self, hold: Hold) -> None:
         """Has the counts of a running request written down."""
         hold.flushed, hold.flushed_us = hold.produced, self.clock()
-        if not hold.is_offline:
-            self._writer.flush(hold)
+        self._writer.flush(hold)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -187,7 +187,8 @@ class Ledger:
             await self._writer.reserve(one)
         except StoreUnavailable:
             grant = self._offline.reserve(hold, need, now_us)
-            self._writer.note(hold)
+            if grant.holds:
+                self._writer.add_granted(Reserve(hold, need, grant, part=hold.next_id))
             return grant
         answer = one.answer
         if one.rates is not None:

@@ -2,7 +2,8 @@
 
 Of every limit a process may use 1/N of what was left when the database was last seen, N being the
 gateways that were alive then. After a minute callers with limits are refused; those that pay with
-credits are refused immediately. What was used is charged when the database is back.
+credits are refused immediately. When the database is back, what still runs is written as a
+reservation, and what was used is charged.
 """
 
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from frontend.accounts.holds import Hold
 from frontend.accounts.limits import Counter, Key, Limit, left, settle, take
 from frontend.accounts.memory import Memory
+from frontend.accounts.quick import Quick
 from frontend.accounts.quotas import Grant, Need, Tight, reserve
 from frontend.accounts.refusals import refusal_of
 from frontend.accounts.windows import SECOND_US
@@ -23,6 +25,7 @@ class Offline:
     """What this process has granted during an outage."""
 
     memory: Memory
+    quick: Quick
     _seen_us: int = 0
     _counters: dict[Key, Counter] = field(default_factory=dict)
 
@@ -48,8 +51,8 @@ class Offline:
         assert not isinstance(answer, Tight)
         if not isinstance(answer, Grant):
             raise refusal_of(answer, now_us)
-        hold.is_offline = hold.is_unwritten = True
-        hold.parts[hold.next_id] = answer.holds
+        hold.is_offline = True
+        self.quick.take(answer.holds)
         return answer
 
     def release(self, hold: Hold, now_us: int) -> None:
@@ -65,7 +68,8 @@ class Offline:
         if (counter := self._counters.get(limit.key)) is None:
             seen = self.memory.counters[limit.key]
             counter = self._counters[limit.key] = replace(seen, buckets=dict(seen.buckets))
-            free = max(left(limit, counter, now_us), 0)
-            # what the other gateways may use counts as taken
-            take(limit, counter, free - free // max(self.memory.gateways, 1), now_us)
+            free = max(left(limit, counter, now_us) - self.quick.taken(limit), 0)
+            mine = free // max(self.memory.gateways, 1)
+            # what was granted before, and what other gateways may use, counts as taken
+            take(limit, counter, max(left(limit, counter, now_us), 0) - mine, now_us)
         return counter

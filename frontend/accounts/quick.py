@@ -1,22 +1,25 @@
 """Grants from memory what is certain to fit, and has it written down with the next transaction.
 
 Only a gateway that is alone does so: it counts everything itself, so what its counters have left is
-left. What is granted here and not written yet counts as taken. That no other gateway is alive must
-have been read within the last moment, and a new one waits as long before it serves. Everything else
-waits for its transaction.
+left. What is granted here and not written yet counts as taken, and a limit for which a transaction
+decides just now is left to it. That no other gateway is alive must have been read within the last
+moment, and a new one waits as long before it serves. Everything else waits for its transaction.
 """
 
 from collections import Counter as Sums
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from frontend.accounts.holds import Hold
 from frontend.accounts.limits import Key, Limit, Measure, left
 from frontend.accounts.memory import Memory, rates_of
 from frontend.accounts.quotas import Grant, Holds, Need
-from frontend.domain.metering import Rate, Rates
+from frontend.accounts.rules import scopes_of
+from frontend.domain.metering import Owner, Rate, Rates
 
 _MARGIN = 8
+_Name = TypeVar("_Name")
 
 
 @dataclass(slots=True)
@@ -25,6 +28,8 @@ class Quick:
 
     memory: Memory
     _taken: Sums[Key] = field(default_factory=Sums)
+    _undecided: Sums[str] = field(default_factory=Sums)
+    """By subject: requests whose transaction has not ended."""
 
     def grant(self, hold: Hold, need: Need, now_us: int) -> Grant | None:
         """None: it is not certain."""
@@ -40,17 +45,32 @@ class Quick:
         )
         if not all(self._fits(limit, amount, now_us) for limit, amount in holds):
             return None
+        self.take(holds)
+        return Grant(holds, need.output)
+
+    def waits(self, owner: Owner) -> None:
+        """A transaction will decide for a caller."""
+        for _, subject in scopes_of(owner):
+            self._undecided[subject] += 1
+
+    def decided(self, owner: Owner) -> None:
+        """The counters of the memory have what the transaction has granted."""
+        for _, subject in scopes_of(owner):
+            _subtract(self._undecided, subject, 1)
+
+    def take(self, holds: Holds) -> None:
+        """Counts what is granted and not written."""
         for limit, amount in holds:
             self._taken[limit.key] += amount
-        return Grant(holds, need.output)
+
+    def taken(self, limit: Limit) -> int:
+        """What is granted of a limit and not in the counters of the memory."""
+        return self._taken[limit.key]
 
     def written(self, holds: Holds) -> None:
         """Grants that the counters of the memory now have, too."""
         for limit, amount in holds:
-            self._taken[limit.key] -= amount
-            # names of subjects must not collect in memory
-            if self._taken[limit.key] <= 0:
-                del self._taken[limit.key]
+            _subtract(self._taken, limit.key, amount)
 
     def rates(self, limits: Iterable[Limit], now_us: int) -> Rates:
         """For the headers."""
@@ -68,11 +88,19 @@ class Quick:
 
     def _fits(self, limit: Limit, amount: int, now_us: int) -> bool:
         counter = self.memory.counters.get(limit.key)
-        if counter is None:
+        # what a transaction grants just now is not in the counter yet
+        if counter is None or limit.subject in self._undecided:
             return False
         # a prompt's bytes are a poor bound, so it is counted where little is left
         margin = _MARGIN if _is_tokens(limit) else 1
         return left(limit, counter, now_us) - self._taken[limit.key] >= margin * amount
+
+
+def _subtract(sums: Sums[_Name], name: _Name, amount: int) -> None:
+    sums[name] -= amount
+    # names of subjects must not collect in memory
+    if sums[name] <= 0:
+        del sums[name]
 
 
 def _is_tokens(limit: Limit) -> bool:

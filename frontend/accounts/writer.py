@@ -69,6 +69,7 @@ class Writer:
         """Waits for the transaction that answers it. Raises StoreUnavailable."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._reserves.append((one, done))
+        self.quick.waits(one.hold.row.owner)
         self._wake.set()
         try:
             await done
@@ -76,15 +77,17 @@ class Writer:
             # what a transaction is just reserving is given back after it
             if (one, done) in self._reserves:
                 self._reserves.remove((one, done))
+                self.quick.decided(one.hold.row.owner)
             raise
 
     def add_granted(self, one: Reserve) -> bool:
-        """Writes down what was granted from memory; False: it could not be kept in the journal."""
+        """Writes down what was granted without a transaction; False: it must not be granted, since
+        it could not be kept in the journal."""
         hold = one.hold
         assert one.granted is not None
         hold.parts[one.part] = one.granted.holds
-        # what is kept nowhere must not be granted
-        if not self.note(hold):
+        # what is kept nowhere must not be granted, except while the database is away
+        if not self.note(hold) and not hold.is_offline:
             del hold.parts[one.part]
             self.quick.written(one.granted.holds)
             return False
@@ -208,6 +211,7 @@ class Writer:
             if one.granted is not None:
                 self.quick.written(one.granted.holds)
                 continue
+            self.quick.decided(one.hold.row.owner)
             if isinstance(one.answer, Grant) and one.part:
                 one.hold.parts[one.part] = one.answer.holds
             assert done is not None
@@ -219,7 +223,7 @@ class Writer:
             kept = [one.hold for one, _ in reserves if not one.hold.is_settled]
             self.journal.saved(hold.row.request_id for hold in (*settles, *kept))
         for hold in settles:
-            if hold.is_unwritten and not hold.is_offline:
+            if hold.is_unwritten:
                 for holds in hold.parts.values():
                     self.quick.written(holds)
             if hold.is_charged:
@@ -239,6 +243,7 @@ class Writer:
         for one, done in reserves:
             if done is None:
                 continue
+            self.quick.decided(one.hold.row.owner)
             if one.part and isinstance(one.answer, Grant):
                 # a hold of its own, since the request may go on with an offline grant
                 given_back = Hold(one.hold.row, one.hold.deadline_us)

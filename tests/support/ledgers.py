@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 from frontend.accounts.clock import Clock
 from frontend.accounts.holds import Hold
 from frontend.accounts.ledger import Ledger
+from frontend.accounts.quotas import Grant, Need
 from frontend.accounts.shared import Shared
 from frontend.domain.ids import new_id
 from frontend.domain.metering import Owner, UsageRow
@@ -101,6 +102,19 @@ async def wait_until(holds: Callable[[], bool]) -> None:
     """Waits for what another task does; the test's own time limit ends it."""
     while not holds():  # noqa: ASYNC110
         await asyncio.sleep(0.005)
+
+
+async def reserve(ledger: Ledger, prompt: int = 10, output: int = 20, **more: Owner) -> Hold:
+    """A request that is granted what it needs."""
+    hold = hold_of(**more)
+    answer = await ledger.reserve(hold, Need(prompt, output, min(output, 1)))
+    assert isinstance(answer, Grant)
+    return hold
+
+
+async def drained(ledger: Ledger) -> None:
+    """Waits until everything that was settled is written."""
+    await wait_until(lambda: not (ledger.backlog or ledger._writer._turn.locked()))
 
 
 async def add_quota(

@@ -1,4 +1,4 @@
-"""The ledger over SQLite and PostgreSQL: races, ends of every kind, dead gateways, outages."""
+"""The ledger over SQLite and PostgreSQL: races, ends of every kind, dead gateways."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,12 +8,11 @@ import pytest
 from frontend.accounts.holds import Hold
 from frontend.accounts.ledger import Ledger
 from frontend.accounts.quotas import Grant, Need, Tight
-from frontend.accounts.windows import DAY_US, MINUTE_US, SECOND_US
+from frontend.accounts.windows import DAY_US, SECOND_US
 from frontend.domain.metering import Owner
 from frontend.domain.usage import Usage
-from frontend.errors import QuotaExceeded, RateLimited, StoreUnavailable
+from frontend.errors import QuotaExceeded, RateLimited
 from frontend.store.database import Database
-from frontend.store.ledger.books import LedgerStore
 from frontend.store.tables import credit_accounts, quotas, subscriptions, usage
 from tests.support.ledgers import (
     ADA,
@@ -23,27 +22,15 @@ from tests.support.ledgers import (
     add_quota,
     check_books,
     counted,
+    drained,
     hold_of,
     ledger_of,
+    reserve,
     rows_of,
     used,
-    wait_until,
 )
 
 MONTH = ("user", "tokens", "month")
-
-
-async def reserve(ledger: Ledger, prompt: int = 10, output: int = 20, **more: Owner) -> Hold:
-    hold = hold_of(**more)
-    answer = await ledger.reserve(hold, Need(prompt, output, min(output, 1)))
-    assert isinstance(answer, Grant)
-    return hold
-
-
-async def drained(ledger: Ledger) -> None:
-    """Waits until everything that was settled is written."""
-
-    await wait_until(lambda: not (ledger.backlog or ledger._writer._turn.locked()))
 
 
 async def test_64_requests_at_once_never_exceed_a_budget(database: Database) -> None:
@@ -320,87 +307,3 @@ async def test_fair_use_of_an_unlimited_plan(database: Database) -> None:
             await reserve(ledger, 200_001, 0)
         ledger.settle(used(await reserve(ledger), 1))
     assert (await credits_of(database))["available"] == 0
-
-
-class Away(LedgerStore):
-    """A database that can be away, also right after a commit."""
-
-    away = False
-    lies = False
-
-    async def write(self, work):  # type: ignore[no-untyped-def]
-        if self.away:
-            raise StoreUnavailable("away")
-        result = await super().write(work)
-        if self.lies:
-            raise StoreUnavailable("the connection was lost at the commit")
-        return result
-
-
-async def test_an_outage_is_bridged_for_a_minute_and_nothing_is_lost(database: Database) -> None:
-    await add_quota(database, "tokens", "month", 200)
-    clock, charged = SetClock(), Charged()
-    async with ledger_of(database, clock, charged) as ledger:
-        ledger._writer.store = store = Away(database)
-        running = used(await reserve(ledger, 40, 60), 40, 50)
-        store.away = True
-        ledger.settle(running)
-        offline = await reserve(ledger, 50, 30)
-        with pytest.raises(QuotaExceeded):
-            await reserve(ledger, 50, 30)
-        ledger.settle(used(offline, 50, 10))
-        clock.now_us += MINUTE_US + SECOND_US
-        with pytest.raises(StoreUnavailable):
-            await reserve(ledger)
-        store.away = False
-        await drained(ledger)
-        await wait_until(lambda: len(charged.rows) == 2)
-    assert (await counted(database))[MONTH] == (150, 0)
-    sums = await check_books(database)
-    assert sums["requests"] == len(charged.rows) == 2
-
-
-async def test_a_connection_lost_at_the_commit_charges_nobody_twice(database: Database) -> None:
-    await add_quota(database, "tokens", "month", 1000)
-    clock = SetClock()
-    async with ledger_of(database, clock) as ledger:
-        ledger._writer.store = store = Away(database)
-        hold = used(await reserve(ledger), 10, 5)
-        free = used(hold_of(Owner(user="anonymous")), 3, 4)
-        store.lies = True
-        ledger.settle(hold)
-        ledger.settle(free)
-        clock.now_us += 2 * MINUTE_US  # nothing is granted from memory
-        with pytest.raises(StoreUnavailable):
-            await reserve(ledger)
-        store.lies = False
-        await drained(ledger)
-    assert (await counted(database))[MONTH] == (15, 0)
-    assert (await check_books(database))["requests"] == 2
-
-
-async def test_usage_without_limits_is_bounded_while_the_database_is_away(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("frontend.accounts.writer._MAX_UNRESERVED", 10)
-    charged, nobody = Charged(), Owner(user="anonymous")
-    async with ledger_of(database, charged=charged) as ledger:
-        assert ledger.is_unlimited(nobody)
-        ledger._writer.store = store = Away(database)
-        store.away = True
-        for _ in range(13):
-            ledger.settle(used(hold_of(nobody), 1, 1))
-        store.away = False
-    assert charged.lost == 3
-    assert (await check_books(database))["requests"] == len(charged.rows) == 10
-
-
-async def test_a_row_that_no_transaction_accepts_stops_no_other(database: Database) -> None:
-    charged = Charged()
-    async with ledger_of(database, charged=charged) as ledger:
-        bad = used(hold_of(), 1)
-        bad.row.dialect = None  # type: ignore[assignment]
-        ledger.settle(bad)
-        ledger.settle(used(hold_of(), 2))
-        await wait_until(lambda: bool(charged.rows))
-    assert [row.usage.prompt_tokens for row in charged.rows] == [2]
