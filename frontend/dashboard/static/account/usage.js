@@ -1,6 +1,6 @@
 // Usage by hour, day or month, split by model or key. Sums are those of the API, never of the page.
 import { byId, element, fail } from "../playground/dom.js";
-import { SERIES, bars } from "./chart.js";
+import { SERIES, chart } from "./chart.js";
 import { count, empty, pages, table, zone } from "./parts.js";
 
 const DAY_S = 86400;
@@ -88,8 +88,12 @@ export async function showUsage(names) {
     return;
   }
   const { starts, series } = split(rows, by, names, MEASURES[measure]);
-  const label = `${measure} of ${count(totals.requests)} requests by ${interval}, split by ${by === "model" ? "model" : "key"}`;
-  const shown = bars(label, starts.map((start) => when(start, interval)), series, measure);
+  const heading = `${measure} of ${count(totals.requests)} requests by ${interval}, split by ${by === "model" ? "model" : "key"}`;
+  const labels = starts.map((start) => when(start, interval));
+  const width = byId("usage").clientWidth;
+  // without a picture the tables still say everything
+  const shown = await chart({ title: heading, unit: measure, labels, series, width }).catch((error) => empty(`There is no chart: ${error.message}`));
+  if (mine !== newest) return;
   const each = rows.map((row) => [when(row.start, interval), title(row, by, names), ...numbers([row.requests, row.prompt_tokens, row.completion_tokens, row.credits])]);
   const details = element("details", {}, element("summary", { textContent: `Every ${interval}` }), table("Table of usage by time", [interval, by === "model" ? "Model" : "Key", ...HEADS], each));
   const sums = summed(rows, by, names).map(([name, values]) => [name, ...numbers(values)]);
