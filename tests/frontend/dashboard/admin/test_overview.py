@@ -128,6 +128,8 @@ def test_what_a_snapshot_holds_is_shown_as_text(browser: Browser, site: Site) ->
                     "memory_used_bytes": 2**30, "memory_total_bytes": 2**31}]  # fmt: skip
     now["upstreams"][0] |= {"name": evil, "error": evil, "breakers": {evil: "open"}}
     now["models"][0]["name"] = evil
+    point = {"models": {evil: {"running": 1, "completion_tokens": 40}}}
+    past = {"interval_s": 15, "points": [{"time": one, **point} for one in (1e9, 1e9 + 15)]}
     now["alerts"] = [{"name": evil, "severity": "critical", "subject": "", "summary": evil,
                       "since": 1_700_000_000}]  # fmt: skip
 
@@ -136,6 +138,7 @@ def test_what_a_snapshot_holds_is_shown_as_text(browser: Browser, site: Site) ->
 
     with site.signed_in(browser, "root") as page:
         page.route("**/admin/live", answer)
+        page.route("**/admin/metrics/history", lambda route: route.fulfill(json=past))
         open_admin(page)
         queue = page.get_by_role("region", name="Table of the queue")
         expect(queue).to_contain_text("1.5 s")
@@ -144,4 +147,5 @@ def test_what_a_snapshot_holds_is_shown_as_text(browser: Browser, site: Site) ->
         expect(page.get_by_role("region", name="Table of GPUs")).to_contain_text("1.0 GiB of 2.0")
         expect(page.locator(".alerts")).to_contain_text(evil)
         assert page.locator("img[src=x]").count() == 0
+        expect(page.get_by_role("img", name="Tokens per second in the last hour")).to_be_visible()
         check_accessible(page)
