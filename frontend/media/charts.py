@@ -42,8 +42,8 @@ def draw(what: Drawing) -> bytes:
     marks = sum(1 for one in what.series for value in one.values if value)
     kinds = {"bars": pygal.StackedBar, "lines": pygal.Line, "areas": pygal.StackedLine}
     kind = "areas" if what.kind == "bars" and marks > _MAX_BARS else what.kind
-    chart = kinds[kind](**_options(what), fill=kind == "areas")
-    chart.x_labels = [*what.labels, *[""] * (_FEWEST - len(what.labels))]
+    labels = [*what.labels, *[""] * (_FEWEST - len(what.labels))]
+    chart = kinds[kind](**_options(what), x_labels=labels, fill=kind == "areas")
     for one in what.series:
         chart.add(one.name, list(_marks(what, one)) if kind == "bars" else list(one.values))
     root = _plain(chart.render_tree())
