@@ -10,7 +10,7 @@ from frontend.media.charts import Drawing, Series, draw
 from frontend.routes.accounts import Desk
 from frontend.workers import WorkerDied, Workers, WorkerTimeout
 
-# whoever opens an answer as a page of its own sees a picture without any rights
+# an answer that is opened as a page of its own is a picture without any rights
 _SAFE = [
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; sandbox"),
