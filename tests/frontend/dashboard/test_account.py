@@ -242,6 +242,28 @@ def test_what_writes_needs_the_token_of_the_session(town: Town) -> None:
         assert http.post("/logout", headers=csrf(http)).status_code == 200
 
 
+def test_a_sign_in_leads_back_to_the_page_and_never_to_another_host(town: Town) -> None:
+    for asked, place in (
+        ("/dashboard?from=2026-01-01", "/dashboard?from=2026-01-01"),
+        ("//evil.example", "/dashboard"),
+        ("/\\evil.example", "/dashboard"),
+        ("https://evil.example/", "/dashboard"),
+    ):
+        with town.client() as http:
+            page = http.get("/login", params={"next": asked})
+            found = re.search('name="csrf" value="([0-9a-f]+)"', page.text)
+            assert found is not None
+            fields = {"name": "bob", "password": "not the password", "csrf": found[1]}
+            assert http.post("/login", data=fields).status_code == 403
+            answer = town.submit(http, "bob", town.passwords["bob"])
+            assert (answer.status_code, answer.headers["location"]) == (303, place)
+            assert "next" not in http.cookies, "it is used once"
+    with town.client() as http:
+        http.cookies.set("next", "%2F%2Fevil.example")
+        answer = town.submit(http, "bob", town.passwords["bob"])
+        assert answer.headers["location"] == "/dashboard"
+
+
 def test_a_session_is_new_at_each_sign_in_and_ends_for_good(town: Town) -> None:
     with town.client() as http:
         http.headers["cookie"] = f"session={(fixed := 'A' * 43)}"

@@ -3,6 +3,7 @@
 import html
 import json
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import httpx2
 import pytest
@@ -30,7 +31,7 @@ def events(lines: Iterator[str]) -> Iterator[tuple[str, dict[str, object]]]:
 def test_pages_are_for_who_is_signed_in_and_has_a_permission(site: Site) -> None:
     for path in ("/admin", "/admin/pages/overview"):
         with site.client() as http:
-            assert http.get(path).headers["location"] == "/login"
+            assert http.get(path).headers["location"] == f"/login?next={quote(path, safe='')}"
             answer = http.get(path, headers=PROGRAM)
             assert answer.status_code == 401
             assert answer.json()["error"]["message"]
