@@ -1,4 +1,4 @@
-"""What the credits of a caller are at a moment, for pages. Decides nothing, and writes nothing.
+"""What the credits of a caller are at a moment, for pages. It only reads.
 
 A period that is due begins with the next request; here it is shown as if it had begun.
 """
