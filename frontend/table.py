@@ -342,6 +342,7 @@ def _quotas(to: Handlers) -> list[Route]:
         Route("GET", "/admin/queue", OPENAI, USAGE, to.queue.show),
         Route("GET", "/admin/queue/decisions", OPENAI, USAGE, to.queue.decisions),
         Route("GET", "/me/usage", OPENAI, SELF, to.usage.own),
+        Route("GET", "/me/credits", OPENAI, SELF, to.usage.credits),
         Route("GET", "/me/quotas", OPENAI, SELF, to.usage.limits),
         Route("GET", "/me/quota-requests", OPENAI, SELF, to.quota_requests.page_own),
         Route("POST", "/me/quota-requests", OPENAI, SELF, to.quota_requests.file),
