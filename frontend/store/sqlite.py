@@ -2,7 +2,8 @@
 
 aiosqlite visits the thread of a connection four times for a SELECT: for the cursor, to execute, for
 the rows, and to close it. A visit costs about 50 us of CPU, more than most statements. Here a
-cursor is made, used, read and closed in one visit, unless it has many rows. It does not know the tables.
+cursor is made, used, read and closed in one visit, unless it has many rows. It does not know the
+tables.
 """
 
 import sqlite3
