@@ -32,6 +32,7 @@ from frontend.routes.backends import BackendRoutes
 from frontend.routes.batches import BatchRoutes
 from frontend.routes.cache import CacheRoutes
 from frontend.routes.canaries import CanaryRoutes
+from frontend.routes.charts import ChartRoutes
 from frontend.routes.chat import ChatRoutes
 from frontend.routes.completions import CompletionRoutes
 from frontend.routes.docs import DocsRoutes
@@ -114,6 +115,7 @@ class Handlers:
     managed_models: ManagedModelRoutes
     cache: CacheRoutes
     canaries: CanaryRoutes
+    charts: ChartRoutes
 
 
 def table(to: Handlers) -> list[Route]:
@@ -230,6 +232,7 @@ def _gateway(to: Handlers) -> list[Route]:
         Route("GET", "/login/oidc/callback", OPENAI, PUBLIC, to.single.answer),
         Route("POST", "/logout", OPENAI, SELF, to.login.logout),
         Route("GET", "/request-key", OPENAI, PUBLIC, to.account.ask),
+        Route("POST", "/charts", OPENAI, SELF, to.charts.draw),
         Route("GET", "/dashboard", OPENAI, SELF, to.account.show, page=True),
         Route("GET", "/admin", OPENAI, SELF, to.admin.overview, page=True),
         Route("GET", "/admin/pages/{name}", OPENAI, SELF, to.admin.show, page=True),
@@ -341,6 +344,7 @@ def _quotas(to: Handlers) -> list[Route]:
         Route("GET", "/admin/queue", OPENAI, USAGE, to.queue.show),
         Route("GET", "/admin/queue/decisions", OPENAI, USAGE, to.queue.decisions),
         Route("GET", "/me/usage", OPENAI, SELF, to.usage.own),
+        Route("GET", "/me/credits", OPENAI, SELF, to.usage.credits),
         Route("GET", "/me/quotas", OPENAI, SELF, to.usage.limits),
         Route("GET", "/me/quota-requests", OPENAI, SELF, to.quota_requests.page_own),
         Route("POST", "/me/quota-requests", OPENAI, SELF, to.quota_requests.file),

@@ -28,7 +28,7 @@ from toolkit.serve.front import GATEWAY_SOCKET, Front, gateway, relay, wait_unti
 from toolkit.serve.healing import Healer
 from toolkit.serve.linkable import linkable
 from toolkit.serve.logs import MODELS
-from toolkit.serve.models import ServedModel, check_target, public, public_models
+from toolkit.serve.models import ServedModel, check_code, check_target, public, public_models
 from toolkit.serve.options import ServeOptions
 from toolkit.serve.ports import check_free
 from toolkit.serve.record import READY, STOPPING, Record, recorded
@@ -111,6 +111,8 @@ class Supervisor:
     def _start(self) -> None:
         options = self.options
         check_target(options.repository, "embedded")
+        if note := check_code(options.repository):
+            self.report(note)
         self.known = public_models(options.repository)
         self.models = [model for model in self.known if not self._waits(model)]
         # before anything is downloaded or loaded: a taken port is found in milliseconds
