@@ -24,7 +24,7 @@ from frontend.upstreams.registry import spellings
 RECENT_S = 600.0
 _MOST_SEEN = 500
 UNCOUNTED = frozenset({"load", "count_tokens", "tokenize", "detokenize"})
-"""Operations that are no answer of a model."""
+"""Operations without an answer of a model."""
 _log = logging.getLogger(__name__)
 
 

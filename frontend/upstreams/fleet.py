@@ -94,7 +94,7 @@ class Fleet:
         return await self.find_own(shared)
 
     async def find_own(self, name: str) -> Model:
-        """As `find` does, whoever shares the name. Raises as it does."""
+        """As `find` does, and passes over canaries. Raises as it does."""
         spelled = spellings(name)
         found = self._match(spelled)
         if found is None:

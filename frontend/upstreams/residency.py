@@ -314,7 +314,7 @@ class Residency:
         residents = []
         for name, model in self.loaded().items():
             if model.version_of:
-                continue  # it goes with its model
+                continue  # it is unloaded together with its model
             stay = self.stay(model)
             on_demand = self.is_on_demand(model)
             idle = on_demand and not stay.running and stay.change is None

@@ -1,4 +1,4 @@
-"""Versions and canaries on the real Triton, with two gateways: who answers, and who is told."""
+"""Versions and canaries on the real Triton, with two gateways: who answers, and what is shown."""
 
 import asyncio
 import json
@@ -159,7 +159,7 @@ def test_a_failing_version_is_withdrawn_everywhere_with_an_event_and_an_alarm(
     house: House,
 ) -> None:
     made = house.make("risky", ("chat@1", 0), ("chat@2", 100), min_requests=3)
-    # a prompt that is not cached: cached answers say nothing about the model
+    # a prompt that is not cached: a cached answer does not show how the model does
     first = house.ask("risky", "VERSION, please", key=house.users[2])
     assert first.json()["model"] == "chat@2"
     for _ in range(2):
