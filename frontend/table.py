@@ -31,6 +31,7 @@ from frontend.routes.audit import AuditRoutes
 from frontend.routes.backends import BackendRoutes
 from frontend.routes.batches import BatchRoutes
 from frontend.routes.cache import CacheRoutes
+from frontend.routes.canaries import CanaryRoutes
 from frontend.routes.charts import ChartRoutes
 from frontend.routes.chat import ChatRoutes
 from frontend.routes.completions import CompletionRoutes
@@ -114,6 +115,7 @@ class Handlers:
     backends: BackendRoutes
     managed_models: ManagedModelRoutes
     cache: CacheRoutes
+    canaries: CanaryRoutes
     charts: ChartRoutes
     sessions: SessionRoutes
 
@@ -385,5 +387,11 @@ def _managed_models(to: Handlers) -> list[Route]:
         Route("GET", "/admin/models", OPENAI, LOAD, to.managed_models.list),
         Route("POST", "/admin/models/load", OPENAI, LOAD, to.managed_models.load),
         Route("POST", "/admin/models/unload", OPENAI, LOAD, to.managed_models.unload),
+        Route("GET", "/admin/canaries", OPENAI, LOAD, to.canaries.page),
+        Route("POST", "/admin/canaries", OPENAI, LOAD, to.canaries.create),
+        Route("GET", "/admin/canaries/{id}", OPENAI, LOAD, to.canaries.get),
+        Route("PATCH", "/admin/canaries/{id}", OPENAI, LOAD, to.canaries.edit),
+        Route("DELETE", "/admin/canaries/{id}", OPENAI, LOAD, to.canaries.delete),
+        Route("POST", "/admin/canaries/{id}/promote", OPENAI, LOAD, to.canaries.promote),
         Route("GET", "/admin/models/{model:path}", OPENAI, LOAD, to.managed_models.get),
     ]
