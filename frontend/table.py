@@ -31,6 +31,7 @@ from frontend.routes.audit import AuditRoutes
 from frontend.routes.backends import BackendRoutes
 from frontend.routes.batches import BatchRoutes
 from frontend.routes.cache import CacheRoutes
+from frontend.routes.charts import ChartRoutes
 from frontend.routes.chat import ChatRoutes
 from frontend.routes.completions import CompletionRoutes
 from frontend.routes.docs import DocsRoutes
@@ -112,6 +113,7 @@ class Handlers:
     backends: BackendRoutes
     managed_models: ManagedModelRoutes
     cache: CacheRoutes
+    charts: ChartRoutes
 
 
 def table(to: Handlers) -> list[Route]:
@@ -228,6 +230,7 @@ def _gateway(to: Handlers) -> list[Route]:
         Route("GET", "/login/oidc/callback", OPENAI, PUBLIC, to.single.answer),
         Route("POST", "/logout", OPENAI, SELF, to.login.logout),
         Route("GET", "/request-key", OPENAI, PUBLIC, to.account.ask),
+        Route("POST", "/charts", OPENAI, SELF, to.charts.draw),
         Route("GET", "/dashboard", OPENAI, SELF, to.account.show, page=True),
         Route("GET", "/admin", OPENAI, SELF, to.admin.overview, page=True),
         Route("GET", "/admin/pages/{name}", OPENAI, SELF, to.admin.show, page=True),

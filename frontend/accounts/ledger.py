@@ -80,7 +80,7 @@ class Ledger:
         )
         if self.folder is not None:
             self._journal = Journal(self.folder, memory.gateway_id)
-        self.remaining = Remaining(self.store, memory, self.clock, self.shared)
+        self.remaining = Remaining(self.store, memory, self._quick, self.clock, self.shared)
         self._writer = Writer(
             self.store,
             memory,

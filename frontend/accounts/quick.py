@@ -67,6 +67,10 @@ class Quick:
         """What is granted of a limit and not in the counters of the memory."""
         return self._taken[limit.key]
 
+    def unwritten(self) -> dict[Key, int]:
+        """The same of all limits."""
+        return dict(self._taken)
+
     def written(self, holds: Holds) -> None:
         """Grants that the counters of the memory now have, too."""
         for limit, amount in holds:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote_from_bytes
 
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PATH_SHOWN = 200
+_MAX_NEXT = 1024
 _MAX_SESSION = 256
 _MOVED = [(b"cache-control", b"no-store"), (b"vary", b"accept, cookie")]
 _log = logging.getLogger("frontend.access")
@@ -120,7 +122,7 @@ class Middleware:
         except (Unauthorized, Forbidden):
             if not (route.page and wants_page(scope["headers"]) and outcome.caller is ANONYMOUS):
                 raise
-            await send_bytes(send, b"", status=303, headers=[(b"location", b"/login"), *_MOVED])
+            await send_bytes(send, b"", status=303, headers=[_to_sign_in(scope), *_MOVED])
             return
         if self.recorder is not None and outcome.is_audited:
             self.recorder.begin(outcome, has_text=route.permission is Permission.INFER)
@@ -165,6 +167,14 @@ class Middleware:
         if outcome.rates is None:
             return []
         return rate_headers(outcome.rates, outcome.dialect, self.ledger.clock())
+
+
+def _to_sign_in(scope: Scope) -> tuple[bytes, bytes]:
+    """The form to sign in, which leads back to the page."""
+    asked = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
+    if len(asked) > _MAX_NEXT:
+        return b"location", b"/login"
+    return b"location", b"/login?next=" + quote_from_bytes(asked, safe="").encode()
 
 
 def _outcome_of(scope: Scope) -> Outcome:

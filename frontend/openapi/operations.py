@@ -8,6 +8,7 @@ from msgspec import Struct
 from frontend.dialects.admin import allowances, backends
 from frontend.dialects.admin import bodies as admin
 from frontend.dialects.admin.cache import PurgeBody
+from frontend.dialects.admin.charts import ChartBody
 from frontend.dialects.admin.models import ModelChangeBody
 from frontend.dialects.anthropic.bodies import CountBody, MessagesBody
 from frontend.dialects.ollama.bodies import ChatBody as OllamaChatBody
@@ -246,6 +247,12 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/login/oidc/callback", "Come back from it", media="text/html"),
     Operation("POST", "/logout", "End the session of the cookie", answer=("signed_out",)),
     Operation("GET", "/request-key", "See the form for a first key", media="text/html"),
+    Operation(
+        "POST", "/charts", "Draw numbers as a chart", ChartBody,
+        {"title": "tokens by day", "unit": "tokens", "labels": ["Mon", "Tue"],
+         "series": [{"name": "a model", "values": [3, 5]}]},
+        media="image/svg+xml",
+    ),
     Operation("GET", "/dashboard", "See the own account in a browser", media="text/html"),
     Operation("GET", "/admin", "See what the gateway does in a browser", media="text/html"),
     Operation("GET", "/admin/pages/{name}", "Administer the gateway", media="text/html"),

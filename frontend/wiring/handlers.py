@@ -43,6 +43,7 @@ from frontend.routes.audit import AuditRoutes
 from frontend.routes.backends import BackendRoutes
 from frontend.routes.batches import BatchRoutes
 from frontend.routes.cache import CacheRoutes
+from frontend.routes.charts import ChartRoutes
 from frontend.routes.chat import ChatRoutes
 from frontend.routes.completions import CompletionRoutes
 from frontend.routes.docs import DocsRoutes
@@ -173,6 +174,7 @@ def make_handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
             tuple(settings.entries),
         ),
         cache=CacheRoutes(desk, parts.purging),
+        charts=ChartRoutes(desk, path.images.workers),
         managed_models=ManagedModelRoutes(desk, parts.management),
         usage=UsageRoutes(UsageStore(database), path.ledger),
         audit=AuditRoutes(Search(parts.recorder.writer.store, parts.recorder.writer.artifacts)),

@@ -168,7 +168,10 @@ def test_the_playground_counts_for_who_is_signed_in(browser: Browser, town: Town
         wait_for(lambda: page.evaluate(asked) == 1, 20, "the usage of the request")
         page.reload()
         expect(page.locator("#usage > .wide tbody tr")).to_contain_text("echo")
-        expect(page.get_by_role("img", name="tokens of 1 requests by day")).to_be_visible()
+        expect(page.get_by_role("img", name="tokens of 1 request by day")).to_be_visible()
+        expect(page.locator(".chart .bar rect")).to_have_count(1)
+        said = page.locator(".chart .bar title").text_content()
+        assert re.fullmatch(r"\d\d-\d\d, echo: [\d,]+ tokens", said or "")
         page.locator("#usage-form").get_by_label("Interval").select_option("hour")
         page.locator("#usage-form").get_by_label("Split by").select_option("key_id")
         expect(page.get_by_role("img", name="by hour, split by key")).to_be_visible()
@@ -237,6 +240,28 @@ def test_what_writes_needs_the_token_of_the_session(town: Town) -> None:
         assert other.delete(f"/me/keys/{key['id']}", headers=csrf(other)).status_code == 404
         assert other.get("/admin/users").status_code == 403
         assert http.post("/logout", headers=csrf(http)).status_code == 200
+
+
+def test_a_sign_in_leads_back_to_the_page_and_never_to_another_host(town: Town) -> None:
+    for asked, place in (
+        ("/dashboard?from=2026-01-01", "/dashboard?from=2026-01-01"),
+        ("//evil.example", "/dashboard"),
+        ("/\\evil.example", "/dashboard"),
+        ("https://evil.example/", "/dashboard"),
+    ):
+        with town.client() as http:
+            page = http.get("/login", params={"next": asked})
+            found = re.search('name="csrf" value="([0-9a-f]+)"', page.text)
+            assert found is not None
+            fields = {"name": "bob", "password": "not the password", "csrf": found[1]}
+            assert http.post("/login", data=fields).status_code == 403
+            answer = town.submit(http, "bob", town.passwords["bob"])
+            assert (answer.status_code, answer.headers["location"]) == (303, place)
+            assert "next" not in http.cookies, "it is used once"
+    with town.client() as http:
+        http.cookies.set("next", "%2F%2Fevil.example")
+        answer = town.submit(http, "bob", town.passwords["bob"])
+        assert answer.headers["location"] == "/dashboard"
 
 
 def test_a_session_is_new_at_each_sign_in_and_ends_for_good(town: Town) -> None:
