@@ -1,4 +1,4 @@
-"""Ctrl-C while modules are imported: the program ends with 130 and says nothing."""
+"""Ctrl-C while modules are imported: the program ends with 130 and prints nothing."""
 
 import subprocess
 import sys
