@@ -15,7 +15,7 @@ from toolkit.chat.completion import complete
 from toolkit.chat.conversation import Conversation
 from toolkit.chat.editor import Editor
 from toolkit.chat.images import data_url, take_images
-from toolkit.chat.paths import file_error, is_file
+from toolkit.chat.paths import exists, file_error
 from toolkit.chat.screen import Screen
 from toolkit.errors import ToolkitError, UsageError
 
@@ -54,7 +54,7 @@ class Session:
     def take(self, line: str, ask: Callable[[str], str]) -> None:
         """One command or question. `ask` asks the person for the result of a tool."""
         word = line.split(maxsplit=1)[0]
-        if line.startswith("/") and not ("/" in word[1:] or is_file(Path(word))):
+        if line.startswith("/") and not ("/" in word[1:] or exists(Path(word))):
             run_command(self, line)
             return
         text, paths = take_images(line)

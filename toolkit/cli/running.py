@@ -43,6 +43,8 @@ def find_gateway(model: str, options: ServiceOptions) -> tuple[str, str]:
     services = [record for record in live_records() if record.url]
     for record in services:
         if record.state == READY and _serves(record, model, options.api_key):
+            if options.context_length is not None:
+                say(f"{model} is served already, so --context-length has no effect")
             return record.url, model
     # loads in progress are waited for, else two services would load one model
     for record in services:
