@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from frontend.accounts.callers import Callers
 from frontend.accounts.cookies import Cookies
+from frontend.accounts.directory.canaries import Canaries
 from frontend.accounts.directory.directory import Directory
 from frontend.accounts.sessions import Lifetimes, Sessions
 from frontend.generation.overview import Overview, gauges_of
@@ -28,6 +29,7 @@ from frontend.http.routing import Routes
 from frontend.http.sites import Sites, sites_of
 from frontend.management import Management
 from frontend.purging import Purging
+from frontend.rollout import Rollout
 from frontend.scheduling.shared import Exchange
 from frontend.settings import Settings
 from frontend.settings.server import ServerSettings
@@ -105,6 +107,8 @@ def create_gateway(
     )
     cookies = Cookies(secure=settings.public_url.startswith("https:"))
     roster = make_roster(settings, path, database)
+    rollout = Rollout(path.shares, Canaries(directory.groups.changes, path.fleet.find_own))
+    roster.also.append(rollout.read)
     authorizer = make_authorizer(settings, callers, sessions, cookies)
     parts = Parts(
         database,
@@ -118,6 +122,7 @@ def create_gateway(
         cookies,
         Uptime(UptimeStore(database), lambda: path.fleet.is_ready and not path.draining),
         roster,
+        rollout,
         Management(path.fleet, directory.groups.changes),
         None if path.cache is None else Purging(path.cache, directory.groups.changes),
         authorizer,
@@ -180,6 +185,7 @@ def _lifespan(path: Path, parts: Parts, callers: Callers, tracing: "Tracing | No
             yield
         # in this order: what uses the upstream ends before its channel is closed
         await parts.management.close()
+        await parts.rollout.close()
         await path.images.workers.close()
         await parts.database.close()
         await path.fleet.close()

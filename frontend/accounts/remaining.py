@@ -4,6 +4,7 @@ What was read less than a second ago is shown again; older values may have been 
 It decides nothing: a request is granted by what its transaction reads.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ from frontend.accounts.limits import left, reset_us, take
 from frontend.accounts.memory import Memory, merged, rates_of, read_limits, read_rates
 from frontend.accounts.quick import Quick
 from frontend.accounts.shared import Shared
+from frontend.accounts.statement import Holding, read_holdings
 from frontend.accounts.windows import SECOND_US, iso
 from frontend.domain.metering import Owner, Rates
 from frontend.errors import StoreUnavailable
@@ -90,6 +92,11 @@ class Remaining:
             }
             for limit, counter in pairs
         ]
+
+    async def credits(self, owner: Owner) -> Sequence[Holding]:
+        """The credits that a caller may use. Raises StoreUnavailable."""
+        now_us = self.clock()
+        return await self.store.read(lambda books: read_holdings(books, owner, now_us))
 
     def remember_shared(self, owner: Owner, rates: Rates) -> None:
         """What Redis has just said."""

@@ -203,6 +203,8 @@ def _headers(outcome: Outcome) -> list[tuple[bytes, bytes]]:
         headers.append((b"request-id", client_id))  # where Anthropic's clients look
     if outcome.cache is not None and (result := outcome.cache.result):
         headers.append((b"x-cache", result.encode()))
+    if outcome.canary and outcome.model is not None:
+        headers.append((b"x-served-model", outcome.model.encode()))
     if outcome.queue_position is not None:
         headers.append((b"x-queue-position", b"%d" % outcome.queue_position))
     return [*headers, *warning(outcome.warnings)]

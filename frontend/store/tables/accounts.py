@@ -122,6 +122,8 @@ sessions = Table(
     instant("created_at_us"),
     instant("seen_at_us"),
     instant("expires_at_us"),
+    text("address", default=""),  # where it began, and in which browser
+    text("agent", default=""),
     text("stage", default=""),  # what is still missing until it is one: see `accounts.sessions`
     Index("ix_sessions_expires_at_us", "expires_at_us"),
 )
