@@ -81,12 +81,15 @@ class Quick:
 
     def written(self, hold: Hold, holds: Holds) -> None:
         """Grants of a request that the counters of the memory now have, too."""
-        for limit, amount in holds:
-            _subtract(self._taken, limit.key, amount)
-        if hold.promised:
-            assert hold.payer is not None
-            _subtract(self._promised, hold.payer, hold.promised)
-            hold.promised = 0
+        self._give_back(holds)
+        self._end_promise(hold)
+
+    def withdraw(self, hold: Hold, holds: Holds, *, is_first: bool) -> None:
+        """A grant that could not be kept. The first one of a request has its credits."""
+        self._give_back(holds)
+        if is_first and hold.promised:
+            self._end_promise(hold)
+            hold.payer, hold.credits = None, 0
 
     def rates(self, limits: Iterable[Limit], now_us: int) -> Rates:
         """For the headers."""
@@ -101,6 +104,15 @@ class Quick:
             _less(rates.tokens, taken[Measure.TOKENS]),
             now_us,
         )
+
+    def _give_back(self, holds: Holds) -> None:
+        for limit, amount in holds:
+            _subtract(self._taken, limit.key, amount)
+
+    def _end_promise(self, hold: Hold) -> None:
+        if hold.promised and hold.payer is not None:
+            _subtract(self._promised, hold.payer, hold.promised)
+            hold.promised = 0
 
     def _cost(self, hold: Hold, payer: Payer, now_us: int) -> int | None:
         """Credits of a request; None: only a transaction knows whether its payer has them."""
