@@ -97,7 +97,7 @@ class StoreSettings(Group):
 
     @property
     def secret_keys(self) -> tuple[bytes, ...]:
-        """The keys of `secrets_key_file`. Raises ValueError for a file that has none."""
+        """The keys of `secrets_key_file`. Raises ValueError where the file is not valid."""
         if self.secrets_key_file is None:
             return ()
         try:
