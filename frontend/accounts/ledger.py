@@ -199,7 +199,7 @@ class Ledger:
         return self._refuse(owner, answer)
 
     def _write_later(self, hold: Hold, need: Need, granted: Grant, now_us: int) -> bool:
-        if not granted.holds:
+        if not (granted.holds or hold.promised):
             return True
         if not self._writer.add_granted(Reserve(hold, need, granted, part=hold.next_id)):
             return False
