@@ -51,6 +51,8 @@ class Outcome:
     status: int = 0
     model: str | None = None
     usage: Usage | None = None
+    is_estimated: bool = False
+    """Whether an upstream did not count the tokens."""
     rates: Rates | None = None
     """What is left of the caller's limits, for the headers."""
     error: str | None = None
@@ -62,6 +64,8 @@ class Outcome:
     images: int = 0
     credits: int = 0
     """Credits that it costs, in millionths."""
+    canary: str = ""
+    """The name that was asked for, if several models share its requests."""
     cache: CacheUse | None = None
     """What the response cache is asked, and did; None: it is not used for the route."""
     is_authenticated: bool = False

@@ -28,6 +28,7 @@ from frontend.generation.cover import Cover, most_text_tokens
 from frontend.generation.fanout import Numbered, fan_out
 from frontend.generation.policy import check_generation, require_capability
 from frontend.generation.salts import salt
+from frontend.generation.shares import Rule
 from frontend.generation.speeds import Stopwatch
 from frontend.upstreams.placement import Need, Place
 
@@ -51,6 +52,9 @@ class Run:
     count: UsageCount
     _charge: Charge
     cover: Cover | None = None
+    rule: Rule | None = None
+    """The canary that the asked name leads to."""
+    capability: str | None = None
     _covered: set[int] = field(default_factory=set)
     """Prompts whose first attempt is reserved already."""
     _attempts: Iterator[int] = field(default_factory=itertools.count)
@@ -80,6 +84,10 @@ class Run:
         `whole`: the answer is not streamed. Raises InvalidRequest for what cannot be used.
         """
         self._is_whole = whole
+        need = self._need(generation)
+        if links:
+            need = replace(need, accepts=need.accepts | {Input.IMAGES})
+        self._suit(need, generation.session or "")
         generation = await self.path.images.attach(self.model, generation, links, self.request)
         if (capture := self.request.outcome.capture) is not None:
             capture.add_artifacts(generation.images, "image")
@@ -87,6 +95,20 @@ class Run:
         return await self.path.structures.prepare(
             generation, self.request.user, warnings, whole=whole
         )
+
+    def _suit(self, need: Need, session: str = "") -> None:
+        """The model of the canary for all that is known of the request now: a target that cannot
+        serve it is not asked."""
+        if self.rule is None:
+            return
+        request, shares = self.request, self.path.shares
+        named = session or request.session
+        chosen = shares.choose(self.rule, request, named, need, self.capability)
+        if chosen is not None:
+            self.model, request.outcome.model = chosen, chosen.name
+            request.outcome.canary = self.rule.canary.name
+            if self.cover is not None:
+                self.cover.hold.row.model = chosen.name
 
     async def prepare_all(self, generations: list[Generation], *, whole: bool) -> list[Generation]:
         """Several prompts with the same sampling and schemas."""
@@ -161,6 +183,8 @@ class Run:
 
     async def embed(self, embedding: Embedding) -> Vectors:
         """The vectors of all texts, in order."""
+        accepts = frozenset() if embedding.ids is None else frozenset({Input.TOKEN_IDS})
+        self._suit(self._need(None, accepts))
         sizes.check_embedding(self.model, embedding, self.path.policy.max_text_bytes)
         if (cached := self.cached) is None:
             return await self._embed(embedding)
@@ -186,8 +210,11 @@ class Run:
         accepts = frozenset() if embedding.ids is None else frozenset({Input.TOKEN_IDS})
         expected = expected_texts(embedding.texts, sum(map(len, embedding.ids or ())))
         vectors = await self._call(embed, self._need(None, accepts, "embeddings"), expected)
+        if not vectors.prompt_tokens:
+            counted = sum(map(len, embedding.ids or ())) or sizes.estimate_texts(embedding.texts)
+            vectors = replace(vectors, prompt_tokens=counted, estimated=embedding.ids is None)
         self._check_tokens(vectors.prompt_tokens)
-        self.count.add(Usage(vectors.prompt_tokens))
+        self._add(vectors.prompt_tokens, estimated=vectors.estimated)
         return vectors
 
     async def rerank(self, pairs: Pairs) -> Scores:
@@ -216,15 +243,24 @@ class Run:
 
         expected = expected_texts(map(operator.add, pairs.queries, pairs.documents))
         scores = await self._call(rerank, self._need(operation="rerank"), expected)
+        if estimated := not scores.prompt_tokens:
+            texts = map(operator.add, pairs.queries, pairs.documents)
+            scores = replace(scores, prompt_tokens=sizes.estimate_texts(texts))
         self._check_tokens(scores.prompt_tokens)
-        self.count.add(Usage(scores.prompt_tokens))
+        self._add(scores.prompt_tokens, estimated=estimated)
         return scores
+
+    def _add(self, prompt_tokens: int, *, estimated: bool) -> None:
+        self.count.add(Usage(prompt_tokens), estimated=estimated)
+        self.request.outcome.is_estimated = estimated
 
     async def draw(self, image: ImageRequest) -> ImageResult:
         """PNG files. A preview is a part of its image, so it is not counted."""
+        is_preview = image.stop_after is not None
+        accepts = frozenset({Input.PREVIEWS}) if is_preview else frozenset[Input]()
+        self._suit(self._need(None, accepts))
         sizes.check_image(self.model, image)
         number = next(self._attempts)
-        is_preview = image.stop_after is not None
         if self.cover is not None and self.cover.is_needed and not is_preview:
             texts = [image.prompt, image.negative_prompt or ""]
             prompt = most_text_tokens(texts, None) * image.count
@@ -236,7 +272,6 @@ class Run:
             place.step.used(Usage(result.prompt_tokens))
             return result
 
-        accepts = frozenset({Input.PREVIEWS}) if is_preview else frozenset[Input]()
         suffix = f"-{number}" if number else ""
         expected = replace(expected_texts([image.prompt]), output=patches(image))
         need = self._need(None, accepts, "generate_content")
@@ -418,6 +453,7 @@ class Run:
     ) -> Events:
         """What one upstream sends, counted. Raises as `_infer` does."""
         calls, unfinished, cover = CallBuffer(), generation.sampling.choices, self.cover
+        prompt = 0
         self._start()
         self._served_by(place)
         watch = Stopwatch(self.path.speeds.of(self.model.name), place.speed)
@@ -428,7 +464,12 @@ class Run:
                 # answer; the stream is read on to its own end, to be refused there
                 events = [calls.complete(e) for e in map(_without_failure, group) if e is not None]
                 for event in events:
+                    if not event.prompt_tokens:
+                        # it counts at the end, or not at all; who leaves before has used them
+                        prompt = prompt or sizes.estimate(generation)
+                        event.prompt_tokens, event.estimated = prompt, True
                     self.count.see(number, event, attempt)
+                    self.request.outcome.is_estimated = event.estimated
                     unfinished -= event.finish_reason is not None
                 if (capture := self.request.outcome.capture) is not None:
                     capture.generated(number, attempt, events)

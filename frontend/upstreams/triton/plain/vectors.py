@@ -49,7 +49,9 @@ class Embedder:
         else:
             counts = await asyncio.to_thread(lambda: tuple(map(self.tokens.count, embedding.texts)))
         for number, start in enumerate(range(0, len(embedding.texts), size)):
-            request = service_pb2.ModelInferRequest(model_name=self.name, id=f"{call.id}-{number}")
+            request = service_pb2.ModelInferRequest(
+                model_name=self.name, model_version=self.plain.version, id=f"{call.id}-{number}"
+            )
             part = slice(start, start + size)
             mask = self._write(request, names, embedding.texts[part], ids[part] if ids else None)
             answer = await connection.infer(request, call)
@@ -59,7 +61,8 @@ class Embedder:
             vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         raw = np.ascontiguousarray(vectors, dtype="<f4").tobytes()
         width = vectors.shape[1]
-        return Vectors(raw, len(vectors), width, sum(counts), names.normalize, counts)
+        estimated = ids is None and not self.tokens.exact
+        return Vectors(raw, len(vectors), width, sum(counts), names.normalize, counts, estimated)
 
     def _bounded(self, number: int, ids: list[int], embedding: Embedding) -> list[int]:
         most = self.context_length
