@@ -52,6 +52,7 @@ from frontend.routes.ollama_models import OllamaModelRoutes
 from frontend.routes.queue import QueueRoutes
 from frontend.routes.rerank import RerankRoutes
 from frontend.routes.responses import ResponsesRoutes
+from frontend.routes.sessions import SessionRoutes
 from frontend.routes.tokens import TokenRoutes
 from frontend.routes.usage import UsageRoutes
 
@@ -116,6 +117,7 @@ class Handlers:
     cache: CacheRoutes
     canaries: CanaryRoutes
     charts: ChartRoutes
+    sessions: SessionRoutes
 
 
 def table(to: Handlers) -> list[Route]:
@@ -306,6 +308,9 @@ def _keys(to: Handlers) -> list[Route]:
         Route("POST", "/me/second-factor", OPENAI, SELF, to.factors.set_up),
         Route("POST", "/me/second-factor/confirm", OPENAI, SELF, to.factors.confirm),
         Route("POST", "/me/second-factor/remove", OPENAI, SELF, to.factors.remove),
+        Route("GET", "/me/sessions", OPENAI, SELF, to.sessions.list),
+        Route("DELETE", "/me/sessions/{id}", OPENAI, SELF, to.sessions.end),
+        Route("POST", "/me/sessions/end-others", OPENAI, SELF, to.sessions.end_others),
         Route("GET", "/me/keys", OPENAI, SELF, to.own_keys.page),
         Route("POST", "/me/keys", OPENAI, SELF, to.own_keys.create_own),
         Route("GET", own, OPENAI, SELF, to.own_keys.get),

@@ -81,13 +81,20 @@ class Quick:
         return dict(self._taken)
 
     def written(self, hold: Hold, part: str) -> None:
-        """The counters of the memory now have a reservation, or it was given back."""
+        """The counters of the memory now have a reservation, or it is never written."""
         for limit, amount in hold.taken.pop(part, ()):
             _subtract(self._taken, limit.key, amount)
-        if hold.promised:
+        if hold.promised and part == hold.first_id:
             assert hold.payer is not None
             _subtract(self._promised, hold.payer, hold.promised)
             hold.promised = 0
+
+    def withdraw(self, hold: Hold, part: str) -> None:
+        """A grant that could not be kept. The first one of a request has its credits."""
+        is_paid = hold.promised and part == hold.first_id
+        self.written(hold, part)
+        if is_paid:
+            hold.payer, hold.credits = None, 0
 
     def ended(self, hold: Hold) -> None:
         """A request ends whose reservation is in no counter: its place is free immediately."""

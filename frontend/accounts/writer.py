@@ -89,9 +89,7 @@ class Writer:
         # what is kept nowhere must not be granted, except while the database is away
         if not self.note(hold) and not hold.is_offline:
             del hold.parts[one.part]
-            if hold.promised:
-                hold.payer, hold.credits = None, 0
-            self.quick.written(hold, one.part)
+            self.quick.withdraw(hold, one.part)
             return False
         hold.queued.append(one)
         self._reserves.append((one, None))

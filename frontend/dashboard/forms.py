@@ -23,6 +23,7 @@ MAX_FORM = 8192
 BROWSER_S = 400 * 24 * 3600
 """How long a browser is known: the most that browsers keep a cookie."""
 STEP_S = 600
+_MAX_AGENT = 300
 FORM_S = 3600
 _HTML = b"text/html; charset=utf-8"
 Header = tuple[bytes, bytes]
@@ -57,7 +58,9 @@ class Forms:
         """Where an attempt comes from."""
         address = source_of(client.scope, self.proxies)
         browser = self.cookie(client, "browser").decode("latin-1")[:500]
-        return Source(address, subject_of(address), request.outcome.id, browser, method)
+        given = (value for name, value in client.scope["headers"] if name == b"user-agent")
+        agent = next(given, b"").decode("latin-1")[:_MAX_AGENT]
+        return Source(address, subject_of(address), request.outcome.id, browser, method, agent)
 
     async def send(
         self, client: Client, template: str, status: int, headers: list[Header], **values: object

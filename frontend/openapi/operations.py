@@ -326,6 +326,9 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "POST", "/me/second-factor/remove", "Remove it", admin.CodeBody, answer=("enabled",)
     ),
+    Operation("GET", "/me/sessions", "List where one is signed in", answer=("object", "data")),
+    Operation("DELETE", "/me/sessions/{id}", "End a session of one's own", answer=_OBJECT),
+    Operation("POST", "/me/sessions/end-others", "End all other sessions", answer=("ended",)),
     _listing("/me/keys", "List the own keys"),
     *_managed("/me/keys", "a key of one's own", admin.OwnKeyBody, admin.KeyEdit),
     Operation(

@@ -65,6 +65,7 @@ from frontend.routes.ollama_models import OllamaModelRoutes
 from frontend.routes.queue import QueueRoutes
 from frontend.routes.rerank import RerankRoutes
 from frontend.routes.responses import ResponsesRoutes
+from frontend.routes.sessions import SessionRoutes
 from frontend.routes.tokens import TokenRoutes
 from frontend.routes.usage import UsageRoutes
 from frontend.settings import Settings
@@ -177,6 +178,7 @@ def make_handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
             tuple(settings.entries),
         ),
         cache=CacheRoutes(desk, parts.purging),
+        sessions=SessionRoutes(desk, parts.sessions, parts.cookies),
         canaries=CanaryRoutes(desk, parts.rollout.canaries, path.shares, parts.roster),
         charts=ChartRoutes(desk, path.images.workers),
         managed_models=ManagedModelRoutes(desk, parts.management),

@@ -56,14 +56,17 @@ def _broken(file: Path, version: Path) -> Iterator[str]:
         if not isinstance(node, ast.ImportFrom) or node.level or not node.module:
             continue
         package, _, module = node.module.partition(".")
-        # `from python_backends import x` names modules, which have no list of names
-        if package != PACKAGE or not module:
+        if package != PACKAGE:
             continue
-        source = (version / PACKAGE / module.replace(".", "/")).with_suffix(".py")
-        if not source.is_file():
+        folder = version / PACKAGE / module.replace(".", "/")
+        source = folder.with_suffix(".py")
+        if source.is_file():
+            defined = set(_defined(_tree(source)))
+        elif folder.is_dir():
+            defined = {each.stem for each in folder.iterdir()}
+        else:
             yield f"{shown} imports {node.module}, which is not there"
             continue
-        defined = set(_defined(_tree(source)))
         for name in sorted({alias.name for alias in node.names} - defined - {"*"}):
             yield f"{shown} imports '{name}' from {node.module}, which does not define it"
 

@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.timeout(120), needs_chromium]
 SCRIPT = "<img src=x onerror=alert(1)>"
 BROWSER = {"accept": "text/html, */*;q=0.8"}
 HELLO = {"model": "echo", "messages": script(text="a b")}
-PEOPLE = ("ada", "bob", "cat", "dan", "eve", "fay", "gus")
+PEOPLE = ("ada", "bob", "cat", "dan", "eve", "fay", "gus", "ian")
 
 
 @dataclass
@@ -285,6 +285,33 @@ def test_a_session_is_new_at_each_sign_in_and_ends_for_good(town: Town) -> None:
         assert http.cookies["session"] != before
         stale = httpx2.get(f"{town.url}/me", headers={"cookie": f"session={before}"})
         assert stale.status_code == 401
+
+
+def test_other_sessions_are_seen_and_ended(browser: Browser, town: Town) -> None:
+    with (
+        window(browser, base_url=town.url) as page,
+        town.client("ian") as http,
+        town.client("ian") as third,
+        town.client("bob") as other,
+    ):
+        sign_in(page, town, "ian")
+        rows = page.locator("#sessions tbody tr")
+        expect(rows).to_have_count(3)
+        expect(rows.filter(has_text="This browser")).to_contain_text("Chrome on Linux")
+        expect(rows.filter(has_text="This browser")).to_contain_text("from 127.0.0.1")
+        check_accessible(page)
+        found = {one["current"]: one["id"] for one in http.get("/me/sessions").json()["data"]}
+        for path in (found[True], "0" * 24, "x'--"):
+            assert other.delete(f"/me/sessions/{path}", headers=csrf(other)).status_code == 404
+        assert http.delete(f"/me/sessions/{found[True]}").status_code == 403
+        rows.filter(has_text="python-httpx2").first.get_by_role("button", name="End").press("Enter")
+        expect(rows).to_have_count(2)
+        assert sorted(one.get("/me").status_code for one in (http, third)) == [200, 401]
+        page.get_by_role("button", name="End 1 other session").click()
+        page.get_by_role("button", name="Continue").click()
+        expect(page.locator("#sessions-note")).to_have_text("1 session ended.")
+        expect(rows).to_have_count(1)
+        assert [one.get("/me").status_code for one in (http, third, other)] == [401, 401, 200]
 
 
 def test_a_new_password_ends_every_session(town: Town) -> None:

@@ -60,7 +60,7 @@ def test_a_module_that_is_missing_is_named(version: Path) -> None:
 
 def test_code_that_a_user_changed_is_served(version: Path) -> None:
     model = version / "model.py"
-    model.write_text(model.read_text() + "\nprint('here')\n")
+    model.write_text(f"{model.read_text()}\nprint('here')\nfrom python_backends import triton\n")
     assert not check_code(version.parents[1])
 
 
