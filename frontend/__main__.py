@@ -21,7 +21,7 @@ _COMMANDS = {
     "key-requests": "decide on requests for keys",
     "keys": "create, list, rotate and revoke the keys of callers",
     "migrate": "bring the database's tables to the revision of this release",
-    "models": "list, load and unload the models of the upstreams",
+    "models": "list, load and unload the models of the upstreams; canaries",
     "organisations": "create, list, rename and delete organisations",
     "plans": "give users, groups and organisations plans",
     "prices": "edit the price table",

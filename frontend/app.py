@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from frontend.accounts.callers import Callers
 from frontend.accounts.cookies import Cookies
+from frontend.accounts.directory.canaries import Canaries
 from frontend.accounts.directory.directory import Directory
 from frontend.accounts.sessions import Lifetimes, Sessions
 from frontend.generation.overview import Overview, gauges_of
@@ -28,6 +29,7 @@ from frontend.http.routing import Routes
 from frontend.http.sites import Sites, sites_of
 from frontend.management import Management
 from frontend.purging import Purging
+from frontend.rollout import Rollout
 from frontend.scheduling.shared import Exchange
 from frontend.settings import Settings
 from frontend.settings.server import ServerSettings
@@ -93,7 +95,8 @@ def create_gateway(
         path.queue.policy, UsageStore(database), path.tariff.weights, settings.share_interval_s
     )
     watch(metrics, path, settings.data_directory)
-    directory, callers = Directory.of(database, counters), Callers(database)
+    directory = Directory.of(database, counters, settings.secret_keys)
+    callers = Callers(database)
     recorder = make_recorder(settings, database, metrics)
     runner = make_runner(
         settings, path, recorder, lambda name: routes.find("POST", name)[0].handler
@@ -105,6 +108,8 @@ def create_gateway(
     )
     cookies = Cookies(secure=settings.public_url.startswith("https:"))
     roster = make_roster(settings, path, database)
+    rollout = Rollout(path.shares, Canaries(directory.groups.changes, path.fleet.find_own))
+    roster.also.append(rollout.read)
     authorizer = make_authorizer(settings, callers, sessions, cookies)
     parts = Parts(
         database,
@@ -118,6 +123,7 @@ def create_gateway(
         cookies,
         Uptime(UptimeStore(database), lambda: path.fleet.is_ready and not path.draining),
         roster,
+        rollout,
         Management(path.fleet, directory.groups.changes),
         None if path.cache is None else Purging(path.cache, directory.groups.changes),
         authorizer,
@@ -161,6 +167,7 @@ def _lifespan(path: Path, parts: Parts, callers: Callers, tracing: "Tracing | No
         purging = nullcontext() if parts.purging is None else parts.purging.following()
         traces = nullcontext() if tracing is None else tracing.running()
         await parts.directory.roles.seed()
+        await parts.directory.factors.seal.renew()
         async with (
             path.fleet.polling(),
             parts.roster.following(),
@@ -180,6 +187,7 @@ def _lifespan(path: Path, parts: Parts, callers: Callers, tracing: "Tracing | No
             yield
         # in this order: what uses the upstream ends before its channel is closed
         await parts.management.close()
+        await parts.rollout.close()
         await path.images.workers.close()
         await parts.database.close()
         await path.fleet.close()

@@ -201,7 +201,8 @@ async def _copies(member: Member) -> dict[str, Copy]:
         stored = dict(await member.upstream.stored())
     except GatewayError:
         stored = {}
-    served = {one.name for one in registry.models} | set(registry.absent)
+    # versions are shown with their model
+    served = {one.name for one in registry.models if not one.version_of} | set(registry.absent)
     names = served | {name for name in stored if name not in served and not _is_part(name, stored)}
     return {name: _copy(member, name, stored.get(name, ())) for name in names}
 

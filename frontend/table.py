@@ -31,6 +31,8 @@ from frontend.routes.audit import AuditRoutes
 from frontend.routes.backends import BackendRoutes
 from frontend.routes.batches import BatchRoutes
 from frontend.routes.cache import CacheRoutes
+from frontend.routes.canaries import CanaryRoutes
+from frontend.routes.charts import ChartRoutes
 from frontend.routes.chat import ChatRoutes
 from frontend.routes.completions import CompletionRoutes
 from frontend.routes.docs import DocsRoutes
@@ -50,6 +52,7 @@ from frontend.routes.ollama_models import OllamaModelRoutes
 from frontend.routes.queue import QueueRoutes
 from frontend.routes.rerank import RerankRoutes
 from frontend.routes.responses import ResponsesRoutes
+from frontend.routes.sessions import SessionRoutes
 from frontend.routes.tokens import TokenRoutes
 from frontend.routes.usage import UsageRoutes
 
@@ -112,6 +115,9 @@ class Handlers:
     backends: BackendRoutes
     managed_models: ManagedModelRoutes
     cache: CacheRoutes
+    canaries: CanaryRoutes
+    charts: ChartRoutes
+    sessions: SessionRoutes
 
 
 def table(to: Handlers) -> list[Route]:
@@ -228,6 +234,7 @@ def _gateway(to: Handlers) -> list[Route]:
         Route("GET", "/login/oidc/callback", OPENAI, PUBLIC, to.single.answer),
         Route("POST", "/logout", OPENAI, SELF, to.login.logout),
         Route("GET", "/request-key", OPENAI, PUBLIC, to.account.ask),
+        Route("POST", "/charts", OPENAI, SELF, to.charts.draw),
         Route("GET", "/dashboard", OPENAI, SELF, to.account.show, page=True),
         Route("GET", "/admin", OPENAI, SELF, to.admin.overview, page=True),
         Route("GET", "/admin/pages/{name}", OPENAI, SELF, to.admin.show, page=True),
@@ -301,6 +308,9 @@ def _keys(to: Handlers) -> list[Route]:
         Route("POST", "/me/second-factor", OPENAI, SELF, to.factors.set_up),
         Route("POST", "/me/second-factor/confirm", OPENAI, SELF, to.factors.confirm),
         Route("POST", "/me/second-factor/remove", OPENAI, SELF, to.factors.remove),
+        Route("GET", "/me/sessions", OPENAI, SELF, to.sessions.list),
+        Route("DELETE", "/me/sessions/{id}", OPENAI, SELF, to.sessions.end),
+        Route("POST", "/me/sessions/end-others", OPENAI, SELF, to.sessions.end_others),
         Route("GET", "/me/keys", OPENAI, SELF, to.own_keys.page),
         Route("POST", "/me/keys", OPENAI, SELF, to.own_keys.create_own),
         Route("GET", own, OPENAI, SELF, to.own_keys.get),
@@ -339,6 +349,7 @@ def _quotas(to: Handlers) -> list[Route]:
         Route("GET", "/admin/queue", OPENAI, USAGE, to.queue.show),
         Route("GET", "/admin/queue/decisions", OPENAI, USAGE, to.queue.decisions),
         Route("GET", "/me/usage", OPENAI, SELF, to.usage.own),
+        Route("GET", "/me/credits", OPENAI, SELF, to.usage.credits),
         Route("GET", "/me/quotas", OPENAI, SELF, to.usage.limits),
         Route("GET", "/me/quota-requests", OPENAI, SELF, to.quota_requests.page_own),
         Route("POST", "/me/quota-requests", OPENAI, SELF, to.quota_requests.file),
@@ -376,5 +387,11 @@ def _managed_models(to: Handlers) -> list[Route]:
         Route("GET", "/admin/models", OPENAI, LOAD, to.managed_models.list),
         Route("POST", "/admin/models/load", OPENAI, LOAD, to.managed_models.load),
         Route("POST", "/admin/models/unload", OPENAI, LOAD, to.managed_models.unload),
+        Route("GET", "/admin/canaries", OPENAI, LOAD, to.canaries.page),
+        Route("POST", "/admin/canaries", OPENAI, LOAD, to.canaries.create),
+        Route("GET", "/admin/canaries/{id}", OPENAI, LOAD, to.canaries.get),
+        Route("PATCH", "/admin/canaries/{id}", OPENAI, LOAD, to.canaries.edit),
+        Route("DELETE", "/admin/canaries/{id}", OPENAI, LOAD, to.canaries.delete),
+        Route("POST", "/admin/canaries/{id}/promote", OPENAI, LOAD, to.canaries.promote),
         Route("GET", "/admin/models/{model:path}", OPENAI, LOAD, to.managed_models.get),
     ]

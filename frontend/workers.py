@@ -7,12 +7,12 @@ processes and never fills the queue. The clock of a call starts when a process t
 
 import asyncio
 import ctypes
-import multiprocessing
 import os
 import resource
 import signal
 from collections.abc import Callable
 from concurrent.futures import TimeoutError as DeadlinePassed
+from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import TypeVar
 
 from pebble import ProcessExpired, ProcessPool
@@ -51,7 +51,7 @@ class Workers:
             initializer=_limit,
             initargs=(memory_bytes,),
             # a fork of a process with gRPC's threads may inherit a lock that is never released
-            context=multiprocessing.get_context("spawn"),
+            context=_Context(),
         )
         self._started: asyncio.Task[bool] | None = None
 
@@ -87,11 +87,26 @@ class Workers:
         await asyncio.to_thread(self._pool.join)
 
 
+class _Process(SpawnProcess):
+    """Blocks Ctrl-C from its first instruction on: the imports would print a traceback."""
+
+    def start(self) -> None:
+        # the new process inherits the mask of the thread that starts it
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            super().start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _Context(SpawnContext):
+    Process = _Process
+
+
 def _limit(memory_bytes: int) -> None:
     """Runs in each new process."""
     # a killed gateway runs no clean-up; the kernel ends its children (prctl(2))
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the whole group
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     # a core file would hold a caller's image or answer
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -6,6 +6,7 @@ imports is next to it in `python_backends/`, so that imports are the same in bot
 """
 
 import ast
+import hashlib
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -15,16 +16,16 @@ from types import ModuleType
 
 from toolkit.errors import SetupError
 
-_PACKAGE = "python_backends"
+PACKAGE = "python_backends"
 
 
 @cache
 def backends_folder() -> Path:
     """Where the package's files are. Raises SetupError when it is not installed."""
-    spec = find_spec(_PACKAGE)
+    spec = find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise SetupError(
-            f"the package {_PACKAGE} is not installed",
+            f"the package {PACKAGE} is not installed",
             hint=f"{sys.executable} -m pip install --force-reinstall --no-deps triton-toolkit",
         )
     return Path(spec.submodule_search_locations[0])
@@ -56,8 +57,18 @@ def backend_files(backend: str) -> dict[str, Path]:
     files = {"model.py": root / backend / "model.py"}
     for path in sorted(sources.values()):
         if path != files["model.py"]:
-            files[f"{_PACKAGE}/{path.relative_to(root).as_posix()}"] = path
+            files[f"{PACKAGE}/{path.relative_to(root).as_posix()}"] = path
     return files
+
+
+def code_digest(backend: str) -> str:
+    """SHA-256 over path, length and bytes of each file to copy, in order."""
+    total = hashlib.sha256()
+    for place, source in sorted(backend_files(backend).items()):
+        content = source.read_bytes()
+        # with lengths, so that bytes cannot move from one file to the next unnoticed
+        total.update(f"{place}\0{len(content)}\0".encode() + content)
+    return f"sha256:{total.hexdigest()}"
 
 
 def load_served(file: str) -> ModuleType:
@@ -84,11 +95,11 @@ def _imported(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module and not node.level:
             package, _, module = node.module.partition(".")
-            if package == _PACKAGE:
+            if package == PACKAGE:
                 names = [module] if module else [alias.name for alias in node.names]
                 yield from (name.replace(".", "/") for name in names)
         elif isinstance(node, ast.Import):
             for alias in node.names:
                 package, _, module = alias.name.partition(".")
-                if package == _PACKAGE and module:
+                if package == PACKAGE and module:
                     yield module.replace(".", "/")

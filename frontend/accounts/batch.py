@@ -64,6 +64,11 @@ class Reserve:
     """The id of the reservation, if there is one."""
     rates: Rates | None = None
 
+    @property
+    def is_first(self) -> bool:
+        """Whether it has the reservation that its request is charged by."""
+        return self.part == self.hold.row.request_id
+
 
 @dataclass(slots=True)
 class Batch:
@@ -145,6 +150,7 @@ class _Work:
         """Charges every hold once: one whose row was not taken was charged by somebody else."""
         mine = [hold for hold in holds if _is_mine(hold, taken, known)]
         self._lock(holds, taken, reserves)
+        self._open_purses(mine, reserves)
         if any(hold.started for hold in mine):
             read_prices(self._books, self._memory, self._now_us)
         for hold in holds:
@@ -171,6 +177,9 @@ class _Work:
         if len(memory.counters) > MANY:
             memory.counters.clear()
         memory.counters.update(self._counters)
+        if len(memory.purses) > MANY:
+            memory.purses.clear()
+        memory.purses.update(self._purses.purses())
 
     def _lock(self, holds: Sequence[Hold], taken: Set[str], reserves: Sequence[Reserve]) -> None:
         """Every counter and account that the transaction needs, in order and at once."""
@@ -181,18 +190,29 @@ class _Work:
             if part in taken or hold.is_unwritten
             for limit, _ in amounts
         }
-        payers = {hold.payer for hold in holds if hold.payer is not None and hold.credits}
         for one in reserves:
             rules = self._rules(one)
             keys |= {limit.key for limit in rules.for_model(one.hold.row.model)}
             if one.granted is not None:
                 keys |= {limit.key for limit, _ in one.granted.holds}
-            if rules.payer is not None and one.need.requests:
-                payers.add(rules.payer)
         rows = self._books.lock_counters(keys)
         self._counters = {key: counter_of(row) for key, row in rows.items()}
+
+    def _open_purses(self, mine: Sequence[Hold], reserves: Sequence[Reserve]) -> None:
+        """Every account of credits; what was granted from memory is taken from it."""
+        paying = [hold for hold in mine if hold.payer is not None and hold.credits]
+        payers = {hold.payer for hold in paying if hold.payer is not None}
+        granted = [hold for hold in paying if hold.is_unwritten and hold.started]
+        for one in reserves:
+            payer = self._rules(one).payer
+            if payer is not None and one.need.requests:
+                payers.add(payer)
+            if one.granted is not None and one.hold.promised and one.is_first:
+                assert one.hold.payer is not None
+                payers.add(one.hold.payer)
+                granted.append(one.hold)
         if payers:
-            self._purses.open(payers)
+            self._purses.open(payers, granted)
 
     def _read_rules(self, reserves: Sequence[Reserve]) -> None:
         memory, now_us = self._memory, self._now_us
@@ -254,7 +274,7 @@ class _Work:
 
     def _charge(self, hold: Hold) -> None:
         row = hold.row
-        if hold.payer is not None and hold.credits:
+        if hold.payer is not None and hold.credits and (hold.started or not hold.is_unwritten):
             row.credits = hold.cost if hold.started else 0
             self._purses.settle(hold.payer, hold.credits, row.credits, row.request_id)
         if hold.started:

@@ -25,6 +25,8 @@ class Hold:
     parts: dict[str, Holds] = field(default_factory=dict)
     payer: tuple[str, str] | None = None
     credits: int = 0
+    promised: int = 0
+    """Credits that were granted from memory and are not taken from its payer's balance yet."""
     started: bool = False
     """Whether a model has seen it. One that never started costs nothing."""
     produced: int = 0

@@ -80,7 +80,7 @@ class Ledger:
         )
         if self.folder is not None:
             self._journal = Journal(self.folder, memory.gateway_id)
-        self.remaining = Remaining(self.store, memory, self.clock, self.shared)
+        self.remaining = Remaining(self.store, memory, self._quick, self.clock, self.shared)
         self._writer = Writer(
             self.store,
             memory,
@@ -199,7 +199,7 @@ class Ledger:
         return self._refuse(owner, answer)
 
     def _write_later(self, hold: Hold, need: Need, granted: Grant, now_us: int) -> bool:
-        if not granted.holds:
+        if not (granted.holds or hold.promised):
             return True
         if not self._writer.add_granted(Reserve(hold, need, granted, part=hold.next_id)):
             return False

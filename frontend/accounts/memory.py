@@ -16,11 +16,25 @@ from frontend.store.ledger.books import Books
 from frontend.store.ledger.counters import CounterRow
 from frontend.store.ledger.credits import PlanRow, SubscriptionRow
 
+Payer = tuple[str, str]
+"""Kind and id of the scope whose credits are spent."""
 LEASE_US = 45 * SECOND_US
 """Of a gateway. With the sweep every 15 s, nothing of a dead one is reserved for more than 75 s."""
 RULES_US = 700_000
 """How long rules and prices are used before they are read again: below the second within which
 every process must know of a change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Purse:
+    """What a payer had after a transaction that had its balance locked."""
+
+    available: int
+    pays: bool
+    """Whether requests cost credits: they do not with an unlimited plan."""
+    read_us: int
+    until_us: int
+    """Until the plan's period ends, or another process may have changed it."""
 
 
 @dataclass(slots=True)
@@ -31,6 +45,7 @@ class Memory:
     default_tokens: int
     rules: dict[Owner, tuple[int, Rules]] = field(default_factory=dict)
     counters: dict[Key, Counter] = field(default_factory=dict)
+    purses: dict[Payer, Purse] = field(default_factory=dict)
     prices: list[Price] = field(default_factory=list)
     prices_read_us: int = -(10**18)
     has_redis: bool = False
@@ -42,6 +57,15 @@ class Memory:
     def is_alone(self, now_us: int) -> bool:
         """Whether no other gateway has begun to serve."""
         return self.gateways == 1 and 0 <= now_us - self.gateways_read_us < RULES_US
+
+    def purse_for(self, payer: Payer, now_us: int) -> Purse | None:
+        """None: it has to be read."""
+        purse = self.purses.get(payer)
+        return purse if purse is not None and purse.read_us <= now_us < purse.until_us else None
+
+    def has_prices(self, now_us: int) -> bool:
+        """Whether the prices need not be read."""
+        return now_us - self.prices_read_us < RULES_US
 
     def is_unlimited(self, owner: Owner, now_us: int) -> bool:
         """Whether it is known that the caller has nothing to reserve."""
@@ -70,7 +94,7 @@ def read_rules(books: Books, memory: Memory, owners: Iterable[Owner], now_us: in
 
 def read_prices(books: Books, memory: Memory, now_us: int) -> None:
     """Reads the price table into the memory, if it is time to."""
-    if now_us - memory.prices_read_us < RULES_US:
+    if memory.has_prices(now_us):
         return
     memory.prices = [
         Price(

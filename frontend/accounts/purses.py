@@ -1,10 +1,14 @@
-"""The credits that one transaction moves: of whom, and in which order they are locked."""
+"""The credits that one transaction moves: of whom, and in which order they are locked.
+
+What was granted from memory is taken first, from the period in which it was granted.
+"""
 
 from collections.abc import Sequence
 
 from frontend.accounts import credits
 from frontend.accounts.credits import Balance, Reason, Transfer, transfer
-from frontend.accounts.memory import subscription_of
+from frontend.accounts.holds import Hold
+from frontend.accounts.memory import RULES_US, Payer, Purse, subscription_of
 from frontend.accounts.plans import renew
 from frontend.accounts.prices import Price, price_of
 from frontend.accounts.windows import parse_window
@@ -13,8 +17,6 @@ from frontend.store.ledger.books import Books
 from frontend.store.ledger.credits import SubscriptionRow, TransferRow
 
 MONTH = parse_window("month")
-Payer = tuple[str, str]
-"""Kind and id of a scope."""
 
 
 class Purses:
@@ -27,8 +29,9 @@ class Purses:
         self._subscriptions: dict[Payer, SubscriptionRow] = {}
         self._transfers: list[TransferRow] = []
 
-    def open(self, payers: set[Payer]) -> None:
-        """Locks subscriptions and balances, and begins the periods that are due."""
+    def open(self, payers: set[Payer], granted: Sequence[Hold] = ()) -> None:
+        """Locks subscriptions and balances, takes what was granted already, and begins the periods
+        that are due."""
         books = self._books
         ids = {scope_id for _, scope_id in payers}
         plans = books.plans()
@@ -39,6 +42,9 @@ class Purses:
             self.balances[payer] = Balance(
                 *(names[name][1] for name in ("available", "reserved", "spent", "expired"))
             )
+        for hold in granted:
+            self._take(hold)
+        for payer in payers:
             if (row := self._subscriptions.get(payer)) is None:
                 continue
             by_name = {plan.name: plan for plan in plans.values()}
@@ -52,8 +58,7 @@ class Purses:
 
     def cost(self, payer: Payer, row: UsageRow, prices: Sequence[Price]) -> int:
         """Credits of a request; nothing for a payer whose plan is unlimited."""
-        subscription = self._subscriptions.get(payer)
-        if subscription is None or subscription.plan.credits is None:
+        if not self._pays(payer):
             return 0
         return price_of(prices, row.model, row.upstream, self._now_us).credits
 
@@ -67,9 +72,28 @@ class Purses:
         moves = credits.settle(self.balances[payer], reserved, spent)
         self._record(payer, moves, request_id)
 
+    def purses(self) -> dict[Payer, Purse]:
+        """What the payers have now, for the memory of the process."""
+        now_us = self._now_us
+        until_us = min(now_us + RULES_US, MONTH.end(now_us))
+        return {
+            payer: Purse(balance.available, self._pays(payer), now_us, until_us)
+            for payer, balance in self.balances.items()
+        }
+
     def save(self) -> None:
         """Writes what was moved."""
         self._books.save_transfers(self._transfers, self._accounts, self._now_us)
+
+    def _pays(self, payer: Payer) -> bool:
+        subscription = self._subscriptions.get(payer)
+        return subscription is not None and subscription.plan.credits is not None
+
+    def _take(self, hold: Hold) -> None:
+        assert hold.payer is not None
+        # an administrator may have taken credits back since the grant: then the rest is all it has
+        hold.credits = min(hold.credits, self.balances[hold.payer].available)
+        self.reserve(hold.payer, hold.credits, hold.row.request_id)
 
     def _record(self, payer: Payer, moves: Sequence[Transfer], request_id: str | None) -> None:
         self._transfers += [

@@ -13,7 +13,8 @@ from typing import TypeVar
 
 from frontend.accounts.holds import Hold
 from frontend.accounts.limits import Key, Limit, Measure, left
-from frontend.accounts.memory import Memory, rates_of
+from frontend.accounts.memory import Memory, Payer, rates_of
+from frontend.accounts.prices import price_of
 from frontend.accounts.quotas import Grant, Holds, Need
 from frontend.accounts.rules import scopes_of
 from frontend.domain.metering import Owner, Rate, Rates
@@ -28,6 +29,8 @@ class Quick:
 
     memory: Memory
     _taken: Sums[Key] = field(default_factory=Sums)
+    _promised: Sums[Payer] = field(default_factory=Sums)
+    """Credits."""
     _undecided: Sums[str] = field(default_factory=Sums)
     """By subject: requests whose transaction has not ended."""
 
@@ -36,8 +39,7 @@ class Quick:
         if not self.memory.is_alone(now_us):
             return None
         rules = self.memory.rules_for(hold.row.owner, now_us)
-        # only the transaction knows a balance of credits
-        if rules is None or rules.payer is not None:
+        if rules is None:
             return None
         holds = tuple(
             (limit, need.prompt + need.output if _is_tokens(limit) else need.requests)
@@ -45,6 +47,12 @@ class Quick:
         )
         if not all(self._fits(limit, amount, now_us) for limit, amount in holds):
             return None
+        if rules.payer is not None and need.requests:
+            if (cost := self._cost(hold, rules.payer, now_us)) is None:
+                return None
+            if cost:
+                hold.payer, hold.credits, hold.promised = rules.payer, cost, cost
+                self._promised[rules.payer] += cost
         self.take(holds)
         return Grant(holds, need.output)
 
@@ -67,10 +75,21 @@ class Quick:
         """What is granted of a limit and not in the counters of the memory."""
         return self._taken[limit.key]
 
-    def written(self, holds: Holds) -> None:
-        """Grants that the counters of the memory now have, too."""
-        for limit, amount in holds:
-            _subtract(self._taken, limit.key, amount)
+    def unwritten(self) -> dict[Key, int]:
+        """The same of all limits."""
+        return dict(self._taken)
+
+    def written(self, hold: Hold, holds: Holds) -> None:
+        """Grants of a request that the counters of the memory now have, too."""
+        self._give_back(holds)
+        self._end_promise(hold)
+
+    def withdraw(self, hold: Hold, holds: Holds, *, is_first: bool) -> None:
+        """A grant that could not be kept. The first one of a request has its credits."""
+        self._give_back(holds)
+        if is_first and hold.promised:
+            self._end_promise(hold)
+            hold.payer, hold.credits = None, 0
 
     def rates(self, limits: Iterable[Limit], now_us: int) -> Rates:
         """For the headers."""
@@ -85,6 +104,28 @@ class Quick:
             _less(rates.tokens, taken[Measure.TOKENS]),
             now_us,
         )
+
+    def _give_back(self, holds: Holds) -> None:
+        for limit, amount in holds:
+            _subtract(self._taken, limit.key, amount)
+
+    def _end_promise(self, hold: Hold) -> None:
+        if hold.promised and hold.payer is not None:
+            _subtract(self._promised, hold.payer, hold.promised)
+            hold.promised = 0
+
+    def _cost(self, hold: Hold, payer: Payer, now_us: int) -> int | None:
+        """Credits of a request; None: only a transaction knows whether its payer has them."""
+        memory, row = self.memory, hold.row
+        purse = memory.purse_for(payer, now_us)
+        if purse is None or not memory.has_prices(now_us) or payer[1] in self._undecided:
+            return None
+        if not purse.pays:
+            return 0
+        cost = price_of(memory.prices, row.model, row.upstream, now_us).credits
+        # an administrator may take credits back before this is written
+        fits = purse.available - self._promised[payer] >= _MARGIN * cost
+        return cost if fits else None
 
     def _fits(self, limit: Limit, amount: int, now_us: int) -> bool:
         counter = self.memory.counters.get(limit.key)

@@ -4,15 +4,18 @@ What was read less than a second ago is shown again; older values may have been 
 It decides nothing: a request is granted by what its transaction reads.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from frontend.accounts.batch import MANY
 from frontend.accounts.clock import Clock
-from frontend.accounts.limits import left, reset_us
+from frontend.accounts.limits import left, reset_us, take
 from frontend.accounts.memory import Memory, merged, rates_of, read_limits, read_rates
+from frontend.accounts.quick import Quick
 from frontend.accounts.shared import Shared
+from frontend.accounts.statement import Holding, read_holdings
 from frontend.accounts.windows import SECOND_US, iso
 from frontend.domain.metering import Owner, Rates
 from frontend.errors import StoreUnavailable
@@ -27,6 +30,7 @@ class Remaining:
 
     store: LedgerStore
     memory: Memory
+    quick: Quick
     clock: Clock
     shared: Shared | None
     _rates: dict[Owner, Rates] = field(default_factory=dict)
@@ -64,7 +68,11 @@ class Remaining:
     async def limits(self, owner: Owner) -> list[dict[str, Any]]:
         """A caller's limits with what is used and left of them. Raises StoreUnavailable."""
         now_us = self.clock()
+        # before the database is read: what is written meanwhile must not be missing in both
+        taken = self.quick.unwritten()
         pairs = await self.store.read(lambda books: read_limits(books, self.memory, owner, now_us))
+        for limit, counter in pairs:
+            take(limit, counter, taken.get(limit.key, 0), now_us)
         if self.shared is not None:
             shared = self.memory.rules[owner][1].shared
             counters = await self.shared.read(shared)
@@ -84,6 +92,11 @@ class Remaining:
             }
             for limit, counter in pairs
         ]
+
+    async def credits(self, owner: Owner) -> Sequence[Holding]:
+        """The credits that a caller may use. Raises StoreUnavailable."""
+        now_us = self.clock()
+        return await self.store.read(lambda books: read_holdings(books, owner, now_us))
 
     def remember_shared(self, owner: Owner, rates: Rates) -> None:
         """What Redis has just said."""

@@ -5,6 +5,7 @@ latest after its longest time, and with a new password. One that still lacks a s
 password in place of a one-time one, is not a session yet: it opens nothing but that step.
 """
 
+import hashlib
 import re
 import secrets
 import time
@@ -18,10 +19,11 @@ from frontend.accounts.credentials import digest_of
 from frontend.accounts.passwords import MAX_LENGTH, Passwords
 from frontend.accounts.signins import Refused, SignIns, Source
 from frontend.domain.identity import Caller
-from frontend.errors import Forbidden, GatewayError, StoreUnavailable
+from frontend.errors import Forbidden, GatewayError, NotFound, StoreUnavailable
 from frontend.store import accounts as store
 from frontend.store.database import Database
 from frontend.store.factors import find_factor
+from frontend.store.records import Rows
 from frontend.store.secrets import shared_secret
 from frontend.store.sessions import (
     Session,
@@ -30,13 +32,14 @@ from frontend.store.sessions import (
     find_credentials,
     find_person,
     find_session,
+    list_sessions,
     see_session,
 )
 
 _MINUTE_US = 60_000_000
 _STEP_US = 10 * _MINUTE_US
 _TOKEN = re.compile(rb"[A-Za-z0-9_-]{43}")
-_MAX_KNOWN = 10_000
+_MAX_KNOWN, _MAX_LISTED = 10_000, 200
 COMPLETE, CODE, PASSWORD, ENROL = "", "code", "password", "enrol"
 """What a session lacks: nothing, a code of the second factor, a password of its user's own choice,
 or a second factor that the role requires."""
@@ -71,6 +74,19 @@ class Pending:
     user_id: str
     name: str
     stage: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A session as its user sees it; `id` opens nothing."""
+
+    id: str
+    is_current: bool
+    address: str
+    agent: str
+    created_at_us: int
+    seen_at_us: int
+    expires_at_us: int
 
 
 @dataclass(slots=True)
@@ -148,7 +164,8 @@ class Sessions:
         """A new session; its token is never one that a browser brought along."""
         token, now_us = secrets.token_urlsafe(32), self.now_us()
         length_us = self.lifetimes.longest_s * 1_000_000 if stage == COMPLETE else _STEP_US
-        session = Session(user_id, now_us, now_us + length_us, stage)
+        place = ("", "") if source is None else (source.address, source.agent)
+        session = Session(user_id, now_us, now_us + length_us, stage, *place)
         async with self.database.begin() as rows:
             await add_session(rows, digest_of(token.encode()), session)
             if source is not None and stage == COMPLETE:
@@ -205,6 +222,46 @@ class Sessions:
             if source is not None and session.stage == COMPLETE:
                 await self.signins.note(rows, "sessions.sign_out", session.user_id, source)
 
+    async def of_user(self, user_id: str, token: bytes) -> list[Listed]:
+        """The sessions that a user can use at present, the last used first, at most 200. `token`:
+        the one of this request."""
+        now_us, current = self.now_us(), digest_of(token)
+        async with self.database.connect() as rows:
+            found = await list_sessions(rows, user_id, now_us)
+        idle_us = self.lifetimes.idle_s * 1_000_000
+        return [
+            Listed(
+                _public_id(one.digest), one.digest == current, one.address, one.agent,
+                one.created_at_us, one.seen_at_us, one.expires_at_us,
+            )
+            for one in found
+            if now_us < one.seen_at_us + idle_us
+        ][:_MAX_LISTED]  # fmt: skip
+
+    async def end_one(self, user_id: str, session_id: str, source: Source) -> None:
+        """Ends a session of a user. Raises NotFound."""
+        async with self.database.begin() as rows:
+            found = await list_sessions(rows, user_id, self.now_us())
+            digests = [one.digest for one in found if _public_id(one.digest) == session_id]
+            if not digests:
+                raise NotFound("this session does not exist, or has ended")
+            await self._end(rows, digests, user_id, source)
+
+    async def end_others(self, user_id: str, token: bytes, source: Source) -> int:
+        """Ends every session of a user but the one of this request, and steps towards one."""
+        current = digest_of(token)
+        async with self.database.begin() as rows:
+            found = await list_sessions(rows, user_id, self.now_us())
+            digests = [one.digest for one in found if one.digest != current]
+            await self._end(rows, digests, user_id, source)
+        return len(digests)
+
+    async def _end(self, rows: Rows, digests: list[bytes], user_id: str, source: Source) -> None:
+        for digest in digests:
+            self._known.pop(digest, None)
+            await end_session(rows, digest)
+            await self.signins.note(rows, "sessions.end", user_id, source)
+
     async def _read(self, token: bytes) -> tuple[Session | None, store.Owned | None]:
         if not _TOKEN.fullmatch(token):
             return None, None
@@ -224,3 +281,7 @@ class Sessions:
         if not self._secret:
             self._secret = await shared_secret(self.database, "browsers")
         return self._secret
+
+
+def _public_id(digest: bytes) -> str:
+    return hashlib.sha256(b"session " + digest).hexdigest()[:24]

@@ -29,6 +29,8 @@ class Source:
     request_id: str = ""
     browser: str = ""
     method: str = "password"
+    agent: str = ""
+    """What the browser says it is."""
 
 
 @dataclass(frozen=True, slots=True)

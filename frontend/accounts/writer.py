@@ -89,7 +89,7 @@ class Writer:
         # what is kept nowhere must not be granted, except while the database is away
         if not self.note(hold) and not hold.is_offline:
             del hold.parts[one.part]
-            self.quick.written(one.granted.holds)
+            self.quick.withdraw(hold, one.granted.holds, is_first=one.is_first)
             return False
         hold.queued.append(one)
         self._reserves.append((one, None))
@@ -174,7 +174,8 @@ class Writer:
         most = 1 if self._isolates else _MOST
         settles, self._settles = self._settles[:most], self._settles[most:]
         reserves: list[_Waiting] = []
-        if not self._isolates:
+        # what is charged without a reservation is in no counter before its transaction
+        if not self._isolates and not self._settles:
             reserves, self._reserves = self._reserves[:_MOST], self._reserves[_MOST:]
             # from here on they may be committed, so `settle` must not leave them out any more
             for one, _ in reserves:
@@ -209,7 +210,7 @@ class Writer:
         """Answers those who wait, and counts what was charged."""
         for one, done in reserves:
             if one.granted is not None:
-                self.quick.written(one.granted.holds)
+                self.quick.written(one.hold, one.granted.holds)
                 continue
             self.quick.decided(one.hold.row.owner)
             if isinstance(one.answer, Grant) and one.part:
@@ -225,7 +226,7 @@ class Writer:
         for hold in settles:
             if hold.is_unwritten:
                 for holds in hold.parts.values():
-                    self.quick.written(holds)
+                    self.quick.written(hold, holds)
             if hold.is_charged:
                 self.charged(hold.row)
 

@@ -13,6 +13,7 @@ from frontend.accounts.sessions import Begun, Sessions
 from frontend.accounts.signins import Source
 from frontend.accounts.throttle import subject_of
 from frontend.dashboard.pages import PAGE, render
+from frontend.dashboard.places import from_cookie
 from frontend.domain.identity import Network
 from frontend.domain.request import Request
 from frontend.http.client import Client
@@ -22,7 +23,8 @@ MAX_FORM = 8192
 BROWSER_S = 400 * 24 * 3600
 """How long a browser is known: the most that browsers keep a cookie."""
 STEP_S = 600
-_FORM_S = 3600
+_MAX_AGENT = 300
+FORM_S = 3600
 _HTML = b"text/html; charset=utf-8"
 Header = tuple[bytes, bytes]
 
@@ -56,7 +58,9 @@ class Forms:
         """Where an attempt comes from."""
         address = source_of(client.scope, self.proxies)
         browser = self.cookie(client, "browser").decode("latin-1")[:500]
-        return Source(address, subject_of(address), request.outcome.id, browser, method)
+        given = (value for name, value in client.scope["headers"] if name == b"user-agent")
+        agent = next(given, b"").decode("latin-1")[:_MAX_AGENT]
+        return Source(address, subject_of(address), request.outcome.id, browser, method, agent)
 
     async def send(
         self, client: Client, template: str, status: int, headers: list[Header], **values: object
@@ -80,7 +84,7 @@ class Forms:
     ) -> None:
         """The form for a name and a password, and the way to the provider."""
         token = secrets.token_urlsafe(32)
-        cookie = self.cookies.write("form", token, _FORM_S, hidden=True)
+        cookie = self.cookies.write("form", token, FORM_S, hidden=True)
         values = {"csrf": csrf_of(token.encode()), "problem": problem, "name": name[:256]}
         await self.send(
             client, "login.html", status, [cookie, *headers], **values, provider=self.provider
@@ -92,7 +96,12 @@ class Forms:
             step = self.cookies.write("step", begun.token, STEP_S, hidden=True)
             await self.go(client, f"/login/{begun.stage}", [*also, step])
             return
-        await self.go(client, "/dashboard", [*also, *await self.arrive(client, begun)])
+        place = self.place(client)
+        await self.go(client, place, [*also, *await self.arrive(client, begun)])
+
+    def place(self, client: Client) -> str:
+        """Where the browser goes when it is signed in."""
+        return from_cookie(self.cookie(client, "next"))
 
     async def arrive(self, client: Client, begun: Begun) -> list[Header]:
         """The cookies of a session that begins."""
@@ -103,7 +112,7 @@ class Forms:
         headers = [
             self.cookies.write("session", begun.token, age_s, hidden=True),
             self.cookies.write("csrf", csrf, age_s, hidden=False),
-            *(self.cookies.write(one, "", 0, hidden=True) for one in ("form", "step")),
+            *(self.cookies.write(one, "", 0, hidden=True) for one in ("form", "step", "next")),
         ]
         if begun.browser:
             headers.append(self.cookies.write("browser", begun.browser, BROWSER_S, hidden=True))

@@ -4,14 +4,16 @@ from dataclasses import dataclass
 
 import orjson
 
-from frontend.dashboard.forms import MAX_FORM, Forms, sentence
+from frontend.dashboard.forms import FORM_S, MAX_FORM, Forms, sentence
 from frontend.dashboard.pages import PAGE
+from frontend.dashboard.places import local_place, to_cookie
 from frontend.dashboard.single import SignOn
 from frontend.domain.request import Request
 from frontend.errors import GatewayError, InvalidRequest
 from frontend.http.accept import wants_page
 from frontend.http.client import Client
 from frontend.http.origin import origin_of
+from frontend.http.query import query_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,12 @@ class LoginRoutes:
 
     async def show(self, _: Request, client: Client) -> None:
         """GET /login"""
-        await self.forms.sign_in_page(client)
+        headers = []
+        # a cookie, so that it outlasts the provider's pages and the steps after a password
+        if place := local_place(query_of(client).get("next", "")):
+            cookies = self.forms.cookies
+            headers = [cookies.write("next", to_cookie(place), FORM_S, hidden=True)]
+        await self.forms.sign_in_page(client, headers=headers)
 
     async def submit(self, request: Request, client: Client) -> None:
         """POST /login"""

@@ -91,8 +91,8 @@ class StepRoutes:
             return
         await self.forms.sessions.end(self.forms.cookie(client, "step"))
         begun = await self.forms.sessions.go_on(pending, source)
-        headers = await self.forms.arrive(client, begun)
-        await self.forms.send(client, "recovery.html", 200, headers, codes=codes)
+        place, headers = self.forms.place(client), await self.forms.arrive(client, begun)
+        await self.forms.send(client, "recovery.html", 200, headers, codes=codes, place=place)
 
     async def _pending(self, client: Client, stage: str, csrf: str | None = None) -> Pending | None:
         """Who is at this step; without one it leads to the form. `csrf`: that of a form."""

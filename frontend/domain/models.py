@@ -79,3 +79,10 @@ class Model:
     """Tells versions of the model from each other, where the server says what it has."""
     keep_s: float | None = None
     """Seconds that it stays loaded without a request; infinite: always; None: the default."""
+    version_of: str = ""
+    """The name of the model that it is one of several loaded versions of."""
+
+    @property
+    def stored(self) -> str:
+        """The name by which it is loaded and unloaded: versions are loaded together."""
+        return self.version_of or self.name

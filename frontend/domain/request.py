@@ -62,6 +62,8 @@ class Outcome:
     images: int = 0
     credits: int = 0
     """Credits that it costs, in millionths."""
+    canary: str = ""
+    """The name that was asked for, if several models share its requests."""
     cache: CacheUse | None = None
     """What the response cache is asked, and did; None: it is not used for the route."""
     is_authenticated: bool = False

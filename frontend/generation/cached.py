@@ -76,7 +76,7 @@ class CachedWork:
         if not self.cache.is_local:
             return model.revision
         # a chat template may have changed: configs do not contain it
-        return f"{model.revision} {member.name} {member.registry.residency.loads(model.name)}"
+        return f"{model.revision} {member.name} {member.registry.residency.loads(model.stored)}"
 
     @property
     def _counts(self) -> bool:

@@ -114,6 +114,7 @@ def gauges_of(path: Path, metrics: Metrics) -> Gauges:
         _number(metrics, "audit_backlog"),
         _number(metrics, "disk_free_bytes"),
         _number(metrics, "disk_size_bytes"),
+        path.shares.withdrawn,
     )
 
 

@@ -21,6 +21,7 @@ from frontend.generation.charge import Charge, Expected, Tariff
 from frontend.generation.cover import Cover, new_hold
 from frontend.generation.policy import Policy, require_capability
 from frontend.generation.run import Run
+from frontend.generation.shares import UNCOUNTED, Rule, Shares
 from frontend.generation.speeds import Speeds
 from frontend.generation.structure import Structures
 from frontend.generation.together import Together
@@ -55,9 +56,11 @@ class Path:
     """Who shares cached prefixes of prompts in the engines."""
     runs: Runs = field(default_factory=Runs)
     places: Places = field(init=False)
+    shares: Shares = field(init=False)
 
     def __post_init__(self) -> None:
         self.places = Places(self.fleet)
+        self.shares = Shares(self.places, self.runs)
         self.queue.has_room = self.places.has_room
         self.places.freed.append(self.queue.wake)
 
@@ -71,12 +74,13 @@ class Path:
         """
         count, cover, status = UsageCount(), self._cover(request), 200
         charge = Charge(self.queue, self.tariff, request)
-        model, reason = None, None
+        run, reason = None, None
         try:
-            model = await self._authorize(request, name, capability)
+            model, rule = await self._authorize(request, name, capability)
             if cover is not None:
                 cover.hold.row.model = model.name
-            yield Run(self, request, model, count, charge, cover)
+            run = Run(self, request, model, count, charge, cover, rule, capability)
+            yield run
         except GatewayError as error:
             status, reason = error.status, error.code or error.type
             raise
@@ -97,19 +101,32 @@ class Path:
             usage = request.outcome.usage if count else None
             charge.settle(usage, gone=status == CLIENT_GONE, failed=status >= 400)
             self._settle(request, cover, status)
-            self.runs.ended(request, None if model is None else model.name, status, reason)
+            self.runs.ended(request, None if run is None else run.model.name, status, reason)
 
     def _cover(self, request: Request) -> Cover | None:
         if (ledger := self.ledger) is None:
             return None
         return Cover(ledger, request, new_hold(request, ledger.clock()), self.runs)
 
-    async def _authorize(self, request: Request, name: str, capability: str | None) -> Model:
-        model = require_model(request.caller.scope, name, await self.fleet.find(name))
+    async def _authorize(
+        self, request: Request, name: str, capability: str | None
+    ) -> tuple[Model, Rule | None]:
+        """The model, and the canary that shares its name's requests."""
+        scope, rule, chosen = request.caller.scope, self.shares.find(name), None
+        if rule is not None:
+            group = request.caller.group
+            need = Need(group=group, local=self.policy.is_local(group))
+            chosen = self.shares.choose(rule, request, request.session, need, capability)
+        if rule is None or chosen is None:
+            model = require_model(scope, name, await self.fleet.find(name))
+        else:
+            # who may use the name, or what it usually leads to, may use what shares it
+            require_model(scope, name, self.fleet.own(rule.targets[0].model) or chosen)
+            model, request.outcome.canary = chosen, rule.canary.name
         request.outcome.model = model.name
         if capability is not None:
             require_capability(model, name, capability)
-        return model
+        return model, rule
 
     @asynccontextmanager
     async def schedule(
@@ -152,11 +169,18 @@ class Path:
                     try:
                         yield place
                     except GatewayError as error:
-                        member.failed(model.name, error, answered=place.answered)
+                        if member.failed(model.name, error, answered=place.answered):
+                            self._share(request, model, need, failed=True)
                         if capture is not None:
                             capture.failed(error.upstream_text)
                         raise
                     member.succeeded(model.name)
+                    self._share(request, model, need, failed=False)
+
+    def _share(self, request: Request, model: Model, need: Need, *, failed: bool) -> None:
+        if request.outcome.canary and need.operation not in UNCOUNTED:
+            first_s = request.outcome.first_token_s
+            self.shares.saw(request.outcome.canary, model.name, first_s, failed=failed)
 
     def _settle(self, request: Request, cover: Cover | None, status: int) -> None:
         """Runs once for each request, with the usage as far as it got. Waits for nothing."""

@@ -28,6 +28,7 @@ from frontend.generation.cover import Cover, most_text_tokens
 from frontend.generation.fanout import Numbered, fan_out
 from frontend.generation.policy import check_generation, require_capability
 from frontend.generation.salts import salt
+from frontend.generation.shares import Rule
 from frontend.generation.speeds import Stopwatch
 from frontend.upstreams.placement import Need, Place
 
@@ -51,6 +52,9 @@ class Run:
     count: UsageCount
     _charge: Charge
     cover: Cover | None = None
+    rule: Rule | None = None
+    """The canary that the asked name leads to."""
+    capability: str | None = None
     _covered: set[int] = field(default_factory=set)
     """Prompts whose first attempt is reserved already."""
     _attempts: Iterator[int] = field(default_factory=itertools.count)
@@ -80,6 +84,10 @@ class Run:
         `whole`: the answer is not streamed. Raises InvalidRequest for what cannot be used.
         """
         self._is_whole = whole
+        need = self._need(generation)
+        if links:
+            need = replace(need, accepts=need.accepts | {Input.IMAGES})
+        self._suit(need, generation.session or "")
         generation = await self.path.images.attach(self.model, generation, links, self.request)
         if (capture := self.request.outcome.capture) is not None:
             capture.add_artifacts(generation.images, "image")
@@ -87,6 +95,20 @@ class Run:
         return await self.path.structures.prepare(
             generation, self.request.user, warnings, whole=whole
         )
+
+    def _suit(self, need: Need, session: str = "") -> None:
+        """The model of the canary for all that is known of the request now: a target that cannot
+        serve it is not asked."""
+        if self.rule is None:
+            return
+        request, shares = self.request, self.path.shares
+        named = session or request.session
+        chosen = shares.choose(self.rule, request, named, need, self.capability)
+        if chosen is not None:
+            self.model, request.outcome.model = chosen, chosen.name
+            request.outcome.canary = self.rule.canary.name
+            if self.cover is not None:
+                self.cover.hold.row.model = chosen.name
 
     async def prepare_all(self, generations: list[Generation], *, whole: bool) -> list[Generation]:
         """Several prompts with the same sampling and schemas."""
@@ -161,6 +183,8 @@ class Run:
 
     async def embed(self, embedding: Embedding) -> Vectors:
         """The vectors of all texts, in order."""
+        accepts = frozenset() if embedding.ids is None else frozenset({Input.TOKEN_IDS})
+        self._suit(self._need(None, accepts))
         sizes.check_embedding(self.model, embedding, self.path.policy.max_text_bytes)
         if (cached := self.cached) is None:
             return await self._embed(embedding)
@@ -222,9 +246,11 @@ class Run:
 
     async def draw(self, image: ImageRequest) -> ImageResult:
         """PNG files. A preview is a part of its image, so it is not counted."""
+        is_preview = image.stop_after is not None
+        accepts = frozenset({Input.PREVIEWS}) if is_preview else frozenset[Input]()
+        self._suit(self._need(None, accepts))
         sizes.check_image(self.model, image)
         number = next(self._attempts)
-        is_preview = image.stop_after is not None
         if self.cover is not None and self.cover.is_needed and not is_preview:
             texts = [image.prompt, image.negative_prompt or ""]
             prompt = most_text_tokens(texts, None) * image.count
@@ -236,7 +262,6 @@ class Run:
             place.step.used(Usage(result.prompt_tokens))
             return result
 
-        accepts = frozenset({Input.PREVIEWS}) if is_preview else frozenset[Input]()
         suffix = f"-{number}" if number else ""
         expected = replace(expected_texts([image.prompt]), output=patches(image))
         need = self._need(None, accepts, "generate_content")

@@ -50,6 +50,10 @@ def watch(metrics: Metrics, path: Path, folder: FilePath) -> None:
         lambda: {"ready": len(fleet.models), "absent": len(fleet.absent)}, "state",
     )  # fmt: skip
     metrics.watch(
+        "canary_withdrawn", "Models that get no more requests for a name, because they failed",
+        lambda: path.shares.withdrawn, "canary", mode="livemax",
+    )  # fmt: skip
+    metrics.watch(
         "backlog", "What waits to be written, by queue",
         lambda: {"ledger": 0 if ledger is None else ledger.backlog}, "queue",
     )  # fmt: skip

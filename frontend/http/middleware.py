@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote_from_bytes
 
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PATH_SHOWN = 200
+_MAX_NEXT = 1024
 _MAX_SESSION = 256
 _MOVED = [(b"cache-control", b"no-store"), (b"vary", b"accept, cookie")]
 _log = logging.getLogger("frontend.access")
@@ -120,7 +122,7 @@ class Middleware:
         except (Unauthorized, Forbidden):
             if not (route.page and wants_page(scope["headers"]) and outcome.caller is ANONYMOUS):
                 raise
-            await send_bytes(send, b"", status=303, headers=[(b"location", b"/login"), *_MOVED])
+            await send_bytes(send, b"", status=303, headers=[_to_sign_in(scope), *_MOVED])
             return
         outcome.is_view = _is_view(route, outcome)
         if self.recorder is not None and outcome.is_audited:
@@ -175,6 +177,14 @@ def _is_view(route: Route, outcome: Outcome) -> bool:
     return has_session and outcome.method in READING and route.permission is not Permission.AUDIT
 
 
+def _to_sign_in(scope: Scope) -> tuple[bytes, bytes]:
+    """The form to sign in, which leads back to the page."""
+    asked = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
+    if len(asked) > _MAX_NEXT:
+        return b"location", b"/login"
+    return b"location", b"/login?next=" + quote_from_bytes(asked, safe="").encode()
+
+
 def _outcome_of(scope: Scope) -> Outcome:
     own = uuid.uuid4().hex
     # the client's id names the answer, ours the line in the log: clients repeat theirs
@@ -201,6 +211,8 @@ def _headers(outcome: Outcome) -> list[tuple[bytes, bytes]]:
         headers.append((b"request-id", client_id))  # where Anthropic's clients look
     if outcome.cache is not None and (result := outcome.cache.result):
         headers.append((b"x-cache", result.encode()))
+    if outcome.canary and outcome.model is not None:
+        headers.append((b"x-served-model", outcome.model.encode()))
     if outcome.queue_position is not None:
         headers.append((b"x-queue-position", b"%d" % outcome.queue_position))
     return [*headers, *warning(outcome.warnings)]

@@ -1,10 +1,11 @@
 """The HTTP server below the application: uvicorn with bounded connections and a drain at its end.
 
 The first SIGTERM or SIGINT turns /readyz to 503 and refuses new work, while running requests
-finish; those that do not in the drain time end with an error that says why. The second signal ends
-everything at once.
+finish; those that do not in the drain time end with an error that says why. SIGINT is Ctrl-C: a
+person waits, so the drain takes a second at most. The second signal ends everything at once.
 """
 
+import signal
 import time
 from functools import partial
 from types import FrameType
@@ -16,6 +17,7 @@ from frontend.http.connections import Connections
 from frontend.http.protocol import BoundedHttp
 
 _SWEEP_TICKS = 10  # about a second
+_INTERRUPT_S = 1.0
 
 
 def server_config(app: Any, connections: Connections, host: str, port: int) -> uvicorn.Config:
@@ -73,7 +75,8 @@ class DrainingServer(uvicorn.Server):
         if self._drain_until_s is not None:
             self.force_exit = self.should_exit = True
             return
-        self._drain_until_s = time.monotonic() + self._drain_s
+        drain_s = min(self._drain_s, _INTERRUPT_S) if sig == signal.SIGINT else self._drain_s
+        self._drain_until_s = time.monotonic() + drain_s
         self._work.drain()
 
     async def on_tick(self, counter: int) -> bool:

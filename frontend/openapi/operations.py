@@ -5,9 +5,10 @@ from typing import Any
 
 from msgspec import Struct
 
-from frontend.dialects.admin import allowances, backends
+from frontend.dialects.admin import allowances, backends, canaries
 from frontend.dialects.admin import bodies as admin
 from frontend.dialects.admin.cache import PurgeBody
+from frontend.dialects.admin.charts import ChartBody
 from frontend.dialects.admin.models import ModelChangeBody
 from frontend.dialects.anthropic.bodies import CountBody, MessagesBody
 from frontend.dialects.ollama.bodies import ChatBody as OllamaChatBody
@@ -246,6 +247,12 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/login/oidc/callback", "Come back from it", media="text/html"),
     Operation("POST", "/logout", "End the session of the cookie", answer=("signed_out",)),
     Operation("GET", "/request-key", "See the form for a first key", media="text/html"),
+    Operation(
+        "POST", "/charts", "Draw numbers as a chart", ChartBody,
+        {"title": "tokens by day", "unit": "tokens", "labels": ["Mon", "Tue"],
+         "series": [{"name": "a model", "values": [3, 5]}]},
+        media="image/svg+xml",
+    ),
     Operation("GET", "/dashboard", "See the own account in a browser", media="text/html"),
     Operation("GET", "/admin", "See what the gateway does in a browser", media="text/html"),
     Operation("GET", "/admin/pages/{name}", "Administer the gateway", media="text/html"),
@@ -319,6 +326,9 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "POST", "/me/second-factor/remove", "Remove it", admin.CodeBody, answer=("enabled",)
     ),
+    Operation("GET", "/me/sessions", "List where one is signed in", answer=("object", "data")),
+    Operation("DELETE", "/me/sessions/{id}", "End a session of one's own", answer=_OBJECT),
+    Operation("POST", "/me/sessions/end-others", "End all other sessions", answer=("ended",)),
     _listing("/me/keys", "List the own keys"),
     *_managed("/me/keys", "a key of one's own", admin.OwnKeyBody, admin.KeyEdit),
     Operation(
@@ -378,6 +388,9 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "GET", "/me/usage", "Get the own usage by time, key and model; also as CSV",
         answer=(*_PAGE, "totals"), query=("limit", "after", *_REPORT, "key_id"),
+    ),
+    Operation("GET", "/me/credits", "List the own credits, and when the plan renews",
+        answer=("object", "data"),
     ),
     Operation("GET", "/me/quotas", "List the own limits, and what they have left",
         answer=("object", "data"),
@@ -440,6 +453,27 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "POST", "/admin/models/unload", "Unload a model when its requests have ended",
         ModelChangeBody, answer=(*_OBJECT, "state", "upstreams"), also_status="202",
+    ),
+    _listing("/admin/canaries", "List the names that several models share"),
+    Operation(
+        "POST", "/admin/canaries", "Let several models share the requests for a name",
+        canaries.CanaryBody, answer=(*_OBJECT, "targets"), status="201",
+    ),
+    Operation(
+        "GET", "/admin/canaries/{id}", "Get a canary, and how each of its models does",
+        answer=(*_OBJECT, "targets"),
+    ),
+    Operation(
+        "PATCH", "/admin/canaries/{id}", "Change the shares or the limits of a canary",
+        canaries.CanaryEdit, answer=(*_OBJECT, "targets"),
+    ),
+    Operation(
+        "POST", "/admin/canaries/{id}/promote", "Give one of the models all requests",
+        canaries.PromoteBody, answer=(*_OBJECT, "targets"),
+    ),
+    Operation(
+        "DELETE", "/admin/canaries/{id}", "End a canary: the name leads to its own model again",
+        answer=("id", "deleted"),
     ),
     Operation("GET", "/me/audit/{id}", "Get a record of the own requests", answer=_OBJECT),
 )  # fmt: skip

@@ -21,7 +21,7 @@ class ModelRoutes:
         # an empty list would tell clients that the models are gone
         await self.fleet.check()
         render = anthropic.render_models if _is_anthropics(client) else render_models
-        await client.respond(render(visible(request.caller.scope, self.fleet.models)))
+        await client.respond(render(visible(request.caller.scope, self.fleet.listed)))
 
     async def one(self, request: Request, client: Client) -> None:
         """GET /v1/models/{model}"""

@@ -2,7 +2,9 @@
 
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
+from frontend.accounts.credits import CREDIT
 from frontend.accounts.ledger import Ledger, owner_of
 from frontend.accounts.report import (
     GROUPS,
@@ -12,7 +14,8 @@ from frontend.accounts.report import (
     report,
     zone_of,
 )
-from frontend.accounts.windows import DAY_US, HOUR_US
+from frontend.accounts.statement import Holding
+from frontend.accounts.windows import DAY_US, HOUR_US, SECOND_US
 from frontend.dialects.admin.answers import render
 from frontend.dialects.admin.query import parse_query
 from frontend.dialects.admin.usage import render_csv, render_usage
@@ -45,6 +48,18 @@ class UsageRoutes:
     async def limits(self, request: Request, client: Client) -> None:
         """GET /me/quotas"""
         shown = await self.ledger.remaining.limits(owner_of(request.caller))
+        body = render({"object": "list", "data": shown})
+        await client.respond(body, headers=_PRIVATE)
+
+    async def credits(self, request: Request, client: Client) -> None:
+        """GET /me/credits"""
+        shown = []
+        for one in await self.ledger.remaining.credits(owner_of(request.caller)):
+            period = UsageFilter(
+                one.period_start_us, one.period_end_us, {f"{one.scope_kind}_id": one.scope_id}
+            )
+            sums = await self.store.sums(period, (), None, 1)
+            shown.append(_show(one, sums[0]["credits_micro"] if sums else 0))
         body = render({"object": "list", "data": shown})
         await client.respond(body, headers=_PRIVATE)
 
@@ -84,6 +99,28 @@ class UsageRoutes:
         totals = sums[0] if sums else dict.fromkeys(SUMS, 0)
         body = render_usage(rows, query.limit, totals, question.by)
         await client.respond(body, headers=_PRIVATE)
+
+
+def _show(one: Holding, spent_micro: int) -> dict[str, Any]:
+    """Credits as numbers, instants as seconds since 1970."""
+    balance, plan, following = one.balance, one.plan, one.next_plan
+    unlimited = plan is not None and plan.credits is None
+    return {
+        "object": "credits",
+        "scope_kind": one.scope_kind,
+        "scope_id": one.scope_id,
+        "plan": None if plan is None else plan.name,
+        "plan_credits": plan.credits / CREDIT if plan is not None and plan.credits else None,
+        "unlimited": unlimited,
+        "available": balance.available / CREDIT,
+        "reserved": balance.reserved / CREDIT,
+        "spent": balance.spent / CREDIT,
+        "spent_in_period": spent_micro / CREDIT,
+        "expired": balance.expired / CREDIT,
+        "period_starts_at": one.period_start_us // SECOND_US,
+        "renews_at": None if plan is None else one.period_end_us // SECOND_US,
+        "next_plan": None if following is None else following.name,
+    }
 
 
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> str:

@@ -67,7 +67,10 @@ class ServerSettings(Group):
         description="The gateway's public URL, for links in answers. Default: the request's.",
     )
     drain_s: float = Field(
-        default=20, ge=0, description="Seconds that running requests may take after SIGTERM."
+        default=20,
+        ge=0,
+        description="Seconds that running requests may take after SIGTERM; after Ctrl-C (SIGINT)"
+        " at most 1.",
     )
     # proxies commonly cut a silent connection after 30 to 60 s
     heartbeat_s: float = Field(

@@ -29,6 +29,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.util import await_only
 
 from frontend.errors import InvalidRequest, StoreUnavailable
+from frontend.store import sqlite
 from frontend.store.location import Location
 
 _BUSY_S = 10.0
@@ -129,7 +130,13 @@ def _engine(location: Location, connections: int, statement_s: float | None) -> 
         )
         event.listen(engine.sync_engine, "checkout", _is_open)
         return engine
-    engine = create_async_engine(location.url, pool_size=4, max_overflow=0, pool_timeout=_BUSY_S)
+    engine = create_async_engine(
+        location.url,
+        pool_size=4,
+        max_overflow=0,
+        pool_timeout=_BUSY_S,
+        connect_args={"async_creator_fn": sqlite.connect},
+    )
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine

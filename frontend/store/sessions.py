@@ -40,6 +40,33 @@ class Session:
     seen_at_us: int
     expires_at_us: int
     stage: str = ""
+    address: str = ""
+    agent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedSession:
+    """A row, as its user sees it."""
+
+    digest: bytes
+    created_at_us: int
+    seen_at_us: int
+    expires_at_us: int
+    address: str
+    agent: str
+
+
+async def list_sessions(
+    connection: AsyncConnection, user_id: str, now_us: int
+) -> list[ListedSession]:
+    """The whole sessions of a user that have not expired, the last used first."""
+    names = "digest", "created_at_us", "seen_at_us", "expires_at_us", "address", "agent"
+    query = (
+        select(*[_s.c[name] for name in names])
+        .where(_s.c.user_id == user_id, _s.c.stage == "", _s.c.expires_at_us > now_us)
+        .order_by(_s.c.seen_at_us.desc(), _s.c.digest)
+    )
+    return [ListedSession(*row) for row in await connection.execute(query)]
 
 
 async def find_session(connection: AsyncConnection, digest: bytes) -> Session | None:
@@ -81,7 +108,7 @@ async def add_session(connection: AsyncConnection, digest: bytes, session: Sessi
     await connection.execute(_s.delete().where(_s.c.expires_at_us <= now_us))
     row = {"digest": digest, "user_id": session.user_id, "created_at_us": now_us}
     row |= {"seen_at_us": now_us, "expires_at_us": session.expires_at_us}
-    row |= {"stage": session.stage}
+    row |= {"stage": session.stage, "address": session.address, "agent": session.agent}
     await connection.execute(_s.insert().values(row))
 
 

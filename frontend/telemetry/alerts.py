@@ -29,7 +29,7 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Gauges:
-    """What is read when somebody asks: by upstream, by queue, or one number."""
+    """What is read when somebody asks: by upstream, by queue, by canary, or one number."""
 
     upstream_up: Mapping[str, float]
     breakers: Mapping[str, float]
@@ -38,6 +38,7 @@ class Gauges:
     audit_backlog: float
     disk_free: float
     disk_size: float
+    withdrawn: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -84,6 +85,10 @@ def _of_gauges(now: Gauges) -> Iterator[Alert]:
         if is_stale:
             text = f"The metrics of the upstream {name} cannot be read."
             yield Alert("GatewayUpstreamMetricsStale", "warning", name, text)
+    for name, count in now.withdrawn.items():
+        if count:
+            text = f"Models failed and get no more requests for {name}: {count:.0f}."
+            yield Alert("GatewayCanaryWithdrawn", "warning", name, text)
     if now.ledger_backlog > _MOST_LEDGER:
         text = f"{now.ledger_backlog:.0f} entries of the ledger wait for the database."
         yield Alert("GatewayLedgerBacklog", "warning", "", text)

@@ -125,6 +125,10 @@ class Runs:
             "cache_requests", "Answers that were looked for in the response cache, by what came",
             ["model", "result"], to,
         )  # fmt: skip
+        self._canaries = _counter(
+            "canary_requests", "Requests that the models of a canary answered, by result",
+            ["canary", "target", "result"], to,
+        )  # fmt: skip
         self._models: dict[str, ModelFigures] = {}
         self._answers: dict[str, Add] = {}
         self._reasons: dict[str, Counter] = {}
@@ -218,6 +222,11 @@ class Runs:
     def cached(self, model: str, result: str) -> None:
         """What the response cache had for a served model: hit, miss or bypass."""
         self._cached.labels(self.of(model).name, result).inc()
+
+    def shared(self, canary: str, target: str, *, failed: bool) -> None:
+        """What became of a request that one of several models got."""
+        result = "error" if failed else "ok"
+        self._canaries.labels(self.of(canary).name, self.of(target).name, result).inc()
 
     def refused(self, reason: str) -> None:
         """A request was refused for a reason of the code's own."""

@@ -6,7 +6,7 @@ one name at several upstreams are one model to callers, which can do what any of
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from frontend.domain.models import Model
@@ -25,6 +25,8 @@ class Fleet:
     members: list[Member] = field(default_factory=list)
     leaving: list[Member] = field(default_factory=list)
     """Those that were removed, and still have requests."""
+    stable: Mapping[str, str] = field(default_factory=dict)
+    """Names that several models share, and the model that answers for them where one must."""
     _polls: dict[int, contextlib.AsyncExitStack] = field(default_factory=dict)
 
     @property
@@ -38,6 +40,17 @@ class Fleet:
         return _merged(model for one in self.members for model in one.served())
 
     @property
+    def listed(self) -> list[Model]:
+        """The ready models, and the names that several of them share, by name."""
+        known = {model.name: model for model in self.models}
+        shared = {
+            name: replace(known[target], name=name, aliases=(), patterns=())
+            for name, target in self.stable.items()
+            if name not in known and target in known
+        }
+        return sorted([*known.values(), *shared.values()], key=lambda model: model.name)
+
+    @property
     def loaded(self) -> list[Model]:
         """The models that are loaded somewhere now, by name."""
         return _merged(model for one in self._enabled for model in one.registry.loaded)
@@ -49,7 +62,13 @@ class Fleet:
         known: dict[str, Model] = {}
         for one in reversed(self._enabled):
             known |= {name: merged[model.name] for name, model in one.registry.names.items()}
-        return dict(sorted((known | merged).items()))
+        shared = {name: merged[one] for name, one in self.stable.items() if one in merged}
+        return dict(sorted((known | merged | shared).items()))
+
+    def own(self, name: str) -> Model | None:
+        """The ready model of that name, as its upstreams have it together."""
+        held = [model for _, model in self.holders(name)]
+        return _merge(held) if held else None
 
     @property
     def absent(self) -> list[str]:
@@ -71,6 +90,11 @@ class Fleet:
 
         Raises NotFound, or BackendUnavailable when it was there before or no upstream answers.
         """
+        shared = next((self.stable[one] for one in spellings(name) if one in self.stable), name)
+        return await self.find_own(shared)
+
+    async def find_own(self, name: str) -> Model:
+        """As `find` does, and passes over canaries. Raises as it does."""
         spelled = spellings(name)
         found = self._match(spelled)
         if found is None:

@@ -167,18 +167,21 @@ class Member:
         if (breaker := self._breakers.get(model)) is not None:
             breaker.succeeded()
 
-    def failed(self, model: str, error: Exception, *, answered: bool) -> None:
-        """A request ended with an error. `answered`: after its first byte."""
+    def failed(self, model: str, error: Exception, *, answered: bool) -> bool:
+        """A request ended with an error. `answered`: after its first byte. Whether that was the
+        upstream's fault, and not its caller's."""
         if isinstance(error, UpstreamLost):
             self.registry.lost()
             self.error = "the server cannot be reached"
-            return  # the next poll says when it is back: a breaker would only delay that
+            return True  # the next poll says when it is back: a breaker would only delay that
         if isinstance(error, UpstreamBusy) or (isinstance(error, BackendTimeout) and answered):
-            return
+            return False
         if isinstance(error, BackendFailed | BackendTimeout | BackendUnavailable):
             self.breaker(model).failed()
             # never its message, which an engine may have made of a prompt: every admin sees this
             self.error = error.code or error.type
+            return True
+        return False
 
     def served(self) -> list[Model]:
         """The models that may be asked for here."""

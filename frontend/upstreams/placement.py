@@ -106,6 +106,23 @@ class Places:
         held = [one for one, _ in self.fleet.holders(model) if one.takes_requests]
         return not held or any(one.has_room for one in held)
 
+    def serves(self, model: str, need: Need, capability: str | None = None) -> bool:
+        """Whether an upstream can serve the request now, by all hard constraints."""
+        return any(
+            one.takes_requests
+            and _may_use(one, need)
+            and not one.is_open(model)
+            and (capability is None or capability in own.capabilities)
+            and need.accepts <= own.accepts
+            and (own.context_length is None or own.context_length >= need.tokens)
+            for one, own in self.fleet.holders(model)
+        )
+
+    def is_broken(self, model: str) -> bool:
+        """Whether the model's breaker is open wherever it is served."""
+        held = self.fleet.holders(model)
+        return bool(held) and all(one.is_open(model) for one, _ in held)
+
     def has_other(self, model: str, need: Need, tried: Set[str]) -> bool:
         """Whether an upstream that was not tried could serve the request."""
         return bool(self._fitting(model, need, tried))

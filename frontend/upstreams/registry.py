@@ -128,7 +128,11 @@ class Registry:
     @property
     def absent(self) -> list[str]:
         """Names of the models that were ready before and are not now."""
-        return sorted(set(self._seen.values()) - {model.name for model in self.ready.values()})
+        seen = {name for name in self._seen.values() if not self._is_version(name)}
+        return sorted(seen - {model.name for model in self.ready.values()})
+
+    def _is_version(self, name: str) -> bool:
+        return (model := self._known.get(name)) is not None and bool(model.version_of)
 
     @property
     def loaded(self) -> list[Model]:

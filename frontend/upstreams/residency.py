@@ -113,8 +113,8 @@ class Residency:
 
     def stay(self, model: Model) -> Stay:
         """Its stay, which begins with the first call."""
-        if (stay := self._stays.get(model.name)) is None:
-            stay = self._stays[model.name] = Stay(self._policy(model))
+        if (stay := self._stays.get(model.stored)) is None:
+            stay = self._stays[model.stored] = Stay(self._policy(model))
             stay.extend()
         return stay
 
@@ -142,7 +142,7 @@ class Residency:
 
     def accepts(self, model: Model) -> bool:
         """Whether new requests may be sent: not while a model is unloaded for good."""
-        return self.is_on_demand(model) or self.state(model.name) != UNLOADING
+        return self.is_on_demand(model) or self.state(model.stored) != UNLOADING
 
     @property
     def is_used(self) -> bool:
@@ -271,7 +271,8 @@ class Residency:
 
     def has_room(self, model: Model) -> bool:
         """Whether no other model has to go for it."""
-        sizes = [one.details.size_bytes for one in self.loaded().values()]
+        loaded = (one for one in self.loaded().values() if not one.version_of)
+        sizes = [one.details.size_bytes for one in loaded]
         return self.limits.holds([*sizes, model.details.size_bytes])
 
     @contextlib.asynccontextmanager
@@ -312,6 +313,8 @@ class Residency:
         now_s, wall_s = time.monotonic(), time.time()
         residents = []
         for name, model in self.loaded().items():
+            if model.version_of:
+                continue  # it is unloaded together with its model
             stay = self.stay(model)
             on_demand = self.is_on_demand(model)
             idle = on_demand and not stay.running and stay.change is None
@@ -340,14 +343,14 @@ class Residency:
             await self.refresh()
 
     async def _load(self, model: Model, stay: Stay) -> None:
-        async with self._room_for(model.name, model.details.size_bytes):
+        async with self._room_for(model.stored, model.details.size_bytes):
             await self._load_now(model, stay)
 
     async def _load_now(self, model: Model, stay: Stay) -> None:
         started = time.monotonic()
         _log.info("loading %s on demand", model.name)
         try:
-            await self.upstream.load(model.name)
+            await self.upstream.load(model.stored)
             await self._poll_until(lambda: model.name in self.loaded())
             if model.name not in self.loaded():
                 raise BackendUnavailable(f"the model '{model.name}' was loaded and is not ready")
@@ -372,7 +375,7 @@ class Residency:
     async def _unload(self, model: Model, stay: Stay) -> None:
         _log.info("unloading %s, which was idle", model.name)
         try:
-            await self.upstream.unload(model.name)
+            await self.upstream.unload(model.stored)
             await self.refresh()
         except GatewayError as error:
             # else the next poll, two seconds later, would try again

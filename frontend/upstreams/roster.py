@@ -18,7 +18,7 @@ from frontend.errors import GatewayError, StoreUnavailable
 from frontend.store import backends as store
 from frontend.store.accounts import change_number
 from frontend.store.database import Database
-from frontend.store.records import Range
+from frontend.store.records import Range, Rows
 from frontend.upstreams.fleet import Fleet
 from frontend.upstreams.member import Member
 
@@ -52,6 +52,8 @@ class Roster:
     make: Callable[[Backend], Awaitable[Member]]
     is_named: Callable[[Backend], bool]
     changed: Callable[[], None]
+    also: list[Callable[[Rows], Awaitable[None]]] = field(default_factory=list)
+    """What else is read when something was changed."""
     gateway_id: str = field(default_factory=new_id)
     rows: dict[str, Backend] = field(default_factory=dict)
     seats: dict[str, Seat] = field(default_factory=dict)
@@ -100,6 +102,8 @@ class Roster:
             number = await change_number(rows)
             if number != self._number:
                 found = await store.BACKENDS.page(rows, Range(MOST))
+                for read in self.also:
+                    await read(rows)
                 self.rows, self._number = {one.id: one for one in found}, number
 
     def _apply(self) -> None:

@@ -28,6 +28,7 @@ from frontend.management import Management
 from frontend.media.links import Links
 from frontend.purging import Purging
 from frontend.reach import Reach
+from frontend.rollout import Rollout
 from frontend.routes.accounts import Desk
 from frontend.routes.admin_groups import GroupRoutes, OrganisationRoutes, RoleRoutes
 from frontend.routes.admin_models import ManagedModelRoutes
@@ -43,6 +44,8 @@ from frontend.routes.audit import AuditRoutes
 from frontend.routes.backends import BackendRoutes
 from frontend.routes.batches import BatchRoutes
 from frontend.routes.cache import CacheRoutes
+from frontend.routes.canaries import CanaryRoutes
+from frontend.routes.charts import ChartRoutes
 from frontend.routes.chat import ChatRoutes
 from frontend.routes.completions import CompletionRoutes
 from frontend.routes.docs import DocsRoutes
@@ -62,6 +65,7 @@ from frontend.routes.ollama_models import OllamaModelRoutes
 from frontend.routes.queue import QueueRoutes
 from frontend.routes.rerank import RerankRoutes
 from frontend.routes.responses import ResponsesRoutes
+from frontend.routes.sessions import SessionRoutes
 from frontend.routes.tokens import TokenRoutes
 from frontend.routes.usage import UsageRoutes
 from frontend.settings import Settings
@@ -94,6 +98,7 @@ class Parts:
     cookies: Cookies
     uptime: Uptime
     roster: Roster
+    rollout: Rollout
     management: Management
     purging: Purging | None
     authorizer: Authorizer
@@ -173,6 +178,9 @@ def make_handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
             tuple(settings.entries),
         ),
         cache=CacheRoutes(desk, parts.purging),
+        sessions=SessionRoutes(desk, parts.sessions, parts.cookies),
+        canaries=CanaryRoutes(desk, parts.rollout.canaries, path.shares, parts.roster),
+        charts=ChartRoutes(desk, path.images.workers),
         managed_models=ManagedModelRoutes(desk, parts.management),
         usage=UsageRoutes(UsageStore(database), path.ledger),
         audit=AuditRoutes(Search(parts.recorder.writer.store, parts.recorder.writer.artifacts)),

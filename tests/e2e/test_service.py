@@ -277,6 +277,8 @@ def test_ctrl_c_ends_a_service_with_running_requests_promptly(
         next(stream)
         started = time.monotonic()
         service.process.send_signal(signal.SIGINT)
+        with pytest.raises(APIError, match="shutting down"):
+            list(stream)
         assert service.process.wait(60) == 0
         assert time.monotonic() - started < PROMPT_S
         assert "for running requests" in service.log.read_text()

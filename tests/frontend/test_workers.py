@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -34,6 +35,10 @@ def _grow() -> int:
 
 def _die() -> None:
     os._exit(3)
+
+
+def _blocked() -> set[int]:
+    return {int(each) for each in signal.pthread_sigmask(signal.SIG_BLOCK, ())}
 
 
 def _refuse() -> None:
@@ -113,6 +118,12 @@ async def test_a_caller_that_leaves_ends_its_work(tmp_path: Path) -> None:
     pid = int(mark.read_text())
     await asyncio.to_thread(wait_for, lambda: not psutil.pid_exists(pid), 10, "its end")
     await patient.close()
+
+
+async def test_ctrl_c_does_not_reach_a_process_not_even_while_it_starts(workers: Workers) -> None:
+    # blocked, not ignored later: Ctrl-C right after the start printed the imports' tracebacks
+    assert signal.SIGINT in await workers.call(_blocked, caller="a")
+    assert signal.SIGINT not in _blocked()
 
 
 async def test_no_process_is_left(workers: Workers) -> None:

@@ -26,6 +26,7 @@ from frontend.store.tables import (
     credit_entries,
     quotas,
     reservations,
+    subscriptions,
     usage,
     usage_hourly,
 )
@@ -104,7 +105,7 @@ async def wait_until(holds: Callable[[], bool]) -> None:
         await asyncio.sleep(0.005)
 
 
-async def reserve(ledger: Ledger, prompt: int = 10, output: int = 20, **more: Owner) -> Hold:
+async def reserve(ledger: Ledger, prompt: int = 10, output: int = 20, **more: Any) -> Hold:
     """A request that is granted what it needs."""
     hold = hold_of(**more)
     answer = await ledger.reserve(hold, Need(prompt, output, min(output, 1)))
@@ -133,6 +134,20 @@ async def rows_of(database: Database, table: Any) -> list[Any]:
     """All rows of a table."""
     async with database.connect() as connection:
         return [*(await connection.execute(select(table))).all()]
+
+
+async def subscribe(database: Database, plan: str, kind: str = "user", whose: str = "ada") -> None:
+    """A subscription whose first period begins with the first transaction."""
+    row = {"id": f"s-{whose}", "scope_kind": kind, "scope_id": whose, "plan_id": plan}
+    row |= dict.fromkeys(("started_at_us", "period_starts_at_us", "period_ends_at_us"), 0)
+    async with database.begin() as connection:
+        await connection.execute(subscriptions.insert(), row)
+
+
+async def credits_of(database: Database) -> dict[str, int]:
+    """Credits by account, where there is one holder."""
+    rows = await rows_of(database, credit_accounts)
+    return {row.name: row.balance_micro // 1_000_000 for row in rows}
 
 
 async def counted(database: Database) -> dict[tuple[str, str, str], tuple[int, int]]:

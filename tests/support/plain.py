@@ -122,6 +122,20 @@ def write_plain(root: Path) -> None:
 
 
 @contextmanager
+def versioned_triton(folder: Path) -> Iterator[Server]:
+    """A Triton that serves the versions 1 and 2 of `chat`, and `other`."""
+    root = folder / "model_repository"
+    root.mkdir()
+    decoupled = {"model_transaction_policy": {"decoupled": True}}
+    both = {"version_policy": {"specific": {"versions": [1, 2]}}}
+    _write(root, "chat", "vllm", (VLLM_INPUTS, VLLM_OUTPUTS), **decoupled, **both)
+    shutil.copytree(root / "chat" / "1", root / "chat" / "2")
+    _write(root, "other", "vllm", (VLLM_INPUTS, VLLM_OUTPUTS), **decoupled)
+    with serve(root, ("chat", "other"), folder) as server:
+        yield server
+
+
+@contextmanager
 def plain_triton(folder: Path) -> Iterator[Server]:
     """A Triton that serves them all."""
     root = folder / "model_repository"

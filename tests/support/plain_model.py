@@ -1,7 +1,8 @@
 """A model of another builder, for tests: it runs in Triton's Python backend as `model.py`.
 
 A prompt with `SAY a|b|c END` is answered with these pieces; every other one with the tensors that
-came, as JSON. It behaves as the backend whose tensors its config has.
+came, as JSON; one with `VERSION` with the model's version, and `BREAK 2` breaks the version 2. It
+behaves as the backend whose tensors its config has.
 """
 
 import json
@@ -23,6 +24,7 @@ class TritonPythonModel:
         self._decoupled = config.get("model_transaction_policy", {}).get("decoupled", False)
         self._mode = config["parameters"]["mode"]["string_value"]
         self._cancelled = 0
+        self._version = args["model_version"]
 
     def execute(self, requests: list[Any]) -> list[Any] | None:
         answers = [self._answer(one) for one in requests]
@@ -39,6 +41,10 @@ class TritonPythonModel:
         prompt = given["text_input"].reshape(-1)[0].decode()
         if "STATS" in prompt:
             prompt = f"SAY {self._cancelled} END"
+        if "VERSION" in prompt:
+            prompt = f"SAY {self._version} END"
+        if f"BREAK {self._version}" in prompt:
+            raise pb_utils.TritonModelException("broken on purpose")
         said = _SAY.search(prompt)
         pieces = said[1].split("|") if said else [json.dumps(_shown(given))]
         most = self._most(given)

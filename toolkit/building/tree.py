@@ -3,7 +3,6 @@
 Configs and code are written; weights are hard links into the cache, or copies without links.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import toolkit
 from toolkit import contract, kinds
-from toolkit.backends import backend_files
+from toolkit.backends import backend_files, code_digest
 from toolkit.building.weights import Prepared
 from toolkit.fields.entry import SourcedEntry
 from toolkit.kinds.kind import KEEP, StepPlan
@@ -121,18 +120,8 @@ def _manifest(plan: Plan, prepared: Mapping[str, Prepared]) -> dict[str, object]
 def _code(model: ModelPlan) -> dict[str, object]:
     """One digest for each step's copy of python_backends, which stands for its files in git."""
     backends = {step.name: step.backend for step in model.steps if step.backend}
-    code = {name: _code_digest(backend) for name, backend in backends.items()}
+    code = {name: code_digest(backend) for name, backend in backends.items()}
     return {"code": code} if code else {}
-
-
-def _code_digest(backend: str) -> str:
-    """SHA-256 over path, length and bytes of each file, in order."""
-    total = hashlib.sha256()
-    for place, source in sorted(backend_files(backend).items()):
-        content = source.read_bytes()
-        # with lengths, so that bytes cannot move from one file to the next unnoticed
-        total.update(f"{place}\0{len(content)}\0".encode() + content)
-    return f"sha256:{total.hexdigest()}"
 
 
 def _origin(model: ModelPlan, prepared: Mapping[str, Prepared]) -> dict[str, object]:

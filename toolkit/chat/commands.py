@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from toolkit.chat.completion import Argument
 from toolkit.chat.conversation import read_tools
 from toolkit.chat.parameters import DEFAULT, PARAMETERS
+from toolkit.chat.paths import expand
 from toolkit.errors import ServeError, ToolkitError, UsageError
 from toolkit.names import nearest
 
@@ -120,7 +121,7 @@ def _show(session: "Session", rest: str) -> None:
 def _text_of(message: dict[str, object]) -> str:
     content = message.get("content")
     if isinstance(content, list):
-        parts = [part.get("text", "(image)") for part in content if isinstance(part, dict)]
+        parts = [str(part.get("text", "(image)")) for part in content if isinstance(part, dict)]
         return " ".join(parts)
     return str(content or message.get("tool_calls") or "")
 
@@ -175,7 +176,10 @@ def _clear(session: "Session", _rest: str) -> None:
 
 
 def _image(session: "Session", rest: str) -> None:
-    paths = [Path(word).expanduser() for word in shlex.split(rest)]
+    try:
+        paths = [expand(word) for word in shlex.split(rest)]
+    except ValueError as error:
+        raise UsageError(f"{rest}: {error}", hint="quote the whole path, or write \\'") from error
     if not paths:
         raise UsageError("/image requires a path", hint="/image photo.jpg, then the question")
     session.attach(paths)
@@ -204,7 +208,7 @@ def _load(session: "Session", rest: str) -> None:
 def _path(rest: str, command: str) -> Path:
     if not rest:
         raise UsageError(f"{command} requires a file", hint=f"{command} chat.json")
-    return Path(_unquoted(rest)).expanduser()
+    return expand(_unquoted(rest))
 
 
 def _bye(_session: "Session", _rest: str) -> None:

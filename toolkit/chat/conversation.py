@@ -11,6 +11,7 @@ from typing import Any
 
 from toolkit.chat.client import Piece
 from toolkit.chat.parameters import read_parameter, request_fields
+from toolkit.chat.paths import expand
 from toolkit.errors import UsageError
 
 
@@ -114,7 +115,7 @@ class Conversation:
 def read_tools(path: Path) -> list[dict[str, Any]]:
     """Tools from a JSON file: OpenAI's list, or functions without their `type`. UsageError."""
     try:
-        found = json.loads(path.expanduser().read_text(encoding="utf-8"))
+        found = json.loads(expand(str(path)).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read: {error}", hint="a JSON list of tools") from error
     tools = found if isinstance(found, list) else [found]

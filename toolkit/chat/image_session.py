@@ -13,6 +13,7 @@ from toolkit.chat.completion import Argument, Completion, complete
 from toolkit.chat.editor import Editor
 from toolkit.chat.images import new_file
 from toolkit.chat.parameters import DEFAULT, IMAGE_PARAMETERS, read_parameter
+from toolkit.chat.paths import file_error
 from toolkit.chat.screen import Screen
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.names import nearest
@@ -54,6 +55,8 @@ class ImageSession:
                 return
             except ToolkitError as error:
                 self.report(error)
+            except OSError as error:
+                self.report(file_error(error))
 
     def take(self, line: str) -> None:
         """One command or prompt. Raises ToolkitError."""

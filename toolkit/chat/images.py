@@ -6,6 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
+from toolkit.chat.paths import is_file
 from toolkit.errors import UsageError
 
 _TYPES = {
@@ -30,8 +31,12 @@ def take_images(text: str) -> tuple[str, list[Path]]:
     found: list[Path] = []
 
     def take(match: re.Match[str]) -> str:
-        path = Path(shlex.split(match[0])[0]).expanduser()
-        if not path.is_file():
+        try:
+            path = Path(shlex.split(match[0])[0]).expanduser()
+        # a quote that does not end, or `~` and no user's name: a text, not a path
+        except (ValueError, RuntimeError):
+            return match[0]
+        if not is_file(path):
             return match[0]
         found.append(path)
         return ""

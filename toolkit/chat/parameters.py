@@ -3,11 +3,12 @@
 import json
 import re
 import shlex
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from toolkit.chat.paths import expand
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.names import nearest
 
@@ -32,13 +33,16 @@ def _whole(low: int, high: int | None = None) -> Callable[[str], int]:
 
 
 def _bounded(value: Any, low: float, high: float | None) -> Any:
-    if not value >= low or (high is not None and value > high):
+    # infinity is not valid JSON
+    if not value >= low or value > (sys.float_info.max if high is None else high):
         raise ValueError(f"must be {low:g} or more" if high is None else f"{low:g} to {high:g}")
     return value
 
 
 def _texts(text: str) -> list[str]:
-    words = [word.encode().decode("unicode_escape") for word in shlex.split(text)]
+    # `unicode_escape` reads Latin-1, and would take the bytes of é for two characters
+    escaped = [word.encode("latin-1", "backslashreplace") for word in shlex.split(text)]
+    words = [word.decode("unicode_escape") for word in escaped]
     if not words:
         raise ValueError("one text or several, in quotes where they have spaces")
     return words
@@ -55,7 +59,7 @@ def _think(text: str) -> str | bool:
 def _format(text: str) -> dict[str, Any]:
     if text == "json":
         return {"type": "json_object"}
-    path = Path(text).expanduser()
+    path = expand(text)
     try:
         schema = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

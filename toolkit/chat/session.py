@@ -15,6 +15,7 @@ from toolkit.chat.completion import complete
 from toolkit.chat.conversation import Conversation
 from toolkit.chat.editor import Editor
 from toolkit.chat.images import data_url, take_images
+from toolkit.chat.paths import exists, file_error
 from toolkit.chat.screen import Screen
 from toolkit.errors import ToolkitError, UsageError
 
@@ -47,11 +48,13 @@ class Session:
                 return
             except ToolkitError as error:
                 self.report(error)
+            except OSError as error:
+                self.report(file_error(error))
 
     def take(self, line: str, ask: Callable[[str], str]) -> None:
         """One command or question. `ask` asks the person for the result of a tool."""
         word = line.split(maxsplit=1)[0]
-        if line.startswith("/") and not ("/" in word[1:] or Path(word).exists()):
+        if line.startswith("/") and not ("/" in word[1:] or exists(Path(word))):
             run_command(self, line)
             return
         text, paths = take_images(line)

@@ -39,9 +39,6 @@ def print_scores(client: "Client", model: str, query: str, text: str, as_json: b
 
 def write_image(client: "Client", body: dict[str, Any], output: Path | None, as_json: bool) -> None:
     """Writes one image and prints its path; without `output`, a new file named after the prompt."""
-    # before the image is drawn, which may take a minute
-    if output is not None and not output.absolute().parent.is_dir():
-        raise UsageError(f"there is no folder {output.absolute().parent}", hint="create it first")
     from toolkit.chat.images import new_file
 
     (image,) = client.draw({**body, "n": 1})

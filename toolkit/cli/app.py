@@ -22,6 +22,7 @@ from toolkit.cli.commands import (
     is_completing,
     keep_texts,
 )
+from toolkit.cli.interrupt import is_import_interrupted, watch_interrupts
 from toolkit.cli.output import print_error
 from toolkit.errors import ToolkitError, UsageError
 
@@ -78,6 +79,7 @@ def command(*, load_all: bool = True) -> Any:
 
 def main() -> None:
     """Runs the command line and exits with its code."""
+    watch_interrupts()
     try:
         _check_encoding(sys.argv[1:])
         sys.exit(command(load_all=False)(prog_name="toolkit", standalone_mode=False) or 0)
@@ -126,6 +128,8 @@ def _system_error(error: OSError) -> ToolkitError:
 
 
 def _fail(error: ToolkitError, code: int) -> None:
+    if is_import_interrupted():
+        sys.exit(INTERRUPTED)
     # the option may not have been parsed: the error may come from parsing
     if "--debug" in sys.argv:
         traceback.print_exc()

@@ -17,8 +17,8 @@ _PORT = 9000
 _POLL_S = 0.2
 
 
-class Wish(Protocol):
-    """What was asked for on the command line."""
+class ServiceOptions(Protocol):
+    """The options of a command that choose the service."""
 
     @property
     def port(self) -> int | None: ...
@@ -30,7 +30,7 @@ class Wish(Protocol):
     def context_length(self) -> int | None: ...
 
 
-def find_gateway(model: str, wish: Wish) -> tuple[str, str]:
+def find_gateway(model: str, options: ServiceOptions) -> tuple[str, str]:
     """The address of the gateway that serves `model`, and its name there; starts a service if none
     serves it.
 
@@ -38,17 +38,19 @@ def find_gateway(model: str, wish: Wish) -> tuple[str, str]:
     """
     from toolkit.serve.record import READY, STARTING, find_service, live_records
 
-    if wish.port is not None:
-        return find_service(wish.port).url, model
+    if options.port is not None:
+        return find_service(options.port).url, model
     services = [record for record in live_records() if record.url]
     for record in services:
-        if record.state == READY and _serves(record, model, wish.api_key):
+        if record.state == READY and _serves(record, model, options.api_key):
+            if options.context_length is not None:
+                say(f"{model} is served already, so --context-length has no effect")
             return record.url, model
     # loads in progress are waited for, else two services would load one model
     for record in services:
         if record.state == STARTING and _has(Path(record.repository), model):
             return _when_ready(record), model
-    return _start(model, wish, [record for record in services if record.state == READY])
+    return _start(model, options, [record for record in services if record.state == READY])
 
 
 def _serves(record: "Record", model: str, key: str | None) -> bool:
@@ -78,14 +80,14 @@ def _when_ready(record: "Record") -> str:
             time.sleep(_POLL_S)
 
 
-def _start(model: str, wish: Wish, services: "list[Record]") -> tuple[str, str]:
+def _start(model: str, options: ServiceOptions, services: "list[Record]") -> tuple[str, str]:
     from toolkit.cli.single import build_single, plan_single
     from toolkit.serve.background import start_service
     from toolkit.single.source import names_source
 
     name = model
     if names_source(model):
-        single = plan_single(model, wish.context_length)
+        single = plan_single(model, options.context_length)
         for record in services:
             # it is served under the name of its entry, not under the text that was typed
             if Path(record.repository) == single.repository:
@@ -94,7 +96,7 @@ def _start(model: str, wish: Wish, services: "list[Record]") -> tuple[str, str]:
     elif _has(_REPOSITORY, model):
         repository = _REPOSITORY
     else:
-        raise _unknown(model, services, wish.api_key)
+        raise _unknown(model, services, options.api_key)
     port = _free_port()
     say(f"starting a service for {name}; it stays until `toolkit stop --port {port}`")
     record = start_service([str(repository), "--port", str(port)], say)

@@ -68,9 +68,10 @@ class Child:
         """The guard's process id; the command is its only child."""
         return self._guard.pid
 
-    def begin_stop(self) -> None:
-        """Starts the graceful end and returns immediately; `end` waits for it."""
-        self._send(b"t")
+    def begin_stop(self, *, interrupt: bool = False) -> None:
+        """Starts the graceful end, with SIGTERM or as Ctrl-C does, and returns immediately; `end`
+        waits for it."""
+        self._send(b"i" if interrupt else b"t")
 
     def wait(self, timeout_s: float) -> bool:
         """Whether it has ended, within that time."""

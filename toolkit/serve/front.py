@@ -72,10 +72,10 @@ class Front:
             return f"{self.name} did not answer for {self.timeout_s:g} s"
         return None
 
-    def begin_stop(self) -> None:
-        """Starts the drain and returns immediately."""
+    def begin_stop(self, *, interrupt: bool = False) -> None:
+        """Starts the drain, which Ctrl-C makes short, and returns immediately."""
         if self._child:
-            self._child.begin_stop()
+            self._child.begin_stop(interrupt=interrupt)
 
     def wait(self, timeout_s: float) -> bool:
         """Whether it has ended, within that time."""

@@ -3,10 +3,11 @@
 `python -I -S guard.py SCRATCH SHM_PREFIX GRACE_S COMMAND…`.
 
 Standard input is a pipe that the parent holds. `t` asks for a graceful end: SIGTERM, then up to
-GRACE_S. `k` means now: SIGKILL for the command's whole session. If the pipe is closed, the parent
-is gone: as `k`, and the folder SCRATCH is removed too. At the end the shared memory that the
-command left in /dev/shm is removed. Only the owner can read what the command creates. It imports
-only the standard library, so that it starts fast and no environment can break it.
+GRACE_S; `i` does so with SIGINT. `k` means now: SIGKILL for the command's whole session. If the
+pipe is closed, the parent is gone: as `k`, and the folder SCRATCH is removed too. At the end the
+shared memory that the command left in /dev/shm is removed. Only the owner can read what the
+command creates. It imports only the standard library, so that it starts fast and no environment
+can break it.
 """
 
 import contextlib
@@ -58,10 +59,10 @@ class Guard:
                 self._kill_session()
                 self._child.wait()
                 orphaned = command == b""
-            # a second `t` must not extend the time
-            elif command == b"t" and deadline is None:
+            # a second one must not extend the time
+            elif command in (b"t", b"i") and deadline is None:
                 deadline = time.monotonic() + self._grace_s
-                self._child.terminate()
+                self._child.send_signal(signal.SIGTERM if command == b"t" else signal.SIGINT)
         self._sweep()
         # else the parent removes it: sockets in it may still be in use
         if orphaned and self._scratch:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from google.protobuf import json_format, text_format
 
@@ -17,6 +18,7 @@ from toolkit.contract import ALIASES, KEEP_ALIVE, KIND
 from toolkit.errors import RepositoryError
 from toolkit.model_config import ModelConfig
 from toolkit.names import match_alias
+from toolkit.repository.code import broken_imports, outdated_steps
 
 CACHE_BYTES = 256 << 20
 """Size of Triton's response cache, if a model enables it."""
@@ -96,17 +98,60 @@ def server_options(repository: Path) -> list[str]:
 
 def check_target(repository: Path, expected: str) -> None:
     """Refuses a repository that was built for another target."""
-    manifest = repository / "repository.json"
-    if not manifest.exists():
-        return
-    target = str(json.loads(manifest.read_text()).get("target", expected))
+    target = read_manifest(repository).get("target", expected)
     if target != expected:
-        spec = json.loads(manifest.read_text()).get("spec", "models.yaml")
-        command = ["toolkit", "build-repo", spec, "--target", expected]
         raise RepositoryError(
             f"{repository} was built for the target '{target}', not '{expected}'",
-            hint=shlex.join([*command, "--output", str(repository)]),
+            hint=_build_command(repository, "--target", expected),
         )
+
+
+def check_code(repository: Path) -> str:
+    """Refuses steps whose files come from different releases of the toolkit. Returns a sentence for
+    a person if all are of one release but not of this one, else ""."""
+    broken = {
+        folder.parent.name: sentences[0]
+        for folder in sorted(repository.glob("[!.]*/[0-9]*"))
+        if (sentences := broken_imports(folder))
+    }
+    command = _build_command(repository)
+    if broken:
+        step, sentence = next(iter(broken.items()))
+        others = f"; the same for {', '.join(list(broken)[1:])}" if len(broken) > 1 else ""
+        raise RepositoryError(
+            f"the files of {repository} come from different releases of the toolkit: in {step} "
+            f"{sentence}{others}",
+            hint=command,
+        )
+    if outdated := outdated_steps(repository):
+        return (
+            f"{repository} was built by another release of the toolkit "
+            f"({', '.join(outdated)}); to update it: {command}"
+        )
+    return ""
+
+
+def read_manifest(repository: Path) -> Mapping[str, Any]:
+    """What the build wrote about the repository; empty for one that is not ours.
+
+    Raises RepositoryError.
+    """
+    manifest = repository / "repository.json"
+    if not manifest.exists():
+        return {}
+    try:
+        content = json.loads(manifest.read_bytes())
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not valid JSON"
+        raise RepositoryError(
+            f"{manifest} cannot be read: {reason}", hint="toolkit build-repo writes it again"
+        ) from error
+    return content if isinstance(content, dict) else {}
+
+
+def _build_command(repository: Path, *options: str) -> str:
+    spec = str(read_manifest(repository).get("spec", "models.yaml"))
+    return shlex.join(["toolkit", "build-repo", spec, *options, "--output", str(repository)])
 
 
 def read_config(repository: Path, name: str) -> ModelConfig | None:
@@ -143,8 +188,12 @@ def as_json(config: ModelConfig) -> str:
 
 def _read(path: Path) -> ModelConfig:
     try:
-        config = text_format.Parse(path.read_text(), ModelConfig())
+        config = text_format.Parse(path.read_text(encoding="utf-8"), ModelConfig())
     except text_format.ParseError as error:
         raise RepositoryError(f"{path}:{error}", hint="toolkit verify explains it") from error
+    except UnicodeDecodeError as error:
+        raise RepositoryError(f"{path} is not text in UTF-8") from error
+    except OSError as error:
+        raise RepositoryError(f"{path} cannot be read: {error.strerror}") from error
     config.name = config.name or path.parent.name
     return config

@@ -28,7 +28,7 @@ from toolkit.serve.front import GATEWAY_SOCKET, Front, gateway, relay, wait_unti
 from toolkit.serve.healing import Healer
 from toolkit.serve.linkable import linkable
 from toolkit.serve.logs import MODELS
-from toolkit.serve.models import ServedModel, check_target, public, public_models
+from toolkit.serve.models import ServedModel, check_code, check_target, public, public_models
 from toolkit.serve.options import ServeOptions
 from toolkit.serve.ports import check_free
 from toolkit.serve.record import READY, STOPPING, Record, recorded
@@ -43,7 +43,9 @@ _SOON_S = 0.5
 _UNLOAD_S = 4.0
 """With the gateway's end at most 5 s in all. Default models need 2.5 to 3.5 s on 2 cores."""
 _INTERRUPT_S, _INTERRUPT_DRAIN_S = 3.0, 1.0
-"""After Ctrl-C: in all, and for running requests."""
+"""After Ctrl-C: in all, and for running requests (as in frontend/http/server.py)."""
+_ABANDON_S = 1.0
+"""For the errors of requests that the drain did not wait for."""
 _MAX_RESTARTS, _RESTART_WINDOW_S = 5, 600.0
 
 
@@ -86,6 +88,10 @@ class Supervisor:
             self._watch()
         except KeyboardInterrupt:
             self._stop.set()
+        # C code may turn an interruption into its own error, as numpy does while it is imported
+        except Exception:
+            if not self._signal:
+                raise
         finally:
             self._end()
 
@@ -111,6 +117,8 @@ class Supervisor:
     def _start(self) -> None:
         options = self.options
         check_target(options.repository, "embedded")
+        if note := check_code(options.repository):
+            self.report(note)
         self.known = public_models(options.repository)
         self.models = [model for model in self.known if not self._waits(model)]
         # before anything is downloaded or loaded: a taken port is found in milliseconds
@@ -281,12 +289,13 @@ class Supervisor:
             self._stack.close()
 
     def _end_front(self, front: Front) -> None:
-        front.begin_stop()
+        front.begin_stop(interrupt=self._signal == signal.SIGINT)
         if not front.wait(_SOON_S):
             self.report(
                 f"waiting up to {self._drain_s:g} s for running requests; Ctrl-C again kills them"
             )
-            front.wait(max(0.0, self._drain_s - _SOON_S))
+            # then it tells what still runs that it ends
+            front.wait(max(0.0, self._drain_s - _SOON_S) + _ABANDON_S)
         front.kill()
 
     def _end_triton(self, triton: TritonServer) -> None:

@@ -11,6 +11,7 @@ from toolkit.errors import InvalidSource, MissingPath, SourceError
 from toolkit.fields.source import GgufSource, PathSource, Source, parse_source
 
 _SCHEMES = ("hf:", "package:", "path:", "gguf:", "s3:", "gs:")
+_PATHS = ("/", "./", "../", "~/")
 _ON_HUB = re.compile(r"https?:/{1,2}(?:huggingface\.co|hf\.co)/([^/\s]+/[^/\s?#]+)/?")
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _CONFIGS = ("config.json", "model_index.json", "modules.json")
@@ -49,6 +50,8 @@ def read_source(text: str) -> Source:
     except ValueError as error:
         problem, _, forms = str(error).partition(": ")
         raise InvalidSource(problem, hint=forms or None) from error
+    if text.startswith(_PATHS):
+        raise MissingPath(f"there is no {text}", hint="check the path")
     near = f"did you mean hf:{text}?" if _HUB_NAME.fullmatch(text) else suggest(text)
     raise SourceError(f"'{text}' is neither a file nor a known model", hint=near)
 

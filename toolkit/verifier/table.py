@@ -4,6 +4,7 @@ from toolkit.verifier.finding import Effect
 from toolkit.verifier.rule import Rule
 from toolkit.verifier.rules import (
     batching,
+    code,
     contract,
     ensembles,
     environment,
@@ -42,7 +43,7 @@ _SUBJECTS = {
     "Ensembles: tensors between steps": joins.RULES,
     "Ensembles: decoupled steps": flow.RULES,
     "Likely mistakes": habits.RULES,
-    "Models that the toolkit builds": contract.RULES,
+    "Models that the toolkit builds": (*contract.RULES, *code.RULES),
 }
 RULES: dict[str, Rule] = {rule.id: rule for rules in _SUBJECTS.values() for rule in rules}
 _EFFECTS = {

@@ -19,6 +19,7 @@ _PATHS = {
     "quotas.edit": "/admin/quotas",
     "plans.edit": "/admin/plans",
     "backends.edit": "/admin/backends",
+    "canaries.edit": "/admin/canaries",
 }
 _OWN = frozenset(
     {"id", "updated_at_us", "created_at_us", "built_in", "draining_at_us", "refreshed_at_us"}
@@ -49,6 +50,7 @@ def undo_of(event: AdminEvent) -> Shown | None:
     if not path or not body or body.keys() != expected.keys():
         return None
     expected.pop("models", None)  # an upstream is shown with those that it serves now
+    expected.pop("targets", None)  # a canary's are shown with how they do
     return {
         "method": "PATCH",
         "path": f"{path}/{event.target_id}",
@@ -75,6 +77,9 @@ def _fields(columns: dict[str, Any]) -> Shown:
         elif name.endswith("_micro"):
             shown = None if value is None else value / _MICRO
             fields[name.removesuffix("_micro")] = shown
+        elif name == "targets":
+            shares = [(target["model"], target["percent"]) for target in value]
+            fields[name] = [{"model": model, "percent": share} for model, share in shares]
         elif name == "gpu_memory_mib":
             fields["gpu_memory_gb"] = None if value is None else value / _MIB
         elif name == "quotas":

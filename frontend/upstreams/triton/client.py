@@ -31,7 +31,13 @@ from frontend.upstreams.triton.contract import write_prompt, write_reply, write_
 from frontend.upstreams.triton.events import read_events
 from frontend.upstreams.triton.failures import from_message
 from frontend.upstreams.triton.load import Load
-from frontend.upstreams.triton.models import Restarts, Served, read_models, slots_of
+from frontend.upstreams.triton.models import (
+    Restarts,
+    Served,
+    new_request,
+    read_models,
+    slots_of,
+)
 from frontend.upstreams.triton.plain.parts import NO_PARTS, Parts, embedder, make_parts, writer
 from frontend.upstreams.triton.stored import read_on_demand
 from frontend.upstreams.triton.tensors import add_files, add_json, add_texts
@@ -70,12 +76,13 @@ class Triton:
 
     async def models(self) -> list[Model]:
         """The public models that are loaded. Ends the streams of models whose process died."""
-        configs = await control.ready_configs(self._connection, self._configs)
+        versions = await control.ready_versions(self._connection)
+        configs = await control.ready_configs(self._connection, versions, self._configs)
         self._configs = {config.name: config for config in configs}
         for name in self._restarts.see(configs):
             _log.warning("%s was restarted; its streams end", name)
             self._connection.abandon_engine(name)
-        served = read_models(configs, self._declared)
+        served = read_models(configs, self._declared, versions)
         self._served = {one.model.name: one for one in served}
         waiting = self._load.waiting(await control.waited_ns(self._connection))
         self.figures = Figures(waiting=waiting, slots=slots_of(configs))
@@ -123,7 +130,7 @@ class Triton:
                 async for group in groups:
                     yield group
             return
-        request = service_pb2.ModelInferRequest(model_name=served.own, id=call.id)
+        request = new_request(served, call.id)
         add_json(request, "prompt", write_prompt(generation))
         add_json(request, "sampling_parameters", write_sampling(generation))
         # repositories of an older toolkit lack the tensor
@@ -151,7 +158,7 @@ class Triton:
                 ended = True
         finally:
             if not ended:
-                self._cancel_soon(reader, served.engine, call.id)
+                self._cancel_soon(reader, served, call.id)
 
     async def embed(self, model: Model, embedding: Embedding, call: Call) -> Vectors:
         """Long lists travel as several batches at once."""
@@ -256,19 +263,23 @@ class Triton:
         with contextlib.suppress(grpc.RpcError, asyncio.InvalidStateError):
             await self._connection.stream(stop, _CANCEL_TIMEOUT_S).read_out()
 
-    def _cancel_soon(self, reader: Reader, engine: str | None, call_id: str) -> None:
+    def _cancel_soon(self, reader: Reader, served: Served, call_id: str) -> None:
         """Stops the engine from a task of its own: the caller is being cancelled itself."""
         # without such a step gRPC's cancellation is all there is
-        if engine is None:
+        if served.engine is None:
             reader.call.cancel()
             return
-        task = asyncio.get_running_loop().create_task(self._cancel(reader, engine, call_id))
+        # a model that is its own engine may have several versions
+        version = served.version if served.engine == served.own else ""
+        request = service_pb2.ModelInferRequest(model_name=served.engine, model_version=version)
+        task = asyncio.get_running_loop().create_task(self._cancel(reader, request, call_id))
         self._cancelling.add(task)
         task.add_done_callback(self._cancelling.discard)
 
-    async def _cancel(self, reader: Reader, engine: str, call_id: str) -> None:
+    async def _cancel(
+        self, reader: Reader, request: service_pb2.ModelInferRequest, call_id: str
+    ) -> None:
         """Sends the cancel request and reads what still comes, until the stream ends with it."""
-        request = service_pb2.ModelInferRequest(model_name=engine)
         add_texts(request, "cancel", [call_id], [1])
         try:
             async with asyncio.timeout(_CANCEL_TIMEOUT_S):

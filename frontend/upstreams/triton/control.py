@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import grpc
 from tritonclient.grpc import model_config_pb2, service_pb2
@@ -32,19 +32,34 @@ async def is_live(connection: Connection) -> bool:
     return bool(answer.live)
 
 
-async def ready_configs(
-    connection: Connection, known: Mapping[str, model_config_pb2.ModelConfig] | None = None
-) -> list[model_config_pb2.ModelConfig]:
-    """The configs of every loaded model. Raises GatewayError when Triton is not there.
-
-    `known`: configs of an earlier call, for models whose config cannot be read now.
-    """
+async def ready_versions(connection: Connection) -> dict[str, list[str]]:
+    """The versions that are loaded of each model, the newest last. Raises GatewayError when Triton
+    is not there."""
     request = service_pb2.RepositoryIndexRequest(ready=True)
     with connection.translated("models"):
         index = await connection.api.RepositoryIndex(
             request, timeout=_TIMEOUT_S, metadata=connection.key
         )
-    names = sorted({model.name for model in index.models if model.state == "READY"})
+    versions: dict[str, list[str]] = {}
+    for model in index.models:
+        if model.state == "READY":
+            versions.setdefault(model.name, []).append(model.version)
+    return {name: sorted(versions[name], key=_number) for name in sorted(versions)}
+
+
+def _number(version: str) -> int:
+    return int(version) if version.isdecimal() else 0
+
+
+async def ready_configs(
+    connection: Connection,
+    names: Iterable[str],
+    known: Mapping[str, model_config_pb2.ModelConfig] | None = None,
+) -> list[model_config_pb2.ModelConfig]:
+    """The configs of loaded models. Raises GatewayError when Triton is not there.
+
+    `known`: configs of an earlier call, for models whose config cannot be read now.
+    """
     # together: one after the other they would take a round trip for each model
     reads = (_config(connection, name, (known or {}).get(name)) for name in names)
     return [config for config in await asyncio.gather(*reads) if config is not None]
@@ -139,7 +154,7 @@ async def load(connection: Connection, name: str) -> None:
 async def unload(connection: Connection, name: str) -> None:
     """Unloads a model and the steps that no other model uses; returns when they are gone. Raises
     GatewayError."""
-    configs = await ready_configs(connection)
+    configs = await ready_configs(connection, await ready_versions(connection))
     steps = {c.name: {step.model_name for step in c.ensemble_scheduling.step} for c in configs}
     own = steps.pop(name, set())
     if users := sorted(user for user, used in steps.items() if name in used):

@@ -9,11 +9,11 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tritonclient.grpc import model_config_pb2
+from tritonclient.grpc import model_config_pb2, service_pb2
 
 from frontend.domain.models import Details, ImageLimits, Input, Model
 from frontend.upstreams.declared import Declared, declare
@@ -55,14 +55,19 @@ class Served:
     """Its name in Triton."""
     plain: Plain | None = None
     """Its tensors, if another builder made it."""
+    version: str = ""
+    """The version that requests name; none: Triton takes the newest one that is loaded."""
 
 
 def read_models(
-    configs: Iterable[model_config_pb2.ModelConfig], declared: Mapping[str, Declared] | None = None
+    configs: Iterable[model_config_pb2.ModelConfig],
+    declared: Mapping[str, Declared] | None = None,
+    versions: Mapping[str, Sequence[str]] | None = None,
 ) -> list[Served]:
     """The public models among all that are loaded.
 
     `declared`: what the operator says of models by their names in Triton; with it only these.
+    `versions`: the loaded versions of each, the newest last; of several each is a model, too.
     """
     loaded = {one.name: one for one in configs}
     declared = declared or {}
@@ -80,7 +85,43 @@ def read_models(
             continue
         elif (read := read_plain(config, loaded, facts)) is not None:
             found.append(_served(config, *read))
-    return [_with_revision(one, loaded) for one in found]
+    whole = (_with_revision(one, loaded) for one in found)
+    numbers = versions or {}
+    return [each for one in whole for each in _versions(one, loaded, numbers.get(one.own, ()))]
+
+
+def _versions(
+    served: Served, loaded: Mapping[str, model_config_pb2.ModelConfig], numbers: Sequence[str]
+) -> list[Served]:
+    """The model, and each of its versions if several are loaded. Those of an ensemble all run the
+    same steps, as its config names their versions."""
+    model = served.model
+    if not numbers or loaded[served.own].ensemble_scheduling.step:
+        return [served]
+    # the config is the same for all versions, and the weights are not
+    newest = replace(model, revision=f"{model.revision}@{numbers[-1]}")
+    if len(numbers) == 1:
+        return [replace(served, model=newest)]
+    made = [replace(served, model=newest)]
+    for number in numbers:
+        one = replace(
+            model,
+            name=f"{model.name}@{number}",
+            aliases=(),
+            patterns=(),
+            version_of=model.name,
+            revision=f"{model.revision}@{number}",
+        )
+        plain = served.plain and replace(served.plain, version=number)
+        made.append(replace(served, model=one, version=number, plain=plain))
+    return made
+
+
+def new_request(served: Served, request_id: str) -> service_pb2.ModelInferRequest:
+    """A request to a model, or to one of its versions."""
+    return service_pb2.ModelInferRequest(
+        model_name=served.own, model_version=served.version, id=request_id
+    )
 
 
 def _with_revision(served: Served, loaded: Mapping[str, model_config_pb2.ModelConfig]) -> Served:

@@ -18,7 +18,7 @@ from frontend.errors import BackendFailed, ContextOverflow
 from frontend.upstreams.protocol import Call
 from frontend.upstreams.triton.connection import Connection
 from frontend.upstreams.triton.contract import write_prompt
-from frontend.upstreams.triton.models import Served
+from frontend.upstreams.triton.models import Served, new_request
 from frontend.upstreams.triton.tensors import add_json, add_numbers, add_texts, output, unpack_bytes
 
 T = TypeVar("T")
@@ -94,7 +94,7 @@ async def _embed(
 ) -> Vectors:
     model = served.model
     texts = embedding.texts
-    request = service_pb2.ModelInferRequest(model_name=served.own, id=call.id)
+    request = new_request(served, call.id)
     add_texts(request, "text", texts, [len(texts), 1])
     if embedding.ids is not None:
         rows = _bounded(embedding, model)
@@ -139,7 +139,7 @@ def _bounded(embedding: Embedding, model: Model) -> list[list[int]]:
 
 async def _rerank(connection: Connection, served: Served, pairs: Pairs, call: Call) -> Scores:
     shape = [len(pairs.documents), 1]
-    request = service_pb2.ModelInferRequest(model_name=served.own, id=call.id)
+    request = new_request(served, call.id)
     add_texts(request, "query", pairs.queries, shape)
     add_texts(request, "document", pairs.documents, shape)
     if pairs.truncate:
@@ -155,7 +155,7 @@ async def draw(
     connection: Connection, served: Served, image: ImageRequest, call: Call
 ) -> ImageResult:
     """The images of one request. Raises GatewayError."""
-    request = service_pb2.ModelInferRequest(model_name=served.own, id=call.id)
+    request = new_request(served, call.id)
     add_texts(request, "prompt", [image.prompt], [1])
     if image.negative_prompt is not None:
         add_texts(request, "negative_prompt", [image.negative_prompt], [1])

@@ -25,9 +25,11 @@ from tests.support.ledgers import (
     add_quota,
     check_books,
     counted,
+    credits_of,
     hold_of,
     ledger_of,
     rows_of,
+    subscribe,
     wait_until,
 )
 from tests.support.processes import ROOT
@@ -95,6 +97,7 @@ async def test_a_kill_at_any_step_loses_no_charge(
     location = databases.sqlite()
     database = Database(location)
     await add_quota(database, "tokens", "month", 100_000)
+    await subscribe(database, "free")
     command = [
         sys.executable,
         "-m",
@@ -117,6 +120,8 @@ async def test_a_kill_at_any_step_loses_no_charge(
     tokens = 2 if step == "granted" else 17
     assert sum(row.prompt_tokens + row.completion_tokens for row in rows) == tokens
     assert (await counted(database))["user", "tokens", "month"] == (tokens, 0)
+    # the running one had no token yet, and so costs no credit
+    assert (await credits_of(database))["spent"] == (1 if step == "granted" else 2)
     await check_books(database)
     await database.close()
 

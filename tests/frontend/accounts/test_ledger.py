@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from frontend.accounts.credits import Reason, Transfer
 from frontend.accounts.holds import Hold
 from frontend.accounts.ledger import Ledger
 from frontend.accounts.quotas import Grant, Need, Tight
@@ -13,7 +14,10 @@ from frontend.domain.metering import Owner
 from frontend.domain.usage import Usage
 from frontend.errors import QuotaExceeded, RateLimited
 from frontend.store.database import Database
-from frontend.store.tables import credit_accounts, quotas, subscriptions, usage
+from frontend.store.journal import Journal
+from frontend.store.ledger.books import Books, LedgerStore
+from frontend.store.ledger.credits import TransferRow
+from frontend.store.tables import quotas, usage
 from tests.support.ledgers import (
     ADA,
     NOW_US,
@@ -22,15 +26,18 @@ from tests.support.ledgers import (
     add_quota,
     check_books,
     counted,
+    credits_of,
     drained,
     hold_of,
     ledger_of,
     reserve,
     rows_of,
+    subscribe,
     used,
 )
 
 MONTH = ("user", "tokens", "month")
+DECEMBER_US = 1_796_083_200_000_000
 
 
 async def test_64_requests_at_once_never_exceed_a_budget(database: Database) -> None:
@@ -258,18 +265,6 @@ async def test_a_new_user_has_the_default_budget(database: Database) -> None:
         ledger.settle(await reserve(ledger, 101, owner=file_key))
 
 
-async def subscribe(database: Database, plan: str, kind: str = "user", whose: str = "ada") -> None:
-    row = {"id": f"s-{whose}", "scope_kind": kind, "scope_id": whose, "plan_id": plan}
-    row |= dict.fromkeys(("started_at_us", "period_starts_at_us", "period_ends_at_us"), 0)
-    async with database.begin() as connection:
-        await connection.execute(subscriptions.insert(), row)
-
-
-async def credits_of(database: Database) -> dict[str, int]:
-    rows = await rows_of(database, credit_accounts)
-    return {row.name: row.balance_micro // 1_000_000 for row in rows}
-
-
 async def test_credits_are_reserved_spent_and_refunded(database: Database) -> None:
     await subscribe(database, "free")
     async with ledger_of(database) as ledger:
@@ -289,6 +284,87 @@ async def test_credits_are_reserved_spent_and_refunded(database: Database) -> No
     assert (await credits_of(database))["available"] == 99
     rows = await rows_of(database, usage)
     assert sorted(row.credits_micro for row in rows) == [0, 1_000_000]
+
+
+async def test_credits_are_granted_from_memory(database: Database) -> None:
+    await subscribe(database, "free")
+    clock = SetClock()
+    async with ledger_of(database, clock) as ledger:
+        ledger.settle(used(await reserve(ledger), 1))
+        await drained(ledger)
+        # one that is charged at once, one that failed, and one that runs on
+        short, failed, running = [await reserve(ledger) for _ in range(3)]
+        assert all(one.queued for one in (short, failed, running))
+        ledger.settle(used(short, 10, 5))
+        ledger.settle(failed)
+        await drained(ledger)
+        assert await credits_of(database) == {
+            "granted": -100, "available": 97, "reserved": 1, "spent": 2, "expired": 0,
+        }  # fmt: skip
+        ledger.settle(used(running, 10, 5))
+    await check_books(database)
+    assert (await credits_of(database))["spent"] == 3
+
+
+async def test_credits_that_the_journal_cannot_keep_wait_for_a_transaction(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await subscribe(database, "free")
+    await add_quota(database, "tokens", "month", 100_000)
+    async with ledger_of(database) as ledger:
+        ledger.settle(used(await reserve(ledger), 1))  # what is left is known now
+        await drained(ledger)
+        kept = await reserve(ledger)
+        assert kept.queued
+        monkeypatch.setattr(Journal, "write", lambda *_: False)
+        more = await ledger.reserve(kept, Need(10, 20, 1, requests=0))
+        assert isinstance(more, Grant)
+        late = await reserve(ledger)
+        assert (kept.credits, late.credits) == (1_000_000, 1_000_000)
+        for hold in (kept, late):
+            ledger.settle(used(hold, 1))
+        await drained(ledger)
+    assert (await credits_of(database))["spent"] == 3
+    await check_books(database)
+
+
+async def test_credits_of_a_period_that_ends_before_they_are_written(database: Database) -> None:
+    await subscribe(database, "free")
+    clock = SetClock()
+    clock.now_us = DECEMBER_US - 1
+    async with ledger_of(database, clock) as ledger:
+        ledger.settle(used(await reserve(ledger, now_us=DECEMBER_US), 1))
+        await drained(ledger)
+        hold = await reserve(ledger, now_us=DECEMBER_US)
+        assert hold.queued
+        clock.now_us = DECEMBER_US
+        assert not (await reserve(ledger, now_us=DECEMBER_US)).queued, "its plan has new credits"
+        # the old period had 100: 1 is spent, 1 is reserved, the rest has expired
+        await drained(ledger)
+        assert (await credits_of(database))["expired"] == 98
+        ledger.settle(used(hold, 1))
+    assert (await credits_of(database))["granted"] == -200
+
+
+def _revoke_all(books: Books) -> None:
+    """As an administrator does."""
+    ada = ("user", "ada")
+    balances = books.lock_balances([ada])
+    amount = balances[ada]["available"][1]
+    legs = Transfer(Reason.REVOKE, amount).legs
+    books.save_transfers([TransferRow(ada, Reason.REVOKE, legs, None)], balances, NOW_US)
+
+
+async def test_credits_that_were_taken_back_meanwhile(database: Database) -> None:
+    await subscribe(database, "free")
+    async with ledger_of(database) as ledger:
+        ledger.settle(used(await reserve(ledger), 1))
+        await drained(ledger)
+        hold = await reserve(ledger)
+        await LedgerStore(database).write(_revoke_all)
+        ledger.settle(used(hold, 1))
+    await check_books(database)
+    assert (await credits_of(database))["available"] == 0
 
 
 async def test_a_shared_plan_is_one_pool(database: Database) -> None:

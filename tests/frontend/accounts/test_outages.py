@@ -12,6 +12,7 @@ from frontend.errors import QuotaExceeded, StoreUnavailable
 from frontend.store.database import Database
 from frontend.store.ledger.books import LedgerStore
 from tests.support.ledgers import (
+    ADA,
     Charged,
     SetClock,
     add_quota,
@@ -165,6 +166,8 @@ async def test_an_outage_begins_with_what_was_granted_and_not_written(database: 
         late = [await reserve(ledger, 200, 100)]
         left = 1000 - 50 * len(early) - 300
         assert early
+        (shown,) = await ledger.remaining.limits(ADA)
+        assert (shown["reserved"], shown["left"]) == (1000 - left, left)
         with pytest.raises(QuotaExceeded, match=f"{left} of 1000 tokens"):
             await reserve(ledger, left + 1, 0)
         store.away = False

@@ -13,7 +13,7 @@ from frontend.accounts.passwords import Passwords
 from frontend.accounts.sessions import PASSWORD, Lifetimes, Sessions
 from frontend.accounts.signins import Refused, SignIns, Source
 from frontend.accounts.throttle import Throttle
-from frontend.errors import Forbidden, InvalidRequest, RateLimited
+from frontend.errors import Forbidden, InvalidRequest, NotFound, RateLimited
 from frontend.store.chain import verify
 from frontend.store.database import Database
 from frontend.store.records import Range
@@ -224,3 +224,30 @@ def test_cookies_have_the_prefix_behind_tls_alone() -> None:
     assert is_csrf(b"x", csrf_of(b"x").encode())
     assert not is_csrf(b"y", csrf_of(b"x").encode())
     assert not is_csrf(b"x", "é".encode())
+
+
+async def test_a_user_sees_the_own_sessions_and_ends_them_alone(database: Database) -> None:
+    directory, now = await opened(database), Time()
+    ada, bob = [(await add(directory, name))[0] for name in ("ada", "bob")]
+    sessions = Sessions(database, directory.users.passwords, Lifetimes(600, 3600), now_us=now)
+    source = Source("192.0.2.7", agent="Mozilla/5.0 (X11; Linux) Firefox/140.0")
+    mine, other, third = [(await sessions.begin(ada.id, source=source)).token for _ in range(3)]
+    await sessions.begin(ada.id, PASSWORD)
+    theirs = (await sessions.begin(bob.id, source=source)).token
+    found = await sessions.of_user(ada.id, mine.encode())
+    assert sorted(one.is_current for one in found) == [False, False, True]
+    assert {(one.address, one.agent) for one in found} == {(source.address, source.agent)}
+    (foreign,) = await sessions.of_user(bob.id, b"")
+    with pytest.raises(NotFound):
+        await sessions.end_one(ada.id, foreign.id, source)
+    ids = {one.id for one in await sessions.of_user(ada.id, other.encode()) if one.is_current}
+    await sessions.end_one(ada.id, ids.pop(), source)
+    assert await sessions.find(other.encode(), lambda: True) is None
+    assert await sessions.end_others(ada.id, mine.encode(), source) == 1
+    assert await sessions.find(third.encode(), lambda: True) is None
+    for token in (mine, theirs):
+        assert await sessions.find(token.encode(), lambda: True) is not None
+    ends = [one for one in await directory.events.page(Range(100)) if one.action == "sessions.end"]
+    assert [(one.actor_id, one.target_id) for one in ends] == [(ada.id, ada.id)] * 2
+    now.us += 600 * 10**6
+    assert await sessions.of_user(ada.id, mine.encode()) == []

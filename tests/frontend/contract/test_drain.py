@@ -38,14 +38,19 @@ def test_a_drain_lets_streams_finish_and_refuses_new_work(
         assert gateway.process.wait(10) == 0
 
 
+@pytest.mark.parametrize(
+    ("number", "drain_s", "word"),
+    # a person who presses Ctrl-C does not wait for the drain
+    [(signal.SIGTERM, "0.3", "outlast"), (signal.SIGINT, "60", "interrupt")],
+)
 def test_a_stream_that_outlasts_the_drain_is_told_so(
-    echo_triton: EchoTriton, tmp_path: Path
+    number: int, drain_s: str, word: str, echo_triton: EchoTriton, tmp_path: Path
 ) -> None:
-    with run_gateway(echo_triton.grpc_address, tmp_path / "log", "--drain-s", "0.3") as gateway:
-        reader = Reader(gateway, "outlast " * 2000)
+    with run_gateway(echo_triton.grpc_address, tmp_path / "log", "--drain-s", drain_s) as gateway:
+        reader = Reader(gateway, f"{word} " * 2000)
         reader.start()
-        wait_for(lambda: "outlast" in reader.said, 10, "the first token")
-        os.kill(gateway.process.pid, signal.SIGTERM)
+        wait_for(lambda: word in reader.said, 10, "the first token")
+        os.kill(gateway.process.pid, number)
         assert gateway.process.wait(10) == 0
         reader.join(10)
         *_, last, end = reader.said.split("\n\n")
@@ -53,7 +58,7 @@ def test_a_stream_that_outlasts_the_drain_is_told_so(
         assert json.loads(last.removeprefix("data: "))["error"]["code"] == "draining"
 
     def stopped() -> bool:
-        (record,) = [r for r in echo_requests(echo_triton) if "outlast" in json.dumps(r["prompt"])]
+        (record,) = [r for r in echo_requests(echo_triton) if word in json.dumps(r["prompt"])]
         return bool(record["outcome"] == "abort")
 
     wait_for(stopped, 2, "the engine's end")

@@ -5,6 +5,7 @@ import contextlib
 import csv
 import io
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -357,6 +358,12 @@ def test_plans_credits_and_prices(bank: Bank) -> None:
     totals = bank.ask("GET", f"/admin/usage?user_id={user}&interval=total").json()["totals"]
     assert totals["credits"] == spent
     assert totals["price"] > 0
+    (own,) = bank.ask("GET", "/me/credits", key).json()["data"]
+    assert (own["plan"], own["scope_kind"], own["scope_id"]) == ("two", "user", user)
+    assert (own["spent"], own["spent_in_period"], own["reserved"]) == (spent, spent, 0)
+    assert own["available"] == bank.ask("GET", query).json()["available"]
+    assert own["period_starts_at"] < time.time() < own["renews_at"]
+    assert bank.ask("GET", "/me/credits", first_key).json()["data"] == []
     taken = bank.ask("POST", "/admin/credits", body={**whose, "credits": -999})
     assert taken.status_code == 400
     bank.make("/admin/subscriptions", **whose, plan_id="pro")

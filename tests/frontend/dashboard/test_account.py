@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.timeout(120), needs_chromium]
 SCRIPT = "<img src=x onerror=alert(1)>"
 BROWSER = {"accept": "text/html, */*;q=0.8"}
 HELLO = {"model": "echo", "messages": script(text="a b")}
-PEOPLE = ("ada", "bob", "cat", "dan", "eve", "fay", "gus")
+PEOPLE = ("ada", "bob", "cat", "dan", "eve", "fay", "gus", "ian")
 
 
 @dataclass
@@ -168,7 +168,10 @@ def test_the_playground_counts_for_who_is_signed_in(browser: Browser, town: Town
         wait_for(lambda: page.evaluate(asked) == 1, 20, "the usage of the request")
         page.reload()
         expect(page.locator("#usage > .wide tbody tr")).to_contain_text("echo")
-        expect(page.get_by_role("img", name="tokens of 1 requests by day")).to_be_visible()
+        expect(page.get_by_role("img", name="tokens of 1 request by day")).to_be_visible()
+        expect(page.locator(".chart .bar rect")).to_have_count(1)
+        said = page.locator(".chart .bar title").text_content()
+        assert re.fullmatch(r"\d\d-\d\d, echo: [\d,]+ tokens", said or "")
         page.locator("#usage-form").get_by_label("Interval").select_option("hour")
         page.locator("#usage-form").get_by_label("Split by").select_option("key_id")
         expect(page.get_by_role("img", name="by hour, split by key")).to_be_visible()
@@ -239,6 +242,28 @@ def test_what_writes_needs_the_token_of_the_session(town: Town) -> None:
         assert http.post("/logout", headers=csrf(http)).status_code == 200
 
 
+def test_a_sign_in_leads_back_to_the_page_and_never_to_another_host(town: Town) -> None:
+    for asked, place in (
+        ("/dashboard?from=2026-01-01", "/dashboard?from=2026-01-01"),
+        ("//evil.example", "/dashboard"),
+        ("/\\evil.example", "/dashboard"),
+        ("https://evil.example/", "/dashboard"),
+    ):
+        with town.client() as http:
+            page = http.get("/login", params={"next": asked})
+            found = re.search('name="csrf" value="([0-9a-f]+)"', page.text)
+            assert found is not None
+            fields = {"name": "bob", "password": "not the password", "csrf": found[1]}
+            assert http.post("/login", data=fields).status_code == 403
+            answer = town.submit(http, "bob", town.passwords["bob"])
+            assert (answer.status_code, answer.headers["location"]) == (303, place)
+            assert "next" not in http.cookies, "it is used once"
+    with town.client() as http:
+        http.cookies.set("next", "%2F%2Fevil.example")
+        answer = town.submit(http, "bob", town.passwords["bob"])
+        assert answer.headers["location"] == "/dashboard"
+
+
 def test_a_session_is_new_at_each_sign_in_and_ends_for_good(town: Town) -> None:
     with town.client() as http:
         http.headers["cookie"] = f"session={(fixed := 'A' * 43)}"
@@ -260,6 +285,33 @@ def test_a_session_is_new_at_each_sign_in_and_ends_for_good(town: Town) -> None:
         assert http.cookies["session"] != before
         stale = httpx2.get(f"{town.url}/me", headers={"cookie": f"session={before}"})
         assert stale.status_code == 401
+
+
+def test_other_sessions_are_seen_and_ended(browser: Browser, town: Town) -> None:
+    with (
+        window(browser, base_url=town.url) as page,
+        town.client("ian") as http,
+        town.client("ian") as third,
+        town.client("bob") as other,
+    ):
+        sign_in(page, town, "ian")
+        rows = page.locator("#sessions tbody tr")
+        expect(rows).to_have_count(3)
+        expect(rows.filter(has_text="This browser")).to_contain_text("Chrome on Linux")
+        expect(rows.filter(has_text="This browser")).to_contain_text("from 127.0.0.1")
+        check_accessible(page)
+        found = {one["current"]: one["id"] for one in http.get("/me/sessions").json()["data"]}
+        for path in (found[True], "0" * 24, "x'--"):
+            assert other.delete(f"/me/sessions/{path}", headers=csrf(other)).status_code == 404
+        assert http.delete(f"/me/sessions/{found[True]}").status_code == 403
+        rows.filter(has_text="python-httpx2").first.get_by_role("button", name="End").press("Enter")
+        expect(rows).to_have_count(2)
+        assert sorted(one.get("/me").status_code for one in (http, third)) == [200, 401]
+        page.get_by_role("button", name="End 1 other session").click()
+        page.get_by_role("button", name="Continue").click()
+        expect(page.locator("#sessions-note")).to_have_text("1 session ended.")
+        expect(rows).to_have_count(1)
+        assert [one.get("/me").status_code for one in (http, third, other)] == [401, 401, 200]
 
 
 def test_a_new_password_ends_every_session(town: Town) -> None:

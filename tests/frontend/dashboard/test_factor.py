@@ -61,7 +61,7 @@ def test_a_role_can_require_it(browser: Browser, site: Site, theme: str) -> None
         assert page.evaluate("document.querySelector('img.qr').naturalWidth") > 100
         check_width(page)
         check_accessible(page)
-        page.goto("/dashboard")
+        page.goto("/dashboard?interval=hour")
         expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
         page.goto("/login/enrol")
         secret = page.locator("#secret").inner_text()
@@ -72,6 +72,7 @@ def test_a_role_can_require_it(browser: Browser, site: Site, theme: str) -> None
         check_accessible(page)
         page.get_by_role("link", name="Continue").press("Enter")
         expect(page.locator("#who")).to_contain_text("sam")
+        assert page.url == f"{site.url}/dashboard?interval=hour"
         expect(page.locator("#account")).to_have_attribute("data-ready", "true")
         page.context.clear_cookies()
         give_password(page, site, "sam")

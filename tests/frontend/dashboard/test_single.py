@@ -56,13 +56,14 @@ def test_the_whole_flow_in_a_browser(browser: Browser, site: Site) -> None:
     size = {"width": 360, "height": 740}
     with window(browser, base_url=site.url, viewport=size) as page:
         without_others(page)
-        page.goto("/dashboard")
+        page.goto("/dashboard?from=2026-01-02")
         link = page.get_by_role("link", name="Sign in with the campus")
         check_accessible(page)
         check_width(page)
         link.press("Enter")
         choose(page, "m1")
         expect(page.locator("#who")).to_contain_text("mira, with the role staff")
+        assert page.url == f"{site.url}/dashboard?from=2026-01-02"
         assert {one["name"] for one in page.context.cookies(site.url)} >= {"session", "csrf", "via"}
         expect(page.locator("#account")).to_have_attribute("data-ready", "true")
         page.get_by_role("button", name="Sign out").click()

@@ -66,12 +66,21 @@ def test_json_has_usage_and_rates(run: Any) -> None:
         (("echo", "--tools", "gone.json", "x"), 2, "gone.json cannot be read"),
         (("echo", "--port", "1", "x"), 2, "--url and --port exclude each other"),
         (("echo-diffusion", "-o", "gone/a.png", "x"), 2, "there is no folder"),
+        (("echo-diffusion", "-o", ".", "x"), 2, ". is a folder"),
+        (("echo-diffusion", "--system", "s", "x"), 2, "--system is not for echo-diffusion"),
+        (("echo-embedding", "--system", "", "x"), 2, "a model of kind 'embedding'"),
+        (("echo-embedding", "--image", "a.png", "x"), 2, "--image is not for echo-embedding"),
+        (("echo-embedding", "--verbose", "x"), 2, "--verbose is not for echo-embedding"),
+        (("echo", "-o", "a.png", "x"), 2, "--output is not for echo, a model of kind 'llm'"),
+        (("echo", "--context-length", "99", "x"), 2, "--context-length is for a model that is"),
+        (("echo", "--set", "format=~nobody-here/x", "x"), 2, "there is no such user"),
         (("echo", json.dumps({"fail_after": 0})), 1, "error: "),
     ],
 )
 def test_errors_have_codes_and_names(
-    run: Any, arguments: tuple[str, ...], code: int, message: str
+    run: Any, tmp_path: Path, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
+    (tmp_path / "a.png").write_bytes(b"")
     ran = run(*arguments)
     assert (ran.returncode, ran.stdout) == (code, ""), ran.stderr
     assert message in ran.stderr
@@ -112,7 +121,7 @@ def test_parameters_of_images_and_of_answers_are_told_apart(run: Any, tmp_path: 
     for model, setting, named in (
         ("echo-diffusion", "temperature=1", "no parameter 'temperature'"),
         ("echo", "size=32x16", "no parameter 'size'"),
-        ("echo-embedding", "seed=1", "--set is not for models of kind 'embedding'"),
+        ("echo-embedding", "seed=1", "--set is not for echo-embedding"),
     ):
         ended = run(model, "--set", setting, "x")
         assert ended.returncode == 2

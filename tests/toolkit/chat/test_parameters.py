@@ -23,6 +23,8 @@ from toolkit.errors import UsageError
         ("num_predict", "5", ("max_tokens", 5)),
         ("repeat_penalty", "1.1", ("repetition_penalty", 1.1)),
         ("stop", r'"\n\n" END', ("stop", ["\n\n", "END"])),
+        ("stop", r"é→ \n", ("stop", ["é→", "n"])),
+        ("stop", r"'\n'", ("stop", ["\n"])),
         ("think", "off", ("think", False)),
         ("think", "high", ("think", "high")),
         ("format", "json", ("format", {"type": "json_object"})),
@@ -45,7 +47,12 @@ def test_any_text_is_read_or_refused_by_name(name: str, text: str) -> None:
 
 
 def test_numbers_have_bounds() -> None:
-    for name, text in (("temperature", "nan"), ("top_p", "1.5"), ("max_tokens", "0")):
+    for name, text in (
+        ("temperature", "nan"),
+        ("repetition_penalty", "inf"),
+        ("top_p", "1.5"),
+        ("max_tokens", "0"),
+    ):
         with pytest.raises(UsageError):
             read_parameter(name, text)
 

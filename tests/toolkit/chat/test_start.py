@@ -10,7 +10,7 @@ import pytest
 from tests.support.gateway import Gateway
 from tests.support.processes import ROOT
 from tests.support.repository import write_echo_chat
-from toolkit.cli.run import Options
+from toolkit.cli.run_options import Options
 from toolkit.cli.running import find_gateway
 from toolkit.cli.single import plan_single
 from toolkit.errors import ToolkitError

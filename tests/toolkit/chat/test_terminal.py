@@ -114,6 +114,21 @@ def test_errors_are_one_sentence_and_the_chat_goes_on(chat: Terminal) -> None:
     chat.send("next", "\nnext\n")
 
 
+def test_files_that_cannot_be_used_do_not_end_the_chat(chat: Terminal) -> None:
+    for line, error in (
+        ("/image don't.png", "No closing quotation"),
+        ("/image ~nobody-here/a.png", "no such user"),
+        ("/save gone/chat.json", "gone/chat.json: No such file or directory"),
+        ("/save .", "Is a directory"),
+        ("/load ~nobody-here/chat.json", "no such user"),
+        ("/tools .", "cannot be read"),
+        (f"/{'x' * 300}", "there is no command"),
+    ):
+        chat.send(line, error)
+        chat.expect(">>>")
+    chat.send(f"look at {'x' * 300}.png", ">>>")
+
+
 def test_images_are_attached_by_their_path(
     chat: Terminal, echo_triton: EchoTriton, tmp_path: Path
 ) -> None:

@@ -1,7 +1,30 @@
 // What is left, and requests for more.
 import { call } from "../playground/api.js";
 import { byId, element, onSubmit } from "../playground/dom.js";
-import { count, empty, pages, table } from "./parts.js";
+import { count, empty, moment, pages, table } from "./parts.js";
+
+const HOLDERS = { user: "Your own", group: "Shared by your group", organisation: "Shared by your organisation" };
+const amount = (value) => count(Math.round(value * 1000) / 1000);
+
+function holding(one) {
+  const renewal = one.renews_at ? moment(one.renews_at) : "never: granted without a plan";
+  const plan = one.plan ?? "none";
+  const next = one.next_plan ? element("small", { textContent: `then ${one.next_plan}` }) : "";
+  if (one.unlimited) return [HOLDERS[one.scope_kind], element("span", {}, plan, " ", next), "unlimited", amount(one.spent_in_period), "–"];
+  const whole = one.available + one.reserved + one.spent_in_period;
+  const bar = element("meter", { max: Math.max(whole, 1), high: Math.max(whole, 1) * 0.9, value: one.spent_in_period });
+  bar.setAttribute("aria-label", "credits spent this month");
+  const left = `${amount(one.available)} left${one.reserved ? `, ${amount(one.reserved)} reserved by requests that run` : ""}`;
+  return [HOLDERS[one.scope_kind], element("span", {}, plan, " ", next), element("span", {}, bar, ` ${left}`), amount(one.spent_in_period), renewal];
+}
+
+export async function showCredits() {
+  const { data } = await call("GET", "/me/credits");
+  const heads = ["Credits", "Plan", "Balance", { text: "Spent this month (UTC)", number: true }, "Renews"];
+  byId("credits").replaceChildren(
+    data.length ? table("Table of credits", heads, data.map(holding)) : empty("You have no plan and no credits: only the limits below count."),
+  );
+}
 
 export async function showLimits() {
   const { data } = await call("GET", "/me/quotas");

@@ -3,8 +3,9 @@ import { call } from "../playground/api.js";
 import { byId, fail } from "../playground/dom.js";
 import { showAudit } from "./audit.js";
 import { showKeys } from "./keys.js";
-import { showLimits, showRequests } from "./limits.js";
+import { showCredits, showLimits, showRequests } from "./limits.js";
 import { showFactor } from "./security.js";
+import { showSessions } from "./sessions.js";
 import { prepareUsage, showUsage } from "./usage.js";
 
 try {
@@ -12,7 +13,7 @@ try {
   byId("who").textContent = `Signed in as ${me.display_name || me.name}, with the role ${me.role}.`;
   const names = await showKeys();
   prepareUsage(names);
-  await Promise.all([showLimits(), showRequests(), showUsage(names), showAudit(), showFactor()]);
+  await Promise.all([showCredits(), showLimits(), showRequests(), showUsage(names), showAudit(), showFactor(), showSessions()]);
   for (const group of document.querySelectorAll("fieldset.off")) group.disabled = false;
   byId("account").dataset.ready = "true";
 } catch (error) {

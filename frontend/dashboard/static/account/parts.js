@@ -3,6 +3,7 @@ import { call } from "../playground/api.js";
 import { byId, element, fail } from "../playground/dom.js";
 
 export const count = (value) => value.toLocaleString("en-US");
+export const counted = (value, noun) => `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
 export const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 export const empty = (text) => element("p", { className: "quiet", textContent: text });
 

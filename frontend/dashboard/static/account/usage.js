@@ -1,7 +1,7 @@
 // Usage by hour, day or month, split by model or key. Sums are those of the API, never of the page.
 import { byId, element, fail } from "../playground/dom.js";
-import { SERIES, bars } from "./chart.js";
-import { count, empty, pages, table, zone } from "./parts.js";
+import { SERIES, chart } from "./chart.js";
+import { count, counted, empty, pages, table, zone } from "./parts.js";
 
 const DAY_S = 86400;
 const MEASURES = {
@@ -81,15 +81,19 @@ export async function showUsage(names) {
   const { rows, totals, cut } = await pages(`/me/usage?${query()}`, 4000);
   if (mine !== newest) return; // a later choice is on its way: this answer is not for it
   const all = [totals.requests, totals.prompt_tokens, totals.completion_tokens, totals.credits];
-  byId("totals").textContent = `${count(totals.requests)} requests, ${count(totals.prompt_tokens)} prompt tokens, ${count(totals.completion_tokens)} completion tokens; days of ${zone}`;
+  byId("totals").textContent = `${counted(totals.requests, "request")}, ${counted(totals.prompt_tokens, "prompt token")}, ${counted(totals.completion_tokens, "completion token")}; days of ${zone}`;
   byId("totals").dataset.tokens = totals.prompt_tokens + totals.completion_tokens;
   if (!rows.length) {
     byId("usage").replaceChildren(empty("No request in this range. Usage is written when a request has ended."));
     return;
   }
   const { starts, series } = split(rows, by, names, MEASURES[measure]);
-  const label = `${measure} of ${count(totals.requests)} requests by ${interval}, split by ${by === "model" ? "model" : "key"}`;
-  const shown = bars(label, starts.map((start) => when(start, interval)), series, measure);
+  const heading = `${measure} of ${counted(totals.requests, "request")} by ${interval}, split by ${by === "model" ? "model" : "key"}`;
+  const labels = starts.map((start) => when(start, interval));
+  const width = byId("usage").clientWidth;
+  // without a picture the tables still say everything
+  const shown = await chart({ title: heading, unit: measure, labels, series, width }).catch((error) => empty(`There is no chart: ${error.message}`));
+  if (mine !== newest) return;
   const each = rows.map((row) => [when(row.start, interval), title(row, by, names), ...numbers([row.requests, row.prompt_tokens, row.completion_tokens, row.credits])]);
   const details = element("details", {}, element("summary", { textContent: `Every ${interval}` }), table("Table of usage by time", [interval, by === "model" ? "Model" : "Key", ...HEADS], each));
   const sums = summed(rows, by, names).map(([name, values]) => [name, ...numbers(values)]);

@@ -1,52 +1,50 @@
 // The live overview: every event is a whole snapshot, so one that is missed is not needed later.
 import { badge, byId, call, code, count, bytes, duration, element, empty, fail, may, moment, quiet, ready, table } from "./ui.js";
+import { chart } from "../account/chart.js";
 import { names } from "./names.js";
 
-const KEPT = 90;
-const seen = { running: [], waiting: [], tokens: [] };
 const tiles = element("div", { className: "tiles" });
-const parts = Object.fromEntries(["alerts", "models", "upstreams", "queue", "gpus"].map((name) => [name, element("div")]));
+const parts = Object.fromEntries(["alerts", "hour", "models", "upstreams", "queue", "gpus"].map((name) => [name, element("div")]));
 
-function spark(values) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("viewBox", "0 0 100 30");
-  svg.setAttribute("preserveAspectRatio", "none");
-  svg.setAttribute("class", "spark");
-  svg.setAttribute("aria-hidden", "true");
-  const most = Math.max(1, ...values);
-  const step = 100 / Math.max(1, values.length - 1);
-  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  path.setAttribute("d", values.map((one, at) => `${at ? "L" : "M"}${(at * step).toFixed(1)} ${(28 - (one / most) * 26).toFixed(1)}`).join(" "));
-  svg.append(path);
-  return svg;
+function tile(name, value, unit) {
+  const shown = element("dd", {}, value, element("small", { textContent: ` ${unit}` }));
+  return element("dl", { className: "tile" }, element("dt", { textContent: name }), shown);
 }
-
-function tile(name, value, unit, values) {
-  const shown = element("dd", {}, value, element("small", { textContent: unit ? ` ${unit}` : "" }));
-  const made = element("dl", { className: "tile" }, element("dt", { textContent: name }), shown);
-  if (values) made.lastChild.append(spark(values));
-  return made;
-}
-
-const keep = (list, value) => {
-  list.push(value ?? 0);
-  if (list.length > KEPT) list.shift();
-};
 
 function showTiles(now) {
-  keep(seen.running, now.running);
-  keep(seen.waiting, now.waiting + now.waiting_background);
-  keep(seen.tokens, now.tokens_per_s.completion);
   const times = now.models.map((one) => one.first_token_s).filter((one) => one !== null && one !== undefined);
   const up = now.upstreams.filter((one) => one.state === "ready").length;
   tiles.replaceChildren(
-    tile("Running", count(now.running), `of ${count(now.slots)} slots`, seen.running),
-    tile("Waiting", count(now.waiting), now.waiting_background ? `and ${count(now.waiting_background)} in the background` : "requests", seen.waiting),
-    tile("Generated", count(now.tokens_per_s.completion), "tokens/s", seen.tokens),
+    tile("Running", count(now.running), `of ${count(now.slots)} slots`),
+    tile("Waiting", count(now.waiting), now.waiting_background ? `and ${count(now.waiting_background)} in the background` : "requests"),
+    tile("Generated", count(now.tokens_per_s.completion), "tokens/s"),
     tile("Prompts read", count(now.tokens_per_s.prompt), "tokens/s"),
     tile("First token", times.length ? duration(Math.max(...times)) : "–", times.length ? "slowest model" : "no request yet"),
     tile("Upstreams ready", count(up), `of ${count(now.upstreams.length)}`),
   );
+}
+
+// The last hour, of the history in this process: a point each quarter of a minute.
+async function showHour() {
+  const { points, interval_s: interval } = await call("GET", "/admin/metrics/history");
+  if (points.length < 2) {
+    parts.hour.replaceChildren(empty(`Charts begin with the second reading of the metrics. One is taken every ${interval} s.`));
+    return;
+  }
+  const of = (name, by) => points.map((point) => Object.values(point.models).reduce((sum, model) => sum + (model[name] ?? 0), 0) / by);
+  const labels = points.map((point) => new Date(point.time * 1000).toLocaleTimeString(undefined, { timeStyle: "short" }));
+  const width = Math.min(parts.hour.clientWidth, 640);
+  const draw = (title, unit, series) => chart({ title: `${title} in the last hour`, unit, kind: "lines", width, labels, series: series.map(([name, key, by]) => ({ name, values: of(key, by) })) });
+  const charts = await Promise.all([
+    draw("Requests", "requests", [["Running requests", "running", 1], ["Waiting requests", "waiting", 1]]),
+    draw("Tokens per second", "tokens/s", [["Generated tokens/s", "completion_tokens", interval], ["Prompt tokens/s", "prompt_tokens", interval]]),
+  ]);
+  parts.hour.replaceChildren(element("div", { className: "charts" }, ...charts));
+}
+
+async function followHour() {
+  await showHour().catch((error) => parts.hour.replaceChildren(empty(`There is no chart: ${error.message}`)));
+  setTimeout(followHour, 30_000);
 }
 
 function showAlerts(now) {
@@ -163,7 +161,8 @@ async function refused() {
 
 const first = await call("GET", "/admin/overview").catch((error) => fail(error));
 if (first) {
-  byId("view").replaceChildren(tiles, section("Alerts", "alerts"), section("Queue", "queue"), section("Models", "models"), section("Upstreams", "upstreams"), section("GPUs", "gpus"));
+  byId("view").replaceChildren(tiles, section("Alerts", "alerts"), section("Last hour", "hour"), section("Queue", "queue"), section("Models", "models"), section("Upstreams", "upstreams"), section("GPUs", "gpus"));
   await show(first).catch(fail);
   start();
+  followHour();
 }

@@ -77,7 +77,7 @@ export function fail(error) {
   place.textContent = error ? error.message : "";
   if (error?.status === 401) {
     place.textContent = "Your session has ended. ";
-    place.append(element("a", { href: "/login", textContent: "Sign in again" }));
+    place.append(element("a", { href: `/login?next=${encodeURIComponent(location.pathname + location.search)}`, textContent: "Sign in again" }));
   }
 }
 

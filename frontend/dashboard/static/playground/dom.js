@@ -14,7 +14,7 @@ export function fail(error) {
   if (error?.status !== 401) return;
   if (!byId("key-form")) {
     place.textContent = "Your session has ended. ";
-    place.append(element("a", { href: "/login", textContent: "Sign in again" }));
+    place.append(element("a", { href: `/login?next=${encodeURIComponent(location.pathname + location.search)}`, textContent: "Sign in again" }));
     return;
   }
   byId("key-form").hidden = false;

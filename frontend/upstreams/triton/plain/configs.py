@@ -51,6 +51,8 @@ class Plain:
     """Whether a call of an embedding model takes several texts."""
     column: bool = False
     """Whether its texts are in a tensor of shape [texts, 1]."""
+    version: str = ""
+    """The version that requests name; none: the newest one that is loaded."""
 
 
 def read_plain(

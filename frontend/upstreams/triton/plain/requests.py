@@ -90,7 +90,7 @@ def write_request(
 ) -> service_pb2.ModelInferRequest:
     """`text`: the whole prompt; `most`: tokens of the answer. Raises InvalidRequest."""
     check(plain, generation)
-    request = service_pb2.ModelInferRequest(model_name=model)
+    request = service_pb2.ModelInferRequest(model_name=model, model_version=plain.version)
     write: Callable[[Plain, Generation, int], Iterator[tuple[str, Any]]] = {
         Family.VLLM: _vllm, Family.ENSEMBLE: _ensemble, Family.LLMAPI: _llmapi,
     }[plain.family]  # fmt: skip

@@ -49,7 +49,9 @@ class Embedder:
         else:
             counts = await asyncio.to_thread(lambda: tuple(map(self.tokens.count, embedding.texts)))
         for number, start in enumerate(range(0, len(embedding.texts), size)):
-            request = service_pb2.ModelInferRequest(model_name=self.name, id=f"{call.id}-{number}")
+            request = service_pb2.ModelInferRequest(
+                model_name=self.name, model_version=self.plain.version, id=f"{call.id}-{number}"
+            )
             part = slice(start, start + size)
             mask = self._write(request, names, embedding.texts[part], ids[part] if ids else None)
             answer = await connection.infer(request, call)

@@ -3,6 +3,7 @@
 import html
 import json
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import httpx2
 import pytest
@@ -30,7 +31,7 @@ def events(lines: Iterator[str]) -> Iterator[tuple[str, dict[str, object]]]:
 def test_pages_are_for_who_is_signed_in_and_has_a_permission(site: Site) -> None:
     for path in ("/admin", "/admin/pages/overview"):
         with site.client() as http:
-            assert http.get(path).headers["location"] == "/login"
+            assert http.get(path).headers["location"] == f"/login?next={quote(path, safe='')}"
             answer = http.get(path, headers=PROGRAM)
             assert answer.status_code == 401
             assert answer.json()["error"]["message"]
@@ -128,6 +129,8 @@ def test_what_a_snapshot_holds_is_shown_as_text(browser: Browser, site: Site) ->
                     "memory_used_bytes": 2**30, "memory_total_bytes": 2**31}]  # fmt: skip
     now["upstreams"][0] |= {"name": evil, "error": evil, "breakers": {evil: "open"}}
     now["models"][0]["name"] = evil
+    point = {"models": {evil: {"running": 1, "completion_tokens": 40}}}
+    past = {"interval_s": 15, "points": [{"time": one, **point} for one in (1e9, 1e9 + 15)]}
     now["alerts"] = [{"name": evil, "severity": "critical", "subject": "", "summary": evil,
                       "since": 1_700_000_000}]  # fmt: skip
 
@@ -136,6 +139,7 @@ def test_what_a_snapshot_holds_is_shown_as_text(browser: Browser, site: Site) ->
 
     with site.signed_in(browser, "root") as page:
         page.route("**/admin/live", answer)
+        page.route("**/admin/metrics/history", lambda route: route.fulfill(json=past))
         open_admin(page)
         queue = page.get_by_role("region", name="Table of the queue")
         expect(queue).to_contain_text("1.5 s")
@@ -144,4 +148,5 @@ def test_what_a_snapshot_holds_is_shown_as_text(browser: Browser, site: Site) ->
         expect(page.get_by_role("region", name="Table of GPUs")).to_contain_text("1.0 GiB of 2.0")
         expect(page.locator(".alerts")).to_contain_text(evil)
         assert page.locator("img[src=x]").count() == 0
+        expect(page.get_by_role("img", name="Tokens per second in the last hour")).to_be_visible()
         check_accessible(page)

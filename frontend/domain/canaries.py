@@ -1,0 +1,50 @@
+"""A canary: several models share the requests for one name, so that a new one is tried on a few."""
+
+import hashlib
+from dataclasses import astuple, dataclass
+from typing import Any, Literal
+
+Sticky = Literal["user", "session"]
+MAX_TARGETS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One model, and its share of the users or sessions in percent.
+
+    `withdrawn_at_us`: it gets no requests since then, because of `reason`.
+    """
+
+    model: str
+    percent: float
+    withdrawn_at_us: int | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """What requests for `name` lead to. The first of the `targets` is the stable one, which is
+    never withdrawn.
+
+    `sticky`: who stays at one target. Another target is withdrawn if, of at least `min_requests`,
+    more than `max_error_percent` fail.
+    """
+
+    id: str
+    name: str
+    targets: list[dict[str, Any]]
+    sticky: Sticky
+    max_error_percent: int
+    min_requests: int
+    created_at_us: int
+    updated_at_us: int
+
+    @property
+    def shares(self) -> tuple[Target, ...]:
+        """The targets, the stable one first."""
+        return tuple(Target(**one) for one in self.targets)
+
+    @property
+    def revision(self) -> str:
+        """Differs after each change: who edits names the one that they saw."""
+        return hashlib.sha256(repr(astuple(self)).encode()).hexdigest()[:16]

@@ -1,0 +1,23 @@
+"""Which models share the requests for a name."""
+
+from sqlalchemy import JSON, BigInteger, Column, Index, Table
+from sqlalchemy import text as sql
+
+from frontend.store.tables.columns import identifier, instant, metadata, optional_instant, text
+
+_EXISTS = sql("deleted_at_us IS NULL")
+
+canaries = Table(
+    "canaries",
+    metadata,
+    identifier(),
+    text("name"),
+    Column("targets", JSON, nullable=False),
+    text("sticky"),
+    Column("max_error_percent", BigInteger, nullable=False),
+    Column("min_requests", BigInteger, nullable=False),
+    instant("created_at_us"),
+    instant("updated_at_us"),
+    optional_instant("deleted_at_us"),
+    Index("uq_canaries_name", "name", unique=True, sqlite_where=_EXISTS, postgresql_where=_EXISTS),
+)

@@ -1,0 +1,188 @@
+"""Several models share the requests for one name: by users, after hard constraints, while none of
+them fails."""
+
+import contextlib
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from frontend.domain.canaries import Canary
+from frontend.domain.generation import Generation, Passage
+from frontend.domain.identity import ANONYMOUS
+from frontend.domain.models import Model
+from frontend.errors import BackendFailed, GatewayError, InvalidRequest
+from frontend.generation.path import Path
+from frontend.generation.shares import Withdrawal
+from frontend.scheduling.policy import FairShare
+from frontend.scheduling.queue import Queue
+from frontend.upstreams.health import FAILURES
+from frontend.upstreams.placement import NOTHING, Need
+from tests.support.events import MODEL, event, no_images, structures
+from tests.support.upstream import ScriptedUpstream, fleet_of, request
+
+WHOLE = [[event("a", finish="stop")]]
+OLD, NEW = replace(MODEL, name="old", aliases=()), replace(MODEL, name="new", aliases=())
+
+
+def canary(*shares: tuple[str, float], **fields: Any) -> Canary:
+    targets: list[dict[str, Any]] = [{"model": name, "percent": part} for name, part in shares]
+    known: dict[str, Any] = {"sticky": "user", "max_error_percent": 10, "min_requests": 20}
+    times = {"created_at_us": 1, "updated_at_us": 1}
+    return Canary("id", "m", targets, **{**known, **times, **fields})
+
+
+class Site:
+    """`old` at one upstream and `new` at another one, which share the name `m`."""
+
+    def __init__(self, *canaries: Canary, new: Model = NEW) -> None:
+        self.old, self.new = ScriptedUpstream(WHOLE), ScriptedUpstream(WHOLE)
+        self.old.served, self.new.served = [OLD], [new]
+        self.fleet = fleet_of(self.old, self.new)
+        self.path = Path(self.fleet, Queue(FairShare(64)), structures(), no_images())
+        self.withdrawn: list[Withdrawal] = []
+        self.path.shares.withdraw = self.withdrawn.append
+        self.path.shares.follow(canaries)
+
+    async def ready(self) -> "Site":
+        for one in self.fleet.members:
+            await one.registry.refresh()
+        return self
+
+    async def ask(self, user: str = "u", generation: Generation | None = None) -> str:
+        """The model that answered."""
+        asked = request()
+        asked = replace(asked, caller=replace(asked.caller, user=user))
+        work = generation or Generation(Passage("x"))
+        async with self.path.open(asked, "m", "completion") as run:
+            work = await run.prepare(work, whole=True)
+            async for _ in run.generate(work):
+                pass
+            return run.model.name
+
+    def spread(self, users: int, need: Need = NOTHING) -> Counter[str]:
+        shares, asked = self.path.shares, request()
+        rule = shares.find("m")
+        assert rule is not None
+        counted: Counter[str] = Counter()
+        for number in range(users):
+            one = replace(asked, caller=replace(asked.caller, user=f"user-{number}"))
+            model = shares.choose(rule, one, "", need, None)
+            assert model is not None
+            counted[model.name] += 1
+        return counted
+
+
+async def test_each_target_gets_its_share_of_the_users() -> None:
+    site = await Site(canary(("old", 95), ("new", 5))).ready()
+    counted = site.spread(20_000)
+    # five standard deviations of 20,000 draws of 5 %
+    assert abs(counted["new"] / 20_000 - 0.05) < 0.0078
+    assert counted == site.spread(20_000)  # each user stays
+
+
+async def test_a_larger_share_takes_users_from_the_other_and_moves_nobody_back() -> None:
+    site = await Site(canary(("old", 95), ("new", 5))).ready()
+    few = {user async for user in _users_of(site, "new")}
+    site.path.shares.follow([canary(("old", 70), ("new", 30), updated_at_us=2)])
+    more = {user async for user in _users_of(site, "new")}
+    assert few < more
+
+
+async def _users_of(site: Site, model: str) -> Any:
+    for number in range(60):
+        if await site.ask(f"user-{number}") == model:
+            yield number
+
+
+async def test_a_model_that_cannot_serve_a_request_is_not_asked() -> None:
+    small = replace(NEW, context_length=8)
+    site = await Site(canary(("old", 0), ("new", 100)), new=small).ready()
+    assert await site.ask() == "new"
+    assert await site.ask("u", Generation(Passage("long " * 30))) == "old"
+    member = site.fleet.member("b")
+    assert member is not None
+    member.draining = True
+    assert await site.ask() == "old"
+    member.draining, member.enabled = False, False
+    assert await site.ask() == "old"
+
+
+async def test_who_has_a_session_stays_by_session_where_that_is_asked_for() -> None:
+    site = await Site(canary(("old", 50), ("new", 50), sticky="session")).ready()
+    shares, asked = site.path.shares, request()
+    rule = shares.find("m")
+    assert rule is not None
+    asked = replace(asked, caller=replace(asked.caller, user="u"))
+    chosen = [shares.choose(rule, asked, f"s{n}", NOTHING, None) for n in range(40)]
+    assert len({one.name for one in chosen if one is not None}) == 2
+    alone = [shares.choose(rule, asked, "", NOTHING, None) for _ in range(5)]
+    assert len({one.name for one in alone if one is not None}) == 1
+
+
+async def test_callers_without_a_key_are_spread_by_request() -> None:
+    site = await Site(canary(("old", 50), ("new", 50))).ready()
+    shares, rule = site.path.shares, site.path.shares.find("m")
+    assert rule is not None
+    asked = [replace(request(), caller=ANONYMOUS, id=f"r{number}") for number in range(40)]
+    chosen = [shares.choose(rule, one, "", NOTHING, None) for one in asked]
+    assert len({one.name for one in chosen if one is not None}) == 2
+
+
+async def test_a_target_that_fails_too_often_is_withdrawn_once() -> None:
+    site = await Site(canary(("old", 0), ("new", 100), min_requests=4)).ready()
+    for number in range(6):
+        # never so often in a row that its breaker opens
+        site.new.error = BackendFailed("no") if number % 2 else None
+        if site.withdrawn:
+            break
+        with contextlib.suppress(GatewayError):
+            await site.ask()
+    (one,) = site.withdrawn
+    assert (one.target, one.reason) == ("new", "2 of its last 4 requests failed")
+    site.new.error = None
+    assert await site.ask() == "old"
+    assert site.path.shares.withdrawn == {"m": 1.0}
+    # who changes the canary gives it another chance
+    site.path.shares.follow([canary(("old", 0), ("new", 100), updated_at_us=2)])
+    assert await site.ask() == "new"
+
+
+async def test_a_target_whose_breaker_opens_is_withdrawn() -> None:
+    site = await Site(canary(("old", 0), ("new", 100), min_requests=500)).ready()
+    site.new.error = BackendFailed("no")
+    for _ in range(FAILURES):
+        with pytest.raises(BackendFailed):
+            await site.ask()
+    assert [one.reason for one in site.withdrawn] == [
+        "its circuit breaker opened, because requests failed one after the other"
+    ]
+    assert await site.ask() == "old"
+
+
+async def test_what_a_caller_did_wrong_does_not_count() -> None:
+    site = await Site(canary(("old", 0), ("new", 100), min_requests=1)).ready()
+    site.new.error = InvalidRequest("no")
+    with pytest.raises(InvalidRequest):
+        await site.ask()
+    rule = site.path.shares.find("m")
+    assert rule is not None
+    assert rule.records["new"].since(0)[:2] == (0, 0)
+
+
+async def test_the_stable_target_is_never_withdrawn_nor_one_that_fails_as_often() -> None:
+    site = await Site(canary(("old", 50), ("new", 50), min_requests=1)).ready()
+    shares = site.path.shares
+    for _ in range(20):
+        shares.saw("m", "old", failed=True)
+    for _ in range(20):
+        shares.saw("m", "new", failed=True)
+    assert not site.withdrawn
+
+
+async def test_a_new_name_is_listed_and_leads_to_the_stable_target() -> None:
+    site = await Site(canary(("old", 100))).ready()
+    assert [one.name for one in site.fleet.listed] == ["m", "new", "old"]
+    assert (await site.fleet.find("m:latest")).name == "old"
+    assert site.fleet.names["m"].name == "old"

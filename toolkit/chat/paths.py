@@ -1,0 +1,35 @@
+"""Paths that a person types, with `~` or too long. Nothing is opened."""
+
+from pathlib import Path
+
+from toolkit.errors import UsageError
+
+
+def expand(text: str) -> Path:
+    """The path, with the home folder for `~`. Raises UsageError for an unknown user."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{text}: there is no such user", hint="check the path") from error
+
+
+def exists(path: Path) -> bool:
+    """Whether there is such a file or folder; False for a text that is too long for a path."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file, of any text."""
+    return exists(path) and path.is_file()
+
+
+def file_error(error: OSError) -> UsageError:
+    """What the operating system says of a file, as a sentence."""
+    text = error.strerror or str(error)
+    return UsageError(
+        f"{error.filename}: {text}" if error.filename else text,
+        hint="check that the path exists and its permissions",
+    )
