@@ -92,7 +92,7 @@ class Newest:
         within = f"{some} AND id + 0 >= :low AND id + 0 < :high"
         # one block at a time, so that the index begins with the few rows of a small block
         rows = (
-            "SELECT id FROM unnest(CAST(:blocks AS text[])) AS block(word) JOIN audit_records"
+            "SELECT id FROM unnest(CAST(:blocks AS text[])) AS block(word) JOIN audit_records"  # noqa: S608
             f" ON {_FILTERS} @> (CAST(:all AS text[]) || block.word){within}"
         )
         large = (
@@ -153,7 +153,7 @@ class Newest:
         counts."""
         # else it plans for unknown values after five searches
         self.connection.execute(text("SET LOCAL plan_cache_mode = force_custom_plan"))
-        more = "".join(f", (SELECT {count} FROM newest)" for count in counts)
+        more = "".join(f", (SELECT {count} FROM newest)" for count in counts)  # noqa: S608
         query = (
             f"WITH newest AS MATERIALIZED ({newest}) SELECT"  # noqa: S608
             " ARRAY(SELECT id FROM newest WHERE hit ORDER BY id DESC LIMIT :limit),"

@@ -46,6 +46,5 @@ def downgrade() -> None:
     op.execute("DROP INDEX ix_audit_filters")
     op.drop_index("ix_audit_words", "audit_contents")
     op.execute(
-        "CREATE INDEX ix_audit_words ON audit_contents USING gin"
-        f" (array_to_tsvector({_WORDS}))"
+        f"CREATE INDEX ix_audit_words ON audit_contents USING gin (array_to_tsvector({_WORDS}))"
     )
