@@ -51,6 +51,8 @@ class Outcome:
     status: int = 0
     model: str | None = None
     usage: Usage | None = None
+    is_estimated: bool = False
+    """Whether an upstream did not count the tokens."""
     rates: Rates | None = None
     """What is left of the caller's limits, for the headers."""
     error: str | None = None

@@ -211,6 +211,8 @@ def _headers(outcome: Outcome) -> list[tuple[bytes, bytes]]:
         headers.append((b"request-id", client_id))  # where Anthropic's clients look
     if outcome.cache is not None and (result := outcome.cache.result):
         headers.append((b"x-cache", result.encode()))
+    if outcome.is_estimated:
+        headers.append((b"x-usage-estimated", b"true"))
     if outcome.canary and outcome.model is not None:
         headers.append((b"x-served-model", outcome.model.encode()))
     if outcome.queue_position is not None:
@@ -247,6 +249,7 @@ def log_fields(outcome: Outcome) -> dict[str, Any]:
     if outcome.usage is not None:
         shown["prompt_tokens"] = outcome.usage.prompt_tokens
         shown["completion_tokens"] = outcome.usage.completion_tokens
+        shown["usage_estimated"] = True if outcome.is_estimated else None
     return {name: value for name, value in shown.items() if value is not None}
 
 
