@@ -25,11 +25,11 @@ from frontend.generation.cached import NOT_FOUND, CachedWork, Found
 from frontend.generation.calls import CallBuffer
 from frontend.generation.charge import Charge, Expected, expected_texts
 from frontend.generation.cover import Cover, most_text_tokens
-from frontend.generation.fanout import Numbered, fan_out
 from frontend.generation.policy import check_generation, require_capability
 from frontend.generation.salts import salt
 from frontend.generation.shares import Rule
 from frontend.generation.speeds import Stopwatch
+from frontend.upstreams.fanout import Numbered, fan_out
 from frontend.upstreams.placement import Need, Place
 
 if TYPE_CHECKING:

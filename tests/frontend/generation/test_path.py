@@ -27,12 +27,12 @@ from frontend.errors import (
     Overloaded,
     UpstreamLost,
 )
-from frontend.generation.fanout import WIDTH
 from frontend.generation.path import Path
 from frontend.generation.policy import Policy
 from frontend.scheduling.jobs import Job
 from frontend.scheduling.policy import FairShare
 from frontend.scheduling.queue import Queue
+from frontend.upstreams.fanout import WIDTH
 from tests.support.events import MODEL, event, no_images, structures
 from tests.support.upstream import ScriptedUpstream, fleet_of, request
 
