@@ -95,7 +95,8 @@ def create_gateway(
         path.queue.policy, UsageStore(database), path.tariff.weights, settings.share_interval_s
     )
     watch(metrics, path, settings.data_directory)
-    directory, callers = Directory.of(database, counters), Callers(database)
+    directory = Directory.of(database, counters, settings.secret_keys)
+    callers = Callers(database)
     recorder = make_recorder(settings, database, metrics)
     runner = make_runner(
         settings, path, recorder, lambda name: routes.find("POST", name)[0].handler
@@ -166,6 +167,7 @@ def _lifespan(path: Path, parts: Parts, callers: Callers, tracing: "Tracing | No
         purging = nullcontext() if parts.purging is None else parts.purging.following()
         traces = nullcontext() if tracing is None else tracing.running()
         await parts.directory.roles.seed()
+        await parts.directory.factors.seal.renew()
         async with (
             path.fleet.polling(),
             parts.roster.following(),

@@ -1,8 +1,10 @@
 """What outlives a request, where, and for how long."""
 
+import base64
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from frontend.settings.group import Group
 
@@ -20,6 +22,12 @@ class StoreSettings(Group):
         default=None,
         description="The database: `postgresql://USER:PASSWORD@HOST:5432/NAME`, or"
         " `sqlite:////path/of/a/file.db`. Default: `gateway.db` in the data directory.",
+    )
+    secrets_key_file: Path | None = Field(
+        default=None,
+        description="File with the keys that encrypt secrets of second factors in the database, a"
+        " line of 32 bytes in base64 for each (`openssl rand -base64 32`). The first one encrypts,"
+        " all decrypt. Without it, the key is in the database, too. The same for all gateways.",
     )
     redis_url: SecretStr | None = Field(
         default=None,
@@ -81,6 +89,28 @@ class StoreSettings(Group):
         if value is not None and not value.get_secret_value().startswith(schemes):
             raise ValueError("must start with 'redis://', 'rediss://' or 'unix://'")
         return value
+
+    @model_validator(mode="after")
+    def _has_keys(self) -> Self:
+        _ = self.secret_keys
+        return self
+
+    @property
+    def secret_keys(self) -> tuple[bytes, ...]:
+        """The keys of `secrets_key_file`. Raises ValueError where the file is not valid."""
+        if self.secrets_key_file is None:
+            return ()
+        try:
+            lines = self.secrets_key_file.read_text().split()
+            keys = tuple(base64.b64decode(line, validate=True) for line in lines)
+        except (OSError, ValueError) as error:
+            # the text of a key must not be in the message
+            why = error.strerror if isinstance(error, OSError) else "a line is not base64"
+            raise ValueError(f"secrets_key_file: {self.secrets_key_file}: {why}") from None
+        if not keys or {len(one) for one in keys} != {32}:
+            text = "must have a line of 32 bytes in base64 for each key"
+            raise ValueError(f"secrets_key_file: {self.secrets_key_file}: {text}")
+        return keys
 
     @property
     def redis(self) -> str | None:

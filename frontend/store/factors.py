@@ -13,7 +13,7 @@ _a, _r = authenticators, recovery_codes
 
 @dataclass(frozen=True, slots=True)
 class Factor:
-    """A row. `confirmed_at_us` of None: its first code was not entered yet."""
+    """A row; the secret is sealed. `confirmed_at_us` of None: it was not confirmed yet."""
 
     secret: bytes
     confirmed_at_us: int | None
@@ -25,6 +25,19 @@ async def find_factor(connection: AsyncConnection, user_id: str) -> Factor | Non
     query = select(_a.c.secret, _a.c.confirmed_at_us, _a.c.last_step)
     row = (await connection.execute(query.where(_a.c.user_id == user_id))).one_or_none()
     return None if row is None else Factor(*row)
+
+
+async def read_secrets(connection: AsyncConnection) -> list[tuple[str, bytes]]:
+    """Users and their secrets, as they are stored."""
+    rows = await connection.execute(select(_a.c.user_id, _a.c.secret))
+    return [(user_id, secret) for user_id, secret in rows]
+
+
+async def replace_secret(connection: AsyncConnection, user_id: str, old: bytes, new: bytes) -> bool:
+    """Stores a secret in another form; False where another process was first."""
+    mine = (_a.c.user_id == user_id) & (_a.c.secret == old)
+    result = await connection.execute(_a.update().where(mine).values(secret=new))
+    return bool(result.rowcount == 1)
 
 
 async def add_factor(connection: AsyncConnection, user_id: str, secret: bytes, now_us: int) -> None:

@@ -14,6 +14,7 @@ from frontend.accounts.directory.requests import KeyRequests
 from frontend.accounts.directory.roles import Roles
 from frontend.accounts.directory.users import Users
 from frontend.accounts.passwords import Passwords
+from frontend.accounts.seal import Seal
 from frontend.store.database import Database
 from frontend.store.redis import SharedCounters
 
@@ -37,15 +38,23 @@ class Directory:
     prices: Prices
 
     @classmethod
-    def of(cls, database: Database, counters: SharedCounters | None = None) -> Self:
-        """The accounts of a database, whose rates are counted in `counters`. Does not read yet."""
+    def of(
+        cls,
+        database: Database,
+        counters: SharedCounters | None = None,
+        keys: tuple[bytes, ...] = (),
+    ) -> Self:
+        """The accounts of a database, whose rates are counted in `counters`. Does not read yet.
+
+        `keys` encrypt secrets: see `Seal`.
+        """
         changes, passwords = Changes(database), Passwords()
         return cls(
             Organisations(changes),
             Groups(changes),
             Roles(changes),
             Users(changes, passwords),
-            Factors(changes, passwords),
+            Factors(changes, passwords, Seal(database, keys)),
             Keys(changes),
             KeyRequests(changes),
             Events(changes),

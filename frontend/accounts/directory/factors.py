@@ -14,6 +14,7 @@ from frontend.accounts.directory.actor import Actor
 from frontend.accounts.directory.change import Changes
 from frontend.accounts.directory.rules import find_user
 from frontend.accounts.passwords import Passwords
+from frontend.accounts.seal import Seal
 from frontend.accounts.throttle import Throttle
 from frontend.errors import Conflict, Forbidden, InvalidRequest
 from frontend.store import accounts as store
@@ -51,6 +52,7 @@ class Factors:
 
     changes: Changes
     passwords: Passwords
+    seal: Seal
     now_s: Callable[[], float] = time.time
     attempts: Attempts = field(default_factory=_attempts)
 
@@ -68,13 +70,15 @@ class Factors:
         """
         if password is not None:
             await self._check_password(actor, password)
+        secret = totp.new_secret()
+        # before the transaction: the first key may have to be written
+        sealed = await self.seal.close(actor.id, secret)
         async with self.changes.begin(actor, "users.set_up_factor") as change:
             factor = await find_factor(change.connection, actor.id)
             if factor is not None and factor.confirmed_at_us is not None:
                 raise Conflict("a second factor is in use already; remove it first")
-            secret = totp.new_secret()
             await drop_factor(change.connection, actor.id)
-            await add_factor(change.connection, actor.id, secret, change.now_us)
+            await add_factor(change.connection, actor.id, sealed, change.now_us)
         return _setup(secret, actor.name)
 
     async def pending(self, actor: Actor) -> Setup:
@@ -83,7 +87,7 @@ class Factors:
             factor = await find_factor(rows, actor.id)
         if factor is None or factor.confirmed_at_us is not None:
             return await self.set_up(actor, None)
-        return _setup(factor.secret, actor.name)
+        return _setup(await self.seal.open(actor.id, factor.secret), actor.name)
 
     async def confirm(self, actor: Actor, code: str) -> list[str]:
         """Turns the app on, by its first code; the recovery codes. Raises InvalidRequest."""
@@ -92,7 +96,8 @@ class Factors:
             factor = await find_factor(rows, actor.id)
             if factor is None or factor.confirmed_at_us is not None:
                 raise InvalidRequest("no second factor waits for its first code", param="code")
-            step = totp.match_step(factor.secret, code, int(self.now_s()), factor.last_step)
+            secret = await self.seal.open(actor.id, factor.secret)
+            step = totp.match_step(secret, code, int(self.now_s()), factor.last_step)
             if step is None or not await use_step(rows, actor.id, step):
                 text = "the code is not correct; check the clock of the telephone"
                 raise InvalidRequest(text, param="code")
@@ -134,7 +139,8 @@ class Factors:
             return False
         if digest := totp.digest_of_recovery(code):
             return await use_recovery_code(rows, user_id, digest)
-        step = totp.match_step(factor.secret, code, int(self.now_s()), factor.last_step)
+        secret = await self.seal.open(user_id, factor.secret)
+        step = totp.match_step(secret, code, int(self.now_s()), factor.last_step)
         return step is not None and await use_step(rows, user_id, step)
 
     async def _check_password(self, actor: Actor, password: str) -> None:

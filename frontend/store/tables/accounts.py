@@ -132,7 +132,7 @@ authenticators = Table(
     "authenticators",
     metadata,
     Column("user_id", Text, ForeignKey("users.id"), primary_key=True),
-    Column("secret", LargeBinary, nullable=False),  # of RFC 6238, which needs it itself
+    Column("secret", LargeBinary, nullable=False),  # of RFC 6238, encrypted: see `accounts.seal`
     instant("created_at_us"),
     optional_instant("confirmed_at_us"),  # when its first code was entered; null: it is not in use
     count("last_step"),  # the 30 seconds of the last code: none works twice

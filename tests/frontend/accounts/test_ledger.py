@@ -14,6 +14,7 @@ from frontend.domain.metering import Owner
 from frontend.domain.usage import Usage
 from frontend.errors import QuotaExceeded, RateLimited
 from frontend.store.database import Database
+from frontend.store.journal import Journal
 from frontend.store.ledger.books import Books, LedgerStore
 from frontend.store.ledger.credits import TransferRow
 from frontend.store.tables import quotas, usage
@@ -264,6 +265,20 @@ async def test_a_new_user_has_the_default_budget(database: Database) -> None:
         ledger.settle(await reserve(ledger, 101, owner=file_key))
 
 
+async def test_short_requests_after_an_idle_hour_count_in_a_rate(database: Database) -> None:
+    await add_quota(database, "requests", "minute", 3)
+    clock = SetClock()
+    async with ledger_of(database, clock) as ledger:
+        ledger.settle(used(await reserve(ledger), 1))
+        await drained(ledger)
+        clock.now_us += 3600 * SECOND_US
+        for _ in range(3):
+            ledger.settle(used(await reserve(ledger, now_us=clock()), 1))
+            await drained(ledger)
+        with pytest.raises(RateLimited, match="3 requests per minute"):
+            await reserve(ledger, now_us=clock())
+
+
 async def test_credits_are_reserved_spent_and_refunded(database: Database) -> None:
     await subscribe(database, "free")
     async with ledger_of(database) as ledger:
@@ -303,6 +318,28 @@ async def test_credits_are_granted_from_memory(database: Database) -> None:
         ledger.settle(used(running, 10, 5))
     await check_books(database)
     assert (await credits_of(database))["spent"] == 3
+
+
+async def test_credits_that_the_journal_cannot_keep_wait_for_a_transaction(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await subscribe(database, "free")
+    await add_quota(database, "tokens", "month", 100_000)
+    async with ledger_of(database) as ledger:
+        ledger.settle(used(await reserve(ledger), 1))  # what is left is known now
+        await drained(ledger)
+        kept = await reserve(ledger)
+        assert kept.queued
+        monkeypatch.setattr(Journal, "write", lambda *_: False)
+        more = await ledger.reserve(kept, Need(10, 20, 1, requests=0))
+        assert isinstance(more, Grant)
+        late = await reserve(ledger)
+        assert (kept.credits, late.credits) == (1_000_000, 1_000_000)
+        for hold in (kept, late):
+            ledger.settle(used(hold, 1))
+        await drained(ledger)
+    assert (await credits_of(database))["spent"] == 3
+    await check_books(database)
 
 
 async def test_credits_of_a_period_that_ends_before_they_are_written(database: Database) -> None:

@@ -32,7 +32,8 @@ class Ward:
         async with self.directory.users.changes.database.connect() as rows:
             factor = await find_factor(rows, self.actor.id)
         assert factor is not None
-        return code_at(factor.secret, int(self.now_s) // 30)
+        secret = await self.factors.seal.open(self.actor.id, factor.secret)
+        return code_at(secret, int(self.now_s) // 30)
 
     async def enrol(self) -> list[str]:
         await self.factors.set_up(self.actor, self.password)
