@@ -1,4 +1,4 @@
-"""Standard streams that the caller closed, or that nobody reads any more."""
+"""Standard streams: closed by the caller, or without a reader."""
 
 import os
 import sys
