@@ -1,7 +1,8 @@
 """`python -m benchmarks`: measures, prints, and writes benchmarks/RESULTS.md.
 
 Options: --rounds N (default 8), --stages, --overload-s N, --only gateway,accounts,ledger,
-scheduling,metrics,memory,embeddings,chain,audit,pages,crowd,cache. --rows N: of the
+scheduling,metrics,memory,embeddings,chain,audit,pages,crowd,cache,overload. --minutes N: of
+overload alone, whose memory must reach a plateau. --rows N: of the
 audit, which needs a kilobyte of disk for each; --folder keeps its databases for another run.
 """
 
@@ -35,7 +36,7 @@ RESULTS = Path(__file__).parent / "RESULTS.md"
 REPOSITORY = Path("model_repository").absolute()
 PARTS = (
     "gateway", "accounts", "ledger", "scheduling", "metrics", "memory", "embeddings", "chain",
-    "audit", "pages", "crowd", "cache",
+    "audit", "pages", "crowd", "cache", "overload",
 )  # fmt: skip
 
 
@@ -46,6 +47,7 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(PARTS))
     parser.add_argument("--stages", action="store_true", help="where a first token's time goes")
     parser.add_argument("--overload-s", type=int, default=600, help="seconds of overload")
+    parser.add_argument("--minutes", type=float, default=10, help="minutes of overload alone")
     parser.add_argument("--rows", type=int, default=10_000_000, help="audit records")
     parser.add_argument("--folder", type=Path, help="where the audit's databases are kept")
     options = parser.parse_args()
@@ -59,6 +61,9 @@ def main() -> None:
         sections.append(_ledger())
     if "crowd" in parts:
         sections.append(_crowd(options.overload_s))
+    # not twice: the crowd ends with the same overload
+    if "overload" in parts and "crowd" not in parts:
+        sections.append(_overload(round(60 * options.minutes)))
     if "scheduling" in parts:
         sections.append(_scheduling())
     if "metrics" in parts:
@@ -183,10 +188,28 @@ def _crowd(seconds: int) -> str:
         f"| CPU ms for each stream of {crowd.TOKENS} tokens | {streams.cpu_ms:.1f} |",
         f"| MiB before, and with all of them | {streams.mib_before:.0f}, {streams.mib:.0f} |",
     ]
-    answers = ", ".join(f"{count:,} × {status}" for status, count in sorted(over.statuses.items()))
-    held = [f"| {passed_s} | {mib:.1f} |" for passed_s, mib in over.mib.items()]
     parts = ["## A crowd", "", _method(crowd), "", "| streams | |", "|---|---|", *rows, ""]
-    return "\n".join([*parts, f"Overload: {answers}.", "", "| seconds | MiB |", "|---|---|", *held])
+    return "\n".join([*parts, *_held(over)])
+
+
+def _overload(seconds: int) -> str:
+    over = crowd.measure_overload(seconds)
+    return "\n".join(["## Memory under overload", "", _method(crowd), "", *_held(over)])
+
+
+def _held(over: crowd.Overload) -> list[str]:
+    """What overload did to the gateway's memory: at the start, by the minute, and at the end."""
+    answers = ", ".join(f"{count:,} × {status}" for status, count in sorted(over.statuses.items()))
+    shown = {min(over.mib, key=lambda at: abs(at - minute)) for minute in range(0, 36_000, 60)}
+    rows = [
+        f"| {at} | {mib:.1f} | {over.backlog[at]:,} |"
+        for at, mib in over.mib.items()
+        if at in shown
+    ]
+    last, before = over.plateau
+    change = f"{last:.1f} MiB in the last third of the time, {before:.1f} in the third before"
+    head = ["| seconds | MiB | audit records that wait |", "|---|---|---|"]
+    return [f"Overload: {answers}.", "", *head, *rows, "", f"Plateau: {change}."]
 
 
 def _scheduling() -> str:

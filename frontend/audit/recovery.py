@@ -106,7 +106,7 @@ def _record(row: UsageRow, record_id: int, user_name: str) -> AuditRecord:
         upstream=row.upstream,
         decision="cancelled" if row.status == _CLIENT_GONE else "allowed",
         status=row.status,
-        error="gateway_ended" if row.estimated else "",
+        error="gateway_ended" if row.estimated and row.status == 500 else "",
         ran=True,
         prompt_tokens=used.prompt_tokens,
         cached_tokens=used.cached_tokens,

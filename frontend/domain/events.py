@@ -27,6 +27,8 @@ class Event:
     """Of the last event: what the model wrote since its last content or reasoning."""
     partial_call: bool = False
     """The reply has a call that cannot be read; its text is in `text` instead."""
+    estimated: bool = False
+    """The upstream did not count the tokens, or has not done so yet."""
 
 
 Events = AsyncGenerator[list[Event], None]

@@ -36,7 +36,8 @@ class Rates:
 @dataclass(slots=True)
 class UsageRow:
     """`status` is as HTTP sends it, 499 where the client went away. Credits and price are integer
-    millionths. `estimated`: the gateway ended, so these are the last counts that it wrote down."""
+    millionths. `estimated`: the upstream did not count, or the gateway ended and these are the last
+    counts that it wrote down."""
 
     request_id: str
     owner: Owner

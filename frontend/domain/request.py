@@ -51,6 +51,8 @@ class Outcome:
     status: int = 0
     model: str | None = None
     usage: Usage | None = None
+    is_estimated: bool = False
+    """Whether an upstream did not count the tokens."""
     rates: Rates | None = None
     """What is left of the caller's limits, for the headers."""
     error: str | None = None
@@ -68,6 +70,8 @@ class Outcome:
     """What the response cache is asked, and did; None: it is not used for the route."""
     is_authenticated: bool = False
     is_audited: bool = True
+    is_view: bool = False
+    """Whether a person looks at a page: the audit keeps it only if it is refused."""
     has_audit_place: bool = False
     """Whether the audit has reserved room for its record."""
     capture: Capture | None = None

@@ -38,6 +38,7 @@ class UsageCount:
     _last: dict[tuple[int, int, int], Event] = field(default_factory=dict)
     _calls: list[Usage] = field(default_factory=list)
     _cached: list[tuple[Usage, float]] = field(default_factory=list)
+    _has_estimates: bool = False
 
     def cached(self, usage: Usage, price: float) -> None:
         """Takes the usage of an answer from the response cache, and the part that it costs."""
@@ -47,13 +48,19 @@ class UsageCount:
         """Takes note of an event of the request's prompt number `prompt`."""
         self._last[prompt, attempt, event.index] = event
 
-    def add(self, usage: Usage) -> None:
+    def add(self, usage: Usage, *, estimated: bool = False) -> None:
         """Takes the usage of a call that has no events."""
         self._calls.append(usage)
+        self._has_estimates |= estimated
 
     def __bool__(self) -> bool:
         """Whether anything was counted."""
         return bool(self._last or self._calls or self._cached)
+
+    @property
+    def is_estimated(self) -> bool:
+        """Whether a count is not the upstream's own."""
+        return self._has_estimates or any(event.estimated for event in self._last.values())
 
     @property
     def total(self) -> Usage:

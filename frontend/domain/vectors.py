@@ -42,6 +42,8 @@ class Vectors:
     normalized: bool = True
     counts: tuple[int, ...] = ()
     """Tokens of each text, where the server counts them one by one."""
+    estimated: bool = False
+    """The tokens are not counted by the server."""
 
     def split(self, sizes: Sequence[int]) -> "list[Vectors]":
         """The vectors of several requests by their numbers of texts; needs `counts`."""
@@ -65,6 +67,7 @@ class Vectors:
             sum(part.prompt_tokens for part in parts),
             parts[0].normalized,
             tuple(count for part in parts for count in part.counts),
+            any(part.estimated for part in parts),
         )
 
     def cut(self, dimensions: int) -> "Vectors":

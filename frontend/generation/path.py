@@ -98,6 +98,7 @@ class Path:
                 status = 500
             if count:
                 request.outcome.usage = count.charged
+                request.outcome.is_estimated = count.is_estimated
             usage = request.outcome.usage if count else None
             charge.settle(usage, gone=status == CLIENT_GONE, failed=status >= 400)
             self._settle(request, cover, status)
@@ -191,6 +192,7 @@ class Path:
         row = cover.hold.row
         row.status = status
         row.usage = outcome.usage or row.usage
+        row.estimated |= outcome.is_estimated
         row.duration_us = int(outcome.elapsed_ms * 1000)
         outcome.ran, outcome.upstream = cover.hold.started, row.upstream
         outcome.images = row.images

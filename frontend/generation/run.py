@@ -25,11 +25,11 @@ from frontend.generation.cached import NOT_FOUND, CachedWork, Found
 from frontend.generation.calls import CallBuffer
 from frontend.generation.charge import Charge, Expected, expected_texts
 from frontend.generation.cover import Cover, most_text_tokens
-from frontend.generation.fanout import Numbered, fan_out
 from frontend.generation.policy import check_generation, require_capability
 from frontend.generation.salts import salt
 from frontend.generation.shares import Rule
 from frontend.generation.speeds import Stopwatch
+from frontend.upstreams.fanout import Numbered, fan_out
 from frontend.upstreams.placement import Need, Place
 
 if TYPE_CHECKING:
@@ -210,8 +210,11 @@ class Run:
         accepts = frozenset() if embedding.ids is None else frozenset({Input.TOKEN_IDS})
         expected = expected_texts(embedding.texts, sum(map(len, embedding.ids or ())))
         vectors = await self._call(embed, self._need(None, accepts, "embeddings"), expected)
+        if not vectors.prompt_tokens:
+            counted = sum(map(len, embedding.ids or ())) or sizes.estimate_texts(embedding.texts)
+            vectors = replace(vectors, prompt_tokens=counted, estimated=embedding.ids is None)
         self._check_tokens(vectors.prompt_tokens)
-        self.count.add(Usage(vectors.prompt_tokens))
+        self._add(vectors.prompt_tokens, estimated=vectors.estimated)
         return vectors
 
     async def rerank(self, pairs: Pairs) -> Scores:
@@ -240,9 +243,16 @@ class Run:
 
         expected = expected_texts(map(operator.add, pairs.queries, pairs.documents))
         scores = await self._call(rerank, self._need(operation="rerank"), expected)
+        if estimated := not scores.prompt_tokens:
+            texts = map(operator.add, pairs.queries, pairs.documents)
+            scores = replace(scores, prompt_tokens=sizes.estimate_texts(texts))
         self._check_tokens(scores.prompt_tokens)
-        self.count.add(Usage(scores.prompt_tokens))
+        self._add(scores.prompt_tokens, estimated=estimated)
         return scores
+
+    def _add(self, prompt_tokens: int, *, estimated: bool) -> None:
+        self.count.add(Usage(prompt_tokens), estimated=estimated)
+        self.request.outcome.is_estimated = estimated
 
     async def draw(self, image: ImageRequest) -> ImageResult:
         """PNG files. A preview is a part of its image, so it is not counted."""
@@ -443,6 +453,7 @@ class Run:
     ) -> Events:
         """What one upstream sends, counted. Raises as `_infer` does."""
         calls, unfinished, cover = CallBuffer(), generation.sampling.choices, self.cover
+        prompt = 0
         self._start()
         self._served_by(place)
         watch = Stopwatch(self.path.speeds.of(self.model.name), place.speed)
@@ -453,7 +464,12 @@ class Run:
                 # answer; the stream is read on to its own end, to be refused there
                 events = [calls.complete(e) for e in map(_without_failure, group) if e is not None]
                 for event in events:
+                    if not event.prompt_tokens:
+                        # it counts at the end, or not at all; who leaves before has used them
+                        prompt = prompt or sizes.estimate(generation)
+                        event.prompt_tokens, event.estimated = prompt, True
                     self.count.see(number, event, attempt)
+                    self.request.outcome.is_estimated = event.estimated
                     unfinished -= event.finish_reason is not None
                 if (capture := self.request.outcome.capture) is not None:
                     capture.generated(number, attempt, events)

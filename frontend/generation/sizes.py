@@ -8,14 +8,27 @@ from collections.abc import Iterable
 
 import orjson
 
-from frontend.domain.generation import Conversation, Generation, Passage
+from frontend.domain.generation import Conversation, Generation, Passage, TokenIds
 from frontend.domain.images import ImageRequest
 from frontend.domain.messages import Message, Text
 from frontend.domain.models import Model
 from frontend.domain.vectors import Embedding, Pairs
 from frontend.errors import ContextOverflow, InvalidRequest
+from frontend.scheduling.cost import BYTES_PER_TOKEN
 
 _PER_MESSAGE = 32  # bytes of its role and marks
+
+
+def estimate(generation: Generation) -> int:
+    """About how many tokens a prompt has, where nobody counts them."""
+    if isinstance(generation.prompt, TokenIds):
+        return len(generation.prompt.ids)
+    return max(1, round(bytes_of(generation) / BYTES_PER_TOKEN))
+
+
+def estimate_texts(texts: Iterable[str]) -> int:
+    """About how many tokens texts have together."""
+    return round(size_of(texts) / BYTES_PER_TOKEN)
 
 
 def check_generations(model: Model, generations: Iterable[Generation], total: int) -> None:

@@ -17,7 +17,7 @@ from urllib.parse import quote_from_bytes
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from frontend.accounts.authorize import Attempt, Authorizer
+from frontend.accounts.authorize import READING, Attempt, Authorizer
 from frontend.accounts.ledger import Ledger, owner_of
 from frontend.audit.record import Recorder
 from frontend.domain.caching import NOT_ASKED, CacheUse
@@ -124,6 +124,7 @@ class Middleware:
                 raise
             await send_bytes(send, b"", status=303, headers=[_to_sign_in(scope), *_MOVED])
             return
+        outcome.is_view = _is_view(route, outcome)
         if self.recorder is not None and outcome.is_audited:
             self.recorder.begin(outcome, has_text=route.permission is Permission.INFER)
         if route.permission is Permission.INFER:
@@ -169,6 +170,13 @@ class Middleware:
         return rate_headers(outcome.rates, outcome.dialect, self.ledger.clock())
 
 
+def _is_view(route: Route, outcome: Outcome) -> bool:
+    """A page asks for many things when it opens, and again every few seconds. Whose texts a
+    reviewer reads stays on record."""
+    has_session = outcome.is_authenticated and not outcome.caller.key
+    return has_session and outcome.method in READING and route.permission is not Permission.AUDIT
+
+
 def _to_sign_in(scope: Scope) -> tuple[bytes, bytes]:
     """The form to sign in, which leads back to the page."""
     asked = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
@@ -203,6 +211,8 @@ def _headers(outcome: Outcome) -> list[tuple[bytes, bytes]]:
         headers.append((b"request-id", client_id))  # where Anthropic's clients look
     if outcome.cache is not None and (result := outcome.cache.result):
         headers.append((b"x-cache", result.encode()))
+    if outcome.is_estimated:
+        headers.append((b"x-usage-estimated", b"true"))
     if outcome.canary and outcome.model is not None:
         headers.append((b"x-served-model", outcome.model.encode()))
     if outcome.queue_position is not None:
@@ -239,6 +249,7 @@ def log_fields(outcome: Outcome) -> dict[str, Any]:
     if outcome.usage is not None:
         shown["prompt_tokens"] = outcome.usage.prompt_tokens
         shown["completion_tokens"] = outcome.usage.completion_tokens
+        shown["usage_estimated"] = True if outcome.is_estimated else None
     return {name: value for name, value in shown.items() if value is not None}
 
 

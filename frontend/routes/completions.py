@@ -6,12 +6,12 @@ from frontend.dialects.openai.completion_answers import CompletionAnswer, Comple
 from frontend.dialects.openai.completions import CompletionCall, parse_completion
 from frontend.dialects.openai.models import fingerprint
 from frontend.domain.request import Request
-from frontend.generation.fanout import Numbered
 from frontend.generation.path import Path
 from frontend.generation.run import Run
 from frontend.http.bounds import Bounds
 from frontend.http.client import Client
 from frontend.routes.replies import Pieces, collect, send_events, stream
+from frontend.upstreams.fanout import Numbered
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ import asyncio
 import contextlib
 import logging
 import math
+import random
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from frontend.domain.models import Model
@@ -24,6 +25,8 @@ _LATEST = ":latest"
 _MISS_INTERVAL_S = 0.5
 _READ_INTERVAL_S = 30.0
 _PATTERN = 2
+_MOST_INTERVALS, _MOST_PAUSE_S = 8, 20.0
+"""Between two polls of a server that does not answer."""
 _BUSY_S = 30.0
 """How long a server whose polls time out stays in use after the last answer to a request."""
 _log = logging.getLogger(__name__)
@@ -54,6 +57,9 @@ class Registry:
     residency: Residency = field(init=False)
     failure: str | None = None
     """Why the last poll failed; None where it did not."""
+    failures: int = 0
+    """Polls that failed one after the other."""
+    random: Callable[[], float] = random.random
     _ready: dict[str, Model] = field(default_factory=dict)
     _patterns: Patterns = field(default_factory=lambda: Patterns({}))
     _seen: dict[str, str] = field(default_factory=dict)
@@ -223,6 +229,18 @@ class Registry:
         """A request found the upstream gone: notes it at once; the next poll corrects it."""
         self._reachable = False
 
+    @property
+    def pause_s(self) -> float:
+        """Seconds until the next poll: longer after each failure, and as usual after an answer.
+        By chance a little more or less, so that gateways do not all ask a server that comes back
+        at the same moment."""
+        if not self.failures:
+            return self.interval_s
+        most_s = max(min(_MOST_INTERVALS * self.interval_s, _MOST_PAUSE_S), self.interval_s)
+        # the exponent is bounded: a float has no room for the power of an outage of days
+        pause_s = min(self.interval_s * 2.0 ** min(self.failures - 1, 10), most_s)
+        return pause_s * (0.8 + 0.4 * self.random())
+
     @contextlib.asynccontextmanager
     async def polling(self) -> AsyncIterator[None]:
         """Polls once before the block begins, then regularly until it ends."""
@@ -240,7 +258,7 @@ class Registry:
 
     async def _poll(self) -> None:
         while True:
-            await asyncio.sleep(self.interval_s)
+            await asyncio.sleep(self.pause_s)
             await self.refresh()
             self.residency.unload_idle(self.loaded)
 
@@ -256,18 +274,18 @@ class Registry:
             models = await self.upstream.models()
             await self._read_on_demand()
         except BackendTimeout as error:
-            self.failure = _reason(error)
+            self.failure, self.failures = _reason(error), self.failures + 1
             # a busy server that still answers requests is not gone: what is known of it is old
             self._is_silent = True
             if time.monotonic() - self._worked_at_s > _BUSY_S:
                 self._note_absence()
         except GatewayError as error:
-            self.failure = _reason(error)
+            self.failure, self.failures = _reason(error), self.failures + 1
             self._note_absence()
         else:
             self._reachable = self._learned = True
             self._is_silent = False
-            self.failure = None
+            self.failure, self.failures = None, 0
             self._answered_at_s = time.monotonic()
             before, self._loaded = self._loaded, {model.name: model for model in models}
             new = self._loaded.keys() - before.keys()

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -24,6 +25,7 @@ from frontend.domain.sampling import Sampling
 from frontend.domain.vectors import Embedding, Pairs, Scores, Vectors
 from frontend.errors import BackendUnavailable, InvalidRequest
 from frontend.upstreams.declared import Declared
+from frontend.upstreams.fanout import fan_out
 from frontend.upstreams.protocol import Call, Figures
 from frontend.upstreams.triton import control, unary
 from frontend.upstreams.triton.connection import Connection, Reader
@@ -38,7 +40,14 @@ from frontend.upstreams.triton.models import (
     read_models,
     slots_of,
 )
-from frontend.upstreams.triton.plain.parts import NO_PARTS, Parts, embedder, make_parts, writer
+from frontend.upstreams.triton.plain.parts import (
+    NO_PARTS,
+    Parts,
+    embedder,
+    make_parts,
+    split_choices,
+    writer,
+)
 from frontend.upstreams.triton.stored import read_on_demand
 from frontend.upstreams.triton.tensors import add_files, add_json, add_texts
 
@@ -125,9 +134,14 @@ class Triton:
         served = self._find(model)
         if (plain := served.plain) is not None:
             plain_writer = writer(served, plain, self._parts_of(served))
-            groups = plain_writer.generate(self._connection, generation, call, self._leave)
-            async with aclosing(groups):
-                async for group in groups:
+            streams = [
+                partial(plain_writer.generate, self._connection, one, each, self._leave)
+                for one, each in split_choices(generation, call)
+            ]
+            async with aclosing(fan_out(streams)) as groups:
+                async for number, group in groups:
+                    for event in group:
+                        event.index = number
                     yield group
             return
         request = new_request(served, call.id)

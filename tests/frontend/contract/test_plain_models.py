@@ -192,6 +192,25 @@ def test_logprobs_come_where_the_model_has_them(sdk: OpenAI) -> None:
     assert (one.token, one.logprob, one.top_logprobs[0].token) == ("hi", -0.5, "?")
 
 
+def test_several_answers_are_several_calls_with_seeds_of_their_own(sdk: OpenAI) -> None:
+    asked: dict[str, Any] = {"model": "vllm", "messages": user("x"), "n": 3, "seed": 7}
+    whole = sdk.chat.completions.create(**asked)
+    given = [tensors(one.message.content) for one in whole.choices]
+    seeds = [json.loads(one["sampling_parameters"][0])["seed"] for one in given]
+    assert (seeds, [one.index for one in whole.choices]) == ([7, 8, 9], [0, 1, 2])
+    assert whole.usage is not None
+    alone = sdk.chat.completions.create(**{**asked, "n": 1})
+    assert alone.usage is not None
+    assert whole.usage.prompt_tokens == alone.usage.prompt_tokens
+    assert whole.usage.completion_tokens == 3 * alone.usage.completion_tokens
+    said = {0: "", 1: ""}
+    asked |= {"n": 2, "messages": user("SAY a|b|c END")}
+    for chunk in sdk.chat.completions.create(**asked, stream=True):
+        for choice in chunk.choices:
+            said[choice.index] += choice.delta.content or ""
+    assert said == {0: "abc", 1: "abc"}
+
+
 TOOL: Any = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 
 
@@ -199,7 +218,6 @@ TOOL: Any = {"type": "function", "function": {"name": "f", "parameters": {"type"
     ("model", "fields", "named"),
     [
         ("vllm", {"tools": [TOOL]}, "tools"),
-        ("vllm", {"n": 2}, "'n'"),
         ("vllm", {"logit_bias": {"5": 1}}, "'logit_bias'"),
         ("vllm", {"response_format": {"type": "json_object"}}, "'response_format"),
         ("old", {"logprobs": True}, "'logprobs'"),

@@ -27,12 +27,12 @@ from frontend.errors import (
     Overloaded,
     UpstreamLost,
 )
-from frontend.generation.fanout import WIDTH
 from frontend.generation.path import Path
 from frontend.generation.policy import Policy
 from frontend.scheduling.jobs import Job
 from frontend.scheduling.policy import FairShare
 from frontend.scheduling.queue import Queue
+from frontend.upstreams.fanout import WIDTH
 from tests.support.events import MODEL, event, no_images, structures
 from tests.support.upstream import ScriptedUpstream, fleet_of, request
 
@@ -346,3 +346,35 @@ async def test_an_aborted_answer_is_read_to_its_end_and_the_abort_is_not_shown()
         assert reasons == [None, None, "stop"], "the abort only counts what was produced"
         with pytest.raises(BackendFailed):
             await anext(events)
+
+
+async def test_a_prompt_that_the_upstream_does_not_count_is_estimated_and_marked() -> None:
+    uncounted = ScriptedUpstream([[event("a", finish="stop", prompt_tokens=0)]])
+    asked = request()
+    await collect(path_of(uncounted), Generation(Passage("x" * 35)), asked)
+    assert asked.outcome.usage == Usage(10, completion_tokens=1)
+    assert asked.outcome.is_estimated
+    # an upstream that counts at the end is believed
+    late = [[event("a", prompt_tokens=0)], [event("b", finish="stop", completion_tokens=2)]]
+    asked = request()
+    await collect(path_of(ScriptedUpstream(late)), Generation(Passage("x" * 35)), asked)
+    assert asked.outcome.usage == Usage(3, completion_tokens=2)
+    assert not asked.outcome.is_estimated
+
+
+async def test_who_leaves_before_the_upstream_counts_is_charged_for_the_prompt() -> None:
+    path = path_of(ScriptedUpstream([[event("a", prompt_tokens=0)]], hangs=True))
+    asked, read = request(), asyncio.Event()
+
+    async def ask() -> None:
+        prompt = Generation(Passage("x" * 35))
+        async with path.open(asked, "m", "chat") as run, aclosing(run.generate(prompt)) as groups:
+            async for _ in groups:
+                read.set()
+
+    task = asyncio.create_task(ask())
+    await read.wait()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert asked.outcome.usage == Usage(10, completion_tokens=1)
+    assert asked.outcome.is_estimated

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from itertools import repeat
 
 import pytest
 
@@ -156,3 +157,30 @@ async def test_patterns_of_the_operator_beat_those_of_models() -> None:
     assert (await found.find("anything")).name == "small"
     assert (await found.find("*")).name == "small"
     assert "gpt-*" not in found.names
+
+
+async def test_polls_of_a_server_that_is_away_become_rarer_and_usual_again_when_it_answers() -> (
+    None
+):
+    server = serving("a")
+    polled = Registry(server, 2.0, random=lambda: 0.5)
+    await polled.refresh()
+    assert polled.pause_s == 2
+    server.served, pauses = None, []
+    for _ in range(2000):
+        await polled.refresh()
+        pauses.append(polled.pause_s)
+    assert pauses[:5] == [2, 4, 8, 16, 16]
+    assert pauses[-1] == 16
+    server.served = [MODEL]
+    await polled.refresh()
+    assert polled.pause_s == 2
+
+
+def test_gateways_do_not_all_poll_at_the_same_moment() -> None:
+    polled = [
+        Registry(serving("a"), 60.0, failures=9, random=repeat(n / 4).__next__) for n in range(4)
+    ]
+    pauses = [one.pause_s for one in polled]
+    assert len(set(pauses)) == 4
+    assert all(48 <= pause_s <= 72 for pause_s in pauses)

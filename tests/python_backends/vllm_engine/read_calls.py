@@ -119,6 +119,8 @@ class Teller:
             if marks != "spelled":
                 tokenizer.add_tokens(transcript["marks"], special_tokens=marks == "special")
                 tokenizer.save_pretrained(folder)
+            # without this file vLLM waits for two seconds and looks again
+            Path(folder, "config.json").write_text('{"model_type": "llama"}')
             self.tokenizer = get_tokenizer(folder)
         self.vocabulary = Vocabulary.read(self.tokenizer)
         config = SimpleNamespace(

@@ -15,6 +15,7 @@ from onnx import numpy_helper
 from transformers import AutoModelForCausalLM
 from typer.testing import CliRunner
 
+from tests.support.checkpoint import tree
 from tests.support.tiny_language import ARCHITECTURES, save_tiny_language
 from toolkit.cli import app
 from toolkit.convert import decoder
@@ -145,6 +146,17 @@ def test_int4_is_smaller_and_held_to_its_rounded_weights(built: dict[str, Path])
     assert found["logits through the cache"] < 1e-4  # and nothing else does
     sizes = [(built[name] / "model.onnx.data").stat().st_size for name in ("int4", "fp32")]
     assert sizes[0] < sizes[1] / 3
+
+
+def test_a_second_run_writes_the_same_bytes(
+    llama: Path, built: dict[str, Path], tmp_path: Path
+) -> None:
+    convert(llama, Request("onnx", precision="int4"), tmp_path / "out", silent)
+    first, second = tree(built["int4"]), tree(tmp_path / "out")
+    for each in (first, second):  # it has the time and the output's path
+        del each["conversion.json"]
+    assert first.keys() == second.keys()
+    assert [file for file in first if first[file] != second[file]] == []
 
 
 def test_onnxruntime_genai_generates_from_it(llama: Path, built: dict[str, Path]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.checkpoint import tree
 from tests.support.tiny_pipeline import TOKENS, WIDTH, save_tiny_pipeline
 from toolkit.convert.diffusion import convert_diffusion
 from toolkit.convert.graph import run
@@ -89,6 +90,15 @@ def test_a_whole_loop_gives_the_image_of_the_source(
     unscaled = (latents / facts.latent_scaling).numpy()
     image = run(place / "decode" / "model.onnx", {"latents": unscaled})[0].transpose(1, 2, 0)
     assert np.abs(np.clip(image / 2 + 0.5, 0, 1) - wanted).max() < 1e-3
+
+
+def test_a_second_run_writes_the_same_bytes(
+    pipeline: Path, converted: tuple[Path, DiffusionFacts], tmp_path: Path
+) -> None:
+    convert_diffusion(pipeline, tmp_path, silent)
+    first, second = tree(converted[0]), tree(tmp_path)
+    assert first.keys() == second.keys()
+    assert [file for file in first if first[file] != second[file]] == []
 
 
 def test_other_pipelines_are_named(pipeline: Path, tmp_path: Path) -> None:

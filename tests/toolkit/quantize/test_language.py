@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.support.checkpoint import tree
 from tests.support.processes import alive, wait_for
 from tests.support.tiny_language import save_tiny_language
 from toolkit.convert.quiet import quiet
@@ -52,56 +53,67 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def quantized(
     source: Path, output: Path, method: str, judging: Judging = JUDGING, **options: Any
 ) -> dict[str, Any]:
-    chosen = Options(method, samples=2, length=64, search=4, device="cpu", **options)
     fetched = Fetched(source, digest(source))
+    settings = chosen(method, **options)
     return place_result(
-        output, lambda place: quantize_language(fetched, chosen, judging, place, silent)
+        output, lambda place: quantize_language(fetched, settings, judging, place, silent)
     )
 
 
-@pytest.mark.parametrize(
-    ("method", "bits", "kind"),
-    [("awq", 4, "int"), ("gptq", 4, "int"), ("int8", 8, "int"), ("fp8", 8, "float")],
-)
-def test_each_method(llama: Path, tmp_path: Path, method: str, bits: int, kind: str) -> None:
-    report = quantized(llama, tmp_path / "out", method)
+def chosen(method: str, **options: Any) -> Options:
+    return Options(method, samples=2, length=64, search=4, device="cpu", **options)
+
+
+METHODS: dict[str, tuple[int, str, tuple[str, ...], set[str]]] = {
+    "awq": (4, "int", (r"re:.*\.(gate|up)_proj",), {"gate_proj", "up_proj"}),
+    "gptq": (4, "int", (), set()),
+    "int8": (8, "int", (), set()),
+    "fp8": (8, "float", ("q_proj", "k_proj", "v_proj"), {"q_proj", "k_proj", "v_proj"}),
+    "int4-rtn": (4, "int", ("down_proj",), {"down_proj"}),
+}
+"""Method → bits, kind of number, `--ignore`, and the layers that this leaves out."""
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_each_method_quantizes_all_but_what_is_ignored(
+    llama: Path, tmp_path: Path, method: str
+) -> None:
+    bits, kind, ignore, left_out = METHODS[method]
+    report = quantized(llama, tmp_path / "out", method, ignore=ignore)
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     about = config["quantization_config"]
     assert about["quant_method"] == "compressed-tensors"
     weights = about["config_groups"]["group_0"]["weights"]
     assert (weights["num_bits"], weights["type"]) == (bits, kind)
+    check_report(report, tmp_path / "out")
+    check_ignored(report, all_tensors(llama), all_tensors(tmp_path / "out"), left_out)
+
+
+def check_report(report: dict[str, Any], folder: Path) -> None:
+    """The report has every measure, and the folder has it and the tokenizer, for all to read."""
     assert report["perplexity"]["before"] > 1
     assert report["kl_nats"]["mean"] > 0
     assert 0 < report["top1_agreement"] <= 1
     assert len(report["layer_error"]) == 3  # embeddings and two layers
     assert report["layer_error"][0] == 0
     assert report["size_bytes"]["ratio"] < 1
-    assert report == json.loads((tmp_path / "out" / "quality" / "report.json").read_text())
-    assert "picture.svg" in (tmp_path / "out" / "quality" / "report.md").read_text()
-    assert (tmp_path / "out" / "tokenizer.json").exists()
-    assert all(path.stat().st_mode & 0o444 == 0o444 for path in (tmp_path / "out").iterdir())
+    assert report == json.loads((folder / "quality" / "report.json").read_text())
+    assert "picture.svg" in (folder / "quality" / "report.md").read_text()
+    assert (folder / "tokenizer.json").exists()
+    assert all(path.stat().st_mode & 0o444 == 0o444 for path in folder.iterdir())
 
 
-@pytest.mark.parametrize(
-    ("method", "ignore", "left_out"),
-    [
-        ("int4-rtn", ("down_proj",), {"down_proj"}),
-        ("fp8", ("q_proj", "k_proj", "v_proj"), {"q_proj", "k_proj", "v_proj"}),
-        ("awq", (r"re:.*\.(gate|up)_proj",), {"gate_proj", "up_proj"}),
-    ],
-)
-def test_what_is_ignored_stays_as_it_was_and_all_else_is_quantized(
-    llama: Path, tmp_path: Path, method: str, ignore: tuple[str, ...], left_out: set[str]
-) -> None:
-    report = quantized(llama, tmp_path / "out", method, ignore=ignore)
-    before, after = all_tensors(llama), all_tensors(tmp_path / "out")
+def check_ignored(report: dict[str, Any], before: Any, after: Any, left_out: set[str]) -> None:
+    """Only the layers of these names are as they were."""
     linear = {name.removesuffix(".weight") for name in before if "_proj." in name}
     kept = {name for name in linear if f"{name}.weight_scale" not in after}
     assert {name.rpartition(".")[2] for name in kept} == left_out
     assert len(kept) == 2 * len(left_out)
     assert set(report["about"]["left_out"]) == {"lm_head", *kept}
     assert report["about"]["quantized_layers"] == len(linear - kept)
-    if method != "awq":  # it scales a layer's weight where it scales what the layer reads
+    if not report["about"]["method"].startswith(
+        "awq"
+    ):  # it scales a layer's weight and what the layer reads
         assert all(torch.equal(before[f"{n}.weight"], after[f"{n}.weight"]) for n in kept)
 
 
@@ -118,14 +130,29 @@ def test_a_model_of_few_positions_is_quantized_and_judged_within_them(
         return run_worker(worker, job, progress) if worker.module.endswith("worker") else {}
 
     monkeypatch.setattr(language, "run_worker", listening)
-    chosen = Options("gptq", samples=2, device="cpu")
+    settings = Options("gptq", samples=2, device="cpu")
     fetched = Fetched(source, digest(source))
     (tmp_path / "out").mkdir()
     with pytest.raises(KeyError, match="rows"):  # of the measuring, which is not done here
-        quantize_language(fetched, chosen, JUDGING, tmp_path / "out", silent)
+        quantize_language(fetched, settings, JUDGING, tmp_path / "out", silent)
     assert [job["length"] for job in jobs] == [66, 65]  # an engine adds a token to what it judges
     with pytest.raises(QuantizeError, match="--length 67 exceeds the model's maximum of 66"):
         quantize_language(fetched, Options("gptq", length=67), JUDGING, tmp_path, silent)
+
+
+def test_a_second_run_writes_the_same_bytes(llama: Path, tmp_path: Path) -> None:
+    for run in ("one", "two"):  # the second has a digest of its own: nothing is reused
+        fetched = Fetched(llama, digest(llama) + run.removeprefix("one"))
+        place_result(
+            tmp_path / run,
+            lambda place, fetched=fetched: quantize_language(
+                fetched, chosen("gptq"), JUDGING, place, silent
+            ),
+        )
+    one, two = tree(tmp_path / "one"), tree(tmp_path / "two")
+    assert one.keys() == two.keys()
+    weights = [file for file in one if not file.startswith("quality/")]  # it has times
+    assert [file for file in weights if one[file] != two[file]] == []
 
 
 def test_another_conversion_of_the_same_source_is_quantized_again(llama: Path) -> None:
@@ -227,11 +254,11 @@ def test_what_was_quantized_already_is_not_quantized_again_when_resumed(
             return silent.step(title, **options)
 
     def run() -> None:
-        chosen = Options("int4-rtn", group_size=64, device="cpu")
+        settings = Options("int4-rtn", group_size=64, device="cpu")
         fetched = Fetched(llama, digest(llama))
         place_result(
             tmp_path / "out",
-            lambda place: quantize_language(fetched, chosen, JUDGING, place, Listening()),
+            lambda place: quantize_language(fetched, settings, JUDGING, place, Listening()),
         )
 
     monkeypatch.setattr(language, "_measure", lambda *_: 1 / 0)
@@ -304,9 +331,9 @@ def test_options_that_do_not_fit_are_refused_together(llama: Path, tmp_path: Pat
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 @pytest.mark.usefixtures("rounded")
 def test_a_missing_gpu_is_told_even_if_the_result_is_there(llama: Path, tmp_path: Path) -> None:
-    chosen = Options("int4-rtn", group_size=32, device="cuda")
+    settings = Options("int4-rtn", group_size=32, device="cuda")
     with pytest.raises(QuantizeError, match="--device cuda"):
-        quantize_language(Fetched(llama, "sha256:0"), chosen, JUDGING, tmp_path, silent)
+        quantize_language(Fetched(llama, "sha256:0"), settings, JUDGING, tmp_path, silent)
 
 
 def test_an_interrupted_run_leaves_no_process_and_no_file(llama: Path, tmp_path: Path) -> None:

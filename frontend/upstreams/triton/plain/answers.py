@@ -36,6 +36,8 @@ class Reading:
     prompt_tokens: int
     count: Callable[[str], int]
     ended: bool = False
+    estimated: bool = False
+    """The prompt's tokens were not counted by the server or its tokenizer."""
     _whole: str = ""
     _sent: int = 0
     _tokens: int = 0
@@ -56,7 +58,7 @@ class Reading:
         piece = "".join(one.decode(errors="replace") for one in unpack_bytes(texts[1])[:1])
         self._append(piece)
         if (counted := _number(outputs.get("num_input_tokens"))) is not None:
-            self.prompt_tokens = counted
+            self.prompt_tokens, self.estimated = counted, False
         written = _number(outputs.get("num_output_tokens"))
         self._tokens += (
             (1 if self.plain.streams else self.count(piece)) if written is None else written
@@ -92,7 +94,9 @@ class Reading:
             end -= _held(self._whole, () if self.plain.family is Family.VLLM else self.stops)
         delta, self._sent = self._whole[self._sent : end], max(end, self._sent)
         self.ended = reason is not None
-        return Event(0, delta, [], reason, stop_reason, self.prompt_tokens, 0, self._tokens)
+        event = Event(0, delta, [], reason, stop_reason, self.prompt_tokens, 0, self._tokens)
+        event.estimated = self.estimated
+        return event
 
     def _reason(self, outputs: dict[str, tuple[str, bytes]]) -> str | None:
         said = _text(outputs.get("finish_reason"))

@@ -59,6 +59,7 @@ class Writer:
         stops = generation.sampling.stop or ()
         count = self._count_answer
         reading = Reading(self.plain, stops, most, counted, count)
+        reading.estimated = self.plain.counter is None and not self.tokens.exact
         reader, ended = connection.stream(request, call.timeout_s, call.headers), False
         try:
             with connection.running(reader.call, call.id, self.name):

@@ -1,10 +1,12 @@
 """What the gateway does for a model of another builder: its template, its tokenizer, its calls."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from frontend.domain.generation import Generation
 from frontend.upstreams.declared import Declared
+from frontend.upstreams.protocol import Call
 from frontend.upstreams.triton.models import Served
 from frontend.upstreams.triton.plain.configs import Plain
 from frontend.upstreams.triton.plain.generate import Writer
@@ -46,6 +48,22 @@ def _parts(facts: Declared) -> Parts:
     except ValueError as error:
         raise ValueError(f"'{field}' of {facts.name}: {error}") from None
     return Parts(template, tokens)
+
+
+def split_choices(generation: Generation, call: Call) -> list[tuple[Generation, Call]]:
+    """A call for each answer: these backends give one. With a seed each has one of its own, as
+    else all answers would be the same."""
+    sampling = generation.sampling
+    if sampling.choices == 1:
+        return [(generation, call)]
+    seeds = [None if sampling.seed is None else sampling.seed + n for n in range(sampling.choices)]
+    return [
+        (
+            replace(generation, sampling=replace(sampling, n=None, seed=seed)),
+            replace(call, id=f"{call.id}-choice{number}"),
+        )
+        for number, seed in enumerate(seeds)
+    ]
 
 
 def writer(served: Served, plain: Plain, parts: Parts) -> Writer:

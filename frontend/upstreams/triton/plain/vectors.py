@@ -61,7 +61,8 @@ class Embedder:
             vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         raw = np.ascontiguousarray(vectors, dtype="<f4").tobytes()
         width = vectors.shape[1]
-        return Vectors(raw, len(vectors), width, sum(counts), names.normalize, counts)
+        estimated = ids is None and not self.tokens.exact
+        return Vectors(raw, len(vectors), width, sum(counts), names.normalize, counts, estimated)
 
     def _bounded(self, number: int, ids: list[int], embedding: Embedding) -> list[int]:
         most = self.context_length

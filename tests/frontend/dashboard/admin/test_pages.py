@@ -517,3 +517,26 @@ def test_the_api_and_not_the_page_decides(site: Site) -> None:
             assert who.get("/admin/events").status_code == 403
         assert other.get("/admin/settings").status_code == 403
         assert http.get(target).json()["disabled"] is False
+
+
+def test_page_views_are_in_the_audit_only_where_they_were_refused(site: Site) -> None:
+    with site.client("watcher") as http, site.client("root") as reviewer:
+        query = f"/admin/audit/search?user_id={site.ids['watcher']}&limit=200"
+        earlier = {one["id"] for one in reviewer.get(query).json()["data"]}
+        for path in ("/dashboard", "/me/audit", "/me/keys", "/me"):
+            assert http.get(path).status_code == 200
+        assert http.get("/admin/users/nobody").status_code == 403
+        assert http.delete("/me/keys/nothing", headers=csrf(http)).status_code == 404
+
+        def added() -> set[tuple[str, str, int]]:
+            rows = reviewer.get(query).json()["data"]
+            return {(r["method"], r["route"], r["status"]) for r in rows if r["id"] not in earlier}
+
+        expected = {("GET", "/admin/users/{id}", 403), ("DELETE", "/me/keys/{id}", 404)}
+        # records are written in the order of the requests' ends
+        wait_for(lambda: len(added()) >= 2, 15, "the records of what was refused")
+        assert added() == expected
+        # whose texts a reviewer looked at stays on record
+        query = f"/admin/audit/search?user_id={site.ids['root']}&limit=5"
+        routes = {one["route"] for one in reviewer.get(query).json()["data"]}
+        assert routes == {"/admin/audit/search"}
