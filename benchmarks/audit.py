@@ -239,6 +239,13 @@ def _cases(rows: int) -> dict[str, Choose]:
             statuses=(500,),
         ),
         "group and model, never together": case(group_id="g3", model="m1"),
+        "user and group, never together": case(user_id="u0", group_id="g3"),
+        "user and model, a later page": case(
+            user_id="u0", model=lambda d: f"m{d.randrange(12)}", before=middle
+        ),
+        "model and status": case(model=lambda d: f"m{d.randrange(12)}", statuses=(200,)),
+        "model and status, never together": case(model="m0", statuses=(418,)),
+        "user, group and model, never together": case(user_id="u0", group_id="g0", model="m99"),
         "request id": case(request_id=lambda d: f"r{d.randrange(rows)}"),
         "text, a rare word": case(words=lambda d: (f"w{d.randrange(10_000, _WORDS)}",)),
         "text, a frequent word": case(words=word(10)),
@@ -246,9 +253,13 @@ def _cases(rows: int) -> dict[str, Choose]:
         "text and a rare user": case(
             words=word(10), user_id=lambda d: f"u{d.randrange(1500, 2000)}"
         ),
+        "text and user, never together": case(words=("w19999", "w19998"), user_id="u0"),
         "text, a day": case(words=word(200), day=day),
         "text, a later page": case(words=word(200), before=middle),
         "text, the beginning of a word": case(words=lambda d: (f"w{d.randrange(100, 200)}*",)),
+        "text, one letter and a rare user": case(
+            words=("w*",), user_id=lambda d: f"u{d.randrange(1500, 2000)}"
+        ),
     }
 
 

@@ -4,9 +4,12 @@ Imports what the command needs, and nothing else: the server's libraries take a 
 needs none of them.
 """
 
+import errno
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+
+from frontend.process.streams import drop_output, open_closed_streams
 
 _SERVER = {
     "serve": "serve the gateway, which is also what happens without a command",
@@ -33,11 +36,30 @@ _COMMANDS = {
 }
 """Each has a module in `frontend.commands`."""
 _HELP = {"-h", "--help"}
+_UNWRITABLE = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; returns its exit code."""
-    given = [*(sys.argv[1:] if arguments is None else arguments)]
+    """Runs a command; returns its exit code: 1 also if what it prints cannot be written, 130 after
+    Ctrl-C."""
+    open_closed_streams()
+    try:
+        code = _run([*(sys.argv[1:] if arguments is None else arguments)])
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 130
+    except OSError as error:
+        # all others are bugs, or were answered by the command
+        if error.errno not in _UNWRITABLE or error.filename is not None:
+            raise
+        drop_output()
+        if error.errno != errno.EPIPE:
+            sys.stderr.write(f"error: standard output: {error.strerror}\n")
+        return 1
+    return code
+
+
+def _run(given: list[str]) -> int:
     name = given[0] if given else "serve"
     if name in _COMMANDS:
         module = name.replace("-", "_")

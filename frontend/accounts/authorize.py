@@ -21,7 +21,7 @@ from frontend.errors import Forbidden, RateLimited, Unauthorized
 
 Headers = Iterable[tuple[bytes, bytes]]
 _BEARER = b"bearer "
-_READING = ("GET", "HEAD")
+READING = ("GET", "HEAD")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class Authorizer:
         caller = await self.sessions.find(token, may_look)
         if caller is None:
             self.throttle.fail([subject_of(attempt.source())])
-        if caller is None or attempt.method in _READING:
+        if caller is None or attempt.method in READING:
             return caller
         if not is_csrf(token, presented_csrf(attempt.headers)):
             raise Forbidden(

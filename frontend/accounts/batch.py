@@ -12,8 +12,6 @@ from frontend.accounts.limits import (
     Counter,
     Key,
     Limit,
-    Measure,
-    settle,
     take,
 )
 from frontend.accounts.memory import (
@@ -67,7 +65,7 @@ class Reserve:
     @property
     def is_first(self) -> bool:
         """Whether it has the reservation that its request is charged by."""
-        return self.part == self.hold.row.request_id
+        return self.part == self.hold.first_id
 
 
 @dataclass(slots=True)
@@ -91,7 +89,7 @@ def sweep(books: Books, memory: Memory, now_us: int) -> list[Hold]:
     holds = [hold_of(row, now_us) for row in books.take_abandoned(now_us, _ABANDONED)]
     work = _Work(books, memory, now_us)
     # `take_abandoned` has removed their rows, so all of them count as taken
-    work.settle(holds, {hold.row.request_id for hold in holds}, ())
+    work.settle(holds, {part for hold in holds for part in hold.parts}, ())
     work.save()
     return holds
 
@@ -128,7 +126,7 @@ class _Work:
             one.rates = rates_of(limits, self._counters, self._now_us)
         self.save()
         self._books.flush(
-            (one.row.request_id, one.row.usage.prompt_tokens, one.row.usage.completion_tokens)
+            (one.first_id, one.row.usage.prompt_tokens, one.row.usage.completion_tokens)
             for one in batch.flushes
         )
 
@@ -156,7 +154,7 @@ class _Work:
         for hold in holds:
             for part, amounts in hold.parts.items():
                 if part in taken or (hold.is_unwritten and hold in mine):
-                    self._settle_part(hold, amounts, is_first=part == hold.row.request_id)
+                    self._settle_part(hold, amounts, is_first=part == hold.first_id)
         for hold in mine:
             self._charge(hold)
 
@@ -264,13 +262,13 @@ class _Work:
     ) -> None:
         # the tokens of a request count once, in its first part
         tokens = (hold.tokens if is_first else 0) if hold.started else None
-        if not hold.is_unwritten:
-            settle_all(amounts, self._counters, tokens, self._now_us)
-        elif hold.started:  # nothing of it is in the counters yet
+        if hold.is_unwritten:
+            if not hold.started:
+                return  # nothing of it is in the counters yet
+            # taken first: a rate that has drained must count it from now on, and not from then
             for limit, amount in amounts:
-                used = {Measure.TOKENS: tokens or 0, Measure.REQUESTS: amount}
-                actual = used.get(limit.measure, 0)
-                settle(limit, self._counters[limit.key], 0, actual, self._now_us)
+                take(limit, self._counters[limit.key], amount, self._now_us)
+        settle_all(amounts, self._counters, tokens, self._now_us)
 
     def _charge(self, hold: Hold) -> None:
         row = hold.row
@@ -288,7 +286,6 @@ class _Work:
 
 def _is_mine(hold: Hold, taken: Set[str], known: Set[str]) -> bool:
     """A request that reserved nothing, or only in memory, is nobody else's."""
-    request_id = hold.row.request_id
     if hold.parts and not hold.is_unwritten:
-        return request_id in taken
-    return request_id not in known
+        return hold.first_id in taken
+    return hold.row.request_id not in known

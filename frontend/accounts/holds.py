@@ -15,6 +15,8 @@ from frontend.domain.metering import Owner, UsageRow
 from frontend.domain.usage import Usage
 from frontend.store.ledger.reservations import ReservationRow
 
+_FAILED = "~"
+
 
 @dataclass(slots=True, eq=False)
 class Hold:
@@ -39,19 +41,30 @@ class Hold:
     """No counter in the store has its reservation: it is charged without one."""
     queued: list[Any] = field(default_factory=list)
     """Its reservations that wait for their transaction."""
+    taken: dict[str, Holds] = field(default_factory=dict)
+    """Of its reservations, what counts as taken in memory until a transaction has it."""
     lowered: tuple[Limit, int] | None = None
     """The budget that had less left than the request may need, and what it had."""
     is_counted: bool = False
     """Whether it counts as a request already: more tokens do not count again."""
     shared: list[str] = field(default_factory=list)
     """Ids of what it has of the limits in Redis."""
+    failed: int = 0
+    """How often the transaction of its first reservation failed. Such a one may be in the database
+    until it is given back, so that the next one has another id."""
     is_settled: bool = False
     is_charged: bool = False
 
     @property
     def next_id(self) -> str:
         """The id of its next reservation."""
-        return f"{self.row.request_id}+{len(self.parts)}" if self.parts else self.row.request_id
+        return f"{self.first_id}+{len(self.parts)}" if self.parts else self.first_id
+
+    @property
+    def first_id(self) -> str:
+        """The id of the reservation that it is charged by."""
+        request_id = self.row.request_id
+        return f"{request_id}{_FAILED}{self.failed}" if self.failed else request_id
 
     @property
     def tokens(self) -> int:
@@ -69,7 +82,7 @@ def reservation_row(
     hold: Hold, request_id: str, holds: Holds, gateway_id: str, now_us: int
 ) -> ReservationRow:
     """The row of a reservation; the first one has what a sweeper needs to charge the request."""
-    row, is_first = hold.row, request_id == hold.row.request_id
+    row, is_first = hold.row, request_id == hold.first_id
     tokens = max((n for limit, n in holds if limit.measure is Measure.TOKENS), default=0)
     details: dict[str, Any] = {"holds": [list_of(limit, amount) for limit, amount in holds]}
     if is_first:
@@ -93,8 +106,9 @@ def hold_of(row: ReservationRow, now_us: int) -> Hold:
     details = row.details
     usage = Usage(row.prompt_tokens, completion_tokens=row.completion_tokens)
     started_us = details.get("started_us", row.created_at_us)
+    request_id, failed = failed_of(row.request_id)
     charged = UsageRow(
-        row.request_id,
+        request_id,
         Owner(*row.owner),
         row.model,
         details.get("dialect", ""),
@@ -114,7 +128,14 @@ def hold_of(row: ReservationRow, now_us: int) -> Hold:
         (payer[0], payer[1]) if payer else None,
         row.credits,
         started="started_us" in details,  # otherwise it is only more of another one
+        failed=failed,
     )
+
+
+def failed_of(first_id: str) -> tuple[str, int]:
+    """The id of a request from that of its first reservation, and its failed transactions."""
+    request_id, _, failed = first_id.partition(_FAILED)
+    return (request_id, int(failed)) if failed.isdigit() else (first_id, 0)
 
 
 def list_of(limit: Limit, amount: int) -> list[Any]:

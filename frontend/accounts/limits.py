@@ -84,8 +84,9 @@ def roll(limit: Limit, counter: Counter, now_us: int) -> None:
         for start_us in gone:
             counter.used -= counter.buckets.pop(start_us)
     elif limit.window.kind is Kind.RATE:
-        # after a clock that was ahead, nobody waits longer than one period
-        counter.at_us = min(counter.at_us, now_us + limit.window.length_us)
+        # after a clock that was ahead, nobody waits longer than two periods; with one, a gateway
+        # whose clock is behind would forget what another has granted
+        counter.at_us = min(counter.at_us, now_us + 2 * limit.window.length_us)
 
 
 def left(limit: Limit, counter: Counter, now_us: int) -> int:

@@ -47,12 +47,14 @@ class Offline:
         if rules.payer is not None or any(one.key not in self.memory.counters for one in limits):
             raise StoreUnavailable("the ledger cannot be read")
         counters = {limit.key: self._counter(limit, now_us) for limit in limits}
+        for limit in limits:
+            self._lower(limit, counters[limit.key], now_us)
         answer = reserve(limits, counters, replace(need, estimated=False), now_us)
         assert not isinstance(answer, Tight)
         if not isinstance(answer, Grant):
             raise refusal_of(answer, now_us)
         hold.is_offline = True
-        self.quick.take(answer.holds)
+        self.quick.take(hold, answer.holds)
         return answer
 
     def release(self, hold: Hold, now_us: int) -> None:
@@ -62,6 +64,12 @@ class Offline:
                 if (counter := self._counters.get(limit.key)) is not None:
                     # all of it counts as used, which is the safe side for a minute
                     settle(limit, counter, amount, amount, now_us)
+
+    def _lower(self, limit: Limit, counter: Counter, now_us: int) -> None:
+        """Takes from the share what was granted from memory since it was made."""
+        seen = left(limit, self.memory.counters[limit.key], now_us) - self.quick.taken(limit)
+        if (more := left(limit, counter, now_us) - max(seen, 0)) > 0:
+            take(limit, counter, more, now_us)
 
     def _counter(self, limit: Limit, now_us: int) -> Counter:
         """This process's share, from the first time that it is needed."""

@@ -53,7 +53,7 @@ class Quick:
             if cost:
                 hold.payer, hold.credits, hold.promised = rules.payer, cost, cost
                 self._promised[rules.payer] += cost
-        self.take(holds)
+        self.take(hold, holds)
         return Grant(holds, need.output)
 
     def waits(self, owner: Owner) -> None:
@@ -66,8 +66,9 @@ class Quick:
         for _, subject in scopes_of(owner):
             _subtract(self._undecided, subject, 1)
 
-    def take(self, holds: Holds) -> None:
-        """Counts what is granted and not written."""
+    def take(self, hold: Hold, holds: Holds) -> None:
+        """Counts what is granted and not written, as the request's next reservation."""
+        hold.taken[hold.next_id] = holds
         for limit, amount in holds:
             self._taken[limit.key] += amount
 
@@ -79,17 +80,29 @@ class Quick:
         """The same of all limits."""
         return dict(self._taken)
 
-    def written(self, hold: Hold, holds: Holds) -> None:
-        """Grants of a request that the counters of the memory now have, too."""
-        self._give_back(holds)
-        self._end_promise(hold)
+    def written(self, hold: Hold, part: str) -> None:
+        """The counters of the memory now have a reservation, or it is never written."""
+        for limit, amount in hold.taken.pop(part, ()):
+            _subtract(self._taken, limit.key, amount)
+        if hold.promised and part == hold.first_id:
+            assert hold.payer is not None
+            _subtract(self._promised, hold.payer, hold.promised)
+            hold.promised = 0
 
-    def withdraw(self, hold: Hold, holds: Holds, *, is_first: bool) -> None:
+    def withdraw(self, hold: Hold, part: str) -> None:
         """A grant that could not be kept. The first one of a request has its credits."""
-        self._give_back(holds)
-        if is_first and hold.promised:
-            self._end_promise(hold)
+        is_paid = hold.promised and part == hold.first_id
+        self.written(hold, part)
+        if is_paid:
             hold.payer, hold.credits = None, 0
+
+    def ended(self, hold: Hold) -> None:
+        """A request ends whose reservation is in no counter: its place is free immediately."""
+        for part, holds in hold.taken.items():
+            places = [one for one in holds if one[0].measure is Measure.CONCURRENCY]
+            for limit, amount in places:
+                _subtract(self._taken, limit.key, amount)
+            hold.taken[part] = tuple(one for one in holds if one not in places)
 
     def rates(self, limits: Iterable[Limit], now_us: int) -> Rates:
         """For the headers."""
@@ -104,15 +117,6 @@ class Quick:
             _less(rates.tokens, taken[Measure.TOKENS]),
             now_us,
         )
-
-    def _give_back(self, holds: Holds) -> None:
-        for limit, amount in holds:
-            _subtract(self._taken, limit.key, amount)
-
-    def _end_promise(self, hold: Hold) -> None:
-        if hold.promised and hold.payer is not None:
-            _subtract(self._promised, hold.payer, hold.promised)
-            hold.promised = 0
 
     def _cost(self, hold: Hold, payer: Payer, now_us: int) -> int | None:
         """Credits of a request; None: only a transaction knows whether its payer has them."""

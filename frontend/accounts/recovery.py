@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from frontend.accounts.holds import Hold, limit_of, list_of
+from frontend.accounts.holds import Hold, failed_of, limit_of, list_of
 from frontend.domain.metering import Owner, UsageRow
 from frontend.domain.usage import Usage
 
@@ -60,4 +60,5 @@ def _hold_of(values: Any, now_us: int) -> Hold:
         is_offline=is_offline,
         # the transaction looks for its reservation, because it is a repeated one
         is_unwritten=bool(parts),
+        failed=failed_of(next(iter(parts)))[1] if parts else 0,
     )

@@ -89,7 +89,7 @@ class Writer:
         # what is kept nowhere must not be granted, except while the database is away
         if not self.note(hold) and not hold.is_offline:
             del hold.parts[one.part]
-            self.quick.withdraw(hold, one.granted.holds, is_first=one.is_first)
+            self.quick.withdraw(hold, one.part)
             return False
         hold.queued.append(one)
         self._reserves.append((one, None))
@@ -112,8 +112,7 @@ class Writer:
             self.lost()
             return
         hold.is_settled = True
-        if len(hold.queued) == len(hold.parts) > 0:  # nothing of it is written yet
-            self._leave_out(hold)
+        self._leave_out(hold)
         self._settles.append(hold)
         self.note(hold)
         self._soon(_LAZY_S if hold.parts else _USAGE_S)
@@ -150,8 +149,12 @@ class Writer:
                     await self.store.write(lambda books: books.end_gateway(self.memory.gateway_id))
 
     def _leave_out(self, hold: Hold) -> None:
-        """Charges a request that was short without writing its reservation first."""
-        hold.is_unwritten = True
+        """Charges a request without writing first what it has reserved and nobody has seen."""
+        if not hold.queued:
+            return
+        if len(hold.queued) == len(hold.parts):
+            hold.is_unwritten = True
+            self.quick.ended(hold)
         queued = {id(one) for one in hold.queued}
         self._reserves = [each for each in self._reserves if id(each[0]) not in queued]
         hold.queued.clear()
@@ -185,8 +188,8 @@ class Writer:
             return True
         batch = Batch([one for one, _ in reserves], settles, flushes, self._repeated)
         try:
-            now_us = self.clock()
-            await self.store.write(lambda books: apply(books, batch, self.memory, now_us))
+            # the time within the transaction: it may have waited long for others
+            await self.store.write(lambda books: apply(books, batch, self.memory, self.clock()))
         # after a cancellation too it may have been committed
         except BaseException as error:
             self._failed(reserves, settles, error)
@@ -202,7 +205,7 @@ class Writer:
         self._isolates = self._isolates and bool(self._settles)
         if self._settles or self._reserves:
             self._wake.set()
-        self.offline.back(now_us)
+        self.offline.back(self.clock())
         self._committed(reserves, settles)
         return True
 
@@ -210,7 +213,7 @@ class Writer:
         """Answers those who wait, and counts what was charged."""
         for one, done in reserves:
             if one.granted is not None:
-                self.quick.written(one.hold, one.granted.holds)
+                self.quick.written(one.hold, one.part)
                 continue
             self.quick.decided(one.hold.row.owner)
             if isinstance(one.answer, Grant) and one.part:
@@ -224,9 +227,8 @@ class Writer:
             kept = [one.hold for one, _ in reserves if not one.hold.is_settled]
             self.journal.saved(hold.row.request_id for hold in (*settles, *kept))
         for hold in settles:
-            if hold.is_unwritten:
-                for holds in hold.parts.values():
-                    self.quick.written(hold, holds)
+            for part in [*hold.taken]:
+                self.quick.written(hold, part)
             if hold.is_charged:
                 self.charged(hold.row)
 
@@ -246,12 +248,7 @@ class Writer:
                 continue
             self.quick.decided(one.hold.row.owner)
             if one.part and isinstance(one.answer, Grant):
-                # a hold of its own, since the request may go on with an offline grant
-                given_back = Hold(one.hold.row, one.hold.deadline_us)
-                given_back.parts[one.part] = one.answer.holds
-                given_back.payer, given_back.credits = one.hold.payer, one.hold.credits
-                self._settles.append(given_back)
-                one.hold.payer, one.hold.credits = None, 0
+                self._settles.append(_given_back(one, one.answer))
             if not done.done():
                 away = isinstance(error, StoreUnavailable)
                 done.set_exception(error if away else StoreUnavailable("the transaction failed"))
@@ -260,7 +257,8 @@ class Writer:
         """Writes what was granted already with the next transaction, or only settles it."""
         for one in granted:
             one.hold.queued.append(one)
-            if one.hold.is_settled and len(one.hold.queued) == len(one.hold.parts):
+        for one in granted:
+            if one.hold.is_settled:
                 self._leave_out(one.hold)
         self._reserves[:0] = [(one, None) for one in granted if one in one.hold.queued]
 
@@ -270,3 +268,16 @@ class Writer:
             self._settles.remove(settles[0])
             _log.error("not settled, its reservation will be swept: %s", settles[0].row.request_id)
         self._isolates = bool(self._settles)
+
+
+def _given_back(one: Reserve, answer: Grant) -> Hold:
+    """What a failed transaction has reserved after all is settled as if nothing had run."""
+    hold = one.hold
+    # a hold of its own, since the request may go on with an offline grant
+    given_back = Hold(hold.row, hold.deadline_us, failed=hold.failed)
+    given_back.parts[one.part] = answer.holds
+    if one.is_first:
+        given_back.payer, given_back.credits = hold.payer, hold.credits
+        hold.payer, hold.credits = None, 0
+        hold.failed += 1
+    return given_back

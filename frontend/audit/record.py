@@ -52,6 +52,8 @@ class Recorder:
             self.writer.release()
         if not outcome.is_audited or self.policy_of(outcome.caller).level is AuditLevel.NONE:
             return
+        if outcome.is_view and outcome.status < 400:
+            return  # the log has a line for it
         capture = outcome.capture
         keeps_text = capture is not None and capture.keeps_text
         record = self._record(outcome, address, keeps_text=keeps_text)

@@ -70,6 +70,8 @@ class Outcome:
     """What the response cache is asked, and did; None: it is not used for the route."""
     is_authenticated: bool = False
     is_audited: bool = True
+    is_view: bool = False
+    """Whether a person looks at a page: the audit keeps it only if it is refused."""
     has_audit_place: bool = False
     """Whether the audit has reserved room for its record."""
     capture: Capture | None = None

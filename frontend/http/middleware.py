@@ -17,7 +17,7 @@ from urllib.parse import quote_from_bytes
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from frontend.accounts.authorize import Attempt, Authorizer
+from frontend.accounts.authorize import READING, Attempt, Authorizer
 from frontend.accounts.ledger import Ledger, owner_of
 from frontend.audit.record import Recorder
 from frontend.domain.caching import NOT_ASKED, CacheUse
@@ -124,6 +124,7 @@ class Middleware:
                 raise
             await send_bytes(send, b"", status=303, headers=[_to_sign_in(scope), *_MOVED])
             return
+        outcome.is_view = _is_view(route, outcome)
         if self.recorder is not None and outcome.is_audited:
             self.recorder.begin(outcome, has_text=route.permission is Permission.INFER)
         if route.permission is Permission.INFER:
@@ -167,6 +168,13 @@ class Middleware:
         if outcome.rates is None:
             return []
         return rate_headers(outcome.rates, outcome.dialect, self.ledger.clock())
+
+
+def _is_view(route: Route, outcome: Outcome) -> bool:
+    """A page asks for many things when it opens, and again every few seconds. Whose texts a
+    reviewer reads stays on record."""
+    has_session = outcome.is_authenticated and not outcome.caller.key
+    return has_session and outcome.method in READING and route.permission is not Permission.AUDIT
 
 
 def _to_sign_in(scope: Scope) -> tuple[bytes, bytes]:

@@ -53,10 +53,17 @@ _WRITES = {"gateway_writes": True}
 class Database:
     """Connections to one database. Opens none before the first use."""
 
-    def __init__(self, location: Location, connections: int = 10) -> None:
-        """`connections`: at most as many at a time to PostgreSQL."""
+    def __init__(
+        self,
+        location: Location,
+        connections: int = 10,
+        *,
+        statement_s: float | None = _STATEMENT_S,
+    ) -> None:
+        """`connections`: at most as many at a time to PostgreSQL, whose statements may each take
+        `statement_s`; None: any time."""
         self.location = location
-        self._engine = _engine(location, connections)
+        self._engine = _engine(location, connections, statement_s)
         # without it, writers of one process would poll for SQLite's lock, up to 100 ms at a time
         self._turn = asyncio.Lock() if location.is_sqlite else None
 
@@ -112,14 +119,14 @@ class Database:
             raise StoreUnavailable(f"{self.location}: {_reason(error)}") from error
 
 
-def _engine(location: Location, connections: int) -> AsyncEngine:
+def _engine(location: Location, connections: int, statement_s: float | None) -> AsyncEngine:
     if not location.is_sqlite:
         engine = create_async_engine(
             location.url,
             pool_size=connections,
             max_overflow=0,
             pool_timeout=_BUSY_S,
-            connect_args={"timeout": _BUSY_S, "command_timeout": _STATEMENT_S},
+            connect_args={"timeout": _BUSY_S, "command_timeout": statement_s},
         )
         event.listen(engine.sync_engine, "checkout", _is_open)
         return engine

@@ -7,9 +7,12 @@ imported when something is to be moved: a server that starts only compares two n
 import enum
 import functools
 import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from frontend.store.database import Database, make_file
 
@@ -90,7 +93,7 @@ async def upgrade(database: Database) -> str | None:
 
     Raises WrongRevision for a database of a newer release, StoreUnavailable.
     """
-    async with database.begin() as connection:
+    async with _patient(database) as connection:
         return await connection.run_sync(create_tables)
 
 
@@ -99,8 +102,19 @@ async def downgrade(database: Database, revision: str) -> str | None:
 
     Returns the revision before. Raises WrongRevision for one that is not older, StoreUnavailable.
     """
-    async with database.begin() as connection:
+    async with _patient(database) as connection:
         return await connection.run_sync(_downgrade, revision)
+
+
+@asynccontextmanager
+async def _patient(database: Database) -> AsyncIterator[AsyncConnection]:
+    """A transaction of which a statement may take minutes, as an index of millions of rows does."""
+    patient = Database(database.location, connections=1, statement_s=None)
+    try:
+        async with patient.begin() as connection:
+            yield connection
+    finally:
+        await patient.close()
 
 
 def _revision(connection: Connection) -> str | None:

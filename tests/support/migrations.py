@@ -35,7 +35,7 @@ def differences(connection: Connection) -> list[Any]:
     # SQLite reports a default of '' in quotes
     options: dict[str, Any] = {
         "compare_server_default": connection.dialect.name == "postgresql",
-        # the index of words has no form that both databases know: its migration alone makes it
+        # inverted indexes have no form that both databases know: their migrations alone make them
         "include_name": lambda name, _, __: not is_of_words(name),
     }
     context = MigrationContext.configure(connection, opts=options)
@@ -43,8 +43,9 @@ def differences(connection: Connection) -> list[Any]:
 
 
 def is_of_words(name: str | None) -> bool:
-    """Whether a table or index is of the search for words in the audit."""
-    return name is not None and name.removeprefix("ix_").startswith("audit_words")
+    """Whether a table or index is of the audit's search with several filters or for words."""
+    inverted = ("audit_words", "audit_filters")
+    return name is not None and name.removeprefix("ix_").startswith(inverted)
 
 
 async def write(message: str, *, first: bool) -> None:

@@ -24,6 +24,7 @@ from toolkit.cli.commands import (
 )
 from toolkit.cli.interrupt import is_import_interrupted, watch_interrupts
 from toolkit.cli.output import print_error
+from toolkit.cli.streams import prepare_streams
 from toolkit.errors import ToolkitError, UsageError
 
 INTERRUPTED = 130
@@ -80,6 +81,7 @@ def command(*, load_all: bool = True) -> Any:
 def main() -> None:
     """Runs the command line and exits with its code."""
     watch_interrupts()
+    prepare_streams()
     try:
         _check_encoding(sys.argv[1:])
         sys.exit(command(load_all=False)(prog_name="toolkit", standalone_mode=False) or 0)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -95,7 +96,7 @@ def init(options: Settings) -> None:
         # the person knows the destination, and not the files beside it
         raise OSError(error.errno, error.strerror, str(models)) from error
     say(f"{models}: {', '.join(spec.models)}")
-    say(f"next: toolkit build-repo {models} && toolkit serve")
+    say(f"next: {shlex.join(['toolkit', 'build-repo', str(models)])} && toolkit serve")
 
 
 def schema() -> None:

@@ -12,6 +12,7 @@ from toolkit.finding import Severity
 
 if TYPE_CHECKING:
     from toolkit.verifier.finding import ModelFinding
+    from toolkit.verifier.releases import Server
 
 _USAGE = 2
 
@@ -57,35 +58,50 @@ def verify(
         toolkit verify /srv/models --fix
     """
     # here, so that help and completion do without them
-    from toolkit.verifier.fix import apply_fixes, write_batch_size
-    from toolkit.verifier.releases import find_server
     from toolkit.verifier.report import as_json, summary
-    from toolkit.verifier.repository import guess_target, read_models, verify_repository
+    from toolkit.verifier.repository import read_models, verify_repository
+
+    server = _find_server(directory, target, gpus)
+    findings = verify_repository(directory, server)
+    names = sorted(read_models(directory, server))
+    if fix:
+        _fix(directory, findings, names)
+        # again: fixes change lines, and may have solved what depended on them
+        findings = verify_repository(directory, server)
+    if json:
+        typer.echo(as_json(findings, server.name))
+    else:
+        _show(findings)
+    say(summary(findings, len(names), server.name))
+    fatal = [each for each in findings if strict or each.severity is Severity.ERROR]
+    raise typer.Exit(1 if fatal else 0)
+
+
+def _find_server(directory: Path, target: str | None, gpus: int | None) -> "Server":
+    """The server to check for. Raises RepositoryError, also for a folder without models."""
+    from toolkit.verifier.releases import find_server
+    from toolkit.verifier.repository import guess_target, read_models
 
     try:
-        chosen = find_server(target or guess_target(directory), gpus)
-        models = read_models(directory, chosen)
+        server = find_server(target or guess_target(directory), gpus)
+        read_models(directory, server)
     except RepositoryError as error:
         # a folder without models is wrong use; 1 is for findings
         error.exit_code = _USAGE
         raise
-    findings = verify_repository(directory, chosen)
-    if fix:
-        changes = apply_fixes(directory, findings)
-        # a text that does not parse may hold its fields anywhere
-        broken = {finding.model for finding in findings if finding.code == "syntax"}
-        changes += write_batch_size(directory, sorted(set(models) - broken))
-        for change in changes:
-            say(f"fixed: {change}")
-        # again: fixes change lines, and may have solved what depended on them
-        findings = verify_repository(directory, chosen)
-    if json:
-        typer.echo(as_json(findings, chosen.name))
-    else:
-        _show(findings)
-    say(summary(findings, len(models), chosen.name))
-    fatal = [each for each in findings if strict or each.severity is Severity.ERROR]
-    raise typer.Exit(1 if fatal else 0)
+    return server
+
+
+def _fix(directory: Path, findings: "list[ModelFinding]", names: list[str]) -> None:
+    """Applies the fixes that need no decision, and prints each change."""
+    from toolkit.verifier.fix import apply_fixes, write_batch_size
+
+    changes = apply_fixes(directory, findings)
+    # a text that does not parse may hold its fields anywhere
+    broken = {finding.model for finding in findings if finding.code == "syntax"}
+    changes += write_batch_size(directory, [name for name in names if name not in broken])
+    for change in changes:
+        say(f"fixed: {change}")
 
 
 def _show(findings: "list[ModelFinding]") -> None:

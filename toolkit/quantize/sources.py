@@ -4,7 +4,7 @@ from pathlib import Path
 
 from toolkit.convert.kept import keep_converted
 from toolkit.convert.recipes import recipe
-from toolkit.errors import UsageError
+from toolkit.errors import SourceError, UsageError
 from toolkit.fields.source import parse_source
 from toolkit.progress import Progress
 from toolkit.spec import PathSource, Source
@@ -12,15 +12,41 @@ from toolkit.weights.fetch import fetch
 from toolkit.weights.sources import Fetched
 
 _SCHEMES = ("package:", "path:", "hf:", "gguf:", "s3:", "gs:")
+_SETTINGS = ("config.json", "model_index.json", "modules.json")
+_FILES = (
+    *_SETTINGS,
+    ".index.json",
+    ".safetensors",
+    ".gguf",
+    ".onnx",
+    ".bin",
+    ".pt",
+    ".pth",
+    ".ckpt",
+)
 
 
 def find_source(text: str, progress: Progress) -> Fetched:
     """A path, or any source that models.yaml takes. Raises SourceError, UsageError."""
-    return fetch(parse(text), Path.cwd(), progress)
+    source = parse(text)
+    if isinstance(source, PathSource) and Path(source.path).is_dir():
+        _check_folder(Path(source.path))
+    return fetch(source, Path.cwd(), progress)
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuses a folder without a file of a model, such as `/`, before all of it is read."""
+    if not any(path.name.endswith(_FILES) for path in folder.iterdir()):
+        raise SourceError(
+            f"{folder} has neither weights nor the settings of a model",
+            hint="name a .gguf file, or a folder with config.json or model_index.json",
+        )
 
 
 def parse(text: str) -> Source:
     """Raises UsageError for a source that is not written right."""
+    if not text:
+        raise UsageError("the source is empty", hint="name a file, a folder, or hf:ORG/NAME")
     # a file that is there wins over a scheme of the same letters
     if Path(text).exists() or not text.startswith(_SCHEMES):
         return PathSource(text)

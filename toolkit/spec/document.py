@@ -72,9 +72,19 @@ def read(file: str, text: str) -> Document:
         hint = "is it a text file? models.yaml begins with `version: 1`"
         document.findings.append(finding(file, 1, (), f"not valid YAML: {first}", hint))
         return document
+    except RecursionError:
+        return _too_deep(file)
     if node is not None:
-        document.data = _Reader(document).value(node, ())
+        try:
+            document.data = _Reader(document).value(node, ())
+        except RecursionError:
+            return _too_deep(file)
     return document
+
+
+def _too_deep(file: str) -> Document:
+    text = "lists and mappings are nested too deeply"
+    return Document(file, findings=[finding(file, 1, (), text, "is it a models.yaml?")])
 
 
 class _Reader:

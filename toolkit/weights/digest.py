@@ -20,7 +20,9 @@ def digest(path: Path) -> str:
 def files_digest(folder: Path, files: Iterable[Path]) -> str:
     """Digest of some files below a folder, in their order."""
     lines = [f"{_file(file)}  {file.relative_to(folder).as_posix()}\n" for file in files]
-    return f"sha256:{hashlib.sha256(''.join(lines).encode()).hexdigest()}"
+    # names of files are bytes, which Python reads as surrogates where they are not UTF-8
+    content = "".join(lines).encode("utf-8", "surrogateescape")
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def text_digest(text: str) -> str:

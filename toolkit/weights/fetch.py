@@ -108,6 +108,8 @@ def _local(path: Path) -> Fetched:
 
 def _digest(path: Path) -> str:
     """Of a file that is one part of a split GGUF file: of all parts that are there."""
+    if path.is_dir():
+        return digest(path)
     parts = [path.with_name(name) for name in shard_names(path.name)]
     if len(parts) == 1:
         return digest(path)

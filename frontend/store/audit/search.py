@@ -6,34 +6,19 @@ module; values are bound.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from sqlalchemy import Connection, select, text
 
 from frontend.domain.audit import AuditRecord
 from frontend.store.audit.ids import first_id
+from frontend.store.audit.postgres import Newest
 from frontend.store.audit.words import facet
 from frontend.store.tables import audit_records
 
 _PROBED = 20_000
 """Rows that are counted to compare two filters: about 2 ms."""
-_WALKED = 100
-"""Rows of texts that are read one by one."""
-_MATCHES = "array_to_tsvector(string_to_array(words, ' ')) @@ CAST(CAST(:match AS text) AS tsquery)"
-_NEWEST = (
-    f"SELECT id, {_MATCHES} FROM (SELECT id, words FROM audit_contents"  # noqa: S608
-    " WHERE id >= :low AND id < :high ORDER BY id DESC LIMIT :rows) AS newest ORDER BY id DESC"
-)
-# a sum is not in the primary key, so that is not what PostgreSQL walks along
-_WITHIN = (
-    f"SELECT id FROM audit_contents WHERE {_MATCHES} AND id >= :low AND id < :high"  # noqa: S608
-    " ORDER BY id + 0 DESC LIMIT :limit"
-)
-_ANYWHERE = (
-    f"SELECT id FROM audit_contents WHERE {_MATCHES} AND id + 0 >= :low AND id + 0 < :high"  # noqa: S608
-    " ORDER BY id + 0 DESC LIMIT :limit"
-)
 COLUMNS = [audit_records.c[field.name] for field in fields(AuditRecord)]
 _INDEXES = {
     "user_id": "ix_audit_records_user",
@@ -89,6 +74,10 @@ def _with_filters(
         )
         if value is not None
     }  # fmt: skip
+    if connection.dialect.name != "sqlite" and len(equal) + bool(chosen.statuses) > 1:
+        return Newest(connection, low, high, limit).with_filters(equal, chosen.statuses)
+    if connection.dialect.name != "sqlite" and chosen.statuses:
+        return Newest(connection, low, high, limit).with_statuses(chosen.statuses)
     leads: list[tuple[str, object]] = [*equal.items()]
     if chosen.statuses:
         leads.append(("status", chosen.statuses))
@@ -161,8 +150,13 @@ def _with_request_id(
             query = query.where(columns[name] == value)
     if chosen.statuses:
         query = query.where(columns.status.in_(chosen.statuses))
-    rows = connection.execute(query.order_by(columns.id.desc()).limit(limit))
-    return [row[0] for row in rows]
+    if not chosen.words:
+        query = query.order_by(columns.id.desc()).limit(limit)
+        return [row[0] for row in connection.execute(query)]
+    # clients may repeat an id, but not so often that each of its records could not be asked for
+    ids = [row[0] for row in connection.execute(query.order_by(columns.id.desc()).limit(1000))]
+    plain = replace(chosen, request_id=None)
+    return [one for one in ids if _with_words(connection, plain, one, one + 1, 1)][:limit]
 
 
 def _with_words(
@@ -176,10 +170,7 @@ def _with_words(
     statuses = [facet("s", str(one)) for one in chosen.statuses]
     words = (*chosen.words, *facets)
     if connection.dialect.name != "sqlite":
-        parts = [_ts_word(word) for word in words]
-        if statuses:
-            parts.append("(" + " | ".join(map(_ts_word, statuses)) + ")")
-        return _in_windows(connection, " & ".join(parts), low, high, limit)
+        return Newest(connection, low, high, limit).with_words(words, statuses)
     parts = [_fts_word(word) for word in words]
     if statuses:
         parts.append("(" + " OR ".join(map(_fts_word, statuses)) + ")")
@@ -191,34 +182,6 @@ def _with_words(
     return [row[0] for row in connection.execute(text(query), values)]
 
 
-def _in_windows(connection: Connection, match: str, low: int, high: int, limit: int) -> list[int]:
-    """Ids in PostgreSQL: a frequent word is in the newest rows, and a rare one in the index.
-
-    PostgreSQL would read row after row for both: it does not know what a row's words cost. So the
-    first rows are read one by one. Then it is asked for longer and longer times, so that few rows
-    match beyond those of the page, and at last for all that is older, in the index of words alone.
-    """
-    # else it plans for unknown words after five searches
-    connection.execute(text("SET LOCAL plan_cache_mode = force_custom_plan"))
-    values = {"match": match, "low": low, "high": high, "rows": _WALKED}
-    newest = connection.execute(text(_NEWEST), values).all()
-    found = [row[0] for row in newest if row[1]]
-    if len(found) >= limit or len(newest) < _WALKED:
-        return found[:limit]
-    end, span = newest[-1][0], newest[0][0] - newest[-1][0]
-    for query, rows in ((_WITHIN, 8), (_WITHIN, 64), (_WITHIN, 512), (_ANYWHERE, 0)):
-        start = max(low, end - rows * span) if rows else low
-        if start < end and len(found) < limit:
-            values = {"match": match, "low": start, "high": end, "limit": limit - len(found)}
-            found += [row[0] for row in connection.execute(text(query), values)]
-            end = start
-    return found
-
-
 def _fts_word(word: str) -> str:
     # quoted, so that a word such as NEAR is not an operator; words have no quotes in them
     return f'"{word[:-1]}"*' if word.endswith("*") else f'"{word}"'
-
-
-def _ts_word(word: str) -> str:
-    return f"'{word[:-1]}':*" if word.endswith("*") else f"'{word}'"

@@ -40,7 +40,7 @@ audit_records = Table(
     text("address", default=""),
     Column("digest", LargeBinary),  # SHA-256 of the request's body
     text("level"),
-    Index("ix_audit_records_user", "user_id", "id", "model", "status"),
+    Index("ix_audit_records_user", "user_id", "id", "model", "status", "group_id"),
     Index("ix_audit_records_group", "group_id", "id", "model", "status"),
     Index("ix_audit_records_model", "model", "id", "status"),
     Index("ix_audit_records_status", "status", "id", "model"),

@@ -3,6 +3,7 @@
 While the disk is full, lines wait in memory, up to the bound of the queue.
 """
 
+import errno
 import os
 import threading
 import time
@@ -22,6 +23,7 @@ class LocalSink:
         self._waiting = Waiting(max_lines, self.losses)
         self._thread = threading.Thread(target=self._run, name=f"log-{name}", daemon=True)
         self._gives_up = threading.Event()
+        self.unfinished = b""
 
     @property
     def waiting_bytes(self) -> int:
@@ -41,17 +43,18 @@ class LocalSink:
         self._waiting.close()
         self._thread.join(timeout_s)
         self._gives_up.set()
-        if len(self._waiting):
-            self.losses.add(len(self._waiting))
+        self.losses.add(len(self._waiting) + self.unfinished.count(b"\n"))
 
     def write(self, lines: bytes) -> None:
-        """Writes whole lines. Raises OSError."""
+        """Writes whole lines, or nothing of them and raises OSError. What it has begun to write is
+        in `unfinished`, and comes first the next time."""
         raise NotImplementedError
 
     def _run(self) -> None:
-        while not (self._waiting.is_closed and not len(self._waiting)):
-            lines = self._waiting.take(None)
-            if not lines:
+        while not self._waiting.is_closed or len(self._waiting) or self.unfinished:
+            # what is unfinished is tried again soon, also where no more lines come
+            lines = self._waiting.take(_RETRY_S if self.unfinished else None)
+            if not lines and not self.unfinished:
                 continue
             try:
                 self.write(b"".join(line + b"\n" for line in lines))
@@ -95,14 +98,16 @@ class FileSink(LocalSink):
         super().__init__("file", max_lines)
         self._path, self._max_bytes, self._kept = path, max_bytes, kept
         self._file: int | None = None
-        self._unfinished = b""
-        """The rest of a batch that the disk took in part."""
 
     def write(self, lines: bytes) -> None:
         """Writes whole lines, to a new file where the current one is full or was moved."""
-        if self._unfinished:
-            self._unfinished = self._append(self._unfinished)
-        self._append_whole(lines)
+        if self.unfinished:
+            # not into a new file, which would begin with the rest of a line
+            self.unfinished = self.unfinished[os.write(self._open(0), self.unfinished) :]
+            if self.unfinished:
+                raise OSError(errno.ENOSPC, "the disk took a part of a line")
+        if lines:
+            self.unfinished = lines[os.write(self._open(len(lines)), lines) :]
 
     def close(self, timeout_s: float) -> None:
         """Writes what is left."""
@@ -110,20 +115,6 @@ class FileSink(LocalSink):
         if self._file is not None and not self._thread.is_alive():
             os.close(self._file)
             self._file = None
-
-    def _append_whole(self, lines: bytes) -> None:
-        file = self._open(len(lines))
-        written = os.write(file, lines)
-        if written < len(lines):
-            # what follows must not be joined to half a line: the rest comes first
-            self._unfinished = lines[written:]
-
-    def _append(self, left: bytes) -> bytes:
-        written = os.write(self._open(0), left)
-        if written < len(left):
-            self._unfinished = left[written:]
-            raise OSError("the disk is full")
-        return b""
 
     def _open(self, more_bytes: int) -> int:
         if self._file is not None:

@@ -265,6 +265,20 @@ async def test_a_new_user_has_the_default_budget(database: Database) -> None:
         ledger.settle(await reserve(ledger, 101, owner=file_key))
 
 
+async def test_short_requests_after_an_idle_hour_count_in_a_rate(database: Database) -> None:
+    await add_quota(database, "requests", "minute", 3)
+    clock = SetClock()
+    async with ledger_of(database, clock) as ledger:
+        ledger.settle(used(await reserve(ledger), 1))
+        await drained(ledger)
+        clock.now_us += 3600 * SECOND_US
+        for _ in range(3):
+            ledger.settle(used(await reserve(ledger, now_us=clock()), 1))
+            await drained(ledger)
+        with pytest.raises(RateLimited, match="3 requests per minute"):
+            await reserve(ledger, now_us=clock())
+
+
 async def test_credits_are_reserved_spent_and_refunded(database: Database) -> None:
     await subscribe(database, "free")
     async with ledger_of(database) as ledger:

@@ -4,9 +4,12 @@ import itertools
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from frontend.domain.audit import AuditContent, AuditRecord
 from frontend.store.audit import AuditFilter, AuditStore, facets_of, first_id, words_of
+from frontend.store.audit.blocks import SHIFTS, groups_of, parts_of
 from frontend.store.database import Database
 from tests.support.audits import EVER, START_US, record
 
@@ -16,13 +19,18 @@ def content(one: AuditRecord, text: str) -> AuditContent:
     return AuditContent(f'"{text}"', "null", words, (("a" * 64, "image/png", 3),))
 
 
-def rows() -> list[AuditRecord]:
+def rows(step_us: int) -> list[AuditRecord]:
     mixes = itertools.product("ab", "xyz", (200, 404, 429, 200, 500))
-    return [record(number, *mix) for number, mix in enumerate(mixes)]
+    return [
+        replace(record(number, *mix), id=first_id(START_US + number * step_us) + 7)
+        for number, mix in enumerate(mixes)
+    ]
 
 
-async def filled(database: Database) -> tuple[AuditStore, list[AuditRecord]]:
-    store, records = AuditStore(database), rows()
+async def filled(
+    database: Database, step_us: int = 1_000_000
+) -> tuple[AuditStore, list[AuditRecord]]:
+    store, records = AuditStore(database), rows(step_us)
     entries = [(one, content(one, f"Grüße to {one.model} No.{one.prompt_tokens}")
                 if one.level == "full" else None) for one in records]  # fmt: skip
     await store.add(entries)
@@ -30,20 +38,35 @@ async def filled(database: Database) -> tuple[AuditStore, list[AuditRecord]]:
     return store, records
 
 
-@pytest.mark.parametrize(("probed", "walked"), [(1, 1), (20_000, 2), (20_000, 100)])
+@pytest.mark.parametrize(
+    ("probed", "walked", "most", "step_us"),
+    [
+        (1, 1, 1, 1_000_000),
+        (20_000, 2, 3, 40_000_000_000),  # half a day: most levels of blocks have some of them
+        (20_000, 100, 5000, 600_000_000_000),
+    ],
+)
 async def test_every_mix_of_filters_finds_what_a_scan_finds(
-    database: Database, monkeypatch: pytest.MonkeyPatch, probed: int, walked: int
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    probed: int,
+    walked: int,
+    most: int,
+    step_us: int,
 ) -> None:
     monkeypatch.setattr("frontend.store.audit.search._PROBED", probed)
-    monkeypatch.setattr("frontend.store.audit.search._WALKED", walked)
-    store, records = await filled(database)
+    monkeypatch.setattr("frontend.store.audit.postgres._WALKED", walked)
+    monkeypatch.setattr("frontend.store.audit.postgres._WALKED_TEXTS", walked)
+    monkeypatch.setattr("frontend.store.audit.postgres._MOST", most)
+    store, records = await filled(database, step_us)
     for user, group, model, statuses, has_words in itertools.product(
         (None, "a", "nobody"), (None, "gb"), (None, "y"), ((), (404,), (200, 500)), (False, True)
     ):
         words = ("grüße", "n*") if has_words else ()
         chosen = AuditFilter(
-            START_US + 2_000_000, START_US + 25_000_000, user, group, model, statuses, words=words
-        )
+            START_US + 2 * step_us, START_US + 25 * step_us, user, group, model, statuses,
+            words=words,
+        )  # fmt: skip
         expected = [
             one
             for one in reversed(records[2:25])
@@ -59,12 +82,33 @@ async def test_every_mix_of_filters_finds_what_a_scan_finds(
         assert found == expected, chosen
 
 
+@given(st.integers(0, 2**63), st.integers(0, 2**63))
+def test_blocks_cover_a_time_once_and_the_newest_are_small(low: int, high: int) -> None:
+    end = high
+    for step, (level, numbers) in enumerate(groups_of(low, high)):
+        assert 1 <= len(numbers) <= 16
+        assert level == min(step, 3)
+        assert (numbers[-1] + 1) << SHIFTS[level] >= end > numbers[-1] << SHIFTS[level]
+        end = numbers[0] << SHIFTS[level]
+        if step > 40:
+            return
+    assert end <= low or low >= high
+
+
+def test_the_parts_of_a_block_are_all_of_it() -> None:
+    parts = parts_of(2, 77)
+    assert parts[0] << SHIFTS[1] == 77 << SHIFTS[2]
+    assert (parts[-1] + 1) << SHIFTS[1] == 78 << SHIFTS[2]
+
+
 async def test_a_request_is_found_by_its_id(database: Database) -> None:
     store, records = await filled(database)
     chosen = AuditFilter(0, EVER, request_id="r3")
     assert await store.search(chosen, None, 9) == [records[3]]
     assert await store.search(replace(chosen, user_id="nobody"), None, 9) == []
     assert await store.search(replace(chosen, statuses=(500,)), None, 9) == []
+    assert await store.search(replace(chosen, words=("grüße", "no*")), None, 9) == [records[3]]
+    assert await store.search(replace(chosen, words=("grüße", "never")), None, 9) == []
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from tests.support.processes import ROOT
 from toolkit.cli import app as commands
 from toolkit.cli.app import command, main
 from toolkit.home import home
+from toolkit.weights.digest import digest
 
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3|4|9)\d(?:;\d+)*m")
 PRINTS_NO_RESULT = {("init",), ("schema",), ("serve",), ("stop",), ("logs",), ("completion",)}
@@ -327,3 +328,55 @@ def test_completion_knows_the_commands() -> None:
     )
     assert ran.stdout.split() == ["models"], ran.stderr
     assert commands.info.name == "toolkit"
+
+
+def run_in_shell(folder: Path, command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    settings = {"TRITON_TOOLKIT_HOME": str(folder / "home"), "PYTHONPATH": str(ROOT), **variables}
+    return subprocess.run(
+        ["sh", "-c", f'"{sys.executable}" -m toolkit {command}'],
+        env=os.environ | settings,
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("command", ["schema", "list-available", "fit gone.yaml", "--help"])
+def test_a_terminal_without_unicode_gets_escapes(command: str, tmp_path: Path) -> None:
+    ran = run_in_shell(tmp_path, command, PYTHONIOENCODING="ascii", COLUMNS="20")
+    assert ran.returncode == (2 if "gone" in command else 0), ran.stderr
+    assert "a bug in the toolkit" not in ran.stderr
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_bug(closed: str, tmp_path: Path) -> None:
+    assert run_in_shell(tmp_path, f"list-available {closed}").returncode == 0
+    ran = run_in_shell(tmp_path, f"run gone {closed}")
+    assert ran.returncode in {1, 2}
+    assert "a bug in the toolkit" not in ran.stderr
+
+
+def test_a_yaml_file_that_is_nested_too_deeply_is_named(tmp_path: Path) -> None:
+    (tmp_path / "deep.yaml").write_text(f"a: {'[' * 5000}")
+    ran = run_in_shell(tmp_path, "fit deep.yaml")
+    assert ran.returncode == 2
+    assert "error: deep.yaml:1: lists and mappings are nested too deeply" in ran.stderr
+
+
+@pytest.mark.parametrize("command", ["convert SOURCE --to onnx", "quantize SOURCE --awq"])
+def test_folders_without_a_model_are_refused_before_they_are_read(
+    command: str, tmp_path: Path
+) -> None:
+    (tmp_path / os.fsdecode(b"caf\xe9")).touch()
+    for source, code, message in (
+        (".", 1, "neither weights nor the settings"),
+        ("''", 2, "the source is empty"),
+    ):
+        ran = run_in_shell(tmp_path, command.replace("SOURCE", source))
+        assert (ran.returncode, message in ran.stderr) == (code, True), ran.stderr
+
+
+def test_names_of_files_are_bytes_in_digests(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"caf\xe9.json")).touch()
+    assert digest(tmp_path).startswith("sha256:")

@@ -187,11 +187,10 @@ def test_the_real_server_agrees(tmp_path: Path) -> None:
     with _serving(tmp_path / "together") as server:
         assert _load(server, "mixed.b") is None
         assert _load(server, "mixed.a") is grpc.StatusCode.INVALID_ARGUMENT
-        with ThreadPoolExecutor(4) as pool:  # most of a load is waiting
-            codes = list(pool.map(lambda calls: _answer(server, calls, 60), answering))
-        assert codes == [None] * len(answering)
+        for calls in answering:
+            assert _answer(server, calls, 60) is None
     hanging = [calls for calls in CALLS if calls.hangs and calls.name not in _LIKE_SHARE]
-    with ThreadPoolExecutor(len(hanging)) as pool:
+    with ThreadPoolExecutor(3) as pool:
         codes = list(pool.map(lambda calls: _alone(calls, tmp_path), hanging))
     assert codes == [grpc.StatusCode.DEADLINE_EXCEEDED] * len(hanging)
 

@@ -370,6 +370,28 @@ def test_models_are_shown_with_their_upstreams(browser: Browser, site: Site) -> 
         expect(row(page, "echo-embedding")).to_contain_text("loaded")
 
 
+def test_shares_of_canaries_are_shown_as_text(browser: Browser, site: Site) -> None:
+    evil = "<img src=x onerror=alert(1)>"
+    target = {"model": evil, "percent": 10, "stable": False, "withdrawn_at": 1, "reason": evil,
+              "requests": 40, "error_percent": 12.5, "first_token_ms": 81.2}  # fmt: skip
+    stable = {**target, "model": "echo", "percent": 90, "stable": True, "withdrawn_at": None,
+              "requests": 1, "first_token_ms": None, "error_percent": 0.0}  # fmt: skip
+    one = {"id": "c1", "model": evil, "targets": [stable, target], "sticky": "user"}
+    found = {"object": "list", "data": [one], "has_more": False, "next_after": None}
+    with site.signed_in(browser, "second") as page:
+        page.route("**/admin/canaries?*", lambda route: route.fulfill(json=found))
+        open_admin(page, "models")
+        table = page.get_by_role("region", name="Table of canaries")
+        expect(table).to_contain_text("echo: 90 %")
+        expect(table).to_contain_text("1 request, 0 % failed")
+        expect(table).to_contain_text(f"{evil}: 10 %")
+        expect(table).to_contain_text("40 requests, 12.5 % failed")
+        expect(table).to_contain_text("first token after 81 ms")
+        expect(table.get_by_role("button", name="Promote echo")).to_be_visible()
+        assert page.locator("img[src=x]").count() == 0
+        check_accessible(page)
+
+
 def test_the_cache_is_shown_and_emptied(browser: Browser, site: Site) -> None:
     with site.signed_in(browser, "second") as page:
         open_admin(page, "cache")
@@ -495,3 +517,26 @@ def test_the_api_and_not_the_page_decides(site: Site) -> None:
             assert who.get("/admin/events").status_code == 403
         assert other.get("/admin/settings").status_code == 403
         assert http.get(target).json()["disabled"] is False
+
+
+def test_page_views_are_in_the_audit_only_where_they_were_refused(site: Site) -> None:
+    with site.client("watcher") as http, site.client("root") as reviewer:
+        query = f"/admin/audit/search?user_id={site.ids['watcher']}&limit=200"
+        earlier = {one["id"] for one in reviewer.get(query).json()["data"]}
+        for path in ("/dashboard", "/me/audit", "/me/keys", "/me"):
+            assert http.get(path).status_code == 200
+        assert http.get("/admin/users/nobody").status_code == 403
+        assert http.delete("/me/keys/nothing", headers=csrf(http)).status_code == 404
+
+        def added() -> set[tuple[str, str, int]]:
+            rows = reviewer.get(query).json()["data"]
+            return {(r["method"], r["route"], r["status"]) for r in rows if r["id"] not in earlier}
+
+        expected = {("GET", "/admin/users/{id}", 403), ("DELETE", "/me/keys/{id}", 404)}
+        # records are written in the order of the requests' ends
+        wait_for(lambda: len(added()) >= 2, 15, "the records of what was refused")
+        assert added() == expected
+        # whose texts a reviewer looked at stays on record
+        query = f"/admin/audit/search?user_id={site.ids['root']}&limit=5"
+        routes = {one["route"] for one in reviewer.get(query).json()["data"]}
+        assert routes == {"/admin/audit/search"}

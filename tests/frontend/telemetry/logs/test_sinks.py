@@ -1,5 +1,6 @@
 """Sinks with real threads, files and fake servers: nothing waits, little is lost, and it counts."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -135,6 +136,55 @@ def test_a_file_is_rotated_and_nothing_is_cut(tmp_path: Path) -> None:
     older = path.with_name("gateway.jsonl.1").read_bytes().splitlines()
     assert [orjson.loads(one)["message"][0] for one in older] == ["1"]
     assert path.stat().st_mode & 0o077 == 0
+
+
+class Disk:
+    """Takes `room` bytes of what is written, as a disk that becomes full."""
+
+    def __init__(self, room: int) -> None:
+        self.room, self._write = room, os.write
+
+    def write(self, descriptor: int, data: bytes) -> int:
+        if not self.room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written = self._write(descriptor, data[: self.room])
+        self.room -= written
+        return written
+
+
+def test_a_line_that_a_full_disk_cut_is_finished_when_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, path = Disk(30), tmp_path / "gateway.jsonl"
+    monkeypatch.setattr("frontend.telemetry.logs.local._RETRY_S", 0.01)
+    monkeypatch.setattr("frontend.telemetry.logs.local.os.write", disk.write)
+    sink = FileSink(path, 10_000, 2, 1000)
+    sink.start()
+    sink.put(line("cut"))
+    wait_for(lambda: disk.room == 0, 10, "a full disk")
+    disk.room = 10_000
+    wait_for(lambda: path.read_bytes().endswith(b"\n"), 10, "the rest of the line")
+    sink.put(line("next"))
+    sink.close(5)
+    shown = [orjson.loads(one)["message"] for one in path.read_bytes().splitlines()]
+    assert shown == ["cut", "next"]
+
+
+def test_a_file_that_is_closed_with_a_full_disk_counts_the_cut_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(30)
+    monkeypatch.setattr("frontend.telemetry.logs.local._RETRY_S", 0.01)
+    monkeypatch.setattr("frontend.telemetry.logs.local.os.write", disk.write)
+    sink = FileSink(tmp_path / "gateway.jsonl", 10_000, 2, 1000)
+    lost: list[int] = []
+    sink.losses.connect(lost.append)
+    sink.start()
+    sink.put(line("cut"))
+    wait_for(lambda: disk.room == 0, 10, "a full disk")
+    sink.put(line("waits"))
+    sink.close(0.2)
+    assert sum(lost) == 2
 
 
 def test_a_full_pipe_stops_nobody_and_counts(tmp_path: Path) -> None:
