@@ -12,7 +12,7 @@ from typing import Any
 _HEIGHT = 200
 _MAX_BARS = 800
 """pygal needs 0.15 ms for a bar: with more of them, lines are drawn instead."""
-_FEWEST = 8
+_FEWEST = 14
 """Fewer bars would be as wide as a hand."""
 
 

@@ -1,10 +1,14 @@
 """A real Chromium without a window, and what every page is checked for."""
 
+import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -53,8 +57,25 @@ def window(browser: Browser, **options: Any) -> Iterator[Page]:
 def check_accessible(page: Page) -> None:
     """Fails for each violation of WCAG 2.2 A or AA that axe-core finds."""
     levels = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+    _keep(page)
     report = Axe().run(page, options={"runOnly": levels})
     assert report.violations_count == 0, report.generate_report()
+
+
+def _keep(page: Page) -> None:
+    """A screenshot of the whole page, where `PAGES_SCREENSHOTS` names a folder for them."""
+    if not (folder := os.environ.get("PAGES_SCREENSHOTS")):
+        return
+    theme = page.locator("html").get_attribute("data-theme") or "system"
+    test = os.environ["PYTEST_CURRENT_TEST"].rpartition("::")[2].partition(" ")[0]
+    width = page.evaluate("innerWidth")
+    name = re.sub(r"[^\w.-]+", "-", f"{test}{urlsplit(page.url).path}")
+    file = Path(folder) / f"{name}-{theme}-{width}.png"
+    number = 1
+    while file.exists():
+        number += 1
+        file = Path(folder) / f"{name}-{theme}-{width}-{number}.png"
+    page.screenshot(path=file, full_page=True)
 
 
 def check_width(page: Page) -> None:

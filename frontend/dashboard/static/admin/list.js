@@ -124,4 +124,4 @@ export async function show(...made) {
   ready();
 }
 
-export const tool = (text, run) => byId("tools").append(Object.assign(button(text, run), { className: "main" }));
+export const tool = (text, run, tone = "main") => byId("tools").append(Object.assign(button(text, run), { className: tone }));

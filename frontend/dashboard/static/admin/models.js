@@ -1,5 +1,5 @@
 // Models at every upstream: loading and unloading, versions, and what is known of each.
-import { badge, button, bytes, call, count, duration, facts, moment, quiet, table } from "./ui.js";
+import { badge, button, bytes, call, count, duration, element, facts, moment, quiet, table } from "./ui.js";
 import { list, show, tool } from "./list.js";
 import { ask, confirm, details } from "./forms.js";
 
@@ -80,5 +80,40 @@ const models = list({
   actions,
 });
 
-await show(models);
-tool("Refresh the list", () => models.again());
+const share = (target) => [
+  `${target.model}: ${target.percent} %`, target.stable ? quiet("stable") : "", target.withdrawn_at ? quiet(`withdrawn: ${target.reason}`) : "",
+];
+const seen = (target) => (target.requests === undefined ? [] : [
+  `${count(target.requests)} ${target.requests === 1 ? "request" : "requests"}, ${target.requests ? `${target.error_percent} % failed` : "none failed"}`,
+  quiet(target.first_token_ms === null ? "no first token yet" : `first token after ${count(Math.round(target.first_token_ms))} ms`),
+]);
+const lines = (one, of) => one.targets.map((target) => element("div", {}, ...of(target)));
+
+async function promote(one, target, again) {
+  const lost = [`'${target.model}' gets all requests for '${one.model}'; the other models of the canary get none.`];
+  const run = () => call("POST", `/admin/canaries/${one.id}/promote`, { target: target.model });
+  if (await confirm({ title: `Promote ${target.model}?`, lost, verb: "Promote", run })) await again(`${target.model} gets all requests for ${one.model}.`);
+}
+
+async function end(one, again) {
+  const lost = [`'${one.model}' leads to its own model again, and the shares are lost.`];
+  const run = () => call("DELETE", `/admin/canaries/${one.id}`);
+  if (await confirm({ title: `End the canary of ${one.model}?`, lost, verb: "End", run })) await again(`The canary of ${one.model} has ended.`);
+}
+
+const canaries = list({
+  prefix: "canary_",
+  title: "Canaries",
+  label: "Table of canaries",
+  path: "/admin/canaries",
+  heads: ["Name", "Shares", "Last ten minutes, at this gateway", "Stays at a model"],
+  none: "No name is shared by several models. 'POST /admin/canaries' lets another model, or another version, answer a part of the requests.",
+  row: (one) => [one.model, lines(one, share), lines(one, seen), `each ${one.sticky}`],
+  actions: (one, again) => [
+    ...one.targets.filter((target) => target.percent < 100).map((target) => button(`Promote ${target.model}`, () => promote(one, target, again))),
+    button("End", () => end(one, again), { label: `End the canary of ${one.model}`, tone: "danger" }),
+  ],
+});
+
+await show(models, canaries);
+tool("Refresh the lists", () => Promise.all([models.again(), canaries.again()]), "");

@@ -77,7 +77,7 @@ const upstreams = list({
 });
 
 await show(upstreams);
-tool("Refresh the list", () => upstreams.again());
+tool("Refresh the list", () => upstreams.again(), "");
 tool("Register an upstream", async () => {
   const fields = [
     { name: "name", label: "Name", required: true, max: 64, hint: "What metrics, prices and logs call it." },

@@ -370,6 +370,28 @@ def test_models_are_shown_with_their_upstreams(browser: Browser, site: Site) -> 
         expect(row(page, "echo-embedding")).to_contain_text("loaded")
 
 
+def test_shares_of_canaries_are_shown_as_text(browser: Browser, site: Site) -> None:
+    evil = "<img src=x onerror=alert(1)>"
+    target = {"model": evil, "percent": 10, "stable": False, "withdrawn_at": 1, "reason": evil,
+              "requests": 40, "error_percent": 12.5, "first_token_ms": 81.2}  # fmt: skip
+    stable = {**target, "model": "echo", "percent": 90, "stable": True, "withdrawn_at": None,
+              "requests": 1, "first_token_ms": None, "error_percent": 0.0}  # fmt: skip
+    one = {"id": "c1", "model": evil, "targets": [stable, target], "sticky": "user"}
+    found = {"object": "list", "data": [one], "has_more": False, "next_after": None}
+    with site.signed_in(browser, "second") as page:
+        page.route("**/admin/canaries?*", lambda route: route.fulfill(json=found))
+        open_admin(page, "models")
+        table = page.get_by_role("region", name="Table of canaries")
+        expect(table).to_contain_text("echo: 90 %")
+        expect(table).to_contain_text("1 request, 0 % failed")
+        expect(table).to_contain_text(f"{evil}: 10 %")
+        expect(table).to_contain_text("40 requests, 12.5 % failed")
+        expect(table).to_contain_text("first token after 81 ms")
+        expect(table.get_by_role("button", name="Promote echo")).to_be_visible()
+        assert page.locator("img[src=x]").count() == 0
+        check_accessible(page)
+
+
 def test_the_cache_is_shown_and_emptied(browser: Browser, site: Site) -> None:
     with site.signed_in(browser, "second") as page:
         open_admin(page, "cache")
