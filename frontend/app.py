@@ -99,8 +99,9 @@ def create_gateway(
     directory = Directory.of(database, counters, settings.secret_keys)
     callers = Callers(database)
     recorder = make_recorder(settings, database, metrics)
+    tracing = make_tracing(settings, metrics, {} if trace_ids is None else trace_ids)
     runner = make_runner(
-        settings, path, recorder, lambda name: routes.find("POST", name)[0].handler
+        settings, path, recorder, lambda name: routes.find("POST", name)[0].handler, tracing
     )
     purge = make_purge(settings, recorder, directory)
     lifetimes = Lifetimes(settings.session_idle_s, settings.session_longest_s)
@@ -130,7 +131,6 @@ def create_gateway(
         authorizer,
         _overview(path, metrics, history),
     )
-    tracing = make_tracing(settings, metrics, {} if trace_ids is None else trace_ids)
     routes = Routes(table(make_handlers(settings, path, parts)))
     middleware = Middleware(
         routes,

@@ -4,6 +4,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from frontend.audit.record import Recorder
 from frontend.batches.callers import read_caller
@@ -11,6 +12,9 @@ from frontend.domain.batches import Batch
 from frontend.domain.request import Dialect, Outcome, Request
 from frontend.http.perform import perform
 from frontend.http.routing import Handler
+
+if TYPE_CHECKING:
+    from frontend.telemetry.traces.tracing import Tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,7 @@ class Performer:
     handler: Callable[[str], Handler]
     timeout_s: float
     recorder: Recorder | None = None
+    tracing: "Tracing | None" = None
 
     async def __call__(self, batch: Batch, body: bytes) -> tuple[int, bytes, str]:
         """(status, body, request id)."""
@@ -28,5 +33,11 @@ class Performer:
         outcome = Outcome(own, own, "POST", batch.endpoint, caller=caller)
         deadline_s = time.monotonic() + max(0.0, batch.expires_s - time.time())
         request = Request(own, caller, Dialect.OPENAI, deadline_s, outcome, self.timeout_s)
-        status, answer = await perform(self.handler(batch.endpoint), request, body, self.recorder)
-        return status, answer, own
+        handler = self.handler(batch.endpoint)
+        if self.tracing is None:
+            return *await perform(handler, request, body, self.recorder), own
+        outcome.trace = self.tracing.begin(outcome, batch=batch.id)
+        try:
+            return *await perform(handler, request, body, self.recorder), own
+        finally:
+            self.tracing.end(outcome)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path as FilePath
+from typing import TYPE_CHECKING
 
 from frontend.accounts.authorize import Authorizer
 from frontend.accounts.callers import Callers
@@ -39,6 +40,9 @@ from frontend.store.objects import Bucket, Objects
 from frontend.store.redis import SharedCounters
 from frontend.store.uploads import UploadStore
 from frontend.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from frontend.telemetry.traces.tracing import Tracing
 
 
 def make_counters(settings: Settings) -> SharedCounters | None:
@@ -111,7 +115,11 @@ def _bucket(settings: AuditSettings, folder: FilePath, metrics: Metrics) -> Buck
 
 
 def make_runner(
-    settings: Settings, path: Path, recorder: Recorder, handler: Callable[[str], Handler]
+    settings: Settings,
+    path: Path,
+    recorder: Recorder,
+    handler: Callable[[str], Handler],
+    tracing: "Tracing | None",
 ) -> Runner:
     """Batches. `handler` answers a line's path."""
     database = recorder.writer.store.database
@@ -119,7 +127,7 @@ def make_runner(
     means = Means(
         BatchStore(database),
         UploadStore(database, folder, settings.max_files_bytes),
-        Performer(handler, settings.request_timeout_s, recorder),
+        Performer(handler, settings.request_timeout_s, recorder, tracing),
         LineBounds(
             settings.max_batch_requests,
             settings.max_image_body_bytes,

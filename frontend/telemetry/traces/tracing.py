@@ -82,15 +82,15 @@ class Tracing:
         provider.add_span_processor(self.exporting)
         self._tracer = provider.get_tracer("triton-toolkit", recording.version)
 
-    def begin(self, outcome: Outcome, headers: Iterable[tuple[bytes, bytes]]) -> Trace:
-        """The trace of a request that just arrived."""
+    def begin(
+        self, outcome: Outcome, headers: Iterable[tuple[bytes, bytes]] = (), batch: str = ""
+    ) -> Trace:
+        """The trace of a request that just arrived, or of a line of the batch with this id."""
         method = outcome.method if outcome.method in _METHODS else "_OTHER"
-        span = self._tracer.start_span(
-            method,
-            _parent_in(headers),
-            SpanKind.SERVER,
-            {"http.request.method": method, "gateway.request.id": outcome.id},
-        )
+        shown = {"http.request.method": method, "gateway.request.id": outcome.id}
+        if batch:
+            shown["gateway.batch.id"] = batch
+        span = self._tracer.start_span(method, _parent_in(headers), SpanKind.SERVER, shown)
         trace: Trace = (
             SpanTrace(self._tracer, span, text=self._text)
             if span.is_recording()

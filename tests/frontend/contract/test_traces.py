@@ -8,9 +8,11 @@ from uuid import uuid4
 
 import httpx2
 import pytest
+from openai import OpenAI
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tests.frontend.contract.test_audit import Office, _with_admin
+from tests.frontend.contract.test_batches import line, run
 from tests.support.collector import Collector, attributes, collecting
 from tests.support.databases import Databases
 from tests.support.echo import EchoTriton
@@ -124,6 +126,27 @@ def test_a_refusal_has_a_span_and_is_no_failure(traced: Traced) -> None:
     assert attributes(server)["http.response.status_code"] == 400
     assert "error.type" in attributes(server)
     assert server.status.code == 0
+
+
+def test_each_line_of_a_batch_has_a_trace_that_names_the_batch(traced: Traced) -> None:
+    client = OpenAI(
+        base_url=traced.office.gateway.url + "/v1", api_key=traced.office.keys["traced-plain"]
+    )
+    lines = [line(number) for number in range(2)]
+    made = run(client, lines)
+    client.close()
+
+    def servers() -> list[Span]:
+        spans = traced.collector.spans
+        return [one for one in spans if attributes(one).get("gateway.batch.id") == made.id]
+
+    wait_for(lambda: len(servers()) == 2, 15, "the spans of both lines")
+    assert len({one.trace_id for one in servers()}) == 2
+    for one in servers():
+        assert one.name == f"POST {CHAT}"
+        assert {span.name.split()[0] for span in traced.collector.trace(one.trace_id.hex())} == {
+            "POST", "queue", "chat",
+        }  # fmt: skip
 
 
 def test_a_client_that_records_nothing_has_no_spans(traced: Traced) -> None:
