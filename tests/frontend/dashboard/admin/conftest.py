@@ -15,6 +15,8 @@ PEOPLE = {
     "sue": "student",
     "reviewer": "reviewer",
     "watcher": "watcher",
+    "onlooker": "watcher",
+    "target": "admin",
     "leaver": "admin",
     "changed": "student",
 }

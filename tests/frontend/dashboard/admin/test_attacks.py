@@ -16,7 +16,7 @@ PAGES = ("/", "/playground", "/login", "/request-key", "/dashboard", "/nothing-h
 
 def test_no_page_can_be_framed_or_runs_what_is_written_in_it(site: Site) -> None:
     admin = [page.address for _, pages in SECTIONS for page in pages]
-    with site.client("root") as http:
+    with site.client("target") as http:
         for path in (*PAGES, *admin):
             answer = http.get(path)
             assert answer.headers["content-type"].startswith("text/html"), path
@@ -31,7 +31,7 @@ def test_no_page_can_be_framed_or_runs_what_is_written_in_it(site: Site) -> None
 
 
 def test_every_route_that_writes_needs_the_token_of_the_session(site: Site) -> None:
-    with site.client("root") as http, site.client("second") as other:
+    with site.client("target") as http, site.client("second") as other:
         paths = http.get("/docs/api").json()["paths"]
         writing = [
             (method, re.sub(r"{[^}]*}", "x", path))

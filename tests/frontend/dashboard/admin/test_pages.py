@@ -520,8 +520,8 @@ def test_the_api_and_not_the_page_decides(site: Site) -> None:
 
 
 def test_page_views_are_in_the_audit_only_where_they_were_refused(site: Site) -> None:
-    with site.client("watcher") as http, site.client("root") as reviewer:
-        query = f"/admin/audit/search?user_id={site.ids['watcher']}&limit=200"
+    with site.client("onlooker") as http, site.client("root") as reviewer:
+        query = f"/admin/audit/search?user_id={site.ids['onlooker']}&limit=200"
         earlier = {one["id"] for one in reviewer.get(query).json()["data"]}
         for path in ("/dashboard", "/me/audit", "/me/keys", "/me"):
             assert http.get(path).status_code == 200
