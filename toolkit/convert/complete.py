@@ -5,7 +5,8 @@ transformers does not know (engines know more) is taken as it is.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,11 @@ def check_complete(folder: Path, config: Mapping[str, Any]) -> dict[str, Tensor]
         strict, kind, about = model
         # a quantizer's tensors have shapes of their own, so only the layers' names can be compared
         if config.get("quantization_config") is not None:
-            with quiet():
+            with _described(folder):
                 expected = strict.published(kind, about)
             _check_layers(expected, set(shapes), folder)
         else:
-            with quiet():
+            with _described(folder):
                 strict.check_names(kind, about, shapes, folder)
     return tensors
 
@@ -50,8 +51,16 @@ def check_against_config(folder: Path, shapes: Mapping[str, tuple[int, ...]]) ->
             raise TypeError(f"it holds a {type(config).__name__}, not an object")
     if (model := _model(folder, config)) is not None:
         strict, kind, about = model
-        with quiet():
+        with _described(folder):
             strict.check_names(kind, about, shapes, folder)
+
+
+@contextmanager
+def _described(folder: Path) -> Iterator[None]:
+    """For making a model without weights: what fails then is in its settings."""
+    what = f"config.json of {folder.name} does not describe a model that transformers can make"
+    with quiet(), refusing(what, hint="compare it with the model's page"):
+        yield
 
 
 def _model(folder: Path, config: Mapping[str, Any]) -> tuple[Any, Any, Any] | None:

@@ -136,6 +136,11 @@ def compare_with_files(model: Any, folder: Path, tensors: Mapping[str, Tensor]) 
                 if own is None:
                     continue
                 value = source.get_tensor(name)
+                if not state[own].isfinite().all():
+                    raise ConvertError(
+                        f"{folder.name}: {name} in {file} has values that are NaN or infinite",
+                        hint="fetch the model again; nothing computes with these values",
+                    )
                 if not _same(state[own], value):
                     raise ConvertError(
                         f"{folder.name}: {name} is not in the loaded model as it is in {file}",
@@ -153,7 +158,6 @@ def compare_with_files(model: Any, folder: Path, tensors: Mapping[str, Tensor]) 
 
 def _same(loaded: torch.Tensor, stored: torch.Tensor) -> bool:
     tensor = loaded.detach().cpu()
-    # NaN equals nothing, so a checkpoint with NaN is refused, too
     return tensor.shape == stored.shape and torch.equal(tensor, stored.to(tensor.dtype))
 
 

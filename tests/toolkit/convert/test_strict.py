@@ -208,6 +208,31 @@ def test_a_head_that_differs_from_the_embeddings_it_is_tied_to_is_refused(
         convert(source, Request("gguf"), tmp_path / "out", silent)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_named(sources: Path, tmp_path: Path, value: float) -> None:
+    def spoil(tensors: Tensors) -> None:
+        tensors[NAMES["llama"]].view(-1)[0] = value
+
+    source = changed(sources / "llama", tmp_path / "source", spoil)
+    message = rf"{NAMES['llama']} in model\.safetensors has values that are NaN or infinite"
+    with pytest.raises(ConvertError, match=message):
+        convert(source, Request("gguf"), tmp_path / "out", silent)
+
+
+@pytest.mark.parametrize("conversion", ["gguf", "copy", "quantize"])
+@pytest.mark.parametrize(
+    "settings", [{"hidden_act": "nope"}, {"rope_scaling": {"rope_type": "weird"}}]
+)
+def test_settings_that_make_no_model_are_refused(
+    conversion: str, settings: dict[str, Any], sources: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(sources / "llama", tmp_path / "source")
+    config = tmp_path / "source" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | settings))
+    with pytest.raises(ConvertError, match=r"KeyError: '(nope|weird)'"):
+        CONVERSIONS[conversion][1](tmp_path / "source", tmp_path / "out")
+
+
 @pytest.mark.parametrize("conversion", ["gguf", "onnx encoder", "onnx reranker"])
 def test_the_model_is_compared_with_its_files_and_not_with_itself(
     sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, conversion: str
