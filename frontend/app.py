@@ -19,6 +19,7 @@ from frontend.accounts.cookies import Cookies
 from frontend.accounts.directory.canaries import Canaries
 from frontend.accounts.directory.directory import Directory
 from frontend.accounts.sessions import Lifetimes, Sessions
+from frontend.dashboard.pages import error_page
 from frontend.generation.overview import Overview, gauges_of
 from frontend.generation.path import Path
 from frontend.generation.uptime import Uptime
@@ -143,6 +144,7 @@ def create_gateway(
         metrics,
         recorder,
         tracing,
+        error_page,
     )
     app = _with_cors(middleware, middleware.sites) if settings.origins else middleware
     return Gateway(app, path, metrics, routes, database)

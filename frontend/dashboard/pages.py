@@ -62,6 +62,15 @@ async def respond(
     await client.respond(page, status=status, headers=headers, kind=b"text/html; charset=utf-8")
 
 
+def error_page(status: int, text: str, request_id: str) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+    """The page of an error, and its headers."""
+    titles = {403: "No access", 404: "Page not found", 429: "Too many requests"}
+    title = titles.get(status, "The gateway cannot show this page")
+    said = f"{text[:1].upper()}{text[1:]}."
+    page = render("error.html", title=title, text=said, status=status, id=request_id)
+    return page, [(b"vary", b"accept, cookie"), *PAGE]
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(

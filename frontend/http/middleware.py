@@ -8,7 +8,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from frontend.audit.record import Recorder
 from frontend.domain.caching import NOT_ASKED, CacheUse
 from frontend.domain.identity import ANONYMOUS, Caller, Network, Permission
 from frontend.domain.request import Dialect, Outcome, Request
-from frontend.errors import Forbidden, MethodNotAllowed, NotFound, Unauthorized
+from frontend.errors import Forbidden, GatewayError, MethodNotAllowed, NotFound, Unauthorized
 from frontend.http.accept import wants_page
 from frontend.http.body import ClientGone
 from frontend.http.caching import read_ask
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PATH_SHOWN = 200
 _MAX_NEXT = 1024
+_APIS = ("/v1", "/v2", "/api", "/me", "/admin/", "/static/")
+ErrorPage = Callable[[int, str, str], tuple[bytes, list[tuple[bytes, bytes]]]]
 _MAX_SESSION = 256
 _MOVED = [(b"cache-control", b"no-store"), (b"vary", b"accept, cookie")]
 _log = logging.getLogger("frontend.access")
@@ -64,6 +66,8 @@ class Middleware:
     metrics: Metrics | None = None
     recorder: Recorder | None = None
     tracing: "Tracing | None" = None
+    error_page: ErrorPage | None = None
+    """The page of an error (status, text, id of the request) with its headers, for browsers."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -88,7 +92,7 @@ class Middleware:
         except Exception as error:  # the one place that turns every failure into a response
             failure = failure_of(error, outcome)
             if not outcome.status:
-                await send_error(send_with_headers, failure, outcome)
+                await self._send_error(scope, send_with_headers, failure, outcome)
             _release(failure)
         finally:
             # whichever way it ends: memory, places in queues and files are given back here
@@ -100,6 +104,19 @@ class Middleware:
             log_request(outcome)
             if self.tracing is not None:
                 self.tracing.end(outcome)
+
+    async def _send_error(
+        self, scope: Scope, send: Send, failure: GatewayError, outcome: Outcome
+    ) -> None:
+        # programs, and everything below the paths of an API, get errors as they are documented
+        is_lost = not outcome.route and not scope["path"].startswith(_APIS)
+        is_page = scope["method"] == "GET" and (is_lost or outcome.route in self.routes.pages)
+        if self.error_page is None or not is_page or not wants_page(scope["headers"]):
+            await send_error(send, failure, outcome)
+            return
+        page, headers = self.error_page(failure.status, str(failure), outcome.client_id)
+        kind = b"text/html; charset=utf-8"
+        await send_bytes(send, page, status=failure.status, headers=headers, kind=kind)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, outcome: Outcome) -> None:
         try:

@@ -38,6 +38,7 @@ class Routes:
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self.all = tuple(routes)
+        self.pages = frozenset(route.path for route in self.all if route.page)
         self._plain: dict[str, dict[str, Route]] = {}
         self._patterns: list[tuple[re.Pattern[str], dict[str, Route]]] = []
         self._dialects: dict[tuple[str, ...], set[Dialect]] = {}

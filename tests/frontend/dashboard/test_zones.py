@@ -81,8 +81,8 @@ def test_days_and_totals_are_those_of_the_ledger(browser: Browser, site: Site, z
     with site.signed_in(browser, "tess", timezone_id=zone) as page:
         page.goto(f"/dashboard?from={first}&to={last}")
         expect(page.locator("#totals")).to_have_attribute("data-tokens", str(days.total()))
+        expect(page.locator("#account")).to_have_attribute("data-ready", "true")
         shown = page.locator("#usage details tbody tr").evaluate_all(
             "rows => rows.map((row) => [...row.cells].map((cell) => cell.textContent))"
         )
         assert {row[0]: int(row[3].replace(",", "")) for row in shown} == days
-        expect(page.locator("#account")).to_have_attribute("data-ready", "true")

@@ -91,15 +91,16 @@ export async function showUsage(names) {
   const heading = `${measure} of ${counted(totals.requests, "request")} by ${interval}, split by ${by === "model" ? "model" : "key"}`;
   const labels = starts.map((start) => when(start, interval));
   const width = byId("usage").clientWidth;
-  // without a picture the tables still say everything
-  const shown = await chart({ title: heading, unit: measure, labels, series, width }).catch((error) => empty(`There is no chart: ${error.message}`));
-  if (mine !== newest) return;
+  const shown = element("div", { className: "place" });
   const each = rows.map((row) => [when(row.start, interval), title(row, by, names), ...numbers([row.requests, row.prompt_tokens, row.completion_tokens, row.credits])]);
   const details = element("details", {}, element("summary", { textContent: `Every ${interval}` }), table("Table of usage by time", [interval, by === "model" ? "Model" : "Key", ...HEADS], each));
   const sums = summed(rows, by, names).map(([name, values]) => [name, ...numbers(values)]);
   if (sums.length > 1) sums.push(["All", ...numbers(all)]);
   const note = cut ? [empty("The range has more rows than a page shows; the sums of all are above, and the CSV has every row.")] : [];
   byId("usage").replaceChildren(shown, table("Table of usage", [by === "model" ? "Model" : "Key", ...HEADS], sums), details, ...note);
+  // the tables say the same and do not wait for the picture; of an older choice, it is not in the page any more
+  const drawn = chart({ title: heading, unit: measure, labels, series, width }).catch((error) => empty(`There is no chart: ${error.message}`));
+  drawn.then((picture) => shown.replaceWith(picture));
 }
 
 export function prepareUsage(names) {

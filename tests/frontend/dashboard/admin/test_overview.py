@@ -48,7 +48,15 @@ def test_pages_are_for_who_is_signed_in_and_has_a_permission(site: Site) -> None
         assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
         assert "'unsafe" not in page.headers["content-security-policy"]
         assert page.headers["cache-control"] == "no-store"
-        assert http.get("/admin/pages/nothing").status_code == 404
+        for path in ("/admin/pages/nothing", "/no-such-page<b>"):
+            lost = http.get(path)
+            assert (lost.status_code, "Page not found" in lost.text) == (404, True)
+            assert "<b>" not in lost.text
+            assert "frame-ancestors 'none'" in lost.headers["content-security-policy"]
+            assert lost.headers["x-request-id"] in lost.text
+            program = http.get(path, headers=PROGRAM)
+            assert (program.status_code, "error" in program.json()) == (404, True)
+        assert "error" in http.get("/v1/no-such-route").json()
         # the routes of programs stay as they are, also for a browser
         assert http.get("/admin/users").json()["object"] == "list"
 
