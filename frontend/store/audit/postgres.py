@@ -31,11 +31,11 @@ _FILTERS = (
     f"{_BLOCKS}])"
 )
 _WORDS = f"array_to_tsvector(string_to_array(words, ' ') || ARRAY[{_BLOCKS}])"
-# it assumes that filters do not depend on each other, and does not know what a row's words cost
-_PLANS = text(
-    "SELECT set_config('enable_seqscan', :ordered, true),"
-    " set_config('enable_indexscan', :ordered, true),"
-    " set_config('enable_indexonlyscan', :ordered, true)"
+# the planner assumes that filters do not depend on each other, and does not know what words cost;
+# this is until the end of the transaction, whose rows of a page come by their primary key anyway
+_ONLY_INVERTED = text(
+    "SELECT set_config('enable_seqscan', 'off', true), set_config('enable_indexscan', 'off', true),"
+    " set_config('enable_indexonlyscan', 'off', true)"
 )
 
 
@@ -43,7 +43,6 @@ _PLANS = text(
 class _Question:
     """What is asked of a table."""
 
-    table: str
     rows: str
     """A statement for the ids that match in the blocks `:blocks`, from `:low` to below `:high`."""
     large: str
@@ -88,7 +87,7 @@ class Newest:
             f"SELECT id, {hits} AS hit FROM audit_records"  # noqa: S608
             f" WHERE {lead} = :{lead} AND id >= :low AND id < :high ORDER BY id DESC LIMIT :walked"
         )
-        found, end = self._walk(newest, _WALKED, values)
+        found, end, oldest = self._walk("audit_records", newest, _WALKED, values)
         within = f"{some} AND id + 0 >= :low AND id + 0 < :high"
         # one block at a time, so that the index begins with the few rows of a small block
         rows = (
@@ -99,7 +98,8 @@ class Newest:
             f"SELECT id FROM audit_records WHERE {_FILTERS} @> CAST(:all AS text[])"  # noqa: S608
             f" AND {_FILTERS} && CAST(:blocks AS text[]){within}"
         )
-        return self._older(found, end, _Question("audit_records", rows, large, values))
+        asked = _Question(rows, large, values)
+        return self._older(found, oldest, end, asked)
 
     def with_words(self, words: Iterable[str], statuses: Iterable[str]) -> list[int]:
         """Ids of records that have all words, and one of the words of statuses if there are any.
@@ -118,7 +118,9 @@ class Newest:
         )
         beginnings = [n for n, word in enumerate(words) if word.endswith("*")]
         counts = [f"count(*) FILTER (WHERE {hits[n]})" for n in beginnings]
-        found, end, *counted = self._walk(newest, _WALKED_TEXTS, values, counts)
+        found, end, oldest, *counted = self._walk(
+            "audit_contents", newest, _WALKED_TEXTS, values, counts
+        )
         frequent = [
             n for n, count in zip(beginnings, counted, strict=True)
             if count >= _FREQUENT * _WALKED_TEXTS
@@ -132,8 +134,8 @@ class Newest:
             f" tsquery){filters} AND id + 0 >= :low AND id + 0 < :high"
         )
         values = {f"all_{n}": values[f"all_{n}"] for n in frequent}
-        asked = _Question("audit_contents", rows, rows, values, " & ".join(query))
-        return self._older(found, end, asked)
+        asked = _Question(rows, rows, values, " & ".join(query))
+        return self._older(found, oldest, end, asked)
 
     def with_statuses(self, statuses: tuple[int, ...]) -> list[int]:
         """Ids of records with one of the statuses, each from its own place in their index."""
@@ -147,32 +149,38 @@ class Newest:
         return [row[0] for row in self.connection.execute(text(query), values)]
 
     def _walk(
-        self, newest: str, walked: int, values: dict[str, Any], counts: Sequence[str] = ()
+        self,
+        table: str,
+        newest: str,
+        walked: int,
+        values: dict[str, Any],
+        counts: Sequence[str] = (),
     ) -> Any:
-        """Ids among the newest rows, the id of the last row or None where no more follow, and the
-        counts."""
+        """Ids among the newest rows, the id of the last row or None where no more follow, the
+        lowest id of the table, and the counts."""
         # else it plans for unknown values after five searches
         self.connection.execute(text("SET LOCAL plan_cache_mode = force_custom_plan"))
         more = "".join(f", (SELECT {count} FROM newest)" for count in counts)  # noqa: S608
         query = (
             f"WITH newest AS MATERIALIZED ({newest}) SELECT"  # noqa: S608
             " ARRAY(SELECT id FROM newest WHERE hit ORDER BY id DESC LIMIT :limit),"
-            f" (SELECT CASE count(*) WHEN :walked THEN min(id) END FROM newest){more}"
+            " (SELECT CASE count(*) WHEN :walked THEN min(id) END FROM newest),"
+            f" (SELECT min(id) FROM {table}){more}"
         )
         bounds = {"low": self.low, "high": self.high, "limit": self.limit, "walked": walked}
-        return self._one(query, values | bounds)
+        return self.connection.execute(text(query), values | bounds).one()
 
-    def _older(self, found: list[int], end: int | None, asked: _Question) -> list[int]:
+    def _older(
+        self, found: list[int], oldest: int | None, end: int | None, asked: _Question
+    ) -> list[int]:
         """`found`, and what is older than `end`."""
         if len(found) >= self.limit or end is None:
             return found
-        (oldest,) = self._one(f"SELECT min(id) FROM {asked.table}", {})  # noqa: S608
-        self.connection.execute(_PLANS, {"ordered": "off"})
+        self.connection.execute(_ONLY_INVERTED)
         for level, numbers in groups_of(max(self.low, oldest or 0), end):
             found += self._within(asked, level, numbers, end, self.limit - len(found))
             if len(found) >= self.limit:
                 break
-        self.connection.execute(_PLANS, {"ordered": "on"})
         return found
 
     def _within(
@@ -200,9 +208,6 @@ class Newest:
             if len(found) >= limit:
                 break
         return found
-
-    def _one(self, query: str, values: dict[str, Any]) -> Any:
-        return self.connection.execute(text(query), values).one()
 
 
 def _has(name: str) -> str:

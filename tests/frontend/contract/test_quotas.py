@@ -18,7 +18,7 @@ from sqlalchemy import update
 
 from frontend.store.database import Database
 from frontend.store.location import Location
-from frontend.store.tables import gateways
+from frontend.store.tables import gateways, reservations
 from tests.support.accounts import add, opened
 from tests.support.databases import Databases
 from tests.support.echo import EchoTriton, script
@@ -419,7 +419,7 @@ def test_a_killed_gateway_is_settled_by_the_next_one(
                 base_url=gateway.url, headers=headers, timeout=60
             ) as client:
                 streams = [asyncio.create_task(_drain(client, body)) for _ in range(3)]
-                await asyncio.sleep(3)
+                await _flushed(location, len(streams))
                 gateway.process.kill()
                 await asyncio.gather(*streams, return_exceptions=True)
 
@@ -442,6 +442,17 @@ async def _drain(client: httpx2.AsyncClient, body: dict[str, Any]) -> None:
         async with client.stream("POST", "/v1/chat/completions", json=body) as answer:
             async for _ in answer.aiter_raw():
                 pass
+
+
+async def _flushed(location: Location, streams: int) -> None:
+    """Waits until 64 tokens of every stream have been written down."""
+    database = Database(location)
+    while True:
+        counts = [row.completion_tokens for row in await rows_of(database, reservations)]
+        if len(counts) == streams and min(counts) >= 64:
+            break
+        await asyncio.sleep(0.05)
+    await database.close()
 
 
 async def _expire(location: Location) -> None:

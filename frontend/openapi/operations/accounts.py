@@ -1,0 +1,83 @@
+"""The operations on organisations, users, keys, and the own account."""
+
+from frontend.dialects.admin import bodies as admin
+from frontend.openapi.operations.operation import OBJECT, Operation, listing, managed
+
+ACCOUNTS: tuple[Operation, ...] = (
+    listing("/admin/organisations", "List organisations", "search", "ids"),
+    *managed(
+        "/admin/organisations", "an organisation", admin.OrganisationBody, admin.OrganisationEdit
+    ),
+    listing(
+        "/admin/groups", "List groups", "organisation_id", "name", "search", "ids"
+    ),
+    *managed("/admin/groups", "a group", admin.GroupBody, admin.GroupEdit),
+    listing("/admin/roles", "List roles"),
+    *managed("/admin/roles", "a role", admin.RoleBody, admin.RoleEdit),
+    listing(
+        "/admin/users", "List users", "group_id", "role", "name", "email", "search", "ids"
+    ),
+    *managed("/admin/users", "a user", admin.UserBody, admin.UserEdit),
+    Operation(
+        "POST", "/admin/users/{id}/password", "Set a one-time password, and get it",
+        answer=("id", "password", "must_be_changed"),
+    ),
+    Operation(
+        "DELETE", "/admin/users/{id}/second-factor", "Remove a user's second factor",
+        answer=("id", "enabled"),
+    ),
+    listing("/admin/keys", "List the keys of all users", "user_id", "search"),
+    *managed("/admin/keys", "a key of any user", admin.KeyBody, admin.KeyEdit),
+    Operation(
+        "POST", "/admin/keys/{id}/rotate", "Replace the text of a key", admin.RotationBody,
+        answer=("id", "key"),
+    ),
+    listing("/admin/key-requests", "List requests for keys", "status", "search", "order"),
+    Operation("GET", "/admin/key-requests/{id}", "Get a request for a key", answer=OBJECT),
+    Operation(
+        "POST", "/admin/key-requests/{id}/approve", "Make the account and its key",
+        admin.ApprovalBody, answer=OBJECT,
+    ),
+    Operation(
+        "POST", "/admin/key-requests/{id}/refuse", "Refuse a request for a key",
+        admin.RefusalBody, answer=OBJECT,
+    ),
+    listing(
+        "/admin/events", "List changes of accounts", "actor_id", "target_id", "action", "search",
+        "order",
+    ),
+    Operation(
+        "POST", "/key-requests", "Request an account; its key works once that is approved",
+        admin.FormBody, answer=("id", "status", "key"), status="202",
+    ),
+    Operation(
+        "GET", "/key-requests/{id}", "Get the own request, with its key", answer=("id", "status")
+    ),
+    Operation("GET", "/me", "Get the own account", answer=OBJECT),
+    Operation("PATCH", "/me", "Edit the own account", admin.OwnEdit, answer=OBJECT),
+    Operation("POST", "/me/password", "Change the own password", admin.PasswordBody),
+    Operation(
+        "GET", "/me/second-factor", "Get whether a second factor is in use",
+        answer=("enabled", "recovery_codes_left"),
+    ),
+    Operation(
+        "POST", "/me/second-factor", "Begin to set a second factor up", admin.FactorBody,
+        answer=("secret", "uri", "image"),
+    ),
+    Operation(
+        "POST", "/me/second-factor/confirm", "Turn it on with its first code", admin.CodeBody,
+        answer=("enabled", "recovery_codes"),
+    ),
+    Operation(
+        "POST", "/me/second-factor/remove", "Remove it", admin.CodeBody, answer=("enabled",)
+    ),
+    Operation("GET", "/me/sessions", "List where one is signed in", answer=("object", "data")),
+    Operation("DELETE", "/me/sessions/{id}", "End a session of one's own", answer=OBJECT),
+    Operation("POST", "/me/sessions/end-others", "End all other sessions", answer=("ended",)),
+    listing("/me/keys", "List the own keys"),
+    *managed("/me/keys", "a key of one's own", admin.OwnKeyBody, admin.KeyEdit),
+    Operation(
+        "POST", "/me/keys/{id}/rotate", "Replace the text of a key", admin.RotationBody,
+        answer=("id", "key"),
+    ),
+)  # fmt: skip

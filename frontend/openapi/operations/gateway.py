@@ -1,0 +1,57 @@
+"""The gateway's own operations: health, metrics, sign-in and pages."""
+
+from frontend.dialects.admin.charts import ChartBody
+from frontend.openapi.operations.operation import PAGE, SSE, Operation
+
+GATEWAY: tuple[Operation, ...] = (
+    Operation("GET", "/", "See what is served, in a browser", media="text/html", also="text/plain"),
+    Operation("GET", "/healthz", "Check that the process runs"),
+    Operation("GET", "/readyz", "Check that requests can be served"),
+    Operation("GET", "/health", "The same as /readyz"),
+    Operation("GET", "/metrics", "Get Prometheus metrics", media="text/plain"),
+    Operation("GET", "/admin/metrics", "The same as /metrics", media="text/plain"),
+    Operation(
+        "GET", "/admin/metrics/history", "Get the metrics of the last hour",
+        answer=("interval_s", "points"),
+    ),
+    Operation(
+        "GET", "/admin/status", "Get versions, upstreams, queue and backlog",
+        answer=("checks", "version", "uptime_s", "database", "upstreams", "models", "queue",
+                "backlog"),
+    ),
+    Operation(
+        "GET", "/admin/overview", "Get what runs and waits, upstreams, GPUs and alerts",
+        answer=("object", "running", "waiting", "models", "gpus", "upstreams", "alerts"),
+    ),
+    Operation(
+        "GET", "/admin/live", "The same, every two seconds until the session ends", media=SSE
+    ),
+    Operation("GET", "/admin/alerts", "List the alerts that hold at present", answer=PAGE),
+    Operation("GET", "/admin/settings", "List the settings, without secrets", answer=PAGE),
+    Operation("GET", "/docs/api", "Get this document", answer=("openapi", "paths")),
+    Operation("GET", "/playground", "Try the models in a browser", media="text/html"),
+    Operation("GET", "/login", "Sign in with a browser", media="text/html"),
+    Operation("POST", "/login", "Begin a session, with the fields of the form", media="text/html"),
+    Operation("GET", "/login/password", "See the form for a new password", media="text/html"),
+    Operation("POST", "/login/password", "Replace a one-time password", media="text/html"),
+    Operation("GET", "/login/code", "See the form for a second factor", media="text/html"),
+    Operation("POST", "/login/code", "Enter a code of it", media="text/html"),
+    Operation("GET", "/login/enrol", "See how to set one up", media="text/html"),
+    Operation("POST", "/login/enrol", "Enter its first code", media="text/html"),
+    Operation("GET", "/login/oidc", "Go to the sign-in provider", media="text/html"),
+    Operation("GET", "/login/oidc/callback", "Come back from it", media="text/html"),
+    Operation("POST", "/logout", "End the session of the cookie", answer=("signed_out",)),
+    Operation("GET", "/request-key", "See the form for a first key", media="text/html"),
+    Operation(
+        "POST", "/charts", "Draw numbers as a chart", ChartBody,
+        {"title": "tokens by day", "unit": "tokens", "labels": ["Mon", "Tue"],
+         "series": [{"name": "a model", "values": [3, 5]}]},
+        media="image/svg+xml",
+    ),
+    Operation("GET", "/dashboard", "See the own account in a browser", media="text/html"),
+    Operation("GET", "/admin", "See what the gateway does in a browser", media="text/html"),
+    Operation("GET", "/admin/pages/{name}", "Administer the gateway", media="text/html"),
+    Operation("GET", "/static/{digest}/{name}", "Get a file of the pages", media="*/*"),
+    Operation("GET", "/docs/swagger", "Try this document out", media="text/html"),
+    Operation("GET", "/docs/swagger/{name}", "Get a file of that page", media="*/*"),
+)  # fmt: skip
