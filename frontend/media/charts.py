@@ -42,8 +42,10 @@ def draw(what: Drawing) -> bytes:
     marks = sum(1 for one in what.series for value in one.values if value)
     kinds = {"bars": pygal.StackedBar, "lines": pygal.Line, "areas": pygal.StackedLine}
     kind = "areas" if what.kind == "bars" and marks > _MAX_BARS else what.kind
-    labels = [*what.labels, *[""] * (_FEWEST - len(what.labels))]
-    chart = kinds[kind](**_options(what), x_labels=labels, fill=kind == "areas")
+    # a few bars stay narrow; lines use the whole width
+    empty = max(0, _FEWEST - len(what.labels)) if kind == "bars" else 0
+    labels = [*what.labels, *[""] * empty]
+    chart = kinds[kind](**_options(what, len(labels)), x_labels=labels, fill=kind == "areas")
     for one in what.series:
         chart.add(one.name, list(_marks(what, one)) if kind == "bars" else list(one.values))
     root = _plain(chart.render_tree())
@@ -70,7 +72,7 @@ def short(value: float) -> str:
     return f"{value:.4g}"
 
 
-def _options(what: Drawing) -> dict[str, Any]:
+def _options(what: Drawing, places: int) -> dict[str, Any]:
     return {
         "width": what.width,
         "height": _HEIGHT,
@@ -78,7 +80,7 @@ def _options(what: Drawing) -> dict[str, Any]:
         "show_legend": False,
         "show_dots": False,
         # 90 pixels hold a date with an hour
-        "x_labels_major_every": max(1, -(-len(what.labels) * 90 // what.width)),
+        "x_labels_major_every": max(1, -(-places * 90 // what.width)),
         "show_minor_x_labels": False,
         "truncate_label": -1,
         "spacing": 6,
