@@ -14,7 +14,7 @@ from tests.support.processes import ROOT
 from toolkit.cli.app import command
 from toolkit.cli.commands import COMMANDS
 
-SHARED = {"app", "commands", "output"}
+SHARED = {"app", "commands", "interrupt", "output", "streams"}
 HEAVY = {"torch", "transformers", "onnx", "onnxruntime", "diffusers", "huggingface_hub", "gguf"}
 HEAVY |= {"fastapi", "starlette", "frontend", "python_backends", "numpy", "grpc", "tritonclient"}
 LISTING = HEAVY | {"pydantic", "google", "ruamel", "rich", "jinja2", "psutil"}
@@ -66,8 +66,9 @@ def test_the_version_needs_no_command() -> None:
     found = imported("--version")
     assert not packages(found) & LISTING
     assert {name for name in found if name.startswith("toolkit")} == {
-        "toolkit", "toolkit.cli", "toolkit.cli.app", "toolkit.cli.commands", "toolkit.cli.output",
-        "toolkit.errors", "toolkit.finding",
+        "toolkit", "toolkit.cli", "toolkit.cli.app", "toolkit.cli.commands",
+        "toolkit.cli.interrupt", "toolkit.cli.output", "toolkit.cli.streams", "toolkit.errors",
+        "toolkit.finding",
     }  # fmt: skip
 
 
