@@ -19,6 +19,10 @@ from frontend.store.tables import audit_records
 
 _PROBED = 20_000
 """Rows that are counted to compare two filters: about 2 ms."""
+_NEWEST = 100
+"""Texts that are read to know whether words often begin so; a twentieth of them is often."""
+_FREQUENT = 0.05
+_BEGINS = "instr(' ' || words || ' ', :begin_{}) > 0"
 COLUMNS = [audit_records.c[field.name] for field in fields(AuditRecord)]
 _INDEXES = {
     "user_id": "ix_audit_records_user",
@@ -171,15 +175,41 @@ def _with_words(
     words = (*chosen.words, *facets)
     if connection.dialect.name != "sqlite":
         return Newest(connection, low, high, limit).with_words(words, statuses)
-    parts = [_fts_word(word) for word in words]
+    return _in_fts(connection, words, statuses, {"low": low, "high": high, "limit": limit})
+
+
+def _in_fts(
+    connection: Connection, words: Iterable[str], statuses: list[str], bounds: dict[str, int]
+) -> list[int]:
+    """Ids from SQLite's index of words. The frequent beginnings of words are looked for in the
+    texts that have the others, since the index would merge the rows of each word that begins so."""
+    asked = [*words]
+    begins = [word for word in asked if _is_frequent(connection, word, bounds)]
+    parts = [_fts_word(word) for word in asked if word not in begins]
     if statuses:
         parts.append("(" + " OR ".join(map(_fts_word, statuses)) + ")")
+    table, row = ("audit_words", "rowid") if parts else ("audit_contents", "id")
+    where = ["audit_words MATCH :match"] if parts else []
+    where += [f"{row} >= :low", f"{row} < :high"]
+    where += [f"{_BEGINS.format(number)}" for number in range(len(begins))]
     query = (
-        "SELECT rowid FROM audit_words WHERE audit_words MATCH :match"
-        " AND rowid >= :low AND rowid < :high ORDER BY rowid DESC LIMIT :limit"
+        f"SELECT {row} FROM {table} WHERE {' AND '.join(where)}"  # noqa: S608
+        f" ORDER BY {row} DESC LIMIT :limit"
     )
-    values = {"match": " AND ".join(parts), "low": low, "high": high, "limit": limit}
-    return [row[0] for row in connection.execute(text(query), values)]
+    values = {"match": " AND ".join(parts)} if parts else {}
+    values |= {f"begin_{number}": f" {word[:-1]}" for number, word in enumerate(begins)}
+    return [row[0] for row in connection.execute(text(query), values | bounds)]
+
+
+def _is_frequent(connection: Connection, word: str, bounds: dict[str, int]) -> bool:
+    if not word.endswith("*"):
+        return False
+    query = (
+        "SELECT count(*) FROM (SELECT words FROM audit_contents WHERE id >= :low AND id < :high"  # noqa: S608
+        f" ORDER BY id DESC LIMIT {_NEWEST}) WHERE {_BEGINS.format(0)}"
+    )
+    values = {"begin_0": f" {word[:-1]}", "low": bounds["low"], "high": bounds["high"]}
+    return bool(connection.execute(text(query), values).one()[0] >= _NEWEST * _FREQUENT)
 
 
 def _fts_word(word: str) -> str:
