@@ -185,6 +185,7 @@ def test_two_versions_without_a_digest_are_not_joined(web: Web, tmp_path: Path) 
     with pytest.raises(SourceError, match="cannot be fetched"):
         fetch(tmp_path / "a", Remote(f"{web.url}/a"))
     assert (tmp_path / ".a.part").stat().st_size == 900
+    web.cuts.clear()  # fewer were needed
     # this server ignores If-Range, as some do
     web.files["/a"], web.headers["/a"] = b"new" * 1000, {"ETag": '"2"'}
     fetch(tmp_path / "a", Remote(f"{web.url}/a"))
