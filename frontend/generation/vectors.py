@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
 async def embed(run: "Run", embedding: Embedding) -> Vectors:
     """The vectors of all texts, in order."""
-    accepts = frozenset() if embedding.ids is None else frozenset({Input.TOKEN_IDS})
-    run.suit(run.need(None, accepts))
+    run.suit(run.need(None, _accepts(embedding)))
     sizes.check_embedding(run.model, embedding, run.path.policy.max_text_bytes)
     if (cached := run.cached) is None:
         return await _embed(run, embedding)
@@ -45,8 +44,8 @@ async def rerank(run: "Run", pairs: Pairs) -> Scores:
 
 
 async def _embed(run: "Run", embedding: Embedding) -> Vectors:
+    ids = sum(map(len, embedding.ids or ()))
     if run.cover is not None and run.cover.is_needed:
-        ids = sum(map(len, embedding.ids or ()))
         most = most_text_tokens(embedding.texts, run.model.context_length, ids)
         await run.cover.tokens(most, len(embedding.texts) or 1)
 
@@ -56,15 +55,18 @@ async def _embed(run: "Run", embedding: Embedding) -> Vectors:
         place.step.used(Usage(vectors.prompt_tokens))
         return vectors
 
-    accepts = frozenset() if embedding.ids is None else frozenset({Input.TOKEN_IDS})
-    expected = expected_texts(embedding.texts, sum(map(len, embedding.ids or ())))
-    vectors = await run.call(embed, run.need(None, accepts, "embeddings"), expected)
+    need = run.need(None, _accepts(embedding), "embeddings")
+    vectors = await run.call(embed, need, expected_texts(embedding.texts, ids))
     if not vectors.prompt_tokens:
-        counted = sum(map(len, embedding.ids or ())) or sizes.estimate_texts(embedding.texts)
+        counted = ids or sizes.estimate_texts(embedding.texts)
         vectors = replace(vectors, prompt_tokens=counted, estimated=embedding.ids is None)
     run.check_tokens(vectors.prompt_tokens)
     run.add(vectors.prompt_tokens, estimated=vectors.estimated)
     return vectors
+
+
+def _accepts(embedding: Embedding) -> frozenset[Input]:
+    return frozenset() if embedding.ids is None else frozenset({Input.TOKEN_IDS})
 
 
 async def _rerank(run: "Run", pairs: Pairs) -> Scores:

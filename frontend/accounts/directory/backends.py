@@ -13,7 +13,7 @@ from typing import Any
 
 from frontend.accounts.directory.actor import Actor
 from frontend.accounts.directory.change import Changes
-from frontend.accounts.directory.rules import exists
+from frontend.accounts.directory.rules import check_revision, exists
 from frontend.address import BadAddress, Server, parse_grpc, parse_server
 from frontend.domain.ids import new_id
 from frontend.domain.upstreams import Backend, Engine
@@ -104,13 +104,7 @@ class Backends:
         async with self.changes.begin(actor, "backends.edit") as change:
             one = await self._find(change.connection, backend_id)
             if change.kept is None:
-                if revision is not None and revision != one.revision:
-                    raise Conflict(
-                        f"the backend '{one.name}' was changed since you read it: its revision is"
-                        f" '{one.revision}', not '{revision[:40]}'; read it again",
-                        param="revision",
-                        code="revision_changed",
-                    )
+                check_revision(f"the backend '{one.name}'", revision, one.revision)
                 edited = replace(one, **values)
                 _check_concurrency(edited.max_concurrent, edited.max_num_seqs, "max_num_seqs")
                 _check_key(edited)

@@ -10,7 +10,7 @@ from typing import Any
 
 from frontend.accounts.directory.actor import Actor
 from frontend.accounts.directory.change import Changes
-from frontend.accounts.directory.rules import exists
+from frontend.accounts.directory.rules import check_revision, exists
 from frontend.accounts.scopes import allows_model
 from frontend.domain.canaries import MAX_TARGETS, Canary, Sticky, Target
 from frontend.domain.ids import new_id
@@ -97,13 +97,7 @@ class Canaries:
         async with self.changes.begin(actor, "canaries.edit") as change:
             one = await self._find(change.connection, known.id)
             if change.kept is None:
-                if revision is not None and revision != one.revision:
-                    raise Conflict(
-                        f"the canary of '{one.name}' was changed since you read it: its revision"
-                        f" is '{one.revision}', not '{revision[:40]}'; read it again",
-                        param="revision",
-                        code="revision_changed",
-                    )
+                check_revision(f"the canary of '{one.name}'", revision, one.revision)
                 now_us = change.now_us
                 await CANARIES.update(change.connection, one.id, **values, updated_at_us=now_us)
                 change.note("canary", one.id, name=one.name)

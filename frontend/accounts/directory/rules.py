@@ -7,7 +7,7 @@ from typing import TypeVar
 from frontend.accounts.directory.actor import Actor
 from frontend.domain.accounts import StoredRole, User
 from frontend.domain.identity import ANONYMOUS, Permission
-from frontend.errors import Forbidden, InvalidRequest, NotFound
+from frontend.errors import Conflict, Forbidden, InvalidRequest, NotFound
 from frontend.store import accounts as store
 from frontend.store.records import Rows
 
@@ -28,6 +28,17 @@ def check_name(name: str) -> None:
         )
     if name in _RESERVED:
         raise InvalidRequest(f"the name '{name}' is reserved; choose another one", param="name")
+
+
+def check_revision(what: str, seen: str | None, revision: str) -> None:
+    """Raises Conflict if an object was changed since its editor read it. None: it does not say."""
+    if seen is not None and seen != revision:
+        raise Conflict(
+            f"{what} was changed since you read it: its revision is '{revision}', not"
+            f" '{seen[:40]}'; read it again",
+            param="revision",
+            code="revision_changed",
+        )
 
 
 def check_email(email: str) -> None:
