@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from frontend.domain.events import Event, Events
 from frontend.domain.generation import Conversation, Generation
 from frontend.errors import BackendFailed, BackendUnavailable
-from frontend.generation import sizes
 from frontend.generation.cached import NOT_FOUND, Found
 from frontend.generation.calls import CallBuffer
+from frontend.generation.counts import Counts
 from frontend.generation.salts import salt
 from frontend.generation.speeds import Stopwatch
 from frontend.upstreams.fanout import Numbered, fan_out
@@ -122,7 +122,7 @@ class Texts:
     ) -> Events:
         """What one upstream sends, counted. Raises as `_infer` does."""
         calls, unfinished, cover = CallBuffer(), generation.sampling.choices, self.run.cover
-        prompt = 0
+        counts = Counts(place.model, generation)
         self.run.start()
         self.run.served_by(place)
         watch = Stopwatch(self.run.path.speeds.of(self.run.model.name), place.speed)
@@ -131,12 +131,11 @@ class Texts:
             async for group in groups:
                 # an unexpected abort or an error is not the end of an
                 # answer; the stream is read on to its own end, to be refused there
-                events = [calls.complete(e) for e in map(_without_failure, group) if e is not None]
+                for event in group:
+                    counts.check(event)
+                seen = counts.ends() if counts.is_over else group
+                events = [calls.complete(e) for e in map(_without_failure, seen) if e is not None]
                 for event in events:
-                    if not event.prompt_tokens:
-                        # it counts at the end, or not at all; who leaves before has used them
-                        prompt = prompt or sizes.estimate(generation)
-                        event.prompt_tokens, event.estimated = prompt, True
                     self.run.count.see(number, event, attempt)
                     self.run.request.outcome.is_estimated = event.estimated
                     unfinished -= event.finish_reason is not None
@@ -151,6 +150,8 @@ class Texts:
                     stream.saw(events)
                     place.step.saw(events)
                     yield events
+                if counts.is_over:
+                    break
         watch.stop()
         if unfinished > 0:
             raise BackendFailed("the model stopped before the end of its answer", code="incomplete")

@@ -9,6 +9,7 @@ from frontend.domain.usage import Usage
 from frontend.domain.vectors import Embedding, Pairs, Scores, Vectors
 from frontend.generation import sizes
 from frontend.generation.charge import expected_texts
+from frontend.generation.counts import is_count_of
 from frontend.generation.cover import most_text_tokens
 from frontend.upstreams.placement import Place
 
@@ -57,7 +58,8 @@ async def _embed(run: "Run", embedding: Embedding) -> Vectors:
 
     need = run.need(None, _accepts(embedding), "embeddings")
     vectors = await run.call(embed, need, expected_texts(embedding.texts, ids))
-    if not vectors.prompt_tokens:
+    context = run.model.context_length
+    if not is_count_of(vectors.prompt_tokens, embedding.texts, context, ids):
         counted = ids or sizes.estimate_texts(embedding.texts)
         vectors = replace(vectors, prompt_tokens=counted, estimated=embedding.ids is None)
     run.check_tokens(vectors.prompt_tokens)
@@ -70,8 +72,8 @@ def _accepts(embedding: Embedding) -> frozenset[Input]:
 
 
 async def _rerank(run: "Run", pairs: Pairs) -> Scores:
+    texts = [*map(operator.add, pairs.queries, pairs.documents)]
     if run.cover is not None and run.cover.is_needed:
-        texts = map(operator.add, pairs.queries, pairs.documents)
         most = most_text_tokens(texts, run.model.context_length)
         await run.cover.tokens(most, len(pairs.documents))
 
@@ -81,10 +83,8 @@ async def _rerank(run: "Run", pairs: Pairs) -> Scores:
         place.step.used(Usage(scores.prompt_tokens))
         return scores
 
-    expected = expected_texts(map(operator.add, pairs.queries, pairs.documents))
-    scores = await run.call(rerank, run.need(operation="rerank"), expected)
-    if estimated := not scores.prompt_tokens:
-        texts = map(operator.add, pairs.queries, pairs.documents)
+    scores = await run.call(rerank, run.need(operation="rerank"), expected_texts(texts))
+    if estimated := not is_count_of(scores.prompt_tokens, texts, run.model.context_length):
         scores = replace(scores, prompt_tokens=sizes.estimate_texts(texts))
     run.check_tokens(scores.prompt_tokens)
     run.add(scores.prompt_tokens, estimated=estimated)

@@ -19,7 +19,7 @@ from frontend.domain.sampling import Sampling
 from frontend.domain.tools import Named, Tools
 from frontend.errors import BackendFailed
 from frontend.upstreams.protocol import Call
-from frontend.upstreams.remote import Remote, failure, make_model, unsupported
+from frontend.upstreams.remote import BROKEN, UNREADABLE, Remote, failure, make_model, unsupported
 from frontend.upstreams.web import Refused
 
 _LIST_S = 5.0
@@ -39,7 +39,6 @@ _STATUSES = {
     "overloaded_error": 529, "authentication_error": 401, "permission_error": 403,
 }  # fmt: skip
 _SIGNATURES = ((b"\x89PNG", "png"), (b"\xff\xd8", "jpeg"), (b"GIF8", "gif"), (b"RIFF", "webp"))
-_UNREADABLE = "the model's server sent an answer that cannot be read"
 
 
 @dataclass(slots=True)
@@ -60,8 +59,8 @@ class Anthropic(Remote):
                 )
                 for one in answer["data"]
             ]
-        except (KeyError, TypeError, ValueError):
-            raise BackendFailed(_UNREADABLE) from None
+        except BROKEN:
+            raise BackendFailed(UNREADABLE) from None
 
     async def generate(self, model: Model, generation: Generation, call: Call) -> Events:
         """The events of one generation, as they come."""
@@ -74,8 +73,8 @@ class Anthropic(Remote):
                         yield [event]
         except Refused as refused:
             raise failure(refused, call.id) from None
-        except (KeyError, TypeError, ValueError, AttributeError):
-            raise BackendFailed(_UNREADABLE) from None
+        except BROKEN:
+            raise BackendFailed(UNREADABLE) from None
 
     async def _messages(
         self, body: dict[str, Any], call: Call
@@ -95,8 +94,8 @@ class Anthropic(Remote):
         answer = await self.read("/v1/messages/count_tokens", body, call)
         try:
             return int(answer["input_tokens"])
-        except (KeyError, TypeError, ValueError):
-            raise BackendFailed(_UNREADABLE) from None
+        except BROKEN:
+            raise BackendFailed(UNREADABLE) from None
 
 
 def write_body(model: str, generation: Generation, context: int | None) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from frontend.domain.tools import Tools
 from frontend.domain.vectors import Embedding, Vectors
 from frontend.errors import BackendFailed
 from frontend.upstreams.protocol import Call
-from frontend.upstreams.remote import Remote, failure, make_model, unsupported
+from frontend.upstreams.remote import BROKEN, UNREADABLE, Remote, failure, make_model, unsupported
 from frontend.upstreams.web import Refused
 
 _LIST_S = 5.0
@@ -44,7 +44,6 @@ _OPTIONS = {
     "frequency_penalty": "frequency_penalty", "repetition_penalty": "repeat_penalty",
 }  # fmt: skip
 _ABSENT = ("logit_bias", "min_tokens", "thinking_budget", "prompt_logprobs")
-_UNREADABLE = "the model's server sent an answer that cannot be read"
 
 
 @dataclass(slots=True)
@@ -59,8 +58,8 @@ class Ollama(Remote):
         try:
             tags = [(str(one["name"]), str(one.get("digest"))) for one in answer["models"]]
             shown = {tag: await self._show(tag) for tag in tags[:_MAX_MODELS]}
-        except (KeyError, TypeError, ValueError, AttributeError):
-            raise BackendFailed(_UNREADABLE) from None
+        except BROKEN:
+            raise BackendFailed(UNREADABLE) from None
         self._shown = shown
         return [*shown.values()]
 
@@ -95,8 +94,8 @@ class Ollama(Remote):
                     yield [event]
         except Refused as refused:
             raise failure(refused, call.id) from None
-        except (KeyError, TypeError, ValueError, AttributeError):
-            raise BackendFailed(_UNREADABLE) from None
+        except BROKEN:
+            raise BackendFailed(UNREADABLE) from None
 
     async def _lines(
         self, path: str, body: dict[str, Any], call: Call
@@ -122,10 +121,10 @@ class Ollama(Remote):
             array = np.asarray(answer["embeddings"], dtype="<f4")
             count, dimensions = array.shape
             tokens = int(answer.get("prompt_eval_count") or 0)
-        except (KeyError, TypeError, ValueError):
-            raise BackendFailed(_UNREADABLE) from None
+        except BROKEN:
+            raise BackendFailed(UNREADABLE) from None
         if count != len(embedding.texts):
-            raise BackendFailed(_UNREADABLE)
+            raise BackendFailed(UNREADABLE)
         return Vectors(array.tobytes(), count, dimensions, tokens)
 
     async def count(self, model: Model, generation: Generation, call: Call) -> int:

@@ -282,6 +282,10 @@ class Registry:
         except GatewayError as error:
             self.failure, self.failures = _reason(error), self.failures + 1
             self._note_absence()
+        except Exception:  # whatever a server sent: without the next poll it would be lost for good
+            _log.exception("what the model server says of its models cannot be read")
+            self.failure, self.failures = "internal error", self.failures + 1
+            self._note_absence()
         else:
             self._reachable = self._learned = True
             self._is_silent = False

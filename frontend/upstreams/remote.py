@@ -28,6 +28,10 @@ from frontend.upstreams.protocol import Call, Figures
 from frontend.upstreams.web import Refused, Web
 
 _log = logging.getLogger(__name__)
+UNREADABLE = "the model's server sent an answer that cannot be read"
+BROKEN = (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError)
+"""What reading an answer raises that does not look as it must."""
+_MAX_NAME = 512
 CHAT = frozenset({"chat", "completion"})
 
 
@@ -153,7 +157,11 @@ def make_model(
     owned_by: str = "",
     created_s: int = 0,
 ) -> Model:
-    """A model as a server lists it."""
+    """A model as a server lists it. Raises ValueError for a name that cannot be one."""
+    if not name or len(name) > _MAX_NAME or not name.isprintable():
+        raise ValueError(name[:_MAX_NAME])
+    if type(context_length) is not int or context_length < 1:
+        context_length = None
     able = frozenset(capabilities)
     kind = next((one for one in ("embedding", "rerank") if one in able), "llm")
     kind = "diffusion" if "image" in able else "llm" if "chat" in able else kind

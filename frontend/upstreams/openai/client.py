@@ -8,7 +8,7 @@ work.
 import base64
 import re
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,7 +26,16 @@ from frontend.upstreams.openai.read import Reading
 from frontend.upstreams.openai.slots import find_slots
 from frontend.upstreams.openai.write import is_chat, is_strict, write_body, write_prompt
 from frontend.upstreams.protocol import Call, Figures
-from frontend.upstreams.remote import CHAT, Remote, failure, make_model, text_of, unsupported
+from frontend.upstreams.remote import (
+    BROKEN,
+    CHAT,
+    UNREADABLE,
+    Remote,
+    failure,
+    make_model,
+    text_of,
+    unsupported,
+)
 from frontend.upstreams.web import Refused
 
 _LIST_S = 5.0
@@ -36,7 +45,6 @@ _METRIC = re.compile(
     r"gpu_cache_usage_perc)(?:\{[^}]*\})? ([0-9.eE+-]+)$",
     re.MULTILINE,
 )
-_UNREADABLE = "the model's server sent an answer that cannot be read"
 
 
 @dataclass(slots=True)
@@ -56,8 +64,8 @@ class OpenAi(Remote):
         self.figures = replace(said or Figures(), slots=self.slots)
         try:
             return [_model(one, self.engine) for one in answer["data"]]
-        except (KeyError, TypeError, ValueError):
-            raise BackendFailed(_UNREADABLE) from None
+        except BROKEN:
+            raise BackendFailed(UNREADABLE) from None
 
     async def _figures(self) -> Figures | None:
         try:
@@ -66,7 +74,8 @@ class OpenAi(Remote):
             return None
         sums: dict[str, float] = {}
         for name, value in _METRIC.findall(text):
-            sums[name] = sums.get(name, 0.0) + float(value)
+            with suppress(ValueError):  # such as `1-2`
+                sums[name] = sums.get(name, 0.0) + float(value)
         used = sums.get("kv_cache_usage_perc", sums.get("gpu_cache_usage_perc"))
         return Figures(sums.get("num_requests_running"), sums.get("num_requests_waiting"), used)
 
@@ -82,8 +91,8 @@ class OpenAi(Remote):
                         yield events
         except Refused as refused:
             raise _failure(refused, model, generation, call) from None
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError):
-            raise BackendFailed(_UNREADABLE) from None
+        except BROKEN:
+            raise BackendFailed(UNREADABLE) from None
         if last := reading.finish():
             yield last
 
@@ -115,8 +124,8 @@ class OpenAi(Remote):
             rows = [one["embedding"] for one in sorted(answer["data"], key=lambda d: d["index"])]
             usage = answer.get("usage") or {}
             return _vectors(rows, len(texts), int(usage.get("prompt_tokens") or 0))
-        except (KeyError, TypeError, ValueError):
-            raise BackendFailed(_UNREADABLE) from None
+        except BROKEN:
+            raise BackendFailed(UNREADABLE) from None
 
     async def rerank(self, model: Model, pairs: Pairs, call: Call) -> Scores:
         """One request for each different query."""
@@ -130,8 +139,8 @@ class OpenAi(Remote):
                 for one in answer["results"]:
                     values[places[one["index"]]] = float(one["relevance_score"])
                 tokens += int((answer.get("usage") or {}).get("total_tokens") or 0)
-            except (KeyError, TypeError, ValueError, IndexError):
-                raise BackendFailed(_UNREADABLE) from None
+            except BROKEN:
+                raise BackendFailed(UNREADABLE) from None
         return Scores(values, tokens)
 
     async def draw(self, model: Model, image: ImageRequest, call: Call) -> ImageResult:
@@ -151,8 +160,8 @@ class OpenAi(Remote):
         try:
             files = [base64.b64decode(one["b64_json"]) for one in answer["data"]]
             return ImageResult(files, int((answer.get("usage") or {}).get("input_tokens") or 0))
-        except (KeyError, TypeError, ValueError):
-            raise BackendFailed(_UNREADABLE) from None
+        except BROKEN:
+            raise BackendFailed(UNREADABLE) from None
 
     async def count(self, model: Model, generation: Generation, call: Call) -> int:
         """By `/tokenize` where the server has it, else by an answer of one token."""
@@ -195,8 +204,8 @@ class OpenAi(Remote):
         answer = await self.web.post("/tokenize", body, call)
         try:
             return Tokenized(list(map(int, answer["tokens"])), answer.get("token_strs"))
-        except (KeyError, TypeError, ValueError):
-            raise BackendFailed(_UNREADABLE) from None
+        except BROKEN:
+            raise BackendFailed(UNREADABLE) from None
 
     async def detokenize(self, model: Model, ids: list[int], call: Call) -> str:
         """As vLLM's `/detokenize` does it."""
@@ -204,8 +213,8 @@ class OpenAi(Remote):
         answer = await self.read("/detokenize", body, call)
         try:
             return str(answer["prompt"])
-        except (KeyError, TypeError):
-            raise BackendFailed(_UNREADABLE) from None
+        except BROKEN:
+            raise BackendFailed(UNREADABLE) from None
 
 
 def _vectors(rows: list[list[float]], count: int, tokens: int) -> Vectors:
