@@ -7,7 +7,7 @@ import asyncio
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from tests.support.databases import Databases
 from tests.support.echo import EchoTriton, script
 from tests.support.forward import forwarded
 from tests.support.gateway import Gateway, run_gateway
-from tests.support.lying import lying_server
+from tests.support.lying import FAULTS, lying_server
 from tests.support.processes import wait_for
 
 pytestmark = pytest.mark.timeout(240)
@@ -42,6 +42,10 @@ class Load:
     broken: int = 0
     """Streams that ended with an error after it, which is allowed."""
     ends: bool = False
+    more: dict[str, Any] = field(default_factory=dict)
+    """Fields of each request."""
+    most: int = 0
+    """The largest count of an answer's tokens."""
 
     @property
     def answers(self) -> int:
@@ -54,7 +58,7 @@ async def work(load: Load, http: httpx2.AsyncClient, number: int) -> None:
         number += _WORKERS + 1
         # equal prompts would all go where the first one went
         given = script(text=f"{number} whole", first_delay_ms=30, delay_ms=5)
-        body: dict[str, Any] = {"model": "echo", "messages": given}
+        body: dict[str, Any] = {"model": "echo", "messages": given, **load.more}
         if number % 2:
             answer = await http.post("/v1/chat/completions", json=body)
             if answer.status_code != 200:
@@ -88,12 +92,14 @@ async def _stream(load: Load, http: httpx2.AsyncClient, body: dict[str, Any]) ->
 def _add(load: Load, usage: dict[str, int]) -> None:
     load.prompt_tokens += usage["prompt_tokens"]
     load.completion_tokens += usage["completion_tokens"]
+    load.most = max(load.most, usage["completion_tokens"])
+    assert usage["prompt_tokens"] > 0 < usage["completion_tokens"]
 
 
 @asynccontextmanager
-async def loading(gateway: Gateway, key: str) -> AsyncIterator[Load]:
+async def loading(gateway: Gateway, key: str, **more: Any) -> AsyncIterator[Load]:
     """The block runs under load; at its end every request has its answer."""
-    load, headers = Load(), {"authorization": f"Bearer {key}"}
+    load, headers = Load(more=more), {"authorization": f"Bearer {key}"}
     async with httpx2.AsyncClient(base_url=gateway.url, headers=headers, timeout=60) as http:
         tasks = [asyncio.create_task(work(load, http, number)) for number in range(_WORKERS)]
         try:
@@ -196,6 +202,55 @@ async def test_nothing_is_lost_or_charged_twice_whatever_happens_to_upstreams(
         _check_ledger(file, load)
 
 
+async def test_a_mixed_fleet_that_lies_in_every_way_loses_and_invents_no_token(
+    accounts: Accounts, echo_triton: EchoTriton, tmp_path: Path
+) -> None:
+    """Of each dialect one server sends wrong counts, malformed and broken answers, and too much."""
+    file = accounts.location.file
+    flags = ["--require-keys", "--database-url", f"sqlite:///{file}"]
+    flags += ["--backend-networks", "127.0.0.0/8"]
+    engines = {"vllm": "openai", "ollama": "ollama", "anthropic": "anthropic"}
+    with (
+        ExitStack() as stack,
+        run_gateway("127.0.0.1:9", tmp_path / "log", *flags, wait_ready=False) as gateway,
+        httpx2.Client(
+            base_url=gateway.url, headers={"authorization": f"Bearer {accounts.admin}"}, timeout=60
+        ) as admin,
+    ):
+        liars = {
+            engine: stack.enter_context(lying_server(dialect))
+            for engine, dialect in engines.items()
+        }
+        urls = {engine: one.url for engine, one in liars.items()}
+        urls["triton"] = stack.enter_context(forwarded(echo_triton.grpc_address))
+        for engine, url in urls.items():
+            body = {"name": f"one-{engine}", "url": url, "engine": engine, "max_concurrent": 2}
+            assert admin.post("/admin/backends/register", json=body).status_code == 201
+
+        def are_ready() -> bool:
+            shown = [admin.get(f"/admin/backends/one-{name}").json() for name in urls]
+            return all(one["status"] == "ready" for one in shown)
+
+        await reached(are_ready, 30, "four upstreams")
+        async with loading(gateway, accounts.user, max_tokens=20) as load:
+            for liar in liars.values():
+                liar.faults = FAULTS
+            while not all(liar.sent[fault] > 1 for liar in liars.values() for fault in FAULTS):
+                assert load.failed == []
+                await asyncio.sleep(0.05)
+            # lies about models do not end the polls, and others go on serving them
+            for liar in liars.values():
+                liar.lists = '{"data": [5], "models": [5]}'
+            await reached(lambda: not are_ready(), 30, "a list that cannot be read")
+            for liar in liars.values():
+                liar.lists = None
+            await reached(are_ready, 60, "lists that can be read")
+        assert load.failed == []
+        # an answer without an end has no more than was asked for
+        assert load.most == 20
+        _check_ledger(file, load)
+
+
 def _check_ledger(file: Path | None, load: Load) -> None:
     """The rows of whole answers are the clients' own counts, each once."""
     assert file is not None
@@ -216,3 +271,13 @@ def _check_ledger(file: Path | None, load: Load) -> None:
         query = "SELECT sum(requests), sum(completion_tokens) FROM usage_hourly"
         hourly = connection.execute(query).fetchone()
     assert hourly == (len(rows()), sum(row[2] for row in rows()))
+    pairs = """SELECT count(*), sum(u.prompt_tokens = a.prompt_tokens
+        AND u.completion_tokens = a.completion_tokens AND u.status = a.status)
+        FROM usage u JOIN audit_records a USING (request_id)"""
+
+    def audited() -> tuple[int, int]:
+        with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as connection:
+            found: tuple[int, int] = connection.execute(pairs).fetchone()
+            return found
+
+    wait_for(lambda: audited() == (len(rows()), len(rows())), 20, "a record of each row")
