@@ -72,8 +72,8 @@ from frontend.settings import Settings
 from frontend.store.database import Database
 from frontend.store.files import FileStore
 from frontend.store.probe import Probe
+from frontend.store.reports import Reports
 from frontend.store.responses import ResponseStore
-from frontend.store.usage import UsageStore
 from frontend.table import Handlers
 from frontend.telemetry.history import History
 from frontend.telemetry.metrics import Metrics
@@ -182,7 +182,7 @@ def make_handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
         canaries=CanaryRoutes(desk, parts.rollout.canaries, path.shares, parts.roster),
         charts=ChartRoutes(desk, path.images.workers),
         managed_models=ManagedModelRoutes(desk, parts.management),
-        usage=UsageRoutes(UsageStore(database), path.ledger),
+        usage=UsageRoutes(Reports(database), path.ledger),
         audit=AuditRoutes(Search(parts.recorder.writer.store, parts.recorder.writer.artifacts)),
     )
 

@@ -26,13 +26,23 @@ export function table(label, heads, rows) {
   return box;
 }
 
+// Whether the user goes on with what the text says.
 export function confirmed(text) {
   const dialog = byId("confirm");
   byId("confirm-text").textContent = text;
-  dialog.returnValue = "no";
   dialog.showModal();
   return new Promise((resolve) => {
-    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+    // at once: the event of closing comes later, maybe when the dialog is open for something else
+    const answer = (yes) => (event) => {
+      event.preventDefault();
+      if (dialog.open) dialog.close();
+      resolve(yes);
+    };
+    const [no, yes] = dialog.querySelectorAll("button");
+    no.onclick = answer(false);
+    yes.onclick = answer(true);
+    dialog.oncancel = answer(false);
+    dialog.onclose = () => dialog.open || resolve(false);
   });
 }
 
@@ -40,14 +50,16 @@ export function action(name, label, run) {
   const button = element("button", { type: "button", textContent: name });
   button.setAttribute("aria-label", `${name} ${label}`);
   button.addEventListener("click", async () => {
+    if (button.ariaDisabled === "true") return;
     fail(null);
-    button.disabled = true;
+    // not `disabled`: the button would lose the focus, which a dialog gives back to it
+    button.ariaDisabled = "true";
     try {
       await run();
     } catch (error) {
       fail(error);
     } finally {
-      button.disabled = false;
+      button.ariaDisabled = "false";
     }
   });
   return button;

@@ -92,15 +92,17 @@ export function button(name, run, { label = name, tone = "" } = {}) {
   const made = element("button", { type: "button", textContent: name, className: tone });
   if (label !== name) made.setAttribute("aria-label", label);
   made.addEventListener("click", async () => {
+    if (made.ariaDisabled === "true") return;
     fail(null);
     note("");
-    made.disabled = true;
+    // not `disabled`: the button would lose the focus, which a dialog gives back to it
+    made.ariaDisabled = "true";
     try {
       await run();
     } catch (error) {
       fail(error);
     } finally {
-      made.disabled = false;
+      made.ariaDisabled = "false";
     }
   });
   return made;
