@@ -301,7 +301,7 @@ def test_an_answer_of_a_plain_model_is_checked_against_its_schema(
         return "".join(one.choices[0].delta.content or "" for one in made if one.choices)
 
     assert json.loads(text('SAY {"a": |3} END')) == {"a": 3}
-    # an engine that did not hold to the grammar, or has none
+    # an engine that did not follow the grammar
     with pytest.raises(APIError) as raised:
         text('SAY {"a": |"x"} END')
     assert "response_format" in str(raised.value)
@@ -316,7 +316,7 @@ def test_tools_of_a_plain_model_are_shown_and_its_calls_read(sdk: OpenAI, stream
     assert calls_of(sdk, "vllm", f"SAY I ask.|{call} END", stream) == (
         "I ask.", [("f", {"a": 1})], "tool_calls",
     )  # fmt: skip
-    assert calls_of(sdk, "vllm", "SAY no| call END", stream) == ("no call", [], "stop")
+    assert calls_of(sdk, "vllm", "SAY just| text END", stream) == ("just text", [], "stop")
     forced = {"tool_choice": "required"}
     said = 'SAY [{"name": "f",| "arguments": {"a": 2}}] END'
     for model in ("vllm", "older", "ensemble"):

@@ -47,7 +47,7 @@ def _parameter(plain: Plain) -> str | None:
 
 
 def guide_tensorrt(plain: Plain, structure: Structure | None) -> Iterator[tuple[str, Any]]:
-    """The tensors of a structure. Raises InvalidRequest where the model has none."""
+    """The tensors of a structure. Raises InvalidRequest where the model lacks them."""
     if structure is None or structure.kind is None:
         return
     guide = _GUIDES.get(structure.kind)
