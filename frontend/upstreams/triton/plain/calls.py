@@ -112,7 +112,7 @@ class CallReading:
     def _finish(self, event: Event) -> None:
         held, self._held = self._held, ""
         calls = self._calls(held) if held.strip() else None
-        # a call that was cut is not one: whoever ran it would run something else
+        # a call that was cut is not one: its client would run something else
         if calls is not None and event.finish_reason == "stop":
             if self.tools.parallel is False:
                 calls = calls[:1]
