@@ -122,7 +122,9 @@ class Writer:
         tools = None
         if generation.tools is not None:
             if not self.template.takes_tools:
-                unsupported("tools", f"{self.plain.family.value}: its chat template does not show any")
+                unsupported(
+                    "tools", f"{self.plain.family.value}: its chat template does not show any"
+                )
             tools = [_shown(one) for one in generation.tools.declared]
         size = sum(len(one.content) for one in prompt.messages)
         if size < _LONG and len(prompt.messages) < 100 and not tools:
