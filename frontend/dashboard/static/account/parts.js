@@ -10,7 +10,8 @@ export const empty = (text) => element("p", { className: "quiet", textContent: t
 export function moment(seconds, never = "never") {
   if (!seconds) return never;
   const date = new Date(seconds * 1000);
-  return element("time", { dateTime: date.toISOString(), textContent: date.toLocaleString(), title: zone });
+  const text = date.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+  return element("time", { dateTime: date.toISOString(), textContent: text, title: `${date.toLocaleString()} ${zone}` });
 }
 
 // heads: texts, or {text, number: true}
@@ -18,9 +19,14 @@ export function table(label, heads, rows) {
   const all = heads.map((head) => (typeof head === "string" ? { text: head } : head));
   const kind = (at) => (all[at].number ? "number" : "");
   const head = element("tr", {}, ...all.map((one, at) => element("th", { scope: "col", textContent: one.text, className: kind(at) })));
-  const body = rows.map((row) => element("tr", {}, ...row.map((cell, at) => element("td", { className: kind(at) }, cell))));
+  const body = rows.map((row) => element("tr", {}, ...row.map((cell, at) => {
+    const made = element(at ? "td" : "th", { className: kind(at) }, cell);
+    if (!at) made.scope = "row";
+    made.dataset.head = all[at].text; // shown beside it where the table is narrow
+    return made;
+  })));
   const made = element("table", {}, element("thead", {}, head), element("tbody", {}, ...body));
-  const box = element("div", { className: "wide", tabIndex: 0 }, made);
+  const box = element("div", { className: "wide stack", tabIndex: 0 }, made);
   box.setAttribute("role", "region");
   box.setAttribute("aria-label", label);
   return box;

@@ -87,7 +87,7 @@ def test_no_object_of_another_is_reached_by_its_id(site: Site) -> None:
     with site.client("victim") as victim, site.client("mallory") as mallory:
         mine = _objects(victim)
         assert all(victim.get(path).status_code == 200 for path in mine)
-        # whoever may not see an object cannot tell it from one that is not there
+        # an object of another looks like one that is not there
         for path in mine.keys() - {"/me/sessions"}:
             assert mallory.get(path).status_code == 404, path
         paths = victim.get("/docs/api").json()["paths"]
