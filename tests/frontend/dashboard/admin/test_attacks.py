@@ -135,7 +135,13 @@ def _seed(site: Site) -> dict[str, str]:
                       display_name=_EVIL)["id"]  # fmt: skip
         create("/admin/keys", user_id=user, name=_EVIL)
         create("/admin/prices", model=_EVIL, request=0.1)
-        create("/admin/credits", scope_kind="user", scope_id=user, credits=5, note=_EVIL)
+        create(
+            "/admin/credits",
+            scope_kind="user",
+            scope_id=user,
+            credits=5,
+            note=_EVIL.replace("src=x", "src=y"),
+        )
         create("/admin/quotas", scope_kind="group", scope_id=group, measure="tokens",
                period="month", amount=5, model=_EVIL)  # fmt: skip
     public = {"name": "evil-too", "email": "evil@example.org", "reason": _EVIL}
