@@ -2,7 +2,7 @@
 
 A page has no inline script and no inline style, and loads nothing from anywhere else; its policy
 says so to the browser. Values are escaped by Jinja2. The digest of all static files is a part of
-their addresses, so that a browser keeps them for good and still loads those of a new release.
+their addresses, so that a browser keeps them and still loads those of a new release.
 """
 
 import hashlib

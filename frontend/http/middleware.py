@@ -253,7 +253,7 @@ def log_request(outcome: Outcome) -> None:
 
 
 def log_fields(outcome: Outcome) -> dict[str, Any]:
-    """What the log says of a request: nothing that its caller can write, but the request's id."""
+    """What the log says about a request: only the request's id is text of its caller."""
     shown: dict[str, Any] = {"request_id": outcome.client_id, "id": outcome.id}
     shown |= {"method": outcome.method, "route": outcome.route or "unknown"}
     shown |= {"dialect": outcome.dialect.value, "status": outcome.status}
