@@ -63,7 +63,7 @@ class Counts:
         if event.text:
             self._pieces[index] = self._pieces.get(index, 0) + 1
         if not event.prompt_tokens or not is_true(event.prompt_tokens, self._most_prompt):
-            # some count at the end, or not at all; who leaves before has used them
+            # upstreams may count at the end, or never; clients may leave earlier
             self._prompt = self._prompt or sizes.estimate(self.generation)
             event.prompt_tokens, event.estimated = self._prompt, True
         if not is_true(event.cached_tokens, event.prompt_tokens):

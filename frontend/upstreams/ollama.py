@@ -17,11 +17,11 @@ from frontend.domain.events import Event, Events
 from frontend.domain.generation import Conversation, Generation, Passage
 from frontend.domain.messages import Image, Message
 from frontend.domain.models import Model
-from frontend.domain.sampling import Sampling
 from frontend.domain.structure import Structure
 from frontend.domain.tools import Tools
 from frontend.domain.vectors import Embedding, Vectors
 from frontend.errors import BackendFailed
+from frontend.upstreams.counting import count_by_generating
 from frontend.upstreams.protocol import Call
 from frontend.upstreams.remote import BROKEN, UNREADABLE, Remote, failure, make_model, unsupported
 from frontend.upstreams.web import Refused
@@ -48,7 +48,7 @@ _ABSENT = ("logit_bias", "min_tokens", "thinking_budget", "prompt_logprobs")
 
 @dataclass(slots=True)
 class Ollama(Remote):
-    """`_shown`: what `/api/show` said of each model, by its digest."""
+    """`_shown`: what `/api/show` said about each model, by its digest."""
 
     _shown: dict[tuple[str, str], Model] = field(default_factory=dict)
 
@@ -129,14 +129,7 @@ class Ollama(Remote):
 
     async def count(self, model: Model, generation: Generation, call: Call) -> int:
         """By an answer of one token: Ollama does not show its tokens."""
-        once = replace(
-            generation, sampling=Sampling(max_tokens=1), structure=None, reply=None, tools=None
-        )
-        counted = 0
-        async with aclosing(self.generate(model, once, call)) as groups:
-            async for group in groups:
-                counted = group[-1].prompt_tokens
-        return counted
+        return await count_by_generating(self, model, replace(generation, tools=None), call)
 
 
 def write_body(model: str, generation: Generation) -> dict[str, Any]:
