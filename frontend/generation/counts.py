@@ -2,7 +2,7 @@
 
 A user pays by these numbers, so a server that is broken or lies must not set them freely: a count
 that cannot be true is replaced by this gateway's own estimate, which is marked as one. An answer
-that goes on far beyond what was asked for ends there.
+that continues far beyond what was asked for ends there.
 """
 
 from collections.abc import Iterable
@@ -30,7 +30,7 @@ def is_true(count: Any, most: int = _MOST) -> bool:
 
 
 def is_count_of(count: Any, texts: Iterable[str], context: int | None, ids: int = 0) -> bool:
-    """Whether a server can have counted this for texts, and for token ids; nothing is no count."""
+    """Whether a server can have counted this for texts and token ids; 0 is not a count."""
     each = [sizes.size_of([text]) if context is None else context for text in texts]
     return bool(count) and is_true(count, sum(each) + ids + _HIDDEN)
 
@@ -86,7 +86,7 @@ class Counts:
         return sum(self._pieces.values()) > 2 * sampling.max_tokens * sampling.choices + _PIECES
 
     def ends(self) -> list[Event]:
-        """The ends of all completions that have none, of an answer that is over."""
+        """The ends of all completions that have not ended, of an answer that is over."""
         return [
             replace(
                 one, text="", token_ids=[], logprobs=None, reasoning=None, tool_calls=None,

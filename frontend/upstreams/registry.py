@@ -283,7 +283,7 @@ class Registry:
             self.failure, self.failures = _reason(error), self.failures + 1
             self._note_absence()
         except Exception:  # whatever a server sent: without the next poll it would be lost for good
-            _log.exception("what the model server says of its models cannot be read")
+            _log.exception("the model server's list of models cannot be read")
             self.failure, self.failures = "internal error", self.failures + 1
             self._note_absence()
         else:

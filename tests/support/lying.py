@@ -15,12 +15,12 @@ from typing import Any
 
 IDLE = "vllm:num_requests_running 0\nvllm:num_requests_waiting 0\nvllm:kv_cache_usage_perc 0\n"
 COUNTS = {"negative": (-5, -7), "zero": (0, 0), "huge": (10**18, 10**18)}
-"""What it says of prompts and answers, in ways that cannot be true."""
+"""What it counts for prompts and answers, in ways that cannot be true."""
 FAULTS = (
     *("none", "negative", "cut", "zero", "garbage", "huge", "type", "none"),
     *("late garbage", "endless", "late cut", "none"),
 )
-"""In an order in which no breaker opens: between failures are answers."""
+"""In an order that opens breakers never: between failures are answers."""
 _PIECES = 200
 """Of an answer that does not end where it should."""
 
@@ -28,7 +28,7 @@ _PIECES = 200
 @dataclass
 class Liar:
     """`fails`: answers with status 500; `delay_s`: until the first byte. `faults`: of its answers,
-    in turns; `sent`: how often each was sent. `lists`: what it says of its models."""
+    in turns; `sent`: how often each was sent. `lists`: its list of models."""
 
     metrics: str = IDLE
     fails: bool = False

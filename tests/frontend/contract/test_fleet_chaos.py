@@ -238,7 +238,7 @@ async def test_a_mixed_fleet_that_lies_in_every_way_loses_and_invents_no_token(
             while not all(liar.sent[fault] > 1 for liar in liars.values() for fault in FAULTS):
                 assert load.failed == []
                 await asyncio.sleep(0.05)
-            # lies about models do not end the polls, and others go on serving them
+            # lies about models do not end the polls, and others continue to serve them
             for liar in liars.values():
                 liar.lists = '{"data": [5], "models": [5]}'
             await reached(lambda: not are_ready(), 30, "a list that cannot be read")

@@ -208,7 +208,7 @@ async def test_a_poll_that_fails_in_any_way_is_not_the_last_one() -> None:
 
         async def models(self) -> Any:
             if self.fails:
-                raise RuntimeError("what nobody expected")
+                raise RuntimeError("an error of another kind")
             return await super().models()
 
     odd = Odd()
