@@ -63,7 +63,7 @@ def replacing(place: Path, lock: Path) -> Iterator[Path]:
     lock.parent.mkdir(parents=True, exist_ok=True)
     with locked(lock, wait=False):
         _recover(place)
-        scratch = Path(tempfile.mkdtemp(prefix=_prefix(place, "building"), dir=place.parent))
+        scratch = _beside(place, _prefix(place, "building"))
         # mkdtemp makes it 0700, and the result may be read by another user, as Triton's
         scratch.chmod(0o755)
         try:
@@ -119,7 +119,7 @@ def _make_and_rename(place: Path, make: Callable[[Path], None]) -> None:
     # the lock is held, so the process that made these is dead
     for left_over in place.parent.glob(f"{glob.escape(prefix)}*"):
         shutil.rmtree(left_over)
-    scratch = Path(tempfile.mkdtemp(prefix=prefix, dir=place.parent))
+    scratch = _beside(place, prefix)
     try:
         # a folder of its own, because mkdtemp's mode 0700 would stay with the renamed one
         inner = scratch / "made"
@@ -128,6 +128,14 @@ def _make_and_rename(place: Path, make: Callable[[Path], None]) -> None:
         inner.rename(place)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _beside(place: Path, prefix: str) -> Path:
+    """A new folder beside `place`. Raises OSError that names `place`, which the caller knows."""
+    try:
+        return Path(tempfile.mkdtemp(prefix=prefix, dir=place.parent))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(place)) from error
 
 
 def _make_and_mark(place: Path, make: Callable[[Path], None]) -> None:

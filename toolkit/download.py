@@ -282,9 +282,11 @@ def _refusal(url: str, error: BaseException) -> SourceError:
             f"{shown(url)} answers {error.code} {error.reason}", hint=hints.get(error.code)
         )
     reason = getattr(error, "reason", None) or error
+    if isinstance(reason, OSError) and reason.strerror:
+        reason = reason.strerror
     return SourceError(
         f"{shown(url)} cannot be fetched: {reason}",
-        hint="what has come is kept: run it again to go on from there",
+        hint="check the address and the network, and run it again: it resumes the download",
     )
 
 

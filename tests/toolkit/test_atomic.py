@@ -150,3 +150,10 @@ def test_a_folder_taken_away_by_a_killed_process_comes_back(tmp_path: Path) -> N
         raise ValueError("stop")
     assert (tmp_path / "place" / "old").exists()
     assert not aside.exists()
+
+
+def test_a_destination_is_named_and_not_the_folder_beside_it(tmp_path: Path) -> None:
+    place = Path("/proc/none")  # no file system below it takes a new name
+    with pytest.raises(FileNotFoundError) as caught, replacing(place, tmp_path / "lock"):
+        pass
+    assert caught.value.filename == str(place)
