@@ -5,7 +5,6 @@ Results go to stdout, everything else to stderr. A ToolkitError is printed as `e
 are printed only with --debug.
 """
 
-import errno
 import os
 import sys
 import traceback
@@ -122,7 +121,9 @@ def _check_arguments(arguments: list[str]) -> None:
 
 def _system_error(error: OSError) -> ToolkitError:
     """An error of the operating system: the path, what is wrong, and what to do."""
-    full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+    from toolkit.atomic import FULL
+
+    full = error.errno in FULL
     # a copy that fills the disk has two paths, and the second is the destination
     path = error.filename2 if full and error.filename2 else error.filename
     text = f"{path}: {error.strerror or error}" if path else str(error.strerror or error)
