@@ -101,7 +101,12 @@ def create_gateway(
     recorder = make_recorder(settings, database, metrics)
     tracing = make_tracing(settings, metrics, {} if trace_ids is None else trace_ids)
     runner = make_runner(
-        settings, path, recorder, lambda name: routes.find("POST", name)[0].handler, tracing
+        settings,
+        path,
+        recorder,
+        lambda name: routes.find("POST", name)[0].handler,
+        tracing,
+        directory.groups,
     )
     purge = make_purge(settings, recorder, directory)
     lifetimes = Lifetimes(settings.session_idle_s, settings.session_longest_s)

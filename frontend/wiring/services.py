@@ -11,8 +11,10 @@ from frontend.accounts.callers import Callers
 from frontend.accounts.clock import Clock
 from frontend.accounts.cookies import Cookies
 from frontend.accounts.directory.directory import Directory
+from frontend.accounts.directory.groups import Groups
 from frontend.accounts.keys import Keys
 from frontend.accounts.ledger import Ledger
+from frontend.accounts.placement import rules_of
 from frontend.accounts.retention import retention_of, write_purge
 from frontend.accounts.sessions import Sessions
 from frontend.accounts.share import Share
@@ -120,6 +122,7 @@ def make_runner(
     recorder: Recorder,
     handler: Callable[[str], Handler],
     tracing: "Tracing | None",
+    groups: Groups,
 ) -> Runner:
     """Batches. `handler` answers a line's path."""
     database = recorder.writer.store.database
@@ -127,7 +130,9 @@ def make_runner(
     means = Means(
         BatchStore(database),
         UploadStore(database, folder, settings.max_files_bytes),
-        Performer(handler, settings.request_timeout_s, recorder, tracing),
+        Performer(
+            handler, settings.request_timeout_s, recorder, tracing, partial(rules_of, groups)
+        ),
         LineBounds(
             settings.max_batch_requests,
             settings.max_image_body_bytes,
