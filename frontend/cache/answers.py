@@ -93,7 +93,7 @@ class AnswerCache:
 
     @property
     def is_local(self) -> bool:
-        """Whether the entries are this process's alone."""
+        """Whether only this process has the entries."""
         return isinstance(self.entries, MemoryEntries)
 
     def policy_of(self, caller: Caller) -> CachePolicy:

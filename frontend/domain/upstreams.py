@@ -34,7 +34,7 @@ class TensorNames:
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """What the operator says of one model. `own`: its name at the upstream, where it is another.
+    """What the operator says about one model. `own`: its name at the upstream, where it is another.
 
     For a Triton's models of other builders, `chat_template` and `tokenizer` name a format or files
     in the folder of the setting `model_files`.

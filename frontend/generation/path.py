@@ -34,7 +34,7 @@ from frontend.upstreams.placement import NOTHING, Need, Place, Places
 from frontend.upstreams.protocol import Call
 
 CLIENT_GONE = 499
-"""What usage says of a request whose client went away, as nginx does."""
+"""What usage says about a request whose client went away, as nginx does."""
 
 
 @dataclass(slots=True)
@@ -229,7 +229,7 @@ class Path:
         self.queue.drain()
 
     def abandon(self) -> None:
-        """Ends everything that waits or runs with an error that says why: the drain is over."""
+        """Ends what waits or runs with an error that says why: its time to finish has passed."""
         self.drain()
         self.queue.refuse_waiting()
         self.fleet.abandon()

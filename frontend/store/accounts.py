@@ -94,7 +94,7 @@ async def change_number(connection: AsyncConnection) -> int:
 async def count_change(connection: AsyncConnection) -> None:
     """Makes every process read accounts again. Changes of accounts take turns by this row."""
     table = tables.changes
-    # SQLAlchemy has upserts in its dialects alone
+    # SQLAlchemy has upserts only in its dialects
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     first = insert(table).values(topic=_TOPIC, number=1)
     more = {"number": table.c.number + 1}

@@ -1,6 +1,6 @@
 """Sessions of browsers: a row for each, found by the digest of its token.
 
-The token itself is in the browser's cookie alone. Rules are in `accounts.sessions`.
+The token itself is only in the browser's cookie. Rules are in `accounts.sessions`.
 """
 
 from dataclasses import dataclass

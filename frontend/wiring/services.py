@@ -153,7 +153,7 @@ def make_runner(
 
 
 def make_purge(settings: Settings, recorder: Recorder, directory: Directory) -> Purge:
-    """The job that removes audit records whose time is over, by the groups' policies."""
+    """The job that removes audit records that have expired, by the groups' policies."""
     return Purge(
         recorder.writer.store,
         recorder.writer.artifacts,

@@ -1,4 +1,4 @@
-"""A server that speaks OpenAI's dialect as vLLM does, and says of its load whatever it likes."""
+"""A server that speaks OpenAI's dialect as vLLM does, and says about its load whatever it likes."""
 
 import json
 import threading

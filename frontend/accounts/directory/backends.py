@@ -121,12 +121,12 @@ class Backends:
         return await self._edit(actor, "backends.enable", backend_id, lambda _, __: values)
 
     async def disable(self, actor: Actor, backend_id: str) -> Backend:
-        """Its models are not listed, and it gets no request; running ones go on."""
+        """Its models are not listed, and it gets no request; running ones continue."""
         values = {"enabled": False}
         return await self._edit(actor, "backends.disable", backend_id, lambda _, __: values)
 
     async def drain(self, actor: Actor, backend_id: str) -> Backend:
-        """It gets no new request; running ones go on."""
+        """It gets no new request; running ones continue."""
 
         def values(one: Backend, now_us: int) -> dict[str, Any]:
             return {"draining_at_us": one.draining_at_us or now_us}

@@ -40,7 +40,7 @@ class TensorsBody(Body, kw_only=True, omit_defaults=True):
 
 
 class ServedBody(Body, kw_only=True, omit_defaults=True):
-    """What the server does not say of one of its models."""
+    """What the server does not say about one of its models."""
 
     name: Annotated[str, Meta(min_length=1, max_length=256), about("The name for clients.")]
     own: Annotated[str | None, about("Its name at the server, if another.")] = None
