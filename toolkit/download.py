@@ -299,7 +299,8 @@ def _refusal(url: str, error: BaseException) -> SourceError:
         reason = reason.strerror
     return SourceError(
         f"{shown(url)} cannot be fetched: {reason}",
-        hint="check the address and the network, and run it again: it resumes the download",
+        hint="check the address and the network; the downloaded part is kept: run the command again "
+        "to resume",
     )
 
 
@@ -322,7 +323,7 @@ def remote_bytes(remote: Remote) -> int | None:
     check_url(remote.url)
     request = urllib.request.Request(remote.url, method="HEAD", headers=dict(remote.headers))  # noqa: S310
     try:
-        # a plan goes on without the number, so it is asked once and does not wait long
+        # a plan continues without the number, so it is asked once and does not wait long
         with OPENER.open(request, timeout=_HEAD_TIMEOUT_S) as answer:
             return _total(answer, 0)
     except _FAULTS:
