@@ -299,8 +299,8 @@ def _refusal(url: str, error: BaseException) -> SourceError:
         reason = reason.strerror
     return SourceError(
         f"{shown(url)} cannot be fetched: {reason}",
-        hint="check the address and the network; the downloaded part is kept: run the command again "
-        "to resume",
+        hint="check the address and the network; the downloaded part is kept: run the command "
+        "again to resume",
     )
 
 
