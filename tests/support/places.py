@@ -1,8 +1,8 @@
 """Every place of a request where its caller can write, found in the declarations of the bodies.
 
-A place gets a word of its own, so that whoever finds the word anywhere knows which place it was
-written to. A field that is added to a body, and a route that is added to the table, are places
-without a change here. A declaration that no body refers to must be named in `READ_BY_HAND`.
+Each place gets a word of its own, so that a word that is found anywhere tells its place. A field
+that is added to a body, and a route that is added to the table, are places without a change here.
+A declaration that is not part of a declared body must be named in `READ_BY_HAND`.
 """
 
 import importlib
@@ -128,7 +128,7 @@ def _by_hand(paths: set[str]) -> Iterator[tuple[str, str, str, Any]]:
 def places(
     info: inspect.Type, base: Any = None, path: str = "", outer: tuple[type, ...] = ()
 ) -> Iterator[Value]:
-    """Each place of a type once. Where it does not take text, the word is there all the same.
+    """Each place of a type once. Where it does not take text, the word is there anyway.
     `base` is a valid value of the type. Default: the smallest."""
     yield path, WORD
     for one in _members(info):

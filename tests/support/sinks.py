@@ -24,7 +24,7 @@ class FakeSink:
     busy_once: bool = False
     """Elasticsearch answers 429 to the first line of its next batch."""
     first: list[tuple[int, Any]] = field(default_factory=list)
-    """Answers (status, JSON) to the next batches, of which nothing is kept."""
+    """Answers (status, JSON) to the next batches, which are not kept."""
     attempts: int = 0
     release: threading.Event = field(default_factory=threading.Event)
     _names: set[str] = field(default_factory=set)

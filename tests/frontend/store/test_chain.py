@@ -155,8 +155,8 @@ async def write(database: Database, rows: list[dict[str, Any]]) -> None:
 
 
 def chained(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows with the numbers and digests that a gateway would have written: the program is
-    public, so whoever can write to the database can compute them."""
+    """The rows with the numbers and digests that a gateway would have written: an attacker who can
+    write to the database can compute them."""
     before = Head()
     for row in rows:
         row["number"] = before.number + 1
