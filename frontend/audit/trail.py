@@ -27,7 +27,7 @@ class Step:
     before: dict[str, Any] | None
     after: dict[str, Any]
     digests: list[str] = field(default_factory=list)
-    """Artifacts of its records alone."""
+    """Artifacts that only its records have."""
 
 
 class Trail:
