@@ -247,9 +247,10 @@ def _pages(rows: int, folder: Path | None) -> str:
     with TemporaryDirectory() as scratch:
         timed = pages.measure(rows, folder or Path(scratch))
     lines = [
-        f"| {one.page} | `{one.address}` | {one.p50_ms:.0f} | {one.most_ms:.0f} |" for one in timed
+        f"| {one.page} | {one.database} | `{one.address}` | {one.p50_ms:.0f} | {one.most_ms:.0f} |"
+        for one in timed
     ]
-    head = ["| page | its slowest answer | p50 ms | most ms |", "|---|---|---|---|"]
+    head = ["| page | database | its slowest answer | p50 ms | most ms |", "|---|---|---|---|---|"]
     method = _method(pages).replace("ROWS", f"{rows:,}")
     return "\n".join(["## Pages", "", method, "", *head, *lines])
 

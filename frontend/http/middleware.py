@@ -114,7 +114,9 @@ class Middleware:
         if self.error_page is None or not is_page or not wants_page(scope["headers"]):
             await send_error(send, failure, outcome)
             return
-        page, headers = self.error_page(failure.status, str(failure), outcome.client_id)
+        # what the router says is for programs
+        text = "" if is_lost and failure.status == 404 else str(failure)
+        page, headers = self.error_page(failure.status, text, outcome.client_id)
         kind = b"text/html; charset=utf-8"
         await send_bytes(send, page, status=failure.status, headers=headers, kind=kind)
 
