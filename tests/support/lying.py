@@ -34,6 +34,8 @@ class Liar:
     fails: bool = False
     delay_s: float = 0.0
     answers: int = 0
+    asked: list[str] = field(default_factory=list)
+    models: list[dict[str, Any]] = field(default_factory=lambda: [MODEL])
     port: int = 0
     lists: str | None = None
     faults: tuple[str, ...] = ("none",)
