@@ -2,6 +2,7 @@
 
 import heapq
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 from frontend.scheduling.jobs import Flow, Job
@@ -82,12 +83,21 @@ def longest_wait_s(queue: Queue) -> float:
     return max((now_s - at_s for at_s in heads), default=0.0)
 
 
-def show_decisions(queue: Queue, limit: int, user: str | None, model: str | None) -> list[Shown]:
-    """The last decisions, newest first, with every term."""
+def show_decisions(
+    queue: Queue,
+    limit: int,
+    user: str | None,
+    model: str | None,
+    chosen: Mapping[tuple[str, str | None], Shown],
+) -> list[Shown]:
+    """The last decisions, newest first, with every term. `chosen`: why a call went to its upstream,
+    by both; nothing is known of it where there was no choice."""
     now_s, shown = queue.clock(), list[Shown]()
     for job in reversed(queue.policy.decisions):
         if user in (None, job.user) and model in (None, job.resource):
-            shown.append(_show_decision(job, now_s))
+            assert job.decision is not None
+            why = chosen.get((job.id, job.decision.upstream), {"candidates": {}, "stale": False})
+            shown.append(_show_decision(job, now_s) | why)
             if len(shown) == limit:
                 break
     return shown

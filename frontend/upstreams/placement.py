@@ -10,7 +10,7 @@ import random
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Set
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from frontend.domain.generation import Generation
 from frontend.domain.labels import Rules, is_allowed, labels_of, show_rules
@@ -24,8 +24,8 @@ from frontend.upstreams.member import Member
 from frontend.upstreams.prefixes import blocks_of
 from frontend.upstreams.protocol import Call, Upstream
 
-_KEPT = 256
-"""Decisions."""
+_KEPT = 1000
+"""Decisions; as many as the scheduler keeps of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,15 @@ class Decision:
     chosen: str
     scores: dict[str, Score]
     stale: bool
+
+    @property
+    def terms(self) -> dict[str, dict[str, float]]:
+        """Every term of every candidate, and their sums, rounded."""
+        return {
+            name: {term: round(value, 2) for term, value in asdict(one).items()}
+            | {"total": round(one.total, 2)}
+            for name, one in self.scores.items()
+        }
 
 
 @dataclass(slots=True)

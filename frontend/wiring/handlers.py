@@ -143,7 +143,7 @@ def _admin(settings: Settings, path: Path, parts: Parts, bounds: Bounds) -> Admi
         prices=PriceRoutes(desk, directory.prices),
         usage=UsageRoutes(Reports(parts.stores.database), path.ledger),
         audit=AuditRoutes(Search(writer.store, writer.artifacts)),
-        queue=QueueRoutes(path.queue),
+        queue=QueueRoutes(path.queue, path.places),
         backends=_backends(settings, desk, parts),
         managed_models=ManagedModelRoutes(desk, parts.management),
         cache=CacheRoutes(desk, parts.purging),

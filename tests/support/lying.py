@@ -21,6 +21,7 @@ FAULTS = (
     *("late garbage", "endless", "late cut", "none"),
 )
 """In an order that opens breakers never: between failures are answers."""
+MODEL = {"id": "echo", "kind": "llm", "capabilities": ["chat", "completion"], "max_model_len": 4096}
 _PIECES = 200
 """Of an answer that does not end where it should."""
 
@@ -28,7 +29,8 @@ _PIECES = 200
 @dataclass
 class Liar:
     """`fails`: answers with status 500; `delay_s`: until the first byte. `faults`: of its answers,
-    in turns; `sent`: how often each was sent. `lists`: its list of models."""
+    in turns; `sent`: how often each was sent. `lists`: its list of models. `asked`: what it
+    got."""
 
     metrics: str = IDLE
     fails: bool = False
@@ -66,11 +68,14 @@ def lying_server(dialect: str = "openai") -> Iterator[Liar]:
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
             said = liar.metrics if path == "/metrics" else _LISTS.get((dialect, path))
+            if (dialect, path) == ("openai", "/v1/models"):
+                said = json.dumps({"data": liar.models})
             said = liar.lists if said and liar.lists and path != "/metrics" else said
             self._send(200 if said else 404, said or "{}")
 
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["content-length"]))
+            body = self.rfile.read(int(self.headers["content-length"]))
+            liar.asked.append(f"{self.path} {body.decode()}")
             if self.path == "/api/show":
                 self._send(200, json.dumps(_SHOWN))
                 return
@@ -166,14 +171,7 @@ _DIALECTS: dict[str, Callable[[list[Any], int, int], list[str]]] = {
     "anthropic": _anthropic,
 }
 _SHOWN = {"capabilities": ["completion"], "model_info": {"echo.context_length": 4096}}
-_MODEL = {
-    "id": "echo",
-    "kind": "llm",
-    "capabilities": ["chat", "completion"],
-    "max_model_len": 4096,
-}
 _LISTS = {
-    ("openai", "/v1/models"): json.dumps({"data": [_MODEL]}),
     ("ollama", "/api/tags"): json.dumps({"models": [{"name": "echo:latest", "digest": "d"}]}),
     ("anthropic", "/v1/models"): json.dumps({"data": [{"id": "echo", "max_input_tokens": 4096}]}),
 }

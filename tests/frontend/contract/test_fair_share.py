@@ -1,9 +1,12 @@
-"""Fair share on live gateways: who waits gets its part, on one process and over two."""
+"""The published cases of fair share on live gateways: two processes on one PostgreSQL and Redis, in
+front of two Tritons."""
 
 import asyncio
 import json
-from collections.abc import Iterator
-from contextlib import ExitStack
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,170 +14,340 @@ from typing import Any
 import httpx2
 import pytest
 
+from frontend.domain.usage import Usage
+from frontend.scheduling.cost import CostWeights
 from frontend.store.database import Database
 from frontend.store.location import Location
+from frontend.store.tables import usage
 from tests.support.accounts import add, opened
 from tests.support.databases import Databases
 from tests.support.echo import EchoTriton, script
 from tests.support.gateway import Gateway, run_gateway
+from tests.support.ledgers import add_quota, rows_of
 from tests.support.processes import wait_for
+from tests.support.redis import RedisServer
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(180)
 WEIGHTS = {"student": 1, "staff": 2, "faculty": 3, "admin": 10}
 SLOTS = 4
-TEXT = "one two three four"
+DEPTH = 48
+"""Requests of each user at each gateway, so many that some always wait: a gateway may serve one
+user alone for a while, as long as the other one serves the others."""
+
+
+def plain() -> dict[str, Any]:
+    return {"messages": script(text="one two three four", first_delay_ms=40)}
 
 
 @dataclass
 class Crowd:
-    """Users who keep `depth` requests in the queue of each of their gateways, until `whole` ended.
+    """Users who always have requests at their gateways.
 
-    `served`: the requests of each that ended while all of them waited.
+    `served`: the requests of each that ended; `places`: its best place in a queue. Who asks a
+    gateway that was killed asks `other` from then on.
     """
 
-    depth: int
-    whole: int
-    served: dict[str, int] = field(default_factory=dict)
-    over: asyncio.Event = field(default_factory=asyncio.Event)
+    http: httpx2.AsyncClient
+    served: Counter[str] = field(default_factory=Counter)
+    places: dict[str, int] = field(default_factory=dict)
+    other: Gateway | None = None
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
-    async def run(self, callers: list[tuple[str, str, Gateway]]) -> None:
-        """(name, key, gateway) of each that asks."""
-        self.served = dict.fromkeys([name for name, _, _ in callers], 0)
-        async with httpx2.AsyncClient(timeout=60, limits=httpx2.Limits()) as http:
-            asking = [
-                asyncio.create_task(self._ask(http, *caller))
-                for caller in callers
-                for _ in range(self.depth)
-            ]
-            await self.over.wait()
-            for task in asking:
-                task.cancel()
-            await asyncio.gather(*asking, return_exceptions=True)
-
-    async def _ask(self, http: httpx2.AsyncClient, name: str, key: str, gateway: Gateway) -> None:
-        body = {"model": "echo", "messages": script(text=TEXT, first_delay_ms=40)}
+    def join(
+        self,
+        name: str,
+        key: str,
+        gateway: Gateway,
+        body: Callable[[], dict[str, Any]] = plain,
+        *,
+        leaves_after: int = 0,
+    ) -> None:
+        """`leaves_after`: events of a stream that the client reads before it goes away."""
         head = {"authorization": f"Bearer {key}"}
-        while not self.over.is_set():
-            url = f"{gateway.url}/v1/chat/completions"
-            answer = await http.post(url, json=body, headers=head)
-            assert answer.status_code == 200, answer.text
-            self.served[name] += 1
-            if sum(self.served.values()) >= self.whole:
-                self.over.set()
 
-    def check(self) -> None:
-        """Shares within 2 percentage points, and Jain's index."""
-        ended, weights = sum(self.served.values()), sum(WEIGHTS[name] for name in self.served)
-        for name, count in self.served.items():
-            assert abs(100 * count / ended - 100 * WEIGHTS[name] / weights) <= 2, self.served
-        each = [count / WEIGHTS[name] for name, count in self.served.items()]
-        assert sum(each) ** 2 / (len(each) * sum(x * x for x in each)) >= 0.99
+        async def ask(gateway: Gateway) -> Gateway:
+            url = f"{gateway.url}/v1/chat/completions"
+            sent = {"model": "echo", "stream": leaves_after > 0, **body()}
+            try:
+                async with self.http.stream("POST", url, json=sent, headers=head) as answer:
+                    events, line = 0, ""
+                    async for line in answer.aiter_lines():
+                        events += line.startswith("data: {")
+                        if events == leaves_after > 0:
+                            break
+                    assert answer.status_code == 200, line
+            except httpx2.TransportError:
+                assert self.other is not None
+                return self.other
+            place = answer.headers.get("x-queue-position")
+            if place is not None:
+                self.places[name] = min(int(place), self.places.get(name, 10**9))
+            self.served[name] += 1
+            return gateway
+
+        async def ask_always() -> None:
+            at = gateway
+            while True:
+                at = await ask(at)
+
+        self._tasks += [asyncio.create_task(ask_always()) for _ in range(DEPTH)]
+
+    async def more(self, answers: int) -> Counter[str]:
+        """The answers of each, when so many more have ended."""
+        before = self.served.copy()
+        while self.served.total() - before.total() < answers:
+            failed = [one for one in self._tasks if one.done()]
+            if failed:
+                failed[0].result()
+            await asyncio.sleep(0.02)
+        return self.served - before
+
+    def leave(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+
+@asynccontextmanager
+async def crowded() -> AsyncIterator[Crowd]:
+    async with httpx2.AsyncClient(timeout=60, limits=httpx2.Limits()) as http:
+        crowd = Crowd(http)
+        try:
+            yield crowd
+        finally:
+            crowd.leave()
+            await asyncio.gather(*crowd._tasks, return_exceptions=True)
+
+
+def check(served: Counter[str], weights: dict[str, int] = WEIGHTS) -> None:
+    """Shares within 2 percentage points, and Jain's index."""
+    whole = sum(weights.values())
+    for name, weight in weights.items():
+        assert abs(100 * served[name] / served.total() - 100 * weight / whole) <= 2, served
+    each = [served[name] / weight for name, weight in weights.items()]
+    assert sum(each) ** 2 / (len(each) * sum(x * x for x in each)) >= 0.99, served
+
+
+@dataclass(frozen=True)
+class Cluster:
+    one: Gateway
+    two: Gateway
+    location: Location
+    keys: dict[str, str]
+    names: dict[str, str]
+    """By user id."""
+
+    def queue(self, gateway: Gateway, path: str = "") -> dict[str, Any]:
+        head = {"authorization": f"Bearer {self.keys['admin']}"}
+        answer = httpx2.get(f"{gateway.url}/admin/queue{path}", headers=head, timeout=30)
+        assert answer.status_code == 200, answer.text
+        shown: dict[str, Any] = answer.json()
+        return shown
+
+    def is_empty(self, gateway: Gateway) -> bool:
+        shown = self.queue(gateway)
+        return not any(shown[name] for name in ("flows", "running", "waiting", "waiting_bytes"))
+
+    def wait_empty(self, *gateways: Gateway) -> None:
+        """Those who were cancelled leave nothing behind."""
+        wait_for(lambda: all(map(self.is_empty, gateways)), 30, "empty queues")
 
 
 @pytest.fixture(scope="module")
-def staffed(databases: Databases) -> tuple[Location, dict[str, str]]:
-    """A database with a user of each role, and their keys by role."""
-    location = databases.sqlite()
-    return location, asyncio.run(_keys(location))
+def second_triton(
+    echo_repository: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[EchoTriton]:
+    """A server to be killed by the last test."""
+    server = EchoTriton(echo_repository, tmp_path_factory.mktemp("second") / "triton.log")
+    server.start()
+    yield server
+    server.stop()
 
 
-async def _keys(location: Location) -> dict[str, str]:
+@pytest.fixture(scope="module")
+def cluster(
+    echo_triton: EchoTriton,
+    second_triton: EchoTriton,
+    databases: Databases,
+    redis_server: RedisServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Cluster]:
+    """Two gateway processes and two Tritons."""
+    location, folder = databases.postgres(), tmp_path_factory.mktemp("sharing")
+    keys, names = asyncio.run(_users(location))
+    both = {"one": echo_triton, "two": second_triton}
+    entries = [{"name": name, "url": each.grpc_address} for name, each in both.items()]
+    (folder / "upstreams.json").write_text(json.dumps({"upstreams": entries}))
+    url = location.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    flags = ["--require-keys", "--database-url", url, "--redis-url", redis_server.url]
+    flags += ["--upstreams", str(folder / "upstreams.json"), "--max-running", str(SLOTS)]
+    flags += ["--max-waiting-per-user", "200", "--default-tokens-per-month", "0"]
+    flags += ["--share-interval-s", "0.2", "--data-directory", str(folder / "data")]
+    with ExitStack() as stack:
+        one, two = (
+            stack.enter_context(run_gateway("unix:/unused", folder / name, *flags))
+            for name in ("one.log", "two.log")
+        )
+        yield Cluster(one, two, location, keys, names)
+
+
+async def _users(location: Location) -> tuple[dict[str, str], dict[str, str]]:
+    """Keys by role and names by id; two more students to come late."""
     database = Database(location)
     directory = await opened(database)
-    keys = {role: (await add(directory, f"sharing-{role}", role))[1] for role in WEIGHTS}
+    keys, names = {}, {}
+    for name in (*WEIGHTS, "early", "late"):
+        role = name if name in WEIGHTS else "student"
+        user, keys[name] = await add(directory, f"sharing-{name}", role)
+        names[user.id] = name
+        # so that every request asks Redis
+        await add_quota(database, "requests", "minute", 1_000_000, scope_id=user.id)
     await database.close()
-    return keys
+    return keys, names
 
 
-@pytest.fixture(scope="module")
-def pair(
-    echo_triton: EchoTriton,
-    staffed: tuple[Location, dict[str, str]],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[tuple[Gateway, Gateway]]:
-    """Two gateway processes on one database."""
-    flags = ["--require-keys", "--database-url", f"sqlite:///{staffed[0].file}"]
-    flags += ["--max-running", str(SLOTS), "--default-tokens-per-month", "0"]
-    flags += ["--share-interval-s", "0.2"]
-    folder = tmp_path_factory.mktemp("sharing")
-    with ExitStack() as stack:
-        triton = echo_triton.grpc_address
-        one, two = (
-            stack.enter_context(run_gateway(triton, folder / name, *flags))
-            for name in ("one", "two")
-        )
-        yield one, two
-
-
-def ask_queue(gateway: Gateway, key: str, path: str = "") -> dict[str, Any]:
-    head = {"authorization": f"Bearer {key}"}
-    answer = httpx2.get(f"{gateway.url}/admin/queue{path}", headers=head, timeout=30)
-    assert answer.status_code == 200, answer.text
-    shown: dict[str, Any] = answer.json()
-    return shown
-
-
-def is_empty(gateway: Gateway, key: str) -> bool:
-    shown = ask_queue(gateway, key)
-    return not (shown["flows"] or shown["running"] or shown["waiting"] or shown["waiting_bytes"])
-
-
-def test_users_have_their_shares_and_nothing_is_left(
-    pair: tuple[Gateway, Gateway], staffed: tuple[Location, dict[str, str]]
-) -> None:
-    keys, gateway = staffed[1], pair[0]
+async def test_weights_on_one_gateway(cluster: Cluster) -> None:
+    gateway, keys = cluster.one, cluster.keys
     started = gateway.log.read_text()
     assert "fair share is on: weighted deficit round robin" in started
     assert "admin 10, faculty 3, staff 2, student 1" in started
     assert "window: 8 rounds of 10 tokens" in started
-    crowd = Crowd(depth=24, whole=600)
-    seen: list[dict[str, Any]] = []
-
-    async def watch() -> None:
-        while sum(crowd.served.values()) < 300:
-            await asyncio.wait({asyncio.create_task(crowd.over.wait())}, timeout=0.1)
-        seen.append(await asyncio.to_thread(ask_queue, gateway, keys["admin"]))
-
-    async def run() -> None:
-        watcher = asyncio.create_task(watch())
-        await crowd.run([(role, key, gateway) for role, key in keys.items()])
-        await watcher
-
-    asyncio.run(run())
-    crowd.check()
-    (shown,) = seen
-    assert (shown["slots"], shown["running"]) == (SLOTS, SLOTS)  # no slot idles
+    async with crowded() as crowd:
+        for name in WEIGHTS:
+            crowd.join(name, keys[name], gateway)
+        served = await crowd.more(300)
+        shown = await asyncio.to_thread(cluster.queue, gateway)
+        served += await crowd.more(300)
+    check(served)
     flows = {flow["weight"]: flow for flow in shown["flows"]}
     assert [*sorted(flows)] == [1, 2, 3, 10]
     assert shown["jain"] >= 0.95
     assert all(flow["waiting"] and flow["position"] >= 1 for flow in flows.values())
     assert flows[1]["share"] == 0.0625
-    # those who were cancelled at the end leave nothing behind
-    wait_for(lambda: is_empty(gateway, keys["admin"]), 20, "an empty queue")
-    made = ask_queue(gateway, keys["admin"], "/decisions?limit=200")["data"]
+    cluster.wait_empty(gateway)
+    made = cluster.queue(gateway, "/decisions?limit=200")["data"]
     assert len(made) == 200
     ended = [one for one in made if one["actual"]]
     assert ended
     for one in ended:
         assert one["deficit_before"] - one["deficit_after"] == one["estimate"]
         assert one["model"] == "echo"
-        assert one["upstream"] == "triton"
-    only = ask_queue(gateway, keys["admin"], f"/decisions?user_id={made[0]['user_id']}")["data"]
+        assert one["upstream"] in ("one", "two")
+        terms = one["candidates"][one["upstream"]]
+        assert terms.pop("total") == pytest.approx(sum(terms.values()), abs=0.1)
+        assert {*terms} >= {"residency", "affinity", "utilization", "queue", "latency", "priority"}
+    assert any(len(one["candidates"]) == 2 for one in ended)
+    only = cluster.queue(gateway, f"/decisions?user_id={made[0]['user_id']}")["data"]
     assert {one["user_id"] for one in only} == {made[0]["user_id"]}
     head = {"authorization": f"Bearer {keys['student']}"}
     assert httpx2.get(f"{gateway.url}/admin/queue", headers=head).status_code == 403
 
 
-def test_shares_hold_over_two_processes(
-    pair: tuple[Gateway, Gateway], staffed: tuple[Location, dict[str, str]]
+async def test_weights_over_two_gateways_with_no_empty_slot(cluster: Cluster) -> None:
+    keys, (one, two) = cluster.keys, (cluster.one, cluster.two)
+    busy, served = [], Counter[str]()
+    async with crowded() as crowd:
+        for name, gateways in (
+            ("student", (one, two)), ("staff", (one,)), ("faculty", (two,)), ("admin", (one, two)),
+        ):  # fmt: skip
+            for gateway in gateways:
+                crowd.join(name, keys[name], gateway)
+        for _ in range(8):
+            served += await crowd.more(150)
+            for gateway in (one, two):
+                shown = await asyncio.to_thread(cluster.queue, gateway)
+                assert shown["waiting"]
+                busy.append(shown["running"])
+    check(served)
+    assert sum(busy) >= 0.95 * SLOTS * len(busy)
+    cluster.wait_empty(one, two)
+
+
+async def test_shares_are_of_tokens_whatever_users_do(cluster: Cluster) -> None:
+    """One sends ten times longer requests, one declares 400 times too much, one leaves at 90 %."""
+    keys, (one, two) = cluster.keys, (cluster.one, cluster.two)
+
+    def said(**fields: Any) -> Callable[[], dict[str, Any]]:
+        return lambda: {"messages": script(**fields)}
+
+    asks: list[tuple[str, Gateway, Callable[[], dict[str, Any]], int]] = [
+        *(("admin", each, said(chunks=40, first_delay_ms=40), 0) for each in (one, two)),
+        ("faculty", two, lambda: {**said(chunks=10, first_delay_ms=40)(), "max_tokens": 4000}, 0),
+        ("staff", one, said(chunks=20, delay_ms=2), 18),
+        *(("student", each, said(chunks=2, first_delay_ms=40), 0) for each in (one, two)),
+    ]
+    async with crowded() as crowd:
+        for name, gateway, body, leaves_after in asks:
+            crowd.join(name, keys[name], gateway, body, leaves_after=leaves_after)
+        await crowd.more(100)
+        begun_us = time.time_ns() // 1000
+        await crowd.more(1200)
+        ended_us = time.time_ns() // 1000
+    cluster.wait_empty(one, two)
+    costs, weights = Counter[str](), CostWeights()
+    for row in await _written(cluster, crowd.served):
+        if begun_us <= row.started_at_us + row.duration_us <= ended_us:
+            used = Usage(row.prompt_tokens, row.cached_tokens, row.completion_tokens)
+            costs[cluster.names[row.user_id]] += weights.of(used)
+            # what was sent until the client went away is charged
+            assert cluster.names[row.user_id] != "staff" or row.completion_tokens >= 17
+    check(costs)
+
+
+async def _written(cluster: Cluster, served: Counter[str]) -> list[Any]:
+    """The rows of usage, when those of all answers are there."""
+    database = Database(cluster.location)
+    while True:
+        rows = await rows_of(database, usage)
+        if len(rows) >= served.total():
+            break
+        await asyncio.sleep(0.1)
+    await database.close()
+    return rows
+
+
+async def test_late_joiner(cluster: Cluster) -> None:
+    keys, (one, two) = cluster.keys, (cluster.one, cluster.two)
+    async with crowded() as crowd:
+        for gateway in (one, two):
+            crowd.join("early", keys["early"], gateway)
+        alone = await crowd.more(200)
+        assert [*alone] == ["early"]
+        for gateway in (one, two):
+            crowd.join("late", keys["late"], gateway)
+        while "late" not in crowd.places:
+            await crowd.more(5)
+        # of two users it is the next or the one after, however many requests of the other wait
+        assert crowd.places["late"] <= 2
+        served = await crowd.more(500)
+    check(served, {"early": 1, "late": 1})
+    cluster.wait_empty(one, two)
+
+
+async def test_parts_are_killed_and_shares_hold_again(
+    cluster: Cluster, redis_server: RedisServer, second_triton: EchoTriton
 ) -> None:
-    keys, (one, two) = staffed[1], pair
-    crowd = Crowd(depth=24, whole=1600)
-    callers = [(role, keys[role], one) for role in ("student", "staff", "admin")]
-    callers += [(role, keys[role], two) for role in ("student", "faculty", "admin")]
-    asyncio.run(crowd.run(callers))
-    crowd.check()
-    wait_for(lambda: all(is_empty(each, keys["admin"]) for each in pair), 20, "empty queues")
+    """Redis, then a Triton, then a gateway: no request fails but those of the killed gateway."""
+    keys, (one, two) = cluster.keys, (cluster.one, cluster.two)
+    async with crowded() as crowd:
+        crowd.other = one
+        for name in WEIGHTS:
+            for gateway in (one, two):
+                crowd.join(name, keys[name], gateway)
+        await crowd.more(100)
+        try:
+            await asyncio.to_thread(redis_server.kill)
+            without_redis = await crowd.more(300)
+        finally:
+            await asyncio.to_thread(redis_server.start)
+        await asyncio.to_thread(second_triton.kill)
+        with_one_triton = await crowd.more(300)
+        for served in (without_redis, with_one_triton):
+            assert {*served} == {*WEIGHTS}
+        two.process.kill()
+        # for a moment everybody connects again, and nobody has requests that wait
+        await crowd.more(100)
+        check(await crowd.more(400))
+    cluster.wait_empty(one)
 
 
 def test_who_waits_hears_of_the_place_in_the_queue(echo_triton: EchoTriton, tmp_path: Path) -> None:
