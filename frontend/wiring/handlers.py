@@ -119,6 +119,7 @@ def make_handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
     desk = Desk(bounds, settings.proxies)
     forms = make_forms(settings, parts.sessions, parts.cookies)
     single = make_single(settings, forms, directory.users)
+    proves_email = bool(settings.oidc_issuer) and settings.oidc_link == "verified-email"
     return Handlers(
         chat=ChatRoutes(path, bounds),
         completions=CompletionRoutes(path, bounds),
@@ -156,10 +157,10 @@ def make_handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
         groups=GroupRoutes(desk, directory.groups),
         roles=RoleRoutes(desk, directory.roles),
         users=UserRoutes(desk, directory.users, directory.events),
-        key_requests=KeyRequestRoutes(desk, directory.requests),
+        key_requests=KeyRequestRoutes(desk, directory.requests, proves_email),
         keys=KeyRoutes(desk, directory.keys, own=False),
         own_keys=KeyRoutes(desk, directory.keys, own=True),
-        me=MeRoutes(desk, directory.users),
+        me=MeRoutes(desk, directory.users, proves_email),
         quotas=QuotaRoutes(desk, directory.quotas),
         quota_requests=QuotaRequestRoutes(desk, directory.quota_requests),
         plans=PlanRoutes(desk, directory.plans),
