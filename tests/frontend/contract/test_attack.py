@@ -21,7 +21,7 @@ from tests.frontend.contract.test_admin import is_admin_page, routes
 from tests.support.campus import HIDDEN, NOBODY, OUTSIDE, Campus, Person, run_campus
 from tests.support.databases import Databases
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 _UNDECLARED = (
     "id", "role", "organisation_id", "group_id", "user_id", "permissions", "weight", "digest",
     "password", "created_at", "created_at_us", "disabled_at_us", "built_in", "status", "credits",
