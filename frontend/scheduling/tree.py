@@ -189,11 +189,11 @@ class Tree:
         if known is None:
             group = self._groups.get(job.group)
             if group is None:
-                group = Group(job.group, job.group_weight, ring=Ring(self.quantum))
+                group = Group(job.group, max(job.group_weight, 1), ring=Ring(self.quantum))
                 # who is new has neither debts nor burst credit
                 group.round, group.idle_s = self.groups.round, self.idle_s
                 self._groups[job.group] = group
-            known = Flow(job.user, job.weight, parent=group)
+            known = Flow(job.user, max(job.weight, 1), parent=group)
             known.round, known.idle_s = group.ring.round, self.idle_s
             self._flows[job.group, job.user] = known
             group.flows += 1

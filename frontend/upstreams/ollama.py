@@ -17,11 +17,11 @@ from frontend.domain.events import Event, Events
 from frontend.domain.generation import Conversation, Generation, Passage
 from frontend.domain.messages import Image, Message
 from frontend.domain.models import Model
-from frontend.domain.sampling import Sampling
 from frontend.domain.structure import Structure
 from frontend.domain.tools import Tools
 from frontend.domain.vectors import Embedding, Vectors
 from frontend.errors import BackendFailed
+from frontend.upstreams.counting import count_by_generating
 from frontend.upstreams.protocol import Call
 from frontend.upstreams.remote import Remote, failure, make_model, unsupported
 from frontend.upstreams.web import Refused
@@ -130,14 +130,7 @@ class Ollama(Remote):
 
     async def count(self, model: Model, generation: Generation, call: Call) -> int:
         """By an answer of one token: Ollama does not show its tokens."""
-        once = replace(
-            generation, sampling=Sampling(max_tokens=1), structure=None, reply=None, tools=None
-        )
-        counted = 0
-        async with aclosing(self.generate(model, once, call)) as groups:
-            async for group in groups:
-                counted = group[-1].prompt_tokens
-        return counted
+        return await count_by_generating(self, model, replace(generation, tools=None), call)
 
 
 def write_body(model: str, generation: Generation) -> dict[str, Any]:
