@@ -84,7 +84,8 @@ async def fill(location: Location, rows: int) -> None:
     await upgrade(database)
     async with database.connect() as connection:
         count = (await connection.execute(text("SELECT count(*) FROM audit_records"))).scalar_one()
-    if count != rows:
+    # gateways that were measured have added some of their own
+    if count < rows:
         assert count == 0, f"the folder has a database with {count} records"
         await _fill(database, rows)
     await database.close()

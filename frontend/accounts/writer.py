@@ -273,7 +273,7 @@ class Writer:
 def _given_back(one: Reserve, answer: Grant) -> Hold:
     """What a failed transaction has reserved after all is settled as if nothing had run."""
     hold = one.hold
-    # a hold of its own, since the request may go on with an offline grant
+    # a hold of its own, since the request may continue with an offline grant
     given_back = Hold(hold.row, hold.deadline_us, failed=hold.failed)
     given_back.parts[one.part] = answer.holds
     if one.is_first:

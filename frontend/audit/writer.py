@@ -174,7 +174,7 @@ class Writer:
     def _isolate(self, error: Exception) -> None:
         """Writes one by one what fails together, and gives up the record that is at fault."""
         if len(self._writing) == 1:
-            # its type alone: the text may quote the record
+            # only its type: the text may quote the record
             _log.error(
                 "an audit record was lost, request %s: %s",
                 self._writing[0].record.request_id, type(error).__name__,

@@ -96,7 +96,7 @@ class Outcome:
     names: Mapping[str, str] = field(default_factory=dict)
     """The caller's names of fields, by their canonical names."""
     cleanup: ExitStack = field(default_factory=ExitStack)
-    """Called when the request is over."""
+    """Called when the request has ended."""
 
     @property
     def is_cached(self) -> bool:

@@ -114,7 +114,9 @@ class Middleware:
         if self.error_page is None or not is_page or not wants_page(scope["headers"]):
             await send_error(send, failure, outcome)
             return
-        page, headers = self.error_page(failure.status, str(failure), outcome.client_id)
+        # what the router says is for programs
+        text = "" if is_lost and failure.status == 404 else str(failure)
+        page, headers = self.error_page(failure.status, text, outcome.client_id)
         kind = b"text/html; charset=utf-8"
         await send_bytes(send, page, status=failure.status, headers=headers, kind=kind)
 
@@ -251,7 +253,7 @@ def log_request(outcome: Outcome) -> None:
 
 
 def log_fields(outcome: Outcome) -> dict[str, Any]:
-    """What the log says of a request: nothing that its caller can write, but the request's id."""
+    """What the log says about a request: only the request's id is text of its caller."""
     shown: dict[str, Any] = {"request_id": outcome.client_id, "id": outcome.id}
     shown |= {"method": outcome.method, "route": outcome.route or "unknown"}
     shown |= {"dialect": outcome.dialect.value, "status": outcome.status}

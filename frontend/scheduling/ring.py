@@ -195,8 +195,8 @@ class Ring(Generic[S]):
     def correct(self, share: S, tokens: int, *, alone: bool = False) -> None:
         """Gives back what was estimated too high, or charges what was too low (negative).
 
-        `alone`: nobody competed when it was charged. Then rounds went by because of the estimate
-        alone, and to give it back would be a credit from an idle time: it only repays debts.
+        `alone`: nobody competed when it was charged. Then only the estimate made rounds go by,
+        and to give it back would be a credit from an idle time: it only repays debts.
         """
         if not share.active:
             # first: a debt ages from when it is known, or an estimate that is too low would pay

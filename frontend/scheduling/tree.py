@@ -12,7 +12,7 @@ from frontend.scheduling.jobs import Caps, Decision, Flow, Group, Job
 from frontend.scheduling.ring import Entry, Quantum, Ring, S
 
 MAX_IDLE = 10_000
-"""Users that are remembered with what they owe; beyond it, who left first is forgotten."""
+"""Users that are remembered with what they owe; beyond it, the first who left is forgotten."""
 
 
 class Tree:
@@ -75,7 +75,7 @@ class Tree:
         if outer is None:
             return None
         group = outer[4]
-        # among all resources: who waits for a model of its own is not the next because of that
+        # among all resources: waiting for a model of its own does not make a flow the next
         inner = _first(group.ring, free)
         assert inner is not None
         flow = inner[4]

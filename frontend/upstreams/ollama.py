@@ -49,7 +49,7 @@ _UNREADABLE = "the model's server sent an answer that cannot be read"
 
 @dataclass(slots=True)
 class Ollama(Remote):
-    """`_shown`: what `/api/show` said of each model, by its digest."""
+    """`_shown`: what `/api/show` said about each model, by its digest."""
 
     _shown: dict[tuple[str, str], Model] = field(default_factory=dict)
 

@@ -57,8 +57,8 @@ from frontend.routes.usage import UsageRoutes
 from frontend.settings import Settings
 from frontend.store.files import FileStore
 from frontend.store.probe import Probe
+from frontend.store.reports import Reports
 from frontend.store.responses import ResponseStore
-from frontend.store.usage import UsageStore
 from frontend.table import AdminHandlers, GatewayHandlers, Handlers, InferenceHandlers
 from frontend.turns import Turns
 from frontend.wiring.inspection import settings_in_force
@@ -142,7 +142,7 @@ def _admin(settings: Settings, path: Path, parts: Parts, bounds: Bounds) -> Admi
         plans=PlanRoutes(desk, directory.plans),
         credits=CreditRoutes(desk, directory.subscriptions),
         prices=PriceRoutes(desk, directory.prices),
-        usage=UsageRoutes(UsageStore(parts.stores.database), path.ledger),
+        usage=UsageRoutes(Reports(parts.stores.database), path.ledger),
         audit=AuditRoutes(Search(writer.store, writer.artifacts)),
         queue=QueueRoutes(path.queue),
         backends=_backends(settings, desk, parts),

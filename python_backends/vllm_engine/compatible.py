@@ -103,7 +103,7 @@ class Answer:
         prefix = self._plain.prompt if self._plain.echo else ""
         tensors = {"text_output": texts([(prefix + part.text).encode() for part in parts])}
         builders: dict[str, Callable[[], Array]] = {
-            # `str`: Triton's backend sends the text "None" while a stream goes on
+            # `str`: Triton's backend sends the text "None" while a stream continues
             "finish_reason": lambda: texts([str(part.finish_reason).encode() for part in parts]),
             "cumulative_logprob": lambda: np.array(
                 [part.cumulative_logprob or 0.0 for part in parts], dtype=np.float32

@@ -26,7 +26,7 @@ def flags_of(service: Service, *names: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def plain(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenAI]:
-    """A gateway that only knows the engine, and not what this toolkit says of its model."""
+    """A gateway that only knows the engine, and not what this toolkit says about its model."""
     folder = tmp_path_factory.mktemp("plain")
     (_, address) = flags_of(service, "--triton")
     model = {"name": "plain", "own": f"{CHAT}.engine", "chat_template": "chatml"}

@@ -1,4 +1,4 @@
-"""Records of requests: added in batches, read, and removed when their time is over.
+"""Records of requests: added in batches, read, and removed when they have expired.
 
 It does not know policies. A batch that is added again changes nothing.
 """

@@ -173,7 +173,7 @@ def test_flow_at_its_cap_is_passed_over_and_not_charged() -> None:
     pool = Pool(policy, [Asker("heavy", 100, depth=9), Asker("a"), Asker("b")]).run(100_000)
     assert abs(pool.share("heavy") - 50) <= 2
     assert abs(pool.served["a"] - pool.served["b"]) <= 2000
-    # of one key; the user's other key goes on
+    # of one key; the user's other key continues
     policy, keys = FairShare(4, caps=Caps(key=1)), itertools.cycle(["k1", "k2"])
     two = Asker("two", key=lambda _: next(keys), depth=16)
     pool = Pool(policy, [two, Asker("a", key=lambda _: "own", depth=16)]).run(100_000)
