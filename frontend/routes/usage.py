@@ -24,7 +24,7 @@ from frontend.domain.request import Request
 from frontend.errors import InvalidRequest
 from frontend.http.client import Client
 from frontend.store.reports import Reports, UsageFilter
-from frontend.store.usage import SUMS
+from frontend.store.rollups import SUMS
 
 _OWNERS = ("organisation_id", "group_id", "user_id", "key_id")
 PARAMETERS = ("start", "end", "interval", "tz", "by", "format", "model")
