@@ -18,6 +18,7 @@ from frontend.accounts.scopes import make_scope
 from frontend.accounts.throttle import Throttle
 from frontend.domain.audit import AuditLevel, AuditPolicy
 from frontend.domain.identity import Caller, Permission, Role
+from frontend.domain.labels import make_rules
 from frontend.errors import StoreUnavailable, Unauthorized
 from frontend.store import accounts as store
 from frontend.store.accounts import Owned
@@ -220,6 +221,7 @@ def caller_of(public_id: str, owned: Owned) -> Caller:
         owned.expires_at_us,
         None if owned.audit is None else AuditPolicy(_level(owned.audit), bool(owned.audit_strict)),
         owned.group_weight,
+        make_rules(owned.upstreams),
     )
 
 

@@ -266,7 +266,11 @@ class Writer:
         """Finds the request that makes every transaction fail, one by one, and leaves it out."""
         if self._isolates and settles:
             self._settles.remove(settles[0])
-            _log.error("not settled, its reservation will be swept: %s", settles[0].row.request_id)
+            text, request_id = (
+                "not settled, its reservation will be swept: %s",
+                settles[0].row.request_id,
+            )
+            _log.error(text, request_id, extra={"id": request_id})
         self._isolates = bool(self._settles)
 
 

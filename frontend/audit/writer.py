@@ -262,7 +262,10 @@ def content_of(record: AuditRecord, capture: Capture, artifacts: Artifacts) -> A
         for media_type, file in capture.artifacts:
             extraction.keep(media_type, file)
     except OSError as error:
-        _log.error("artifacts of %s are not kept: %s", record.request_id, error.strerror)
+        _log.error(
+            "artifacts of a request are not kept: %s", error.strerror,
+            extra={"id": record.request_id},
+        )  # fmt: skip
         request = orjson.dumps(capture.body.decode("utf-8", "replace")).decode()
     answers = [
         {"prompt": prompt, "attempt": attempt, "index": index} | _joined(parts)

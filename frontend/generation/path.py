@@ -115,8 +115,8 @@ class Path:
         """The model, and the canary that shares its name's requests."""
         scope, rule, chosen = request.caller.scope, self.shares.find(name), None
         if rule is not None:
-            group = request.caller.group
-            need = Need(group=group, local=self.policy.is_local(group))
+            group, rules = request.caller.group, request.caller.rules
+            need = Need(group=group, local=self.policy.is_local(group), rules=rules)
             chosen = self.shares.choose(rule, request, request.session, need, capability)
         if rule is None or chosen is None:
             model = require_model(scope, name, await self.fleet.find(name))

@@ -135,7 +135,7 @@ class Middleware:
         # before the key is looked at, so that a foreign page cannot use one to probe
         self.sites.check(scope["headers"])
         # what asks for no key is asked all day by probes and browsers, and does not concern anybody
-        outcome.is_audited = route.permission not in (Permission.PUBLIC, Permission.OBSERVE)
+        outcome.is_audited = route.permission is not Permission.PUBLIC
         try:
             outcome.caller = await self._authorize(route, scope, outcome)
         except (Unauthorized, Forbidden):
@@ -190,8 +190,10 @@ class Middleware:
 
 
 def _is_view(route: Route, outcome: Outcome) -> bool:
-    """A page asks for many things when it opens, and again every few seconds. Whose texts a
-    reviewer reads stays on record."""
+    """A page asks for many things when it opens, and again every few seconds, as does what collects
+    metrics. Whose texts a reviewer reads stays on record."""
+    if route.permission is Permission.OBSERVE:
+        return True
     has_session = outcome.is_authenticated and not outcome.caller.key
     return has_session and outcome.method in READING and route.permission is not Permission.AUDIT
 

@@ -54,6 +54,7 @@ class Owned:
     audit: str | None
     audit_strict: bool | None
     group_weight: int = 1
+    upstreams: dict[str, list[str]] | None = None
 
 
 _k, _u, _g, _o, _r = tables.keys, tables.users, tables.groups, tables.organisations, tables.roles
@@ -66,7 +67,7 @@ _OWNED = (
         func.coalesce(*_ENABLED).is_(None), _k.c.models, _k.c.endpoints, _k.c.networks,
         _u.c.id, _u.c.name, _g.c.id, _o.c.id, _r.c.name, _r.c.weight, _r.c.permissions,
         _g.c.audit, _g.c.audit_strict,
-        _g.c.weight,
+        _g.c.weight, _g.c.upstreams,
     )
     .join(_u, _u.c.id == _k.c.user_id)
     .join(_g, _g.c.id == _u.c.group_id)
@@ -81,6 +82,24 @@ async def find_owned(connection: AsyncConnection, key_id: str) -> Owned | None:
     what a client sent gets near SQL."""
     row = (await connection.execute(_OWNED, {"key_id": key_id})).one_or_none()
     return None if row is None else Owned(*row)
+
+
+async def roles_with_access(connection: AsyncConnection, **of: str) -> set[str]:
+    """The roles of all users who are not disabled, nor their group or organisation. `of`:
+    `role`, `group_id` or `organisation_id`, of these users alone."""
+    columns = {"role": _u.c.role, "group_id": _g.c.id, "organisation_id": _o.c.id}
+    query = (
+        select(_u.c.role)
+        .distinct()
+        .join(_g, _g.c.id == _u.c.group_id)
+        .join(_o, _o.c.id == _g.c.organisation_id)
+        .where(
+            func.coalesce(*_ENABLED[1:]).is_(None),
+            *_ALIVE[1:],
+            *(columns[name] == value for name, value in of.items()),
+        )
+    )
+    return {str(row[0]) for row in await connection.execute(query)}
 
 
 async def change_number(connection: AsyncConnection) -> int:

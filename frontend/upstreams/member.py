@@ -6,7 +6,7 @@ It counts only the requests of this gateway. A breaker of one model never stops 
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from frontend.domain.models import Model
@@ -34,7 +34,8 @@ class Placing:
     """The operator's rules for one upstream.
 
     `max_running`: requests at once; None: no limit of its own. `groups`: the ids of the groups that
-    may use it; empty: all. `external`: prompts leave the site.
+    may use it; empty: all. `external`: prompts leave the site. `labels`: what the rules of groups
+    are about.
     """
 
     engine: str = "triton"
@@ -42,6 +43,7 @@ class Placing:
     priority: float = 0.0
     external: bool = False
     groups: frozenset[str] = frozenset()
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -204,6 +204,7 @@ def _set(member: Member, row: Backend) -> bool:
         priority=float(row.priority),
         external=row.external,
         groups=frozenset(row.groups),
+        labels=row.labels or {},
     )
     before = member.enabled, member.draining, member.placing
     member.enabled, member.draining, member.placing = row.enabled, draining, placing

@@ -64,7 +64,7 @@ def make_parts(
         stores=stores,
         telemetry=telemetry,
         directory=directory,
-        runner=make_runner(settings, path, recorder, handler, telemetry.tracing),
+        runner=make_runner(settings, path, recorder, handler, telemetry.tracing, directory.groups),
         recorder=recorder,
         purge=make_purge(settings, recorder, directory),
         access=make_access(settings, database, directory.users.passwords),

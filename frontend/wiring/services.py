@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from frontend.accounts.clock import Clock
 from frontend.accounts.directory.directory import Directory
+from frontend.accounts.directory.groups import Groups
 from frontend.accounts.ledger import Ledger
+from frontend.accounts.placement import rules_of
 from frontend.accounts.retention import retention_of, write_purge
 from frontend.accounts.share import Share
 from frontend.accounts.shared import LEASE_US, Shared
@@ -127,6 +129,7 @@ def make_runner(
     recorder: Recorder,
     handler: Callable[[str], Handler],
     tracing: "Tracing | None",
+    groups: Groups,
 ) -> Runner:
     """Batches. `handler` answers a line's path."""
     database = recorder.writer.store.database
@@ -134,7 +137,9 @@ def make_runner(
     means = Means(
         BatchStore(database),
         UploadStore(database, folder, settings.max_files_bytes),
-        Performer(handler, settings.request_timeout_s, recorder, tracing),
+        Performer(
+            handler, settings.request_timeout_s, recorder, tracing, partial(rules_of, groups)
+        ),
         LineBounds(
             settings.max_batch_requests,
             settings.max_image_body_bytes,

@@ -5,9 +5,10 @@ from typing import Any
 
 from frontend.accounts.directory.actor import Actor
 from frontend.accounts.directory.change import Change, Changes
-from frontend.accounts.directory.rules import check_name, exists
+from frontend.accounts.directory.rules import check_grants, check_name, exists, keeping_an_admin
 from frontend.domain.accounts import Group, Organisation
 from frontend.domain.ids import new_id
+from frontend.domain.labels import problem_of_rules
 from frontend.errors import Conflict, InvalidRequest
 from frontend.store import accounts as store
 from frontend.store.records import Range, Rows
@@ -43,12 +44,15 @@ class Organisations:
     async def edit(
         self, actor: Actor, organisation_id: str, values: dict[str, Any]
     ) -> Organisation:
-        """`values`: `name`, `disabled`. Raises NotFound, Conflict."""
+        """`values`: `name`, `disabled`. Raises NotFound, Forbidden, Conflict."""
         _check_names(values)
         async with self.changes.begin(actor, "organisations.edit") as change:
             await _organisation(change.connection, organisation_id)
             row = disabled(values, change.now_us)
-            await store.ORGANISATIONS.update(change.connection, organisation_id, **row)
+            if row.get("disabled_at_us"):
+                await _check_members(change, actor, organisation_id=organisation_id)
+            async with keeping_an_admin(change.connection):
+                await store.ORGANISATIONS.update(change.connection, organisation_id, **row)
             change.note("organisation", organisation_id, **values)
             return await _organisation(change.connection, organisation_id)
 
@@ -85,12 +89,13 @@ class Groups:
         name: str,
         organisation_id: str | None,
         weight: int,
-        **audit: Any,
+        **policies: Any,
     ) -> Group:
-        """In the organisation 'default' where none is named. `audit`: `audit`, `audit_strict`,
-        `audit_days`. Raises InvalidRequest, Conflict."""
+        """In the organisation 'default' where none is named. `policies`: `audit`, `audit_strict`,
+        `audit_days`, `upstreams`. Raises InvalidRequest, Conflict."""
         check_name(name)
-        _check_strict(audit.get("audit"), audit.get("audit_strict"))
+        _check_strict(policies.get("audit"), policies.get("audit_strict"))
+        _check_rules(policies)
         async with self.changes.begin(actor, "groups.create") as change:
             if change.kept is None:
                 rows = change.connection
@@ -99,22 +104,27 @@ class Groups:
                 found = await store.ORGANISATIONS.find(rows, organisation_id, locked=True)
                 exists(found, "organisation", organisation_id, "organisation_id")
                 added = await _add_group(change, name, organisation_id, weight)
-                await store.GROUPS.update(rows, added, **audit)
+                await store.GROUPS.update(rows, added, **policies)
                 change.note("group", added, name=name, organisation_id=organisation_id)
             return await _group(change.connection, _id_of(change))
 
     async def edit(self, actor: Actor, group_id: str, values: dict[str, Any]) -> Group:
-        """`values`: `name`, `weight`, `disabled`, `audit`, `audit_strict`, `audit_days`.
+        """`values`: `name`, `weight`, `disabled`, `audit`, `audit_strict`, `audit_days`,
+        `upstreams`.
 
-        Raises InvalidRequest, NotFound, Conflict.
+        Raises InvalidRequest, NotFound, Forbidden, Conflict.
         """
         _check_names(values)
+        _check_rules(values)
         async with self.changes.begin(actor, "groups.edit") as change:
             group = await _group(change.connection, group_id)
             level = values.get("audit", group.audit)
             _check_strict(level, values.get("audit_strict", group.audit_strict))
             row = disabled(values, change.now_us)
-            await store.GROUPS.update(change.connection, group_id, **row)
+            if row.get("disabled_at_us"):
+                await _check_members(change, actor, group_id=group_id)
+            async with keeping_an_admin(change.connection):
+                await store.GROUPS.update(change.connection, group_id, **row)
             change.note("group", group_id, **values)
             return await _group(change.connection, group_id)
 
@@ -127,6 +137,12 @@ class Groups:
                 raise Conflict("the group still has users; delete or move them first")
             await store.GROUPS.delete(rows, [group_id], change.now_us)
             change.note("group", group_id, name=group.name)
+
+
+async def _check_members(change: Change, actor: Actor, **of: str) -> None:
+    """Raises Forbidden where it would shut out users with more rights than the actor has."""
+    for role in sorted(await store.roles_with_access(change.connection, **of)):
+        await check_grants(change.connection, actor, role)
 
 
 async def default_group(change: Change) -> str:
@@ -183,6 +199,12 @@ def _check_strict(level: str | None, strict: bool | None) -> None:
             f"'audit_strict' is true, but 'audit' is {_quoted(level)}; it needs 'full'",
             param="audit_strict",
         )
+
+
+def _check_rules(values: dict[str, Any]) -> None:
+    problem = problem_of_rules(values.get("upstreams") or {})
+    if problem is not None:
+        raise InvalidRequest(f"'upstreams' {problem}", param="upstreams")
 
 
 def _quoted(level: str | None) -> str:
