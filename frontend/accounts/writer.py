@@ -139,6 +139,14 @@ class Writer:
                 await asyncio.sleep(_RETRY_S)
                 self._wake.set()
 
+    async def write(self) -> None:
+        """Returns when what was added is written, or the database is away."""
+        async with self._turn:
+            # what is added meanwhile need not be waited for
+            for _ in range(2 + self.backlog // _MOST):
+                if not self.backlog or not await self._commit():
+                    return
+
     async def end(self) -> None:
         """Writes what is left; what cannot be written is settled by another gateway's sweep."""
         if self._lazy is not None:

@@ -160,7 +160,7 @@ def make_handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
         keys=KeyRoutes(desk, directory.keys, own=False),
         own_keys=KeyRoutes(desk, directory.keys, own=True),
         me=MeRoutes(desk, directory.users),
-        quotas=QuotaRoutes(desk, directory.quotas),
+        quotas=QuotaRoutes(desk, directory.quotas, path.ledger),
         quota_requests=QuotaRequestRoutes(desk, directory.quota_requests),
         plans=PlanRoutes(desk, directory.plans),
         credits=CreditRoutes(desk, directory.subscriptions),
